@@ -1,0 +1,59 @@
+"""Scheduled: finds out which companies there are, and how fresh the data of those due a check is."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from freshness import tick, wiring
+from freshness.check import Check
+from freshness.codat.errors import CodatError
+
+LIST_EVERY = timedelta(minutes=15)
+LISTING = "list_companies"
+
+logger = Logger(service="check_freshness")
+metrics = Metrics(namespace="CodatFreshness", service="check_freshness")
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes both
+    """One tick."""
+    with tick.alone("check_freshness", context) as until:
+        if until is None:
+            logger.info("Another check_freshness is still running; this tick leaves the work to it")
+            return
+        asyncio.run(_check(until, context.aws_request_id))
+
+
+async def _check(until: datetime, owner: str) -> None:
+    async with tick.codat() as codat:
+        check = Check(
+            store=wiring.store(),
+            codat=codat,
+            bus=wiring.bus(),
+            policy=wiring.policy(),
+            clock=wiring.clock,
+            until=until,
+        )
+        await _list_companies(check, owner)
+        await check.check_due()
+    tick.count(metrics, check.tally | {"CodatCalls": codat.calls})
+    logger.info("Checked", extra={"tally": dict(check.tally), "codat_calls": codat.calls})
+
+
+async def _list_companies(check: Check, owner: str) -> None:
+    """List the companies every so often: a lease that is kept until its time is up serves as the timer."""
+    now = wiring.clock()
+    if not check.store.acquire(LISTING, owner, until=now + LIST_EVERY, now=now):
+        return
+    try:
+        await check.list_companies()
+    except CodatError as error:
+        check.store.release(LISTING, owner)
+        check.tally["ListingFailed"] += 1
+        logger.warning(
+            "The list of companies could not be read; the next tick tries again", extra={"error": str(error)}
+        )

@@ -1,0 +1,253 @@
+"""A check: finding out which companies there are, and asking Codat how fresh the data of those due is.
+
+The check is the truth. Whatever a webhook failed to tell, it finds: datasets that ended, that others asked for,
+companies and connections that came, changed or went.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from aws_lambda_powertools import Logger
+
+from freshness.codat import Codat
+from freshness.codat.answers import CompanyAnswer
+from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimited, Unauthorized
+from freshness.company import Company, Connection
+from freshness.concurrency import for_each
+from freshness.dataset import Dataset
+from freshness.policy import Policy
+from freshness.publish import Bus, CompanyDataRefreshed
+from freshness.row import Row, Sighting
+from freshness.store import Store
+
+CHECK_EVERY = timedelta(days=1)
+"""How long a company may go unheard of."""
+AT_ONCE = 10
+PAGE = 100
+"""Companies looked up together while the list is read."""
+
+logger = Logger(service="codat-freshness")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One tick of checking. `until` is when to leave the rest to the next tick; `tally` counts what happened."""
+
+    store: Store
+    codat: Codat
+    bus: Bus
+    policy: Policy
+    clock: Callable[[], datetime]
+    until: datetime
+    tally: Counter[str] = field(default_factory=Counter)
+    stopped_by: list[CodatError] = field(default_factory=list)
+
+    async def list_companies(self) -> None:
+        """Read Codat's list of companies, and make those that are new or have changed due for a check.
+
+        Raises:
+            CodatError: the list could not be read to its end.
+        """
+        listed = [(at, company) async for at, company in self.codat.companies()]
+        for start in range(0, len(listed), PAGE):
+            await asyncio.to_thread(self._note_listed, listed[start : start + PAGE])
+        self.tally["CompaniesListed"] += len(listed)
+
+    def _note_listed(self, page: list[tuple[datetime, CompanyAnswer]]) -> None:
+        known = self.store.companies(answer.id for _, answer in page)
+        for at, answer in page:
+            company = known.get(answer.id) or Company(company_id=answer.id)
+            self.store.change_company(company, partial(self._listed, answer=answer, at=at))
+
+    def _listed(self, company: Company, answer: CompanyAnswer, at: datetime) -> Company:
+        connections = [
+            Connection(
+                connection_id=connection.id,
+                platform=connection.platform_name,
+                source_type=connection.source_type,
+                status=connection.status,
+                status_at=at,
+                link_url=connection.link_url,
+            )
+            for connection in answer.data_connections
+        ]
+        listed = company.listed(answer.name, answer.tags, connections, self.clock())
+        if listed.planned_by != self.policy.fingerprint:
+            return replace(listed, check_at=min(filter(None, (listed.check_at, self.clock()))))
+        return listed
+
+    async def check_due(self) -> bool:
+        """Check the companies that are due. Returns whether all of them were reached."""
+        due = self.store.companies_due_for_check(self.clock())
+        return await for_each(due, self._check_one, at_once=AT_ONCE, go_on=self._may_go_on)
+
+    def _may_go_on(self) -> bool:
+        return not self.stopped_by and self.clock() < self.until
+
+    async def _check_one(self, company_id: str) -> None:
+        try:
+            await self._check(company_id)
+        except NotFound:
+            await asyncio.to_thread(self._forget, company_id)
+        except (Unauthorized, AccountLimit, RateLimited) as error:
+            logger.error("Codat refuses further calls", extra={"error": str(error)})
+            self.stopped_by.append(error)
+        except CodatError as error:
+            logger.warning("A company could not be checked", extra={"company_id": company_id, "error": str(error)})
+            self.tally["ChecksFailed"] += 1
+
+    async def _check(self, company_id: str) -> None:
+        company = await asyncio.to_thread(self.store.company, company_id)
+        if company is None or company.deleted_at:
+            return
+        rows = await asyncio.to_thread(self.store.rows, company_id)
+        sightings = None
+        if self._must_ask(company, rows):
+            sightings = await self._sightings(company)
+            self.tally["CompaniesChecked"] += 1
+        await asyncio.to_thread(self._note, company, rows, sightings)
+
+    def _must_ask(self, company: Company, rows: list[Row]) -> bool:
+        """Whether Codat can tell something that is not known: a company heard of lately is not asked for nothing."""
+        now = self.clock()
+        checked_at = company.checked_at
+        if checked_at is None or any(c.status_at > checked_at for c in company.connections.values()):
+            return True
+        if any(row.late_at and row.late_at <= now for row in rows):
+            return True
+        heard_at = max((row.end.at for row in rows if row.end), default=checked_at)
+        return max(heard_at, checked_at) + CHECK_EVERY <= now
+
+    async def _sightings(self, company: Company) -> dict[tuple[str, str], Sighting]:
+        """What Codat says of each data type and connection.
+
+        Data status does not tell connections apart, so a data type read from several is looked up in the history.
+        """
+        statuses = await self.codat.data_status(company.company_id)
+        sightings: dict[tuple[str, str], Sighting] = {}
+        several = False
+        for data_type, status in statuses.by_type.items():
+            connections = company.feeds(data_type)
+            several = several or len(connections) > 1
+            if len(connections) == 1 and status.current_status:
+                sightings[data_type, connections[0].connection_id] = Sighting(
+                    at=statuses.at,
+                    state=status.current_status,
+                    dataset_id=status.latest_sync_id or "",
+                    succeeded_at=status.last_successful_sync,
+                )
+        if several:
+            sightings = await self._sightings_in_history(company, statuses.at) | sightings
+        return sightings
+
+    async def _sightings_in_history(self, company: Company, at: datetime) -> dict[tuple[str, str], Sighting]:
+        history = await self.codat.history(company.company_id)
+        succeeded: dict[tuple[str, str], datetime] = {}
+        sightings: dict[tuple[str, str], Sighting] = {}
+        for operation in sorted(history, key=lambda operation: operation.requested):
+            key = (operation.data_type, operation.connection_id)
+            if operation.status == "Complete" and operation.completed:
+                succeeded[key] = operation.completed
+            sightings[key] = Sighting(
+                at=at,
+                state=operation.status,
+                dataset_id=operation.id,
+                requested_at=operation.requested,
+                ended_at=operation.completed,
+                succeeded_at=succeeded.get(key),
+            )
+        return sightings
+
+    def _note(self, company: Company, rows: list[Row], told: dict[tuple[str, str], Sighting] | None) -> None:
+        asked, sightings = told is not None, told or {}
+        known = {(row.data_type, row.connection_id): row for row in rows}
+        data_types = {data_type for data_type, _ in (*known, *sightings)} | set(self.policy.data_types)
+        fed = {
+            (data_type, connection.connection_id) for data_type in data_types for connection in company.feeds(data_type)
+        }
+        for data_type, connection_id in sorted(fed):
+            row = known.get((data_type, connection_id)) or Row(
+                company_id=company.company_id, data_type=data_type, connection_id=connection_id
+            )
+            self._note_row(row, company.connections[connection_id], sightings.get((data_type, connection_id)))
+        for key in known.keys() - fed:
+            self.store.delete_row(known[key])
+        self.store.change_company(company, partial(self._checked, known=company, asked=asked))
+
+    def _checked(self, company: Company, known: Company, asked: bool) -> Company:
+        if company.check_at != known.check_at:
+            # Something happened to it during the check: what it was made due for is still to be found out.
+            return company
+        now = self.clock()
+        return replace(
+            company,
+            check_at=now + CHECK_EVERY,
+            checked_at=now if asked else company.checked_at,
+            planned_by=self.policy.fingerprint,
+        )
+
+    def _note_row(self, row: Row, connection: Connection, sighting: Sighting | None) -> None:
+        promise = self.policy.promise(row.data_type)
+
+        def note(row: Row) -> Row:
+            if sighting:
+                row = row.sighted(sighting, connection.status_at)
+            return row.planned(promise, connection)
+
+        noted = note(row)
+        if sighting and sighting.dataset_id:
+            self._note_dataset(row, noted, sighting)
+        if row.version and noted.succeeded_at != row.succeeded_at:
+            self._publish_refreshed(noted)
+        self.store.change_row(row, note)
+
+    def _note_dataset(self, before: Row, after: Row, sighting: Sighting) -> None:
+        """Keep the state that a dataset was seen in; one that had ended before it was ever in flight here is past."""
+        request = after.request
+        if request is None or request.dataset_id != sighting.dataset_id or not (before.in_flight or after.in_flight):
+            return
+        ended = not after.in_flight and after.end is not None
+        self.store.merge_dataset(
+            Dataset(
+                company_id=after.company_id,
+                dataset_id=sighting.dataset_id,
+                data_type=after.data_type,
+                connection_id=after.connection_id,
+                asked_by=request.asked_by,
+                requested_at=request.at,
+                states={sighting.state: after.end.at if ended and after.end else sighting.at},
+                ended_at=after.end.at if ended and after.end else None,
+            )
+        )
+
+    def _publish_refreshed(self, row: Row) -> None:
+        if row.succeeded_at is None or row.end is None:
+            return
+        self.tally["RefreshesFoundByCheck"] += 1
+        self.bus.publish(
+            [
+                CompanyDataRefreshed(
+                    event_id=row.end.dataset_id
+                    or f"{row.connection_id}-{row.data_type}-{row.succeeded_at.isoformat()}",
+                    company_id=row.company_id,
+                    connection_id=row.connection_id,
+                    data_type=row.data_type,
+                    refreshed_at=row.succeeded_at,
+                    records_modified=None,
+                )
+            ]
+        )
+
+    def _forget(self, company_id: str) -> None:
+        """Stop watching a company that Codat no longer knows."""
+        for row in self.store.rows(company_id):
+            self.store.delete_row(row)
+        now = self.clock()
+        company = self.store.company(company_id) or Company(company_id=company_id)
+        self.store.change_company(company, lambda company: replace(company, check_at=None, deleted_at=now))
+        self.tally["CompaniesDeleted"] += 1
+        logger.info("Codat no longer knows a company", extra={"company_id": company_id})

@@ -1,0 +1,5 @@
+"""The edge towards Codat: its HTTP API as typed calls, typed answers and typed errors."""
+
+from freshness.codat.client import Codat, Quota
+
+__all__ = ["Codat", "Quota"]

@@ -1,0 +1,67 @@
+"""What can go wrong with a call to Codat.
+
+CodatError
+ ├─ AlreadyInProgress      the data type is being synced already; names the running dataset
+ ├─ UnsupportedDataType    no platform of the company has this data type
+ ├─ NotFound               no such company, connection or dataset
+ ├─ Unauthorized           the API key is wrong, or may not do this
+ ├─ AccountLimit           the account's trial, plan or company limit is used up
+ ├─ RateLimited            no more calls until `until`
+ ├─ Temporary              Codat is down, overloaded or unreachable: another try later may do
+ ├─ Unreadable             an answer that is not what Codat describes
+ └─ Refused                any other refusal; trying the same again will not help
+"""
+
+from datetime import datetime
+
+
+class CodatError(Exception):
+    """A call to Codat that failed. `correlation_id` is what Codat's support asks for; empty if none came."""
+
+    def __init__(self, call: str, message: str, *, status: int | None = None, correlation_id: str = "") -> None:
+        self.call = call
+        self.status = status
+        self.correlation_id = correlation_id
+        answer = f" ({status})" if status else ""
+        reference = f" [correlation id {correlation_id}]" if correlation_id else ""
+        super().__init__(f"{call}{answer}: {message}{reference}")
+
+
+class AlreadyInProgress(CodatError):
+    """The data type is being synced already, as dataset `dataset_id`."""
+
+    dataset_id: str = ""
+
+
+class UnsupportedDataType(CodatError):
+    """No platform that the company is connected to has this data type."""
+
+
+class NotFound(CodatError):
+    """Codat knows no such company, connection or dataset."""
+
+
+class Unauthorized(CodatError):
+    """The API key is wrong or lacks a permission: every other call will fail the same way."""
+
+
+class AccountLimit(CodatError):
+    """The account's trial, plan or number of companies is used up: every other call will fail the same way."""
+
+
+class RateLimited(CodatError):
+    """A limit of Codat's was reached: no call may be made before `until`."""
+
+    until: datetime
+
+
+class Temporary(CodatError):
+    """Codat could not answer now. A POST may nevertheless have been carried out."""
+
+
+class Unreadable(CodatError):
+    """The answer is not what Codat's API describes."""
+
+
+class Refused(CodatError):
+    """Codat refused the call for another reason."""

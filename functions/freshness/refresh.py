@@ -1,0 +1,152 @@
+"""Queueing refreshes: taking the rows that are due, and asking Codat to read them anew."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from aws_lambda_powertools import Logger
+
+from freshness.codat import Codat
+from freshness.codat.answers import PullOperation
+from freshness.codat.errors import (
+    AccountLimit,
+    AlreadyInProgress,
+    CodatError,
+    NotFound,
+    RateLimited,
+    Unauthorized,
+    UnsupportedDataType,
+)
+from freshness.company import Company
+from freshness.concurrency import for_each
+from freshness.dataset import AskedBy, Dataset, DatasetState, has_ended
+from freshness.planner import Action, Decision, decide
+from freshness.policy import Policy
+from freshness.row import End, Request, Row
+from freshness.store import Store
+
+AT_ONCE = 10
+MOST_ROWS = 2000
+"""Rows that one tick looks at; the rest, due later, waits for the next."""
+
+logger = Logger(service="codat-freshness")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresh:
+    """One tick of queueing. `until` is when to leave the rest to the next tick; `tally` counts what happened.
+
+    In a dry run nothing is queued: what would be is logged.
+    """
+
+    store: Store
+    codat: Codat
+    policy: Policy
+    clock: Callable[[], datetime]
+    until: datetime
+    dry_run: bool = False
+    tally: Counter[str] = field(default_factory=Counter)
+    stopped_by: list[CodatError] = field(default_factory=list)
+
+    async def queue_due(self) -> bool:
+        """Queue the rows that are due. Returns whether all of them were reached."""
+        now = self.clock()
+        rows = await asyncio.to_thread(self.store.rows_due, now, MOST_ROWS)
+        companies = await asyncio.to_thread(self.store.companies, (row.company_id for row in rows))
+        decisions = decide(rows, companies, self.policy, now)
+        self.tally["RowsLookedAt"] += len(decisions)
+        return await for_each(decisions, self._act, at_once=AT_ONCE, go_on=self._may_go_on)
+
+    def _may_go_on(self) -> bool:
+        return not self.stopped_by and self.clock() < self.until
+
+    async def _act(self, decision: Decision) -> None:
+        match decision.action:
+            case Action.QUEUE if self.dry_run:
+                logger.info("Would queue a refresh", extra=_names(decision.row))
+            case Action.QUEUE:
+                await self._queue(decision)
+            case Action.CHECK:
+                await asyncio.to_thread(self._make_due_for_check, decision.company)
+            case Action.PLAN_ANEW:
+                await asyncio.to_thread(self._change, decision.row, decision.company, lambda row: row)
+            case Action.WAIT:
+                return
+
+    async def _queue(self, decision: Decision) -> None:
+        row, company = decision.row, decision.company
+        try:
+            several = len(company.feeds(row.data_type)) > 1
+            operation = await self.codat.queue(row.company_id, row.data_type, row.connection_id if several else None)
+            await asyncio.to_thread(self._note_queued, company, row, operation, AskedBy.PROMISE)
+            self.tally["RefreshesQueued"] += 1
+        except AlreadyInProgress as error:
+            await self._adopt(company, row, error.dataset_id)
+        except UnsupportedDataType:
+            end = End(at=self.clock(), state=DatasetState.NOT_SUPPORTED)
+            await asyncio.to_thread(self._change, row, company, lambda row: row.ended(end))
+            self.tally["RowsFoundUnsupported"] += 1
+        except NotFound:
+            await asyncio.to_thread(self._make_due_for_check, company)
+        except (Unauthorized, AccountLimit, RateLimited) as error:
+            logger.error("Codat refuses further calls", extra={"error": str(error)})
+            self.stopped_by.append(error)
+        except CodatError as error:
+            logger.warning("A refresh could not be queued", extra=_names(row) | {"error": str(error)})
+            self.tally["QueueingFailed"] += 1
+
+    async def _adopt(self, company: Company, row: Row, dataset_id: str) -> None:
+        """Take over the dataset that already runs: Codat is asked when it was requested, and for which connection."""
+        try:
+            operation = await self.codat.dataset(row.company_id, dataset_id)
+        except CodatError as error:
+            logger.warning("A running dataset could not be looked up", extra=_names(row) | {"error": str(error)})
+            request = Request(at=self.clock(), asked_by=AskedBy.OTHERS, dataset_id=dataset_id)
+            await asyncio.to_thread(self._change, row, company, lambda row: row.requested(request))
+            return
+        if operation.connection_id != row.connection_id:
+            row = await asyncio.to_thread(self.store.row, row.company_id, row.data_type, operation.connection_id)
+        await asyncio.to_thread(self._note_queued, company, row, operation, AskedBy.OTHERS)
+        self.tally["DatasetsAdopted"] += 1
+
+    def _note_queued(self, company: Company, row: Row, operation: PullOperation, asked_by: AskedBy) -> None:
+        ended_at = (operation.completed or self.clock()) if has_ended(operation.status) else None
+        self.store.merge_dataset(
+            Dataset(
+                company_id=row.company_id,
+                dataset_id=operation.id,
+                data_type=row.data_type,
+                connection_id=row.connection_id,
+                asked_by=asked_by,
+                requested_at=operation.requested,
+                states={operation.status: ended_at or operation.requested},
+                ended_at=ended_at,
+            )
+        )
+        request = Request(at=operation.requested, asked_by=asked_by, dataset_id=operation.id)
+
+        def note(row: Row) -> Row:
+            row = row.requested(request)
+            if ended_at:
+                row = row.ended(End(at=ended_at, state=operation.status, dataset_id=operation.id))
+            return row
+
+        self._change(row, company, note)
+
+    def _change(self, row: Row, company: Company, change: Callable[[Row], Row]) -> None:
+        connection = company.connections.get(row.connection_id)
+        promise = self.policy.promise(row.data_type)
+        if connection is None:
+            self.store.change_row(row, lambda row: replace(change(row), due_at=None))
+        else:
+            self.store.change_row(row, lambda row: change(row).planned(promise, connection))
+
+    def _make_due_for_check(self, company: Company) -> None:
+        now = self.clock()
+        self.store.change_company(company, lambda company: company.due_for_check(now))
+
+
+def _names(row: Row) -> dict[str, str]:
+    return {"company_id": row.company_id, "data_type": row.data_type, "connection_id": row.connection_id}

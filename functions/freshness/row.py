@@ -1,0 +1,297 @@
+"""One row: a data type of a company, as read from one connection. What happened to it, and what that means.
+
+A row is a value. Everything that is learned makes a new row out of it, in such a way that the order in which
+things are learned does not matter, nor does learning one of them twice: each fact is kept as the latest of its
+kind by Codat's own clock, and whether a dataset is in flight follows from comparing two such facts.
+"""
+
+import zlib
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from freshness.company import Connection
+from freshness.dataset import AskedBy, DatasetState, Outcome, has_ended, outcome
+from freshness.policy import Promise
+from freshness.times import BEGINNING
+
+SYNCS_KEPT = 32
+FIRST_RETRY = timedelta(seconds=15)
+LONGEST_RETRY = timedelta(hours=6)
+FIRST_PATIENCE = timedelta(seconds=30)
+LONGEST_PATIENCE = timedelta(hours=6)
+UNKNOWN_SYNC_TIME = timedelta(seconds=15)
+"""How long a sync is taken to last until one was seen to end."""
+TICK = timedelta(minutes=1)
+"""How long a due row may wait for the next tick."""
+
+
+class State(StrEnum):
+    """What a reader sees of a row."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    REFRESHING = "refreshing"
+    FAILING = "failing"
+    BLOCKED = "blocked"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The latest dataset asked for. `dataset_id` is empty where Codat did not say it."""
+
+    at: datetime
+    asked_by: AskedBy
+    dataset_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The latest dataset that ended, and in which state. `dataset_id` is empty where Codat did not say it."""
+
+    at: datetime
+    state: str
+    dataset_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """A successful sync that a webhook told of; `took` is from request to end, where we saw both."""
+
+    ended_at: datetime
+    records_modified: bool
+    took: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What Codat says, at a moment, of the latest dataset of a row; times that it does not say are `None`."""
+
+    at: datetime
+    state: str
+    dataset_id: str
+    requested_at: datetime | None = None
+    ended_at: datetime | None = None
+    succeeded_at: datetime | None = None
+    """When the latest successful dataset ended, whether or not it is this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What is known of one data type from one connection."""
+
+    company_id: str
+    data_type: str
+    connection_id: str
+    request: Request | None = None
+    end: End | None = None
+    succeeded_at: datetime | None = None
+    changed_at: datetime | None = None
+    attempts: int = 0
+    """Requests of ours since the last success."""
+    seen_running_at: datetime | None = None
+    """When a check last saw the requested dataset still running."""
+    syncs: tuple[Sync, ...] = ()
+    """The last successful syncs, oldest first, at most `SYNCS_KEPT`."""
+    due_at: datetime | None = None
+    """When a tick must look at the row: the time of `due`, kept so that it can be indexed."""
+    version: int = 0
+
+    @property
+    def in_flight(self) -> Request | None:
+        """The request whose dataset has not ended yet."""
+        if self.request and (self.end is None or self.end.at < self.request.at):
+            return self.request
+        return None
+
+    def age(self, now: datetime) -> timedelta | None:
+        """How old Codat's copy is; `None` if there never was one."""
+        return None if self.succeeded_at is None else now - self.succeeded_at
+
+    def keeps(self, promise: Promise, now: datetime) -> bool:
+        """Whether the copy is as young as promised."""
+        return self.succeeded_at is not None and now - self.succeeded_at <= promise.fresh_within
+
+    def requested(self, request: Request) -> "Row":
+        """The row after a dataset was asked for, by us or by others."""
+        known = self.request
+        if known and known.at > request.at:
+            return self
+        if known and request.dataset_id and known.dataset_id == request.dataset_id:
+            return self
+        attempts = self.attempts
+        if request.asked_by is not AskedBy.OTHERS:
+            attempts = self.failures + 1
+        return replace(self, request=request, attempts=attempts, seen_running_at=None)
+
+    def ended(self, end: End, records_modified: bool | None = None) -> "Row":
+        """The row after a dataset ended.
+
+        `records_modified` is what Codat says of changes, `None` where it says nothing that means anything (it
+        always says false of the first read after linking).
+        """
+        row = self if self.end and self.end.at >= end.at else replace(self, end=end)
+        if outcome(end.state) is not Outcome.COMPLETE:
+            return row
+        row = replace(row, succeeded_at=max(filter(None, (row.succeeded_at, end.at))))
+        if records_modified is None:
+            return row
+        if records_modified:
+            row = replace(row, changed_at=max(filter(None, (row.changed_at, end.at))))
+        return replace(row, syncs=row._with_sync(Sync(ended_at=end.at, records_modified=records_modified)))
+
+    def sighted(self, sighting: Sighting, linked_at: datetime) -> "Row":
+        """The row after Codat was asked about it. `linked_at` is when its connection was last seen to be linked."""
+        row = self
+        if sighting.succeeded_at:
+            succeeded_at = sighting.succeeded_at
+            if self._is_requested(sighting) and outcome(sighting.state) is Outcome.COMPLETE and self.request:
+                # A request that was adopted may carry our own clock's time, which may be ahead of Codat's.
+                succeeded_at = max(succeeded_at, self.request.at)
+            row = row.ended(End(at=succeeded_at, state=DatasetState.COMPLETE, dataset_id=sighting.dataset_id))
+        if not has_ended(sighting.state):
+            return row._sighted_running(sighting)
+        if outcome(sighting.state) is not Outcome.COMPLETE:
+            row = row._sighted_failed(sighting, linked_at)
+        return row._sighted_without(sighting)
+
+    def _is_requested(self, sighting: Sighting) -> bool:
+        return self.request is not None and self.request.dataset_id == sighting.dataset_id
+
+    def _sighted_running(self, sighting: Sighting) -> "Row":
+        if self.in_flight and self.in_flight.dataset_id in ("", sighting.dataset_id):
+            row = replace(self, request=replace(self.in_flight, dataset_id=sighting.dataset_id))
+        else:
+            at = sighting.requested_at or sighting.at
+            row = self.requested(Request(at=at, asked_by=AskedBy.OTHERS, dataset_id=sighting.dataset_id))
+        return replace(row, seen_running_at=max(filter(None, (row.seen_running_at, sighting.at))))
+
+    def _sighted_failed(self, sighting: Sighting, linked_at: datetime) -> "Row":
+        if self.end and self.end.dataset_id == sighting.dataset_id:
+            return self
+        if self.end and not self.end.dataset_id and self.end.state == sighting.state and not self.in_flight:
+            return replace(self, end=replace(self.end, dataset_id=sighting.dataset_id))
+        if self.in_flight and not self._is_requested(sighting) and sighting.at <= self.in_flight.at:
+            return self
+        at = sighting.ended_at or sighting.at
+        if self.request is None and self.end is None:
+            # When it failed is not known, only that the connection is linked now: so it is worth one try.
+            at = min(at, linked_at - timedelta.resolution)
+        elif self.request and self._is_requested(sighting):
+            at = max(at, self.request.at)
+        return self.ended(End(at=at, state=sighting.state, dataset_id=sighting.dataset_id))
+
+    def _sighted_without(self, sighting: Sighting) -> "Row":
+        """A dataset still in flight, while the latest one that Codat tells of is another, which has ended."""
+        if self.in_flight is None or self.late_at is None or sighting.at < self.late_at:
+            return self
+        return self.ended(End(at=sighting.at, state=DatasetState.CANCELLED, dataset_id=self.in_flight.dataset_id))
+
+    def _with_sync(self, sync: Sync) -> tuple[Sync, ...]:
+        by_end = {known.ended_at: known for known in self.syncs}
+        by_end.setdefault(sync.ended_at, sync)
+        kept = [by_end[ended_at] for ended_at in sorted(by_end)][-SYNCS_KEPT:]
+        if self.request is None:
+            return tuple(kept)
+        # Only the first end after the request is the end of what was requested, in whatever order they are told.
+        requested_at = self.request.at
+        later = [index for index, known in enumerate(kept) if known.ended_at > requested_at]
+        for index in later:
+            took = _to_the_millisecond(kept[index].ended_at - requested_at) if index == later[0] else None
+            kept[index] = replace(kept[index], took=took)
+        return tuple(kept)
+
+    @property
+    def failures(self) -> int:
+        """Requests of ours that failed in a row; one that still runs is not counted."""
+        if self.request and self.succeeded_at and self.succeeded_at >= self.request.at:
+            return 0
+        return self.attempts if not self.in_flight else max(self.attempts - 1, 0)
+
+    @property
+    def typical_sync_time(self) -> timedelta:
+        """How long a sync of this row usually takes."""
+        known = [sync.took for sync in self.syncs if sync.took is not None]
+        return sorted(known)[len(known) // 2] if known else UNKNOWN_SYNC_TIME
+
+    @property
+    def late_at(self) -> datetime | None:
+        """When the dataset in flight is later than it should be, so that a check must find out about it.
+
+        Each check that finds it still running doubles the patience: an on-premise platform may take days.
+        """
+        if self.in_flight is None:
+            return None
+        requested_at = self.in_flight.at
+        if self.seen_running_at is None:
+            return requested_at + max(2 * self.typical_sync_time, FIRST_PATIENCE)
+        waited = self.seen_running_at - requested_at
+        return self.seen_running_at + min(max(waited, FIRST_PATIENCE), LONGEST_PATIENCE)
+
+    def is_blocked(self, connection: Connection) -> bool:
+        """Whether a person must act before a refresh can succeed: relink, or give back permissions."""
+        if not connection.is_linked:
+            return True
+        if self.end is None or outcome(self.end.state) is not Outcome.PERSON_MUST_ACT:
+            return False
+        return self.end.at >= connection.status_at
+
+    @property
+    def is_unsupported(self) -> bool:
+        """Whether the platform has no such data type."""
+        return self.end is not None and outcome(self.end.state) is Outcome.NEVER
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last dataset failed in a way that another try may mend."""
+        return self.end is not None and outcome(self.end.state) in (Outcome.TRY_AGAIN, Outcome.UNKNOWN)
+
+    def state(self, promise: Promise, connection: Connection, now: datetime) -> State:
+        """What a reader sees of the row."""
+        if self.is_unsupported:
+            return State.UNSUPPORTED
+        if self.is_blocked(connection):
+            return State.BLOCKED
+        if self.in_flight:
+            return State.REFRESHING
+        if self.is_failing:
+            return State.FAILING
+        return State.FRESH if self.keeps(promise, now) else State.STALE
+
+    def due(self, promise: Promise, connection: Connection) -> datetime | None:
+        """When its next refresh should be queued so that the promise holds; `None` if there is to be none.
+
+        The time stays where it was while a dataset is in flight, so that the row remains in sight of the ticks.
+        """
+        if self.is_unsupported or self.is_blocked(connection):
+            return None
+        if self.seen_running_at and self.in_flight:
+            return self.late_at
+        due = self._promised(promise)
+        if self.end and self.is_failing:
+            due = max(due, self.end.at + self._retry_delay)
+        return due
+
+    def _promised(self, promise: Promise) -> datetime:
+        """So early that a sync usually ends before the promise does, but not before half of it has passed."""
+        if self.succeeded_at is None:
+            return BEGINNING
+        lead = min(self.typical_sync_time + TICK, promise.fresh_within / 2)
+        return self.succeeded_at + promise.fresh_within - lead
+
+    @property
+    def _retry_delay(self) -> timedelta:
+        doubled: timedelta = FIRST_RETRY * 2 ** min(max(self.attempts - 1, 0), 20)
+        name = f"{self.company_id}{self.data_type}{self.connection_id}{self.attempts}"
+        # Jitter drawn from the row's own name: spread over rows, yet the same whenever it is worked out again.
+        jitter = 0.75 + 0.5 * zlib.crc32(name.encode()) / 2**32
+        return jitter * min(doubled, LONGEST_RETRY)
+
+    def planned(self, promise: Promise, connection: Connection) -> "Row":
+        """The row with `due_at` worked out anew."""
+        return replace(self, due_at=self.due(promise, connection))
+
+
+def _to_the_millisecond(duration: timedelta) -> timedelta:
+    return timedelta(milliseconds=round(duration / timedelta(milliseconds=1)))

@@ -1,0 +1,292 @@
+"""The edge towards DynamoDB: rows, companies, datasets, and the leases of running ticks.
+
+Every change is made the same way: read, work out the new value purely, and write it on the condition that what
+was read is still there. A change that changes nothing is not written. A lost race is read and worked out again.
+
+Access patterns are written down beside the tables' definitions in `infra/tables.py`.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+from pydantic import TypeAdapter
+
+from freshness.company import Company
+from freshness.dataset import Dataset
+from freshness.row import Row, Sync
+from freshness.times import sortable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+SHARDS = 4
+"""Partitions of each index, so that none takes more writes than one partition bears."""
+DATASETS_KEPT = timedelta(days=90)
+BATCH = 100
+"""The most items that one BatchGetItem takes."""
+RACES = 10
+"""How often a change is worked out again after losing to another writer."""
+
+
+Value = TypeVar("Value", Row, Company, Dataset)
+Item = dict[str, Any]
+
+
+class ContentionError(Exception):
+    """Other writers kept changing an item while a change to it was worked out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """The names of the tables."""
+
+    companies: str
+    freshness: str
+    datasets: str
+    control: str
+
+
+def shard(company_id: str) -> str:
+    """The index partition of a company and its rows."""
+    return str(zlib.crc32(company_id.encode()) % SHARDS)
+
+
+def feed(data_type: str, connection_id: str) -> str:
+    """The sort key of a row."""
+    return f"{data_type}#{connection_id}"
+
+
+class Store:
+    """The tables, as values of the core. May be used from several threads."""
+
+    def __init__(self, dynamodb: "DynamoDBClient", tables: Tables) -> None:
+        self._dynamodb = dynamodb
+        self._tables = tables
+
+    def company(self, company_id: str) -> Company | None:
+        """One company."""
+        item = self._get(self._tables.companies, {"company_id": company_id})
+        return None if item is None else _COMPANIES.validate_python(item)
+
+    def companies(self, company_ids: Iterable[str]) -> dict[str, Company]:
+        """Those of the companies that are known, by their ids."""
+        keys = [{"company_id": company_id} for company_id in dict.fromkeys(company_ids)]
+        found = (_COMPANIES.validate_python(item) for item in self._get_all(self._tables.companies, keys))
+        return {company.company_id: company for company in found}
+
+    def companies_due_for_check(self, now: datetime) -> Iterator[str]:
+        """The ids of the companies due for a check, longest due first within each shard."""
+        for key in self._due(self._tables.companies, "due_for_check", "check_at", now):
+            yield key["company_id"]
+
+    def change_company(self, company: Company, change: Callable[[Company], Company]) -> Company:
+        """Make a change to a company as it was read, or to an empty one; what is returned is what now stands."""
+        return self._change(self._tables.companies, _COMPANIES, company, {"company_id": company.company_id}, change)
+
+    def row(self, company_id: str, data_type: str, connection_id: str) -> Row:
+        """One row; an empty one if it is not known yet."""
+        key = {"company_id": company_id, "feed": feed(data_type, connection_id)}
+        item = self._get(self._tables.freshness, key)
+        if item is None:
+            return Row(company_id=company_id, data_type=data_type, connection_id=connection_id)
+        return _row(item)
+
+    def rows(self, company_id: str) -> list[Row]:
+        """All rows of a company."""
+        items = self._query(
+            TableName=self._tables.freshness,
+            KeyConditionExpression="company_id = :company_id",
+            ExpressionAttributeValues=_marshal({":company_id": company_id}),
+        )
+        return [_row(item) for item in items]
+
+    def rows_due(self, now: datetime, limit: int) -> list[Row]:
+        """Rows that a tick must look at, longest due first within each shard, at most `limit` of them."""
+        keys = []
+        for key in self._due(self._tables.freshness, "due", "due_at", now):
+            keys.append({"company_id": key["company_id"], "feed": key["feed"]})
+            if len(keys) == limit:
+                break
+        return [_row(item) for item in self._get_all(self._tables.freshness, keys)]
+
+    def change_row(self, row: Row, change: Callable[[Row], Row]) -> Row:
+        """Make a change to a row as it was read, or to an empty one; what is returned is what now stands."""
+        key = {"company_id": row.company_id, "feed": feed(row.data_type, row.connection_id)}
+        return self._change(self._tables.freshness, _ROWS, row, key, change)
+
+    def delete_row(self, row: Row) -> None:
+        """Forget a row."""
+        key = {"company_id": row.company_id, "feed": feed(row.data_type, row.connection_id)}
+        self._dynamodb.delete_item(TableName=self._tables.freshness, Key=_marshal(key))
+
+    def datasets(self, company_id: str) -> list[Dataset]:
+        """All datasets of a company that are still kept."""
+        items = self._query(
+            TableName=self._tables.datasets,
+            KeyConditionExpression="company_id = :company_id",
+            ExpressionAttributeValues=_marshal({":company_id": company_id}),
+        )
+        return [_DATASETS.validate_python(item) for item in items]
+
+    def merge_dataset(self, dataset: Dataset) -> Dataset:
+        """Add what is known of a dataset to what the table tells of it."""
+        key = {"company_id": dataset.company_id, "dataset_id": dataset.dataset_id}
+        item = self._get(self._tables.datasets, key)
+        known = dataset if item is None else _DATASETS.validate_python(item)
+        return self._change(self._tables.datasets, _DATASETS, known, key, lambda known: known.merge(dataset))
+
+    def acquire(self, lease: str, owner: str, until: datetime, now: datetime) -> bool:
+        """Take a lease that no one else holds; it ends by itself at `until`."""
+        try:
+            self._dynamodb.put_item(
+                TableName=self._tables.control,
+                Item=_marshal({"name": lease, "owner": owner, "until": sortable(until)}),
+                ConditionExpression="attribute_not_exists(#name) OR #until < :now OR #owner = :owner",
+                ExpressionAttributeNames={"#name": "name", "#until": "until", "#owner": "owner"},
+                ExpressionAttributeValues=_marshal({":now": sortable(now), ":owner": owner}),
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def release(self, lease: str, owner: str) -> None:
+        """Give a lease back, unless someone else has it by now."""
+        try:
+            self._dynamodb.delete_item(
+                TableName=self._tables.control,
+                Key=_marshal({"name": lease}),
+                ConditionExpression="#owner = :owner",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues=_marshal({":owner": owner}),
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return
+
+    def _change(
+        self,
+        table: str,
+        adapter: TypeAdapter[Value],
+        known: Value,
+        key: Item,
+        change: Callable[[Value], Value],
+    ) -> Value:
+        for _ in range(RACES):
+            changed = change(known)
+            if changed == known and known.version:
+                return known
+            changed = replace(changed, version=known.version + 1)
+            item = _marshal(_item(adapter, changed) | key)
+            try:
+                self._dynamodb.put_item(TableName=table, Item=item, **_still_as(known.version))
+            except self._dynamodb.exceptions.ConditionalCheckFailedException as failed:
+                standing: Any = failed.response.get("Item")
+                if standing is None:
+                    return known
+                known = _value(adapter, _unmarshal(standing))
+            else:
+                return changed
+        raise ContentionError(f"{table} {key}: changed by others {RACES} times in a row; try again later")
+
+    def _get(self, table: str, key: Item) -> Item | None:
+        # Eventually consistent, at half the price: a change to a value read too early fails its condition.
+        answer = self._dynamodb.get_item(TableName=table, Key=_marshal(key))
+        return _unmarshal(answer["Item"]) if "Item" in answer else None
+
+    def _get_all(self, table: str, keys: list[Item]) -> Iterator[Item]:
+        for start in range(0, len(keys), BATCH):
+            wanted: Any = {table: {"Keys": [_marshal(key) for key in keys[start : start + BATCH]]}}
+            while wanted:
+                answer = self._dynamodb.batch_get_item(RequestItems=wanted)
+                yield from (_unmarshal(item) for item in answer["Responses"].get(table, []))
+                wanted = answer["UnprocessedKeys"]
+
+    def _due(self, table: str, index: str, time: str, now: datetime) -> Iterator[Item]:
+        for number in range(SHARDS):
+            yield from self._query(
+                TableName=table,
+                IndexName=index,
+                KeyConditionExpression=f"#shard = :shard AND {time} <= :now",
+                ExpressionAttributeNames={"#shard": "shard"},
+                ExpressionAttributeValues=_marshal({":shard": str(number), ":now": sortable(now)}),
+            )
+
+    def _query(self, **query: Any) -> Iterator[Item]:
+        for page in self._dynamodb.get_paginator("query").paginate(**query):
+            yield from (_unmarshal(item) for item in page["Items"])
+
+
+def _still_as(version: int) -> Any:
+    """The condition that an item has not been written since it was read; if it has, DynamoDB shows it."""
+    condition: Item = {"ConditionExpression": "attribute_not_exists(version)"}
+    if version:
+        condition["ConditionExpression"] = "version = :version"
+        condition["ExpressionAttributeValues"] = _marshal({":version": version})
+    return condition | {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+
+
+_COMPANIES = TypeAdapter(Company)
+_ROWS = TypeAdapter(Row)
+_DATASETS = TypeAdapter(Dataset)
+_SYNC = struct.Struct(">QBI")
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+def _marshal(item: Item) -> Item:
+    return {name: _serialize(value) for name, value in item.items()}
+
+
+def _unmarshal(item: Item) -> Item:
+    return {name: _deserialize(value) for name, value in item.items()}
+
+
+def _item(adapter: TypeAdapter[Value], value: Value) -> Item:
+    item: Item = adapter.dump_python(value, mode="json", exclude_none=True, exclude_defaults=True)
+    match value:
+        case Row(due_at=datetime() as due_at):
+            item |= {"shard": shard(value.company_id), "due_at": sortable(due_at)}
+        case Company(check_at=datetime() as check_at):
+            item |= {"shard": shard(value.company_id), "check_at": sortable(check_at)}
+        case Dataset():
+            item["expires_at"] = int((value.requested_at + DATASETS_KEPT).timestamp())
+    if isinstance(value, Row) and value.syncs:
+        item["syncs"] = _packed(value.syncs)
+    return item
+
+
+def _value(adapter: TypeAdapter[Value], item: Item) -> Value:
+    if isinstance(item.get("syncs"), Binary):
+        item = item | {"syncs": _unpacked(bytes(item["syncs"]))}
+    return adapter.validate_python(item)
+
+
+def _row(item: Item) -> Row:
+    return _value(_ROWS, item)
+
+
+def _packed(syncs: tuple[Sync, ...]) -> bytes:
+    """Thirteen bytes a sync, so that a row stays below the 1 KB that one write unit pays for."""
+    return b"".join(
+        _SYNC.pack(
+            round(sync.ended_at.timestamp() * 1_000_000),
+            sync.records_modified,
+            0 if sync.took is None else round(sync.took / timedelta(milliseconds=1)) + 1,
+        )
+        for sync in syncs
+    )
+
+
+def _unpacked(packed: bytes) -> tuple[Sync, ...]:
+    return tuple(
+        Sync(
+            ended_at=datetime.fromtimestamp(0, UTC) + timedelta(microseconds=ended_at),
+            records_modified=bool(records_modified),
+            took=timedelta(milliseconds=took - 1) if took else None,
+        )
+        for ended_at, records_modified, took in _SYNC.iter_unpack(packed)
+    )

@@ -1,0 +1,47 @@
+"""Where the parts are joined: settings from the environment, clients from settings, each made when first used."""
+
+import os
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import boto3
+from aws_lambda_powertools.utilities import parameters
+
+from freshness.policy import Policy, load
+from freshness.publish import Bus
+from freshness.store import Store, Tables
+
+
+def clock() -> datetime:
+    """Now."""
+    return datetime.now(UTC)
+
+
+@cache
+def store() -> Store:
+    """The tables."""
+    tables = Tables(
+        companies=os.environ["COMPANIES_TABLE"],
+        freshness=os.environ["FRESHNESS_TABLE"],
+        datasets=os.environ["DATASETS_TABLE"],
+        control=os.environ["CONTROL_TABLE"],
+    )
+    return Store(boto3.client("dynamodb"), tables)
+
+
+@cache
+def bus() -> Bus:
+    """The event bus."""
+    return Bus(boto3.client("events"), os.environ["EVENT_BUS"])
+
+
+@cache
+def policy() -> Policy:
+    """The policy that was deployed with the functions."""
+    return load(Path(__file__).parent.parent / "freshness.toml")
+
+
+def codat_api_key() -> str:
+    """The key for Codat's API, from Secrets Manager; read again every five minutes, so that it can be rotated."""
+    return parameters.get_secret(os.environ["CODAT_API_KEY_SECRET"], max_age=300).strip()

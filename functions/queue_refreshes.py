@@ -1,0 +1,40 @@
+"""Scheduled: queues a refresh of every row that is due."""
+
+import asyncio
+import os
+from datetime import datetime
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from freshness import tick, wiring
+from freshness.refresh import Refresh
+
+logger = Logger(service="queue_refreshes")
+metrics = Metrics(namespace="CodatFreshness", service="queue_refreshes")
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes both
+    """One tick."""
+    with tick.alone("queue_refreshes", context) as until:
+        if until is None:
+            logger.info("Another queue_refreshes is still running; this tick leaves the work to it")
+            return
+        asyncio.run(_queue(until))
+
+
+async def _queue(until: datetime) -> None:
+    async with tick.codat() as codat:
+        refresh = Refresh(
+            store=wiring.store(),
+            codat=codat,
+            policy=wiring.policy(),
+            clock=wiring.clock,
+            until=until,
+            dry_run=os.environ["DRY_RUN"] == "true",
+        )
+        await refresh.queue_due()
+    tick.count(metrics, refresh.tally | {"CodatCalls": codat.calls})
+    logger.info("Queued", extra={"tally": dict(refresh.tally), "codat_calls": codat.calls})

@@ -1,0 +1,68 @@
+"""Real parts to test against: the DynamoDB protocol by a local AWS, and Codat's API by the sandbox."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from aws_cdk import App, Stack
+from aws_cdk.assertions import Template
+
+from freshness.store import Store
+from freshness.store import Tables as TableNames
+from infra.tables import Tables
+from local import local_aws
+from local.processes import guarded_processes
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+KINDS = ("companies", "freshness", "datasets", "control")
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A local AWS, which every boto3 client made meanwhile reaches."""
+    folder: Path = tmp_path_factory.mktemp("aws")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with guarded_processes(folder, ()) as processes, pytest.MonkeyPatch.context() as patch:
+        local_aws.start(processes, port, folder / "temporary")
+        for name, value in local_aws.tool_environment(port).items():
+            patch.setitem(os.environ, name, value)
+        yield
+
+
+@pytest.fixture(scope="session")
+def table_definitions() -> list[dict[str, Any]]:
+    """The tables as the stack defines them, keys and indexes only."""
+    stack = Stack(App())
+    Tables(stack, disposable=True)
+    resources = Template.from_stack(stack).find_resources("AWS::DynamoDB::Table")
+    kept = ("KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes", "BillingMode")
+    return [
+        {"TableName": name} | {key: value for key, value in resource["Properties"].items() if key in kept}
+        for name, resource in sorted(resources.items())
+    ]
+
+
+@pytest.fixture
+def dynamodb(aws: None) -> "DynamoDBClient":
+    """A client for the local DynamoDB."""
+    return boto3.client("dynamodb")
+
+
+@pytest.fixture
+def store(dynamodb: "DynamoDBClient", table_definitions: list[dict[str, Any]]) -> Store:
+    """Empty tables of the test's own."""
+    names: dict[str, str] = {}
+    for definition in table_definitions:
+        kind = next(kind for kind in KINDS if kind in definition["TableName"].lower())
+        names[kind] = f"{kind}-{uuid4().hex}"
+        dynamodb.create_table(**definition | {"TableName": names[kind]})
+    return Store(dynamodb, TableNames(**names))

@@ -1,0 +1,227 @@
+"""Checking and queueing against the sandbox and real tables, with no webhook at all."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import httpx
+import pytest
+
+from freshness.check import Check
+from freshness.codat import Codat
+from freshness.company import Company
+from freshness.dataset import AskedBy, has_ended
+from freshness.policy import Policy
+from freshness.publish import Bus
+from freshness.refresh import Refresh
+from freshness.row import Row, State
+from freshness.store import Store
+from local.codat_sandbox.model import RequestedBy
+from local.codat_sandbox.platforms import DataType
+from local.codat_sandbox.prescribed import PrescribedAnswer
+from local.codat_sandbox.serving import RunningSandbox, running_sandbox
+from local.codat_sandbox.settings import Settings
+
+POLICY = Policy.model_validate(
+    {"default": {"fresh_within": "1 day"}, "data_types": {"invoices": {"fresh_within": "1 hour"}}}
+)
+SETTINGS = Settings(
+    companies=4, sync_time_min=timedelta(0), sync_time_max=timedelta(0), needs_relink=0.25, machine_offline=0
+)
+
+
+class Loop:
+    """The scheduled functions, run by hand, on a clock that can be put forward."""
+
+    def __init__(self, store: Store, sandbox: RunningSandbox) -> None:
+        self.store = store
+        self.sandbox = sandbox
+        self.ahead = timedelta(0)
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    async def check(self, *, listing: bool = True) -> Check:
+        async with self._http() as http:
+            check = Check(
+                store=self.store,
+                codat=Codat(http, self.sandbox.api_key, clock=self.clock),
+                bus=Bus(boto3.client("events"), "default"),
+                policy=POLICY,
+                clock=self.clock,
+                until=self.clock() + timedelta(minutes=1),
+            )
+            if listing:
+                await check.list_companies()
+            await check.check_due()
+        return check
+
+    async def queue(self, *, dry_run: bool = False) -> Refresh:
+        async with self._http() as http:
+            refresh = Refresh(
+                store=self.store,
+                codat=Codat(http, self.sandbox.api_key, clock=self.clock),
+                policy=POLICY,
+                clock=self.clock,
+                until=self.clock() + timedelta(minutes=1),
+                dry_run=dry_run,
+            )
+            await refresh.queue_due()
+        return refresh
+
+    def prescribe(self, answer: PrescribedAnswer) -> None:
+        self.sandbox.do(lambda sandbox: sandbox.prescribed.add(answer))
+
+    def companies(self) -> list[Company]:
+        ids = [company.id for company in self.sandbox.do(lambda sandbox: sandbox.world.companies())]
+        return list(self.store.companies(ids).values())
+
+    def rows(self) -> list[tuple[Row, State]]:
+        return [
+            (row, row.state(POLICY.promise(row.data_type), company.connections[row.connection_id], self.clock()))
+            for company in self.companies()
+            for row in self.store.rows(company.company_id)
+        ]
+
+    def _http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.sandbox.base_url)
+
+
+@pytest.fixture
+def loop(store: Store) -> Iterator[Loop]:
+    with running_sandbox(SETTINGS) as sandbox:
+        yield Loop(store, sandbox)
+
+
+async def test_every_row_that_can_be_fresh_becomes_fresh(loop: Loop) -> None:
+    for _ in range(4):
+        await loop.check()
+        await loop.queue()
+        loop.ahead += timedelta(minutes=5)
+    await loop.check()
+
+    truths = {
+        (truth.company.id, str(truth.data_type), truth.connection.id): truth.can_become_fresh
+        for truth in loop.sandbox.do(lambda sandbox: list(sandbox.world.truth(sandbox.now())))
+    }
+    assert truths
+    for row, state in loop.rows():
+        if truths.get((row.company_id, row.data_type, row.connection_id)):
+            assert state is State.FRESH, row
+        else:
+            assert state in (State.BLOCKED, State.UNSUPPORTED), row
+
+
+async def test_each_refresh_leaves_its_dataset_with_who_asked_and_the_states_seen(loop: Loop) -> None:
+    await loop.check()
+    queued = (await loop.queue()).tally["RefreshesQueued"]
+    loop.ahead += timedelta(minutes=5)
+    queued += (await loop.queue()).tally["RefreshesQueued"]
+    await loop.check()
+
+    datasets = [dataset for company in loop.companies() for dataset in loop.store.datasets(company.company_id)]
+    assert len(datasets) == queued
+    for dataset in datasets:
+        assert dataset.asked_by is AskedBy.PROMISE
+        assert has_ended(dataset.state)
+        assert len(dataset.states) == 2
+        assert dataset.ended_at
+
+
+async def test_a_tick_queues_nothing_that_is_in_flight(loop: Loop) -> None:
+    await loop.check()
+    assert (await loop.queue()).tally["RefreshesQueued"]
+
+    assert (await loop.queue()).tally["RefreshesQueued"] == 0
+
+
+async def test_a_dry_run_queues_nothing(loop: Loop) -> None:
+    await loop.check()
+    refresh = await loop.queue(dry_run=True)
+
+    assert refresh.codat.calls == 0
+    assert not any(row.in_flight for row, _ in loop.rows())
+
+
+async def test_a_dataset_that_already_runs_is_adopted(loop: Loop) -> None:
+    loop.sandbox.do(
+        lambda sandbox: sandbox.reset(
+            SETTINGS.model_copy(update={"sync_time_max": timedelta(hours=1), "sync_time_min": timedelta(hours=1)})
+        )
+    )
+    await loop.check()
+    row = next(row for row, state in loop.rows() if state is State.STALE and row.data_type == "invoices")
+    theirs = loop.sandbox.do(
+        lambda sandbox: sandbox.world.queue(
+            row.company_id, DataType.INVOICES, sandbox.now(), requested_by=RequestedBy.PORTAL
+        )
+    )
+
+    refresh = await loop.queue()
+
+    assert refresh.tally["DatasetsAdopted"] == 1
+    adopted = loop.store.row(row.company_id, row.data_type, row.connection_id)
+    assert adopted.in_flight
+    assert adopted.in_flight.dataset_id == theirs.id
+    (dataset,) = [d for d in loop.store.datasets(row.company_id) if d.dataset_id == theirs.id]
+    assert dataset.asked_by is AskedBy.OTHERS
+
+
+@pytest.mark.parametrize("body", ["<html>Bad gateway</html>", '{"id": "cut o', "[]", '{"invoices": {"dataType": 5}}'])
+async def test_an_answer_that_does_not_parse_leaves_the_rows_as_they_were_and_the_tick_goes_on(
+    loop: Loop, body: str
+) -> None:
+    loop.prescribe(PrescribedAnswer(path="/companies/*/dataStatus", status=200, body=body))
+    check = await loop.check()
+
+    assert check.tally["ChecksFailed"] == 1
+    assert check.tally["CompaniesChecked"] == SETTINGS.companies - 1
+
+    loop.prescribe(PrescribedAnswer(method="POST", path="/companies/*/data/queue/*", status=200, body=body))
+    refresh = await loop.queue()
+
+    assert refresh.tally["QueueingFailed"] == 1
+    assert refresh.tally["RefreshesQueued"]
+
+
+async def test_a_company_that_codat_no_longer_knows_is_forgotten(loop: Loop) -> None:
+    await loop.check()
+    gone = loop.companies()[0].company_id
+    loop.sandbox.do(lambda sandbox: sandbox.world.delete_company(gone, sandbox.now()))
+    await loop.queue()
+
+    await loop.check()
+
+    company = loop.store.company(gone)
+    assert company
+    assert company.deleted_at
+    assert loop.store.rows(gone) == []
+    assert not (await loop.queue()).stopped_by
+
+
+async def test_a_company_that_comes_later_is_noticed(loop: Loop) -> None:
+    await loop.check()
+    known = len(loop.companies())
+    loop.sandbox.do(lambda sandbox: sandbox.reset(SETTINGS.model_copy(update={"companies": known + 1})))
+
+    check = await loop.check()
+
+    assert check.tally["CompaniesChecked"] >= 1
+    assert len(loop.companies()) == known + 1
+
+
+async def test_a_company_heard_of_lately_is_not_checked_for_nothing(loop: Loop) -> None:
+    await loop.check()
+
+    assert (await loop.check()).tally["CompaniesChecked"] == 0
+
+
+async def test_a_wrong_key_stops_the_tick_at_once(loop: Loop) -> None:
+    loop.prescribe(
+        PrescribedAnswer(path="/companies/*/dataStatus", status=401, body='{"correlationId": "c-1"}', times=9)
+    )
+
+    check = await loop.check()
+
+    assert check.codat.calls < 1 + SETTINGS.companies + 1
+    assert "c-1" in str(check.stopped_by[0])

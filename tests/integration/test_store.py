@@ -1,0 +1,130 @@
+"""Rows, companies, datasets and leases over the real DynamoDB protocol."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from freshness.company import Company, Connection
+from freshness.dataset import AskedBy, Dataset
+from freshness.row import SYNCS_KEPT, End, Request, Row, Sync
+from freshness.store import Store
+
+NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+ROW = Row(company_id="company", data_type="invoices", connection_id="connection")
+
+
+def test_what_is_written_is_read_back_the_same(store: Store) -> None:
+    syncs = tuple(
+        Sync(
+            ended_at=NOON + timedelta(minutes=n), records_modified=n % 3 == 0, took=timedelta(seconds=n) if n else None
+        )
+        for n in range(SYNCS_KEPT)
+    )
+    row = replace(
+        ROW,
+        request=Request(at=NOON, asked_by=AskedBy.PROMISE, dataset_id="dataset"),
+        end=End(at=NOON, state="SomethingNew"),
+        succeeded_at=NOON,
+        attempts=3,
+        syncs=syncs,
+        due_at=NOON,
+    )
+
+    written = store.change_row(ROW, lambda _: row)
+
+    assert store.row("company", "invoices", "connection") == written == replace(row, version=1)
+
+
+def test_a_company_with_its_connections_is_read_back_the_same(store: Store) -> None:
+    connection = Connection(
+        connection_id="c",
+        platform="Xero",
+        source_type="Accounting",
+        status="Linked",
+        status_at=NOON,
+        link_url="https://x",
+    )
+    company = Company(company_id="company", name="Ærø & sons", tags={"region": "uk"}, connections={"c": connection})
+
+    written = store.change_company(Company(company_id="company"), lambda _: company)
+
+    assert store.company("company") == written
+    assert store.companies(["company", "unknown", "company"]) == {"company": written}
+
+
+def test_a_change_that_changes_nothing_is_not_written(store: Store) -> None:
+    row = store.change_row(ROW, lambda row: replace(row, attempts=1))
+
+    assert store.change_row(row, lambda row: replace(row, attempts=1)).version == 1
+
+
+def test_a_change_to_what_was_read_too_early_is_worked_out_again(store: Store) -> None:
+    early = store.change_row(ROW, lambda row: replace(row, attempts=1))
+    store.change_row(early, lambda row: replace(row, attempts=row.attempts + 1))
+
+    assert store.change_row(early, lambda row: replace(row, attempts=row.attempts + 1)).attempts == 3
+
+
+def test_no_change_is_lost_when_many_are_made_at_once(store: Store) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(
+            lambda _: store.change_row(ROW, lambda row: replace(row, attempts=row.attempts + 1)), range(4)
+        ):
+            pass
+
+    assert store.row("company", "invoices", "connection").attempts == 4
+
+
+def test_a_row_that_was_deleted_meanwhile_does_not_come_back(store: Store) -> None:
+    row = store.change_row(ROW, lambda row: replace(row, attempts=1))
+    store.delete_row(row)
+
+    store.change_row(row, lambda row: replace(row, attempts=2))
+
+    assert store.rows("company") == []
+
+
+def test_rows_due_are_found_and_others_are_not(store: Store) -> None:
+    for company_id, due_at in [("past", NOON), ("later", NOON + timedelta(microseconds=1)), ("never", None)]:
+        store.change_row(replace(ROW, company_id=company_id), partial(replace, due_at=due_at))
+
+    assert [row.company_id for row in store.rows_due(NOON, limit=10)] == ["past"]
+
+
+def test_companies_due_for_a_check_are_found_and_others_are_not(store: Store) -> None:
+    for company_id, check_at in [("past", NOON - timedelta(seconds=1)), ("later", NOON + timedelta(days=1))]:
+        store.change_company(Company(company_id=company_id), partial(replace, check_at=check_at))
+
+    assert list(store.companies_due_for_check(NOON)) == ["past"]
+
+
+def test_what_is_learned_of_a_dataset_adds_up(store: Store) -> None:
+    dataset = Dataset(
+        company_id="company",
+        dataset_id="dataset",
+        data_type="invoices",
+        connection_id="connection",
+        asked_by=AskedBy.PROMISE,
+        requested_at=NOON,
+        states={"Queued": NOON},
+    )
+    store.merge_dataset(dataset)
+    store.merge_dataset(replace(dataset, states={"Complete": NOON}, ended_at=NOON, records_modified=True))
+
+    (kept,) = store.datasets("company")
+    assert kept.states == {"Queued": NOON, "Complete": NOON}
+    assert kept.records_modified
+
+
+def test_a_lease_has_one_holder_until_it_is_released_or_its_time_is_up(store: Store) -> None:
+    until = NOON + timedelta(minutes=5)
+
+    assert store.acquire("tick", "first", until, NOON)
+    assert not store.acquire("tick", "second", until, NOON)
+    store.release("tick", "second")
+    assert not store.acquire("tick", "second", until, NOON)
+    store.release("tick", "first")
+    assert store.acquire("tick", "second", until, NOON)
+    assert store.acquire("tick", "third", until, until + timedelta(seconds=1))

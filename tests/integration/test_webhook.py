@@ -1,0 +1,185 @@
+"""What webhooks do to the tables, and what becomes known of it outside."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from pydantic import ValidationError
+
+from freshness.company import Company, Connection, ConnectionStatus
+from freshness.dataset import AskedBy, Dataset
+from freshness.policy import Policy
+from freshness.publish import Bus
+from freshness.row import Request, Row
+from freshness.store import Store
+from freshness.webhook import Webhook
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
+ROW = Row(company_id="company", data_type="invoices", connection_id="connection")
+
+
+class Listener:
+    """Hears what is published on a bus of its own."""
+
+    def __init__(self) -> None:
+        events, self._sqs = boto3.client("events"), boto3.client("sqs")
+        name = f"bus-{uuid4().hex}"
+        events.create_event_bus(Name=name)
+        self.bus = Bus(events, name)
+        self._queue_url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
+        attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=["QueueArn"])
+        events.put_rule(Name=name, EventBusName=name, EventPattern=json.dumps({"source": ["codat-freshness"]}))
+        events.put_targets(
+            Rule=name, EventBusName=name, Targets=[{"Id": "queue", "Arn": attributes["Attributes"]["QueueArn"]}]
+        )
+
+    def heard(self) -> list[dict[str, Any]]:
+        """The details of the events since the last call."""
+        answer = self._sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        return [json.loads(message["Body"])["detail"] for message in answer.get("Messages", [])]
+
+
+@pytest.fixture
+def listener(aws: None) -> Iterator[Listener]:
+    yield Listener()
+
+
+@pytest.fixture
+def webhook(store: Store, listener: Listener) -> Webhook:
+    connection = Connection(
+        connection_id="connection",
+        platform="Xero",
+        source_type="Accounting",
+        status=ConnectionStatus.LINKED,
+        status_at=NOON - timedelta(days=1),
+    )
+    company = Company(company_id="company", connections={"connection": connection}, check_at=NOON + timedelta(days=1))
+    store.change_company(Company(company_id="company"), lambda _: company)
+    return Webhook(store=store, bus=listener.bus, policy=POLICY, clock=lambda: NOON)
+
+
+def read_completed(
+    at: datetime, *, status: str = "Complete", modified: bool = True, initial: bool = False, company_id: str = "company"
+) -> str:
+    read = {
+        "connectionId": "connection",
+        "dataType": "invoices",
+        "recordsModified": modified,
+        "status": status,
+        "issues": [],
+        "somethingNew": 1,
+    }
+    return json.dumps(
+        {
+            "id": "event",
+            "eventType": "read.completed.initial" if initial else "read.completed",
+            "generatedDate": at.strftime("%Y-%m-%dT%H:%M:%S.1234567Z"),
+            "payload": {"referenceCompany": {"id": company_id, "name": "Company"}, "dataTypes": [read]},
+        }
+    )
+
+
+def queued(store: Store, at: datetime = NOON) -> None:
+    store.merge_dataset(
+        Dataset(
+            company_id="company",
+            dataset_id="dataset",
+            data_type="invoices",
+            connection_id="connection",
+            asked_by=AskedBy.PROMISE,
+            requested_at=at,
+            states={"Queued": at},
+        )
+    )
+    request = Request(at=at, asked_by=AskedBy.PROMISE, dataset_id="dataset")
+    store.change_row(ROW, lambda row: row.requested(request))
+
+
+def the_row(store: Store) -> Row:
+    return store.row("company", "invoices", "connection")
+
+
+def test_a_read_that_completed_ends_the_dataset_in_flight_and_is_published(
+    webhook: Webhook, store: Store, listener: Listener
+) -> None:
+    queued(store)
+
+    webhook.apply("message", read_completed(NOON + MINUTE))
+
+    row = the_row(store)
+    ended_at = NOON + MINUTE + timedelta(microseconds=123456)
+    assert row.in_flight is None
+    assert row.succeeded_at == row.changed_at == ended_at
+    assert row.due_at
+    (dataset,) = store.datasets("company")
+    assert (dataset.state, dataset.ended_at, dataset.records_modified) == ("Complete", ended_at, True)
+    (event,) = listener.heard()
+    assert event == {
+        "id": "message/connection/invoices",
+        "companyId": "company",
+        "connectionId": "connection",
+        "dataType": "invoices",
+        "refreshedAt": "2026-11-23T12:01:00.123456Z",
+        "recordsModified": True,
+    }
+
+
+def test_a_message_that_comes_again_changes_nothing_and_is_not_published_again(
+    webhook: Webhook, store: Store, listener: Listener
+) -> None:
+    queued(store)
+    webhook.apply("message", read_completed(NOON + MINUTE))
+    listener.heard()
+    row = the_row(store)
+
+    webhook.apply("message", read_completed(NOON + MINUTE))
+
+    assert the_row(store) == row
+    assert listener.heard() == []
+
+
+def test_a_read_that_failed_is_not_published_as_a_refresh(webhook: Webhook, store: Store, listener: Listener) -> None:
+    queued(store)
+
+    webhook.apply("message", read_completed(NOON + MINUTE, status="FetchError"))
+
+    assert the_row(store).is_failing
+    assert listener.heard() == []
+
+
+def test_the_first_read_after_linking_teaches_nothing_about_changes(webhook: Webhook, store: Store) -> None:
+    webhook.apply("message", read_completed(NOON, modified=False, initial=True))
+
+    assert the_row(store).succeeded_at
+    assert the_row(store).syncs == ()
+
+
+def test_the_end_of_an_earlier_read_leaves_the_dataset_in_flight(webhook: Webhook, store: Store) -> None:
+    queued(store, at=NOON + 2 * MINUTE)
+
+    webhook.apply("message", read_completed(NOON))
+
+    assert the_row(store).in_flight
+    (dataset,) = store.datasets("company")
+    assert dataset.state == "Queued"
+
+
+def test_a_company_not_known_yet_becomes_due_for_a_check(webhook: Webhook, store: Store) -> None:
+    webhook.apply("message", read_completed(NOON, company_id="stranger"))
+
+    assert list(store.companies_due_for_check(NOON)) == ["stranger"]
+
+
+def test_an_event_that_is_not_used_is_passed_over(webhook: Webhook) -> None:
+    webhook.apply("message", json.dumps({"id": "e", "eventType": "new.kind", "generatedDate": "2026-11-23T12:00:00Z"}))
+
+
+def test_a_message_that_cannot_be_read_is_not_taken_for_done(webhook: Webhook) -> None:
+    with pytest.raises(ValidationError):
+        webhook.apply("message", '{"eventType": "read.completed"}')
