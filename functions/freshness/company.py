@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from freshness.data_types import source_type
+from freshness.data_types import TELLING, source_type
 
 
 class ConnectionStatus(StrEnum):
@@ -84,12 +84,12 @@ class Company:
     def feeds(self, data_type: str) -> list[Connection]:
         """The connections that a data type is read from, linked or in need of a relink.
 
-        They are those of the source type that the data type belongs to, or the only connection where there is no
-        such. One that was unlinked counts only while no other took its place; one never linked does not count.
+        They are those of the source type that the data type belongs to; where there is none, those whose source type
+        says nothing of what they hold. One that was unlinked counts only while no other took its place; one never
+        linked does not count.
         """
         linkable = [c for c in self.connections.values() if c.status != ConnectionStatus.PENDING_AUTH]
         fitting = [c for c in linkable if c.source_type == source_type(data_type)]
-        if not fitting and len(linkable) == 1:
-            fitting = linkable
+        fitting = fitting or [c for c in linkable if c.source_type not in TELLING]
         remaining = [c for c in fitting if c.status != ConnectionStatus.UNLINKED]
         return remaining or fitting[-1:]

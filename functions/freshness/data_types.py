@@ -30,6 +30,10 @@ DATA_TYPES = frozenset(
 """The keys of Codat's `DataType`. Codat may add to them: what it sends is never refused for being absent here."""
 
 
+TELLING = frozenset({SourceType.ACCOUNTING, SourceType.BANKING, SourceType.COMMERCE})
+"""The kinds of connection that say which data types they feed."""
+
+
 def source_type(data_type: str) -> SourceType:
     """The kind of connection that feeds a data type: Codat's keys carry it as a prefix, accounting having none."""
     if data_type.startswith("banking-"):

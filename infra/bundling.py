@@ -1,0 +1,119 @@
+"""The one bundle that all functions share: dependencies, handlers, `freshness/` and the policy file.
+
+pip alone builds it, for Lambda's platform or for this machine's, with no Docker. What was built is kept under
+a hash of what went in, dependencies apart from our own sources: changing a handler does not run pip again.
+"""
+
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+BOTOCORE_SERVICES = ("dynamodb", "events", "secretsmanager", "sqs")
+"""The services whose API descriptions are bundled. botocore carries 27 MB of them, for the whole of AWS."""
+
+
+class BundlingError(Exception):
+    """The bundle could not be built. Its text says in a sentence why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a bundle is to run on: its name, and the options that make pip choose packages for it."""
+
+    name: str
+    pip_options: tuple[str, ...]
+
+
+LAMBDA = Target(
+    "lambda-arm64-cpython-314",
+    (
+        # pip derives no older tag from a newer one, so each that Lambda's Amazon Linux 2023 runs is named.
+        *("--platform", "manylinux_2_28_aarch64"),
+        *("--platform", "manylinux_2_17_aarch64"),
+        *("--platform", "manylinux2014_aarch64"),
+        *("--implementation", "cp", "--python-version", "3.14", "--only-binary", ":all:"),
+    ),
+)
+"""Lambda's runtime python3.14 on arm64."""
+
+THIS_MACHINE = Target(f"local-{platform.machine()}-{sys.implementation.cache_tag}", ())
+"""This machine, and the interpreter that runs this program."""
+
+
+def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
+    """Build the bundle of `functions` with `policy` as `freshness.toml`, and return its folder in `builds`.
+
+    Raises:
+        BundlingError: pip could not install the dependencies.
+    """
+    builds.mkdir(parents=True, exist_ok=True)
+    dependencies = _dependencies(functions / "requirements.txt", target, builds)
+    files = {path.relative_to(functions): path for path in sorted(functions.rglob("*.py"))}
+    files[Path("freshness.toml")] = policy
+    contents = [name.as_posix().encode() + b"\n" + path.read_bytes() for name, path in files.items()]
+    bundle = builds / f"bundle-{target.name}-{_digest(dependencies.name.encode(), *contents)}"
+    if not bundle.exists():
+        with tempfile.TemporaryDirectory(dir=builds) as scratch:
+            unfinished = Path(scratch, "bundle")
+            shutil.copytree(dependencies, unfinished)
+            for name, path in files.items():
+                (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, unfinished / name)
+            _keep(unfinished, bundle)
+    return bundle
+
+
+def _dependencies(requirements: Path, target: Target, builds: Path) -> Path:
+    """The folder with what `requirements` names, installed for `target` and pruned. pip runs if it is new."""
+    inputs = (requirements.read_bytes(), repr(target).encode(), Path(__file__).read_bytes())
+    dependencies = builds / f"dependencies-{target.name}-{_digest(*inputs)}"
+    if not dependencies.exists():
+        print(f"Installing the functions' dependencies ({target.name}) ...", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(dir=builds) as scratch:
+            unfinished = Path(scratch, "dependencies")
+            _install(requirements, target, unfinished)
+            _prune(unfinished)
+            _keep(unfinished, dependencies)
+    return dependencies
+
+
+def _install(requirements: Path, target: Target, folder: Path) -> None:
+    # --no-deps: pip would judge "only on Python < 3.13" and the like by this interpreter, not the target's.
+    options = ("--quiet", "--no-input", "--no-deps", "--no-compile", "--requirement", str(requirements))
+    command = (sys.executable, "-m", "pip", "install", *options, *target.pip_options, "--target", str(folder))
+    pip = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+    if pip.returncode:
+        errors = [line for line in pip.stderr.splitlines() if "ERROR" in line] or pip.stderr.splitlines()
+        reason = errors[-1].removeprefix("ERROR: ") if errors else f"it ended with status {pip.returncode}"
+        raise BundlingError(
+            f"pip could not install {requirements} for {target.name}: {reason}. "
+            "Check that the package index can be reached and has each version named there, then try again."
+        )
+
+
+def _prune(dependencies: Path) -> None:
+    """Drop what no function reads: commands, packages' metadata and tests, descriptions of other services."""
+    unused = [path for pattern in ("bin", "*.dist-info", "*/tests") for path in dependencies.glob(pattern)]
+    services = [path for package in ("boto3", "botocore") for path in dependencies.glob(f"{package}/data/*/")]
+    unused += [service for service in services if service.name not in BOTOCORE_SERVICES]
+    for folder in unused:
+        shutil.rmtree(folder)
+
+
+def _keep(unfinished: Path, finished: Path) -> None:
+    """Give a finished folder its name in one step, and remove those of its kind and target made before."""
+    if not finished.exists():
+        unfinished.rename(finished)
+    for folder in finished.parent.glob(f"{finished.name.rpartition('-')[0]}-*"):
+        if folder != finished:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _digest(*parts: bytes) -> str:
+    # Each part is hashed by itself first: two parts must not read as two others that join to the same bytes.
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]

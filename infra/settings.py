@@ -1,0 +1,47 @@
+"""What a deployment may set: the `context` of `cdk.json`, or `cdk deploy -c name=value`."""
+
+from pathlib import Path
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo
+
+from constructs import Node
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+CronExpression = Annotated[str, StringConstraints(pattern=r"^cron\([^()]+\)$")]
+
+
+class SettingsError(ValueError):
+    """The context cannot be used. Its text has a line for each setting that is wrong, with what was expected."""
+
+
+class Settings(BaseModel):
+    """The settings of one deployment."""
+
+    model_config = ConfigDict(frozen=True)
+
+    codat_base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+$")]
+    dry_run: bool
+    """Decide and record what to refresh, but queue nothing at Codat."""
+    policy: Path
+    """The policy file, relative to the folder of `cdk.json`."""
+    check_schedule: CronExpression
+    queue_schedule: CronExpression
+    time_zone: ZoneInfo
+    """In which both schedules are read."""
+    local: bool
+    """Deploy to a local AWS: the bundle is built for this machine, and deleting the stack leaves nothing."""
+
+    @classmethod
+    def of(cls, node: Node) -> Self:
+        """The settings in the context of `node`.
+
+        Raises:
+            SettingsError: one is missing or wrong.
+        """
+        try:
+            return cls.model_validate({name: node.try_get_context(name) for name in cls.model_fields})
+        except ValidationError as error:
+            mistakes = (
+                f"context {mistake['loc'][0]}: {mistake['msg']}, got {mistake['input']!r}" for mistake in error.errors()
+            )
+            raise SettingsError("\n".join(mistakes)) from error

@@ -1,0 +1,98 @@
+"""The whole stack: what there is, and what each function may do with it."""
+
+from pathlib import Path
+
+from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import aws_events as events
+from constructs import Construct
+
+from infra.function import Function
+from infra.schedules import Schedules
+from infra.secrets import Secrets
+from infra.settings import Settings
+from infra.tables import DUE, DUE_FOR_CHECK, Tables
+from infra.webhook_intake import WebhookIntake
+
+
+class CodatFreshness(Stack):
+    """Keeps companies' data at Codat as fresh as the policy promises."""
+
+    def __init__(self, scope: Construct, settings: Settings, bundle: Path) -> None:
+        """Build the stack; `bundle` is the folder that all functions run from."""
+        super().__init__(
+            scope,
+            "CodatFreshness",
+            description="Keeps companies' data at Codat as fresh as freshness.toml promises",
+            termination_protection=not settings.local,
+        )
+        self._settings = settings
+        self._bundle = bundle
+        self._tables = Tables(self, disposable=settings.local)
+        self._secrets = Secrets(self)
+        self._bus = events.EventBus(self, "EventBus", description="What became of companies' data at Codat")
+
+        check_freshness = self._check_freshness()
+        queue_refreshes = self._queue_refreshes()
+        schedules = Schedules(self, settings.time_zone)
+        schedules.run(check_freshness, settings.check_schedule)
+        schedules.run(queue_refreshes, settings.queue_schedule)
+
+        receive_webhook = self._receive_webhook()
+        apply_webhook = self._apply_webhook()
+        intake = WebhookIntake(self, receive=receive_webhook, apply=apply_webhook)
+
+        self._output("WebhookUrl", intake.url)
+        self._output("WebhookQueueUrl", intake.queue.queue_url)
+        self._output("WebhookDeadLetterQueueUrl", intake.dead_letter_queue.queue_url)
+        self._output("CompaniesTable", self._tables.companies.table_name)
+        self._output("FreshnessTable", self._tables.freshness.table_name)
+        self._output("DatasetsTable", self._tables.datasets.table_name)
+        self._output("ControlTable", self._tables.control.table_name)
+        self._output("EventBusName", self._bus.event_bus_name)
+        self._output("CodatApiKeySecret", self._secrets.codat_api_key.secret_arn)
+        self._output("WebhookSigningSecret", self._secrets.webhook_signing.secret_arn)
+        self._output("CheckFreshnessFunction", check_freshness.function.function_name)
+        self._output("QueueRefreshesFunction", queue_refreshes.function.function_name)
+        self._output("ReceiveWebhookFunction", receive_webhook.function.function_name)
+        self._output("ApplyWebhookFunction", apply_webhook.function.function_name)
+
+    def _check_freshness(self) -> Function:
+        function = Function(self, "check_freshness", self._bundle, timeout=Duration.minutes(5), memory_size=512)
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "BatchGetItem", "PutItem")
+        function.use_index(self._tables.companies, DUE_FOR_CHECK)
+        function.use_table("FRESHNESS_TABLE", self._tables.freshness, "Query", "PutItem", "DeleteItem")
+        function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
+        function.use_table("CONTROL_TABLE", self._tables.control, "PutItem", "DeleteItem")
+        function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
+        function.set("CODAT_BASE_URL", self._settings.codat_base_url)
+        function.use_bus("EVENT_BUS", self._bus)
+        return function
+
+    def _queue_refreshes(self) -> Function:
+        function = Function(self, "queue_refreshes", self._bundle, timeout=Duration.minutes(5), memory_size=512)
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem", "PutItem")
+        function.use_table("FRESHNESS_TABLE", self._tables.freshness, "GetItem", "BatchGetItem", "PutItem")
+        function.use_index(self._tables.freshness, DUE)
+        function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
+        function.use_table("CONTROL_TABLE", self._tables.control, "PutItem", "DeleteItem")
+        function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
+        function.set("CODAT_BASE_URL", self._settings.codat_base_url)
+        function.set("DRY_RUN", str(self._settings.dry_run).lower())
+        return function
+
+    def _receive_webhook(self) -> Function:
+        function = Function(self, "receive_webhook", self._bundle, timeout=Duration.seconds(10), memory_size=256)
+        function.use_secret("WEBHOOK_SIGNING_SECRET", self._secrets.webhook_signing)
+        return function
+
+    def _apply_webhook(self) -> Function:
+        function = Function(self, "apply_webhook", self._bundle, timeout=Duration.seconds(30), memory_size=256)
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
+        function.use_table("FRESHNESS_TABLE", self._tables.freshness, "GetItem", "PutItem")
+        function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
+        function.set("CONTROL_TABLE", self._tables.control.table_name)
+        function.use_bus("EVENT_BUS", self._bus)
+        return function
+
+    def _output(self, name: str, value: str) -> None:
+        CfnOutput(self, name, value=value)

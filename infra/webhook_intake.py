@@ -1,0 +1,85 @@
+"""From Codat's webhook to the tables: verified and queued at once, applied soon after."""
+
+import json
+
+from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Validations
+from aws_cdk import aws_apigatewayv2 as apigateway
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
+from constructs import Construct
+
+from infra.function import Function
+from infra.queue import Queue
+
+_ACCESS_LOG = {
+    "requestId": "$context.requestId",
+    "time": "$context.requestTime",
+    "sourceIp": "$context.identity.sourceIp",
+    "route": "$context.routeKey",
+    "status": "$context.status",
+    "latency": "$context.responseLatency",
+    "integrationError": "$context.integrationErrorMessage",
+}
+
+
+class WebhookIntake(Construct):
+    """`POST /webhooks` to a function that queues, and the queue to a function that applies."""
+
+    def __init__(self, scope: Construct, *, receive: Function, apply: Function) -> None:
+        super().__init__(scope, "WebhookIntake")
+        self.dead_letter_queue = Queue(self, "DeadLetterQueue")
+        self.queue = Queue(
+            self,
+            "Queue",
+            # Lambda's advice: a message must not come back while the function, throttled, still retries it.
+            visibility_timeout=Duration.seconds(6 * apply.timeout.to_seconds()),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letter_queue, max_receive_count=5),
+        )
+        self.url = self._add_api(receive)
+        receive.set("WEBHOOK_QUEUE_URL", self.queue.queue_url)
+        receive.allow(self.queue.queue_arn, "sqs:SendMessage")
+        apply.allow(self.queue.queue_arn, "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+        lambda_.EventSourceMapping(
+            self,
+            "Messages",
+            target=apply.function,
+            event_source_arn=self.queue.queue_arn,
+            batch_size=10,
+            report_batch_item_failures=True,
+            # A new AWS account has 10 concurrent executions: this leaves room for the ticks and the intake.
+            max_concurrency=4,
+        )
+
+    def _add_api(self, receive: Function) -> str:
+        """Add the API, and return the URL for Codat to call."""
+        api = apigateway.HttpApi(self, "Api", description="Codat's webhooks", create_default_stage=False)
+        [route] = api.add_routes(
+            path="/webhooks",
+            methods=[apigateway.HttpMethod.POST],
+            integration=HttpLambdaIntegration("ReceiveWebhook", receive.function),
+        )
+        Validations.of(route).acknowledge(
+            Acknowledgment(
+                id="AwsSolutions-APIG4",
+                reason="Codat signs its webhooks, not its requests to AWS; receive_webhook verifies the signature",
+            )
+        )
+        access_log = logs.LogGroup(
+            self, "AccessLog", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
+        )
+        apigateway.CfnStage(
+            self,
+            "Stage",
+            api_id=api.api_id,
+            stage_name="$default",
+            auto_deploy=True,
+            default_route_settings=apigateway.CfnStage.RouteSettingsProperty(
+                throttling_rate_limit=100, throttling_burst_limit=200
+            ),
+            access_log_settings=apigateway.CfnStage.AccessLogSettingsProperty(
+                destination_arn=access_log.log_group_arn, format=json.dumps(_ACCESS_LOG)
+            ),
+        )
+        return f"{api.api_endpoint}/webhooks"

@@ -1,0 +1,37 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_app(tmp_path: Path, **context: str) -> subprocess.CompletedProcess[str]:
+    """Run the app as the CDK CLI does: the context comes in, and the output folder is named, by environment."""
+    defaults = json.loads((ROOT / "cdk.json").read_text())["context"]
+    environment = os.environ | {
+        "CDK_CONTEXT_JSON": json.dumps(defaults | context),
+        "CDK_OUTDIR": str(tmp_path / "cdk.out"),
+        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
+    }
+    return subprocess.run(
+        [sys.executable, ROOT / "app.py"], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_mistake_in_the_policy_stops_the_synthesis_with_its_line(tmp_path: Path) -> None:
+    policy = tmp_path / "mistaken.toml"
+    policy.write_text('[default]\nfresh_within = "6 ours"\n')
+    app = run_app(tmp_path, policy=str(policy))
+    assert app.returncode == 1
+    assert f"{policy}:2: " in app.stderr
+    assert "Traceback" not in app.stderr
+    assert not (tmp_path / "cdk.out" / "CodatFreshness.template.json").exists()
+
+
+def test_the_app_writes_the_template(tmp_path: Path) -> None:
+    app = run_app(tmp_path, local="true")
+    assert (app.returncode, app.stdout) == (0, "")
+    template = json.loads((tmp_path / "cdk.out" / "CodatFreshness.template.json").read_text())
+    assert "WebhookUrl" in template["Outputs"]

@@ -1,0 +1,119 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra import bundling
+
+ROOT = Path(__file__).parents[2]
+HANDLERS = ("check_freshness", "queue_refreshes", "receive_webhook", "apply_webhook")
+# A package as small as they come: no platform, no dependencies.
+SIX = "six==1.17.0\n"
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    """The real bundle, for this machine; the same as `make run` deploys, and kept where that keeps it."""
+    return bundling.build(ROOT / "functions", ROOT / "freshness.toml", bundling.THIS_MACHINE, ROOT / ".build")
+
+
+@pytest.fixture
+def functions(tmp_path: Path) -> Path:
+    folder = tmp_path / "functions"
+    (folder / "freshness").mkdir(parents=True)
+    (folder / "requirements.txt").write_text(SIX)
+    (folder / "check_freshness.py").write_text("handler = 1\n")
+    (folder / "freshness" / "policy.py").touch()
+    return folder
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "ours.toml"
+    path.write_text("[default]\n")
+    return path
+
+
+def run_with_nothing_but(bundle: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program without site-packages and without an environment, as little as Lambda would give it."""
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-W",
+        "error",
+        "-c",
+        f"import sys; sys.path.append({str(bundle)!r})\n{program}",
+    ]
+    return subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_handler_is_imported_from_the_bundle_alone_and_needs_no_environment(bundle: Path, handler: str) -> None:
+    done = run_with_nothing_but(bundle, f"from {handler} import handler; assert callable(handler)")
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("service", bundling.BOTOCORE_SERVICES)
+def test_the_bundle_has_what_a_client_of_each_service_needs(bundle: Path, service: str) -> None:
+    done = run_with_nothing_but(bundle, f"import boto3; boto3.client({service!r}, region_name='eu-west-2')")
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_the_bundle_has_no_more_of_botocore_than_it_needs(bundle: Path) -> None:
+    services = {path.name for path in (bundle / "botocore" / "data").iterdir() if path.is_dir()}
+    assert services == set(bundling.BOTOCORE_SERVICES)
+
+
+def test_the_bundle_holds_dependencies_handlers_the_package_and_the_policy(
+    functions: Path, policy: Path, tmp_path: Path
+) -> None:
+    bundle = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    assert {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()} == {
+        "six.py",
+        "check_freshness.py",
+        "freshness/policy.py",
+        "freshness.toml",
+    }
+    assert (bundle / "freshness.toml").read_text() == policy.read_text()
+
+
+def test_pip_runs_once_for_the_same_requirements(
+    functions: Path, policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    assert "Installing" in capsys.readouterr().err
+    assert bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds") == first
+    (functions / "check_freshness.py").write_text("handler = 2\n")
+    changed = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    assert (changed / "check_freshness.py").read_text() == "handler = 2\n"
+    assert changed != first
+    assert capsys.readouterr().err == ""
+
+
+def test_only_the_newest_bundle_is_kept(functions: Path, policy: Path, tmp_path: Path) -> None:
+    first = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    policy.write_text("[default]\nfresh_within = '1 day'\n")
+    second = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    assert not first.exists()
+    assert second.exists()
+
+
+def test_what_pip_cannot_install_is_named_in_a_sentence_and_leaves_nothing(
+    functions: Path, policy: Path, tmp_path: Path
+) -> None:
+    (functions / "requirements.txt").write_text("six==0.0.0\n")
+    with pytest.raises(
+        bundling.BundlingError, match=r"requirements\.txt .* six==0\.0\.0\. Check that the package index"
+    ):
+        bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    assert list((tmp_path / "builds").iterdir()) == []
+
+
+def test_dependencies_for_lambda_are_chosen_for_its_platform(functions: Path, policy: Path, tmp_path: Path) -> None:
+    pinned = (ROOT / "functions" / "requirements.txt").read_text().splitlines()
+    [pydantic_core] = [line for line in pinned if line.startswith("pydantic-core==")]
+    (functions / "requirements.txt").write_text(pydantic_core)
+    bundle = bundling.build(functions, policy, bundling.LAMBDA, tmp_path / "builds")
+    assert [path.name for path in bundle.rglob("*.so")] == ["_pydantic_core.cpython-314-aarch64-linux-gnu.so"]

@@ -1,0 +1,145 @@
+from typing import Any
+
+import pytest
+
+from tests.infra.template import Template, shown
+
+TICK_VARIABLES = {
+    "COMPANIES_TABLE": "TablesCompanies",
+    "FRESHNESS_TABLE": "TablesFreshness",
+    "DATASETS_TABLE": "TablesDatasets",
+    "CONTROL_TABLE": "TablesControl",
+    "CODAT_API_KEY_SECRET": "SecretsCodatApiKey",
+    "CODAT_BASE_URL": "https://api.codat.io",
+}
+VARIABLES = {
+    "CheckFreshness": TICK_VARIABLES | {"EVENT_BUS": "EventBus"},
+    "QueueRefreshes": TICK_VARIABLES | {"DRY_RUN": "false"},
+    "ReceiveWebhook": {
+        "WEBHOOK_SIGNING_SECRET": "SecretsWebhookSigning",
+        "WEBHOOK_QUEUE_URL": "WebhookIntakeQueue",
+    },
+    "ApplyWebhook": {
+        "COMPANIES_TABLE": "TablesCompanies",
+        "FRESHNESS_TABLE": "TablesFreshness",
+        "DATASETS_TABLE": "TablesDatasets",
+        "CONTROL_TABLE": "TablesControl",
+        "EVENT_BUS": "EventBus",
+    },
+}
+ALLOWED = {
+    "CheckFreshness": {
+        ("dynamodb:GetItem", "TablesCompanies"),
+        ("dynamodb:BatchGetItem", "TablesCompanies"),
+        ("dynamodb:PutItem", "TablesCompanies"),
+        ("dynamodb:Query", "TablesCompanies/index/due_for_check"),
+        ("dynamodb:Query", "TablesFreshness"),
+        ("dynamodb:PutItem", "TablesFreshness"),
+        ("dynamodb:DeleteItem", "TablesFreshness"),
+        ("dynamodb:GetItem", "TablesDatasets"),
+        ("dynamodb:PutItem", "TablesDatasets"),
+        ("dynamodb:PutItem", "TablesControl"),
+        ("dynamodb:DeleteItem", "TablesControl"),
+        ("secretsmanager:GetSecretValue", "SecretsCodatApiKey"),
+        ("events:PutEvents", "EventBus"),
+    },
+    "QueueRefreshes": {
+        ("dynamodb:BatchGetItem", "TablesCompanies"),
+        ("dynamodb:PutItem", "TablesCompanies"),
+        ("dynamodb:GetItem", "TablesFreshness"),
+        ("dynamodb:BatchGetItem", "TablesFreshness"),
+        ("dynamodb:PutItem", "TablesFreshness"),
+        ("dynamodb:Query", "TablesFreshness/index/due"),
+        ("dynamodb:GetItem", "TablesDatasets"),
+        ("dynamodb:PutItem", "TablesDatasets"),
+        ("dynamodb:PutItem", "TablesControl"),
+        ("dynamodb:DeleteItem", "TablesControl"),
+        ("secretsmanager:GetSecretValue", "SecretsCodatApiKey"),
+    },
+    "ReceiveWebhook": {
+        ("secretsmanager:GetSecretValue", "SecretsWebhookSigning"),
+        ("sqs:SendMessage", "WebhookIntakeQueue"),
+    },
+    "ApplyWebhook": {
+        ("dynamodb:GetItem", "TablesCompanies"),
+        ("dynamodb:PutItem", "TablesCompanies"),
+        ("dynamodb:GetItem", "TablesFreshness"),
+        ("dynamodb:PutItem", "TablesFreshness"),
+        ("dynamodb:GetItem", "TablesDatasets"),
+        ("dynamodb:PutItem", "TablesDatasets"),
+        ("events:PutEvents", "EventBus"),
+        ("sqs:ReceiveMessage", "WebhookIntakeQueue"),
+        ("sqs:DeleteMessage", "WebhookIntakeQueue"),
+        ("sqs:GetQueueAttributes", "WebhookIntakeQueue"),
+    },
+}
+
+
+def function(template: Template, name: str) -> dict[str, Any]:
+    return template.properties("AWS::Lambda::Function")[f"{name}Function"]
+
+
+def test_there_are_four_functions(template: Template) -> None:
+    assert set(template.resources("AWS::Lambda::Function")) == {f"{name}Function" for name in ALLOWED}
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_function_may_do_what_it_does_and_write_its_log(template: Template, name: str) -> None:
+    log = {("logs:CreateLogStream", f"{name}Logs"), ("logs:PutLogEvents", f"{name}Logs")}
+    assert template.allowed(f"{name}Role") == ALLOWED[name] | log
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_function_has_a_role_of_its_own_without_managed_policies(template: Template, name: str) -> None:
+    assert shown(function(template, name)["Role"]) == f"{name}Role"
+    role = template.properties("AWS::IAM::Role")[f"{name}Role"]
+    assert role.keys() == {"AssumeRolePolicyDocument"}
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_function_is_told_what_it_uses_and_nothing_else(template: Template, name: str) -> None:
+    variables = function(template, name)["Environment"]["Variables"]
+    ours = {key: shown(value) for key, value in variables.items()}
+    assert ours == VARIABLES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "memory"),
+    [
+        ("CheckFreshness", 300, 512),
+        ("QueueRefreshes", 300, 512),
+        ("ReceiveWebhook", 10, 256),
+        ("ApplyWebhook", 30, 256),
+    ],
+)
+def test_a_function_has_the_time_and_memory_that_its_work_needs(
+    template: Template, name: str, seconds: int, memory: int
+) -> None:
+    assert function(template, name)["Timeout"] == seconds
+    assert function(template, name)["MemorySize"] == memory
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_function_runs_on_arm64_and_the_newest_python(template: Template, name: str) -> None:
+    assert function(template, name)["Architectures"] == ["arm64"]
+    assert function(template, name)["Runtime"] == "python3.14"
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_function_reserves_no_concurrency_so_that_a_new_account_can_deploy_it(template: Template, name: str) -> None:
+    assert "ReservedConcurrentExecutions" not in function(template, name)
+
+
+def test_all_functions_run_from_one_bundle(template: Template) -> None:
+    keys = {shown(each["Code"]["S3Key"]) for each in template.properties("AWS::Lambda::Function").values()}
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_function_writes_to_a_log_that_is_kept_for_a_month(template: Template, name: str) -> None:
+    assert shown(function(template, name)["LoggingConfig"]["LogGroup"]) == f"{name}Logs"
+    assert template.properties("AWS::Logs::LogGroup")[f"{name}Logs"]["RetentionInDays"] == 30
+
+
+def test_a_dry_run_is_told_to_the_function_that_queues(local_template: Template) -> None:
+    assert function(local_template, "QueueRefreshes")["Environment"]["Variables"]["DRY_RUN"] == "true"

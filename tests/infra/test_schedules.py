@@ -1,0 +1,45 @@
+import pytest
+
+from tests.infra.template import Template, shown
+
+TICKS = {"CheckFreshness": "cron(0/10 6-22 * * ? *)", "QueueRefreshes": "cron(2/5 * * * ? *)"}
+
+
+@pytest.mark.parametrize("tick", TICKS)
+def test_a_tick_runs_at_the_times_of_its_schedule_in_the_time_zone(template: Template, tick: str) -> None:
+    schedule = template.properties("AWS::Scheduler::Schedule")[f"Schedules{tick}"]
+    assert schedule["ScheduleExpression"] == TICKS[tick]
+    assert schedule["ScheduleExpressionTimezone"] == "Europe/London"
+    assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+    assert shown(schedule["Target"]["Arn"]) == f"{tick}Function"
+
+
+@pytest.mark.parametrize("tick", TICKS)
+def test_a_tick_that_cannot_start_is_tried_once_more_and_then_kept(template: Template, tick: str) -> None:
+    target = template.properties("AWS::Scheduler::Schedule")[f"Schedules{tick}"]["Target"]
+    assert target["RetryPolicy"] == {"MaximumRetryAttempts": 1, "MaximumEventAgeInSeconds": 300}
+    assert shown(target["DeadLetterConfig"]["Arn"]) == "SchedulesDeadLetterQueue"
+
+
+@pytest.mark.parametrize("tick", TICKS)
+def test_lambda_does_not_repeat_a_tick_that_failed(template: Template, tick: str) -> None:
+    configuration = template.properties("AWS::Lambda::EventInvokeConfig")[f"{tick}FunctionEventInvokeConfig"]
+    assert shown(configuration["FunctionName"]) == f"{tick}Function"
+    assert configuration["MaximumRetryAttempts"] == 0
+    assert configuration["MaximumEventAgeInSeconds"] == 300
+
+
+def test_the_schedules_may_start_the_ticks_and_keep_what_failed(template: Template) -> None:
+    assert template.allowed("SchedulesRole") == {
+        ("lambda:InvokeFunction", "CheckFreshnessFunction"),
+        ("lambda:InvokeFunction", "QueueRefreshesFunction"),
+        ("sqs:SendMessage", "SchedulesDeadLetterQueue"),
+    }
+
+
+def test_only_schedules_of_this_account_may_take_their_role(template: Template) -> None:
+    [statement] = template.properties("AWS::IAM::Role")["SchedulesRole"]["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    condition = statement["Condition"]["StringEquals"]
+    assert shown(condition["aws:SourceAccount"]) == "AWS::AccountId"
+    assert shown(condition["aws:SourceArn"]).endswith(":schedule-group/default")

@@ -1,0 +1,46 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from aws_cdk import App
+
+from infra.settings import Settings, SettingsError
+
+DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[2] / "cdk.json").read_text())["context"]
+
+
+def test_by_default_a_deployment_keeps_the_promises_of_freshness_toml_at_the_real_codat() -> None:
+    assert Settings.of(App(context=DEFAULTS).node) == Settings(
+        codat_base_url="https://api.codat.io",
+        dry_run=False,
+        policy=Path("freshness.toml"),
+        check_schedule="cron(0/5 * * * ? *)",
+        queue_schedule="cron(2/5 * * * ? *)",
+        time_zone=ZoneInfo("Etc/UTC"),
+        local=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dry_run", "perhaps"),
+        ("time_zone", "Europe/Lndon"),
+        ("check_schedule", "every five minutes"),
+        ("queue_schedule", "rate(5 minutes)"),
+        ("codat_base_url", "api.codat.io"),
+        ("local", ""),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^context {name}: .*, got {re.escape(repr(value))}$"):
+        Settings.of(App(context=DEFAULTS | {name: value}).node)
+
+
+def test_a_setting_that_is_missing_is_refused_by_name() -> None:
+    without = {name: value for name, value in DEFAULTS.items() if name != "policy"}
+    with pytest.raises(SettingsError, match=r"^context policy: "):
+        Settings.of(App(context=without).node)

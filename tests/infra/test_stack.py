@@ -1,0 +1,90 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aws_cdk import App, Stack, Validations
+from aws_cdk.aws_sqs import Queue
+from cdk_nag import AwsSolutionsChecks
+
+from tests.infra.template import Template, shown
+
+# A new logical id makes CloudFormation replace the resource: an empty table, a webhook at another address.
+LOGICAL_IDS = {
+    "TablesCompanies45C60337",
+    "TablesFreshness3B0A06B3",
+    "TablesDatasetsBFB8A6D3",
+    "TablesControlDF2E6BDD",
+    "SecretsCodatApiKey8EC5D868",
+    "SecretsWebhookSigning06C6E933",
+    "EventBus7B8748AA",
+    "SchedulesDeadLetterQueue84E31400",
+    "WebhookIntakeDeadLetterQueueF7FDA6A6",
+    "WebhookIntakeQueue78544074",
+    "WebhookIntakeApiBE240261",
+}
+STATEFUL = {
+    "AWS::ApiGatewayV2::Api",
+    "AWS::DynamoDB::Table",
+    "AWS::Events::EventBus",
+    "AWS::SQS::Queue",
+    "AWS::SecretsManager::Secret",
+}
+
+
+def test_stateful_resources_keep_their_logical_ids(template: Template) -> None:
+    resources = template.body["Resources"].items()
+    assert {logical_id for logical_id, resource in resources if resource["Type"] in STATEFUL} == LOGICAL_IDS
+
+
+def test_the_outputs_name_all_that_people_and_tests_look_for(template: Template) -> None:
+    outputs = {name: shown(output["Value"]) for name, output in template.body["Outputs"].items()}
+    assert outputs == {
+        "WebhookUrl": "WebhookIntakeApi/webhooks",
+        "WebhookQueueUrl": "WebhookIntakeQueue",
+        "WebhookDeadLetterQueueUrl": "WebhookIntakeDeadLetterQueue",
+        "CompaniesTable": "TablesCompanies",
+        "FreshnessTable": "TablesFreshness",
+        "DatasetsTable": "TablesDatasets",
+        "ControlTable": "TablesControl",
+        "EventBusName": "EventBus",
+        "CodatApiKeySecret": "SecretsCodatApiKey",
+        "WebhookSigningSecret": "SecretsWebhookSigning",
+        "CheckFreshnessFunction": "CheckFreshnessFunction",
+        "QueueRefreshesFunction": "QueueRefreshesFunction",
+        "ReceiveWebhookFunction": "ReceiveWebhookFunction",
+        "ApplyWebhookFunction": "ApplyWebhookFunction",
+    }
+
+
+def test_secrets_are_made_up_by_aws_and_not_by_the_template(template: Template) -> None:
+    secrets = template.properties("AWS::SecretsManager::Secret")
+    assert secrets.keys() == {"SecretsCodatApiKey", "SecretsWebhookSigning"}
+    for secret in secrets.values():
+        assert "SecretString" not in secret
+        assert secret["GenerateSecretString"] == {"PasswordLength": 32, "ExcludePunctuation": True}
+
+
+def test_cdk_nag_finds_nothing(template: Template, synthesised: Path) -> None:
+    assert template.body
+    report = json.loads((synthesised / "cdk.out" / "validation-report.json").read_text())
+    assert report["pluginReports"] == []
+
+
+def test_cdk_nag_would_find_something(tmp_path: Path) -> None:
+    app = App(outdir=str(tmp_path))
+    Queue(Stack(app, "Careless"), "Queue")
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    with pytest.raises(RuntimeError, match="ValidationFailed"):
+        app.synth()
+
+
+def test_cfn_lint_finds_nothing(template: Template, synthesised: Path) -> None:
+    assert template.body
+    # W3005: CDK writes out dependencies that a reference implies already.
+    cfn_lint = Path(sys.executable).with_name("cfn-lint")
+    path = synthesised / "cdk.out" / "CodatFreshness.template.json"
+    command: list[str | Path] = [cfn_lint, path, "--ignore-checks", "W3005"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.stdout, found.stderr, found.returncode) == ("", "", 0)

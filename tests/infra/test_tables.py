@@ -1,0 +1,63 @@
+from typing import Any
+
+import pytest
+
+from tests.infra.template import Template
+
+TABLES = {
+    "TablesCompanies": (["company_id"], {"due_for_check": ["shard", "check_at"]}),
+    "TablesFreshness": (["company_id", "feed"], {"due": ["shard", "due_at"]}),
+    "TablesDatasets": (["company_id", "dataset_id"], {}),
+    "TablesControl": (["name"], {}),
+}
+
+
+def test_the_tables_and_indexes_have_the_keys_that_the_store_uses(template: Template) -> None:
+    tables = template.properties("AWS::DynamoDB::Table")
+    assert {
+        name: (
+            _keys(table),
+            {index["IndexName"]: _keys(index) for index in table.get("GlobalSecondaryIndexes", [])},
+        )
+        for name, table in tables.items()
+    } == TABLES
+
+
+def test_every_key_is_a_string_and_every_index_holds_keys_alone(template: Template) -> None:
+    for table in template.properties("AWS::DynamoDB::Table").values():
+        assert {attribute["AttributeType"] for attribute in table["AttributeDefinitions"]} == {"S"}
+        for index in table.get("GlobalSecondaryIndexes", []):
+            assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_billed_on_demand_encrypted_and_restorable(template: Template, name: str) -> None:
+    table = template.properties("AWS::DynamoDB::Table")[name]
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_outlives_its_stack_on_aws_and_goes_with_it_locally(
+    template: Template, local_template: Template, name: str
+) -> None:
+    kept = template.resources("AWS::DynamoDB::Table")[name]
+    assert (kept["DeletionPolicy"], kept["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert kept["Properties"]["DeletionProtectionEnabled"] is True
+    disposable = local_template.resources("AWS::DynamoDB::Table")[name]
+    assert disposable["DeletionPolicy"] == "Delete"
+    assert disposable["Properties"]["DeletionProtectionEnabled"] is False
+
+
+def test_only_datasets_expire(template: Template) -> None:
+    specifications = {
+        name: table["TimeToLiveSpecification"]
+        for name, table in template.properties("AWS::DynamoDB::Table").items()
+        if "TimeToLiveSpecification" in table
+    }
+    assert specifications == {"TablesDatasets": {"AttributeName": "expires_at", "Enabled": True}}
+
+
+def _keys(schema: dict[str, Any]) -> list[str]:
+    return [key["AttributeName"] for key in sorted(schema["KeySchema"], key=lambda key: str(key["KeyType"]))]

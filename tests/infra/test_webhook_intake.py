@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from tests.infra.template import Template, shown
+
+QUEUES = ("SchedulesDeadLetterQueue", "WebhookIntakeDeadLetterQueue", "WebhookIntakeQueue")
+
+
+def test_the_api_takes_posted_webhooks_and_nothing_else(template: Template) -> None:
+    [route] = template.properties("AWS::ApiGatewayV2::Route").values()
+    assert route["RouteKey"] == "POST /webhooks"
+    [integration] = template.properties("AWS::ApiGatewayV2::Integration").values()
+    assert shown(integration["IntegrationUri"]) == "ReceiveWebhookFunction"
+    assert integration["PayloadFormatVersion"] == "2.0"
+
+
+def test_the_api_is_throttled_and_logs_each_request(template: Template) -> None:
+    stage = template.properties("AWS::ApiGatewayV2::Stage")["WebhookIntakeStage"]
+    assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
+    assert shown(stage["AccessLogSettings"]["DestinationArn"]) == "WebhookIntakeAccessLog"
+    assert json.loads(stage["AccessLogSettings"]["Format"])["status"] == "$context.status"
+    assert template.properties("AWS::Logs::LogGroup")["WebhookIntakeAccessLog"]["RetentionInDays"] == 30
+
+
+def test_a_message_that_fails_goes_back_alone(template: Template) -> None:
+    mapping = template.properties("AWS::Lambda::EventSourceMapping")["WebhookIntakeMessages"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert shown(mapping["EventSourceArn"]) == "WebhookIntakeQueue"
+    assert shown(mapping["FunctionName"]) == "ApplyWebhookFunction"
+
+
+def test_a_message_that_keeps_failing_comes_to_rest_in_the_dead_letter_queue(template: Template) -> None:
+    redrive = template.properties("AWS::SQS::Queue")["WebhookIntakeQueue"]["RedrivePolicy"]
+    assert shown(redrive["deadLetterTargetArn"]) == "WebhookIntakeDeadLetterQueue"
+    assert redrive["maxReceiveCount"] == 5
+
+
+def test_a_message_stays_hidden_for_six_times_as_long_as_applying_it_may_take(template: Template) -> None:
+    timeout = template.properties("AWS::Lambda::Function")["ApplyWebhookFunction"]["Timeout"]
+    assert template.properties("AWS::SQS::Queue")["WebhookIntakeQueue"]["VisibilityTimeout"] >= 6 * timeout
+
+
+def test_applying_webhooks_leaves_executions_of_a_new_account_to_others(template: Template) -> None:
+    mapping = template.properties("AWS::Lambda::EventSourceMapping")["WebhookIntakeMessages"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 4}
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_a_queue_is_encrypted_and_keeps_messages_for_as_long_as_sqs_can(template: Template, name: str) -> None:
+    queue = template.properties("AWS::SQS::Queue")[name]
+    assert queue["SqsManagedSseEnabled"] is True
+    assert queue["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_a_queue_refuses_whatever_does_not_come_over_tls(template: Template, name: str) -> None:
+    policy = template.properties("AWS::SQS::QueuePolicy")[f"{name}Policy"]
+    assert [shown(queue) for queue in policy["Queues"]] == [name]
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Action"] == "sqs:*"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
