@@ -1,0 +1,1 @@
+"""The whole stack on a laptop: a local AWS and a Codat sandbox."""

@@ -1,0 +1,254 @@
+"""The sandbox's own operations, under `/sandbox`: to see what is true in it, and to make things happen to it."""
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic.alias_generators import to_camel
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from local.codat_sandbox import answers
+from local.codat_sandbox.answers import Json
+from local.codat_sandbox.errors import BadRequestError
+from local.codat_sandbox.model import ConnectionStatus, RequestedBy, Truth
+from local.codat_sandbox.platforms import PLATFORMS, DataType, Platform
+from local.codat_sandbox.prescribed import PrescribedAnswer
+from local.codat_sandbox.sandbox import Sandbox
+from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.webhooks import Attempt
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+
+class NewCompany(_Body):
+    """A company to be added: the names of its platforms."""
+
+    platforms: list[str] = Field(["Xero", "Plaid"], min_length=1)
+
+
+class NewConnection(_Body):
+    """A connection to be added."""
+
+    platform: str
+
+
+class ConnectionChange(_Body):
+    """What happens to a connection."""
+
+    status: ConnectionStatus | None = None
+    machine_online: bool | None = None
+
+
+class PortalRefresh(_Body):
+    """A refresh that a person asks for in Codat's portal: of everything, or of one data type."""
+
+    data_type: DataType | None = None
+    connection_id: str | None = None
+
+
+class ConsumerChange(_Body):
+    """What a person does to a webhook consumer in Codat's portal."""
+
+    disabled: bool
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Admin:
+    """The sandbox's own operations."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    def routes(self) -> list[Route]:
+        """Where each operation is."""
+        company = "/sandbox/companies/{company_id}"
+        connection = f"{company}/connections/{{connection_id}}"
+        consumer = "/sandbox/webhooks/{webhook_id}"
+        return [
+            Route("/sandbox/state", self._state),
+            Route("/sandbox/calls", self._calls),
+            Route("/sandbox/calls", self._forget_calls, methods=["DELETE"]),
+            Route("/sandbox/settings", self._settings),
+            Route("/sandbox/settings", self._change_settings, methods=["PATCH"]),
+            Route("/sandbox/reset", self._reset, methods=["POST"]),
+            Route("/sandbox/answers", self._prescribed),
+            Route("/sandbox/answers", self._prescribe, methods=["POST"]),
+            Route("/sandbox/answers", self._forget_prescribed, methods=["DELETE"]),
+            Route("/sandbox/companies", self._add_company, methods=["POST"]),
+            Route(company, self._delete_company, methods=["DELETE"]),
+            Route(f"{company}/refresh", self._refresh, methods=["POST"]),
+            Route(f"{company}/connections", self._add_connection, methods=["POST"]),
+            Route(connection, self._change_connection, methods=["PATCH"]),
+            Route(connection, self._delete_connection, methods=["DELETE"]),
+            Route("/sandbox/webhooks/attempts", self._attempts),
+            Route(consumer, self._change_consumer, methods=["PATCH"]),
+            Route(f"{consumer}/secrets", self._secrets),
+            Route(f"{consumer}/rotate", self._rotate, methods=["POST"]),
+        ]
+
+    async def _state(self, _request: Request) -> Response:
+        now = self._sandbox.now()
+        return JSONResponse(
+            {
+                "now": answers.time(now),
+                "quota": self._sandbox.quota,
+                "quotaRemaining": self._sandbox.limits.remaining(self._sandbox.quota, now),
+                "rows": [_row(truth) for truth in self._sandbox.world.truth(now)],
+            }
+        )
+
+    async def _calls(self, _request: Request) -> Response:
+        return JSONResponse(dict(self._sandbox.calls))
+
+    async def _forget_calls(self, _request: Request) -> Response:
+        self._sandbox.calls.clear()
+        return Response(status_code=204)
+
+    async def _settings(self, _request: Request) -> Response:
+        return JSONResponse(self._sandbox.settings.model_dump(mode="json"))
+
+    async def _change_settings(self, request: Request) -> Response:
+        self._sandbox.world.change_settings(await self._settings_with(request), self._sandbox.now())
+        self._sandbox.changed()
+        return await self._settings(request)
+
+    async def _reset(self, request: Request) -> Response:
+        self._sandbox.reset(await self._settings_with(request))
+        return await self._settings(request)
+
+    async def _prescribed(self, _request: Request) -> Response:
+        pending = self._sandbox.prescribed.pending()
+        return JSONResponse([answer.model_dump(mode="json", by_alias=True) for answer in pending])
+
+    async def _prescribe(self, request: Request) -> Response:
+        answer = await _body(request, PrescribedAnswer)
+        self._sandbox.prescribed.add(answer)
+        return JSONResponse(answer.model_dump(mode="json", by_alias=True), status_code=201)
+
+    async def _forget_prescribed(self, _request: Request) -> Response:
+        self._sandbox.prescribed.clear()
+        return Response(status_code=204)
+
+    async def _add_company(self, request: Request) -> Response:
+        new = await _body(request, NewCompany)
+        platforms = [_platform(name) for name in new.platforms]
+        company = self._sandbox.world.add_company(platforms, self._sandbox.now())
+        self._sandbox.changed()
+        return JSONResponse(answers.company(company), status_code=201)
+
+    async def _delete_company(self, request: Request) -> Response:
+        self._sandbox.world.delete_company(request.path_params["company_id"], self._sandbox.now())
+        self._sandbox.changed()
+        return Response(status_code=204)
+
+    async def _refresh(self, request: Request) -> Response:
+        refresh = await _body(request, PortalRefresh)
+        company_id, world, now = request.path_params["company_id"], self._sandbox.world, self._sandbox.now()
+        if refresh.data_type is None:
+            world.queue_all(company_id, now, RequestedBy.PORTAL)
+        else:
+            world.queue(company_id, refresh.data_type, now, refresh.connection_id, RequestedBy.PORTAL)
+        self._sandbox.changed()
+        return Response(status_code=204)
+
+    async def _add_connection(self, request: Request) -> Response:
+        new = await _body(request, NewConnection)
+        company_id, world = request.path_params["company_id"], self._sandbox.world
+        connection = world.add_connection(company_id, _platform(new.platform), self._sandbox.now())
+        self._sandbox.changed()
+        return JSONResponse(answers.connection(world.company(company_id), connection), status_code=201)
+
+    async def _change_connection(self, request: Request) -> Response:
+        change = await _body(request, ConnectionChange)
+        company_id, connection_id = request.path_params["company_id"], request.path_params["connection_id"]
+        world, now = self._sandbox.world, self._sandbox.now()
+        connection = world.connection(company_id, connection_id)
+        if change.machine_online is not None:
+            connection = world.set_machine_online(company_id, connection_id, change.machine_online, now)
+        if change.status is not None:
+            connection = world.set_connection_status(company_id, connection_id, change.status, now)
+        self._sandbox.changed()
+        return JSONResponse(answers.connection(world.company(company_id), connection))
+
+    async def _delete_connection(self, request: Request) -> Response:
+        company_id, connection_id = request.path_params["company_id"], request.path_params["connection_id"]
+        self._sandbox.world.delete_connection(company_id, connection_id, self._sandbox.now())
+        self._sandbox.changed()
+        return Response(status_code=204)
+
+    async def _attempts(self, _request: Request) -> Response:
+        return JSONResponse([_attempt(attempt) for attempt in self._sandbox.webhooks.attempts])
+
+    async def _change_consumer(self, request: Request) -> Response:
+        change = await _body(request, ConsumerChange)
+        consumer = self._sandbox.webhooks.consumer(request.path_params["webhook_id"])
+        consumer.disabled = change.disabled
+        consumer.failing_since = None
+        return Response(status_code=204)
+
+    async def _secrets(self, request: Request) -> Response:
+        consumer = self._sandbox.webhooks.consumer(request.path_params["webhook_id"])
+        return JSONResponse({"secrets": consumer.secrets})
+
+    async def _rotate(self, request: Request) -> Response:
+        consumer = self._sandbox.webhooks.rotate_secret(request.path_params["webhook_id"])
+        return JSONResponse({"secrets": consumer.secrets})
+
+    async def _settings_with(self, request: Request) -> Settings:
+        """The settings now with the changes in the request's body, if any."""
+        changes = await _body(request, RootModel[dict[str, object]])
+        try:
+            return Settings.model_validate({**self._sandbox.settings.model_dump(), **changes.root})
+        except ValidationError as error:
+            raise BadRequestError(str(error)) from error
+
+
+async def _body(request: Request, model: type[_Model]) -> _Model:
+    try:
+        return model.model_validate_json(await request.body() or b"{}")
+    except ValidationError as error:
+        raise BadRequestError(str(error)) from error
+
+
+def _platform(name: str) -> Platform:
+    try:
+        return PLATFORMS[name]
+    except KeyError:
+        raise BadRequestError(f"No platform {name!r}: there are {', '.join(PLATFORMS)}") from None
+
+
+def _row(truth: Truth) -> Json:
+    latest, successful = truth.latest, truth.latest_successful
+    return {
+        "companyId": truth.company.id,
+        "companyName": truth.company.name,
+        "connectionId": truth.connection.id,
+        "connectionStatus": truth.connection.status,
+        "platformName": truth.connection.platform.name,
+        "dataType": truth.data_type,
+        "lastSuccessfulSync": answers.time_or_null(successful.completed if successful else None),
+        "currentStatus": latest.status if latest else None,
+        "latestSyncId": latest.id if latest else None,
+        "requestedBy": latest.requested_by if latest else None,
+        "isRunning": latest is not None and latest.is_running,
+        "changesPerDay": truth.changes_per_day,
+        "canBecomeFresh": truth.can_become_fresh,
+        "obstacle": truth.obstacle,
+    }
+
+
+def _attempt(attempt: Attempt) -> Json:
+    return {
+        "messageId": attempt.message_id,
+        "consumerId": attempt.consumer_id,
+        "eventType": attempt.event_type,
+        "at": answers.time(attempt.at),
+        "number": attempt.number,
+        "outcome": attempt.outcome,
+        "wasDelivered": attempt.was_delivered,
+    }

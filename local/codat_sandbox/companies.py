@@ -1,0 +1,202 @@
+"""Made-up companies: their names, tags, connections, and what had been read from them before the sandbox started."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from random import Random
+from uuid import UUID
+
+from local.codat_sandbox.feeds import Feed, NeverSynced
+from local.codat_sandbox.model import (
+    Company,
+    Connection,
+    ConnectionStatus,
+    Dataset,
+    DatasetStatus,
+    RequestedBy,
+)
+from local.codat_sandbox.platforms import (
+    MYOB,
+    PACE,
+    PLAID,
+    QUICKBOOKS_DESKTOP,
+    QUICKBOOKS_ONLINE,
+    SAGE_50,
+    SHOPIFY,
+    SQUARE,
+    STRIPE,
+    TRUELAYER,
+    XERO,
+    Platform,
+)
+from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.syncs import Sync
+
+PORTFOLIOS: Sequence[tuple[Platform, ...]] = (
+    (XERO, PLAID),
+    (QUICKBOOKS_ONLINE, SHOPIFY, STRIPE),
+    (XERO, TRUELAYER, PLAID),
+    (QUICKBOOKS_DESKTOP,),
+    (SAGE_50, TRUELAYER),
+    (QUICKBOOKS_ONLINE,),
+    (XERO, SHOPIFY),
+    (MYOB, SQUARE),
+    (SHOPIFY, STRIPE, PLAID),
+    (QUICKBOOKS_ONLINE, PLAID, PLAID),
+    (XERO, STRIPE),
+    (XERO, TRUELAYER, SHOPIFY, SQUARE),
+)
+"""Which platforms the companies use: the first company the first line, and so on, round and round."""
+
+_FIRST_NAMES = (
+    "Harbour Amber Northgate Juniper Old-Mill Copper Fenwick Bluebell Kestrel Marlow Saffron Thistle "
+    "Willow Granite Larkspur Orchard Pebble Quayside Rowan Tide"
+).split()
+_LAST_NAMES = (
+    "Bakery,Cycles,Coffee Roasters,Plumbing,Interiors,Logistics,Florists,Dental,Brewing,Studios,Outfitters,"
+    "Catering,Joinery,Veterinary,Print Works,Electrical,Books"
+).split(",")
+_SUFFIXES = {"uk": "Ltd", "us": "LLC", "au": "Pty Ltd"}
+
+
+@dataclass(frozen=True, slots=True)
+class NewCompany:
+    """A company with its feeds and the syncs of its past, oldest first."""
+
+    company: Company
+    feeds: tuple[Feed, ...]
+    past: tuple[Sync, ...]
+
+
+def identifier(random: Random) -> str:
+    """A random UUID."""
+    return str(UUID(int=random.getrandbits(128), version=4))
+
+
+def new_company(index: int, platforms: Sequence[Platform], settings: Settings, now: datetime) -> NewCompany:
+    """A company, just created, whose connections are linked and have never been read."""
+    random = Random(f"{settings.seed}/company/{index}")
+    region = random.choice(list(_SUFFIXES))
+    name = f"{random.choice(_FIRST_NAMES)} {random.choice(_LAST_NAMES)} {_SUFFIXES[region]}".replace("-", " ")
+    tags = {
+        "region": region,
+        "plan": random.choice(("free", "growth", "scale")),
+        "team": random.choice(("lending", "bookkeeping")),
+        "uid": f"customer-{index + 1:04d}",
+    }
+    connections = tuple(new_connection(platform, now, random) for platform in platforms)
+    company = Company(identifier(random), name, tags, created=now, connections=connections)
+    feeds = tuple(feed for connection in connections for feed in new_feeds(company.id, connection, settings, random))
+    return NewCompany(company, feeds, past=())
+
+
+def new_connection(platform: Platform, now: datetime, random: Random) -> Connection:
+    """A connection, just linked."""
+    return Connection(identifier(random), identifier(random), platform, ConnectionStatus.LINKED, created=now)
+
+
+def new_feeds(company_id: str, connection: Connection, settings: Settings, random: Random) -> tuple[Feed, ...]:
+    """What can be read from a new connection, each with its own true rate of change."""
+    return tuple(
+        Feed(
+            company_id,
+            connection.id,
+            data_type,
+            changes_per_day=PACE.get(data_type, 1.0)
+            * random.lognormvariate(math.log(settings.changes_per_day), settings.changes_spread),
+            never_synced=random.choice(list(NeverSynced)),
+        )
+        for data_type in connection.platform.data_types
+    )
+
+
+def fleet(settings: Settings, now: datetime) -> list[NewCompany]:
+    """The companies at the start, with a past and with the settings' shares of troubles."""
+    companies = []
+    on_premise = 0
+    for index in range(settings.companies):
+        platforms = PORTFOLIOS[index % len(PORTFOLIOS)]
+        random = Random(f"{settings.seed}/past/{index}")
+        new = new_company(index, platforms, settings, now - timedelta(days=random.randint(40, 900)))
+        offline = platforms[0].on_premise and _is_picked(on_premise, settings.machine_offline)
+        on_premise += platforms[0].on_premise
+        relink = _is_picked(settings.companies - 1 - index, settings.needs_relink)
+        companies.append(_with_past(new, settings, now, random, offline=offline, relink=relink))
+    return companies
+
+
+def _is_picked(index: int, share: float) -> bool:
+    """Whether the item at `index` is among an evenly spread `share` of all; the first one is, unless `share` is 0."""
+    return math.ceil((index + 1) * share) > math.ceil(index * share)
+
+
+def _with_past(
+    new: NewCompany, settings: Settings, now: datetime, random: Random, *, offline: bool, relink: bool
+) -> NewCompany:
+    first, *others = new.company.connections
+    first = replace(
+        first,
+        machine_online=not offline,
+        status=ConnectionStatus.DEAUTHORIZED if relink else ConnectionStatus.LINKED,
+        error="The platform refused the authorization." if relink else None,
+    )
+    past: list[Sync] = []
+    for feed in new.feeds:
+        feed.is_supported = random.random() >= settings.not_supported
+        feed.is_permitted = random.random() >= settings.permissions_error
+        past += _past_syncs(feed, settings, now, random, refused=relink and feed.connection_id == first.id)
+    past.sort(key=lambda sync: sync.as_requested.requested)
+    connections = tuple(replace(c, last_sync=_last_sync(c, past)) for c in (first, *others))
+    return NewCompany(replace(new.company, connections=connections), new.feeds, tuple(past))
+
+
+def _past_syncs(feed: Feed, settings: Settings, now: datetime, random: Random, *, refused: bool) -> list[Sync]:
+    """What was read from `feed` before, which it then knows of."""
+    syncs: list[Sync] = []
+    age = _age_at_start(settings.sync_schedule.get(feed.data_type, 0), settings, random)
+    if age is not None and feed.is_supported and feed.is_permitted:
+        feed.latest_successful = _past_sync(feed, DatasetStatus.COMPLETE, now - age, random)
+        syncs.append(feed.latest_successful)
+    if refused and syncs:
+        syncs.append(_past_sync(feed, DatasetStatus.AUTH_ERROR, now - timedelta(minutes=10), random))
+    elif age is None and random.random() < 0.1:
+        syncs.append(_past_sync(feed, DatasetStatus.FETCH_ERROR, now - timedelta(days=2), random))
+    feed.latest = syncs[-1] if syncs else None
+    return syncs
+
+
+def _age_at_start(schedule: int, settings: Settings, random: Random) -> timedelta | None:
+    """How old a row is at the start: None if it was never synced. Codat's own schedule keeps its types younger."""
+    draw = random.random()
+    if draw < settings.never_synced:
+        return None
+    if draw < settings.never_synced + settings.fresh_at_start:
+        return timedelta(minutes=random.uniform(1, 59))
+    return timedelta(hours=random.uniform(1, schedule) if schedule else random.uniform(24, 24 * 30))
+
+
+def _past_sync(feed: Feed, status: DatasetStatus, completed: datetime, random: Random) -> Sync:
+    dataset = Dataset(
+        identifier(random),
+        feed.company_id,
+        feed.connection_id,
+        feed.data_type,
+        status,
+        requested=completed - timedelta(seconds=4),
+        requested_by=RequestedBy.FIRST_LINK,
+    )
+    return Sync(dataset, status, completed, fetched=completed - timedelta(seconds=2))
+
+
+def _last_sync(connection: Connection, past: Sequence[Sync]) -> datetime | None:
+    return max(
+        (
+            sync.completed
+            for sync in past
+            if sync.completed is not None
+            and sync.as_requested.connection_id == connection.id
+            and sync.status is DatasetStatus.COMPLETE
+        ),
+        default=None,
+    )

@@ -1,0 +1,245 @@
+"""The platforms that companies connect to, and Codat's data types."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class DataType(StrEnum):
+    """Codat's 43 data types, with the keys of its API."""
+
+    ACCOUNT_TRANSACTIONS = "accountTransactions"
+    BALANCE_SHEET = "balanceSheet"
+    BANK_ACCOUNTS = "bankAccounts"
+    BANK_TRANSACTIONS = "bankTransactions"
+    BILL_CREDIT_NOTES = "billCreditNotes"
+    BILL_PAYMENTS = "billPayments"
+    BILLS = "bills"
+    CASH_FLOW_STATEMENT = "cashFlowStatement"
+    CHART_OF_ACCOUNTS = "chartOfAccounts"
+    COMPANY = "company"
+    CREDIT_NOTES = "creditNotes"
+    CUSTOMERS = "customers"
+    DIRECT_COSTS = "directCosts"
+    DIRECT_INCOMES = "directIncomes"
+    INVOICES = "invoices"
+    ITEM_RECEIPTS = "itemReceipts"
+    ITEMS = "items"
+    JOURNAL_ENTRIES = "journalEntries"
+    JOURNALS = "journals"
+    PAYMENT_METHODS = "paymentMethods"
+    PAYMENTS = "payments"
+    PROFIT_AND_LOSS = "profitAndLoss"
+    PURCHASE_ORDERS = "purchaseOrders"
+    SALES_ORDERS = "salesOrders"
+    SUPPLIERS = "suppliers"
+    TAX_RATES = "taxRates"
+    TRACKING_CATEGORIES = "trackingCategories"
+    TRANSFERS = "transfers"
+    BANKING_ACCOUNT_BALANCES = "banking-accountBalances"
+    BANKING_ACCOUNTS = "banking-accounts"
+    BANKING_TRANSACTION_CATEGORIES = "banking-transactionCategories"
+    BANKING_TRANSACTIONS = "banking-transactions"
+    COMMERCE_COMPANY_INFO = "commerce-companyInfo"
+    COMMERCE_CUSTOMERS = "commerce-customers"
+    COMMERCE_DISPUTES = "commerce-disputes"
+    COMMERCE_LOCATIONS = "commerce-locations"
+    COMMERCE_ORDERS = "commerce-orders"
+    COMMERCE_PAYMENT_METHODS = "commerce-paymentMethods"
+    COMMERCE_PAYMENTS = "commerce-payments"
+    COMMERCE_PRODUCT_CATEGORIES = "commerce-productCategories"
+    COMMERCE_PRODUCTS = "commerce-products"
+    COMMERCE_TAX_COMPONENTS = "commerce-taxComponents"
+    COMMERCE_TRANSACTIONS = "commerce-transactions"
+
+
+class SourceType(StrEnum):
+    """The kinds of platform that the sandbox has."""
+
+    ACCOUNTING = "Accounting"
+    BANKING = "Banking"
+    COMMERCE = "Commerce"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A platform and what Codat can read from it. On premise, it can be read only while its machine is online."""
+
+    name: str
+    integration_key: str
+    source_type: SourceType
+    data_types: tuple[DataType, ...]
+    on_premise: bool = False
+
+
+XERO = Platform(
+    "Xero",
+    "gbol",
+    SourceType.ACCOUNTING,
+    (
+        DataType.BALANCE_SHEET,
+        DataType.BANK_TRANSACTIONS,
+        DataType.BILLS,
+        DataType.CHART_OF_ACCOUNTS,
+        DataType.CUSTOMERS,
+        DataType.INVOICES,
+        DataType.JOURNALS,
+        DataType.PROFIT_AND_LOSS,
+    ),
+)
+QUICKBOOKS_ONLINE = Platform(
+    "QuickBooks Online",
+    "qhyg",
+    SourceType.ACCOUNTING,
+    (
+        DataType.ACCOUNT_TRANSACTIONS,
+        DataType.BALANCE_SHEET,
+        DataType.BILLS,
+        DataType.CHART_OF_ACCOUNTS,
+        DataType.INVOICES,
+        DataType.PAYMENTS,
+        DataType.PROFIT_AND_LOSS,
+    ),
+)
+QUICKBOOKS_DESKTOP = Platform(
+    "QuickBooks Desktop",
+    "pqsw",
+    SourceType.ACCOUNTING,
+    (
+        DataType.BALANCE_SHEET,
+        DataType.BILLS,
+        DataType.INVOICES,
+        DataType.PROFIT_AND_LOSS,
+        DataType.SUPPLIERS,
+    ),
+    on_premise=True,
+)
+SAGE_50 = Platform(
+    "Sage 50",
+    "snxt",
+    SourceType.ACCOUNTING,
+    (
+        DataType.BALANCE_SHEET,
+        DataType.BILLS,
+        DataType.CUSTOMERS,
+        DataType.INVOICES,
+        DataType.SUPPLIERS,
+    ),
+    on_premise=True,
+)
+MYOB = Platform(
+    "MYOB Business",
+    "pdvj",
+    SourceType.ACCOUNTING,
+    (
+        DataType.BALANCE_SHEET,
+        DataType.BILLS,
+        DataType.INVOICES,
+        DataType.PROFIT_AND_LOSS,
+        DataType.TAX_RATES,
+    ),
+)
+PLAID = Platform(
+    "Plaid",
+    "fkly",
+    SourceType.BANKING,
+    (
+        DataType.BANKING_ACCOUNT_BALANCES,
+        DataType.BANKING_ACCOUNTS,
+        DataType.BANKING_TRANSACTION_CATEGORIES,
+        DataType.BANKING_TRANSACTIONS,
+    ),
+)
+TRUELAYER = Platform(
+    "TrueLayer",
+    "whzp",
+    SourceType.BANKING,
+    (
+        DataType.BANKING_ACCOUNT_BALANCES,
+        DataType.BANKING_ACCOUNTS,
+        DataType.BANKING_TRANSACTION_CATEGORIES,
+        DataType.BANKING_TRANSACTIONS,
+    ),
+)
+SHOPIFY = Platform(
+    "Shopify",
+    "fztf",
+    SourceType.COMMERCE,
+    (
+        DataType.COMMERCE_COMPANY_INFO,
+        DataType.COMMERCE_CUSTOMERS,
+        DataType.COMMERCE_ORDERS,
+        DataType.COMMERCE_PAYMENTS,
+        DataType.COMMERCE_PRODUCTS,
+    ),
+)
+STRIPE = Platform(
+    "Stripe",
+    "rsvm",
+    SourceType.COMMERCE,
+    (
+        DataType.COMMERCE_COMPANY_INFO,
+        DataType.COMMERCE_DISPUTES,
+        DataType.COMMERCE_PAYMENTS,
+        DataType.COMMERCE_TRANSACTIONS,
+    ),
+)
+SQUARE = Platform(
+    "Square",
+    "cbgn",
+    SourceType.COMMERCE,
+    (
+        DataType.COMMERCE_LOCATIONS,
+        DataType.COMMERCE_ORDERS,
+        DataType.COMMERCE_PAYMENTS,
+        DataType.COMMERCE_PRODUCTS,
+    ),
+)
+
+PLATFORMS = {
+    platform.name: platform
+    for platform in (
+        XERO,
+        QUICKBOOKS_ONLINE,
+        QUICKBOOKS_DESKTOP,
+        SAGE_50,
+        MYOB,
+        PLAID,
+        TRUELAYER,
+        SHOPIFY,
+        STRIPE,
+        SQUARE,
+    )
+}
+
+FETCH_ON_FIRST_LINK = frozenset(
+    {
+        DataType.BALANCE_SHEET,
+        DataType.BANKING_ACCOUNT_BALANCES,
+        DataType.BANKING_ACCOUNTS,
+        DataType.BANKING_TRANSACTIONS,
+        DataType.BILLS,
+        DataType.CHART_OF_ACCOUNTS,
+        DataType.COMMERCE_COMPANY_INFO,
+        DataType.COMMERCE_ORDERS,
+        DataType.COMMERCE_PAYMENTS,
+        DataType.CUSTOMERS,
+        DataType.INVOICES,
+        DataType.PROFIT_AND_LOSS,
+    }
+)
+"""The data types that Codat reads when a company links, and that `data/all` queues."""
+
+PACE = {
+    DataType.BANKING_TRANSACTIONS: 3.0,
+    DataType.BANKING_ACCOUNT_BALANCES: 3.0,
+    DataType.COMMERCE_ORDERS: 4.0,
+    DataType.COMMERCE_PAYMENTS: 4.0,
+    DataType.COMMERCE_TRANSACTIONS: 4.0,
+    DataType.BANKING_ACCOUNTS: 0.05,
+    DataType.BANKING_TRANSACTION_CATEGORIES: 0.05,
+    DataType.CHART_OF_ACCOUNTS: 0.05,
+    DataType.COMMERCE_COMPANY_INFO: 0.02,
+    DataType.COMMERCE_LOCATIONS: 0.02,
+    DataType.TAX_RATES: 0.02,
+}
+"""How often a data type changes, as a factor of the settings' median rate; 1 where it is not named."""

@@ -1,0 +1,121 @@
+"""Serving a sandbox on the loopback address, from the command line and in tests."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import uvicorn
+
+from local.codat_sandbox.sandbox import Sandbox
+from local.codat_sandbox.server import authorization, create_app
+from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.world import World
+
+LOOPBACK = "127.0.0.1"
+TEST_API_KEY = "sandbox-api-key"
+
+_Result = TypeVar("_Result")
+
+
+def listen(port: int) -> socket.socket:
+    """A socket that listens on `port` of the loopback address; on any free one if it is 0.
+
+    It names TCP as its protocol, which asyncio needs to turn Nagle's algorithm off: else each answer takes 40 ms.
+
+    Raises:
+        OSError: the port is in use, or not allowed.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((LOOPBACK, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def create_server(sandbox: Sandbox, on_start: Callable[[], None]) -> uvicorn.Server:
+    """The server of `sandbox`; it calls `on_start` once it answers."""
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            on_start()
+
+    server = Server(
+        uvicorn.Config(
+            create_app(sandbox),
+            host=LOOPBACK,
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            lifespan="on",
+            log_level="warning",
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+    def close_connection(client: tuple[str, int]) -> None:
+        for connection in list(server.server_state.connections):
+            if getattr(connection, "client", None) == tuple(client):
+                connection.transport.close()
+
+    sandbox.close_connection = close_connection
+    return server
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSandbox:
+    """A sandbox that answers at `base_url`."""
+
+    base_url: str
+    api_key: str
+    sandbox: Sandbox
+    _loop: asyncio.AbstractEventLoop
+
+    @property
+    def authorization(self) -> str:
+        """The header that the API asks for."""
+        return authorization(self.api_key)
+
+    @property
+    def world(self) -> World:
+        """The model behind it. It belongs to the server's thread: use `do` for all but a glance."""
+        return self.sandbox.world
+
+    def do(self, action: Callable[[Sandbox], _Result]) -> _Result:
+        """Run `action` in the server's thread, then send what the world has to tell; its result."""
+
+        async def run() -> _Result:
+            try:
+                return action(self.sandbox)
+            finally:
+                self.sandbox.changed()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(timeout=10)
+
+
+@contextmanager
+def running_sandbox(
+    settings: Settings | None = None, api_key: str = TEST_API_KEY, signing_secret: str | None = None
+) -> Iterator[RunningSandbox]:
+    """Serve a sandbox from a thread of its own on a free port, for the time of the `with` block."""
+    sandbox = Sandbox(settings or Settings(), api_key, signing_secret)
+    has_started: Future[asyncio.AbstractEventLoop] = Future()
+    server = create_server(sandbox, lambda: has_started.set_result(asyncio.get_running_loop()))
+    with listen(0) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        try:
+            loop = has_started.result(timeout=10)
+            yield RunningSandbox(f"http://{LOOPBACK}:{port}", api_key, sandbox, loop)
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)

@@ -1,0 +1,143 @@
+"""Syncs: the states that a dataset passes through on its way to its end, and how long it stays in each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from random import Random
+
+from local.codat_sandbox.model import Dataset, DatasetStatus
+
+TEMPORARY_ERRORS = (
+    DatasetStatus.FETCH_ERROR,
+    DatasetStatus.MAP_ERROR,
+    DatasetStatus.VALIDATION_ERROR,
+    DatasetStatus.PROCESSING_ERROR,
+    DatasetStatus.INTERNAL_ERROR,
+    DatasetStatus.PREREQUISITE_NOT_MET,
+    DatasetStatus.CANCELLED,
+)
+"""The ends after which another try may succeed, but for RateLimitError, which has a setting of its own."""
+
+_FETCH = (DatasetStatus.QUEUED, DatasetStatus.FETCHING)
+_MAP = (DatasetStatus.MAP_QUEUED, DatasetStatus.MAPPING)
+_VALIDATE = (DatasetStatus.VALIDATION_QUEUED, DatasetStatus.VALIDATING)
+_PROCESS = (DatasetStatus.PROCESSING_QUEUED, DatasetStatus.PROCESSING)
+
+_ENDED_IN_THE_QUEUE = frozenset(
+    {DatasetStatus.NOT_SUPPORTED, DatasetStatus.PREREQUISITE_NOT_MET, DatasetStatus.CANCELLED}
+)
+_ENDED_IN_FETCHING = frozenset(
+    {
+        DatasetStatus.FETCH_ERROR,
+        DatasetStatus.AUTH_ERROR,
+        DatasetStatus.PERMISSIONS_ERROR,
+        DatasetStatus.RATE_LIMIT_ERROR,
+    }
+)
+
+_PROGRESS = {
+    DatasetStatus.INITIAL: 0,
+    DatasetStatus.QUEUED: 5,
+    DatasetStatus.FETCHING: 20,
+    DatasetStatus.MAP_QUEUED: 45,
+    DatasetStatus.MAPPING: 50,
+    DatasetStatus.VALIDATION_QUEUED: 65,
+    DatasetStatus.VALIDATING: 70,
+    DatasetStatus.PROCESSING_QUEUED: 80,
+    DatasetStatus.PROCESSING: 90,
+}
+
+ERROR_MESSAGES = {
+    DatasetStatus.FETCH_ERROR: "The platform answered with an error while data was fetched.",
+    DatasetStatus.MAP_ERROR: "The platform's data could not be mapped to Codat's model.",
+    DatasetStatus.VALIDATION_ERROR: "The data did not pass validation.",
+    DatasetStatus.PROCESSING_ERROR: "The data could not be processed.",
+    DatasetStatus.INTERNAL_ERROR: "An internal error occurred.",
+    DatasetStatus.RATE_LIMIT_ERROR: "The platform's rate limit was reached.",
+    DatasetStatus.PREREQUISITE_NOT_MET: "A data type that this one needs has not been synced.",
+    DatasetStatus.CANCELLED: "The sync was cancelled.",
+    DatasetStatus.AUTH_ERROR: "The platform refused the authorization: the connection must be relinked.",
+    DatasetStatus.PERMISSIONS_ERROR: "The user who linked the connection may not read this data type.",
+    DatasetStatus.NOT_SUPPORTED: "The platform does not support this data type.",
+}
+
+
+def path_to(end: DatasetStatus, random: Random) -> Sequence[DatasetStatus]:
+    """The states before `end`, in order. Some begin with Initial, and some are validated."""
+    start = (DatasetStatus.INITIAL,) if random.random() < 0.25 else ()
+    if end in _ENDED_IN_THE_QUEUE:
+        return (*start, DatasetStatus.QUEUED)
+    if end in _ENDED_IN_FETCHING:
+        return (*start, *_FETCH)
+    if end is DatasetStatus.MAP_ERROR:
+        return (*start, *_FETCH, *_MAP)
+    if end is DatasetStatus.VALIDATION_ERROR:
+        return (*start, *_FETCH, *_MAP, *_VALIDATE)
+    validation = _VALIDATE if random.random() < 0.25 else ()
+    return (*start, *_FETCH, *_MAP, *validation, *_PROCESS)
+
+
+def divide(total: timedelta, parts: int, random: Random) -> Sequence[timedelta]:
+    """`total` cut into `parts` random durations, none of them of no length unless `total` is."""
+    weights = [random.uniform(0.5, 1.5) for _ in range(parts)]
+    whole = sum(weights)
+    return [total * (weight / whole) for weight in weights]
+
+
+@dataclass(slots=True)
+class Sync:
+    """A dataset on its way to its end.
+
+    `as_requested` is the dataset as it was at first. `remaining` is what it has yet to pass into, the next last, each
+    with how long it stays there. `chance`, from 0 to 1, decides whether the read finds something new. `fetched` is when
+    the data left the platform.
+    """
+
+    as_requested: Dataset
+    status: DatasetStatus
+    completed: datetime | None = None
+    remaining: list[tuple[DatasetStatus, timedelta]] = field(default_factory=list)
+    chance: float = 0.0
+    fetched: datetime | None = None
+    waits_for_machine: bool = False
+    _dataset: Dataset | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset as it is now."""
+        if self._dataset is None or self._dataset.status is not self.status:
+            progress = 100 if self.completed else _PROGRESS[self.status]
+            self._dataset = replace(self.as_requested, status=self.status, progress=progress, completed=self.completed)
+        return self._dataset
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended, well or badly."""
+        return self.completed is None
+
+    @property
+    def next_status(self) -> DatasetStatus:
+        """The state that it passes into next."""
+        return self.remaining[-1][0]
+
+    def enter_next(self, now: datetime) -> timedelta:
+        """Pass into the next state; how long it stays there."""
+        self.status, stay = self.remaining.pop()
+        if self.status is DatasetStatus.FETCHING:
+            self.fetched = now
+        elif not self.remaining:
+            self.completed = now
+        return stay
+
+    def end(self, status: DatasetStatus, now: datetime) -> None:
+        """End at once, in `status`."""
+        self.remaining.clear()
+        self.status = status
+        self.completed = now
+
+
+def plan(dataset: Dataset, end: DatasetStatus, duration: timedelta, random: Random) -> Sync:
+    """A sync that has yet to enter its first state, and will take `duration` from there to `end`."""
+    path = path_to(end, random)
+    steps = [*zip(path, divide(duration, len(path), random), strict=True), (end, timedelta(0))]
+    return Sync(dataset, dataset.status, remaining=steps[::-1], chance=random.random())

@@ -1,0 +1,107 @@
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from local.codat_sandbox.serving import RunningSandbox, running_sandbox
+from local.codat_sandbox.settings import Settings
+
+QUICK = Settings(
+    sync_time_min=timedelta(milliseconds=20),
+    sync_time_max=timedelta(milliseconds=60),
+    read_completed_within=timedelta(milliseconds=50),
+    fails_first=0,
+    needs_relink=0,
+    permissions_error=0,
+    not_supported=0,
+    machine_offline=0,
+)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Settings without troubles, whose syncs take milliseconds. Tests ask for others by `model_copy`."""
+    return QUICK
+
+
+@pytest.fixture
+def sandbox(settings: Settings) -> Iterator[RunningSandbox]:
+    with running_sandbox(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def codat(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
+    with client_of(sandbox) as client:
+        yield client
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], bool]], None]:
+    def wait(condition: Callable[[], bool], seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "what was waited for did not happen"
+            time.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def connect() -> Callable[[RunningSandbox], AbstractContextManager[httpx.Client]]:
+    return client_of
+
+
+@contextmanager
+def client_of(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
+    auth = httpx.Headers({"Authorization": sandbox.authorization})
+    with httpx.Client(base_url=sandbox.base_url, headers=auth, trust_env=False) as client:
+        yield client
+
+
+@dataclass(frozen=True)
+class Received:
+    headers: Mapping[str, str]
+    body: str
+
+
+@dataclass
+class Receiver:
+    """An endpoint that takes webhooks and answers each with `status`."""
+
+    port: int = 0
+    status: int = 204
+    received: queue.Queue[Received] = field(default_factory=queue.Queue)
+
+    def next(self) -> Received:
+        return self.received.get(timeout=10)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            receiver.received.put(Received(dict(self.headers.items()), body))
+            self.send_response(receiver.status)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        receiver.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield receiver
+        server.shutdown()
+        thread.join()

@@ -1,0 +1,186 @@
+"""Everything that the sandbox says is valid by Codat's own description of its API, wherever that is at hand."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from tests.sandbox.conftest import Receiver
+
+OPENAPI = Path(__file__).parents[3] / "shared" / "codat" / "platform-openapi.json"
+
+pytestmark = pytest.mark.skipif(not OPENAPI.exists(), reason=f"Codat's OpenAPI file is not at {OPENAPI}")
+
+WaitUntil = Callable[[Callable[[], bool]], None]
+
+
+class Description:
+    """Codat's OpenAPI file, as JSON schemas."""
+
+    def __init__(self, path: Path) -> None:
+        self.content = _with_null_as_type(json.loads(path.read_text("utf-8-sig")))
+        resource = Resource.from_contents(self.content, default_specification=DRAFT202012)
+        self._registry: Registry[Any] = Registry().with_resource("codat", resource)
+
+    def operations(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        for path, methods in self.content["paths"].items():
+            for method, operation in methods.items():
+                if method != "parameters":
+                    yield method.upper(), path, operation
+
+    def check_answer(self, operation_id: str, answer: httpx.Response) -> None:
+        """Fail unless the operation may answer so."""
+        [operation] = [o for _, _, o in self.operations() if o["operationId"] == operation_id]
+        responses = operation["responses"]
+        assert str(answer.status_code) in responses, answer.text
+        response = responses[str(answer.status_code)]
+        if "$ref" in response:
+            response = self.content["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
+        if "content" in response:
+            self.check(response["content"]["application/json"]["schema"], answer.json())
+        else:
+            assert answer.content == b""
+
+    def check_webhook(self, event: dict[str, Any]) -> None:
+        """Fail unless Codat may send such an event."""
+        body = self.content["webhooks"][event["eventType"]]["post"]["requestBody"]
+        self.check(body["content"]["application/json"]["schema"], event)
+
+    def check(self, schema: dict[str, Any], value: object) -> None:
+        schema = _with_absolute_references(schema)
+        Draft202012Validator(schema, registry=self._registry, format_checker=FormatChecker()).validate(value)
+
+
+def _with_null_as_type(node: Any) -> Any:
+    """OpenAPI 3.0's `nullable`, which this file of version 3.1 still uses, in the terms of JSON Schema."""
+    if isinstance(node, list):
+        return [_with_null_as_type(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    plain = {name: _with_null_as_type(value) for name, value in node.items() if name != "nullable"}
+    return {"anyOf": [plain, {"type": "null"}]} if node.get("nullable") is True else plain
+
+
+def _with_absolute_references(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_with_absolute_references(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        name: f"codat{value}" if name == "$ref" else _with_absolute_references(value) for name, value in node.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def description() -> Description:
+    return Description(OPENAPI)
+
+
+@pytest.fixture
+def troubled(codat: httpx.Client, wait_until: WaitUntil) -> httpx.Client:
+    """A sandbox in which every company was read, well and badly."""
+    codat.post(
+        "/sandbox/reset",
+        json={"companies": 24, "fails_first": 0.3, "not_supported": 0.1, "permissions_error": 0.1, "needs_relink": 0.1},
+    )
+    for company in codat.get("/companies").json()["results"]:
+        codat.post(f"/companies/{company['id']}/data/all")
+    wait_until(lambda: not any(row["isRunning"] for row in codat.get("/sandbox/state").json()["rows"]))
+    return codat
+
+
+def test_every_operation_answers_as_described(troubled: httpx.Client, description: Description) -> None:
+    seen = set()
+    for operation_id, method, path, body in _requests(troubled):
+        answer = troubled.request(method, path, json=body)
+        description.check_answer(operation_id, _without_bare_data_types(answer))
+        seen.add(operation_id)
+
+    assert seen == {operation["operationId"] for _, _, operation in description.operations()}
+
+
+def _requests(codat: httpx.Client) -> Iterator[tuple[str, str, str, dict[str, object] | None]]:
+    """Requests to every operation: its id, method, path and body."""
+    yield "list-companies", "GET", "/companies?pageSize=7&page=2&orderBy=-created", None
+    yield "list-companies", "GET", "/companies?tags=region=uk%26%26team=lending", None
+    yield "list-companies", "GET", "/companies?query=nonsense", None
+    yield "get-company", "GET", "/companies/00000000-0000-0000-0000-000000000000", None
+    yield "get-profile-syncSettings", "GET", "/profile/syncSettings", None
+    for company in codat.get("/companies").json()["results"]:
+        path = f"/companies/{company['id']}"
+        yield "get-company", "GET", path, None
+        yield "list-connections", "GET", f"{path}/connections", None
+        yield "list-connections", "GET", f"{path}/connections?query=status=Linked", None
+        for connection in company["dataConnections"]:
+            yield "get-connection", "GET", f"{path}/connections/{connection['id']}", None
+        yield "get-company-data-status", "GET", f"{path}/dataStatus", None
+        yield "list-pull-operations", "GET", f"{path}/data/history?orderBy=-requested&pageSize=3", None
+        for dataset in codat.get(f"{path}/data/history").json()["results"][-3:]:
+            yield "get-pull-operation", "GET", f"{path}/data/history/{dataset['id']}", None
+        yield "get-company-syncSettings", "GET", f"{path}/syncSettings", None
+        yield "refresh-data-type", "POST", f"{path}/data/queue/invoices", None
+        yield "refresh-data-type", "POST", f"{path}/data/queue/invoices", None
+        yield "refresh-company-data", "POST", f"{path}/data/all", None
+    consumer: dict[str, object] = {
+        "url": "http://127.0.0.1:9/webhooks",
+        "eventTypes": ["read.completed"],
+        "companyTags": ["region:uk"],
+    }
+    yield "create-webhook-consumer", "POST", "/webhooks", consumer
+    yield "create-webhook-consumer", "POST", "/webhooks", {"url": "nonsense"}
+    yield "list-webhook-consumers", "GET", "/webhooks", None
+    [registered] = codat.get("/webhooks").json()["results"]
+    yield "delete-webhook-consumer", "DELETE", f"/webhooks/{registered['id']}", None
+    yield "delete-webhook-consumer", "DELETE", f"/webhooks/{registered['id']}", None
+
+
+def _without_bare_data_types(answer: httpx.Response) -> httpx.Response:
+    """`dataStatus` without the entries that hold only `dataType`: Codat gives them, and does not describe them."""
+    if not answer.is_success or not answer.url.path.endswith("/dataStatus"):
+        return answer
+    statuses = {key: status for key, status in answer.json().items() if status is None or len(status) > 1}
+    return httpx.Response(answer.status_code, json=statuses)
+
+
+@pytest.mark.parametrize(("reason", "status"), [("key", 401), ("quota", 429)])
+def test_every_operation_refuses_as_described(
+    codat: httpx.Client, description: Description, reason: str, status: int
+) -> None:
+    headers = {"Authorization": "Basic d3Jvbmc="} if reason == "key" else {}
+    if reason == "quota":
+        codat.patch("/sandbox/settings", json={"daily_quota": 0})
+    for method, path, operation in description.operations():
+        answer = codat.request(method, path, headers=headers)
+
+        assert answer.status_code == status
+        description.check_answer(operation["operationId"], answer)
+
+
+def test_every_webhook_is_as_described(codat: httpx.Client, receiver: Receiver, description: Description) -> None:
+    codat.post("/webhooks", json={"url": f"http://127.0.0.1:{receiver.port}", "eventTypes": []})
+    company = codat.post("/sandbox/companies", json={"platforms": ["Xero"]}).json()
+    path = f"/sandbox/companies/{company['id']}"
+    connection = codat.post(f"{path}/connections", json={"platform": "Plaid"}).json()
+    for status in ("PendingAuth", "Linked", "Deauthorized", "Linked"):
+        codat.patch(f"{path}/connections/{connection['id']}", json={"status": status})
+    codat.delete(f"{path}/connections/{connection['id']}")
+    everything = set(description.content["webhooks"]) - {"client.rateLimit.reset"}
+
+    seen: set[str] = set()
+    while seen != everything:
+        if seen == everything - {"read.completed", "company.deleted", "client.rateLimit.reached"}:
+            codat.post(f"{path}/refresh", json={"dataType": "invoices"})
+        if seen == everything - {"company.deleted", "client.rateLimit.reached"}:
+            codat.delete(path)
+        if seen == everything - {"client.rateLimit.reached"}:
+            codat.patch("/sandbox/settings", json={"daily_quota": 0})
+            codat.get("/companies")
+        event = json.loads(receiver.next().body)
+        description.check_webhook(event)
+        seen.add(event["eventType"])

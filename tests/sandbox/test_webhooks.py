@@ -1,0 +1,201 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from standardwebhooks import Webhook
+from svix.webhooks import Webhook as SvixWebhook
+
+from local.codat_sandbox.serving import RunningSandbox, running_sandbox
+from local.codat_sandbox.settings import Settings
+from tests.sandbox.conftest import Receiver
+
+WaitUntil = Callable[[Callable[[], bool]], None]
+
+
+def register(codat: httpx.Client, receiver: Receiver, event_types: list[str], *, host: str = "127.0.0.1") -> str:
+    """Register `receiver`; the id of the consumer."""
+    url = f"http://{host}:{receiver.port}/webhooks"
+    answer = codat.post("/webhooks", json={"url": url, "eventTypes": event_types})
+    return str(answer.json()["id"])
+
+
+def secret_of(codat: httpx.Client, consumer_id: str) -> str:
+    return str(codat.get(f"/sandbox/webhooks/{consumer_id}/secrets").json()["secrets"][0])
+
+
+def disturb(codat: httpx.Client) -> None:
+    """Let something happen that is told by one webhook."""
+    row = codat.get("/sandbox/state").json()["rows"][0]
+    status = "Linked" if row["connectionStatus"] != "Linked" else "Deauthorized"
+    codat.patch(f"/sandbox/companies/{row['companyId']}/connections/{row['connectionId']}", json={"status": status})
+
+
+CHANGES = ["connection.disconnected", "connection.reconnected"]
+
+
+def attempts(codat: httpx.Client) -> list[dict[str, Any]]:
+    answer: list[dict[str, Any]] = codat.get("/sandbox/webhooks/attempts").json()
+    return answer
+
+
+def test_a_read_is_told_signed_in_the_standard_way(codat: httpx.Client, receiver: Receiver) -> None:
+    consumer_id = register(codat, receiver, ["read.completed.initial"])
+    company = codat.post("/sandbox/companies", json={"platforms": ["Plaid"]}).json()
+
+    received = receiver.next()
+
+    event = Webhook(secret_of(codat, consumer_id)).verify(received.body, dict(received.headers))
+    assert event["eventType"] == "read.completed.initial"
+    assert event["payload"]["referenceCompany"]["id"] == company["id"]
+    assert {read["status"] for read in event["payload"]["dataTypes"]} == {"Complete"}
+    assert {read["recordsModified"] for read in event["payload"]["dataTypes"]} == {False}
+
+
+def test_the_headers_can_be_spelled_as_svix_does(codat: httpx.Client, receiver: Receiver) -> None:
+    codat.patch("/sandbox/settings", json={"webhook_headers": "svix"})
+    consumer_id = register(codat, receiver, CHANGES)
+    disturb(codat)
+
+    received = receiver.next()
+
+    assert "svix-id" in received.headers
+    SvixWebhook(secret_of(codat, consumer_id)).verify(received.body, dict(received.headers))
+
+
+def test_both_secrets_sign_while_one_rotates(codat: httpx.Client, receiver: Receiver) -> None:
+    consumer_id = register(codat, receiver, CHANGES)
+    secrets = codat.post(f"/sandbox/webhooks/{consumer_id}/rotate").json()["secrets"]
+    disturb(codat)
+
+    received = receiver.next()
+
+    assert len(set(secrets)) == 2
+    for secret in secrets:
+        Webhook(secret).verify(received.body, dict(received.headers))
+
+
+def test_a_name_under_localhost_goes_to_the_loopback_address(codat: httpx.Client, receiver: Receiver) -> None:
+    register(codat, receiver, CHANGES, host="abc.execute-api.localhost")
+    disturb(codat)
+
+    assert receiver.next().headers["Host"] == f"abc.execute-api.localhost:{receiver.port}"
+
+
+def test_a_consumer_gets_the_event_types_and_tags_it_asked_for(
+    codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil
+) -> None:
+    url = f"http://127.0.0.1:{receiver.port}"
+    rows = codat.get("/sandbox/state").json()["rows"]
+    tags = codat.get(f"/companies/{rows[0]['companyId']}").json()["tags"]
+    for company_tags in (["region:nowhere"], [f"uid:{tags['uid']}"]):
+        codat.post("/webhooks", json={"url": url, "eventTypes": CHANGES, "companyTags": company_tags})
+    codat.post("/webhooks", json={"url": url, "eventTypes": ["company.created"]})
+    codat.post("/webhooks", json={"url": url, "eventTypes": CHANGES, "disabled": True})
+
+    disturb(codat)
+    disturb(codat)
+
+    events = [json.loads(receiver.next().body)["eventType"] for _ in range(2)]
+    assert sorted(events) == CHANGES
+    wait_until(lambda: len(attempts(codat)) == 2)
+    assert receiver.received.empty()
+
+
+def test_an_endpoint_that_fails_is_tried_again_with_the_same_id(
+    codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil
+) -> None:
+    codat.patch("/sandbox/settings", json={"webhook_time_scale": 1e-6})
+    receiver.status = 500
+    register(codat, receiver, CHANGES)
+    disturb(codat)
+
+    wait_until(lambda: len(attempts(codat)) == 8)
+
+    ids = {receiver.next().headers["webhook-id"] for _ in range(8)}
+    assert len(ids) == 1
+    assert {attempt["outcome"] for attempt in attempts(codat)} == {"500"}
+
+
+def test_an_endpoint_that_only_fails_is_disabled(
+    codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil
+) -> None:
+    codat.patch("/sandbox/settings", json={"webhook_time_scale": 1e-7})
+    receiver.status = 500
+    consumer_id = register(codat, receiver, CHANGES)
+
+    def is_disabled() -> bool:
+        disturb(codat)
+        return bool(codat.get("/webhooks").json()["results"][0]["disabled"])
+
+    wait_until(is_disabled)
+    codat.patch(f"/sandbox/webhooks/{consumer_id}", json={"disabled": False})
+
+    assert codat.get("/webhooks").json()["results"][0]["disabled"] is False
+
+
+def test_webhooks_can_be_lost(codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil) -> None:
+    codat.patch("/sandbox/settings", json={"webhooks_lost": 1})
+    register(codat, receiver, CHANGES)
+    disturb(codat)
+
+    wait_until(lambda: [attempt["outcome"] for attempt in attempts(codat)] == ["lost"])
+
+    assert receiver.received.empty()
+
+
+def test_webhooks_can_come_twice(codat: httpx.Client, receiver: Receiver) -> None:
+    codat.patch("/sandbox/settings", json={"webhooks_doubled": 1})
+    register(codat, receiver, CHANGES)
+    disturb(codat)
+
+    first, second = receiver.next(), receiver.next()
+
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.body == second.body
+
+
+def test_webhooks_can_come_late_and_so_in_another_order(codat: httpx.Client, receiver: Receiver) -> None:
+    codat.patch("/sandbox/settings", json={"webhooks_late": 1, "webhooks_late_by": 0.5})
+    register(codat, receiver, CHANGES)
+    for _ in range(10):
+        disturb(codat)
+
+    times = [json.loads(receiver.next().body)["generatedDate"] for _ in range(10)]
+
+    assert times != sorted(times)
+
+
+def test_an_endpoint_that_cannot_be_reached_is_recorded(codat: httpx.Client, wait_until: WaitUntil) -> None:
+    codat.post("/webhooks", json={"url": "http://127.0.0.1:9/webhooks", "eventTypes": CHANGES})
+    disturb(codat)
+
+    wait_until(lambda: len(attempts(codat)) == 1)
+
+    assert attempts(codat)[0]["outcome"].startswith("ConnectError")
+
+
+@pytest.mark.parametrize("given", ["whsec_c2FuZGJveC1zaWduaW5nLXNlY3JldA==", None])
+def test_the_signing_secret_is_the_one_given_or_made_from_the_seed(settings: Settings, given: str | None) -> None:
+    def secret(sandbox: RunningSandbox) -> str:
+        return sandbox.do(lambda s: s.webhooks.add_consumer("http://127.0.0.1:9", [], [], disabled=False)).secrets[0]
+
+    with running_sandbox(settings, signing_secret=given) as one, running_sandbox(settings, signing_secret=given) as two:
+        secrets = {secret(one), secret(two)}
+
+    assert len(secrets) == 1
+    if given is not None:
+        assert secrets == {given}
+
+
+def test_the_quota_spent_is_told(codat: httpx.Client, receiver: Receiver) -> None:
+    consumer_id = register(codat, receiver, ["client.rateLimit.reached"])
+    codat.patch("/sandbox/settings", json={"daily_quota": 0})
+
+    refused = codat.get("/companies")
+
+    received = receiver.next()
+    event = Webhook(secret_of(codat, consumer_id)).verify(received.body, dict(received.headers))
+    assert refused.status_code == 429
+    assert event["payload"]["quotaRemaining"] == 0
