@@ -1,0 +1,69 @@
+"""The Codat that a local run reads: the sandbox, or the real one."""
+
+import base64
+import secrets
+from dataclasses import dataclass, field
+from typing import Self
+
+import httpx
+
+from local.errors import LocalRunError
+from local.settings import Settings
+
+EVENT_TYPES = ("read.completed", "read.completed.initial")
+"""The events that the stack is told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Codat:
+    """Where Codat is, and the secrets shared with it."""
+
+    base_url: str
+    api_key: str = field(repr=False)
+    signing_secret: str = field(repr=False)
+    is_sandbox: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The real Codat if there is a key for it, else the sandbox with a key made up for this run."""
+        signing_secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+        if settings.codat_api_key is None:
+            base_url = f"http://127.0.0.1:{settings.sandbox_port}"
+            return cls(base_url, secrets.token_urlsafe(24), signing_secret, is_sandbox=True)
+        base_url = str(settings.codat_base_url).rstrip("/")
+        return cls(base_url, settings.codat_api_key.get_secret_value(), signing_secret, is_sandbox=False)
+
+    def register_webhook(self, url: str) -> None:
+        """Have Codat tell a URL of what becomes of refreshes.
+
+        Raises:
+            LocalRunError: Codat did not do so.
+        """
+        self._request("POST", "/webhooks", {"url": url, "eventTypes": EVENT_TYPES})
+
+    def remaining_calls(self) -> int:
+        """How many calls are left of today's quota; asking costs one.
+
+        Raises:
+            LocalRunError: Codat did not say.
+        """
+        response = self._request("GET", "/profile/syncSettings")
+        try:
+            return int(response.headers["X-Rate-Limit-Remaining"])
+        except (KeyError, ValueError) as error:
+            raise LocalRunError(f"{self.base_url} is not Codat: it did not say how many calls are left.") from error
+
+    def _request(self, method: str, path: str, body: object = None) -> httpx.Response:
+        authorization = "Basic " + base64.b64encode(self.api_key.encode()).decode()
+        try:
+            response = httpx.request(
+                method, f"{self.base_url}{path}", headers={"Authorization": authorization}, json=body
+            )
+            response.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+                raise LocalRunError(f"{self.base_url} refuses the API key: check CODAT_API_KEY.") from error
+            raise LocalRunError(f"{self.base_url} answered {error.response.status_code}: try again later.") from error
+        except httpx.HTTPError as error:
+            raise LocalRunError(f"{self.base_url} cannot be reached ({error}): check CODAT_BASE_URL.") from error
+        return response

@@ -1,0 +1,126 @@
+"""The fleet as text: a live table for a terminal, and a summary for the end."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import timedelta
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from freshness.row import State
+from local.fleet import Fleet, Line
+
+_SYMBOLS = {
+    State.FRESH: ("●", "green"),
+    State.REFRESHING: ("◐", "cyan"),
+    State.STALE: ("○", "yellow"),
+    State.FAILING: ("▲", "magenta"),
+    State.BLOCKED: ("■", "red"),
+    State.UNSUPPORTED: ("·", "dim"),
+}
+_OTHER_COLUMNS = 44
+"""The width of the four columns that are never cut, and of the space between all."""
+_UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)))
+
+
+class LiveTable:
+    """The fleet at one moment, cut to the height of the terminal.
+
+    A line for each company shows the state of all its data types; below, the data types that moved last are shown
+    with their age, promise and dataset.
+    """
+
+    def __init__(self, fleet: Fleet, title: str, notes: Iterable[str]) -> None:
+        self._fleet = fleet
+        self._title = title
+        self._notes = tuple(notes)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it, as rich asks for it."""
+        height = (options.height or console.height) - len(self._notes) - 4
+        by_company: dict[str, list[Line]] = defaultdict(list)
+        for line in self._fleet.lines:
+            by_company[line.company_id].append(line)
+        companies = list(by_company.values())[: max(height * 2 // 3, 1)]
+        yield Text(self._title, style="bold", no_wrap=True, overflow="ellipsis")
+        states = states_text(self._fleet)
+        states.truncate(options.max_width, overflow="ellipsis")
+        yield states
+        yield from (Text(note, style="yellow", no_wrap=True, overflow="ellipsis") for note in self._notes)
+        yield _companies_table(companies)
+        yield _lines_table(self._fleet.lines, options.max_width, max(height - len(companies), 1))
+
+
+def states_text(fleet: Fleet) -> Text:
+    """How many data types are in each state."""
+    counts = (
+        Text(f"{symbol} {fleet.states[state]} {state}", style=style) for state, (symbol, style) in _SYMBOLS.items()
+    )
+    return Text("  ").join(counts)
+
+
+def summary(fleet: Fleet, calls: int, dry_run: bool) -> Group:
+    """What a run came to: states, refreshes, calls to Codat, and why each data type that is not fresh is not."""
+    spent = Text(f"{fleet.refreshes} refreshes were queued, with {calls} calls to Codat in all.")
+    parts = [Text("\nSummary", style="bold"), states_text(fleet), spent]
+    if fleet.hindered:
+        parts.append(Text("Cannot be fresh:"))
+        parts += _reasons((line, line.obstacle) for line in fleet.hindered)
+    if fleet.overdue:
+        parts.append(Text("Could be fresh, and are not:", style="bold red"))
+        would_queue = "a refresh would be queued"
+        parts += _reasons((line, would_queue if dry_run and line.is_due else str(line.state)) for line in fleet.overdue)
+    elif fleet.lines:
+        parts.append(Text("Every data type that can be fresh is fresh.", style="bold green"))
+    else:
+        parts.append(Text("No company with data was found at Codat.", style="bold red"))
+    return Group(*parts)
+
+
+def _reasons(lines: Iterable[tuple[Line, str]]) -> list[Text]:
+    """A line of text for each company and reason."""
+    data_types: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for line, reason in lines:
+        data_types[line.company_name, reason].append(line.data_type)
+    return [
+        Text(f"  {company_name}: {reason} ({', '.join(types)})") for (company_name, reason), types in data_types.items()
+    ]
+
+
+def _companies_table(companies: list[list[Line]]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=32)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for lines in companies:
+        dots = Text(" ").join(Text(*_SYMBOLS[line.state]) for line in lines)
+        table.add_row(lines[0].company_name, dots)
+    return table
+
+
+def _lines_table(lines: tuple[Line, ...], width: int, height: int) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for name in ("company", "data type"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=max((width - _OTHER_COLUMNS) // 2, 8))
+    table.add_column("state", no_wrap=True, min_width=13)
+    table.add_column("age", no_wrap=True, min_width=6, justify="right")
+    table.add_column("promise", no_wrap=True, min_width=7, justify="right")
+    table.add_column("dataset", no_wrap=True, min_width=8)
+    for line in sorted(lines, key=lambda line: line.moved_at, reverse=True)[:height]:
+        symbol, style = _SYMBOLS[line.state]
+        table.add_row(
+            line.company_name,
+            line.data_type,
+            Text(f"{symbol} {line.state}", style=style),
+            "never" if line.age is None else _short(line.age),
+            _short(line.promise),
+            line.dataset_id[:8],
+        )
+    return table
+
+
+def _short(duration: timedelta) -> str:
+    for unit, length in _UNITS:
+        if duration >= length:
+            return f"{duration // length} {unit}"
+    return f"{max(duration, timedelta()) // timedelta(seconds=1)} s"

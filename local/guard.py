@@ -1,0 +1,63 @@
+"""Stops everything that a local run started, however the run ended: `python -m local.guard [PATH...]`.
+
+The run keeps a pipe to this process open and writes the id of each process group that it starts, or `-id` once one
+has ended. When the pipe closes, because the run is done, failed, or was killed, the groups still there are stopped and
+the paths are removed.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+_PATIENCE_SECONDS = 5.0
+
+
+def _groups(lines: Iterable[str]) -> list[int]:
+    """The process groups still there when the pipe closed, in the order in which they were started."""
+    groups: dict[int, None] = {}
+    for line in lines:
+        number = int(line)
+        if number > 0:
+            groups[number] = None
+        else:
+            groups.pop(-number, None)
+    return list(groups)
+
+
+def _send(group: int, signal_number: int) -> bool:
+    """Send a signal to a group; whether there was anyone to receive it."""
+    try:
+        os.killpg(group, signal_number)
+    except (ProcessLookupError, PermissionError):  # macOS refuses to signal a group of zombies
+        return False
+    return True
+
+
+def _stop(groups: list[int]) -> None:
+    for group in groups:
+        _send(group, signal.SIGTERM)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < deadline and any(_send(group, 0) for group in groups):
+        time.sleep(0.05)
+    for group in groups:
+        _send(group, signal.SIGKILL)
+
+
+def main() -> None:
+    """Wait for the run to end, then clean up after it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    _stop(_groups(sys.stdin))
+    for path in map(Path, sys.argv[1:]):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The processes of a local run: each in a process group of its own, none of which outlives the run."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from local.errors import LocalRunError
+from local.settings import ROOT
+
+_START_SECONDS = 30.0
+_LAST_LINES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that was started, and the file that its output goes to."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    def failure(self, what: str) -> LocalRunError:
+        """The error that says what happened to this process, with the end of its output."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return LocalRunError(f"{what}; its whole output is in {self.log}.", "\n".join(lines[-_LAST_LINES:]))
+
+
+class Processes:
+    """Starts processes and keeps an eye on them. Use `guarded_processes` to make one."""
+
+    def __init__(self, logs: Path, guard: IO[bytes]) -> None:
+        self._logs = logs
+        self._guard = guard
+        self._started: list[Process] = []
+        self._servers: list[Process] = []
+
+    def serve(self, name: str, command: Sequence[str], environment: Mapping[str, str], port: int) -> None:
+        """Start a server, and wait until it takes connections on a port of 127.0.0.1.
+
+        Raises:
+            LocalRunError: it ended, or took too long.
+        """
+        process = self._start(name, command, environment, ROOT)
+        deadline = time.monotonic() + _START_SECONDS
+        while not _is_listening(port):
+            if process.popen.poll() is not None:
+                raise process.failure(f"{name} ended before it was ready")
+            if time.monotonic() > deadline:
+                raise process.failure(f"{name} was not ready within {_START_SECONDS:.0f} seconds")
+            time.sleep(0.05)
+        self._servers.append(process)
+
+    def run(self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+        """Run a command in a folder to its end.
+
+        Raises:
+            LocalRunError: it failed.
+        """
+        process = self._start(name, command, environment, folder)
+        status = process.popen.wait()
+        self._tell_guard(-process.popen.pid)
+        if status != 0:
+            raise process.failure(f"{name} failed: correct what it says and run this again")
+
+    def check(self) -> None:
+        """Look whether every server still runs.
+
+        Raises:
+            LocalRunError: one does not.
+        """
+        for server in self._servers:
+            if server.popen.poll() is not None:
+                raise server.failure(f"{server.name} stopped by itself (status {server.popen.returncode})")
+
+    def reap(self) -> None:
+        """Take note of the processes that have ended, so that none stays behind as a zombie."""
+        for process in self._started:
+            process.popen.poll()
+
+    def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Process:
+        log = self._logs / f"{name.replace(' ', '-')}.log"
+        with log.open("wb") as output:
+            popen = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._tell_guard(popen.pid)
+        process = Process(name, popen, log)
+        self._started.append(process)
+        return process
+
+    def _tell_guard(self, number: int) -> None:
+        self._guard.write(b"%d\n" % number)
+        self._guard.flush()
+
+
+@contextmanager
+def guarded_processes(logs: Path, transient: Iterable[Path]) -> Iterator[Processes]:
+    """Processes that are stopped at the end, even if this process is killed; `transient` paths are removed then."""
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "local.guard", *map(str, transient)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    pipe = cast(IO[bytes], guard.stdin)
+    processes = Processes(logs, pipe)
+    try:
+        yield processes
+    finally:
+        pipe.close()
+        while guard.poll() is None:
+            processes.reap()
+            time.sleep(0.02)
+
+
+def _is_listening(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,33 @@
+"""Tells what a local run is doing while it starts: a spinner on a terminal, lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from rich.console import Console
+from rich.progress import Progress as Spinner
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+class Progress:
+    """The steps of a start, each with the seconds that it takes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """A step: shown while it lasts, and once it is done."""
+        started = time.monotonic()
+        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+        spinner = Spinner(*columns, console=self._console, transient=True)
+        spinner.add_task(title, total=None)
+        if not self._console.is_terminal:
+            self._console.print(f"  {title} …")
+        with spinner if self._console.is_terminal else nullcontext():
+            yield
+        self._console.print(f"[green]✓[/] {title}: {time.monotonic() - started:.1f} s")
+
+    def note(self, text: str) -> None:
+        """Something to know about this run."""
+        self._console.print(text)

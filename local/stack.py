@@ -1,0 +1,129 @@
+"""The whole system on this machine: a local AWS with the stack deployed to it, and a Codat for it to read."""
+
+import json
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from local import deploy, local_aws
+from local.codat import Codat
+from local.deploy import Outputs
+from local.errors import LocalRunError
+from local.processes import Processes, guarded_processes
+from local.progress import Progress
+from local.settings import Settings
+
+EVERY_MINUTE = "cron(* * * * ? *)"
+"""EventBridge Scheduler has no finer grain."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningStack:
+    """A stack that is deployed and has its secrets."""
+
+    outputs: Outputs
+    codat: Codat
+    dry_run: bool
+    processes: Processes
+
+
+@contextmanager
+def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningStack]:
+    """Start everything and deploy the stack; stop and remove all of it at the end, however it comes.
+
+    While it runs, `outputs.json` and `env` in the settings' folder say how to reach it.
+
+    Raises:
+        LocalRunError: a port is in use, something did not start, or the stack could not be deployed.
+    """
+    folder = settings.local_folder
+    logs, scratch, outputs_file, tools_file = (folder / name for name in ("logs", "scratch", "outputs.json", "env"))
+    logs.mkdir(parents=True, exist_ok=True)
+    codat = Codat.of(settings)
+    _require_free_port("LOCAL_AWS_PORT", settings.local_aws_port)
+    if codat.is_sandbox:
+        _require_free_port("SANDBOX_PORT", settings.sandbox_port)
+    with guarded_processes(logs, transient=(outputs_file, tools_file, scratch)) as processes:
+        with progress.step("Starting the local AWS"):
+            local_aws.start(processes, settings.local_aws_port, scratch / "ministack")
+        if codat.is_sandbox:
+            with progress.step("Starting the Codat sandbox"):
+                _start_sandbox(processes, settings.sandbox_port, codat)
+        else:
+            with progress.step(f"Trying the API key at {codat.base_url}"):
+                codat.remaining_calls()
+        stack = RunningStack(
+            outputs=_deploy(processes, settings, codat, scratch, progress),
+            codat=codat,
+            dry_run=settings.dry_run,
+            processes=processes,
+        )
+        if codat.is_sandbox:
+            with progress.step("Registering the webhook at Codat"):
+                codat.register_webhook(stack.outputs.webhook_url)
+        else:
+            progress.note(
+                "No webhook is registered: Codat cannot reach this machine. The checks see what it would tell."
+            )
+        _write(outputs_file, json.dumps(stack.outputs.model_dump(by_alias=True), indent=2) + "\n")
+        _write(tools_file, _exports(settings, codat))
+        yield stack
+
+
+def _require_free_port(variable: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise LocalRunError(
+                f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}): "
+                f"stop what listens there, or choose another with {variable}=<port>."
+            ) from error
+
+
+def _start_sandbox(processes: Processes, port: int, codat: Codat) -> None:
+    environment = {
+        **os.environ,
+        "SANDBOX_API_KEY": codat.api_key,
+        "SANDBOX_SIGNING_SECRET": codat.signing_secret,
+    }
+    processes.serve(
+        "Codat sandbox", [sys.executable, "-m", "local.codat_sandbox", "--port", str(port)], environment, port
+    )
+
+
+def _deploy(processes: Processes, settings: Settings, codat: Codat, scratch: Path, progress: Progress) -> Outputs:
+    context: Mapping[str, str] = {
+        "local": "true",
+        "codat_base_url": codat.base_url,
+        "dry_run": "true" if settings.dry_run else "false",
+        "check_schedule": EVERY_MINUTE,
+        "queue_schedule": EVERY_MINUTE,
+    }
+    with progress.step("Preparing the local AWS for the CDK (cdk bootstrap)"):
+        deploy.bootstrap(processes, scratch)
+    with progress.step("Deploying the stack (cdk deploy)"):
+        outputs = deploy.deploy(processes, context, scratch)
+    deploy.enable_time_to_live(outputs)
+    deploy.put_secrets(outputs, codat.api_key, codat.signing_secret)
+    return outputs
+
+
+def _exports(settings: Settings, codat: Codat) -> str:
+    variables = local_aws.tool_environment(settings.local_aws_port) | {"CODAT_BASE_URL": codat.base_url}
+    if codat.is_sandbox:
+        variables["CODAT_API_KEY"] = codat.api_key
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all: who waits for it to appear reads it at once."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)

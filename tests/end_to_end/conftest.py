@@ -1,0 +1,78 @@
+"""A stack deployed to a local AWS with the ordinary CDK command line, once for all tests of this folder."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import boto3
+import pytest
+from rich.console import Console
+
+from freshness.policy import Policy, load
+from local import local_aws
+from local.progress import Progress
+from local.settings import ROOT, Settings
+from local.stack import RunningStack, running_stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+Seen = TypeVar("Seen")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(look: Callable[[], Seen | None], seconds: float) -> Seen:
+    """What `look` returns, as soon as that is true; the test fails if it is not in time."""
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} seconds"
+        time.sleep(0.2)
+    return seen
+
+
+@pytest.fixture(scope="package")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Ports and a folder of the tests' own, beside which a `make run` can go on."""
+    return Settings(local_aws_port=free_port(), sandbox_port=free_port(), local_folder=tmp_path_factory.mktemp("local"))
+
+
+@pytest.fixture(scope="package")
+def stack(settings: Settings) -> Iterator[RunningStack]:
+    """The stack, deployed and running by its own schedules."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            environment.delenv(name)
+        for name, value in local_aws.tool_environment(settings.local_aws_port).items():
+            environment.setenv(name, value)
+        with running_stack(settings, Progress(Console())) as running:
+            yield running
+
+
+@pytest.fixture(scope="package")
+def domain_events(stack: RunningStack) -> "tuple[SQSClient, str]":
+    """A queue, as a user would attach one, that receives every event of the stack's bus."""
+    sqs, events = boto3.client("sqs"), boto3.client("events")
+    url = sqs.create_queue(QueueName="domain-events")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    bus = stack.outputs.event_bus_name
+    pattern = json.dumps({"detail-type": ["Company data refreshed"]})
+    events.put_rule(Name="refreshed", EventBusName=bus, EventPattern=pattern)
+    events.put_targets(Rule="refreshed", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+    return sqs, url
+
+
+@pytest.fixture(scope="session")
+def policy() -> Policy:
+    """The policy that is deployed."""
+    return load(Path(ROOT, "freshness.toml"))

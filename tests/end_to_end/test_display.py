@@ -1,0 +1,66 @@
+"""What a person sees while the loop runs."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from freshness.row import State
+from local.display import LiveTable, summary
+from local.fleet import Fleet, Line
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+LONG_LINK = "https://link.example/" + "companies/" * 12
+
+
+def line(company: int, data_type: str, state: State, obstacle: str = "") -> Line:
+    return Line(
+        company_id=str(company),
+        company_name=f"Company {company:03} with a name that is rather long",
+        data_type=data_type,
+        connection_id="1",
+        platform="Xero",
+        state=state,
+        age=timedelta(minutes=3),
+        promise=timedelta(hours=6),
+        keeps_promise=state is State.FRESH,
+        is_due=state is State.STALE,
+        dataset_id="0123456789abcdef",
+        moved_at=NOW,
+        obstacle=obstacle,
+    )
+
+
+def shown(renderable: object, width: int, height: int) -> list[str]:
+    console = Console(width=width, height=height, force_terminal=False)
+    with console.capture() as capture:
+        console.print(renderable, soft_wrap=height == 0)
+    return capture.get().rstrip("\n").split("\n")
+
+
+@pytest.mark.parametrize("companies", [0, 1, 12, 3000])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60)])
+def test_the_live_table_fits_the_terminal(companies: int, width: int, height: int) -> None:
+    types = ("invoices", "balanceSheet", "banking-transactionCategories")
+    fleet = Fleet(tuple(line(company, name, State.FRESH) for company in range(companies) for name in types), 7)
+    lines = shown(LiveTable(fleet, "title", ["a note"]), width, height)
+    assert len(lines) < height
+    assert all(len(text) <= width for text in lines)
+
+
+def test_the_live_table_tells_state_age_promise_and_dataset() -> None:
+    lines = shown(LiveTable(Fleet((line(1, "invoices", State.REFRESHING),), 1), "title", []), 100, 24)
+    row = next(text for text in lines if "invoices" in text)
+    assert row.split()[-7:] == ["◐", "refreshing", "3", "min", "6", "h", "01234567"]
+
+
+def test_the_summary_tells_why_a_data_type_cannot_be_fresh_with_a_link_in_one_piece() -> None:
+    blocked = line(1, "invoices", State.BLOCKED, f"the customer must relink Xero: {LONG_LINK}")
+    text = shown(summary(Fleet((blocked,), 0), calls=3, dry_run=False), 80, 0)
+    assert any(LONG_LINK in part for part in text)
+    assert "Every data type that can be fresh is fresh." in text
+
+
+def test_the_summary_of_a_dry_run_tells_what_would_be_queued() -> None:
+    text = "\n".join(shown(summary(Fleet((line(1, "invoices", State.STALE),), 0), calls=3, dry_run=True), 80, 0))
+    assert "a refresh would be queued (invoices)" in text

@@ -1,0 +1,128 @@
+"""What goes wrong on the way: one sentence that says what to do, and nothing left behind."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local import deploy
+from local.errors import LocalRunError
+from local.processes import guarded_processes
+from local.settings import ROOT
+from local.stack import RunningStack
+from tests.end_to_end.conftest import free_port, wait_for
+
+RUN = [sys.executable, "-m", "local.run"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of a run with ports and a folder of its own."""
+    return {
+        **os.environ,
+        "PYTHONPATH": "functions",
+        "LOCAL_AWS_PORT": str(free_port()),
+        "SANDBOX_PORT": str(free_port()),
+        "LOCAL_FOLDER": str(tmp_path),
+    }
+
+
+def test_a_port_in_use_is_named_with_the_variable_that_changes_it(environment: dict[str, str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        run = subprocess.run(RUN, cwd=ROOT, env=environment | {"SANDBOX_PORT": port}, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert f"Port {port} of 127.0.0.1 cannot be used" in run.stdout
+    assert "SANDBOX_PORT=" in run.stdout
+    assert "Traceback" not in run.stdout + run.stderr
+
+
+def test_a_setting_that_makes_no_sense_is_named(environment: dict[str, str]) -> None:
+    run = subprocess.run(RUN, cwd=ROOT, env=environment | {"RUN_FOR": "soon"}, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "RUN_FOR cannot be used" in run.stdout
+
+
+def test_a_codat_that_cannot_be_reached_is_named(environment: dict[str, str]) -> None:
+    real = {"CODAT_API_KEY": "secret-canary", "CODAT_BASE_URL": f"http://127.0.0.1:{free_port()}"}
+    run = subprocess.run(RUN, cwd=ROOT, env=environment | real, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "check CODAT_BASE_URL" in run.stdout
+    assert "secret-canary" not in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("node", [None, "exit 1"], ids=["missing", "too old"])
+def test_without_a_usable_node_make_says_which_is_needed(tmp_path: Path, node: str | None) -> None:
+    for tool in ("sh", "make"):
+        (tmp_path / tool).symlink_to(shutil.which(tool) or tool)
+    if node:
+        (tmp_path / "node").write_text(f"#!/bin/sh\n{node}\n")
+        (tmp_path / "node").chmod(0o755)
+    run = subprocess.run(["make", "run"], cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert run.returncode != 0
+    assert "Node.js 20 or newer is needed" in run.stderr
+
+
+def test_with_too_old_a_python_make_says_which_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "functions").mkdir()
+    for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "functions/requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    run = subprocess.run(["make", "test", "PYTHON=false"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode != 0
+    assert "Python 3.11 or newer is needed" in run.stderr
+
+
+def test_a_failed_deploy_says_what_the_cdk_says(stack: RunningStack, tmp_path: Path) -> None:
+    with pytest.raises(LocalRunError, match="cdk deploy failed") as raised:
+        deploy.deploy(stack.processes, {"check_schedule": "hourly"}, tmp_path)
+    assert "check_schedule" in raised.value.details
+
+
+def test_a_server_that_stops_by_itself_ends_the_run_with_its_last_words(tmp_path: Path) -> None:
+    port = free_port()
+    program = (
+        f"import socket, sys; s = socket.create_server(('127.0.0.1', {port})); print('bye'); s.accept(); sys.exit(3)"
+    )
+    with guarded_processes(tmp_path, transient=[]) as processes:
+        processes.serve("server", [sys.executable, "-u", "-c", program], os.environ, port)
+        with pytest.raises(LocalRunError, match=r"server stopped by itself \(status 3\)") as raised:
+            wait_for(processes.check, seconds=10)
+    assert "bye" in raised.value.details
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_however_a_run_ends_nothing_that_it_started_is_left(
+    environment: dict[str, str], tmp_path: Path, ended_by: signal.Signals
+) -> None:
+    with (tmp_path / "output").open("wb") as output:
+        run = subprocess.Popen(RUN, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True)
+    wait_for((tmp_path / "logs" / "cdk-deploy.log").exists, seconds=60)
+    started = _descendants(run.pid)
+    assert len(started) > 3  # the guard, the local AWS, the sandbox, and the CDK
+    run.send_signal(ended_by)
+    assert run.wait(timeout=20) == (-signal.SIGKILL if ended_by is signal.SIGKILL else 128 + ended_by)
+    wait_for(lambda: not _alive(started), seconds=10)
+    wait_for(lambda: {path.name for path in tmp_path.iterdir()} == {"logs", "output"}, seconds=10)
+    assert "Traceback" not in (tmp_path / "output").read_text()
+
+
+def _descendants(pid: int) -> set[int]:
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def _alive(pids: set[int]) -> set[int]:
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True, check=True).stdout
+    running = {int(pid) for pid, state in (line.split() for line in listed.splitlines()) if not state.startswith("Z")}
+    return pids & running
