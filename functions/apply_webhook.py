@@ -7,10 +7,11 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness import tick, wiring
+from freshness.metrics import NAMESPACE
 from freshness.webhook import Webhook
 
 logger = Logger(service="apply_webhook")
-metrics = Metrics(namespace="CodatFreshness", service="apply_webhook")
+metrics = Metrics(namespace=NAMESPACE, service="apply_webhook")
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 

@@ -9,12 +9,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from freshness import tick, wiring
 from freshness.check import Check
 from freshness.codat.errors import CodatError
+from freshness.metrics import NAMESPACE, Metric
 
 LIST_EVERY = timedelta(minutes=15)
 LISTING = "list_companies"
 
 logger = Logger(service="check_freshness")
-metrics = Metrics(namespace="CodatFreshness", service="check_freshness")
+metrics = Metrics(namespace=NAMESPACE, service="check_freshness")
 
 
 @logger.inject_lambda_context
@@ -40,7 +41,7 @@ async def _check(until: datetime, owner: str) -> None:
         )
         await _list_companies(check, owner)
         await check.check_due()
-    tick.count(metrics, check.tally | {"CodatCalls": codat.calls})
+    tick.count(metrics, check.tally | {Metric.CODAT_CALLS: codat.calls})
     logger.info("Checked", extra={"tally": dict(check.tally), "codat_calls": codat.calls})
 
 
@@ -53,7 +54,7 @@ async def _list_companies(check: Check, owner: str) -> None:
         await check.list_companies()
     except CodatError as error:
         check.store.release(LISTING, owner)
-        check.tally["ListingFailed"] += 1
+        check.tally[Metric.LISTING_FAILED] += 1
         logger.warning(
             "The list of companies could not be read; the next tick tries again", extra={"error": str(error)}
         )

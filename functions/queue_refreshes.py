@@ -8,10 +8,11 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness import tick, wiring
+from freshness.metrics import NAMESPACE, Metric
 from freshness.refresh import Refresh
 
 logger = Logger(service="queue_refreshes")
-metrics = Metrics(namespace="CodatFreshness", service="queue_refreshes")
+metrics = Metrics(namespace=NAMESPACE, service="queue_refreshes")
 
 
 @logger.inject_lambda_context
@@ -36,5 +37,5 @@ async def _queue(until: datetime) -> None:
             dry_run=os.environ["DRY_RUN"] == "true",
         )
         await refresh.queue_due()
-    tick.count(metrics, refresh.tally | {"CodatCalls": codat.calls})
+    tick.count(metrics, refresh.tally | {Metric.CODAT_CALLS: codat.calls})
     logger.info("Queued", extra={"tally": dict(refresh.tally), "codat_calls": codat.calls})

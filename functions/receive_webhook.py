@@ -12,13 +12,14 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities import parameters
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from freshness.metrics import NAMESPACE, Metric
 from freshness.signature import Forged, verify
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 logger = Logger(service="receive_webhook")
-metrics = Metrics(namespace="CodatFreshness", service="receive_webhook")
+metrics = Metrics(namespace=NAMESPACE, service="receive_webhook")
 
 
 @logger.inject_lambda_context
@@ -29,7 +30,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  #
         body = _body(event)
         message_id = verify(body, event["headers"], _signing_secret())
     except (Forged, binascii.Error) as error:
-        metrics.add_metric(name="WebhooksRefused", unit=MetricUnit.Count, value=1)
+        metrics.add_metric(name=Metric.WEBHOOKS_REFUSED, unit=MetricUnit.Count, value=1)
         logger.warning("A webhook was refused", extra={"reason": str(error)})
         return {"statusCode": 401}
     _sqs().send_message(
@@ -37,7 +38,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  #
         MessageBody=body.decode(),
         MessageAttributes={"webhook-id": {"DataType": "String", "StringValue": message_id}},
     )
-    metrics.add_metric(name="WebhooksAccepted", unit=MetricUnit.Count, value=1)
+    metrics.add_metric(name=Metric.WEBHOOKS_ACCEPTED, unit=MetricUnit.Count, value=1)
     return {"statusCode": 202}
 
 

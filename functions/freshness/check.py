@@ -19,6 +19,7 @@ from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimit
 from freshness.company import Company, Connection
 from freshness.concurrency import for_each
 from freshness.dataset import Dataset
+from freshness.metrics import Metric
 from freshness.policy import Policy
 from freshness.publish import Bus, CompanyDataRefreshed
 from freshness.row import Row, Sighting
@@ -43,7 +44,7 @@ class Check:
     policy: Policy
     clock: Callable[[], datetime]
     until: datetime
-    tally: Counter[str] = field(default_factory=Counter)
+    tally: Counter[Metric] = field(default_factory=Counter)
     stopped_by: list[CodatError] = field(default_factory=list)
 
     async def list_companies(self) -> None:
@@ -55,7 +56,7 @@ class Check:
         listed = [(at, company) async for at, company in self.codat.companies()]
         for start in range(0, len(listed), PAGE):
             await asyncio.to_thread(self._note_listed, listed[start : start + PAGE])
-        self.tally["CompaniesListed"] += len(listed)
+        self.tally[Metric.COMPANIES_LISTED] += len(listed)
 
     def _note_listed(self, page: list[tuple[datetime, CompanyAnswer]]) -> None:
         known = self.store.companies(answer.id for _, answer in page)
@@ -98,7 +99,7 @@ class Check:
             self.stopped_by.append(error)
         except CodatError as error:
             logger.warning("A company could not be checked", extra={"company_id": company_id, "error": str(error)})
-            self.tally["ChecksFailed"] += 1
+            self.tally[Metric.CHECKS_FAILED] += 1
 
     async def _check(self, company_id: str) -> None:
         company = await asyncio.to_thread(self.store.company, company_id)
@@ -108,7 +109,7 @@ class Check:
         sightings = None
         if self._must_ask(company, rows):
             sightings = await self._sightings(company)
-            self.tally["CompaniesChecked"] += 1
+            self.tally[Metric.COMPANIES_CHECKED] += 1
         await asyncio.to_thread(self._note, company, rows, sightings)
 
     def _must_ask(self, company: Company, rows: list[Row]) -> bool:
@@ -227,7 +228,7 @@ class Check:
     def _publish_refreshed(self, row: Row) -> None:
         if row.succeeded_at is None or row.end is None:
             return
-        self.tally["RefreshesFoundByCheck"] += 1
+        self.tally[Metric.REFRESHES_FOUND_BY_CHECK] += 1
         self.bus.publish(
             [
                 CompanyDataRefreshed(
@@ -249,5 +250,5 @@ class Check:
         now = self.clock()
         company = self.store.company(company_id) or Company(company_id=company_id)
         self.store.change_company(company, lambda company: replace(company, check_at=None, deleted_at=now))
-        self.tally["CompaniesDeleted"] += 1
+        self.tally[Metric.COMPANIES_DELETED] += 1
         logger.info("Codat no longer knows a company", extra={"company_id": company_id})

@@ -22,6 +22,7 @@ from freshness.codat.errors import (
 from freshness.company import Company
 from freshness.concurrency import for_each
 from freshness.dataset import AskedBy, Dataset, DatasetState, has_ended
+from freshness.metrics import Metric
 from freshness.planner import Action, Decision, decide
 from freshness.policy import Policy
 from freshness.row import End, Request, Row
@@ -47,7 +48,7 @@ class Refresh:
     clock: Callable[[], datetime]
     until: datetime
     dry_run: bool = False
-    tally: Counter[str] = field(default_factory=Counter)
+    tally: Counter[Metric] = field(default_factory=Counter)
     stopped_by: list[CodatError] = field(default_factory=list)
 
     async def queue_due(self) -> bool:
@@ -56,7 +57,7 @@ class Refresh:
         rows = await asyncio.to_thread(self.store.rows_due, now, MOST_ROWS)
         companies = await asyncio.to_thread(self.store.companies, (row.company_id for row in rows))
         decisions = decide(rows, companies, self.policy, now)
-        self.tally["RowsLookedAt"] += len(decisions)
+        self.tally[Metric.ROWS_LOOKED_AT] += len(decisions)
         return await for_each(decisions, self._act, at_once=AT_ONCE, go_on=self._may_go_on)
 
     def _may_go_on(self) -> bool:
@@ -81,13 +82,13 @@ class Refresh:
             several = len(company.feeds(row.data_type)) > 1
             operation = await self.codat.queue(row.company_id, row.data_type, row.connection_id if several else None)
             await asyncio.to_thread(self._note_queued, company, row, operation, AskedBy.PROMISE)
-            self.tally["RefreshesQueued"] += 1
+            self.tally[Metric.REFRESHES_QUEUED] += 1
         except AlreadyInProgress as error:
             await self._adopt(company, row, error.dataset_id)
         except UnsupportedDataType:
             end = End(at=self.clock(), state=DatasetState.NOT_SUPPORTED)
             await asyncio.to_thread(self._change, row, company, lambda row: row.ended(end))
-            self.tally["RowsFoundUnsupported"] += 1
+            self.tally[Metric.ROWS_FOUND_UNSUPPORTED] += 1
         except NotFound:
             await asyncio.to_thread(self._make_due_for_check, company)
         except (Unauthorized, AccountLimit, RateLimited) as error:
@@ -95,7 +96,7 @@ class Refresh:
             self.stopped_by.append(error)
         except CodatError as error:
             logger.warning("A refresh could not be queued", extra=_names(row) | {"error": str(error)})
-            self.tally["QueueingFailed"] += 1
+            self.tally[Metric.QUEUEING_FAILED] += 1
 
     async def _adopt(self, company: Company, row: Row, dataset_id: str) -> None:
         """Take over the dataset that already runs: Codat is asked when it was requested, and for which connection."""
@@ -109,7 +110,7 @@ class Refresh:
         if operation.connection_id != row.connection_id:
             row = await asyncio.to_thread(self.store.row, row.company_id, row.data_type, operation.connection_id)
         await asyncio.to_thread(self._note_queued, company, row, operation, AskedBy.OTHERS)
-        self.tally["DatasetsAdopted"] += 1
+        self.tally[Metric.DATASETS_ADOPTED] += 1
 
     def _note_queued(self, company: Company, row: Row, operation: PullOperation, asked_by: AskedBy) -> None:
         ended_at = (operation.completed or self.clock()) if has_ended(operation.status) else None

@@ -1,7 +1,6 @@
 """What both scheduled functions share: a run that does not overlap another of its kind, and a client for Codat."""
 
 import os
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness import wiring
 from freshness.codat import Codat
+from freshness.metrics import Metric
 
 TIME_TO_FINISH = timedelta(seconds=20)
 """How long before its time is up a tick takes on no more work."""
@@ -46,7 +46,7 @@ async def codat() -> AsyncIterator[Codat]:
         yield Codat(http, wiring.codat_api_key(), clock=wiring.clock)
 
 
-def count(metrics: Metrics, tally: Mapping[str, int] | Counter[str]) -> None:
+def count(metrics: Metrics, tally: Mapping[Metric, int]) -> None:
     """Turn what was counted into metrics."""
     for name, value in tally.items():
         metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from freshness.codat.answers import Answer
 from freshness.company import Company
 from freshness.dataset import Dataset, Outcome, outcome
+from freshness.metrics import Metric
 from freshness.policy import Policy
 from freshness.publish import Bus, CompanyDataRefreshed
 from freshness.row import End, Row
@@ -67,7 +68,7 @@ class Webhook:
     bus: Bus
     policy: Policy
     clock: Callable[[], datetime]
-    tally: Counter[str] = field(default_factory=Counter)
+    tally: Counter[Metric] = field(default_factory=Counter)
 
     def apply(self, message_id: str, body: str) -> None:
         """Apply one message, whose signature was verified.
@@ -79,7 +80,7 @@ class Webhook:
             pydantic.ValidationError: it is not a message as Codat describes it.
         """
         event_type = _ENVELOPE.validate_json(body).event_type
-        self.tally["WebhooksApplied"] += 1
+        self.tally[Metric.WEBHOOKS_APPLIED] += 1
         if event_type in (READ_COMPLETED, READ_COMPLETED_INITIAL):
             self._apply_read_completed(message_id, _READ_COMPLETED.validate_json(body))
 
@@ -117,7 +118,7 @@ class Webhook:
             return row.planned(promise, connection) if connection else row
 
         if note(row) == row and row.version:
-            self.tally["ReadsAlreadyKnown"] += 1
+            self.tally[Metric.READS_ALREADY_KNOWN] += 1
             return
         self._note_dataset(row, read, at)
         if outcome(read.status) is Outcome.COMPLETE:
@@ -134,7 +135,7 @@ class Webhook:
                 ]
             )
         self.store.change_row(row, note)
-        self.tally["ReadsCompleted" if outcome(read.status) is Outcome.COMPLETE else "ReadsFailed"] += 1
+        self.tally[Metric.READS_COMPLETED if outcome(read.status) is Outcome.COMPLETE else Metric.READS_FAILED] += 1
 
     def _note_dataset(self, row: Row, read: DataTypeRead, at: datetime) -> None:
         request = row.request

@@ -11,6 +11,7 @@ from freshness.check import Check
 from freshness.codat import Codat
 from freshness.company import Company
 from freshness.dataset import AskedBy, has_ended
+from freshness.metrics import Metric
 from freshness.policy import Policy
 from freshness.publish import Bus
 from freshness.refresh import Refresh
@@ -114,9 +115,9 @@ async def test_every_row_that_can_be_fresh_becomes_fresh(loop: Loop) -> None:
 
 async def test_each_refresh_leaves_its_dataset_with_who_asked_and_the_states_seen(loop: Loop) -> None:
     await loop.check()
-    queued = (await loop.queue()).tally["RefreshesQueued"]
+    queued = (await loop.queue()).tally[Metric.REFRESHES_QUEUED]
     loop.ahead += timedelta(minutes=5)
-    queued += (await loop.queue()).tally["RefreshesQueued"]
+    queued += (await loop.queue()).tally[Metric.REFRESHES_QUEUED]
     await loop.check()
 
     datasets = [dataset for company in loop.companies() for dataset in loop.store.datasets(company.company_id)]
@@ -130,9 +131,9 @@ async def test_each_refresh_leaves_its_dataset_with_who_asked_and_the_states_see
 
 async def test_a_tick_queues_nothing_that_is_in_flight(loop: Loop) -> None:
     await loop.check()
-    assert (await loop.queue()).tally["RefreshesQueued"]
+    assert (await loop.queue()).tally[Metric.REFRESHES_QUEUED]
 
-    assert (await loop.queue()).tally["RefreshesQueued"] == 0
+    assert (await loop.queue()).tally[Metric.REFRESHES_QUEUED] == 0
 
 
 async def test_a_dry_run_queues_nothing(loop: Loop) -> None:
@@ -159,7 +160,7 @@ async def test_a_dataset_that_already_runs_is_adopted(loop: Loop) -> None:
 
     refresh = await loop.queue()
 
-    assert refresh.tally["DatasetsAdopted"] == 1
+    assert refresh.tally[Metric.DATASETS_ADOPTED] == 1
     adopted = loop.store.row(row.company_id, row.data_type, row.connection_id)
     assert adopted.in_flight
     assert adopted.in_flight.dataset_id == theirs.id
@@ -174,14 +175,14 @@ async def test_an_answer_that_does_not_parse_leaves_the_rows_as_they_were_and_th
     loop.prescribe(PrescribedAnswer(path="/companies/*/dataStatus", status=200, body=body))
     check = await loop.check()
 
-    assert check.tally["ChecksFailed"] == 1
-    assert check.tally["CompaniesChecked"] == SETTINGS.companies - 1
+    assert check.tally[Metric.CHECKS_FAILED] == 1
+    assert check.tally[Metric.COMPANIES_CHECKED] == SETTINGS.companies - 1
 
     loop.prescribe(PrescribedAnswer(method="POST", path="/companies/*/data/queue/*", status=200, body=body))
     refresh = await loop.queue()
 
-    assert refresh.tally["QueueingFailed"] == 1
-    assert refresh.tally["RefreshesQueued"]
+    assert refresh.tally[Metric.QUEUEING_FAILED] == 1
+    assert refresh.tally[Metric.REFRESHES_QUEUED]
 
 
 async def test_a_company_that_codat_no_longer_knows_is_forgotten(loop: Loop) -> None:
@@ -206,14 +207,14 @@ async def test_a_company_that_comes_later_is_noticed(loop: Loop) -> None:
 
     check = await loop.check()
 
-    assert check.tally["CompaniesChecked"] >= 1
+    assert check.tally[Metric.COMPANIES_CHECKED] >= 1
     assert len(loop.companies()) == known + 1
 
 
 async def test_a_company_heard_of_lately_is_not_checked_for_nothing(loop: Loop) -> None:
     await loop.check()
 
-    assert (await loop.check()).tally["CompaniesChecked"] == 0
+    assert (await loop.check()).tally[Metric.COMPANIES_CHECKED] == 0
 
 
 async def test_a_wrong_key_stops_the_tick_at_once(loop: Loop) -> None:
