@@ -23,14 +23,12 @@ metrics = Metrics(namespace=NAMESPACE, service="check_freshness")
 def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes both
     """One tick."""
     with tick.alone("check_freshness", context) as until:
-        if until is None:
-            logger.info("Another check_freshness is still running; this tick leaves the work to it")
-            return
-        asyncio.run(_check(until, context.aws_request_id))
+        if until:
+            asyncio.run(_check(until, context.aws_request_id))
 
 
 async def _check(until: datetime, owner: str) -> None:
-    async with tick.codat() as codat:
+    async with tick.codat(until) as codat:
         check = Check(
             store=wiring.store(),
             codat=codat,

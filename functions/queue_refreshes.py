@@ -20,14 +20,12 @@ metrics = Metrics(namespace=NAMESPACE, service="queue_refreshes")
 def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes both
     """One tick."""
     with tick.alone("queue_refreshes", context) as until:
-        if until is None:
-            logger.info("Another queue_refreshes is still running; this tick leaves the work to it")
-            return
-        asyncio.run(_queue(until))
+        if until:
+            asyncio.run(_queue(until))
 
 
 async def _queue(until: datetime) -> None:
-    async with tick.codat() as codat:
+    async with tick.codat(until) as codat:
         refresh = Refresh(
             store=wiring.store(),
             codat=codat,

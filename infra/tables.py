@@ -42,6 +42,7 @@ class Tables(Construct):
         self.datasets = self._table("Datasets", "company_id", "dataset_id", expires="expires_at")
 
         # a lease                  PutItem, if free; DeleteItem, if one's own: name
+        # Codat's quota            GetItem; PutItem, if still as it was read: name
         self.control = self._table("Control", "name")
 
     def _table(

@@ -1,4 +1,4 @@
-"""The edge towards DynamoDB: rows, companies, datasets, and the leases of running ticks.
+"""The edge towards DynamoDB: rows, companies, datasets, Codat's quota, and the leases of running ticks.
 
 Every change is made the same way: read, work out the new value purely, and write it on the condition that what
 was read is still there. A change that changes nothing is not written. A lost race is read and worked out again.
@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from freshness.company import Company
 from freshness.dataset import Dataset
+from freshness.quota import Quota
 from freshness.row import Row, Sync
 from freshness.times import sortable
 
@@ -33,7 +34,7 @@ RACES = 10
 """How often a change is worked out again after losing to another writer."""
 
 
-Value = TypeVar("Value", Row, Company, Dataset)
+Value = TypeVar("Value", Row, Company, Dataset, Quota)
 Item = dict[str, Any]
 
 
@@ -140,6 +141,15 @@ class Store:
         known = dataset if item is None else _DATASETS.validate_python(item)
         return self._change(self._tables.datasets, _DATASETS, known, key, lambda known: known.merge(dataset))
 
+    def quota(self) -> Quota:
+        """What Codat allows, as far as any function knows."""
+        item = self._get(self._tables.control, _QUOTA_KEY)
+        return Quota() if item is None else _QUOTA.validate_python(item)
+
+    def change_quota(self, quota: Quota, change: Callable[[Quota], Quota]) -> Quota:
+        """Make a change to the quota as it was read, or to an empty one; what is returned is what now stands."""
+        return self._change(self._tables.control, _QUOTA, quota, _QUOTA_KEY, change)
+
     def acquire(self, lease: str, owner: str, until: datetime, now: datetime) -> bool:
         """Take a lease that no one else holds; it ends by itself at `until`."""
         try:
@@ -232,6 +242,8 @@ def _still_as(version: int) -> Any:
 _COMPANIES = TypeAdapter(Company)
 _ROWS = TypeAdapter(Row)
 _DATASETS = TypeAdapter(Dataset)
+_QUOTA = TypeAdapter(Quota)
+_QUOTA_KEY = {"name": "quota"}
 _SYNC = struct.Struct(">QBI")
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize

@@ -6,30 +6,39 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 
 import httpx
-from aws_lambda_powertools import Metrics
+from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness import wiring
 from freshness.codat import Codat
 from freshness.metrics import Metric
+from freshness.pace import SharedPace
 
 TIME_TO_FINISH = timedelta(seconds=20)
 """How long before its time is up a tick takes on no more work."""
 CALL_TIMEOUT = 10.0
 """Seconds that Codat has to answer one call."""
 
+logger = Logger(service="codat-freshness")
+
 
 @contextmanager
 def alone(name: str, context: LambdaContext) -> Iterator[datetime | None]:
     """Hold the lease of a tick for as long as it runs.
 
-    Gives the time at which to leave the rest to the next tick, or `None` if another run holds the lease.
+    Gives the time at which to leave the rest to the next tick, or `None` if there is nothing to do now: another run
+    holds the lease, or Codat takes no calls.
     """
     store, now = wiring.store(), wiring.clock()
+    if stop := store.quota().no_call_before(now):
+        logger.warning("Codat takes no calls; the work waits", extra={"until": stop.isoformat()})
+        yield None
+        return
     ends_at = now + timedelta(milliseconds=context.get_remaining_time_in_millis())
     owner = context.aws_request_id
     if not store.acquire(name, owner, until=ends_at, now=now):
+        logger.info("Another run is still at work; this one leaves the work to it", extra={"lease": name})
         yield None
         return
     try:
@@ -39,11 +48,12 @@ def alone(name: str, context: LambdaContext) -> Iterator[datetime | None]:
 
 
 @asynccontextmanager
-async def codat() -> AsyncIterator[Codat]:
-    """A client for Codat, for the length of a tick."""
-    base_url = os.environ["CODAT_BASE_URL"]
-    async with httpx.AsyncClient(base_url=base_url, timeout=CALL_TIMEOUT) as http:
-        yield Codat(http, wiring.codat_api_key(), clock=wiring.clock)
+async def codat(until: datetime) -> AsyncIterator[Codat]:
+    """A client for Codat, for a tick that lasts until `until`."""
+    pace = SharedPace(wiring.store(), clock=wiring.clock, until=until)
+    async with httpx.AsyncClient(base_url=os.environ["CODAT_BASE_URL"], timeout=CALL_TIMEOUT) as http:
+        yield Codat(http, wiring.codat_api_key(), clock=wiring.clock, pace=pace)
+        await pace.finish()
 
 
 def count(metrics: Metrics, tally: Mapping[Metric, int]) -> None:

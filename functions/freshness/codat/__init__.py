@@ -1,5 +1,5 @@
 """The edge towards Codat: its HTTP API as typed calls, typed answers and typed errors."""
 
-from freshness.codat.client import Codat, Quota
+from freshness.codat.client import Codat
 
-__all__ = ["Codat", "Quota"]
+__all__ = ["Codat"]

@@ -4,11 +4,13 @@ import asyncio
 import base64
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from asyncio import Semaphore
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -31,19 +33,13 @@ TRIES = 3
 FIRST_PAUSE = 0.5
 """Seconds before the second try; each further pause is twice as long. All of it stays far below a Lambda's life."""
 STOP_UNLESS_TOLD = timedelta(minutes=1)
+AT_ONCE_PER_COMPANY = 4
+"""Codat takes ten calls at once for one company: both ticks and a person at the command line share them."""
 LONGEST_STOP = timedelta(days=1)
 """Codat's longest limit is its daily quota: a `Retry-After` beyond that is not believed."""
 
 _IN_PROGRESS = re.compile(r"DatasetAlreadyInProgressException.*previous sync (\S+) is still in progress", re.DOTALL)
 _DATA_STATUSES = TypeAdapter(dict[str, DataStatus | None])
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """The daily quota of calls as Codat last told it."""
-
-    limit: int
-    remaining: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +50,33 @@ class DataStatuses:
     by_type: dict[str, DataStatus]
 
 
-async def _unpaced() -> None:
-    return None
+class Pace(Protocol):
+    """Keeps the limits on calls, together with whoever else calls Codat for the same account."""
+
+    async def wait(self) -> None:
+        """Return when the next call may be sent; `errors.RateLimited` if that is too long to wait for."""
+
+    def told(self, limit: int, remaining: int, at: datetime) -> None:
+        """Codat told of the daily quota of calls, at `at`."""
+
+    async def stop(self, until: datetime) -> None:
+        """Codat told to make no call before `until`."""
 
 
 class Codat:
     """A client for one API key. Every call raises `freshness.codat.errors.CodatError` if it fails.
 
-    `pace` is awaited before each request that is sent, so that a limit on calls can be kept; `clock` is the time
-    where Codat's answers carry none.
+    Calls are made as fast as they come, unless there is a `pace`; `clock` is the time where Codat's answers carry none.
     """
 
     def __init__(
-        self,
-        http: httpx.AsyncClient,
-        api_key: str,
-        *,
-        clock: Callable[[], datetime],
-        pace: Callable[[], Awaitable[None]] = _unpaced,
+        self, http: httpx.AsyncClient, api_key: str, *, clock: Callable[[], datetime], pace: Pace | None = None
     ) -> None:
         self._http = http
         self._authorization = "Basic " + base64.b64encode(api_key.encode()).decode()
         self._clock = clock
         self._pace = pace
-        self.quota: Quota | None = None
+        self._companies: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
         self.calls = 0
 
     async def companies(self) -> AsyncIterator[tuple[datetime, CompanyAnswer]]:
@@ -129,17 +128,29 @@ class Codat:
         return await self._send("GET", path, parameters)
 
     async def _send(self, method: str, path: str, parameters: Parameters | None = None) -> httpx.Response:
-        await self._pace()
-        self.calls += 1
-        headers = {"Authorization": self._authorization}
-        try:
-            response = await self._http.request(method, path, params=parameters, headers=headers)
-        except httpx.TransportError as error:
-            raise errors.Temporary(f"{method} {path}", f"no answer: {type(error).__name__} {error}") from error
+        async with self._one_of_few(path):
+            if self._pace:
+                await self._pace.wait()
+            response = await self._exchange(method, path, parameters)
         self._note_quota(response)
         if response.is_success:
             return response
-        raise self._error(response)
+        error = self._error(response)
+        if self._pace and isinstance(error, errors.RateLimited):
+            await self._pace.stop(error.until)
+        raise error
+
+    def _one_of_few(self, path: str) -> Semaphore:
+        """What lets only a few calls at once go to one company: `/companies/{companyId}/…`."""
+        return self._companies.setdefault("/".join(path.split("/")[:3]), Semaphore(AT_ONCE_PER_COMPANY))
+
+    async def _exchange(self, method: str, path: str, parameters: Parameters | None) -> httpx.Response:
+        self.calls += 1
+        headers = {"Authorization": self._authorization}
+        try:
+            return await self._http.request(method, path, params=parameters, headers=headers)
+        except httpx.TransportError as error:
+            raise errors.Temporary(f"{method} {path}", f"no answer: {type(error).__name__} {error}") from error
 
     def _error(self, response: httpx.Response) -> errors.CodatError:
         try:
@@ -170,8 +181,8 @@ class Codat:
 
     def _note_quota(self, response: httpx.Response) -> None:
         limit, remaining = (response.headers.get(f"X-Rate-Limit-{name}", "") for name in ("Limit", "Remaining"))
-        if limit.isdigit() and remaining.isdigit():
-            self.quota = Quota(limit=int(limit), remaining=int(remaining))
+        if self._pace and limit.isdecimal() and remaining.isdecimal():
+            self._pace.told(int(limit), int(remaining), self._time(response))
 
 
 def _call(response: httpx.Response) -> str:

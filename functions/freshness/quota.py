@@ -1,0 +1,80 @@
+"""What Codat lets this account call, as far as all functions know it together: its quota, its stops, its pace."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from math import ceil
+
+CALLS_PER_MINUTE = 600
+"""How many calls all functions make together in any minute. Codat may block an address that makes 1,000."""
+GRACE = timedelta(seconds=1)
+"""How long after its slot a call may still be sent."""
+FURTHEST_SLOT = timedelta(minutes=5)
+"""A next slot further ahead than this is the work of a wrong clock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """One value for the whole account. Codat told of `limit` and `remaining` at `told_at`, by its own clock."""
+
+    limit: int | None = None
+    """Calls a day."""
+    remaining: int | None = None
+    """Calls left until the next 00:00 UTC."""
+    told_at: datetime | None = None
+    stopped_at: datetime | None = None
+    stopped_until: datetime | None = None
+    """When calls may be made again, as Codat said at `stopped_at`."""
+    resumed_at: datetime | None = None
+    """When Codat last said that it takes calls again."""
+    next_slot: datetime | None = None
+    """When the next call that nobody has reserved yet may be sent."""
+    version: int = 0
+
+    def told(self, limit: int, remaining: int, at: datetime) -> "Quota":
+        """The quota after Codat told of it. Of two answers of the same second, the one with less left came later."""
+        if self.told_at and (self.told_at, -(self.remaining or 0)) >= (at, -remaining):
+            return self
+        return replace(self, limit=limit, remaining=remaining, told_at=at)
+
+    def stopped(self, until: datetime, at: datetime) -> "Quota":
+        """The quota after Codat said, at `at`, that no call may be made before `until`."""
+        if self._stop_stands and self.stopped_at and self.stopped_until:
+            at, until = max(at, self.stopped_at), max(until, self.stopped_until)
+        elif self.stopped_at and self.stopped_at >= at:
+            return self
+        return replace(self, stopped_at=at, stopped_until=until)
+
+    def resumed(self, at: datetime) -> "Quota":
+        """The quota after Codat said, at `at`, that it takes calls again."""
+        return replace(self, resumed_at=max(filter(None, (self.resumed_at, at))))
+
+    def no_call_before(self, now: datetime) -> datetime | None:
+        """When calls may be made again; `None` if they may now."""
+        stops = []
+        if self._stop_stands and self.stopped_until:
+            stops.append(self.stopped_until)
+        if self.remaining == 0 and self.told_at and (self.resumed_at is None or self.resumed_at < self.told_at):
+            stops.append(_next_day(self.told_at))
+        return max((stop for stop in stops if stop > now), default=None)
+
+    @property
+    def _stop_stands(self) -> bool:
+        return self.stopped_at is not None and (self.resumed_at is None or self.resumed_at < self.stopped_at)
+
+    def reserved(self, calls: int, calls_per_minute: int, now: datetime) -> "Quota":
+        """The quota after the next slots for calls were taken, evenly spaced, the last one before `next_slot`."""
+        first = min(max(now, self.next_slot or now), now + FURTHEST_SLOT)
+        return replace(self, next_slot=first + calls * interval(calls_per_minute))
+
+
+def interval(calls_per_minute: int) -> timedelta:
+    """The time between two slots.
+
+    It is so long that no minute has more calls than it may, however much of its grace each of them uses.
+    """
+    return timedelta(microseconds=ceil((timedelta(minutes=1) + GRACE) / timedelta(microseconds=1) / calls_per_minute))
+
+
+def _next_day(time: datetime) -> datetime:
+    day = time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + timedelta(days=1)
