@@ -1,19 +1,22 @@
-"""Behind the HTTP API: takes in Codat's webhooks, and answers before anything is done about them."""
+"""Behind the HTTP API: takes in Codat's webhooks, and answers before anything is done about them.
 
-import base64
-import binascii
+What is accepted is counted by the queue, so that only what goes wrong is logged and counted here.
+"""
+
 import os
+import re
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities import parameters
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.metrics import NAMESPACE, Metric
-from freshness.signature import Forged, verify
+from freshness.signature import Refused, SecretsUnavailable, SigningSecrets, body_of
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -21,36 +24,55 @@ if TYPE_CHECKING:
 logger = Logger(service="receive_webhook")
 metrics = Metrics(namespace=NAMESPACE, service="receive_webhook")
 
+_REFUSED_BY_SQS = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-@logger.inject_lambda_context
-@metrics.log_metrics
+
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  # noqa: ARG001 - Lambda passes both
-    """Answer one request: 401 unless Codat signed it, else 202 once it is on the queue."""
+    """Answer one request: 401 unless Codat signed it, 202 once it is on the queue, 503 if Codat is to try again."""
+    headers = event.get("headers")
     try:
-        body = _body(event)
-        message_id = verify(body, event["headers"], _signing_secret())
-    except (Forged, binascii.Error) as error:
-        metrics.add_metric(name=Metric.WEBHOOKS_REFUSED, unit=MetricUnit.Count, value=1)
-        logger.warning("A webhook was refused", extra={"reason": str(error)})
+        body = body_of(event)
+        message_id = _signing_secrets().verify(body, headers if isinstance(headers, dict) else {})
+        _queue(message_id, body)
+    except Refused as refused:
+        _count(Metric.WEBHOOKS_REFUSED, Metric(f"WebhooksRefused{refused.reason}"))
+        logger.warning("A webhook was refused", extra={"reason": refused.reason})
         return {"statusCode": 401}
-    _sqs().send_message(
-        QueueUrl=os.environ["WEBHOOK_QUEUE_URL"],
-        MessageBody=body.decode(),
-        MessageAttributes={"webhook-id": {"DataType": "String", "StringValue": message_id}},
-    )
-    metrics.add_metric(name=Metric.WEBHOOKS_ACCEPTED, unit=MetricUnit.Count, value=1)
+    except (SecretsUnavailable, ClientError, BotoCoreError) as error:
+        _count(Metric.WEBHOOKS_PUT_OFF)
+        logger.error("A webhook could not be taken in: Codat will send it again", extra={"error": str(error)})
+        return {"statusCode": 503}
     return {"statusCode": 202}
 
 
-def _body(event: dict[str, Any]) -> bytes:
-    body: str = event.get("body") or ""
-    return base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
+def _queue(message_id: str, body: str) -> None:
+    """Send a message on. Characters that JSON may hold and SQS refuses are written as JSON's escapes of them."""
+    _sqs().send_message(
+        QueueUrl=os.environ["WEBHOOK_QUEUE_URL"],
+        MessageBody=_REFUSED_BY_SQS.sub(lambda character: f"\\u{ord(character[0]):04x}", body),
+        MessageAttributes={"webhook-id": {"DataType": "String", "StringValue": message_id}},
+    )
 
 
-def _signing_secret() -> str:
-    return parameters.get_secret(os.environ["WEBHOOK_SIGNING_SECRET"], max_age=300).strip()
+def _count(*names: Metric) -> None:
+    for name in names:
+        metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
+    metrics.flush_metrics()
 
 
 @cache
 def _sqs() -> "SQSClient":
     return boto3.client("sqs")
+
+
+@cache
+def _signing_secrets() -> SigningSecrets:
+    secrets_manager = boto3.client("secretsmanager")
+
+    def read() -> str:
+        try:
+            return secrets_manager.get_secret_value(SecretId=os.environ["WEBHOOK_SIGNING_SECRET"])["SecretString"]
+        except (ClientError, BotoCoreError) as error:
+            raise SecretsUnavailable(f"the signing secret cannot be read: {error}") from error
+
+    return SigningSecrets(read, clock=time.monotonic)

@@ -29,8 +29,12 @@ class Metric(StrEnum):
     ROWS_FOUND_UNSUPPORTED = "RowsFoundUnsupported"
     QUEUEING_FAILED = "QueueingFailed"
 
-    WEBHOOKS_ACCEPTED = "WebhooksAccepted"
     WEBHOOKS_REFUSED = "WebhooksRefused"
+    WEBHOOKS_REFUSED_BODY_TOO_LARGE = "WebhooksRefusedBodyTooLarge"
+    WEBHOOKS_REFUSED_BODY_MALFORMED = "WebhooksRefusedBodyMalformed"
+    WEBHOOKS_REFUSED_HEADERS_MALFORMED = "WebhooksRefusedHeadersMalformed"
+    WEBHOOKS_REFUSED_NOT_SIGNED = "WebhooksRefusedNotSigned"
+    WEBHOOKS_PUT_OFF = "WebhooksPutOff"
     WEBHOOKS_APPLIED = "WebhooksApplied"
     READS_ALREADY_KNOWN = "ReadsAlreadyKnown"
     READS_COMPLETED = "ReadsCompleted"

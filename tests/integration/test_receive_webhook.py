@@ -1,0 +1,96 @@
+"""Taking in webhooks with a real queue and a real secret."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from svix.webhooks import Webhook
+
+import receive_webhook
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def request(body: str, *, base64_encoded: bool = False, secret: str = SECRET) -> dict[str, Any]:
+    """One of Codat's requests as API Gateway hands it over."""
+    now = datetime.now(UTC)
+    return {
+        "headers": {
+            "webhook-id": "msg_1",
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Webhook(secret).sign("msg_1", now, body),
+        },
+        "body": base64.b64encode(body.encode()).decode() if base64_encoded else body,
+        "isBase64Encoded": base64_encoded,
+    }
+
+
+@pytest.fixture
+def queue(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[tuple[str, str]]]]:
+    """A queue and a secret for the handler; gives the ids and bodies of the messages that are on the queue."""
+    sqs, name = boto3.client("sqs"), uuid4().hex
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    boto3.client("secretsmanager").create_secret(Name=name, SecretString=f"whsec_b3RoZXI=\n{SECRET}\n")
+    monkeypatch.setenv("WEBHOOK_QUEUE_URL", url)
+    monkeypatch.setenv("WEBHOOK_SIGNING_SECRET", name)
+
+    def queued() -> list[tuple[str, str]]:
+        messages = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"]).get("Messages", [])
+        return [(message["MessageAttributes"]["webhook-id"]["StringValue"], message["Body"]) for message in messages]
+
+    for cached in (receive_webhook._sqs, receive_webhook._signing_secrets):
+        cached.cache_clear()
+    yield queued
+    for cached in (receive_webhook._sqs, receive_webhook._signing_secrets):
+        cached.cache_clear()
+
+
+def status(event: dict[str, Any]) -> int:
+    return receive_webhook.handler(event, LambdaContext())["statusCode"]
+
+
+@pytest.mark.parametrize("base64_encoded", [False, True])
+def test_what_codat_signed_is_queued_with_its_id(
+    queue: Callable[[], list[tuple[str, str]]], base64_encoded: bool
+) -> None:
+    body = '{"name": "Ærø"}'
+
+    assert status(request(body, base64_encoded=base64_encoded)) == 202
+    assert queue() == [("msg_1", body)]
+
+
+def test_characters_that_sqs_refuses_do_not_lose_a_message(queue: Callable[[], list[tuple[str, str]]]) -> None:
+    body = '{"name": "a\ufffe\uffffb😀"}'
+
+    assert status(request(body)) == 202
+    [(_, queued)] = queue()
+    assert json.loads(queued) == json.loads(body)
+    assert "\\ufffe\\uffff" in queued
+
+
+def test_a_forgery_is_not_queued(queue: Callable[[], list[tuple[str, str]]]) -> None:
+    assert status(request("{}", secret="whsec_Zm9yZ2Vk")) == 401
+    assert queue() == []
+
+
+def test_codat_is_to_try_again_when_the_queue_refuses(
+    queue: Callable[[], list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBHOOK_QUEUE_URL", boto3.client("sqs").meta.endpoint_url + "/000000000000/no-such-queue")
+
+    assert status(request("{}")) == 503
+
+
+def test_codat_is_to_try_again_when_the_secret_cannot_be_read(
+    queue: Callable[[], list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBHOOK_SIGNING_SECRET", "no-such-secret")
+
+    assert status(request("{}")) == 503
+    assert queue() == []
