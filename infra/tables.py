@@ -41,6 +41,7 @@ class Tables(Construct):
         # a change to one          PutItem, if still as it was read: company_id, dataset_id
         self.datasets = self._table("Datasets", "company_id", "dataset_id", expires="expires_at")
 
+        # whether all is paused    GetItem: name
         # a lease                  PutItem, if free; DeleteItem, if one's own: name
         # Codat's quota            GetItem; PutItem, if still as it was read: name
         self.control = self._table("Control", "name")

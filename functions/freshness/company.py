@@ -56,6 +56,8 @@ class Company:
     planned_by: str = ""
     """The fingerprint of the policy by which its rows were last planned."""
     deleted_at: datetime | None = None
+    paused: bool = False
+    """Whether a person wants nothing to be refreshed for now."""
     version: int = 0
 
     def listed(self, name: str, tags: dict[str, str], connections: Iterable[Connection], now: datetime) -> "Company":

@@ -99,6 +99,7 @@ class AskedBy(StrEnum):
     """What asked for a dataset."""
 
     PROMISE = "promise"
+    PERSON = "person"
     OTHERS = "others"
     """Codat's own schedule, its portal, or anyone else with the API key."""
 

@@ -16,9 +16,11 @@ class Action(StrEnum):
     QUEUE = "queue"
     """Queue a refresh."""
     WAIT = "wait"
-    """Its dataset is in flight and not late."""
+    """Its dataset is in flight and not late, or all is paused."""
     CHECK = "check"
     """Its dataset is late, or its connection unknown: have its company checked."""
+    LEAVE = "leave"
+    """Its company is paused: take it out of sight until that is resumed and checked."""
     PLAN_ANEW = "plan anew"
     """It is due later than the index has it, or never: what it is due by has changed since it was planned."""
 
@@ -32,16 +34,18 @@ class Decision:
     action: Action
 
 
-def decide(rows: Iterable[Row], companies: Mapping[str, Company], policy: Policy, now: datetime) -> list[Decision]:
-    """Decide about every row that is due, longest due first."""
+def decide(
+    rows: Iterable[Row], companies: Mapping[str, Company], policy: Policy, now: datetime, *, paused: bool = False
+) -> list[Decision]:
+    """Decide about every row that is due, longest due first. While all is paused, nothing is queued."""
     decisions = []
     for row in sorted(rows, key=lambda row: (row.due_at or now, row.company_id, row.data_type, row.connection_id)):
         company = companies.get(row.company_id) or Company(company_id=row.company_id)
-        decisions.append(Decision(row=row, company=company, action=_action(row, company, policy, now)))
+        decisions.append(Decision(row=row, company=company, action=_action(row, company, policy, now, paused)))
     return decisions
 
 
-def _action(row: Row, company: Company, policy: Policy, now: datetime) -> Action:
+def _action(row: Row, company: Company, policy: Policy, now: datetime, paused: bool) -> Action:
     connection = company.connections.get(row.connection_id)
     if connection is None:
         return Action.CHECK
@@ -50,4 +54,6 @@ def _action(row: Row, company: Company, policy: Policy, now: datetime) -> Action
         return Action.CHECK if row.late_at <= now else Action.WAIT
     if due is None or due > now:
         return Action.PLAN_ANEW
-    return Action.QUEUE
+    if company.paused:
+        return Action.LEAVE
+    return Action.WAIT if paused else Action.QUEUE

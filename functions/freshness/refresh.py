@@ -56,7 +56,8 @@ class Refresh:
         now = self.clock()
         rows = await asyncio.to_thread(self.store.rows_due, now, MOST_ROWS)
         companies = await asyncio.to_thread(self.store.companies, (row.company_id for row in rows))
-        decisions = decide(rows, companies, self.policy, now)
+        paused = await asyncio.to_thread(self.store.is_paused)
+        decisions = decide(rows, companies, self.policy, now, paused=paused)
         self.tally[Metric.ROWS_LOOKED_AT] += len(decisions)
         return await for_each(decisions, self._act, at_once=AT_ONCE, go_on=self._may_go_on)
 
@@ -73,15 +74,18 @@ class Refresh:
                 await asyncio.to_thread(self._make_due_for_check, decision.company)
             case Action.PLAN_ANEW:
                 await asyncio.to_thread(self._change, decision.row, decision.company, lambda row: row)
+            case Action.LEAVE:
+                await asyncio.to_thread(self.store.change_row, decision.row, lambda row: replace(row, due_at=None))
             case Action.WAIT:
                 return
 
     async def _queue(self, decision: Decision) -> None:
         row, company = decision.row, decision.company
+        asked_by = AskedBy.PERSON if row.asked_for_at else AskedBy.PROMISE
         try:
             several = len(company.feeds(row.data_type)) > 1
             operation = await self.codat.queue(row.company_id, row.data_type, row.connection_id if several else None)
-            await asyncio.to_thread(self._note_queued, company, row, operation, AskedBy.PROMISE)
+            await asyncio.to_thread(self._note_queued, company, row, operation, asked_by)
             self.tally[Metric.REFRESHES_QUEUED] += 1
         except AlreadyInProgress as error:
             await self._adopt(company, row, error.dataset_id)

@@ -22,6 +22,8 @@ FIRST_PATIENCE = timedelta(seconds=30)
 LONGEST_PATIENCE = timedelta(hours=6)
 UNKNOWN_SYNC_TIME = timedelta(seconds=15)
 """How long a sync is taken to last until one was seen to end."""
+ASKED_FOR = BEGINNING - timedelta(seconds=1)
+"""When a row that a person asked for is due: before all that a promise makes due."""
 TICK = timedelta(minutes=1)
 """How long a due row may wait for the next tick."""
 
@@ -94,6 +96,8 @@ class Row:
     """When a check last saw the requested dataset still running."""
     syncs: tuple[Sync, ...] = ()
     """The last successful syncs, oldest first, at most `SYNCS_KEPT`."""
+    asked_for_at: datetime | None = None
+    """When a person asked for a refresh that has not been requested yet."""
     due_at: datetime | None = None
     """When a tick must look at the row: the time of `due`, kept so that it can be indexed."""
     version: int = 0
@@ -113,6 +117,10 @@ class Row:
         """Whether the copy is as young as promised."""
         return self.succeeded_at is not None and now - self.succeeded_at <= promise.fresh_within
 
+    def asked_for(self, now: datetime) -> "Row":
+        """The row after a person asked for a refresh; one that is in flight is what was asked for."""
+        return self if self.in_flight else replace(self, asked_for_at=now)
+
     def requested(self, request: Request) -> "Row":
         """The row after a dataset was asked for, by us or by others."""
         known = self.request
@@ -123,7 +131,7 @@ class Row:
         attempts = self.attempts
         if request.asked_by is not AskedBy.OTHERS:
             attempts = self.failures + 1
-        return replace(self, request=request, attempts=attempts, seen_running_at=None)
+        return replace(self, request=request, attempts=attempts, seen_running_at=None, asked_for_at=None)
 
     def ended(self, end: End, records_modified: bool | None = None) -> "Row":
         """The row after a dataset ended.
@@ -268,7 +276,11 @@ class Row:
             return None
         if self.seen_running_at and self.in_flight:
             return self.late_at
+        if self.asked_for_at:
+            return ASKED_FOR
         due = self._promised(promise)
+        if self.in_flight and self.in_flight.asked_by is AskedBy.PERSON and self.late_at:
+            return min(due, self.late_at)
         if self.end and self.is_failing:
             due = max(due, self.end.at + self._retry_delay)
         return due

@@ -80,6 +80,10 @@ class Store:
         found = (_COMPANIES.validate_python(item) for item in self._get_all(self._tables.companies, keys))
         return {company.company_id: company for company in found}
 
+    def every_company(self) -> Iterator[Company]:
+        """The whole table of companies, for a person's tools: no function is allowed to scan."""
+        return (_COMPANIES.validate_python(item) for item in self._scan(self._tables.companies))
+
     def companies_due_for_check(self, now: datetime) -> Iterator[str]:
         """The ids of the companies due for a check, longest due first within each shard."""
         for key in self._due(self._tables.companies, "due_for_check", "check_at", now):
@@ -106,6 +110,10 @@ class Store:
         )
         return [_row(item) for item in items]
 
+    def every_row(self) -> Iterator[Row]:
+        """The whole table of rows, for a person's tools: no function is allowed to scan."""
+        return (_row(item) for item in self._scan(self._tables.freshness))
+
     def rows_due(self, now: datetime, limit: int) -> list[Row]:
         """Rows that a tick must look at, longest due first within each shard, at most `limit` of them."""
         keys = []
@@ -124,6 +132,11 @@ class Store:
         """Forget a row."""
         key = {"company_id": row.company_id, "feed": feed(row.data_type, row.connection_id)}
         self._dynamodb.delete_item(TableName=self._tables.freshness, Key=_marshal(key))
+
+    def dataset(self, company_id: str, dataset_id: str) -> Dataset | None:
+        """One dataset, if it is still kept."""
+        item = self._get(self._tables.datasets, {"company_id": company_id, "dataset_id": dataset_id})
+        return None if item is None else _DATASETS.validate_python(item)
 
     def datasets(self, company_id: str) -> list[Dataset]:
         """All datasets of a company that are still kept."""
@@ -149,6 +162,18 @@ class Store:
     def change_quota(self, quota: Quota, change: Callable[[Quota], Quota]) -> Quota:
         """Make a change to the quota as it was read, or to an empty one; what is returned is what now stands."""
         return self._change(self._tables.control, _QUOTA, quota, _QUOTA_KEY, change)
+
+    def is_paused(self) -> bool:
+        """Whether a person wants nothing at all to be refreshed for now."""
+        return self._get(self._tables.control, _PAUSED) is not None
+
+    def pause(self) -> None:
+        """Have nothing refreshed until `resume`."""
+        self._dynamodb.put_item(TableName=self._tables.control, Item=_marshal(_PAUSED))
+
+    def resume(self) -> None:
+        """Take `pause` back."""
+        self._dynamodb.delete_item(TableName=self._tables.control, Key=_marshal(_PAUSED))
 
     def acquire(self, lease: str, owner: str, until: datetime, now: datetime) -> bool:
         """Take a lease that no one else holds; it ends by itself at `until`."""
@@ -225,6 +250,10 @@ class Store:
                 ExpressionAttributeValues=_marshal({":shard": str(number), ":now": sortable(now)}),
             )
 
+    def _scan(self, table: str) -> Iterator[Item]:
+        for page in self._dynamodb.get_paginator("scan").paginate(TableName=table):
+            yield from (_unmarshal(item) for item in page["Items"])
+
     def _query(self, **query: Any) -> Iterator[Item]:
         for page in self._dynamodb.get_paginator("query").paginate(**query):
             yield from (_unmarshal(item) for item in page["Items"])
@@ -244,6 +273,7 @@ _ROWS = TypeAdapter(Row)
 _DATASETS = TypeAdapter(Dataset)
 _QUOTA = TypeAdapter(Quota)
 _QUOTA_KEY = {"name": "quota"}
+_PAUSED = {"name": "paused"}
 _SYNC = struct.Struct(">QBI")
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from freshness.company import Connection, ConnectionStatus
 from freshness.dataset import AskedBy, DatasetState
 from freshness.policy import Promise
-from freshness.row import FIRST_PATIENCE, FIRST_RETRY, End, Request, Row, Sighting, State
+from freshness.row import ASKED_FOR, FIRST_PATIENCE, FIRST_RETRY, End, Request, Row, Sighting, State
 from freshness.times import BEGINNING
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -240,3 +240,32 @@ def test_tightening_a_promise_never_makes_a_row_due_later(hours: int, tighter: i
     assert loose is not None
     assert tight is not None
     assert tight <= loose
+
+
+def test_what_a_person_asks_for_is_due_before_all_else_until_it_is_requested() -> None:
+    fresh = NEW.ended(end(NOON))
+
+    asked = fresh.asked_for(NOON)
+
+    assert asked.due(PROMISE, LINKED) == ASKED_FOR < BEGINNING
+    requested = asked.requested(request(NOON + MINUTE, asked_by=AskedBy.PERSON))
+    assert requested.asked_for_at is None
+    assert requested.ended(end(NOON + 2 * MINUTE)).keeps(PROMISE, NOON)
+
+
+def test_what_a_person_asks_for_while_it_is_in_flight_is_already_on_its_way() -> None:
+    in_flight = NEW.requested(request(NOON))
+
+    assert in_flight.asked_for(NOON + MINUTE) == in_flight
+
+
+def test_what_a_person_asked_for_is_looked_at_when_it_is_late_though_the_promise_is_kept() -> None:
+    row = NEW.ended(end(NOON)).requested(request(NOON + MINUTE, asked_by=AskedBy.PERSON))
+
+    assert row.due(PROMISE, LINKED) == row.late_at
+
+
+def test_a_person_cannot_have_refreshed_what_is_blocked() -> None:
+    unlinked = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED)
+
+    assert NEW.asked_for(NOON).due(PROMISE, unlinked) is None

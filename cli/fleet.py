@@ -1,0 +1,145 @@
+"""What the tables tell of every company and data type, as a person wants to see it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from pydantic import ConfigDict
+
+from freshness.company import Company, Connection
+from freshness.dataset import DatasetState
+from freshness.policy import Policy
+from freshness.row import End, Request, Row, State
+from freshness.store import Store
+from freshness.times import BEGINNING
+
+ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
+"""Platforms that Codat reads only while the customer's own machine is online."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One data type of a company, from one connection. `obstacle` says why it cannot be fresh, if it cannot."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_timedelta="float")
+
+    company_id: str
+    company_name: str
+    data_type: str
+    connection_id: str
+    platform: str
+    state: State
+    age: timedelta | None
+    promise: timedelta
+    keeps_promise: bool
+    is_due: bool
+    due_at: datetime | None
+    dataset_id: str
+    moved_at: datetime
+    obstacle: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells this line from the others."""
+        return self.company_id, self.data_type, self.connection_id
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it could be fresh and is not."""
+        return not self.keeps_promise and not self.obstacle
+
+    @property
+    def is_hindered(self) -> bool:
+        """Whether it is not fresh and cannot be now."""
+        return not self.keeps_promise and bool(self.obstacle)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """All lines at one moment, by company and data type."""
+
+    lines: tuple[Line, ...]
+
+    @property
+    def states(self) -> Counter[State]:
+        """How many lines are in each state."""
+        return Counter(line.state for line in self.lines)
+
+    @property
+    def overdue(self) -> tuple[Line, ...]:
+        """The lines that could be fresh and are not."""
+        return tuple(line for line in self.lines if line.is_overdue)
+
+    @property
+    def hindered(self) -> tuple[Line, ...]:
+        """The lines that cannot be fresh now."""
+        return tuple(line for line in self.lines if line.is_hindered)
+
+
+def read_fleet(store: Store, policy: Policy, now: datetime) -> Fleet:
+    """The whole fleet, which reads both tables whole."""
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for row in store.every_row():
+        rows[row.company_id].append(row)
+    companies = sorted(store.every_company(), key=lambda company: (company.name, company.company_id))
+    return Fleet(
+        tuple(line for company in companies for line in lines_of(company, rows[company.company_id], store, policy, now))
+    )
+
+
+def lines_of(company: Company, rows: Iterable[Row], store: Store, policy: Policy, now: datetime) -> Iterator[Line]:
+    """A line for each row of a company."""
+    for row in sorted(rows, key=lambda row: (row.data_type, row.connection_id)):
+        if connection := company.connections.get(row.connection_id):
+            waits = connection.platform.startswith(ON_PREMISE) and _waits(row, store)
+            yield _line(company, connection, row, policy, now, waits)
+
+
+def _line(
+    company: Company, connection: Connection, row: Row, policy: Policy, now: datetime, waits_for_machine: bool
+) -> Line:
+    promise = policy.promise(row.data_type)
+    state = row.state(promise, connection, now)
+    known: tuple[Request | End | None, ...] = row.request, row.end
+    latest = max((event for event in known if event), key=lambda event: event.at, default=None)
+    return Line(
+        company_id=company.company_id,
+        company_name=company.name,
+        data_type=row.data_type,
+        connection_id=row.connection_id,
+        platform=connection.platform,
+        state=state,
+        age=row.age(now),
+        promise=promise.fresh_within,
+        keeps_promise=row.keeps(promise, now),
+        is_due=row.in_flight is None and row.due_at is not None and row.due_at <= now,
+        due_at=row.due_at,
+        dataset_id=latest.dataset_id if latest else "",
+        moved_at=latest.at if latest else BEGINNING,
+        obstacle=_obstacle(state, connection, row, waits_for_machine),
+    )
+
+
+def _waits(row: Row, store: Store) -> bool:
+    """Whether the dataset in flight has not even begun."""
+    if row.in_flight is None or not row.in_flight.dataset_id:
+        return False
+    dataset = store.dataset(row.company_id, row.in_flight.dataset_id)
+    return dataset is not None and dataset.state == DatasetState.QUEUED
+
+
+def _obstacle(state: State, connection: Connection, row: Row, waits_for_machine: bool) -> str:
+    match state:
+        case State.UNSUPPORTED:
+            return f"{connection.platform} has no such data type"
+        case State.BLOCKED if not connection.is_linked:
+            return f"the customer must relink {connection.platform}: {connection.link_url}"
+        case State.BLOCKED:
+            end = row.end.state if row.end else ""
+            return f"the customer must give {connection.platform} its permissions back ({end}): {connection.link_url}"
+        case State.REFRESHING if waits_for_machine:
+            return f"the customer's machine with {connection.platform} is offline"
+        case _:
+            return ""

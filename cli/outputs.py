@@ -1,0 +1,25 @@
+"""What the stack tells of itself."""
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_pascal
+
+
+class Outputs(BaseModel):
+    """The stack's outputs."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_pascal, extra="allow")
+
+    webhook_url: str
+    companies_table: str
+    freshness_table: str
+    datasets_table: str
+    control_table: str
+    event_bus_name: str
+    webhook_queue_url: str
+    webhook_dead_letter_queue_url: str
+    codat_api_key_secret: str
+    webhook_signing_secret: str
+    check_freshness_function: str
+    queue_refreshes_function: str
+    receive_webhook_function: str
+    apply_webhook_function: str
