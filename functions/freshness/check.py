@@ -146,7 +146,7 @@ class Check:
         return sightings
 
     async def _sightings_in_history(self, company: Company, at: datetime) -> dict[tuple[str, str], Sighting]:
-        history = await self.codat.history(company.company_id)
+        history = [operation async for operation in self.codat.history(company.company_id)]
         succeeded: dict[tuple[str, str], datetime] = {}
         sightings: dict[tuple[str, str], Sighting] = {}
         for operation in sorted(history, key=lambda operation: operation.requested):

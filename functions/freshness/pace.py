@@ -13,7 +13,7 @@ from freshness.codat.errors import RateLimited
 from freshness.quota import CALLS_PER_MINUTE, GRACE, Quota, interval
 from freshness.store import Store
 
-LONGEST_WAIT = timedelta(seconds=10)
+LONGEST_WAIT = timedelta(seconds=5)
 """A stop that ends this soon is waited for; a longer one is left to a later tick."""
 
 

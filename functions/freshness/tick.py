@@ -12,13 +12,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness import wiring
 from freshness.codat import Codat
+from freshness.codat.client import CALL_TIMEOUT
 from freshness.metrics import Metric
 from freshness.pace import SharedPace
 
 TIME_TO_FINISH = timedelta(seconds=20)
 """How long before its time is up a tick takes on no more work."""
-CALL_TIMEOUT = 10.0
-"""Seconds that Codat has to answer one call."""
 
 logger = Logger(service="codat-freshness")
 

@@ -113,7 +113,7 @@ def test_no_more_than_ten_calls_go_to_one_company_at_once_though_two_functions_a
     async def answer(request: httpx.Request) -> httpx.Response:
         at_once[0] += 1
         at_once[1] = max(at_once)
-        await asyncio.sleep(30)
+        await asyncio.sleep(5)
         at_once[0] -= 1
         return httpx.Response(404)
 

@@ -1,11 +1,31 @@
 """Codat's answers, as far as this project reads them. Fields, states and data types it does not know pass by."""
 
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from aws_lambda_powertools import Logger
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler
 from pydantic.alias_generators import to_camel
+from pydantic.functional_validators import WrapValidator
 
 from freshness.times import Instant
+
+logger = Logger(service="codat-freshness")
+
+Anything = TypeVar("Anything")
+
+
+def _or_none(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return validate(value)
+    except ValidationError as error:
+        logger.warning("One of many things that Codat listed cannot be read", extra={"why": error.errors()[0]})
+        return None
+
+
+Readable = Annotated[Anything | None, WrapValidator(_or_none)]
+"""One of many: `None` if it cannot be read, so that the others still can."""
+Text = Annotated[str, BeforeValidator(lambda given: given if isinstance(given, str) else "")]
+"""Text that may be missing or null."""
 
 
 class Answer(BaseModel):
@@ -14,23 +34,10 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
 
-class ConnectionAnswer(Answer):
-    """One of a company's connections."""
+class Identified(Answer):
+    """Anything that Codat lists by pages."""
 
     id: str = Field(min_length=1)
-    platform_name: str
-    source_type: str
-    status: str
-    link_url: str = ""
-
-
-class CompanyAnswer(Answer):
-    """One company of the list."""
-
-    id: str = Field(min_length=1)
-    name: str
-    tags: Annotated[dict[str, str], BeforeValidator(lambda tags: tags or {})] = {}
-    data_connections: Annotated[tuple[ConnectionAnswer, ...], BeforeValidator(lambda given: given or ())] = ()
 
 
 class Href(Answer):
@@ -45,19 +52,31 @@ class Links(Answer):
     next: Href | None = None
 
 
-class Page(Answer):
-    """What every page of a list says of itself."""
+Listed = TypeVar("Listed", bound=Identified)
 
-    page_number: int
-    page_size: int
-    total_results: int
+
+class Page(Answer, Generic[Listed]):
+    """A page of a list. How many there are in all, which it also says, is not relied on."""
+
+    results: tuple[Readable[Listed], ...]
     links: Links = Field(alias="_links", default=Links())
 
 
-class CompaniesPage(Page):
-    """A page of the list of companies."""
+class ConnectionAnswer(Identified):
+    """One of a company's connections."""
 
-    results: tuple[CompanyAnswer, ...]
+    platform_name: str
+    source_type: str
+    status: str
+    link_url: Text = ""
+
+
+class CompanyAnswer(Identified):
+    """One company of the list."""
+
+    name: Text = ""
+    tags: Annotated[dict[str, str], BeforeValidator(lambda tags: tags or {})] = {}
+    data_connections: Annotated[tuple[ConnectionAnswer, ...], BeforeValidator(lambda given: given or ())] = ()
 
 
 class DataStatus(Answer):
@@ -70,10 +89,9 @@ class DataStatus(Answer):
     latest_successful_sync_id: str | None = None
 
 
-class PullOperation(Answer):
+class PullOperation(Identified):
     """One dataset."""
 
-    id: str = Field(min_length=1)
     company_id: str
     connection_id: str
     data_type: str
@@ -82,14 +100,37 @@ class PullOperation(Answer):
     completed: Instant | None = None
 
 
-class PullOperationsPage(Page):
-    """A page of a company's history."""
+class SyncSetting(Answer):
+    """When Codat itself reads a data type: on first link, and so many hours after each sync; 0 is never."""
 
-    results: tuple[PullOperation, ...]
+    data_type: str
+    fetch_on_first_link: bool = False
+    sync_schedule: int = 0
+
+
+class SyncSettings(Answer):
+    """Codat's own schedule."""
+
+    settings: tuple[Readable[SyncSetting], ...] = ()
+
+
+class WebhookConsumer(Answer):
+    """An endpoint to which Codat sends webhooks."""
+
+    id: str = Field(min_length=1)
+    url: str
+    disabled: Annotated[bool, BeforeValidator(bool)] = False
+    event_types: Annotated[tuple[str, ...], BeforeValidator(lambda given: given or ())] = ()
+
+
+class WebhookConsumers(Answer):
+    """All such endpoints."""
+
+    results: tuple[Readable[WebhookConsumer], ...]
 
 
 class ErrorAnswer(Answer):
     """What Codat says of a call that it refused."""
 
-    error: str = ""
-    correlation_id: str = ""
+    error: Text = ""
+    correlation_id: Text = ""

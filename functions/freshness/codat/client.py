@@ -5,11 +5,13 @@ import base64
 import random
 import re
 from asyncio import Semaphore
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import count
 from typing import Protocol, TypeVar
+from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 import httpx
@@ -17,29 +19,43 @@ from pydantic import TypeAdapter, ValidationError
 
 from freshness.codat import errors
 from freshness.codat.answers import (
-    CompaniesPage,
     CompanyAnswer,
+    ConnectionAnswer,
     DataStatus,
     ErrorAnswer,
+    Listed,
+    Page,
     PullOperation,
-    PullOperationsPage,
+    Readable,
+    SyncSetting,
+    SyncSettings,
+    WebhookConsumer,
+    WebhookConsumers,
 )
+from freshness.times import in_utc
 
-Readable = TypeVar("Readable")
+Form = TypeVar("Form")
 Parameters = dict[str, str | int]
 
 PAGE_SIZE = 1000
+HISTORY_PAGE_SIZE = 100
+CALL_TIMEOUT = 10.0
+"""Seconds that Codat has to answer one call, to the last byte."""
 TRIES = 3
+TRY_AGAIN_WITHIN = 5.0
+"""Seconds after the first try in which another may begin: so all of them end well within a minute."""
 FIRST_PAUSE = 0.5
-"""Seconds before the second try; each further pause is twice as long. All of it stays far below a Lambda's life."""
+"""Seconds before the second try; each further pause is twice as long."""
 STOP_UNLESS_TOLD = timedelta(minutes=1)
-AT_ONCE_PER_COMPANY = 4
-"""Codat takes ten calls at once for one company: both ticks and a person at the command line share them."""
 LONGEST_STOP = timedelta(days=1)
 """Codat's longest limit is its daily quota: a `Retry-After` beyond that is not believed."""
+LARGEST_SKEW = timedelta(hours=1)
+"""A `Date` further than this from our own clock is not believed either."""
+AT_ONCE_PER_COMPANY = 4
+"""Codat takes ten calls at once for one company: both ticks and a person at the command line share them."""
 
 _IN_PROGRESS = re.compile(r"DatasetAlreadyInProgressException.*previous sync (\S+) is still in progress", re.DOTALL)
-_DATA_STATUSES = TypeAdapter(dict[str, DataStatus | None])
+_DATA_STATUSES = TypeAdapter(dict[str, Readable[DataStatus]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,59 +95,126 @@ class Codat:
         self._companies: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
         self.calls = 0
 
-    async def companies(self) -> AsyncIterator[tuple[datetime, CompanyAnswer]]:
-        """Every company, with Codat's time of listing it. Pages are read as they are needed."""
-        number, seen = 1, 0
-        while True:
-            parameters: Parameters = {"page": number, "pageSize": PAGE_SIZE, "orderBy": "created"}
-            response = await self._get("/companies", parameters)
-            page = self._read(response, CompaniesPage)
-            for company in page.results:
-                yield self._time(response), company
-            seen += len(page.results)
-            if not page.results or page.links.next is None or seen >= page.total_results:
-                return
-            number += 1
+    async def companies(self, tags: str = "") -> AsyncIterator[tuple[datetime, CompanyAnswer]]:
+        """Every company, or those with `tags` (`region=uk && team=x`), with Codat's time of listing it.
+
+        Pages are read as they are needed.
+        """
+        parameters: Parameters = {"pageSize": PAGE_SIZE, "orderBy": "created"}
+        if tags:
+            parameters["tags"] = tags
+        async for response, company in self._pages("/companies", Page[CompanyAnswer], parameters):
+            yield self._time(response), company
+
+    async def company(self, company_id: str) -> tuple[datetime, CompanyAnswer]:
+        """One company, with Codat's time of telling."""
+        response = await self._get(_path("companies", company_id))
+        return self._time(response), self._read(response, CompanyAnswer)
+
+    async def connections(self, company_id: str) -> list[ConnectionAnswer]:
+        """All connections of a company."""
+        pages = self._pages(
+            _path("companies", company_id, "connections"), Page[ConnectionAnswer], {"pageSize": HISTORY_PAGE_SIZE}
+        )
+        return [connection async for _, connection in pages]
 
     async def data_status(self, company_id: str) -> DataStatuses:
         """What Codat's cache holds of a company. Data types that were never synced may be missing."""
-        response = await self._get(f"/companies/{company_id}/dataStatus")
+        response = await self._get(_path("companies", company_id, "dataStatus"))
         statuses = self._read(response, _DATA_STATUSES)
         by_type = {data_type: status for data_type, status in statuses.items() if status is not None}
         return DataStatuses(at=self._time(response), by_type=by_type)
 
-    async def history(self, company_id: str) -> tuple[PullOperation, ...]:
-        """The newest datasets of a company, newest first."""
-        parameters: Parameters = {"page": 1, "pageSize": 100, "orderBy": "-requested"}
-        response = await self._get(f"/companies/{company_id}/data/history", parameters)
-        return self._read(response, PullOperationsPage).results
+    async def history(self, company_id: str) -> AsyncIterator[PullOperation]:
+        """The datasets of a company, newest first. Pages are read as they are needed."""
+        parameters: Parameters = {"pageSize": HISTORY_PAGE_SIZE, "orderBy": "-requested"}
+        path = _path("companies", company_id, "data", "history")
+        async for _, operation in self._pages(path, Page[PullOperation], parameters):
+            yield operation
 
     async def dataset(self, company_id: str, dataset_id: str) -> PullOperation:
         """One dataset."""
-        return self._read(await self._get(f"/companies/{company_id}/data/history/{dataset_id}"), PullOperation)
+        path = _path("companies", company_id, "data", "history", dataset_id)
+        return self._read(await self._get(path), PullOperation)
 
     async def queue(self, company_id: str, data_type: str, connection_id: str | None = None) -> PullOperation:
         """Queue a refresh of a data type, from one connection where one is named.
 
-        It is sent once: where no answer came, the next try is told "already in progress" if it did arrive.
+        It is not repeated where no answer came: the next try is told "already in progress" if it did arrive.
         """
         parameters: Parameters = {} if connection_id is None else {"connectionId": connection_id}
-        path = f"/companies/{company_id}/data/queue/{data_type}"
-        return self._read(await self._send("POST", path, parameters), PullOperation)
+        path = _path("companies", company_id, "data", "queue", data_type)
+        return self._read(await self._try("POST", path, parameters), PullOperation)
+
+    async def queue_all(self, company_id: str) -> datetime:
+        """Queue every data type that is fetched on first link; Codat's time of doing so. It names no dataset."""
+        return self._time(await self._try("POST", _path("companies", company_id, "data", "all")))
+
+    async def sync_settings(self, company_id: str | None = None) -> list[SyncSetting]:
+        """Codat's own schedule: that of the account, or of one company."""
+        path = "/profile/syncSettings" if company_id is None else _path("companies", company_id, "syncSettings")
+        settings = self._read(await self._get(path), SyncSettings).settings
+        return [setting for setting in settings if setting is not None]
+
+    async def webhook_consumers(self) -> list[WebhookConsumer]:
+        """Every endpoint to which Codat sends webhooks."""
+        consumers = self._read(await self._get("/webhooks"), WebhookConsumers).results
+        return [consumer for consumer in consumers if consumer is not None]
+
+    async def create_webhook_consumer(self, url: str, event_types: Iterable[str]) -> WebhookConsumer:
+        """Have Codat send events of these types to a URL."""
+        body = {"url": url, "eventTypes": sorted(event_types)}
+        return self._read(await self._try("POST", "/webhooks", body=body), WebhookConsumer)
+
+    async def delete_webhook_consumer(self, consumer_id: str) -> None:
+        """Have Codat send nothing more to an endpoint."""
+        await self._try("DELETE", _path("webhooks", consumer_id))
+
+    async def _pages(
+        self, path: str, form: type[Page[Listed]], parameters: Parameters
+    ) -> AsyncIterator[tuple[httpx.Response, Listed]]:
+        """What a list holds, each once. A page that brings nothing new is the last, whatever it says of a next one."""
+        seen: set[str] = set()
+        for number in count(1):
+            response = await self._get(path, parameters | {"page": number})
+            page = self._read(response, form)
+            new = {item.id: item for item in page.results if item is not None and item.id not in seen}
+            for item in new.values():
+                yield response, item
+            seen |= new.keys()
+            if not new or page.links.next is None:
+                return
 
     async def _get(self, path: str, parameters: Parameters | None = None) -> httpx.Response:
+        return await self._try("GET", path, parameters)
+
+    async def _try(
+        self, method: str, path: str, parameters: Parameters | None = None, body: object = None
+    ) -> httpx.Response:
+        """Send a request, and again a few times where Codat did not answer, or refused it for a moment only.
+
+        A POST that was not answered may have been carried out, so it is not sent again.
+        """
+        now = asyncio.get_running_loop().time
+        give_up_at = now() + TRY_AGAIN_WITHIN
         for attempt in range(TRIES - 1):
             try:
-                return await self._send("GET", path, parameters)
+                return await self._send(method, path, parameters, body)
             except errors.Temporary:
+                if method == "POST" or now() > give_up_at:
+                    raise
                 await asyncio.sleep(FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-        return await self._send("GET", path, parameters)
+            except errors.RateLimited as error:
+                # The pace waits until it may be sent again, unless that is too long.
+                if self._pace is None or error.status is None or now() > give_up_at:
+                    raise
+        return await self._send(method, path, parameters, body)
 
-    async def _send(self, method: str, path: str, parameters: Parameters | None = None) -> httpx.Response:
+    async def _send(self, method: str, path: str, parameters: Parameters | None, body: object) -> httpx.Response:
         async with self._one_of_few(path):
             if self._pace:
                 await self._pace.wait()
-            response = await self._exchange(method, path, parameters)
+            response = await self._exchange(method, path, parameters, body)
         self._note_quota(response)
         if response.is_success:
             return response
@@ -144,12 +227,15 @@ class Codat:
         """What lets only a few calls at once go to one company: `/companies/{companyId}/…`."""
         return self._companies.setdefault("/".join(path.split("/")[:3]), Semaphore(AT_ONCE_PER_COMPANY))
 
-    async def _exchange(self, method: str, path: str, parameters: Parameters | None) -> httpx.Response:
+    async def _exchange(self, method: str, path: str, parameters: Parameters | None, body: object) -> httpx.Response:
         self.calls += 1
         headers = {"Authorization": self._authorization}
         try:
-            return await self._http.request(method, path, params=parameters, headers=headers)
-        except httpx.TransportError as error:
+            async with asyncio.timeout(CALL_TIMEOUT):
+                return await self._http.request(method, path, params=parameters, headers=headers, json=body)
+        except TimeoutError as error:
+            raise errors.Temporary(f"{method} {path}", f"no answer within {CALL_TIMEOUT:.0f} seconds") from error
+        except httpx.RequestError as error:
             raise errors.Temporary(f"{method} {path}", f"no answer: {type(error).__name__} {error}") from error
 
     def _error(self, response: httpx.Response) -> errors.CodatError:
@@ -157,15 +243,15 @@ class Codat:
             answer = ErrorAnswer.model_validate_json(response.content)
         except ValidationError:
             answer = ErrorAnswer(error=response.text[:200])
-        kind = _kind(response.status_code, answer.error)
+        kind = _kind(response, answer.error)
         error = kind(_call(response), answer.error, status=response.status_code, correlation_id=answer.correlation_id)
         if isinstance(error, errors.AlreadyInProgress) and (match := _IN_PROGRESS.search(answer.error)):
             error.dataset_id = match[1]
         if isinstance(error, errors.RateLimited):
-            error.until = retry_after(response.headers.get("Retry-After", ""), self._clock())
+            error.until = self._clock() + retry_after(response.headers.get("Retry-After", ""), self._time(response))
         return error
 
-    def _read(self, response: httpx.Response, form: type[Readable] | TypeAdapter[Readable]) -> Readable:
+    def _read(self, response: httpx.Response, form: type[Form] | TypeAdapter[Form]) -> Form:
         adapter = form if isinstance(form, TypeAdapter) else TypeAdapter(form)
         try:
             return adapter.validate_json(response.content)
@@ -174,10 +260,12 @@ class Codat:
             raise errors.Unreadable(_call(response), message, status=response.status_code) from error
 
     def _time(self, response: httpx.Response) -> datetime:
+        now = self._clock()
         try:
-            return parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
-        except (KeyError, ValueError):
-            return self._clock()
+            told = in_utc(parsedate_to_datetime(response.headers["Date"]))
+        except (KeyError, ValueError, OverflowError):
+            return now
+        return told if abs(told - now) <= LARGEST_SKEW else now
 
     def _note_quota(self, response: httpx.Response) -> None:
         limit, remaining = (response.headers.get(f"X-Rate-Limit-{name}", "") for name in ("Limit", "Remaining"))
@@ -189,11 +277,18 @@ def _call(response: httpx.Response) -> str:
     return f"{response.request.method} {response.request.url.path}"
 
 
-def _kind(status: int, error: str) -> type[errors.CodatError]:
+def _path(*parts: str) -> str:
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def _kind(response: httpx.Response, error: str) -> type[errors.CodatError]:
+    status = response.status_code
     if "DatasetAlreadyInProgressException" in error:
         return errors.AlreadyInProgress
     if "not supported by platform" in error:
         return errors.UnsupportedDataType
+    if status == httpx.codes.SERVICE_UNAVAILABLE and "Retry-After" in response.headers:
+        return errors.RateLimited
     if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         return errors.Temporary
     kinds: dict[int, type[errors.CodatError]] = {
@@ -206,13 +301,16 @@ def _kind(status: int, error: str) -> type[errors.CodatError]:
     return kinds.get(status, errors.Refused)
 
 
-def retry_after(header: str, now: datetime) -> datetime:
-    """The time that a `Retry-After` header gives, in seconds or as a date; an absurd one is brought within reason."""
+def retry_after(header: str, now: datetime) -> timedelta:
+    """How long a `Retry-After` header says to wait, in seconds or by a date; within reason, if it is absurd.
+
+    `now` is by the clock of who sent it.
+    """
     try:
-        until = now + timedelta(seconds=float(header))
+        pause = timedelta(seconds=float(header))
     except (ValueError, OverflowError):
         try:
-            until = parsedate_to_datetime(header).astimezone(UTC)
-        except ValueError:
-            until = now + STOP_UNLESS_TOLD
-    return min(max(until, now + timedelta(seconds=1)), now + LONGEST_STOP)
+            pause = in_utc(parsedate_to_datetime(header)) - now
+        except (ValueError, OverflowError):
+            pause = STOP_UNLESS_TOLD
+    return min(max(pause, timedelta(seconds=1)), LONGEST_STOP)

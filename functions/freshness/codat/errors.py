@@ -6,7 +6,7 @@ CodatError
  ├─ NotFound               no such company, connection or dataset
  ├─ Unauthorized           the API key is wrong, or may not do this
  ├─ AccountLimit           the account's trial, plan or company limit is used up
- ├─ RateLimited            no more calls until `until`
+ ├─ RateLimited            no more calls until `until`: a limit is reached, or Codat is being maintained
  ├─ Temporary              Codat is down, overloaded or unreachable: another try later may do
  ├─ Unreadable             an answer that is not what Codat describes
  └─ Refused                any other refusal; trying the same again will not help
@@ -50,7 +50,10 @@ class AccountLimit(CodatError):
 
 
 class RateLimited(CodatError):
-    """A limit of Codat's was reached: no call may be made before `until`."""
+    """A limit of Codat's was reached, or it is being maintained: no call may be made before `until`.
+
+    Without a `status`, the call was not made at all.
+    """
 
     until: datetime
 

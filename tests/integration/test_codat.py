@@ -1,0 +1,332 @@
+"""The client against the sandbox over HTTP: its own answers, and those that it is told to give."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from freshness.codat import Codat, client, errors
+from local.codat_sandbox.platforms import DataType
+from local.codat_sandbox.prescribed import PrescribedAnswer
+from local.codat_sandbox.serving import RunningSandbox, running_sandbox
+from local.codat_sandbox.settings import Settings
+
+SETTINGS = Settings(
+    companies=3,
+    sync_time_min=timedelta(hours=1),
+    sync_time_max=timedelta(hours=1),
+    needs_relink=0,
+    sync_schedule={DataType.INVOICES: 24},
+)
+ERROR = {"statusCode": 0, "service": "PublicApi", "error": "No.", "correlationId": "c-1", "validation": None}
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    with running_sandbox(SETTINGS) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def fresh(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.do(lambda sandbox: sandbox.reset(SETTINGS))
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
+
+
+@pytest.fixture
+async def codat(sandbox: RunningSandbox) -> AsyncIterator[Codat]:
+    async with httpx.AsyncClient(base_url=sandbox.base_url) as http:
+        yield Codat(http, sandbox.api_key, clock=lambda: datetime.now(UTC))
+
+
+@pytest.fixture
+def company_id(sandbox: RunningSandbox) -> str:
+    """A company with an accounting connection and a banking one."""
+    return sandbox.world.companies()[0].id
+
+
+def prescribe(sandbox: RunningSandbox, path: str = "*", body: object = "", **prescribed: Any) -> None:
+    text = body if isinstance(body, str) else json.dumps(body)
+    answer = PrescribedAnswer.model_validate({"path": path, "body": text, **prescribed})
+    sandbox.do(lambda sandbox: sandbox.prescribed.add(answer))
+
+
+async def test_every_operation_is_understood(codat: Codat, sandbox: RunningSandbox, company_id: str) -> None:
+    companies = {company.id: company async for _, company in codat.companies()}
+    assert companies.keys() == {company.id for company in sandbox.world.companies()}
+    at, company = await codat.company(company_id)
+    assert abs(at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert company == companies[company_id]
+    assert await codat.connections(company_id) == list(company.data_connections)
+
+    operation = await codat.queue(company_id, "invoices")
+    status = (await codat.data_status(company_id)).by_type["invoices"]
+    assert status.latest_sync_id == operation.id
+    assert await codat.dataset(company_id, operation.id)
+    await codat.queue_all(company_id)
+    history = [operation async for operation in codat.history(company_id)]
+    assert history == sorted(history, key=lambda operation: operation.requested, reverse=True)
+    assert operation.id in {operation.id for operation in history}
+
+    settings = {setting.data_type: setting for setting in await codat.sync_settings()}
+    assert settings["invoices"].sync_schedule == 24
+    assert settings["invoices"].fetch_on_first_link
+    assert await codat.sync_settings(company_id) == list(settings.values())
+
+
+async def test_webhook_consumers_come_and_go(codat: Codat) -> None:
+    made = await codat.create_webhook_consumer("http://127.0.0.1:9/", ["read.completed"])
+    assert await codat.webhook_consumers() == [made]
+    await codat.delete_webhook_consumer(made.id)
+    assert await codat.webhook_consumers() == []
+
+
+async def test_companies_are_filtered_by_tags(codat: Codat, sandbox: RunningSandbox) -> None:
+    region = sandbox.world.companies()[0].tags["region"]
+
+    listed = {company.id async for _, company in codat.companies(f"region={region}")}
+
+    assert listed == {company.id for company in sandbox.world.companies() if company.tags["region"] == region}
+
+
+async def test_all_pages_are_read(codat: Codat, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "PAGE_SIZE", 2)
+
+    assert len([company async for company in codat.companies()]) == 3
+    assert sandbox.sandbox.calls["list-companies"] == 2
+
+
+@pytest.mark.parametrize("total", [0, -1, 10**30])
+async def test_a_page_that_links_to_itself_is_read_once(codat: Codat, sandbox: RunningSandbox, total: int) -> None:
+    page = {
+        "results": [{"id": "a", "name": None, "tags": None}, {"id": "b"}],
+        "pageNumber": 1,
+        "pageSize": 2,
+        "totalResults": total,
+        "_links": {"self": {"href": "/companies"}, "next": {"href": "/companies"}},
+    }
+    prescribe(sandbox, body=page, status=200, times=9)
+
+    assert [company.id async for _, company in codat.companies()] == ["a", "b"]
+    assert codat.calls == 2
+
+
+async def test_one_company_that_cannot_be_read_does_not_hide_the_others(codat: Codat, sandbox: RunningSandbox) -> None:
+    prescribe(sandbox, body={"results": [{"id": 5}, None, {"id": "b"}]}, status=200)
+
+    assert [company.id async for _, company in codat.companies()] == ["b"]
+
+
+async def test_what_codat_adds_passes_through(codat: Codat, sandbox: RunningSandbox) -> None:
+    status = {"dataType": "crystals", "currentStatus": "Polishing", "hue": 1, "lastSuccessfulSync": None}
+    odd = {"dataType": "invoices", "currentStatus": ["?"]}
+    prescribe(sandbox, body={"crystals": status, "invoices": odd, "bills": None}, status=200)
+
+    statuses = await codat.data_status("company")
+
+    assert {name: status.current_status for name, status in statuses.by_type.items()} == {"crystals": "Polishing"}
+
+
+async def test_times_with_seven_decimals_are_read(codat: Codat, sandbox: RunningSandbox) -> None:
+    operation = {
+        "id": "d",
+        "companyId": "c",
+        "connectionId": "n",
+        "dataType": "bills",
+        "status": "Complete",
+        "requested": "2019-06-11T13:26:54.6884704Z",
+        "completed": "2019-06-11T13:26:55.6884704",
+    }
+    prescribe(sandbox, body=operation, status=200)
+
+    dataset = await codat.dataset("c", "d")
+
+    assert dataset.requested == datetime(2019, 6, 11, 13, 26, 54, 688470, tzinfo=UTC)
+    assert dataset.completed == dataset.requested + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (301, errors.Refused),
+        (400, errors.Refused),
+        (401, errors.Unauthorized),
+        (402, errors.AccountLimit),
+        (403, errors.Unauthorized),
+        (404, errors.NotFound),
+        (408, errors.Temporary),
+        (409, errors.Refused),
+        (418, errors.Refused),
+        (429, errors.RateLimited),
+        (500, errors.Temporary),
+        (503, errors.Temporary),
+        (599, errors.Temporary),
+    ],
+)
+async def test_each_refusal_is_an_error_of_its_kind_with_codats_correlation_id(
+    codat: Codat, sandbox: RunningSandbox, status: int, kind: type[errors.CodatError]
+) -> None:
+    prescribe(sandbox, body=ERROR, status=status, times=9)
+
+    with pytest.raises(errors.CodatError) as raised:
+        await codat.data_status("company")
+
+    assert type(raised.value) is kind
+    assert raised.value.correlation_id == "c-1"
+    assert str(raised.value) == f"GET /companies/company/dataStatus ({status}): No. [correlation id c-1]"
+    assert codat.calls == (client.TRIES if kind is errors.Temporary else 1)
+
+
+@pytest.mark.parametrize("body", ["<html>No.</html>", "", "[]", '{"error": 5, "correlationId": {}}', '{"error": null}'])
+async def test_a_refusal_that_is_not_as_described_is_told_by_its_status(
+    codat: Codat, sandbox: RunningSandbox, body: str
+) -> None:
+    prescribe(sandbox, body=body, status=404)
+
+    with pytest.raises(errors.NotFound):
+        await codat.data_status("company")
+
+
+@pytest.mark.parametrize("status", [400, 409])
+async def test_a_refresh_that_already_runs_is_named(codat: Codat, sandbox: RunningSandbox, status: int) -> None:
+    sandbox.do(lambda sandbox: sandbox.reset(SETTINGS.model_copy(update={"already_in_progress_status": status})))
+    company_id = sandbox.world.companies()[0].id
+    running = await codat.queue(company_id, "invoices")
+
+    with pytest.raises(errors.AlreadyInProgress) as raised:
+        await codat.queue(company_id, "invoices")
+
+    assert raised.value.dataset_id == running.id
+
+
+async def test_a_data_type_that_no_platform_has_is_told_from_a_company_that_is_not_there(
+    codat: Codat, company_id: str
+) -> None:
+    with pytest.raises(errors.UnsupportedDataType):
+        await codat.queue(company_id, "commerce-orders")
+    with pytest.raises(errors.NotFound):
+        await codat.queue("00000000-0000-0000-0000-000000000000", "invoices")
+
+
+@pytest.mark.parametrize("odd", ["../webhooks", "a/b", "a?b=c", "a#b", "ä", " "])
+async def test_an_odd_id_stays_within_its_place_in_the_path(codat: Codat, sandbox: RunningSandbox, odd: str) -> None:
+    with pytest.raises(errors.NotFound):
+        await codat.data_status(odd)
+
+    assert set(sandbox.sandbox.calls) <= {"get-company-data-status", "unknown"}
+
+
+@pytest.mark.parametrize(
+    "body", ["<html>Welcome</html>", '{"id": "cut o', "", "null", "[]", '{"results": 1}', '{"results": {}}']
+)
+async def test_an_answer_that_is_not_as_described_is_unreadable(
+    codat: Codat, sandbox: RunningSandbox, body: str
+) -> None:
+    for call in (codat.queue("company", "invoices"), codat.dataset("company", "dataset"), codat.webhook_consumers()):
+        prescribe(sandbox, body=body, status=200)
+        with pytest.raises(errors.Unreadable):
+            await call
+
+
+async def test_an_answer_cut_off_is_asked_for_again(codat: Codat, sandbox: RunningSandbox, company_id: str) -> None:
+    prescribe(sandbox, cutAfter=9, times=client.TRIES - 1)
+
+    assert (await codat.data_status(company_id)).by_type
+
+
+@pytest.mark.parametrize("lost", [{"close": True}, {"cutAfter": 9}, {"status": 500}])
+async def test_a_refresh_whose_answer_was_lost_is_not_queued_twice(
+    codat: Codat, sandbox: RunningSandbox, company_id: str, lost: dict[str, Any]
+) -> None:
+    prescribe(sandbox, carryOut=True, **lost)
+
+    with pytest.raises(errors.Temporary):
+        await codat.queue(company_id, "invoices")
+    assert sandbox.sandbox.calls["refresh-data-type"] == 1
+    with pytest.raises(errors.AlreadyInProgress):
+        await codat.queue(company_id, "invoices")
+
+
+async def test_an_answer_that_does_not_come_is_not_waited_for_long(
+    codat: Codat, sandbox: RunningSandbox, company_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "CALL_TIMEOUT", 0.2)
+    monkeypatch.setattr(client, "TRY_AGAIN_WITHIN", 0.1)
+    prescribe(sandbox, delay=1.0)
+    started = time.monotonic()
+
+    with pytest.raises(errors.Temporary, match="no answer within"):
+        await codat.data_status(company_id)
+
+    assert time.monotonic() - started < 0.9
+    assert codat.calls == 1
+
+
+async def test_a_codat_that_is_not_there_is_a_temporary_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with httpx.AsyncClient(base_url="http://127.0.0.1:9") as http:
+        with pytest.raises(errors.Temporary, match="ConnectError"):
+            await Codat(http, "key", clock=lambda: datetime.now(UTC)).data_status("company")
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("header", "pause"),
+    [
+        ("90", timedelta(seconds=90)),
+        ("1.5", timedelta(seconds=1.5)),
+        (format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True), timedelta(hours=2)),
+        (format_datetime(datetime.now(UTC) - timedelta(hours=2), usegmt=True), timedelta(seconds=1)),
+        ("Fri, 31 Dec 9999 23:59:59 -0000", DAY),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", timedelta(seconds=1)),
+        ("-5", timedelta(seconds=1)),
+        ("1e9", DAY),
+        ("1e308", timedelta(minutes=1)),
+        ("inf", timedelta(minutes=1)),
+        ("nan", timedelta(minutes=1)),
+        ("soon", timedelta(minutes=1)),
+        ("", timedelta(minutes=1)),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_pause_that_codat_asks_for_is_understood_in_either_form_and_kept_within_reason(
+    codat: Codat, sandbox: RunningSandbox, header: str, pause: timedelta, status: int
+) -> None:
+    prescribe(sandbox, body=ERROR, status=status, headers={"Retry-After": header})
+
+    with pytest.raises(errors.RateLimited) as raised:
+        await codat.data_status("company")
+
+    assert abs(raised.value.until - datetime.now(UTC) - pause) < timedelta(minutes=1)
+
+
+def answering(headers: dict[str, str], status: int = 200) -> Codat:
+    """A client of a Codat whose headers are all of the test's own: the sandbox's server adds a `Date`."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, json={}, headers=headers))
+    return Codat(
+        httpx.AsyncClient(base_url="http://codat", transport=transport), "key", clock=lambda: datetime.now(UTC)
+    )
+
+
+@pytest.mark.parametrize("date", ["Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 -0000", "today", ""])
+async def test_an_absurd_date_is_not_taken_for_codats_time(date: str) -> None:
+    assert abs((await answering({"Date": date}).data_status("company")).at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+async def test_a_pause_is_measured_by_codats_own_clock() -> None:
+    theirs = datetime.now(UTC) + timedelta(minutes=10)
+    headers = {
+        "Date": format_datetime(theirs, usegmt=True),
+        "Retry-After": format_datetime(theirs + timedelta(minutes=5), usegmt=True),
+    }
+
+    with pytest.raises(errors.RateLimited) as raised:
+        await answering(headers, status=429).data_status("company")
+
+    assert abs(raised.value.until - datetime.now(UTC) - timedelta(minutes=5)) < timedelta(minutes=1)
