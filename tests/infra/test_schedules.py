@@ -2,7 +2,7 @@ import pytest
 
 from tests.infra.template import Template, shown
 
-TICKS = {"CheckFreshness": "cron(0/10 6-22 * * ? *)", "QueueRefreshes": "cron(2/5 * * * ? *)"}
+TICKS = {"CheckFreshness": "cron(0/10 6-22 * * ? *)", "QueueRefreshes": "cron(* * * * ? *)"}
 
 
 @pytest.mark.parametrize("tick", TICKS)

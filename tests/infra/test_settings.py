@@ -18,7 +18,7 @@ def test_by_default_a_deployment_keeps_the_promises_of_freshness_toml_at_the_rea
         dry_run=False,
         policy=Path("freshness.toml"),
         check_schedule="cron(0/5 * * * ? *)",
-        queue_schedule="cron(2/5 * * * ? *)",
+        queue_schedule="cron(* * * * ? *)",
         time_zone=ZoneInfo("Etc/UTC"),
         local=False,
     )
