@@ -56,7 +56,7 @@ def deploy(processes: Processes, context: Mapping[str, str], scratch: Path) -> O
         LocalRunError: the command failed.
     """
     outputs_file = scratch / "cdk-outputs.json"
-    arguments = [STACK, "--require-approval", "never", "--progress", "events"]
+    arguments = [STACK, "--require-approval", "never", "--progress", "events", "--no-staging"]
     arguments += ["--output", str(scratch / "cdk.out"), "--outputs-file", str(outputs_file)]
     for name, value in context.items():
         arguments += ["--context", f"{name}={value}"]

@@ -21,6 +21,9 @@ _SYMBOLS = {
 }
 _OTHER_COLUMNS = 44
 """The width of the four columns that are never cut, and of the space between all."""
+WOULD_BE_QUEUED = "would queue"
+_WIDE = 120
+"""The width from which there is room for the platform."""
 _UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)))
 
 
@@ -31,8 +34,9 @@ class LiveTable:
     with their age, promise and dataset.
     """
 
-    def __init__(self, fleet: Fleet, title: str, notes: Iterable[str]) -> None:
+    def __init__(self, fleet: Fleet, title: str, notes: Iterable[str], dry_run: bool) -> None:
         self._fleet = fleet
+        self._dry_run = dry_run
         self._title = title
         self._notes = tuple(notes)
 
@@ -49,7 +53,12 @@ class LiveTable:
         yield states
         yield from (Text(note, style="yellow", no_wrap=True, overflow="ellipsis") for note in self._notes)
         yield _companies_table(companies)
-        yield _lines_table(self._fleet.lines, options.max_width, max(height - len(companies), 1))
+        yield _lines_table(self._fleet.lines, self._dry_run, options.max_width, max(height - len(companies), 1))
+
+
+def state_of(line: Line, dry_run: bool) -> str:
+    """A line's state in words; in a dry run, also whether a refresh would be queued now."""
+    return WOULD_BE_QUEUED if dry_run and line.is_due else str(line.state)
 
 
 def states_text(fleet: Fleet) -> Text:
@@ -69,8 +78,7 @@ def summary(fleet: Fleet, calls: int, dry_run: bool) -> Group:
         parts += _reasons((line, line.obstacle) for line in fleet.hindered)
     if fleet.overdue:
         parts.append(Text("Could be fresh, and are not:", style="bold red"))
-        would_queue = "a refresh would be queued"
-        parts += _reasons((line, would_queue if dry_run and line.is_due else str(line.state)) for line in fleet.overdue)
+        parts += _reasons((line, state_of(line, dry_run)) for line in fleet.overdue)
     elif fleet.lines:
         parts.append(Text("Every data type that can be fresh is fresh.", style="bold green"))
     else:
@@ -98,10 +106,12 @@ def _companies_table(companies: list[list[Line]]) -> Table:
     return table
 
 
-def _lines_table(lines: tuple[Line, ...], width: int, height: int) -> Table:
+def _lines_table(lines: tuple[Line, ...], dry_run: bool, width: int, height: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for name in ("company", "data type"):
         table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=max((width - _OTHER_COLUMNS) // 2, 8))
+    if width >= _WIDE:
+        table.add_column("platform", no_wrap=True)
     table.add_column("state", no_wrap=True, min_width=13)
     table.add_column("age", no_wrap=True, min_width=6, justify="right")
     table.add_column("promise", no_wrap=True, min_width=7, justify="right")
@@ -111,7 +121,8 @@ def _lines_table(lines: tuple[Line, ...], width: int, height: int) -> Table:
         table.add_row(
             line.company_name,
             line.data_type,
-            Text(f"{symbol} {line.state}", style=style),
+            *([line.platform] if width >= _WIDE else []),
+            Text(f"{symbol} {state_of(line, dry_run)}", style=style),
             "never" if line.age is None else _short(line.age),
             _short(line.promise),
             line.dataset_id[:8],

@@ -12,6 +12,7 @@ from freshness.dataset import AskedBy, Dataset, DatasetState
 from freshness.policy import Policy
 from freshness.row import End, Request, Row, State
 from freshness.store import Store, Tables
+from freshness.times import BEGINNING
 from local.deploy import Outputs
 
 ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
@@ -108,7 +109,7 @@ class FleetReader:
         promise = self._policy.promise(row.data_type)
         state = row.state(promise, connection, now)
         known: tuple[Request | End | None, ...] = row.request, row.end
-        latest = max((event for event in known if event), key=lambda event: event.at, default=None)
+        moves = sorted((move for move in known if move), key=lambda move: move.at, reverse=True)
         dataset = datasets.get(row.in_flight.dataset_id) if row.in_flight else None
         return Line(
             company_id=company.company_id,
@@ -121,8 +122,9 @@ class FleetReader:
             promise=promise.fresh_within,
             keeps_promise=row.keeps(promise, now),
             is_due=row.in_flight is None and row.due_at is not None and row.due_at <= now,
-            dataset_id=latest.dataset_id if latest else "",
-            moved_at=latest.at if latest else datetime.min.replace(tzinfo=now.tzinfo),
+            # A webhook does not say which dataset ended: it is the one that was asked for last.
+            dataset_id=next((move.dataset_id for move in moves if move.dataset_id), ""),
+            moved_at=moves[0].at if moves else BEGINNING,
             obstacle=_obstacle(state, connection, row, dataset),
         )
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 1.0
 
 
 def _groups(lines: Iterable[str]) -> list[int]:

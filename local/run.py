@@ -60,7 +60,8 @@ def main() -> int:
     """Run, and say in a sentence why it ended early if it did."""
     console = Console()
     for number in _STOPPING:
-        signal.signal(number, _stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` sets it
+            signal.signal(number, _stop)
     try:
         return run(console)
     except Stopped as stopped:

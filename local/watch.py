@@ -1,6 +1,5 @@
 """Keeps the loop of a running stack going and shows what becomes of it."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -14,9 +13,8 @@ from rich.console import Console
 from rich.live import Live
 
 from freshness.policy import Policy
-from freshness.row import State
 from local.deploy import Outputs
-from local.display import LiveTable, states_text
+from local.display import WOULD_BE_QUEUED, LiveTable, state_of, states_text
 from local.errors import LocalRunError
 from local.fleet import Fleet, FleetReader
 from local.stack import RunningStack
@@ -24,11 +22,11 @@ from local.stack import RunningStack
 LOOK_SECONDS = 1.0
 COUNT_EVERY = timedelta(seconds=15)
 NUDGE_SECONDS = 15.0
-"""How long a nudge is waited with after another: the schedules' finest grain, a minute, is long to look on."""
+"""The pause between nudges: the finest grain of the schedules, a minute, is long for someone who looks on."""
 
 
 class Nudges(threading.Thread):
-    """Runs both scheduled functions at once and then every few seconds; `trouble` is how the last run failed."""
+    """Runs the scheduled functions at once and then every few seconds; `trouble` says how the last round failed."""
 
     def __init__(self, functions: tuple[str, ...]) -> None:
         super().__init__(name="nudges", daemon=True)
@@ -40,21 +38,20 @@ class Nudges(threading.Thread):
         self._lambda = boto3.client("lambda", config=patient)
 
     def run(self) -> None:
-        """Nudge until stopped, or until the local AWS is gone: whoever watches the processes tells of that."""
+        """Nudge until stopped."""
         while True:
-            for function in self._functions:
-                try:
-                    answer = self._lambda.invoke(FunctionName=function, Payload=b"{}")
-                except (BotoCoreError, ClientError) as error:
-                    self.trouble = f"{function} could not be run: {error}"
-                    continue
-                payload = answer["Payload"].read()
-                failure = json.loads(payload).get("errorMessage", "") if "FunctionError" in answer else ""
-                self.trouble = f"{function} failed: {failure}" if "FunctionError" in answer else ""
-                if self._stopped.is_set():
-                    return
+            self.trouble = " ".join(filter(None, map(self._invoke, self._functions)))
             if self._stopped.wait(NUDGE_SECONDS):
                 return
+
+    def _invoke(self, function: str) -> str:
+        """Run a function; how that failed, or nothing if it did not."""
+        try:
+            answer = self._lambda.invoke(FunctionName=function, Payload=b"{}")
+            payload = answer["Payload"].read()
+        except (BotoCoreError, ClientError) as error:
+            return f"{function} could not be run: {error}."
+        return f"{function} failed: {payload.decode()}." if "FunctionError" in answer else ""
 
     def stop(self) -> None:
         """Have it end after the run that it is at."""
@@ -96,7 +93,7 @@ def _show_live(
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         for fleet, elapsed in _looks(stack, reader, run_for):
             notes = [nudges.trouble] if nudges.trouble else []
-            live.update(LiveTable(fleet, _title(stack, fleet, elapsed), notes), refresh=True)
+            live.update(LiveTable(fleet, _title(stack, fleet, elapsed), notes, stack.dry_run), refresh=True)
     return fleet
 
 
@@ -104,20 +101,21 @@ def _show_lines(
     stack: RunningStack, reader: FleetReader, nudges: Nudges, console: Console, run_for: timedelta | None
 ) -> Fleet:
     fleet = Fleet((), 0)
-    states: dict[tuple[str, str, str], State] = {}
+    states: dict[tuple[str, str, str], str] = {}
     trouble, counted = "", timedelta()
     for fleet, elapsed in _looks(stack, reader, run_for):
-        lines = [nudges.trouble] if nudges.trouble not in ("", trouble) else []
+        texts = [nudges.trouble] if nudges.trouble not in ("", trouble) else []
         trouble = nudges.trouble
+        count_is_due = len(fleet.lines) != len(states) or elapsed - counted >= COUNT_EVERY
         for line in fleet.lines:
-            before = states.get(line.key)
-            if before not in (None, line.state):
-                lines.append(f"{line.company_name}: {line.data_type} was {before}, is {line.state} {line.dataset_id}")
-        if len(fleet.lines) != len(states) or elapsed - counted >= COUNT_EVERY:
+            before, state = states.get(line.key), state_of(line, stack.dry_run)
+            states[line.key] = state
+            if state != before and (before is not None or state == WOULD_BE_QUEUED):
+                texts.append(f"{line.company_name}: {line.data_type} {before or 'new'} → {state} {line.dataset_id}")
+        if count_is_due:
             counted = elapsed
-            lines.append(states_text(fleet).plain)
-        states = {line.key: line.state for line in fleet.lines}
-        for text in lines:
+            texts.append(states_text(fleet).plain)
+        for text in texts:
             console.print(f"{_clock(elapsed)} {text}", highlight=False, markup=False, soft_wrap=True)
     return fleet
 

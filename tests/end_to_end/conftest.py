@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,12 @@ def wait_for(look: Callable[[], Seen | None], seconds: float) -> Seen:
         assert time.monotonic() < deadline, f"not within {seconds:.0f} seconds"
         time.sleep(0.2)
     return seen
+
+
+def files_with(text: str, folder: Path) -> str:
+    """The files below a folder that hold a text, a line each; those that come and go meanwhile do no harm."""
+    command = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "-e", text, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 @pytest.fixture(scope="package")

@@ -1,0 +1,73 @@
+"""`CODAT_API_KEY=… make run`: a Codat outside, here a sandbox that the run does not know to be one."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local.processes import guarded_processes
+from local.settings import ROOT
+from tests.end_to_end.conftest import files_with, free_port
+
+RUN = [sys.executable, "-m", "local.run"]
+API_KEY = "canary-of-an-api-key"
+
+
+@pytest.fixture(scope="module")
+def codat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where Codat is."""
+    port = free_port()
+    command = [sys.executable, "-m", "local.codat_sandbox", "--port", str(port), "--companies", "3"]
+    with guarded_processes(tmp_path_factory.mktemp("codat"), transient=[]) as processes:
+        processes.serve("Codat", command, os.environ | {"SANDBOX_API_KEY": API_KEY}, port)
+        yield f"http://127.0.0.1:{port}"
+
+
+def assert_key_is_nowhere(folder: Path) -> None:
+    processes = subprocess.run(["ps", "-A", "-ww", "-o", "args"], capture_output=True, text=True, check=True)
+    assert API_KEY not in processes.stdout
+    assert files_with(API_KEY, folder) == ""
+
+
+def test_a_dry_run_shows_what_it_would_queue_and_tells_the_key_to_no_one(codat: str, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": "functions",
+        "LOCAL_AWS_PORT": str(free_port()),
+        "LOCAL_FOLDER": str(tmp_path),
+        "CODAT_BASE_URL": codat,
+        "CODAT_API_KEY": API_KEY,
+        "RUN_FOR": "5",
+    }
+    with subprocess.Popen(RUN, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        told = ""
+        for line in run.stdout:
+            told += line
+            if told.count("→") == 1:
+                assert_key_is_nowhere(tmp_path)
+    assert run.returncode == 1, "in a dry run, what is stale stays so"
+    assert "No webhook is registered" in told
+    assert "→ would queue" in told
+    assert API_KEY not in told
+    assert_key_is_nowhere(tmp_path)
+    assert not [call for call in httpx.get(f"{codat}/sandbox/calls").json() if call.startswith("POST")]
+
+
+def test_a_wrong_key_is_told_before_anything_is_deployed(codat: str, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": "functions",
+        "LOCAL_AWS_PORT": str(free_port()),
+        "LOCAL_FOLDER": str(tmp_path),
+        "CODAT_BASE_URL": codat,
+        "CODAT_API_KEY": "another",
+    }
+    run = subprocess.run(RUN, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "refuses the API key: check CODAT_API_KEY" in run.stdout
+    assert "cdk" not in run.stdout
