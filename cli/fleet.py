@@ -4,9 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar
-
-from pydantic import ConfigDict
 
 from freshness.company import Company, Connection
 from freshness.dataset import DatasetState
@@ -22,8 +19,6 @@ ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One data type of a company, from one connection. `obstacle` says why it cannot be fresh, if it cannot."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_timedelta="float")
 
     company_id: str
     company_name: str
@@ -103,7 +98,7 @@ def _line(
     promise = policy.promise(row.data_type)
     state = row.state(promise, connection, now)
     known: tuple[Request | End | None, ...] = row.request, row.end
-    latest = max((event for event in known if event), key=lambda event: event.at, default=None)
+    moves = sorted((move for move in known if move), key=lambda move: move.at, reverse=True)
     return Line(
         company_id=company.company_id,
         company_name=company.name,
@@ -116,8 +111,9 @@ def _line(
         keeps_promise=row.keeps(promise, now),
         is_due=row.in_flight is None and row.due_at is not None and row.due_at <= now,
         due_at=row.due_at,
-        dataset_id=latest.dataset_id if latest else "",
-        moved_at=latest.at if latest else BEGINNING,
+        # A webhook does not say which dataset ended: it is the one that was asked for last.
+        dataset_id=next((move.dataset_id for move in moves if move.dataset_id), ""),
+        moved_at=moves[0].at if moves else BEGINNING,
         obstacle=_obstacle(state, connection, row, waits_for_machine),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import boto3
+import typer
 from botocore.exceptions import ClientError
 
 from cli.errors import CommandError
@@ -105,3 +106,9 @@ class Target:
             freshness.policy.PolicyError: it cannot be used.
         """
         return load(self.policy_file)
+
+
+def target(context: typer.Context) -> Target:
+    """The stack that the options before the command name."""
+    found: Target = context.obj
+    return found
