@@ -4,6 +4,7 @@ pip alone builds it, for Lambda's platform or for this machine's, with no Docker
 a hash of what went in, dependencies apart from our own sources: changing a handler does not run pip again.
 """
 
+import compileall
 import hashlib
 import platform
 import shutil
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 BOTOCORE_SERVICES = ("dynamodb", "events", "secretsmanager", "sqs")
 """The services whose API descriptions are bundled. botocore carries 27 MB of them, for the whole of AWS."""
@@ -26,11 +28,14 @@ class Target:
     """What a bundle is to run on: its name, and the options that make pip choose packages for it."""
 
     name: str
+    cache_tag: str
+    """Which interpreter, as `sys.implementation.cache_tag` has it: the one whose bytecode it can read."""
     pip_options: tuple[str, ...]
 
 
 LAMBDA = Target(
     "lambda-arm64-cpython-314",
+    "cpython-314",
     (
         # pip derives no older tag from a newer one, so each that Lambda's Amazon Linux 2023 runs is named.
         *("--platform", "manylinux_2_28_aarch64"),
@@ -41,7 +46,9 @@ LAMBDA = Target(
 )
 """Lambda's runtime python3.14 on arm64."""
 
-THIS_MACHINE = Target(f"local-{platform.machine()}-{sys.implementation.cache_tag}", ())
+THIS_MACHINE = Target(
+    f"local-{platform.machine()}-{sys.implementation.cache_tag}", str(sys.implementation.cache_tag), ()
+)
 """This machine, and the interpreter that runs this program."""
 
 
@@ -64,6 +71,7 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
             for name, path in files.items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, unfinished / name)
+            _compile(unfinished, target)
             _keep(unfinished, bundle)
     return bundle
 
@@ -78,6 +86,7 @@ def _dependencies(requirements: Path, target: Target, builds: Path) -> Path:
             unfinished = Path(scratch, "dependencies")
             _install(requirements, target, unfinished)
             _prune(unfinished)
+            _compile(unfinished, target)
             _keep(unfinished, dependencies)
     return dependencies
 
@@ -103,6 +112,18 @@ def _prune(dependencies: Path) -> None:
     unused += [service for service in services if service.name not in BOTOCORE_SERVICES]
     for folder in unused:
         shutil.rmtree(folder)
+
+
+def _compile(folder: Path, target: Target) -> None:
+    """Compile all modules, if this interpreter's bytecode is that of the target; else the target compiles them.
+
+    Lambda cannot keep what it compiles, and so would do it at each cold start: two thirds of its time (`bench/`).
+    """
+    if target.cache_tag != sys.implementation.cache_tag:
+        return
+    # Unchecked: pip and `cdk` do not preserve the times that a check would compare.
+    mode = PycInvalidationMode.UNCHECKED_HASH
+    compileall.compile_dir(folder, quiet=2, invalidation_mode=mode, stripdir=str(folder), prependdir="/var/task")
 
 
 def _keep(unfinished: Path, finished: Path) -> None:

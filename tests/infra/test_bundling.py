@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,13 +71,40 @@ def test_the_bundle_holds_dependencies_handlers_the_package_and_the_policy(
     functions: Path, policy: Path, tmp_path: Path
 ) -> None:
     bundle = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
-    assert {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()} == {
+    files = {path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file()}
+    assert {path.as_posix() for path in files if path.suffix != ".pyc"} == {
         "six.py",
         "check_freshness.py",
         "freshness/policy.py",
         "freshness.toml",
     }
     assert (bundle / "freshness.toml").read_text() == policy.read_text()
+
+
+def test_every_module_is_compiled_for_the_interpreter_that_builds_and_for_no_other(
+    functions: Path, policy: Path, tmp_path: Path
+) -> None:
+    own = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    other = replace(bundling.THIS_MACHINE, name="other", cache_tag="cpython-999")
+    sources_only = bundling.build(functions, policy, other, tmp_path / "builds")
+
+    tag = sys.implementation.cache_tag
+    assert {path.relative_to(own).as_posix() for path in own.rglob("*.pyc")} == {
+        f"__pycache__/six.{tag}.pyc",
+        f"__pycache__/check_freshness.{tag}.pyc",
+        f"freshness/__pycache__/policy.{tag}.pyc",
+    }
+    assert not list(sources_only.rglob("*.pyc"))
+
+
+def test_the_same_sources_make_the_same_bytecode_wherever_they_are_built(
+    functions: Path, policy: Path, tmp_path: Path
+) -> None:
+    here, there = (
+        bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / name) for name in ("here", "there")
+    )
+    for path in here.rglob("*.pyc"):
+        assert path.read_bytes() == (there / path.relative_to(here)).read_bytes()
 
 
 def test_pip_runs_once_for_the_same_requirements(
