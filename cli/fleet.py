@@ -95,7 +95,7 @@ def lines_of(company: Company, rows: Iterable[Row], store: Store, policy: Policy
 def _line(
     company: Company, connection: Connection, row: Row, policy: Policy, now: datetime, waits_for_machine: bool
 ) -> Line:
-    promise = policy.promise(row.data_type)
+    promise = policy.promise(row.data_type, company, connection)
     state = row.state(promise, connection, now)
     known: tuple[Request | End | None, ...] = row.request, row.end
     moves = sorted((move for move in known if move), key=lambda move: move.at, reverse=True)
@@ -128,6 +128,8 @@ def _waits(row: Row, store: Store) -> bool:
 
 def _obstacle(state: State, connection: Connection, row: Row, waits_for_machine: bool) -> str:
     match state:
+        case State.OFF:
+            return "the policy has it off"
         case State.UNSUPPORTED:
             return f"{connection.platform} has no such data type"
         case State.BLOCKED if not connection.is_linked:

@@ -18,6 +18,7 @@ _SYMBOLS = {
     State.FAILING: ("▲", "magenta"),
     State.BLOCKED: ("■", "red"),
     State.UNSUPPORTED: ("·", "dim"),
+    State.OFF: ("-", "dim"),
 }
 _OTHER_COLUMNS = 44
 """The width of the four columns that are never cut, and of the space between all."""

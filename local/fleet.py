@@ -106,7 +106,7 @@ class FleetReader:
     def _line(
         self, company: Company, connection: Connection, row: Row, datasets: dict[str, Dataset], now: datetime
     ) -> Line:
-        promise = self._policy.promise(row.data_type)
+        promise = self._policy.promise(row.data_type, company, connection)
         state = row.state(promise, connection, now)
         known: tuple[Request | End | None, ...] = row.request, row.end
         moves = sorted((move for move in known if move), key=lambda move: move.at, reverse=True)
@@ -131,6 +131,8 @@ class FleetReader:
 
 def _obstacle(state: State, connection: Connection, row: Row, dataset: Dataset | None) -> str:
     match state:
+        case State.OFF:
+            return "the policy has it off"
         case State.UNSUPPORTED:
             return f"{connection.platform} has no such data type"
         case State.BLOCKED if not connection.is_linked:

@@ -166,7 +166,7 @@ class Check:
     def _note(self, company: Company, rows: list[Row], told: dict[tuple[str, str], Sighting] | None) -> None:
         asked, sightings = told is not None, told or {}
         known = {(row.data_type, row.connection_id): row for row in rows}
-        data_types = {data_type for data_type, _ in (*known, *sightings)} | set(self.policy.data_types)
+        data_types = {data_type for data_type, _ in (*known, *sightings)} | self.policy.named_for(company)
         fed = {
             (data_type, connection.connection_id) for data_type in data_types for connection in company.feeds(data_type)
         }
@@ -174,7 +174,7 @@ class Check:
             row = known.get((data_type, connection_id)) or Row(
                 company_id=company.company_id, data_type=data_type, connection_id=connection_id
             )
-            self._note_row(row, company.connections[connection_id], sightings.get((data_type, connection_id)))
+            self._note_row(row, company, sightings.get((data_type, connection_id)))
         for key in known.keys() - fed:
             self.store.delete_row(known[key])
         self.store.change_company(company, partial(self._checked, known=company, asked=asked))
@@ -191,8 +191,9 @@ class Check:
             planned_by=self.policy.fingerprint,
         )
 
-    def _note_row(self, row: Row, connection: Connection, sighting: Sighting | None) -> None:
-        promise = self.policy.promise(row.data_type)
+    def _note_row(self, row: Row, company: Company, sighting: Sighting | None) -> None:
+        connection = company.connections[row.connection_id]
+        promise = self.policy.promise(row.data_type, company, connection)
 
         def note(row: Row) -> Row:
             if sighting:

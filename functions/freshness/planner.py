@@ -49,7 +49,7 @@ def _action(row: Row, company: Company, policy: Policy, now: datetime, paused: b
     connection = company.connections.get(row.connection_id)
     if connection is None:
         return Action.CHECK
-    due = row.due(policy.promise(row.data_type), connection)
+    due = row.due(policy.promise(row.data_type, company, connection), connection)
     if row.in_flight and row.late_at:
         return Action.CHECK if row.late_at <= now else Action.WAIT
     if due is None or due > now:

@@ -142,11 +142,11 @@ class Refresh:
 
     def _change(self, row: Row, company: Company, change: Callable[[Row], Row]) -> None:
         connection = company.connections.get(row.connection_id)
-        promise = self.policy.promise(row.data_type)
         if connection is None:
             self.store.change_row(row, lambda row: replace(change(row), due_at=None))
-        else:
-            self.store.change_row(row, lambda row: change(row).planned(promise, connection))
+            return
+        promise = self.policy.promise(row.data_type, company, connection)
+        self.store.change_row(row, lambda row: change(row).planned(promise, connection))
 
     def _make_due_for_check(self, company: Company) -> None:
         now = self.clock()

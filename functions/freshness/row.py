@@ -37,6 +37,7 @@ class State(StrEnum):
     FAILING = "failing"
     BLOCKED = "blocked"
     UNSUPPORTED = "unsupported"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +258,8 @@ class Row:
 
     def state(self, promise: Promise, connection: Connection, now: datetime) -> State:
         """What a reader sees of the row."""
+        if promise.off:
+            return State.OFF
         if self.is_unsupported:
             return State.UNSUPPORTED
         if self.is_blocked(connection):
@@ -272,7 +275,7 @@ class Row:
 
         The time stays where it was while a dataset is in flight, so that the row remains in sight of the ticks.
         """
-        if self.is_unsupported or self.is_blocked(connection):
+        if promise.off or self.is_unsupported or self.is_blocked(connection):
             return None
         if self.seen_running_at and self.in_flight:
             return self.late_at

@@ -110,12 +110,12 @@ class Webhook:
         connection = company.connections.get(read.connection_id)
         if connection is None:
             self._due_for_check(company)
-        promise = self.policy.promise(read.data_type)
+        promise = self.policy.promise(read.data_type, company, connection) if connection else None
         row = self.store.row(company.company_id, read.data_type, read.connection_id)
 
         def note(row: Row) -> Row:
             row = row.ended(End(at=at, state=read.status), records_modified)
-            return row.planned(promise, connection) if connection else row
+            return row.planned(promise, connection) if promise and connection else row
 
         if note(row) == row and row.version:
             self.tally[Metric.READS_ALREADY_KNOWN] += 1

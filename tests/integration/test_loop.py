@@ -79,9 +79,10 @@ class Loop:
 
     def rows(self) -> list[tuple[Row, State]]:
         return [
-            (row, row.state(POLICY.promise(row.data_type), company.connections[row.connection_id], self.clock()))
+            (row, row.state(POLICY.promise(row.data_type, company, connection), connection, self.clock()))
             for company in self.companies()
             for row in self.store.rows(company.company_id)
+            for connection in (company.connections[row.connection_id],)
         ]
 
     def _http(self) -> httpx.AsyncClient:

@@ -1,13 +1,23 @@
 """The policy file: what it promises, and how it answers mistakes."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from freshness.policy import PolicyError, load
+from freshness.company import Company, Connection
+from freshness.policy import Policy, PolicyError, Promise, load
 
 ROOT = Path(__file__).parent.parent.parent
+XERO = Connection(
+    connection_id="1",
+    platform="Xero",
+    source_type="Accounting",
+    status="Linked",
+    status_at=datetime(2026, 11, 1, tzinfo=UTC),
+)
+COMPANY = Company(company_id="7e1b7e0c-6a0e-4a39-b0a6-1e1a4b0f6c55", tags={"plan": "free"}, connections={"1": XERO})
 
 
 def write(folder: Path, text: str) -> Path:
@@ -16,20 +26,28 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+def promise(policy: Policy, data_type: str, company: Company = COMPANY) -> Promise:
+    (connection,) = company.connections.values()
+    return policy.promise(data_type, company, connection)
+
+
 def test_the_policy_that_ships_can_be_used() -> None:
     policy = load(ROOT / "freshness.toml")
 
-    assert policy.promise("invoices").fresh_within == timedelta(hours=6)
+    assert promise(policy, "invoices").fresh_within == timedelta(hours=6)
 
 
 def test_a_data_type_that_is_not_named_gets_the_default(tmp_path: Path) -> None:
     policy = load(write(tmp_path, '[default]\nfresh_within = "2 weeks"\n[data_types]\nbills.fresh_within = "1 day"'))
 
-    assert policy.promise("bills").fresh_within == timedelta(days=1)
-    assert policy.promise("somethingCodatAddsLater").fresh_within == timedelta(weeks=2)
+    assert promise(policy, "bills").fresh_within == timedelta(days=1)
+    assert promise(policy, "somethingCodatAddsLater").fresh_within == timedelta(weeks=2)
 
 
 DEFAULT = '[default]\nfresh_within = "1 day"\n'
+RULE = "[[rules]]\nname = 'a'\ntags.plan = 'free'"
+WINDOW = "[[windows]]\nname = 'a'\n"
+SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +64,25 @@ DEFAULT = '[default]\nfresh_within = "1 day"\n'
         (DEFAULT + "[defaults]", 3, "did you mean 'default'?"),
         (DEFAULT + "fresh_within = '2 days'", 3, "expected TOML"),
         (DEFAULT + "[data_types]\ninvoices = 5", 4, "data_types.invoices"),
+        (DEFAULT + "confidence = 1", 3, "less than 1"),
+        (DEFAULT + '[data_types.bills]\nat_most_every = "2 days"\nfresh_within = "1 day"', 3, "at_most_every not"),
+        (DEFAULT + '[data_types.bills]\nwarn_after = "2 days"\nfresh_within = "3 days"', 3, "warn_after not"),
+        (DEFAULT + '[[rules]]\nname = "all"\n', 3, "at least one of companies, tags, platforms"),
+        (DEFAULT + RULE + "\n[rules.data_types.bill]\noff = true", 6, "did you mean 'bills'?"),
+        (DEFAULT + RULE + "\n[[rules]]\nname = 'b'\ntag.plan = 'free'", 8, "did you mean 'tags'?"),
+        (DEFAULT + RULE + "\ndata_types.bills.of = true", 6, "did you mean 'off'?"),
+        (DEFAULT + RULE + "\n" + RULE, 1, "several are named 'a'"),
+        (DEFAULT + "[[rules]]\nname = 'a'\ncompanies = ['Acme']", 5, "a UUID, got 'Acme'"),
+        (DEFAULT + WINDOW + "never = '9 to 5'", 5, "two times of day"),
+        (DEFAULT + WINDOW + "only = '09:00 to 09:00'", 5, "that differ"),
+        (DEFAULT + WINDOW + "only = '09:00 to 10:00'\nnever = '11:00 to 12:00'", 3, "either only or never"),
+        (DEFAULT + WINDOW + "only = '09:00 to 10:00'\ntime_zone = 'Europe/Londn'", 6, "mean 'Europe/London'?"),
+        (DEFAULT + WINDOW + "only = '09:00 to 10:00'\ndays = ['Mondy']", 6, "did you mean 'Monday'?"),
+        (DEFAULT + SET + "data_types = ['bills']", 6, "at least 2"),
+        (DEFAULT + SET + "data_types = ['bills', 'bills']", 1, "'bills' is in several or twice"),
+        (DEFAULT + "[budget]\nshare_of_quota = 2", 4, "less than or equal to 1"),
+        (DEFAULT + "[budget]\ncalls_per_minutes = 5", 4, "did you mean 'calls_per_minute'?"),
+        (DEFAULT + "[budget.refreshes_per_connection]\nXero = 0", 4, "greater than or equal to 1"),
     ],
 )
 def test_a_mistake_is_told_with_its_line_and_what_was_expected(
@@ -72,3 +109,87 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"freshness\.toml: expected a policy file here"):
         load(tmp_path / "freshness.toml")
+
+
+RULES = """
+[default]
+fresh_within = "1 day"
+confidence = 0.9
+
+[data_types.invoices]
+fresh_within = "6 hours"
+weight = 3
+
+[[rules]]
+name = "free plan"
+tags = { plan = "free" }
+fresh_within = "1 week"
+
+[[rules]]
+name = "Xero"
+platforms = ["Xero"]
+fresh_within = "2 days"
+data_types.bills.off = true
+
+[[rules]]
+name = "one company"
+companies = ["7e1b7e0c-6a0e-4a39-b0a6-1e1a4b0f6c55"]
+[rules.data_types.payments]
+fresh_within = "1 hour"
+"""
+
+
+def test_the_most_specific_rule_wins_and_the_promise_tells_which_and_where(tmp_path: Path) -> None:
+    policy = load(write(tmp_path, RULES))
+    paying = replace(COMPANY, company_id="3c2f5a0e-92b5-4c3e-8f6e-fd1f51d3a2aa", tags={"plan": "scale"})
+
+    assert promise(policy, "payments").place == 'rule "one company", payments (freshness.toml:24)'
+    assert promise(policy, "payments").fresh_within == timedelta(hours=1)
+    assert promise(policy, "invoices").place == 'rule "free plan" (freshness.toml:10)'
+    assert promise(policy, "invoices", paying).place == 'rule "Xero" (freshness.toml:15)'
+
+
+def test_what_a_rule_does_not_say_holds_as_the_less_specific_tables_say_it(tmp_path: Path) -> None:
+    invoices = promise(load(write(tmp_path, RULES)), "invoices")
+
+    assert (invoices.fresh_within, invoices.confidence, invoices.weight) == (timedelta(weeks=1), 0.9, 3)
+
+
+def test_of_two_equally_specific_rules_the_later_one_wins(tmp_path: Path) -> None:
+    again = RULES + '[[rules]]\nname = "free again"\ntags.plan = "free"\nfresh_within = "3 weeks"'
+
+    assert promise(load(write(tmp_path, again)), "bills").fresh_within == timedelta(weeks=3)
+
+
+def test_a_data_type_can_be_off(tmp_path: Path) -> None:
+    policy = load(write(tmp_path, RULES))
+
+    assert promise(policy, "bills").off
+    assert not promise(policy, "invoices").off
+
+
+def test_the_data_types_that_are_named_for_a_company_are_known(tmp_path: Path) -> None:
+    policy = load(write(tmp_path, RULES))
+
+    assert policy.named_for(COMPANY) == {"invoices", "bills", "payments"}
+    assert policy.named_for(replace(COMPANY, connections={})) == {"invoices"}
+
+
+def test_a_data_type_belongs_to_a_set_only_for_the_companies_that_it_selects(tmp_path: Path) -> None:
+    text = DEFAULT + (
+        '[[sets]]\nname = "report"\ntags.plan = "free"\ndata_types = ["balanceSheet", "profitAndLoss"]\n'
+        'within = "1 hour"'
+    )
+    policy = load(write(tmp_path, text))
+
+    together = policy.set_of("balanceSheet", COMPANY)
+    assert together
+    assert together.within == timedelta(hours=1)
+    assert policy.set_of("invoices", COMPANY) is None
+    assert policy.set_of("balanceSheet", replace(COMPANY, tags={})) is None
+
+
+def test_a_policy_that_says_something_else_has_another_fingerprint(tmp_path: Path) -> None:
+    one, same, other = (load(write(tmp_path, text)) for text in (DEFAULT, DEFAULT + "# a remark", RULES))
+
+    assert one.fingerprint == same.fingerprint != other.fingerprint

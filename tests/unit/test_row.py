@@ -15,7 +15,7 @@ from freshness.times import BEGINNING
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-PROMISE = Promise.model_validate({"fresh_within": "6 hours"})
+PROMISE = Promise(fresh_within=timedelta(hours=6))
 LINKED = Connection(
     connection_id="connection",
     platform="Xero",
@@ -233,8 +233,7 @@ def test_ends_told_in_any_order_and_any_number_of_times_leave_the_same_row(
 def test_tightening_a_promise_never_makes_a_row_due_later(hours: int, tighter: int, ran: int) -> None:
     row = NEW.requested(request(NOON - ran * MINUTE)).ended(end(NOON), records_modified=True)
     loose, tight = (
-        row.due(Promise.model_validate({"fresh_within": f"{n} hours"}), LINKED)
-        for n in (max(hours, tighter), min(hours, tighter))
+        row.due(Promise(fresh_within=timedelta(hours=n)), LINKED) for n in (max(hours, tighter), min(hours, tighter))
     )
 
     assert loose is not None

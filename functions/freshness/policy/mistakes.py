@@ -1,0 +1,101 @@
+"""What is wrong with a policy file, as its reader can act on it: file, line, what was expected."""
+
+import re
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from freshness.policy.tables import Location, Policy
+from freshness.policy.words import nearest
+
+
+class PolicyError(ValueError):
+    """The policy file cannot be used. Its text has a line for each mistake: file, line, and what was expected."""
+
+
+def told(error: ValidationError, name: str, lines: dict[Location, int]) -> str:
+    """All mistakes that were found, in the order of their lines. `lines` is where each table and key stands."""
+    mistakes = sorted({(_line(lines, mistake["loc"]), _expectation(mistake)) for mistake in error.errors()})
+    return "\n".join(f"{name}:{line}: {expected}" for line, expected in mistakes)
+
+
+def _expectation(mistake: ErrorDetails) -> str:
+    """What was expected, of one of pydantic's mistakes."""
+    location = _without_key(mistake["loc"])
+    name = ".".join(f"{part + 1}" if isinstance(part, int) else part for part in location)
+    prefix = f"{name}: " if name else ""
+    match mistake["type"]:
+        case "value_error":
+            return f"{prefix}{mistake['ctx']['error']}"
+        case "extra_forbidden":
+            known = _keys_beside(location)
+            return (
+                f"{prefix}unknown key, expected one of: {', '.join(sorted(known))}{nearest(str(location[-1]), known)}"
+            )
+        case "missing":
+            return f"{prefix}expected, but it is missing"
+        case _:
+            return f"{prefix}{mistake['msg'].lower()}, got {mistake['input']!r}"
+
+
+def _without_key(location: Location) -> Location:
+    return tuple(part for part in location if part != "[key]")
+
+
+def _keys_beside(location: Location) -> frozenset[str]:
+    """The keys that the table around a location may have."""
+    model: type[BaseModel] = Policy
+    for part in location[:-1]:
+        if field := model.model_fields.get(str(part)):
+            model = _model_within(field.annotation)
+    return frozenset(model.model_fields)
+
+
+def _model_within(annotation: Any) -> type[BaseModel]:
+    """The model that a field holds one of, or several by name or number."""
+    inner = (annotation, *get_args(annotation))
+    return next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), Policy)
+
+
+def lines_of(text: str) -> dict[Location, int]:
+    """The line on which each table and key of a TOML text stands. `tomllib` does not tell."""
+    found: dict[Location, int] = {}
+    counts: dict[Location, int] = {}
+    table: Location = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\[([^\]]+)\]\]", line):
+            name = _numbered(_parts(header[1]), counts)
+            counts[name] = counts.get(name, -1) + 1
+            table = (*name, counts[name])
+            found.setdefault(name, number)
+            found.setdefault(table, number)
+        elif header := re.match(r"\s*\[([^\]]+)\]", line):
+            table = _numbered(_parts(header[1]), counts)
+            found.setdefault(table, number)
+        elif key := re.match(r"\s*([\w\"'. -]+?)\s*=", line):
+            path = table + _parts(key[1])
+            for length in range(len(table) + 1, len(path) + 1):
+                found.setdefault(path[:length], number)
+    return found
+
+
+def _parts(dotted: str) -> Location:
+    quoted_or_bare = r"""\s*(?:"([^"]*)"|'([^']*)'|([\w-]+))\s*(?:\.|$)"""
+    return tuple(next(filter(None, groups), "") for groups in re.findall(quoted_or_bare, dotted))
+
+
+def _numbered(name: Location, counts: dict[Location, int]) -> Location:
+    """A table's name with the number of the entry that it belongs to put after the name of each list of tables."""
+    numbered: Location = ()
+    for index, part in enumerate(name):
+        numbered += (part,)
+        if numbered in counts and index < len(name) - 1:
+            numbered += (counts[numbered],)
+    return numbered
+
+
+def _line(lines: dict[Location, int], location: Location) -> int:
+    """The line of the innermost table or key around a location; the first line where there is none."""
+    path = _without_key(location)
+    return next((lines[path[:length]] for length in range(len(path), 0, -1) if path[:length] in lines), 1)
