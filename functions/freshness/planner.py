@@ -1,13 +1,23 @@
-"""What to do about each row that a tick looks at."""
+"""What to do about each row that a tick looks at, and why.
 
+Pure and deterministic: the same rows, policy, allowance and time give the same decisions. `make simulate` and the
+benchmark run this very code.
+
+The decisions are not stored for their own sake, which would cost a write for each row and tick: a row keeps the one
+after which it was last written, and whoever wants to know of any other has it worked out anew by `decide`.
+"""
+
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
-from freshness.company import Company
-from freshness.policy import Policy
-from freshness.row import Row
+from freshness.company import Company, Connection
+from freshness.learning import value_of_refreshing
+from freshness.policy import Policy, Promise, window
+from freshness.row import DAY, Row
 
 
 class Action(StrEnum):
@@ -16,44 +26,234 @@ class Action(StrEnum):
     QUEUE = "queue"
     """Queue a refresh."""
     WAIT = "wait"
-    """Its dataset is in flight and not late, or all is paused."""
+    """Nothing: the next tick decides anew."""
     CHECK = "check"
-    """Its dataset is late, or its connection unknown: have its company checked."""
+    """Have its company checked."""
     LEAVE = "leave"
-    """Its company is paused: take it out of sight until that is resumed and checked."""
+    """Take it out of sight until its company is resumed and checked."""
     PLAN_ANEW = "plan anew"
-    """It is due later than the index has it, or never: what it is due by has changed since it was planned."""
+    """Have it come into sight at another time than it did, or never."""
+
+
+class Reason(StrEnum):
+    """Why."""
+
+    DUE = "due"
+    ASKED_FOR = "asked for by a person"
+    DUE_WITH_SET = "due with its set"
+    NOT_YET = "not yet due"
+    IN_FLIGHT = "in flight"
+    LATE = "in flight for longer than usual"
+    OUTSIDE_WINDOW = "outside the window"
+    OVER_BUDGET = "over budget"
+    OVER_SHARE = "over its connection's share of the day"
+    WAITING_FOR_SET = "waiting for its set"
+    PAUSED = "paused"
+    BLOCKED = "blocked"
+    UNSUPPORTED = "unsupported"
+    OFF = "off"
+    NO_CONNECTION = "connection unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to do about one row."""
+    """What to do about one row, and why. `until` is when it comes into sight again, or may be queued, if known."""
 
     row: Row
     company: Company
     action: Action
+    reason: Reason
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A row that may be queued now, alone if it `is_due`, else only with its set. The lowest `rank` comes first."""
+
+    row: Row
+    company: Company
+    connection: Connection
+    due_at: datetime
+    is_due: bool
+    rank: tuple[int, float, str, str, str]
+
+    @property
+    def queued(self) -> Decision:
+        """The decision to queue it."""
+        reason = Reason.DUE if self.is_due else Reason.DUE_WITH_SET
+        if self.row.asked_for_at:
+            reason = Reason.ASKED_FOR
+        return Decision(row=self.row, company=self.company, action=Action.QUEUE, reason=reason)
+
+    def waits(self, reason: Reason) -> Decision:
+        """The decision to have it wait for the next tick."""
+        return Decision(row=self.row, company=self.company, action=Action.WAIT, reason=reason)
+
+    def comes_back(self, reason: Reason, until: datetime) -> Decision:
+        """The decision to have it out of sight for a time."""
+        return _planned(self.row, self.company, reason, until)
 
 
 def decide(
-    rows: Iterable[Row], companies: Mapping[str, Company], policy: Policy, now: datetime, *, paused: bool = False
+    rows: Iterable[Row],
+    companies: Mapping[str, Company],
+    policy: Policy,
+    now: datetime,
+    *,
+    paused: bool = False,
+    allowance: float = math.inf,
 ) -> list[Decision]:
-    """Decide about every row that is due, longest due first. While all is paused, nothing is queued."""
-    decisions = []
-    for row in sorted(rows, key=lambda row: (row.due_at or now, row.company_id, row.data_type, row.connection_id)):
+    """Decide about every row, those to be queued first, the most urgent of them first.
+
+    Of a company that `needs_all_rows`, all rows must be given. `allowance` is how many refreshes may be queued now.
+    While all is `paused`, none is.
+    """
+    given = list(rows)
+    decisions: list[Decision] = []
+    candidates: list[_Candidate] = []
+    for row in given:
         company = companies.get(row.company_id) or Company(company_id=row.company_id)
-        decisions.append(Decision(row=row, company=company, action=_action(row, company, policy, now, paused)))
-    return decisions
+        looked_at = _look(row, company, policy, now)
+        if isinstance(looked_at, Decision):
+            decisions.append(looked_at)
+        else:
+            candidates.append(looked_at)
+    if paused:
+        return decisions + [candidate.waits(Reason.PAUSED) for candidate in candidates]
+    units, others = _units(candidates, policy, now)
+    queued, left = _allotted(units, _Shares(policy, given, now), allowance)
+    not_yet = [candidate.comes_back(Reason.NOT_YET, candidate.due_at) for candidate in others]
+    return queued + left + not_yet + decisions
 
 
-def _action(row: Row, company: Company, policy: Policy, now: datetime, paused: bool) -> Action:
+def needs_all_rows(row: Row, company: Company, policy: Policy) -> bool:
+    """Whether what to do about a row depends on the other rows of its company: on its set, or a connection's share."""
     connection = company.connections.get(row.connection_id)
     if connection is None:
-        return Action.CHECK
-    due = row.due(policy.promise(row.data_type, company, connection), connection)
+        return False
+    return bool(policy.set_of(row.data_type, company) or policy.refreshes_a_day(connection))
+
+
+def _look(row: Row, company: Company, policy: Policy, now: datetime) -> Decision | _Candidate:
+    """What is to be done about a row, looked at alone; a candidate if it may be queued, by itself or with its set."""
+    connection = company.connections.get(row.connection_id)
+    if connection is None:
+        return Decision(row=row, company=company, action=Action.CHECK, reason=Reason.NO_CONNECTION)
+    promise = policy.promise(row.data_type, company, connection)
+    due = row.due(promise, connection)
+    if due is None:
+        return _planned(row, company, _why_never(row, promise, connection), None)
     if row.in_flight and row.late_at:
-        return Action.CHECK if row.late_at <= now else Action.WAIT
-    if due is None or due > now:
-        return Action.PLAN_ANEW
+        late = row.late_at <= now
+        action, reason = (Action.CHECK, Reason.LATE) if late else (Action.WAIT, Reason.IN_FLIGHT)
+        return Decision(row=row, company=company, action=action, reason=reason, until=row.late_at)
+    is_due = due <= now
+    if not is_due and (row.is_failing or policy.set_of(row.data_type, company) is None):
+        return _planned(row, company, Reason.NOT_YET, due)
     if company.paused:
-        return Action.LEAVE
-    return Action.WAIT if paused else Action.QUEUE
+        return Decision(row=row, company=company, action=Action.LEAVE, reason=Reason.PAUSED)
+    if not row.asked_for_at and not window.allowed(promise.windows, now):
+        if not is_due:
+            return _planned(row, company, Reason.NOT_YET, due)
+        return _planned(row, company, Reason.OUTSIDE_WINDOW, window.next_allowed(promise.windows, now))
+    return _Candidate(row, company, connection, due, is_due, _rank(row, promise, now))
+
+
+def _planned(row: Row, company: Company, reason: Reason, until: datetime | None) -> Decision:
+    action = Action.WAIT if row.due_at == until else Action.PLAN_ANEW
+    return Decision(row=row, company=company, action=action, reason=reason, until=until)
+
+
+def _why_never(row: Row, promise: Promise, connection: Connection) -> Reason:
+    if promise.off:
+        return Reason.OFF
+    if row.is_unsupported:
+        return Reason.UNSUPPORTED
+    return Reason.BLOCKED if row.is_blocked(connection) else Reason.OUTSIDE_WINDOW
+
+
+def _rank(row: Row, promise: Promise, now: datetime) -> tuple[int, float, str, str, str]:
+    """What a person asked for first; then rows past their promise, by how far; then by what a refresh is worth now."""
+    name = row.company_id, row.data_type, row.connection_id
+    age = row.age(now)
+    if row.asked_for_at:
+        return 0, row.asked_for_at.timestamp(), *name
+    if age is None:
+        return 1, -math.inf, *name
+    if age >= promise.fresh_within:
+        return 1, -promise.weight * (age / promise.fresh_within), *name
+    return 2, -value_of_refreshing(promise.weight, row.rate(promise), age / DAY), *name
+
+
+def _units(
+    candidates: list[_Candidate], policy: Policy, now: datetime
+) -> tuple[list[list[_Candidate]], list[_Candidate]]:
+    """What is queued together or not at all, the most urgent first, and the candidates that are not to be queued.
+
+    A set is due when one of its rows is. Those that were synced so lately that they fit are left as they are.
+    """
+    units: list[list[_Candidate]] = []
+    others: list[_Candidate] = []
+    sets: dict[tuple[str, str], list[_Candidate]] = defaultdict(list)
+    for candidate in sorted(candidates, key=lambda candidate: candidate.rank):
+        together = policy.set_of(candidate.row.data_type, candidate.company)
+        age = candidate.row.age(now)
+        if together is None:
+            units.append([candidate])
+        elif candidate.is_due or age is None or age > together.within:
+            sets[candidate.row.company_id, together.name].append(candidate)
+        else:
+            others.append(candidate)
+    for members in sets.values():
+        if any(member.is_due for member in members):
+            units.append(members)
+        else:
+            others += members
+    return sorted(units, key=lambda unit: min(member.rank for member in unit if member.is_due)), others
+
+
+class _Shares:
+    """How many more refreshes each connection may get today."""
+
+    def __init__(self, policy: Policy, rows: list[Row], now: datetime) -> None:
+        self._policy = policy
+        self._queued: Counter[tuple[str, str]] = Counter()
+        self.renewed_at = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
+        if policy.budget.refreshes_per_connection:
+            for row in rows:
+                self._queued[row.company_id, row.connection_id] += row.requests_on(now.date())
+
+    def take(self, candidate: _Candidate) -> bool:
+        """Take one, if there is one left."""
+        share = self._policy.refreshes_a_day(candidate.connection)
+        if share is None:
+            return True
+        key = candidate.row.company_id, candidate.row.connection_id
+        if self._queued[key] >= share:
+            return False
+        self._queued[key] += 1
+        return True
+
+
+def _allotted(
+    units: list[list[_Candidate]], shares: _Shares, allowance: float
+) -> tuple[list[Decision], list[Decision]]:
+    """The candidates to queue, and those to leave.
+
+    Once a unit does not fit in what remains of the allowance, no later one is queued either: what it waits for must
+    not be spent before it. A row that its connection's share has no room for does not hold back the rest of its set.
+    """
+    queued: list[Decision] = []
+    left: list[Decision] = []
+    for unit in units:
+        if len(unit) > allowance - len(queued):
+            reason = Reason.WAITING_FOR_SET if allowance - len(queued) >= 1 and len(unit) > 1 else Reason.OVER_BUDGET
+            left += (candidate.waits(reason) for candidate in unit)
+            allowance = 0
+            continue
+        for candidate in unit:
+            if shares.take(candidate):
+                queued.append(candidate.queued)
+            else:
+                left.append(candidate.comes_back(Reason.OVER_SHARE, shares.renewed_at))
+    return queued, left

@@ -6,15 +6,19 @@ kind by Codat's own clock, and whether a dataset is in flight follows from compa
 """
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 from freshness.company import Connection
 from freshness.dataset import AskedBy, DatasetState, Outcome, has_ended, outcome
-from freshness.policy import Promise
+from freshness.learning import Observation, change_rate, confident_for
+from freshness.policy import Promise, window
 from freshness.times import BEGINNING
 
+DAY = timedelta(days=1)
 SYNCS_KEPT = 32
 FIRST_RETRY = timedelta(seconds=15)
 LONGEST_RETRY = timedelta(hours=6)
@@ -99,6 +103,10 @@ class Row:
     """The last successful syncs, oldest first, at most `SYNCS_KEPT`."""
     asked_for_at: datetime | None = None
     """When a person asked for a refresh that has not been requested yet."""
+    changes_per_day: float | None = None
+    """How often it changes at the source, as far as was known when it was last planned."""
+    requests_that_day: int = 0
+    """Requests of ours on the day, in UTC, of the latest request."""
     due_at: datetime | None = None
     """When a tick must look at the row: the time of `due`, kept so that it can be indexed."""
     version: int = 0
@@ -129,10 +137,21 @@ class Row:
             return self
         if known and request.dataset_id and known.dataset_id == request.dataset_id:
             return self
-        attempts = self.attempts
+        attempts, that_day = self.attempts, self.requests_on(request.at.date())
         if request.asked_by is not AskedBy.OTHERS:
-            attempts = self.failures + 1
-        return replace(self, request=request, attempts=attempts, seen_running_at=None, asked_for_at=None)
+            attempts, that_day = self.failures + 1, that_day + 1
+        return replace(
+            self,
+            request=request,
+            attempts=attempts,
+            requests_that_day=that_day,
+            seen_running_at=None,
+            asked_for_at=None,
+        )
+
+    def requests_on(self, day: date) -> int:
+        """How often we asked for it on a day in UTC, no earlier than that of the latest request."""
+        return self.requests_that_day if self.request and self.request.at.date() == day else 0
 
     def ended(self, end: End, records_modified: bool | None = None) -> "Row":
         """The row after a dataset ended.
@@ -219,10 +238,16 @@ class Row:
         return self.attempts if not self.in_flight else max(self.attempts - 1, 0)
 
     @property
-    def typical_sync_time(self) -> timedelta:
-        """How long a sync of this row usually takes."""
+    def usual_sync_time(self) -> timedelta:
+        """How long a sync of this row takes at most, nine times out of ten."""
         known = [sync.took for sync in self.syncs if sync.took is not None]
-        return sorted(known)[len(known) // 2] if known else UNKNOWN_SYNC_TIME
+        return sorted(known)[len(known) * 9 // 10] if known else UNKNOWN_SYNC_TIME
+
+    @property
+    def observations(self) -> Iterator[Observation]:
+        """What each sync, but the first that is known of, told of how often the row changes."""
+        for before, sync in pairwise(self.syncs):
+            yield Observation((sync.ended_at - before.ended_at) / DAY, sync.records_modified)
 
     @property
     def late_at(self) -> datetime | None:
@@ -234,7 +259,7 @@ class Row:
             return None
         requested_at = self.in_flight.at
         if self.seen_running_at is None:
-            return requested_at + max(2 * self.typical_sync_time, FIRST_PATIENCE)
+            return requested_at + max(2 * self.usual_sync_time, FIRST_PATIENCE)
         waited = self.seen_running_at - requested_at
         return self.seen_running_at + min(max(waited, FIRST_PATIENCE), LONGEST_PATIENCE)
 
@@ -273,7 +298,8 @@ class Row:
     def due(self, promise: Promise, connection: Connection) -> datetime | None:
         """When its next refresh should be queued so that the promise holds; `None` if there is to be none.
 
-        The time stays where it was while a dataset is in flight, so that the row remains in sight of the ticks.
+        While a dataset is in flight, the time stays where it was, so that the row remains in sight of the ticks; one
+        that was asked for before it was due comes into sight once it is late.
         """
         if promise.off or self.is_unsupported or self.is_blocked(connection):
             return None
@@ -282,18 +308,27 @@ class Row:
         if self.asked_for_at:
             return ASKED_FOR
         due = self._promised(promise)
-        if self.in_flight and self.in_flight.asked_by is AskedBy.PERSON and self.late_at:
-            return min(due, self.late_at)
-        if self.end and self.is_failing:
+        if self.in_flight:
+            return min(filter(None, (due, self.late_at)))
+        if due and self.end and self.is_failing:
             due = max(due, self.end.at + self._retry_delay)
         return due
 
-    def _promised(self, promise: Promise) -> datetime:
-        """So early that a sync usually ends before the promise does, but not before half of it has passed."""
+    def _promised(self, promise: Promise) -> datetime | None:
+        """When what is promised asks for it: a bound on the age, confidence, windows; `None` if no window ever opens.
+
+        The bound asks so early that a sync usually ends before it, but not before half of it has passed.
+        """
         if self.succeeded_at is None:
             return BEGINNING
-        lead = min(self.typical_sync_time + TICK, promise.fresh_within / 2)
-        return self.succeeded_at + promise.fresh_within - lead
+        age = promise.fresh_within - min(self.usual_sync_time + TICK, promise.fresh_within / 2)
+        if promise.confidence:
+            age = min(age, max(confident_for(promise.confidence, self.rate(promise)), promise.at_most_every))
+        return window.planned(promise.windows, self.succeeded_at + age, after=self.succeeded_at, room=TICK)
+
+    def rate(self, promise: Promise) -> float:
+        """How often it is taken to change at the source, a day."""
+        return self.changes_per_day or promise.expected_changes_per_day
 
     @property
     def _retry_delay(self) -> timedelta:
@@ -304,8 +339,11 @@ class Row:
         return jitter * min(doubled, LONGEST_RETRY)
 
     def planned(self, promise: Promise, connection: Connection) -> "Row":
-        """The row with `due_at` worked out anew."""
-        return replace(self, due_at=self.due(promise, connection))
+        """The row with what was learned, and `due_at`, worked out anew."""
+        learned = len(self.syncs) > 1
+        rate = change_rate(self.observations, promise.expected_changes_per_day) if learned else None
+        row = replace(self, changes_per_day=rate)
+        return replace(row, due_at=row.due(promise, connection))
 
 
 def _to_the_millisecond(duration: timedelta) -> timedelta:

@@ -62,7 +62,7 @@ def test_a_row_is_due_so_early_that_its_sync_ends_before_the_promise_does() -> N
     due = row.due(PROMISE, LINKED)
 
     assert due is not None
-    assert due + row.typical_sync_time < NOON + PROMISE.fresh_within
+    assert due + row.usual_sync_time < NOON + PROMISE.fresh_within
 
 
 def test_a_row_stays_due_at_the_same_time_while_its_dataset_is_in_flight() -> None:

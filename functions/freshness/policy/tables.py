@@ -14,13 +14,12 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from freshness.company import Company, Connection
+from freshness.learning import FleetRates
 from freshness.policy import words
 from freshness.policy.promise import AT_MOST_EVERY, Promise
 from freshness.policy.window import Window
 
 Location = tuple[str | int, ...]
-ChangeRates = Mapping[tuple[str, str], float]
-"""Changes a day that were learned of the whole fleet, by platform and data type."""
 
 
 class Table(BaseModel):
@@ -186,7 +185,7 @@ class Policy(Table):
     sets: tuple[ConsistencySet, ...] = ()
     budget: Budget = Budget()
 
-    _change_rates: ChangeRates = PrivateAttr(default_factory=dict)
+    _rates: FleetRates = PrivateAttr(default_factory=FleetRates)
     _positions: Mapping[Location, str] = PrivateAttr(default_factory=dict)
     _promises: dict[object, Promise] = PrivateAttr(default_factory=dict)
 
@@ -219,10 +218,10 @@ class Policy(Table):
         )
         return set(self.data_types).union(*(rule.data_types for rule in rules))
 
-    def knowing(self, change_rates: ChangeRates) -> "Policy":
+    def knowing(self, rates: FleetRates) -> "Policy":
         """The same policy, whose promises take rows that nothing is known of to change as the fleet does."""
         policy = self.model_copy()
-        policy._change_rates = change_rates
+        policy._rates = rates
         policy._promises = {}
         return policy
 
@@ -270,7 +269,7 @@ class Policy(Table):
             if place.terms.fresh_within or place.terms.off is not None:
                 label = self._labelled(place)
         terms = Terms.model_construct(**said)
-        return _promise(terms, windows, self._change_rates.get((platform, data_type)), label)
+        return _promise(terms, windows, self._rates.expected(platform, data_type), label)
 
     @staticmethod
     def _is_among(place: _Place, rules: tuple[int, ...]) -> bool:

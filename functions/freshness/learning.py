@@ -1,0 +1,116 @@
+"""How often rows change at their source, learned from what each sync found, and what follows from it.
+
+A row is taken to change as a Poisson process. Rates are in changes a day, spans of time in days. The mathematics is
+that of Cho and Garcia-Molina, "Estimating frequency of change" (TOIT 2003), and of Azar et al. (PNAS 2018).
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+STEPS = 100
+CLOSE_ENOUGH = 1e-4
+SIGNIFICANT_DIGITS = 2
+"""A rate is known to a fifth of itself at best, from as few syncs as are kept: more digits would only cause writes."""
+MEMORY = 500
+"""How many rows, the latest, the rate of a kind of rows goes by."""
+SMALL = 1e-3
+"""Below this, `1 - exp(-x) * (1 + x)` loses its digits, and the first term of its series is used."""
+LOWEST = 1e-9
+"""The lowest rate that is ever learned: once in more years than anything lasts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one sync told: whether anything had changed in the days since the sync before."""
+
+    days: float
+    changed: bool
+
+
+def change_rate(observations: Iterable[Observation], expected: float) -> float:
+    """The rate that makes what was observed most likely, always finite and positive.
+
+    `expected`, a rate, counts as two observations besides: one of a change and one of none, which together make
+    `expected` itself most likely. So it decides where nothing was observed, and gives way as more is.
+    """
+    span = math.log(2) / expected
+    changed, unchanged = [span], span
+    for observation in observations:
+        if observation.days > 0 and observation.changed:
+            changed.append(observation.days)
+        elif observation.days > 0:
+            unchanged += observation.days
+    rate = max(_most_likely(changed, unchanged), LOWEST)
+    return float(f"{rate:.{SIGNIFICANT_DIGITS}g}")
+
+
+def _most_likely(changed: Sequence[float], unchanged: float) -> float:
+    """The root of Σ t / (exp(rate t) - 1) over the changed = the sum of the unchanged, by Newton's method.
+
+    The left side falls and is convex, so that from below the root each step comes nearer and none goes beyond it.
+    The expected number of changes is at least that of the changed, which gives the start.
+    """
+    rate = len(changed) / (sum(changed) + unchanged)
+    for _ in range(STEPS):
+        excess, slope = -unchanged, 0.0
+        for days in changed:
+            growth = math.expm1(min(rate * days, 700.0))
+            excess += days / growth
+            slope += days * days * (growth + 1) / (growth * growth)
+        step = excess / slope
+        rate += step
+        if step <= CLOSE_ENOUGH * rate:
+            break
+    return rate
+
+
+def confident_for(confidence: float, rate: float) -> timedelta:
+    """How long after a sync it is still as likely as `confidence` that nothing has changed."""
+    return timedelta(days=min(-math.log(confidence) / rate, timedelta.max.days / 2))
+
+
+def value_of_refreshing(weight: float, rate: float, days: float) -> float:
+    """What a refresh adds now to the weighted share of time in which the copy is current, `days` after the last sync.
+
+    It is the index by which refreshes are best chosen if there are too few for all: it grows with `days` from 0 up to
+    `weight / rate`, so that what changes faster than it can be followed comes last.
+    """
+    changes = rate * days
+    if changes < SMALL:
+        return weight * rate * days * days / 2
+    return weight / rate * (1 - math.exp(-changes) * (1 + changes))
+
+
+@dataclass(frozen=True, slots=True)
+class KindRate:
+    """The rate of rows of one platform and data type: the mean of its logarithm over the `rows` heard of."""
+
+    rows: int
+    mean_log: float
+
+    def and_one(self, rate: float) -> "KindRate":
+        """The rate after another row of the kind was heard of."""
+        rows = min(self.rows + 1, MEMORY)
+        return KindRate(rows, self.mean_log + (math.log(rate) - self.mean_log) / rows)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRates:
+    """How often rows of each platform and data type change. What is not known of a row is expected of its kind."""
+
+    by_kind: dict[tuple[str, str], KindRate] = field(default_factory=dict)
+
+    def expected(self, platform: str, data_type: str) -> float | None:
+        """The rate to expect of a row of a kind; `None` if none of its kind has been heard of."""
+        kind = self.by_kind.get((platform, data_type))
+        return math.exp(kind.mean_log) if kind else None
+
+    def with_rows(self, rates: Iterable[tuple[str, str, float]]) -> "FleetRates":
+        """The rates after rows were heard of, each by platform, data type and its own rate."""
+        by_kind = dict(self.by_kind)
+        for platform, data_type, rate in rates:
+            known = by_kind.get((platform, data_type), KindRate(0, 0.0))
+            by_kind[platform, data_type] = known.and_one(rate)
+        return replace(self, by_kind=by_kind)
