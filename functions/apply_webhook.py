@@ -19,7 +19,7 @@ processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failu
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFailureResponse:
     """Apply a batch of messages. One that fails goes back to the queue alone, in the end to the dead-letter queue."""
-    webhook = Webhook(store=wiring.store(), bus=wiring.bus(), policy=wiring.policy(), clock=wiring.clock)
+    webhook = Webhook(store=wiring.store(), bus=wiring.bus(), policy=wiring.informed_policy(), clock=wiring.clock)
 
     def apply(record: SQSRecord) -> None:
         attribute = record.message_attributes["webhook-id"]

@@ -33,7 +33,7 @@ async def _check(until: datetime, owner: str) -> None:
             store=wiring.store(),
             codat=codat,
             bus=wiring.bus(),
-            policy=wiring.policy(),
+            policy=wiring.informed_policy(),
             clock=wiring.clock,
             until=until,
         )

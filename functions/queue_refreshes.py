@@ -29,7 +29,7 @@ async def _queue(until: datetime) -> None:
         refresh = Refresh(
             store=wiring.store(),
             codat=codat,
-            policy=wiring.policy(),
+            policy=wiring.informed_policy(),
             clock=wiring.clock,
             until=until,
             dry_run=os.environ["DRY_RUN"] == "true",

@@ -71,7 +71,7 @@ class CodatFreshness(Stack):
     def _queue_refreshes(self) -> Function:
         function = Function(self, "queue_refreshes", self._bundle, timeout=Duration.minutes(5), memory_size=512)
         function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem", "PutItem")
-        function.use_table("FRESHNESS_TABLE", self._tables.freshness, "GetItem", "BatchGetItem", "PutItem")
+        function.use_table("FRESHNESS_TABLE", self._tables.freshness, "GetItem", "BatchGetItem", "Query", "PutItem")
         function.use_index(self._tables.freshness, DUE)
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem", "DeleteItem")
@@ -90,7 +90,7 @@ class CodatFreshness(Stack):
         function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
         function.use_table("FRESHNESS_TABLE", self._tables.freshness, "GetItem", "PutItem")
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
-        function.set("CONTROL_TABLE", self._tables.control.table_name)
+        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem")
         function.use_bus("EVENT_BUS", self._bus)
         return function
 

@@ -44,6 +44,7 @@ class Tables(Construct):
         # whether all is paused    GetItem: name
         # a lease                  PutItem, if free; DeleteItem, if one's own: name
         # Codat's quota            GetItem; PutItem, if still as it was read: name
+        # how often rows change    GetItem; PutItem: name
         self.control = self._table("Control", "name")
 
     def _table(

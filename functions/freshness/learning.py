@@ -13,6 +13,8 @@ STEPS = 100
 CLOSE_ENOUGH = 1e-4
 SIGNIFICANT_DIGITS = 2
 """A rate is known to a fifth of itself at best, from as few syncs as are kept: more digits would only cause writes."""
+TELLING = 8
+"""Syncs from which on a row knows enough of itself to tell of its like."""
 MEMORY = 500
 """How many rows, the latest, the rate of a kind of rows goes by."""
 SMALL = 1e-3
@@ -100,17 +102,18 @@ class KindRate:
 class FleetRates:
     """How often rows of each platform and data type change. What is not known of a row is expected of its kind."""
 
-    by_kind: dict[tuple[str, str], KindRate] = field(default_factory=dict)
+    by_kind: dict[str, KindRate] = field(default_factory=dict)
+    """By the names of platform and data type, with a slash between."""
 
     def expected(self, platform: str, data_type: str) -> float | None:
         """The rate to expect of a row of a kind; `None` if none of its kind has been heard of."""
-        kind = self.by_kind.get((platform, data_type))
+        kind = self.by_kind.get(f"{platform}/{data_type}")
         return math.exp(kind.mean_log) if kind else None
 
     def with_rows(self, rates: Iterable[tuple[str, str, float]]) -> "FleetRates":
         """The rates after rows were heard of, each by platform, data type and its own rate."""
         by_kind = dict(self.by_kind)
         for platform, data_type, rate in rates:
-            known = by_kind.get((platform, data_type), KindRate(0, 0.0))
-            by_kind[platform, data_type] = known.and_one(rate)
+            kind = f"{platform}/{data_type}"
+            by_kind[kind] = by_kind.get(kind, KindRate(0, 0.0)).and_one(rate)
         return replace(self, by_kind=by_kind)

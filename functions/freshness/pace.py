@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from freshness.codat.errors import RateLimited
-from freshness.quota import CALLS_PER_MINUTE, GRACE, Quota, interval
+from freshness.quota import GRACE, Quota, interval
 from freshness.store import Store
 
 LONGEST_WAIT = timedelta(seconds=5)
@@ -26,7 +26,7 @@ class SharedPace:
         *,
         clock: Callable[[], datetime],
         until: datetime,
-        calls_per_minute: int = CALLS_PER_MINUTE,
+        calls_per_minute: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
@@ -36,6 +36,7 @@ class SharedPace:
         self._sleep = sleep
         self._quota = Quota()
         self._told = Quota()
+        self._made = 0
         self._slots: deque[datetime] = deque()
         self._one_at_a_time = asyncio.Lock()
 
@@ -49,6 +50,7 @@ class SharedPace:
             slot = await self._next_slot()
         if slot > self._until + LONGEST_WAIT:
             raise _no_call_before(slot)
+        self._made += 1
         await self._sleep_until(slot)
 
     def told(self, limit: int, remaining: int, at: datetime) -> None:
@@ -62,8 +64,8 @@ class SharedPace:
         await self._change(lambda quota: quota.stopped(until, at))
 
     async def finish(self) -> None:
-        """Write what was told since the last slots were reserved."""
-        if self._told.told_at:
+        """Write what was told, and how many calls were made, since the last slots were reserved."""
+        if self._told.told_at or self._made:
             await self._change(lambda quota: quota)
 
     async def _next_slot(self) -> datetime:
@@ -97,16 +99,17 @@ class SharedPace:
         await self._sleep(max(0.0, (time - self._clock()).total_seconds()))
 
     async def _change(self, change: Callable[[Quota], Quota]) -> Quota:
-        told = self._told
+        told, made, now = self._told, self._made, self._clock()
 
         def with_what_was_told(quota: Quota) -> Quota:
             if told.told_at and told.limit is not None and told.remaining is not None:
                 quota = quota.told(told.limit, told.remaining, told.told_at)
-            return change(quota)
+            return change(quota.made(made, now))
 
         if not self._quota.version:
             self._quota = await asyncio.to_thread(self._store.quota)
         self._quota = await asyncio.to_thread(self._store.change_quota, self._quota, with_what_was_told)
+        self._made -= made
         return self._quota
 
 

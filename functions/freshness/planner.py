@@ -103,7 +103,7 @@ def decide(
     paused: bool = False,
     allowance: float = math.inf,
 ) -> list[Decision]:
-    """Decide about every row, those to be queued first, the most urgent of them first.
+    """Decide about every row, those to be queued last, the most urgent of them first.
 
     Of a company that `needs_all_rows`, all rows must be given. `allowance` is how many refreshes may be queued now.
     While all is `paused`, none is.
@@ -119,11 +119,11 @@ def decide(
         else:
             candidates.append(looked_at)
     if paused:
-        return decisions + [candidate.waits(Reason.PAUSED) for candidate in candidates]
+        return [*decisions, *(candidate.waits(Reason.PAUSED) for candidate in candidates)]
     units, others = _units(candidates, policy, now)
     queued, left = _allotted(units, _Shares(policy, given, now), allowance)
     not_yet = [candidate.comes_back(Reason.NOT_YET, candidate.due_at) for candidate in others]
-    return queued + left + not_yet + decisions
+    return decisions + not_yet + left + queued
 
 
 def needs_all_rows(row: Row, company: Company, policy: Policy) -> bool:

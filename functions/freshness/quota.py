@@ -1,11 +1,9 @@
 """What Codat lets this account call, as far as all functions know it together: its quota, its stops, its pace."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from math import ceil
 
-CALLS_PER_MINUTE = 600
-"""How many calls all functions make together in any minute. Codat may block an address that makes 1,000."""
 GRACE = timedelta(seconds=1)
 """How long after its slot a call may still be sent."""
 FURTHEST_SLOT = timedelta(minutes=5)
@@ -28,7 +26,21 @@ class Quota:
     """When Codat last said that it takes calls again."""
     next_slot: datetime | None = None
     """When the next call that nobody has reserved yet may be sent."""
+    calls: int = 0
+    """Calls of ours on the day of `called_at`, in UTC."""
+    called_at: datetime | None = None
+    """When we called last."""
     version: int = 0
+
+    def made(self, calls: int, at: datetime) -> "Quota":
+        """The quota after calls of ours."""
+        if not calls:
+            return self
+        return replace(self, calls=self.calls_on(at.date()) + calls, called_at=at)
+
+    def calls_on(self, day: date) -> int:
+        """How many calls we made on a day in UTC, no earlier than that of our last."""
+        return self.calls if self.called_at and self.called_at.date() == day else 0
 
     def told(self, limit: int, remaining: int, at: datetime) -> "Quota":
         """The quota after Codat told of it. Of two answers of the same second, the one with less left came later."""

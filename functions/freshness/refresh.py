@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from aws_lambda_powertools import Logger
 
+from freshness.budget import allowance
 from freshness.codat import Codat
 from freshness.codat.answers import PullOperation
 from freshness.codat.errors import (
@@ -22,10 +23,11 @@ from freshness.codat.errors import (
 from freshness.company import Company
 from freshness.concurrency import for_each
 from freshness.dataset import AskedBy, Dataset, DatasetState, has_ended
+from freshness.learning import TELLING
 from freshness.metrics import Metric
-from freshness.planner import Action, Decision, decide
+from freshness.planner import Action, Decision, decide, needs_all_rows
 from freshness.policy import Policy
-from freshness.row import End, Request, Row
+from freshness.row import Decided, End, Request, Row
 from freshness.store import Store
 
 AT_ONCE = 10
@@ -57,9 +59,33 @@ class Refresh:
         rows = await asyncio.to_thread(self.store.rows_due, now, MOST_ROWS)
         companies = await asyncio.to_thread(self.store.companies, (row.company_id for row in rows))
         paused = await asyncio.to_thread(self.store.is_paused)
-        decisions = decide(rows, companies, self.policy, now, paused=paused)
+        rows = await asyncio.to_thread(self._with_rows_needed, rows, companies)
+        quota = await asyncio.to_thread(self.store.quota)
+        allowed = allowance(self.policy.budget, quota, now)
+        decisions = decide(rows, companies, self.policy, now, paused=paused, allowance=allowed)
+        await asyncio.to_thread(self._learn, decisions)
         self.tally[Metric.ROWS_LOOKED_AT] += len(decisions)
         return await for_each(decisions, self._act, at_once=AT_ONCE, go_on=self._may_go_on)
+
+    def _with_rows_needed(self, rows: list[Row], companies: Mapping[str, Company]) -> list[Row]:
+        """The rows, and all others of the companies of which the planner needs all."""
+        company_ids = {
+            row.company_id
+            for row in rows
+            if (company := companies.get(row.company_id)) and needs_all_rows(row, company, self.policy)
+        }
+        whole = [row for company_id in sorted(company_ids) for row in self.store.rows(company_id)]
+        return whole + [row for row in rows if row.company_id not in company_ids]
+
+    def _learn(self, decisions: list[Decision]) -> None:
+        """Keep what the rows to be queued tell of their like, if any promise depends on it."""
+        heard = [
+            (decision.company.connections[row.connection_id].platform, row.data_type, row.changes_per_day)
+            for decision in decisions
+            if decision.action is Action.QUEUE and (row := decision.row).changes_per_day and len(row.syncs) >= TELLING
+        ]
+        if heard and self.policy.learns and not self.dry_run:
+            self.store.put_fleet_rates(self.policy.fleet_rates.with_rows(heard))
 
     def _may_go_on(self) -> bool:
         return not self.stopped_by and self.clock() < self.until
@@ -73,11 +99,23 @@ class Refresh:
             case Action.CHECK:
                 await asyncio.to_thread(self._make_due_for_check, decision.company)
             case Action.PLAN_ANEW:
-                await asyncio.to_thread(self._change, decision.row, decision.company, lambda row: row)
+                await asyncio.to_thread(self._plan_anew, decision)
             case Action.LEAVE:
                 await asyncio.to_thread(self.store.change_row, decision.row, lambda row: replace(row, due_at=None))
             case Action.WAIT:
                 return
+
+    def _plan_anew(self, decision: Decision) -> None:
+        decided = self._decided(decision)
+
+        def plan(row: Row) -> Row:
+            # What happened to the row meanwhile is planned for by whoever noted it.
+            return replace(row, due_at=decision.until, decided=decided) if row == decision.row else row
+
+        self.store.change_row(decision.row, plan)
+
+    def _decided(self, decision: Decision) -> Decided:
+        return Decided(at=self.clock(), reason=decision.reason)
 
     async def _queue(self, decision: Decision) -> None:
         row, company = decision.row, decision.company
@@ -85,7 +123,7 @@ class Refresh:
         try:
             several = len(company.feeds(row.data_type)) > 1
             operation = await self.codat.queue(row.company_id, row.data_type, row.connection_id if several else None)
-            await asyncio.to_thread(self._note_queued, company, row, operation, asked_by)
+            await asyncio.to_thread(self._note_queued, company, row, operation, asked_by, self._decided(decision))
             self.tally[Metric.REFRESHES_QUEUED] += 1
         except AlreadyInProgress as error:
             await self._adopt(company, row, error.dataset_id)
@@ -116,7 +154,14 @@ class Refresh:
         await asyncio.to_thread(self._note_queued, company, row, operation, AskedBy.OTHERS)
         self.tally[Metric.DATASETS_ADOPTED] += 1
 
-    def _note_queued(self, company: Company, row: Row, operation: PullOperation, asked_by: AskedBy) -> None:
+    def _note_queued(
+        self,
+        company: Company,
+        row: Row,
+        operation: PullOperation,
+        asked_by: AskedBy,
+        decided: Decided | None = None,
+    ) -> None:
         ended_at = (operation.completed or self.clock()) if has_ended(operation.status) else None
         self.store.merge_dataset(
             Dataset(
@@ -133,7 +178,7 @@ class Refresh:
         request = Request(at=operation.requested, asked_by=asked_by, dataset_id=operation.id)
 
         def note(row: Row) -> Row:
-            row = row.requested(request)
+            row = replace(row.requested(request), decided=decided or row.decided)
             if ended_at:
                 row = row.ended(End(at=ended_at, state=operation.status, dataset_id=operation.id))
             return row

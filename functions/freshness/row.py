@@ -63,6 +63,14 @@ class End:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """Why a row was written last by a tick of queueing: what was decided of it then."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
     """A successful sync that a webhook told of; `took` is from request to end, where we saw both."""
 
@@ -107,6 +115,8 @@ class Row:
     """How often it changes at the source, as far as was known when it was last planned."""
     requests_that_day: int = 0
     """Requests of ours on the day, in UTC, of the latest request."""
+    decided: Decided | None = None
+    """The last decision that changed anything; what holds now, `freshness.planner` works out anew."""
     due_at: datetime | None = None
     """When a tick must look at the row: the time of `due`, kept so that it can be indexed."""
     version: int = 0

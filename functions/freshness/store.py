@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
@@ -18,6 +19,7 @@ from pydantic import TypeAdapter
 
 from freshness.company import Company
 from freshness.dataset import Dataset
+from freshness.learning import FleetRates
 from freshness.quota import Quota
 from freshness.row import Row, Sync
 from freshness.times import sortable
@@ -163,6 +165,16 @@ class Store:
         """Make a change to the quota as it was read, or to an empty one; what is returned is what now stands."""
         return self._change(self._tables.control, _QUOTA, quota, _QUOTA_KEY, change)
 
+    def fleet_rates(self) -> FleetRates:
+        """What has been learned of how often rows of each platform and data type change."""
+        item = self._get(self._tables.control, _FLEET_RATES_KEY)
+        return FleetRates() if item is None else _FLEET_RATES.validate_json(item["rates"])
+
+    def put_fleet_rates(self, rates: FleetRates) -> None:
+        """Keep what was learned. Only one tick at a time learns, so that there is no race to lose."""
+        text = _FLEET_RATES.dump_json(rates).decode()
+        self._dynamodb.put_item(TableName=self._tables.control, Item=_marshal(_FLEET_RATES_KEY | {"rates": text}))
+
     def is_paused(self) -> bool:
         """Whether a person wants nothing at all to be refreshed for now."""
         return self._get(self._tables.control, _PAUSED) is not None
@@ -274,6 +286,8 @@ _DATASETS = TypeAdapter(Dataset)
 _QUOTA = TypeAdapter(Quota)
 _QUOTA_KEY = {"name": "quota"}
 _PAUSED = {"name": "paused"}
+_FLEET_RATES = TypeAdapter(FleetRates)
+_FLEET_RATES_KEY = {"name": "fleet rates"}
 _SYNC = struct.Struct(">QBI")
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -298,6 +312,9 @@ def _item(adapter: TypeAdapter[Value], value: Value) -> Item:
             item["expires_at"] = int((value.requested_at + DATASETS_KEPT).timestamp())
     if isinstance(value, Row) and value.syncs:
         item["syncs"] = _packed(value.syncs)
+    if isinstance(value, Row) and value.changes_per_day:
+        # DynamoDB's client takes no binary fractions.
+        item["changes_per_day"] = Decimal(str(value.changes_per_day))
     return item
 
 

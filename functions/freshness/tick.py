@@ -49,7 +49,12 @@ def alone(name: str, context: LambdaContext) -> Iterator[datetime | None]:
 @asynccontextmanager
 async def codat(until: datetime) -> AsyncIterator[Codat]:
     """A client for Codat, for a tick that lasts until `until`."""
-    pace = SharedPace(wiring.store(), clock=wiring.clock, until=until)
+    pace = SharedPace(
+        wiring.store(),
+        clock=wiring.clock,
+        until=until,
+        calls_per_minute=wiring.policy().budget.calls_per_minute,
+    )
     async with httpx.AsyncClient(base_url=os.environ["CODAT_BASE_URL"], timeout=CALL_TIMEOUT) as http:
         yield Codat(http, wiring.codat_api_key(), clock=wiring.clock, pace=pace)
         await pace.finish()

@@ -42,6 +42,11 @@ def policy() -> Policy:
     return load(Path(__file__).parent.parent / "freshness.toml")
 
 
+def informed_policy() -> Policy:
+    """The policy, knowing what has been learned of the fleet: read only where a promise depends on it."""
+    return policy().knowing(store().fleet_rates()) if policy().learns else policy()
+
+
 def codat_api_key() -> str:
     """The key for Codat's API, from Secrets Manager; read again every five minutes, so that it can be rotated."""
     return parameters.get_secret(os.environ["CODAT_API_KEY_SECRET"], max_age=300).strip()

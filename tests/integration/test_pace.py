@@ -94,7 +94,7 @@ def test_the_quota_told_in_the_headers_is_kept_for_all(store: Store) -> None:
             "X-Rate-Limit-Remaining": "0",
             "Date": "Mon, 23 Nov 2026 09:00:00 GMT",
         }
-        pace = SharedPace(store, clock=loop.clock, until=START + MINUTE)
+        pace = SharedPace(store, clock=loop.clock, until=START + MINUTE, calls_per_minute=600)
         http = httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(slow))
         await Codat(http, "key", clock=loop.clock, pace=pace).dataset("company", "dataset")
         await pace.finish()

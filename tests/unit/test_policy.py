@@ -34,7 +34,7 @@ def promise(policy: Policy, data_type: str, company: Company = COMPANY) -> Promi
 def test_the_policy_that_ships_can_be_used() -> None:
     policy = load(ROOT / "freshness.toml")
 
-    assert promise(policy, "invoices").fresh_within == timedelta(hours=6)
+    assert promise(policy, "invoices", replace(COMPANY, tags={})).fresh_within == timedelta(hours=6)
 
 
 def test_a_data_type_that_is_not_named_gets_the_default(tmp_path: Path) -> None:

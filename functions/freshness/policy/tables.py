@@ -218,6 +218,11 @@ class Policy(Table):
         )
         return set(self.data_types).union(*(rule.data_types for rule in rules))
 
+    @property
+    def fleet_rates(self) -> FleetRates:
+        """What it knows of how often the rows of each platform and data type change."""
+        return self._rates
+
     def knowing(self, rates: FleetRates) -> "Policy":
         """The same policy, whose promises take rows that nothing is known of to change as the fleet does."""
         policy = self.model_copy()
