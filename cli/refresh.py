@@ -74,11 +74,12 @@ def _may_be_asked_for(stack: Target, company: Company, row: Row) -> bool:
     connection = company.connections.get(row.connection_id)
     if connection is None or row.in_flight:
         return False
-    return row.due(stack.policy.promise(row.data_type), connection) is not None
+    return row.due(stack.policy.promise(row.data_type, company, connection), connection) is not None
 
 
 def _ask_for(stack: Target, company: Company, row: Row, now: datetime) -> None:
-    connection, promise = company.connections[row.connection_id], stack.policy.promise(row.data_type)
+    connection = company.connections[row.connection_id]
+    promise = stack.policy.promise(row.data_type, company, connection)
     stack.store.change_row(row, lambda row: row.asked_for(now).planned(promise, connection))
 
 
