@@ -50,9 +50,11 @@ async def _list_companies(check: Check, owner: str) -> None:
         return
     try:
         await check.list_companies()
+        await check.read_sync_settings()
     except CodatError as error:
         check.store.release(LISTING, owner)
         check.tally[Metric.LISTING_FAILED] += 1
         logger.warning(
-            "The list of companies could not be read; the next tick tries again", extra={"error": str(error)}
+            "The list of companies or Codat's own schedule could not be read; the next tick tries again",
+            extra={"error": str(error)},
         )

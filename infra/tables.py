@@ -43,8 +43,9 @@ class Tables(Construct):
 
         # whether all is paused    GetItem: name
         # a lease                  PutItem, if free; DeleteItem, if one's own: name
-        # Codat's quota            GetItem; PutItem, if still as it was read: name
         # how often rows change    GetItem; PutItem: name
+        # Codat's quota, its own schedule, typical sync times
+        #                          GetItem; PutItem, if still as it was read: name
         self.control = self._table("Control", "name")
 
     def _table(

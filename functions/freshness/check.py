@@ -5,28 +5,33 @@ companies and connections that came, changed or went.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from aws_lambda_powertools import Logger
 
+from freshness import sightings
 from freshness.codat import Codat
 from freshness.codat.answers import CompanyAnswer
 from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimited, Unauthorized
 from freshness.company import Company, Connection
 from freshness.concurrency import for_each
-from freshness.dataset import Dataset
+from freshness.dataset import AskedBy, Dataset, DatasetState
 from freshness.metrics import Metric
 from freshness.policy import Policy
 from freshness.publish import Bus, CompanyDataRefreshed
 from freshness.row import Row, Sighting
+from freshness.sightings import Key
 from freshness.store import Store
+from freshness.sync_times import SyncTimes
 
 CHECK_EVERY = timedelta(days=1)
 """How long a company may go unheard of."""
+KEEP_ALIVE_AFTER = timedelta(days=28)
+"""After how long without a sync a connection is read from, lest its token expire: Codat advises once a month."""
 AT_ONCE = 10
 PAGE = 100
 """Companies looked up together while the list is read."""
@@ -46,6 +51,8 @@ class Check:
     until: datetime
     tally: Counter[Metric] = field(default_factory=Counter)
     stopped_by: list[CodatError] = field(default_factory=list)
+    samples: defaultdict[tuple[str, str], list[timedelta]] = field(default_factory=lambda: defaultdict(list))
+    """How long syncs took that were seen to end, by platform and data type."""
 
     async def list_companies(self) -> None:
         """Read Codat's list of companies, and make those that are new or have changed due for a check.
@@ -84,14 +91,38 @@ class Check:
     async def check_due(self) -> bool:
         """Check the companies that are due. Returns whether all of them were reached."""
         due = self.store.companies_due_for_check(self.clock())
-        return await for_each(due, self._check_one, at_once=AT_ONCE, go_on=self._may_go_on)
+        times = await asyncio.to_thread(self.store.sync_times)
+        done = await for_each(due, partial(self._check_one, times=times), at_once=AT_ONCE, go_on=self._may_go_on)
+        if self.samples:
+            await asyncio.to_thread(self.store.change_sync_times, times, lambda times: times.learned(self.samples))
+        return done
+
+    async def read_sync_settings(self) -> None:
+        """Read Codat's own schedule if that was long ago, and say so if it doubles what we promise.
+
+        Raises:
+            CodatError: it could not be read.
+        """
+        known, now = await asyncio.to_thread(self.store.sync_settings), self.clock()
+        if not known.are_old(now):
+            return
+        settings = await self.codat.sync_settings()
+        told = known.told(settings, now)
+        if told.hours and told.hours != known.hours:
+            self.tally[Metric.DOUBLED_SCHEDULES] += len(told.hours)
+            logger.warning(
+                "Codat syncs data types by its own schedule too, so that they are paid for twice: "
+                "turn that off in Codat's portal, Settings > Integrations > Data types",
+                extra={"hours_by_data_type": told.hours},
+            )
+        await asyncio.to_thread(self.store.change_sync_settings, known, lambda known: known.told(settings, now))
 
     def _may_go_on(self) -> bool:
-        return not self.stopped_by and self.clock() < self.until
+        return not self.stopped_by and not self.codat.is_down and self.clock() < self.until
 
-    async def _check_one(self, company_id: str) -> None:
+    async def _check_one(self, company_id: str, times: SyncTimes) -> None:
         try:
-            await self._check(company_id)
+            await self._check(company_id, times)
         except NotFound:
             await asyncio.to_thread(self._forget, company_id)
         except (Unauthorized, AccountLimit, RateLimited) as error:
@@ -101,16 +132,16 @@ class Check:
             logger.warning("A company could not be checked", extra={"company_id": company_id, "error": str(error)})
             self.tally[Metric.CHECKS_FAILED] += 1
 
-    async def _check(self, company_id: str) -> None:
+    async def _check(self, company_id: str, times: SyncTimes) -> None:
         company = await asyncio.to_thread(self.store.company, company_id)
         if company is None or company.deleted_at:
             return
         rows = await asyncio.to_thread(self.store.rows, company_id)
-        sightings = None
+        told = None
         if self._must_ask(company, rows):
-            sightings = await self._sightings(company)
+            told = await sightings.ask(self.codat, company, rows, self.clock())
             self.tally[Metric.COMPANIES_CHECKED] += 1
-        await asyncio.to_thread(self._note, company, rows, sightings)
+        await asyncio.to_thread(self._note, company, rows, told, times)
 
     def _must_ask(self, company: Company, rows: list[Row]) -> bool:
         """Whether Codat can tell something that is not known: a company heard of lately is not asked for nothing."""
@@ -123,60 +154,24 @@ class Check:
         heard_at = max((row.end.at for row in rows if row.end), default=checked_at)
         return max(heard_at, checked_at) + CHECK_EVERY <= now
 
-    async def _sightings(self, company: Company) -> dict[tuple[str, str], Sighting]:
-        """What Codat says of each data type and connection.
-
-        Data status does not tell connections apart, so a data type read from several is looked up in the history.
-        """
-        statuses = await self.codat.data_status(company.company_id)
-        sightings: dict[tuple[str, str], Sighting] = {}
-        several = False
-        for data_type, status in statuses.by_type.items():
-            connections = company.feeds(data_type)
-            several = several or len(connections) > 1
-            if len(connections) == 1 and status.current_status:
-                sightings[data_type, connections[0].connection_id] = Sighting(
-                    at=statuses.at,
-                    state=status.current_status,
-                    dataset_id=status.latest_sync_id or "",
-                    succeeded_at=status.last_successful_sync,
-                )
-        if several:
-            sightings = await self._sightings_in_history(company, statuses.at) | sightings
-        return sightings
-
-    async def _sightings_in_history(self, company: Company, at: datetime) -> dict[tuple[str, str], Sighting]:
-        history = [operation async for operation in self.codat.history(company.company_id)]
-        succeeded: dict[tuple[str, str], datetime] = {}
-        sightings: dict[tuple[str, str], Sighting] = {}
-        for operation in sorted(history, key=lambda operation: operation.requested):
-            key = (operation.data_type, operation.connection_id)
-            if operation.status == "Complete" and operation.completed:
-                succeeded[key] = operation.completed
-            sightings[key] = Sighting(
-                at=at,
-                state=operation.status,
-                dataset_id=operation.id,
-                requested_at=operation.requested,
-                ended_at=operation.completed,
-                succeeded_at=succeeded.get(key),
-            )
-        return sightings
-
-    def _note(self, company: Company, rows: list[Row], told: dict[tuple[str, str], Sighting] | None) -> None:
-        asked, sightings = told is not None, told or {}
+    def _note(
+        self, company: Company, rows: list[Row], told: dict[Key, list[Sighting]] | None, times: SyncTimes
+    ) -> None:
+        asked, told = told is not None, told or {}
         known = {(row.data_type, row.connection_id): row for row in rows}
-        data_types = {data_type for data_type, _ in (*known, *sightings)} | self.policy.named_for(company)
+        data_types = {data_type for data_type, _ in (*known, *told)} | self.policy.named_for(company)
         fed = {
             (data_type, connection.connection_id) for data_type in data_types for connection in company.feeds(data_type)
         }
+        noted = []
         for data_type, connection_id in sorted(fed):
             row = known.get((data_type, connection_id)) or Row(
                 company_id=company.company_id, data_type=data_type, connection_id=connection_id
             )
-            self._note_row(row, company, sightings.get((data_type, connection_id)))
+            noted.append(self._note_row(row, company, told.get((data_type, connection_id), ()), times))
         for key in known.keys() - fed:
             self.store.delete_row(known[key])
+        self._keep_alive(company, noted)
         self.store.change_company(company, partial(self._checked, known=company, asked=asked))
 
     def _checked(self, company: Company, known: Company, asked: bool) -> Company:
@@ -191,21 +186,54 @@ class Check:
             planned_by=self.policy.fingerprint,
         )
 
-    def _note_row(self, row: Row, company: Company, sighting: Sighting | None) -> None:
+    def _note_row(self, row: Row, company: Company, told: Sequence[Sighting], times: SyncTimes) -> Row:
         connection = company.connections[row.connection_id]
         promise = self.policy.promise(row.data_type, company, connection)
 
         def note(row: Row) -> Row:
-            if sighting:
+            for sighting in told:
                 row = row.sighted(sighting, connection.status_at)
-            return row.planned(promise, connection)
+            return row.expecting(times.typical(connection.platform, row.data_type)).planned(promise, connection)
 
         noted = note(row)
-        if sighting and sighting.dataset_id:
-            self._note_dataset(row, noted, sighting)
+        for sighting in told:
+            if sighting.dataset_id:
+                self._note_dataset(row, noted, sighting)
         if row.version and noted.succeeded_at != row.succeeded_at:
             self._publish_refreshed(noted)
-        self.store.change_row(row, note)
+        if row.version and noted.tells_of_others(row):
+            self.tally[Metric.REFRESHES_BY_OTHERS] += 1
+        self._learn(row, noted, connection)
+        return self.store.change_row(row, note)
+
+    def _learn(self, before: Row, after: Row, connection: Connection) -> None:
+        """Keep how long a sync took: the one that this check found the end of, or those that webhooks told of."""
+        request, end = before.in_flight, after.end
+        took = None
+        if request and request.dataset_id and end and end.dataset_id == request.dataset_id:
+            took = end.at - request.at if end.state == DatasetState.COMPLETE else None
+        elif before.has_sync_times:
+            took = before.usual_sync_time
+        if took:
+            self.samples[connection.platform, before.data_type].append(took)
+
+    def _keep_alive(self, company: Company, rows: list[Row]) -> None:
+        """Have the quickest data type refreshed of each connection that nothing was read from for long."""
+        now = self.clock()
+        for connection in company.connections.values():
+            fed = [row for row in rows if row.connection_id == connection.connection_id and not row.is_unsupported]
+            fed = [row for row in fed if not row.is_blocked(connection)]
+            read_at = max((row.succeeded_at for row in fed if row.succeeded_at), default=connection.status_at)
+            if not fed or read_at + KEEP_ALIVE_AFTER > now or any(row.in_flight or row.asked_for_at for row in fed):
+                continue
+            quickest = min(fed, key=lambda row: (row.usual_sync_time, row.data_type))
+            self.store.change_row(quickest, partial(self._asked_for, company=company, now=now))
+            self.tally[Metric.CONNECTIONS_KEPT_ALIVE] += 1
+
+    def _asked_for(self, row: Row, company: Company, now: datetime) -> Row:
+        connection = company.connections[row.connection_id]
+        promise = self.policy.promise(row.data_type, company, connection)
+        return row.asked_for(now, AskedBy.KEEP_ALIVE).planned(promise, connection)
 
     def _note_dataset(self, before: Row, after: Row, sighting: Sighting) -> None:
         """Keep the state that a dataset was seen in; one that had ended before it was ever in flight here is past."""

@@ -100,6 +100,8 @@ class AskedBy(StrEnum):
 
     PROMISE = "promise"
     PERSON = "person"
+    KEEP_ALIVE = "keep alive"
+    """That the connection's token does not expire for want of use."""
     OTHERS = "others"
     """Codat's own schedule, its portal, or anyone else with the API key."""
 

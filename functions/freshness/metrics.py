@@ -22,6 +22,9 @@ class Metric(StrEnum):
     CHECKS_FAILED = "ChecksFailed"
     COMPANIES_DELETED = "CompaniesDeleted"
     REFRESHES_FOUND_BY_CHECK = "RefreshesFoundByCheck"
+    REFRESHES_BY_OTHERS = "RefreshesByOthers"
+    CONNECTIONS_KEPT_ALIVE = "ConnectionsKeptAlive"
+    DOUBLED_SCHEDULES = "DoubledSchedules"
 
     ROWS_LOOKED_AT = "RowsLookedAt"
     REFRESHES_QUEUED = "RefreshesQueued"

@@ -49,7 +49,7 @@ class SharedPace:
         async with self._one_at_a_time:
             slot = await self._next_slot()
         if slot > self._until + LONGEST_WAIT:
-            raise _no_call_before(slot)
+            raise self._no_call_before(slot)
         self._made += 1
         await self._sleep_until(slot)
 
@@ -92,11 +92,16 @@ class SharedPace:
 
     async def _wait_for_end_of(self, stop: datetime) -> None:
         if stop > min(self._clock() + LONGEST_WAIT, self._until):
-            raise _no_call_before(stop)
+            raise self._no_call_before(stop)
         await self._sleep_until(stop)
 
     async def _sleep_until(self, time: datetime) -> None:
         await self._sleep(max(0.0, (time - self._clock()).total_seconds()))
+
+    def _no_call_before(self, time: datetime) -> RateLimited:
+        error = RateLimited("no call was made", f"none may be before {time.isoformat()}", at=self._clock())
+        error.until = time
+        return error
 
     async def _change(self, change: Callable[[Quota], Quota]) -> Quota:
         told, made, now = self._told, self._made, self._clock()
@@ -111,9 +116,3 @@ class SharedPace:
         self._quota = await asyncio.to_thread(self._store.change_quota, self._quota, with_what_was_told)
         self._made -= made
         return self._quota
-
-
-def _no_call_before(time: datetime) -> RateLimited:
-    error = RateLimited("no call was made", f"none may be before {time.isoformat()}")
-    error.until = time
-    return error

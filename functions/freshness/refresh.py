@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 
 from aws_lambda_powertools import Logger
 
@@ -17,7 +18,9 @@ from freshness.codat.errors import (
     CodatError,
     NotFound,
     RateLimited,
+    Refused,
     Unauthorized,
+    Unreadable,
     UnsupportedDataType,
 )
 from freshness.company import Company
@@ -28,9 +31,15 @@ from freshness.metrics import Metric
 from freshness.planner import Action, Decision, decide, needs_all_rows
 from freshness.policy import Policy
 from freshness.row import Decided, End, Request, Row
+from freshness.sightings import Key
 from freshness.store import Store
+from freshness.sync_settings import SyncSettings
 
 AT_ONCE = 10
+WORTH_ALL = 3
+"""Rows for which one call of `data/all`, and one to learn what it queued, are fewer than one call each."""
+LOOK_BACK = timedelta(minutes=1)
+"""By how much the times that Codat gives in one answer may differ from those in another."""
 MOST_ROWS = 2000
 """Rows that one tick looks at; the rest, due later, waits for the next."""
 
@@ -65,7 +74,11 @@ class Refresh:
         decisions = decide(rows, companies, self.policy, now, paused=paused, allowance=allowed)
         await asyncio.to_thread(self._learn, decisions)
         self.tally[Metric.ROWS_LOOKED_AT] += len(decisions)
-        return await for_each(decisions, self._act, at_once=AT_ONCE, go_on=self._may_go_on)
+        groups = _by_company(decisions)
+        settings = SyncSettings()
+        if any(len(group) > 1 for group in groups) and not self.dry_run:
+            settings = await asyncio.to_thread(self.store.sync_settings)
+        return await for_each(groups, partial(self._act_on, settings=settings), at_once=AT_ONCE, go_on=self._may_go_on)
 
     def _with_rows_needed(self, rows: list[Row], companies: Mapping[str, Company]) -> list[Row]:
         """The rows, and all others of the companies of which the planner needs all."""
@@ -88,7 +101,65 @@ class Refresh:
             self.store.put_fleet_rates(self.policy.fleet_rates.with_rows(heard))
 
     def _may_go_on(self) -> bool:
-        return not self.stopped_by and self.clock() < self.until
+        return not self.stopped_by and not self.codat.is_down and self.clock() < self.until
+
+    async def _act_on(self, group: list[Decision], settings: SyncSettings) -> None:
+        if len(group) > 1:
+            group = await self._queue_all(group, settings)
+        for decision in group:
+            if self._may_go_on():
+                await self._act(decision)
+
+    async def _queue_all(self, group: list[Decision], settings: SyncSettings) -> list[Decision]:
+        """Queue what is due of a company by one call, if that queues nothing else. Returns what is left to queue."""
+        company = group[0].company
+        due = {_key(decision.row): decision for decision in group}
+        rows = await asyncio.to_thread(self.store.rows, company.company_id) if settings.on_first_link else []
+        together = {_key(row): row for row in settings.queued_by_all(company, rows)}
+        if (
+            len(together) < WORTH_ALL
+            or not together.keys() <= due.keys()
+            or any(r.in_flight for r in together.values())
+        ):
+            return group
+        try:
+            at = await self.codat.queue_all(company.company_id)
+        except (Unauthorized, AccountLimit, RateLimited) as error:
+            self._stop(error)
+            return []
+        except CodatError as error:
+            logger.warning("Not all could be queued", extra={"company_id": company.company_id, "error": str(error)})
+            self.tally[Metric.QUEUEING_FAILED] += 1
+            return group if isinstance(error, Refused) else []
+        queued = await self._queued_just_now(company.company_id, together, at)
+        for key, row in together.items():
+            await asyncio.to_thread(self._note_one_of_all, due[key], row, queued.get(key), at)
+        self.tally[Metric.REFRESHES_QUEUED] += len(together)
+        return [decision for key, decision in due.items() if key not in together]
+
+    async def _queued_just_now(
+        self, company_id: str, rows: Mapping[Key, Row], at: datetime
+    ) -> dict[Key, PullOperation]:
+        """The datasets that `data/all` queued, which it does not name; what cannot be found is missing."""
+        found: dict[Key, PullOperation] = {}
+        try:
+            async for operation in self.codat.history(company_id):
+                key = (operation.data_type, operation.connection_id)
+                if operation.requested >= at - LOOK_BACK and key in rows and not rows[key].knows(operation.id):
+                    found.setdefault(key, operation)
+                if found.keys() == rows.keys() or operation.requested < at - LOOK_BACK:
+                    break
+        except CodatError as error:
+            logger.warning("What was queued cannot be read", extra={"company_id": company_id, "error": str(error)})
+        return found
+
+    def _note_one_of_all(self, decision: Decision, row: Row, operation: PullOperation | None, at: datetime) -> None:
+        if operation:
+            self._note_queued(decision.company, row, operation, _asked_by(row), self._decided(decision))
+            return
+        # Its dataset has no id yet: a check learns it, or that there is none.
+        request = Request(at=at, asked_by=_asked_by(row))
+        self._change(row, decision.company, lambda row: row.requested(request))
 
     async def _act(self, decision: Decision) -> None:
         match decision.action:
@@ -119,34 +190,56 @@ class Refresh:
 
     async def _queue(self, decision: Decision) -> None:
         row, company = decision.row, decision.company
-        asked_by = AskedBy.PERSON if row.asked_for_at else AskedBy.PROMISE
+        asked_by = _asked_by(row)
         try:
             several = len(company.feeds(row.data_type)) > 1
             operation = await self.codat.queue(row.company_id, row.data_type, row.connection_id if several else None)
             await asyncio.to_thread(self._note_queued, company, row, operation, asked_by, self._decided(decision))
             self.tally[Metric.REFRESHES_QUEUED] += 1
         except AlreadyInProgress as error:
-            await self._adopt(company, row, error.dataset_id)
-        except UnsupportedDataType:
-            end = End(at=self.clock(), state=DatasetState.NOT_SUPPORTED)
+            await self._adopt(company, row, error)
+        except UnsupportedDataType as error:
+            end = End(at=error.at, state=DatasetState.NOT_SUPPORTED)
             await asyncio.to_thread(self._change, row, company, lambda row: row.ended(end))
             self.tally[Metric.ROWS_FOUND_UNSUPPORTED] += 1
         except NotFound:
             await asyncio.to_thread(self._make_due_for_check, company)
+        except Refused as error:
+            await self._note_refused(company, row, error)
+        except Unreadable as error:
+            # Codat took it, though what it said of it cannot be read: a check finds out.
+            logger.warning("The answer to a refresh cannot be read", extra=_names(row) | {"error": str(error)})
+            request = Request(at=error.at, asked_by=asked_by)
+            await asyncio.to_thread(self._change, row, company, lambda row: row.requested(request))
+            self.tally[Metric.QUEUEING_FAILED] += 1
         except (Unauthorized, AccountLimit, RateLimited) as error:
-            logger.error("Codat refuses further calls", extra={"error": str(error)})
-            self.stopped_by.append(error)
+            self._stop(error)
         except CodatError as error:
             logger.warning("A refresh could not be queued", extra=_names(row) | {"error": str(error)})
             self.tally[Metric.QUEUEING_FAILED] += 1
 
-    async def _adopt(self, company: Company, row: Row, dataset_id: str) -> None:
+    def _stop(self, error: CodatError) -> None:
+        logger.error("Codat refuses further calls", extra={"error": str(error)})
+        self.stopped_by.append(error)
+
+    async def _note_refused(self, company: Company, row: Row, error: Refused) -> None:
+        """Try again after a while that grows, as if a dataset had failed, and have the company checked meanwhile."""
+        logger.warning("Codat refuses a refresh", extra=_names(row) | {"error": str(error)})
+        request = Request(at=error.at, asked_by=AskedBy.PROMISE)
+        end = End(at=error.at, state=DatasetState.CANCELLED)
+        await asyncio.to_thread(self._change, row, company, lambda row: row.requested(request).ended(end))
+        await asyncio.to_thread(self._make_due_for_check, company)
+        self.tally[Metric.QUEUEING_FAILED] += 1
+
+    async def _adopt(self, company: Company, row: Row, running: AlreadyInProgress) -> None:
         """Take over the dataset that already runs: Codat is asked when it was requested, and for which connection."""
         try:
-            operation = await self.codat.dataset(row.company_id, dataset_id)
+            if not running.dataset_id:
+                raise running
+            operation = await self.codat.dataset(row.company_id, running.dataset_id)
         except CodatError as error:
             logger.warning("A running dataset could not be looked up", extra=_names(row) | {"error": str(error)})
-            request = Request(at=self.clock(), asked_by=AskedBy.OTHERS, dataset_id=dataset_id)
+            request = Request(at=running.at, asked_by=AskedBy.OTHERS, dataset_id=running.dataset_id)
             await asyncio.to_thread(self._change, row, company, lambda row: row.requested(request))
             return
         if operation.connection_id != row.connection_id:
@@ -196,6 +289,24 @@ class Refresh:
     def _make_due_for_check(self, company: Company) -> None:
         now = self.clock()
         self.store.change_company(company, lambda company: company.due_for_check(now))
+
+
+def _by_company(decisions: Iterable[Decision]) -> list[list[Decision]]:
+    """What is to be queued of one company together, in the order of the first of each; all else alone."""
+    groups: dict[object, list[Decision]] = {}
+    for decision in decisions:
+        row = decision.row
+        alone = (row.company_id, row.data_type, row.connection_id)
+        groups.setdefault(row.company_id if decision.action is Action.QUEUE else alone, []).append(decision)
+    return list(groups.values())
+
+
+def _key(row: Row) -> Key:
+    return row.data_type, row.connection_id
+
+
+def _asked_by(row: Row) -> AskedBy:
+    return row.asked_for_by if row.asked_for_at else AskedBy.PROMISE
 
 
 def _names(row: Row) -> dict[str, str]:

@@ -28,6 +28,8 @@ UNKNOWN_SYNC_TIME = timedelta(seconds=15)
 """How long a sync is taken to last until one was seen to end."""
 ASKED_FOR = BEGINNING - timedelta(seconds=1)
 """When a row that a person asked for is due: before all that a promise makes due."""
+WORTH_NOTING = 0.25
+"""A usual sync time that differs by less than this share is not worth a write."""
 TICK = timedelta(minutes=1)
 """How long a due row may wait for the next tick."""
 
@@ -110,7 +112,10 @@ class Row:
     syncs: tuple[Sync, ...] = ()
     """The last successful syncs, oldest first, at most `SYNCS_KEPT`."""
     asked_for_at: datetime | None = None
-    """When a person asked for a refresh that has not been requested yet."""
+    """When a refresh was asked for, beyond the promise, that has not been requested yet."""
+    asked_for_by: AskedBy = AskedBy.PERSON
+    platform_sync_time: timedelta | None = None
+    """How long a sync usually takes on this platform, for as long as this row tells nothing of its own."""
     changes_per_day: float | None = None
     """How often it changes at the source, as far as was known when it was last planned."""
     requests_that_day: int = 0
@@ -128,6 +133,10 @@ class Row:
             return self.request
         return None
 
+    def knows(self, dataset_id: str) -> bool:
+        """Whether a dataset is the one last requested or the one last ended."""
+        return any(event and event.dataset_id == dataset_id for event in (self.request, self.end))
+
     def age(self, now: datetime) -> timedelta | None:
         """How old Codat's copy is; `None` if there never was one."""
         return None if self.succeeded_at is None else now - self.succeeded_at
@@ -136,9 +145,9 @@ class Row:
         """Whether the copy is as young as promised."""
         return self.succeeded_at is not None and now - self.succeeded_at <= promise.fresh_within
 
-    def asked_for(self, now: datetime) -> "Row":
-        """The row after a person asked for a refresh; one that is in flight is what was asked for."""
-        return self if self.in_flight else replace(self, asked_for_at=now)
+    def asked_for(self, now: datetime, by: AskedBy = AskedBy.PERSON) -> "Row":
+        """The row after a refresh was asked for beyond the promise; one that is in flight is what was asked for."""
+        return self if self.in_flight else replace(self, asked_for_at=now, asked_for_by=by)
 
     def requested(self, request: Request) -> "Row":
         """The row after a dataset was asked for, by us or by others."""
@@ -157,6 +166,7 @@ class Row:
             requests_that_day=that_day,
             seen_running_at=None,
             asked_for_at=None,
+            asked_for_by=AskedBy.PERSON,
         )
 
     def requests_on(self, day: date) -> int:
@@ -248,10 +258,31 @@ class Row:
         return self.attempts if not self.in_flight else max(self.attempts - 1, 0)
 
     @property
+    def has_sync_times(self) -> bool:
+        """Whether it is known of this very row how long a sync of it takes."""
+        return any(sync.took is not None for sync in self.syncs)
+
+    @property
     def usual_sync_time(self) -> timedelta:
         """How long a sync of this row takes at most, nine times out of ten."""
         known = [sync.took for sync in self.syncs if sync.took is not None]
-        return sorted(known)[len(known) * 9 // 10] if known else UNKNOWN_SYNC_TIME
+        return sorted(known)[len(known) * 9 // 10] if known else self.platform_sync_time or UNKNOWN_SYNC_TIME
+
+    def expecting(self, platform_sync_time: timedelta | None) -> "Row":
+        """The row with what is usual for its platform, where that is better than nothing and has changed by much."""
+        known = self.platform_sync_time
+        if platform_sync_time is None or self.has_sync_times:
+            return self
+        if known and abs(platform_sync_time - known) <= WORTH_NOTING * known:
+            return self
+        return replace(self, platform_sync_time=platform_sync_time)
+
+    def tells_of_others(self, before: "Row") -> bool:
+        """Whether a dataset came to light, since this row was as `before`, that none of ours asked for."""
+        if self.request != before.request and self.request and self.request.asked_by is AskedBy.OTHERS:
+            return True
+        ours = before.request.dataset_id if before.request else ""
+        return self.end != before.end and self.end is not None and self.end.dataset_id not in ("", ours)
 
     @property
     def observations(self) -> Iterator[Observation]:

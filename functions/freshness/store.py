@@ -22,6 +22,8 @@ from freshness.dataset import Dataset
 from freshness.learning import FleetRates
 from freshness.quota import Quota
 from freshness.row import Row, Sync
+from freshness.sync_settings import SyncSettings
+from freshness.sync_times import SyncTimes
 from freshness.times import sortable
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ RACES = 10
 """How often a change is worked out again after losing to another writer."""
 
 
-Value = TypeVar("Value", Row, Company, Dataset, Quota)
+Value = TypeVar("Value", Row, Company, Dataset, Quota, SyncSettings, SyncTimes)
 Item = dict[str, Any]
 
 
@@ -175,6 +177,26 @@ class Store:
         text = _FLEET_RATES.dump_json(rates).decode()
         self._dynamodb.put_item(TableName=self._tables.control, Item=_marshal(_FLEET_RATES_KEY | {"rates": text}))
 
+    def sync_settings(self) -> SyncSettings:
+        """Codat's own schedule, as it was last read."""
+        item = self._get(self._tables.control, _SYNC_SETTINGS_KEY)
+        return SyncSettings() if item is None else _SYNC_SETTINGS.validate_python(item)
+
+    def change_sync_settings(
+        self, settings: SyncSettings, change: Callable[[SyncSettings], SyncSettings]
+    ) -> SyncSettings:
+        """Make a change to the settings as they were read; what is returned is what now stands."""
+        return self._change(self._tables.control, _SYNC_SETTINGS, settings, _SYNC_SETTINGS_KEY, change)
+
+    def sync_times(self) -> SyncTimes:
+        """How long syncs usually take."""
+        item = self._get(self._tables.control, _SYNC_TIMES_KEY)
+        return SyncTimes() if item is None else _SYNC_TIMES.validate_python(item)
+
+    def change_sync_times(self, times: SyncTimes, change: Callable[[SyncTimes], SyncTimes]) -> SyncTimes:
+        """Make a change to the times as they were read; what is returned is what now stands."""
+        return self._change(self._tables.control, _SYNC_TIMES, times, _SYNC_TIMES_KEY, change)
+
     def is_paused(self) -> bool:
         """Whether a person wants nothing at all to be refreshed for now."""
         return self._get(self._tables.control, _PAUSED) is not None
@@ -285,6 +307,10 @@ _ROWS = TypeAdapter(Row)
 _DATASETS = TypeAdapter(Dataset)
 _QUOTA = TypeAdapter(Quota)
 _QUOTA_KEY = {"name": "quota"}
+_SYNC_SETTINGS = TypeAdapter(SyncSettings)
+_SYNC_SETTINGS_KEY = {"name": "sync_settings"}
+_SYNC_TIMES = TypeAdapter(SyncTimes)
+_SYNC_TIMES_KEY = {"name": "sync_times"}
 _PAUSED = {"name": "paused"}
 _FLEET_RATES = TypeAdapter(FleetRates)
 _FLEET_RATES_KEY = {"name": "fleet rates"}

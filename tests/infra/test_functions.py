@@ -49,6 +49,7 @@ ALLOWED = {
         ("dynamodb:PutItem", "TablesCompanies"),
         ("dynamodb:GetItem", "TablesFreshness"),
         ("dynamodb:BatchGetItem", "TablesFreshness"),
+        ("dynamodb:Query", "TablesFreshness"),
         ("dynamodb:PutItem", "TablesFreshness"),
         ("dynamodb:Query", "TablesFreshness"),
         ("dynamodb:Query", "TablesFreshness/index/due"),

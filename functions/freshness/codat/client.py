@@ -51,6 +51,8 @@ LONGEST_STOP = timedelta(days=1)
 """Codat's longest limit is its daily quota: a `Retry-After` beyond that is not believed."""
 LARGEST_SKEW = timedelta(hours=1)
 """A `Date` further than this from our own clock is not believed either."""
+UNANSWERED = 10
+"""Calls without an answer in a row after which Codat is taken to be down."""
 AT_ONCE_PER_COMPANY = 4
 """Codat takes ten calls at once for one company: both ticks and a person at the command line share them."""
 
@@ -94,6 +96,12 @@ class Codat:
         self._pace = pace
         self._companies: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
         self.calls = 0
+        self._unanswered = 0
+
+    @property
+    def is_down(self) -> bool:
+        """Whether Codat has not answered for so many calls in a row that another now is in vain."""
+        return self._unanswered >= UNANSWERED
 
     async def companies(self, tags: str = "") -> AsyncIterator[tuple[datetime, CompanyAnswer]]:
         """Every company, or those with `tags` (`region=uk && team=x`), with Codat's time of listing it.
@@ -211,6 +219,18 @@ class Codat:
         return await self._send(method, path, parameters, body)
 
     async def _send(self, method: str, path: str, parameters: Parameters | None, body: object) -> httpx.Response:
+        try:
+            response = await self._answer(method, path, parameters, body)
+        except errors.Temporary:
+            self._unanswered += 1
+            raise
+        except errors.CodatError:
+            self._unanswered = 0
+            raise
+        self._unanswered = 0
+        return response
+
+    async def _answer(self, method: str, path: str, parameters: Parameters | None, body: object) -> httpx.Response:
         async with self._one_of_few(path):
             if self._pace:
                 await self._pace.wait()
@@ -234,9 +254,13 @@ class Codat:
             async with asyncio.timeout(CALL_TIMEOUT):
                 return await self._http.request(method, path, params=parameters, headers=headers, json=body)
         except TimeoutError as error:
-            raise errors.Temporary(f"{method} {path}", f"no answer within {CALL_TIMEOUT:.0f} seconds") from error
+            raise errors.Temporary(
+                f"{method} {path}", f"no answer within {CALL_TIMEOUT:.0f} seconds", at=self._clock()
+            ) from error
         except httpx.RequestError as error:
-            raise errors.Temporary(f"{method} {path}", f"no answer: {type(error).__name__} {error}") from error
+            raise errors.Temporary(
+                f"{method} {path}", f"no answer: {type(error).__name__} {error}", at=self._clock()
+            ) from error
 
     def _error(self, response: httpx.Response) -> errors.CodatError:
         try:
@@ -244,7 +268,13 @@ class Codat:
         except ValidationError:
             answer = ErrorAnswer(error=response.text[:200])
         kind = _kind(response, answer.error)
-        error = kind(_call(response), answer.error, status=response.status_code, correlation_id=answer.correlation_id)
+        error = kind(
+            _call(response),
+            answer.error,
+            at=self._time(response),
+            status=response.status_code,
+            correlation_id=answer.correlation_id,
+        )
         if isinstance(error, errors.AlreadyInProgress) and (match := _IN_PROGRESS.search(answer.error)):
             error.dataset_id = match[1]
         if isinstance(error, errors.RateLimited):
@@ -257,7 +287,9 @@ class Codat:
             return adapter.validate_json(response.content)
         except ValidationError as error:
             message = f"not as Codat describes it: {error.errors()[0]['msg']} at {error.errors()[0]['loc']}"
-            raise errors.Unreadable(_call(response), message, status=response.status_code) from error
+            raise errors.Unreadable(
+                _call(response), message, at=self._time(response), status=response.status_code
+            ) from error
 
     def _time(self, response: httpx.Response) -> datetime:
         now = self._clock()

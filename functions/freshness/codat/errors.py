@@ -16,10 +16,17 @@ from datetime import datetime
 
 
 class CodatError(Exception):
-    """A call to Codat that failed. `correlation_id` is what Codat's support asks for; empty if none came."""
+    """A call to Codat that failed.
 
-    def __init__(self, call: str, message: str, *, status: int | None = None, correlation_id: str = "") -> None:
+    `at` is when, by Codat's clock if it answered. `correlation_id` is what Codat's support asks for, empty if it did
+    not say.
+    """
+
+    def __init__(
+        self, call: str, message: str, *, at: datetime, status: int | None = None, correlation_id: str = ""
+    ) -> None:
         self.call = call
+        self.at = at
         self.status = status
         self.correlation_id = correlation_id
         answer = f" ({status})" if status else ""
@@ -28,7 +35,7 @@ class CodatError(Exception):
 
 
 class AlreadyInProgress(CodatError):
-    """The data type is being synced already, as dataset `dataset_id`."""
+    """The data type is being synced already, as dataset `dataset_id`, which is empty if Codat did not say."""
 
     dataset_id: str = ""
 
