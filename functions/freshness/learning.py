@@ -19,6 +19,8 @@ MEMORY = 500
 """How many rows, the latest, the rate of a kind of rows goes by."""
 SMALL = 1e-3
 """Below this, `1 - exp(-x) * (1 + x)` loses its digits, and the first term of its series is used."""
+LARGE = 700.0
+"""The exponential of more than this is more than a float can hold."""
 LOWEST = 1e-9
 """The lowest rate that is ever learned: once in more years than anything lasts."""
 
@@ -58,9 +60,9 @@ def _most_likely(changed: Sequence[float], unchanged: float) -> float:
     for _ in range(STEPS):
         excess, slope = -unchanged, 0.0
         for days in changed:
-            growth = math.expm1(min(rate * days, 700.0))
+            growth = math.expm1(min(rate * days, LARGE))
             excess += days / growth
-            slope += days * days * (growth + 1) / (growth * growth)
+            slope += days / growth * days * (1 + 1 / growth)
         step = excess / slope
         rate += step
         if step <= CLOSE_ENOUGH * rate:

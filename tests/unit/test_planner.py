@@ -1,0 +1,354 @@
+"""What a tick does about each row, and why."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from freshness.company import Company, Connection, ConnectionStatus
+from freshness.dataset import AskedBy, DatasetState
+from freshness.planner import Action, Decision, Reason, decide, needs_all_rows
+from freshness.policy import Policy, Promise, window
+from freshness.row import End, Request, Row
+from tests.unit.test_window import WINDOWS
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+TYPES = ("invoices", "bills", "payments", "balanceSheet", "profitAndLoss")
+
+
+def connection(platform: str = "Xero", status: ConnectionStatus = ConnectionStatus.LINKED) -> Connection:
+    return Connection(
+        connection_id=platform,
+        platform=platform,
+        source_type="Accounting",
+        status=status,
+        status_at=NOON - timedelta(days=300),
+    )
+
+
+def company(company_id: str = "company", *platforms: str) -> Company:
+    connections = [connection(platform) for platform in platforms or ("Xero",)]
+    return Company(company_id=company_id, connections={each.connection_id: each for each in connections})
+
+
+def row(age: timedelta | None, data_type: str = "invoices", company_id: str = "company", platform: str = "Xero") -> Row:
+    new = Row(company_id=company_id, data_type=data_type, connection_id=platform)
+    return new if age is None else new.ended(End(at=NOON - age, state=DatasetState.COMPLETE))
+
+
+def policy(**tables: Any) -> Policy:
+    return Policy.model_validate({"default": {"fresh_within": "1 day"}} | tables)
+
+
+def decided(rows: list[Row], policy: Policy, companies: list[Company] | None = None, **how: Any) -> list[Decision]:
+    known = {each.company_id: each for each in companies or [company()]}
+    return decide(rows, known, policy, NOON, **how)
+
+
+def reasons(decisions: list[Decision]) -> dict[str, Reason]:
+    return {decision.row.data_type: decision.reason for decision in decisions}
+
+
+def queued(decisions: list[Decision]) -> list[str]:
+    return [decision.row.data_type for decision in decisions if decision.action is Action.QUEUE]
+
+
+SHUT = {"windows": [{"name": "noon", "never": "11:00 to 14:00"}]}
+TOGETHER = {"sets": [{"name": "s", "data_types": ["balanceSheet", "profitAndLoss"], "within": "1 hour"}]}
+
+
+@pytest.mark.parametrize(
+    ("row", "policy", "company", "reason", "action"),
+    [
+        (row(2 * DAY), policy(), company(), Reason.DUE, Action.QUEUE),
+        (row(None), policy(), company(), Reason.DUE, Action.QUEUE),
+        (row(HOUR), policy(), company(), Reason.NOT_YET, Action.PLAN_ANEW),
+        (row(2 * DAY), policy(**SHUT), company(), Reason.OUTSIDE_WINDOW, Action.PLAN_ANEW),
+        (row(2 * DAY).asked_for(NOON), policy(**SHUT), company(), Reason.ASKED_FOR, Action.QUEUE),
+        (row(2 * DAY), policy(), Company(company_id="company"), Reason.NO_CONNECTION, Action.CHECK),
+        (row(2 * DAY), policy(data_types={"invoices": {"off": True}}), company(), Reason.OFF, Action.WAIT),
+        (row(2 * DAY), policy(), replace(company(), paused=True), Reason.PAUSED, Action.LEAVE),
+        (
+            row(DAY).ended(End(at=NOON, state=DatasetState.NOT_SUPPORTED)),
+            policy(),
+            company(),
+            Reason.UNSUPPORTED,
+            Action.WAIT,
+        ),
+        (
+            row(DAY).ended(End(at=NOON, state=DatasetState.PERMISSIONS_ERROR)),
+            policy(),
+            company(),
+            Reason.BLOCKED,
+            Action.WAIT,
+        ),
+        (
+            row(DAY).requested(Request(at=NOON - timedelta(seconds=5), asked_by=AskedBy.PROMISE)),
+            policy(),
+            company(),
+            Reason.IN_FLIGHT,
+            Action.WAIT,
+        ),
+        (
+            row(DAY).requested(Request(at=NOON - HOUR, asked_by=AskedBy.PROMISE)),
+            policy(),
+            company(),
+            Reason.LATE,
+            Action.CHECK,
+        ),
+    ],
+    ids=lambda value: str(value) if isinstance(value, Reason) else "",
+)
+def test_each_decision_has_its_reason(
+    row: Row, policy: Policy, company: Company, reason: Reason, action: Action
+) -> None:
+    (decision,) = decided([row], policy, [company])
+
+    assert (decision.reason, decision.action) == (reason, action)
+
+
+def test_what_waits_for_a_window_comes_into_sight_when_it_opens() -> None:
+    (decision,) = decided([row(2 * DAY)], policy(**SHUT))
+
+    assert decision.until == NOON + 2 * HOUR
+
+
+def test_while_all_is_paused_nothing_is_queued() -> None:
+    assert reasons(decided([row(2 * DAY)], policy(), paused=True)) == {"invoices": Reason.PAUSED}
+
+
+def test_over_budget_the_furthest_past_its_promise_by_weight_comes_first() -> None:
+    rows = [row(30 * HOUR, "invoices"), row(40 * HOUR, "bills"), row(35 * HOUR, "payments")]
+    weighty = policy(data_types={"payments": {"weight": 2}})
+
+    assert queued(decided(rows, weighty, allowance=2)) == ["payments", "bills"]
+    assert reasons(decided(rows, weighty, allowance=2))["invoices"] is Reason.OVER_BUDGET
+
+
+def test_over_budget_what_is_within_its_promise_comes_by_what_a_refresh_is_worth() -> None:
+    confident = policy(default={"fresh_within": "4 weeks", "confidence": 0.999})
+    often, seldom, too_often = (
+        replace(row(DAY, data_type), changes_per_day=rate)
+        for data_type, rate in [("invoices", 1.5), ("bills", 0.01), ("payments", 500.0)]
+    )
+    broken = row(30 * DAY, "balanceSheet")
+
+    decisions = decided([often, seldom, too_often, broken], confident)
+
+    assert queued(decisions) == ["balanceSheet", "invoices", "bills", "payments"]
+
+
+def test_a_set_is_queued_together_when_one_of_it_is_due() -> None:
+    rows = [row(2 * DAY, "balanceSheet"), row(2 * HOUR, "profitAndLoss"), row(2 * HOUR, "invoices")]
+
+    assert reasons(decided(rows, policy(**TOGETHER))) == {
+        "balanceSheet": Reason.DUE,
+        "profitAndLoss": Reason.DUE_WITH_SET,
+        "invoices": Reason.NOT_YET,
+    }
+
+
+def test_what_was_synced_lately_enough_for_its_set_is_not_refreshed_again() -> None:
+    rows = [row(2 * DAY, "balanceSheet"), row(30 * MINUTE, "profitAndLoss")]
+
+    assert queued(decided(rows, policy(**TOGETHER))) == ["balanceSheet"]
+
+
+def test_a_set_that_the_budget_has_no_room_for_waits_whole_and_nothing_passes_it() -> None:
+    rows = [row(3 * DAY, "balanceSheet"), row(2 * HOUR, "profitAndLoss"), row(2 * DAY, "invoices")]
+
+    assert reasons(decided(rows, policy(**TOGETHER), allowance=1)) == {
+        "balanceSheet": Reason.WAITING_FOR_SET,
+        "profitAndLoss": Reason.WAITING_FOR_SET,
+        "invoices": Reason.OVER_BUDGET,
+    }
+
+
+def test_a_connection_gets_no_more_than_its_share_of_the_day() -> None:
+    shared = policy(budget={"refreshes_per_connection": {"Xero": 2}})
+    asked = Request(at=NOON - 2 * HOUR, asked_by=AskedBy.PROMISE, dataset_id="d")
+    done = row(2 * DAY).requested(asked).ended(End(at=NOON - HOUR, state=DatasetState.COMPLETE))
+    rows = [done, row(3 * DAY, "bills"), row(2 * DAY, "payments"), row(2 * DAY, "payments", platform="Sage 50")]
+
+    decisions = decided(rows, shared, [company("company", "Xero", "Sage 50")])
+
+    assert Counter(d.row.connection_id for d in decisions if d.action is Action.QUEUE) == {"Xero": 1, "Sage 50": 1}
+    (over,) = [decision for decision in decisions if decision.reason is Reason.OVER_SHARE]
+    assert (over.row.data_type, over.until) == ("payments", NOON + 12 * HOUR)
+
+
+def test_all_rows_of_a_company_are_needed_where_a_set_or_a_share_is_concerned() -> None:
+    assert needs_all_rows(row(DAY, "balanceSheet"), company(), policy(**TOGETHER))
+    assert not needs_all_rows(row(DAY), company(), policy(**TOGETHER))
+    assert needs_all_rows(row(DAY), company(), policy(budget={"refreshes_per_connection": {"Xero": 2}}))
+
+
+def test_with_no_confidence_what_was_learned_changes_nothing() -> None:
+    learned = replace(row(HOUR), changes_per_day=1000.0)
+
+    promise = Promise(fresh_within=DAY)
+    assert learned.due(promise, connection()) == row(HOUR).due(promise, connection())
+
+
+AGES = st.one_of(st.none(), st.integers(0, 20 * 24 * 60).map(lambda minutes: minutes * MINUTE))
+PLATFORMS = ("Xero", "Sage 50")
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> list[Row]:
+    names = draw(
+        st.sets(st.tuples(st.sampled_from("abc"), st.sampled_from(TYPES), st.sampled_from(PLATFORMS)), max_size=20)
+    )
+    rows = []
+    for company_id, data_type, platform in sorted(names):
+        drawn = row(draw(AGES), data_type, company_id, platform)
+        ran = draw(st.none() | st.integers(0, 20 * 60))
+        if ran is not None:
+            drawn = drawn.requested(Request(at=NOON - ran * MINUTE, asked_by=AskedBy.PROMISE, dataset_id="d"))
+            drawn = drawn.ended(
+                End(at=NOON - ran * MINUTE + MINUTE, state=draw(st.sampled_from(list(DatasetState)[9:])))
+            )
+        rows.append(replace(drawn, changes_per_day=draw(st.none() | st.floats(0.01, 100))))
+    return rows
+
+
+POLICIES = st.fixed_dictionaries(
+    {
+        "default": st.fixed_dictionaries(
+            {"fresh_within": st.sampled_from(["1 hour", "1 day", "1 week"])},
+            optional={"confidence": st.floats(0.1, 0.99)},
+        ),
+        "windows": st.sampled_from(
+            [
+                [],
+                [{"name": "a", "platforms": ["Xero"], "never": "11:00 to 13:00"}],
+                [{"name": "a", "data_types": ["bills"], "only": "22:00 to 04:00"}],
+            ]
+        ),
+        "sets": st.sampled_from([[], TOGETHER["sets"]]),
+        "budget": st.sampled_from([{}, {"refreshes_per_connection": {"Xero": 3, "Sage 50": 1}}]),
+    }
+)
+
+
+@given(rows=fleets(), tables=POLICIES, allowance=st.integers(0, 20))
+def test_no_decision_breaks_a_window_a_share_or_the_budget(
+    rows: list[Row], tables: dict[str, Any], allowance: int
+) -> None:
+    rules = Policy.model_validate(tables)
+    companies = {name: company(name, *PLATFORMS) for name in "abc"}
+
+    decisions = decide(rows, companies, rules, NOON, allowance=allowance)
+
+    to_queue = [decision for decision in decisions if decision.action is Action.QUEUE]
+    assert Counter(decision.row for decision in decisions) == Counter(rows)
+    assert len(to_queue) <= allowance
+    spent = Counter({(r.company_id, r.connection_id): 0 for r in rows})
+    for each in rows:
+        spent[each.company_id, each.connection_id] += each.requests_on(NOON.date())
+    for decision in to_queue:
+        platform = decision.company.connections[decision.row.connection_id]
+        promise = rules.promise(decision.row.data_type, decision.company, platform)
+        assert window.allowed(promise.windows, NOON)
+        spent[decision.row.company_id, decision.row.connection_id] += 1
+        share = rules.refreshes_a_day(platform)
+        assert share is None or spent[decision.row.company_id, decision.row.connection_id] <= share
+
+
+@given(rows=fleets(), tables=POLICIES, allowance=st.integers(0, 20), seed=st.integers())
+def test_the_same_rows_in_any_order_are_decided_the_same(
+    rows: list[Row], tables: dict[str, Any], allowance: int, seed: int
+) -> None:
+    rules = Policy.model_validate(tables)
+    companies = {name: company(name, *PLATFORMS) for name in "abc"}
+    shuffled = list(rows)
+    Random(seed).shuffle(shuffled)
+
+    one, other = (decide(given, companies, rules, NOON, allowance=allowance) for given in (rows, shuffled))
+
+    assert Counter(map(_told, one)) == Counter(map(_told, other))
+    assert [d.row for d in one if d.action is Action.QUEUE] == [d.row for d in other if d.action is Action.QUEUE]
+
+
+def _told(decision: Decision) -> tuple[Row, Action, Reason, datetime | None]:
+    return decision.row, decision.action, decision.reason, decision.until
+
+
+PROMISES = st.builds(
+    Promise,
+    fresh_within=st.integers(10, 20000).map(lambda minutes: minutes * MINUTE),
+    confidence=st.none() | st.floats(0.01, 0.99),
+    at_most_every=st.integers(1, 600).map(lambda minutes: minutes * MINUTE),
+    windows=WINDOWS,
+)
+LEARNING = st.lists(st.tuples(st.integers(1, 5000), st.booleans()), max_size=8)
+
+
+@given(
+    promise=PROMISES,
+    syncs=LEARNING,
+    sooner=st.integers(1, 100),
+    surer=st.floats(0.01, 0.99),
+    oftener=st.integers(1, 100),
+)
+def test_tightening_a_promise_never_makes_that_row_due_later(
+    promise: Promise, syncs: list[tuple[int, bool]], sooner: int, surer: float, oftener: int
+) -> None:
+    at, learned = NOON, row(DAY)
+    for minutes, modified in syncs:
+        at += minutes * MINUTE
+        learned = learned.ended(End(at=at, state=DatasetState.COMPLETE), modified)
+    tighter = replace(
+        promise,
+        fresh_within=promise.fresh_within * sooner / 100,
+        confidence=max(promise.confidence or 0, surer),
+        at_most_every=promise.at_most_every * oftener / 100,
+    )
+
+    loose, tight = (learned.planned(each, connection()).due_at for each in (promise, tighter))
+
+    assert (loose is None) == (tight is None)
+    assert loose is None or tight is None or tight <= loose
+
+
+@settings(max_examples=50)
+@given(
+    fresh_within=st.integers(60, 3000).map(lambda minutes: minutes * MINUTE),
+    windows=WINDOWS,
+    took=st.integers(1, 10).map(lambda minutes: minutes * MINUTE),
+)
+def test_a_promise_that_can_be_kept_is_kept(
+    fresh_within: timedelta, windows: tuple[window.Window, ...], took: timedelta
+) -> None:
+    promise = Promise(fresh_within=fresh_within, windows=windows)
+    kept = row(timedelta())
+    # It can be kept if no window is shut for so long that a sync before and one after it lie too far apart.
+    assume(window.allowed(windows, NOON) and _longest_shut(windows) + 2 * took + 3 * MINUTE <= fresh_within)
+    for _ in range(20):
+        due = kept.due(promise, connection())
+        assert due is not None
+        tick = due + MINUTE
+        assert window.allowed(windows, due)
+        assert kept.succeeded_at
+        assert kept.syncs == () or tick + took - kept.succeeded_at <= fresh_within
+        kept = kept.requested(Request(at=tick, asked_by=AskedBy.PROMISE, dataset_id=str(tick)))
+        kept = kept.ended(End(at=tick + took, state=DatasetState.COMPLETE), records_modified=False)
+
+
+def _longest_shut(windows: tuple[window.Window, ...]) -> timedelta:
+    longest, at = timedelta(), NOON
+    while at < NOON + 15 * DAY:
+        opens = window.next_allowed(windows, at)
+        if opens is None:
+            return timedelta.max / 2
+        longest = max(longest, opens - at)
+        at = max(opens, at) + 30 * MINUTE if opens == at else opens
+    return longest + 30 * MINUTE
