@@ -10,6 +10,7 @@ from freshness import tick, wiring
 from freshness.check import Check
 from freshness.codat.errors import CodatError
 from freshness.metrics import NAMESPACE, Metric
+from freshness.silence import is_silent
 
 LIST_EVERY = timedelta(minutes=15)
 LISTING = "list_companies"
@@ -23,7 +24,7 @@ metrics = Metrics(namespace=NAMESPACE, service="check_freshness")
 def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes both
     """One tick."""
     with tick.alone("check_freshness", context) as until:
-        if until:
+        if until and tick.codat_takes_calls():
             asyncio.run(_check(until, context.aws_request_id))
 
 
@@ -39,6 +40,9 @@ async def _check(until: datetime, owner: str) -> None:
         )
         await _list_companies(check, owner)
         await check.check_due()
+    if is_silent(check.store, check.tally[Metric.REFRESHES_FOUND_BY_CHECK], wiring.clock()):
+        check.tally[Metric.WEBHOOKS_SILENT] += 1
+        logger.error("Refreshes end, but no webhook comes: see docs/webhooks.md, Silence")
     tick.count(metrics, check.tally | {Metric.CODAT_CALLS: codat.calls})
     logger.info("Checked", extra={"tally": dict(check.tally), "codat_calls": codat.calls})
 

@@ -29,11 +29,15 @@ async def _queue(until: datetime) -> None:
         refresh = Refresh(
             store=wiring.store(),
             codat=codat,
+            bus=wiring.bus(),
             policy=wiring.informed_policy(),
             clock=wiring.clock,
             until=until,
             dry_run=os.environ["DRY_RUN"] == "true",
         )
-        await refresh.queue_due()
+        due = await refresh.look_at_due()
+        await refresh.tell(due)
+        if tick.codat_takes_calls():
+            await refresh.queue(due)
     tick.count(metrics, refresh.tally | {Metric.CODAT_CALLS: codat.calls})
     logger.info("Queued", extra={"tally": dict(refresh.tally), "codat_calls": codat.calls})

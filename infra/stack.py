@@ -77,6 +77,7 @@ class CodatFreshness(Stack):
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem", "DeleteItem")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
+        function.use_bus("EVENT_BUS", self._bus)
         function.set("DRY_RUN", str(self._settings.dry_run).lower())
         return function
 
@@ -88,9 +89,9 @@ class CodatFreshness(Stack):
     def _apply_webhook(self) -> Function:
         function = Function(self, "apply_webhook", self._bundle, timeout=Duration.seconds(30), memory_size=256)
         function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
-        function.use_table("FRESHNESS_TABLE", self._tables.freshness, "GetItem", "PutItem")
+        function.use_table("FRESHNESS_TABLE", self._tables.freshness, "GetItem", "Query", "PutItem", "DeleteItem")
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
-        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem")
+        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem")
         function.use_bus("EVENT_BUS", self._bus)
         return function
 

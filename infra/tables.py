@@ -46,7 +46,9 @@ class Tables(Construct):
         # how often rows change    GetItem; PutItem: name
         # Codat's quota, its own schedule, typical sync times
         #                          GetItem; PutItem, if still as it was read: name
-        self.control = self._table("Control", "name")
+        # a webhook applied        GetItem, PutItem: name; forgotten when it can come no more
+        # when webhooks came       GetItem, PutItem: name
+        self.control = self._table("Control", "name", expires="expires_at")
 
     def _table(
         self, name: str, partition_key: str, sort_key: str | None = None, *, expires: str | None = None

@@ -13,6 +13,7 @@ from constructs import Construct
 from infra.function import Function
 from infra.queue import Queue
 
+_MAX_RECEIVE_COUNT = 5
 _ACCESS_LOG = {
     "requestId": "$context.requestId",
     "time": "$context.requestTime",
@@ -35,11 +36,14 @@ class WebhookIntake(Construct):
             "Queue",
             # Lambda's advice: a message must not come back while the function, throttled, still retries it.
             visibility_timeout=Duration.seconds(6 * apply.timeout.to_seconds()),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letter_queue, max_receive_count=5),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letter_queue, max_receive_count=_MAX_RECEIVE_COUNT),
         )
         self.url = self._add_api(receive)
         receive.set("WEBHOOK_QUEUE_URL", self.queue.queue_url)
         receive.allow(self.queue.queue_arn, "sqs:SendMessage")
+        apply.set("WEBHOOK_DEAD_LETTER_QUEUE_URL", self.dead_letter_queue.queue_url)
+        apply.set("MAX_RECEIVE_COUNT", str(_MAX_RECEIVE_COUNT))
+        apply.allow(self.dead_letter_queue.queue_arn, "sqs:SendMessage")
         apply.allow(self.queue.queue_arn, "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
         lambda_.EventSourceMapping(
             self,

@@ -87,11 +87,12 @@ def _loopback_url(url: str) -> str:
 
 
 def enable_time_to_live(outputs: Outputs) -> None:
-    """Have datasets expire: ministack ignores the setting in the template."""
-    boto3.client("dynamodb").update_time_to_live(
-        TableName=outputs.datasets_table,
-        TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
-    )
+    """Have datasets and webhooks applied expire: ministack ignores the setting in the template."""
+    dynamodb = boto3.client("dynamodb")
+    for table in (outputs.datasets_table, outputs.control_table):
+        dynamodb.update_time_to_live(
+            TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"}
+        )
 
 
 def put_secrets(outputs: Outputs, api_key: str, signing_secret: str) -> None:

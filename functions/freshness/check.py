@@ -22,11 +22,12 @@ from freshness.concurrency import for_each
 from freshness.dataset import AskedBy, Dataset, DatasetState
 from freshness.metrics import Metric
 from freshness.policy import Policy
-from freshness.publish import Bus, CompanyDataRefreshed
+from freshness.publish import Bus, CompanyDataRefreshed, connection_news
 from freshness.row import Row, Sighting
 from freshness.sightings import Key
 from freshness.store import Store
 from freshness.sync_times import SyncTimes
+from freshness.times import sortable
 
 CHECK_EVERY = timedelta(days=1)
 """How long a company may go unheard of."""
@@ -69,7 +70,15 @@ class Check:
         known = self.store.companies(answer.id for _, answer in page)
         for at, answer in page:
             company = known.get(answer.id) or Company(company_id=answer.id)
+            self._publish_connections(company, self._listed(company, answer, at))
             self.store.change_company(company, partial(self._listed, answer=answer, at=at))
+
+    def _publish_connections(self, before: Company, after: Company) -> None:
+        """Tell of connections that lapsed, or came back, without a webhook telling it."""
+        for connection_id, connection in after.connections.items():
+            event_id = f"{connection_id}/{sortable(connection.status_at)}"
+            known = before.connections.get(connection_id)
+            self.bus.publish(connection_news(event_id, after.company_id, known, connection))
 
     def _listed(self, company: Company, answer: CompanyAnswer, at: datetime) -> Company:
         connections = [
@@ -83,7 +92,7 @@ class Check:
             )
             for connection in answer.data_connections
         ]
-        listed = company.listed(answer.name, answer.tags, connections, self.clock())
+        listed = company.listed(answer.name, answer.tags, connections, at, self.clock())
         if listed.planned_by != self.policy.fingerprint:
             return replace(listed, check_at=min(filter(None, (listed.check_at, self.clock()))))
         return listed
@@ -134,7 +143,10 @@ class Check:
 
     async def _check(self, company_id: str, times: SyncTimes) -> None:
         company = await asyncio.to_thread(self.store.company, company_id)
-        if company is None or company.deleted_at:
+        if company is None:
+            return
+        if company.deleted_at:
+            await asyncio.to_thread(forget, self.store, company, company.deleted_at)
             return
         rows = await asyncio.to_thread(self.store.rows, company_id)
         told = None
@@ -261,8 +273,7 @@ class Check:
         self.bus.publish(
             [
                 CompanyDataRefreshed(
-                    event_id=row.end.dataset_id
-                    or f"{row.connection_id}-{row.data_type}-{row.succeeded_at.isoformat()}",
+                    id=row.end.dataset_id or f"{row.connection_id}-{row.data_type}-{row.succeeded_at.isoformat()}",
                     company_id=row.company_id,
                     connection_id=row.connection_id,
                     data_type=row.data_type,
@@ -274,10 +285,14 @@ class Check:
 
     def _forget(self, company_id: str) -> None:
         """Stop watching a company that Codat no longer knows."""
-        for row in self.store.rows(company_id):
-            self.store.delete_row(row)
-        now = self.clock()
         company = self.store.company(company_id) or Company(company_id=company_id)
-        self.store.change_company(company, lambda company: replace(company, check_at=None, deleted_at=now))
+        forget(self.store, company, self.clock())
         self.tally[Metric.COMPANIES_DELETED] += 1
         logger.info("Codat no longer knows a company", extra={"company_id": company_id})
+
+
+def forget(store: Store, company: Company, at: datetime) -> None:
+    """Stop watching a company that was deleted, as was known at `at`."""
+    store.change_company(company, lambda company: company.deleted(at))
+    for row in store.rows(company.company_id):
+        store.delete_row(row)

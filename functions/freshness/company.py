@@ -15,11 +15,17 @@ class ConnectionStatus(StrEnum):
     LINKED = "Linked"
     UNLINKED = "Unlinked"
     DEAUTHORIZED = "Deauthorized"
+    DELETED = "Deleted"
+    """Ours: Codat no longer has the connection. It is kept so that late news does not bring the connection back."""
+
+
+_DELETED = ConnectionStatus.DELETED
+_NEVER_READ = (ConnectionStatus.PENDING_AUTH, ConnectionStatus.DELETED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """A company's link to one platform. `status_at` is when Codat said so, by Codat's clock."""
+    """A company's link to one platform. `status_at` is when Codat last said so, by Codat's clock."""
 
     connection_id: str
     platform: str
@@ -27,19 +33,38 @@ class Connection:
     status: str
     status_at: datetime
     link_url: str = ""
+    reconnected_at: datetime | None = None
+    """When Codat last said that it can read again what for a while it could not."""
 
     @property
     def is_linked(self) -> bool:
         """Whether Codat can read through it now."""
         return self.status == ConnectionStatus.LINKED
 
+    @property
+    def needs_relink(self) -> bool:
+        """Whether the customer must authorise it again before Codat can read through it."""
+        return self.status in (ConnectionStatus.UNLINKED, ConnectionStatus.DEAUTHORIZED)
+
     def latest(self, other: "Connection") -> "Connection":
-        """The one of the two that Codat told last."""
-        return max(self, other, key=lambda connection: (connection.status_at, connection.status))
+        """What both together tell: what Codat said last, in whatever order the two became known."""
+        last = max(
+            self, other, key=lambda told: (told.status_at, told.status, told.link_url, told.platform, told.source_type)
+        )
+        reconnected_at = max(filter(None, (self.reconnected_at, other.reconnected_at)), default=None)
+        return replace(last, reconnected_at=reconnected_at)
 
     def differs(self, other: "Connection") -> bool:
-        """Whether `other` says anything new, its time aside."""
-        return replace(other, status_at=self.status_at) != self
+        """Whether `other` says anything new, its times aside."""
+        return replace(other, status_at=self.status_at, reconnected_at=self.reconnected_at) != self
+
+    def listed(self, other: "Connection") -> "Connection":
+        """This connection as Codat lists it now; one that can be read again was reconnected."""
+        if not self.differs(other):
+            return self
+        if other.is_linked and self.needs_relink:
+            other = replace(other, reconnected_at=other.status_at)
+        return self.latest(other)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +85,22 @@ class Company:
     """Whether a person wants nothing to be refreshed for now."""
     version: int = 0
 
-    def listed(self, name: str, tags: dict[str, str], connections: Iterable[Connection], now: datetime) -> "Company":
-        """This company as Codat lists it now. It is due for a check if anything but its name or tags changed."""
+    def listed(
+        self, name: str, tags: dict[str, str], connections: Iterable[Connection], at: datetime, now: datetime
+    ) -> "Company":
+        """This company as Codat listed it at `at`, by Codat's clock.
+
+        It is due for a check if anything but its name or tags changed. A list from before it was deleted is passed
+        over. A connection that is no longer listed was deleted.
+        """
+        if self.deleted_at and at <= self.deleted_at:
+            return self
         seen = {connection.connection_id: connection for connection in connections}
         told = {
-            connection_id: known.latest(connection)
-            if (known := self.connections.get(connection_id)) and known.differs(connection)
-            else known or connection
-            for connection_id, connection in seen.items()
+            connection_id: known.listed(seen.get(connection_id) or replace(known, status=_DELETED, status_at=at))
+            for connection_id, known in self.connections.items()
         }
+        told |= {connection_id: seen[connection_id] for connection_id in seen.keys() - told.keys()}
         changed = told != self.connections
         return replace(
             self,
@@ -77,6 +109,24 @@ class Company:
             connections=told,
             check_at=now if changed or self.check_at is None else self.check_at,
             deleted_at=None,
+        )
+
+    def told_of(self, connection: Connection, now: datetime) -> "Company":
+        """This company after Codat told of one of its connections; due for a check if that was news."""
+        if self.deleted_at:
+            return self
+        known = self.connections.get(connection.connection_id, connection)
+        latest = known.latest(connection)
+        if self.connections.get(connection.connection_id) == latest:
+            return self
+        return replace(self, connections=self.connections | {connection.connection_id: latest}).due_for_check(now)
+
+    def deleted(self, at: datetime) -> "Company":
+        """What is left of the company after Codat deleted it: enough for late news not to bring it back."""
+        return Company(
+            company_id=self.company_id,
+            deleted_at=max(filter(None, (self.deleted_at, at))),
+            version=self.version,
         )
 
     def due_for_check(self, now: datetime) -> "Company":
@@ -88,9 +138,9 @@ class Company:
 
         They are those of the source type that the data type belongs to; where there is none, those whose source type
         says nothing of what they hold. One that was unlinked counts only while no other took its place; one never
-        linked does not count.
+        linked, or deleted, does not count.
         """
-        linkable = [c for c in self.connections.values() if c.status != ConnectionStatus.PENDING_AUTH]
+        linkable = [c for c in self.connections.values() if c.status not in _NEVER_READ]
         fitting = [c for c in linkable if c.source_type == source_type(data_type)]
         fitting = fitting or [c for c in linkable if c.source_type not in TELLING]
         remaining = [c for c in fitting if c.status != ConnectionStatus.UNLINKED]

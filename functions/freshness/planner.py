@@ -75,6 +75,7 @@ class _Candidate:
     connection: Connection
     due_at: datetime
     is_due: bool
+    news_at: datetime | None
     rank: tuple[int, float, str, str, str]
 
     @property
@@ -91,7 +92,7 @@ class _Candidate:
 
     def comes_back(self, reason: Reason, until: datetime) -> Decision:
         """The decision to have it out of sight for a time."""
-        return _planned(self.row, self.company, reason, until)
+        return _planned(self.row, self.company, reason, until, self.news_at)
 
 
 def decide(
@@ -141,25 +142,29 @@ def _look(row: Row, company: Company, policy: Policy, now: datetime) -> Decision
         return Decision(row=row, company=company, action=Action.CHECK, reason=Reason.NO_CONNECTION)
     promise = policy.promise(row.data_type, company, connection)
     due = row.due(promise, connection)
+    news_at = row.news_at(promise, connection)
+    # What there is to tell by now, this tick has told.
+    news_at = news_at if news_at and news_at > now else None
     if due is None:
-        return _planned(row, company, _why_never(row, promise, connection), None)
+        return _planned(row, company, _why_never(row, promise, connection), None, news_at)
     if row.in_flight and row.late_at:
         late = row.late_at <= now
         action, reason = (Action.CHECK, Reason.LATE) if late else (Action.WAIT, Reason.IN_FLIGHT)
         return Decision(row=row, company=company, action=action, reason=reason, until=row.late_at)
     is_due = due <= now
     if not is_due and (row.is_failing or policy.set_of(row.data_type, company) is None):
-        return _planned(row, company, Reason.NOT_YET, due)
+        return _planned(row, company, Reason.NOT_YET, due, news_at)
     if company.paused:
         return Decision(row=row, company=company, action=Action.LEAVE, reason=Reason.PAUSED)
     if not row.asked_for_at and not window.allowed(promise.windows, now):
         if not is_due:
-            return _planned(row, company, Reason.NOT_YET, due)
-        return _planned(row, company, Reason.OUTSIDE_WINDOW, window.next_allowed(promise.windows, now))
-    return _Candidate(row, company, connection, due, is_due, _rank(row, promise, now))
+            return _planned(row, company, Reason.NOT_YET, due, news_at)
+        return _planned(row, company, Reason.OUTSIDE_WINDOW, window.next_allowed(promise.windows, now), news_at)
+    return _Candidate(row, company, connection, due, is_due, news_at, _rank(row, promise, now))
 
 
-def _planned(row: Row, company: Company, reason: Reason, until: datetime | None) -> Decision:
+def _planned(row: Row, company: Company, reason: Reason, until: datetime | None, news_at: datetime | None) -> Decision:
+    until = min(filter(None, (until, news_at)), default=None)
     action = Action.WAIT if row.due_at == until else Action.PLAN_ANEW
     return Decision(row=row, company=company, action=action, reason=reason, until=until)
 

@@ -1,11 +1,16 @@
-"""The edge towards EventBridge: what this system tells others, on the stack's own bus."""
+"""The edge towards EventBridge: what this system tells others, on the stack's own bus. See `docs/events.md`."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from pydantic.alias_generators import to_camel
+
+from freshness.company import Connection
+from freshness.policy import Promise
+from freshness.row import Row, State
 from freshness.times import sortable
 
 if TYPE_CHECKING:
@@ -22,31 +27,127 @@ class NotPublished(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompanyDataRefreshed:
-    """A data type of a company was read anew. `records_modified` is `None` where Codat did not say.
+class News:
+    """Something worth telling others. `id` stays the same if it is published again, so that they can drop a repeat."""
 
-    `event_id` stays the same if the event is published again, so that a consumer can drop a repeat.
-    """
+    detail_type: ClassVar[str]
 
-    event_id: str
+    id: str
     company_id: str
     connection_id: str
+
+    def detail(self) -> dict[str, str | bool | None]:
+        """The event's detail, as consumers see it."""
+        return {to_camel(field.name): _shown(getattr(self, field.name)) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompanyDataRefreshed(News):
+    """A data type of a company was read anew. `records_modified` is `None` where Codat did not say."""
+
+    detail_type = "Company data refreshed"
+
     data_type: str
     refreshed_at: datetime
     records_modified: bool | None
 
-    detail_type = "Company data refreshed"
 
-    def detail(self) -> dict[str, str | bool | None]:
-        """The event's detail, as consumers see it."""
-        return {
-            "id": self.event_id,
-            "companyId": self.company_id,
-            "connectionId": self.connection_id,
-            "dataType": self.data_type,
-            "refreshedAt": sortable(self.refreshed_at),
-            "recordsModified": self.records_modified,
-        }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseBroken(News):
+    """A data type of a company is older than promised. `state` is the row's; `link_url` is empty unless it helps."""
+
+    detail_type = "Promise broken"
+
+    data_type: str
+    broken_at: datetime
+    refreshed_at: datetime | None
+    state: str
+    link_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseKeptAgain(News):
+    """A data type of a company is as fresh as promised again."""
+
+    detail_type = "Promise kept again"
+
+    data_type: str
+    broken_at: datetime
+    refreshed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelinkNeeded(News):
+    """Codat can no longer read through a connection, until the customer opens `link_url` and authorises it again."""
+
+    detail_type = "Relink needed"
+
+    platform: str
+    link_url: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionBack(News):
+    """Codat can read through a connection again."""
+
+    detail_type = "Connection back"
+
+    platform: str
+    since: datetime
+
+
+def promise_news(before: Row, after: Row, promise: Promise, connection: Connection, now: datetime) -> News | None:
+    """What to tell of a promise, of whose row `after` is what is to be told now."""
+    if after.broken_at and before.broken_at is None:
+        state = after.state(promise, connection, now)
+        return PromiseBroken(
+            id=f"{after.connection_id}/{after.data_type}/broken/{sortable(after.broken_at)}",
+            company_id=after.company_id,
+            connection_id=after.connection_id,
+            data_type=after.data_type,
+            broken_at=after.broken_at,
+            refreshed_at=after.succeeded_at,
+            state=state,
+            link_url=connection.link_url if state is State.BLOCKED else "",
+        )
+    if before.broken_at and after.broken_at is None and after.breaks_at(promise, connection):
+        return PromiseKeptAgain(
+            id=f"{after.connection_id}/{after.data_type}/kept/{sortable(before.broken_at)}",
+            company_id=after.company_id,
+            connection_id=after.connection_id,
+            data_type=after.data_type,
+            broken_at=before.broken_at,
+            refreshed_at=after.succeeded_at,
+        )
+    return None
+
+
+def connection_news(event_id: str, company_id: str, before: Connection | None, after: Connection) -> list[News]:
+    """What to tell of a connection that was as `before`, if it was known, and is as `after`."""
+    news: list[News] = []
+    if after.needs_relink and not (before and before.needs_relink):
+        news.append(
+            RelinkNeeded(
+                id=event_id,
+                company_id=company_id,
+                connection_id=after.connection_id,
+                platform=after.platform,
+                link_url=after.link_url,
+                since=after.status_at,
+            )
+        )
+    if after.is_linked and before and before.needs_relink:
+        news.append(
+            ConnectionBack(
+                id=event_id,
+                company_id=company_id,
+                connection_id=after.connection_id,
+                platform=after.platform,
+                since=after.status_at,
+            )
+        )
+    return news
 
 
 class Bus:
@@ -56,7 +157,7 @@ class Bus:
         self._events = events
         self._name = name
 
-    def publish(self, news: Sequence[CompanyDataRefreshed]) -> None:
+    def publish(self, news: Sequence[News]) -> None:
         """Publish all of them.
 
         Raises:
@@ -68,10 +169,14 @@ class Bus:
                 reasons = {entry.get("ErrorCode", "") for entry in answer["Entries"]} - {""}
                 raise NotPublished(f"bus {self._name} refused {answer['FailedEntryCount']} events: {sorted(reasons)}")
 
-    def _entry(self, item: CompanyDataRefreshed) -> "PutEventsRequestEntryTypeDef":
+    def _entry(self, item: News) -> "PutEventsRequestEntryTypeDef":
         return {
             "EventBusName": self._name,
             "Source": SOURCE,
             "DetailType": item.detail_type,
             "Detail": json.dumps(item.detail()),
         }
+
+
+def _shown(value: str | bool | datetime | None) -> str | bool | None:
+    return sortable(value) if isinstance(value, datetime) else value

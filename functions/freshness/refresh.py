@@ -30,6 +30,7 @@ from freshness.learning import TELLING
 from freshness.metrics import Metric
 from freshness.planner import Action, Decision, decide, needs_all_rows
 from freshness.policy import Policy
+from freshness.publish import Bus, promise_news
 from freshness.row import Decided, End, Request, Row
 from freshness.sightings import Key
 from freshness.store import Store
@@ -55,6 +56,7 @@ class Refresh:
 
     store: Store
     codat: Codat
+    bus: Bus
     policy: Policy
     clock: Callable[[], datetime]
     until: datetime
@@ -63,7 +65,13 @@ class Refresh:
     stopped_by: list[CodatError] = field(default_factory=list)
 
     async def queue_due(self) -> bool:
-        """Queue the rows that are due. Returns whether all of them were reached."""
+        """Tell of promises, and queue the rows that are due. Returns whether all of them were reached."""
+        due = await self.look_at_due()
+        await self.tell(due)
+        return await self.queue(due)
+
+    async def look_at_due(self) -> list[Decision]:
+        """Decide about the rows that are due."""
         now = self.clock()
         rows = await asyncio.to_thread(self.store.rows_due, now, MOST_ROWS)
         companies = await asyncio.to_thread(self.store.companies, (row.company_id for row in rows))
@@ -72,8 +80,35 @@ class Refresh:
         quota = await asyncio.to_thread(self.store.quota)
         allowed = allowance(self.policy.budget, quota, now)
         decisions = decide(rows, companies, self.policy, now, paused=paused, allowance=allowed)
-        await asyncio.to_thread(self._learn, decisions)
         self.tally[Metric.ROWS_LOOKED_AT] += len(decisions)
+        return decisions
+
+    async def tell(self, decisions: Iterable[Decision]) -> None:
+        """Publish which promises broke, or are kept again: also while Codat takes no calls, as this makes none."""
+        now = self.clock()
+        await for_each(
+            decisions,
+            lambda decision: asyncio.to_thread(self._tell, decision.row, decision.company, now),
+            at_once=AT_ONCE,
+            go_on=lambda: self.clock() < self.until,
+        )
+
+    def _tell(self, row: Row, company: Company, now: datetime) -> None:
+        connection = company.connections.get(row.connection_id)
+        if connection is None:
+            return
+        promise = self.policy.promise(row.data_type, company, connection)
+        told = row.told(promise, connection, now)
+        if told == row:
+            return
+        if news := promise_news(row, told, promise, connection, now):
+            self.bus.publish([news])
+            self.tally[Metric.PROMISES_BROKEN if told.broken_at else Metric.PROMISES_KEPT_AGAIN] += 1
+        self._change(row, company, lambda row: row.told(promise, connection, now))
+
+    async def queue(self, decisions: list[Decision]) -> bool:
+        """Do what was decided. Returns whether all of it was reached."""
+        await asyncio.to_thread(self._learn, decisions)
         groups = _by_company(decisions)
         settings = SyncSettings()
         if any(len(group) > 1 for group in groups) and not self.dry_run:

@@ -122,8 +122,12 @@ class Row:
     """Requests of ours on the day, in UTC, of the latest request."""
     decided: Decided | None = None
     """The last decision that changed anything; what holds now, `freshness.planner` works out anew."""
+    written_at: datetime | None = None
+    """When our user last wrote such data to the platform: a copy from before that is out of date."""
+    broken_at: datetime | None = None
+    """When the promise ended, if that was told, and not yet that it is kept again."""
     due_at: datetime | None = None
-    """When a tick must look at the row: the time of `due`, kept so that it can be indexed."""
+    """When a tick must look at the row, kept so that it can be indexed."""
     version: int = 0
 
     @property
@@ -142,8 +146,37 @@ class Row:
         return None if self.succeeded_at is None else now - self.succeeded_at
 
     def keeps(self, promise: Promise, now: datetime) -> bool:
-        """Whether the copy is as young as promised."""
-        return self.succeeded_at is not None and now - self.succeeded_at <= promise.fresh_within
+        """Whether the copy is as young as promised, and from after our user last wrote."""
+        if self.succeeded_at is None or (self.written_at and self.succeeded_at < self.written_at):
+            return False
+        return now - self.succeeded_at <= promise.fresh_within
+
+    def breaks_at(self, promise: Promise, connection: Connection) -> datetime | None:
+        """When the copy becomes older than promised; `None` where nothing is promised.
+
+        Where there never was a copy, the promise counts from when Codat last told of the connection.
+        """
+        if promise.off or self.is_unsupported:
+            return None
+        return (self.succeeded_at or connection.status_at) + promise.fresh_within
+
+    def told(self, promise: Promise, connection: Connection, now: datetime) -> "Row":
+        """The row with `broken_at` as it is to be told now. A promise is kept again only by a new copy."""
+        breaks_at = self.breaks_at(promise, connection)
+        if breaks_at and breaks_at <= now:
+            return replace(self, broken_at=breaks_at)
+        return self if breaks_at and self.succeeded_at is None else replace(self, broken_at=None)
+
+    def news_at(self, promise: Promise, connection: Connection) -> datetime | None:
+        """When there is something to tell of its promise: that it broke, or, at once, that it is kept again."""
+        breaks_at = self.breaks_at(promise, connection)
+        if self.broken_at is None or breaks_at is None:
+            return breaks_at
+        return self.broken_at if self.succeeded_at and breaks_at != self.broken_at else None
+
+    def written(self, at: datetime) -> "Row":
+        """The row after our user wrote such data to the platform."""
+        return replace(self, written_at=max(filter(None, (self.written_at, at))))
 
     def asked_for(self, now: datetime, by: AskedBy = AskedBy.PERSON) -> "Row":
         """The row after a refresh was asked for beyond the promise; one that is in flight is what was asked for."""
@@ -348,7 +381,7 @@ class Row:
             return self.late_at
         if self.asked_for_at:
             return ASKED_FOR
-        due = self._promised(promise)
+        due = min(filter(None, (self._promised(promise), self._outdated_at(connection))), default=None)
         if self.in_flight:
             return min(filter(None, (due, self.late_at)))
         if due and self.end and self.is_failing:
@@ -367,6 +400,13 @@ class Row:
             age = min(age, max(confident_for(promise.confidence, self.rate(promise)), promise.at_most_every))
         return window.planned(promise.windows, self.succeeded_at + age, after=self.succeeded_at, room=TICK)
 
+    def _outdated_at(self, connection: Connection) -> datetime | None:
+        """When the copy went out of date, however young it is: our user wrote, or the connection had been away."""
+        since = max(filter(None, (self.written_at, connection.reconnected_at)), default=None)
+        if since is None or self.succeeded_at is None or self.succeeded_at >= since:
+            return None
+        return since
+
     def rate(self, promise: Promise) -> float:
         """How often it is taken to change at the source, a day."""
         return self.changes_per_day or promise.expected_changes_per_day
@@ -380,11 +420,12 @@ class Row:
         return jitter * min(doubled, LONGEST_RETRY)
 
     def planned(self, promise: Promise, connection: Connection) -> "Row":
-        """The row with what was learned, and `due_at`, worked out anew."""
+        """The row with what was learned, and `due_at`, worked out anew: when it is due, or has news of its promise."""
         learned = len(self.syncs) > 1
         rate = change_rate(self.observations, promise.expected_changes_per_day) if learned else None
         row = replace(self, changes_per_day=rate)
-        return replace(row, due_at=row.due(promise, connection))
+        due_at = min(filter(None, (row.due(promise, connection), row.news_at(promise, connection))), default=None)
+        return replace(row, due_at=due_at)
 
 
 def _to_the_millisecond(duration: timedelta) -> timedelta:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SHARDS = 4
 """Partitions of each index, so that none takes more writes than one partition bears."""
 DATASETS_KEPT = timedelta(days=90)
+MESSAGES_REMEMBERED = timedelta(days=16)
+"""A person may have Codat send a webhook again for 14 days, and that may fail for another 28 hours."""
 BATCH = 100
 """The most items that one BatchGetItem takes."""
 RACES = 10
@@ -209,6 +211,26 @@ class Store:
         """Take `pause` back."""
         self._dynamodb.delete_item(TableName=self._tables.control, Key=_marshal(_PAUSED))
 
+    def was_applied(self, message_id: str) -> bool:
+        """Whether a webhook was applied to its end before."""
+        return self._get(self._tables.control, _message_key(message_id)) is not None
+
+    def note_applied(self, message_id: str, now: datetime) -> None:
+        """Remember that a webhook was applied to its end, for as long as it may come again."""
+        item = _message_key(message_id) | {"expires_at": int((now + MESSAGES_REMEMBERED).timestamp())}
+        self._dynamodb.put_item(TableName=self._tables.control, Item=_marshal(item))
+
+    def note_webhook_heard(self, at: datetime) -> None:
+        """Remember when a webhook last came."""
+        self._dynamodb.put_item(
+            TableName=self._tables.control, Item=_marshal(_WEBHOOK_HEARD_KEY | {"at": sortable(at)})
+        )
+
+    def webhook_heard_at(self) -> datetime | None:
+        """When a webhook last came, give or take a few minutes."""
+        item = self._get(self._tables.control, _WEBHOOK_HEARD_KEY)
+        return None if item is None else datetime.fromisoformat(item["at"])
+
     def acquire(self, lease: str, owner: str, until: datetime, now: datetime) -> bool:
         """Take a lease that no one else holds; it ends by itself at `until`."""
         try:
@@ -311,6 +333,7 @@ _SYNC_SETTINGS = TypeAdapter(SyncSettings)
 _SYNC_SETTINGS_KEY = {"name": "sync_settings"}
 _SYNC_TIMES = TypeAdapter(SyncTimes)
 _SYNC_TIMES_KEY = {"name": "sync_times"}
+_WEBHOOK_HEARD_KEY = {"name": "webhook heard"}
 _PAUSED = {"name": "paused"}
 _FLEET_RATES = TypeAdapter(FleetRates)
 _FLEET_RATES_KEY = {"name": "fleet rates"}
@@ -375,3 +398,7 @@ def _unpacked(packed: bytes) -> tuple[Sync, ...]:
         )
         for ended_at, records_modified, took in _SYNC.iter_unpack(packed)
     )
+
+
+def _message_key(message_id: str) -> Item:
+    return {"name": f"webhook {message_id}"}

@@ -26,14 +26,9 @@ logger = Logger(service="codat-freshness")
 def alone(name: str, context: LambdaContext) -> Iterator[datetime | None]:
     """Hold the lease of a tick for as long as it runs.
 
-    Gives the time at which to leave the rest to the next tick, or `None` if there is nothing to do now: another run
-    holds the lease, or Codat takes no calls.
+    Gives the time at which to leave the rest to the next tick, or `None` if another run holds the lease.
     """
     store, now = wiring.store(), wiring.clock()
-    if stop := store.quota().no_call_before(now):
-        logger.warning("Codat takes no calls; the work waits", extra={"until": stop.isoformat()})
-        yield None
-        return
     ends_at = now + timedelta(milliseconds=context.get_remaining_time_in_millis())
     owner = context.aws_request_id
     if not store.acquire(name, owner, until=ends_at, now=now):
@@ -44,6 +39,14 @@ def alone(name: str, context: LambdaContext) -> Iterator[datetime | None]:
         yield ends_at - TIME_TO_FINISH
     finally:
         store.release(name, owner)
+
+
+def codat_takes_calls() -> bool:
+    """Whether Codat may be called at all now."""
+    stop = wiring.store().quota().no_call_before(wiring.clock())
+    if stop:
+        logger.warning("Codat takes no calls; the work waits", extra={"until": stop.isoformat()})
+    return stop is None
 
 
 @asynccontextmanager

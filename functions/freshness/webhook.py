@@ -1,68 +1,41 @@
-"""What Codat's webhooks tell, and what it does to the rows."""
+"""What Codat's webhooks do to the tables, and which of it is told to others."""
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pydantic import TypeAdapter
-
-from freshness.codat.answers import Answer
+from freshness.check import forget
+from freshness.codat import webhooks
 from freshness.company import Company
-from freshness.dataset import Dataset, Outcome, outcome
+from freshness.dataset import Dataset, DatasetState, Outcome, outcome
+from freshness.event import (
+    CompanyCreated,
+    CompanyDeleted,
+    CompanyEvent,
+    ConnectionTold,
+    DatasetEnded,
+    DataWritten,
+    QuotaReached,
+    QuotaReset,
+    ReadEnded,
+)
 from freshness.metrics import Metric
 from freshness.policy import Policy
-from freshness.publish import Bus, CompanyDataRefreshed
-from freshness.row import End, Row
+from freshness.publish import Bus, CompanyDataRefreshed, RelinkNeeded, connection_news
+from freshness.quota import Quota
+from freshness.row import End, Request, Row
 from freshness.store import Store
-from freshness.times import Instant
-
-
-class CompanyReference(Answer):
-    """The company that an event is about."""
-
-    id: str
-
-
-class DataTypeRead(Answer):
-    """How one read of one data type from one connection ended."""
-
-    connection_id: str
-    data_type: str
-    records_modified: bool | None = None
-    status: str
-
-
-class ReadCompleted(Answer):
-    """The payload of `read.completed` and `read.completed.initial`."""
-
-    reference_company: CompanyReference
-    data_types: tuple[DataTypeRead, ...] = ()
-
-
-class Envelope(Answer):
-    """What surrounds the payload of every event."""
-
-    id: str
-    event_type: str
-    generated_date: Instant
-
-
-class ReadCompletedEvent(Envelope):
-    """A read ended, well or badly."""
-
-    payload: ReadCompleted
-
-
-_ENVELOPE = TypeAdapter(Envelope)
-_READ_COMPLETED = TypeAdapter(ReadCompletedEvent)
-READ_COMPLETED = "read.completed"
-READ_COMPLETED_INITIAL = "read.completed.initial"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """Applies messages to the tables and tells others. `tally` counts what happened."""
+    """Applies messages to the tables and tells others. `tally` counts what happened.
+
+    A message may come again, and in any order: rows and companies take in facts so that neither matters. What
+    was published is remembered by the message's id, last of all: a message whose processing broke off is done
+    again whole, so that nothing is lost, and at worst something is published twice under the same id.
+    """
 
     store: Store
     bus: Bus
@@ -73,73 +46,113 @@ class Webhook:
     def apply(self, message_id: str, body: str) -> None:
         """Apply one message, whose signature was verified.
 
-        The row is written last, after the event is published: a message whose processing broke off is done
-        again whole, and one that was done changes nothing any more.
-
         Raises:
             pydantic.ValidationError: it is not a message as Codat describes it.
+            NotPublished, ContentionError, ClientError, BotoCoreError: it could not be applied now.
         """
-        event_type = _ENVELOPE.validate_json(body).event_type
-        self.tally[Metric.WEBHOOKS_APPLIED] += 1
-        if event_type in (READ_COMPLETED, READ_COMPLETED_INITIAL):
-            self._apply_read_completed(message_id, _READ_COMPLETED.validate_json(body))
-
-    def _apply_read_completed(self, message_id: str, event: ReadCompletedEvent) -> None:
-        company = self._company(event.payload.reference_company.id)
-        if company.deleted_at:
+        events = webhooks.events(body)
+        if events is None:
+            self.tally[Metric.WEBHOOKS_NOT_USED] += 1
             return
-        for read in event.payload.data_types:
-            initial = event.event_type == READ_COMPLETED_INITIAL
-            self._apply_read(
-                message_id, company, read, event.generated_date, None if initial else read.records_modified
-            )
+        if self.store.was_applied(message_id):
+            self.tally[Metric.WEBHOOKS_REPEATED] += 1
+            return
+        companies: dict[str, Company] = {}
+        for event in events:
+            if isinstance(event, QuotaReached | QuotaReset):
+                self._apply_to_quota(event)
+                continue
+            company = companies.get(event.company_id) or self._company(event.company_id)
+            companies[event.company_id] = company
+            if not company.deleted_at:
+                self._apply(message_id, company, event)
+        self.store.note_applied(message_id, self.clock())
+        self.tally[Metric.WEBHOOKS_APPLIED] += 1
+
+    def _apply_to_quota(self, event: QuotaReached | QuotaReset) -> None:
+        def told(quota: Quota) -> Quota:
+            match event:
+                case QuotaReached():
+                    return quota.stopped(event.until, event.at)
+                case QuotaReset():
+                    return quota.resumed(event.at)
+
+        self.store.change_quota(self.store.quota(), told)
 
     def _company(self, company_id: str) -> Company:
-        company = self.store.company(company_id)
-        return company or self._due_for_check(Company(company_id=company_id))
+        return self.store.company(company_id) or Company(company_id=company_id)
 
-    def _due_for_check(self, company: Company) -> Company:
-        now = self.clock()
-        return self.store.change_company(company, lambda company: company.due_for_check(now))
+    def _apply(self, message_id: str, company: Company, event: CompanyEvent) -> None:
+        match event:
+            case ReadEnded():
+                self._read_ended(message_id, company, event)
+            case DatasetEnded():
+                self._dataset_ended(message_id, company, event)
+            case ConnectionTold():
+                self._connection_told(message_id, company, event)
+            case DataWritten():
+                row = self.store.row(company.company_id, event.data_type, event.connection_id)
+                self._change_row(company, row, lambda row: row.written(event.at))
+            case CompanyCreated() if not company.version:
+                self._make_due_for_check(company)
+            case CompanyDeleted():
+                forget(self.store, company, event.at)
 
-    def _apply_read(
-        self, message_id: str, company: Company, read: DataTypeRead, at: datetime, records_modified: bool | None
-    ) -> None:
-        if outcome(read.status) is Outcome.IN_FLIGHT:
+    def _read_ended(self, message_id: str, company: Company, event: ReadEnded) -> None:
+        if outcome(event.state) is Outcome.IN_FLIGHT:
             return
-        connection = company.connections.get(read.connection_id)
+        row = self.store.row(company.company_id, event.data_type, event.connection_id)
+        if row.request and event.at >= row.request.at:
+            self._note_dataset(row, row.request, event, event.at)
+        if event.state == DatasetState.AUTH_ERROR:
+            self._publish_relink(message_id, company, event)
+        end = End(at=event.at, state=event.state)
+        learned = None if event.is_first else event.records_modified
+        self._change_row(company, row, lambda row: row.ended(end, learned))
+        self._publish_refreshed(f"{message_id}/{event.connection_id}/{event.data_type}", row, event, event.at)
+
+    def _dataset_ended(self, message_id: str, company: Company, event: DatasetEnded) -> None:
+        """End a row's dataset. It is not told when it ended, but that was no sooner than it was requested.
+
+        What any other dataset means, only a check can find out.
+        """
+        rows = self.store.rows(company.company_id)
+        row = next((row for row in rows if row.request and row.request.dataset_id == event.dataset_id), None)
+        if row is None or row.request is None:
+            self._make_due_for_check(company)
+            return
+        end = End(at=row.request.at, state=event.state, dataset_id=event.dataset_id)
+        self._note_dataset(row, row.request, event, self.clock())
+        self._change_row(company, row, lambda row: row.ended(end))
+        self._publish_refreshed(f"{message_id}/{event.dataset_id}", row, event, end.at)
+
+    def _connection_told(self, message_id: str, company: Company, event: ConnectionTold) -> None:
+        told, now = event.connection, self.clock()
+        before = company.connections.get(told.connection_id)
+        after = company.told_of(told, now).connections[told.connection_id]
+        # Told before it is written: what is written is no longer news to a second try.
+        self.bus.publish(connection_news(message_id, company.company_id, before, after))
+        company = self.store.change_company(company, lambda company: company.told_of(told, now))
+        for row in self.store.rows(company.company_id):
+            if row.connection_id == told.connection_id:
+                self._change_row(company, row, lambda row: row)
+
+    def _change_row(self, company: Company, row: Row, change: Callable[[Row], Row]) -> None:
+        """Change a row, and plan it anew; where its connection is not known, leave that to a check."""
+        connection = company.connections.get(row.connection_id)
         if connection is None:
-            self._due_for_check(company)
-        promise = self.policy.promise(read.data_type, company, connection) if connection else None
-        row = self.store.row(company.company_id, read.data_type, read.connection_id)
-
-        def note(row: Row) -> Row:
-            row = row.ended(End(at=at, state=read.status), records_modified)
-            return row.planned(promise, connection) if promise and connection else row
-
-        if note(row) == row and row.version:
-            self.tally[Metric.READS_ALREADY_KNOWN] += 1
+            self._make_due_for_check(company)
+            self.store.change_row(row, change)
             return
-        self._note_dataset(row, read, at)
-        if outcome(read.status) is Outcome.COMPLETE:
-            self.bus.publish(
-                [
-                    CompanyDataRefreshed(
-                        event_id=f"{message_id}/{read.connection_id}/{read.data_type}",
-                        company_id=company.company_id,
-                        connection_id=read.connection_id,
-                        data_type=read.data_type,
-                        refreshed_at=at,
-                        records_modified=read.records_modified,
-                    )
-                ]
-            )
-        self.store.change_row(row, note)
-        self.tally[Metric.READS_COMPLETED if outcome(read.status) is Outcome.COMPLETE else Metric.READS_FAILED] += 1
+        promise = self.policy.promise(row.data_type, company, connection)
+        self.store.change_row(row, lambda row: change(row).planned(promise, connection))
 
-    def _note_dataset(self, row: Row, read: DataTypeRead, at: datetime) -> None:
-        request = row.request
-        if request is None or not request.dataset_id or at < request.at:
+    def _make_due_for_check(self, company: Company) -> None:
+        now = self.clock()
+        self.store.change_company(company, lambda company: company.due_for_check(now))
+
+    def _note_dataset(self, row: Row, request: Request, event: ReadEnded | DatasetEnded, at: datetime) -> None:
+        if not request.dataset_id:
             return
         self.store.merge_dataset(
             Dataset(
@@ -149,8 +162,41 @@ class Webhook:
                 connection_id=row.connection_id,
                 asked_by=request.asked_by,
                 requested_at=request.at,
-                states={read.status: at},
+                states={event.state: at},
                 ended_at=at,
-                records_modified=read.records_modified,
+                records_modified=event.records_modified,
             )
         )
+
+    def _publish_refreshed(self, news_id: str, row: Row, event: ReadEnded | DatasetEnded, at: datetime) -> None:
+        if outcome(event.state) is not Outcome.COMPLETE:
+            self.tally[Metric.READS_FAILED] += 1
+            return
+        self.tally[Metric.READS_COMPLETED] += 1
+        news = CompanyDataRefreshed(
+            id=news_id,
+            company_id=row.company_id,
+            connection_id=row.connection_id,
+            data_type=row.data_type,
+            refreshed_at=at,
+            records_modified=event.records_modified,
+        )
+        self.bus.publish([news])
+
+    def _publish_relink(self, message_id: str, company: Company, event: ReadEnded) -> None:
+        """Tell that a read was refused, if the connection is thought to be linked, and no other read told it."""
+        connection = company.connections.get(event.connection_id)
+        if connection is None or not connection.is_linked or event.at < connection.status_at:
+            return
+        rows = self.store.rows(company.company_id)
+        if any(row.connection_id == event.connection_id and row.is_blocked(connection) for row in rows):
+            return
+        news = RelinkNeeded(
+            id=message_id,
+            company_id=company.company_id,
+            connection_id=connection.connection_id,
+            platform=connection.platform,
+            link_url=connection.link_url,
+            since=event.at,
+        )
+        self.bus.publish([news])

@@ -4,6 +4,7 @@ import os
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 from aws_lambda_powertools.utilities import parameters
@@ -11,6 +12,9 @@ from aws_lambda_powertools.utilities import parameters
 from freshness.policy import Policy, load
 from freshness.publish import Bus
 from freshness.store import Store, Tables
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 
 def clock() -> datetime:
@@ -34,6 +38,12 @@ def store() -> Store:
 def bus() -> Bus:
     """The event bus."""
     return Bus(boto3.client("events"), os.environ["EVENT_BUS"])
+
+
+@cache
+def sqs() -> "SQSClient":
+    """The queues."""
+    return boto3.client("sqs")
 
 
 @cache

@@ -11,9 +11,10 @@ TICK_VARIABLES = {
     "CONTROL_TABLE": "TablesControl",
     "CODAT_API_KEY_SECRET": "SecretsCodatApiKey",
     "CODAT_BASE_URL": "https://api.codat.io",
+    "EVENT_BUS": "EventBus",
 }
 VARIABLES = {
-    "CheckFreshness": TICK_VARIABLES | {"EVENT_BUS": "EventBus"},
+    "CheckFreshness": TICK_VARIABLES,
     "QueueRefreshes": TICK_VARIABLES | {"DRY_RUN": "false"},
     "ReceiveWebhook": {
         "WEBHOOK_SIGNING_SECRET": "SecretsWebhookSigning",
@@ -25,6 +26,8 @@ VARIABLES = {
         "DATASETS_TABLE": "TablesDatasets",
         "CONTROL_TABLE": "TablesControl",
         "EVENT_BUS": "EventBus",
+        "WEBHOOK_DEAD_LETTER_QUEUE_URL": "WebhookIntakeDeadLetterQueue",
+        "MAX_RECEIVE_COUNT": "5",
     },
 }
 ALLOWED = {
@@ -59,6 +62,7 @@ ALLOWED = {
         ("dynamodb:PutItem", "TablesControl"),
         ("dynamodb:DeleteItem", "TablesControl"),
         ("secretsmanager:GetSecretValue", "SecretsCodatApiKey"),
+        ("events:PutEvents", "EventBus"),
     },
     "ReceiveWebhook": {
         ("secretsmanager:GetSecretValue", "SecretsWebhookSigning"),
@@ -68,11 +72,15 @@ ALLOWED = {
         ("dynamodb:GetItem", "TablesCompanies"),
         ("dynamodb:PutItem", "TablesCompanies"),
         ("dynamodb:GetItem", "TablesFreshness"),
+        ("dynamodb:Query", "TablesFreshness"),
         ("dynamodb:PutItem", "TablesFreshness"),
+        ("dynamodb:DeleteItem", "TablesFreshness"),
         ("dynamodb:GetItem", "TablesDatasets"),
         ("dynamodb:PutItem", "TablesDatasets"),
         ("dynamodb:GetItem", "TablesControl"),
+        ("dynamodb:PutItem", "TablesControl"),
         ("events:PutEvents", "EventBus"),
+        ("sqs:SendMessage", "WebhookIntakeDeadLetterQueue"),
         ("sqs:ReceiveMessage", "WebhookIntakeQueue"),
         ("sqs:DeleteMessage", "WebhookIntakeQueue"),
         ("sqs:GetQueueAttributes", "WebhookIntakeQueue"),

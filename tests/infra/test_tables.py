@@ -50,13 +50,14 @@ def test_a_table_outlives_its_stack_on_aws_and_goes_with_it_locally(
     assert disposable["Properties"]["DeletionProtectionEnabled"] is False
 
 
-def test_only_datasets_expire(template: Template) -> None:
+def test_only_datasets_and_what_is_remembered_of_webhooks_expire(template: Template) -> None:
     specifications = {
         name: table["TimeToLiveSpecification"]
         for name, table in template.properties("AWS::DynamoDB::Table").items()
         if "TimeToLiveSpecification" in table
     }
-    assert specifications == {"TablesDatasets": {"AttributeName": "expires_at", "Enabled": True}}
+    assert set(specifications) == {"TablesDatasets", "TablesControl"}
+    assert all(given == {"AttributeName": "expires_at", "Enabled": True} for given in specifications.values())
 
 
 def _keys(schema: dict[str, Any]) -> list[str]:

@@ -62,6 +62,7 @@ class Loop:
             refresh = Refresh(
                 store=self.store,
                 codat=Codat(http, self.sandbox.api_key, clock=self.clock),
+                bus=Bus(boto3.client("events"), "default"),
                 policy=POLICY,
                 clock=self.clock,
                 until=self.clock() + timedelta(minutes=1),

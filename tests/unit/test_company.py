@@ -46,19 +46,19 @@ def test_a_connection_never_linked_feeds_nothing() -> None:
 
 
 def test_a_company_listed_as_it_was_is_not_due_for_a_check() -> None:
-    known = company(connection("Xero")).listed("Name", {}, [connection("Xero")], NOON)
+    known = company(connection("Xero")).listed("Name", {}, [connection("Xero")], NOON, NOON)
 
-    again = known.listed("Name", {"region": "uk"}, [connection("Xero")], NOON + timedelta(hours=1))
+    again = known.listed("Name", {"region": "uk"}, [connection("Xero")], NOON, NOON + timedelta(hours=1))
 
     assert again.check_at == known.check_at == NOON
 
 
 def test_a_company_whose_connection_lapsed_is_due_for_a_check() -> None:
-    known = company(connection("Xero")).listed("Name", {}, [connection("Xero")], NOON)
+    known = company(connection("Xero")).listed("Name", {}, [connection("Xero")], NOON, NOON)
     later = NOON + timedelta(hours=1)
 
     lapsed = Connection(
         connection_id="Xero", platform="Xero", source_type="Accounting", status="Deauthorized", status_at=later
     )
 
-    assert known.listed("Name", {}, [lapsed], later).connections["Xero"].status == ConnectionStatus.DEAUTHORIZED
+    assert known.listed("Name", {}, [lapsed], later, later).connections["Xero"].status == ConnectionStatus.DEAUTHORIZED
