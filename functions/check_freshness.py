@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness import tick, wiring
 from freshness.check import Check
-from freshness.codat.errors import CodatError
+from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
 from freshness.metrics import NAMESPACE, Metric
 from freshness.silence import is_silent
 
@@ -23,7 +23,7 @@ metrics = Metrics(namespace=NAMESPACE, service="check_freshness")
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes both
     """One tick."""
-    with tick.alone("check_freshness", context) as until:
+    with tick.timed(metrics), tick.alone("check_freshness", context) as until:
         if until and tick.codat_takes_calls():
             asyncio.run(_check(until, context.aws_request_id))
 
@@ -39,11 +39,14 @@ async def _check(until: datetime, owner: str) -> None:
             until=until,
         )
         await _list_companies(check, owner)
-        await check.check_due()
+        done = await check.check_due()
     if is_silent(check.store, check.tally[Metric.REFRESHES_FOUND_BY_CHECK], wiring.clock()):
         check.tally[Metric.WEBHOOKS_SILENT] += 1
         logger.error("Refreshes end, but no webhook comes: see docs/webhooks.md, Silence")
-    tick.count(metrics, check.tally | {Metric.CODAT_CALLS: codat.calls})
+    tally = check.tally | tick.stops(check.stopped_by)
+    if not done and not check.stopped_by:
+        tally[Metric.TICKS_CUT_SHORT] += 1
+    tick.count(metrics, tally | {Metric.CODAT_CALLS: codat.calls})
     logger.info("Checked", extra={"tally": dict(check.tally), "codat_calls": codat.calls})
 
 
@@ -58,6 +61,8 @@ async def _list_companies(check: Check, owner: str) -> None:
     except CodatError as error:
         check.store.release(LISTING, owner)
         check.tally[Metric.LISTING_FAILED] += 1
+        if isinstance(error, (Unauthorized, AccountLimit, RateLimited)):
+            check.stopped_by.append(error)
         logger.warning(
             "The list of companies or Codat's own schedule could not be read; the next tick tries again",
             extra={"error": str(error)},

@@ -19,9 +19,11 @@ metrics = Metrics(namespace=NAMESPACE, service="queue_refreshes")
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes both
     """One tick."""
-    with tick.alone("queue_refreshes", context) as until:
-        if until:
-            asyncio.run(_queue(until))
+    with tick.timed(metrics):
+        with tick.alone("queue_refreshes", context) as until:
+            if until:
+                asyncio.run(_queue(until))
+        tick.count(metrics, tick.quota_left())
 
 
 async def _queue(until: datetime) -> None:
@@ -37,7 +39,10 @@ async def _queue(until: datetime) -> None:
         )
         due = await refresh.look_at_due()
         await refresh.tell(due)
-        if tick.codat_takes_calls():
-            await refresh.queue(due)
-    tick.count(metrics, refresh.tally | {Metric.CODAT_CALLS: codat.calls})
+        done = await refresh.queue(due) if tick.codat_takes_calls() else True
+        refresh.measure(due)
+    tally = refresh.tally | tick.stops(refresh.stopped_by)
+    if not done and not refresh.stopped_by:
+        tally[Metric.TICKS_CUT_SHORT] += 1
+    tick.count(metrics, tally | {Metric.CODAT_CALLS: codat.calls})
     logger.info("Queued", extra={"tally": dict(refresh.tally), "codat_calls": codat.calls})

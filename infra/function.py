@@ -18,6 +18,7 @@ class Function(Construct):
     def __init__(self, scope: Construct, name: str, bundle: Path, *, timeout: Duration, memory_size: int) -> None:
         """Make the function whose handler is in `name`.py, with `memory_size` MB of memory."""
         super().__init__(scope, name.title().replace("_", ""))
+        self.name = name
         self.timeout = timeout
         log_group = logs.LogGroup(
             self, "Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 from constructs import Node
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, StringConstraints, ValidationError
 
 CronExpression = Annotated[str, StringConstraints(pattern=r"^cron\([^()]+\)$")]
 
@@ -28,6 +28,10 @@ class Settings(BaseModel):
     queue_schedule: CronExpression
     time_zone: ZoneInfo
     """In which both schedules are read."""
+    tick_at_least_every: PositiveInt
+    """The longest time between two runs of a schedule, in minutes: an alarm tells of a longer one."""
+    alarm_email: Annotated[str, StringConstraints(pattern=r"^([^@\s]+@[^@\s]+)?$")]
+    """Who is told of alarms; no one if it is empty."""
     local: bool
     """Deploy to a local AWS: the bundle is built for this machine, and deleting the stack leaves nothing."""
 

@@ -6,6 +6,8 @@ from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_events as events
 from constructs import Construct
 
+from infra.alarms import Alarms
+from infra.dashboard import Dashboard
 from infra.function import Function
 from infra.schedules import Schedules
 from infra.secrets import Secrets
@@ -40,6 +42,26 @@ class CodatFreshness(Stack):
         receive_webhook = self._receive_webhook()
         apply_webhook = self._apply_webhook()
         intake = WebhookIntake(self, receive=receive_webhook, apply=apply_webhook)
+
+        alarms = Alarms(
+            self, tick_at_least_every=Duration.minutes(settings.tick_at_least_every), email=settings.alarm_email
+        )
+        alarms.watch_promises(queue_refreshes)
+        alarms.watch_tick(check_freshness)
+        alarms.watch_tick(queue_refreshes)
+        alarms.watch_webhooks(check_freshness, receive_webhook, apply_webhook)
+        alarms.watch_connections(check_freshness, apply_webhook)
+        alarms.watch_dead_letters(schedules.dead_letter_queue, intake.dead_letter_queue)
+        Dashboard(
+            self,
+            check_freshness=check_freshness,
+            queue_refreshes=queue_refreshes,
+            receive_webhook=receive_webhook,
+            apply_webhook=apply_webhook,
+            webhooks=intake.queue,
+            dead_letters=(schedules.dead_letter_queue, intake.dead_letter_queue),
+            tables=self._tables,
+        )
 
         self._output("WebhookUrl", intake.url)
         self._output("WebhookQueueUrl", intake.queue.queue_url)

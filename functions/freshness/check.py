@@ -22,7 +22,7 @@ from freshness.concurrency import for_each
 from freshness.dataset import AskedBy, Dataset, DatasetState
 from freshness.metrics import Metric
 from freshness.policy import Policy
-from freshness.publish import Bus, CompanyDataRefreshed, connection_news
+from freshness.publish import Bus, CompanyDataRefreshed, RelinkNeeded, connection_news
 from freshness.row import Row, Sighting
 from freshness.sightings import Key
 from freshness.store import Store
@@ -78,7 +78,10 @@ class Check:
         for connection_id, connection in after.connections.items():
             event_id = f"{connection_id}/{sortable(connection.status_at)}"
             known = before.connections.get(connection_id)
-            self.bus.publish(connection_news(event_id, after.company_id, known, connection))
+            news = connection_news(event_id, after.company_id, known, connection)
+            self.bus.publish(news)
+            if known and any(isinstance(item, RelinkNeeded) for item in news):
+                self.tally[Metric.RELINKS_NEEDED] += 1
 
     def _listed(self, company: Company, answer: CompanyAnswer, at: datetime) -> Company:
         connections = [

@@ -14,12 +14,26 @@ DIMENSION = "service"
 class Metric(StrEnum):
     """What is counted or measured, by the name under which CloudWatch has it."""
 
+    TICKS = "Ticks"
+    """Ticks that ran to their end."""
+    TICK_DURATION = "TickDuration"
+    """In milliseconds."""
+    TICKS_CUT_SHORT = "TicksCutShort"
+    """Ticks whose time was up before their work was done."""
+
     CODAT_CALLS = "CodatCalls"
+    CODAT_REFUSED_KEY = "CodatRefusedKey"
+    CODAT_REFUSED_ACCOUNT = "CodatRefusedAccount"
+    CODAT_LIMITED_CALLS = "CodatLimitedCalls"
+    QUOTA_LEFT = "QuotaLeft"
+    """What is left of today's calls, in percent of the daily quota."""
 
     COMPANIES_LISTED = "CompaniesListed"
     LISTING_FAILED = "ListingFailed"
     COMPANIES_CHECKED = "CompaniesChecked"
     CHECKS_FAILED = "ChecksFailed"
+    RELINKS_NEEDED = "RelinksNeeded"
+    """Connections through which Codat could read, and no longer can."""
     COMPANIES_DELETED = "CompaniesDeleted"
     REFRESHES_FOUND_BY_CHECK = "RefreshesFoundByCheck"
     REFRESHES_BY_OTHERS = "RefreshesByOthers"
@@ -28,6 +42,18 @@ class Metric(StrEnum):
     WEBHOOKS_SILENT = "WebhooksSilent"
 
     ROWS_LOOKED_AT = "RowsLookedAt"
+    """Rows that were due when a tick began: the metrics of promises and states are of these."""
+    ROWS_LEFT_OVER = "RowsLeftOver"
+    """Those of them that should have been queued, and were not."""
+    ROWS_STALE = "RowsStale"
+    ROWS_REFRESHING = "RowsRefreshing"
+    ROWS_FAILING = "RowsFailing"
+    ROWS_OVER_PROMISE = "RowsOverPromise"
+    """Rows that are older than promised, and that no person need see to first."""
+    ROWS_UNATTENDED = "RowsUnattended"
+    """Those of them that are held back, or could not be queued."""
+    OLDEST_AGE_AGAINST_PROMISE = "OldestAgeAgainstPromise"
+    """The greatest age of a row, in percent of its promise."""
     REFRESHES_QUEUED = "RefreshesQueued"
     DATASETS_ADOPTED = "DatasetsAdopted"
     ROWS_FOUND_UNSUPPORTED = "RowsFoundUnsupported"
@@ -47,3 +73,14 @@ class Metric(StrEnum):
     WEBHOOKS_GIVEN_UP = "WebhooksGivenUp"
     READS_COMPLETED = "ReadsCompleted"
     READS_FAILED = "ReadsFailed"
+
+    @property
+    def unit(self) -> str:
+        """CloudWatch's name of the unit."""
+        match self:
+            case Metric.TICK_DURATION:
+                return "Milliseconds"
+            case Metric.QUOTA_LEFT | Metric.OLDEST_AGE_AGAINST_PROMISE:
+                return "Percent"
+            case _:
+                return "Count"

@@ -69,6 +69,12 @@ class Quota:
             stops.append(_next_day(self.told_at))
         return max((stop for stop in stops if stop > now), default=None)
 
+    def left(self, now: datetime) -> float | None:
+        """Which share of today's calls is left; `None` if Codat has never told."""
+        if self.remaining is None or not self.limit or self.told_at is None:
+            return None
+        return self.remaining / self.limit if self.told_at.date() == now.date() else 1.0
+
     @property
     def _stop_stands(self) -> bool:
         return self.stopped_at is not None and (self.resumed_at is None or self.resumed_at < self.stopped_at)

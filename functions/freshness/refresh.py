@@ -27,6 +27,7 @@ from freshness.company import Company
 from freshness.concurrency import for_each
 from freshness.dataset import AskedBy, Dataset, DatasetState, has_ended
 from freshness.learning import TELLING
+from freshness.measure import Feed, feed_of, measure
 from freshness.metrics import Metric
 from freshness.planner import Action, Decision, decide, needs_all_rows
 from freshness.policy import Policy
@@ -63,12 +64,16 @@ class Refresh:
     dry_run: bool = False
     tally: Counter[Metric] = field(default_factory=Counter)
     stopped_by: list[CodatError] = field(default_factory=list)
+    waiting: set[Feed] = field(default_factory=set)
+    """The rows to queue, of which nothing has become known yet."""
 
     async def queue_due(self) -> bool:
         """Tell of promises, and queue the rows that are due. Returns whether all of them were reached."""
         due = await self.look_at_due()
         await self.tell(due)
-        return await self.queue(due)
+        done = await self.queue(due)
+        self.measure(due)
+        return done
 
     async def look_at_due(self) -> list[Decision]:
         """Decide about the rows that are due."""
@@ -81,6 +86,7 @@ class Refresh:
         allowed = allowance(self.policy.budget, quota, now)
         decisions = decide(rows, companies, self.policy, now, paused=paused, allowance=allowed)
         self.tally[Metric.ROWS_LOOKED_AT] += len(decisions)
+        self.waiting.update(feed_of(decision.row) for decision in decisions if decision.action is Action.QUEUE)
         return decisions
 
     async def tell(self, decisions: Iterable[Decision]) -> None:
@@ -104,7 +110,7 @@ class Refresh:
         if news := promise_news(row, told, promise, connection, now):
             self.bus.publish([news])
             self.tally[Metric.PROMISES_BROKEN if told.broken_at else Metric.PROMISES_KEPT_AGAIN] += 1
-        self._change(row, company, lambda row: row.told(promise, connection, now))
+        self.store.change_row(row, lambda row: row.told(promise, connection, now).planned(promise, connection))
 
     async def queue(self, decisions: list[Decision]) -> bool:
         """Do what was decided. Returns whether all of it was reached."""
@@ -114,6 +120,10 @@ class Refresh:
         if any(len(group) > 1 for group in groups) and not self.dry_run:
             settings = await asyncio.to_thread(self.store.sync_settings)
         return await for_each(groups, partial(self._act_on, settings=settings), at_once=AT_ONCE, go_on=self._may_go_on)
+
+    def measure(self, decisions: list[Decision]) -> None:
+        """Measure how well the promises are kept, once all was done that could be."""
+        self.tally.update(measure(decisions, self.waiting, self.policy, self.clock()))
 
     def _with_rows_needed(self, rows: list[Row], companies: Mapping[str, Company]) -> list[Row]:
         """The rows, and all others of the companies of which the planner needs all."""
@@ -314,6 +324,7 @@ class Refresh:
         self._change(row, company, note)
 
     def _change(self, row: Row, company: Company, change: Callable[[Row], Row]) -> None:
+        self.waiting.discard(feed_of(row))
         connection = company.connections.get(row.connection_id)
         if connection is None:
             self.store.change_row(row, lambda row: replace(change(row), due_at=None))

@@ -1,21 +1,28 @@
 """What both scheduled functions share: a run that does not overlap another of its kind, and a client for Codat."""
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 
 import httpx
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness import wiring
 from freshness.codat import Codat
 from freshness.codat.client import CALL_TIMEOUT
+from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
 from freshness.metrics import Metric
 from freshness.pace import SharedPace
 
+_STOPS = {
+    Unauthorized: Metric.CODAT_REFUSED_KEY,
+    AccountLimit: Metric.CODAT_REFUSED_ACCOUNT,
+    RateLimited: Metric.CODAT_LIMITED_CALLS,
+}
 TIME_TO_FINISH = timedelta(seconds=20)
 """How long before its time is up a tick takes on no more work."""
 
@@ -63,7 +70,26 @@ async def codat(until: datetime) -> AsyncIterator[Codat]:
         await pace.finish()
 
 
+@contextmanager
+def timed(metrics: Metrics) -> Iterator[None]:
+    """Count a tick that ends well, with how long it took."""
+    started = time.monotonic()
+    yield
+    count(metrics, {Metric.TICKS: 1, Metric.TICK_DURATION: round(1000 * (time.monotonic() - started))})
+
+
+def stops(errors: Iterable[CodatError]) -> Counter[Metric]:
+    """The metrics of the errors for which no further call was made."""
+    return Counter(metric for error in errors for kind, metric in _STOPS.items() if isinstance(error, kind))
+
+
+def quota_left() -> dict[Metric, int]:
+    """The metric of Codat's daily quota, if Codat has told of it today."""
+    left = wiring.store().quota().left(wiring.clock())
+    return {} if left is None else {Metric.QUOTA_LEFT: round(100 * left)}
+
+
 def count(metrics: Metrics, tally: Mapping[Metric, int]) -> None:
     """Turn what was counted into metrics."""
-    for name, value in tally.items():
-        metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    for metric, value in tally.items():
+        metrics.add_metric(name=metric, unit=metric.unit, value=value)

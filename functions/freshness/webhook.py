@@ -131,7 +131,10 @@ class Webhook:
         before = company.connections.get(told.connection_id)
         after = company.told_of(told, now).connections[told.connection_id]
         # Told before it is written: what is written is no longer news to a second try.
-        self.bus.publish(connection_news(message_id, company.company_id, before, after))
+        news = connection_news(message_id, company.company_id, before, after)
+        self.bus.publish(news)
+        if before and any(isinstance(item, RelinkNeeded) for item in news):
+            self.tally[Metric.RELINKS_NEEDED] += 1
         company = self.store.change_company(company, lambda company: company.told_of(told, now))
         for row in self.store.rows(company.company_id):
             if row.connection_id == told.connection_id:
@@ -200,3 +203,4 @@ class Webhook:
             since=event.at,
         )
         self.bus.publish([news])
+        self.tally[Metric.RELINKS_NEEDED] += 1

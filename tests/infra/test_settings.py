@@ -20,6 +20,8 @@ def test_by_default_a_deployment_keeps_the_promises_of_freshness_toml_at_the_rea
         check_schedule="cron(0/5 * * * ? *)",
         queue_schedule="cron(* * * * ? *)",
         time_zone=ZoneInfo("Etc/UTC"),
+        tick_at_least_every=15,
+        alarm_email="",
         local=False,
     )
 
@@ -32,6 +34,8 @@ def test_by_default_a_deployment_keeps_the_promises_of_freshness_toml_at_the_rea
         ("check_schedule", "every five minutes"),
         ("queue_schedule", "rate(5 minutes)"),
         ("codat_base_url", "api.codat.io"),
+        ("tick_at_least_every", "0"),
+        ("alarm_email", "nobody"),
         ("local", ""),
     ],
 )

@@ -1,0 +1,55 @@
+"""How well the promises are kept, as far as the rows tell that a tick looks at."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from freshness.metrics import Metric
+from freshness.planner import Action, Decision, Reason
+from freshness.policy import Policy
+from freshness.row import Row, State
+
+STATES = {
+    State.STALE: Metric.ROWS_STALE,
+    State.REFRESHING: Metric.ROWS_REFRESHING,
+    State.FAILING: Metric.ROWS_FAILING,
+}
+"""States of rows that may be due. What is fresh, blocked or unsupported is not looked at."""
+Feed = tuple[str, str, str]
+"""What tells rows apart: company, data type and connection."""
+HELD_BACK = (Reason.OVER_BUDGET, Reason.OVER_SHARE, Reason.WAITING_FOR_SET, Reason.PAUSED)
+
+
+def feed_of(row: Row) -> Feed:
+    """What tells a row from others."""
+    return row.company_id, row.data_type, row.connection_id
+
+
+def measure(
+    decisions: Iterable[Decision], waiting: Collection[Feed], policy: Policy, now: datetime
+) -> dict[Metric, int]:
+    """Measure the rows that were due when a tick began; `waiting` are those that it should have queued and did not."""
+    measured: Counter[Metric] = Counter(dict.fromkeys((*STATES.values(), *_OF_PROMISES), 0))
+    measured[Metric.ROWS_LEFT_OVER] = len(waiting)
+    for decision in decisions:
+        row, connection = decision.row, decision.company.connections.get(decision.row.connection_id)
+        if connection is None:
+            continue
+        promise = policy.promise(row.data_type, decision.company, connection)
+        state = row.state(promise, connection, now)
+        if state not in STATES or promise.off:
+            continue
+        measured[STATES[state]] += 1
+        age = row.age(now)
+        if age:
+            percent = round(100 * (age / promise.fresh_within))
+            measured[Metric.OLDEST_AGE_AGAINST_PROMISE] = max(measured[Metric.OLDEST_AGE_AGAINST_PROMISE], percent)
+        if row.keeps(promise, now):
+            continue
+        measured[Metric.ROWS_OVER_PROMISE] += 1
+        held_back = decision.action is not Action.QUEUE and decision.reason in HELD_BACK
+        measured[Metric.ROWS_UNATTENDED] += held_back or feed_of(row) in waiting
+    return dict(measured)
+
+
+_OF_PROMISES = (Metric.OLDEST_AGE_AGAINST_PROMISE, Metric.ROWS_OVER_PROMISE, Metric.ROWS_UNATTENDED)
