@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+WIDTH = 150
+"""Columns that a table takes at least: in a narrower terminal its lines wrap, but stay readable in a file."""
 HEADINGS = ("what", "figure", "against", "ratio", "target", "met")
 
 
@@ -57,7 +59,9 @@ def show(title: str, figures: Sequence[Figure]) -> None:
     table = Table(*HEADINGS, title=title, title_justify="left")
     for figure in figures:
         table.add_row(*figure.cells(), style="" if figure.is_met else "bold red")
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, WIDTH)
+    console.print(table)
 
 
 def markdown(figures: Sequence[Figure]) -> str:

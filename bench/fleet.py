@@ -1,0 +1,132 @@
+"""Made-up companies, as the tables hold them and as Codat answers about them."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import NAMESPACE_URL, uuid5
+
+import httpx
+
+from freshness import data_types
+from freshness.company import Company, Connection
+from freshness.dataset import AskedBy, DatasetState
+from freshness.planner import Reason
+from freshness.policy import Policy
+from freshness.row import SYNCS_KEPT, Decided, End, Request, Row, Sync
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+NOW_IN_FULL = NOW + timedelta(microseconds=123456)
+DATA_TYPES = "accounts bills company customers invoices items payments suppliers transfers accountTransactions".split()
+"""Ten of one accounting connection."""
+
+
+def company_id(number: int) -> str:
+    """The id of a company: a UUID, as Codat's are."""
+    return str(uuid5(NAMESPACE_URL, f"company/{number}"))
+
+
+def company(number: int) -> Company:
+    """A company with an accounting connection, which was just checked."""
+    connection = Connection(
+        connection_id=str(uuid5(NAMESPACE_URL, f"connection/{number}")),
+        platform="QuickBooks Online",
+        source_type="Accounting",
+        status="Linked",
+        status_at=NOW - timedelta(days=30),
+        link_url=f"https://link.codat.io/company/{company_id(number)}",
+    )
+    return Company(
+        company_id=company_id(number),
+        name=f"Company {number}",
+        connections={connection.connection_id: connection},
+        check_at=NOW + timedelta(days=1),
+        checked_at=NOW,
+    )
+
+
+def rows(company: Company, policy: Policy, succeeded_at: datetime) -> Iterator[Row]:
+    """The rows of a company, each as full as it gets, and last refreshed at `succeeded_at`."""
+    [connection] = company.connections.values()
+    syncs = tuple(
+        Sync(
+            ended_at=succeeded_at - timedelta(hours=6) * age, records_modified=age % 2 == 0, took=timedelta(seconds=20)
+        )
+        for age in reversed(range(SYNCS_KEPT))
+    )
+    for data_type in DATA_TYPES:
+        dataset_id = str(uuid5(NAMESPACE_URL, f"{company.company_id}/{data_type}"))
+        row = Row(
+            company_id=company.company_id,
+            data_type=data_type,
+            connection_id=connection.connection_id,
+            request=Request(at=succeeded_at - timedelta(seconds=20), asked_by=AskedBy.PROMISE, dataset_id=dataset_id),
+            end=End(at=succeeded_at, state="Complete", dataset_id=dataset_id),
+            succeeded_at=succeeded_at,
+            changed_at=succeeded_at,
+            attempts=1,
+            syncs=syncs,
+            changes_per_day=1 / 3,
+            requests_that_day=4,
+            platform_sync_time=timedelta(seconds=20),
+        )
+        yield row.planned(policy.promise(data_type, company, connection), connection)
+
+
+def fullest_row() -> Row:
+    """A row with all that one can hold, and the longest names there are."""
+    company_ = company(0)
+    [connection_id] = company_.connections
+    dataset_id = company_.company_id
+    return Row(
+        company_id=company_.company_id,
+        data_type=max(data_types.DATA_TYPES, key=len),
+        connection_id=connection_id,
+        request=Request(at=NOW_IN_FULL, asked_by=max(AskedBy, key=len), dataset_id=dataset_id),
+        end=End(at=NOW_IN_FULL, state=max(DatasetState, key=len), dataset_id=dataset_id),
+        succeeded_at=NOW_IN_FULL,
+        changed_at=NOW_IN_FULL,
+        attempts=99,
+        seen_running_at=NOW_IN_FULL,
+        syncs=tuple(
+            Sync(ended_at=NOW_IN_FULL + timedelta(hours=age), records_modified=True) for age in range(SYNCS_KEPT)
+        ),
+        asked_for_at=NOW_IN_FULL,
+        asked_for_by=max(AskedBy, key=len),
+        platform_sync_time=timedelta(hours=1, microseconds=1),
+        changes_per_day=1 / 3,
+        requests_that_day=99,
+        decided=Decided(at=NOW_IN_FULL, reason=max(Reason, key=len)),
+        due_at=NOW_IN_FULL,
+    )
+
+
+def queues_anything(request: httpx.Request) -> httpx.Response:
+    """Codat's answer to queueing a data type: the new dataset."""
+    _, _, company, _, _, data_type = request.url.path.split("/")
+    dataset = {
+        "id": str(uuid5(NAMESPACE_URL, f"{request.url.path}/{NOW}")),
+        "companyId": company,
+        "connectionId": str(uuid5(NAMESPACE_URL, "connection")),
+        "dataType": data_type,
+        "status": "Initial",
+        "requested": NOW.isoformat(),
+    }
+    return httpx.Response(200, json=dataset, headers={"Date": "Mon, 23 Nov 2026 12:00:00 GMT"})
+
+
+def read_completed(company: Company, data_type: str, at: datetime) -> str:
+    """Codat's message that a read of a data type ended well."""
+    [connection] = company.connections.values()
+    read = {
+        "connectionId": connection.connection_id,
+        "dataType": data_type,
+        "recordsModified": True,
+        "status": "Complete",
+    }
+    message = {
+        "id": str(uuid5(NAMESPACE_URL, f"{company.company_id}/{data_type}/{at}")),
+        "eventType": "read.completed",
+        "generatedDate": at.isoformat(),
+        "payload": {"referenceCompany": {"id": company.company_id, "name": company.name}, "dataTypes": [read]},
+    }
+    return json.dumps(message)

@@ -1,0 +1,108 @@
+"""What DynamoDB charges for a refresh, from due to done: queueing it, and applying the message that tells its end."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+
+import httpx
+
+from bench import fleet
+from bench.figures import Figure, show
+from bench.fleet import NOW
+from bench.parts import example_policy, queue_due
+from bench.tables import Usage, running_aws
+from freshness.metrics import Metric
+from freshness.publish import Bus
+from freshness.webhook import Webhook
+
+COMPANIES = 20
+REFRESHES = COMPANIES * len(fleet.DATA_TYPES)
+WRITE_UNIT = 1024
+"""Bytes that one write unit writes."""
+FLOOR = 4
+"""Units for one refresh: its row and its dataset, each written when queued and when done, with no index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Units of a tick that queues `REFRESHES`, and of the messages that end them, one each."""
+
+    tick: Usage
+    messages: Usage
+    fullest_row: int
+    """Bytes of a row with all that one can hold."""
+
+
+@cache
+def use() -> Used:
+    """Take refreshes from due to done in a local AWS."""
+    with running_aws() as aws:
+        store, meter = aws.store()
+        policy = example_policy()
+        companies = [fleet.company(number) for number in range(COMPANIES)]
+        for company in companies:
+            store.change_company(company, lambda company: company)
+            for row in fleet.rows(company, policy, NOW - timedelta(days=8)):
+                store.change_row(row, lambda row: row)
+        meter.take()
+        refresh = asyncio.run(queue_due(store, httpx.MockTransport(fleet.queues_anything), policy))
+        if refresh.tally[Metric.REFRESHES_QUEUED] != REFRESHES:
+            raise RuntimeError(f"expected {REFRESHES} refreshes to be queued, but: {dict(refresh.tally)}")
+        tick = meter.take()
+        ended_at = NOW + timedelta(seconds=20)
+        webhook = Webhook(store=store, bus=Bus(aws.events(), "default"), policy=policy, clock=lambda: ended_at)
+        for company in companies:
+            for data_type in fleet.DATA_TYPES:
+                message = fleet.read_completed(company, data_type, ended_at)
+                webhook.apply(f"{company.company_id}/{data_type}", message)
+        messages = meter.take()
+        store.change_row(fleet.fullest_row(), lambda row: row)
+        return Used(tick, messages, meter.take().largest_item)
+
+
+def measure() -> list[Figure]:
+    """Units of one refresh, against bare writes."""
+    used = use()
+    return [
+        Figure(
+            what="write units of one refresh, from due to done, indexes included",
+            value=(used.tick.write_units + used.messages.write_units) / REFRESHES,
+            unit="units",
+            against="its row and its dataset, each written when queued and when done, no index",
+            floor=FLOOR,
+            at_most=3,
+        ),
+        Figure(
+            what="write units of a tick, for each refresh that it queues",
+            value=used.tick.write_units / REFRESHES,
+            unit="units",
+        ),
+        Figure(
+            what="write units of a message, for each read that it tells of",
+            value=used.messages.write_units / REFRESHES,
+            unit="units",
+        ),
+        Figure(
+            what="read units of one refresh, from due to done",
+            value=(used.tick.read_units + used.messages.read_units) / REFRESHES,
+            unit="units",
+        ),
+        Figure(
+            what="largest item written by these",
+            value=max(used.tick.largest_item, used.messages.largest_item),
+            unit="bytes",
+            against="a write unit holds 1,024",
+            at_most=WRITE_UNIT,
+        ),
+        Figure(
+            what="a row with all that one can hold",
+            value=used.fullest_row,
+            unit="bytes",
+            against="late, and asked for by a person: two units",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    show("Units", measure())
