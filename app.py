@@ -5,15 +5,15 @@ from pathlib import Path
 
 from aws_cdk import App
 
-from infra import bundling
-from infra.settings import Settings, SettingsError
-from infra.stack import CodatFreshness
-
 ROOT = Path(__file__).parent
 FUNCTIONS = ROOT / "functions"
 sys.path.append(str(FUNCTIONS))
 
-from freshness.policy import PolicyError, load  # noqa: E402 - `functions` is put on the path above
+# These need `functions` on the path.
+from freshness.policy import PolicyError, load  # noqa: E402
+from infra import bundling  # noqa: E402
+from infra.settings import Settings, SettingsError  # noqa: E402
+from infra.stack import CodatFreshness  # noqa: E402
 
 
 def main() -> None:
