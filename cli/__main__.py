@@ -14,10 +14,12 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
+from cli.doctor import doctor
 from cli.errors import CommandError
 from cli.explain import explain
 from cli.export import export
 from cli.pause import pause, resume
+from cli.redrive import redrive
 from cli.refresh import refresh
 from cli.status import status
 from cli.target import ROOT, Target
@@ -30,6 +32,8 @@ app.command()(explain)
 app.command()(refresh)
 app.command()(pause)
 app.command()(resume)
+app.command()(doctor)
+app.command()(redrive)
 app.command()(export)
 
 

@@ -10,18 +10,11 @@ from cli.companies import CompanyName, find_company, find_rows
 from cli.fleet import Line, lines_of
 from cli.output import Json, duration, moment, say, say_json, show, table
 from cli.target import Target, target
+from freshness.budget import allowance
 from freshness.company import Company
 from freshness.dataset import Dataset
-from freshness.planner import Action, decide
-from freshness.row import Row
-
-WHY = {
-    Action.QUEUE: "It is due: the next tick queues a refresh.",
-    Action.WAIT: "Its dataset is in flight, and not late.",
-    Action.CHECK: "Its dataset is late: the next tick has Codat asked about it.",
-    Action.LEAVE: "Its company is paused.",
-    Action.PLAN_ANEW: "It is not due.",
-}
+from freshness.planner import Action, Decision, decide
+from freshness.row import Decided, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +25,14 @@ class Explanation:
     rule: str
     """What of the policy promises it."""
     action: Action
+    """What a tick does about it now."""
     why: str
+    until: datetime | None
+    """When it comes into sight again, or may be refreshed, if that is known."""
+    changes_per_day: float | None
+    """How often it was learned to change at the source."""
+    last_decided: Decided | None
+    """Why a tick wrote it last."""
     datasets: tuple[Dataset, ...]
     """What was read before, newest first."""
 
@@ -59,34 +59,49 @@ def explain(
 
 def _explanation(stack: Target, company: Company, row: Row) -> Explanation:
     now = datetime.now(UTC)
-    paused = stack.store.is_paused()
     [line] = lines_of(company, [row], stack.store, stack.policy, now)
-    [decision] = decide([row], {company.company_id: company}, stack.policy, now, paused=paused)
+    decision = _decision(stack, company, row, now)
     datasets = [
         dataset
         for dataset in stack.store.datasets(company.company_id)
         if (dataset.data_type, dataset.connection_id) == (row.data_type, row.connection_id)
     ]
-    why = WHY[decision.action]
-    if paused and decision.action is Action.WAIT and not row.in_flight:
-        why = "It is due, but everything is paused."
-    named = row.data_type in stack.policy.data_types
     return Explanation(
         line=line,
-        rule=f"data_types.{row.data_type}" if named else "default",
+        rule=stack.policy.promise(row.data_type, company, company.connections[row.connection_id]).place,
         action=decision.action,
-        why=line.obstacle or why,
+        why=f"{decision.reason}: {line.obstacle}" if line.obstacle else decision.reason,
+        until=decision.until,
+        changes_per_day=row.changes_per_day,
+        last_decided=row.decided,
         datasets=tuple(sorted(datasets, key=lambda dataset: dataset.requested_at, reverse=True)),
     )
+
+
+def _decision(stack: Target, company: Company, row: Row, now: datetime) -> Decision:
+    """What the next tick would decide of a row: of its set and its connection's share, the other rows tell."""
+    decisions = decide(
+        stack.store.rows(company.company_id),
+        {company.company_id: company},
+        stack.policy,
+        now,
+        paused=stack.store.is_paused(),
+        allowance=allowance(stack.policy.budget, stack.store.quota(), now),
+    )
+    return next(decision for decision in decisions if decision.row == row)
 
 
 def _show(explanation: Explanation) -> None:
     line = explanation.line
     say(f"{line.data_type} of {line.company_name}, from {line.platform} ({line.connection_id})", "bold")
-    say(f"Promise   no older than {duration(line.promise)}, by [{explanation.rule}] of the policy")
+    say(f"Promise   no older than {duration(line.promise)}, by {explanation.rule}")
     say(f"Now       {line.state}, {duration(line.age)} old" if line.age else f"Now       {line.state}, never read")
-    say(f"Due       {moment(line.due_at)} UTC" if line.due_at else "Due       never")
-    say(f"Why       {explanation.why}")
+    until = f", until {moment(explanation.until)} UTC" if explanation.until else ""
+    say(f"Next      {explanation.action}: {explanation.why}{until}")
+    if explanation.last_decided:
+        say(f"Before    {explanation.last_decided.reason}, at {moment(explanation.last_decided.at)} UTC")
+    if explanation.changes_per_day:
+        say(f"Learned   it changes {explanation.changes_per_day:.2g} times a day")
     shown = table("requested (UTC)", "asked by", "state", "took", "changed", "dataset")
     for dataset in explanation.datasets:
         took = duration(dataset.ended_at - dataset.requested_at) if dataset.ended_at else "-"

@@ -1,5 +1,6 @@
 """The stack that a command is about: one in AWS, or the one that `make run` runs on this machine."""
 
+import os
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +18,10 @@ from freshness.store import Store, Tables
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCAL = ROOT / ".local"
+LOCAL = Path(os.environ.get("LOCAL_FOLDER", ROOT / ".local"))
 """Where `make run` writes how to reach the stack that it runs."""
 
 
@@ -98,14 +100,32 @@ class Target:
         )
         return Store(self.session.client("dynamodb", endpoint_url=self.endpoint), tables)
 
+    def environment(self, function: str) -> dict[str, str]:
+        """The environment variables of a function."""
+        return self._configuration(function).get("Environment", {}).get("Variables", {})
+
+    def log_group(self, function: str) -> str:
+        """The log group that a function writes to."""
+        return self._configuration(function).get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{function}")
+
+    def _configuration(self, function: str) -> "FunctionConfigurationResponseTypeDef":
+        client = self.session.client("lambda", endpoint_url=self.endpoint)
+        return client.get_function_configuration(FunctionName=function)
+
+    def secret(self, name: str) -> str:
+        """A secret's value."""
+        client = self.session.client("secretsmanager", endpoint_url=self.endpoint)
+        return client.get_secret_value(SecretId=name)["SecretString"]
+
     @cached_property
     def policy(self) -> Policy:
-        """The policy in this folder, which may be newer than the deployed one.
+        """The policy, knowing what has been learned of the fleet.
 
         Raises:
             freshness.policy.PolicyError: it cannot be used.
         """
-        return load(self.policy_file)
+        policy = load(self.policy_file)
+        return policy.knowing(self.store.fleet_rates()) if policy.learns else policy
 
 
 def target(context: typer.Context) -> Target:
