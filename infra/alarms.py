@@ -11,7 +11,7 @@ from constructs import Construct
 
 from freshness.metrics import Metric
 from infra.function import Function
-from infra.metrics import emitted, total
+from infra.metrics import emitted
 from infra.queue import Queue
 
 HOUR = Duration.hours(1)
@@ -135,11 +135,11 @@ class Alarms(Construct):
             'once it is mended, "./freshness redrive" has what waits applied.',
         )
 
-    def watch_connections(self, check_freshness: Function, apply_webhook: Function) -> None:
-        """Whether many companies need a relink at once."""
+    def watch_connections(self, told_by: Function) -> None:
+        """Whether many companies need a relink at once, as a function learns of it."""
         self._alarm(
-            "ManyCompaniesBlocked",
-            total(*(emitted(Metric.RELINKS_NEEDED, each, "Sum", HOUR) for each in (check_freshness, apply_webhook))),
+            f"ManyCompaniesBlocked{told_by.node.id}",
+            emitted(Metric.RELINKS_NEEDED, told_by, "Sum", HOUR),
             threshold=MANY,
             description=f"{MANY} or more connections were lost within an hour, which is more than customers change "
             'their minds. See with "./freshness status" which platform they share, and ask Codat\'s support.',

@@ -1,7 +1,6 @@
 """The metrics that the functions emit, as CloudWatch's constructs take them."""
 
 from aws_cdk import Duration
-from aws_cdk.aws_cloudwatch import MathExpression
 from aws_cdk.aws_cloudwatch import Metric as CloudWatchMetric
 
 from freshness.metrics import DIMENSION, NAMESPACE, Metric
@@ -16,12 +15,4 @@ def emitted(metric: Metric, function: Function, statistic: str, period: Duration
         dimensions_map={DIMENSION: function.name},
         statistic=statistic,
         period=period,
-    )
-
-
-def total(*metrics: CloudWatchMetric) -> MathExpression:
-    """The sum of metrics of one period, of which some may have no data."""
-    using = {f"m{number}": metric for number, metric in enumerate(metrics)}
-    return MathExpression(
-        expression=" + ".join(f"FILL({name}, 0)" for name in using), using_metrics=using, period=metrics[0].period
     )
