@@ -63,6 +63,11 @@ class End:
     state: str
     dataset_id: str = ""
 
+    @property
+    def rank(self) -> tuple[datetime, bool, str, str]:
+        """By which the latest is told; of two at the same time, one that succeeded."""
+        return self.at, outcome(self.state) is Outcome.COMPLETE, self.state, self.dataset_id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
@@ -212,7 +217,7 @@ class Row:
         `records_modified` is what Codat says of changes, `None` where it says nothing that means anything (it
         always says false of the first read after linking).
         """
-        row = self if self.end and self.end.at >= end.at else replace(self, end=end)
+        row = self if self.end and self.end.rank >= end.rank else replace(self, end=end)
         if outcome(end.state) is not Outcome.COMPLETE:
             return row
         row = replace(row, succeeded_at=max(filter(None, (row.succeeded_at, end.at))))
@@ -271,7 +276,8 @@ class Row:
 
     def _with_sync(self, sync: Sync) -> tuple[Sync, ...]:
         by_end = {known.ended_at: known for known in self.syncs}
-        by_end.setdefault(sync.ended_at, sync)
+        known = by_end.setdefault(sync.ended_at, sync)
+        by_end[sync.ended_at] = replace(known, records_modified=known.records_modified or sync.records_modified)
         kept = [by_end[ended_at] for ended_at in sorted(by_end)][-SYNCS_KEPT:]
         if self.request is None:
             return tuple(kept)

@@ -73,36 +73,36 @@ class Store:
 
     def __init__(self, dynamodb: "DynamoDBClient", tables: Tables) -> None:
         self._dynamodb = dynamodb
-        self._tables = tables
+        self.tables = tables
 
     def company(self, company_id: str) -> Company | None:
         """One company."""
-        item = self._get(self._tables.companies, {"company_id": company_id})
+        item = self._get(self.tables.companies, {"company_id": company_id})
         return None if item is None else _COMPANIES.validate_python(item)
 
     def companies(self, company_ids: Iterable[str]) -> dict[str, Company]:
         """Those of the companies that are known, by their ids."""
         keys = [{"company_id": company_id} for company_id in dict.fromkeys(company_ids)]
-        found = (_COMPANIES.validate_python(item) for item in self._get_all(self._tables.companies, keys))
+        found = (_COMPANIES.validate_python(item) for item in self._get_all(self.tables.companies, keys))
         return {company.company_id: company for company in found}
 
     def every_company(self) -> Iterator[Company]:
         """The whole table of companies, for a person's tools: no function is allowed to scan."""
-        return (_COMPANIES.validate_python(item) for item in self._scan(self._tables.companies))
+        return (_COMPANIES.validate_python(item) for item in self._scan(self.tables.companies))
 
     def companies_due_for_check(self, now: datetime) -> Iterator[str]:
         """The ids of the companies due for a check, longest due first within each shard."""
-        for key in self._due(self._tables.companies, "due_for_check", "check_at", now):
+        for key in self._due(self.tables.companies, "due_for_check", "check_at", now):
             yield key["company_id"]
 
     def change_company(self, company: Company, change: Callable[[Company], Company]) -> Company:
         """Make a change to a company as it was read, or to an empty one; what is returned is what now stands."""
-        return self._change(self._tables.companies, _COMPANIES, company, {"company_id": company.company_id}, change)
+        return self._change(self.tables.companies, _COMPANIES, company, {"company_id": company.company_id}, change)
 
     def row(self, company_id: str, data_type: str, connection_id: str) -> Row:
         """One row; an empty one if it is not known yet."""
         key = {"company_id": company_id, "feed": feed(data_type, connection_id)}
-        item = self._get(self._tables.freshness, key)
+        item = self._get(self.tables.freshness, key)
         if item is None:
             return Row(company_id=company_id, data_type=data_type, connection_id=connection_id)
         return _row(item)
@@ -110,7 +110,7 @@ class Store:
     def rows(self, company_id: str) -> list[Row]:
         """All rows of a company."""
         items = self._query(
-            TableName=self._tables.freshness,
+            TableName=self.tables.freshness,
             KeyConditionExpression="company_id = :company_id",
             ExpressionAttributeValues=_marshal({":company_id": company_id}),
         )
@@ -118,36 +118,36 @@ class Store:
 
     def every_row(self) -> Iterator[Row]:
         """The whole table of rows, for a person's tools: no function is allowed to scan."""
-        return (_row(item) for item in self._scan(self._tables.freshness))
+        return (_row(item) for item in self._scan(self.tables.freshness))
 
     def rows_due(self, now: datetime, limit: int) -> list[Row]:
         """Rows that a tick must look at, longest due first within each shard, at most `limit` of them."""
         keys = []
-        for key in self._due(self._tables.freshness, "due", "due_at", now):
+        for key in self._due(self.tables.freshness, "due", "due_at", now):
             keys.append({"company_id": key["company_id"], "feed": key["feed"]})
             if len(keys) == limit:
                 break
-        return [_row(item) for item in self._get_all(self._tables.freshness, keys)]
+        return [_row(item) for item in self._get_all(self.tables.freshness, keys)]
 
     def change_row(self, row: Row, change: Callable[[Row], Row]) -> Row:
         """Make a change to a row as it was read, or to an empty one; what is returned is what now stands."""
         key = {"company_id": row.company_id, "feed": feed(row.data_type, row.connection_id)}
-        return self._change(self._tables.freshness, _ROWS, row, key, change)
+        return self._change(self.tables.freshness, _ROWS, row, key, change)
 
     def delete_row(self, row: Row) -> None:
         """Forget a row."""
         key = {"company_id": row.company_id, "feed": feed(row.data_type, row.connection_id)}
-        self._dynamodb.delete_item(TableName=self._tables.freshness, Key=_marshal(key))
+        self._dynamodb.delete_item(TableName=self.tables.freshness, Key=_marshal(key))
 
     def dataset(self, company_id: str, dataset_id: str) -> Dataset | None:
         """One dataset, if it is still kept."""
-        item = self._get(self._tables.datasets, {"company_id": company_id, "dataset_id": dataset_id})
+        item = self._get(self.tables.datasets, {"company_id": company_id, "dataset_id": dataset_id})
         return None if item is None else _DATASETS.validate_python(item)
 
     def datasets(self, company_id: str) -> list[Dataset]:
         """All datasets of a company that are still kept."""
         items = self._query(
-            TableName=self._tables.datasets,
+            TableName=self.tables.datasets,
             KeyConditionExpression="company_id = :company_id",
             ExpressionAttributeValues=_marshal({":company_id": company_id}),
         )
@@ -156,86 +156,84 @@ class Store:
     def merge_dataset(self, dataset: Dataset) -> Dataset:
         """Add what is known of a dataset to what the table tells of it."""
         key = {"company_id": dataset.company_id, "dataset_id": dataset.dataset_id}
-        item = self._get(self._tables.datasets, key)
+        item = self._get(self.tables.datasets, key)
         known = dataset if item is None else _DATASETS.validate_python(item)
-        return self._change(self._tables.datasets, _DATASETS, known, key, lambda known: known.merge(dataset))
+        return self._change(self.tables.datasets, _DATASETS, known, key, lambda known: known.merge(dataset))
 
     def quota(self) -> Quota:
         """What Codat allows, as far as any function knows."""
-        item = self._get(self._tables.control, _QUOTA_KEY)
+        item = self._get(self.tables.control, _QUOTA_KEY)
         return Quota() if item is None else _QUOTA.validate_python(item)
 
     def change_quota(self, quota: Quota, change: Callable[[Quota], Quota]) -> Quota:
         """Make a change to the quota as it was read, or to an empty one; what is returned is what now stands."""
-        return self._change(self._tables.control, _QUOTA, quota, _QUOTA_KEY, change)
+        return self._change(self.tables.control, _QUOTA, quota, _QUOTA_KEY, change)
 
     def fleet_rates(self) -> FleetRates:
         """What has been learned of how often rows of each platform and data type change."""
-        item = self._get(self._tables.control, _FLEET_RATES_KEY)
+        item = self._get(self.tables.control, _FLEET_RATES_KEY)
         return FleetRates() if item is None else _FLEET_RATES.validate_json(item["rates"])
 
     def put_fleet_rates(self, rates: FleetRates) -> None:
         """Keep what was learned. Only one tick at a time learns, so that there is no race to lose."""
         text = _FLEET_RATES.dump_json(rates).decode()
-        self._dynamodb.put_item(TableName=self._tables.control, Item=_marshal(_FLEET_RATES_KEY | {"rates": text}))
+        self._dynamodb.put_item(TableName=self.tables.control, Item=_marshal(_FLEET_RATES_KEY | {"rates": text}))
 
     def sync_settings(self) -> SyncSettings:
         """Codat's own schedule, as it was last read."""
-        item = self._get(self._tables.control, _SYNC_SETTINGS_KEY)
+        item = self._get(self.tables.control, _SYNC_SETTINGS_KEY)
         return SyncSettings() if item is None else _SYNC_SETTINGS.validate_python(item)
 
     def change_sync_settings(
         self, settings: SyncSettings, change: Callable[[SyncSettings], SyncSettings]
     ) -> SyncSettings:
         """Make a change to the settings as they were read; what is returned is what now stands."""
-        return self._change(self._tables.control, _SYNC_SETTINGS, settings, _SYNC_SETTINGS_KEY, change)
+        return self._change(self.tables.control, _SYNC_SETTINGS, settings, _SYNC_SETTINGS_KEY, change)
 
     def sync_times(self) -> SyncTimes:
         """How long syncs usually take."""
-        item = self._get(self._tables.control, _SYNC_TIMES_KEY)
+        item = self._get(self.tables.control, _SYNC_TIMES_KEY)
         return SyncTimes() if item is None else _SYNC_TIMES.validate_python(item)
 
     def change_sync_times(self, times: SyncTimes, change: Callable[[SyncTimes], SyncTimes]) -> SyncTimes:
         """Make a change to the times as they were read; what is returned is what now stands."""
-        return self._change(self._tables.control, _SYNC_TIMES, times, _SYNC_TIMES_KEY, change)
+        return self._change(self.tables.control, _SYNC_TIMES, times, _SYNC_TIMES_KEY, change)
 
     def is_paused(self) -> bool:
         """Whether a person wants nothing at all to be refreshed for now."""
-        return self._get(self._tables.control, _PAUSED) is not None
+        return self._get(self.tables.control, _PAUSED) is not None
 
     def pause(self) -> None:
         """Have nothing refreshed until `resume`."""
-        self._dynamodb.put_item(TableName=self._tables.control, Item=_marshal(_PAUSED))
+        self._dynamodb.put_item(TableName=self.tables.control, Item=_marshal(_PAUSED))
 
     def resume(self) -> None:
         """Take `pause` back."""
-        self._dynamodb.delete_item(TableName=self._tables.control, Key=_marshal(_PAUSED))
+        self._dynamodb.delete_item(TableName=self.tables.control, Key=_marshal(_PAUSED))
 
     def was_applied(self, message_id: str) -> bool:
         """Whether a webhook was applied to its end before."""
-        return self._get(self._tables.control, _message_key(message_id)) is not None
+        return self._get(self.tables.control, _message_key(message_id)) is not None
 
     def note_applied(self, message_id: str, now: datetime) -> None:
         """Remember that a webhook was applied to its end, for as long as it may come again."""
         item = _message_key(message_id) | {"expires_at": int((now + MESSAGES_REMEMBERED).timestamp())}
-        self._dynamodb.put_item(TableName=self._tables.control, Item=_marshal(item))
+        self._dynamodb.put_item(TableName=self.tables.control, Item=_marshal(item))
 
     def note_webhook_heard(self, at: datetime) -> None:
         """Remember when a webhook last came."""
-        self._dynamodb.put_item(
-            TableName=self._tables.control, Item=_marshal(_WEBHOOK_HEARD_KEY | {"at": sortable(at)})
-        )
+        self._dynamodb.put_item(TableName=self.tables.control, Item=_marshal(_WEBHOOK_HEARD_KEY | {"at": sortable(at)}))
 
     def webhook_heard_at(self) -> datetime | None:
         """When a webhook last came, give or take a few minutes."""
-        item = self._get(self._tables.control, _WEBHOOK_HEARD_KEY)
+        item = self._get(self.tables.control, _WEBHOOK_HEARD_KEY)
         return None if item is None else datetime.fromisoformat(item["at"])
 
     def acquire(self, lease: str, owner: str, until: datetime, now: datetime) -> bool:
         """Take a lease that no one else holds; it ends by itself at `until`."""
         try:
             self._dynamodb.put_item(
-                TableName=self._tables.control,
+                TableName=self.tables.control,
                 Item=_marshal({"name": lease, "owner": owner, "until": sortable(until)}),
                 ConditionExpression="attribute_not_exists(#name) OR #until < :now OR #owner = :owner",
                 ExpressionAttributeNames={"#name": "name", "#until": "until", "#owner": "owner"},
@@ -249,7 +247,7 @@ class Store:
         """Give a lease back, unless someone else has it by now."""
         try:
             self._dynamodb.delete_item(
-                TableName=self._tables.control,
+                TableName=self.tables.control,
                 Key=_marshal({"name": lease}),
                 ConditionExpression="#owner = :owner",
                 ExpressionAttributeNames={"#owner": "owner"},

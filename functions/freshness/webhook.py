@@ -64,7 +64,7 @@ class Webhook:
                 continue
             company = companies.get(event.company_id) or self._company(event.company_id)
             companies[event.company_id] = company
-            if not company.deleted_at:
+            if not company.deleted_at or isinstance(event, CompanyDeleted):
                 self._apply(message_id, company, event)
         self.store.note_applied(message_id, self.clock())
         self.tally[Metric.WEBHOOKS_APPLIED] += 1

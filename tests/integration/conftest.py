@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -57,12 +57,23 @@ def dynamodb(aws: None) -> "DynamoDBClient":
     return boto3.client("dynamodb")
 
 
+@pytest.fixture(scope="session")
+def make_store(aws: None, table_definitions: list[dict[str, Any]]) -> Callable[[], Store]:
+    """Makes empty tables."""
+    dynamodb = boto3.client("dynamodb")
+
+    def make() -> Store:
+        names: dict[str, str] = {}
+        for definition in table_definitions:
+            kind = next(kind for kind in KINDS if kind in definition["TableName"].lower())
+            names[kind] = f"{kind}-{uuid4().hex}"
+            dynamodb.create_table(**definition | {"TableName": names[kind]})
+        return Store(dynamodb, TableNames(**names))
+
+    return make
+
+
 @pytest.fixture
-def store(dynamodb: "DynamoDBClient", table_definitions: list[dict[str, Any]]) -> Store:
+def store(make_store: Callable[[], Store]) -> Store:
     """Empty tables of the test's own."""
-    names: dict[str, str] = {}
-    for definition in table_definitions:
-        kind = next(kind for kind in KINDS if kind in definition["TableName"].lower())
-        names[kind] = f"{kind}-{uuid4().hex}"
-        dynamodb.create_table(**definition | {"TableName": names[kind]})
-    return Store(dynamodb, TableNames(**names))
+    return make_store()
