@@ -3,10 +3,16 @@ VENV := .venv/.installed
 CDK := node_modules/.installed
 
 help: ## Show these targets.
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 24
 
 run: node $(VENV) $(CDK) ## Deploy to a local AWS and keep a Codat sandbox fresh, until Ctrl-C.
 	@PYTHONPATH=functions .venv/bin/python -m local.run
+
+redrive: $(VENV) ## Have the webhooks applied that could not be: ./freshness redrive.
+	@./freshness redrive
+
+register-webhook: $(VENV) ## Have Codat send its webhooks to the stack: ./freshness register-webhook.
+	@./freshness register-webhook
 
 test: node $(VENV) $(CDK) ## Run every test, the deploy to a local AWS among them.
 	@.venv/bin/pytest
@@ -37,4 +43,4 @@ node:
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || { \
 		echo 'Node.js 20 or newer is needed for the AWS CDK: install it from https://nodejs.org and run this again.' >&2; exit 1; }
 
-.PHONY: help run test lint types clean node
+.PHONY: help run redrive register-webhook test lint types clean node

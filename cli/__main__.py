@@ -21,6 +21,7 @@ from cli.export import export
 from cli.pause import pause, resume
 from cli.redrive import redrive
 from cli.refresh import refresh
+from cli.register_webhook import register_webhook
 from cli.status import status
 from cli.target import ROOT, Target
 from freshness.codat.errors import CodatError
@@ -32,6 +33,7 @@ app.command()(explain)
 app.command()(refresh)
 app.command()(pause)
 app.command()(resume)
+app.command()(register_webhook)
 app.command()(doctor)
 app.command()(redrive)
 app.command()(export)

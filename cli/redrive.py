@@ -1,5 +1,7 @@
 """`freshness redrive`: having webhooks applied that could not be before."""
 
+from collections import Counter
+
 import typer
 
 from cli.output import Json, say, say_json
@@ -9,28 +11,32 @@ BATCH = 10
 
 
 def redrive(context: typer.Context, *, as_json: Json = False) -> None:
-    """Put the webhooks of the dead-letter queue back into the queue, and tell how many there were."""
+    """Put the webhooks of the dead-letter queue back into the queue; tell how many, and why they were not applied."""
     stack = target(context)
     sqs = stack.session.client("sqs", endpoint_url=stack.endpoint)
     source, destination = stack.outputs.webhook_dead_letter_queue_url, stack.outputs.webhook_queue_url
-    moved = 0
+    reasons: Counter[str] = Counter()
     while messages := sqs.receive_message(
-        QueueUrl=source, MaxNumberOfMessages=BATCH, MessageAttributeNames=["webhook-id"], WaitTimeSeconds=1
+        QueueUrl=source, MaxNumberOfMessages=BATCH, MessageAttributeNames=["webhook-id", "reason"], WaitTimeSeconds=1
     ).get("Messages"):
         for message in messages:
+            given = message.get("MessageAttributes", {})
             # Sent before it is deleted: a webhook that is applied twice changes nothing, one that is lost does.
             sqs.send_message(
                 QueueUrl=destination,
                 MessageBody=message["Body"],
                 MessageAttributes={
                     name: {"DataType": "String", "StringValue": attribute["StringValue"]}
-                    for name, attribute in message.get("MessageAttributes", {}).items()
-                    if "StringValue" in attribute
+                    for name, attribute in given.items()
+                    if name == "webhook-id" and "StringValue" in attribute
                 },
             )
             sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
-            moved += 1
+            reason = given["reason"].get("StringValue") if "reason" in given else None
+            reasons[reason or "not told: see the log of apply_webhook"] += 1
     if as_json:
-        say_json({"moved": moved})
-    else:
-        say(f"{moved} webhooks were put back to be applied.")
+        say_json({"moved": reasons.total(), "reasons": dict(reasons)})
+        return
+    say(f"{reasons.total()} webhooks were put back to be applied.")
+    for reason, number in reasons.most_common():
+        say(f"{number:6} {reason}")

@@ -1,17 +1,19 @@
 """The Codat that a local run reads: the sandbox, or the real one."""
 
+import asyncio
 import base64
 import secrets
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Self
 
 import httpx
 
+from freshness.codat import client
+from freshness.codat.errors import CodatError
+from freshness.codat.registration import register
 from local.errors import LocalRunError
 from local.settings import Settings
-
-EVENT_TYPES = ("read.completed", "read.completed.initial")
-"""The events that the stack is told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,19 @@ class Codat:
         return cls(base_url, settings.codat_api_key.get_secret_value(), signing_secret, is_sandbox=False)
 
     def register_webhook(self, url: str) -> None:
-        """Have Codat tell a URL of what becomes of refreshes.
+        """Have Codat send its webhooks to a URL.
 
         Raises:
             LocalRunError: Codat did not do so.
         """
-        self._request("POST", "/webhooks", {"url": url, "eventTypes": EVENT_TYPES})
+        try:
+            asyncio.run(self._register_webhook(url))
+        except CodatError as error:
+            raise LocalRunError(f"The webhook could not be registered: {error}. Run this again.") from error
+
+    async def _register_webhook(self, url: str) -> None:
+        async with httpx.AsyncClient(base_url=self.base_url) as http:
+            await register(client.Codat(http, self.api_key, clock=lambda: datetime.now(UTC)), url)
 
     def remaining_calls(self) -> int:
         """How many calls are left of today's quota; asking costs one.
@@ -47,18 +56,16 @@ class Codat:
         Raises:
             LocalRunError: Codat did not say.
         """
-        response = self._request("GET", "/profile/syncSettings")
+        response = self._get("/profile/syncSettings")
         try:
             return int(response.headers["X-Rate-Limit-Remaining"])
         except (KeyError, ValueError) as error:
             raise LocalRunError(f"{self.base_url} is not Codat: it did not say how many calls are left.") from error
 
-    def _request(self, method: str, path: str, body: object = None) -> httpx.Response:
+    def _get(self, path: str) -> httpx.Response:
         authorization = "Basic " + base64.b64encode(self.api_key.encode()).decode()
         try:
-            response = httpx.request(
-                method, f"{self.base_url}{path}", headers={"Authorization": authorization}, json=body
-            )
+            response = httpx.get(f"{self.base_url}{path}", headers={"Authorization": authorization})
             response.raise_for_status()
         except httpx.HTTPStatusError as error:
             if error.response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):

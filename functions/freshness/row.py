@@ -231,11 +231,12 @@ class Row:
         """The row after Codat was asked about it. `linked_at` is when its connection was last seen to be linked."""
         row = self
         if sighting.succeeded_at:
-            succeeded_at = sighting.succeeded_at
-            if self._is_requested(sighting) and outcome(sighting.state) is Outcome.COMPLETE and self.request:
+            succeeded_at, is_latest = sighting.succeeded_at, outcome(sighting.state) is Outcome.COMPLETE
+            if self._is_requested(sighting) and is_latest and self.request:
                 # A request that was adopted may carry our own clock's time, which may be ahead of Codat's.
                 succeeded_at = max(succeeded_at, self.request.at)
-            row = row.ended(End(at=succeeded_at, state=DatasetState.COMPLETE, dataset_id=sighting.dataset_id))
+            dataset_id = sighting.dataset_id if is_latest else ""
+            row = row.ended(End(at=succeeded_at, state=DatasetState.COMPLETE, dataset_id=dataset_id))
         if not has_ended(sighting.state):
             return row._sighted_running(sighting)
         if outcome(sighting.state) is not Outcome.COMPLETE:

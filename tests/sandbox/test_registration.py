@@ -1,0 +1,49 @@
+"""Registering the stack's webhook at Codat."""
+
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from freshness.codat import Codat
+from freshness.codat.registration import Registration, register
+from freshness.codat.webhooks import EVENT_TYPES
+from local.codat_sandbox.serving import RunningSandbox, running_sandbox
+from local.codat_sandbox.settings import Settings
+
+URL = "https://example.execute-api.eu-west-2.amazonaws.com/webhooks"
+
+
+async def registered(sandbox: RunningSandbox, url: str = URL) -> Registration:
+    async with httpx.AsyncClient(base_url=sandbox.base_url) as http:
+        return await register(Codat(http, sandbox.api_key, clock=lambda: datetime.now(UTC)), url)
+
+
+@pytest.mark.parametrize("again", [URL, URL + "/"])
+async def test_it_is_registered_once_with_all_event_types_that_are_used(again: str) -> None:
+    with running_sandbox(Settings(companies=1)) as sandbox:
+        first, second = await registered(sandbox), await registered(sandbox, again)
+
+        assert (first.is_new, second.is_new) == (True, False)
+        assert first.consumer.id == second.consumer.id
+        assert (first.missing, second.missing) == ([], [])
+        [consumer] = sandbox.do(lambda sandbox: list(sandbox.webhooks.consumers()))
+        assert set(consumer.event_types) == set(EVENT_TYPES)
+
+
+async def test_of_an_endpoint_made_by_hand_it_is_told_what_it_lacks() -> None:
+    with running_sandbox(Settings(companies=1)) as sandbox:
+        sandbox.do(lambda sandbox: sandbox.webhooks.add_consumer(URL, ["read.completed", "other"], [], disabled=True))
+
+        registration = await registered(sandbox)
+
+        assert not registration.is_new
+        assert registration.consumer.disabled
+        assert set(registration.missing) == set(EVENT_TYPES) - {"read.completed"}
+
+
+async def test_an_endpoint_of_another_stack_is_not_taken_for_this_one() -> None:
+    with running_sandbox(Settings(companies=1)) as sandbox:
+        await registered(sandbox, "https://another.example/webhooks")
+
+        assert (await registered(sandbox)).is_new
