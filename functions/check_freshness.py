@@ -56,7 +56,8 @@ async def _list_companies(check: Check, owner: str) -> None:
     if not check.store.acquire(LISTING, owner, until=now + LIST_EVERY, now=now):
         return
     try:
-        await check.list_companies()
+        if not await check.list_companies():
+            check.store.release(LISTING, owner)
         await check.read_sync_settings()
     except CodatError as error:
         check.store.release(LISTING, owner)

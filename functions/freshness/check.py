@@ -7,6 +7,7 @@ companies and connections that came, changed or went.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -55,18 +56,30 @@ class Check:
     samples: defaultdict[tuple[str, str], list[timedelta]] = field(default_factory=lambda: defaultdict(list))
     """How long syncs took that were seen to end, by platform and data type."""
 
-    async def list_companies(self) -> None:
+    async def list_companies(self) -> bool:
         """Read Codat's list of companies, and make those that are new or have changed due for a check.
+
+        A page at a time: all of a large fleet would not fit in memory. Returns whether time sufficed for the whole
+        list; what was noted need not be again, so that the next tick gets further.
 
         Raises:
             CodatError: the list could not be read to its end.
         """
-        listed = [(at, company) async for at, company in self.codat.companies()]
-        for start in range(0, len(listed), PAGE):
-            await asyncio.to_thread(self._note_listed, listed[start : start + PAGE])
-        self.tally[Metric.COMPANIES_LISTED] += len(listed)
+        page: list[tuple[datetime, CompanyAnswer]] = []
+        async with aclosing(self.codat.companies()) as companies:
+            async for listed in companies:
+                page.append(listed)
+                if len(page) < PAGE:
+                    continue
+                if not self._may_go_on():
+                    return False
+                await asyncio.to_thread(self._note_listed, page)
+                page = []
+        await asyncio.to_thread(self._note_listed, page)
+        return True
 
     def _note_listed(self, page: list[tuple[datetime, CompanyAnswer]]) -> None:
+        self.tally[Metric.COMPANIES_LISTED] += len(page)
         known = self.store.companies(answer.id for _, answer in page)
         for at, answer in page:
             company = known.get(answer.id) or Company(company_id=answer.id)

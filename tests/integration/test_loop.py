@@ -42,7 +42,7 @@ class Loop:
     def clock(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
-    async def check(self, *, listing: bool = True) -> Check:
+    async def check(self, *, listing: bool = True, lasting: timedelta = timedelta(minutes=1)) -> Check:
         async with self._http() as http:
             check = Check(
                 store=self.store,
@@ -50,7 +50,7 @@ class Loop:
                 bus=Bus(boto3.client("events"), "default"),
                 policy=POLICY,
                 clock=self.clock,
-                until=self.clock() + timedelta(minutes=1),
+                until=self.clock() + lasting,
             )
             if listing:
                 await check.list_companies()
@@ -211,6 +211,18 @@ async def test_a_company_that_comes_later_is_noticed(loop: Loop) -> None:
 
     assert check.tally[Metric.COMPANIES_CHECKED] >= 1
     assert len(loop.companies()) == known + 1
+
+
+async def test_a_tick_whose_time_is_up_leaves_the_rest_of_the_list_to_the_next(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freshness.check.PAGE", 2)
+
+    cut_short = await loop.check(lasting=timedelta(0))
+    await loop.check()
+
+    assert cut_short.tally[Metric.COMPANIES_LISTED] == 0
+    assert len(loop.companies()) == SETTINGS.companies
 
 
 async def test_a_company_heard_of_lately_is_not_checked_for_nothing(loop: Loop) -> None:

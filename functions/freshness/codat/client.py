@@ -5,7 +5,7 @@ import base64
 import random
 import re
 from asyncio import Semaphore
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -103,7 +103,7 @@ class Codat:
         """Whether Codat has not answered for so many calls in a row that another now is in vain."""
         return self._unanswered >= UNANSWERED
 
-    async def companies(self, tags: str = "") -> AsyncIterator[tuple[datetime, CompanyAnswer]]:
+    async def companies(self, tags: str = "") -> AsyncGenerator[tuple[datetime, CompanyAnswer], None]:
         """Every company, or those with `tags` (`region=uk && team=x`), with Codat's time of listing it.
 
         Pages are read as they are needed.
