@@ -16,6 +16,7 @@ from freshness.row import SYNCS_KEPT, Decided, End, Request, Row, Sync
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOW_IN_FULL = NOW + timedelta(microseconds=123456)
+SYNC_TIME = timedelta(seconds=20)
 DATA_TYPES = "accounts bills company customers invoices items payments suppliers transfers accountTransactions".split()
 """Ten of one accounting connection."""
 
@@ -44,22 +45,22 @@ def company(number: int) -> Company:
     )
 
 
-def rows(company: Company, policy: Policy, succeeded_at: datetime) -> Iterator[Row]:
-    """The rows of a company, each as full as it gets, and last refreshed at `succeeded_at`."""
+def due_rows(company: Company, policy: Policy) -> Iterator[Row]:
+    """The rows of a company, each as full as it usually gets, and just due: its promise still holds."""
     [connection] = company.connections.values()
-    syncs = tuple(
-        Sync(
-            ended_at=succeeded_at - timedelta(hours=6) * age, records_modified=age % 2 == 0, took=timedelta(seconds=20)
-        )
-        for age in reversed(range(SYNCS_KEPT))
-    )
     for data_type in DATA_TYPES:
+        promise = policy.promise(data_type, company, connection)
+        succeeded_at = NOW - promise.fresh_within + timedelta(seconds=40)
+        syncs = tuple(
+            Sync(ended_at=succeeded_at - timedelta(hours=6) * age, records_modified=age % 2 == 0, took=SYNC_TIME)
+            for age in reversed(range(SYNCS_KEPT))
+        )
         dataset_id = str(uuid5(NAMESPACE_URL, f"{company.company_id}/{data_type}"))
         row = Row(
             company_id=company.company_id,
             data_type=data_type,
             connection_id=connection.connection_id,
-            request=Request(at=succeeded_at - timedelta(seconds=20), asked_by=AskedBy.PROMISE, dataset_id=dataset_id),
+            request=Request(at=succeeded_at - SYNC_TIME, asked_by=AskedBy.PROMISE, dataset_id=dataset_id),
             end=End(at=succeeded_at, state="Complete", dataset_id=dataset_id),
             succeeded_at=succeeded_at,
             changed_at=succeeded_at,
@@ -67,9 +68,9 @@ def rows(company: Company, policy: Policy, succeeded_at: datetime) -> Iterator[R
             syncs=syncs,
             changes_per_day=1 / 3,
             requests_that_day=4,
-            platform_sync_time=timedelta(seconds=20),
+            platform_sync_time=SYNC_TIME,
         )
-        yield row.planned(policy.promise(data_type, company, connection), connection)
+        yield row.planned(promise, connection)
 
 
 def fullest_row() -> Row:

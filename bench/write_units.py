@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cache
 
 import httpx
@@ -13,7 +12,6 @@ from bench.fleet import NOW
 from bench.parts import example_policy, queue_due
 from bench.tables import Usage, running_aws
 from freshness.metrics import Metric
-from freshness.publish import Bus
 from freshness.webhook import Webhook
 
 COMPANIES = 20
@@ -39,19 +37,19 @@ def use() -> Used:
     """Take refreshes from due to done in a local AWS."""
     with running_aws() as aws:
         store, meter = aws.store()
-        policy = example_policy()
+        policy, bus = example_policy(), aws.bus()
         companies = [fleet.company(number) for number in range(COMPANIES)]
         for company in companies:
             store.change_company(company, lambda company: company)
-            for row in fleet.rows(company, policy, NOW - timedelta(days=8)):
+            for row in fleet.due_rows(company, policy):
                 store.change_row(row, lambda row: row)
         meter.take()
-        refresh = asyncio.run(queue_due(store, httpx.MockTransport(fleet.queues_anything), policy))
+        refresh = asyncio.run(queue_due(store, httpx.MockTransport(fleet.queues_anything), bus, policy))
         if refresh.tally[Metric.REFRESHES_QUEUED] != REFRESHES:
             raise RuntimeError(f"expected {REFRESHES} refreshes to be queued, but: {dict(refresh.tally)}")
         tick = meter.take()
-        ended_at = NOW + timedelta(seconds=20)
-        webhook = Webhook(store=store, bus=Bus(aws.events(), "default"), policy=policy, clock=lambda: ended_at)
+        ended_at = NOW + fleet.SYNC_TIME
+        webhook = Webhook(store=store, bus=bus, policy=policy, clock=lambda: ended_at)
         for company in companies:
             for data_type in fleet.DATA_TYPES:
                 message = fleet.read_completed(company, data_type, ended_at)

@@ -1,0 +1,130 @@
+"""How much memory a tick of check_freshness takes, by the number of companies that Codat lists."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import parse_qs, urlsplit
+
+from bench import fleet
+from bench.figures import Figure, show
+from bench.fleet import NOW
+from bench.parts import example_policy
+from bench.tables import Item, LocalAws, running_aws, write
+from freshness.store import shard
+from freshness.times import sortable
+from local.settings import ROOT
+
+FEW = 10_000
+MANY = 100_000
+DUE = 100
+MB = 1_000_000
+
+
+def measure() -> list[Figure]:
+    """A tick over few companies, and over many."""
+    with running_aws() as aws:
+        few, many = (_memory(aws, companies) / MB for companies in (FEW, MANY))
+    return [
+        Figure(what=f"memory of a tick over {MANY:,} companies", value=many, unit="MB", at_most=512),
+        Figure(
+            what="the same, flat",
+            value=many,
+            unit="MB",
+            against=f"a tick over {FEW:,} companies",
+            floor=few,
+            at_most=1.1,
+        ),
+    ]
+
+
+def _memory(aws: LocalAws, companies: int) -> float:
+    """The most memory, in bytes, of a tick over companies that are known already, of which `DUE` are due."""
+    names = aws.tables()
+    write(aws, names.companies, (_item(number) for number in range(companies)))
+    with _codat(companies) as url:
+        tables = (names.companies, names.freshness, names.datasets, names.control)
+        command = [sys.executable, "-m", "bench.one_tick", url, aws.url, *tables]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    return float(done.stdout)
+
+
+def _item(number: int) -> Item:
+    """A company as the store writes it."""
+    company = fleet.company(number)
+    [connection] = company.connections.values()
+    told = {
+        "connection_id": {"S": connection.connection_id},
+        "platform": {"S": connection.platform},
+        "source_type": {"S": connection.source_type},
+        "status": {"S": connection.status},
+        "status_at": {"S": connection.status_at.isoformat()},
+        "link_url": {"S": connection.link_url},
+    }
+    return {
+        "company_id": {"S": company.company_id},
+        "name": {"S": company.name},
+        "connections": {"M": {connection.connection_id: {"M": told}}},
+        "check_at": {"S": sortable(NOW if number < DUE else company.check_at or NOW)},
+        "shard": {"S": shard(company.company_id)},
+        "planned_by": {"S": example_policy().fingerprint},
+        "version": {"N": "1"},
+    }
+
+
+@contextmanager
+def _codat(companies: int) -> Iterator[str]:
+    """A server that lists companies as Codat does, and knows nothing more of any; its URL."""
+
+    class Answers(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            asked = {name: int(value) for name, [value] in parse_qs(url.query).items() if value.isdigit()}
+            content = json.dumps(_page(companies, **asked) if url.path == "/companies" else {}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def _page(companies: int, page: int = 1, pageSize: int = 100) -> dict[str, object]:  # noqa: N803 - Codat's name
+    first = (page - 1) * pageSize
+    last = min(first + pageSize, companies)
+    links = {"next": {"href": f"/companies?page={page + 1}"}} if last < companies else {}
+    return {
+        "results": [_listed(number) for number in range(first, last)],
+        "pageNumber": page,
+        "pageSize": pageSize,
+        "totalResults": companies,
+        "_links": links,
+    }
+
+
+def _listed(number: int) -> dict[str, object]:
+    company = fleet.company(number)
+    [connection] = company.connections.values()
+    told = {
+        "id": connection.connection_id,
+        "platformName": connection.platform,
+        "sourceType": connection.source_type,
+        "status": connection.status,
+        "linkUrl": connection.link_url,
+    }
+    return {"id": company.company_id, "name": company.name, "tags": None, "dataConnections": [told]}
+
+
+if __name__ == "__main__":
+    show("Memory", measure())

@@ -1,0 +1,43 @@
+"""One tick of check_freshness in a process of its own, which prints the most memory that it took, in bytes.
+
+`python -m bench.one_tick CODAT_URL AWS_URL COMPANIES FRESHNESS DATASETS CONTROL`, the last four being tables.
+"""
+
+import asyncio
+import resource
+import sys
+
+import boto3
+import httpx
+
+from bench.fleet import NOW
+from bench.parts import UNTIL, example_policy
+from freshness.check import Check
+from freshness.codat import Codat
+from freshness.publish import Bus
+from freshness.store import Store, Tables
+
+
+async def tick(codat_url: str, aws_url: str, tables: Tables) -> None:
+    """List all companies, and check those that are due."""
+    session = boto3.Session("test", "test", region_name="us-east-1")
+    async with httpx.AsyncClient(base_url=codat_url) as http:
+        check = Check(
+            store=Store(session.client("dynamodb", endpoint_url=aws_url), tables),
+            codat=Codat(http, "key", clock=lambda: NOW),
+            bus=Bus(session.client("events", endpoint_url=aws_url), "default"),
+            policy=example_policy(),
+            clock=lambda: NOW,
+            until=UNTIL,
+        )
+        await check.list_companies()
+        await check.check_due()
+    print(f"{dict(check.tally)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    codat_url, aws_url, companies, freshness, datasets, control = sys.argv[1:]
+    tables = Tables(companies=companies, freshness=freshness, datasets=datasets, control=control)
+    asyncio.run(tick(codat_url, aws_url, tables))
+    unit = 1 if sys.platform == "darwin" else 1024
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
