@@ -13,7 +13,6 @@ from freshness.refresh import Refresh
 from freshness.store import Store
 from local.settings import ROOT
 
-
 UNTIL = NOW + timedelta(minutes=5)
 
 

@@ -20,6 +20,7 @@ STYLES = {
     State.FAILING: ("▲", "magenta"),
     State.BLOCKED: ("■", "red"),
     State.UNSUPPORTED: ("·", "dim"),
+    State.OFF: ("-", "dim"),
 }
 _WHOLE = ("data type", "state", "age", "promise", "oldest", "due (UTC)", "requested (UTC)", "asked by")
 """Columns that are too short to be broken."""

@@ -74,7 +74,11 @@ def _summary(fleet: Fleet, now: datetime, *, paused: bool, quota: Quota) -> Summ
         quota=quota,
         not_fresh=tuple(
             sorted(
-                (line for line in fleet.lines if not line.keeps_promise and line.state is not State.UNSUPPORTED),
+                (
+                    line
+                    for line in fleet.lines
+                    if not line.keeps_promise and line.state not in (State.UNSUPPORTED, State.OFF)
+                ),
                 key=_worst_first,
             )
         ),
@@ -113,7 +117,7 @@ def _by_data_type(fleet: Fleet) -> Table:
         oldest = max((line.age for line in lines if line.age), default=None)
         promises = {line.promise for line in lines}
         promise = duration(min(promises)) + (f" to {duration(max(promises))}" if len(promises) > 1 else "")
-        numbers = (Text(str(counts[each] or "-"), style=style) for each, (_, style) in STYLES.items())
+        numbers = (Text(str(counts[each] or ""), style=style) for each, (_, style) in STYLES.items())
         shown.add_row(data_type, *numbers, duration(oldest), promise)
     return shown
 

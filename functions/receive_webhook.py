@@ -6,6 +6,7 @@ What is accepted is counted by the queue, so that only what goes wrong is logged
 import os
 import re
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.metrics import NAMESPACE, Metric
-from freshness.signature import Refused, SecretsUnavailable, SigningSecrets, body_of
+from freshness.signature import KeptSecrets, Reason, Refused, SecretsUnavailable, SigningSecrets, body_of
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -29,10 +30,12 @@ _REFUSED_BY_SQS = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  # noqa: ARG001 - Lambda passes both
     """Answer one request: 401 unless Codat signed it, 202 once it is on the queue, 503 if Codat is to try again."""
-    headers = event.get("headers")
+    given = event.get("headers")
+    headers = given if isinstance(given, dict) else {}
     try:
+        _require_allowed_sender(event, headers)
         body = body_of(event)
-        message_id = _signing_secrets().verify(body, headers if isinstance(headers, dict) else {})
+        message_id = _signing_secrets().verify(body, headers)
         _queue(message_id, body)
     except Refused as refused:
         _count(Metric.WEBHOOKS_REFUSED, Metric(f"WebhooksRefused{refused.reason}"))
@@ -43,6 +46,23 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  #
         logger.error("A webhook could not be taken in: Codat will send it again", extra={"error": str(error)})
         return {"statusCode": 503}
     return {"statusCode": 202}
+
+
+def _require_allowed_sender(event: dict[str, Any], headers: dict[str, Any]) -> None:
+    """Refuse what does not come from the addresses, or with the header, that the deployment asks for, if it does."""
+    addresses = os.environ.get("WEBHOOK_ADDRESSES", "").split()
+    if addresses and _source_address(event) not in addresses:
+        raise Refused(Reason.ADDRESS_NOT_ALLOWED)
+    header = os.environ.get("WEBHOOK_HEADER", "").lower()
+    if header and not _header_values().have(str(headers.get(header, ""))):
+        raise Refused(Reason.HEADER_WRONG)
+
+
+def _source_address(event: dict[str, Any]) -> str | None:
+    try:
+        return str(event["requestContext"]["http"]["sourceIp"])
+    except (KeyError, TypeError):
+        return None
 
 
 def _queue(message_id: str, body: str) -> None:
@@ -67,12 +87,21 @@ def _sqs() -> "SQSClient":
 
 @cache
 def _signing_secrets() -> SigningSecrets:
+    return SigningSecrets(_reading(os.environ["WEBHOOK_SIGNING_SECRET"]), clock=time.monotonic)
+
+
+@cache
+def _header_values() -> KeptSecrets:
+    return KeptSecrets(_reading(os.environ["WEBHOOK_HEADER_SECRET"]), clock=time.monotonic)
+
+
+def _reading(name: str) -> Callable[[], str]:
     secrets_manager = boto3.client("secretsmanager")
 
     def read() -> str:
         try:
-            return secrets_manager.get_secret_value(SecretId=os.environ["WEBHOOK_SIGNING_SECRET"])["SecretString"]
+            return secrets_manager.get_secret_value(SecretId=name)["SecretString"]
         except (ClientError, BotoCoreError) as error:
-            raise SecretsUnavailable(f"the signing secret cannot be read: {error}") from error
+            raise SecretsUnavailable(f"the secret {name} cannot be read: {error}") from error
 
-    return SigningSecrets(read, clock=time.monotonic)
+    return read

@@ -1,4 +1,4 @@
-"""The two secrets, which a person fills in after the first deployment. The stack only makes room for them."""
+"""The secrets shared with Codat, which a person copies after the first deployment."""
 
 from aws_cdk import Acknowledgment, Validations
 from aws_cdk import aws_secretsmanager as secretsmanager
@@ -14,6 +14,10 @@ class Secrets(Construct):
         self.webhook_signing = self._secret(
             "WebhookSigning", "The webhook's signing secret, as Codat's portal shows it"
         )
+
+    def add_webhook_header(self) -> secretsmanager.Secret:
+        """Make up the value of a header by which webhooks are told from other requests; Codat's portal is given it."""
+        return self._secret("WebhookHeader", "The value of the header that Codat's webhook endpoint is set to send")
 
     def _secret(self, name: str, description: str) -> secretsmanager.Secret:
         secret = secretsmanager.Secret(

@@ -5,7 +5,20 @@ from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 from constructs import Node
-from pydantic import BaseModel, ConfigDict, PositiveInt, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    IPvAnyAddress,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+)
+
+
+def _words(value: object) -> object:
+    return value.split() if isinstance(value, str) else value
+
 
 CronExpression = Annotated[str, StringConstraints(pattern=r"^cron\([^()]+\)$")]
 
@@ -32,6 +45,10 @@ class Settings(BaseModel):
     """The longest time between two runs of a schedule, in minutes: an alarm tells of a longer one."""
     alarm_email: Annotated[str, StringConstraints(pattern=r"^([^@\s]+@[^@\s]+)?$")]
     """Who is told of alarms; no one if it is empty."""
+    webhook_addresses: Annotated[tuple[IPvAnyAddress, ...], BeforeValidator(_words)]
+    """The addresses that webhooks are taken from, separated by spaces; any address if there is none."""
+    webhook_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]*$")]
+    """A header that webhooks must have besides, with the value of a secret of its own; none if it is empty."""
     local: bool
     """Deploy to a local AWS: the bundle is built for this machine, and deleting the stack leaves nothing."""
 

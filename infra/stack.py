@@ -107,6 +107,13 @@ class CodatFreshness(Stack):
     def _receive_webhook(self) -> Function:
         function = Function(self, "receive_webhook", self._bundle, timeout=Duration.seconds(10), memory_size=256)
         function.use_secret("WEBHOOK_SIGNING_SECRET", self._secrets.webhook_signing)
+        if self._settings.webhook_addresses:
+            function.set("WEBHOOK_ADDRESSES", " ".join(map(str, self._settings.webhook_addresses)))
+        if self._settings.webhook_header:
+            secret = self._secrets.add_webhook_header()
+            function.set("WEBHOOK_HEADER", self._settings.webhook_header)
+            function.use_secret("WEBHOOK_HEADER_SECRET", secret)
+            self._output("WebhookHeaderSecret", secret.secret_arn)
         return function
 
     def _apply_webhook(self) -> Function:

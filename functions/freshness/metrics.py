@@ -62,6 +62,8 @@ class Metric(StrEnum):
     PROMISES_KEPT_AGAIN = "PromisesKeptAgain"
 
     WEBHOOKS_REFUSED = "WebhooksRefused"
+    WEBHOOKS_REFUSED_ADDRESS_NOT_ALLOWED = "WebhooksRefusedAddressNotAllowed"
+    WEBHOOKS_REFUSED_HEADER_WRONG = "WebhooksRefusedHeaderWrong"
     WEBHOOKS_REFUSED_BODY_TOO_LARGE = "WebhooksRefusedBodyTooLarge"
     WEBHOOKS_REFUSED_BODY_MALFORMED = "WebhooksRefusedBodyMalformed"
     WEBHOOKS_REFUSED_HEADERS_MALFORMED = "WebhooksRefusedHeadersMalformed"

@@ -4,6 +4,7 @@ What a request holds may be anything at all: whatever is wrong with it ends as `
 """
 
 import base64
+import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -27,6 +28,9 @@ _SIGNATURES = re.compile(r"\w{1,9},[\w+/]{1,999}={0,2}( \w{1,9},[\w+/]{1,999}={0
 class Reason(StrEnum):
     """Why a request was refused."""
 
+    ADDRESS_NOT_ALLOWED = "AddressNotAllowed"
+    HEADER_WRONG = "HeaderWrong"
+    """The header that the deployment asks for is missing, or has another value."""
     BODY_TOO_LARGE = "BodyTooLarge"
     BODY_MALFORMED = "BodyMalformed"
     """It is missing, not base64 although it is said to be, or not UTF-8."""
@@ -48,8 +52,8 @@ class SecretsUnavailable(Exception):
     """The signing secrets cannot be read, so that no request can be told from a forgery."""
 
 
-class SigningSecrets:
-    """The secrets that Codat may sign with: several while one is being replaced.
+class KeptSecrets:
+    """Secrets of one kind, kept in memory: several while one is being replaced.
 
     `read` gives them as they are stored, separated by white space, or raises `SecretsUnavailable`; `clock` counts
     seconds.
@@ -60,6 +64,32 @@ class SigningSecrets:
         self._clock = clock
         self._secrets: tuple[str, ...] = ()
         self._read_at: float | None = None
+
+    def have(self, value: str) -> bool:
+        """Whether a value is one of them; how long it takes does not tell how much of it is right.
+
+        Raises:
+            SecretsUnavailable: they cannot be read, and never could.
+        """
+        self._read_if_older_than(KEPT_FOR)
+        given = value.encode(errors="backslashreplace")
+        return any(hmac.compare_digest(given, secret.encode()) for secret in self._secrets)
+
+    def _read_if_older_than(self, seconds: float) -> bool:
+        now = self._clock()
+        if self._read_at is not None and now - self._read_at < seconds:
+            return False
+        try:
+            self._secrets = tuple(self._read().split())
+        except SecretsUnavailable:
+            if not self._secrets:
+                raise
+        self._read_at = now
+        return True
+
+
+class SigningSecrets(KeptSecrets):
+    """The secrets that Codat may sign with."""
 
     def verify(self, body: str, headers: Mapping[str, Any]) -> str:
         """The id of a message that was signed with one of the secrets. `headers` have lower-case names.
@@ -77,18 +107,6 @@ class SigningSecrets:
             if refused.reason is not Reason.NOT_SIGNED or not self._read_if_older_than(READ_AGAIN_AFTER):
                 raise
         return verify(body, headers, self._secrets)
-
-    def _read_if_older_than(self, seconds: float) -> bool:
-        now = self._clock()
-        if self._read_at is not None and now - self._read_at < seconds:
-            return False
-        try:
-            self._secrets = tuple(self._read().split())
-        except SecretsUnavailable:
-            if not self._secrets:
-                raise
-        self._read_at = now
-        return True
 
 
 def body_of(event: Mapping[str, Any]) -> str:

@@ -22,6 +22,8 @@ def test_by_default_a_deployment_keeps_the_promises_of_freshness_toml_at_the_rea
         time_zone=ZoneInfo("Etc/UTC"),
         tick_at_least_every=15,
         alarm_email="",
+        webhook_addresses=(),
+        webhook_header="",
         local=False,
     )
 
@@ -36,6 +38,8 @@ def test_by_default_a_deployment_keeps_the_promises_of_freshness_toml_at_the_rea
         ("codat_base_url", "api.codat.io"),
         ("tick_at_least_every", "0"),
         ("alarm_email", "nobody"),
+        ("webhook_addresses", "20.117.190"),
+        ("webhook_header", "X Key"),
         ("local", ""),
     ],
 )

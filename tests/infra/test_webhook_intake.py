@@ -1,7 +1,9 @@
 import json
+from pathlib import Path
 
 import pytest
 
+from tests.infra.conftest import synthesise
 from tests.infra.template import Template, shown
 
 QUEUES = ("SchedulesDeadLetterQueue", "WebhookIntakeDeadLetterQueue", "WebhookIntakeQueue")
@@ -61,3 +63,12 @@ def test_a_queue_refuses_whatever_does_not_come_over_tls(template: Template, nam
     assert statement["Effect"] == "Deny"
     assert statement["Action"] == "sqs:*"
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_who_may_send_webhooks_can_be_narrowed(tmp_path: Path) -> None:
+    narrowed = synthesise(tmp_path, webhook_addresses="4.159.114.108 20.117.190.191", webhook_header="X-Our-Key")
+    function = narrowed.properties("AWS::Lambda::Function")["ReceiveWebhookFunction"]
+    variables = {name: shown(value) for name, value in function["Environment"]["Variables"].items()}
+    assert variables["WEBHOOK_ADDRESSES"] == "4.159.114.108 20.117.190.191"
+    assert (variables["WEBHOOK_HEADER"], variables["WEBHOOK_HEADER_SECRET"]) == ("X-Our-Key", "SecretsWebhookHeader")
+    assert ("secretsmanager:GetSecretValue", "SecretsWebhookHeader") in narrowed.allowed("ReceiveWebhookRole")

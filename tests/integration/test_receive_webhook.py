@@ -44,10 +44,10 @@ def queue(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], l
         messages = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"]).get("Messages", [])
         return [(message["MessageAttributes"]["webhook-id"]["StringValue"], message["Body"]) for message in messages]
 
-    for cached in (receive_webhook._sqs, receive_webhook._signing_secrets):
+    for cached in (receive_webhook._sqs, receive_webhook._signing_secrets, receive_webhook._header_values):
         cached.cache_clear()
     yield queued
-    for cached in (receive_webhook._sqs, receive_webhook._signing_secrets):
+    for cached in (receive_webhook._sqs, receive_webhook._signing_secrets, receive_webhook._header_values):
         cached.cache_clear()
 
 
@@ -94,3 +94,33 @@ def test_codat_is_to_try_again_when_the_secret_cannot_be_read(
 
     assert status(request("{}")) == 503
     assert queue() == []
+
+
+def test_only_the_allowed_addresses_may_send_where_there_are_any(
+    queue: Callable[[], list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBHOOK_ADDRESSES", "4.159.114.108 20.117.190.191")
+    allowed = {"requestContext": {"http": {"sourceIp": "20.117.190.191"}}}
+    other = {"requestContext": {"http": {"sourceIp": "20.117.190.19"}}}
+
+    assert status(request("{}") | allowed) == 202
+    assert status(request("{}") | other) == 401
+    assert status(request("{}")) == 401
+    assert len(queue()) == 1
+
+
+def test_only_what_has_the_header_is_taken_in_where_one_is_asked_for(
+    queue: Callable[[], list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = uuid4().hex
+    boto3.client("secretsmanager").create_secret(Name=name, SecretString="old-value new-value")
+    monkeypatch.setenv("WEBHOOK_HEADER", "X-Our-Key")
+    monkeypatch.setenv("WEBHOOK_HEADER_SECRET", name)
+
+    def with_header(value: str) -> dict[str, Any]:
+        event = request("{}")
+        return event | {"headers": event["headers"] | {"x-our-key": value}}
+
+    assert [status(with_header(value)) for value in ("old-value", "new-value")] == [202, 202]
+    assert [status(with_header(value)) for value in ("", "new-valu", "\ud800")] == [401, 401, 401]
+    assert status(request("{}")) == 401
