@@ -1,0 +1,52 @@
+"""Every benchmark, one after another: prints one table, and writes it to `results.md` with the machine and the date.
+
+`python -m bench`, or `make bench`.
+"""
+
+import importlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bench.figures import Figure, markdown, show
+
+BENCHMARKS = (
+    "cold_start",
+    "bundle",
+    "receive_webhook",
+    "write_units",
+    "read_units",
+    "pace",
+    "memory",
+)
+RESULTS = Path(__file__).parent / "results.md"
+
+
+def main() -> None:
+    """Run them all."""
+    started = time.monotonic()
+    figures: list[Figure] = []
+    for name in BENCHMARKS:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        figures += importlib.import_module(f"bench.{name}").measure()
+    show("Codat Freshness, measured", figures)
+    RESULTS.write_text(_results(figures, timedelta(seconds=round(time.monotonic() - started))), encoding="utf-8")
+
+
+def _results(figures: Sequence[Figure], took: timedelta) -> str:
+    missed = sum(not figure.is_met for figure in figures)
+    return (
+        "# What it costs, measured\n\n"
+        f"Written by `make bench` on {datetime.now(UTC):%d %B %Y}, in {took}, on {platform.system()} "
+        f"{platform.machine()} with {os.cpu_count()} processors and Python {platform.python_version()}, against the "
+        "local AWS and the Codat sandbox. Each figure stands beside what it is measured against; a ratio is the "
+        f"figure over that. Targets missed: {missed}.\n\n{markdown(figures)}"
+    )
+
+
+if __name__ == "__main__":
+    main()
