@@ -1,0 +1,125 @@
+"""What a month costs at AWS: 1,000 companies, ten data types each, four refreshes of each a day.
+
+Prices are the list prices of us-east-1 in November 2026, in USD, as AWS publishes them, without tax. What AWS gives
+free of charge each month, to old accounts too, is taken off in a line of its own.
+"""
+
+from dataclasses import dataclass
+
+from bench import write_units
+from bench.figures import Figure, show
+
+MONTH = 30.4
+"""Days."""
+REFRESHES = 1_000 * 10 * 4 * MONTH
+QUEUE_TICKS = 24 * 60 * MONTH
+CHECK_TICKS = 24 * 12 * MONTH
+MILLION = 1e6
+AT_MOST = 10.0
+
+GB_SECOND = 0.0000133334
+"""Lambda on arm64."""
+DATASET_BYTES = 600
+"""A dataset with what DynamoDB adds to each item, rounded up; it is kept for 90 days."""
+GB_STORED = REFRESHES / MONTH * 90 * DATASET_BYTES / 1e9
+
+ALARMS = 20
+METRICS = (
+    # queue_refreshes
+    "Ticks TickDuration CodatCalls QuotaLeft RowsLookedAt RowsLeftOver RowsStale RowsRefreshing RowsFailing "
+    "RowsOverPromise RowsUnattended OldestAgeAgainstPromise RefreshesQueued "
+    # check_freshness
+    "Ticks TickDuration CodatCalls CompaniesListed CompaniesChecked "
+    # apply_webhook
+    "WebhooksApplied ReadsCompleted"
+).split()
+"""Those that are told in an ordinary hour: a metric is paid for by the hours in which it is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the bill: so many units at a price each, and how much of it AWS gives free of charge."""
+
+    name: str
+    of: str
+    units: float
+    price: float
+    free_units: float = 0.0
+
+    @property
+    def cost(self) -> float:
+        """At list price."""
+        return self.units * self.price
+
+    @property
+    def free(self) -> float:
+        """What of the cost falls away."""
+        return min(self.units, self.free_units) * self.price
+
+
+def parts() -> list[Part]:
+    """The whole bill. Of Lambda's seconds, those of ticks are what pacing takes at 600 calls a minute, and start-up."""
+    used = write_units.use()
+    writes = (used.tick.write_units + used.messages.write_units) / write_units.REFRESHES * REFRESHES
+    reads = (used.tick.read_units + used.messages.read_units) / write_units.REFRESHES * REFRESHES
+    tick_writes, tick_reads = 4 * (QUEUE_TICKS + CHECK_TICKS), 6 * (QUEUE_TICKS + CHECK_TICKS)
+    gb_seconds = {
+        "queue_refreshes": QUEUE_TICKS * (0.5 + REFRESHES / QUEUE_TICKS / 10) * 0.5,
+        "check_freshness": CHECK_TICKS * 2 * 0.5,
+        "receive_webhook": REFRESHES * 0.03 * 0.25,
+        "apply_webhook": REFRESHES * 0.1 * 0.25,
+    }
+    invocations = QUEUE_TICKS + CHECK_TICKS + 2 * REFRESHES
+    polls = 5 * 3 * 60 * 24 * MONTH
+    log_bytes = invocations * 500 + REFRESHES * 250
+    return [
+        Part("DynamoDB writes", "1M units", (writes + tick_writes) / MILLION, 0.625),
+        Part("DynamoDB reads", "1M units", (reads + tick_reads) / MILLION, 0.125),
+        Part("DynamoDB storage", "GB", GB_STORED, 0.25, free_units=25),
+        Part("DynamoDB point-in-time recovery", "GB", GB_STORED, 0.20),
+        Part("API Gateway", "1M requests", REFRESHES / MILLION, 1.00),
+        Part("SQS, idle polling included", "1M requests", (3 * REFRESHES + polls) / MILLION, 0.40, free_units=1),
+        Part("Lambda time", "GB-second", sum(gb_seconds.values()), GB_SECOND, free_units=400_000),
+        Part("Lambda requests", "1M", invocations / MILLION, 0.20, free_units=1),
+        Part("EventBridge events", "1M", REFRESHES / MILLION, 1.00),
+        Part("EventBridge Scheduler", "1M", (QUEUE_TICKS + CHECK_TICKS) / MILLION, 1.00, free_units=14),
+        Part("Secrets Manager", "secret", 2, 0.40),
+        Part("CloudWatch logs", "GB", log_bytes / 1e9, 0.50, free_units=5),
+        Part("CloudWatch metrics", "metric", len(METRICS), 0.30, free_units=10),
+        Part("CloudWatch alarms", "alarm", ALARMS, 0.10, free_units=10),
+        Part("CloudWatch dashboard", "dashboard", 1, 3.00, free_units=3),
+    ]
+
+
+def measure() -> list[Figure]:
+    """Each part, and all of it."""
+    bill = parts()
+    total, free = sum(part.cost for part in bill), sum(part.free for part in bill)
+    return [
+        *(
+            Figure(
+                what=f"AWS a month: {part.name}",
+                value=part.cost,
+                unit="USD",
+                against=f"{part.units:,.3g} x {part.price:g} per {part.of}",
+            )
+            for part in bill
+        ),
+        Figure(
+            what="AWS a month: all of it, 1,000 companies x 10 types x 4 refreshes a day",
+            value=total,
+            unit="USD",
+            against="list prices, us-east-1, November 2026",
+            at_most=AT_MOST,
+        ),
+        Figure(
+            what="the same, less what AWS gives free of charge each month",
+            value=total - free,
+            unit="USD",
+            at_most=AT_MOST,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    show("AWS a month", measure())
