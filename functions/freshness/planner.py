@@ -178,16 +178,29 @@ def _why_never(row: Row, promise: Promise, connection: Connection) -> Reason:
 
 
 def _rank(row: Row, promise: Promise, now: datetime) -> tuple[int, float, str, str, str]:
-    """What a person asked for first; then rows past their promise, by how far; then by what a refresh is worth now."""
+    """What a person asked for first; then what its bound asks for, by how near it or past it a row is; then the rest.
+
+    The rest, which confidence alone asks for, comes by what a refresh is worth now.
+    """
     name = row.company_id, row.data_type, row.connection_id
     age = row.age(now)
     if row.asked_for_at:
         return 0, row.asked_for_at.timestamp(), *name
     if age is None:
         return 1, -math.inf, *name
-    if age >= promise.fresh_within:
+    if _is_bound(row, promise, age, now):
         return 1, -promise.weight * (age / promise.fresh_within), *name
     return 2, -value_of_refreshing(promise.weight, row.rate(promise), age / DAY), *name
+
+
+def _is_bound(row: Row, promise: Promise, age: timedelta, now: datetime) -> bool:
+    """Whether the bound on its age asks for a row that is due, and not its confidence alone."""
+    if not promise.confidence:
+        return True
+    if not promise.windows and age < promise.fresh_within / 2:
+        return False
+    bound_at = row.bound_at(promise)
+    return bound_at is not None and bound_at <= now
 
 
 def _units(

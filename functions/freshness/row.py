@@ -20,6 +20,8 @@ from freshness.times import BEGINNING
 
 DAY = timedelta(days=1)
 SYNCS_KEPT = 32
+LAST_SYNCS_KEPT = 16
+"""How many of them are kept whatever they found: news of one that is older still is late by as many syncs."""
 FIRST_RETRY = timedelta(seconds=15)
 LONGEST_RETRY = timedelta(hours=6)
 FIRST_PATIENCE = timedelta(seconds=30)
@@ -115,7 +117,7 @@ class Row:
     seen_running_at: datetime | None = None
     """When a check last saw the requested dataset still running."""
     syncs: tuple[Sync, ...] = ()
-    """The last successful syncs, oldest first, at most `SYNCS_KEPT`."""
+    """The last successful syncs, oldest first, as `thinned` keeps them."""
     asked_for_at: datetime | None = None
     """When a refresh was asked for, beyond the promise, that has not been requested yet."""
     asked_for_by: AskedBy = AskedBy.PERSON
@@ -279,7 +281,7 @@ class Row:
         by_end = {known.ended_at: known for known in self.syncs}
         known = by_end.setdefault(sync.ended_at, sync)
         by_end[sync.ended_at] = replace(known, records_modified=known.records_modified or sync.records_modified)
-        kept = [by_end[ended_at] for ended_at in sorted(by_end)][-SYNCS_KEPT:]
+        kept = thinned([by_end[ended_at] for ended_at in sorted(by_end)])
         if self.request is None:
             return tuple(kept)
         # Only the first end after the request is the end of what was requested, in whatever order they are told.
@@ -395,16 +397,26 @@ class Row:
             due = max(due, self.end.at + self._retry_delay)
         return due
 
-    def _promised(self, promise: Promise) -> datetime | None:
-        """When what is promised asks for it: a bound on the age, confidence, windows; `None` if no window ever opens.
+    def bound_at(self, promise: Promise) -> datetime | None:
+        """When the bound on its age alone asks for a refresh; `None` if no window ever opens.
 
-        The bound asks so early that a sync usually ends before it, but not before half of it has passed.
+        That is so early that a sync usually ends before the bound, but not before half of it has passed.
         """
+        return self._at_age(promise.fresh_within - min(self.usual_sync_time + TICK, promise.fresh_within / 2), promise)
+
+    def _promised(self, promise: Promise) -> datetime | None:
+        """When the bound on its age, or before it the confidence, asks for a refresh."""
+        if not promise.confidence:
+            return self.bound_at(promise)
+        age = max(confident_for(promise.confidence, self.rate(promise)), promise.at_most_every)
+        if age <= promise.fresh_within / 2:
+            return self._at_age(age, promise)
+        return min(filter(None, (self.bound_at(promise), self._at_age(age, promise))), default=None)
+
+    def _at_age(self, age: timedelta, promise: Promise) -> datetime | None:
+        """When it reaches an age, or before, if no refresh may be queued then; at once if it never was synced."""
         if self.succeeded_at is None:
             return BEGINNING
-        age = promise.fresh_within - min(self.usual_sync_time + TICK, promise.fresh_within / 2)
-        if promise.confidence:
-            age = min(age, max(confident_for(promise.confidence, self.rate(promise)), promise.at_most_every))
         return window.planned(promise.windows, self.succeeded_at + age, after=self.succeeded_at, room=TICK)
 
     def _outdated_at(self, connection: Connection) -> datetime | None:
@@ -433,6 +445,19 @@ class Row:
         row = replace(self, changes_per_day=rate)
         due_at = min(filter(None, (row.due(promise, connection), row.news_at(promise, connection))), default=None)
         return replace(row, due_at=due_at)
+
+
+def thinned(syncs: list[Sync]) -> list[Sync]:
+    """What is kept of syncs, oldest first: all that were last, and of those before the ones that tell something.
+
+    Of two syncs in a row that found nothing, the later one alone tells as much of how often the row changes: nothing
+    did in all that time. So what is kept reaches far back where little happens, and news may still come in any order.
+    """
+    earlier, last = syncs[:-LAST_SYNCS_KEPT], syncs[-LAST_SYNCS_KEPT:]
+    telling = [
+        sync for sync, later in pairwise([*earlier, *last[:1]]) if sync.records_modified or later.records_modified
+    ]
+    return [*telling, *last][-SYNCS_KEPT:]
 
 
 def _to_the_millisecond(duration: timedelta) -> timedelta:

@@ -187,7 +187,6 @@ class Policy(Table):
 
     _rates: FleetRates = PrivateAttr(default_factory=FleetRates)
     _positions: Mapping[Location, str] = PrivateAttr(default_factory=dict)
-    _promises: dict[object, Promise] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -225,17 +224,25 @@ class Policy(Table):
 
     def knowing(self, rates: FleetRates) -> "Policy":
         """The same policy, whose promises take rows that nothing is known of to change as the fleet does."""
-        policy = self.model_copy()
+        policy = self._copy()
         policy._rates = rates
-        policy._promises = {}
         return policy
 
     def located(self, positions: Mapping[Location, str]) -> "Policy":
         """The same policy, whose promises tell the file and line that each of its tables has."""
-        policy = self.model_copy()
+        policy = self._copy()
         policy._positions = positions
-        policy._promises = {}
         return policy
+
+    def _copy(self) -> "Policy":
+        policy = self.model_copy()
+        vars(policy).pop("_promises", None)
+        return policy
+
+    @cached_property
+    def _promises(self) -> dict[object, Promise]:
+        """Those that were put together already: a tick asks for the same few again and again."""
+        return {}
 
     def promise(self, data_type: str, company: Company, connection: Connection) -> Promise:
         """What is promised of a data type of a company, read from one of its connections."""

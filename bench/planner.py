@@ -1,0 +1,302 @@
+"""The planner against its rivals and its optimum, at the same number of refreshes, and how fast it decides.
+
+A made-up fleet, whose rows change at rates that no one is told, has been on Codat's daily schedule for half a month.
+Then each of the contenders has the same refreshes a day to spend, as many as the daily schedule takes. After some
+days in which ours goes on learning, the mean weighted freshness is measured: the share of time in which a copy is as
+at the source, expected, given when it was refreshed.
+"""
+
+import math
+import resource
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from multiprocessing import get_context
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.figures import Figure, show
+from bench.optimum import Numbers, best_refreshes, mean_freshness
+from freshness.company import Company, Connection
+from freshness.planner import Action, decide
+from freshness.policy import Policy
+from freshness.row import DAY, Row, Sync, thinned
+from simulate.world import Feed, Measured, World
+
+COMPANIES = 2000
+DATA_TYPES = {
+    "invoices": 10,
+    "bills": 5,
+    "payments": 5,
+    "bankTransactions": 3,
+    "journalEntries": 2,
+    "balanceSheet": 2,
+    "customers": 1,
+    "suppliers": 1,
+    "chartOfAccounts": 1,
+    "taxRates": 1,
+}
+"""With the weight that the policy gives each."""
+MEDIAN_CHANGES = 0.2
+"""Changes a day of the row in the middle."""
+SPREAD = 0.75
+"""Standard deviation of the decimal logarithm of the rate: 95 of 100 rows lie within three decades."""
+KIND_SPREAD = 0.4
+"""The part of it that lies between data types."""
+EVERY = timedelta(hours=6)
+"""Codat's fixed schedule: each row so long after its last sync."""
+START = datetime(2026, 11, 1, tzinfo=UTC)
+HISTORY = 120
+"""Syncs on Codat's schedule before: a month."""
+LEARNING, MEASURED = 2 * DAY, 2 * DAY
+HOUR = timedelta(hours=1)
+FEWER = 0.6
+"""The part of the daily schedule's refreshes at which ours is to be as fresh as that."""
+BOUND = "12 hours"
+FEW = 100
+"""Companies for which the promise is looked at, minute by minute."""
+OF_FEWER = "ours, of fewer refreshes"
+ROWS = 100_000
+
+
+Indices = NDArray[np.int64]
+Choice = Callable[[Numbers, int, int], Indices]
+"""Which rows to refresh, of their ages, the number of the tick, and how many may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one contender came to."""
+
+    freshness: float
+    found_nothing: float
+    broken: int
+
+
+def policy(fresh_within: str) -> Policy:
+    """One that asks for so much that all of the budget is spent, by what a refresh is worth."""
+    default = {"fresh_within": fresh_within, "confidence": 0.995, "at_most_every": "1 minute"}
+    weights = {data_type: {"weight": weight} for data_type, weight in DATA_TYPES.items()}
+    return Policy.model_validate({"default": default, "data_types": weights})
+
+
+def true_rates(companies: int = COMPANIES) -> Numbers:
+    """The rates of all rows, company by company."""
+    random = np.random.default_rng(20261123)
+    kinds = random.normal(0, KIND_SPREAD, len(DATA_TYPES))
+    rows = random.normal(0, math.sqrt(SPREAD**2 - KIND_SPREAD**2), (companies, len(DATA_TYPES)))
+    rates: Numbers = (MEDIAN_CHANGES * 10 ** (rows + (kinds - kinds.mean()) / kinds.std() * KIND_SPREAD)).ravel()
+    return rates
+
+
+def feeds(rates: Numbers) -> Iterator[Feed]:
+    """The rows, each last synced at its own time of the day before, with what each day's sync before had found."""
+    random = Random(1)
+    per_company = len(DATA_TYPES)
+    for first in range(0, len(rates), per_company):
+        connection = Connection(
+            connection_id="connection",
+            platform="Xero",
+            source_type="Accounting",
+            status="Linked",
+            status_at=START - 100 * DAY,
+        )
+        company = Company(company_id=f"company-{first // per_company}", connections={"connection": connection})
+        for offset, data_type in enumerate(DATA_TYPES):
+            rate = float(rates[first + offset])
+            changed = -math.expm1(-rate * (EVERY / DAY))
+            synced_at = START - random.random() * EVERY
+            syncs = thinned(
+                [
+                    Sync(ended_at=synced_at - number * EVERY, records_modified=random.random() < changed)
+                    for number in reversed(range(HISTORY))
+                ]
+            )
+            row = Row(
+                company_id=company.company_id,
+                data_type=data_type,
+                connection_id="connection",
+                succeeded_at=synced_at,
+                syncs=tuple(syncs),
+            )
+            yield Feed(
+                row=row,
+                company=company,
+                connection=connection,
+                changes_per_day=rate,
+                sync_time=timedelta(seconds=15),
+                measured=Measured(since=START),
+            )
+
+
+def ours(
+    refreshes_a_day: float,
+    *,
+    knows_rates: bool = False,
+    fresh_within: str = "52 weeks",
+    companies: int = COMPANIES,
+    tick: timedelta = HOUR,
+) -> Result:
+    """What the planner makes of a number of refreshes a day."""
+    world = World(
+        feeds=list(feeds(true_rates(companies))),
+        policy=policy(fresh_within),
+        random=Random(2),
+        knows_rates=knows_rates,
+    )
+    allowance, now = 0.0, START
+    while now < START + LEARNING + MEASURED:
+        if now == START + LEARNING:
+            world.measure_from(now)
+        allowance += refreshes_a_day * (tick / DAY)
+        allowance -= world.tick(now, math.floor(allowance))
+        now += tick
+    world.measure_until(now)
+    measured = [feed.measured for feed in world.feeds]
+    weights = [world.promise(feed).weight for feed in world.feeds]
+    return Result(
+        freshness=float(np.average([each.current_days / each.days for each in measured], weights=weights)),
+        found_nothing=sum(each.found_nothing for each in measured) / sum(each.refreshes for each in measured),
+        broken=sum(each.broken for each in measured),
+    )
+
+
+def rival(choose: Choice) -> Result:
+    """What a simple order makes of as many refreshes as Codat's schedule takes."""
+    rates = true_rates()
+    random = np.random.default_rng(1)
+    synced_at = -random.random(len(rates)) * (EVERY / DAY)
+    current, found_nothing, refreshes = np.zeros_like(rates), 0.0, 0
+    step = HOUR / DAY
+    for tick in range(round(MEASURED / HOUR)):
+        ages = tick * step - synced_at
+        chosen = choose(ages, tick, round(len(rates) * (HOUR / EVERY)))
+        found_nothing += float(np.sum(np.exp(-rates[chosen] * ages[chosen])))
+        refreshes += len(chosen)
+        ages[chosen] = 0.0
+        synced_at[chosen] = tick * step
+        current += (np.exp(-rates * ages) - np.exp(-rates * (ages + step))) / rates
+    return Result(
+        freshness=float(np.average(current / (MEASURED / DAY), weights=_weights(len(rates)))),
+        found_nothing=found_nothing / refreshes,
+        broken=0,
+    )
+
+
+def _on_schedule(ages: Numbers, _tick: int, _count: int) -> Indices:
+    return np.flatnonzero(ages >= (EVERY - HOUR / 2) / DAY)
+
+
+def _round_robin(ages: Numbers, tick: int, count: int) -> Indices:
+    return np.arange(tick * count, (tick + 1) * count) % len(ages)
+
+
+def _oldest_first(ages: Numbers, _tick: int, count: int) -> Indices:
+    return np.argsort(-ages, kind="stable")[:count]
+
+
+def _weights(rows: int) -> Numbers:
+    return np.tile(np.array(list(DATA_TYPES.values()), dtype=np.float64), rows // len(DATA_TYPES))
+
+
+def measure() -> list[Figure]:
+    """All contenders, then how fast deciding is."""
+    rates = true_rates()
+    weights, total = _weights(len(rates)), len(rates) * (DAY / EVERY)
+    best, best_of_fewer = (
+        mean_freshness(rates, weights, best_refreshes(rates, weights, part * total)) for part in (1, FEWER)
+    )
+    contenders = {
+        "ours, rates learned": partial(ours, total),
+        "ours, rates known": partial(ours, total, knows_rates=True),
+        "Codat's fixed schedule": partial(rival, _on_schedule),
+        "round robin": partial(rival, _round_robin),
+        "oldest first": partial(rival, _oldest_first),
+        OF_FEWER: partial(ours, FEWER * total),
+        BOUND: partial(
+            ours,
+            FEW * len(DATA_TYPES) * (DAY / EVERY),
+            fresh_within=BOUND,
+            companies=FEW,
+            tick=timedelta(minutes=1),
+        ),
+    }
+    with ProcessPoolExecutor() as pool:
+        running = {name: pool.submit(contender) for name, contender in contenders.items()}
+        deciding = pool.submit(decide_many)
+        results = {name: each.result() for name, each in running.items()}
+    fewer, bound = results.pop(OF_FEWER), results.pop(BOUND)
+    figures = [_freshness(name, result, best) for name, result in results.items()]
+    figures += [_found_nothing(name, result) for name, result in results.items()]
+    fixed = results["Codat's fixed schedule"].freshness
+    return [
+        *figures,
+        Figure(
+            what=f"mean freshness, ours learned, with {FEWER:.0%} of the refreshes",
+            value=fewer.freshness,
+            unit="",
+            against=f"Codat's schedule with all of them; the optimum with as few reaches {best_of_fewer:.3f}",
+            floor=fixed,
+            at_least=1.0,
+        ),
+        Figure(
+            what=f"promises of {BOUND} broken, ours learned, {FEW} companies",
+            value=bound.broken,
+            unit="",
+            against=f"budget for a refresh every {EVERY / HOUR:.0f} hours; mean freshness {bound.freshness:.3f}",
+            at_most=0,
+        ),
+        *deciding.result(),
+    ]
+
+
+def _freshness(name: str, result: Result, best: float) -> Figure:
+    return Figure(
+        what=f"mean freshness, {name}",
+        value=result.freshness,
+        unit="",
+        against="optimum",
+        floor=best,
+        at_least=0.97 if name == "ours, rates learned" else None,
+    )
+
+
+def _found_nothing(name: str, result: Result) -> Figure:
+    return Figure(what=f"refreshes that found nothing, {name}", value=100 * result.found_nothing, unit="%")
+
+
+def decide_many() -> list[Figure]:
+    """Deciding about many rows in one process: all due, with full histories, over a budget for a tenth of them."""
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as alone:
+        seconds, megabytes = alone.submit(_decide_many).result()
+    what = f"deciding about {ROWS:,} rows"
+    return [
+        Figure(what=what, value=seconds, unit="s", against="processor time", at_most=2.0),
+        Figure(what=f"{what}: memory of the process", value=megabytes, unit="MB", at_most=300),
+    ]
+
+
+def _decide_many() -> tuple[float, float]:
+    rules = policy("1 day")
+    given = list(feeds(true_rates(ROWS // len(DATA_TYPES))))
+    rows = [
+        feed.row.planned(rules.promise(feed.row.data_type, feed.company, feed.connection), feed.connection)
+        for feed in given
+    ]
+    companies = {feed.company.company_id: feed.company for feed in given}
+    del given
+    started = time.process_time()
+    decisions = decide(rows, companies, rules, START + DAY / 2, allowance=ROWS / 10)
+    seconds = time.process_time() - started
+    assert sum(decision.action is Action.QUEUE for decision in decisions) == ROWS // 10
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    show("Planner", measure())
