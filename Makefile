@@ -20,6 +20,9 @@ test: node $(VENV) $(CDK) ## Run every test, the deploy to a local AWS among the
 bench: node $(VENV) ## Measure what it costs, against floors and rivals, and write bench/results.md.
 	@.venv/bin/python -m bench
 
+simulate: $(VENV) ## Show what freshness.toml would do to a fleet; options as in ARGS='--companies 500 --help'.
+	@PYTHONPATH=functions .venv/bin/python -m simulate $(ARGS)
+
 lint: $(VENV) ## Check style and formatting.
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
@@ -46,4 +49,4 @@ node:
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || { \
 		echo 'Node.js 20 or newer is needed for the AWS CDK: install it from https://nodejs.org and run this again.' >&2; exit 1; }
 
-.PHONY: help run redrive register-webhook test bench lint types clean node
+.PHONY: help run redrive register-webhook simulate test bench lint types clean node

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from freshness.company import Company, Connection
 from freshness.dataset import DatasetState
-from freshness.policy import Policy
+from freshness.policy import Policy, Promise, window
 from freshness.row import End, Request, Row, State
 from freshness.store import Store
 from freshness.times import BEGINNING
@@ -114,7 +114,7 @@ def _line(
         # A webhook does not say which dataset ended: it is the one that was asked for last.
         dataset_id=next((move.dataset_id for move in moves if move.dataset_id), ""),
         moved_at=moves[0].at if moves else BEGINNING,
-        obstacle=_obstacle(state, connection, row, waits_for_machine),
+        obstacle=_obstacle(state, connection, row, waits_for_machine) or _shut(state, promise, now),
     )
 
 
@@ -124,6 +124,13 @@ def _waits(row: Row, store: Store) -> bool:
         return False
     dataset = store.dataset(row.company_id, row.in_flight.dataset_id)
     return dataset is not None and dataset.state == DatasetState.QUEUED
+
+
+def _shut(state: State, promise: Promise, now: datetime) -> str:
+    if state is not State.STALE or window.allowed(promise.windows, now):
+        return ""
+    opens_at = window.next_allowed(promise.windows, now)
+    return f"the policy's window opens at {opens_at:%H:%M} UTC" if opens_at else "the policy's windows never open"
 
 
 def _obstacle(state: State, connection: Connection, row: Row, waits_for_machine: bool) -> str:

@@ -1,6 +1,6 @@
 """The fleet as text: a live table for a terminal, and a summary for the end."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -73,7 +73,7 @@ def states_text(fleet: Fleet) -> Text:
 def summary(fleet: Fleet, calls: int, dry_run: bool) -> Group:
     """What a run came to: states, refreshes, calls to Codat, and why each data type that is not fresh is not."""
     spent = Text(f"{fleet.refreshes} refreshes were queued, with {calls} calls to Codat in all.")
-    parts = [Text("\nSummary", style="bold"), states_text(fleet), spent]
+    parts: list[Text | Table] = [Text("\nSummary", style="bold"), states_text(fleet), spent, _why_table(fleet)]
     if fleet.hindered:
         parts.append(Text("Cannot be fresh:"))
         parts += _reasons((line, line.obstacle) for line in fleet.hindered)
@@ -85,6 +85,17 @@ def summary(fleet: Fleet, calls: int, dry_run: bool) -> Group:
     else:
         parts.append(Text("No company with data was found at Codat.", style="bold red"))
     return Group(*parts)
+
+
+def _why_table(fleet: Fleet) -> Table:
+    """How many data types each part of the policy is for, and what was decided of them."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for line in fleet.lines:
+        counts[line.rule][line.why] += 1
+    table = Table("what of the policy promises it", "what was decided, of how many data types", box=None)
+    for rule, reasons in sorted(counts.items(), key=lambda each: -each[1].total()):
+        table.add_row(Text(rule), Text(", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())))
+    return table
 
 
 def _reasons(lines: Iterable[tuple[Line, str]]) -> list[Text]:

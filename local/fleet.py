@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 import boto3
 
-from freshness.company import Company, Connection
+from freshness.company import Connection
 from freshness.dataset import AskedBy, Dataset, DatasetState
+from freshness.planner import Decision, Reason, decide
 from freshness.policy import Policy
-from freshness.row import End, Request, Row, State
+from freshness.row import End, Request, State
 from freshness.store import Store, Tables
 from freshness.times import BEGINNING
 from local.deploy import Outputs
@@ -21,7 +22,11 @@ ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One data type of a company, from one connection. `obstacle` says why it cannot be fresh, if it cannot."""
+    """One data type of a company, from one connection.
+
+    `rule` says what of the policy promises it, `why` what was decided of it last, or would be now, and `obstacle`
+    why it cannot be fresh, if it cannot.
+    """
 
     company_id: str
     company_name: str
@@ -35,6 +40,8 @@ class Line:
     is_due: bool
     dataset_id: str
     moved_at: datetime
+    rule: str
+    why: str
     obstacle: str
 
     @property
@@ -88,9 +95,10 @@ class FleetReader:
         for company in sorted(companies.values(), key=lambda company: (company.name, company.company_id)):
             datasets = {dataset.dataset_id: dataset for dataset in self._store.datasets(company.company_id)}
             refreshes += sum(dataset.asked_by is not AskedBy.OTHERS for dataset in datasets.values())
-            for row in sorted(self._store.rows(company.company_id), key=lambda row: (row.data_type, row.connection_id)):
-                if connection := company.connections.get(row.connection_id):
-                    lines.append(self._line(company, connection, row, datasets, now))
+            decisions = decide(self._store.rows(company.company_id), {company.company_id: company}, self._policy, now)
+            for decision in sorted(decisions, key=lambda each: (each.row.data_type, each.row.connection_id)):
+                if connection := company.connections.get(decision.row.connection_id):
+                    lines.append(self._line(decision, connection, datasets, now))
         return Fleet(tuple(lines), refreshes)
 
     def datasets(self, company_id: str) -> list[Dataset]:
@@ -103,9 +111,8 @@ class FleetReader:
         )
         return (item["company_id"]["S"] for page in pages for item in page["Items"])
 
-    def _line(
-        self, company: Company, connection: Connection, row: Row, datasets: dict[str, Dataset], now: datetime
-    ) -> Line:
+    def _line(self, decision: Decision, connection: Connection, datasets: dict[str, Dataset], now: datetime) -> Line:
+        row, company = decision.row, decision.company
         promise = self._policy.promise(row.data_type, company, connection)
         state = row.state(promise, connection, now)
         known: tuple[Request | End | None, ...] = row.request, row.end
@@ -125,12 +132,17 @@ class FleetReader:
             # A webhook does not say which dataset ended: it is the one that was asked for last.
             dataset_id=next((move.dataset_id for move in moves if move.dataset_id), ""),
             moved_at=moves[0].at if moves else BEGINNING,
-            obstacle=_obstacle(state, connection, row, dataset),
+            rule=promise.place,
+            why=row.decided.reason if row.decided else decision.reason,
+            obstacle=_obstacle(state, connection, decision, dataset),
         )
 
 
-def _obstacle(state: State, connection: Connection, row: Row, dataset: Dataset | None) -> str:
+def _obstacle(state: State, connection: Connection, decision: Decision, dataset: Dataset | None) -> str:
+    row = decision.row
     match state:
+        case State.STALE if decision.reason is Reason.OUTSIDE_WINDOW and decision.until:
+            return f"the policy's window opens at {decision.until:%H:%M} UTC"
         case State.OFF:
             return "the policy has it off"
         case State.UNSUPPORTED:

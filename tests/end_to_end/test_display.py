@@ -27,6 +27,8 @@ def line(company: int, data_type: str, state: State, obstacle: str = "") -> Line
         is_due=state is State.STALE,
         dataset_id="0123456789abcdef",
         moved_at=NOW,
+        rule="[default] (freshness.toml:11)",
+        why="due",
         obstacle=obstacle,
     )
 
@@ -59,6 +61,11 @@ def test_the_summary_tells_why_a_data_type_cannot_be_fresh_with_a_link_in_one_pi
     text = shown(summary(Fleet((blocked,), 0), calls=3, dry_run=False), 80, 0)
     assert any(LONG_LINK in part for part in text)
     assert "Every data type that can be fresh is fresh." in text
+
+
+def test_the_summary_tells_what_was_decided_under_each_part_of_the_policy() -> None:
+    text = shown(summary(Fleet((line(1, "invoices", State.FRESH),), 1), calls=3, dry_run=False), 80, 0)
+    assert any(part.split() == ["[default]", "(freshness.toml:11)", "due:", "1"] for part in text)
 
 
 def test_the_summary_of_a_dry_run_tells_what_would_be_queued() -> None:

@@ -186,6 +186,7 @@ class Policy(Table):
     budget: Budget = Budget()
 
     _rates: FleetRates = PrivateAttr(default_factory=FleetRates)
+    _bounds: Mapping[str, timedelta] = PrivateAttr(default_factory=dict)
     _positions: Mapping[Location, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
@@ -244,6 +245,12 @@ class Policy(Table):
         """Those that were put together already: a tick asks for the same few again and again."""
         return {}
 
+    def bounded(self, data_type: str, fresh_within: timedelta) -> "Policy":
+        """The same policy, but for a data type that is nowhere to be older than this."""
+        policy = self._copy()
+        policy._bounds = {**self._bounds, data_type: fresh_within}
+        return policy
+
     def promise(self, data_type: str, company: Company, connection: Connection) -> Promise:
         """What is promised of a data type of a company, read from one of its connections."""
         rules = tuple(index for index, rule in enumerate(self.rules) if rule.matches(company, connection))
@@ -280,6 +287,8 @@ class Policy(Table):
             said |= place.terms.said
             if place.terms.fresh_within or place.terms.off is not None:
                 label = self._labelled(place)
+        if bound := self._bounds.get(data_type):
+            said["fresh_within"] = min(said["fresh_within"], bound)
         terms = Terms.model_construct(**said)
         return _promise(terms, windows, self._rates.expected(platform, data_type), label)
 

@@ -1,0 +1,119 @@
+"""`make simulate`: what the policy file would do to a fleet, in days of simulated time."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from freshness.policy import Policy, PolicyError, load
+from simulate.chart import draw
+from simulate.days import Report, run
+from simulate.fleet import FleetError, exported, made_up
+from simulate.tighter import TighterError, tightened
+from simulate.world import Feed
+
+START = datetime(2026, 11, 23, tzinfo=UTC)
+"""A Monday."""
+
+application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@application.command()
+def simulate(
+    policy: Annotated[Path, typer.Option(help="The policy file.")] = Path("freshness.toml"),
+    fleet: Annotated[Path | None, typer.Option(help="What `freshness export` wrote; made up if not given.")] = None,
+    companies: Annotated[int, typer.Option(min=1, help="How many companies to make up.")] = 100,
+    changes_per_day: Annotated[
+        float, typer.Option(min=0.001, help="How often the data type in the middle of a made-up fleet changes.")
+    ] = 4.0,
+    days: Annotated[int, typer.Option(min=1, help="Days to measure, after one to warm up.")] = 3,
+    seed: Annotated[int, typer.Option(help="The same seed makes up the same fleet.")] = 1,
+    tighter: Annotated[
+        list[str] | None,
+        typer.Option(help='What a tighter promise would cost: "invoices=1 hour". May be given several times.'),
+    ] = None,
+    chart: Annotated[Path, typer.Option(help="Where to draw the chart.")] = Path("simulation.png"),
+) -> None:
+    """Show what the policy would do: calls against the quota, promises kept, and what it costs."""
+    console = Console()
+    try:
+        rules = load(policy)
+        alternatives = {wish: tightened(rules, wish) for wish in tighter or ()}
+        report, *others = (
+            _run(console, title, each, fleet, companies, changes_per_day, days, seed)
+            for title, each in {"the policy": rules, **alternatives}.items()
+        )
+    except (PolicyError, FleetError, TighterError) as error:
+        console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(1)
+    console.print(_rules_table(report))
+    console.print(_totals_table({"the policy": report, **dict(zip(alternatives, others, strict=True))}))
+    draw(report, chart)
+    console.print(f"The chart is in {chart}", highlight=False)
+
+
+def _run(
+    console: Console,
+    title: str,
+    policy: Policy,
+    fleet: Path | None,
+    companies: int,
+    changes_per_day: float,
+    days: int,
+    seed: int,
+) -> Report:
+    feeds: list[Feed]
+    if fleet:
+        feeds, now = exported(fleet, policy, seed)
+        start = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    else:
+        feeds, start = made_up(companies, changes_per_day, seed, START), START
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(f"Simulating {days} days of {title}", total=days + 1)
+        return run(feeds, policy, start, days, on_day=lambda: progress.advance(task))
+
+
+def _rules_table(report: Report) -> Table:
+    table = Table(title=f"{report.companies} companies, {report.rows} data types, {report.days} days")
+    table.add_column("what says how fresh", overflow="fold", min_width=32)
+    for name in ("rows", "promises kept", "P(up to date)", "refreshes a day", "found nothing"):
+        table.add_column(name, justify="right")
+    for place, rule in sorted(report.rules.items(), key=lambda each: -each[1].rows):
+        table.add_row(
+            escape(place),
+            str(rule.rows),
+            f"{rule.kept / rule.rows:.1%}",
+            f"{rule.current_days / rule.days:.1%}" if rule.days else "",
+            f"{rule.refreshes / report.days:,.0f}",
+            f"{rule.found_nothing / rule.refreshes:.0%}" if rule.refreshes else "",
+        )
+    return table
+
+
+def _totals_table(reports: dict[str, Report]) -> Table:
+    table = Table(title="What it takes")
+    table.add_column("", min_width=16)
+    for name in ("calls a day", "of the quota", "busiest day", "promises kept", "P(up to date)", "AWS, USD a month"):
+        table.add_column(name, justify="right")
+    for title, report in reports.items():
+        calls, total = sum(report.calls.values()) / report.days, report.total
+        table.add_row(
+            title,
+            f"{calls:,.0f}",
+            f"{calls / report.quota:.1%}",
+            f"{max(report.calls.values()):,}",
+            f"{total.kept / total.rows:.1%}",
+            f"{total.current_days / total.days:.1%}",
+            f"{report.usd_a_month:.2f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    application()

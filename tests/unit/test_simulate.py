@@ -1,0 +1,131 @@
+"""What `make simulate` shows of a policy."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from freshness.policy import load
+from simulate.__main__ import START, application
+from simulate.days import Report, run
+from simulate.fleet import made_up
+from simulate.tighter import tightened
+
+POLICY = """
+[default]
+fresh_within = "6 hours"
+[data_types.invoices]
+fresh_within = "3 hours"
+[[rules]]
+name = "free"
+tags.plan = "free"
+fresh_within = "1 day"
+[[windows]]
+name = "night"
+never = "01:00 to 02:00"
+[[sets]]
+name = "statements"
+data_types = ["balanceSheet", "profitAndLoss"]
+within = "1 hour"
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "freshness.toml"
+    path.write_text(POLICY)
+    return path
+
+
+def simulated(policy: Path, *arguments: str) -> Result:
+    chart = str(policy.parent / "chart.png")
+    return CliRunner().invoke(
+        application,
+        ["--policy", str(policy), "--chart", chart, "--companies", "9", "--days", "1", *arguments],
+        env={"COLUMNS": "200"},
+    )
+
+
+def report(policy: Path, wish: str = "") -> Report:
+    rules = load(policy)
+    days: list[None] = []
+    rules = tightened(rules, wish) if wish else rules
+    return run(made_up(6, 4.0, 1, START), rules, START, 1, on_day=lambda: days.append(None))
+
+
+def test_the_tables_and_the_chart_are_there(policy: Path) -> None:
+    result = simulated(policy, "--tighter", "invoices=1 hour")
+
+    assert result.exit_code == 0, result.output
+    assert "[data_types.invoices] (freshness.toml:4)" in result.output
+    assert 'rule "free" (freshness.toml:6)' in result.output
+    assert "invoices=1 hour" in result.output
+    assert (policy.parent / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_promises_within_the_budget_are_kept_and_a_tighter_one_takes_more_calls(policy: Path) -> None:
+    loose, tight = report(policy), report(policy, "invoices=2 hours")
+
+    assert (loose.total.kept, tight.total.kept) == (loose.total.rows, tight.total.rows)
+    assert tight.calls[0] > loose.calls[0]
+    assert tight.total.current_days > loose.total.current_days
+
+
+def test_the_same_seed_gives_the_same_report(policy: Path) -> None:
+    assert report(policy) == report(policy)
+
+
+def test_a_budget_that_does_not_reach_is_not_exceeded(policy: Path) -> None:
+    policy.write_text(POLICY + "[budget]\nshare_of_quota = 0.03\n")
+
+    short = report(policy)
+
+    assert short.calls[0] <= 0.03 * short.quota
+    assert short.total.kept < short.total.rows
+
+
+def test_a_fleet_that_was_exported_is_simulated(policy: Path) -> None:
+    fleet = policy.parent / "fleet.jsonl"
+    line = {
+        "company_id": "c",
+        "company_name": "Acme",
+        "data_type": "invoices",
+        "connection_id": "x",
+        "platform": "Xero",
+        "source_type": "Accounting",
+        "state": "fresh",
+        "tags": {"plan": "free"},
+        "succeeded_at": "2026-11-20T10:00:00Z",
+        "syncs": [{"ended_at": "2026-11-20T10:00:00Z", "records_modified": True, "took": 12.5}],
+    }
+    fleet.write_text(json.dumps(line) + "\n" + json.dumps(line | {"data_type": "bills", "state": "blocked"}) + "\n")
+
+    result = simulated(policy, "--fleet", str(fleet))
+
+    assert result.exit_code == 0, result.output
+    assert re.search(r"1 companies, 1 ", result.output)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tighter", "invoicez=1 hour"], "expected a data type and a duration"),
+        (["--tighter", "invoices=soon"], "expected a duration such as"),
+        (["--fleet", "/nowhere.jsonl"], "expected what `freshness export` writes"),
+        (["--policy", "/nowhere.toml"], "expected a policy file here"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(policy: Path, arguments: list[str], message: str) -> None:
+    result = simulated(policy, *arguments)
+
+    assert result.exit_code == 1
+    assert message in result.output
+
+
+def test_a_line_that_was_not_exported_is_told_with_its_number(policy: Path) -> None:
+    fleet = policy.parent / "fleet.jsonl"
+    fleet.write_text("{}\n")
+
+    assert "fleet.jsonl:1: expected a line" in simulated(policy, "--fleet", str(fleet)).output
