@@ -22,6 +22,7 @@ BENCHMARKS = (
     "read_units",
     "pace",
     "memory",
+    "planner",
 )
 RESULTS = Path(__file__).parent / "results.md"
 
