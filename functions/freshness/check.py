@@ -20,11 +20,11 @@ from freshness.codat.answers import CompanyAnswer
 from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimited, Unauthorized
 from freshness.company import Company, Connection
 from freshness.concurrency import for_each
-from freshness.dataset import AskedBy, Dataset, DatasetState
+from freshness.dataset import AskedBy, Dataset, DatasetState, has_ended
 from freshness.metrics import Metric
 from freshness.policy import Policy
 from freshness.publish import Bus, CompanyDataRefreshed, RelinkNeeded, connection_news
-from freshness.row import Row, Sighting
+from freshness.row import LONGEST_SYNC, Row, Sighting
 from freshness.sightings import Key
 from freshness.store import Store
 from freshness.sync_times import SyncTimes
@@ -224,15 +224,19 @@ class Check:
             return row.expecting(times.typical(connection.platform, row.data_type)).planned(promise, connection)
 
         noted = note(row)
-        for sighting in told:
-            if sighting.dataset_id:
-                self._note_dataset(row, noted, sighting)
+        # A crash must leave a row that still waits for the end of its dataset, not a dataset that no row waits for.
+        running, ended = ([s for s in told if s.dataset_id and has_ended(s.state) is over] for over in (False, True))
+        for sighting in ended:
+            self._note_dataset(row, noted, sighting)
         if row.version and noted.succeeded_at != row.succeeded_at:
             self._publish_refreshed(noted)
         if row.version and noted.tells_of_others(row):
             self.tally[Metric.REFRESHES_BY_OTHERS] += 1
         self._learn(row, noted, connection)
-        return self.store.change_row(row, note)
+        changed = self.store.change_row(row, note)
+        for sighting in running:
+            self._note_dataset(row, noted, sighting)
+        return changed
 
     def _learn(self, before: Row, after: Row, connection: Connection) -> None:
         """Keep how long a sync took: the one that this check found the end of, or those that webhooks told of."""
@@ -242,7 +246,7 @@ class Check:
             took = end.at - request.at if end.state == DatasetState.COMPLETE else None
         elif before.has_sync_times:
             took = before.usual_sync_time
-        if took:
+        if took and took <= LONGEST_SYNC:
             self.samples[connection.platform, before.data_type].append(took)
 
     def _keep_alive(self, company: Company, rows: list[Row]) -> None:
@@ -265,10 +269,14 @@ class Check:
 
     def _note_dataset(self, before: Row, after: Row, sighting: Sighting) -> None:
         """Keep the state that a dataset was seen in; one that had ended before it was ever in flight here is past."""
-        request = after.request
-        if request is None or request.dataset_id != sighting.dataset_id or not (before.in_flight or after.in_flight):
+        requests = [request for request in (before.request, after.request) if request]
+        request = next((request for request in requests if request.dataset_id == sighting.dataset_id), None)
+        if request is None or not (before.in_flight or after.in_flight):
             return
-        ended = not after.in_flight and after.end is not None
+        ended_at = None
+        if has_ended(sighting.state):
+            completed_at = sighting.succeeded_at if sighting.state == DatasetState.COMPLETE else None
+            ended_at = sighting.ended_at or completed_at or sighting.at
         self.store.merge_dataset(
             Dataset(
                 company_id=after.company_id,
@@ -277,8 +285,8 @@ class Check:
                 connection_id=after.connection_id,
                 asked_by=request.asked_by,
                 requested_at=request.at,
-                states={sighting.state: after.end.at if ended and after.end else sighting.at},
-                ended_at=after.end.at if ended and after.end else None,
+                states={sighting.state: ended_at or sighting.at},
+                ended_at=ended_at,
             )
         )
 

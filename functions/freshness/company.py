@@ -136,12 +136,18 @@ class Company:
     def feeds(self, data_type: str) -> list[Connection]:
         """The connections that a data type is read from, linked or in need of a relink.
 
+        One that was unlinked counts only while no other took its place.
+        """
+        sources = self.sources(data_type)
+        remaining = [c for c in sources if c.status != ConnectionStatus.UNLINKED]
+        return remaining or sources[-1:]
+
+    def sources(self, data_type: str) -> list[Connection]:
+        """The connections that a data type is read from, or was: what Codat says of it may be about any of them.
+
         They are those of the source type that the data type belongs to; where there is none, those whose source type
-        says nothing of what they hold. One that was unlinked counts only while no other took its place; one never
-        linked, or deleted, does not count.
+        says nothing of what they hold. One never linked, or deleted, does not count.
         """
         linkable = [c for c in self.connections.values() if c.status not in _NEVER_READ]
         fitting = [c for c in linkable if c.source_type == source_type(data_type)]
-        fitting = fitting or [c for c in linkable if c.source_type not in TELLING]
-        remaining = [c for c in fitting if c.status != ConnectionStatus.UNLINKED]
-        return remaining or fitting[-1:]
+        return fitting or [c for c in linkable if c.source_type not in TELLING]

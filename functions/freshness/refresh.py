@@ -177,15 +177,15 @@ class Refresh:
             self.tally[Metric.QUEUEING_FAILED] += 1
             return group if isinstance(error, Refused) else []
         queued = await self._queued_just_now(company.company_id, together, at)
-        for key, row in together.items():
-            await asyncio.to_thread(self._note_one_of_all, due[key], row, queued.get(key), at)
-        self.tally[Metric.REFRESHES_QUEUED] += len(together)
-        return [decision for key, decision in due.items() if key not in together]
+        for key, operation in queued.items():
+            await asyncio.to_thread(self._note_one_of_all, due[key], together[key], operation, at)
+        self.tally[Metric.REFRESHES_QUEUED] += len(queued)
+        return [decision for key, decision in due.items() if key not in queued]
 
     async def _queued_just_now(
         self, company_id: str, rows: Mapping[Key, Row], at: datetime
-    ) -> dict[Key, PullOperation]:
-        """The datasets that `data/all` queued, which it does not name; what cannot be found is missing."""
+    ) -> Mapping[Key, PullOperation | None]:
+        """The datasets that `data/all` queued, which it does not name; `None` for all if they cannot be read."""
         found: dict[Key, PullOperation] = {}
         try:
             async for operation in self.codat.history(company_id):
@@ -196,6 +196,7 @@ class Refresh:
                     break
         except CodatError as error:
             logger.warning("What was queued cannot be read", extra={"company_id": company_id, "error": str(error)})
+            return dict.fromkeys(rows)
         return found
 
     def _note_one_of_all(self, decision: Decision, row: Row, operation: PullOperation | None, at: datetime) -> None:
@@ -300,7 +301,17 @@ class Refresh:
         asked_by: AskedBy,
         decided: Decided | None = None,
     ) -> None:
+        """Note a dataset, on the row first: what the row waits for, a check or a webhook brings to its end."""
         ended_at = (operation.completed or self.clock()) if has_ended(operation.status) else None
+        request = Request(at=operation.requested, asked_by=asked_by, dataset_id=operation.id)
+
+        def note(row: Row) -> Row:
+            row = replace(row.requested(request), decided=decided or row.decided)
+            if ended_at:
+                row = row.ended(End(at=ended_at, state=operation.status, dataset_id=operation.id))
+            return row
+
+        self._change(row, company, note)
         self.store.merge_dataset(
             Dataset(
                 company_id=row.company_id,
@@ -313,15 +324,6 @@ class Refresh:
                 ended_at=ended_at,
             )
         )
-        request = Request(at=operation.requested, asked_by=asked_by, dataset_id=operation.id)
-
-        def note(row: Row) -> Row:
-            row = replace(row.requested(request), decided=decided or row.decided)
-            if ended_at:
-                row = row.ended(End(at=ended_at, state=operation.status, dataset_id=operation.id))
-            return row
-
-        self._change(row, company, note)
 
     def _change(self, row: Row, company: Company, change: Callable[[Row], Row]) -> None:
         self.waiting.discard(feed_of(row))

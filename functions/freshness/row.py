@@ -23,11 +23,15 @@ SYNCS_KEPT = 32
 LAST_SYNCS_KEPT = 16
 """How many of them are kept whatever they found: news of one that is older still is late by as many syncs."""
 FIRST_RETRY = timedelta(seconds=15)
+ANOTHER_LOOK = timedelta(minutes=30)
+"""Longer than from one list of companies to the next."""
 LONGEST_RETRY = timedelta(hours=6)
 FIRST_PATIENCE = timedelta(seconds=30)
 LONGEST_PATIENCE = timedelta(hours=6)
 UNKNOWN_SYNC_TIME = timedelta(seconds=15)
 """How long a sync is taken to last until one was seen to end."""
+LONGEST_SYNC = timedelta(minutes=30)
+"""What took longer was waiting, for a customer's own machine perhaps: it tells nothing of how long a sync takes."""
 ASKED_FOR = BEGINNING - timedelta(seconds=1)
 """When a row that a person asked for is due: before all that a promise makes due."""
 WORTH_NOTING = 0.25
@@ -302,12 +306,12 @@ class Row:
     @property
     def has_sync_times(self) -> bool:
         """Whether it is known of this very row how long a sync of it takes."""
-        return any(sync.took is not None for sync in self.syncs)
+        return any(sync.took is not None and sync.took <= LONGEST_SYNC for sync in self.syncs)
 
     @property
     def usual_sync_time(self) -> timedelta:
         """How long a sync of this row takes at most, nine times out of ten."""
-        known = [sync.took for sync in self.syncs if sync.took is not None]
+        known = [sync.took for sync in self.syncs if sync.took is not None and sync.took <= LONGEST_SYNC]
         return sorted(known)[len(known) * 9 // 10] if known else self.platform_sync_time or UNKNOWN_SYNC_TIME
 
     def expecting(self, platform_sync_time: timedelta | None) -> "Row":
@@ -384,18 +388,31 @@ class Row:
         While a dataset is in flight, the time stays where it was, so that the row remains in sight of the ticks; one
         that was asked for before it was due comes into sight once it is late.
         """
-        if promise.off or self.is_unsupported or self.is_blocked(connection):
-            return None
-        if self.seen_running_at and self.in_flight:
+        if self.in_flight and (self.seen_running_at or promise.off or self.is_blocked(connection)):
             return self.late_at
+        if self.is_unsupported or not connection.is_linked:
+            return None
+        if self.end and self.is_blocked(connection):
+            return None if promise.off else self._another_look_at(self.end)
         if self.asked_for_at:
             return ASKED_FOR
-        due = min(filter(None, (self._promised(promise), self._outdated_at(connection))), default=None)
+        promised = None if promise.off else self._promised(promise)
+        due = min(filter(None, (promised, self._outdated_at(connection))), default=None)
         if self.in_flight:
             return min(filter(None, (due, self.late_at)))
         if due and self.end and self.is_failing:
             due = max(due, self.end.at + self._retry_delay)
         return due
+
+    def _another_look_at(self, end: End) -> datetime | None:
+        """When to try a row that is blocked though its connection is linked: never, if permissions are missing.
+
+        An authorization may have come and gone between two lists of companies, without a webhook to tell. By then
+        another list has told whether it is still there.
+        """
+        if end.state != DatasetState.AUTH_ERROR:
+            return None
+        return end.at + max(self._retry_delay, ANOTHER_LOOK)
 
     def bound_at(self, promise: Promise) -> datetime | None:
         """When the bound on its age alone asks for a refresh; `None` if no window ever opens.

@@ -33,7 +33,7 @@ async def ask(codat: Codat, company: Company, rows: Iterable[Row], now: datetime
     several: set[Key] = set()
     for data_type, status in statuses.by_type.items():
         connections = company.feeds(data_type)
-        if len(connections) > 1 and status.current_status:
+        if len(company.sources(data_type)) > 1 and status.current_status:
             several |= {(data_type, connection.connection_id) for connection in connections}
         elif connections and status.current_status:
             sightings[data_type, connections[0].connection_id] = [_of_status(status, statuses.at)]
@@ -96,14 +96,17 @@ def _completed(operation: PullOperation | None) -> datetime | None:
 async def _missing(codat: Codat, row: Row, known: list[Sighting], now: datetime, at: datetime) -> Sighting | None:
     """What became of a dataset that is late, if nothing that is known already tells of it."""
     request = row.in_flight
-    if request is None or not request.dataset_id or row.late_at is None or row.late_at > now:
+    if request is None or row.late_at is None or row.late_at > now:
         return None
+    gone = Sighting(at=max(at, row.late_at), state=DatasetState.CANCELLED, dataset_id=request.dataset_id)
+    if not request.dataset_id:
+        return None if known else gone
     if request.dataset_id in {sighting.dataset_id for sighting in known}:
         return None
     try:
         return _of_operation(await codat.dataset(row.company_id, request.dataset_id), at)
     except NotFound:
-        return Sighting(at=max(at, row.late_at), state=DatasetState.CANCELLED, dataset_id=request.dataset_id)
+        return gone
     except Unreadable as error:
         logger.warning("A dataset cannot be read", extra={"company_id": row.company_id, "error": str(error)})
         return None
