@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from freshness import tick, wiring
 from freshness.metrics import NAMESPACE, Metric
 from freshness.refresh import Refresh
+from freshness.store import SHARDS
 
 logger = Logger(service="queue_refreshes")
 metrics = Metrics(namespace=NAMESPACE, service="queue_refreshes")
@@ -17,16 +18,20 @@ metrics = Metrics(namespace=NAMESPACE, service="queue_refreshes")
 
 @logger.inject_lambda_context
 @metrics.log_metrics
-def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes both
-    """One tick."""
+def handler(event: dict[str, object], context: LambdaContext) -> None:
+    """One tick over all rows; or over one shard of them, if the schedule's input is `{"shard": "0"}` and the like."""
+    shard = event.get("shard")
+    if shard is not None and shard not in SHARDS:
+        raise ValueError(f"there is no shard {shard!r}: have one schedule for each of {SHARDS}, or one without input")
+    lease = "queue_refreshes" if shard is None else f"queue_refreshes {shard}"
     with tick.timed(metrics):
-        with tick.alone("queue_refreshes", context) as until:
+        with tick.alone(lease, context) as until:
             if until:
-                asyncio.run(_queue(until))
+                asyncio.run(_queue(until, SHARDS if shard is None else (str(shard),)))
         tick.count(metrics, tick.quota_left())
 
 
-async def _queue(until: datetime) -> None:
+async def _queue(until: datetime, shards: tuple[str, ...]) -> None:
     async with tick.codat(until) as codat:
         refresh = Refresh(
             store=wiring.store(),
@@ -36,6 +41,7 @@ async def _queue(until: datetime) -> None:
             clock=wiring.clock,
             until=until,
             dry_run=os.environ["DRY_RUN"] == "true",
+            shards=shards,
         )
         due = await refresh.look_at_due()
         await refresh.tell(due)

@@ -34,7 +34,7 @@ from freshness.policy import Policy
 from freshness.publish import Bus, promise_news
 from freshness.row import Decided, End, Request, Row
 from freshness.sightings import Key
-from freshness.store import Store
+from freshness.store import SHARDS, Store
 from freshness.sync_settings import SyncSettings
 
 AT_ONCE = 10
@@ -62,6 +62,8 @@ class Refresh:
     clock: Callable[[], datetime]
     until: datetime
     dry_run: bool = False
+    shards: tuple[str, ...] = SHARDS
+    """The part of the rows that is this tick's; others may be at work on the rest."""
     tally: Counter[Metric] = field(default_factory=Counter)
     stopped_by: list[CodatError] = field(default_factory=list)
     waiting: set[Feed] = field(default_factory=set)
@@ -78,12 +80,12 @@ class Refresh:
     async def look_at_due(self) -> list[Decision]:
         """Decide about the rows that are due."""
         now = self.clock()
-        rows = await asyncio.to_thread(self.store.rows_due, now, MOST_ROWS)
+        rows = await asyncio.to_thread(self.store.rows_due, now, MOST_ROWS, self.shards)
         companies = await asyncio.to_thread(self.store.companies, (row.company_id for row in rows))
         paused = await asyncio.to_thread(self.store.is_paused)
         rows = await asyncio.to_thread(self._with_rows_needed, rows, companies)
         quota = await asyncio.to_thread(self.store.quota)
-        allowed = allowance(self.policy.budget, quota, now)
+        allowed = allowance(self.policy.budget, quota, now) * len(self.shards) / len(SHARDS)
         decisions = decide(rows, companies, self.policy, now, paused=paused, allowance=allowed)
         self.tally[Metric.ROWS_LOOKED_AT] += len(decisions)
         self.waiting.update(feed_of(decision.row) for decision in decisions if decision.action is Action.QUEUE)

@@ -6,12 +6,14 @@ was read is still there. A change that changes nothing is not written. A lost ra
 Access patterns are written down beside the tables' definitions in `infra/tables.py`.
 """
 
+import heapq
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
@@ -29,7 +31,7 @@ from freshness.times import sortable
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-SHARDS = 4
+SHARDS = ("0", "1", "2", "3")
 """Partitions of each index, so that none takes more writes than one partition bears."""
 DATASETS_KEPT = timedelta(days=90)
 MESSAGES_REMEMBERED = timedelta(days=16)
@@ -60,7 +62,7 @@ class Tables:
 
 def shard(company_id: str) -> str:
     """The index partition of a company and its rows."""
-    return str(zlib.crc32(company_id.encode()) % SHARDS)
+    return SHARDS[zlib.crc32(company_id.encode()) % len(SHARDS)]
 
 
 def feed(data_type: str, connection_id: str) -> str:
@@ -92,8 +94,9 @@ class Store:
 
     def companies_due_for_check(self, now: datetime) -> Iterator[str]:
         """The ids of the companies due for a check, longest due first within each shard."""
-        for key in self._due(self.tables.companies, "due_for_check", "check_at", now):
-            yield key["company_id"]
+        for shard in SHARDS:
+            for key in self._due(self.tables.companies, "due_for_check", "check_at", now, shard):
+                yield key["company_id"]
 
     def change_company(self, company: Company, change: Callable[[Company], Company]) -> Company:
         """Make a change to a company as it was read, or to an empty one; what is returned is what now stands."""
@@ -120,13 +123,12 @@ class Store:
         """The whole table of rows, for a person's tools: no function is allowed to scan."""
         return (_row(item) for item in self._scan(self.tables.freshness))
 
-    def rows_due(self, now: datetime, limit: int) -> list[Row]:
-        """Rows that a tick must look at, longest due first within each shard, at most `limit` of them."""
-        keys = []
-        for key in self._due(self.tables.freshness, "due", "due_at", now):
-            keys.append({"company_id": key["company_id"], "feed": key["feed"]})
-            if len(keys) == limit:
-                break
+    def rows_due(self, now: datetime, limit: int, shards: Iterable[str] = SHARDS) -> list[Row]:
+        """The rows of some shards that a tick must look at: those longest due, at most `limit` of them."""
+        of_shards = (self._due(self.tables.freshness, "due", "due_at", now, shard) for shard in shards)
+        # Whatever piles up in one shard must not keep the others from their turn.
+        longest_due = islice(heapq.merge(*of_shards, key=lambda key: str(key["due_at"])), limit)
+        keys = [{"company_id": key["company_id"], "feed": key["feed"]} for key in longest_due]
         return [_row(item) for item in self._get_all(self.tables.freshness, keys)]
 
     def change_row(self, row: Row, change: Callable[[Row], Row]) -> Row:
@@ -294,15 +296,14 @@ class Store:
                 yield from (_unmarshal(item) for item in answer["Responses"].get(table, []))
                 wanted = answer["UnprocessedKeys"]
 
-    def _due(self, table: str, index: str, time: str, now: datetime) -> Iterator[Item]:
-        for number in range(SHARDS):
-            yield from self._query(
-                TableName=table,
-                IndexName=index,
-                KeyConditionExpression=f"#shard = :shard AND {time} <= :now",
-                ExpressionAttributeNames={"#shard": "shard"},
-                ExpressionAttributeValues=_marshal({":shard": str(number), ":now": sortable(now)}),
-            )
+    def _due(self, table: str, index: str, time: str, now: datetime, shard: str) -> Iterator[Item]:
+        return self._query(
+            TableName=table,
+            IndexName=index,
+            KeyConditionExpression=f"#shard = :shard AND {time} <= :now",
+            ExpressionAttributeNames={"#shard": "shard"},
+            ExpressionAttributeValues=_marshal({":shard": shard, ":now": sortable(now)}),
+        )
 
     def _scan(self, table: str) -> Iterator[Item]:
         for page in self._dynamodb.get_paginator("scan").paginate(TableName=table):

@@ -1,5 +1,6 @@
 """Checking and queueing against the sandbox and real tables, with no webhook at all."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +17,7 @@ from freshness.policy import Policy
 from freshness.publish import Bus
 from freshness.refresh import Refresh
 from freshness.row import Row, State
-from freshness.store import Store
+from freshness.store import SHARDS, Store
 from local.codat_sandbox.model import RequestedBy
 from local.codat_sandbox.platforms import DataType
 from local.codat_sandbox.prescribed import PrescribedAnswer
@@ -57,7 +58,7 @@ class Loop:
             await check.check_due()
         return check
 
-    async def queue(self, *, dry_run: bool = False) -> Refresh:
+    async def queue(self, *, dry_run: bool = False, shards: tuple[str, ...] = SHARDS) -> Refresh:
         async with self._http() as http:
             refresh = Refresh(
                 store=self.store,
@@ -67,6 +68,7 @@ class Loop:
                 clock=self.clock,
                 until=self.clock() + timedelta(minutes=1),
                 dry_run=dry_run,
+                shards=shards,
             )
             await refresh.queue_due()
         return refresh
@@ -135,6 +137,17 @@ async def test_a_tick_queues_nothing_that_is_in_flight(loop: Loop) -> None:
     await loop.check()
     assert (await loop.queue()).tally[Metric.REFRESHES_QUEUED]
 
+    assert (await loop.queue()).tally[Metric.REFRESHES_QUEUED] == 0
+
+
+async def test_four_ticks_at_once_one_for_each_shard_queue_each_row_once(loop: Loop) -> None:
+    await loop.check()
+
+    ticks = await asyncio.gather(*(loop.queue(shards=(shard,)) for shard in SHARDS))
+
+    in_flight = [row for row, _ in loop.rows() if row.in_flight]
+    assert sum(tick.tally[Metric.REFRESHES_QUEUED] for tick in ticks) == len(in_flight) > 0
+    assert not any(tick.tally[Metric.DATASETS_ADOPTED] for tick in ticks)
     assert (await loop.queue()).tally[Metric.REFRESHES_QUEUED] == 0
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from freshness.company import Company, Connection
 from freshness.dataset import AskedBy, Dataset
 from freshness.row import SYNCS_KEPT, End, Request, Row, Sync
-from freshness.store import Store
+from freshness.store import SHARDS, Store
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -91,6 +91,18 @@ def test_rows_due_are_found_and_others_are_not(store: Store) -> None:
         store.change_row(replace(ROW, company_id=company_id), partial(replace, due_at=due_at))
 
     assert [row.company_id for row in store.rows_due(NOON, limit=10)] == ["past"]
+
+
+def test_the_rows_longest_due_are_found_first_whichever_shard_they_are_in(store: Store) -> None:
+    for number in range(40):
+        due_at = NOON - timedelta(minutes=number % 20)
+        store.change_row(replace(ROW, company_id=f"company {number}"), partial(replace, due_at=due_at))
+
+    due = [row.due_at for row in store.rows_due(NOON, limit=10)]
+    by_shard = [row.company_id for shard in SHARDS for row in store.rows_due(NOON, limit=40, shards=(shard,))]
+
+    assert due == sorted(NOON - timedelta(minutes=15 + number // 2) for number in range(10))
+    assert sorted(by_shard) == sorted(row.company_id for row in store.rows_due(NOON, limit=40))
 
 
 def test_companies_due_for_a_check_are_found_and_others_are_not(store: Store) -> None:
