@@ -5,6 +5,8 @@ CDK := node_modules/.installed
 help: ## Show these targets.
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 24
 
+install: node $(VENV) $(CDK) ## Install what all of this needs, ./freshness among it.
+
 run: node $(VENV) $(CDK) ## Deploy to a local AWS and keep a Codat sandbox fresh, until Ctrl-C.
 	@PYTHONPATH=functions .venv/bin/python -m local.run
 
@@ -49,4 +51,4 @@ node:
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || { \
 		echo 'Node.js 20 or newer is needed for the AWS CDK: install it from https://nodejs.org and run this again.' >&2; exit 1; }
 
-.PHONY: help run redrive register-webhook simulate test bench lint types clean node
+.PHONY: help install run redrive register-webhook simulate test bench lint types clean node

@@ -23,11 +23,11 @@ DATASET_BYTES = 600
 """A dataset with what DynamoDB adds to each item, rounded up; it is kept for 90 days."""
 GB_STORED = REFRESHES / MONTH * 90 * DATASET_BYTES / 1e9
 
-ALARMS = 20
+ALARMS = 21
 METRICS = (
     # queue_refreshes
     "Ticks TickDuration CodatCalls QuotaLeft RowsLookedAt RowsLeftOver RowsStale RowsRefreshing RowsFailing "
-    "RowsOverPromise RowsUnattended OldestAgeAgainstPromise RefreshesQueued "
+    "RowsOverPromise RowsToWarnOf RowsUnattended OldestAgeAgainstPromise RefreshesQueued "
     # check_freshness
     "Ticks TickDuration CodatCalls CompaniesListed CompaniesChecked "
     # apply_webhook

@@ -51,6 +51,12 @@ class Alarms(Construct):
             'Run "./freshness status" to see which, and "./freshness doctor" to see what hinders the refreshes.',
         )
         self._alarm(
+            "DataTooOld",
+            emitted(Metric.ROWS_TO_WARN_OF, queue_refreshes, "Minimum", self._period),
+            description="Data is older than a warn_after of freshness.toml. "
+            'Run "./freshness status" to see which, and "./freshness explain COMPANY TYPE" to see why.',
+        )
+        self._alarm(
             "QuotaNearlySpent",
             emitted(Metric.QUOTA_LEFT, queue_refreshes, "Minimum", self._period),
             threshold=LITTLE,

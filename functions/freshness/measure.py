@@ -47,9 +47,15 @@ def measure(
         if row.keeps(promise, now):
             continue
         measured[Metric.ROWS_OVER_PROMISE] += 1
+        measured[Metric.ROWS_TO_WARN_OF] += bool(promise.warn_after and age and age > promise.warn_after)
         held_back = decision.action is not Action.QUEUE and decision.reason in HELD_BACK
         measured[Metric.ROWS_UNATTENDED] += held_back or feed_of(row) in waiting
     return dict(measured)
 
 
-_OF_PROMISES = (Metric.OLDEST_AGE_AGAINST_PROMISE, Metric.ROWS_OVER_PROMISE, Metric.ROWS_UNATTENDED)
+_OF_PROMISES = (
+    Metric.OLDEST_AGE_AGAINST_PROMISE,
+    Metric.ROWS_OVER_PROMISE,
+    Metric.ROWS_TO_WARN_OF,
+    Metric.ROWS_UNATTENDED,
+)

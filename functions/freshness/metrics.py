@@ -52,6 +52,8 @@ class Metric(StrEnum):
     """Rows that are older than promised, and that no person need see to first."""
     ROWS_UNATTENDED = "RowsUnattended"
     """Those of them that are held back, or could not be queued."""
+    ROWS_TO_WARN_OF = "RowsToWarnOf"
+    """Rows that are older than the age at which the policy wants a person to be told."""
     OLDEST_AGE_AGAINST_PROMISE = "OldestAgeAgainstPromise"
     """The greatest age of a row, in percent of its promise."""
     REFRESHES_QUEUED = "RefreshesQueued"

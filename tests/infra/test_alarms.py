@@ -1,7 +1,7 @@
 import pytest
 
 from freshness.metrics import DIMENSION, NAMESPACE, Metric
-from tests.infra.conftest import synthesise
+from tests.infra.conftest import ROOT, synthesise
 from tests.infra.template import Properties, Template, shown
 
 FUNCTIONS = {"check_freshness", "queue_refreshes", "receive_webhook", "apply_webhook"}
@@ -11,6 +11,7 @@ AWS_METRICS = {
 }
 WATCHED = {
     "PromisesBroken",
+    "DataTooOld",
     "QuotaNearlySpent",
     *(f"No{tick}" for tick in ("CheckFreshness", "QueueRefreshes")),
     *(f"{tick}Overrunning" for tick in ("CheckFreshness", "QueueRefreshes")),
@@ -52,6 +53,11 @@ def test_an_alarm_says_what_is_wrong_and_what_to_do_and_tells_the_topic(template
     assert alarm["AlarmDescription"].count(".") >= 2
     assert [shown(action) for action in alarm["AlarmActions"]] == ["AlarmsTopic"]
     assert alarm["OKActions"] == alarm["AlarmActions"]
+
+
+@pytest.mark.parametrize("name", sorted(WATCHED))
+def test_the_manual_says_what_an_alarm_asks_for(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs" / "operating.md").read_text()
 
 
 @pytest.mark.parametrize("name", sorted(WATCHED))

@@ -1,0 +1,275 @@
+"""The command line of the person on call, against the deployed stack."""
+
+import base64
+import csv
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any, Literal
+
+import boto3
+import httpx
+import pytest
+from svix.webhooks import Webhook
+
+from local.settings import ROOT, Settings
+from local.stack import RunningStack
+from tests.end_to_end.conftest import wait_for
+
+Freshness = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def freshness(stack: RunningStack, settings: Settings) -> Freshness:
+    """`./freshness --local`, with the stack of these tests."""
+    environment = {**os.environ, "LOCAL_FOLDER": str(settings.local_folder)}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(ROOT / "freshness"), "--local", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def fleet(freshness: Freshness) -> dict[str, Any]:
+    """The fleet once it is known and has fresh rows."""
+
+    def known() -> dict[str, Any] | None:
+        summary = told(freshness("status", "--json"))
+        return summary if summary["states"].get("fresh", 0) > 10 else None
+
+    return wait_for(known, seconds=150)
+
+
+@pytest.fixture(scope="module")
+def line(freshness: Freshness, fleet: dict[str, Any]) -> dict[str, Any]:
+    """A row that is fresh, of a company that no other test changes."""
+    lines = [json.loads(text) for text in freshness("export").stdout.splitlines()]
+    return next(line for line in lines if line["state"] == "fresh")
+
+
+def told(run: subprocess.CompletedProcess[str]) -> Any:
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_status_tells_of_the_fleet_and_of_one_company(
+    freshness: Freshness, fleet: dict[str, Any], line: dict[str, Any]
+) -> None:
+    assert fleet["companies"] > 5
+    assert not fleet["paused"]
+    assert fleet["quota"]["remaining"] > 0
+    assert "promises are broken" in freshness("status").stdout
+
+    company = told(freshness("status", line["company_name"], "--json"))
+    assert company["company"]["company_id"] == line["company_id"]
+    assert line["data_type"] in {each["data_type"] for each in company["lines"]}
+    assert line["data_type"] in freshness("status", line["company_id"]).stdout
+
+
+def test_the_same_is_told_by_the_outputs_that_cloudformation_has(fleet: dict[str, Any]) -> None:
+    run = subprocess.run([ROOT / "freshness", "status", "--json"], capture_output=True, text=True, check=False)
+    assert told(run)["companies"] == fleet["companies"]
+
+
+def test_explain_tells_the_promise_its_rule_the_decision_and_what_was_read(
+    freshness: Freshness, line: dict[str, Any]
+) -> None:
+    explanation = told(freshness("explain", line["company_id"], line["data_type"], "--json"))[0]
+    assert "freshness.toml:" in explanation["rule"]
+    assert explanation["action"]
+    assert explanation["why"]
+    assert "Promise" in freshness("explain", line["company_id"], line["data_type"]).stdout
+
+
+def test_refresh_queues_once_and_says_so(freshness: Freshness, line: dict[str, Any]) -> None:
+    arguments = ("refresh", line["company_id"], line["data_type"], "--json")
+    first, second = told(freshness(*arguments)), told(freshness(*arguments))
+    queued = [asked for asked in first if asked["outcome"] == "queued"]
+    assert queued
+    assert {asked["outcome"] for asked in second} <= {"queued", "already in flight"}
+    datasets = [
+        dataset
+        for explanation in told(freshness("explain", line["company_id"], line["data_type"], "--json"))
+        for dataset in explanation["datasets"]
+    ]
+    by_id = {dataset["dataset_id"]: dataset for dataset in datasets}
+    assert by_id[queued[0]["dataset_id"]]["asked_by"] == "person"
+
+
+@pytest.mark.parametrize("what", ["company", "everything"])
+def test_what_is_paused_is_not_refreshed_until_it_is_resumed(
+    freshness: Freshness, line: dict[str, Any], what: str
+) -> None:
+    named = [line["company_id"]] if what == "company" else []
+    assert told(freshness("pause", *named, "--json"))["paused"] is True
+    refused = freshness("refresh", line["company_id"])
+    assert refused.returncode == 1
+    assert "is paused" in refused.stderr
+    assert told(freshness("resume", *named, "--json"))["paused"] is False
+    assert told(freshness("refresh", line["company_id"], line["data_type"], "--json"))
+
+
+def test_export_holds_every_row_in_either_format(freshness: Freshness, fleet: dict[str, Any]) -> None:
+    lines = [json.loads(text) for text in freshness("export").stdout.splitlines()]
+    rows = list(csv.DictReader(StringIO(freshness("export", "--format", "csv").stdout)))
+    assert len(lines) == len(rows) >= sum(fleet["states"].values())
+    assert rows[0].keys() == lines[0].keys()
+    assert any(line["syncs"] for line in lines)
+
+
+def test_redrive_has_dead_letters_applied(freshness: Freshness, stack: RunningStack) -> None:
+    sqs = boto3.client("sqs")
+    event = {"id": "e", "eventType": "not.used", "generatedDate": "2026-11-23T12:00:00Z", "payload": {}}
+    sqs.send_message(
+        QueueUrl=stack.outputs.webhook_dead_letter_queue_url,
+        MessageBody=json.dumps(event),
+        MessageAttributes={"webhook-id": {"DataType": "String", "StringValue": "msg_redriven"}},
+    )
+    assert told(freshness("redrive", "--json"))["moved"] == 1
+    assert told(freshness("redrive", "--json"))["moved"] == 0
+
+
+def test_what_cannot_be_done_is_told_in_a_sentence(freshness: Freshness, line: dict[str, Any]) -> None:
+    for arguments, reason in (
+        (("status", "nobody at all"), "No company"),
+        (("explain", line["company_id"], "nonsense"), "has no data type"),
+    ):
+        run = freshness(*arguments)
+        assert run.returncode == 1
+        assert reason in run.stderr
+        assert "Traceback" not in run.stderr
+
+
+class Codat:
+    """The sandbox, as its own operations change it."""
+
+    def __init__(self, stack: RunningStack, http: httpx.Client) -> None:
+        self._stack = stack
+        self._http = http
+
+    @contextmanager
+    def set(self, **settings: object) -> Iterator[None]:
+        before = self._http.get("/sandbox/settings").json()
+        self._http.patch("/sandbox/settings", json=settings).raise_for_status()
+        try:
+            yield
+        finally:
+            self._http.patch("/sandbox/settings", json={name: before[name] for name in settings}).raise_for_status()
+
+    def consumer(self) -> str:
+        [consumer] = self._http.get("/webhooks").json()["results"]
+        return str(consumer["id"])
+
+    @contextmanager
+    def without_webhook(self) -> Iterator[None]:
+        self._http.delete(f"/webhooks/{self.consumer()}").raise_for_status()
+        try:
+            yield
+        finally:
+            self._stack.codat.register_webhook(self._stack.outputs.webhook_url)
+
+    @contextmanager
+    def with_webhook_disabled(self) -> Iterator[None]:
+        path = f"/sandbox/webhooks/{self.consumer()}"
+        self._http.patch(path, json={"disabled": True}).raise_for_status()
+        try:
+            yield
+        finally:
+            self._http.patch(path, json={"disabled": False}).raise_for_status()
+
+
+@contextmanager
+def secret(name: str, value: str) -> Iterator[None]:
+    secrets = boto3.client("secretsmanager")
+    before = secrets.get_secret_value(SecretId=name)["SecretString"]
+    secrets.put_secret_value(SecretId=name, SecretString=value)
+    try:
+        yield
+    finally:
+        secrets.put_secret_value(SecretId=name, SecretString=before)
+
+
+@contextmanager
+def schedule_off(stack: RunningStack) -> Iterator[None]:
+    scheduler = boto3.client("scheduler")
+    [name] = [one["Name"] for one in scheduler.list_schedules()["Schedules"] if "QueueRefreshes" in one["Name"]]
+    known = scheduler.get_schedule(Name=name)
+
+    def turn(state: Literal["ENABLED", "DISABLED"]) -> None:
+        scheduler.update_schedule(
+            Name=name,
+            State=state,
+            ScheduleExpression=known["ScheduleExpression"],
+            FlexibleTimeWindow=known["FlexibleTimeWindow"],
+            Target=known["Target"],
+        )
+
+    turn("DISABLED")
+    try:
+        yield
+    finally:
+        turn("ENABLED")
+
+
+@contextmanager
+def signed_with_another_secret(stack: RunningStack, codat: Codat) -> Iterator[None]:
+    """A webhook as it comes when Codat's secret for the endpoint is not the one that the stack was given."""
+    now = datetime.now(UTC)
+    signature = Webhook("whsec_" + "A" * 32).sign("msg_other", now, "{}")
+    headers = {
+        "webhook-id": "msg_other",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": signature,
+    }
+    with codat.set(webhooks_lost=1.0):
+        answer = httpx.post(stack.outputs.webhook_url, content="{}", headers=headers)
+        assert answer.status_code == httpx.codes.UNAUTHORIZED
+        yield
+
+
+@contextmanager
+def quota_spent(stack: RunningStack, codat: Codat) -> Iterator[None]:
+    with codat.set(daily_quota=0):
+        yield
+    # What the ticks noted of it would hold them back until midnight.
+    boto3.client("dynamodb").delete_item(TableName=stack.outputs.control_table, Key={"name": {"S": "quota"}})
+
+
+def findings(freshness: Freshness) -> dict[str, str]:
+    """What the doctor found that is not well, by subject."""
+    run = freshness("doctor", "--json")
+    found = {finding["subject"]: finding for finding in json.loads(run.stdout)}
+    assert run.returncode == (1 if any(finding["to_do"] for finding in found.values()) else 0), run.stderr
+    return {subject: finding["found"] for subject, finding in found.items() if finding["to_do"]}
+
+
+@pytest.fixture
+def codat(stack: RunningStack) -> Iterator[Codat]:
+    authorization = "Basic " + base64.b64encode(stack.codat.api_key.encode()).decode()
+    with httpx.Client(base_url=stack.codat.base_url, headers={"Authorization": authorization}) as http:
+        yield Codat(stack, http)
+
+
+def test_doctor_finds_what_is_wrong_and_nothing_else(freshness: Freshness, stack: RunningStack, codat: Codat) -> None:
+    outputs = stack.outputs
+    with codat.set(sync_schedule={}):
+        assert findings(freshness) == {}
+        for broken, subject, found in (
+            (secret(outputs.codat_api_key_secret, "wrong"), "Codat's API key", "Codat refuses it"),
+            (codat.without_webhook(), "webhook", "Codat has none"),
+            (codat.with_webhook_disabled(), "webhook", "disabled"),
+            (secret(outputs.webhook_signing_secret, "wrong"), "webhooks' signing secret", "not one of Codat's"),
+            (signed_with_another_secret(stack, codat), "webhooks' signing secret", "it does not fit"),
+            (schedule_off(stack), f"schedule of {outputs.queue_refreshes_function}", "turned off"),
+            (codat.set(sync_schedule={"invoices": 24}), "Codat's own schedule", "invoices every 24 h"),
+            (quota_spent(stack, codat), "quota", "it is spent"),
+        ):
+            with broken:
+                found_now = findings(freshness)
+            assert found in found_now.get(subject, "nothing"), found_now
