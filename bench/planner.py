@@ -138,7 +138,7 @@ def ours(
     refreshes_a_day: float,
     *,
     knows_rates: bool = False,
-    fresh_within: str = "52 weeks",
+    fresh_within: str = "4 weeks",
     companies: int = COMPANIES,
     tick: timedelta = HOUR,
 ) -> Result:

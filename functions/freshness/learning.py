@@ -19,6 +19,8 @@ MEMORY = 500
 """How many rows, the latest, the rate of a kind of rows goes by."""
 SMALL = 1e-3
 """Below this, `1 - exp(-x) * (1 + x)` loses its digits, and the first term of its series is used."""
+PART = 0.25
+"""How much what is expected of a row counts, beside what was observed: its like differ by a factor of four or so."""
 LARGE = 700.0
 """The exponential of more than this is more than a float can hold."""
 LOWEST = 1e-9
@@ -36,33 +38,34 @@ class Observation:
 def change_rate(observations: Iterable[Observation], expected: float) -> float:
     """The rate that makes what was observed most likely, always finite and positive.
 
-    `expected`, a rate, counts as two observations besides: one of a change and one of none, which together make
-    `expected` itself most likely. So it decides where nothing was observed, and gives way as more is.
+    `expected`, a rate, counts as a part of two observations besides: one of a change and one of none, which together
+    make `expected` itself most likely. So it decides where nothing was observed, and gives way as more is.
     """
     span = math.log(2) / expected
-    changed, unchanged = [span], span
+    changed, unchanged = [(span, PART)], PART * span
     for observation in observations:
         if observation.days > 0 and observation.changed:
-            changed.append(observation.days)
+            changed.append((observation.days, 1.0))
         elif observation.days > 0:
             unchanged += observation.days
     rate = max(_most_likely(changed, unchanged), LOWEST)
     return float(f"{rate:.{SIGNIFICANT_DIGITS}g}")
 
 
-def _most_likely(changed: Sequence[float], unchanged: float) -> float:
+def _most_likely(changed: Sequence[tuple[float, float]], unchanged: float) -> float:
     """The root of Σ t / (exp(rate t) - 1) over the changed = the sum of the unchanged, by Newton's method.
 
-    The left side falls and is convex, so that from below the root each step comes nearer and none goes beyond it.
-    The expected number of changes is at least that of the changed, which gives the start.
+    Each of the changed is a time and how much it counts. The left side falls and is convex, so that from below the
+    root each step comes nearer and none goes beyond it. The expected number of changes is at least that of the
+    changed, which gives the start.
     """
-    rate = len(changed) / (sum(changed) + unchanged)
+    rate = sum(counts for _, counts in changed) / (sum(days * counts for days, counts in changed) + unchanged)
     for _ in range(STEPS):
         excess, slope = -unchanged, 0.0
-        for days in changed:
+        for days, counts in changed:
             growth = math.expm1(min(rate * days, LARGE))
-            excess += days / growth
-            slope += days / growth * days * (1 + 1 / growth)
+            excess += counts * days / growth
+            slope += counts * days / growth * days * (1 + 1 / growth)
         step = excess / slope
         rate += step
         if step <= CLOSE_ENOUGH * rate:
