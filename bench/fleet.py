@@ -12,7 +12,8 @@ from freshness.company import Company, Connection
 from freshness.dataset import AskedBy, DatasetState
 from freshness.planner import Reason
 from freshness.policy import Policy
-from freshness.row import SYNCS_KEPT, Decided, End, Request, Row, Sync
+from freshness.row import Decided, End, Request, Row
+from freshness.syncs import KEPT, Sync, Syncs
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOW_IN_FULL = NOW + timedelta(microseconds=123456)
@@ -51,9 +52,9 @@ def due_rows(company: Company, policy: Policy) -> Iterator[Row]:
     for data_type in DATA_TYPES:
         promise = policy.promise(data_type, company, connection)
         succeeded_at = NOW - promise.fresh_within + timedelta(seconds=40)
-        syncs = tuple(
+        syncs = Syncs.of(
             Sync(ended_at=succeeded_at - timedelta(hours=6) * age, records_modified=age % 2 == 0, took=SYNC_TIME)
-            for age in reversed(range(SYNCS_KEPT))
+            for age in reversed(range(KEPT))
         )
         dataset_id = str(uuid5(NAMESPACE_URL, f"{company.company_id}/{data_type}"))
         row = Row(
@@ -88,9 +89,7 @@ def fullest_row() -> Row:
         changed_at=NOW_IN_FULL,
         attempts=99,
         seen_running_at=NOW_IN_FULL,
-        syncs=tuple(
-            Sync(ended_at=NOW_IN_FULL + timedelta(hours=age), records_modified=True) for age in range(SYNCS_KEPT)
-        ),
+        syncs=Syncs.of(Sync(ended_at=NOW_IN_FULL + timedelta(hours=age), records_modified=True) for age in range(KEPT)),
         asked_for_at=NOW_IN_FULL,
         asked_for_by=max(AskedBy, key=len),
         platform_sync_time=timedelta(hours=1, microseconds=1),

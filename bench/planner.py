@@ -25,7 +25,8 @@ from bench.optimum import Numbers, best_refreshes, mean_freshness
 from freshness.company import Company, Connection
 from freshness.planner import Action, decide
 from freshness.policy import Policy
-from freshness.row import DAY, Row, Sync, thinned
+from freshness.row import DAY, Row
+from freshness.syncs import Sync, Syncs, thinned
 from simulate.world import Feed, Measured, World
 
 COMPANIES = 2000
@@ -122,7 +123,7 @@ def feeds(rates: Numbers) -> Iterator[Feed]:
                 data_type=data_type,
                 connection_id="connection",
                 succeeded_at=synced_at,
-                syncs=tuple(syncs),
+                syncs=Syncs.of(syncs),
             )
             yield Feed(
                 row=row,

@@ -15,7 +15,8 @@ from pydantic_core import to_json, to_jsonable_python
 
 from cli.fleet import Line, lines_of
 from cli.target import Target, target
-from freshness.row import Row, Sync
+from freshness.row import Row
+from freshness.syncs import Sync
 
 
 class Format(StrEnum):
@@ -60,7 +61,7 @@ def _exported(stack: Target) -> Iterator[Exported]:
                     source_type=company.connections[row.connection_id].source_type,
                     tags=company.tags,
                     succeeded_at=row.succeeded_at,
-                    syncs=row.syncs,
+                    syncs=tuple(row.syncs),
                 )
 
 

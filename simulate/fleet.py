@@ -10,7 +10,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from freshness.company import Company, Connection, ConnectionStatus
 from freshness.learning import change_rate
 from freshness.policy import Policy
-from freshness.row import Row, State, Sync
+from freshness.row import Row, State
+from freshness.syncs import Sync, Syncs
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.world import World as Sandbox
 from simulate.world import Feed, Measured
@@ -97,10 +98,10 @@ def exported(path: Path, policy: Policy, seed: int) -> tuple[list[Feed], datetim
             data_type=told.data_type,
             connection_id=told.connection_id,
             succeeded_at=told.succeeded_at,
-            syncs=told.syncs,
+            syncs=Syncs.of(told.syncs),
         )
         promise = policy.promise(row.data_type, company, company.connections[row.connection_id])
-        rate = change_rate(row.observations, promise.expected_changes_per_day)
+        rate = change_rate(row.syncs.observations, promise.expected_changes_per_day)
         feeds.append(_feed(row, company, rate, random, start))
     return feeds, start
 

@@ -6,22 +6,18 @@ kind by Codat's own clock, and whether a dataset is in flight follows from compa
 """
 
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
 
 from freshness.company import Connection
 from freshness.dataset import AskedBy, DatasetState, Outcome, has_ended, outcome
-from freshness.learning import Observation, change_rate, confident_for
+from freshness.learning import change_rate, confident_for
 from freshness.policy import Promise, window
+from freshness.syncs import NO_SYNCS, Sync, Syncs, thinned
 from freshness.times import BEGINNING
 
 DAY = timedelta(days=1)
-SYNCS_KEPT = 32
-LAST_SYNCS_KEPT = 16
-"""How many of them are kept whatever they found: news of one that is older still is late by as many syncs."""
 FIRST_RETRY = timedelta(seconds=15)
 ANOTHER_LOOK = timedelta(minutes=30)
 """Longer than from one list of companies to the next."""
@@ -84,15 +80,6 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sync:
-    """A successful sync that a webhook told of; `took` is from request to end, where we saw both."""
-
-    ended_at: datetime
-    records_modified: bool
-    took: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
     """What Codat says, at a moment, of the latest dataset of a row; times that it does not say are `None`."""
 
@@ -120,8 +107,8 @@ class Row:
     """Requests of ours since the last success."""
     seen_running_at: datetime | None = None
     """When a check last saw the requested dataset still running."""
-    syncs: tuple[Sync, ...] = ()
-    """The last successful syncs, oldest first, as `thinned` keeps them."""
+    syncs: Syncs = NO_SYNCS
+    """The last successful syncs, as `freshness.syncs.thinned` keeps them."""
     asked_for_at: datetime | None = None
     """When a refresh was asked for, beyond the promise, that has not been requested yet."""
     asked_for_by: AskedBy = AskedBy.PERSON
@@ -281,20 +268,20 @@ class Row:
             return self
         return self.ended(End(at=sighting.at, state=DatasetState.CANCELLED, dataset_id=self.in_flight.dataset_id))
 
-    def _with_sync(self, sync: Sync) -> tuple[Sync, ...]:
+    def _with_sync(self, sync: Sync) -> Syncs:
         by_end = {known.ended_at: known for known in self.syncs}
         known = by_end.setdefault(sync.ended_at, sync)
         by_end[sync.ended_at] = replace(known, records_modified=known.records_modified or sync.records_modified)
         kept = thinned([by_end[ended_at] for ended_at in sorted(by_end)])
         if self.request is None:
-            return tuple(kept)
+            return Syncs.of(kept)
         # Only the first end after the request is the end of what was requested, in whatever order they are told.
         requested_at = self.request.at
         later = [index for index, known in enumerate(kept) if known.ended_at > requested_at]
         for index in later:
             took = _to_the_millisecond(kept[index].ended_at - requested_at) if index == later[0] else None
             kept[index] = replace(kept[index], took=took)
-        return tuple(kept)
+        return Syncs.of(kept)
 
     @property
     def failures(self) -> int:
@@ -306,13 +293,13 @@ class Row:
     @property
     def has_sync_times(self) -> bool:
         """Whether it is known of this very row how long a sync of it takes."""
-        return any(sync.took is not None and sync.took <= LONGEST_SYNC for sync in self.syncs)
+        return any(took <= LONGEST_SYNC for took in self.syncs.times)
 
     @property
     def usual_sync_time(self) -> timedelta:
         """How long a sync of this row takes at most, nine times out of ten."""
-        known = [sync.took for sync in self.syncs if sync.took is not None and sync.took <= LONGEST_SYNC]
-        return sorted(known)[len(known) * 9 // 10] if known else self.platform_sync_time or UNKNOWN_SYNC_TIME
+        known = [took for took in self.syncs.times if took <= LONGEST_SYNC]
+        return known[len(known) * 9 // 10] if known else self.platform_sync_time or UNKNOWN_SYNC_TIME
 
     def expecting(self, platform_sync_time: timedelta | None) -> "Row":
         """The row with what is usual for its platform, where that is better than nothing and has changed by much."""
@@ -329,12 +316,6 @@ class Row:
             return True
         ours = before.request.dataset_id if before.request else ""
         return self.end != before.end and self.end is not None and self.end.dataset_id not in ("", ours)
-
-    @property
-    def observations(self) -> Iterator[Observation]:
-        """What each sync, but the first that is known of, told of how often the row changes."""
-        for before, sync in pairwise(self.syncs):
-            yield Observation((sync.ended_at - before.ended_at) / DAY, sync.records_modified)
 
     @property
     def late_at(self) -> datetime | None:
@@ -458,23 +439,10 @@ class Row:
     def planned(self, promise: Promise, connection: Connection) -> "Row":
         """The row with what was learned, and `due_at`, worked out anew: when it is due, or has news of its promise."""
         learned = len(self.syncs) > 1
-        rate = change_rate(self.observations, promise.expected_changes_per_day) if learned else None
+        rate = change_rate(self.syncs.observations, promise.expected_changes_per_day) if learned else None
         row = replace(self, changes_per_day=rate)
         due_at = min(filter(None, (row.due(promise, connection), row.news_at(promise, connection))), default=None)
         return replace(row, due_at=due_at)
-
-
-def thinned(syncs: list[Sync]) -> list[Sync]:
-    """What is kept of syncs, oldest first: all that were last, and of those before the ones that tell something.
-
-    Of two syncs in a row that found nothing, the later one alone tells as much of how often the row changes: nothing
-    did in all that time. So what is kept reaches far back where little happens, and news may still come in any order.
-    """
-    earlier, last = syncs[:-LAST_SYNCS_KEPT], syncs[-LAST_SYNCS_KEPT:]
-    telling = [
-        sync for sync, later in pairwise([*earlier, *last[:1]]) if sync.records_modified or later.records_modified
-    ]
-    return [*telling, *last][-SYNCS_KEPT:]
 
 
 def _to_the_millisecond(duration: timedelta) -> timedelta:

@@ -7,11 +7,10 @@ Access patterns are written down beside the tables' definitions in `infra/tables
 """
 
 import heapq
-import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +22,7 @@ from freshness.company import Company
 from freshness.dataset import Dataset
 from freshness.learning import FleetRates
 from freshness.quota import Quota
-from freshness.row import Row, Sync
+from freshness.row import Row
 from freshness.sync_settings import SyncSettings
 from freshness.sync_times import SyncTimes
 from freshness.times import sortable
@@ -336,7 +335,6 @@ _WEBHOOK_HEARD_KEY = {"name": "webhook heard"}
 _PAUSED = {"name": "paused"}
 _FLEET_RATES = TypeAdapter(FleetRates)
 _FLEET_RATES_KEY = {"name": "fleet rates"}
-_SYNC = struct.Struct(">QBI")
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
@@ -350,7 +348,7 @@ def _unmarshal(item: Item) -> Item:
 
 
 def _item(adapter: TypeAdapter[Value], value: Value) -> Item:
-    item: Item = adapter.dump_python(value, mode="json", exclude_none=True, exclude_defaults=True)
+    item: Item = adapter.dump_python(value, mode="json", exclude={"syncs"}, exclude_none=True, exclude_defaults=True)
     match value:
         case Row(due_at=datetime() as due_at):
             item |= {"shard": shard(value.company_id), "due_at": sortable(due_at)}
@@ -366,7 +364,7 @@ def _row_item(row: Row, item: Item) -> Item:
     # Its sort key says both.
     del item["data_type"], item["connection_id"]
     if row.syncs:
-        item["syncs"] = _packed(row.syncs)
+        item["syncs"] = row.syncs.packed
     if row.changes_per_day:
         # DynamoDB's client takes no binary fractions.
         item["changes_per_day"] = Decimal(str(row.changes_per_day))
@@ -377,35 +375,12 @@ def _value(adapter: TypeAdapter[Value], item: Item) -> Value:
     if "feed" in item:
         item["data_type"], _, item["connection_id"] = item["feed"].partition("#")
     if isinstance(item.get("syncs"), Binary):
-        item["syncs"] = _unpacked(bytes(item["syncs"]))
+        item["syncs"] = {"packed": bytes(item["syncs"])}
     return adapter.validate_python(item)
 
 
 def _row(item: Item) -> Row:
     return _value(_ROWS, item)
-
-
-def _packed(syncs: tuple[Sync, ...]) -> bytes:
-    """Thirteen bytes a sync."""
-    return b"".join(
-        _SYNC.pack(
-            round(sync.ended_at.timestamp() * 1_000_000),
-            sync.records_modified,
-            0 if sync.took is None else round(sync.took / timedelta(milliseconds=1)) + 1,
-        )
-        for sync in syncs
-    )
-
-
-def _unpacked(packed: bytes) -> tuple[Sync, ...]:
-    return tuple(
-        Sync(
-            ended_at=datetime.fromtimestamp(0, UTC) + timedelta(microseconds=ended_at),
-            records_modified=bool(records_modified),
-            took=timedelta(milliseconds=took - 1) if took else None,
-        )
-        for ended_at, records_modified, took in _SYNC.iter_unpack(packed)
-    )
 
 
 def _message_key(message_id: str) -> Item:

@@ -7,8 +7,9 @@ from functools import partial
 
 from freshness.company import Company, Connection
 from freshness.dataset import AskedBy, Dataset
-from freshness.row import SYNCS_KEPT, End, Request, Row, Sync
+from freshness.row import End, Request, Row
 from freshness.store import SHARDS, Store
+from freshness.syncs import KEPT, Sync, Syncs
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -16,11 +17,11 @@ ROW = Row(company_id="company", data_type="invoices", connection_id="connection"
 
 
 def test_what_is_written_is_read_back_the_same(store: Store) -> None:
-    syncs = tuple(
+    syncs = Syncs.of(
         Sync(
             ended_at=NOON + timedelta(minutes=n), records_modified=n % 3 == 0, took=timedelta(seconds=n) if n else None
         )
-        for n in range(SYNCS_KEPT)
+        for n in range(KEPT)
     )
     row = replace(
         ROW,

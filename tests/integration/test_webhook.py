@@ -157,7 +157,7 @@ def test_the_first_read_after_linking_teaches_nothing_about_changes(webhook: Web
     webhook.apply("message", read_completed(NOON, modified=False, initial=True))
 
     assert the_row(store).succeeded_at
-    assert the_row(store).syncs == ()
+    assert not the_row(store).syncs
 
 
 def test_the_end_of_an_earlier_read_leaves_the_dataset_in_flight(webhook: Webhook, store: Store) -> None:

@@ -338,7 +338,7 @@ def test_a_promise_that_can_be_kept_is_kept(
         tick = due + MINUTE
         assert window.allowed(windows, due)
         assert kept.succeeded_at
-        assert kept.syncs == () or tick + took - kept.succeeded_at <= fresh_within
+        assert not kept.syncs or tick + took - kept.succeeded_at <= fresh_within
         kept = kept.requested(Request(at=tick, asked_by=AskedBy.PROMISE, dataset_id=str(tick)))
         kept = kept.ended(End(at=tick + took, state=DatasetState.COMPLETE), records_modified=False)
 

@@ -45,7 +45,7 @@ def test_a_row_is_refreshing_until_its_dataset_ends() -> None:
 
     row = row.ended(end(NOON + MINUTE), records_modified=True)
     assert row.state(PROMISE, LINKED, NOON + MINUTE) is State.FRESH
-    assert row.syncs[0].took == MINUTE
+    assert [sync.took for sync in row.syncs] == [MINUTE]
     assert row.changed_at == NOON + MINUTE
 
 
