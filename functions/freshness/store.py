@@ -176,7 +176,7 @@ class Store:
         return FleetRates() if item is None else _FLEET_RATES.validate_json(item["rates"])
 
     def put_fleet_rates(self, rates: FleetRates) -> None:
-        """Keep what was learned. Only one tick at a time learns, so that there is no race to lose."""
+        """Keep what was learned. Of what two ticks learn at once, the last stands: all are means of many."""
         text = _FLEET_RATES.dump_json(rates).decode()
         self._dynamodb.put_item(TableName=self.tables.control, Item=_marshal(_FLEET_RATES_KEY | {"rates": text}))
 
