@@ -1,13 +1,14 @@
 """What a month costs at AWS: 1,000 companies, ten data types each, four refreshes of each a day.
 
-Prices are the list prices of us-east-1 in November 2026, in USD, as AWS publishes them, without tax. What AWS gives
-free of charge each month, to old accounts too, is taken off in a line of its own.
+What AWS gives free of charge each month, to old accounts too, is taken off in a line of its own. Prices that are not in
+`simulate.prices` are of the same kind and time.
 """
 
 from dataclasses import dataclass
 
 from bench import write_units
 from bench.figures import Figure, show
+from simulate import prices
 
 MONTH = 30.4
 """Days."""
@@ -17,8 +18,6 @@ CHECK_TICKS = 24 * 12 * MONTH
 MILLION = 1e6
 AT_MOST = 10.0
 
-GB_SECOND = 0.0000133334
-"""Lambda on arm64."""
 DATASET_BYTES = 600
 """A dataset with what DynamoDB adds to each item, rounded up; it is kept for 90 days."""
 GB_STORED = REFRESHES / MONTH * 90 * DATASET_BYTES / 1e9
@@ -73,16 +72,28 @@ def parts() -> list[Part]:
     polls = 5 * 3 * 60 * 24 * MONTH
     log_bytes = invocations * 500 + REFRESHES * 250
     return [
-        Part("DynamoDB writes", "1M units", (writes + tick_writes) / MILLION, 0.625),
-        Part("DynamoDB reads", "1M units", (reads + tick_reads) / MILLION, 0.125),
+        Part("DynamoDB writes", "1M units", (writes + tick_writes) / MILLION, prices.DYNAMODB_WRITES),
+        Part("DynamoDB reads", "1M units", (reads + tick_reads) / MILLION, prices.DYNAMODB_READS),
         Part("DynamoDB storage", "GB", GB_STORED, 0.25, free_units=25),
         Part("DynamoDB point-in-time recovery", "GB", GB_STORED, 0.20),
-        Part("API Gateway", "1M requests", REFRESHES / MILLION, 1.00),
-        Part("SQS, idle polling included", "1M requests", (3 * REFRESHES + polls) / MILLION, 0.40, free_units=1),
-        Part("Lambda time", "GB-second", sum(gb_seconds.values()), GB_SECOND, free_units=400_000),
-        Part("Lambda requests", "1M", invocations / MILLION, 0.20, free_units=1),
-        Part("EventBridge events", "1M", REFRESHES / MILLION, 1.00),
-        Part("EventBridge Scheduler", "1M", (QUEUE_TICKS + CHECK_TICKS) / MILLION, 1.00, free_units=14),
+        Part("API Gateway", "1M requests", REFRESHES / MILLION, prices.HTTP_API_REQUESTS),
+        Part(
+            "SQS, idle polling included",
+            "1M requests",
+            (3 * REFRESHES + polls) / MILLION,
+            prices.SQS_REQUESTS,
+            free_units=1,
+        ),
+        Part("Lambda time", "GB-second", sum(gb_seconds.values()), prices.LAMBDA_GB_SECOND, free_units=400_000),
+        Part("Lambda requests", "1M", invocations / MILLION, prices.LAMBDA_REQUESTS, free_units=1),
+        Part("EventBridge events", "1M", REFRESHES / MILLION, prices.EVENTBRIDGE_EVENTS),
+        Part(
+            "EventBridge Scheduler",
+            "1M",
+            (QUEUE_TICKS + CHECK_TICKS) / MILLION,
+            prices.SCHEDULER_INVOCATIONS,
+            free_units=14,
+        ),
         Part("Secrets Manager", "secret", 2, 0.40),
         Part("CloudWatch logs", "GB", log_bytes / 1e9, 0.50, free_units=5),
         Part("CloudWatch metrics", "metric", len(METRICS), 0.30, free_units=10),

@@ -10,7 +10,7 @@ from freshness.budget import allowance
 from freshness.policy import Policy
 from freshness.quota import Quota
 from freshness.row import DAY, TICK
-from simulate.prices import Cost
+from simulate import prices
 from simulate.world import Feed, World
 
 LISTINGS_A_DAY = 96
@@ -61,8 +61,7 @@ class Report:
     @property
     def usd_a_month(self) -> float:
         """What AWS would charge for it, see `simulate.prices`."""
-        cost = Cost()
-        return MONTH * (cost.day + cost.refresh * self.total.refreshes / self.days)
+        return MONTH * (prices.DAY + prices.REFRESH * self.total.refreshes / self.days)
 
 
 def run(feeds: list[Feed], policy: Policy, start: datetime, days: int, on_day: Callable[[], None]) -> Report:

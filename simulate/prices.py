@@ -1,49 +1,32 @@
-"""What AWS charges: list prices of us-east-1, without free tiers, as published in November 2026, in USD."""
-
-from dataclasses import dataclass
+"""What AWS charges: list prices of us-east-1 in November 2026, in USD, as AWS publishes them, without tax."""
 
 MILLION = 1_000_000
 
-DYNAMODB_WRITE_UNIT = 0.625 / MILLION
-DYNAMODB_READ_UNIT = 0.125 / MILLION
-LAMBDA_REQUEST = 0.20 / MILLION
+DYNAMODB_WRITES = 0.625
+"""A million write units, on demand."""
+DYNAMODB_READS = 0.125
+"""A million read units, on demand."""
+LAMBDA_REQUESTS = 0.20
+"""A million."""
 LAMBDA_GB_SECOND = 0.0000133334
 """On arm64."""
-HTTP_API_REQUEST = 1.00 / MILLION
-SQS_REQUEST = 0.40 / MILLION
-EVENTBRIDGE_EVENT = 1.00 / MILLION
-SCHEDULER_INVOCATION = 1.00 / MILLION
+HTTP_API_REQUESTS = 1.00
+"""A million."""
+SQS_REQUESTS = 0.40
+"""A million."""
+EVENTBRIDGE_EVENTS = 1.00
+"""A million of one's own."""
+SCHEDULER_INVOCATIONS = 1.00
+"""A million."""
 
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one refresh, and one day of ticks with nothing to do, cost at these prices, in USD.
-
-    The units are estimates on the careful side; `make bench` measures them.
-    """
-
-    write_units_of_refresh: float = 12
-    read_units_of_refresh: float = 6
-    requests_of_refresh: float = 2
-    """Lambda: receive_webhook and apply_webhook."""
-    gb_seconds_of_refresh: float = 0.06
-    ticks_a_day: int = 1440 + 288
-    gb_seconds_of_tick: float = 0.5
-
-    @property
-    def refresh(self) -> float:
-        """One refresh, from due to done."""
-        return (
-            self.write_units_of_refresh * DYNAMODB_WRITE_UNIT
-            + self.read_units_of_refresh * DYNAMODB_READ_UNIT
-            + self.requests_of_refresh * LAMBDA_REQUEST
-            + self.gb_seconds_of_refresh * LAMBDA_GB_SECOND
-            + HTTP_API_REQUEST
-            + 3 * SQS_REQUEST
-            + EVENTBRIDGE_EVENT
-        )
-
-    @property
-    def day(self) -> float:
-        """One day's ticks."""
-        return self.ticks_a_day * (LAMBDA_REQUEST + SCHEDULER_INVOCATION + self.gb_seconds_of_tick * LAMBDA_GB_SECOND)
+REFRESH = (
+    12 * DYNAMODB_WRITES
+    + 6 * DYNAMODB_READS
+    + 2 * LAMBDA_REQUESTS
+    + HTTP_API_REQUESTS
+    + 3 * SQS_REQUESTS
+    + EVENTBRIDGE_EVENTS
+) / MILLION + 0.06 * LAMBDA_GB_SECOND
+"""One refresh, from due to done: units estimated on the careful side, which `make bench` measures."""
+DAY = (1440 + 288) * ((LAMBDA_REQUESTS + SCHEDULER_INVOCATIONS) / MILLION + 0.5 * LAMBDA_GB_SECOND)
+"""One day of both schedules, with nothing to do."""
