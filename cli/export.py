@@ -13,7 +13,7 @@ from typing import Annotated, TextIO
 import typer
 from pydantic_core import to_json, to_jsonable_python
 
-from cli.fleet import Line, lines_of
+from cli.fleet import Line, decisions_on, lines_of
 from cli.target import Target, target
 from freshness.row import Row
 from freshness.syncs import Sync
@@ -53,9 +53,12 @@ def _exported(stack: Target) -> Iterator[Exported]:
     rows: dict[str, list[Row]] = defaultdict(list)
     for row in stack.store.every_row():
         rows[row.company_id].append(row)
-    for company in stack.store.every_company():
+    companies = list(stack.store.every_company())
+    every_row = [row for company in companies for row in rows[company.company_id]]
+    decisions = decisions_on(every_row, companies, stack.store, stack.policy, now)
+    for company in companies:
         for row in rows[company.company_id]:
-            for line in lines_of(company, [row], stack.store, stack.policy, now):
+            for line in lines_of(company, [row], decisions, stack.store, stack.policy, now):
                 yield Exported(
                     **{field.name: getattr(line, field.name) for field in fields(Line)},
                     source_type=company.connections[row.connection_id].source_type,

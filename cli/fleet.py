@@ -1,12 +1,15 @@
 """What the tables tell of every company and data type, as a person wants to see it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from freshness.budget import allowance
 from freshness.company import Company, Connection
 from freshness.dataset import DatasetState
+from freshness.measure import Feed, feed_of
+from freshness.planner import Decision, decide
 from freshness.policy import Policy, Promise, window
 from freshness.row import End, Request, Row, State
 from freshness.store import Store
@@ -34,6 +37,10 @@ class Line:
     dataset_id: str
     moved_at: datetime
     obstacle: str
+    rule: str
+    """What of the policy promises it."""
+    why: str
+    """What was decided of it last, or would be now."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -79,22 +86,51 @@ def read_fleet(store: Store, policy: Policy, now: datetime) -> Fleet:
     for row in store.every_row():
         rows[row.company_id].append(row)
     companies = sorted(store.every_company(), key=lambda company: (company.name, company.company_id))
+    every_row = [row for company in companies for row in rows[company.company_id]]
+    decisions = decisions_on(every_row, companies, store, policy, now)
     return Fleet(
-        tuple(line for company in companies for line in lines_of(company, rows[company.company_id], store, policy, now))
+        tuple(
+            line
+            for company in companies
+            for line in lines_of(company, rows[company.company_id], decisions, store, policy, now)
+        )
     )
 
 
-def lines_of(company: Company, rows: Iterable[Row], store: Store, policy: Policy, now: datetime) -> Iterator[Line]:
-    """A line for each row of a company."""
+def decisions_on(
+    rows: Iterable[Row], companies: Iterable[Company], store: Store, policy: Policy, now: datetime
+) -> dict[Feed, Decision]:
+    """What the next tick would decide, given all rows of the companies: of a row's set, the other rows tell."""
+    known = {company.company_id: company for company in companies}
+    allowed = allowance(policy.budget, store.quota(), now)
+    decisions = decide(rows, known, policy, now, paused=store.is_paused(), allowance=allowed)
+    return {feed_of(decision.row): decision for decision in decisions}
+
+
+def company_lines(company: Company, store: Store, policy: Policy, now: datetime) -> tuple[Line, ...]:
+    """A line for each row of one company."""
+    rows = store.rows(company.company_id)
+    decisions = decisions_on(rows, [company], store, policy, now)
+    return tuple(lines_of(company, rows, decisions, store, policy, now))
+
+
+def lines_of(
+    company: Company,
+    rows: Iterable[Row],
+    decisions: Mapping[Feed, Decision],
+    store: Store,
+    policy: Policy,
+    now: datetime,
+) -> Iterator[Line]:
+    """A line for each of a company's rows, on which `decisions` were taken."""
     for row in sorted(rows, key=lambda row: (row.data_type, row.connection_id)):
         if connection := company.connections.get(row.connection_id):
             waits = connection.platform.startswith(ON_PREMISE) and _waits(row, store)
-            yield _line(company, connection, row, policy, now, waits)
+            yield _line(decisions[feed_of(row)], connection, policy, now, waits)
 
 
-def _line(
-    company: Company, connection: Connection, row: Row, policy: Policy, now: datetime, waits_for_machine: bool
-) -> Line:
+def _line(decision: Decision, connection: Connection, policy: Policy, now: datetime, waits_for_machine: bool) -> Line:
+    row, company = decision.row, decision.company
     promise = policy.promise(row.data_type, company, connection)
     state = row.state(promise, connection, now)
     known: tuple[Request | End | None, ...] = row.request, row.end
@@ -115,6 +151,8 @@ def _line(
         dataset_id=next((move.dataset_id for move in moves if move.dataset_id), ""),
         moved_at=moves[0].at if moves else BEGINNING,
         obstacle=_obstacle(state, connection, row, waits_for_machine) or _shut(state, promise, now),
+        rule=promise.place,
+        why=row.decided.reason if row.decided else decision.reason,
     )
 
 

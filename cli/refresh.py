@@ -9,7 +9,7 @@ import typer
 
 from cli.companies import CompanyName, find_company, find_rows
 from cli.errors import CommandError
-from cli.fleet import lines_of
+from cli.fleet import decisions_on, lines_of
 from cli.output import Json, say_json, show, table
 from cli.target import Target, target
 from cli.ticks import run_tick
@@ -95,7 +95,9 @@ def _await_tick(stack: Target, wanted: list[Row]) -> None:
 
 
 def _asked(stack: Target, company: Company, before: Row, after: Row) -> Asked:
-    line = next(lines_of(company, [after], stack.store, stack.policy, datetime.now(UTC)), None)
+    now = datetime.now(UTC)
+    decisions = decisions_on([after], [company], stack.store, stack.policy, now)
+    line = next(lines_of(company, [after], decisions, stack.store, stack.policy, now), None)
     return Asked(
         data_type=after.data_type,
         connection_id=after.connection_id,

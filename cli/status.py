@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.companies import find_company
-from cli.fleet import Fleet, Line, lines_of, read_fleet
+from cli.fleet import Fleet, Line, company_lines, read_fleet
 from cli.output import STYLES, Json, duration, moment, say, say_json, show, state, table
 from cli.target import target
 from freshness.company import Company
@@ -52,7 +52,7 @@ def status(
     stack = target(context)
     if company:
         found = find_company(stack.store, company)
-        lines = tuple(lines_of(found, stack.store.rows(found.company_id), stack.store, stack.policy, now))
+        lines = company_lines(found, stack.store, stack.policy, now)
         say_json({"company": found, "lines": lines}) if as_json else _show_company(found, lines)
         return
     fleet = read_fleet(stack.store, stack.policy, now)

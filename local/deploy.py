@@ -7,36 +7,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import boto3
-from pydantic import BaseModel, ConfigDict, TypeAdapter
-from pydantic.alias_generators import to_pascal
+from pydantic import TypeAdapter
 
+from cli.outputs import Outputs
 from local import local_aws
 from local.processes import Processes
 from local.settings import ROOT
 
 STACK = "CodatFreshness"
 _CDK = str(ROOT / "node_modules" / ".bin" / "cdk")
-
-
-class Outputs(BaseModel):
-    """The stack's outputs."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=to_pascal, extra="allow")
-
-    webhook_url: str
-    companies_table: str
-    freshness_table: str
-    datasets_table: str
-    control_table: str
-    event_bus_name: str
-    webhook_queue_url: str
-    webhook_dead_letter_queue_url: str
-    codat_api_key_secret: str
-    webhook_signing_secret: str
-    check_freshness_function: str
-    queue_refreshes_function: str
-    receive_webhook_function: str
-    apply_webhook_function: str
 
 
 def bootstrap(processes: Processes, scratch: Path) -> None:

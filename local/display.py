@@ -1,31 +1,20 @@
 """The fleet as text: a live table for a terminal, and a summary for the end."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from freshness.row import State
-from local.fleet import Fleet, Line
+from cli.fleet import Fleet, Line
+from cli.output import STYLES, duration
 
-_SYMBOLS = {
-    State.FRESH: ("●", "green"),
-    State.REFRESHING: ("◐", "cyan"),
-    State.STALE: ("○", "yellow"),
-    State.FAILING: ("▲", "magenta"),
-    State.BLOCKED: ("■", "red"),
-    State.UNSUPPORTED: ("·", "dim"),
-    State.OFF: ("-", "dim"),
-}
 _OTHER_COLUMNS = 44
 """The width of the four columns that are never cut, and of the space between all."""
 WOULD_BE_QUEUED = "would queue"
 _WIDE = 120
-"""The width from which there is room for the platform."""
-_UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)))
+"""The width from which there is room for the reason."""
 
 
 class LiveTable:
@@ -64,22 +53,27 @@ def state_of(line: Line, dry_run: bool) -> str:
 
 def states_text(fleet: Fleet) -> Text:
     """How many data types are in each state."""
-    counts = (
-        Text(f"{symbol} {fleet.states[state]} {state}", style=style) for state, (symbol, style) in _SYMBOLS.items()
-    )
+    counts = (Text(f"{symbol} {fleet.states[state]} {state}", style=style) for state, (symbol, style) in STYLES.items())
     return Text("  ").join(counts)
 
 
-def summary(fleet: Fleet, calls: int, dry_run: bool) -> Group:
-    """What a run came to: states, refreshes, calls to Codat, and why each data type that is not fresh is not."""
-    spent = Text(f"{fleet.refreshes} refreshes were queued, with {calls} calls to Codat in all.")
-    parts: list[Text | Table] = [Text("\nSummary", style="bold"), states_text(fleet), spent, _why_table(fleet)]
+def summary(fleet: Fleet, refreshes: int, calls: int, codats_hours: Mapping[str, int], dry_run: bool) -> Group:
+    """What a run came to: states, promises, reasons, calls to Codat, and why what is not fresh is not.
+
+    `codats_hours` are the data types that Codat also reads by itself, every so many hours.
+    """
+    spent = Text(f"{refreshes} refreshes were queued, with {calls} calls to Codat in all.")
+    parts: list[Text | Table] = [Text("\nSummary", style="bold"), states_text(fleet), spent, _promises_table(fleet)]
+    doubled = sorted(codats_hours.keys() & {line.data_type for line in fleet.lines})
+    if doubled:
+        names = ", ".join(f"{data_type} every {codats_hours[data_type]} h" for data_type in doubled)
+        parts.append(Text(f"Paid for twice: Codat's own schedule also reads {names}. Turn it off at Codat."))
     if fleet.hindered:
         parts.append(Text("Cannot be fresh:"))
         parts += _reasons((line, line.obstacle) for line in fleet.hindered)
     if fleet.overdue:
         parts.append(Text("Could be fresh, and are not:", style="bold red"))
-        parts += _reasons((line, state_of(line, dry_run)) for line in fleet.overdue)
+        parts += _reasons((line, f"{state_of(line, dry_run)}, {line.why}") for line in fleet.overdue)
     elif fleet.lines:
         parts.append(Text("Every data type that can be fresh is fresh.", style="bold green"))
     else:
@@ -87,14 +81,16 @@ def summary(fleet: Fleet, calls: int, dry_run: bool) -> Group:
     return Group(*parts)
 
 
-def _why_table(fleet: Fleet) -> Table:
-    """How many data types each part of the policy is for, and what was decided of them."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
+def _promises_table(fleet: Fleet) -> Table:
+    """What each part of the policy promises: of how many data types, how many of them it keeps, what was decided."""
+    lines_of: dict[str, list[Line]] = defaultdict(list)
     for line in fleet.lines:
-        counts[line.rule][line.why] += 1
-    table = Table("what of the policy promises it", "what was decided, of how many data types", box=None)
-    for rule, reasons in sorted(counts.items(), key=lambda each: -each[1].total()):
-        table.add_row(Text(rule), Text(", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())))
+        lines_of[line.rule].append(line)
+    table = Table("what of the policy promises it", "kept", "what was decided, of how many data types", box=None)
+    for rule, lines in sorted(lines_of.items(), key=lambda each: -len(each[1])):
+        reasons = Counter(line.why for line in lines).most_common()
+        kept = f"{sum(line.keeps_promise for line in lines)} of {len(lines)}"
+        table.add_row(Text(rule), kept, Text(", ".join(f"{reason}: {count}" for reason, count in reasons)))
     return table
 
 
@@ -113,7 +109,7 @@ def _companies_table(companies: list[list[Line]]) -> Table:
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=32)
     table.add_column(no_wrap=True, overflow="ellipsis")
     for lines in companies:
-        dots = Text(" ").join(Text(*_SYMBOLS[line.state]) for line in lines)
+        dots = Text(" ").join(Text(*STYLES[line.state]) for line in lines)
         table.add_row(lines[0].company_name, dots)
     return table
 
@@ -123,27 +119,20 @@ def _lines_table(lines: tuple[Line, ...], dry_run: bool, width: int, height: int
     for name in ("company", "data type"):
         table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=max((width - _OTHER_COLUMNS) // 2, 8))
     if width >= _WIDE:
-        table.add_column("platform", no_wrap=True)
+        table.add_column("why", no_wrap=True)
     table.add_column("state", no_wrap=True, min_width=13)
     table.add_column("age", no_wrap=True, min_width=6, justify="right")
     table.add_column("promise", no_wrap=True, min_width=7, justify="right")
     table.add_column("dataset", no_wrap=True, min_width=8)
     for line in sorted(lines, key=lambda line: line.moved_at, reverse=True)[:height]:
-        symbol, style = _SYMBOLS[line.state]
+        symbol, style = STYLES[line.state]
         table.add_row(
             line.company_name,
             line.data_type,
-            *([line.platform] if width >= _WIDE else []),
+            *([line.why] if width >= _WIDE else []),
             Text(f"{symbol} {state_of(line, dry_run)}", style=style),
-            "never" if line.age is None else _short(line.age),
-            _short(line.promise),
+            duration(line.age),
+            duration(line.promise),
             line.dataset_id[:8],
         )
     return table
-
-
-def _short(duration: timedelta) -> str:
-    for unit, length in _UNITS:
-        if duration >= length:
-            return f"{duration // length} {unit}"
-    return f"{max(duration, timedelta()) // timedelta(seconds=1)} s"

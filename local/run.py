@@ -45,15 +45,16 @@ def run(console: Console) -> int:
     # The deployed functions must find their code in their bundle, not where this program finds it.
     os.environ.pop("PYTHONPATH", None)
     os.environ.update(local_aws.tool_environment(settings.local_aws_port))
-    promises = policy.load(ROOT / "freshness.toml")
+    policy.load(ROOT / "freshness.toml")
     with running_stack(settings, Progress(console)) as stack:
         remaining = stack.codat.remaining_calls()
-        fleet = watch(stack, promises, console, settings.run_for)
+        look = watch(stack, console, settings.run_for)
         # Asking for what remains is itself a call.
         calls = remaining - stack.codat.remaining_calls() - 1
         # The terminal itself wraps what is too long, so that links can still be followed and copied.
-        console.print(summary(fleet, calls, stack.dry_run), soft_wrap=True)
-    return 0 if fleet.lines and not fleet.overdue else 1
+        hours = stack.target.store.sync_settings().hours
+        console.print(summary(look.fleet, look.refreshes, calls, hours, stack.dry_run), soft_wrap=True)
+    return 0 if look.fleet.lines and not look.fleet.overdue else 1
 
 
 def main() -> int:

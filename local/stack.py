@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.outputs import Outputs
+from cli.target import Target
+from freshness.dataset import AskedBy
 from local import deploy, local_aws
 from local.codat import Codat
-from local.deploy import Outputs
 from local.errors import LocalRunError
 from local.processes import Processes, guarded_processes
 from local.progress import Progress
-from local.settings import Settings
+from local.settings import ROOT, Settings
 
 EVERY_MINUTE = "cron(* * * * ? *)"
 """EventBridge Scheduler has no finer grain."""
@@ -26,10 +28,21 @@ EVERY_MINUTE = "cron(* * * * ? *)"
 class RunningStack:
     """A stack that is deployed and has its secrets."""
 
-    outputs: Outputs
+    target: Target
     codat: Codat
     dry_run: bool
     processes: Processes
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the stack tells of itself."""
+        return self.target.outputs
+
+    def refreshes(self) -> int:
+        """How many refreshes were queued so far."""
+        store = self.target.store
+        datasets = (dataset for company in store.every_company() for dataset in store.datasets(company.company_id))
+        return sum(dataset.asked_by is not AskedBy.OTHERS for dataset in datasets)
 
 
 @contextmanager
@@ -57,22 +70,18 @@ def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningSta
         else:
             with progress.step(f"Trying the API key at {codat.base_url}"):
                 codat.remaining_calls()
-        stack = RunningStack(
-            outputs=_deploy(processes, settings, codat, scratch, progress),
-            codat=codat,
-            dry_run=settings.dry_run,
-            processes=processes,
-        )
+        outputs = _deploy(processes, settings, codat, scratch, progress)
         if codat.is_sandbox:
             with progress.step("Registering the webhook at Codat"):
-                codat.register_webhook(stack.outputs.webhook_url)
+                codat.register_webhook(outputs.webhook_url)
         else:
             progress.note(
                 "No webhook is registered: Codat cannot reach this machine. The checks see what it would tell."
             )
-        _write(outputs_file, json.dumps(stack.outputs.model_dump(by_alias=True), indent=2) + "\n")
+        _write(outputs_file, json.dumps(outputs.model_dump(by_alias=True), indent=2) + "\n")
         _write(tools_file, _exports(settings, codat))
-        yield stack
+        target = Target.of_local_run(deploy.STACK, ROOT / "freshness.toml", folder)
+        yield RunningStack(target=target, codat=codat, dry_run=settings.dry_run, processes=processes)
 
 
 def _require_free_port(variable: str, port: int) -> None:

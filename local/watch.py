@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import boto3
@@ -12,11 +13,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.live import Live
 
-from freshness.policy import Policy
-from local.deploy import Outputs
+from cli.fleet import Fleet, read_fleet
+from cli.outputs import Outputs
 from local.display import WOULD_BE_QUEUED, LiveTable, state_of, states_text
 from local.errors import LocalRunError
-from local.fleet import Fleet, FleetReader
 from local.stack import RunningStack
 
 LOOK_SECONDS = 1.0
@@ -69,72 +69,76 @@ def nudged(outputs: Outputs) -> Iterator[Nudges]:
         nudges.stop()
 
 
-def watch(stack: RunningStack, policy: Policy, console: Console, run_for: timedelta | None) -> Fleet:
-    """Show the fleet until the time is up, and return it as it is then.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The fleet, how many refreshes were queued so far, and the time since the first look."""
+
+    fleet: Fleet
+    refreshes: int
+    elapsed: timedelta
+
+
+def watch(stack: RunningStack, console: Console, run_for: timedelta | None) -> Look:
+    """Show the fleet until the time is up, and return the last look at it.
 
     Raises:
         LocalRunError: something that was started no longer runs.
     """
-    reader = FleetReader(stack.outputs, policy)
     with nudged(stack.outputs) as nudges:
         try:
             if console.is_terminal:
-                return _show_live(stack, reader, nudges, console, run_for)
-            return _show_lines(stack, reader, nudges, console, run_for)
+                return _show_live(stack, nudges, console, run_for)
+            return _show_lines(stack, nudges, console, run_for)
         except (BotoCoreError, ClientError) as error:
             stack.processes.check()
             raise LocalRunError(f"The local AWS does not answer as it should: {error}. Run this again.") from error
 
 
-def _show_live(
-    stack: RunningStack, reader: FleetReader, nudges: Nudges, console: Console, run_for: timedelta | None
-) -> Fleet:
-    fleet = Fleet((), 0)
+def _show_live(stack: RunningStack, nudges: Nudges, console: Console, run_for: timedelta | None) -> Look:
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        for fleet, elapsed in _looks(stack, reader, run_for):
+        for look in _looks(stack, run_for):
             notes = [nudges.trouble] if nudges.trouble else []
-            live.update(LiveTable(fleet, _title(stack, fleet, elapsed), notes, stack.dry_run), refresh=True)
-    return fleet
+            live.update(LiveTable(look.fleet, _title(stack, look), notes, stack.dry_run), refresh=True)
+    return look
 
 
-def _show_lines(
-    stack: RunningStack, reader: FleetReader, nudges: Nudges, console: Console, run_for: timedelta | None
-) -> Fleet:
-    fleet = Fleet((), 0)
+def _show_lines(stack: RunningStack, nudges: Nudges, console: Console, run_for: timedelta | None) -> Look:
     states: dict[tuple[str, str, str], str] = {}
     trouble, counted = "", timedelta()
-    for fleet, elapsed in _looks(stack, reader, run_for):
+    for look in _looks(stack, run_for):
         texts = [nudges.trouble] if nudges.trouble not in ("", trouble) else []
         trouble = nudges.trouble
-        count_is_due = len(fleet.lines) != len(states) or elapsed - counted >= COUNT_EVERY
-        for line in fleet.lines:
+        count_is_due = len(look.fleet.lines) != len(states) or look.elapsed - counted >= COUNT_EVERY
+        for line in look.fleet.lines:
             before, state = states.get(line.key), state_of(line, stack.dry_run)
             states[line.key] = state
             if state != before and (before is not None or state == WOULD_BE_QUEUED):
-                texts.append(f"{line.company_name}: {line.data_type} {before or 'new'} → {state} {line.dataset_id}")
+                change = f"{line.data_type} {before or 'new'} → {state}"
+                texts.append(f"{line.company_name}: {change} ({line.why}) {line.dataset_id}")
         if count_is_due:
-            counted = elapsed
-            texts.append(states_text(fleet).plain)
+            counted = look.elapsed
+            texts.append(states_text(look.fleet).plain)
         for text in texts:
-            console.print(f"{_clock(elapsed)} {text}", highlight=False, markup=False, soft_wrap=True)
-    return fleet
+            console.print(f"{_clock(look.elapsed)} {text}", highlight=False, markup=False, soft_wrap=True)
+    return look
 
 
-def _looks(stack: RunningStack, reader: FleetReader, run_for: timedelta | None) -> Iterator[tuple[Fleet, timedelta]]:
-    """The fleet, again and again until the time is up, with the time since the first."""
+def _looks(stack: RunningStack, run_for: timedelta | None) -> Iterator[Look]:
+    """The fleet, again and again until the time is up."""
     started = time.monotonic()
     while True:
         elapsed = timedelta(seconds=time.monotonic() - started)
         stack.processes.check()
-        yield reader.read(datetime.now(UTC)), elapsed
+        fleet = read_fleet(stack.target.store, stack.target.policy, datetime.now(UTC))
+        yield Look(fleet, stack.refreshes(), elapsed)
         if run_for is not None and elapsed >= run_for:
             return
         time.sleep(LOOK_SECONDS)
 
 
-def _title(stack: RunningStack, fleet: Fleet, elapsed: timedelta) -> str:
-    refreshes = "dry run" if stack.dry_run else f"{fleet.refreshes} refreshes queued"
-    return f"Codat Freshness · {stack.codat.base_url} · {refreshes} · {_clock(elapsed)} · Ctrl-C stops it"
+def _title(stack: RunningStack, look: Look) -> str:
+    refreshes = "dry run" if stack.dry_run else f"{look.refreshes} refreshes queued"
+    return f"Codat Freshness · {stack.codat.base_url} · {refreshes} · {_clock(look.elapsed)} · Ctrl-C stops it"
 
 
 def _clock(elapsed: timedelta) -> str:

@@ -13,10 +13,9 @@ import boto3
 import pytest
 from rich.console import Console
 
-from freshness.policy import Policy, load
 from local import local_aws
 from local.progress import Progress
-from local.settings import ROOT, Settings
+from local.settings import Settings
 from local.stack import RunningStack, running_stack
 
 if TYPE_CHECKING:
@@ -77,9 +76,3 @@ def domain_events(stack: RunningStack) -> "tuple[SQSClient, str]":
     events.put_rule(Name="refreshed", EventBusName=bus, EventPattern=pattern)
     events.put_targets(Rule="refreshed", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
     return sqs, url
-
-
-@pytest.fixture(scope="session")
-def policy() -> Policy:
-    """The policy that is deployed."""
-    return load(Path(ROOT, "freshness.toml"))

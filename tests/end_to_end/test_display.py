@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
+from cli.fleet import Fleet, Line
 from freshness.row import State
 from local.display import LiveTable, summary
-from local.fleet import Fleet, Line
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LONG_LINK = "https://link.example/" + "companies/" * 12
@@ -25,11 +25,12 @@ def line(company: int, data_type: str, state: State, obstacle: str = "") -> Line
         promise=timedelta(hours=6),
         keeps_promise=state is State.FRESH,
         is_due=state is State.STALE,
+        due_at=None,
         dataset_id="0123456789abcdef",
         moved_at=NOW,
-        rule="[default] (freshness.toml:11)",
-        why="due",
         obstacle=obstacle,
+        rule="[default] (freshness.toml:11)",
+        why="not yet due",
     )
 
 
@@ -44,30 +45,40 @@ def shown(renderable: object, width: int, height: int) -> list[str]:
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60)])
 def test_the_live_table_fits_the_terminal(companies: int, width: int, height: int) -> None:
     types = ("invoices", "balanceSheet", "banking-transactionCategories")
-    fleet = Fleet(tuple(line(company, name, State.FRESH) for company in range(companies) for name in types), 7)
+    fleet = Fleet(tuple(line(company, name, State.FRESH) for company in range(companies) for name in types))
     lines = shown(LiveTable(fleet, "title", ["a note"], dry_run=False), width, height)
     assert len(lines) < height
     assert all(len(text) <= width for text in lines)
 
 
 def test_the_live_table_tells_state_age_promise_and_dataset() -> None:
-    lines = shown(LiveTable(Fleet((line(1, "invoices", State.REFRESHING),), 1), "title", [], dry_run=False), 100, 24)
+    lines = shown(LiveTable(Fleet((line(1, "invoices", State.REFRESHING),)), "title", [], dry_run=False), 100, 24)
     row = next(text for text in lines if "invoices" in text)
     assert row.split()[-7:] == ["◐", "refreshing", "3", "min", "6", "h", "01234567"]
 
 
 def test_the_summary_tells_why_a_data_type_cannot_be_fresh_with_a_link_in_one_piece() -> None:
     blocked = line(1, "invoices", State.BLOCKED, f"the customer must relink Xero: {LONG_LINK}")
-    text = shown(summary(Fleet((blocked,), 0), calls=3, dry_run=False), 80, 0)
+    text = shown(summary(Fleet((blocked,)), 0, calls=3, codats_hours={}, dry_run=False), 80, 0)
     assert any(LONG_LINK in part for part in text)
     assert "Every data type that can be fresh is fresh." in text
 
 
 def test_the_summary_tells_what_was_decided_under_each_part_of_the_policy() -> None:
-    text = shown(summary(Fleet((line(1, "invoices", State.FRESH),), 1), calls=3, dry_run=False), 80, 0)
-    assert any(part.split() == ["[default]", "(freshness.toml:11)", "due:", "1"] for part in text)
+    fleet = Fleet((line(1, "invoices", State.FRESH),))
+    text = shown(summary(fleet, 1, calls=3, codats_hours={}, dry_run=False), 80, 0)
+    assert any(part.split() == "[default] (freshness.toml:11) 1 of 1 not yet due: 1".split() for part in text)
 
 
 def test_the_summary_of_a_dry_run_tells_what_would_be_queued() -> None:
-    text = "\n".join(shown(summary(Fleet((line(1, "invoices", State.STALE),), 0), calls=3, dry_run=True), 80, 0))
-    assert "would queue (invoices)" in text
+    text = "\n".join(
+        shown(summary(Fleet((line(1, "invoices", State.STALE),)), 0, calls=3, codats_hours={}, dry_run=True), 80, 0)
+    )
+    assert "would queue, not yet due (invoices)" in text
+
+
+def test_the_summary_tells_of_promises_by_rule_and_of_what_is_paid_for_twice() -> None:
+    fleet = Fleet((line(1, "invoices", State.FRESH), line(1, "bills", State.STALE)))
+    text = "\n".join(shown(summary(fleet, 2, calls=3, codats_hours={"bills": 24, "items": 1}, dry_run=False), 120, 0))
+    assert "1 of 2" in next(part for part in text.splitlines() if "[default]" in part)
+    assert "Codat's own schedule also reads bills every 24 h." in text

@@ -13,9 +13,8 @@ import boto3
 import httpx
 import pytest
 
+from cli.fleet import Fleet, read_fleet
 from freshness.dataset import AskedBy, DatasetState
-from freshness.policy import Policy
-from local.fleet import Fleet, FleetReader
 from local.settings import Settings
 from local.stack import RunningStack
 from local.watch import nudged
@@ -28,20 +27,14 @@ pytestmark = pytest.mark.usefixtures("domain_events")
 
 
 @pytest.fixture(scope="module")
-def reader(stack: RunningStack, policy: Policy) -> FleetReader:
-    """What a person sees of the fleet."""
-    return FleetReader(stack.outputs, policy)
-
-
-@pytest.fixture(scope="module")
-def fresh_fleet(stack: RunningStack, reader: FleetReader) -> Iterator[Fleet]:
+def fresh_fleet(stack: RunningStack) -> Iterator[Fleet]:
     """The fleet once every row that can be fresh is."""
 
     deadline = time.monotonic() + 240
     with nudged(stack.outputs):
         while time.monotonic() < deadline:
             stack.processes.check()
-            fleet = reader.read(datetime.now(UTC))
+            fleet = read_fleet(stack.target.store, stack.target.policy, datetime.now(UTC))
             if fleet.lines and not fleet.overdue:
                 break
             time.sleep(0.5)
@@ -69,12 +62,12 @@ def test_what_cannot_be_fresh_is_told_with_the_reason(fresh_fleet: Fleet) -> Non
 
 @pytest.mark.usefixtures("fresh_fleet")
 def test_each_refresh_is_kept_with_its_dataset_who_asked_for_it_and_the_states_seen(
-    reader: FleetReader, fresh_fleet: Fleet
+    stack: RunningStack, fresh_fleet: Fleet
 ) -> None:
     datasets = [
         dataset
         for company_id in {line.company_id for line in fresh_fleet.lines}
-        for dataset in reader.datasets(company_id)
+        for dataset in stack.target.store.datasets(company_id)
     ]
     asked_for = [dataset for dataset in datasets if dataset.asked_by is AskedBy.PROMISE]
     assert asked_for
