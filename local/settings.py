@@ -40,6 +40,8 @@ class Settings(BaseModel):
     """How long to keep the loop running; until Ctrl-C if it is not given."""
     local_aws_port: Port = 4566
     sandbox_port: Port = 4577
+    webhooks_lost: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The share of its webhooks that the sandbox never sends: with all of them lost, the checks find the same."""
     codat_api_key: SecretStr | None = None
     """The key of a real Codat account; the sandbox stands in for Codat if it is not given."""
     codat_base_url: HttpUrl = HttpUrl("https://api.codat.io")

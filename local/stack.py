@@ -66,7 +66,7 @@ def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningSta
             local_aws.start(processes, settings.local_aws_port, scratch / "ministack")
         if codat.is_sandbox:
             with progress.step("Starting the Codat sandbox"):
-                _start_sandbox(processes, settings.sandbox_port, codat)
+                _start_sandbox(processes, settings, codat)
         else:
             with progress.step(f"Trying the API key at {codat.base_url}"):
                 codat.remaining_calls()
@@ -96,15 +96,16 @@ def _require_free_port(variable: str, port: int) -> None:
             ) from error
 
 
-def _start_sandbox(processes: Processes, port: int, codat: Codat) -> None:
+def _start_sandbox(processes: Processes, settings: Settings, codat: Codat) -> None:
     environment = {
         **os.environ,
         "SANDBOX_API_KEY": codat.api_key,
         "SANDBOX_SIGNING_SECRET": codat.signing_secret,
     }
-    processes.serve(
-        "Codat sandbox", [sys.executable, "-m", "local.codat_sandbox", "--port", str(port)], environment, port
-    )
+    port = settings.sandbox_port
+    command = [sys.executable, "-m", "local.codat_sandbox", "--port", str(port)]
+    command += ["--webhooks-lost", str(settings.webhooks_lost)]
+    processes.serve("Codat sandbox", command, environment, port)
 
 
 def _deploy(processes: Processes, settings: Settings, codat: Codat, scratch: Path, progress: Progress) -> Outputs:

@@ -243,7 +243,9 @@ class Check:
         request, end = before.in_flight, after.end
         took = None
         if request and request.dataset_id and end and end.dataset_id == request.dataset_id:
-            took = end.at - request.at if end.state == DatasetState.COMPLETE else None
+            # When others requested theirs is not always known, only when it was first seen.
+            ours = request.asked_by is not AskedBy.OTHERS
+            took = end.at - request.at if ours and end.state == DatasetState.COMPLETE else None
         elif before.has_sync_times:
             took = before.usual_sync_time
         if took and took <= LONGEST_SYNC:

@@ -107,6 +107,7 @@ class Simulation:
         self._dynamodb = MemoryDynamoDB()
         self.store = self._store(Fuse())
         self._ticks = 0
+        self._rounds = 0
 
     def clock(self) -> datetime:
         """The time as our functions have it."""
@@ -200,14 +201,23 @@ class Simulation:
         self.collect()
 
     async def run_for(
-        self, duration: timedelta, *, every: timedelta, random: Random, lost: float = 0.0, doubled: float = 0.0
+        self,
+        duration: timedelta,
+        *,
+        every: timedelta,
+        checks: int = 5,
+        random: Random,
+        lost: float = 0.0,
+        doubled: float = 0.0,
     ) -> None:
-        """Tick every so often, webhooks being delivered within seconds."""
+        """Queue every so often, check every so many times, webhooks being delivered within seconds."""
         ends_at = self.loop.clock() + duration
         deliveries = asyncio.create_task(self._deliver_as_they_come(random, lost, doubled))
         while self.loop.clock() < ends_at:
-            await self.check(Fuse(), listing=self._ticks % 6 == 0)
+            if self._rounds % checks == 0:
+                await self.check(Fuse(), listing=self._rounds % 15 == 0)
             await self.queue(Fuse())
+            self._rounds += 1
             await self.advance(every)
         deliveries.cancel()
 

@@ -230,7 +230,7 @@ async def _run(loop: SimulatedLoop, seed: int, skew: timedelta, happened: list[t
     unkept = {(truth.company.id, str(truth.data_type), truth.connection.id) for truth in history.unkept()}
     assert not unkept - waiting, _explained(simulation, unkept - waiting)
     # What failed before is tried again after a while that has grown with each failure.
-    await simulation.run_for(timedelta(hours=9), every=EVERY, random=Random(0), lost=1)
+    await simulation.run_for(timedelta(hours=9), every=EVERY, checks=1, random=Random(0), lost=1)
     assert not history.unkept(late_by=EVERY), _explained(
         simulation, {(truth.company.id, str(truth.data_type), truth.connection.id) for truth in history.unkept()}
     )

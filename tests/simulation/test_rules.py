@@ -1,0 +1,253 @@
+"""What the checks and the refreshes do in particular situations, in simulated time."""
+
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from freshness.codat.client import UNANSWERED
+from freshness.dataset import AskedBy
+from freshness.metrics import Metric
+from freshness.policy import Policy
+from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK, QUICKBOOKS_DESKTOP, XERO, DataType, Platform
+from local.codat_sandbox.prescribed import PrescribedAnswer
+from local.codat_sandbox.settings import Settings
+from tests.simulated_time import SimulatedLoop, simulate
+from tests.simulation.simulated_loop import Fuse, Simulation
+
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+SETTINGS = Settings(companies=0, fails_first=0, not_supported=0, machine_offline=0, sync_schedule={})
+ON_FIRST_LINK = set(XERO.data_types) & FETCH_ON_FIRST_LINK
+
+
+def run(
+    scenario: Callable[[Simulation], Coroutine[Any, Any, None]],
+    *,
+    platforms: tuple[Platform, ...] = (XERO,),
+    fresh_within: str = "1 day",
+    settings: Settings = SETTINGS,
+) -> Simulation:
+    """A scenario that begins with one company, whose first syncs have just ended, and been told of."""
+
+    async def main(loop: SimulatedLoop) -> Simulation:
+        policy = Policy.model_validate({"default": {"fresh_within": fresh_within}})
+        simulation = Simulation(loop, settings, policy)
+        simulation.world.add_company(platforms, loop.clock())
+        await simulation.advance(MINUTE)
+        await simulation.check(Fuse())
+        deliver(simulation)
+        simulation.calls.clear()
+        simulation.tallies.clear()
+        await scenario(simulation)
+        return simulation
+
+    return simulate(main)
+
+
+def deliver(simulation: Simulation) -> None:
+    """Deliver all webhooks that wait."""
+    bodies, simulation.pending = simulation.pending, []
+    for body in bodies:
+        assert simulation.deliver(body, Fuse())
+
+
+def test_what_data_all_would_queue_is_queued_by_it_if_all_of_it_is_due() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        await simulation.advance(DAY)
+        await simulation.queue(Fuse())
+
+    simulation = run(scenario)
+    assert simulation.calls == {"POST data/all": 1, "GET data/history": 1}
+    latest = {t.data_type: t.latest for t in simulation.world.truth(simulation.loop.clock()) if t.latest}
+    rows = simulation.rows()
+    assert {row.data_type for row in rows} == ON_FIRST_LINK
+    for row in rows:
+        dataset = latest[DataType(row.data_type)]
+        assert row.in_flight
+        assert (row.in_flight.dataset_id, row.in_flight.at) == (dataset.id, dataset.requested)
+    assert simulation.tallies[Metric.REFRESHES_QUEUED] == len(rows)
+
+
+def test_data_all_is_not_used_where_it_would_queue_what_is_not_due() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        await simulation.advance(DAY - timedelta(hours=1))
+        row = next(row for row in simulation.rows() if row.data_type == DataType.INVOICES)
+        simulation.refresh_by_others(row.company_id, DataType.INVOICES, row.connection_id)
+        await simulation.advance(timedelta(hours=1))
+        deliver(simulation)
+        await simulation.queue(Fuse())
+
+    simulation = run(scenario)
+    assert simulation.calls == {"POST data/queue/": len(ON_FIRST_LINK) - 1}
+
+
+def test_where_what_data_all_queued_cannot_be_read_a_check_learns_it() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        await simulation.advance(DAY)
+        simulation.sandbox.prescribed.add(PrescribedAnswer(path="*/data/history", status=200, body="<html>", times=1))
+        await simulation.queue(Fuse())
+        assert all(row.in_flight and not row.in_flight.dataset_id for row in simulation.rows())
+        await simulation.advance(5 * MINUTE)
+        await simulation.queue(Fuse())
+        await simulation.check(Fuse())
+
+    simulation = run(scenario)
+    assert simulation.calls["POST data/all"] == 1
+    assert not any(row.in_flight for row in simulation.rows())
+
+
+def test_a_refresh_whose_answer_cannot_be_read_is_not_asked_for_again() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        row = next(row for row in simulation.rows() if row.data_type == DataType.INVOICES)
+        simulation.store.change_row(
+            row, lambda row: row.asked_for(simulation.clock()).planned(promise(simulation), connection(simulation))
+        )
+        simulation.sandbox.prescribed.add(
+            PrescribedAnswer(method="POST", path="*/invoices", status=200, body="<html>", carry_out=True)
+        )
+        await simulation.queue(Fuse())
+        await simulation.queue(Fuse())
+        await simulation.advance(5 * MINUTE)
+        await simulation.queue(Fuse())
+        await simulation.check(Fuse())
+
+    simulation = run(scenario)
+    assert simulation.calls["POST data/queue/"] == 1
+    assert simulation.tallies[Metric.REFRESHES_FOUND_BY_CHECK] == 1
+
+
+def promise(simulation: Simulation) -> Any:
+    """What is promised of each row."""
+    company = next(iter(simulation.store.companies(c.id for c in simulation.world.companies()).values()))
+    return simulation.policy.promise("invoices", company, connection(simulation))
+
+
+def connection(simulation: Simulation) -> Any:
+    """The only connection."""
+    company = next(iter(simulation.store.companies(c.id for c in simulation.world.companies()).values()))
+    return next(iter(company.connections.values()))
+
+
+def test_a_refusal_is_not_met_with_the_same_request_at_once() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        await simulation.advance(DAY)
+        simulation.sandbox.prescribed.add(PrescribedAnswer(method="POST", path="*", status=400, body="{}", times=99))
+        await simulation.queue(Fuse())
+        await simulation.queue(Fuse())
+
+    simulation = run(scenario)
+    assert simulation.calls == {"POST data/all": 1, "POST data/queue/": len(ON_FIRST_LINK)}
+    assert all(row.is_failing for row in simulation.rows())
+
+
+def test_a_tick_soon_gives_up_a_codat_that_is_down() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        for _ in range(30):
+            simulation.world.add_company((XERO,), simulation.loop.clock())
+        await simulation.check(Fuse())
+        simulation.is_down = True
+        before = simulation.loop.clock()
+        await simulation.queue(Fuse())
+        assert simulation.loop.clock() - before < timedelta(seconds=10)
+        assert simulation.tallies[Metric.QUEUEING_FAILED] <= 2 * UNANSWERED
+
+    run(scenario, fresh_within="1 minute")
+
+
+def test_a_connection_that_nothing_was_read_from_for_four_weeks_is_kept_alive_by_its_quickest_type() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        await simulation.advance(27 * DAY)
+        await simulation.check(Fuse())
+        await simulation.queue(Fuse())
+        assert not simulation.calls["POST data/queue/"]
+        await simulation.advance(2 * DAY)
+        for _ in range(2):
+            await simulation.check(Fuse())
+            await simulation.queue(Fuse())
+
+    simulation = run(scenario, fresh_within="52 weeks")
+    assert simulation.calls["POST data/queue/"] == simulation.tallies[Metric.CONNECTIONS_KEPT_ALIVE] == 1
+    (row,) = [row for row in simulation.rows() if row.in_flight]
+    assert row.request
+    assert row.request.asked_by is AskedBy.KEEP_ALIVE
+
+
+def test_what_others_refresh_is_seen_and_counted() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        row = next(row for row in simulation.rows() if row.data_type == DataType.INVOICES)
+        theirs = simulation.refresh_by_others(row.company_id, DataType.INVOICES, row.connection_id)
+        await simulation.advance(DAY + MINUTE)
+        await simulation.check(Fuse())
+        row = next(row for row in simulation.rows() if row.data_type == DataType.INVOICES)
+        assert row.end
+        assert row.end.dataset_id == theirs.id
+
+    assert run(scenario, fresh_within="1 week").tallies[Metric.REFRESHES_BY_OTHERS] == 1
+
+
+def test_a_schedule_of_codats_own_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(simulation: Simulation) -> None:
+        simulation.tallies.clear()
+        for _ in range(3):
+            await simulation.advance(DAY)
+            await simulation.check(Fuse())
+        read_at = simulation.store.sync_settings().read_at
+        assert read_at
+        assert simulation.clock() - read_at < MINUTE
+        assert simulation.store.sync_settings().hours == {"invoices": 24}
+        assert not simulation.tallies[Metric.DOUBLED_SCHEDULES]
+        doubled = {DataType.INVOICES: 24, DataType.BILLS: 12}
+        simulation.world.change_settings(
+            SETTINGS.model_copy(update={"sync_schedule": doubled}), simulation.loop.clock()
+        )
+        await simulation.advance(DAY)
+        await simulation.check(Fuse())
+
+    simulation = run(scenario, settings=SETTINGS.model_copy(update={"sync_schedule": {DataType.INVOICES: 24}}))
+    assert simulation.tallies[Metric.DOUBLED_SCHEDULES] == 2
+    # Once for the first, before the scenario begins, and once more when there are others.
+    assert len([message for message in caplog.messages if "paid for twice" in message]) == 2
+
+
+def test_a_machine_that_is_offline_for_days_is_waited_for_with_patience() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        (company,) = simulation.world.companies()
+        simulation.world.set_machine_online(
+            company.id, company.connections[0].id, online=False, now=simulation.loop.clock()
+        )
+        await simulation.run_for(5 * DAY, every=5 * MINUTE, random=Random(0))
+        simulation.world.set_machine_online(
+            company.id, company.connections[0].id, online=True, now=simulation.loop.clock()
+        )
+        await simulation.run_for(MINUTE, every=MINUTE, random=Random(0))
+        assert not any(row.is_failing or row.in_flight for row in simulation.rows())
+
+    simulation = run(scenario, platforms=(QUICKBOOKS_DESKTOP,))
+    assert simulation.calls["POST data/all"] + simulation.calls["POST data/queue/"] <= 4
+    assert simulation.calls["GET dataStatus"] <= 50
+
+
+def test_how_long_syncs_take_is_learned_without_any_webhook() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        await simulation.run_for(4 * DAY, every=MINUTE, random=Random(0), lost=1)
+
+    took = timedelta(seconds=90)
+    settings = SETTINGS.model_copy(update={"sync_time_min": took, "sync_time_max": took})
+    simulation = run(scenario, settings=settings, fresh_within="6 hours")
+    typical = simulation.store.sync_times().typical("Xero", "invoices")
+    assert typical
+    assert abs(typical - took) < timedelta(seconds=5)
+    invoices = next(row for row in simulation.rows() if row.data_type == "invoices")
+    assert abs(invoices.usual_sync_time - took) < timedelta(seconds=25)
+
+
+def test_a_company_heard_of_by_webhook_is_not_checked_for_nothing() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        await simulation.run_for(3 * DAY, every=5 * MINUTE, random=Random(0))
+
+    simulation = run(scenario, fresh_within="12 hours")
+    assert simulation.tallies[Metric.REFRESHES_QUEUED] >= 5 * len(ON_FIRST_LINK)
+    assert simulation.calls["GET dataStatus"] == 0
