@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from freshness.check import forget
 from freshness.codat import webhooks
@@ -26,6 +26,9 @@ from freshness.publish import Bus, CompanyDataRefreshed, RelinkNeeded, connectio
 from freshness.quota import Quota
 from freshness.row import End, Request, Row
 from freshness.store import Store
+
+SAME_END = timedelta(minutes=1)
+"""By how much the time in a webhook may differ from the one at which a check saw the same sync end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,8 @@ class Webhook:
             self._note_dataset(row, row.request, event, event.at)
         if event.state == DatasetState.AUTH_ERROR:
             self._publish_relink(message_id, company, event)
+        if row.end and row.in_flight is None and event.at - row.end.at > SAME_END:
+            self.tally[Metric.REFRESHES_BY_OTHERS] += 1
         end = End(at=event.at, state=event.state)
         learned = None if event.is_first else event.records_modified
         self._change_row(company, row, lambda row: row.ended(end, learned))

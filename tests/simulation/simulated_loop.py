@@ -192,6 +192,7 @@ class Simulation:
         webhook = Webhook(store=self._store(fuse), bus=self._bus(fuse), policy=self.policy, clock=self.clock)
         with suppress(Crash):
             webhook.apply(json.loads(body)["id"], body)
+            self.tallies.update(webhook.tally)
             return True
         return False
 

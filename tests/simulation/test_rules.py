@@ -188,6 +188,16 @@ def test_what_others_refresh_is_seen_and_counted() -> None:
     assert run(scenario, fresh_within="1 week").tallies[Metric.REFRESHES_BY_OTHERS] == 1
 
 
+def test_what_others_refresh_is_counted_too_where_a_webhook_tells() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        row = next(row for row in simulation.rows() if row.data_type == DataType.INVOICES)
+        simulation.refresh_by_others(row.company_id, DataType.INVOICES, row.connection_id)
+        await simulation.advance(MINUTE)
+        deliver(simulation)
+
+    assert run(scenario).tallies[Metric.REFRESHES_BY_OTHERS] == 1
+
+
 def test_a_schedule_of_codats_own_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(simulation: Simulation) -> None:
         simulation.tallies.clear()
