@@ -21,7 +21,7 @@ from local.stack import RunningStack
 
 LOOK_SECONDS = 1.0
 COUNT_EVERY = timedelta(seconds=15)
-NUDGE_SECONDS = 15.0
+NUDGE_SECONDS = 10.0
 """The pause between nudges: the finest grain of the schedules, a minute, is long for someone who looks on."""
 
 

@@ -10,7 +10,7 @@ from freshness.codat import Codat
 from freshness.codat.answers import DataStatus, PullOperation
 from freshness.codat.errors import NotFound, Unreadable
 from freshness.company import Company
-from freshness.dataset import DatasetState
+from freshness.dataset import DatasetState, has_ended
 from freshness.row import Row, Sighting
 
 Key = tuple[str, str]
@@ -41,8 +41,8 @@ async def ask(codat: Codat, company: Company, rows: Iterable[Row], now: datetime
         sightings |= await _in_history(codat, company.company_id, several, statuses.at)
     for row in rows:
         known = sightings.setdefault((row.data_type, row.connection_id), [])
-        if missing := await _missing(codat, row, known, now, statuses.at):
-            known.insert(0, missing)
+        if awaited := await _awaited(codat, row, known, now, statuses.at):
+            known[:] = [awaited, *(sighting for sighting in known if sighting.dataset_id != awaited.dataset_id)]
     return sightings
 
 
@@ -93,15 +93,16 @@ def _completed(operation: PullOperation | None) -> datetime | None:
     return None if operation is None else operation.completed
 
 
-async def _missing(codat: Codat, row: Row, known: list[Sighting], now: datetime, at: datetime) -> Sighting | None:
-    """What became of a dataset that is late, if nothing that is known already tells of it."""
+async def _awaited(codat: Codat, row: Row, known: list[Sighting], now: datetime, at: datetime) -> Sighting | None:
+    """What became of a dataset that is late, if nothing that is known tells of it, or not when it failed."""
     request = row.in_flight
     if request is None or row.late_at is None or row.late_at > now:
         return None
     gone = Sighting(at=max(at, row.late_at), state=DatasetState.CANCELLED, dataset_id=request.dataset_id)
     if not request.dataset_id:
         return None if known else gone
-    if request.dataset_id in {sighting.dataset_id for sighting in known}:
+    told = next((sighting for sighting in known if sighting.dataset_id == request.dataset_id), None)
+    if told and (told.ended_at or told.state == DatasetState.COMPLETE or not has_ended(told.state)):
         return None
     try:
         return _of_operation(await codat.dataset(row.company_id, request.dataset_id), at)

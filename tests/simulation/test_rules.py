@@ -190,6 +190,7 @@ def test_what_others_refresh_is_seen_and_counted() -> None:
 
 def test_what_others_refresh_is_counted_too_where_a_webhook_tells() -> None:
     async def scenario(simulation: Simulation) -> None:
+        await simulation.advance(5 * MINUTE)
         row = next(row for row in simulation.rows() if row.data_type == DataType.INVOICES)
         simulation.refresh_by_others(row.company_id, DataType.INVOICES, row.connection_id)
         await simulation.advance(MINUTE)
