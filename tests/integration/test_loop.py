@@ -39,6 +39,7 @@ class Loop:
         self.store = store
         self.sandbox = sandbox
         self.ahead = timedelta(0)
+        self.policy = POLICY
 
     def clock(self) -> datetime:
         return datetime.now(UTC) + self.ahead
@@ -49,7 +50,7 @@ class Loop:
                 store=self.store,
                 codat=Codat(http, self.sandbox.api_key, clock=self.clock),
                 bus=Bus(boto3.client("events"), "default"),
-                policy=POLICY,
+                policy=self.policy,
                 clock=self.clock,
                 until=self.clock() + lasting,
             )
@@ -64,7 +65,7 @@ class Loop:
                 store=self.store,
                 codat=Codat(http, self.sandbox.api_key, clock=self.clock),
                 bus=Bus(boto3.client("events"), "default"),
-                policy=POLICY,
+                policy=self.policy,
                 clock=self.clock,
                 until=self.clock() + timedelta(minutes=1),
                 dry_run=dry_run,
@@ -82,7 +83,7 @@ class Loop:
 
     def rows(self) -> list[tuple[Row, State]]:
         return [
-            (row, row.state(POLICY.promise(row.data_type, company, connection), connection, self.clock()))
+            (row, row.state(self.policy.promise(row.data_type, company, connection), connection, self.clock()))
             for company in self.companies()
             for row in self.store.rows(company.company_id)
             for connection in (company.connections[row.connection_id],)

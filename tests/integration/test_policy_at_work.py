@@ -1,0 +1,77 @@
+"""The policy that ships, at work on the sandbox's companies and real tables."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from freshness.planner import Reason, decide
+from freshness.policy import load
+from freshness.row import State
+from freshness.store import Store
+from local.codat_sandbox.serving import running_sandbox
+from local.codat_sandbox.settings import Settings
+from tests.integration.test_loop import Loop
+
+SETTINGS = Settings(
+    companies=12,
+    sync_time_min=timedelta(0),
+    sync_time_max=timedelta(0),
+    fails_first=0,
+    never_synced=0.2,
+    fresh_at_start=0.5,
+)
+NIGHTLY = "commerce-disputes"
+
+
+@pytest.fixture
+def loop(store: Store) -> Iterator[Loop]:
+    with running_sandbox(SETTINGS) as sandbox:
+        loop = Loop(store, sandbox)
+        loop.policy = load(Path(__file__).parents[2] / "freshness.toml")
+        yield loop
+
+
+def ahead_to(hour: int) -> timedelta:
+    """How far ahead it is that hour, in UTC, today or tomorrow."""
+    now = datetime.now(UTC)
+    then = now.replace(hour=hour, minute=30)
+    return then - now if then > now else then + timedelta(days=1) - now
+
+
+async def test_rules_a_set_and_a_window_show_in_what_is_queued_and_why(loop: Loop) -> None:
+    loop.ahead = ahead_to(12)
+    for _ in range(3):
+        await loop.check()
+        await loop.queue()
+        loop.ahead += timedelta(minutes=2)
+    await loop.check()
+
+    places, reasons, states = set(), defaultdict(set), defaultdict(set)
+    for company in loop.companies():
+        rows = loop.store.rows(company.company_id)
+        for decision in decide(rows, {company.company_id: company}, loop.policy, loop.clock()):
+            row, connection = decision.row, company.connections[decision.row.connection_id]
+            promise = loop.policy.promise(row.data_type, company, connection)
+            places.add(promise.place.partition(" (")[0])
+            reasons[row.data_type].add(row.decided.reason if row.decided else decision.reason)
+            states[row.data_type].add(row.state(promise, connection, loop.clock()))
+    assert {"[default]", "[data_types.invoices]", 'rule "free plan"'} <= places
+    assert Reason.DUE_WITH_SET in reasons["profitAndLoss"] | reasons["balanceSheet"] | reasons["cashFlowStatement"]
+    assert Reason.OUTSIDE_WINDOW in reasons[NIGHTLY]
+    assert states["taxRates"] == {State.OFF}
+    assert State.STALE not in set().union(*(found for name, found in states.items() if name != NIGHTLY))
+
+
+async def test_what_waited_for_its_window_is_queued_when_it_opens(loop: Loop) -> None:
+    loop.ahead = ahead_to(12)
+    await loop.check()
+    await loop.queue()
+    assert not any(row.in_flight for row, _ in loop.rows() if row.data_type == NIGHTLY)
+
+    loop.ahead = ahead_to(12) + timedelta(hours=11)
+    await loop.queue()
+
+    assert any(row.decided and row.decided.reason == Reason.DUE for row, _ in loop.rows() if row.data_type == NIGHTLY)
