@@ -22,6 +22,8 @@ BENCHMARKS = (
     "read_units",
     "pace",
     "memory",
+    "codat_calls",
+    "aws_cost",
     "planner",
 )
 RESULTS = Path(__file__).parent / "results.md"
@@ -33,7 +35,9 @@ def main() -> None:
     figures: list[Figure] = []
     for name in BENCHMARKS:
         print(f"{name} ...", file=sys.stderr, flush=True)
+        began = time.monotonic()
         figures += importlib.import_module(f"bench.{name}").measure()
+        print(f"    {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     show("Codat Freshness, measured", figures)
     RESULTS.write_text(_results(figures, timedelta(seconds=round(time.monotonic() - started))), encoding="utf-8")
 
