@@ -13,7 +13,7 @@ import httpx
 from bench.fleet import NOW
 from bench.parts import UNTIL, example_policy
 from freshness.check import Check
-from freshness.codat import Codat
+from freshness.codat.client import Codat
 from freshness.publish import Bus
 from freshness.store import Store, Tables
 

@@ -10,7 +10,7 @@ from bench.figures import Figure, show
 from bench.parts import example_policy
 from bench.tables import LocalAws, running_aws
 from freshness.check import Check
-from freshness.codat import Codat
+from freshness.codat.client import Codat
 from freshness.metrics import Metric
 from freshness.pace import SharedPace
 from local.codat_sandbox.platforms import XERO

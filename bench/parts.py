@@ -6,7 +6,7 @@ from functools import cache
 import httpx
 
 from bench.fleet import NOW
-from freshness.codat import Codat
+from freshness.codat.client import Codat
 from freshness.policy import Policy, load
 from freshness.publish import Bus
 from freshness.refresh import Refresh

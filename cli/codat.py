@@ -7,9 +7,8 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from cli.target import Target
-from freshness.codat import Codat
 from freshness.codat.answers import SyncSetting, WebhookConsumer
-from freshness.codat.client import CALL_TIMEOUT
+from freshness.codat.client import CALL_TIMEOUT, Codat
 from freshness.codat.errors import CodatError
 
 

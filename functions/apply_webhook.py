@@ -10,8 +10,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
-from freshness import tick, wiring
-from freshness.metrics import NAMESPACE, Metric
+from freshness import wiring
+from freshness.metrics import NAMESPACE, Metric, count
 from freshness.publish import NotPublished
 from freshness.silence import Silence
 from freshness.store import ContentionError
@@ -45,7 +45,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
 
     response = process_partial_response(event=event, record_handler=apply, processor=processor, context=context)
     _silence.broken(wiring.store(), wiring.clock())
-    tick.count(metrics, webhook.tally)
+    count(metrics, webhook.tally)
     return response
 
 

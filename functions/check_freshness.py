@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from freshness import tick, wiring
 from freshness.check import Check
 from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
-from freshness.metrics import NAMESPACE, Metric
+from freshness.metrics import NAMESPACE, Metric, count
 from freshness.silence import is_silent
 
 LIST_EVERY = timedelta(minutes=15)
@@ -46,7 +46,7 @@ async def _check(until: datetime, owner: str) -> None:
     tally = check.tally | tick.stops(check.stopped_by)
     if not done and not check.stopped_by:
         tally[Metric.TICKS_CUT_SHORT] += 1
-    tick.count(metrics, tally | {Metric.CODAT_CALLS: codat.calls})
+    count(metrics, tally | {Metric.CODAT_CALLS: codat.calls})
     logger.info("Checked", extra={"tally": dict(check.tally), "codat_calls": codat.calls})
 
 

@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness import tick, wiring
-from freshness.metrics import NAMESPACE, Metric
+from freshness.metrics import NAMESPACE, Metric, count
 from freshness.refresh import Refresh
 from freshness.store import SHARDS
 
@@ -28,7 +28,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> None:
         with tick.alone(lease, context) as until:
             if until:
                 asyncio.run(_queue(until, SHARDS if shard is None else (str(shard),)))
-        tick.count(metrics, tick.quota_left())
+        count(metrics, tick.quota_left())
 
 
 async def _queue(until: datetime, shards: tuple[str, ...]) -> None:
@@ -50,5 +50,5 @@ async def _queue(until: datetime, shards: tuple[str, ...]) -> None:
     tally = refresh.tally | tick.stops(refresh.stopped_by)
     if not done and not refresh.stopped_by:
         tally[Metric.TICKS_CUT_SHORT] += 1
-    tick.count(metrics, tally | {Metric.CODAT_CALLS: codat.calls})
+    count(metrics, tally | {Metric.CODAT_CALLS: codat.calls})
     logger.info("Queued", extra={"tally": dict(refresh.tally), "codat_calls": codat.calls})

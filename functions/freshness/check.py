@@ -15,8 +15,8 @@ from functools import partial
 from aws_lambda_powertools import Logger
 
 from freshness import sightings
-from freshness.codat import Codat
 from freshness.codat.answers import CompanyAnswer
+from freshness.codat.client import Codat
 from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimited, Unauthorized
 from freshness.company import Company, Connection
 from freshness.concurrency import for_each
@@ -162,7 +162,7 @@ class Check:
         if company is None:
             return
         if company.deleted_at:
-            await asyncio.to_thread(forget, self.store, company, company.deleted_at)
+            await asyncio.to_thread(self.store.forget, company, company.deleted_at)
             return
         rows = await asyncio.to_thread(self.store.rows, company_id)
         told = None
@@ -312,13 +312,6 @@ class Check:
     def _forget(self, company_id: str) -> None:
         """Stop watching a company that Codat no longer knows."""
         company = self.store.company(company_id) or Company(company_id=company_id)
-        forget(self.store, company, self.clock())
+        self.store.forget(company, self.clock())
         self.tally[Metric.COMPANIES_DELETED] += 1
         logger.info("Codat no longer knows a company", extra={"company_id": company_id})
-
-
-def forget(store: Store, company: Company, at: datetime) -> None:
-    """Stop watching a company that was deleted, as was known at `at`."""
-    store.change_company(company, lambda company: company.deleted(at))
-    for row in store.rows(company.company_id):
-        store.delete_row(row)

@@ -4,7 +4,12 @@ Each has one dimension, the function that emits it: in CloudWatch every combinat
 own, and is paid for as such. What tells causes apart is therefore part of a name.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Metrics
 
 NAMESPACE = "CodatFreshness"
 DIMENSION = "service"
@@ -88,3 +93,9 @@ class Metric(StrEnum):
                 return "Percent"
             case _:
                 return "Count"
+
+
+def count(metrics: "Metrics", tally: Mapping[Metric, int]) -> None:
+    """Emit what was counted."""
+    for metric, value in tally.items():
+        metrics.add_metric(name=metric, unit=metric.unit, value=value)

@@ -10,8 +10,8 @@ from functools import partial
 from aws_lambda_powertools import Logger
 
 from freshness.budget import allowance
-from freshness.codat import Codat
 from freshness.codat.answers import PullOperation
+from freshness.codat.client import Codat
 from freshness.codat.errors import (
     AccountLimit,
     AlreadyInProgress,

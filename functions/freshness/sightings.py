@@ -6,8 +6,8 @@ from datetime import datetime
 
 from aws_lambda_powertools import Logger
 
-from freshness.codat import Codat
 from freshness.codat.answers import DataStatus, PullOperation
+from freshness.codat.client import Codat
 from freshness.codat.errors import NotFound, Unreadable
 from freshness.company import Company
 from freshness.dataset import DatasetState, has_ended

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 
@@ -12,10 +12,9 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness import wiring
-from freshness.codat import Codat
-from freshness.codat.client import CALL_TIMEOUT
+from freshness.codat.client import CALL_TIMEOUT, Codat
 from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
-from freshness.metrics import Metric
+from freshness.metrics import Metric, count
 from freshness.pace import SharedPace
 
 _STOPS = {
@@ -87,9 +86,3 @@ def quota_left() -> dict[Metric, int]:
     """The metric of Codat's daily quota, if Codat has told of it today."""
     left = wiring.store().quota().left(wiring.clock())
     return {} if left is None else {Metric.QUOTA_LEFT: round(100 * left)}
-
-
-def count(metrics: Metrics, tally: Mapping[Metric, int]) -> None:
-    """Turn what was counted into metrics."""
-    for metric, value in tally.items():
-        metrics.add_metric(name=metric, unit=metric.unit, value=value)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from freshness.check import forget
 from freshness.codat import webhooks
 from freshness.company import Company
 from freshness.dataset import Dataset, DatasetState, Outcome, outcome
@@ -99,7 +98,7 @@ class Webhook:
             case CompanyCreated() if not company.version:
                 self._make_due_for_check(company)
             case CompanyDeleted():
-                forget(self.store, company, event.at)
+                self.store.forget(company, event.at)
 
     def _read_ended(self, message_id: str, company: Company, event: ReadEnded) -> None:
         if outcome(event.state) is Outcome.IN_FLIGHT:

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from freshness.codat import Codat, client, errors
+from freshness.codat import client, errors
+from freshness.codat.client import Codat
 from local.codat_sandbox.platforms import DataType
 from local.codat_sandbox.prescribed import PrescribedAnswer
 from local.codat_sandbox.serving import RunningSandbox, running_sandbox

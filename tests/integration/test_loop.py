@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from freshness.check import Check
-from freshness.codat import Codat
+from freshness.codat.client import Codat
 from freshness.company import Company
 from freshness.dataset import AskedBy, has_ended
 from freshness.metrics import Metric

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
-from freshness.codat import Codat
+from freshness.codat.client import Codat
 from freshness.codat.errors import NotFound, RateLimited
 from freshness.pace import SharedPace
 from freshness.store import Store

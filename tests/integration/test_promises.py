@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from freshness.codat import Codat
+from freshness.codat.client import Codat
 from freshness.company import Company, Connection, ConnectionStatus
 from freshness.policy import Policy
 from freshness.publish import ConnectionBack, PromiseBroken, PromiseKeptAgain, RelinkNeeded

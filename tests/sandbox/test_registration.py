@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from freshness.codat import Codat
+from freshness.codat.client import Codat
 from freshness.codat.registration import Registration, register
 from freshness.codat.webhooks import EVENT_TYPES
 from local.codat_sandbox.serving import RunningSandbox, running_sandbox

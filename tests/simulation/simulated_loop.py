@@ -17,7 +17,7 @@ from typing import Any, cast
 import httpx
 
 from freshness.check import Check
-from freshness.codat import Codat
+from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
 from freshness.dataset import AskedBy
 from freshness.pace import SharedPace
