@@ -25,6 +25,7 @@ BENCHMARKS = (
     "codat_calls",
     "aws_cost",
     "planner",
+    "scale",
 )
 RESULTS = Path(__file__).parent / "results.md"
 
