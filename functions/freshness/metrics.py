@@ -82,6 +82,9 @@ class Metric(StrEnum):
     WEBHOOKS_GIVEN_UP = "WebhooksGivenUp"
     READS_COMPLETED = "ReadsCompleted"
     READS_FAILED = "ReadsFailed"
+    READS_FAILED_FOR_NOW = "ReadsFailedForNow"
+    READS_FAILED_UNTIL_A_PERSON_ACTS = "ReadsFailedUntilAPersonActs"
+    READS_FAILED_FOR_GOOD = "ReadsFailedForGood"
 
     @property
     def unit(self) -> str:

@@ -28,6 +28,11 @@ from freshness.store import Store
 
 SAME_END = timedelta(minutes=1)
 """By how much the time in a webhook may differ from the one at which a check saw the same sync end."""
+_FAILED = {
+    Outcome.TRY_AGAIN: Metric.READS_FAILED_FOR_NOW,
+    Outcome.PERSON_MUST_ACT: Metric.READS_FAILED_UNTIL_A_PERSON_ACTS,
+    Outcome.NEVER: Metric.READS_FAILED_FOR_GOOD,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +183,8 @@ class Webhook:
     def _publish_refreshed(self, news_id: str, row: Row, event: ReadEnded | DatasetEnded, at: datetime) -> None:
         if outcome(event.state) is not Outcome.COMPLETE:
             self.tally[Metric.READS_FAILED] += 1
+            if why := _FAILED.get(outcome(event.state)):
+                self.tally[why] += 1
             return
         self.tally[Metric.READS_COMPLETED] += 1
         news = CompanyDataRefreshed(

@@ -81,9 +81,9 @@ def test_explain_tells_the_promise_its_rule_the_decision_and_what_was_read(
     freshness: Freshness, line: dict[str, Any]
 ) -> None:
     explanation = told(freshness("explain", line["company_id"], line["data_type"], "--json"))[0]
-    assert "freshness.toml:" in explanation["rule"]
+    assert "freshness.toml:" in explanation["line"]["rule"]
     assert explanation["action"]
-    assert explanation["why"]
+    assert explanation["reason"]
     assert "Promise" in freshness("explain", line["company_id"], line["data_type"]).stdout
 
 
