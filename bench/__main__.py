@@ -18,6 +18,7 @@ BENCHMARKS = (
     "cold_start",
     "bundle",
     "receive_webhook",
+    "webhooks",
     "write_units",
     "read_units",
     "pace",

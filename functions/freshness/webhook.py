@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from freshness.codat import webhooks
-from freshness.company import Company
+from freshness.company import Company, Connection
 from freshness.dataset import Dataset, DatasetState, Outcome, outcome
 from freshness.event import (
     CompanyCreated,
@@ -111,11 +111,11 @@ class Webhook:
         row = self.store.row(company.company_id, event.data_type, event.connection_id)
         if row.request and event.at >= row.request.at:
             self._note_dataset(row, row.request, event, event.at)
-        if event.state == DatasetState.AUTH_ERROR:
-            self._publish_relink(message_id, company, event)
         if row.end and row.in_flight is None and event.at - row.end.at > SAME_END:
             self.tally[Metric.REFRESHES_BY_OTHERS] += 1
         end = End(at=event.at, state=event.state)
+        if event.state == DatasetState.AUTH_ERROR:
+            self._publish_relink(message_id, company, row.ended(end))
         learned = None if event.is_first else event.records_modified
         self._change_row(company, row, lambda row: row.ended(end, learned))
         self._publish_refreshed(f"{message_id}/{event.connection_id}/{event.data_type}", row, event, event.at)
@@ -197,13 +197,12 @@ class Webhook:
         )
         self.bus.publish([news])
 
-    def _publish_relink(self, message_id: str, company: Company, event: ReadEnded) -> None:
-        """Tell that a read was refused, if the connection is thought to be linked, and no other read told it."""
-        connection = company.connections.get(event.connection_id)
-        if connection is None or not connection.is_linked or event.at < connection.status_at:
+    def _publish_relink(self, message_id: str, company: Company, refused: Row) -> None:
+        """Tell that a row is refused, if its connection is thought to be linked, and no other of its rows was."""
+        connection = company.connections.get(refused.connection_id)
+        if connection is None or not connection.is_linked or not _is_refused(refused, connection):
             return
-        rows = self.store.rows(company.company_id)
-        if any(row.connection_id == event.connection_id and row.is_blocked(connection) for row in rows):
+        if any(_is_refused(row, connection) for row in self.store.rows(company.company_id)):
             return
         news = RelinkNeeded(
             id=message_id,
@@ -211,7 +210,14 @@ class Webhook:
             connection_id=connection.connection_id,
             platform=connection.platform,
             link_url=connection.link_url,
-            since=event.at,
+            since=refused.end.at if refused.end else connection.status_at,
         )
         self.bus.publish([news])
         self.tally[Metric.RELINKS_NEEDED] += 1
+
+
+def _is_refused(row: Row, connection: Connection) -> bool:
+    """Whether the last read of a row through a connection was refused, since when nothing was heard of it."""
+    if row.connection_id != connection.connection_id or row.end is None:
+        return False
+    return row.end.state == DatasetState.AUTH_ERROR and row.is_blocked(connection)

@@ -1,0 +1,131 @@
+"""The function that applies webhooks, with messages that can be applied and messages that cannot."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+import apply_webhook
+from freshness import wiring
+from freshness.policy import load
+from freshness.silence import Silence
+from freshness.store import Store
+from tests import webhook_bodies as bodies
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+GOOD = bodies.read_completed(NOON, ("connection", "invoices", "Complete"))
+
+
+class Context(LambdaContext):
+    """As much of a context as the function looks at."""
+
+    _function_name = "apply_webhook"
+    _memory_limit_in_mb = 256
+    _invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:apply_webhook"
+    _aws_request_id = "request"
+
+
+def message(body: str, message_id: str = "msg_1", receive_count: int = 1) -> dict[str, Any]:
+    """A message as SQS hands it to the function."""
+    return {
+        "messageId": str(uuid4()),
+        "body": body,
+        "attributes": {"ApproximateReceiveCount": str(receive_count)},
+        "messageAttributes": {"webhook-id": {"dataType": "String", "stringValue": message_id}},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:queue",
+    }
+
+
+def applied(*messages: dict[str, Any]) -> list[str]:
+    """Apply a batch; the ids of the messages that go back to the queue."""
+    response = apply_webhook.handler({"Records": list(messages)}, Context())
+    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+
+
+class DeadLetters:
+    """The dead-letter queue."""
+
+    def __init__(self) -> None:
+        self._sqs = boto3.client("sqs")
+        self.url = self._sqs.create_queue(QueueName=uuid4().hex)["QueueUrl"]
+
+    def reasons(self) -> dict[str, str]:
+        """Why the messages lie there, by their webhook ids."""
+        answer = self._sqs.receive_message(
+            QueueUrl=self.url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], WaitTimeSeconds=1
+        )
+        attributes = [message["MessageAttributes"] for message in answer.get("Messages", [])]
+        return {given["webhook-id"]["StringValue"]: given["reason"]["StringValue"] for given in attributes}
+
+
+@pytest.fixture
+def dead_letters(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[DeadLetters]:
+    """The function's surroundings; gives its dead-letter queue."""
+    letters = DeadLetters()
+    tables = store.tables
+    for name, value in {
+        "COMPANIES_TABLE": tables.companies,
+        "FRESHNESS_TABLE": tables.freshness,
+        "DATASETS_TABLE": tables.datasets,
+        "CONTROL_TABLE": tables.control,
+        "EVENT_BUS": "default",
+        "MAX_RECEIVE_COUNT": "5",
+        "WEBHOOK_DEAD_LETTER_QUEUE_URL": letters.url,
+    }.items():
+        monkeypatch.setenv(name, value)
+    cached = (wiring.store, wiring.bus, wiring.sqs, wiring.policy)
+    policy = load(Path(__file__).parents[2] / "freshness.toml")
+    monkeypatch.setattr(wiring, "policy", lambda: policy)
+    for client in cached:
+        client.cache_clear()
+    yield letters
+    for client in cached:
+        client.cache_clear()
+
+
+def test_a_message_that_is_not_as_codat_describes_it_does_not_keep_the_others_from_being_applied(
+    store: Store, dead_letters: DeadLetters
+) -> None:
+    poison = message('{"eventType": "read.completed", "generatedDate": "2026-11-23T12:00:00Z"}', "poison")
+
+    assert applied(poison, message(GOOD)) == []
+
+    assert store.row(bodies.COMPANY, "invoices", "connection").succeeded_at
+    assert dead_letters.reasons() == {"poison": "It is not as Codat describes its webhooks: Field required at payload"}
+
+
+@pytest.mark.parametrize("body", ["not JSON", "[]", "{}", "null", '{"eventType": 5}', '{"a": ' * 1000])
+def test_what_is_no_webhook_at_all_is_given_up_at_once(dead_letters: DeadLetters, body: str) -> None:
+    assert applied(message(body, "poison")) == []
+    assert set(dead_letters.reasons()) == {"poison"}
+
+
+def test_a_message_that_cannot_be_applied_now_goes_back_alone_and_in_the_end_rests_with_its_reason(
+    store: Store, dead_letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dynamodb = boto3.client("dynamodb")
+    dynamodb.delete_table(TableName=store.tables.datasets)
+    dynamodb.delete_table(TableName=store.tables.freshness)
+    passed_over, failing = message(bodies.event("expenses.sync.successful", NOON, {}), "fine"), message(GOOD, "failing")
+
+    assert applied(passed_over, failing) == [failing["messageId"]]
+    assert dead_letters.reasons() == {}
+
+    assert applied(message(GOOD, "failing", receive_count=5)) == []
+    reasons = dead_letters.reasons()
+    assert set(reasons) == {"failing"}
+    assert "ResourceNotFoundException" in reasons["failing"]
+
+
+def test_that_webhooks_come_is_noted(store: Store, dead_letters: DeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply_webhook, "_silence", Silence())
+
+    applied(message(GOOD))
+
+    assert store.webhook_heard_at()
