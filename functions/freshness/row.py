@@ -32,8 +32,8 @@ ASKED_FOR = BEGINNING - timedelta(seconds=1)
 """When a row that a person asked for is due: before all that a promise makes due."""
 WORTH_NOTING = 0.25
 """A usual sync time that differs by less than this share is not worth a write."""
-TICK = timedelta(minutes=1)
-"""How long a due row may wait for the next tick."""
+TICK = timedelta(minutes=2)
+"""How long a due row may wait for its request: for the next tick, and in it for its turn."""
 
 
 class State(StrEnum):
