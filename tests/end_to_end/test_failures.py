@@ -102,12 +102,24 @@ def test_however_a_run_ends_nothing_that_it_started_is_left(
     environment: dict[str, str], tmp_path: Path, ended_by: signal.Signals
 ) -> None:
     with (tmp_path / "output").open("wb") as output:
-        run = subprocess.Popen(RUN, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True)
-    wait_for((tmp_path / "logs" / "cdk-deploy.log").exists, seconds=60)
-    started = _descendants(run.pid)
-    assert len(started) > 3  # the guard, the local AWS, the sandbox, and the CDK
-    run.send_signal(ended_by)
-    assert run.wait(timeout=20) == (-signal.SIGKILL if ended_by is signal.SIGKILL else 128 + ended_by)
+        run = subprocess.Popen(
+            RUN,
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            # Where the tests run in the background, a shell has it ignored, and ignoring is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+    try:
+        wait_for((tmp_path / "logs" / "cdk-deploy.log").exists, seconds=180)
+        started = _descendants(run.pid)
+        assert len(started) > 3  # the guard, the local AWS, the sandbox, and the CDK
+        run.send_signal(ended_by)
+        assert run.wait(timeout=20) == (-signal.SIGKILL if ended_by is signal.SIGKILL else 128 + ended_by)
+    finally:
+        run.kill()
     wait_for(lambda: not _alive(started), seconds=10)
     wait_for(lambda: {path.name for path in tmp_path.iterdir()} == {"logs", "output"}, seconds=10)
     assert "Traceback" not in (tmp_path / "output").read_text()

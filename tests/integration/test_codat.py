@@ -282,8 +282,8 @@ DAY = timedelta(days=1)
     [
         ("90", timedelta(seconds=90)),
         ("1.5", timedelta(seconds=1.5)),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True), timedelta(hours=2)),
-        (format_datetime(datetime.now(UTC) - timedelta(hours=2), usegmt=True), timedelta(seconds=1)),
+        (timedelta(hours=2), timedelta(hours=2)),
+        (timedelta(hours=-2), timedelta(seconds=1)),
         ("Fri, 31 Dec 9999 23:59:59 -0000", DAY),
         ("Mon, 01 Jan 0001 00:00:00 +2359", timedelta(seconds=1)),
         ("-5", timedelta(seconds=1)),
@@ -297,14 +297,16 @@ DAY = timedelta(days=1)
 )
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_pause_that_codat_asks_for_is_understood_in_either_form_and_kept_within_reason(
-    codat: Codat, sandbox: RunningSandbox, header: str, pause: timedelta, status: int
+    codat: Codat, sandbox: RunningSandbox, header: str | timedelta, pause: timedelta, status: int
 ) -> None:
+    if isinstance(header, timedelta):
+        header = format_datetime(datetime.now(UTC) + header, usegmt=True)
     prescribe(sandbox, body=ERROR, status=status, headers={"Retry-After": header})
 
     with pytest.raises(errors.RateLimited) as raised:
         await codat.data_status("company")
 
-    assert abs(raised.value.until - datetime.now(UTC) - pause) < timedelta(minutes=30)
+    assert abs(raised.value.until - datetime.now(UTC) - pause) < timedelta(minutes=1)
 
 
 def answering(headers: dict[str, str], status: int = 200) -> Codat:
