@@ -61,7 +61,7 @@ def _explanations(stack: Target, company: Company, data_type: str) -> Iterator[E
     decisions = decisions_on(stack.store.rows(company.company_id), [company], stack.store, stack.policy, now)
     datasets = sorted(stack.store.datasets(company.company_id), key=lambda dataset: dataset.requested_at, reverse=True)
     for line in lines_of(company, rows, decisions, stack.store, stack.policy, now):
-        decision = decisions[line.company_id, line.data_type, line.connection_id]
+        decision = decisions[line.key]
         key = line.data_type, line.connection_id
         yield Explanation(
             line=line,
