@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.companies import CompanyName, find_company, find_rows
-from cli.fleet import Line, decisions_on, lines_of
+from cli.fleet import Line, decisions_on, lines_of, reason_with_names
 from cli.output import Json, duration, moment, say, say_json, show, table
 from cli.target import Target, target
 from freshness.company import Company
@@ -62,11 +62,12 @@ def _explanations(stack: Target, company: Company, data_type: str) -> Iterator[E
     datasets = sorted(stack.store.datasets(company.company_id), key=lambda dataset: dataset.requested_at, reverse=True)
     for line in lines_of(company, rows, decisions, stack.store, stack.policy, now):
         decision = decisions[line.key]
+        reason = reason_with_names(decision.reason, decision, stack.policy)
         key = line.data_type, line.connection_id
         yield Explanation(
             line=line,
             action=decision.action,
-            reason=f"{decision.reason}: {line.obstacle}" if line.obstacle else decision.reason,
+            reason=f"{reason}: {line.obstacle}" if line.obstacle else reason,
             until=decision.until,
             changes_per_day=decision.row.changes_per_day,
             last_decided=decision.row.decided,
@@ -82,7 +83,7 @@ def _show(explanation: Explanation) -> None:
     until = f", until {moment(explanation.until)} UTC" if explanation.until else ""
     say(f"Next      {explanation.action}: {explanation.reason}{until}")
     if explanation.last_decided:
-        say(f"Before    {explanation.last_decided.reason}, at {moment(explanation.last_decided.at)} UTC")
+        say(f"Before    {line.why}, at {moment(explanation.last_decided.at)} UTC")
     if explanation.changes_per_day:
         say(f"Learned   it changes {explanation.changes_per_day:.2g} times a day")
     shown = table("requested (UTC)", "asked by", "state", "took", "changed", "dataset")

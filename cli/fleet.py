@@ -9,7 +9,7 @@ from freshness.budget import allowance
 from freshness.company import Company, Connection
 from freshness.dataset import DatasetState
 from freshness.measure import Feed, feed_of
-from freshness.planner import Decision, decide
+from freshness.planner import Decision, Reason, decide
 from freshness.policy import Policy, Promise, window
 from freshness.row import End, Request, Row, State
 from freshness.store import Store
@@ -54,8 +54,13 @@ class Line:
 
     @property
     def is_hindered(self) -> bool:
-        """Whether it is not fresh and cannot be now."""
-        return not self.keeps_promise and bool(self.obstacle)
+        """Whether it is to be fresh, and cannot be now."""
+        return self.is_promised and not self.keeps_promise and bool(self.obstacle)
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether the policy has it refreshed at all."""
+        return self.state is not State.OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +157,21 @@ def _line(decision: Decision, connection: Connection, policy: Policy, now: datet
         moved_at=moves[0].at if moves else BEGINNING,
         obstacle=_obstacle(state, connection, row, waits_for_machine) or _shut(state, promise, now),
         rule=promise.place,
-        why=row.decided.reason if row.decided else decision.reason,
+        why=reason_with_names(row.decided.reason if row.decided else decision.reason, decision, policy),
     )
+
+
+def reason_with_names(reason: str, decision: Decision, policy: Policy) -> str:
+    """Why something was decided of a row, with the names of its set or its windows where it was because of them."""
+    row, company = decision.row, decision.company
+    names: list[str] = []
+    if reason in (Reason.DUE_WITH_SET, Reason.WAITING_FOR_SET):
+        together = policy.set_of(row.data_type, company)
+        names = [together.name] if together else []
+    elif reason == Reason.OUTSIDE_WINDOW:
+        promise = policy.promise(row.data_type, company, company.connections[row.connection_id])
+        names = [window.name for window in promise.windows]
+    return " ".join([reason, ", ".join(f'"{name}"' for name in names)]).rstrip()
 
 
 def _waits(row: Row, store: Store) -> bool:

@@ -89,7 +89,8 @@ def _promises_table(fleet: Fleet) -> Table:
     table = Table("what of the policy promises it", "kept", "what was decided, of how many data types", box=None)
     for rule, lines in sorted(lines_of.items(), key=lambda each: -len(each[1])):
         reasons = Counter(line.why for line in lines).most_common()
-        kept = f"{sum(line.keeps_promise for line in lines)} of {len(lines)}"
+        promised = [line.keeps_promise for line in lines if line.is_promised]
+        kept = f"{sum(promised)} of {len(promised)}"
         table.add_row(Text(rule), kept, Text(", ".join(f"{reason}: {count}" for reason, count in reasons)))
     return table
 

@@ -167,13 +167,16 @@ def _past_syncs(feed: Feed, settings: Settings, now: datetime, random: Random, *
 
 
 def _age_at_start(schedule: int, settings: Settings, random: Random) -> timedelta | None:
-    """How old a row is at the start: None if it was never synced. Codat's own schedule keeps its types younger."""
+    """How old a row is at the start: None if it was never synced. Codat's own schedule keeps its types younger.
+
+    Else it is as likely to be a day old as a week or a month, so that not all is due by itself.
+    """
     draw = random.random()
     if draw < settings.never_synced:
         return None
     if draw < settings.never_synced + settings.fresh_at_start:
         return timedelta(minutes=random.uniform(1, 59))
-    return timedelta(hours=random.uniform(1, schedule) if schedule else random.uniform(24, 24 * 30))
+    return timedelta(hours=random.uniform(1, schedule) if schedule else 6 * 120 ** random.random())
 
 
 def _past_sync(feed: Feed, status: DatasetStatus, completed: datetime, random: Random) -> Sync:

@@ -70,6 +70,13 @@ def test_the_summary_tells_what_was_decided_under_each_part_of_the_policy() -> N
     assert any(part.split() == "[default] (freshness.toml:11) 1 of 1 not yet due: 1".split() for part in text)
 
 
+def test_the_summary_counts_what_is_off_among_no_promises_and_not_as_a_trouble() -> None:
+    fleet = Fleet((line(1, "invoices", State.FRESH), line(1, "taxRates", State.OFF, "the policy has it off")))
+    text = shown(summary(fleet, 1, calls=3, codats_hours={}, dry_run=False), 120, 0)
+    assert "1 of 1" in next(part for part in text if "[default]" in part)
+    assert "Cannot be fresh:" not in text
+
+
 def test_the_summary_of_a_dry_run_tells_what_would_be_queued() -> None:
     text = "\n".join(
         shown(summary(Fleet((line(1, "invoices", State.STALE),)), 0, calls=3, codats_hours={}, dry_run=True), 80, 0)

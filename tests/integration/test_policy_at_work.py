@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from freshness.planner import Reason, decide
+from cli.fleet import read_fleet
+from freshness.planner import Reason
 from freshness.policy import load
 from freshness.row import State
 from freshness.store import Store
@@ -15,14 +16,7 @@ from local.codat_sandbox.serving import running_sandbox
 from local.codat_sandbox.settings import Settings
 from tests.integration.test_loop import Loop
 
-SETTINGS = Settings(
-    companies=12,
-    sync_time_min=timedelta(0),
-    sync_time_max=timedelta(0),
-    fails_first=0,
-    never_synced=0.2,
-    fresh_at_start=0.5,
-)
+SETTINGS = Settings(sync_time_min=timedelta(0), sync_time_max=timedelta(0), fails_first=0)
 NIGHTLY = "commerce-disputes"
 
 
@@ -49,20 +43,17 @@ async def test_rules_a_set_and_a_window_show_in_what_is_queued_and_why(loop: Loo
         loop.ahead += timedelta(minutes=2)
     await loop.check()
 
-    places, reasons, states = set(), defaultdict(set), defaultdict(set)
-    for company in loop.companies():
-        rows = loop.store.rows(company.company_id)
-        for decision in decide(rows, {company.company_id: company}, loop.policy, loop.clock()):
-            row, connection = decision.row, company.connections[decision.row.connection_id]
-            promise = loop.policy.promise(row.data_type, company, connection)
-            places.add(promise.place.partition(" (")[0])
-            reasons[row.data_type].add(row.decided.reason if row.decided else decision.reason)
-            states[row.data_type].add(row.state(promise, connection, loop.clock()))
+    fleet = read_fleet(loop.store, loop.policy, loop.clock())
+    whys, states = defaultdict(set), defaultdict(set)
+    for line in fleet.lines:
+        whys[line.data_type].add(line.why)
+        states[line.data_type].add(line.state)
+    places = {line.rule.partition(" (")[0] for line in fleet.lines}
     assert {"[default]", "[data_types.invoices]", 'rule "free plan"'} <= places
-    assert Reason.DUE_WITH_SET in reasons["profitAndLoss"] | reasons["balanceSheet"] | reasons["cashFlowStatement"]
-    assert Reason.OUTSIDE_WINDOW in reasons[NIGHTLY]
+    assert 'due with its set "financial statements"' in whys["profitAndLoss"] | whys["balanceSheet"]
+    assert 'outside the window "disputes are read at night"' in whys[NIGHTLY]
     assert states["taxRates"] == {State.OFF}
-    assert State.STALE not in set().union(*(found for name, found in states.items() if name != NIGHTLY))
+    assert {line.data_type for line in fleet.lines if line.state is State.STALE} <= {NIGHTLY}
 
 
 async def test_what_waited_for_its_window_is_queued_when_it_opens(loop: Loop) -> None:

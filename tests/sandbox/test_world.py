@@ -1,5 +1,5 @@
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -36,6 +36,8 @@ from local.codat_sandbox.world import World
 
 NOON = datetime(2026, 8, 3, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 
 def empty_world(settings: Settings) -> World:
@@ -96,6 +98,20 @@ def test_the_default_fleet_has_every_trouble_and_is_mostly_well() -> None:
     assert len(relink) == 1
     assert offline == {QUICKBOOKS_DESKTOP}
     assert obstacles["the data type is not supported"] > 0
+
+
+def test_of_data_types_that_a_report_needs_together_some_were_read_days_apart_and_within_the_week() -> None:
+    ages: dict[str, dict[DataType, timedelta]] = defaultdict(dict)
+    for truth in World(Settings(), NOON).truth(NOON):
+        if truth.can_become_fresh and truth.latest_successful and truth.latest_successful.completed:
+            ages[truth.company.id][truth.data_type] = NOON - truth.latest_successful.completed
+    sheets = [
+        company[DataType.BALANCE_SHEET]
+        for company in ages.values()
+        if company.get(DataType.BALANCE_SHEET) and company.get(DataType.PROFIT_AND_LOSS, DAY) >= DAY
+    ]
+
+    assert any(HOUR < age < 6 * DAY for age in sheets)
 
 
 def test_a_data_type_never_synced_is_absent_or_null_or_only_named() -> None:
