@@ -83,7 +83,10 @@ class Check:
         known = self.store.companies(answer.id for _, answer in page)
         for at, answer in page:
             company = known.get(answer.id) or Company(company_id=answer.id)
-            self._publish_connections(company, self._listed(company, answer, at))
+            listed = self._listed(company, answer, at)
+            if listed == company:
+                continue
+            self._publish_connections(company, listed)
             self.store.change_company(company, partial(self._listed, answer=answer, at=at))
 
     def _publish_connections(self, before: Company, after: Company) -> None:

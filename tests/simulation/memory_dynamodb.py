@@ -5,12 +5,16 @@ It is for tests that run through many histories. That the conditions mean the sa
 integration tests of the store are for.
 """
 
-from collections import Counter
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 Item = dict[str, Any]
+Key = tuple[str, ...]
 KEYS = {"companies": ("company_id",), "freshness": ("company_id", "feed"), "datasets": ("company_id", "dataset_id")}
+INDEXED = {"companies": "check_at", "freshness": "due_at"}
+"""The time by which a table is indexed within each shard, if it is. An item without one is not in the index."""
 
 
 class ConditionalCheckFailedException(Exception):
@@ -21,6 +25,48 @@ class ConditionalCheckFailedException(Exception):
         self.response = {} if item is None else {"Item": item}
 
 
+class Table:
+    """The items of a table by partition, and its index, which holds their keys only."""
+
+    def __init__(self, name: str) -> None:
+        self.partitions: dict[str, dict[Key, Item]] = {}
+        self._key_names = KEYS.get(name, ("name",))
+        self._time = INDEXED.get(name, "")
+        self._shards: defaultdict[str, list[tuple[str, Key]]] = defaultdict(list)
+
+    def get(self, key: Item) -> Item | None:
+        return self.partitions.get(self._partition(key), {}).get(self._key(key))
+
+    def replace(self, key: Item, item: Item | None) -> None:
+        """Put an item, or nothing, where another may be."""
+        partition = self.partitions.setdefault(self._partition(key), {})
+        before = partition.pop(self._key(key), {})
+        if self._time in before:
+            shard = self._shards[before["shard"]["S"]]
+            del shard[bisect_left(shard, self._entry(before))]
+        if item is None:
+            return
+        partition[self._key(item)] = item
+        if self._time in item:
+            insort(self._shards[item["shard"]["S"]], self._entry(item))
+
+    def due(self, shard: str, until: str) -> Iterator[Item]:
+        """The keys of a shard's items whose time is no later than `until`, in order of time."""
+        entries = self._shards[shard]
+        for time, key in entries[: bisect_right(entries, until, key=lambda entry: entry[0])]:
+            names = (self._time, *self._key_names)
+            yield {name: {"S": value} for name, value in zip(names, (time, *key), strict=True)}
+
+    def _partition(self, key: Item) -> str:
+        return str(key[self._key_names[0]]["S"])
+
+    def _key(self, item: Item) -> Key:
+        return tuple(item[name]["S"] for name in self._key_names)
+
+    def _entry(self, item: Item) -> tuple[str, Key]:
+        return item[self._time]["S"], self._key(item)
+
+
 class MemoryDynamoDB:
     """A client. `before_call` is called before each call, and may break it off; `calls` counts them."""
 
@@ -28,7 +74,7 @@ class MemoryDynamoDB:
         ConditionalCheckFailedException = ConditionalCheckFailedException
 
     def __init__(self, before_call: Callable[[], None] = lambda: None) -> None:
-        self.tables: dict[str, dict[str, dict[tuple[str, ...], Item]]] = {}
+        self.tables = {name: Table(name) for name in (*KEYS, "control")}
         self.calls: Counter[str] = Counter()
         self._before_call = before_call
 
@@ -40,13 +86,13 @@ class MemoryDynamoDB:
 
     def get_item(self, *, TableName: str, Key: Item) -> Item:
         self._count("GetItem")
-        item = self._item(TableName, Key)
+        item = self.tables[TableName].get(Key)
         return {} if item is None else {"Item": item}
 
     def batch_get_item(self, *, RequestItems: dict[str, Any]) -> Item:
         self._count("BatchGetItem")
         responses = {
-            name: [item for key in wanted["Keys"] if (item := self._item(name, key)) is not None]
+            name: [item for key in wanted["Keys"] if (item := self.tables[name].get(key)) is not None]
             for name, wanted in RequestItems.items()
         }
         return {"Responses": responses, "UnprocessedKeys": {}}
@@ -54,42 +100,33 @@ class MemoryDynamoDB:
     def put_item(self, *, TableName: str, Item: Item, **condition: Any) -> None:
         self._count("PutItem")
         self._require(TableName, Item, condition)
-        self._partition(TableName, Item)[_key(TableName, Item)] = Item
+        self.tables[TableName].replace(Item, Item)
 
     def delete_item(self, *, TableName: str, Key: Item, **condition: Any) -> None:
         self._count("DeleteItem")
         self._require(TableName, Key, condition)
-        self._partition(TableName, Key).pop(_key(TableName, Key), None)
+        self.tables[TableName].replace(Key, None)
 
     def get_paginator(self, operation: str) -> "_Paginator":
         assert operation == "query"
         return _Paginator(self)
 
     def query(self, table: str, condition: str, names: dict[str, str], values: Item) -> list[Item]:
-        """The items of a table or an index, in order of the time that the condition compares."""
+        """The items of a partition in order of their keys, or of a shard of the index in order of time."""
         self._count("Query")
         equal, _, before = condition.partition(" AND ")
-        name, value = _operands(equal, " = ", names, values)
+        _, value = _operands(equal, " = ", names, values)
         if not before:
-            return [item for _, item in sorted(self._partition(table, {name: value}).items())]
-        items = (item for partition in self.tables.get(table, {}).values() for item in partition.values())
-        found = [item for item in items if item.get(name) == value]
-        time, now = _operands(before, " <= ", names, values)
-        due = [item for item in found if time in item and item[time]["S"] <= now["S"]]
-        return sorted(due, key=lambda item: str(item[time]["S"]))
+            return [item for _, item in sorted(self.tables[table].partitions.get(value["S"], {}).items())]
+        _, until = _operands(before, " <= ", names, values)
+        return list(self.tables[table].due(value["S"], until["S"]))
 
     def _count(self, operation: str) -> None:
         self._before_call()
         self.calls[operation] += 1
 
-    def _partition(self, table: str, key: Item) -> dict[tuple[str, ...], Item]:
-        return self.tables.setdefault(table, {}).setdefault(key[_key_names(table)[0]]["S"], {})
-
-    def _item(self, table: str, key: Item) -> Item | None:
-        return self._partition(table, key).get(_key(table, key))
-
     def _require(self, table: str, key: Item, condition: Item) -> None:
-        item = self._item(table, key)
+        item = self.tables[table].get(key)
         names = condition.get("ExpressionAttributeNames", {})
         values = condition.get("ExpressionAttributeValues", {})
         clauses = condition.get("ConditionExpression", "").split(" OR ")
@@ -112,14 +149,6 @@ class _Paginator:
     ) -> Iterator[Item]:
         names = ExpressionAttributeNames or {}
         yield {"Items": self._dynamodb.query(TableName, KeyConditionExpression, names, ExpressionAttributeValues)}
-
-
-def _key_names(table: str) -> tuple[str, ...]:
-    return KEYS.get(table, ("name",))
-
-
-def _key(table: str, item: Item) -> tuple[str, ...]:
-    return tuple(item[name]["S"] for name in _key_names(table))
 
 
 def _operands(clause: str, operator: str, names: dict[str, str], values: Item) -> tuple[str, Any]:

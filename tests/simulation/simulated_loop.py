@@ -7,7 +7,7 @@ webhooks and the clock are in memory.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -178,10 +178,16 @@ class Simulation:
         self.calls[operation.removesuffix(data_type) if "/queue/" in operation else operation] += 1
         if request.method == "POST":
             connection_id = request.url.params.get("connectionId")
-            for row in self.store.rows(company_id):
-                ours = row.in_flight and row.in_flight.asked_by is not AskedBy.OTHERS
-                if ours and data_type in (row.data_type, "all") and connection_id in (None, row.connection_id):
-                    self.queued_again.append(row)
+            self.queued_again += [
+                row for row in self._rows_of(company_id, data_type, connection_id) if _is_awaited(row)
+            ]
+
+    def _rows_of(self, company_id: str, data_type: str, connection_id: str | None) -> Iterator[Row]:
+        """The rows that are asked for by a data type (`all` is any), and by a connection where one is named."""
+        for _, feed in list(self._dynamodb.tables["freshness"].partitions.get(company_id, {})):
+            of_type, _, of_connection = feed.partition("#")
+            if data_type in (of_type, "all") and connection_id in (None, of_connection):
+                yield self.store.row(company_id, of_type, of_connection)
 
     def collect(self) -> None:
         """Take what Codat has to tell of what happened by now."""
@@ -239,7 +245,7 @@ class Simulation:
 
     def rows(self) -> list[Row]:
         """All rows of the tables."""
-        company_ids = sorted(self._dynamodb.tables.get("freshness", {}))
+        company_ids = sorted(self._dynamodb.tables["freshness"].partitions)
         return [row for company_id in company_ids for row in self.store.rows(company_id)]
 
     @property
@@ -252,3 +258,8 @@ class Simulation:
 
     def _bus(self, fuse: Fuse) -> Bus:
         return Bus(cast(Any, _Events(fuse, self.published)), "bus")
+
+
+def _is_awaited(row: Row) -> bool:
+    """Whether a dataset that we asked for is in flight."""
+    return row.in_flight is not None and row.in_flight.asked_by is not AskedBy.OTHERS
