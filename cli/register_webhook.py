@@ -53,8 +53,8 @@ def _text(stack: Target, registration: Registration) -> str:
         "Webhooks are refused until the stack knows the endpoint's signing secret:",
         f"1. In Codat's portal, {PORTAL}, open the endpoint and copy its signing secret.",
         "2. Store it; the command waits for you to paste it:",
-        "   read -rs SECRET && aws secretsmanager put-secret-value \\",
-        f'     --secret-id {stack.outputs.webhook_signing_secret} --secret-string "$SECRET"',
+        '   read -rs SECRET && printf %s "$SECRET" | aws secretsmanager put-secret-value \\',
+        f"     --secret-id {stack.outputs.webhook_signing_secret} --secret-string file:///dev/stdin",
         'Then "./freshness doctor" says whether webhooks come and fit the secret.',
     ]
     return "\n".join(lines)
