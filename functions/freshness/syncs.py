@@ -16,6 +16,8 @@ KEPT = 32
 LAST_KEPT = 16
 """How many of them are kept whatever they found: news of one that is older still is late by as many syncs."""
 _SYNC = struct.Struct(">QBI")
+_LONGEST = 2**32 - 1
+"""Milliseconds, seven weeks: what took longer is told as that."""
 _MICROSECOND = timedelta(microseconds=1)
 _MICROSECONDS_A_DAY = timedelta(days=1) / _MICROSECOND
 
@@ -83,5 +85,5 @@ def thinned(syncs: list[Sync]) -> list[Sync]:
 
 
 def _packed(sync: Sync) -> bytes:
-    took = 0 if sync.took is None else round(sync.took / timedelta(milliseconds=1)) + 1
+    took = 0 if sync.took is None else min(round(sync.took / timedelta(milliseconds=1)) + 1, _LONGEST)
     return _SYNC.pack((sync.ended_at - BEGINNING) // _MICROSECOND, sync.records_modified, took)
