@@ -4,22 +4,44 @@ import os
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch.base import FailureResponse, SuccessResponse
+from aws_lambda_powertools.utilities.batch.exceptions import ExceptionInfo
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import ValidationError
 
 from freshness import wiring
+from freshness.codat.webhooks import Malformed
 from freshness.metrics import NAMESPACE, Metric, count
-from freshness.publish import NotPublished
 from freshness.silence import Silence
-from freshness.store import ContentionError
 from freshness.webhook import Webhook
 
 logger = Logger(service="apply_webhook")
 metrics = Metrics(namespace=NAMESPACE, service="apply_webhook")
-processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+class Processor(BatchProcessor):
+    """Lets what failed go back to the queue alone; lays to rest what failed for good, or as often as it may."""
+
+    def failure_handler(self, record: SQSRecord, exception: ExceptionInfo) -> SuccessResponse | FailureResponse:
+        """Called with whatever was raised while a message was applied."""
+        error, is_final = exception[1], isinstance(exception[1], Malformed)
+        reason = str(error) if is_final else f"{type(error).__name__}: {error}"
+        told = {"message_id": _message_id(record), "reason": reason}
+        # What a malformed message holds is not for the log.
+        logger.warning("A webhook could not be applied", exc_info=None if is_final else error, extra=told)
+        if is_final or int(record.attributes.approximate_receive_count) >= int(os.environ["MAX_RECEIVE_COUNT"]):
+            try:
+                _give_up(record, reason)
+            except (ClientError, BotoCoreError):
+                logger.exception("A webhook could not be laid to rest: SQS does so without the reason", extra=told)
+            else:
+                return self.success_handler(record, None)
+        return super().failure_handler(record, exception)
+
+
+processor = Processor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 _silence = Silence()
 
 
@@ -30,18 +52,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
     webhook = Webhook(store=wiring.store(), bus=wiring.bus(), policy=wiring.informed_policy(), clock=wiring.clock)
 
     def apply(record: SQSRecord) -> None:
-        try:
-            webhook.apply(_message_id(record), record.body)
-        except ValidationError as error:
-            mistake = error.errors(include_input=False)[0]
-            where = ".".join(str(part) for part in mistake["loc"])
-            _give_up(record, f"It is not as Codat describes its webhooks: {mistake['msg']} at {where or 'the top'}")
-            webhook.tally[Metric.WEBHOOKS_GIVEN_UP] += 1
-        except (NotPublished, ContentionError, ClientError, BotoCoreError) as error:
-            if int(record.attributes.approximate_receive_count) < int(os.environ["MAX_RECEIVE_COUNT"]):
-                raise
-            _give_up(record, f"{type(error).__name__}: {error}")
-            webhook.tally[Metric.WEBHOOKS_GIVEN_UP] += 1
+        webhook.apply(_message_id(record), record.body)
 
     response = process_partial_response(event=event, record_handler=apply, processor=processor, context=context)
     _silence.broken(wiring.store(), wiring.clock())
@@ -56,7 +67,6 @@ def _message_id(record: SQSRecord) -> str:
 
 def _give_up(record: SQSRecord, reason: str) -> None:
     """Lay a message in the dead-letter queue with the reason, where SQS itself would lay it without."""
-    logger.error("A webhook could not be applied", extra={"message_id": _message_id(record), "reason": reason})
     wiring.sqs().send_message(
         QueueUrl=os.environ["WEBHOOK_DEAD_LETTER_QUEUE_URL"],
         MessageBody=record.body,
@@ -66,3 +76,4 @@ def _give_up(record: SQSRecord, reason: str) -> None:
             "reason": {"DataType": "String", "StringValue": ascii(reason)[1:-1][:1000]},
         },
     )
+    count(metrics, {Metric.WEBHOOKS_GIVEN_UP: 1})

@@ -95,8 +95,10 @@ class Check:
             event_id = f"{connection_id}/{sortable(connection.status_at)}"
             known = before.connections.get(connection_id)
             news = connection_news(event_id, after.company_id, known, connection)
-            self.bus.publish(news)
-            if known and any(isinstance(item, RelinkNeeded) for item in news):
+            if news is None:
+                continue
+            self.bus.publish([news])
+            if known and isinstance(news, RelinkNeeded):
                 self.tally[Metric.RELINKS_NEEDED] += 1
 
     def _listed(self, company: Company, answer: CompanyAnswer, at: datetime) -> Company:

@@ -123,31 +123,26 @@ def promise_news(before: Row, after: Row, promise: Promise, connection: Connecti
     return None
 
 
-def connection_news(event_id: str, company_id: str, before: Connection | None, after: Connection) -> list[News]:
-    """What to tell of a connection that was as `before`, if it was known, and is as `after`."""
-    news: list[News] = []
+def connection_news(event_id: str, company_id: str, before: Connection | None, after: Connection) -> News | None:
+    """What to tell of a connection that was as `before`, if it was known, and is as `after`, by reason of an event."""
     if after.needs_relink and not (before and before.needs_relink):
-        news.append(
-            RelinkNeeded(
-                id=event_id,
-                company_id=company_id,
-                connection_id=after.connection_id,
-                platform=after.platform,
-                link_url=after.link_url,
-                since=after.status_at,
-            )
+        return RelinkNeeded(
+            id=f"{event_id}/relink",
+            company_id=company_id,
+            connection_id=after.connection_id,
+            platform=after.platform,
+            link_url=after.link_url,
+            since=after.status_at,
         )
     if after.is_linked and before and before.needs_relink:
-        news.append(
-            ConnectionBack(
-                id=event_id,
-                company_id=company_id,
-                connection_id=after.connection_id,
-                platform=after.platform,
-                since=after.status_at,
-            )
+        return ConnectionBack(
+            id=f"{event_id}/back",
+            company_id=company_id,
+            connection_id=after.connection_id,
+            platform=after.platform,
+            since=after.status_at,
         )
-    return news
+    return None
 
 
 class Bus:

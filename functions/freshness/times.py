@@ -11,7 +11,10 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 def in_utc(time: datetime) -> datetime:
     """The same instant in UTC. A time without a zone is one of Codat's, and Codat writes UTC."""
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("no date in UTC") from error
 
 
 def sortable(time: datetime) -> str:

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from freshness.codat import webhooks
-from freshness.company import Company, Connection
+from freshness.company import Company, Connection, ConnectionStatus
 from freshness.dataset import Dataset, DatasetState, Outcome, outcome
 from freshness.event import (
     CompanyCreated,
@@ -54,10 +54,10 @@ class Webhook:
         """Apply one message, whose signature was verified.
 
         Raises:
-            pydantic.ValidationError: it is not a message as Codat describes it.
+            freshness.codat.webhooks.Malformed: it is not a message as Codat describes it.
             NotPublished, ContentionError, ClientError, BotoCoreError: it could not be applied now.
         """
-        events = webhooks.events(body)
+        events = webhooks.events(body, self.clock())
         if events is None:
             self.tally[Metric.WEBHOOKS_NOT_USED] += 1
             return
@@ -91,6 +91,8 @@ class Webhook:
 
     def _apply(self, message_id: str, company: Company, event: CompanyEvent) -> None:
         match event:
+            case ReadEnded() | DatasetEnded() if outcome(event.state) is Outcome.IN_FLIGHT:
+                return
             case ReadEnded():
                 self._read_ended(message_id, company, event)
             case DatasetEnded():
@@ -106,8 +108,6 @@ class Webhook:
                 self.store.forget(company, event.at)
 
     def _read_ended(self, message_id: str, company: Company, event: ReadEnded) -> None:
-        if outcome(event.state) is Outcome.IN_FLIGHT:
-            return
         row = self.store.row(company.company_id, event.data_type, event.connection_id)
         if row.request and event.at >= row.request.at:
             self._note_dataset(row, row.request, event, event.at)
@@ -137,17 +137,35 @@ class Webhook:
 
     def _connection_told(self, message_id: str, company: Company, event: ConnectionTold) -> None:
         told, now = event.connection, self.clock()
-        before = company.connections.get(told.connection_id)
-        after = company.told_of(told, now).connections[told.connection_id]
-        # Told before it is written: what is written is no longer news to a second try.
-        news = connection_news(message_id, company.company_id, before, after)
-        self.bus.publish(news)
-        if before and any(isinstance(item, RelinkNeeded) for item in news):
-            self.tally[Metric.RELINKS_NEEDED] += 1
-        company = self.store.change_company(company, lambda company: company.told_of(told, now))
+        published: list[Connection] = []
+
+        def told_of(known: Company) -> Company:
+            changed = known.told_of(told, now)
+            if changed.deleted_at:
+                return changed
+            # Published before it is written, as what is written is no longer news to a second try; and once more if
+            # another message was written meanwhile, so that what was published last is what stands.
+            before = published[-1] if published else known.connections.get(told.connection_id)
+            after = changed.connections[told.connection_id]
+            if self._publish_connection(message_id, company, before, after):
+                published.append(after)
+            return changed
+
+        company = self.store.change_company(company, told_of)
         for row in self.store.rows(company.company_id):
             if row.connection_id == told.connection_id:
                 self._change_row(company, row, lambda row: row)
+
+    def _publish_connection(
+        self, message_id: str, company: Company, before: Connection | None, after: Connection
+    ) -> bool:
+        """Tell of a connection that was as `before` and is as `after`. Returns whether there was anything to tell."""
+        news = connection_news(f"{message_id}/{after.connection_id}", company.company_id, before, after)
+        if news is None:
+            return False
+        self.bus.publish([news])
+        self.tally[Metric.RELINKS_NEEDED] += before is not None and isinstance(news, RelinkNeeded)
+        return True
 
     def _change_row(self, company: Company, row: Row, change: Callable[[Row], Row]) -> None:
         """Change a row, and plan it anew; where its connection is not known, leave that to a check."""
@@ -199,21 +217,12 @@ class Webhook:
 
     def _publish_relink(self, message_id: str, company: Company, refused: Row) -> None:
         """Tell that a row is refused, if its connection is thought to be linked, and no other of its rows was."""
-        connection = company.connections.get(refused.connection_id)
-        if connection is None or not connection.is_linked or not _is_refused(refused, connection):
+        connection, end = company.connections.get(refused.connection_id), refused.end
+        if connection is None or end is None or not connection.is_linked or not _is_refused(refused, connection):
             return
-        if any(_is_refused(row, connection) for row in self.store.rows(company.company_id)):
-            return
-        news = RelinkNeeded(
-            id=message_id,
-            company_id=company.company_id,
-            connection_id=connection.connection_id,
-            platform=connection.platform,
-            link_url=connection.link_url,
-            since=refused.end.at if refused.end else connection.status_at,
-        )
-        self.bus.publish([news])
-        self.tally[Metric.RELINKS_NEEDED] += 1
+        if not any(_is_refused(row, connection) for row in self.store.rows(company.company_id)):
+            lapsed = replace(connection, status=ConnectionStatus.DEAUTHORIZED, status_at=end.at)
+            self._publish_connection(message_id, company, connection, lapsed)
 
 
 def _is_refused(row: Row, connection: Connection) -> bool:

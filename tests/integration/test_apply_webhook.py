@@ -123,6 +123,25 @@ def test_a_message_that_cannot_be_applied_now_goes_back_alone_and_in_the_end_res
     assert "ResourceNotFoundException" in reasons["failing"]
 
 
+def test_a_failure_that_nobody_foresaw_goes_back_too_and_in_the_end_rests_with_its_reason(
+    store: Store, dead_letters: DeadLetters
+) -> None:
+    row = {"company_id": bodies.COMPANY, "feed": "invoices#connection", "attempts": "of another version"}
+    boto3.client("dynamodb").put_item(
+        TableName=store.tables.freshness, Item={name: {"S": value} for name, value in row.items()}
+    )
+    failing = message(GOOD, "failing")
+
+    assert applied(failing, message(bodies.read_completed(NOON, ("connection", "bills", "Complete")), "fine")) == [
+        failing["messageId"]
+    ]
+    assert store.was_applied("fine")
+    assert dead_letters.reasons() == {}
+
+    assert applied(message(GOOD, "failing", receive_count=5)) == []
+    assert "ValidationError" in dead_letters.reasons()["failing"]
+
+
 def test_that_webhooks_come_is_noted(store: Store, dead_letters: DeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apply_webhook, "_silence", Silence())
 

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import boto3
 import pytest
-from pydantic import ValidationError
 
+from freshness.codat.webhooks import Malformed
 from freshness.company import Company, Connection, ConnectionStatus
 from freshness.dataset import AskedBy, Dataset
 from freshness.policy import Policy
@@ -17,6 +17,7 @@ from freshness.publish import Bus
 from freshness.row import Request, Row
 from freshness.store import Store
 from freshness.webhook import Webhook
+from tests import webhook_bodies as bodies
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -181,5 +182,56 @@ def test_an_event_that_is_not_used_is_passed_over(webhook: Webhook) -> None:
 
 
 def test_a_message_that_cannot_be_read_is_not_taken_for_done(webhook: Webhook) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(Malformed):
         webhook.apply("message", '{"eventType": "read.completed"}')
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "1969-07-20T00:00:00Z"])
+def test_a_time_that_codat_left_unset_is_not_taken_for_one(webhook: Webhook, at: str) -> None:
+    with pytest.raises(Malformed, match="at generatedDate"):
+        webhook.apply("message", json.dumps(json.loads(read_completed(NOON)) | {"generatedDate": at}))
+
+
+def test_a_message_from_the_future_does_not_pass_for_the_latest_news(webhook: Webhook, store: Store) -> None:
+    with pytest.raises(Malformed, match="yet to come"):
+        webhook.apply("message", read_completed(NOON + timedelta(days=2)))
+
+    assert the_row(store).succeeded_at is None
+
+
+def test_a_read_that_ended_long_after_it_was_asked_for_is_taken_in(webhook: Webhook, store: Store) -> None:
+    queued(store, at=NOON - timedelta(days=60))
+
+    webhook.apply("message", read_completed(NOON))
+
+    assert the_row(store).in_flight is None
+
+
+def test_a_dataset_that_a_rule_tells_to_be_running_still_has_not_ended(webhook: Webhook, store: Store) -> None:
+    queued(store)
+
+    webhook.apply("message", bodies.rule("Data sync completed", "dataset", status="Fetching", company_id="company"))
+
+    assert the_row(store).in_flight
+
+
+def test_an_error_that_a_rule_tells_without_a_state_is_no_refresh(
+    webhook: Webhook, store: Store, listener: Listener
+) -> None:
+    queued(store)
+
+    webhook.apply("message", bodies.rule("Data Sync Status Changed To Error", "dataset", company_id="company"))
+
+    assert the_row(store).is_failing
+    assert listener.heard() == []
+
+
+def test_data_written_is_written_no_later_than_it_was_told(webhook: Webhook, store: Store) -> None:
+    told = json.loads(bodies.written(NOON, "invoices", company_id="company"))
+    told["payload"]["completedOnDate"] = "9999-12-31T00:00:00Z"
+
+    webhook.apply("message", json.dumps(told))
+
+    written_at = the_row(store).written_at
+    assert written_at
+    assert written_at - NOON < MINUTE

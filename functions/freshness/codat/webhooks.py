@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Annotated
 
-from pydantic import AliasChoices, AliasPath, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import AliasChoices, AliasPath, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_pascal
 
 from freshness.codat.answers import Answer, ConnectionAnswer
@@ -21,7 +22,7 @@ from freshness.event import (
     QuotaReset,
     ReadEnded,
 )
-from freshness.times import Instant
+from freshness.times import BEGINNING, Instant, sortable
 
 WRITABLE = tuple(
     """
@@ -31,7 +32,14 @@ WRITABLE = tuple(
 )
 """The data types that Codat's event catalogue has a `{dataType}.write.successful` for."""
 
+AHEAD = timedelta(days=1)
+"""How far ahead of ours Codat's clock may be. What comes later than that would pass for the latest news for ever."""
+
 _WRITTEN = ".write.successful"
+
+
+class Malformed(Exception):
+    """A message is not a webhook as Codat describes it, and no other try will make it one."""
 
 
 class CompanyReference(Answer):
@@ -44,7 +52,7 @@ class Envelope(Answer):
     """What surrounds the payload of every event of today."""
 
     event_type: str
-    generated_date: Instant
+    generated_date: Annotated[Instant, Field(gt=BEGINNING)]
 
 
 class DataTypeRead(Answer):
@@ -125,7 +133,7 @@ class RuleData(Answer):
 
     data_type: str = Field(min_length=1)
     dataset_id: str = Field(min_length=1)
-    dataset_status: str = DatasetState.COMPLETE
+    dataset_status: str | None = None
 
 
 class RuleEvent(Answer):
@@ -147,22 +155,36 @@ class Kind(Answer):
 _KIND = TypeAdapter(Kind)
 
 
-def events(body: str) -> tuple[Event, ...] | None:
+def events(body: str, now: datetime) -> tuple[Event, ...] | None:
     """What a webhook tells; `None` if it is of a kind that is not used here.
 
     Raises:
-        pydantic.ValidationError: it is not a webhook as Codat describes it.
+        Malformed: it is not a webhook as Codat describes it.
     """
+    try:
+        return _read(body, now)
+    except ValidationError as error:
+        mistake = error.errors(include_input=False)[0]
+        where = ".".join(str(part) for part in mistake["loc"])
+        raise Malformed(
+            f"It is not as Codat describes its webhooks: {mistake['msg']} at {where or 'the top'}"
+        ) from error
+
+
+def _read(body: str, now: datetime) -> tuple[Event, ...] | None:
     kind = _KIND.validate_json(body)
     if kind.event_type is None and kind.rule_type is not None:
         # Codat's documentation spells one of them in two ways.
         read_rule = _RULES.get(kind.rule_type.casefold())
         return None if read_rule is None else read_rule(RuleEvent.model_validate_json(body))
     event_type = kind.event_type or Envelope.model_validate_json(body).event_type
-    if event_type.endswith(_WRITTEN):
-        return _written(body)
-    read = _EVENTS.get(event_type)
-    return None if read is None else read(body)
+    read = _written if event_type.endswith(_WRITTEN) else _EVENTS.get(event_type)
+    if read is None:
+        return None
+    generated_date = Envelope.model_validate_json(body).generated_date
+    if generated_date > now + AHEAD:
+        raise Malformed(f"It says that it was generated at {sortable(generated_date)}, which is yet to come")
+    return read(body)
 
 
 def _read_completed(body: str) -> tuple[Event, ...]:
@@ -224,18 +246,19 @@ def _written(body: str) -> tuple[DataWritten]:
             company_id=event.payload.reference_company.id,
             connection_id=event.payload.connection_id,
             data_type=event.event_type.removesuffix(_WRITTEN),
-            at=event.payload.completed_on_date or event.generated_date,
+            at=min(event.payload.completed_on_date or event.generated_date, event.generated_date),
         ),
     )
 
 
-def _dataset_ended(event: RuleEvent, records_modified: bool | None) -> tuple[DatasetEnded]:
+def _dataset_ended(event: RuleEvent, state: DatasetState, records_modified: bool | None) -> tuple[DatasetEnded]:
+    """Where it is not told, `state` is what a rule says by its name."""
     return (
         DatasetEnded(
             company_id=event.company_id,
             data_type=event.data.data_type,
             dataset_id=event.data.dataset_id,
-            state=event.data.dataset_status,
+            state=event.data.dataset_status or state,
             records_modified=records_modified,
         ),
     )
@@ -256,9 +279,9 @@ _EVENTS: dict[str, Callable[[str], tuple[Event, ...]]] = {
     "client.rateLimit.reset": _quota_reset,
 }
 _RULES: dict[str, Callable[[RuleEvent], tuple[Event, ...]]] = {
-    "data sync completed": lambda event: _dataset_ended(event, None),
-    "dataset data changed": lambda event: _dataset_ended(event, True),
-    "data sync status changed to error": lambda event: _dataset_ended(event, None),
+    "data sync completed": lambda event: _dataset_ended(event, DatasetState.COMPLETE, None),
+    "dataset data changed": lambda event: _dataset_ended(event, DatasetState.COMPLETE, True),
+    "data sync status changed to error": lambda event: _dataset_ended(event, DatasetState.INTERNAL_ERROR, None),
 }
 EVENT_TYPES = (*_EVENTS, *(f"{data_type}{_WRITTEN}" for data_type in WRITABLE))
 """The event types to subscribe to."""
