@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import time, timedelta
 from typing import Annotated
 from uuid import UUID
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -61,9 +61,13 @@ def _times_of_day(value: object) -> tuple[time, time]:
 
 
 def _time_zone(value: object) -> ZoneInfo:
-    if value not in (zones := available_timezones()):
-        raise ValueError(f'expected a time zone such as "Europe/London", got {value!r}{nearest(str(value), zones)}')
-    return ZoneInfo(str(value))
+    name = str(value)
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # Listed for a mistake only: it opens each of six hundred files.
+        hint = nearest(name, available_timezones())
+        raise ValueError(f'expected a time zone such as "Europe/London", got {value!r}{hint}') from None
 
 
 def _company_id(value: str) -> str:
