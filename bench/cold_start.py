@@ -11,8 +11,8 @@ What the measurements taught, of some 400 ms with bytecode and 1,100 without:
   most of them, and Lambda starts a function with a whole processor, of which it has a fraction later: making them at
   first use would look better here, and take longer there.
 - httpx is 30 with what it brings. apply_webhook, which calls no one at Codat, must not import it.
-- Looking for garbage among what is imported, which all stays, took 40 (`freshness/__init__.py`); to list all time zones,
-  as checking one by name did, 20. Building schemas at first use instead of at import saved nothing that showed.
+- Looking for garbage among what is imported, which all stays, took 40 (`freshness/__init__.py`), and listing all time
+  zones to check one 20. Building schemas at first use instead of at import saved nothing that showed.
 - receive_webhook has neither pydantic nor httpx: it answers Codat, who waits.
 """
 
