@@ -118,7 +118,7 @@ class Dashboard(Construct):
             _graph("Ticks", [emitted(Metric.TICKS, each, "Sum", PERIOD).with_(label=each.name) for each in both]),
             _graph(
                 "How long ticks take, in milliseconds",
-                [emitted(Metric.TICK_DURATION, each, "Maximum", PERIOD).with_(label=each.name) for each in both],
+                [each.function.metric_duration(statistic="Maximum", period=PERIOD, label=each.name) for each in both],
             ),
             _graph(
                 "Functions that failed",

@@ -79,7 +79,6 @@ class Check:
         return True
 
     def _note_listed(self, page: list[tuple[datetime, CompanyAnswer]]) -> None:
-        self.tally[Metric.COMPANIES_LISTED] += len(page)
         known = self.store.companies(answer.id for _, answer in page)
         for at, answer in page:
             company = known.get(answer.id) or Company(company_id=answer.id)

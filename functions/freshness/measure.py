@@ -29,8 +29,7 @@ def measure(
     decisions: Iterable[Decision], waiting: Collection[Feed], policy: Policy, now: datetime
 ) -> dict[Metric, int]:
     """Measure the rows that were due when a tick began; `waiting` are those that it should have queued and did not."""
-    measured: Counter[Metric] = Counter(dict.fromkeys((*STATES.values(), *_OF_PROMISES), 0))
-    measured[Metric.ROWS_LEFT_OVER] = len(waiting)
+    measured = Counter({Metric.ROWS_LEFT_OVER: len(waiting), Metric.ROWS_TO_WARN_OF: 0, Metric.ROWS_UNATTENDED: 0})
     for decision in decisions:
         row, connection = decision.row, decision.company.connections.get(decision.row.connection_id)
         if connection is None:
@@ -51,11 +50,3 @@ def measure(
         held_back = decision.action is not Action.QUEUE and decision.reason in HELD_BACK
         measured[Metric.ROWS_UNATTENDED] += held_back or feed_of(row) in waiting
     return dict(measured)
-
-
-_OF_PROMISES = (
-    Metric.OLDEST_AGE_AGAINST_PROMISE,
-    Metric.ROWS_OVER_PROMISE,
-    Metric.ROWS_TO_WARN_OF,
-    Metric.ROWS_UNATTENDED,
-)

@@ -1,7 +1,8 @@
 """The metrics: the one place that names them, for the functions that emit them and the alarms that watch them.
 
 Each has one dimension, the function that emits it: in CloudWatch every combination of dimensions is a metric of its
-own, and is paid for as such. What tells causes apart is therefore part of a name.
+own, and is paid for as such, in the hours in which it is told. What tells causes apart is therefore part of a name, and
+what is zero is told only where an alarm needs it.
 """
 
 from collections.abc import Mapping
@@ -20,9 +21,7 @@ class Metric(StrEnum):
     """What is counted or measured, by the name under which CloudWatch has it."""
 
     TICKS = "Ticks"
-    """Ticks that ran to their end."""
-    TICK_DURATION = "TickDuration"
-    """In milliseconds."""
+    """Ticks that ran to their end. How long they took, Lambda measures."""
     TICKS_CUT_SHORT = "TicksCutShort"
     """Ticks whose time was up before their work was done."""
 
@@ -33,7 +32,6 @@ class Metric(StrEnum):
     QUOTA_LEFT = "QuotaLeft"
     """What is left of today's calls, in percent of the daily quota."""
 
-    COMPANIES_LISTED = "CompaniesListed"
     LISTING_FAILED = "ListingFailed"
     COMPANIES_CHECKED = "CompaniesChecked"
     CHECKS_FAILED = "ChecksFailed"
@@ -46,10 +44,8 @@ class Metric(StrEnum):
     DOUBLED_SCHEDULES = "DoubledSchedules"
     WEBHOOKS_SILENT = "WebhooksSilent"
 
-    ROWS_LOOKED_AT = "RowsLookedAt"
-    """Rows that were due when a tick began: the metrics of promises and states are of these."""
     ROWS_LEFT_OVER = "RowsLeftOver"
-    """Those of them that should have been queued, and were not."""
+    """Rows that should have been queued, and were not. Like all that follow, of those that were due at a tick."""
     ROWS_STALE = "RowsStale"
     ROWS_REFRESHING = "RowsRefreshing"
     ROWS_FAILING = "RowsFailing"
@@ -90,15 +86,18 @@ class Metric(StrEnum):
     def unit(self) -> str:
         """CloudWatch's name of the unit."""
         match self:
-            case Metric.TICK_DURATION:
-                return "Milliseconds"
             case Metric.QUOTA_LEFT | Metric.OLDEST_AGE_AGAINST_PROMISE:
                 return "Percent"
             case _:
                 return "Count"
 
 
+TOLD_AS_ZERO = (Metric.QUOTA_LEFT, Metric.ROWS_TO_WARN_OF, Metric.ROWS_UNATTENDED)
+"""Metrics whose alarms go by the least of several values."""
+
+
 def count(metrics: "Metrics", tally: Mapping[Metric, int]) -> None:
     """Emit what was counted."""
     for metric, value in tally.items():
-        metrics.add_metric(name=metric, unit=metric.unit, value=value)
+        if value or metric in TOLD_AS_ZERO:
+            metrics.add_metric(name=metric, unit=metric.unit, value=value)

@@ -87,7 +87,6 @@ class Refresh:
         quota = await asyncio.to_thread(self.store.quota)
         allowed = allowance(self.policy.budget, quota, now) * len(self.shards) / len(SHARDS)
         decisions = decide(rows, companies, self.policy, now, paused=paused, allowance=allowed)
-        self.tally[Metric.ROWS_LOOKED_AT] += len(decisions)
         self.waiting.update(feed_of(decision.row) for decision in decisions if decision.action is Action.QUEUE)
         return decisions
 

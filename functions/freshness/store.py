@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 SHARDS = ("0", "1", "2", "3")
 """Partitions of each index, so that none takes more writes than one partition bears."""
-DATASETS_KEPT = timedelta(days=90)
+DATASETS_KEPT = timedelta(days=30)
+"""Codat's own history tells of older ones."""
 MESSAGES_REMEMBERED = timedelta(days=16)
 """A person may have Codat send a webhook again for 14 days, and that may fail for another 28 hours."""
 BATCH = 100

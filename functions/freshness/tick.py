@@ -1,20 +1,19 @@
 """What both scheduled functions share: a run that does not overlap another of its kind, and a client for Codat."""
 
 import os
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 
 import httpx
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness import wiring
 from freshness.codat.client import CALL_TIMEOUT, Codat
 from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
-from freshness.metrics import Metric, count
+from freshness.metrics import Metric
 from freshness.pace import SharedPace
 
 _STOPS = {
@@ -67,14 +66,6 @@ async def codat(until: datetime) -> AsyncIterator[Codat]:
     async with httpx.AsyncClient(base_url=os.environ["CODAT_BASE_URL"], timeout=CALL_TIMEOUT) as http:
         yield Codat(http, wiring.codat_api_key(), clock=wiring.clock, pace=pace)
         await pace.finish()
-
-
-@contextmanager
-def timed(metrics: Metrics) -> Iterator[None]:
-    """Count a tick that ends well, with how long it took."""
-    started = time.monotonic()
-    yield
-    count(metrics, {Metric.TICKS: 1, Metric.TICK_DURATION: round(1000 * (time.monotonic() - started))})
 
 
 def stops(errors: Iterable[CodatError]) -> Counter[Metric]:

@@ -38,9 +38,13 @@ def test_a_message_that_keeps_failing_comes_to_rest_in_the_dead_letter_queue(tem
     assert redrive["maxReceiveCount"] == 5
 
 
-def test_a_message_stays_hidden_for_six_times_as_long_as_applying_it_may_take(template: Template) -> None:
+def test_a_message_stays_hidden_while_others_are_waited_for_and_six_times_as_long_as_applying_it_may_take(
+    template: Template,
+) -> None:
     timeout = template.properties("AWS::Lambda::Function")["ApplyWebhookFunction"]["Timeout"]
-    assert template.properties("AWS::SQS::Queue")["WebhookIntakeQueue"]["VisibilityTimeout"] >= 6 * timeout
+    mapping = template.properties("AWS::Lambda::EventSourceMapping")["WebhookIntakeMessages"]
+    hidden = template.properties("AWS::SQS::Queue")["WebhookIntakeQueue"]["VisibilityTimeout"]
+    assert hidden >= 6 * timeout + mapping["MaximumBatchingWindowInSeconds"]
 
 
 def test_applying_webhooks_leaves_executions_of_a_new_account_to_others(template: Template) -> None:
