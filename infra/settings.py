@@ -39,6 +39,8 @@ class Settings(BaseModel):
     """The policy file, relative to the folder of `cdk.json`."""
     check_schedule: CronExpression
     queue_schedule: CronExpression
+    queue_by_shard: bool
+    """Have a tick of queueing for each shard of the rows, where one tick after the other cannot queue enough."""
     time_zone: ZoneInfo
     """In which both schedules are read."""
     tick_at_least_every: PositiveInt

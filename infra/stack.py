@@ -6,6 +6,7 @@ from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_events as events
 from constructs import Construct
 
+from freshness.store import SHARDS
 from infra.alarms import Alarms
 from infra.dashboard import Dashboard
 from infra.function import Function
@@ -37,7 +38,7 @@ class CodatFreshness(Stack):
         queue_refreshes = self._queue_refreshes()
         schedules = Schedules(self, settings.time_zone)
         schedules.run(check_freshness, settings.check_schedule)
-        schedules.run(queue_refreshes, settings.queue_schedule)
+        schedules.run(queue_refreshes, settings.queue_schedule, shards=SHARDS if settings.queue_by_shard else ())
 
         receive_webhook = self._receive_webhook()
         apply_webhook = self._apply_webhook()

@@ -1,5 +1,7 @@
 import pytest
 
+from freshness.store import SHARDS
+from tests.infra.conftest import synthesise
 from tests.infra.template import Template, shown
 
 TICKS = {"CheckFreshness": "cron(0/10 6-22 * * ? *)", "QueueRefreshes": "cron(* * * * ? *)"}
@@ -27,6 +29,18 @@ def test_lambda_does_not_repeat_a_tick_that_failed(template: Template, tick: str
     assert shown(configuration["FunctionName"]) == f"{tick}Function"
     assert configuration["MaximumRetryAttempts"] == 0
     assert configuration["MaximumEventAgeInSeconds"] == 300
+
+
+def test_each_shard_has_a_tick_of_its_own_if_one_tick_is_not_enough(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    sharded = synthesise(tmp_path_factory.mktemp("sharded"), queue_by_shard="true")
+    schedules = sharded.properties("AWS::Scheduler::Schedule")
+    inputs = {name: schedule["Target"].get("Input") for name, schedule in schedules.items()}
+    assert inputs == {
+        "SchedulesCheckFreshness": None,
+        **{f"SchedulesQueueRefreshes{shard}": f'{{"shard": "{shard}"}}' for shard in SHARDS},
+    }
 
 
 def test_the_schedules_may_start_the_ticks_and_keep_what_failed(template: Template) -> None:

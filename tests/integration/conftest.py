@@ -16,7 +16,9 @@ from freshness.store import Store
 from freshness.store import Tables as TableNames
 from infra.tables import Tables
 from local import local_aws
+from local.codat_sandbox.serving import running_sandbox
 from local.processes import guarded_processes
+from tests.integration.deployed import API_KEY, SETTINGS, Deployed
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -77,3 +79,10 @@ def make_store(aws: None, table_definitions: list[dict[str, Any]]) -> Callable[[
 def store(make_store: Callable[[], Store]) -> Store:
     """Empty tables of the test's own."""
     return make_store()
+
+
+@pytest.fixture
+def deployed(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+    """The functions, with empty tables and a sandbox of their own."""
+    with running_sandbox(SETTINGS, API_KEY) as sandbox:
+        yield Deployed(store, sandbox, monkeypatch)

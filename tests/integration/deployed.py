@@ -1,0 +1,97 @@
+"""The four functions as they are deployed, but for the clock: real handlers, tables and sandbox."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+import apply_webhook
+import check_freshness
+import queue_refreshes
+import receive_webhook
+from freshness import wiring
+from freshness.company import Company
+from freshness.policy import load
+from freshness.store import Store
+from local.codat_sandbox.serving import RunningSandbox
+from local.codat_sandbox.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+API_KEY = "canary-of-the-api-key"
+SIGNING_SECRET = "whsec_canaryOfTheSigningSecret00"
+INSTANT = timedelta(0)
+SETTINGS = Settings(companies=4, sync_time_min=INSTANT, sync_time_max=INSTANT, needs_relink=0, machine_offline=0)
+
+
+def context(remaining: timedelta = timedelta(minutes=5)) -> LambdaContext:
+    """What Lambda tells a function of its run."""
+    made = LambdaContext()
+    vars(made).update(
+        _function_name="test",
+        _invoked_function_arn="test",
+        _memory_limit_in_mb=512,
+        _aws_request_id=uuid4().hex,
+        get_remaining_time_in_millis=lambda: int(remaining / timedelta(milliseconds=1)),
+    )
+    return made
+
+
+class Deployed:
+    """The four functions with an environment of their own, on a clock that can be put forward."""
+
+    def __init__(self, store: Store, sandbox: RunningSandbox, patch: pytest.MonkeyPatch) -> None:
+        self.store, self.sandbox, self._patch = store, sandbox, patch
+        self.ahead = INSTANT
+        patch.setattr(wiring, "clock", lambda: datetime.now(UTC) + self.ahead)
+        policy = load(ROOT / "freshness.toml")
+        patch.setattr(wiring, "policy", lambda: policy)
+        patch.setattr(wiring, "store", lambda: store)
+        patch.setenv("EVENT_BUS", "default")
+        patch.setenv("CODAT_BASE_URL", sandbox.base_url)
+        patch.setenv("DRY_RUN", "false")
+        patch.setenv("WEBHOOK_SIGNING_SECRET", secret(SIGNING_SECRET))
+        self.key(API_KEY)
+        for cached in (wiring.bus, receive_webhook._sqs, receive_webhook._signing_secrets):
+            cached.cache_clear()
+
+    def key(self, value: str) -> None:
+        self._patch.setenv("CODAT_API_KEY_SECRET", secret(value))
+
+    def check(self, within: timedelta = timedelta(minutes=5), *, listing: bool = True) -> None:
+        if listing:
+            # The list of companies is otherwise read only every so often.
+            lease = {"name": {"S": check_freshness.LISTING}}
+            self.store._dynamodb.delete_item(TableName=self.store.tables.control, Key=lease)
+        check_freshness.handler({}, context(within))
+
+    def queue(self, within: timedelta = timedelta(minutes=5), event: dict[str, object] | None = None) -> None:
+        queue_refreshes.handler(event or {}, context(within))
+
+    def apply(self, body: str) -> None:
+        attribute = {"stringValue": uuid4().hex, "dataType": "String"}
+        record = {
+            "messageId": "m",
+            "eventSource": "aws:sqs",
+            "body": body,
+            "messageAttributes": {"webhook-id": attribute},
+        }
+        apply_webhook.handler({"Records": [record]}, context())
+
+    def linked(self) -> tuple[Company, str]:
+        """A company, and a connection through which Codat can read."""
+        return next(
+            (company, connection.connection_id)
+            for company in self.store.every_company()
+            for connection in company.connections.values()
+            if connection.is_linked
+        )
+
+
+def secret(value: str) -> str:
+    """A secret of the local AWS; its name."""
+    name = uuid4().hex
+    boto3.client("secretsmanager").create_secret(Name=name, SecretString=value)
+    return name
