@@ -26,7 +26,7 @@ from freshness.company import Company, Connection
 from freshness.planner import Action, decide
 from freshness.policy import Policy
 from freshness.row import DAY, Row
-from freshness.syncs import Sync, Syncs, thinned
+from freshness.syncs import Sync, Syncs
 from simulate.world import Feed, Measured, World
 
 COMPANIES = 2000
@@ -112,18 +112,16 @@ def feeds(rates: Numbers) -> Iterator[Feed]:
             rate = float(rates[first + offset])
             changed = -math.expm1(-rate * (EVERY / DAY))
             synced_at = START - random.random() * EVERY
-            syncs = thinned(
-                [
-                    Sync(ended_at=synced_at - number * EVERY, records_modified=random.random() < changed)
-                    for number in reversed(range(HISTORY))
-                ]
+            syncs = Syncs.of(
+                Sync(ended_at=synced_at - number * EVERY, records_modified=random.random() < changed)
+                for number in reversed(range(HISTORY))
             )
             row = Row(
                 company_id=company.company_id,
                 data_type=data_type,
                 connection_id="connection",
                 succeeded_at=synced_at,
-                syncs=Syncs.of(syncs),
+                syncs=syncs.thinned,
             )
             yield Feed(
                 row=row,

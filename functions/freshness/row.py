@@ -14,7 +14,7 @@ from freshness.company import Connection
 from freshness.dataset import AskedBy, DatasetState, Outcome, has_ended, outcome
 from freshness.learning import change_rate, confident_for
 from freshness.policy import Promise, window
-from freshness.syncs import NO_SYNCS, Sync, Syncs, thinned
+from freshness.syncs import NO_SYNCS, Syncs
 from freshness.times import BEGINNING
 
 DAY = timedelta(days=1)
@@ -108,7 +108,7 @@ class Row:
     seen_running_at: datetime | None = None
     """When a check last saw the requested dataset still running."""
     syncs: Syncs = NO_SYNCS
-    """The last successful syncs, as `freshness.syncs.thinned` keeps them."""
+    """The last successful syncs, as `Syncs.thinned` keeps them."""
     asked_for_at: datetime | None = None
     """When a refresh was asked for, beyond the promise, that has not been requested yet."""
     asked_for_by: AskedBy = AskedBy.PERSON
@@ -210,15 +210,15 @@ class Row:
         `records_modified` is what Codat says of changes, `None` where it says nothing that means anything (it
         always says false of the first read after linking).
         """
-        row = self if self.end and self.end.rank >= end.rank else replace(self, end=end)
+        latest = self.end if self.end and self.end.rank >= end.rank else end
         if outcome(end.state) is not Outcome.COMPLETE:
-            return row
-        row = replace(row, succeeded_at=max(filter(None, (row.succeeded_at, end.at))))
-        if records_modified is None:
-            return row
+            return self if latest is self.end else replace(self, end=latest)
+        succeeded_at, changed_at, syncs = max(filter(None, (self.succeeded_at, end.at))), self.changed_at, self.syncs
         if records_modified:
-            row = replace(row, changed_at=max(filter(None, (row.changed_at, end.at))))
-        return replace(row, syncs=row._with_sync(Sync(ended_at=end.at, records_modified=records_modified)))
+            changed_at = max(filter(None, (changed_at, end.at)))
+        if records_modified is not None:
+            syncs = syncs.with_end(end.at, records_modified, self.request.at if self.request else None)
+        return replace(self, end=latest, succeeded_at=succeeded_at, changed_at=changed_at, syncs=syncs)
 
     def sighted(self, sighting: Sighting, linked_at: datetime) -> "Row":
         """The row after Codat was asked about it. `linked_at` is when its connection was last seen to be linked."""
@@ -267,21 +267,6 @@ class Row:
         if self.in_flight is None or self.late_at is None or sighting.at < self.late_at:
             return self
         return self.ended(End(at=sighting.at, state=DatasetState.CANCELLED, dataset_id=self.in_flight.dataset_id))
-
-    def _with_sync(self, sync: Sync) -> Syncs:
-        by_end = {known.ended_at: known for known in self.syncs}
-        known = by_end.setdefault(sync.ended_at, sync)
-        by_end[sync.ended_at] = replace(known, records_modified=known.records_modified or sync.records_modified)
-        kept = thinned([by_end[ended_at] for ended_at in sorted(by_end)])
-        if self.request is None:
-            return Syncs.of(kept)
-        # Only the first end after the request is the end of what was requested, in whatever order they are told.
-        requested_at = self.request.at
-        later = [index for index, known in enumerate(kept) if known.ended_at > requested_at]
-        for index in later:
-            took = _to_the_millisecond(kept[index].ended_at - requested_at) if index == later[0] else None
-            kept[index] = replace(kept[index], took=took)
-        return Syncs.of(kept)
 
     @property
     def failures(self) -> int:
@@ -395,21 +380,31 @@ class Row:
             return None
         return end.at + max(self._retry_delay, ANOTHER_LOOK)
 
-    def bound_at(self, promise: Promise) -> datetime | None:
-        """When the bound on its age alone asks for a refresh; `None` if no window ever opens.
+    def is_bound(self, promise: Promise, now: datetime) -> bool:
+        """Whether the bound on its age alone asks for a refresh by now."""
+        age = self.age(now)
+        if age is None or not promise.confidence:
+            return True
+        if not promise.windows and age < promise.fresh_within - min(LONGEST_SYNC + TICK, promise.fresh_within / 2):
+            return False  # however long its syncs take
+        bound_at = self._at_age(self._bound(promise), promise)
+        return bound_at is not None and bound_at <= now
+
+    def _bound(self, promise: Promise) -> timedelta:
+        """The age at which the bound asks for a refresh.
 
         That is so early that a sync usually ends before the bound, but not before half of it has passed.
         """
-        return self._at_age(promise.fresh_within - min(self.usual_sync_time + TICK, promise.fresh_within / 2), promise)
+        return promise.fresh_within - min(self.usual_sync_time + TICK, promise.fresh_within / 2)
 
     def _promised(self, promise: Promise) -> datetime | None:
         """When the bound on its age, or before it the confidence, asks for a refresh."""
         if not promise.confidence:
-            return self.bound_at(promise)
+            return self._at_age(self._bound(promise), promise)
         age = max(confident_for(promise.confidence, self.rate(promise)), promise.at_most_every)
-        if age <= promise.fresh_within / 2:
-            return self._at_age(age, promise)
-        return min(filter(None, (self.bound_at(promise), self._at_age(age, promise))), default=None)
+        if age > promise.fresh_within / 2:
+            age = min(age, self._bound(promise))
+        return self._at_age(age, promise)
 
     def _at_age(self, age: timedelta, promise: Promise) -> datetime | None:
         """When it reaches an age, or before, if no refresh may be queued then; at once if it never was synced."""
@@ -419,10 +414,8 @@ class Row:
 
     def _outdated_at(self, connection: Connection) -> datetime | None:
         """When the copy went out of date, however young it is: our user wrote, or the connection had been away."""
-        since = max(filter(None, (self.written_at, connection.reconnected_at)), default=None)
-        if since is None or self.succeeded_at is None or self.succeeded_at >= since:
-            return None
-        return since
+        since = max(self.written_at or BEGINNING, connection.reconnected_at or BEGINNING)
+        return since if self.succeeded_at and self.succeeded_at < since else None
 
     def rate(self, promise: Promise) -> float:
         """How often it is taken to change at the source, a day."""
@@ -440,10 +433,6 @@ class Row:
         """The row with what was learned, and `due_at`, worked out anew: when it is due, or has news of its promise."""
         learned = len(self.syncs) > 1
         rate = change_rate(self.syncs.observations, promise.expected_changes_per_day) if learned else None
-        row = replace(self, changes_per_day=rate)
+        row = self if rate == self.changes_per_day else replace(self, changes_per_day=rate)
         due_at = min(filter(None, (row.due(promise, connection), row.news_at(promise, connection))), default=None)
-        return replace(row, due_at=due_at)
-
-
-def _to_the_millisecond(duration: timedelta) -> timedelta:
-    return timedelta(milliseconds=round(duration / timedelta(milliseconds=1)))
+        return row if due_at == row.due_at else replace(row, due_at=due_at)

@@ -4,10 +4,11 @@ They are kept packed, as they are stored: a tick reads them of many rows, and lo
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from freshness.learning import Observation
 from freshness.times import BEGINNING
@@ -16,10 +17,15 @@ KEPT = 32
 LAST_KEPT = 16
 """How many of them are kept whatever they found: news of one that is older still is late by as many syncs."""
 _SYNC = struct.Struct(">QBI")
+_TOOK = struct.Struct(">9xI")
 _LONGEST = 2**32 - 1
 """Milliseconds, seven weeks: what took longer is told as that."""
 _MICROSECOND = timedelta(microseconds=1)
-_MICROSECONDS_A_DAY = timedelta(days=1) / _MICROSECOND
+_MILLISECOND = timedelta(milliseconds=1)
+_DAY = timedelta(days=1) / _MICROSECOND
+
+_Packed = tuple[int, bool, int]
+"""Microseconds of the end, since `BEGINNING`; what it found; and milliseconds that it took and one, or 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +46,11 @@ class Syncs:
     @classmethod
     def of(cls, syncs: Iterable[Sync]) -> "Syncs":
         """So many syncs, oldest first."""
-        return cls(b"".join(map(_packed, syncs)))
+        return cls._of([(_microseconds(sync.ended_at), sync.records_modified, _took(sync.took)) for sync in syncs])
+
+    @classmethod
+    def _of(cls, syncs: Sequence[_Packed]) -> "Syncs":
+        return cls(struct.pack(">" + "QBI" * len(syncs), *chain.from_iterable(syncs)))
 
     def __len__(self) -> int:
         """How many there are."""
@@ -58,32 +68,58 @@ class Syncs:
     @property
     def times(self) -> list[timedelta]:
         """How long they took, the shortest first, as far as it is known."""
-        known = sorted([took for _, _, took in _SYNC.iter_unpack(self.packed) if took])
+        known = sorted([took for (took,) in _TOOK.iter_unpack(self.packed) if took])
         return [timedelta(milliseconds=took - 1) for took in known]
 
     @property
     def observations(self) -> Iterator[Observation]:
         """What each but the first told of how often the row changes."""
         for (before, _, _), (ended_at, records_modified, _) in pairwise(_SYNC.iter_unpack(self.packed)):
-            yield Observation((ended_at - before) / _MICROSECONDS_A_DAY, bool(records_modified))
+            yield Observation((ended_at - before) / _DAY, bool(records_modified))
+
+    @property
+    def thinned(self) -> "Syncs":
+        """What is kept of them: all that were last, and of those before the ones that tell something.
+
+        Of two syncs in a row that found nothing, the later one alone tells as much of how often the row changes:
+        nothing did in all that time. So what is kept reaches far back where little happens, and news may still come
+        in any order.
+        """
+        return self._of(_thinned(list(_SYNC.iter_unpack(self.packed))))
+
+    def with_end(self, ended_at: datetime, records_modified: bool, requested_at: datetime | None) -> "Syncs":
+        """What is kept of them after one is told to have ended, be it new or known, and when we asked for one last.
+
+        Only the first end after the request is the end of what was requested, in whatever order they are told.
+        """
+        end = _microseconds(ended_at)
+        known = {sync[0]: sync for sync in _SYNC.iter_unpack(self.packed)}
+        _, modified, took = known.get(end, (end, False, 0))
+        known[end] = (end, modified or records_modified, took)
+        kept = _thinned(sorted(known.values()))
+        if requested_at is None:
+            return self._of(kept)
+        asked = _microseconds(requested_at)
+        first = bisect_right(kept, asked, key=lambda sync: sync[0])
+        later = [(end, modified, 0) for end, modified, _ in kept[first:]]
+        if later:
+            end, modified, _ = later[0]
+            later[0] = (end, modified, _took((end - asked) * _MICROSECOND))
+        return self._of(kept[:first] + later)
 
 
 NO_SYNCS = Syncs()
 
 
-def thinned(syncs: list[Sync]) -> list[Sync]:
-    """What is kept of syncs, oldest first: all that were last, and of those before the ones that tell something.
-
-    Of two syncs in a row that found nothing, the later one alone tells as much of how often the row changes: nothing
-    did in all that time. So what is kept reaches far back where little happens, and news may still come in any order.
-    """
+def _thinned(syncs: list[_Packed]) -> list[_Packed]:
     earlier, last = syncs[:-LAST_KEPT], syncs[-LAST_KEPT:]
-    telling = [
-        sync for sync, later in pairwise([*earlier, *last[:1]]) if sync.records_modified or later.records_modified
-    ]
+    telling = [sync for sync, later in pairwise([*earlier, *last[:1]]) if sync[1] or later[1]]
     return [*telling, *last][-KEPT:]
 
 
-def _packed(sync: Sync) -> bytes:
-    took = 0 if sync.took is None else min(round(sync.took / timedelta(milliseconds=1)) + 1, _LONGEST)
-    return _SYNC.pack((sync.ended_at - BEGINNING) // _MICROSECOND, sync.records_modified, took)
+def _microseconds(time: datetime) -> int:
+    return (time - BEGINNING) // _MICROSECOND
+
+
+def _took(took: timedelta | None) -> int:
+    return 0 if took is None else min(round(took / _MILLISECOND) + 1, _LONGEST)

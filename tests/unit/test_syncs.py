@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshness.learning import Observation
-from freshness.syncs import KEPT, LAST_KEPT, Sync, Syncs, thinned
+from freshness.syncs import KEPT, LAST_KEPT, NO_SYNCS, Sync, Syncs
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123457, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -19,10 +19,10 @@ def syncs(found: list[bool]) -> list[Sync]:
 
 
 def kept_one_by_one(found: list[bool]) -> list[Sync]:
-    kept: list[Sync] = []
+    kept = NO_SYNCS
     for sync in syncs(found):
-        kept = thinned([*kept, sync])
-    return kept
+        kept = kept.with_end(sync.ended_at, sync.records_modified, requested_at=None)
+    return list(kept)
 
 
 def told(syncs: list[Sync]) -> tuple[list[Observation], float]:
@@ -67,3 +67,9 @@ def test_the_times_that_syncs_took_are_told_as_far_as_they_are_known() -> None:
     given = [Sync(ended_at=NOON, records_modified=False, took=each) for each in took]
 
     assert Syncs.of(given).times == [timedelta(seconds=3), timedelta(seconds=9)]
+
+
+def test_a_sync_that_took_longer_than_fits_is_known_all_the_same() -> None:
+    known = NO_SYNCS.with_end(NOON, records_modified=True, requested_at=NOON - 100 * 24 * HOUR)
+
+    assert (len(known), [took.days for took in known.times]) == (1, [49])

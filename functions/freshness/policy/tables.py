@@ -4,7 +4,7 @@ Every table is described once, here; `freshness.toml` shows each in use.
 """
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -128,6 +128,10 @@ class WindowTable(Selection):
         if (self.only is None) == (self.never is None):
             raise ValueError('expected either only or never, such as never = "01:00 to 03:00"')
         return self
+
+    def applies(self, data_type: str, company: Company, connection: Connection) -> bool:
+        """Whether a data type of a company, read from one of its connections, is meant."""
+        return (not self.data_types or data_type in self.data_types) and self.matches(company, connection)
 
     @cached_property
     def window(self) -> Window:
@@ -253,13 +257,29 @@ class Policy(Table):
 
     def promise(self, data_type: str, company: Company, connection: Connection) -> Promise:
         """What is promised of a data type of a company, read from one of its connections."""
-        rules = tuple(index for index, rule in enumerate(self.rules) if rule.matches(company, connection))
-        windows = tuple(table.window for table in self.windows if self._applies(table, data_type, company, connection))
-        key = data_type, connection.platform, rules, windows
+        key = data_type, connection.platform, self._told_apart(company)
         promise = self._promises.get(key)
         if promise is None:
-            promise = self._promises[key] = self._resolved(data_type, connection.platform, rules, windows)
+            promise = self._promises[key] = self._resolved(data_type, company, connection)
         return promise
+
+    def _told_apart(self, company: Company) -> tuple[str | None, ...]:
+        """All of a company that rules and windows ask after: those of which it is the same are promised the same."""
+        company_ids, tags = self._asked_after
+        values = [company.tags.get(name) for name in tags]
+        told = [value if value in asked else None for value, asked in zip(values, tags.values(), strict=True)]
+        return company.company_id if company.company_id in company_ids else None, *told
+
+    @cached_property
+    def _asked_after(self) -> tuple[set[str], dict[str, set[str]]]:
+        """The ids and the values of tags that rules and windows name."""
+        company_ids: set[str] = set()
+        tags: dict[str, set[str]] = defaultdict(set)
+        for selection in (*self.rules, *self.windows):
+            company_ids.update(selection.companies)
+            for name, value in selection.tags.items():
+                tags[name].add(value)
+        return company_ids, tags
 
     def set_of(self, data_type: str, company: Company) -> ConsistencySet | None:
         """The set in which a data type of a company is needed together with others."""
@@ -274,11 +294,8 @@ class Policy(Table):
     def _sets(self) -> dict[str, ConsistencySet]:
         return {data_type: together for together in self.sets for data_type in together.data_types}
 
-    @staticmethod
-    def _applies(table: WindowTable, data_type: str, company: Company, connection: Connection) -> bool:
-        return (not table.data_types or data_type in table.data_types) and table.matches(company, connection)
-
-    def _resolved(self, data_type: str, platform: str, rules: tuple[int, ...], windows: tuple[Window, ...]) -> Promise:
+    def _resolved(self, data_type: str, company: Company, connection: Connection) -> Promise:
+        rules = {index for index, rule in enumerate(self.rules) if rule.matches(company, connection)}
         said: dict[str, Any] = {}
         label = ""
         for place in self._places:
@@ -289,11 +306,12 @@ class Policy(Table):
                 label = self._labelled(place)
         if bound := self._bounds.get(data_type):
             said["fresh_within"] = min(said["fresh_within"], bound)
+        windows = tuple(table.window for table in self.windows if table.applies(data_type, company, connection))
         terms = Terms.model_construct(**said)
-        return _promise(terms, windows, self._rates.expected(platform, data_type), label)
+        return _promise(terms, windows, self._rates.expected(connection.platform, data_type), label)
 
     @staticmethod
-    def _is_among(place: _Place, rules: tuple[int, ...]) -> bool:
+    def _is_among(place: _Place, rules: set[int]) -> bool:
         return place.location[0] != "rules" or place.location[1] in rules
 
     def _labelled(self, place: _Place) -> str:
