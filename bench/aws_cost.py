@@ -119,7 +119,7 @@ FLOOR = (
     )
     + 2 * 0.40
 )
-"""Two secrets; and for each refresh four bare writes, a request through API Gateway, a function and a queue, an event."""
+"""Two secrets; for each refresh four bare writes, a request each to API Gateway, Lambda and SQS, and an event."""
 
 
 def measure() -> list[Figure]:
