@@ -141,11 +141,12 @@ class Store:
         key = {"company_id": row.company_id, "feed": feed(row.data_type, row.connection_id)}
         self._dynamodb.delete_item(TableName=self.tables.freshness, Key=_marshal(key))
 
-    def forget(self, company: Company, at: datetime) -> None:
-        """Stop watching a company that was deleted, as was known at `at`."""
-        self.change_company(company, lambda company: company.deleted(at))
+    def forget(self, company: Company, at: datetime) -> Company:
+        """Stop watching a company that was deleted, as was known at `at`; what is returned is what is left of it."""
+        deleted = self.change_company(company, lambda company: company.deleted(at))
         for row in self.rows(company.company_id):
             self.delete_row(row)
+        return deleted
 
     def dataset(self, company_id: str, dataset_id: str) -> Dataset | None:
         """One dataset, if it is still kept."""

@@ -70,9 +70,7 @@ class Webhook:
                 self._apply_to_quota(event)
                 continue
             company = companies.get(event.company_id) or self._company(event.company_id)
-            companies[event.company_id] = company
-            if not company.deleted_at or isinstance(event, CompanyDeleted):
-                self._apply(message_id, company, event)
+            companies[event.company_id] = self._apply(message_id, company, event)
         self.store.note_applied(message_id, self.clock())
         self.tally[Metric.WEBHOOKS_APPLIED] += 1
 
@@ -89,25 +87,28 @@ class Webhook:
     def _company(self, company_id: str) -> Company:
         return self.store.company(company_id) or Company(company_id=company_id)
 
-    def _apply(self, message_id: str, company: Company, event: CompanyEvent) -> None:
+    def _apply(self, message_id: str, company: Company, event: CompanyEvent) -> Company:
+        """Apply one event. Returns the company as it stands then, as do all that this calls."""
         match event:
+            case CompanyDeleted():
+                return self.store.forget(company, event.at)
+            case _ if company.deleted_at:
+                return company
             case ReadEnded() | DatasetEnded() if outcome(event.state) is Outcome.IN_FLIGHT:
-                return
+                return company
             case ReadEnded():
-                self._read_ended(message_id, company, event)
+                return self._read_ended(message_id, company, event)
             case DatasetEnded():
-                self._dataset_ended(message_id, company, event)
+                return self._dataset_ended(message_id, company, event)
             case ConnectionTold():
-                self._connection_told(message_id, company, event)
+                return self._connection_told(message_id, company, event)
             case DataWritten():
                 row = self.store.row(company.company_id, event.data_type, event.connection_id)
-                self._change_row(company, row, lambda row: row.written(event.at))
-            case CompanyCreated() if not company.version:
-                self._make_due_for_check(company)
-            case CompanyDeleted():
-                self.store.forget(company, event.at)
+                return self._change_row(company, row, lambda row: row.written(event.at))
+            case CompanyCreated():
+                return company if company.version else self._make_due_for_check(company)
 
-    def _read_ended(self, message_id: str, company: Company, event: ReadEnded) -> None:
+    def _read_ended(self, message_id: str, company: Company, event: ReadEnded) -> Company:
         row = self.store.row(company.company_id, event.data_type, event.connection_id)
         if row.request and event.at >= row.request.at:
             self._note_dataset(row, row.request, event, event.at)
@@ -117,10 +118,11 @@ class Webhook:
         if event.state == DatasetState.AUTH_ERROR:
             self._publish_relink(message_id, company, row.ended(end))
         learned = None if event.is_first else event.records_modified
-        self._change_row(company, row, lambda row: row.ended(end, learned))
+        company = self._change_row(company, row, lambda row: row.ended(end, learned))
         self._publish_refreshed(f"{message_id}/{event.connection_id}/{event.data_type}", row, event, event.at)
+        return company
 
-    def _dataset_ended(self, message_id: str, company: Company, event: DatasetEnded) -> None:
+    def _dataset_ended(self, message_id: str, company: Company, event: DatasetEnded) -> Company:
         """End a row's dataset. It is not told when it ended, but that was no sooner than it was requested.
 
         What any other dataset means, only a check can find out.
@@ -128,14 +130,14 @@ class Webhook:
         rows = self.store.rows(company.company_id)
         row = next((row for row in rows if row.request and row.request.dataset_id == event.dataset_id), None)
         if row is None or row.request is None:
-            self._make_due_for_check(company)
-            return
+            return self._make_due_for_check(company)
         end = End(at=row.request.at, state=event.state, dataset_id=event.dataset_id)
         self._note_dataset(row, row.request, event, self.clock())
-        self._change_row(company, row, lambda row: row.ended(end))
+        company = self._change_row(company, row, lambda row: row.ended(end))
         self._publish_refreshed(f"{message_id}/{event.dataset_id}", row, event, end.at)
+        return company
 
-    def _connection_told(self, message_id: str, company: Company, event: ConnectionTold) -> None:
+    def _connection_told(self, message_id: str, company: Company, event: ConnectionTold) -> Company:
         told, now = event.connection, self.clock()
         published: list[Connection] = []
 
@@ -155,6 +157,7 @@ class Webhook:
         for row in self.store.rows(company.company_id):
             if row.connection_id == told.connection_id:
                 self._change_row(company, row, lambda row: row)
+        return company
 
     def _publish_connection(
         self, message_id: str, company: Company, before: Connection | None, after: Connection
@@ -167,19 +170,20 @@ class Webhook:
         self.tally[Metric.RELINKS_NEEDED] += before is not None and isinstance(news, RelinkNeeded)
         return True
 
-    def _change_row(self, company: Company, row: Row, change: Callable[[Row], Row]) -> None:
+    def _change_row(self, company: Company, row: Row, change: Callable[[Row], Row]) -> Company:
         """Change a row, and plan it anew; where its connection is not known, leave that to a check."""
         connection = company.connections.get(row.connection_id)
         if connection is None:
-            self._make_due_for_check(company)
+            company = self._make_due_for_check(company)
             self.store.change_row(row, change)
-            return
+            return company
         promise = self.policy.promise(row.data_type, company, connection)
         self.store.change_row(row, lambda row: change(row).planned(promise, connection))
+        return company
 
-    def _make_due_for_check(self, company: Company) -> None:
+    def _make_due_for_check(self, company: Company) -> Company:
         now = self.clock()
-        self.store.change_company(company, lambda company: company.due_for_check(now))
+        return self.store.change_company(company, lambda company: company.due_for_check(now))
 
     def _note_dataset(self, row: Row, request: Request, event: ReadEnded | DatasetEnded, at: datetime) -> None:
         if not request.dataset_id:

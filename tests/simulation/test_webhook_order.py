@@ -122,6 +122,21 @@ class World:
         )
 
     @property
+    def items(self) -> dict[tuple[str, ...], Any]:
+        """All that is in the tables."""
+        return {
+            (name, *key): item
+            for name, table in self._dynamodb.tables.items()
+            for partition in table.partitions.values()
+            for key, item in partition.items()
+        }
+
+    @property
+    def writes(self) -> int:
+        """How often anything was written, or tried to be."""
+        return self._dynamodb.calls["PutItem"] + self._dynamodb.calls["DeleteItem"]
+
+    @property
     def news(self) -> set[tuple[str, str]]:
         """What was published, however often."""
         return {(news.detail_type, news.id) for news in self.bus.published}
@@ -226,8 +241,26 @@ KINDS = {
     "an unknown dataset of a rule": bodies.rule("Data sync completed", "unknown"),
     "data written": bodies.written(NOON, "invoices", connection_id="xero"),
     "a company deleted": bodies.company(NOON, "deleted"),
+    "reads of a company not known": bodies.read_completed(
+        NOON, ("new", "invoices", "Complete"), ("new", "bills", "Complete"), company_id="stranger"
+    ),
     "the quota spent": bodies.rate_limit(NOON, "reached", NOON + 60 * MINUTE),
 }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_message_writes_each_row_at_most_once_and_none_when_it_comes_again(kind: str) -> None:
+    world = World()
+    items = world.items
+    calls = world.writes
+
+    world.apply("message", KINDS[kind])
+
+    touched = {key for key, item in world.items.items() if item != items.get(key)} | (items.keys() - world.items.keys())
+    written = world.writes - calls
+    assert 0 < written <= len(touched)
+    world.apply("message", KINDS[kind])
+    assert world.writes == calls + written
 
 
 @pytest.mark.parametrize("kind", KINDS)
