@@ -26,6 +26,8 @@ def register_webhook(context: typer.Context, *, as_json: Json = False) -> None:
                 "isNew": registration.is_new,
                 "disabled": registration.consumer.disabled,
                 "missingEventTypes": registration.missing,
+                "onlyCompaniesTagged": registration.consumer.company_tags,
+                "others": [other.id for other in registration.others],
             }
         )
     else:
@@ -42,16 +44,21 @@ async def _register(stack: Target) -> Registration:
 def _text(stack: Target, registration: Registration) -> str:
     consumer = registration.consumer
     done = "From now on" if registration.is_new else "As before,"
-    lines = [f"{done} Codat sends its webhooks to {consumer.url} (endpoint {consumer.id})."]
+    lines = [f"{done} Codat sends its webhooks to {consumer.url} (endpoint {consumer.id} in its portal, {PORTAL})."]
     if consumer.disabled:
-        lines.append(f"But it is disabled: enable it in Codat's portal, {PORTAL}.")
+        lines.append("But it is disabled: enable it there.")
+    if consumer.company_tags:
+        lines.append(f"But only of companies tagged {' or '.join(consumer.company_tags)}: change that there.")
+    if registration.others:
+        others = ", ".join(other.id for other in registration.others)
+        lines.append(f"It has the same URL more than once: delete {others} there, whose secret is another.")
     if registration.missing:
-        lines.append(f"But not all of them: add these event types in Codat's portal, {PORTAL}:")
+        lines.append("But not all of them: add these event types there:")
         lines += [f"  {event_type}" for event_type in registration.missing]
     lines += [
         "",
         "Webhooks are refused until the stack knows the endpoint's signing secret:",
-        f"1. In Codat's portal, {PORTAL}, open the endpoint and copy its signing secret.",
+        "1. In Codat's portal, open the endpoint and copy its signing secret.",
         "2. Store it; the command waits for you to paste it:",
         '   read -rs SECRET && printf %s "$SECRET" | aws secretsmanager put-secret-value \\',
         f"     --secret-id {stack.outputs.webhook_signing_secret} --secret-string file:///dev/stdin",

@@ -42,6 +42,26 @@ async def test_of_an_endpoint_made_by_hand_it_is_told_what_it_lacks() -> None:
         assert set(registration.missing) == set(EVENT_TYPES) - {"read.completed"}
 
 
+async def test_of_several_endpoints_with_its_url_the_one_that_gets_most_is_told_and_the_others() -> None:
+    with running_sandbox(Settings(companies=1)) as sandbox:
+        disabled, tagged, lacking, best = sandbox.do(
+            lambda sandbox: [
+                sandbox.webhooks.add_consumer(URL, types, tags, disabled=disabled).id
+                for types, tags, disabled in (
+                    (EVENT_TYPES, [], True),
+                    (EVENT_TYPES, ["region:uk"], False),
+                    (["read.completed"], [], False),
+                    (EVENT_TYPES, [], False),
+                )
+            ]
+        )
+
+        registration = await registered(sandbox)
+
+        assert registration.consumer.id == best
+        assert [other.id for other in registration.others] == [lacking, tagged, disabled]
+
+
 async def test_an_endpoint_of_another_stack_is_not_taken_for_this_one() -> None:
     with running_sandbox(Settings(companies=1)) as sandbox:
         await registered(sandbox, "https://another.example/webhooks")

@@ -121,6 +121,7 @@ class WebhookConsumer(Answer):
     url: str
     disabled: Annotated[bool, BeforeValidator(bool)] = False
     event_types: Annotated[tuple[str, ...], BeforeValidator(lambda given: given or ())] = ()
+    company_tags: Annotated[tuple[str, ...], BeforeValidator(lambda given: given or ())] = ()
 
 
 class WebhookConsumers(Answer):

@@ -9,20 +9,20 @@ from freshness.codat.webhooks import EVENT_TYPES
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The endpoint that Codat has for this stack, and whether it had it before."""
+    """The endpoint that Codat has for this stack, whether it had it before, and any others with the same URL."""
 
     consumer: WebhookConsumer
     is_new: bool
+    others: tuple[WebhookConsumer, ...] = ()
 
     @property
     def missing(self) -> list[str]:
-        """The event types that are not sent to it. One without any is sent all."""
-        types = self.consumer.event_types
-        return sorted(set(EVENT_TYPES) - set(types)) if types else []
+        """The event types that are not sent to it."""
+        return _missing(self.consumer)
 
 
 async def register(codat: Codat, url: str) -> Registration:
-    """Find the endpoint with this URL, an enabled one if there are several, or have Codat add it.
+    """Find the endpoint with this URL, the one that gets most if there are several, or have Codat add it.
 
     One that exists is left as it is: Codat has no call to change it, and one made anew has another signing secret.
 
@@ -31,8 +31,18 @@ async def register(codat: Codat, url: str) -> Registration:
     """
     known = [consumer for consumer in await codat.webhook_consumers() if _same(consumer.url, url)]
     if known:
-        return Registration(min(known, key=lambda consumer: consumer.disabled), is_new=False)
+        consumer, *others = sorted(known, key=_lacks)
+        return Registration(consumer, is_new=False, others=tuple(others))
     return Registration(await codat.create_webhook_consumer(url, EVENT_TYPES), is_new=True)
+
+
+def _missing(consumer: WebhookConsumer) -> list[str]:
+    """One without any event types is sent all."""
+    return sorted(set(EVENT_TYPES) - set(consumer.event_types)) if consumer.event_types else []
+
+
+def _lacks(consumer: WebhookConsumer) -> tuple[bool, bool, int, str]:
+    return consumer.disabled, bool(consumer.company_tags), len(_missing(consumer)), consumer.id
 
 
 def _same(url: str, other: str) -> bool:
