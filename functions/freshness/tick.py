@@ -56,7 +56,7 @@ def codat_takes_calls() -> bool:
 
 @asynccontextmanager
 async def codat(until: datetime) -> AsyncIterator[Codat]:
-    """A client for Codat, for a tick that lasts until `until`."""
+    """A client for Codat, for a tick that lasts until `until`. A key that was refused is read anew for the next."""
     pace = SharedPace(
         wiring.store(),
         clock=wiring.clock,
@@ -64,8 +64,11 @@ async def codat(until: datetime) -> AsyncIterator[Codat]:
         calls_per_minute=wiring.policy().budget.calls_per_minute,
     )
     async with httpx.AsyncClient(base_url=os.environ["CODAT_BASE_URL"], timeout=CALL_TIMEOUT) as http:
-        yield Codat(http, wiring.codat_api_key(), clock=wiring.clock, pace=pace)
+        client = Codat(http, wiring.codat_api_key(), clock=wiring.clock, pace=pace)
+        yield client
         await pace.finish()
+    if client.key_is_refused:
+        wiring.codat_api_key(anew=True)
 
 
 def stops(errors: Iterable[CodatError]) -> Counter[Metric]:

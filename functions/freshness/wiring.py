@@ -57,6 +57,6 @@ def informed_policy() -> Policy:
     return policy().knowing(store().fleet_rates()) if policy().learns else policy()
 
 
-def codat_api_key() -> str:
-    """The key for Codat's API, from Secrets Manager; read again every five minutes, so that it can be rotated."""
-    return parameters.get_secret(os.environ["CODAT_API_KEY_SECRET"], max_age=300).strip()
+def codat_api_key(*, anew: bool = False) -> str:
+    """The key for Codat's API, from Secrets Manager; read anew every five minutes too, so that it can be rotated."""
+    return parameters.get_secret(os.environ["CODAT_API_KEY_SECRET"], max_age=300, force_fetch=anew).strip()

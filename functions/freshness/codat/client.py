@@ -85,6 +85,7 @@ class Codat:
     """A client for one API key. Every call raises `freshness.codat.errors.CodatError` if it fails.
 
     Calls are made as fast as they come, unless there is a `pace`; `clock` is the time where Codat's answers carry none.
+    `calls` counts them, and `key_is_refused` tells whether the last that failed did so for the key.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Codat:
         self._pace = pace
         self._companies: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
         self.calls = 0
+        self.key_is_refused = False
         self._unanswered = 0
 
     @property
@@ -239,6 +241,7 @@ class Codat:
         if response.is_success:
             return response
         error = self._error(response)
+        self.key_is_refused = isinstance(error, errors.Unauthorized)
         if self._pace and isinstance(error, errors.RateLimited):
             await self._pace.stop(error.until)
         raise error
