@@ -8,10 +8,9 @@ from datetime import datetime, timedelta
 from freshness.budget import allowance
 from freshness.company import Company, Connection
 from freshness.dataset import DatasetState
-from freshness.measure import Feed, feed_of
 from freshness.planner import Decision, Reason, decide
 from freshness.policy import Policy, Promise, window
-from freshness.row import End, Request, Row, State
+from freshness.row import End, Request, Row, RowKey, State
 from freshness.store import Store
 from freshness.times import BEGINNING
 
@@ -43,7 +42,7 @@ class Line:
     """What was decided of it last, or would be now."""
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> RowKey:
         """What tells this line from the others."""
         return self.company_id, self.data_type, self.connection_id
 
@@ -104,12 +103,12 @@ def read_fleet(store: Store, policy: Policy, now: datetime) -> Fleet:
 
 def decisions_on(
     rows: Iterable[Row], companies: Iterable[Company], store: Store, policy: Policy, now: datetime
-) -> dict[Feed, Decision]:
+) -> dict[RowKey, Decision]:
     """What the next tick would decide, given all rows of the companies: of a row's set, the other rows tell."""
     known = {company.company_id: company for company in companies}
     allowed = allowance(policy.budget, store.quota(), now)
     decisions = decide(rows, known, policy, now, paused=store.is_paused(), allowance=allowed)
-    return {feed_of(decision.row): decision for decision in decisions}
+    return {decision.row.key: decision for decision in decisions}
 
 
 def company_lines(company: Company, store: Store, policy: Policy, now: datetime) -> tuple[Line, ...]:
@@ -122,7 +121,7 @@ def company_lines(company: Company, store: Store, policy: Policy, now: datetime)
 def lines_of(
     company: Company,
     rows: Iterable[Row],
-    decisions: Mapping[Feed, Decision],
+    decisions: Mapping[RowKey, Decision],
     store: Store,
     policy: Policy,
     now: datetime,
@@ -131,7 +130,7 @@ def lines_of(
     for row in sorted(rows, key=lambda row: (row.data_type, row.connection_id)):
         if connection := company.connections.get(row.connection_id):
             waits = connection.platform.startswith(ON_PREMISE) and _waits(row, store)
-            yield _line(decisions[feed_of(row)], connection, policy, now, waits)
+            yield _line(decisions[row.key], connection, policy, now, waits)
 
 
 def _line(decision: Decision, connection: Connection, policy: Policy, now: datetime, waits_for_machine: bool) -> Line:

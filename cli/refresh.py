@@ -12,7 +12,7 @@ from cli.errors import CommandError
 from cli.fleet import decisions_on, lines_of
 from cli.output import Json, say_json, show, table
 from cli.target import Target, target
-from cli.ticks import run_tick
+from cli.ticks import run_tick, ticks_client
 from freshness.company import Company
 from freshness.dataset import AskedBy
 from freshness.row import Row
@@ -85,9 +85,9 @@ def _ask_for(stack: Target, company: Company, row: Row, now: datetime) -> None:
 
 def _await_tick(stack: Target, wanted: list[Row]) -> None:
     """Have ticks run until one has queued what is wanted: one that runs already leaves no room for another."""
-    deadline = time.monotonic() + PATIENCE.total_seconds()
+    client, deadline = ticks_client(stack), time.monotonic() + PATIENCE.total_seconds()
     while True:
-        run_tick(stack, stack.outputs.queue_refreshes_function)
+        run_tick(client, stack.outputs.queue_refreshes_function)
         rows = (stack.store.row(row.company_id, row.data_type, row.connection_id) for row in wanted)
         if not any(row.asked_for_at for row in rows) or time.monotonic() > deadline:
             return

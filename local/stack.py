@@ -40,9 +40,7 @@ class RunningStack:
 
     def refreshes(self) -> int:
         """How many refreshes were queued so far."""
-        store = self.target.store
-        datasets = (dataset for company in store.every_company() for dataset in store.datasets(company.company_id))
-        return sum(dataset.asked_by is not AskedBy.OTHERS for dataset in datasets)
+        return sum(dataset.asked_by is not AskedBy.OTHERS for dataset in self.target.store.every_dataset())
 
 
 @contextmanager

@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.live import Live
 
+from cli.errors import CommandError
 from cli.fleet import Fleet, read_fleet
-from cli.outputs import Outputs
+from cli.target import Target
+from cli.ticks import run_tick, ticks_client
+from freshness.row import RowKey
 from local.display import WOULD_BE_QUEUED, LiveTable, state_of, states_text
 from local.errors import LocalRunError
 from local.stack import RunningStack
@@ -28,30 +29,29 @@ NUDGE_SECONDS = 10.0
 class Nudges(threading.Thread):
     """Runs the scheduled functions at once and then every few seconds; `trouble` says how the last round failed."""
 
-    def __init__(self, functions: tuple[str, ...]) -> None:
+    def __init__(self, target: Target) -> None:
         super().__init__(name="nudges", daemon=True)
         self.trouble = ""
-        self._functions = functions
+        self._functions = (target.outputs.check_freshness_function, target.outputs.queue_refreshes_function)
         self._stopped = threading.Event()
-        # A tick may take as long as a Lambda may live, and is not to be run twice.
-        patient = Config(read_timeout=900, retries={"total_max_attempts": 1})
-        self._lambda = boto3.client("lambda", config=patient)
+        self._client = ticks_client(target)
 
     def run(self) -> None:
         """Nudge until stopped."""
         while True:
-            self.trouble = " ".join(filter(None, map(self._invoke, self._functions)))
+            self.trouble = " ".join(filter(None, map(self._run_tick, self._functions)))
             if self._stopped.wait(NUDGE_SECONDS):
                 return
 
-    def _invoke(self, function: str) -> str:
+    def _run_tick(self, function: str) -> str:
         """Run a function; how that failed, or nothing if it did not."""
         try:
-            answer = self._lambda.invoke(FunctionName=function, Payload=b"{}")
-            payload = answer["Payload"].read()
+            run_tick(self._client, function)
+        except CommandError as error:
+            return str(error)
         except (BotoCoreError, ClientError) as error:
             return f"{function} could not be run: {error}."
-        return f"{function} failed: {payload.decode()}." if "FunctionError" in answer else ""
+        return ""
 
     def stop(self) -> None:
         """Have it end after the run that it is at."""
@@ -59,9 +59,9 @@ class Nudges(threading.Thread):
 
 
 @contextmanager
-def nudged(outputs: Outputs) -> Iterator[Nudges]:
+def nudged(target: Target) -> Iterator[Nudges]:
     """Have both scheduled functions run at once and then every few seconds."""
-    nudges = Nudges((outputs.check_freshness_function, outputs.queue_refreshes_function))
+    nudges = Nudges(target)
     nudges.start()
     try:
         yield nudges
@@ -84,7 +84,7 @@ def watch(stack: RunningStack, console: Console, run_for: timedelta | None) -> L
     Raises:
         LocalRunError: something that was started no longer runs.
     """
-    with nudged(stack.outputs) as nudges:
+    with nudged(stack.target) as nudges:
         try:
             if console.is_terminal:
                 return _show_live(stack, nudges, console, run_for)
@@ -103,7 +103,7 @@ def _show_live(stack: RunningStack, nudges: Nudges, console: Console, run_for: t
 
 
 def _show_lines(stack: RunningStack, nudges: Nudges, console: Console, run_for: timedelta | None) -> Look:
-    states: dict[tuple[str, str, str], str] = {}
+    states: dict[RowKey, str] = {}
     trouble, counted = "", timedelta()
     for look in _looks(stack, run_for):
         texts = [nudges.trouble] if nudges.trouble not in ("", trouble) else []

@@ -7,7 +7,7 @@ from datetime import datetime
 from freshness.metrics import Metric
 from freshness.planner import Action, Decision, Reason
 from freshness.policy import Policy
-from freshness.row import Row, State
+from freshness.row import RowKey, State
 
 STATES = {
     State.STALE: Metric.ROWS_STALE,
@@ -15,18 +15,11 @@ STATES = {
     State.FAILING: Metric.ROWS_FAILING,
 }
 """States of rows that may be due. What is fresh, blocked or unsupported is not looked at."""
-Feed = tuple[str, str, str]
-"""What tells rows apart: company, data type and connection."""
 HELD_BACK = (Reason.OVER_BUDGET, Reason.OVER_SHARE, Reason.WAITING_FOR_SET, Reason.PAUSED)
 
 
-def feed_of(row: Row) -> Feed:
-    """What tells a row from others."""
-    return row.company_id, row.data_type, row.connection_id
-
-
 def measure(
-    decisions: Iterable[Decision], waiting: Collection[Feed], policy: Policy, now: datetime
+    decisions: Iterable[Decision], waiting: Collection[RowKey], policy: Policy, now: datetime
 ) -> dict[Metric, int]:
     """Measure the rows that were due when a tick began; `waiting` are those that it should have queued and did not."""
     measured = Counter({Metric.ROWS_LEFT_OVER: len(waiting), Metric.ROWS_TO_WARN_OF: 0, Metric.ROWS_UNATTENDED: 0})
@@ -48,5 +41,5 @@ def measure(
         measured[Metric.ROWS_OVER_PROMISE] += 1
         measured[Metric.ROWS_TO_WARN_OF] += bool(promise.warn_after and age and age > promise.warn_after)
         held_back = decision.action is not Action.QUEUE and decision.reason in HELD_BACK
-        measured[Metric.ROWS_UNATTENDED] += held_back or feed_of(row) in waiting
+        measured[Metric.ROWS_UNATTENDED] += held_back or row.key in waiting
     return dict(measured)

@@ -193,7 +193,7 @@ def _rank(row: Row, promise: Promise, now: datetime) -> tuple[int, float, str, s
         kind, urgency = 1, promise.weight * (age / promise.fresh_within)
     else:
         kind, urgency = 2, value_of_refreshing(promise.weight, row.rate(promise), age / DAY)
-    return kind, -urgency, row.company_id, row.data_type, row.connection_id
+    return kind, -urgency, *row.key
 
 
 def _units(

@@ -27,12 +27,12 @@ from freshness.company import Company
 from freshness.concurrency import for_each
 from freshness.dataset import AskedBy, Dataset, DatasetState, has_ended
 from freshness.learning import TELLING
-from freshness.measure import Feed, feed_of, measure
+from freshness.measure import measure
 from freshness.metrics import Metric
 from freshness.planner import Action, Decision, decide, needs_all_rows
 from freshness.policy import Policy
 from freshness.publish import Bus, promise_news
-from freshness.row import Decided, End, Request, Row
+from freshness.row import Decided, End, Request, Row, RowKey
 from freshness.sightings import Key
 from freshness.store import SHARDS, Store
 from freshness.sync_settings import SyncSettings
@@ -66,7 +66,7 @@ class Refresh:
     """The part of the rows that is this tick's; others may be at work on the rest."""
     tally: Counter[Metric] = field(default_factory=Counter)
     stopped_by: list[CodatError] = field(default_factory=list)
-    waiting: set[Feed] = field(default_factory=set)
+    waiting: set[RowKey] = field(default_factory=set)
     """The rows to queue, of which nothing has become known yet."""
 
     async def queue_due(self) -> bool:
@@ -87,7 +87,7 @@ class Refresh:
         quota = await asyncio.to_thread(self.store.quota)
         allowed = allowance(self.policy.budget, quota, now) * len(self.shards) / len(SHARDS)
         decisions = decide(rows, companies, self.policy, now, paused=paused, allowance=allowed)
-        self.waiting.update(feed_of(decision.row) for decision in decisions if decision.action is Action.QUEUE)
+        self.waiting.update(decision.row.key for decision in decisions if decision.action is Action.QUEUE)
         return decisions
 
     async def tell(self, decisions: Iterable[Decision]) -> None:
@@ -327,7 +327,7 @@ class Refresh:
         )
 
     def _change(self, row: Row, company: Company, change: Callable[[Row], Row]) -> None:
-        self.waiting.discard(feed_of(row))
+        self.waiting.discard(row.key)
         connection = company.connections.get(row.connection_id)
         if connection is None:
             self.store.change_row(row, lambda row: replace(change(row), due_at=None))
@@ -345,8 +345,7 @@ def _by_company(decisions: Iterable[Decision]) -> list[list[Decision]]:
     groups: dict[object, list[Decision]] = {}
     for decision in decisions:
         row = decision.row
-        alone = (row.company_id, row.data_type, row.connection_id)
-        groups.setdefault(row.company_id if decision.action is Action.QUEUE else alone, []).append(decision)
+        groups.setdefault(row.company_id if decision.action is Action.QUEUE else row.key, []).append(decision)
     return list(groups.values())
 
 

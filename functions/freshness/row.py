@@ -35,6 +35,9 @@ WORTH_NOTING = 0.25
 TICK = timedelta(minutes=2)
 """How long a due row may wait for its request: for the next tick, and in it for its turn."""
 
+RowKey = tuple[str, str, str]
+"""What tells rows apart: company, data type and connection."""
+
 
 class State(StrEnum):
     """What a reader sees of a row."""
@@ -127,6 +130,11 @@ class Row:
     due_at: datetime | None = None
     """When a tick must look at the row, kept so that it can be indexed."""
     version: int = 0
+
+    @property
+    def key(self) -> RowKey:
+        """What tells this row from others."""
+        return self.company_id, self.data_type, self.connection_id
 
     @property
     def in_flight(self) -> Request | None:

@@ -31,7 +31,7 @@ def fresh_fleet(stack: RunningStack) -> Iterator[Fleet]:
     """The fleet once every row that can be fresh is."""
 
     deadline = time.monotonic() + 240
-    with nudged(stack.outputs):
+    with nudged(stack.target):
         while time.monotonic() < deadline:
             stack.processes.check()
             fleet = read_fleet(stack.target.store, stack.target.policy, datetime.now(UTC))

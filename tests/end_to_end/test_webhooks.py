@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def sender(stack: RunningStack) -> Iterator[Sender]:
     """A sender of webhooks about a company that the stack knows."""
-    with nudged(stack.outputs):
+    with nudged(stack.target):
         known = Sender(stack)
     with known as sender:
         yield sender
