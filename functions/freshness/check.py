@@ -24,7 +24,8 @@ from freshness.dataset import AskedBy, Dataset, DatasetState, has_ended
 from freshness.metrics import Metric
 from freshness.policy import Policy
 from freshness.publish import Bus, CompanyDataRefreshed, RelinkNeeded, connection_news
-from freshness.row import LONGEST_SYNC, Row, Sighting
+from freshness.row import LONGEST_SYNC, Row
+from freshness.sighting import Sighting, sighted
 from freshness.sightings import Key
 from freshness.store import Store
 from freshness.sync_times import SyncTimes
@@ -224,7 +225,7 @@ class Check:
 
         def note(row: Row) -> Row:
             for sighting in told:
-                row = row.sighted(sighting, connection.status_at)
+                row = sighted(row, sighting, connection.status_at)
             return row.expecting(times.typical(connection.platform, row.data_type)).planned(promise, connection)
 
         noted = note(row)

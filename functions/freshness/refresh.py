@@ -4,11 +4,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from aws_lambda_powertools import Logger
 
+from freshness import data_all
 from freshness.budget import allowance
 from freshness.codat.answers import PullOperation
 from freshness.codat.client import Codat
@@ -33,15 +34,10 @@ from freshness.planner import Action, Decision, decide, needs_all_rows
 from freshness.policy import Policy
 from freshness.publish import Bus, promise_news
 from freshness.row import Decided, End, Request, Row, RowKey
-from freshness.sightings import Key
 from freshness.store import SHARDS, Store
 from freshness.sync_settings import SyncSettings
 
 AT_ONCE = 10
-WORTH_ALL = 3
-"""Rows for which one call of `data/all`, and one to learn what it queued, are fewer than one call each."""
-LOOK_BACK = timedelta(minutes=1)
-"""By how much the times that Codat gives in one answer may differ from those in another."""
 MOST_ROWS = 2000
 """Rows that one tick looks at; the rest, due later, waits for the next."""
 
@@ -159,14 +155,10 @@ class Refresh:
     async def _queue_all(self, group: list[Decision], settings: SyncSettings) -> list[Decision]:
         """Queue what is due of a company by one call, if that queues nothing else. Returns what is left to queue."""
         company = group[0].company
-        due = {_key(decision.row): decision for decision in group}
+        due = {decision.row.key: decision for decision in group}
         rows = await asyncio.to_thread(self.store.rows, company.company_id) if settings.on_first_link else []
-        together = {_key(row): row for row in settings.queued_by_all(company, rows)}
-        if (
-            len(together) < WORTH_ALL
-            or not together.keys() <= due.keys()
-            or any(r.in_flight for r in together.values())
-        ):
+        together = data_all.worthwhile(settings, company, rows, due.keys())
+        if not together:
             return group
         try:
             at = await self.codat.queue_all(company.company_id)
@@ -177,28 +169,11 @@ class Refresh:
             logger.warning("Not all could be queued", extra={"company_id": company.company_id, "error": str(error)})
             self.tally[Metric.QUEUEING_FAILED] += 1
             return group if isinstance(error, Refused) else []
-        queued = await self._queued_just_now(company.company_id, together, at)
+        queued = await data_all.queued_at(at, self.codat, company.company_id, together)
         for key, operation in queued.items():
             await asyncio.to_thread(self._note_one_of_all, due[key], together[key], operation, at)
         self.tally[Metric.REFRESHES_QUEUED] += len(queued)
         return [decision for key, decision in due.items() if key not in queued]
-
-    async def _queued_just_now(
-        self, company_id: str, rows: Mapping[Key, Row], at: datetime
-    ) -> Mapping[Key, PullOperation | None]:
-        """The datasets that `data/all` queued, which it does not name; `None` for all if they cannot be read."""
-        found: dict[Key, PullOperation] = {}
-        try:
-            async for operation in self.codat.history(company_id):
-                key = (operation.data_type, operation.connection_id)
-                if operation.requested >= at - LOOK_BACK and key in rows and not rows[key].knows(operation.id):
-                    found.setdefault(key, operation)
-                if found.keys() == rows.keys() or operation.requested < at - LOOK_BACK:
-                    break
-        except CodatError as error:
-            logger.warning("What was queued cannot be read", extra={"company_id": company_id, "error": str(error)})
-            return dict.fromkeys(rows)
-        return found
 
     def _note_one_of_all(self, decision: Decision, row: Row, operation: PullOperation | None, at: datetime) -> None:
         if operation:
@@ -347,10 +322,6 @@ def _by_company(decisions: Iterable[Decision]) -> list[list[Decision]]:
         row = decision.row
         groups.setdefault(row.company_id if decision.action is Action.QUEUE else row.key, []).append(decision)
     return list(groups.values())
-
-
-def _key(row: Row) -> Key:
-    return row.data_type, row.connection_id
 
 
 def _asked_by(row: Row) -> AskedBy:

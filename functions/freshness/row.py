@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from freshness.company import Connection
-from freshness.dataset import AskedBy, DatasetState, Outcome, has_ended, outcome
+from freshness.dataset import AskedBy, DatasetState, Outcome, outcome
 from freshness.learning import change_rate, confident_for
 from freshness.policy import Promise, window
 from freshness.syncs import NO_SYNCS, Syncs
@@ -80,19 +80,6 @@ class Decided:
 
     at: datetime
     reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
-    """What Codat says, at a moment, of the latest dataset of a row; times that it does not say are `None`."""
-
-    at: datetime
-    state: str
-    dataset_id: str
-    requested_at: datetime | None = None
-    ended_at: datetime | None = None
-    succeeded_at: datetime | None = None
-    """When the latest successful dataset ended, whether or not it is this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,54 +214,6 @@ class Row:
         if records_modified is not None:
             syncs = syncs.with_end(end.at, records_modified, self.request.at if self.request else None)
         return replace(self, end=latest, succeeded_at=succeeded_at, changed_at=changed_at, syncs=syncs)
-
-    def sighted(self, sighting: Sighting, linked_at: datetime) -> "Row":
-        """The row after Codat was asked about it. `linked_at` is when its connection was last seen to be linked."""
-        row = self
-        if sighting.succeeded_at:
-            succeeded_at, is_latest = sighting.succeeded_at, outcome(sighting.state) is Outcome.COMPLETE
-            if self._is_requested(sighting) and is_latest and self.request:
-                # A request that was adopted may carry our own clock's time, which may be ahead of Codat's.
-                succeeded_at = max(succeeded_at, self.request.at)
-            dataset_id = sighting.dataset_id if is_latest else ""
-            row = row.ended(End(at=succeeded_at, state=DatasetState.COMPLETE, dataset_id=dataset_id))
-        if not has_ended(sighting.state):
-            return row._sighted_running(sighting)
-        if outcome(sighting.state) is not Outcome.COMPLETE:
-            row = row._sighted_failed(sighting, linked_at)
-        return row._sighted_without(sighting)
-
-    def _is_requested(self, sighting: Sighting) -> bool:
-        return self.request is not None and self.request.dataset_id == sighting.dataset_id
-
-    def _sighted_running(self, sighting: Sighting) -> "Row":
-        if self.in_flight and self.in_flight.dataset_id in ("", sighting.dataset_id):
-            row = replace(self, request=replace(self.in_flight, dataset_id=sighting.dataset_id))
-        else:
-            at = sighting.requested_at or sighting.at
-            row = self.requested(Request(at=at, asked_by=AskedBy.OTHERS, dataset_id=sighting.dataset_id))
-        return replace(row, seen_running_at=max(filter(None, (row.seen_running_at, sighting.at))))
-
-    def _sighted_failed(self, sighting: Sighting, linked_at: datetime) -> "Row":
-        if self.end and self.end.dataset_id == sighting.dataset_id:
-            return self
-        if self.end and not self.end.dataset_id and self.end.state == sighting.state and not self.in_flight:
-            return replace(self, end=replace(self.end, dataset_id=sighting.dataset_id))
-        if self.in_flight and not self._is_requested(sighting) and sighting.at <= self.in_flight.at:
-            return self
-        at = sighting.ended_at or sighting.at
-        if self.request is None and self.end is None:
-            # When it failed is not known, only that the connection is linked now: so it is worth one try.
-            at = min(at, linked_at - timedelta.resolution)
-        elif self.request and self._is_requested(sighting):
-            at = max(at, self.request.at)
-        return self.ended(End(at=at, state=sighting.state, dataset_id=sighting.dataset_id))
-
-    def _sighted_without(self, sighting: Sighting) -> "Row":
-        """A dataset still in flight, while the latest one that Codat tells of is another, which has ended."""
-        if self.in_flight is None or self.late_at is None or sighting.at < self.late_at:
-            return self
-        return self.ended(End(at=sighting.at, state=DatasetState.CANCELLED, dataset_id=self.in_flight.dataset_id))
 
     @property
     def failures(self) -> int:

@@ -11,7 +11,8 @@ from freshness.codat.client import Codat
 from freshness.codat.errors import NotFound, Unreadable
 from freshness.company import Company
 from freshness.dataset import DatasetState, has_ended
-from freshness.row import Row, Sighting
+from freshness.row import Row
+from freshness.sighting import Sighting
 
 Key = tuple[str, str]
 """A data type and the id of a connection."""

@@ -27,7 +27,11 @@ class SyncSettings:
         return self.read_at is None or self.read_at + READ_EVERY <= now
 
     def queued_by_all(self, company: Company, rows: Iterable[Row]) -> list[Row]:
-        """The rows of which `data/all` would queue a refresh; none if it would also ask for what is in vain."""
+        """The rows of which `data/all` would queue a refresh; none if it would also ask for what is in vain.
+
+        A company may have settings of its own, which are not asked for: that would cost a call for each company.
+        What is therefore not queued is queued alone, and what is queued besides counts as asked for by others.
+        """
         read = [row for row in rows if row.data_type in self.on_first_link]
         linked = [row for row in read if self._is_linked(row, company)]
         blocked = any(row.is_unsupported or row.is_blocked(company.connections[row.connection_id]) for row in linked)

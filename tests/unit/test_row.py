@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from freshness.company import Connection, ConnectionStatus
 from freshness.dataset import AskedBy, DatasetState
 from freshness.policy import Promise
-from freshness.row import ANOTHER_LOOK, ASKED_FOR, FIRST_PATIENCE, FIRST_RETRY, End, Request, Row, Sighting, State
+from freshness.row import ANOTHER_LOOK, ASKED_FOR, FIRST_PATIENCE, FIRST_RETRY, End, Request, Row, State
+from freshness.sighting import Sighting, sighted
 from freshness.times import BEGINNING
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -133,7 +134,7 @@ def test_patience_with_a_dataset_doubles_each_time_it_is_seen_still_running() ->
         late_at = row.late_at
         assert late_at is not None
         waits.append(late_at - NOON)
-        row = row.sighted(Sighting(at=late_at, state=DatasetState.QUEUED, dataset_id="dataset"), NOON)
+        row = sighted(row, Sighting(at=late_at, state=DatasetState.QUEUED, dataset_id="dataset"), NOON)
 
     assert waits == [FIRST_PATIENCE * 2**n for n in range(4)]
 
@@ -145,29 +146,29 @@ def sighting(at: datetime, state: str, dataset_id: str = "dataset", succeeded_at
 def test_a_check_finds_the_end_that_no_webhook_told() -> None:
     row = NEW.requested(request(NOON))
 
-    row = row.sighted(sighting(NOON + 5 * MINUTE, DatasetState.COMPLETE, succeeded_at=NOON + MINUTE), NOON)
+    row = sighted(row, sighting(NOON + 5 * MINUTE, DatasetState.COMPLETE, succeeded_at=NOON + MINUTE), NOON)
 
     assert row.in_flight is None
     assert row.succeeded_at == NOON + MINUTE
 
 
 def test_a_check_finds_the_failure_that_no_webhook_told() -> None:
-    row = NEW.requested(request(NOON)).sighted(sighting(NOON + 5 * MINUTE, DatasetState.MAP_ERROR), NOON)
+    row = sighted(NEW.requested(request(NOON)), sighting(NOON + 5 * MINUTE, DatasetState.MAP_ERROR), NOON)
 
     assert row.state(PROMISE, LINKED, NOON) is State.FAILING
 
 
 def test_a_failure_seen_again_is_not_a_new_failure() -> None:
-    row = NEW.requested(request(NOON)).sighted(sighting(NOON + MINUTE, DatasetState.AUTH_ERROR), NOON)
+    row = sighted(NEW.requested(request(NOON)), sighting(NOON + MINUTE, DatasetState.AUTH_ERROR), NOON)
     relinked = replace(LINKED, status_at=NOON + 2 * MINUTE)
 
-    row = row.sighted(sighting(NOON + 3 * MINUTE, DatasetState.AUTH_ERROR), NOON)
+    row = sighted(row, sighting(NOON + 3 * MINUTE, DatasetState.AUTH_ERROR), NOON)
 
     assert not row.is_blocked(relinked)
 
 
 def test_a_dataset_that_others_asked_for_is_in_flight_too() -> None:
-    row = NEW.sighted(sighting(NOON, DatasetState.FETCHING, dataset_id="theirs"), NOON)
+    row = sighted(NEW, sighting(NOON, DatasetState.FETCHING, dataset_id="theirs"), NOON)
 
     assert row.in_flight == request(NOON, "theirs", AskedBy.OTHERS)
     assert row.attempts == 0
@@ -176,11 +177,11 @@ def test_a_dataset_that_others_asked_for_is_in_flight_too() -> None:
 def test_a_status_older_than_the_request_does_not_end_its_dataset() -> None:
     row = NEW.requested(request(NOON))
 
-    assert row.sighted(sighting(NOON - MINUTE, DatasetState.FETCH_ERROR, dataset_id="earlier"), NOON).in_flight
+    assert sighted(row, sighting(NOON - MINUTE, DatasetState.FETCH_ERROR, dataset_id="earlier"), NOON).in_flight
 
 
 def test_a_company_that_comes_with_a_failure_is_tried_once() -> None:
-    row = NEW.sighted(sighting(NOON, DatasetState.PERMISSIONS_ERROR), LINKED.status_at)
+    row = sighted(NEW, sighting(NOON, DatasetState.PERMISSIONS_ERROR), LINKED.status_at)
 
     assert row.due(PROMISE, LINKED) == BEGINNING
 
@@ -188,7 +189,7 @@ def test_a_company_that_comes_with_a_failure_is_tried_once() -> None:
 def test_a_clock_ahead_of_codats_does_not_keep_an_adopted_dataset_in_flight() -> None:
     row = NEW.requested(request(NOON + 5 * MINUTE, asked_by=AskedBy.OTHERS))
 
-    row = row.sighted(sighting(NOON + 6 * MINUTE, DatasetState.COMPLETE, succeeded_at=NOON + MINUTE), NOON)
+    row = sighted(row, sighting(NOON + 6 * MINUTE, DatasetState.COMPLETE, succeeded_at=NOON + MINUTE), NOON)
 
     assert row.in_flight is None
 
@@ -197,8 +198,8 @@ def test_a_dataset_that_codat_no_longer_tells_of_does_not_keep_a_row_waiting() -
     row = NEW.requested(request(NOON))
     assert row.late_at is not None
 
-    row = row.sighted(
-        sighting(row.late_at, DatasetState.COMPLETE, dataset_id="other", succeeded_at=NOON - MINUTE), NOON
+    row = sighted(
+        row, sighting(row.late_at, DatasetState.COMPLETE, dataset_id="other", succeeded_at=NOON - MINUTE), NOON
     )
 
     assert row.in_flight is None
