@@ -8,6 +8,7 @@ import pytest
 
 from freshness.company import Company, Connection
 from freshness.policy import Policy, PolicyError, Promise, load
+from freshness.policy.window import allowed
 
 ROOT = Path(__file__).parent.parent.parent
 XERO = Connection(
@@ -45,7 +46,7 @@ def test_a_data_type_that_is_not_named_gets_the_default(tmp_path: Path) -> None:
 
 
 DEFAULT = '[default]\nfresh_within = "1 day"\n'
-RULE = "[[rules]]\nname = 'a'\ntags.plan = 'free'"
+RULE = "[[rules]]\nname = 'a'\ntags.plan = 'free'\noff = true"
 WINDOW = "[[windows]]\nname = 'a'\n"
 SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
 
@@ -68,10 +69,18 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + '[data_types.bills]\nat_most_every = "2 days"\nfresh_within = "1 day"', 3, "at_most_every not"),
         (DEFAULT + '[data_types.bills]\nwarn_after = "2 days"\nfresh_within = "3 days"', 3, "warn_after not"),
         (DEFAULT + '[[rules]]\nname = "all"\n', 3, "at least one of companies, tags, platforms"),
-        (DEFAULT + RULE + "\n[rules.data_types.bill]\noff = true", 6, "did you mean 'bills'?"),
-        (DEFAULT + RULE + "\n[[rules]]\nname = 'b'\ntag.plan = 'free'", 8, "did you mean 'tags'?"),
-        (DEFAULT + RULE + "\ndata_types.bills.of = true", 6, "did you mean 'off'?"),
-        (DEFAULT + RULE + "\n" + RULE, 1, "several are named 'a'"),
+        (DEFAULT + RULE + "\n[rules.data_types.bill]\noff = true", 7, "did you mean 'bills'?"),
+        (DEFAULT + RULE + "\n[[rules]]\nname = 'b'\ntag.plan = 'free'", 9, "did you mean 'tags'?"),
+        (DEFAULT + RULE + "\ndata_types.bills.of = true", 7, "did you mean 'off'?"),
+        (DEFAULT + RULE + "\n" + RULE, 8, "expected another name than 'a'"),
+        (DEFAULT + "[[rules]]\nname = 'a'\ntags.plan = 'free'", 3, "at least one of fresh_within"),
+        (DEFAULT + "[rules]\nname = 'a'", 3, "rules: expected a list"),
+        ("default = '1 day'", 1, "default: expected a table"),
+        (DEFAULT + "off = 'yes'", 3, "expected true or false, got 'yes'"),
+        (DEFAULT + "confidence = '0.9'", 3, "expected a number, got '0.9'"),
+        (DEFAULT + "weight = inf", 3, "expected a finite number"),
+        (DEFAULT + "warn_after = '999999 weeks'", 3, "at most 366 days"),
+        (DEFAULT + "# a line\u2028of another kind\nweights = 1", 4, "did you mean 'weight'?"),
         (DEFAULT + "[[rules]]\nname = 'a'\ncompanies = ['Acme']", 5, "a UUID, got 'Acme'"),
         (DEFAULT + WINDOW + "never = '9 to 5'", 5, "two times of day"),
         (DEFAULT + WINDOW + "only = '09:00 to 09:00'", 5, "that differ"),
@@ -79,7 +88,9 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + WINDOW + "only = '09:00 to 10:00'\ntime_zone = 'Europe/Londn'", 6, "mean 'Europe/London'?"),
         (DEFAULT + WINDOW + "only = '09:00 to 10:00'\ndays = ['Mondy']", 6, "did you mean 'Monday'?"),
         (DEFAULT + SET + "data_types = ['bills']", 6, "at least 2"),
-        (DEFAULT + SET + "data_types = ['bills', 'bills']", 1, "'bills' is in several or twice"),
+        (DEFAULT + SET + "data_types = ['bills', 'bills']", 6, "expected 'bills' once, and in one set"),
+        (DEFAULT + WINDOW + "only = '09:00 to 10:00'\ndays = []", 6, "windows.1.days: expected at least 1"),
+        (DEFAULT + "[budget]\ncalls_per_minute = '600'", 4, "expected a whole number"),
         (DEFAULT + "[budget]\nshare_of_quota = 2", 4, "less than or equal to 1"),
         (DEFAULT + "[budget]\ncalls_per_minutes = 5", 4, "did you mean 'calls_per_minute'?"),
         (DEFAULT + "[budget.refreshes_per_connection]\nXero = 0", 4, "greater than or equal to 1"),
@@ -104,6 +115,38 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         load(path)
 
     assert [line.split(":")[1] for line in str(raised.value).splitlines()] == ["2", "3", "4"]
+
+
+def test_a_name_that_is_wrong_is_the_only_mistake_of_its_list(tmp_path: Path) -> None:
+    path = write(tmp_path, DEFAULT + SET + "data_types = ['bills', 'invoicez']")
+
+    with pytest.raises(PolicyError) as raised:
+        load(path)
+
+    [mistake] = str(raised.value).splitlines()
+    assert "did you mean 'invoices'?" in mistake
+
+
+def test_a_mark_of_byte_order_and_other_line_ends_are_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "freshness.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + DEFAULT.replace("\n", "\r\n").encode())
+
+    assert load(path).default.fresh_within == timedelta(days=1)
+
+
+def test_text_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "freshness.toml"
+    path.write_bytes(DEFAULT.encode() + b"# caf\xe9\n")
+
+    with pytest.raises(PolicyError, match=r"freshness\.toml:3: expected text in UTF-8"):
+        load(path)
+
+
+def test_a_window_may_be_whole_days(tmp_path: Path) -> None:
+    days = "never = '00:00 to 24:00'\ndays = ['Saturday', 'Sunday']"
+    [window] = promise(load(write(tmp_path, DEFAULT + WINDOW + days)), "invoices").windows
+
+    assert [day for day in range(21, 25) if allowed((window,), datetime(2026, 11, day, 12, tzinfo=UTC))] == [23, 24]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -6,8 +6,20 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from freshness.policy.tables import Location, Policy
+from freshness.policy.tables import Location, MisplacedError, Policy
 from freshness.policy.words import nearest
+
+_KINDS = {
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "string_type": "text",
+    "string_too_short": "some text",
+    "bool_type": "true or false",
+    "float_type": "a number",
+    "int_type": "a whole number",
+}
+"""What TOML calls the types that pydantic names."""
 
 
 class PolicyError(ValueError):
@@ -16,13 +28,29 @@ class PolicyError(ValueError):
 
 def told(error: ValidationError, name: str, lines: dict[Location, int]) -> str:
     """All mistakes that were found, in the order of their lines. `lines` is where each table and key stands."""
-    mistakes = sorted({(_line(lines, mistake["loc"]), _expectation(mistake)) for mistake in error.errors()})
-    return "\n".join(f"{name}:{line}: {expected}" for line, expected in mistakes)
+    mistakes = [(_location(mistake), mistake) for mistake in error.errors()]
+    texts = {
+        (_line(lines, location), _expectation(location, mistake))
+        for location, mistake in mistakes
+        # Codat's names that are wrong are left out of a list, which may then be too short.
+        if mistake["type"] != "too_short" or not any(_is_within(other, location) for other, _ in mistakes)
+    }
+    return "\n".join(f"{name}:{line}: {expected}" for line, expected in sorted(texts))
 
 
-def _expectation(mistake: ErrorDetails) -> str:
-    """What was expected, of one of pydantic's mistakes."""
+def _location(mistake: ErrorDetails) -> Location:
+    """Where a mistake is; one that lies in several tables is in the last of them."""
     location = _without_key(mistake["loc"])
+    error = mistake.get("ctx", {}).get("error")
+    return location + error.location if isinstance(error, MisplacedError) else location
+
+
+def _is_within(location: Location, other: Location) -> bool:
+    return len(location) > len(other) and location[: len(other)] == other
+
+
+def _expectation(location: Location, mistake: ErrorDetails) -> str:
+    """What was expected, of one of pydantic's mistakes."""
     name = ".".join(f"{part + 1}" if isinstance(part, int) else part for part in location)
     prefix = f"{name}: " if name else ""
     match mistake["type"]:
@@ -35,8 +63,11 @@ def _expectation(mistake: ErrorDetails) -> str:
             )
         case "missing":
             return f"{prefix}expected, but it is missing"
-        case _:
-            return f"{prefix}{mistake['msg'].lower()}, got {mistake['input']!r}"
+        case "too_short":
+            expected = f"at least {mistake['ctx']['min_length']}"
+        case kind:
+            expected = _KINDS.get(kind) or mistake["msg"].lower().removeprefix("input should be ")
+    return f"{prefix}expected {expected}, got {mistake['input']!r}"
 
 
 def _without_key(location: Location) -> Location:
@@ -63,7 +94,7 @@ def lines_of(text: str) -> dict[Location, int]:
     found: dict[Location, int] = {}
     counts: dict[Location, int] = {}
     table: Location = ()
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if header := re.match(r"\s*\[\[([^\]]+)\]\]", line):
             name = _numbered(_parts(header[1]), counts)
             counts[name] = counts.get(name, -1) + 1
@@ -97,5 +128,4 @@ def _numbered(name: Location, counts: dict[Location, int]) -> Location:
 
 def _line(lines: dict[Location, int], location: Location) -> int:
     """The line of the innermost table or key around a location; the first line where there is none."""
-    path = _without_key(location)
-    return next((lines[path[:length]] for length in range(len(path), 0, -1) if path[:length] in lines), 1)
+    return next((lines[location[:length]] for length in range(len(location), 0, -1) if location[:length] in lines), 1)

@@ -4,8 +4,8 @@ Every table is described once, here; `freshness.toml` shows each in use.
 """
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -22,6 +22,14 @@ from freshness.policy.window import Window
 Location = tuple[str | int, ...]
 
 
+class MisplacedError(ValueError):
+    """A mistake that is found where tables are compared, with the location of the one to be changed."""
+
+    def __init__(self, location: Location, message: str) -> None:
+        super().__init__(message)
+        self.location = location
+
+
 class Table(BaseModel):
     """Any table of the file."""
 
@@ -35,13 +43,13 @@ class Terms(Table):
     """How old the data may be."""
     warn_after: words.Duration | None = None
     """The age at which a person is to be told; not below `fresh_within`."""
-    confidence: float | None = Field(None, gt=0, lt=1)
+    confidence: float | None = Field(None, gt=0, lt=1, strict=True)
     """Refresh already when it is less likely than this that nothing has changed at the source."""
     at_most_every: words.Duration | None = None
     """How soon after a sync `confidence` may ask for another; 1 hour if no table says."""
-    weight: float | None = Field(None, gt=0)
+    weight: words.Weight | None = None
     """How much it counts where the budget does not reach for all; 1 if no table says."""
-    off: bool | None = None
+    off: words.Flag | None = None
     """Never refresh it."""
 
     @model_validator(mode="after")
@@ -100,6 +108,8 @@ class Rule(Selection, Terms):
     def _selects_some(self) -> Self:
         if not (self.companies or self.tags or self.platforms):
             raise ValueError("expected at least one of companies, tags, platforms; [default] is for all companies")
+        if not (self.said or self.data_types):
+            raise ValueError(f"expected at least one of {', '.join(Terms.model_fields)}, data_types")
         return self
 
     @property
@@ -116,7 +126,7 @@ class WindowTable(Selection):
     """They are queued only then: "22:00 to 06:00"."""
     never: words.TimesOfDay | None = None
     """They are never queued then."""
-    days: tuple[words.Day, ...] = tuple(words.DAYS)
+    days: tuple[words.Day, ...] = Field(words.DAYS, min_length=1)
     """The days on which the window starts."""
     time_zone: words.TimeZone = words.UTC
     """Whose clocks show these times."""
@@ -155,9 +165,9 @@ class ConsistencySet(CompanySelection):
 class Budget(Table):
     """How much of what Codat and the platforms allow may be spent."""
 
-    share_of_quota: float = Field(0.8, gt=0, le=1)
+    share_of_quota: float = Field(0.8, gt=0, le=1, strict=True)
     """The part of Codat's daily quota of calls that is this system's, spread over the day."""
-    calls_per_minute: int = Field(600, ge=1, le=1000)
+    calls_per_minute: int = Field(600, ge=1, le=1000, strict=True)
     """Codat may block an address that makes more than 1,000."""
     refreshes_per_connection: dict[str, words.Count] = {}
     """How many refreshes a day one connection may get, by platform."""
@@ -195,12 +205,15 @@ class Policy(Table):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        for kind, tables in (("rules", self.rules), ("windows", self.windows), ("sets", self.sets)):
-            if repeated := [name for name, count in Counter(table.name for table in tables).items() if count > 1]:
-                raise ValueError(f"expected {kind} of different names, but several are named {repeated[0]!r}")
-        types = Counter(data_type for together in self.sets for data_type in together.data_types)
-        if repeated := [name for name, count in types.items() if count > 1]:
-            raise ValueError(f"expected a data type in one set, once, but {repeated[0]!r} is in several or twice")
+        kinds: dict[str, tuple[Rule | WindowTable | ConsistencySet, ...]]
+        kinds = {"rules": self.rules, "windows": self.windows, "sets": self.sets}
+        for kind, tables in kinds.items():
+            for index, name in _repeated((index, table.name) for index, table in enumerate(tables)):
+                raise MisplacedError((kind, index, "name"), f"expected another name than {name!r}, which one has above")
+        types = ((index, name) for index, together in enumerate(self.sets) for name in together.data_types)
+        for index, name in _repeated(types):
+            location = "sets", index, "data_types"
+            raise MisplacedError(location, f"expected {name!r} once, and in one set, but it is named above as well")
         return self
 
     @cached_property
@@ -335,6 +348,15 @@ class Policy(Table):
             for data_type, terms in rule.data_types.items():
                 order = (*rule.specificity, True, index + 1)
                 yield _Place(order, (*location, "data_types", data_type), f"{label}, {data_type}", data_type, terms)
+
+
+def _repeated(names: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Those of the numbered names that were there before."""
+    seen: set[str] = set()
+    for index, name in names:
+        if name in seen:
+            yield index, name
+        seen.add(name)
 
 
 def _promise(terms: Terms, windows: tuple[Window, ...], fleet_changes_per_day: float | None, place: str) -> Promise:

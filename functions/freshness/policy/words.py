@@ -21,6 +21,7 @@ _UNITS = {
     "day": timedelta(days=1),
     "week": timedelta(weeks=1),
 }
+_LONGEST = timedelta(days=366)
 _DURATION = re.compile(r"(\d{1,6}) (minute|hour|day|week)s?")
 _TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d) to (?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
 
@@ -35,7 +36,10 @@ def _duration(value: object) -> timedelta:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None or int(match[1]) == 0:
         raise ValueError(f'expected a duration such as "30 minutes", "6 hours" or "1 day", got {value!r}')
-    return int(match[1]) * _UNITS[match[2]]
+    duration = int(match[1]) * _UNITS[match[2]]
+    if duration > _LONGEST:
+        raise ValueError(f"expected a duration of at most {_LONGEST.days} days, got {value!r}")
+    return duration
 
 
 def _data_type(value: str) -> str:
@@ -55,7 +59,7 @@ def _times_of_day(value: object) -> tuple[time, time]:
     if match is None:
         raise ValueError(f'expected two times of day such as "22:00 to 06:00", got {value!r}')
     start, end = time(int(match[1]), int(match[2])), time(int(match[3] or 0), int(match[4] or 0))
-    if start == end:
+    if start == end and match[3]:
         raise ValueError(f"expected two times of day that differ, got {value!r}")
     return start, end
 
@@ -83,4 +87,6 @@ Day = Annotated[str, AfterValidator(_day)]
 TimesOfDay = Annotated[tuple[time, time], BeforeValidator(_times_of_day)]
 TimeZone = Annotated[ZoneInfo, BeforeValidator(_time_zone)]
 CompanyId = Annotated[str, AfterValidator(_company_id)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Weight = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]
