@@ -9,6 +9,9 @@ GRACE = timedelta(seconds=1)
 FURTHEST_SLOT = timedelta(minutes=5)
 """A next slot further ahead than this is the work of a wrong clock."""
 
+LONGEST_STOP = timedelta(days=1)
+"""Codat's longest limit is its daily quota: a stop beyond that is not believed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
@@ -50,6 +53,7 @@ class Quota:
 
     def stopped(self, until: datetime, at: datetime) -> "Quota":
         """The quota after Codat said, at `at`, that no call may be made before `until`."""
+        until = min(until, at + LONGEST_STOP)
         if self._stop_stands and self.stopped_at and self.stopped_until:
             at, until = max(at, self.stopped_at), max(until, self.stopped_until)
         elif self.stopped_at and self.stopped_at >= at:

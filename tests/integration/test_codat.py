@@ -133,22 +133,48 @@ async def test_what_codat_adds_passes_through(codat: Codat, sandbox: RunningSand
     assert {name: status.current_status for name, status in statuses.by_type.items()} == {"crystals": "Polishing"}
 
 
+OPERATION = {
+    "id": "d",
+    "companyId": "c",
+    "connectionId": "n",
+    "dataType": "bills",
+    "status": "Complete",
+    "requested": "2019-06-11T13:26:54.6884704Z",
+    "completed": "2019-06-11T13:26:55.6884704",
+}
+
+
 async def test_times_with_seven_decimals_are_read(codat: Codat, sandbox: RunningSandbox) -> None:
-    operation = {
-        "id": "d",
-        "companyId": "c",
-        "connectionId": "n",
-        "dataType": "bills",
-        "status": "Complete",
-        "requested": "2019-06-11T13:26:54.6884704Z",
-        "completed": "2019-06-11T13:26:55.6884704",
-    }
-    prescribe(sandbox, body=operation, status=200)
+    prescribe(sandbox, body=OPERATION, status=200)
 
     dataset = await codat.dataset("c", "d")
 
     assert dataset.requested == datetime(2019, 6, 11, 13, 26, 54, 688470, tzinfo=UTC)
     assert dataset.completed == dataset.requested + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("year", ["1960", "2200", "9999"])
+async def test_what_is_to_have_happened_at_an_absurd_time_is_unreadable(
+    codat: Codat, sandbox: RunningSandbox, year: str
+) -> None:
+    time = f"{year}-12-31T23:59:59.9999999Z"
+    prescribe(sandbox, body=OPERATION | {"requested": time}, status=200)
+    with pytest.raises(errors.Unreadable, match="no time at which anything happened"):
+        await codat.queue("c", "bills")
+
+    absurd = {"dataType": "invoices", "currentStatus": "Complete", "lastSuccessfulSync": time}
+    prescribe(sandbox, body={"invoices": absurd, "bills": {"dataType": "bills"}}, status=200)
+    assert (await codat.data_status("c")).by_type.keys() == {"bills"}
+
+
+async def test_the_year_1_is_no_time_at_all(codat: Codat, sandbox: RunningSandbox) -> None:
+    never = "0001-01-01T00:00:00"
+    prescribe(sandbox, body=OPERATION | {"completed": never}, status=200)
+    assert (await codat.dataset("c", "d")).completed is None
+
+    failed = {"dataType": "bills", "currentStatus": "FetchError", "lastSuccessfulSync": f"{never}Z"}
+    prescribe(sandbox, body={"bills": failed}, status=200)
+    assert (await codat.data_status("c")).by_type["bills"].last_successful_sync is None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Checking and queueing against the sandbox and real tables, with no webhook at all."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -182,6 +183,20 @@ async def test_a_dataset_that_already_runs_is_adopted(loop: Loop) -> None:
     assert adopted.in_flight.dataset_id == theirs.id
     (dataset,) = [d for d in loop.store.datasets(row.company_id) if d.dataset_id == theirs.id]
     assert dataset.asked_by is AskedBy.OTHERS
+
+
+@pytest.mark.parametrize("year", ["0001", "9999"])
+async def test_absurd_times_do_not_stop_the_ticks(loop: Loop, year: str) -> None:
+    time = f"{year}-01-01T00:00:00Z"
+    status = {"dataType": "invoices", "currentStatus": "Complete", "latestSyncId": "d", "lastSuccessfulSync": time}
+    body = json.dumps({"invoices": status})
+    loop.prescribe(PrescribedAnswer(path="/companies/*/dataStatus", status=200, body=body, times=SETTINGS.companies))
+
+    check = await loop.check()
+    refresh = await loop.queue()
+
+    assert check.tally[Metric.COMPANIES_CHECKED] == SETTINGS.companies
+    assert refresh.tally[Metric.REFRESHES_QUEUED]
 
 
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", '{"id": "cut o', "[]"])

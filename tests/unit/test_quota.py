@@ -57,6 +57,12 @@ def test_a_stop_holds_until_its_time() -> None:
     assert quota.no_call_before(NINE + MINUTE) is None
 
 
+def test_a_stop_beyond_any_limit_of_codats_ends_after_a_day() -> None:
+    quota = Quota().stopped(NINE + 9999 * HOUR, NINE)
+
+    assert quota.no_call_before(NINE) == NINE + 24 * HOUR
+
+
 def test_a_short_stop_does_not_shorten_a_long_one() -> None:
     quota = Quota().stopped(MIDNIGHT, NINE).stopped(NINE + MINUTE, NINE + SECOND)
 

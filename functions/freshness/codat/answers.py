@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 from pydantic.functional_validators import WrapValidator
 
-from freshness.times import Instant
+from freshness.times import Instant, InstantIfAny
 
 logger = Logger(service="codat-freshness")
 
@@ -84,7 +84,7 @@ class DataStatus(Answer):
 
     data_type: str
     current_status: str | None = None
-    last_successful_sync: Instant | None = None
+    last_successful_sync: InstantIfAny = None
     latest_sync_id: str | None = None
     latest_successful_sync_id: str | None = None
 
@@ -97,7 +97,7 @@ class PullOperation(Identified):
     data_type: str
     status: str
     requested: Instant
-    completed: Instant | None = None
+    completed: InstantIfAny = None
 
 
 class SyncSetting(Answer):

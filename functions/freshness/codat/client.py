@@ -32,6 +32,7 @@ from freshness.codat.answers import (
     WebhookConsumer,
     WebhookConsumers,
 )
+from freshness.quota import LONGEST_STOP
 from freshness.times import in_utc
 
 Form = TypeVar("Form")
@@ -47,10 +48,8 @@ TRY_AGAIN_WITHIN = 5.0
 FIRST_PAUSE = 0.5
 """Seconds before the second try; each further pause is twice as long."""
 STOP_UNLESS_TOLD = timedelta(minutes=1)
-LONGEST_STOP = timedelta(days=1)
-"""Codat's longest limit is its daily quota: a `Retry-After` beyond that is not believed."""
 LARGEST_SKEW = timedelta(hours=1)
-"""A `Date` further than this from our own clock is not believed either."""
+"""A `Date` further than this from our own clock is not believed either, nor what is to have happened later."""
 UNANSWERED = 10
 """Calls without an answer in a row after which Codat is taken to be down."""
 AT_ONCE_PER_COMPANY = 4
@@ -287,7 +286,7 @@ class Codat:
     def _read(self, response: httpx.Response, form: type[Form] | TypeAdapter[Form]) -> Form:
         adapter = form if isinstance(form, TypeAdapter) else TypeAdapter(form)
         try:
-            return adapter.validate_json(response.content)
+            return adapter.validate_json(response.content, context={"by": self._time(response) + LARGEST_SKEW})
         except ValidationError as error:
             message = f"not as Codat describes it: {error.errors()[0]['msg']} at {error.errors()[0]['loc']}"
             raise errors.Unreadable(

@@ -22,7 +22,7 @@ from freshness.event import (
     QuotaReset,
     ReadEnded,
 )
-from freshness.times import BEGINNING, Instant, sortable
+from freshness.times import Instant, InstantIfAny, sortable
 
 WRITABLE = tuple(
     """
@@ -52,7 +52,7 @@ class Envelope(Answer):
     """What surrounds the payload of every event of today."""
 
     event_type: str
-    generated_date: Annotated[Instant, Field(gt=BEGINNING)]
+    generated_date: Instant
 
 
 class DataTypeRead(Answer):
@@ -119,7 +119,7 @@ class Write(Answer):
 
     reference_company: CompanyReference
     connection_id: str = Field(min_length=1)
-    completed_on_date: Instant | None = None
+    completed_on_date: InstantIfAny = None
 
 
 class WriteEvent(Envelope):
