@@ -47,22 +47,27 @@ def read_completed(
 
 
 def connection(
-    at: datetime, happened: str, status: str, *, connection_id: str = "connection", company_id: str = COMPANY
+    at: datetime,
+    happened: str,
+    status: str,
+    *,
+    connection_id: str = "connection",
+    company_id: str = COMPANY,
+    in_full: bool = True,
 ) -> str:
     """`connection.*`."""
+    unchanging = {
+        "platformName": "Xero",
+        "sourceType": "Accounting",
+        "linkUrl": f"https://link.example/{connection_id}",
+        "dataConnectionErrors": None,
+    }
     return event(
         f"connection.{happened}",
         at,
         {
             "referenceCompany": {"id": company_id, "name": "Toft stores"},
-            "connection": {
-                "id": connection_id,
-                "platformName": "Xero",
-                "sourceType": "Accounting",
-                "status": status,
-                "linkUrl": f"https://link.example/{connection_id}",
-                "dataConnectionErrors": None,
-            },
+            "connection": {"id": connection_id, "status": status} | (unchanging if in_full else {}),
         },
     )
 

@@ -47,12 +47,21 @@ class Connection:
         return self.status in (ConnectionStatus.UNLINKED, ConnectionStatus.DEAUTHORIZED)
 
     def latest(self, other: "Connection") -> "Connection":
-        """What both together tell: what Codat said last, in whatever order the two became known."""
-        last = max(
-            self, other, key=lambda told: (told.status_at, told.status, told.link_url, told.platform, told.source_type)
+        """What both together tell: what Codat said last, in whatever order the two became known.
+
+        A webhook need not say all of it: what the last left empty is as the other has it.
+        """
+        earlier, last = sorted(
+            (self, other),
+            key=lambda told: (told.status_at, told.status, told.link_url, told.platform, told.source_type),
         )
-        reconnected_at = max(filter(None, (self.reconnected_at, other.reconnected_at)), default=None)
-        return replace(last, reconnected_at=reconnected_at)
+        return replace(
+            last,
+            link_url=last.link_url or earlier.link_url,
+            platform=last.platform or earlier.platform,
+            source_type=last.source_type or earlier.source_type,
+            reconnected_at=max(filter(None, (self.reconnected_at, other.reconnected_at)), default=None),
+        )
 
     def differs(self, other: "Connection") -> bool:
         """Whether `other` says anything new, its times aside."""

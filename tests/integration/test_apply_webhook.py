@@ -57,9 +57,7 @@ class DeadLetters:
 
     def reasons(self) -> dict[str, str]:
         """Why the messages lie there, by their webhook ids."""
-        answer = self._sqs.receive_message(
-            QueueUrl=self.url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], WaitTimeSeconds=1
-        )
+        answer = self._sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
         attributes = [message["MessageAttributes"] for message in answer.get("Messages", [])]
         return {given["webhook-id"]["StringValue"]: given["reason"]["StringValue"] for given in attributes}
 

@@ -235,3 +235,17 @@ def test_data_written_is_written_no_later_than_it_was_told(webhook: Webhook, sto
     written_at = the_row(store).written_at
     assert written_at
     assert written_at - NOON < MINUTE
+
+
+def test_a_lapsed_connection_is_told_with_what_was_known_of_it_where_the_webhook_leaves_it_out(
+    webhook: Webhook, store: Store, listener: Listener
+) -> None:
+    linked = bodies.connection(NOON - MINUTE, "connected", "Linked", company_id="company")
+    webhook.apply("linked", linked)
+
+    lapsed = bodies.connection(NOON, "disconnected", "Deauthorized", company_id="company", in_full=False)
+    webhook.apply("lapsed", lapsed)
+
+    (event,) = listener.heard()
+    assert (event["platform"], event["linkUrl"]) == ("Xero", "https://link.example/connection")
+    assert event["id"] == "lapsed/connection/relink"

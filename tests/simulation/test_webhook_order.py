@@ -44,7 +44,9 @@ messages = st.one_of(
         st.booleans(),
     ),
     st.builds(
-        lambda at, told, connection_id: bodies.connection(at, *told, connection_id=connection_id),
+        lambda at, told, connection_id, in_full: bodies.connection(
+            at, *told, connection_id=connection_id, in_full=in_full
+        ),
         minutes,
         st.sampled_from(
             [
@@ -57,7 +59,8 @@ messages = st.one_of(
                 ("deleted", "Linked"),
             ]
         ),
-        st.sampled_from(CONNECTIONS),
+        st.sampled_from((*CONNECTIONS, "new")),
+        st.booleans(),
     ),
     st.builds(
         lambda at, data_type, connection_id: bodies.written(at, data_type, connection_id=connection_id),
@@ -86,7 +89,7 @@ class World:
         connections = {
             name: Connection(
                 connection_id=name,
-                platform=name,
+                platform="Xero",
                 source_type="Accounting",
                 status=ConnectionStatus.LINKED,
                 status_at=NOON - timedelta(days=30),

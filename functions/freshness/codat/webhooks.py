@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AliasChoices, AliasPath, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_pascal
 
-from freshness.codat.answers import Answer, ConnectionAnswer
+from freshness.codat.answers import Answer, Text
 from freshness.company import Connection, ConnectionStatus
 from freshness.dataset import DatasetState
 from freshness.event import (
@@ -77,11 +77,21 @@ class ReadCompletedEvent(Envelope):
     payload: ReadCompleted
 
 
+class ConnectionState(Answer):
+    """A connection, whose platform may not be told again."""
+
+    id: str = Field(min_length=1)
+    platform_name: Text = ""
+    source_type: Text = ""
+    status: str
+    link_url: Text = ""
+
+
 class ConnectionPayload(Answer):
     """The payload of `connection.*`."""
 
     reference_company: CompanyReference
-    connection: ConnectionAnswer
+    connection: ConnectionState
 
 
 class ConnectionEvent(Envelope):
