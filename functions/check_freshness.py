@@ -49,6 +49,8 @@ async def _check(until: datetime, owner: str) -> None:
         tally[Metric.TICKS_CUT_SHORT] += 1
     count(metrics, tally | {Metric.CODAT_CALLS: codat.calls})
     logger.info("Checked", extra={"tally": dict(check.tally), "codat_calls": codat.calls})
+    if check.failures:
+        raise check.failures[0]
 
 
 async def _list_companies(check: Check, owner: str) -> None:
@@ -66,6 +68,6 @@ async def _list_companies(check: Check, owner: str) -> None:
         if isinstance(error, (Unauthorized, AccountLimit, RateLimited)):
             check.stopped_by.append(error)
         logger.warning(
-            "The list of companies or Codat's own schedule could not be read; the next tick tries again",
+            "The list of companies could not be read; the next tick tries again",
             extra={"error": str(error)},
         )

@@ -51,3 +51,5 @@ async def _queue(until: datetime, shards: tuple[str, ...]) -> None:
         tally[Metric.TICKS_CUT_SHORT] += 1
     count(metrics, tally | {Metric.CODAT_CALLS: codat.calls})
     logger.info("Queued", extra={"tally": dict(refresh.tally), "codat_calls": codat.calls})
+    if refresh.failures:
+        raise refresh.failures[0]

@@ -23,11 +23,11 @@ from freshness.concurrency import for_each
 from freshness.dataset import AskedBy, Dataset, DatasetState, has_ended
 from freshness.metrics import Metric
 from freshness.policy import Policy
-from freshness.publish import Bus, CompanyDataRefreshed, RelinkNeeded, connection_news
+from freshness.publish import Bus, CompanyDataRefreshed, NotPublished, RelinkNeeded, connection_news
 from freshness.row import LONGEST_SYNC, Row
 from freshness.sighting import Sighting, sighted
 from freshness.sightings import Key
-from freshness.store import Store
+from freshness.store import ContentionError, Store
 from freshness.sync_times import SyncTimes
 from freshness.times import sortable
 
@@ -54,6 +54,8 @@ class Check:
     until: datetime
     tally: Counter[Metric] = field(default_factory=Counter)
     stopped_by: list[CodatError] = field(default_factory=list)
+    failures: list[NotPublished | ContentionError] = field(default_factory=list)
+    """Why some companies were left as they are to the next tick, which does not keep others from their turn."""
     samples: defaultdict[tuple[str, str], list[timedelta]] = field(default_factory=lambda: defaultdict(list))
     """How long syncs took that were seen to end, by platform and data type."""
 
@@ -86,8 +88,11 @@ class Check:
             listed = self._listed(company, answer, at)
             if listed == company:
                 continue
-            self._publish_connections(company, listed)
-            self.store.change_company(company, partial(self._listed, answer=answer, at=at))
+            try:
+                self._publish_connections(company, listed)
+                self.store.change_company(company, partial(self._listed, answer=answer, at=at))
+            except (NotPublished, ContentionError) as error:
+                self.failures.append(error)
 
     def _publish_connections(self, before: Company, after: Company) -> None:
         """Tell of connections that lapsed, or came back, without a webhook telling it."""
@@ -128,15 +133,16 @@ class Check:
         return done
 
     async def read_sync_settings(self) -> None:
-        """Read Codat's own schedule if that was long ago, and say so if it doubles what we promise.
-
-        Raises:
-            CodatError: it could not be read.
-        """
+        """Read Codat's own schedule if that was long ago, and say so if it doubles what we promise."""
         known, now = await asyncio.to_thread(self.store.sync_settings), self.clock()
         if not known.are_old(now):
             return
-        settings = await self.codat.sync_settings()
+        try:
+            settings = await self.codat.sync_settings()
+        except CodatError as error:
+            # A key may lack the permission for this alone.
+            logger.warning("Codat's own schedule could not be read", extra={"error": str(error)})
+            return
         told = known.told(settings, now)
         if told.hours and told.hours != known.hours:
             self.tally[Metric.DOUBLED_SCHEDULES] += len(told.hours)
@@ -158,6 +164,8 @@ class Check:
         except (Unauthorized, AccountLimit, RateLimited) as error:
             logger.error("Codat refuses further calls", extra={"error": str(error)})
             self.stopped_by.append(error)
+        except (NotPublished, ContentionError) as error:
+            self.failures.append(error)
         except CodatError as error:
             logger.warning("A company could not be checked", extra={"company_id": company_id, "error": str(error)})
             self.tally[Metric.CHECKS_FAILED] += 1
@@ -178,6 +186,8 @@ class Check:
 
     def _must_ask(self, company: Company, rows: list[Row]) -> bool:
         """Whether Codat can tell something that is not known: a company heard of lately is not asked for nothing."""
+        if not company.was_linked:
+            return False
         now = self.clock()
         checked_at = company.checked_at
         if checked_at is None or any(c.status_at > checked_at for c in company.connections.values()):

@@ -20,7 +20,6 @@ class ConnectionStatus(StrEnum):
 
 
 _DELETED = ConnectionStatus.DELETED
-_NEVER_READ = (ConnectionStatus.PENDING_AUTH, ConnectionStatus.DELETED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,11 @@ class Connection:
     def is_linked(self) -> bool:
         """Whether Codat can read through it now."""
         return self.status == ConnectionStatus.LINKED
+
+    @property
+    def was_linked(self) -> bool:
+        """Whether Codat has read through it, and still has it."""
+        return self.status not in (ConnectionStatus.PENDING_AUTH, _DELETED)
 
     @property
     def needs_relink(self) -> bool:
@@ -142,6 +146,11 @@ class Company:
         """This company as one of which something happened that only Codat can tell more about."""
         return replace(self, check_at=min(self.check_at or now, now), checked_at=None)
 
+    @property
+    def was_linked(self) -> bool:
+        """Whether there is a connection that Codat has read through: if not, there is nothing to ask it about."""
+        return any(connection.was_linked for connection in self.connections.values())
+
     def feeds(self, data_type: str) -> list[Connection]:
         """The connections that a data type is read from, linked or in need of a relink.
 
@@ -157,6 +166,6 @@ class Company:
         They are those of the source type that the data type belongs to; where there is none, those whose source type
         says nothing of what they hold. One never linked, or deleted, does not count.
         """
-        linkable = [c for c in self.connections.values() if c.status not in _NEVER_READ]
+        linkable = [c for c in self.connections.values() if c.was_linked]
         fitting = [c for c in linkable if c.source_type == source_type(data_type)]
         return fitting or [c for c in linkable if c.source_type not in TELLING]

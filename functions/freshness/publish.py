@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic.alias_generators import to_camel
 
 from freshness.company import Connection
@@ -156,10 +157,13 @@ class Bus:
         """Publish all of them.
 
         Raises:
-            NotPublished: EventBridge refused at least one.
+            NotPublished: EventBridge did not take at least one.
         """
         for start in range(0, len(news), BATCH):
-            answer = self._events.put_events(Entries=[self._entry(item) for item in news[start : start + BATCH]])
+            try:
+                answer = self._events.put_events(Entries=[self._entry(item) for item in news[start : start + BATCH]])
+            except (ClientError, BotoCoreError) as error:
+                raise NotPublished(f"bus {self._name} takes no events: {error}") from error
             if answer["FailedEntryCount"]:
                 reasons = {entry.get("ErrorCode", "") for entry in answer["Entries"]} - {""}
                 raise NotPublished(f"bus {self._name} refused {answer['FailedEntryCount']} events: {sorted(reasons)}")

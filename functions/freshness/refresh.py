@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -32,9 +32,9 @@ from freshness.measure import measure
 from freshness.metrics import Metric
 from freshness.planner import Action, Decision, decide, needs_all_rows
 from freshness.policy import Policy
-from freshness.publish import Bus, promise_news
+from freshness.publish import Bus, NotPublished, promise_news
 from freshness.row import Decided, End, Request, Row, RowKey
-from freshness.store import SHARDS, Store
+from freshness.store import SHARDS, ContentionError, Store
 from freshness.sync_settings import SyncSettings
 
 AT_ONCE = 10
@@ -62,6 +62,8 @@ class Refresh:
     """The part of the rows that is this tick's; others may be at work on the rest."""
     tally: Counter[Metric] = field(default_factory=Counter)
     stopped_by: list[CodatError] = field(default_factory=list)
+    failures: list[NotPublished | ContentionError] = field(default_factory=list)
+    """Why some rows were left as they are to the next tick, which does not keep others from their turn."""
     waiting: set[RowKey] = field(default_factory=set)
     """The rows to queue, of which nothing has become known yet."""
 
@@ -91,10 +93,16 @@ class Refresh:
         now = self.clock()
         await for_each(
             decisions,
-            lambda decision: asyncio.to_thread(self._tell, decision.row, decision.company, now),
+            lambda decision: self._alone(asyncio.to_thread(self._tell, decision.row, decision.company, now)),
             at_once=AT_ONCE,
             go_on=lambda: self.clock() < self.until,
         )
+
+    async def _alone(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except (NotPublished, ContentionError) as error:
+            self.failures.append(error)
 
     def _tell(self, row: Row, company: Company, now: datetime) -> None:
         connection = company.connections.get(row.connection_id)
@@ -150,7 +158,7 @@ class Refresh:
             group = await self._queue_all(group, settings)
         for decision in group:
             if self._may_go_on():
-                await self._act(decision)
+                await self._alone(self._act(decision))
 
     async def _queue_all(self, group: list[Decision], settings: SyncSettings) -> list[Decision]:
         """Queue what is due of a company by one call, if that queues nothing else. Returns what is left to queue."""

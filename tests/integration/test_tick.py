@@ -1,5 +1,6 @@
 """What the scheduled functions share, against the sandbox and real secrets and tables."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import boto3
@@ -8,9 +9,12 @@ import pytest
 from freshness import tick, wiring
 from freshness.codat.errors import Unauthorized
 from freshness.policy import Policy
+from freshness.publish import Bus, News, NotPublished
 from freshness.store import Store
+from local.codat_sandbox.prescribed import PrescribedAnswer
 from local.codat_sandbox.serving import running_sandbox
 from local.codat_sandbox.settings import Settings
+from tests.integration.deployed import Deployed
 
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
 
@@ -33,3 +37,43 @@ async def test_a_key_that_codat_refuses_is_read_anew_for_the_next_tick(
 
         async with tick.codat(until) as codat:
             assert await codat.sync_settings()
+
+
+class Refusing(Bus):
+    """A bus that takes no events."""
+
+    def __init__(self) -> None:
+        return
+
+    def publish(self, news: Sequence[News]) -> None:
+        """Take none."""
+        if news:
+            raise NotPublished("the bus is gone")
+
+
+def test_a_bus_that_takes_no_events_fails_the_tick_after_everything_else_was_done(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(wiring, "bus", Refusing)
+        deployed.check()
+        with pytest.raises(NotPublished):
+            deployed.queue()
+        queued = [row for row in deployed.store.every_row() if row.in_flight]
+        assert queued
+        deployed.ahead += timedelta(minutes=10)
+        for tick_again in (deployed.queue, deployed.check):
+            with pytest.raises(NotPublished):
+                tick_again()
+
+    deployed.check()
+    assert not any(deployed.store.row(*row.key).in_flight for row in queued)
+
+
+def test_a_key_that_may_not_read_sync_settings_checks_all_the_same(deployed: Deployed) -> None:
+    forbidden = PrescribedAnswer(path="/profile/syncSettings", status=403, times=9)
+    deployed.sandbox.do(lambda sandbox: sandbox.prescribed.add(forbidden))
+
+    deployed.check()
+
+    assert list(deployed.store.every_row())

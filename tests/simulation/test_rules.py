@@ -11,6 +11,7 @@ from freshness.codat.client import UNANSWERED
 from freshness.dataset import AskedBy
 from freshness.metrics import Metric
 from freshness.policy import Policy
+from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK, QUICKBOOKS_DESKTOP, XERO, DataType, Platform
 from local.codat_sandbox.prescribed import PrescribedAnswer
 from local.codat_sandbox.settings import Settings
@@ -197,6 +198,24 @@ def test_what_others_refresh_is_counted_too_where_a_webhook_tells() -> None:
         deliver(simulation)
 
     assert run(scenario).tallies[Metric.REFRESHES_BY_OTHERS] == 1
+
+
+def test_a_company_that_was_never_linked_is_not_asked_about() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        (company,) = simulation.world.companies()
+        simulation.world.delete_connection(company.id, company.connections[0].id, simulation.loop.clock())
+        pending = simulation.world.add_connection(company.id, XERO, simulation.loop.clock())
+        for _ in range(3):
+            await simulation.check(Fuse())
+            await simulation.advance(DAY)
+        assert not simulation.calls["GET dataStatus"]
+        assert not simulation.rows()
+        simulation.world.set_connection_status(company.id, pending.id, ConnectionStatus.LINKED, simulation.loop.clock())
+        await simulation.advance(MINUTE)
+        await simulation.check(Fuse())
+        assert {row.data_type for row in simulation.rows()} == ON_FIRST_LINK
+
+    run(scenario)
 
 
 def test_a_schedule_of_codats_own_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
