@@ -11,7 +11,7 @@ import typer
 from cli.codat import Told, ask_codat
 from cli.output import Json, say, say_json
 from cli.target import Target, target
-from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
+from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.quota import Quota
 
 LARGEST_SKEW = timedelta(seconds=30)
@@ -99,7 +99,7 @@ def _key(told: Told) -> Finding:
     match told.error:
         case None | RateLimited():
             return Finding(subject="Codat's API key", found="Codat takes it")
-        case Unauthorized():
+        case Unauthorized() | Forbidden():
             to_do = "Copy the key from Codat's portal into the secret CodatApiKeySecret; it is used in five minutes."
             return Finding(subject="Codat's API key", found=f"Codat refuses it: {told.error}", to_do=to_do)
         case AccountLimit():

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness import tick, wiring
 from freshness.check import Check
-from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
+from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.metrics import NAMESPACE, Metric, count
 from freshness.silence import is_silent
 
@@ -65,7 +65,7 @@ async def _list_companies(check: Check, owner: str) -> None:
     except CodatError as error:
         check.store.release(LISTING, owner)
         check.tally[Metric.LISTING_FAILED] += 1
-        if isinstance(error, (Unauthorized, AccountLimit, RateLimited)):
+        if isinstance(error, (Unauthorized, Forbidden, AccountLimit, RateLimited)):
             check.stopped_by.append(error)
         logger.warning(
             "The list of companies could not be read; the next tick tries again",

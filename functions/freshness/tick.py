@@ -12,12 +12,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness import wiring
 from freshness.codat.client import CALL_TIMEOUT, Codat
-from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
+from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.metrics import Metric
 from freshness.pace import SharedPace
 
 _STOPS = {
     Unauthorized: Metric.CODAT_REFUSED_KEY,
+    Forbidden: Metric.CODAT_REFUSED_KEY,
     AccountLimit: Metric.CODAT_REFUSED_ACCOUNT,
     RateLimited: Metric.CODAT_LIMITED_CALLS,
 }

@@ -184,7 +184,7 @@ async def test_the_year_1_is_no_time_at_all(codat: Codat, sandbox: RunningSandbo
         (400, errors.Refused),
         (401, errors.Unauthorized),
         (402, errors.AccountLimit),
-        (403, errors.Unauthorized),
+        (403, errors.Forbidden),
         (404, errors.NotFound),
         (408, errors.Temporary),
         (409, errors.Refused),

@@ -19,7 +19,7 @@ from freshness.publish import Bus
 from freshness.refresh import Refresh
 from freshness.row import Row, State
 from freshness.store import SHARDS, Store
-from local.codat_sandbox.model import RequestedBy
+from local.codat_sandbox.model import RequestedBy, Truth
 from local.codat_sandbox.platforms import DataType
 from local.codat_sandbox.prescribed import PrescribedAnswer
 from local.codat_sandbox.serving import RunningSandbox, running_sandbox
@@ -90,6 +90,9 @@ class Loop:
             for connection in (company.connections[row.connection_id],)
         ]
 
+    def truths(self) -> list[Truth]:
+        return self.sandbox.do(lambda sandbox: list(sandbox.world.truth(sandbox.now())))
+
     def _http(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self.sandbox.base_url)
 
@@ -108,8 +111,7 @@ async def test_every_row_that_can_be_fresh_becomes_fresh(loop: Loop) -> None:
     await loop.check()
 
     truths = {
-        (truth.company.id, str(truth.data_type), truth.connection.id): truth.can_become_fresh
-        for truth in loop.sandbox.do(lambda sandbox: list(sandbox.world.truth(sandbox.now())))
+        (truth.company.id, str(truth.data_type), truth.connection.id): truth.can_become_fresh for truth in loop.truths()
     }
     assert truths
     for row, state in loop.rows():
@@ -197,6 +199,21 @@ async def test_absurd_times_do_not_stop_the_ticks(loop: Loop, year: str) -> None
 
     assert check.tally[Metric.COMPANIES_CHECKED] == SETTINGS.companies
     assert refresh.tally[Metric.REFRESHES_QUEUED]
+
+
+async def test_a_company_that_the_key_may_not_read_does_not_keep_others_from_their_turn(loop: Loop) -> None:
+    forbidden, *_ = loop.sandbox.do(lambda sandbox: sandbox.world.companies())
+    for method in ("GET", "POST"):
+        path = f"/companies/{forbidden.id}/*"
+        loop.prescribe(PrescribedAnswer(method=method, path=path, status=403, times=99))
+    for _ in range(3):
+        check = await loop.check()
+        refresh = await loop.queue()
+        loop.ahead += timedelta(minutes=5)
+
+    assert not check.stopped_by + refresh.stopped_by
+    can_be = {truth.company.id for truth in loop.truths() if truth.can_become_fresh}
+    assert {row.company_id for row, state in loop.rows() if state is State.FRESH} == can_be - {forbidden.id}
 
 
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", '{"id": "cut o', "[]"])

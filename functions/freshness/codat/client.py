@@ -328,7 +328,7 @@ def _kind(response: httpx.Response, error: str) -> type[errors.CodatError]:
     kinds: dict[int, type[errors.CodatError]] = {
         httpx.codes.UNAUTHORIZED: errors.Unauthorized,
         httpx.codes.PAYMENT_REQUIRED: errors.AccountLimit,
-        httpx.codes.FORBIDDEN: errors.Unauthorized,
+        httpx.codes.FORBIDDEN: errors.Forbidden,
         httpx.codes.NOT_FOUND: errors.NotFound,
         httpx.codes.TOO_MANY_REQUESTS: errors.RateLimited,
     }

@@ -4,12 +4,13 @@ CodatError
  ├─ AlreadyInProgress      the data type is being synced already; names the running dataset
  ├─ UnsupportedDataType    no platform of the company has this data type
  ├─ NotFound               no such company, connection or dataset
- ├─ Unauthorized           the API key is wrong, or may not do this
+ ├─ Unauthorized           the API key is wrong
  ├─ AccountLimit           the account's trial, plan or company limit is used up
  ├─ RateLimited            no more calls until `until`: a limit is reached, or Codat is being maintained
  ├─ Temporary              Codat is down, overloaded or unreachable: another try later may do
  ├─ Unreadable             an answer that is not what Codat describes
  └─ Refused                any other refusal; trying the same again will not help
+     └─ Forbidden          the API key may not do this, here at least
 """
 
 from datetime import datetime
@@ -49,7 +50,7 @@ class NotFound(CodatError):
 
 
 class Unauthorized(CodatError):
-    """The API key is wrong or lacks a permission: every other call will fail the same way."""
+    """The API key is wrong: every other call will fail the same way."""
 
 
 class AccountLimit(CodatError):
@@ -75,3 +76,7 @@ class Unreadable(CodatError):
 
 class Refused(CodatError):
     """Codat refused the call for another reason."""
+
+
+class Forbidden(Refused):
+    """The API key lacks a permission: for all such calls, or for this company alone."""
