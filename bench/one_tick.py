@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import resource
 import sys
 
 import boto3
@@ -12,6 +11,7 @@ import httpx
 
 from bench.fleet import NOW
 from bench.parts import UNTIL, example_policy
+from bench.peak import peak_memory
 from freshness.check import Check
 from freshness.codat.client import Codat
 from freshness.publish import Bus
@@ -39,5 +39,4 @@ if __name__ == "__main__":
     codat_url, aws_url, companies, freshness, datasets, control = sys.argv[1:]
     tables = Tables(companies=companies, freshness=freshness, datasets=datasets, control=control)
     asyncio.run(tick(codat_url, aws_url, tables))
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    print(peak_memory())

@@ -7,7 +7,6 @@ at the source, expected, given when it was refreshed.
 """
 
 import math
-import resource
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from bench.figures import Figure, show
 from bench.optimum import Numbers, best_refreshes, mean_freshness
+from bench.peak import peak_memory
 from freshness.company import Company, Connection
 from freshness.planner import Action, decide
 from freshness.policy import Policy
@@ -294,7 +294,7 @@ def _decide_many() -> tuple[float, float]:
     decisions = decide(rows, companies, rules, START + DAY / 2, allowance=ROWS / 10)
     seconds = time.process_time() - started
     assert sum(decision.action is Action.QUEUE for decision in decisions) == ROWS // 10
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return seconds, peak_memory() / 2**20
 
 
 if __name__ == "__main__":
