@@ -66,12 +66,13 @@ def parts() -> list[Part]:
     used = write_units.use()
     writes = (used.tick.write_units + used.messages.write_units) / write_units.REFRESHES * REFRESHES
     reads = (used.tick.read_units + used.messages.read_units) / write_units.REFRESHES * REFRESHES
-    tick_writes, tick_reads = 4 * (QUEUE_TICKS + CHECK_TICKS), 6 * (QUEUE_TICKS + CHECK_TICKS)
+    ticks = QUEUE_TICKS + CHECK_TICKS
+    tick_writes, tick_reads = prices.TICK_WRITE_UNITS * ticks, prices.TICK_READ_UNITS * ticks
     gb_seconds = {
-        "queue_refreshes": QUEUE_TICKS * (0.5 + REFRESHES / QUEUE_TICKS / 10) * 0.5,
-        "check_freshness": CHECK_TICKS * 2 * 0.5,
-        "receive_webhook": REFRESHES * 0.03 * 0.25,
-        "apply_webhook": REFRESHES * 0.1 * 0.25,
+        "queue_refreshes": QUEUE_TICKS * prices.QUEUE_TICK_GB_SECONDS + REFRESHES * prices.QUEUED_GB_SECONDS,
+        "check_freshness": CHECK_TICKS * prices.CHECK_TICK_GB_SECONDS,
+        "receive_webhook": REFRESHES * prices.RECEIVED_GB_SECONDS,
+        "apply_webhook": REFRESHES * prices.APPLIED_GB_SECONDS,
     }
     invocations = QUEUE_TICKS + CHECK_TICKS + REFRESHES + BATCHES
     polls = 5 * 3 * 60 * 24 * MONTH

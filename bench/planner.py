@@ -25,7 +25,7 @@ from bench.peak import peak_memory
 from freshness.company import Company, Connection
 from freshness.planner import Action, decide
 from freshness.policy import Policy
-from freshness.row import DAY, Row
+from freshness.row import DAY, TICK, Row
 from freshness.syncs import Sync, Syncs
 from simulate.world import Feed, Measured, World
 
@@ -60,7 +60,7 @@ FEWER = 0.6
 """The part of the daily schedule's refreshes at which ours is to be as fresh as that."""
 BOUND = "12 hours"
 FEW = 100
-"""Companies for which the promise is looked at, minute by minute."""
+"""Companies for which the promise is looked at, at ticks as rare as a promise allows for."""
 OF_FEWER = "ours, of fewer refreshes"
 ROWS = 100_000
 
@@ -222,7 +222,7 @@ def measure() -> list[Figure]:
             FEW * len(DATA_TYPES) * (DAY / EVERY),
             fresh_within=BOUND,
             companies=FEW,
-            tick=timedelta(minutes=1),
+            tick=TICK,
         ),
     }
     with ProcessPoolExecutor() as pool:

@@ -13,6 +13,7 @@ from bench.parts import example_policy, queue_due
 from bench.tables import Usage, running_aws
 from freshness.metrics import Metric
 from freshness.webhook import Webhook
+from simulate import prices
 
 COMPANIES = 20
 REFRESHES = COMPANIES * len(fleet.DATA_TYPES)
@@ -77,6 +78,14 @@ def measure() -> list[Figure]:
             against="its row and its dataset, each written when queued and when done, no index",
             floor=FLOOR,
             at_most=3,
+        ),
+        Figure(
+            what="the same",
+            value=(used.tick.write_units + used.messages.write_units) / REFRESHES,
+            unit="units",
+            against="what `make simulate` reckons with",
+            floor=prices.WRITE_UNITS,
+            at_most=1.05,
         ),
         Figure(
             what="write units of a tick, for each refresh that it queues",

@@ -97,7 +97,7 @@ def _rules_table(report: Report) -> Table:
 
 
 def _totals_table(reports: dict[str, Report]) -> Table:
-    table = Table(title="What it takes")
+    table = Table(title="What it takes", caption="AWS at list prices, besides its secrets, metrics and alarms")
     table.add_column("", min_width=16)
     for name in ("calls a day", "of the quota", "busiest day", "promises kept", "P(up to date)", "AWS, USD a month"):
         table.add_column(name, justify="right")

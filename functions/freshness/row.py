@@ -301,7 +301,8 @@ class Row:
         While a dataset is in flight, the time stays where it was, so that the row remains in sight of the ticks; one
         that was asked for before it was due comes into sight once it is late.
         """
-        if self.in_flight and (self.seen_running_at or promise.off or self.is_blocked(connection)):
+        in_flight = self.in_flight
+        if in_flight and (self.seen_running_at or promise.off or self.is_blocked(connection)):
             return self.late_at
         if self.is_unsupported or not connection.is_linked:
             return None
@@ -311,7 +312,7 @@ class Row:
             return ASKED_FOR
         promised = None if promise.off else self._promised(promise)
         due = min(filter(None, (promised, self._outdated_at(connection))), default=None)
-        if self.in_flight:
+        if in_flight:
             return min(filter(None, (due, self.late_at)))
         if due and self.end and self.is_failing:
             due = max(due, self.end.at + self._retry_delay)

@@ -279,9 +279,8 @@ class Policy(Table):
     def _told_apart(self, company: Company) -> tuple[str | None, ...]:
         """All of a company that rules and windows ask after: those of which it is the same are promised the same."""
         company_ids, tags = self._asked_after
-        values = [company.tags.get(name) for name in tags]
-        told = [value if value in asked else None for value, asked in zip(values, tags.values(), strict=True)]
-        return company.company_id if company.company_id in company_ids else None, *told
+        values = [value if (value := company.tags.get(name)) in asked else None for name, asked in tags.items()]
+        return company.company_id if company.company_id in company_ids else None, *values
 
     @cached_property
     def _asked_after(self) -> tuple[set[str], dict[str, set[str]]]:
