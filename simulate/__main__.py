@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -30,7 +30,8 @@ def simulate(
     fleet: Annotated[Path | None, typer.Option(help="What `freshness export` wrote; made up if not given.")] = None,
     companies: Annotated[int, typer.Option(min=1, help="How many companies to make up.")] = 100,
     changes_per_day: Annotated[
-        float, typer.Option(min=0.001, help="How often the data type in the middle of a made-up fleet changes.")
+        float,
+        typer.Option(min=0.001, max=10_000, help="Changes of the data type in the middle of a made-up fleet."),
     ] = 4.0,
     days: Annotated[int, typer.Option(min=1, help="Days to measure, after one to warm up.")] = 3,
     seed: Annotated[int, typer.Option(help="The same seed makes up the same fleet.")] = 1,
@@ -38,7 +39,7 @@ def simulate(
         list[str] | None,
         typer.Option(help='What a tighter promise would cost: "invoices=1 hour". May be given several times.'),
     ] = None,
-    chart: Annotated[Path, typer.Option(help="Where to draw the chart.")] = Path("simulation.png"),
+    chart: Annotated[Path, typer.Option(dir_okay=False, help="Where to draw the chart.")] = Path("simulation.png"),
 ) -> None:
     """Show what the policy would do: calls against the quota, promises kept, and what it costs."""
     console = Console()
@@ -50,12 +51,19 @@ def simulate(
             for title, each in {"the policy": rules, **alternatives}.items()
         )
     except (PolicyError, FleetError, TighterError) as error:
-        console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(1)
+        _fail(console, str(error))
     console.print(_rules_table(report))
     console.print(_totals_table({"the policy": report, **dict(zip(alternatives, others, strict=True))}))
-    draw(report, chart)
+    try:
+        draw(report, chart)
+    except OSError as error:
+        _fail(console, f"{chart}: the chart cannot be written here: {error.strerror}")
     console.print(f"The chart is in {chart}", highlight=False)
+
+
+def _fail(console: Console, message: str) -> NoReturn:
+    console.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(1)
 
 
 def _run(
@@ -79,10 +87,15 @@ def _run(
         return run(feeds, policy, start, days, on_day=lambda: progress.advance(task))
 
 
+def _table(title: str) -> Table:
+    """A table that is whole in eighty columns."""
+    return Table(title=title, box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left")
+
+
 def _rules_table(report: Report) -> Table:
-    table = Table(title=f"{report.companies} companies, {report.rows} data types, {report.days} days")
+    table = _table(f"{report.companies} companies, {report.rows} data types, {report.days} days")
     table.add_column("what says how fresh", overflow="fold", min_width=32)
-    for name in ("rows", "promises kept", "P(up to date)", "refreshes a day", "found nothing"):
+    for name in ("rows", "promises\nkept", "P(up to\ndate)", "refreshes\na day", "found\nnothing"):
         table.add_column(name, justify="right")
     for place, rule in sorted(report.rules.items(), key=lambda each: -each[1].rows):
         table.add_row(
@@ -97,9 +110,17 @@ def _rules_table(report: Report) -> Table:
 
 
 def _totals_table(reports: dict[str, Report]) -> Table:
-    table = Table(title="What it takes", caption="AWS at list prices, besides its secrets, metrics and alarms")
-    table.add_column("", min_width=16)
-    for name in ("calls a day", "of the quota", "busiest day", "promises kept", "P(up to date)", "AWS, USD a month"):
+    table = _table("What it takes")
+    table.caption = "AWS at list prices, besides its secrets, metrics and alarms"
+    table.add_column("", overflow="fold", min_width=16)
+    for name in (
+        "calls\na day",
+        "of the\nquota",
+        "busiest\nday",
+        "promises\nkept",
+        "P(up to\ndate)",
+        "AWS, USD\na month",
+    ):
         table.add_column(name, justify="right")
     for title, report in reports.items():
         calls, total = sum(report.calls.values()) / report.days, report.total

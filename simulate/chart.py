@@ -25,7 +25,7 @@ def draw(report: Report, path: Path) -> None:
         rules.barh(heights, [100 * value(report, place) for place in places], height=0.38, label=name)
     rules.set(xlabel="%", xlim=(0, 100), yticks=range(len(places)), yticklabels=places)
     rules.legend(loc="lower left")
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=100, format="png")
     plt.close(figure)
 
 

@@ -9,13 +9,15 @@ from random import Random
 from freshness.budget import allowance
 from freshness.policy import Policy
 from freshness.quota import Quota
-from freshness.row import DAY, TICK
+from freshness.row import DAY
 from simulate import prices
 from simulate.world import Feed, World
 
 LISTINGS_A_DAY = 96
 COMPANIES_A_PAGE = 1000
 MONTH = 30
+TICK = timedelta(minutes=1)
+"""As often as queueing is scheduled."""
 
 
 @dataclass(slots=True)

@@ -39,12 +39,12 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-def simulated(policy: Path, *arguments: str) -> Result:
+def simulated(policy: Path, *arguments: str, env: dict[str, str] | None = None) -> Result:
     chart = str(policy.parent / "chart.png")
     return CliRunner().invoke(
         application,
         ["--policy", str(policy), "--chart", chart, "--companies", "9", "--days", "1", *arguments],
-        env={"COLUMNS": "200"},
+        env=env or {"COLUMNS": "200"},
     )
 
 
@@ -63,6 +63,22 @@ def test_the_tables_and_the_chart_are_there(policy: Path) -> None:
     assert 'rule "free" (freshness.toml:6)' in result.output
     assert "invoices=1 hour" in result.output
     assert (policy.parent / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tables_are_whole_on_a_narrow_terminal(policy: Path) -> None:
+    result = simulated(policy, "--days", "1", env={"COLUMNS": "80"})
+
+    words = set(result.output.split())
+    assert {"found", "nothing", "refreshes", "AWS,", "month"} <= words
+    assert max(len(line) for line in result.output.splitlines()) <= 80
+
+
+def test_a_chart_that_cannot_be_written_is_told_in_a_sentence_and_the_tables_are_shown(policy: Path) -> None:
+    result = simulated(policy, "--chart", "/nowhere/chart.png")
+
+    assert result.exit_code == 1
+    assert "/nowhere/chart.png: the chart cannot be written here: No such file" in result.output
+    assert "What it takes" in result.output
 
 
 def test_promises_within_the_budget_are_kept_and_a_tighter_one_takes_more_calls(policy: Path) -> None:
