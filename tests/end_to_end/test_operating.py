@@ -135,24 +135,6 @@ def test_redrive_has_dead_letters_applied(freshness: Freshness, stack: RunningSt
     assert told(freshness("redrive", "--json"))["moved"] == 0
 
 
-def test_redrive_ends_although_a_dead_letter_comes_back(freshness: Freshness, stack: RunningStack) -> None:
-    sqs, url = boto3.client("sqs"), stack.outputs.webhook_dead_letter_queue_url
-    for _ in range(20):
-        sqs.send_message(QueueUrl=url, MessageBody='{"eventType": "read.completed"}')
-
-    assert told(freshness("redrive", "--json"))["moved"] == 20
-
-    came_back: list[str] = []
-
-    def all_came_back() -> bool:
-        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            came_back.append(message["MessageId"])
-        return len(came_back) == 20
-
-    wait_for(all_came_back, seconds=60)
-
-
 def test_what_cannot_be_done_is_told_in_a_sentence(freshness: Freshness, line: dict[str, Any]) -> None:
     for arguments, reason in (
         (("status", "nobody at all"), "No company"),
