@@ -263,6 +263,19 @@ def test_no_decision_breaks_a_window_a_share_or_the_budget(
         assert share is None or spent[decision.row.company_id, decision.row.connection_id] <= share
 
 
+@given(rows=fleets(), tables=POLICIES, allowance=st.integers(0, 20))
+def test_the_budget_never_tears_a_set_apart(rows: list[Row], tables: dict[str, Any], allowance: int) -> None:
+    rules = Policy.model_validate(tables | TOGETHER)
+    companies = {name: company(name, *PLATFORMS) for name in "abc"}
+
+    decisions = decide(rows, companies, rules, NOON, allowance=allowance)
+
+    for name in companies:
+        members = [d for d in decisions if d.row.company_id == name and rules.set_of(d.row.data_type, d.company)]
+        waiting = [d for d in members if d.reason in (Reason.OVER_BUDGET, Reason.WAITING_FOR_SET)]
+        assert not waiting or not queued(members)
+
+
 @given(rows=fleets(), tables=POLICIES, allowance=st.integers(0, 20), seed=st.integers())
 def test_the_same_rows_in_any_order_are_decided_the_same(
     rows: list[Row], tables: dict[str, Any], allowance: int, seed: int
