@@ -1,7 +1,7 @@
 """The planner against its rivals and its optimum, at the same number of refreshes, and how fast it decides.
 
-A made-up fleet, whose rows change at rates that no one is told, has been on Codat's daily schedule for half a month.
-Then each of the contenders has the same refreshes a day to spend, as many as the daily schedule takes. After some
+A made-up fleet, whose rows change at rates that no one is told, has been on Codat's fixed schedule for a month.
+Then each of the contenders has the same refreshes a day to spend, as many as that schedule takes. After some
 days in which ours goes on learning, the mean weighted freshness is measured: the share of time in which a copy is as
 at the source, expected, given when it was refreshed.
 """
@@ -57,7 +57,7 @@ HISTORY = 120
 LEARNING, MEASURED = 2 * DAY, 2 * DAY
 HOUR = timedelta(hours=1)
 FEWER = 0.6
-"""The part of the daily schedule's refreshes at which ours is to be as fresh as that."""
+"""The part of the fixed schedule's refreshes at which ours is to be as fresh as that."""
 BOUND = "12 hours"
 FEW = 100
 """Companies for which the promise is looked at, at ticks as rare as a promise allows for."""
@@ -96,7 +96,7 @@ def true_rates(companies: int = COMPANIES) -> Numbers:
 
 
 def feeds(rates: Numbers) -> Iterator[Feed]:
-    """The rows, each last synced at its own time of the day before, with what each day's sync before had found."""
+    """The rows, each last synced at its own time, with what each sync before had found."""
     random = Random(1)
     per_company = len(DATA_TYPES)
     for first in range(0, len(rates), per_company):
