@@ -17,7 +17,7 @@ register-webhook: $(VENV) ## Have Codat send its webhooks to the stack: ./freshn
 	@./freshness register-webhook
 
 test: node $(VENV) $(CDK) ## Run every test, the deploy to a local AWS among them.
-	@.venv/bin/pytest --numprocesses 2 --dist loadgroup
+	@.venv/bin/pytest --numprocesses 2
 
 bench: node $(VENV) ## Measure what it costs, against floors and rivals, and write bench/results.md.
 	@.venv/bin/python -m bench

@@ -1,0 +1,17 @@
+"""How the tests are shared out among processes."""
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+
+class OneForEndToEnd(LoadScopeScheduling):
+    """One process runs all end-to-end tests, for which a stack is deployed once; any process any other test."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "end to end" if nodeid.startswith("tests/end_to_end/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneForEndToEnd:
+    """Have pytest-xdist share them out so."""
+    return OneForEndToEnd(config, log)
