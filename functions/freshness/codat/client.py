@@ -182,17 +182,23 @@ class Codat:
     async def _pages(
         self, path: str, form: type[Page[Listed]], parameters: Parameters
     ) -> AsyncIterator[tuple[httpx.Response, Listed]]:
-        """What a list holds, each once. A page that brings nothing new is the last, whatever it says of a next one."""
-        seen: set[str] = set()
+        """What a list holds; what moved to the next page meanwhile, once.
+
+        A page that brings nothing but what the one before did is the last, whatever it says of a next one. Ids of
+        earlier pages are not kept: a list may be long.
+        """
+        before: dict[str, Listed] = {}
         for number in count(1):
             response = await self._get(path, parameters | {"page": number})
             page = self._read(response, form)
-            new = {item.id: item for item in page.results if item is not None and item.id not in seen}
-            for item in new.values():
-                yield response, item
-            seen |= new.keys()
+            items = {item.id: item for item in page.results if item is not None}
+            new = items.keys() - before.keys()
+            for item_id, item in items.items():
+                if item_id in new:
+                    yield response, item
             if not new or page.links.next is None:
                 return
+            before = items
 
     async def _get(self, path: str, parameters: Parameters | None = None) -> httpx.Response:
         return await self._try("GET", path, parameters)
@@ -254,7 +260,10 @@ class Codat:
         headers = {"Authorization": self._authorization}
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
-                return await self._http.request(method, path, params=parameters, headers=headers, json=body)
+                response = await self._http.request(method, path, params=parameters, headers=headers, json=body)
+            # httpx has a response and its stream hold each other, which keeps both until garbage is looked for.
+            response.stream = httpx.ByteStream(b"")
+            return response
         except TimeoutError as error:
             raise errors.Temporary(
                 f"{method} {path}", f"no answer within {CALL_TIMEOUT:.0f} seconds", at=self._clock()
