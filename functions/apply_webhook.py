@@ -55,8 +55,11 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
         webhook.apply(_message_id(record), record.body)
 
     response = process_partial_response(event=event, record_handler=apply, processor=processor, context=context)
-    _silence.broken(wiring.store(), wiring.clock())
     count(metrics, webhook.tally)
+    try:
+        _silence.broken(wiring.store(), wiring.clock())
+    except (ClientError, BotoCoreError):
+        logger.exception("That webhooks come could not be noted: the next batch does")
     return response
 
 

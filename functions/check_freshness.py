@@ -45,7 +45,7 @@ async def _check(until: datetime, owner: str) -> None:
         check.tally[Metric.WEBHOOKS_SILENT] += 1
         logger.error("Refreshes end, but no webhook comes: see docs/webhooks.md, Silence")
     tally = check.tally | tick.stops(check.stopped_by)
-    if not done and not check.stopped_by:
+    if not done and not check.stopped_by and not codat.is_down:
         tally[Metric.TICKS_CUT_SHORT] += 1
     count(metrics, tally | {Metric.CODAT_CALLS: codat.calls})
     logger.info("Checked", extra={"tally": dict(check.tally), "codat_calls": codat.calls})

@@ -47,7 +47,7 @@ async def _queue(until: datetime, shards: tuple[str, ...]) -> None:
         done = await refresh.queue(due) if tick.codat_takes_calls() else True
         refresh.measure(due)
     tally = refresh.tally | tick.stops(refresh.stopped_by)
-    if not done and not refresh.stopped_by:
+    if not done and not refresh.stopped_by and not codat.is_down:
         tally[Metric.TICKS_CUT_SHORT] += 1
     count(metrics, tally | {Metric.CODAT_CALLS: codat.calls})
     logger.info("Queued", extra={"tally": dict(refresh.tally), "codat_calls": codat.calls})

@@ -52,7 +52,10 @@ class Alarms(Construct):
         )
         self._alarm(
             "DataTooOld",
-            emitted(Metric.ROWS_TO_WARN_OF, queue_refreshes, "Minimum", self._period),
+            emitted(Metric.ROWS_TO_WARN_OF, queue_refreshes, "Maximum", HOUR),
+            # A row that keeps failing is looked at when it is tried again, which may be after seven hours and a half.
+            periods=8,
+            once_is_enough=True,
             description="Data is older than a warn_after of freshness.toml. "
             'Run "./freshness status" to see which, and "./freshness explain COMPANY TYPE" to see why.',
         )
@@ -159,6 +162,7 @@ class Alarms(Construct):
         description: str,
         threshold: float = 1,
         periods: int = 1,
+        once_is_enough: bool = False,
         comparison: ComparisonOperator = ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
         missing: TreatMissingData = TreatMissingData.NOT_BREACHING,
     ) -> None:
@@ -169,6 +173,7 @@ class Alarms(Construct):
             metric=metric,
             threshold=threshold,
             evaluation_periods=periods,
+            datapoints_to_alarm=1 if once_is_enough else periods,
             comparison_operator=comparison,
             treat_missing_data=missing,
         )

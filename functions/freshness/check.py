@@ -17,7 +17,7 @@ from aws_lambda_powertools import Logger
 from freshness import sightings
 from freshness.codat.answers import CompanyAnswer
 from freshness.codat.client import Codat
-from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimited, Unauthorized
+from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimited, Refused, Unauthorized
 from freshness.company import Company, Connection
 from freshness.concurrency import for_each
 from freshness.dataset import AskedBy, Dataset, DatasetState, has_ended
@@ -35,6 +35,8 @@ CHECK_EVERY = timedelta(days=1)
 """How long a company may go unheard of."""
 KEEP_ALIVE_AFTER = timedelta(days=28)
 """After how long without a sync a connection is read from, lest its token expire: Codat advises once a month."""
+REFUSED_AGAIN = timedelta(hours=1)
+"""When to ask of a company again that Codat refused to tell of."""
 AT_ONCE = 10
 PAGE = 100
 """Companies looked up together while the list is read."""
@@ -169,6 +171,13 @@ class Check:
         except CodatError as error:
             logger.warning("A company could not be checked", extra={"company_id": company_id, "error": str(error)})
             self.tally[Metric.CHECKS_FAILED] += 1
+            if isinstance(error, Refused):
+                await asyncio.to_thread(self._look_later, company_id)
+
+    def _look_later(self, company_id: str) -> None:
+        company, later = self.store.company(company_id), self.clock() + REFUSED_AGAIN
+        if company:
+            self.store.change_company(company, lambda company: replace(company, check_at=later))
 
     async def _check(self, company_id: str, times: SyncTimes) -> None:
         company = await asyncio.to_thread(self.store.company, company_id)

@@ -103,8 +103,8 @@ class Company:
     ) -> "Company":
         """This company as Codat listed it at `at`, by Codat's clock.
 
-        It is due for a check if anything but its name or tags changed. A list from before it was deleted is passed
-        over. A connection that is no longer listed was deleted.
+        It is due for a check if anything but its name changed: a policy's rules go by tags. A list from before it was
+        deleted is passed over. A connection that is no longer listed was deleted.
         """
         if self.deleted_at and at <= self.deleted_at:
             return self
@@ -114,7 +114,7 @@ class Company:
             for connection_id, known in self.connections.items()
         }
         told |= {connection_id: seen[connection_id] for connection_id in seen.keys() - told.keys()}
-        changed = told != self.connections
+        changed = told != self.connections or tags != self.tags
         return replace(
             self,
             name=name,

@@ -92,7 +92,7 @@ class Metric(StrEnum):
                 return "Count"
 
 
-TOLD_AS_ZERO = (Metric.QUOTA_LEFT, Metric.ROWS_TO_WARN_OF, Metric.ROWS_UNATTENDED)
+TOLD_AS_ZERO = (Metric.QUOTA_LEFT, Metric.ROWS_UNATTENDED)
 """Metrics whose alarms go by the least of several values."""
 
 

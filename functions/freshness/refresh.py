@@ -232,9 +232,7 @@ class Refresh:
             end = End(at=error.at, state=DatasetState.NOT_SUPPORTED)
             await asyncio.to_thread(self._change, row, company, lambda row: row.ended(end))
             self.tally[Metric.ROWS_FOUND_UNSUPPORTED] += 1
-        except NotFound:
-            await asyncio.to_thread(self._make_due_for_check, company)
-        except Refused as error:
+        except (NotFound, Refused) as error:
             await self._note_refused(company, row, error)
         except Unreadable as error:
             # Codat took it, though what it said of it cannot be read: a check finds out.
@@ -252,7 +250,7 @@ class Refresh:
         logger.error("Codat refuses further calls", extra={"error": str(error)})
         self.stopped_by.append(error)
 
-    async def _note_refused(self, company: Company, row: Row, error: Refused) -> None:
+    async def _note_refused(self, company: Company, row: Row, error: NotFound | Refused) -> None:
         """Try again after a while that grows, as if a dataset had failed, and have the company checked meanwhile."""
         logger.warning("Codat refuses a refresh", extra=_names(row) | {"error": str(error)})
         request = Request(at=error.at, asked_by=AskedBy.PROMISE)

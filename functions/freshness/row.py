@@ -310,8 +310,8 @@ class Row:
             return None if promise.off else self._another_look_at(self.end)
         if self.asked_for_at:
             return ASKED_FOR
-        promised = None if promise.off else self._promised(promise)
-        due = min(filter(None, (promised, self._outdated_at(connection))), default=None)
+        wanted = () if promise.off else (self._promised(promise), self._outdated_at(connection))
+        due = min(filter(None, wanted), default=None)
         if in_flight:
             return min(filter(None, (due, self.late_at)))
         if due and self.end and self.is_failing:

@@ -214,6 +214,9 @@ async def test_a_company_that_the_key_may_not_read_does_not_keep_others_from_the
     assert not check.stopped_by + refresh.stopped_by
     can_be = {truth.company.id for truth in loop.truths() if truth.can_become_fresh}
     assert {row.company_id for row, state in loop.rows() if state is State.FRESH} == can_be - {forbidden.id}
+    [known] = loop.store.companies([forbidden.id]).values()
+    assert known.check_at
+    assert known.check_at > loop.clock(), "asked of again at once, though nothing has changed"
 
 
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", '{"id": "cut o', "[]"])

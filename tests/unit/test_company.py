@@ -48,9 +48,16 @@ def test_a_connection_never_linked_feeds_nothing() -> None:
 def test_a_company_listed_as_it_was_is_not_due_for_a_check() -> None:
     known = company(connection("Xero")).listed("Name", {}, [connection("Xero")], NOON, NOON)
 
-    again = known.listed("Name", {"region": "uk"}, [connection("Xero")], NOON, NOON + timedelta(hours=1))
+    again = known.listed("New name", {}, [connection("Xero")], NOON, NOON + timedelta(hours=1))
 
     assert again.check_at == known.check_at == NOON
+
+
+def test_a_company_whose_tags_changed_is_due_for_a_check_since_rules_go_by_them() -> None:
+    known = company(connection("Xero")).listed("Name", {}, [connection("Xero")], NOON, NOON)
+    later = NOON + timedelta(hours=1)
+
+    assert known.listed("Name", {"team": "lending"}, [connection("Xero")], NOON, later).check_at == later
 
 
 def test_a_company_whose_connection_lapsed_is_due_for_a_check() -> None:

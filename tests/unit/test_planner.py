@@ -75,6 +75,13 @@ TOGETHER = {"sets": [{"name": "s", "data_types": ["balanceSheet", "profitAndLoss
         (row(2 * DAY).asked_for(NOON), policy(**SHUT), company(), Reason.ASKED_FOR, Action.QUEUE),
         (row(2 * DAY), policy(), Company(company_id="company"), Reason.NO_CONNECTION, Action.CHECK),
         (row(2 * DAY), policy(data_types={"invoices": {"off": True}}), company(), Reason.OFF, Action.WAIT),
+        (
+            replace(row(2 * DAY), written_at=NOON - HOUR),
+            policy(data_types={"invoices": {"off": True}}),
+            company(),
+            Reason.OFF,
+            Action.WAIT,
+        ),
         (row(2 * DAY), policy(), replace(company(), paused=True), Reason.PAUSED, Action.LEAVE),
         (
             row(DAY).ended(End(at=NOON, state=DatasetState.NOT_SUPPORTED)),
