@@ -27,7 +27,7 @@ GB_STORED = REFRESHES / MONTH * (DATASETS_KEPT / DAY) * DATASET_BYTES / 1e9
 BATCHES = REFRESHES / (1 + REFRESHES / (MONTH * DAY.total_seconds()) * BATCHING_WINDOW.to_seconds())
 """Of webhooks that come evenly spread, the dearest case: the first of a batch waits for others."""
 
-ALARMS = 21
+ALARMS = 22
 METRICS = (
     # queue_refreshes
     "Ticks CodatCalls QuotaLeft RowsStale RowsRefreshing RowsFailing RowsToWarnOf RowsUnattended "

@@ -16,7 +16,7 @@ from infra.queue import Queue
 
 HOUR = Duration.hours(1)
 MANY = 10
-"""Connections lost within an hour that are more than chance."""
+"""Connections lost within an hour, or refreshes refused within a period, that are more than chance."""
 LITTLE = 10
 """Percent of the daily quota that is little."""
 
@@ -58,6 +58,14 @@ class Alarms(Construct):
             once_is_enough=True,
             description="Data is older than a warn_after of freshness.toml. "
             'Run "./freshness status" to see which, and "./freshness explain COMPANY TYPE" to see why.',
+        )
+        self._alarm(
+            "RefreshesNotTaken",
+            emitted(Metric.QUEUEING_FAILED, queue_refreshes, "Sum", self._period),
+            threshold=MANY,
+            periods=3,
+            description="Codat goes on refusing refreshes, or does not answer. Read why in the log of queue_refreshes: "
+            "403 means that the API key may not queue; else see Codat's status page.",
         )
         self._alarm(
             "QuotaNearlySpent",

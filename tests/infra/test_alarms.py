@@ -12,6 +12,7 @@ AWS_METRICS = {
 WATCHED = {
     "PromisesBroken",
     "DataTooOld",
+    "RefreshesNotTaken",
     "QuotaNearlySpent",
     *(f"No{tick}" for tick in ("CheckFreshness", "QueueRefreshes")),
     *(f"{tick}Overrunning" for tick in ("CheckFreshness", "QueueRefreshes")),

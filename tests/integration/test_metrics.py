@@ -20,6 +20,7 @@ from tests.infra.conftest import synthesise
 from tests.integration.deployed import API_KEY, Deployed, context
 
 NO_ACCOUNT = PrescribedAnswer(path="*", status=402, times=1000)
+MAY_NOT_QUEUE = PrescribedAnswer(method="POST", path="*", status=403, times=1000)
 Emitted = set[tuple[str, str]]
 
 
@@ -52,6 +53,9 @@ def go_wrong(deployed: Deployed) -> None:
     deployed.ahead += timedelta(days=8)
     deployed.queue(timedelta(seconds=1))
     refuse(deployed, deployed.queue)
+    deployed.sandbox.do(lambda sandbox: sandbox.prescribed.add(MAY_NOT_QUEUE))
+    deployed.queue()
+    deployed.sandbox.do(lambda sandbox: sandbox.prescribed.clear())
     deployed.check()
     make_all_due(deployed)
     deployed.check(timedelta(seconds=1), listing=False)
