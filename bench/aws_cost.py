@@ -12,13 +12,13 @@ from freshness.row import DAY
 from freshness.store import DATASETS_KEPT
 from infra.webhook_intake import BATCHING_WINDOW
 from simulate import prices
+from simulate.prices import MILLION
 
 MONTH = 30.4
 """Days."""
 REFRESHES = 1_000 * 10 * 4 * MONTH
 QUEUE_TICKS = 24 * 60 * MONTH
 CHECK_TICKS = 24 * 12 * MONTH
-MILLION = 1e6
 AT_MOST = 10.0
 
 DATASET_BYTES = 600
@@ -27,6 +27,7 @@ GB_STORED = REFRESHES / MONTH * (DATASETS_KEPT / DAY) * DATASET_BYTES / 1e9
 BATCHES = REFRESHES / (1 + REFRESHES / (MONTH * DAY.total_seconds()) * BATCHING_WINDOW.to_seconds())
 """Of webhooks that come evenly spread, the dearest case: the first of a batch waits for others."""
 
+SECRETS, A_SECRET = 2, 0.40
 ALARMS = 22
 METRICS = (
     # queue_refreshes
@@ -74,7 +75,7 @@ def parts() -> list[Part]:
         "receive_webhook": REFRESHES * prices.RECEIVED_GB_SECONDS,
         "apply_webhook": REFRESHES * prices.APPLIED_GB_SECONDS,
     }
-    invocations = QUEUE_TICKS + CHECK_TICKS + REFRESHES + BATCHES
+    invocations = ticks + REFRESHES + BATCHES
     polls = 5 * 3 * 60 * 24 * MONTH
     log_bytes = invocations * 500 + REFRESHES * 250
     return [
@@ -96,11 +97,11 @@ def parts() -> list[Part]:
         Part(
             "EventBridge Scheduler",
             "1M",
-            (QUEUE_TICKS + CHECK_TICKS) / MILLION,
+            ticks / MILLION,
             prices.SCHEDULER_INVOCATIONS,
             free_units=14,
         ),
-        Part("Secrets Manager", "secret", 2, 0.40),
+        Part("Secrets Manager", "secret", SECRETS, A_SECRET),
         Part("CloudWatch logs", "GB", log_bytes / 1e9, 0.50, free_units=5),
         Part("CloudWatch metrics", "metric", len(METRICS), 0.30, free_units=10),
         Part("CloudWatch alarms", "alarm", ALARMS, 0.10, free_units=10),
@@ -118,7 +119,7 @@ FLOOR = (
         + prices.LAMBDA_REQUESTS
         + prices.EVENTBRIDGE_EVENTS
     )
-    + 2 * 0.40
+    + SECRETS * A_SECRET
 )
 """Two secrets; for each refresh four bare writes, a request each to API Gateway, Lambda and SQS, and an event."""
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from freshness.store import Store
 from freshness.store import Tables as TableNames
 from infra.tables import Tables
 from local import local_aws
-from local.processes import guarded_processes
+from local.processes import free_port, guarded_processes
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -174,8 +173,6 @@ def write(aws: LocalAws, table: str, items: Iterable[Item]) -> None:
 def running_aws() -> Iterator[LocalAws]:
     """A local AWS for the time of the `with` block."""
     with tempfile.TemporaryDirectory() as folder, guarded_processes(Path(folder), ()) as processes:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         local_aws.start(processes, port, Path(folder, "temporary"))
         yield LocalAws(f"http://127.0.0.1:{port}")

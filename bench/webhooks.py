@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import tempfile
 import time
 from collections import Counter
@@ -17,15 +16,14 @@ from statistics import median
 from typing import Self
 from uuid import uuid4
 
-import boto3
 import httpx
 from rich.console import Console
 from standardwebhooks import Webhook
 
 from bench.figures import Figure, show
 from freshness.row import Row
-from freshness.store import Store, Tables
 from local import local_aws
+from local.processes import free_port
 from local.progress import Progress
 from local.settings import Settings
 from local.stack import RunningStack, running_stack
@@ -53,16 +51,9 @@ class Sender:
 
     def __init__(self, stack: RunningStack) -> None:
         """Wait until there is a company to tell of."""
-        outputs = stack.outputs
-        self._url, self._secret = outputs.webhook_url, stack.codat.signing_secret
+        self._url, self._secret = stack.outputs.webhook_url, stack.codat.signing_secret
         self._run = uuid4().hex[:8]
-        names = Tables(
-            companies=outputs.companies_table,
-            freshness=outputs.freshness_table,
-            datasets=outputs.datasets_table,
-            control=outputs.control_table,
-        )
-        self._store = Store(boto3.client("dynamodb"), names)
+        self._store = stack.target.store
         self._http = httpx.Client(timeout=ANSWER_WITHIN)
         self.company_id, self._connection_id = self._linked()
 
@@ -169,19 +160,12 @@ def _time_to_row(sender: Sender, message: Message) -> float:
 @contextmanager
 def _stack() -> Iterator[RunningStack]:
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(local_aws_port=_free_port(), sandbox_port=_free_port(), local_folder=Path(folder))
+        settings = Settings(local_aws_port=free_port(), sandbox_port=free_port(), local_folder=Path(folder))
         # The deployed functions must find their code in their bundle, not where this program finds it.
         os.environ.pop("PYTHONPATH", None)
         os.environ.update(local_aws.tool_environment(settings.local_aws_port))
         with running_stack(settings, Progress(Console(stderr=True))) as stack:
             yield stack
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

@@ -42,10 +42,7 @@ async def _queue(until: datetime, shards: tuple[str, ...]) -> None:
             dry_run=os.environ["DRY_RUN"] == "true",
             shards=shards,
         )
-        due = await refresh.look_at_due()
-        await refresh.tell(due)
-        done = await refresh.queue(due) if tick.codat_takes_calls() else True
-        refresh.measure(due)
+        done = await refresh.queue_due(tick.codat_takes_calls)
     tally = refresh.tally | tick.stops(refresh.stopped_by)
     if not done and not refresh.stopped_by and not codat.is_down:
         tally[Metric.TICKS_CUT_SHORT] += 1

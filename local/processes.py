@@ -31,6 +31,14 @@ class Process:
         return LocalRunError(f"{what}; its whole output is in {self.log}.", "\n".join(lines[-_LAST_LINES:]))
 
 
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 class Processes:
     """Starts processes and keeps an eye on them. Use `guarded_processes` to make one."""
 

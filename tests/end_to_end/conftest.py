@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from local import local_aws
+from local.processes import free_port
 from local.progress import Progress
 from local.settings import Settings
 from local.stack import RunningStack, running_stack
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 Seen = TypeVar("Seen")
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(look: Callable[[], Seen | None], seconds: float) -> Seen:
@@ -45,6 +37,14 @@ def files_with(text: str, folder: Path) -> str:
     """The files below a folder that hold a text, a line each; those that come and go meanwhile do no harm."""
     command = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "-e", text, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def dead_letters(stack: RunningStack) -> str:
+    """How many webhooks could not be applied, as SQS tells it."""
+    answer = boto3.client("sqs").get_queue_attributes(
+        QueueUrl=stack.outputs.webhook_dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+    )
+    return answer["Attributes"]["ApproximateNumberOfMessages"]
 
 
 @pytest.fixture(scope="package")

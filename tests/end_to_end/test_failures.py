@@ -12,10 +12,10 @@ import pytest
 
 from local import deploy
 from local.errors import LocalRunError
-from local.processes import guarded_processes
+from local.processes import free_port, guarded_processes
 from local.settings import ROOT
 from local.stack import RunningStack
-from tests.end_to_end.conftest import free_port, wait_for
+from tests.end_to_end.conftest import wait_for
 
 RUN = [sys.executable, "-m", "local.run"]
 

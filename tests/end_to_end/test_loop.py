@@ -18,7 +18,7 @@ from freshness.dataset import AskedBy, DatasetState
 from local.settings import Settings
 from local.stack import RunningStack
 from local.watch import nudged
-from tests.end_to_end.conftest import files_with, wait_for
+from tests.end_to_end.conftest import dead_letters, files_with, wait_for
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -99,10 +99,7 @@ def test_a_forged_webhook_gets_401_and_is_not_queued(stack: RunningStack) -> Non
 
 
 def test_no_webhook_ends_in_the_dead_letter_queue(fresh_fleet: Fleet, stack: RunningStack) -> None:
-    answer = boto3.client("sqs").get_queue_attributes(
-        QueueUrl=stack.outputs.webhook_dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
-    )
-    assert answer["Attributes"]["ApproximateNumberOfMessages"] == "0"
+    assert dead_letters(stack) == "0"
 
 
 def test_the_written_files_are_enough_for_another_tool_to_reach_the_stack(

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local.processes import guarded_processes
+from local.processes import free_port, guarded_processes
 from local.settings import ROOT
-from tests.end_to_end.conftest import files_with, free_port
+from tests.end_to_end.conftest import files_with
 
 RUN = [sys.executable, "-m", "local.run"]
 API_KEY = "canary-of-an-api-key"

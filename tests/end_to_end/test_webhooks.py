@@ -11,7 +11,7 @@ import pytest
 from bench.webhooks import MESSAGES, ROWS, Sender
 from local.stack import RunningStack
 from local.watch import nudged
-from tests.end_to_end.conftest import wait_for
+from tests.end_to_end.conftest import dead_letters, wait_for
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -46,10 +46,7 @@ def test_a_thousand_webhooks_a_tenth_of_them_doubled_are_acknowledged_and_applie
         return told <= heard
 
     wait_for(is_all_heard, seconds=60)
-    dead = boto3.client("sqs").get_queue_attributes(
-        QueueUrl=stack.outputs.webhook_dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
-    )
-    assert dead["Attributes"]["ApproximateNumberOfMessages"] == "0"
+    assert dead_letters(stack) == "0"
 
 
 def test_a_webhook_that_cannot_be_read_rests_in_the_dead_letter_queue_with_its_reason(

@@ -1,7 +1,6 @@
 """Real parts to test against: the DynamoDB protocol by a local AWS, and Codat's API by the sandbox."""
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from freshness.store import Tables as TableNames
 from infra.tables import Tables
 from local import local_aws
 from local.codat_sandbox.serving import running_sandbox
-from local.processes import guarded_processes
+from local.processes import free_port, guarded_processes
 from tests.integration.deployed import API_KEY, SETTINGS, Deployed
 
 if TYPE_CHECKING:
@@ -30,9 +29,7 @@ KINDS = ("companies", "freshness", "datasets", "control")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A local AWS, which every boto3 client made meanwhile reaches."""
     folder: Path = tmp_path_factory.mktemp("aws")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with guarded_processes(folder, ()) as processes, pytest.MonkeyPatch.context() as patch:
         local_aws.start(processes, port, folder / "temporary")
         for name, value in local_aws.tool_environment(port).items():
