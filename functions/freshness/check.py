@@ -14,7 +14,7 @@ from functools import partial
 
 from aws_lambda_powertools import Logger
 
-from freshness import sightings
+from freshness import backoff, sightings
 from freshness.codat.answers import CompanyAnswer
 from freshness.codat.client import Codat
 from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimited, Refused, Unauthorized
@@ -35,8 +35,6 @@ CHECK_EVERY = timedelta(days=1)
 """How long a company may go unheard of."""
 KEEP_ALIVE_AFTER = timedelta(days=28)
 """After how long without a sync a connection is read from, lest its token expire: Codat advises once a month."""
-REFUSED_AGAIN = timedelta(hours=1)
-"""When to ask of a company again that Codat refused to tell of."""
 AT_ONCE = 10
 PAGE = 100
 """Companies looked up together while the list is read."""
@@ -171,13 +169,14 @@ class Check:
         except CodatError as error:
             logger.warning("A company could not be checked", extra={"company_id": company_id, "error": str(error)})
             self.tally[Metric.CHECKS_FAILED] += 1
-            if isinstance(error, Refused):
-                await asyncio.to_thread(self._look_later, company_id)
+            await asyncio.to_thread(self._check_failed, company_id, error)
 
-    def _look_later(self, company_id: str) -> None:
-        company, later = self.store.company(company_id), self.clock() + REFUSED_AGAIN
+    def _check_failed(self, company_id: str, error: CodatError) -> None:
+        company, now = self.store.company(company_id), self.clock()
+        first = backoff.FIRST_REFUSED if isinstance(error, Refused) else backoff.FIRST
+        longest = backoff.LONGEST_UNANSWERED if error.status is None else backoff.LONGEST
         if company:
-            self.store.change_company(company, lambda company: replace(company, check_at=later))
+            self.store.change_company(company, lambda company: company.check_failed(now, first, longest))
 
     async def _check(self, company_id: str, times: SyncTimes) -> None:
         company = await asyncio.to_thread(self.store.company, company_id)
@@ -227,14 +226,15 @@ class Check:
         self.store.change_company(company, partial(self._checked, known=company, asked=asked))
 
     def _checked(self, company: Company, known: Company, asked: bool) -> Company:
-        if company.check_at != known.check_at:
-            # Something happened to it during the check: what it was made due for is still to be found out.
+        if company.version != known.version:
+            # The company changed during the check, so the check may have missed something: it stays due.
             return company
         now = self.clock()
         return replace(
             company,
             check_at=now + CHECK_EVERY,
             checked_at=now if asked else company.checked_at,
+            failed_checks=0,
             planned_by=self.policy.fingerprint,
         )
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from freshness import backoff
 from freshness.data_types import TELLING, source_type
 
 
@@ -20,6 +21,13 @@ class ConnectionStatus(StrEnum):
 
 
 _DELETED = ConnectionStatus.DELETED
+_LIFE = tuple(ConnectionStatus)
+"""The statuses in the order in which a connection usually passes through them: of two at the same time, the later."""
+
+
+def _rank(status: str) -> tuple[int, str]:
+    """Return where a status stands in a connection's life; one that Codat added since comes first."""
+    return (_LIFE.index(ConnectionStatus(status)) if status in _LIFE else -1, status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +65,7 @@ class Connection:
         """
         earlier, last = sorted(
             (self, other),
-            key=lambda told: (told.status_at, told.status, told.link_url, told.platform, told.source_type),
+            key=lambda told: (told.status_at, *_rank(told.status), told.link_url, told.platform, told.source_type),
         )
         return replace(
             last,
@@ -91,6 +99,8 @@ class Company:
     check_at: datetime | None = None
     checked_at: datetime | None = None
     """When Codat was last asked; `None` if it must be asked, however lately it was."""
+    failed_checks: int = 0
+    """Checks that failed in a row."""
     planned_by: str = ""
     """The fingerprint of the policy by which its rows were last planned."""
     deleted_at: datetime | None = None
@@ -145,6 +155,12 @@ class Company:
     def due_for_check(self, now: datetime) -> "Company":
         """This company as one of which something happened that only Codat can tell more about."""
         return replace(self, check_at=min(self.check_at or now, now), checked_at=None)
+
+    def check_failed(self, now: datetime, first: timedelta, longest: timedelta) -> "Company":
+        """Return the company after a check failed, due for another after a delay from `first` to `longest`."""
+        failed_checks = self.failed_checks + 1
+        retry_at = now + backoff.delay(self.company_id, failed_checks, first=first, longest=longest)
+        return replace(self, failed_checks=failed_checks, check_at=retry_at)
 
     @property
     def was_linked(self) -> bool:

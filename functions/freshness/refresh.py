@@ -9,7 +9,7 @@ from functools import partial
 
 from aws_lambda_powertools import Logger
 
-from freshness import data_all
+from freshness import backoff, data_all
 from freshness.budget import allowance
 from freshness.codat.answers import PullOperation
 from freshness.codat.client import Codat
@@ -179,7 +179,11 @@ class Refresh:
         except CodatError as error:
             logger.warning("Not all could be queued", extra={"company_id": company.company_id, "error": str(error)})
             self.tally[Metric.QUEUEING_FAILED] += 1
-            return group if isinstance(error, Refused) else []
+            if isinstance(error, Refused):
+                return group
+            for decision in group:
+                await asyncio.to_thread(self._note_failed_call, company, decision.row, error)
+            return []
         queued = await data_all.queued_at(at, self.codat, company.company_id, together)
         for key, operation in queued.items():
             await asyncio.to_thread(self._note_one_of_all, due[key], together[key], operation, at)
@@ -248,6 +252,15 @@ class Refresh:
         except CodatError as error:
             logger.warning("A refresh could not be queued", extra=_names(row) | {"error": str(error)})
             self.tally[Metric.QUEUEING_FAILED] += 1
+            await asyncio.to_thread(self._note_failed_call, company, row, error)
+
+    def _note_failed_call(self, company: Company, row: Row, error: CodatError) -> None:
+        """Record that a call failed, so that the row is tried again after a delay and others have their turn."""
+        longest = backoff.LONGEST_UNANSWERED if error.status is None else backoff.LONGEST
+        waiting = row.key in self.waiting
+        self._change(row, company, lambda row: row.call_failed(error.at, longest))
+        if waiting:
+            self.waiting.add(row.key)
 
     def _stop(self, error: CodatError) -> None:
         logger.error("Codat refuses further calls", extra={"error": str(error)})

@@ -5,11 +5,11 @@ things are learned does not matter, nor does learning one of them twice: each fa
 kind by Codat's own clock, and whether a dataset is in flight follows from comparing two such facts.
 """
 
-import zlib
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from freshness import backoff
 from freshness.company import Connection
 from freshness.dataset import AskedBy, DatasetState, Outcome, outcome
 from freshness.learning import change_rate, confident_for
@@ -18,10 +18,8 @@ from freshness.syncs import NO_SYNCS, Syncs
 from freshness.times import BEGINNING
 
 DAY = timedelta(days=1)
-FIRST_RETRY = timedelta(seconds=15)
 ANOTHER_LOOK = timedelta(minutes=30)
 """Longer than from one list of companies to the next."""
-LONGEST_RETRY = timedelta(hours=6)
 FIRST_PATIENCE = timedelta(seconds=30)
 LONGEST_PATIENCE = timedelta(hours=6)
 UNKNOWN_SYNC_TIME = timedelta(seconds=15)
@@ -102,6 +100,10 @@ class Row:
     asked_for_at: datetime | None = None
     """When a refresh was asked for, beyond the promise, that has not been requested yet."""
     asked_for_by: AskedBy = AskedBy.PERSON
+    failed_calls: int = 0
+    """Calls to queue a refresh that failed in a row, for a reason that another try may mend."""
+    retry_at: datetime | None = None
+    """When such a call may be tried again."""
     platform_sync_time: timedelta | None = None
     """How long a sync usually takes on this platform, for as long as this row tells nothing of its own."""
     changes_per_day: float | None = None
@@ -193,7 +195,15 @@ class Row:
             seen_running_at=None,
             asked_for_at=None,
             asked_for_by=AskedBy.PERSON,
+            failed_calls=0,
+            retry_at=None,
         )
+
+    def call_failed(self, at: datetime, longest: timedelta) -> "Row":
+        """Return the row after a call to queue a refresh failed, due again after a delay of at most `longest`."""
+        failed_calls = self.failed_calls + 1
+        retry_at = at + backoff.delay("".join(self.key), failed_calls, longest=longest)
+        return replace(self, failed_calls=failed_calls, retry_at=retry_at)
 
     def requests_on(self, day: date) -> int:
         """How often we asked for it on a day in UTC, no earlier than that of the latest request."""
@@ -309,14 +319,14 @@ class Row:
         if self.end and self.is_blocked(connection):
             return None if promise.off else self._another_look_at(self.end)
         if self.asked_for_at:
-            return ASKED_FOR
+            return self.retry_at or ASKED_FOR
         wanted = () if promise.off else (self._promised(promise), self._outdated_at(connection))
         due = min(filter(None, wanted), default=None)
         if in_flight:
             return min(filter(None, (due, self.late_at)))
         if due and self.end and self.is_failing:
             due = max(due, self.end.at + self._retry_delay)
-        return due
+        return max(due, self.retry_at) if due and self.retry_at else due
 
     def _another_look_at(self, end: End) -> datetime | None:
         """When to try a row that is blocked though its connection is linked: never, if permissions are missing.
@@ -371,11 +381,7 @@ class Row:
 
     @property
     def _retry_delay(self) -> timedelta:
-        doubled: timedelta = FIRST_RETRY * 2 ** min(max(self.attempts - 1, 0), 20)
-        name = f"{self.company_id}{self.data_type}{self.connection_id}{self.attempts}"
-        # Jitter drawn from the row's own name: spread over rows, yet the same whenever it is worked out again.
-        jitter = 0.75 + 0.5 * zlib.crc32(name.encode()) / 2**32
-        return jitter * min(doubled, LONGEST_RETRY)
+        return backoff.delay(f"{self.company_id}{self.data_type}{self.connection_id}", self.attempts)
 
     def planned(self, promise: Promise, connection: Connection) -> "Row":
         """The row with what was learned, and `due_at`, worked out anew: when it is due, or has news of its promise."""

@@ -93,6 +93,8 @@ class Simulation:
     skew: timedelta = timedelta(0)
     """How far our clock is ahead of Codat's."""
     is_down: bool = False
+    unanswered: Callable[[httpx.Request], bool] = lambda _: False
+    """Which requests get no response."""
     pending: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     published: Counter[str] = field(default_factory=Counter)
@@ -163,6 +165,9 @@ class Simulation:
         if self.is_down:
             await asyncio.sleep(1)
             raise httpx.ConnectError("Codat is down")
+        if self.unanswered(request):
+            await asyncio.sleep(10)
+            raise httpx.ReadTimeout("no response")
         self._note(request)
         response = await self._app.handle_async_request(request)
         await response.aread()

@@ -69,3 +69,9 @@ def test_a_company_whose_connection_lapsed_is_due_for_a_check() -> None:
     )
 
     assert known.listed("Name", {}, [lapsed], later, later).connections["Xero"].status == ConnectionStatus.DEAUTHORIZED
+
+
+def test_of_two_updates_with_the_same_time_the_later_status_in_a_connections_life_stands() -> None:
+    pending, linked = connection("Xero", status=ConnectionStatus.PENDING_AUTH), connection("Xero")
+
+    assert pending.latest(linked).status == linked.latest(pending).status == ConnectionStatus.LINKED

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freshness.backoff import FIRST as FIRST_RETRY
 from freshness.company import Connection, ConnectionStatus
 from freshness.dataset import AskedBy, DatasetState
 from freshness.policy import Promise
-from freshness.row import ANOTHER_LOOK, ASKED_FOR, FIRST_PATIENCE, FIRST_RETRY, End, Request, Row, State
+from freshness.row import ANOTHER_LOOK, ASKED_FOR, FIRST_PATIENCE, End, Request, Row, State
 from freshness.sighting import Sighting, sighted
 from freshness.times import BEGINNING
 

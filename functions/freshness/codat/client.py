@@ -228,11 +228,9 @@ class Codat:
     async def _send(self, method: str, path: str, parameters: Parameters | None, body: object) -> httpx.Response:
         try:
             response = await self._answer(method, path, parameters, body)
-        except errors.Temporary:
-            self._unanswered += 1
-            raise
-        except errors.CodatError:
-            self._unanswered = 0
+        except errors.CodatError as error:
+            # Only a missing response says that Codat is down: a 500 may be the fault of one company's data.
+            self._unanswered = self._unanswered + 1 if error.status is None else 0
             raise
         self._unanswered = 0
         return response

@@ -1,0 +1,126 @@
+"""Failures that concern a few companies must not affect the others, in simulated time."""
+
+import asyncio
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from freshness.policy import Policy
+from local.codat_sandbox.model import ConnectionStatus
+from local.codat_sandbox.platforms import PLAID, XERO
+from local.codat_sandbox.prescribed import PrescribedAnswer
+from local.codat_sandbox.settings import Settings
+from tests.simulated_time import SimulatedLoop, simulate
+from tests.simulation.simulated_loop import Fuse, Simulation
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+SETTINGS = Settings(
+    companies=0,
+    fails_first=0,
+    fails_later=0,
+    not_supported=0,
+    machine_offline=0,
+    sync_schedule={},
+    latency=MINUTE / 600,
+)
+
+
+def simulation_with(loop: SimulatedLoop, companies: int, fresh_within: str) -> Simulation:
+    """Return a simulation of companies that are connected to Xero."""
+    simulation = Simulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": fresh_within}}))
+    # Where the sync settings cannot be read, data/all is not used: each data type has a call of its own.
+    forbidden = PrescribedAnswer(path="/profile/syncSettings", status=403, times=10**6)
+    simulation.sandbox.prescribed.add(forbidden)
+    for _ in range(companies):
+        simulation.world.add_company((XERO,), loop.clock())
+    return simulation
+
+
+def oldest(simulation: Simulation, *, besides: str) -> timedelta:
+    """Return the greatest age at Codat of any data type but one."""
+    now = simulation.loop.clock()
+    completed = [
+        truth.latest_successful.completed
+        for truth in simulation.world.truth(now)
+        if truth.data_type != besides and truth.latest_successful and truth.latest_successful.completed
+    ]
+    return max(now - time for time in completed)
+
+
+def test_a_connection_linked_while_its_company_is_checked_gets_its_feeds_within_the_next_check() -> None:
+    async def scenario(loop: SimulatedLoop) -> None:
+        simulation = simulation_with(loop, 1, "1 day")
+        await simulation.advance(MINUTE)
+        (company,) = simulation.world.companies()
+        simulation.sandbox.prescribed.add(PrescribedAnswer(path="*/dataStatus", delay=timedelta(seconds=5)))
+        check = asyncio.create_task(simulation.check(Fuse()))
+        await simulation.advance(timedelta(seconds=2))
+        connection = simulation.world.add_connection(company.id, PLAID, simulation.loop.clock())
+        await simulation.advance(timedelta(seconds=1))
+        simulation.world.set_connection_status(
+            company.id, connection.id, ConnectionStatus.LINKED, simulation.loop.clock()
+        )
+        await simulation.advance(timedelta(seconds=1))
+        bodies, simulation.pending = simulation.pending, []
+        assert [simulation.deliver(body, Fuse()) for body in bodies]
+        await check
+        await simulation.advance(5 * MINUTE)
+        await simulation.check(Fuse(), listing=False)
+        assert connection.id in {row.connection_id for row in simulation.rows()}
+
+    simulate(scenario)
+
+
+@pytest.mark.parametrize("companies", [12, 40])
+def test_500s_for_one_data_type_leave_the_other_data_types_fresh(companies: int) -> None:
+    async def scenario(loop: SimulatedLoop) -> None:
+        simulation = simulation_with(loop, companies, "90 minutes")
+        failing = PrescribedAnswer(method="POST", path="*/data/queue/invoices", status=500, times=10**6)
+        simulation.sandbox.prescribed.add(failing)
+        ages = []
+        for _ in range(8):
+            await simulation.run_for(HOUR / 2, every=MINUTE, random=Random(0))
+            ages.append(oldest(simulation, besides="invoices"))
+        assert max(ages) <= 90 * MINUTE
+
+    simulate(scenario)
+
+
+@pytest.mark.parametrize("is_answered", [True, False], ids=["500", "no response"])
+def test_companies_whose_data_status_fails_do_not_keep_others_from_their_check(is_answered: bool) -> None:
+    async def scenario(loop: SimulatedLoop) -> None:
+        simulation = simulation_with(loop, 72, "1 day")
+        companies = [company.id for company in simulation.world.companies()]
+        failing = {f"/companies/{company_id}/dataStatus" for company_id in companies[:60]}
+        if is_answered:
+            for path in failing:
+                simulation.sandbox.prescribed.add(PrescribedAnswer(path=path, status=500, times=10**6))
+        else:
+            simulation.unanswered = lambda request: request.url.path in failing
+        for _ in range(36):
+            await simulation.check(Fuse())
+            await simulation.advance(5 * MINUTE)
+        checked = {row.company_id for row in simulation.rows()}
+        assert checked >= set(companies[60:])
+
+    simulate(scenario)
+
+
+def test_a_feed_whose_calls_fail_is_tried_again_less_and_less_often_and_at_once_after_a_success() -> None:
+    async def scenario(loop: SimulatedLoop) -> None:
+        simulation = simulation_with(loop, 1, "1 hour")
+        await simulation.run_for(MINUTE, every=MINUTE, random=Random(0))
+        failing = PrescribedAnswer(method="POST", path="*/data/queue/invoices", status=500, times=10**6)
+        simulation.sandbox.prescribed.add(failing)
+        await simulation.run_for(12 * HOUR, every=MINUTE, random=Random(0))
+        used = sum(answer.times for answer in simulation.sandbox.prescribed.pending() if "invoices" in answer.path)
+        assert 5 <= 10**6 - used <= 15
+        simulation.sandbox.prescribed.clear()
+        await simulation.run_for(8 * HOUR, every=MINUTE, random=Random(0))
+        invoices = next(row for row in simulation.rows() if row.data_type == "invoices")
+        assert invoices.failed_calls == 0
+        assert oldest(simulation, besides="") <= HOUR
+
+    simulate(scenario)
