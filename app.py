@@ -10,7 +10,8 @@ FUNCTIONS = ROOT / "functions"
 sys.path.append(str(FUNCTIONS))
 
 # These need `functions` on the path.
-from freshness.policy import PolicyError, load  # noqa: E402
+from freshness.policy.errors import PolicyError  # noqa: E402
+from freshness.policy.loader import load  # noqa: E402
 from infra import bundling  # noqa: E402
 from infra.settings import Settings, SettingsError  # noqa: E402
 from infra.stack import CodatFreshness  # noqa: E402

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from bench import write_units
 from bench.figures import Figure, show
-from freshness.row import DAY
-from freshness.store import DATASETS_KEPT
+from freshness.aws.store import DATASETS_KEPT
+from freshness.domain.feed import DAY
 from infra.webhook_intake import BATCHING_WINDOW
 from simulate import prices
 from simulate.prices import MILLION

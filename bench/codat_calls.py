@@ -11,8 +11,9 @@ from functools import partial
 
 from bench.figures import Figure, show
 from bench.parts import example_policy
-from freshness.company import Company, Connection
-from freshness.policy import Policy, Promise
+from freshness.domain.company import Company, Connection
+from freshness.domain.promise import Promise
+from freshness.policy.policy import Policy
 from local.codat_sandbox import model as sandbox
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.world import World
@@ -36,13 +37,13 @@ WEBHOOKS_AFTER = timedelta(seconds=10)
 
 @dataclass
 class Kept:
-    """How many rows were as fresh as promised, each time that it was looked."""
+    """How many feeds were as fresh as promised, each time that it was looked."""
 
     kept: int = 0
     looked_at: int = 0
 
     def look(self, world: World, policy: Policy, now: datetime) -> None:
-        """Look at every row that was ever read, and that something is promised of."""
+        """Look at every feed that was ever read, and that something is promised of."""
         for truth in world.truth(now):
             promise = _promise(policy, truth.company, truth.connection, truth.data_type)
             if promise.off or truth.latest_successful is None or truth.latest_successful.completed is None:
@@ -77,7 +78,7 @@ def _figures(which: str, policy: Policy) -> list[Figure]:
             at_most=0.5,
         ),
         Figure(
-            what=f"promises kept, of all rows at each full hour, {which}",
+            what=f"promises kept, of all feeds at each full hour, {which}",
             value=our_promises,
             unit="%",
             against="the cron job",
@@ -88,7 +89,7 @@ def _figures(which: str, policy: Policy) -> list[Figure]:
 
 
 def _bounds_alone() -> Policy:
-    """The example policy without `confidence`, which has a row refreshed sooner than its bound: a cron job cannot."""
+    """The example policy without `confidence`, which has a feed refreshed sooner than its bound: a cron job cannot."""
     policy = tomllib.loads((ROOT / "freshness.toml").read_text())
     for table in policy["data_types"].values():
         table.pop("confidence", None)

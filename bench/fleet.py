@@ -7,13 +7,13 @@ from uuid import NAMESPACE_URL, uuid5
 
 import httpx
 
-from freshness import data_types
-from freshness.company import Company, Connection
-from freshness.dataset import AskedBy, DatasetState
-from freshness.planner import Reason
-from freshness.policy import Policy
-from freshness.row import Decided, End, Request, Row
-from freshness.syncs import KEPT, Sync, Syncs
+from freshness.domain import data_types
+from freshness.domain.company import Company, Connection
+from freshness.domain.dataset import DatasetState, Trigger
+from freshness.domain.feed import Decided, End, Feed, Request
+from freshness.domain.sync_history import KEPT, Sync, SyncHistory
+from freshness.planning.planner import Reason
+from freshness.policy.policy import Policy
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOW_IN_FULL = NOW + timedelta(microseconds=123456)
@@ -46,22 +46,22 @@ def company(number: int) -> Company:
     )
 
 
-def due_rows(company: Company, policy: Policy) -> Iterator[Row]:
-    """The rows of a company, each as full as it usually gets, and just due: its promise still holds."""
+def due_feeds(company: Company, policy: Policy) -> Iterator[Feed]:
+    """The feeds of a company, each as full as it usually gets, and just due: its promise still holds."""
     [connection] = company.connections.values()
     for data_type in DATA_TYPES:
         promise = policy.promise(data_type, company, connection)
         succeeded_at = NOW - promise.fresh_within + timedelta(seconds=40)
-        syncs = Syncs.of(
+        syncs = SyncHistory.of(
             Sync(ended_at=succeeded_at - timedelta(hours=6) * age, records_modified=age % 2 == 0, took=SYNC_TIME)
             for age in reversed(range(KEPT))
         )
         dataset_id = str(uuid5(NAMESPACE_URL, f"{company.company_id}/{data_type}"))
-        row = Row(
+        feed = Feed(
             company_id=company.company_id,
             data_type=data_type,
             connection_id=connection.connection_id,
-            request=Request(at=succeeded_at - SYNC_TIME, asked_by=AskedBy.PROMISE, dataset_id=dataset_id),
+            request=Request(at=succeeded_at - SYNC_TIME, trigger=Trigger.PROMISE, dataset_id=dataset_id),
             end=End(at=succeeded_at, state="Complete", dataset_id=dataset_id),
             succeeded_at=succeeded_at,
             changed_at=succeeded_at,
@@ -71,27 +71,29 @@ def due_rows(company: Company, policy: Policy) -> Iterator[Row]:
             requests_that_day=4,
             platform_sync_time=SYNC_TIME,
         )
-        yield row.planned(promise, connection)
+        yield feed.planned(promise, connection)
 
 
-def fullest_row() -> Row:
-    """A row with all that one can hold, and the longest names there are."""
+def fullest_feed() -> Feed:
+    """A feed with all that one can hold, and the longest names there are."""
     company_ = company(0)
     [connection_id] = company_.connections
     dataset_id = company_.company_id
-    return Row(
+    return Feed(
         company_id=company_.company_id,
         data_type=max(data_types.DATA_TYPES, key=len),
         connection_id=connection_id,
-        request=Request(at=NOW_IN_FULL, asked_by=max(AskedBy, key=len), dataset_id=dataset_id),
+        request=Request(at=NOW_IN_FULL, trigger=max(Trigger, key=len), dataset_id=dataset_id),
         end=End(at=NOW_IN_FULL, state=max(DatasetState, key=len), dataset_id=dataset_id),
         succeeded_at=NOW_IN_FULL,
         changed_at=NOW_IN_FULL,
         attempts=99,
         seen_running_at=NOW_IN_FULL,
-        syncs=Syncs.of(Sync(ended_at=NOW_IN_FULL + timedelta(hours=age), records_modified=True) for age in range(KEPT)),
-        asked_for_at=NOW_IN_FULL,
-        asked_for_by=max(AskedBy, key=len),
+        syncs=SyncHistory.of(
+            Sync(ended_at=NOW_IN_FULL + timedelta(hours=age), records_modified=True) for age in range(KEPT)
+        ),
+        refresh_requested_at=NOW_IN_FULL,
+        refresh_requested_by=max(Trigger, key=len),
         platform_sync_time=timedelta(hours=1, microseconds=1),
         changes_per_day=1 / 3,
         requests_that_day=99,

@@ -14,8 +14,8 @@ from bench.figures import Figure, show
 from bench.fleet import NOW
 from bench.parts import example_policy
 from bench.tables import Item, LocalAws, running_aws, write
-from freshness.store import shard
-from freshness.times import sortable
+from freshness.aws.store import shard
+from freshness.domain.times import sortable
 from local.settings import ROOT
 
 FEW = 10_000
@@ -46,7 +46,7 @@ def _memory(aws: LocalAws, companies: int) -> float:
     names = aws.tables()
     write(aws, names.companies, (_item(number) for number in range(companies)))
     with _codat(companies) as url:
-        tables = (names.companies, names.freshness, names.datasets, names.control)
+        tables = (names.companies, names.feeds, names.datasets, names.control)
         command = [sys.executable, "-m", "bench.one_tick", url, aws.url, *tables]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
     return float(done.stdout)

@@ -1,6 +1,6 @@
 """One tick of check_freshness in a process of its own, which prints the most memory that it took, in bytes.
 
-`python -m bench.one_tick CODAT_URL AWS_URL COMPANIES FRESHNESS DATASETS CONTROL`, the last four being tables.
+`python -m bench.one_tick CODAT_URL AWS_URL COMPANIES FEEDS DATASETS CONTROL`, the last four being tables.
 """
 
 import asyncio
@@ -12,10 +12,10 @@ import httpx
 from bench.fleet import NOW
 from bench.parts import UNTIL, example_policy
 from bench.peak import peak_memory
-from freshness.check import Check
+from freshness.app.check_freshness import Check
+from freshness.aws.event_bus import Bus
+from freshness.aws.store import Store, Tables
 from freshness.codat.client import Codat
-from freshness.publish import Bus
-from freshness.store import Store, Tables
 
 
 async def tick(codat_url: str, aws_url: str, tables: Tables) -> None:
@@ -37,6 +37,6 @@ async def tick(codat_url: str, aws_url: str, tables: Tables) -> None:
 
 if __name__ == "__main__":
     codat_url, aws_url, companies, freshness, datasets, control = sys.argv[1:]
-    tables = Tables(companies=companies, freshness=freshness, datasets=datasets, control=control)
+    tables = Tables(companies=companies, feeds=feeds, datasets=datasets, control=control)
     asyncio.run(tick(codat_url, aws_url, tables))
     print(peak_memory())

@@ -1,7 +1,7 @@
 """The yardstick: the best that evenly spaced refreshes can do if every rate of change is known.
 
-Row i changes as a Poisson process of rate `rates[i]` a day, counts `weights[i]`, and is refreshed `refreshes[i]` times
-a day. Cho and Garcia-Molina (TODS 2003) show that the best frequencies have one marginal value for all rows that are
+Feed i changes as a Poisson process of rate `rates[i]` a day, counts `weights[i]`, and is refreshed `refreshes[i]` times
+a day. Cho and Garcia-Molina (TODS 2003) show that the best frequencies have one marginal value for all feeds that are
 refreshed at all, and leave alone those that cannot reach it.
 """
 
@@ -15,13 +15,13 @@ STEPS = 60
 
 
 def mean_freshness(rates: Numbers, weights: Numbers, refreshes: Numbers) -> float:
-    """The weighted mean share of time in which a row's copy is current; a row never refreshed has 0."""
+    """The weighted mean share of time in which a feed's copy is current; a feed never refreshed has 0."""
     changes = np.divide(rates, refreshes, out=np.full_like(rates, np.inf), where=refreshes > 0)
     return float(np.average(-np.expm1(-changes) / changes, weights=weights))
 
 
 def best_refreshes(rates: Numbers, weights: Numbers, total: float) -> Numbers:
-    """The refreshes a day of each row, `total` in all, that make the mean freshness greatest."""
+    """The refreshes a day of each feed, `total` in all, that make the mean freshness greatest."""
     low, high = 0.0, float(np.max(weights / rates))
     for _ in range(STEPS):
         middle = (low + high) / 2
@@ -33,7 +33,7 @@ def best_refreshes(rates: Numbers, weights: Numbers, total: float) -> Numbers:
 
 
 def _refreshes_at(marginal: float, rates: Numbers, weights: Numbers) -> Numbers:
-    """The refreshes a day at which one more of a row is worth `marginal`: none where even the first is worth less.
+    """The refreshes a day at which one more of a feed is worth `marginal`: none where even the first is worth less.
 
     With x changes between two refreshes that is the root of 1 - exp(-x) (1 + x) = marginal * rate / weight.
     """

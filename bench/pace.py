@@ -9,10 +9,10 @@ import httpx
 from bench.figures import Figure, show
 from bench.parts import example_policy
 from bench.tables import LocalAws, running_aws
-from freshness.check import Check
+from freshness.app.check_freshness import Check
+from freshness.aws.metrics import Metric
 from freshness.codat.client import Codat
-from freshness.metrics import Metric
-from freshness.pace import SharedPace
+from freshness.codat.rate_limiter import RateLimiter
 from local.codat_sandbox.platforms import XERO
 from local.codat_sandbox.sandbox import Sandbox
 from local.codat_sandbox.serving import RunningSandbox, running_sandbox
@@ -49,7 +49,7 @@ def _add_companies(sandbox: Sandbox) -> None:
 async def _companies_a_minute(aws: LocalAws, sandbox: RunningSandbox) -> float:
     store, _ = aws.store()
     policy, until = example_policy(), _now() + timedelta(minutes=5)
-    pace = SharedPace(store, clock=_now, until=until, calls_per_minute=policy.budget.calls_per_minute)
+    pace = RateLimiter(store, clock=_now, until=until, calls_per_minute=policy.budget.calls_per_minute)
     async with httpx.AsyncClient(base_url=sandbox.base_url) as http:
         codat = Codat(http, sandbox.api_key, clock=_now, pace=pace)
         check = Check(store=store, codat=codat, bus=aws.bus(), policy=policy, clock=_now, until=until)

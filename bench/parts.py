@@ -6,11 +6,12 @@ from functools import cache
 import httpx
 
 from bench.fleet import NOW
+from freshness.app.queue_refreshes import Refresh
+from freshness.aws.event_bus import Bus
+from freshness.aws.store import Store
 from freshness.codat.client import Codat
-from freshness.policy import Policy, load
-from freshness.publish import Bus
-from freshness.refresh import Refresh
-from freshness.store import Store
+from freshness.policy.loader import load
+from freshness.policy.policy import Policy
 from local.settings import ROOT
 
 UNTIL = NOW + timedelta(minutes=5)

@@ -1,6 +1,6 @@
 """The planner against its rivals and its optimum, at the same number of refreshes, and how fast it decides.
 
-A made-up fleet, whose rows change at rates that no one is told, has been on Codat's fixed schedule for a month.
+A made-up fleet, whose feeds change at rates that no one is told, has been on Codat's fixed schedule for a month.
 Then each of the contenders has the same refreshes a day to spend, as many as that schedule takes. After some
 days in which ours goes on learning, the mean weighted freshness is measured: the share of time in which a copy is as
 at the source, expected, given when it was refreshed.
@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from bench.figures import Figure, show
 from bench.optimum import Numbers, best_refreshes, mean_freshness
 from bench.peak import peak_memory
-from freshness.company import Company, Connection
-from freshness.planner import Action, decide
-from freshness.policy import Policy
-from freshness.row import DAY, TICK, Row
-from freshness.syncs import Sync, Syncs
-from simulate.world import Feed, Measured, World
+from freshness.domain.company import Company, Connection
+from freshness.domain.feed import DAY, TICK, Feed
+from freshness.domain.sync_history import Sync, SyncHistory
+from freshness.planning.planner import Action, decide
+from freshness.policy.policy import Policy
+from simulate.world import Measured, SimulatedFeed, World
 
 COMPANIES = 2000
 DATA_TYPES = {
@@ -44,16 +44,16 @@ DATA_TYPES = {
 }
 """With the weight that the policy gives each."""
 MEDIAN_CHANGES = 0.2
-"""Changes a day of the row in the middle."""
+"""Changes a day of the feed in the middle."""
 SPREAD = 0.75
-"""Standard deviation of the decimal logarithm of the rate: 95 of 100 rows lie within three decades."""
+"""Standard deviation of the decimal logarithm of the rate: 95 of 100 feeds lie within three decades."""
 KIND_SPREAD = 0.4
 """The part of it that lies between data types."""
 EVERY = timedelta(hours=6)
-"""Codat's fixed schedule: each row so long after its last sync."""
+"""Codat's fixed schedule: each feed so long after its last sync."""
 START = datetime(2026, 11, 1, tzinfo=UTC)
 HISTORY = 120
-"""Syncs on Codat's schedule before: a month."""
+"""SyncHistory on Codat's schedule before: a month."""
 LEARNING, MEASURED = 2 * DAY, 2 * DAY
 HOUR = timedelta(hours=1)
 FEWER = 0.6
@@ -62,12 +62,12 @@ BOUND = "12 hours"
 FEW = 100
 """Companies for which the promise is looked at, at ticks as rare as a promise allows for."""
 OF_FEWER = "ours, of fewer refreshes"
-ROWS = 100_000
+FEEDS = 100_000
 
 
 Indices = NDArray[np.int64]
 Choice = Callable[[Numbers, int, int], Indices]
-"""Which rows to refresh, of their ages, the number of the tick, and how many may be."""
+"""Which feeds to refresh, of their ages, the number of the tick, and how many may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +87,16 @@ def policy(fresh_within: str) -> Policy:
 
 
 def true_rates(companies: int = COMPANIES) -> Numbers:
-    """The rates of all rows, company by company."""
+    """The rates of all feeds, company by company."""
     random = np.random.default_rng(20261123)
     kinds = random.normal(0, KIND_SPREAD, len(DATA_TYPES))
-    rows = random.normal(0, math.sqrt(SPREAD**2 - KIND_SPREAD**2), (companies, len(DATA_TYPES)))
-    rates: Numbers = (MEDIAN_CHANGES * 10 ** (rows + (kinds - kinds.mean()) / kinds.std() * KIND_SPREAD)).ravel()
+    feeds = random.normal(0, math.sqrt(SPREAD**2 - KIND_SPREAD**2), (companies, len(DATA_TYPES)))
+    rates: Numbers = (MEDIAN_CHANGES * 10 ** (feeds + (kinds - kinds.mean()) / kinds.std() * KIND_SPREAD)).ravel()
     return rates
 
 
-def feeds(rates: Numbers) -> Iterator[Feed]:
-    """The rows, each last synced at its own time, with what each sync before had found."""
+def simulated_feeds(rates: Numbers) -> Iterator[SimulatedFeed]:
+    """The feeds, each last synced at its own time, with what each sync before had found."""
     random = Random(1)
     per_company = len(DATA_TYPES)
     for first in range(0, len(rates), per_company):
@@ -112,19 +112,19 @@ def feeds(rates: Numbers) -> Iterator[Feed]:
             rate = float(rates[first + offset])
             changed = -math.expm1(-rate * (EVERY / DAY))
             synced_at = START - random.random() * EVERY
-            syncs = Syncs.of(
+            syncs = SyncHistory.of(
                 Sync(ended_at=synced_at - number * EVERY, records_modified=random.random() < changed)
                 for number in reversed(range(HISTORY))
             )
-            row = Row(
+            feed = Feed(
                 company_id=company.company_id,
                 data_type=data_type,
                 connection_id="connection",
                 succeeded_at=synced_at,
                 syncs=syncs.thinned,
             )
-            yield Feed(
-                row=row,
+            yield SimulatedFeed(
+                feed=feed,
                 company=company,
                 connection=connection,
                 changes_per_day=rate,
@@ -143,7 +143,7 @@ def ours(
 ) -> Result:
     """What the planner makes of a number of refreshes a day."""
     world = World(
-        feeds=list(feeds(true_rates(companies))),
+        simulated_feeds=list(simulated_feeds(true_rates(companies))),
         policy=policy(fresh_within),
         random=Random(2),
         knows_rates=knows_rates,
@@ -156,8 +156,8 @@ def ours(
         allowance -= world.tick(now, math.floor(allowance))
         now += tick
     world.measure_until(now)
-    measured = [feed.measured for feed in world.feeds]
-    weights = [world.promise(feed).weight for feed in world.feeds]
+    measured = [simulated.measured for simulated in world.simulated_feeds]
+    weights = [world.promise(simulated).weight for simulated in world.simulated_feeds]
     return Result(
         freshness=float(np.average([each.current_days / each.days for each in measured], weights=weights)),
         found_nothing=sum(each.found_nothing for each in measured) / sum(each.refreshes for each in measured),
@@ -199,8 +199,8 @@ def _oldest_first(ages: Numbers, _tick: int, count: int) -> Indices:
     return np.argsort(-ages, kind="stable")[:count]
 
 
-def _weights(rows: int) -> Numbers:
-    return np.tile(np.array(list(DATA_TYPES.values()), dtype=np.float64), rows // len(DATA_TYPES))
+def _weights(feeds: int) -> Numbers:
+    return np.tile(np.array(list(DATA_TYPES.values()), dtype=np.float64), feeds // len(DATA_TYPES))
 
 
 def measure() -> list[Figure]:
@@ -270,11 +270,11 @@ def _found_nothing(name: str, result: Result) -> Figure:
 
 
 def decide_many() -> list[Figure]:
-    """Deciding about many rows in one process: all due, with full histories, over a budget for a tenth of them."""
+    """Deciding about many feeds in one process: all due, with full histories, over a budget for a tenth of them."""
     context = get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as alone:
         seconds, megabytes = alone.submit(_decide_many).result()
-    what = f"deciding about {ROWS:,} rows"
+    what = f"deciding about {FEEDS:,} feeds"
     return [
         Figure(what=what, value=seconds, unit="s", against="processor time", at_most=2.0),
         Figure(what=f"{what}: memory of the process", value=megabytes, unit="MB", at_most=300),
@@ -283,17 +283,19 @@ def decide_many() -> list[Figure]:
 
 def _decide_many() -> tuple[float, float]:
     rules = policy("1 day")
-    given = list(feeds(true_rates(ROWS // len(DATA_TYPES))))
-    rows = [
-        feed.row.planned(rules.promise(feed.row.data_type, feed.company, feed.connection), feed.connection)
-        for feed in given
+    given = list(simulated_feeds(true_rates(FEEDS // len(DATA_TYPES))))
+    feeds = [
+        simulated.feed.planned(
+            rules.promise(simulated.feed.data_type, simulated.company, simulated.connection), simulated.connection
+        )
+        for simulated in given
     ]
-    companies = {feed.company.company_id: feed.company for feed in given}
+    companies = {simulated.company.company_id: simulated.company for simulated in given}
     del given
     started = time.process_time()
-    decisions = decide(rows, companies, rules, START + DAY / 2, allowance=ROWS / 10)
+    decisions = decide(feeds, companies, rules, START + DAY / 2, allowance=FEEDS / 10)
     seconds = time.process_time() - started
-    assert sum(decision.action is Action.QUEUE for decision in decisions) == ROWS // 10
+    assert sum(decision.action is Action.QUEUE for decision in decisions) == FEEDS // 10
     return seconds, peak_memory() / 2**20
 
 

@@ -1,4 +1,4 @@
-"""A day of a large fleet at the planner's level: a million rows, in four shards, each with a tick of its own.
+"""A day of a large fleet at the planner's level: a million feeds, in four shards, each with a tick of its own.
 
 What decides is the code that runs in Lambda; the index is a heap for each shard, a tick's calls are those that
 `calls_per_minute` leaves it, and every sync succeeds after its usual time.
@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from bench import fleet
 from bench.figures import Figure, show
 from bench.fleet import NOW, SYNC_TIME
-from freshness.company import Company
-from freshness.dataset import AskedBy, DatasetState
-from freshness.planner import Action, decide
-from freshness.policy import Policy
-from freshness.refresh import MOST_ROWS
-from freshness.row import End, Request, Row
-from freshness.store import SHARDS, shard
+from freshness.app.queue_refreshes import MOST_FEEDS
+from freshness.aws.store import SHARDS, shard
+from freshness.domain.company import Company
+from freshness.domain.dataset import DatasetState, Trigger
+from freshness.domain.feed import End, Feed, Request
+from freshness.planning.planner import Action, decide
+from freshness.policy.policy import Policy
 
 COMPANIES = 100_000
 POLICY = Policy.model_validate({"default": {"fresh_within": "2 days"}})
@@ -37,46 +37,46 @@ class Shard:
     """One shard of the index, and what its ticks did."""
 
     companies: dict[str, Company] = field(default_factory=dict)
-    rows: dict[Key, Row] = field(default_factory=dict)
+    feeds: dict[Key, Feed] = field(default_factory=dict)
     index: list[tuple[datetime, Key]] = field(default_factory=list)
     looked_at: int = 0
     queued: int = 0
     broken: int = 0
 
-    def put(self, row: Row) -> None:
-        """Write a row that is not in flight."""
-        key = row.company_id, row.data_type
-        self.rows[key] = row
-        if row.due_at:
-            heapq.heappush(self.index, (row.due_at, key))
+    def put(self, feed: Feed) -> None:
+        """Write a feed that is not in flight."""
+        key = feed.company_id, feed.data_type
+        self.feeds[key] = feed
+        if feed.due_at:
+            heapq.heappush(self.index, (feed.due_at, key))
 
     def tick(self, now: datetime) -> None:
         """Look at what is due, and queue as much as the calls suffice for."""
         due = list(self._due(now))
-        decisions = decide((self.rows[key] for key in due), self.companies, POLICY, now, allowance=A_TICK)
+        decisions = decide((self.feeds[key] for key in due), self.companies, POLICY, now, allowance=A_TICK)
         self.looked_at += len(due)
         for decision in decisions:
-            row = decision.row
+            feed = decision.feed
             if decision.action is Action.QUEUE:
-                self._refresh(row, decision.company, now)
+                self._refresh(feed, decision.company, now)
             else:
-                self.put(row)
+                self.put(feed)
 
     def _due(self, now: datetime) -> Iterator[Key]:
-        for _ in range(MOST_ROWS):
+        for _ in range(MOST_FEEDS):
             if not self.index or self.index[0][0] > now:
                 return
             yield heapq.heappop(self.index)[1]
 
-    def _refresh(self, row: Row, company: Company, now: datetime) -> None:
-        connection = company.connections[row.connection_id]
-        promise = POLICY.promise(row.data_type, company, connection)
+    def _refresh(self, feed: Feed, company: Company, now: datetime) -> None:
+        connection = company.connections[feed.connection_id]
+        promise = POLICY.promise(feed.data_type, company, connection)
         ended_at = now + SYNC_TIME
         self.queued += 1
-        self.broken += row.succeeded_at is not None and ended_at - row.succeeded_at > promise.fresh_within
-        row = row.requested(Request(at=now, asked_by=AskedBy.PROMISE, dataset_id=f"{now.timestamp()}"))
-        row = row.ended(End(at=ended_at, state=DatasetState.COMPLETE, dataset_id=f"{now.timestamp()}"))
-        self.put(row.planned(promise, connection))
+        self.broken += feed.succeeded_at is not None and ended_at - feed.succeeded_at > promise.fresh_within
+        feed = feed.requested(Request(at=now, trigger=Trigger.PROMISE, dataset_id=f"{now.timestamp()}"))
+        feed = feed.ended(End(at=ended_at, state=DatasetState.COMPLETE, dataset_id=f"{now.timestamp()}"))
+        self.put(feed.planned(promise, connection))
 
 
 def measure() -> list[Figure]:
@@ -93,9 +93,9 @@ def measure() -> list[Figure]:
     looked_at, queued, broken = (
         sum(values) for values in zip(*((s.looked_at, s.queued, s.broken) for s in shards), strict=True)
     )
-    rows = f"{COMPANIES * len(fleet.DATA_TYPES):,} rows, {len(SHARDS)} ticks a minute"
+    feeds = f"{COMPANIES * len(fleet.DATA_TYPES):,} feeds, {len(SHARDS)} ticks a minute"
     return [
-        Figure(what=f"refreshes in a day of {rows}", value=queued, unit="refreshes"),
+        Figure(what=f"refreshes in a day of {feeds}", value=queued, unit="refreshes"),
         Figure(what="promises broken among them", value=broken, unit="refreshes", at_most=0),
         Figure(
             what="refreshes in the busiest minute",
@@ -106,14 +106,14 @@ def measure() -> list[Figure]:
             at_most=1.0,
         ),
         Figure(
-            what="rows looked at, in all ticks",
+            what="feeds looked at, in all ticks",
             value=looked_at,
-            unit="rows",
+            unit="feeds",
             against="those queued",
             floor=queued,
             at_most=1.05,
         ),
-        Figure(what="the planner's time for a row that is due", value=seconds / looked_at * 1e6, unit="us"),
+        Figure(what="the planner's time for a feed that is due", value=seconds / looked_at * 1e6, unit="us"),
     ]
 
 
@@ -130,7 +130,7 @@ def _shards() -> list[Shard]:
         for data_type in fleet.DATA_TYPES:
             # Steps of the golden ratio: evenly spread, and in no order.
             succeeded_at = NOW - within * (count * 0.6180339887 % 1) * 0.99
-            row = Row(
+            feed = Feed(
                 company_id=company.company_id,
                 data_type=data_type,
                 connection_id=connection.connection_id,
@@ -138,7 +138,7 @@ def _shards() -> list[Shard]:
                 end=End(at=succeeded_at, state=DatasetState.COMPLETE),
                 platform_sync_time=SYNC_TIME,
             )
-            part.put(row.planned(POLICY.promise(data_type, company, connection), connection))
+            part.put(feed.planned(POLICY.promise(data_type, company, connection), connection))
             count += 1
     return list(shards.values())
 

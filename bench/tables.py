@@ -16,9 +16,9 @@ import httpx
 from aws_cdk import App, Stack
 from aws_cdk.assertions import Template
 
-from freshness.publish import Bus
-from freshness.store import Store
-from freshness.store import Tables as TableNames
+from freshness.aws.event_bus import Bus
+from freshness.aws.store import Store
+from freshness.aws.store import Tables as TableNames
 from infra.tables import Tables
 from local import local_aws
 from local.processes import free_port, guarded_processes

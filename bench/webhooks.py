@@ -1,4 +1,4 @@
-"""Webhooks through a deployed stack: how soon a row shows what one tells, and how many go through at once."""
+"""Webhooks through a deployed stack: how soon a feed shows what one tells, and how many go through at once."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from rich.console import Console
 from standardwebhooks import Webhook
 
 from bench.figures import Figure, show
-from freshness.row import Row
+from freshness.domain.feed import Feed
 from local import local_aws
 from local.processes import free_port
 from local.progress import Progress
@@ -31,7 +31,7 @@ from local.stack import RunningStack, running_stack
 MESSAGES = 1000
 DOUBLED = 0.1
 AT_ONCE = 20
-ROWS = 100
+FEEDS = 100
 PROBES = 30
 ANSWER_WITHIN = 60.0
 """Seconds. Longer than Codat waits: the local AWS starts twenty functions at once on few processors."""
@@ -74,13 +74,13 @@ class Sender:
         raise TimeoutError("no company came to have a linked accounting connection")
 
     def messages(self, number: int) -> list[Message]:
-        """Messages about rows that no one else touches, those about one row at different times."""
+        """Messages about feeds that no one else touches, those about one feed at different times."""
         now = datetime.now(UTC).replace(microsecond=0)
         return [
             Message(
                 id=f"msg_{self._run}_{index}",
-                data_type=f"measured-{self._run}-{index % ROWS}",
-                ended_at=now - timedelta(seconds=(number - index) // ROWS),
+                data_type=f"measured-{self._run}-{index % FEEDS}",
+                ended_at=now - timedelta(seconds=(number - index) // FEEDS),
             )
             for index in range(number)
         ]
@@ -113,23 +113,23 @@ class Sender:
         with ThreadPoolExecutor(AT_ONCE) as senders:
             return Counter(senders.map(self.send, sent))
 
-    def rows(self) -> list[Row]:
-        """The rows that messages were sent about."""
-        rows = self._store.rows(self.company_id)
-        return [row for row in rows if row.data_type.startswith(f"measured-{self._run}-")]
+    def feeds(self) -> list[Feed]:
+        """The feeds that messages were sent about."""
+        feeds = self._store.feeds(self.company_id)
+        return [feed for feed in feeds if feed.data_type.startswith(f"measured-{self._run}-")]
 
     def has_applied(self, messages: list[Message]) -> bool:
-        """Whether the rows show all that the messages told."""
-        shown = {(row.data_type, sync.ended_at) for row in self.rows() for sync in row.syncs}
+        """Whether the feeds show all that the messages told."""
+        shown = {(feed.data_type, sync.ended_at) for feed in self.feeds() for sync in feed.syncs}
         return all((message.data_type, message.ended_at) in shown for message in messages)
 
 
 def measure() -> list[Figure]:
-    """Times from request to row, alone and under load."""
+    """Times from request to feed, alone and under load."""
     with _stack() as stack:
         with Sender(stack) as sender:
-            _time_to_row(sender, sender.messages(PROBES + 1)[-1])
-            alone = sorted(_time_to_row(sender, message) for message in sender.messages(PROBES))
+            _time_to_feed(sender, sender.messages(PROBES + 1)[-1])
+            alone = sorted(_time_to_feed(sender, message) for message in sender.messages(PROBES))
         with Sender(stack) as sender:
             messages = sender.messages(MESSAGES)
             started = time.monotonic()
@@ -142,14 +142,14 @@ def measure() -> list[Figure]:
         raise RuntimeError(f"expected every webhook to be accepted, but: {dict(answers)}")
     load = f"{MESSAGES:,}, a tenth doubled, {AT_ONCE} at once"
     return [
-        Figure(what="webhook, from request to row, median", value=median(alone), unit="s", against=f"{PROBES} alone"),
-        Figure(what="webhook, from request to row, slowest", value=alone[-1], unit="s", against=f"{PROBES} alone"),
+        Figure(what="webhook, from request to feed, median", value=median(alone), unit="s", against=f"{PROBES} alone"),
+        Figure(what="webhook, from request to feed, slowest", value=alone[-1], unit="s", against=f"{PROBES} alone"),
         Figure(what="webhooks answered", value=answers.total() / answered, unit="per s", against=load),
         Figure(what="webhooks applied", value=MESSAGES / applied, unit="per s", against=load),
     ]
 
 
-def _time_to_row(sender: Sender, message: Message) -> float:
+def _time_to_feed(sender: Sender, message: Message) -> float:
     started = time.monotonic()
     sender.send(message)
     while not sender.has_applied([message]):

@@ -11,8 +11,8 @@ from bench.figures import Figure, show
 from bench.fleet import NOW
 from bench.parts import example_policy, queue_due
 from bench.tables import Usage, running_aws
-from freshness.metrics import Metric
-from freshness.webhook import Webhook
+from freshness.app.apply_webhook import Webhook
+from freshness.aws.metrics import Metric
 from simulate import prices
 
 COMPANIES = 20
@@ -20,7 +20,7 @@ REFRESHES = COMPANIES * len(fleet.DATA_TYPES)
 WRITE_UNIT = 1024
 """Bytes that one write unit writes."""
 FLOOR = 4
-"""Units for one refresh: its row and its dataset, each written when queued and when done, with no index."""
+"""Units for one refresh: its feed and its dataset, each written when queued and when done, with no index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Used:
     tick: Usage
     messages: Usage
     repeats: Usage
-    fullest_row: int
-    """Bytes of a row with all that one can hold."""
+    fullest_feed: int
+    """Bytes of a feed with all that one can hold."""
 
 
 @cache
@@ -43,8 +43,8 @@ def use() -> Used:
         companies = [fleet.company(number) for number in range(COMPANIES)]
         for company in companies:
             store.change_company(company, lambda company: company)
-            for row in fleet.due_rows(company, policy):
-                store.change_row(row, lambda row: row)
+            for feed in fleet.due_feeds(company, policy):
+                store.change_feed(feed, lambda feed: feed)
         meter.take()
         refresh = asyncio.run(queue_due(store, httpx.MockTransport(fleet.queues_anything), bus, policy))
         if refresh.tally[Metric.REFRESHES_QUEUED] != REFRESHES:
@@ -63,7 +63,7 @@ def use() -> Used:
         for message_id, body in told.items():
             webhook.apply(message_id, body)
         repeats = meter.take()
-        store.change_row(fleet.fullest_row(), lambda row: row)
+        store.change_feed(fleet.fullest_feed(), lambda feed: feed)
         return Used(tick, messages, repeats, meter.take().largest_item)
 
 
@@ -75,7 +75,7 @@ def measure() -> list[Figure]:
             what="write units of one refresh, from due to done, indexes included",
             value=(used.tick.write_units + used.messages.write_units) / REFRESHES,
             unit="units",
-            against="its row and its dataset, each written when queued and when done, no index",
+            against="its feed and its dataset, each written when queued and when done, no index",
             floor=FLOOR,
             at_most=3,
         ),
@@ -96,7 +96,7 @@ def measure() -> list[Figure]:
             what="write units of a message that tells of one read",
             value=used.messages.write_units / REFRESHES,
             unit="units",
-            against="the row 1, its place in the index 2, the dataset 1, the message's id 1",
+            against="the feed 1, its place in the index 2, the dataset 1, the message's id 1",
         ),
         Figure(
             what="write units of a message that comes again",
@@ -117,8 +117,8 @@ def measure() -> list[Figure]:
             at_most=WRITE_UNIT,
         ),
         Figure(
-            what="a row with all that one can hold",
-            value=used.fullest_row,
+            what="a feed with all that one can hold",
+            value=used.fullest_feed,
             unit="bytes",
             against="late, and asked for by a person: two units",
         ),

@@ -25,7 +25,7 @@ from cli.register_webhook import register_webhook
 from cli.status import status
 from cli.target import ROOT, Target
 from freshness.codat.errors import CodatError
-from freshness.policy import PolicyError
+from freshness.policy.errors import PolicyError
 
 app = typer.Typer(name="freshness", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(status)

@@ -7,9 +7,9 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from cli.target import Target
-from freshness.codat.answers import SyncSetting, WebhookConsumer
 from freshness.codat.client import CALL_TIMEOUT, Codat
 from freshness.codat.errors import CodatError
+from freshness.codat.models import SyncSetting, WebhookConsumer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

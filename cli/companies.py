@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from cli.errors import CommandError
-from freshness.company import Company
-from freshness.row import Row
-from freshness.store import Store
+from freshness.aws.store import Store
+from freshness.domain.company import Company
+from freshness.domain.feed import Feed
 
 CompanyName = Annotated[str, typer.Argument(metavar="COMPANY", help="A company's id, or its name.", show_default=False)]
 
@@ -33,16 +33,16 @@ def find_company(store: Store, name: str) -> Company:
     raise CommandError(f"No company has the id or the name {name!r}: {hint}")
 
 
-def find_rows(store: Store, company: Company, data_types: list[str]) -> list[Row]:
-    """The rows of a company, of some data types if any are named.
+def find_feeds(store: Store, company: Company, data_types: list[str]) -> list[Feed]:
+    """The feeds of a company, of some data types if any are named.
 
     Raises:
-        CommandError: the company has no row of one of them.
+        CommandError: the company has no feed of one of them.
     """
-    rows = store.rows(company.company_id)
-    known = sorted({row.data_type for row in rows})
+    feeds = store.feeds(company.company_id)
+    known = sorted({feed.data_type for feed in feeds})
     for data_type in data_types:
         if data_type not in known:
             listed = ", ".join(known) or "none yet: it has not been checked"
             raise CommandError(f"{company.name} has no data type {data_type!r}; it has {listed}.")
-    return [row for row in rows if not data_types or row.data_type in data_types]
+    return [feed for feed in feeds if not data_types or feed.data_type in data_types]

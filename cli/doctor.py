@@ -12,7 +12,7 @@ from cli.codat import Told, ask_codat
 from cli.output import Json, say, say_json
 from cli.target import Target, target
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
-from freshness.quota import Quota
+from freshness.domain.api_limits import ApiLimits
 
 LARGEST_SKEW = timedelta(seconds=30)
 """Webhooks are refused if their time is minutes off; what a tick notes would be late or early by as much."""
@@ -118,7 +118,7 @@ def _clock(codat: datetime) -> Finding:
     return Finding(subject="clock", found="it agrees with Codat's")
 
 
-def _quota(quota: Quota, told: Told, now: datetime) -> Finding:
+def _quota(quota: ApiLimits, told: Told, now: datetime) -> Finding:
     if told.limit and told.remaining is not None and told.at:
         quota = quota.told(told.limit, told.remaining, told.at)
     left = quota.left(now)

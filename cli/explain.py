@@ -7,19 +7,19 @@ from typing import Annotated
 
 import typer
 
-from cli.companies import CompanyName, find_company, find_rows
+from cli.companies import CompanyName, find_company, find_feeds
 from cli.fleet import Line, decisions_on, lines_of, reason_with_names
 from cli.output import Json, duration, moment, say, say_json, show, table
 from cli.target import Target, target
-from freshness.company import Company
-from freshness.dataset import Dataset
-from freshness.planner import Action
-from freshness.row import Decided
+from freshness.domain.company import Company
+from freshness.domain.dataset import Dataset
+from freshness.domain.feed import Decided
+from freshness.planning.planner import Action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """All there is to know of one row."""
+    """All there is to know of one feed."""
 
     line: Line
     action: Action
@@ -56,11 +56,11 @@ def explain(
 
 
 def _explanations(stack: Target, company: Company, data_type: str) -> Iterator[Explanation]:
-    rows = find_rows(stack.store, company, [data_type])
+    feeds = find_feeds(stack.store, company, [data_type])
     now = datetime.now(UTC)
-    decisions = decisions_on(stack.store.rows(company.company_id), [company], stack.store, stack.policy, now)
+    decisions = decisions_on(stack.store.feeds(company.company_id), [company], stack.store, stack.policy, now)
     datasets = sorted(stack.store.datasets(company.company_id), key=lambda dataset: dataset.requested_at, reverse=True)
-    for line in lines_of(company, rows, decisions, stack.store, stack.policy, now):
+    for line in lines_of(company, feeds, decisions, stack.store, stack.policy, now):
         decision = decisions[line.key]
         reason = reason_with_names(decision.reason, decision, stack.policy)
         key = line.data_type, line.connection_id
@@ -69,8 +69,8 @@ def _explanations(stack: Target, company: Company, data_type: str) -> Iterator[E
             action=decision.action,
             reason=f"{reason}: {line.obstacle}" if line.obstacle else reason,
             until=decision.until,
-            changes_per_day=decision.row.changes_per_day,
-            last_decided=decision.row.decided,
+            changes_per_day=decision.feed.changes_per_day,
+            last_decided=decision.feed.decided,
             datasets=tuple(dataset for dataset in datasets if (dataset.data_type, dataset.connection_id) == key),
         )
 
@@ -90,6 +90,6 @@ def _show(explanation: Explanation) -> None:
     for dataset in explanation.datasets:
         took = duration(dataset.ended_at - dataset.requested_at) if dataset.ended_at else "-"
         changed = {True: "yes", False: "no", None: "-"}[dataset.records_modified]
-        cells = str(dataset.asked_by), dataset.state, took, changed, dataset.dataset_id
+        cells = str(dataset.trigger), dataset.state, took, changed, dataset.dataset_id
         shown.add_row(moment(dataset.requested_at), *cells)
     show(shown)

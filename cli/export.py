@@ -15,8 +15,8 @@ from pydantic_core import to_json, to_jsonable_python
 
 from cli.fleet import Line, decisions_on, lines_of
 from cli.target import Target, target
-from freshness.row import Row
-from freshness.syncs import Sync
+from freshness.domain.feed import Feed
+from freshness.domain.sync_history import Sync
 
 
 class Format(StrEnum):
@@ -50,21 +50,21 @@ def export(
 
 def _exported(stack: Target) -> Iterator[Exported]:
     now = datetime.now(UTC)
-    rows: dict[str, list[Row]] = defaultdict(list)
-    for row in stack.store.every_row():
-        rows[row.company_id].append(row)
+    feeds: dict[str, list[Feed]] = defaultdict(list)
+    for feed in stack.store.every_feed():
+        feeds[feed.company_id].append(feed)
     companies = list(stack.store.every_company())
-    every_row = [row for company in companies for row in rows[company.company_id]]
-    decisions = decisions_on(every_row, companies, stack.store, stack.policy, now)
+    every_feed = [feed for company in companies for feed in feeds[company.company_id]]
+    decisions = decisions_on(every_feed, companies, stack.store, stack.policy, now)
     for company in companies:
-        for row in rows[company.company_id]:
-            for line in lines_of(company, [row], decisions, stack.store, stack.policy, now):
+        for feed in feeds[company.company_id]:
+            for line in lines_of(company, [feed], decisions, stack.store, stack.policy, now):
                 yield Exported(
                     **{field.name: getattr(line, field.name) for field in fields(Line)},
-                    source_type=company.connections[row.connection_id].source_type,
+                    source_type=company.connections[feed.connection_id].source_type,
                     tags=company.tags,
-                    succeeded_at=row.succeeded_at,
-                    syncs=tuple(row.syncs),
+                    succeeded_at=feed.succeeded_at,
+                    syncs=tuple(feed.syncs),
                 )
 
 

@@ -5,14 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from freshness.budget import allowance
-from freshness.company import Company, Connection
-from freshness.dataset import DatasetState
-from freshness.planner import Decision, Reason, decide
-from freshness.policy import Policy, Promise, window
-from freshness.row import End, Request, Row, RowKey, State
-from freshness.store import Store
-from freshness.times import BEGINNING
+from freshness.aws.store import Store
+from freshness.domain import windows
+from freshness.domain.company import Company, Connection
+from freshness.domain.dataset import DatasetState
+from freshness.domain.feed import End, Feed, FeedKey, Request, State
+from freshness.domain.promise import Promise
+from freshness.domain.times import BEGINNING
+from freshness.planning.allowance import allowance
+from freshness.planning.planner import Decision, Reason, decide
+from freshness.policy.policy import Policy
 
 ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
 """Platforms that Codat reads only while the customer's own machine is online."""
@@ -42,7 +44,7 @@ class Line:
     """What was decided of it last, or would be now."""
 
     @property
-    def key(self) -> RowKey:
+    def key(self) -> FeedKey:
         """What tells this line from the others."""
         return self.company_id, self.data_type, self.connection_id
 
@@ -86,109 +88,109 @@ class Fleet:
 
 def read_fleet(store: Store, policy: Policy, now: datetime) -> Fleet:
     """The whole fleet, which reads both tables whole."""
-    rows: dict[str, list[Row]] = defaultdict(list)
-    for row in store.every_row():
-        rows[row.company_id].append(row)
+    feeds: dict[str, list[Feed]] = defaultdict(list)
+    for feed in store.every_feed():
+        feeds[feed.company_id].append(feed)
     companies = sorted(store.every_company(), key=lambda company: (company.name, company.company_id))
-    every_row = [row for company in companies for row in rows[company.company_id]]
-    decisions = decisions_on(every_row, companies, store, policy, now)
+    every_feed = [feed for company in companies for feed in feeds[company.company_id]]
+    decisions = decisions_on(every_feed, companies, store, policy, now)
     return Fleet(
         tuple(
             line
             for company in companies
-            for line in lines_of(company, rows[company.company_id], decisions, store, policy, now)
+            for line in lines_of(company, feeds[company.company_id], decisions, store, policy, now)
         )
     )
 
 
 def decisions_on(
-    rows: Iterable[Row], companies: Iterable[Company], store: Store, policy: Policy, now: datetime
-) -> dict[RowKey, Decision]:
-    """What the next tick would decide, given all rows of the companies: of a row's set, the other rows tell."""
+    feeds: Iterable[Feed], companies: Iterable[Company], store: Store, policy: Policy, now: datetime
+) -> dict[FeedKey, Decision]:
+    """What the next tick would decide, given all feeds of the companies: of a feed's set, the other feeds tell."""
     known = {company.company_id: company for company in companies}
     allowed = allowance(policy.budget, store.quota(), now)
-    decisions = decide(rows, known, policy, now, paused=store.is_paused(), allowance=allowed)
-    return {decision.row.key: decision for decision in decisions}
+    decisions = decide(feeds, known, policy, now, paused=store.is_paused(), allowance=allowed)
+    return {decision.feed.key: decision for decision in decisions}
 
 
 def company_lines(company: Company, store: Store, policy: Policy, now: datetime) -> tuple[Line, ...]:
-    """A line for each row of one company."""
-    rows = store.rows(company.company_id)
-    decisions = decisions_on(rows, [company], store, policy, now)
-    return tuple(lines_of(company, rows, decisions, store, policy, now))
+    """A line for each feed of one company."""
+    feeds = store.feeds(company.company_id)
+    decisions = decisions_on(feeds, [company], store, policy, now)
+    return tuple(lines_of(company, feeds, decisions, store, policy, now))
 
 
 def lines_of(
     company: Company,
-    rows: Iterable[Row],
-    decisions: Mapping[RowKey, Decision],
+    feeds: Iterable[Feed],
+    decisions: Mapping[FeedKey, Decision],
     store: Store,
     policy: Policy,
     now: datetime,
 ) -> Iterator[Line]:
-    """A line for each of a company's rows, on which `decisions` were taken."""
-    for row in sorted(rows, key=lambda row: (row.data_type, row.connection_id)):
-        if connection := company.connections.get(row.connection_id):
-            waits = connection.platform.startswith(ON_PREMISE) and _waits(row, store)
-            yield _line(decisions[row.key], connection, policy, now, waits)
+    """A line for each of a company's feeds, on which `decisions` were taken."""
+    for feed in sorted(feeds, key=lambda feed: (feed.data_type, feed.connection_id)):
+        if connection := company.connections.get(feed.connection_id):
+            waits = connection.platform.startswith(ON_PREMISE) and _waits(feed, store)
+            yield _line(decisions[feed.key], connection, policy, now, waits)
 
 
 def _line(decision: Decision, connection: Connection, policy: Policy, now: datetime, waits_for_machine: bool) -> Line:
-    row, company = decision.row, decision.company
-    promise = policy.promise(row.data_type, company, connection)
-    state = row.state(promise, connection, now)
-    known: tuple[Request | End | None, ...] = row.request, row.end
+    feed, company = decision.feed, decision.company
+    promise = policy.promise(feed.data_type, company, connection)
+    state = feed.state(promise, connection, now)
+    known: tuple[Request | End | None, ...] = feed.request, feed.end
     moves = sorted((move for move in known if move), key=lambda move: move.at, reverse=True)
     return Line(
         company_id=company.company_id,
         company_name=company.name,
-        data_type=row.data_type,
-        connection_id=row.connection_id,
+        data_type=feed.data_type,
+        connection_id=feed.connection_id,
         platform=connection.platform,
         state=state,
-        age=row.age(now),
+        age=feed.age(now),
         promise=promise.fresh_within,
-        keeps_promise=row.keeps(promise, now),
-        is_due=row.in_flight is None and row.due_at is not None and row.due_at <= now,
-        due_at=row.due_at,
+        keeps_promise=feed.keeps(promise, now),
+        is_due=feed.in_flight is None and feed.due_at is not None and feed.due_at <= now,
+        due_at=feed.due_at,
         # A webhook does not say which dataset ended: it is the one that was asked for last.
         dataset_id=next((move.dataset_id for move in moves if move.dataset_id), ""),
         moved_at=moves[0].at if moves else BEGINNING,
-        obstacle=_obstacle(state, connection, row, waits_for_machine) or _shut(state, promise, now),
+        obstacle=_obstacle(state, connection, feed, waits_for_machine) or _shut(state, promise, now),
         rule=promise.place,
-        why=reason_with_names(row.decided.reason if row.decided else decision.reason, decision, policy),
+        why=reason_with_names(feed.decided.reason if feed.decided else decision.reason, decision, policy),
     )
 
 
 def reason_with_names(reason: str, decision: Decision, policy: Policy) -> str:
-    """Why something was decided of a row, with the names of its set or its windows where it was because of them."""
-    row, company = decision.row, decision.company
+    """Why something was decided of a feed, with the names of its set or its windows where it was because of them."""
+    feed, company = decision.feed, decision.company
     names: list[str] = []
     if reason in (Reason.DUE_WITH_SET, Reason.WAITING_FOR_SET):
-        together = policy.set_of(row.data_type, company)
+        together = policy.set_of(feed.data_type, company)
         names = [together.name] if together else []
     elif reason == Reason.OUTSIDE_WINDOW:
-        promise = policy.promise(row.data_type, company, company.connections[row.connection_id])
+        promise = policy.promise(feed.data_type, company, company.connections[feed.connection_id])
         names = [window.name for window in promise.windows]
     return " ".join([reason, ", ".join(f'"{name}"' for name in names)]).rstrip()
 
 
-def _waits(row: Row, store: Store) -> bool:
+def _waits(feed: Feed, store: Store) -> bool:
     """Whether the dataset in flight has not even begun."""
-    if row.in_flight is None or not row.in_flight.dataset_id:
+    if feed.in_flight is None or not feed.in_flight.dataset_id:
         return False
-    dataset = store.dataset(row.company_id, row.in_flight.dataset_id)
+    dataset = store.dataset(feed.company_id, feed.in_flight.dataset_id)
     return dataset is not None and dataset.state == DatasetState.QUEUED
 
 
 def _shut(state: State, promise: Promise, now: datetime) -> str:
-    if state is not State.STALE or window.allowed(promise.windows, now):
+    if state is not State.STALE or windows.allowed(promise.windows, now):
         return ""
-    opens_at = window.next_allowed(promise.windows, now)
+    opens_at = windows.next_allowed(promise.windows, now)
     return f"the policy's window opens at {opens_at:%H:%M} UTC" if opens_at else "the policy's windows never open"
 
 
-def _obstacle(state: State, connection: Connection, row: Row, waits_for_machine: bool) -> str:
+def _obstacle(state: State, connection: Connection, feed: Feed, waits_for_machine: bool) -> str:
     match state:
         case State.OFF:
             return "the policy has it off"
@@ -197,7 +199,7 @@ def _obstacle(state: State, connection: Connection, row: Row, waits_for_machine:
         case State.BLOCKED if not connection.is_linked:
             return f"the customer must relink {connection.platform}: {connection.link_url}"
         case State.BLOCKED:
-            end = row.end.state if row.end else ""
+            end = feed.end.state if feed.end else ""
             return f"the customer must give {connection.platform} its permissions back ({end}): {connection.link_url}"
         case State.REFRESHING if waits_for_machine:
             return f"the customer's machine with {connection.platform} is offline"

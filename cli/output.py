@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from freshness.row import State
+from freshness.domain.feed import State
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON; durations are in seconds, times in UTC.")]
 

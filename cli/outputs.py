@@ -11,7 +11,7 @@ class Outputs(BaseModel):
 
     webhook_url: str
     companies_table: str
-    freshness_table: str
+    feeds_table: str
     datasets_table: str
     control_table: str
     event_bus_name: str

@@ -36,7 +36,7 @@ def resume(context: typer.Context, company: Paused = None, *, as_json: Json = Fa
         return
     found = find_company(store, company)
     now = datetime.now(UTC)
-    # Its rows may have left the index, and what happened meanwhile is not known: the next check sees to both.
+    # Its feeds may have left the index, and what happened meanwhile is not known: the next check sees to both.
     store.change_company(found, lambda company: replace(company, paused=False).due_for_check(now))
     _tell(found.name, paused=False, as_json=as_json)
 

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from cli.companies import CompanyName, find_company, find_rows
+from cli.companies import CompanyName, find_company, find_feeds
 from cli.errors import CommandError
 from cli.fleet import decisions_on, lines_of
 from cli.output import Json, say_json, show, table
 from cli.target import Target, target
 from cli.ticks import run_tick, ticks_client
-from freshness.company import Company
-from freshness.dataset import AskedBy
-from freshness.row import Row
+from freshness.domain.company import Company
+from freshness.domain.dataset import Trigger
+from freshness.domain.feed import Feed
 
 PATIENCE = timedelta(seconds=60)
 """How long a tick is given to queue what was asked for; one that runs already is waited for."""
@@ -44,22 +44,22 @@ def refresh(
     """Have a company's data types refreshed now, once. What is in flight already is not asked for again."""
     stack = target(context)
     found = find_company(stack.store, company)
-    rows = find_rows(stack.store, found, data_types or [])
+    feeds = find_feeds(stack.store, found, data_types or [])
     _require_unpaused(stack, found)
-    before = {(row.data_type, row.connection_id): row for row in rows}
-    wanted = [row for row in rows if _may_be_asked_for(stack, found, row)]
+    before = {(feed.data_type, feed.connection_id): feed for feed in feeds}
+    wanted = [feed for feed in feeds if _may_be_asked_for(stack, found, feed)]
     now = datetime.now(UTC)
-    for row in wanted:
-        _ask_for(stack, found, row, now)
+    for feed in wanted:
+        _ask_for(stack, found, feed, now)
     if wanted:
         _await_tick(stack, wanted)
-    after = [stack.store.row(row.company_id, row.data_type, row.connection_id) for row in rows]
-    asked = [_asked(stack, found, before[row.data_type, row.connection_id], row) for row in after]
+    after = [stack.store.feed(feed.company_id, feed.data_type, feed.connection_id) for feed in feeds]
+    asked = [_asked(stack, found, before[feed.data_type, feed.connection_id], feed) for feed in after]
     if as_json:
         say_json(asked)
     else:
         _show(asked)
-    if any(row.asked_for_at for row in after):
+    if any(feed.refresh_requested_at for feed in after):
         raise CommandError('Not all was queued; it will be as soon as it can. "./freshness doctor" tells what hinders.')
 
 
@@ -70,31 +70,31 @@ def _require_unpaused(stack: Target, company: Company) -> None:
         raise CommandError('Everything is paused: "./freshness resume" takes that back.')
 
 
-def _may_be_asked_for(stack: Target, company: Company, row: Row) -> bool:
-    connection = company.connections.get(row.connection_id)
-    if connection is None or row.in_flight:
+def _may_be_asked_for(stack: Target, company: Company, feed: Feed) -> bool:
+    connection = company.connections.get(feed.connection_id)
+    if connection is None or feed.in_flight:
         return False
-    return row.due(stack.policy.promise(row.data_type, company, connection), connection) is not None
+    return feed.due(stack.policy.promise(feed.data_type, company, connection), connection) is not None
 
 
-def _ask_for(stack: Target, company: Company, row: Row, now: datetime) -> None:
-    connection = company.connections[row.connection_id]
-    promise = stack.policy.promise(row.data_type, company, connection)
-    stack.store.change_row(row, lambda row: row.asked_for(now).planned(promise, connection))
+def _ask_for(stack: Target, company: Company, feed: Feed, now: datetime) -> None:
+    connection = company.connections[feed.connection_id]
+    promise = stack.policy.promise(feed.data_type, company, connection)
+    stack.store.change_feed(feed, lambda feed: feed.asked_for(now).planned(promise, connection))
 
 
-def _await_tick(stack: Target, wanted: list[Row]) -> None:
+def _await_tick(stack: Target, wanted: list[Feed]) -> None:
     """Have ticks run until one has queued what is wanted: one that runs already leaves no room for another."""
     client, deadline = ticks_client(stack), time.monotonic() + PATIENCE.total_seconds()
     while True:
         run_tick(client, stack.outputs.queue_refreshes_function)
-        rows = (stack.store.row(row.company_id, row.data_type, row.connection_id) for row in wanted)
-        if not any(row.asked_for_at for row in rows) or time.monotonic() > deadline:
+        feeds = (stack.store.feed(feed.company_id, feed.data_type, feed.connection_id) for feed in wanted)
+        if not any(feed.refresh_requested_at for feed in feeds) or time.monotonic() > deadline:
             return
         time.sleep(PAUSE.total_seconds())
 
 
-def _asked(stack: Target, company: Company, before: Row, after: Row) -> Asked:
+def _asked(stack: Target, company: Company, before: Feed, after: Feed) -> Asked:
     now = datetime.now(UTC)
     decisions = decisions_on([after], [company], stack.store, stack.policy, now)
     line = next(lines_of(company, [after], decisions, stack.store, stack.policy, now), None)
@@ -106,10 +106,10 @@ def _asked(stack: Target, company: Company, before: Row, after: Row) -> Asked:
     )
 
 
-def _outcome(before: Row, after: Row, obstacle: str) -> str:
-    if after.asked_for_at:
+def _outcome(before: Feed, after: Feed, obstacle: str) -> str:
+    if after.refresh_requested_at:
         return "not queued yet"
-    if after.request and after.request != before.request and after.request.asked_by is AskedBy.PERSON:
+    if after.request and after.request != before.request and after.request.trigger is Trigger.OPERATOR:
         return "queued"
     return obstacle or "already in flight"
 

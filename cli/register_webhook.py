@@ -9,7 +9,7 @@ import typer
 from cli.output import Json, say, say_json
 from cli.target import Target, target
 from freshness.codat.client import CALL_TIMEOUT, Codat
-from freshness.codat.registration import Registration, register
+from freshness.codat.webhook_registration import Registration, register
 
 PORTAL = "https://app.codat.io/monitor/events"
 

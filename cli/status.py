@@ -13,9 +13,9 @@ from cli.companies import find_company
 from cli.fleet import Fleet, Line, company_lines, read_fleet
 from cli.output import STYLES, Json, duration, moment, say, say_json, show, state, table
 from cli.target import target
-from freshness.company import Company
-from freshness.quota import Quota
-from freshness.row import State
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.company import Company
+from freshness.domain.feed import State
 
 WORST = 10
 """Lines that the summary names."""
@@ -33,7 +33,7 @@ class Summary:
     """Data types that could be as fresh as promised, and are not."""
     oldest_age_against_promise: float | None
     """The worst age of those, as a multiple of its promise."""
-    quota: Quota
+    quota: ApiLimits
     not_fresh: tuple[Line, ...]
     """All that is older than promised, also where a person must act before it can be fresh."""
 
@@ -63,7 +63,7 @@ def status(
     say_json(summary) if as_json else _show(summary, fleet)
 
 
-def _summary(fleet: Fleet, now: datetime, *, paused: bool, quota: Quota) -> Summary:
+def _summary(fleet: Fleet, now: datetime, *, paused: bool, quota: ApiLimits) -> Summary:
     return Summary(
         at=now,
         companies=len({line.company_id for line in fleet.lines}),

@@ -13,8 +13,9 @@ from botocore.exceptions import ClientError
 
 from cli.errors import CommandError
 from cli.outputs import Outputs
-from freshness.policy import Policy, load
-from freshness.store import Store, Tables
+from freshness.aws.store import Store, Tables
+from freshness.policy.loader import load
+from freshness.policy.policy import Policy
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -94,7 +95,7 @@ class Target:
         """The stack's tables."""
         tables = Tables(
             companies=self.outputs.companies_table,
-            freshness=self.outputs.freshness_table,
+            feeds=self.outputs.feeds_table,
             datasets=self.outputs.datasets_table,
             control=self.outputs.control_table,
         )

@@ -11,11 +11,11 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness import wiring
-from freshness.codat.webhooks import Malformed
-from freshness.metrics import NAMESPACE, Metric, count
-from freshness.silence import Silence
-from freshness.webhook import Webhook
+from freshness.app.apply_webhook import Webhook
+from freshness.app.webhook_heartbeat import Silence
+from freshness.aws import bootstrap
+from freshness.aws.metrics import NAMESPACE, Metric, count
+from freshness.codat.webhook_parser import Malformed
 
 logger = Logger(service="apply_webhook")
 metrics = Metrics(namespace=NAMESPACE, service="apply_webhook")
@@ -49,7 +49,9 @@ _silence = Silence()
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFailureResponse:
     """Apply a batch of messages. One that fails goes back to the queue alone, in the end to the dead-letter queue."""
-    webhook = Webhook(store=wiring.store(), bus=wiring.bus(), policy=wiring.informed_policy(), clock=wiring.clock)
+    webhook = Webhook(
+        store=bootstrap.store(), bus=bootstrap.bus(), policy=bootstrap.informed_policy(), clock=bootstrap.clock
+    )
 
     def apply(record: SQSRecord) -> None:
         webhook.apply(_message_id(record), record.body)
@@ -57,7 +59,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
     response = process_partial_response(event=event, record_handler=apply, processor=processor, context=context)
     count(metrics, webhook.tally)
     try:
-        _silence.broken(wiring.store(), wiring.clock())
+        _silence.broken(bootstrap.store(), bootstrap.clock())
     except (ClientError, BotoCoreError):
         logger.exception("That webhooks come could not be noted: the next batch does")
     return response
@@ -70,7 +72,7 @@ def _message_id(record: SQSRecord) -> str:
 
 def _give_up(record: SQSRecord, reason: str) -> None:
     """Lay a message in the dead-letter queue with the reason, where SQS itself would lay it without."""
-    wiring.sqs().send_message(
+    bootstrap.sqs().send_message(
         QueueUrl=os.environ["WEBHOOK_DEAD_LETTER_QUEUE_URL"],
         MessageBody=record.body,
         MessageAttributes={

@@ -16,8 +16,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.metrics import NAMESPACE, Metric
-from freshness.signature import KeptSecrets, Reason, Refused, SecretsUnavailable, SigningSecrets, body_of
+from freshness.aws.metrics import NAMESPACE, Metric
+from freshness.codat.webhook_signature import KeptSecrets, Reason, Refused, SecretsUnavailable, SigningSecrets, body_of
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -9,7 +9,7 @@ from aws_cdk.aws_cloudwatch import ComparisonOperator, TreatMissingData
 from aws_cdk.aws_cloudwatch_actions import SnsAction
 from constructs import Construct
 
-from freshness.metrics import Metric
+from freshness.aws.metrics import Metric
 from infra.function import Function
 from infra.metrics import emitted
 from infra.queue import Queue
@@ -45,15 +45,15 @@ class Alarms(Construct):
         """Whether the promises are kept, and can be."""
         self._alarm(
             "PromisesBroken",
-            emitted(Metric.ROWS_UNATTENDED, queue_refreshes, "Minimum", self._period),
+            emitted(Metric.FEEDS_UNATTENDED, queue_refreshes, "Minimum", self._period),
             periods=3,
             description="Data is older than promised and nothing is being done about it. "
             'Run "./freshness status" to see which, and "./freshness doctor" to see what hinders the refreshes.',
         )
         self._alarm(
             "DataTooOld",
-            emitted(Metric.ROWS_TO_WARN_OF, queue_refreshes, "Maximum", HOUR),
-            # A row that keeps failing is looked at when it is tried again, which may be after seven hours and a half.
+            emitted(Metric.FEEDS_TO_WARN_OF, queue_refreshes, "Maximum", HOUR),
+            # A feed that keeps failing is looked at when it is tried again, which may be after seven hours and a half.
             periods=8,
             once_is_enough=True,
             description="Data is older than a warn_after of freshness.toml. "

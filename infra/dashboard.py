@@ -7,7 +7,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk.aws_cloudwatch import GraphWidget, IMetric, TextWidget, YAxisProps
 from constructs import Construct
 
-from freshness.metrics import Metric
+from freshness.aws.metrics import Metric
 from infra.function import Function
 from infra.metrics import emitted
 from infra.queue import Queue
@@ -50,12 +50,12 @@ class Dashboard(Construct):
         )
 
     def _is_the_promise_kept(self) -> list[cloudwatch.IWidget]:
-        states = (Metric.ROWS_STALE, Metric.ROWS_REFRESHING, Metric.ROWS_FAILING)
+        states = (Metric.FEEDS_STALE, Metric.FEEDS_REFRESHING, Metric.FEEDS_FAILING)
         return _row(
             "Is the promise kept?",
             _graph(
                 "Older than promised",
-                self._of(self._queue, "Maximum", Metric.ROWS_OVER_PROMISE, Metric.ROWS_UNATTENDED),
+                self._of(self._queue, "Maximum", Metric.FEEDS_OVER_PROMISE, Metric.FEEDS_UNATTENDED),
             ),
             _graph(
                 "Oldest age, in percent of its promise",
@@ -73,7 +73,7 @@ class Dashboard(Construct):
             _graph("Calls to Codat", calls),
             _graph(
                 "Should have been queued, and were not",
-                self._of(self._queue, "Maximum", Metric.ROWS_LEFT_OVER),
+                self._of(self._queue, "Maximum", Metric.FEEDS_LEFT_OVER),
             ),
         )
 
@@ -145,7 +145,7 @@ class Dashboard(Construct):
     def _units(self, name: str) -> list[cloudwatch.Metric]:
         tables = {
             "companies": self._tables.companies,
-            "freshness": self._tables.freshness,
+            "feeds": self._tables.feeds,
             "datasets": self._tables.datasets,
             "control": self._tables.control,
         }

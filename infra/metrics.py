@@ -3,7 +3,7 @@
 from aws_cdk import Duration
 from aws_cdk.aws_cloudwatch import Metric as CloudWatchMetric
 
-from freshness.metrics import DIMENSION, NAMESPACE, Metric
+from freshness.aws.metrics import DIMENSION, NAMESPACE, Metric
 from infra.function import Function
 
 

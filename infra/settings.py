@@ -40,7 +40,7 @@ class Settings(BaseModel):
     check_schedule: CronExpression
     queue_schedule: CronExpression
     queue_by_shard: bool
-    """Have a tick of queueing for each shard of the rows, where one tick after the other cannot queue enough."""
+    """Have a tick of queueing for each shard of the feeds, where one tick after the other cannot queue enough."""
     time_zone: ZoneInfo
     """In which both schedules are read."""
     tick_at_least_every: PositiveInt

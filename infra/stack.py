@@ -6,7 +6,7 @@ from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_events as events
 from constructs import Construct
 
-from freshness.store import SHARDS
+from freshness.aws.store import SHARDS
 from infra.alarms import Alarms
 from infra.dashboard import Dashboard
 from infra.function import Function
@@ -69,7 +69,7 @@ class CodatFreshness(Stack):
         self._output("WebhookQueueUrl", intake.queue.queue_url)
         self._output("WebhookDeadLetterQueueUrl", intake.dead_letter_queue.queue_url)
         self._output("CompaniesTable", self._tables.companies.table_name)
-        self._output("FreshnessTable", self._tables.freshness.table_name)
+        self._output("FeedsTable", self._tables.feeds.table_name)
         self._output("DatasetsTable", self._tables.datasets.table_name)
         self._output("ControlTable", self._tables.control.table_name)
         self._output("EventBusName", self._bus.event_bus_name)
@@ -84,7 +84,7 @@ class CodatFreshness(Stack):
         function = Function(self, "check_freshness", self._bundle, timeout=Duration.minutes(5), memory_size=512)
         function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "BatchGetItem", "PutItem")
         function.use_index(self._tables.companies, DUE_FOR_CHECK)
-        function.use_table("FRESHNESS_TABLE", self._tables.freshness, "Query", "PutItem", "DeleteItem")
+        function.use_table("FEEDS_TABLE", self._tables.feeds, "Query", "PutItem", "DeleteItem")
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem", "DeleteItem")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
@@ -95,8 +95,8 @@ class CodatFreshness(Stack):
     def _queue_refreshes(self) -> Function:
         function = Function(self, "queue_refreshes", self._bundle, timeout=Duration.minutes(5), memory_size=512)
         function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem", "PutItem")
-        function.use_table("FRESHNESS_TABLE", self._tables.freshness, "GetItem", "BatchGetItem", "Query", "PutItem")
-        function.use_index(self._tables.freshness, DUE)
+        function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "BatchGetItem", "Query", "PutItem")
+        function.use_index(self._tables.feeds, DUE)
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem", "DeleteItem")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
@@ -120,7 +120,7 @@ class CodatFreshness(Stack):
     def _apply_webhook(self) -> Function:
         function = Function(self, "apply_webhook", self._bundle, timeout=Duration.seconds(30), memory_size=256)
         function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
-        function.use_table("FRESHNESS_TABLE", self._tables.freshness, "GetItem", "Query", "PutItem", "DeleteItem")
+        function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "Query", "PutItem", "DeleteItem")
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem")
         function.use_bus("EVENT_BUS", self._bus)

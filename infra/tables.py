@@ -8,7 +8,7 @@ DUE_FOR_CHECK = "due_for_check"
 """The index of companies by when to check them next."""
 
 DUE = "due"
-"""The index of freshness rows by when to look at them next."""
+"""The index of freshness feeds by when to look at them next."""
 
 
 class Tables(Construct):
@@ -29,13 +29,13 @@ class Tables(Construct):
         self.companies = self._table("Companies", "company_id")
         self._add_index(self.companies, DUE_FOR_CHECK, "check_at")
 
-        # A row is a data type of one connection: feed is "{data_type}#{connection_id}".
+        # A feed is a data type of one connection: feed is "{data_type}#{connection_id}".
         # due for a refresh        Query due: shard, due_at <= now; then BatchGetItem: company_id, feed
         # one, all of a company    GetItem: company_id, feed; Query: company_id
         # a change to one          PutItem, if still as it was read: company_id, feed
         # one that no one feeds    DeleteItem: company_id, feed
-        self.freshness = self._table("Freshness", "company_id", "feed")
-        self._add_index(self.freshness, DUE, "due_at")
+        self.feeds = self._table("Feeds", "company_id", "feed")
+        self._add_index(self.feeds, DUE, "due_at")
 
         # one, all of a company    GetItem: company_id, dataset_id; Query: company_id
         # a change to one          PutItem, if still as it was read: company_id, dataset_id
@@ -43,7 +43,7 @@ class Tables(Construct):
 
         # whether all is paused    GetItem: name
         # a lease                  PutItem, if free; DeleteItem, if one's own: name
-        # how often rows change    GetItem; PutItem: name
+        # how often feeds change    GetItem; PutItem: name
         # Codat's quota, its own schedule, typical sync times
         #                          GetItem; PutItem, if still as it was read: name
         # a webhook applied        GetItem, PutItem: name; forgotten when it can come no more

@@ -7,7 +7,8 @@ from types import FrameType
 
 from rich.console import Console
 
-from freshness import policy
+from freshness.policy.errors import PolicyError
+from freshness.policy.loader import load
 from local import local_aws
 from local.display import summary
 from local.errors import LocalRunError
@@ -45,7 +46,7 @@ def run(console: Console) -> int:
     # The deployed functions must find their code in their bundle, not where this program finds it.
     os.environ.pop("PYTHONPATH", None)
     os.environ.update(local_aws.tool_environment(settings.local_aws_port))
-    policy.load(ROOT / "freshness.toml")
+    load(ROOT / "freshness.toml")
     with running_stack(settings, Progress(console)) as stack:
         remaining = stack.codat.remaining_calls()
         look = watch(stack, console, settings.run_for)
@@ -68,7 +69,7 @@ def main() -> int:
     except Stopped as stopped:
         console.print("Stopped, and everything that was started with it.")
         return stopped.status
-    except policy.PolicyError as error:
+    except PolicyError as error:
         console.print(str(error), style="red", highlight=False, markup=False)
     except LocalRunError as error:
         if error.details:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cli.outputs import Outputs
 from cli.target import Target
-from freshness.dataset import AskedBy
+from freshness.domain.dataset import Trigger
 from local import deploy, local_aws
 from local.codat import Codat
 from local.errors import LocalRunError
@@ -40,7 +40,7 @@ class RunningStack:
 
     def refreshes(self) -> int:
         """How many refreshes were queued so far."""
-        return sum(dataset.asked_by is not AskedBy.OTHERS for dataset in self.target.store.every_dataset())
+        return sum(dataset.trigger is not Trigger.EXTERNAL for dataset in self.target.store.every_dataset())
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from cli.errors import CommandError
 from cli.fleet import Fleet, read_fleet
 from cli.target import Target
 from cli.ticks import run_tick, ticks_client
-from freshness.row import RowKey
+from freshness.domain.feed import FeedKey
 from local.display import WOULD_BE_QUEUED, LiveTable, state_of, states_text
 from local.errors import LocalRunError
 from local.stack import RunningStack
@@ -103,7 +103,7 @@ def _show_live(stack: RunningStack, nudges: Nudges, console: Console, run_for: t
 
 
 def _show_lines(stack: RunningStack, nudges: Nudges, console: Console, run_for: timedelta | None) -> Look:
-    states: dict[RowKey, str] = {}
+    states: dict[FeedKey, str] = {}
     trouble, counted = "", timedelta()
     for look in _looks(stack, run_for):
         texts = [nudges.trouble] if nudges.trouble not in ("", trouble) else []

@@ -11,12 +11,14 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from freshness.policy import Policy, PolicyError, load
+from freshness.policy.errors import PolicyError
+from freshness.policy.loader import load
+from freshness.policy.policy import Policy
 from simulate.chart import draw
 from simulate.days import Report, run
 from simulate.fleet import FleetError, exported, made_up
 from simulate.tighter import TighterError, tightened
-from simulate.world import Feed
+from simulate.world import SimulatedFeed
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 """A Monday."""
@@ -76,15 +78,15 @@ def _run(
     days: int,
     seed: int,
 ) -> Report:
-    feeds: list[Feed]
+    simulated_feeds: list[SimulatedFeed]
     if fleet:
-        feeds, now = exported(fleet, policy, seed)
+        simulated_feeds, now = exported(fleet, policy, seed)
         start = now.replace(hour=0, minute=0, second=0, microsecond=0)
     else:
-        feeds, start = made_up(companies, changes_per_day, seed, START), START
+        simulated_feeds, start = made_up(companies, changes_per_day, seed, START), START
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(f"Simulating {days} days of {title}", total=days + 1)
-        return run(feeds, policy, start, days, on_day=lambda: progress.advance(task))
+        return run(simulated_feeds, policy, start, days, on_day=lambda: progress.advance(task))
 
 
 def _table(title: str) -> Table:
@@ -93,15 +95,15 @@ def _table(title: str) -> Table:
 
 
 def _rules_table(report: Report) -> Table:
-    table = _table(f"{report.companies} companies, {report.rows} data types, {report.days} days")
+    table = _table(f"{report.companies} companies, {report.feeds} data types, {report.days} days")
     table.add_column("what says how fresh", overflow="fold", min_width=32)
-    for name in ("rows", "promises\nkept", "P(up to\ndate)", "refreshes\na day", "found\nnothing"):
+    for name in ("feeds", "promises\nkept", "P(up to\ndate)", "refreshes\na day", "found\nnothing"):
         table.add_column(name, justify="right")
-    for place, rule in sorted(report.rules.items(), key=lambda each: -each[1].rows):
+    for place, rule in sorted(report.rules.items(), key=lambda each: -each[1].feeds):
         table.add_row(
             escape(place),
-            str(rule.rows),
-            f"{rule.kept / rule.rows:.1%}",
+            str(rule.feeds),
+            f"{rule.kept / rule.feeds:.1%}",
             f"{rule.current_days / rule.days:.1%}" if rule.days else "",
             f"{rule.refreshes / report.days:,.0f}",
             f"{rule.found_nothing / rule.refreshes:.0%}" if rule.refreshes else "",
@@ -129,7 +131,7 @@ def _totals_table(reports: dict[str, Report]) -> Table:
             f"{calls:,.0f}",
             f"{calls / report.quota:.1%}",
             f"{max(report.calls.values()):,}",
-            f"{total.kept / total.rows:.1%}",
+            f"{total.kept / total.feeds:.1%}",
             f"{total.current_days / total.days:.1%}",
             f"{report.usd_a_month:.2f}",
         )

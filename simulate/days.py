@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 
-from freshness.budget import allowance
-from freshness.policy import Policy
-from freshness.quota import Quota
-from freshness.row import DAY
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.feed import DAY
+from freshness.planning.allowance import allowance
+from freshness.policy.policy import Policy
 from simulate import prices
-from simulate.world import Feed, World
+from simulate.world import SimulatedFeed, World
 
 LISTINGS_A_DAY = 96
 COMPANIES_A_PAGE = 1000
@@ -22,13 +22,13 @@ TICK = timedelta(minutes=1)
 
 @dataclass(slots=True)
 class Rule:
-    """What became of the rows for which one table of the policy says how fresh they are to be."""
+    """What became of the feeds for which one table of the policy says how fresh they are to be."""
 
-    rows: int = 0
+    feeds: int = 0
     refreshes: int = 0
     found_nothing: int = 0
     kept: int = 0
-    """Rows that were never older than promised."""
+    """Feeds that were never older than promised."""
     current_days: float = 0.0
     days: float = 0.0
 
@@ -38,7 +38,7 @@ class Report:
     """What some days came to."""
 
     companies: int
-    rows: int
+    feeds: int
     days: int
     quota: int
     """Calls a day."""
@@ -49,10 +49,10 @@ class Report:
 
     @property
     def total(self) -> Rule:
-        """All rows together."""
+        """All feeds together."""
         total = Rule()
         for rule in self.rules.values():
-            total.rows += rule.rows
+            total.feeds += rule.feeds
             total.refreshes += rule.refreshes
             total.found_nothing += rule.found_nothing
             total.kept += rule.kept
@@ -66,16 +66,18 @@ class Report:
         return MONTH * (prices.DAY + prices.REFRESH * self.total.refreshes / self.days)
 
 
-def run(feeds: list[Feed], policy: Policy, start: datetime, days: int, on_day: Callable[[], None]) -> Report:
+def run(
+    simulated_feeds: list[SimulatedFeed], policy: Policy, start: datetime, days: int, on_day: Callable[[], None]
+) -> Report:
     """Simulate so many days from `start`, and measure them but for the first, in which what is overdue is made up for.
 
     `on_day` is called as each day ends.
     """
-    world = World(feeds=feeds, policy=policy, random=Random(1))
-    quota = Quota(limit=1000 * (1 + len(world.companies)))
+    world = World(simulated_feeds=simulated_feeds, policy=policy, random=Random(1))
+    quota = ApiLimits(limit=1000 * (1 + len(world.companies)))
     report = Report(
         companies=len(world.companies),
-        rows=sum(not world.promise(feed).off for feed in feeds),
+        feeds=sum(not world.promise(simulated).off for simulated in simulated_feeds),
         days=days,
         quota=quota.limit or 0,
     )
@@ -86,15 +88,17 @@ def run(feeds: list[Feed], policy: Policy, start: datetime, days: int, on_day: C
         quota = _day(world, quota, report, first, day - 1)
         on_day()
     world.measure_until(start + (days + 1) * DAY)
-    for feed in feeds:
-        _add(report, world, feed)
+    for simulated in simulated_feeds:
+        _add(report, world, simulated)
     return report
 
 
-def _day(world: World, quota: Quota, report: Report, first: datetime, day: int) -> Quota:
+def _day(world: World, quota: ApiLimits, report: Report, first: datetime, day: int) -> ApiLimits:
     listing = LISTINGS_A_DAY * -(-len(world.companies) // COMPANIES_A_PAGE)
-    silent = {feed.company.company_id for feed in world.feeds} - {
-        feed.company.company_id for feed in world.feeds if feed.row.succeeded_at and feed.row.succeeded_at > first - DAY
+    silent = {simulated.company.company_id for simulated in world.simulated_feeds} - {
+        simulated.company.company_id
+        for simulated in world.simulated_feeds
+        if simulated.feed.succeeded_at and simulated.feed.succeeded_at > first - DAY
     }
     checks = listing + len(silent)
     quota = quota.made(checks, first)
@@ -117,12 +121,12 @@ def _tick_after(time: datetime, first: datetime) -> datetime:
     return first + -((first - time) // TICK) * TICK
 
 
-def _add(report: Report, world: World, feed: Feed) -> None:
-    promise = world.promise(feed)
+def _add(report: Report, world: World, simulated: SimulatedFeed) -> None:
+    promise = world.promise(simulated)
     if promise.off:
         return
-    measured, rule = feed.measured, report.rules[promise.place]
-    rule.rows += 1
+    measured, rule = simulated.measured, report.rules[promise.place]
+    rule.feeds += 1
     rule.refreshes += measured.refreshes
     rule.found_nothing += measured.found_nothing
     rule.kept += not measured.broken

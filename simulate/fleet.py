@@ -7,14 +7,14 @@ from random import Random
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from freshness.company import Company, Connection, ConnectionStatus
-from freshness.learning import change_rate
-from freshness.policy import Policy
-from freshness.row import Row, State
-from freshness.syncs import Sync, Syncs
+from freshness.domain.change_rate import change_rate
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.feed import Feed, State
+from freshness.domain.sync_history import Sync, SyncHistory
+from freshness.policy.policy import Policy
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.world import World as Sandbox
-from simulate.world import Feed, Measured
+from simulate.world import Measured, SimulatedFeed
 
 SHORTEST_SYNC, LONGEST_SYNC = timedelta(seconds=5), timedelta(seconds=25)
 
@@ -38,14 +38,14 @@ class ExportedRow(BaseModel):
     syncs: tuple[Sync, ...]
 
 
-def made_up(companies: int, changes_per_day: float, seed: int, start: datetime) -> list[Feed]:
-    """The rows of so many of the sandbox's companies that can be refreshed; `changes_per_day` is their median."""
+def made_up(companies: int, changes_per_day: float, seed: int, start: datetime) -> list[SimulatedFeed]:
+    """The feeds of so many of the sandbox's companies that can be refreshed; `changes_per_day` is their median."""
     sandbox = Sandbox(
         Settings(companies=companies, changes_per_day=changes_per_day, seed=seed, never_synced=0.05), start
     )
     random = Random(seed)
     known: dict[str, Company] = {}
-    feeds = []
+    simulated_feeds = []
     for truth in sandbox.truth(start):
         if not truth.can_become_fresh:
             continue
@@ -61,23 +61,23 @@ def made_up(companies: int, changes_per_day: float, seed: int, start: datetime) 
                 },
             ),
         )
-        row = Row(
+        feed = Feed(
             company_id=company.company_id,
             data_type=truth.data_type,
             connection_id=truth.connection.id,
             succeeded_at=truth.latest_successful.completed if truth.latest_successful else None,
         )
-        feeds.append(_feed(row, company, truth.changes_per_day, random, start))
-    return feeds
+        simulated_feeds.append(_simulated(feed, company, truth.changes_per_day, random, start))
+    return simulated_feeds
 
 
-def exported(path: Path, policy: Policy, seed: int) -> tuple[list[Feed], datetime]:
-    """The rows of an export that can be refreshed, and its time. What was learned of a row is taken for its true rate.
+def exported(path: Path, policy: Policy, seed: int) -> tuple[list[SimulatedFeed], datetime]:
+    """The feeds of an export that can be refreshed, and its time. The rate learned of each is taken as true.
 
     Raises:
         FleetError: the file is missing, or is not what `freshness export` writes.
     """
-    lines = list(_exported_rows(path))
+    lines = list(_exported_feeds(path))
     start = max((told.succeeded_at for told in lines if told.succeeded_at), default=None)
     if start is None:
         raise FleetError(f"{path}: expected at least one data type that was synced before")
@@ -90,23 +90,23 @@ def exported(path: Path, policy: Policy, seed: int) -> tuple[list[Feed], datetim
             told.connection_id, told.platform, told.source_type, start
         )
     random = Random(seed)
-    feeds = []
+    simulated_feeds = []
     for told in lines:
         company = companies[told.company_id]
-        row = Row(
+        feed = Feed(
             company_id=told.company_id,
             data_type=told.data_type,
             connection_id=told.connection_id,
             succeeded_at=told.succeeded_at,
-            syncs=Syncs.of(told.syncs),
+            syncs=SyncHistory.of(told.syncs),
         )
-        promise = policy.promise(row.data_type, company, company.connections[row.connection_id])
-        rate = change_rate(row.syncs.observations, promise.expected_changes_per_day)
-        feeds.append(_feed(row, company, rate, random, start))
-    return feeds, start
+        promise = policy.promise(feed.data_type, company, company.connections[feed.connection_id])
+        rate = change_rate(feed.syncs.observations, promise.expected_changes_per_day)
+        simulated_feeds.append(_simulated(feed, company, rate, random, start))
+    return simulated_feeds, start
 
 
-def _exported_rows(path: Path) -> Iterator[ExportedRow]:
+def _exported_feeds(path: Path) -> Iterator[ExportedRow]:
     adapter = TypeAdapter(ExportedRow)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -114,15 +114,15 @@ def _exported_rows(path: Path) -> Iterator[ExportedRow]:
         raise FleetError(f"{path}: expected what `freshness export` writes, but: {error}") from error
     for number, line in enumerate(lines, start=1):
         try:
-            row = adapter.validate_json(line)
+            feed = adapter.validate_json(line)
         except ValidationError as error:
             mistake = error.errors()[0]
             where = ".".join(str(part) for part in mistake["loc"])
             raise FleetError(
                 f"{path}:{number}: expected a line that `freshness export` wrote, but {where}: {mistake['msg']}"
             ) from error
-        if row.state not in (State.BLOCKED, State.UNSUPPORTED):
-            yield row
+        if feed.state not in (State.BLOCKED, State.UNSUPPORTED):
+            yield feed
 
 
 def _connection(connection_id: str, platform: str, source_type: str, start: datetime) -> Connection:
@@ -135,11 +135,11 @@ def _connection(connection_id: str, platform: str, source_type: str, start: date
     )
 
 
-def _feed(row: Row, company: Company, rate: float, random: Random, start: datetime) -> Feed:
-    return Feed(
-        row=row,
+def _simulated(feed: Feed, company: Company, rate: float, random: Random, start: datetime) -> SimulatedFeed:
+    return SimulatedFeed(
+        feed=feed,
         company=company,
-        connection=company.connections[row.connection_id],
+        connection=company.connections[feed.connection_id],
         changes_per_day=rate,
         sync_time=SHORTEST_SYNC + random.random() * (LONGEST_SYNC - SHORTEST_SYNC),
         measured=Measured(since=start),

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from pydantic import TypeAdapter, ValidationError
 
-from freshness.data_types import DATA_TYPES
-from freshness.policy import Policy
-from freshness.policy.words import Duration
+from freshness.domain.data_types import DATA_TYPES
+from freshness.policy.policy import Policy
+from freshness.policy.values import Duration
 
 
 class TighterError(ValueError):

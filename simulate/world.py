@@ -1,7 +1,7 @@
 """A fleet whose data changes and is refreshed, without Codat, AWS, or waiting.
 
-What is refreshed when is decided by `freshness.planner`, and what is learned by `freshness.row` and
-`freshness.learning`: the code that runs in Lambda. Only what surrounds it is made up here: changes come as a Poisson
+What is refreshed when is decided by `freshness.planning.planner`, and what is learned by `freshness.domain.feed` and
+`freshness.domain.change_rate`: the code that runs in Lambda. Only the rest is simulated: changes come as a Poisson
 process, and every sync succeeds after its usual time.
 """
 
@@ -13,17 +13,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from freshness.company import Company, Connection
-from freshness.dataset import AskedBy, DatasetState
-from freshness.learning import TELLING
-from freshness.planner import Action, Decision, Reason, decide, needs_all_rows
-from freshness.policy import Policy, Promise
-from freshness.row import DAY, End, Request, Row
+from freshness.domain.change_rate import TELLING
+from freshness.domain.company import Company, Connection
+from freshness.domain.dataset import DatasetState, Trigger
+from freshness.domain.feed import DAY, End, Feed, Request
+from freshness.domain.promise import Promise
+from freshness.planning.planner import Action, Decision, Reason, decide, needs_all_feeds
+from freshness.policy.policy import Policy
 
 
 @dataclass(slots=True)
 class Measured:
-    """What became of one row while it was measured, from `since` on."""
+    """What became of one feed while it was measured, from `since` on."""
 
     since: datetime
     current_days: float = 0.0
@@ -36,10 +37,10 @@ class Measured:
 
 
 @dataclass(slots=True, kw_only=True)
-class Feed:
-    """One row with what only this world knows: how often it really changes, and how long a sync takes."""
+class SimulatedFeed:
+    """One feed with what only this world knows: how often it really changes, and how long a sync takes."""
 
-    row: Row
+    feed: Feed
     company: Company
     connection: Connection
     changes_per_day: float
@@ -54,7 +55,7 @@ Allowance = Callable[[datetime], float]
 class World:
     """A fleet that is ticked. `knows_rates` tells the planner the true rates in place of those it learns."""
 
-    feeds: list[Feed]
+    simulated_feeds: list[SimulatedFeed]
     policy: Policy
     random: Random
     knows_rates: bool = False
@@ -68,18 +69,18 @@ class World:
     _by_company: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        self.companies = {feed.company.company_id: feed.company for feed in self.feeds}
-        for number, feed in enumerate(self.feeds):
-            self._numbers[_name(feed.row)] = number
-            self._by_company[feed.company.company_id].append(number)
-            self._plan(number, feed.row)
+        self.companies = {simulated.company.company_id: simulated.company for simulated in self.simulated_feeds}
+        for number, simulated in enumerate(self.simulated_feeds):
+            self._numbers[_name(simulated.feed)] = number
+            self._by_company[simulated.company.company_id].append(number)
+            self._plan(number, simulated.feed)
 
-    def promise(self, feed: Feed) -> Promise:
-        """What is promised of a row."""
-        return self.policy.promise(feed.row.data_type, feed.company, feed.connection)
+    def promise(self, simulated: SimulatedFeed) -> Promise:
+        """What is promised of a feed."""
+        return self.policy.promise(simulated.feed.data_type, simulated.company, simulated.connection)
 
     def next_event(self) -> datetime | None:
-        """When a tick has something to look at next; one that left a row waiting has so at once."""
+        """When a tick has something to look at next; one that left a feed waiting has so at once."""
         if self._in_sight:
             return None
         return min((heap[0][0] for heap in (self._ends, self._dues) if heap), default=None)
@@ -90,7 +91,7 @@ class World:
             self._end(*heapq.heappop(self._ends))
         while self._dues and self._dues[0][0] <= now:
             due_at, number = heapq.heappop(self._dues)
-            if self.feeds[number].row.due_at == due_at:
+            if self.simulated_feeds[number].feed.due_at == due_at:
                 self._in_sight.add(number)
         decisions = decide(self._looked_at(), self.companies, self.policy, now, allowance=allowance)
         queued = [decision for decision in decisions if decision.action is Action.QUEUE]
@@ -102,80 +103,82 @@ class World:
 
     def measure_from(self, now: datetime) -> None:
         """Forget what was measured before."""
-        for feed in self.feeds:
-            feed.measured = Measured(since=now)
+        for simulated in self.simulated_feeds:
+            simulated.measured = Measured(since=now)
 
     def measure_until(self, now: datetime) -> None:
         """Take into account what is under way."""
-        for feed in self.feeds:
-            self._measure(feed, now)
+        for simulated in self.simulated_feeds:
+            self._measure(simulated, now)
 
-    def _looked_at(self) -> Iterable[Row]:
+    def _looked_at(self) -> Iterable[Feed]:
         numbers = set(self._in_sight)
         for number in self._in_sight:
-            feed = self.feeds[number]
-            if needs_all_rows(feed.row, feed.company, self.policy):
-                numbers.update(self._by_company[feed.company.company_id])
-        return (self.feeds[number].row for number in sorted(numbers))
+            simulated = self.simulated_feeds[number]
+            if needs_all_feeds(simulated.feed, simulated.company, self.policy):
+                numbers.update(self._by_company[simulated.company.company_id])
+        return (self.simulated_feeds[number].feed for number in sorted(numbers))
 
     def _act(self, decision: Decision, now: datetime) -> None:
         self.reasons[decision.reason] += 1
-        number = self._numbers[_name(decision.row)]
-        feed = self.feeds[number]
-        if decision.action is Action.PLAN_ANEW:
-            self._plan(number, replace(feed.row, due_at=decision.until))
+        number = self._numbers[_name(decision.feed)]
+        simulated = self.simulated_feeds[number]
+        if decision.action is Action.RESCHEDULE:
+            self._plan(number, replace(simulated.feed, due_at=decision.until))
         elif decision.action is Action.QUEUE:
             self._in_sight.discard(number)
-            feed.row = feed.row.requested(Request(at=now, asked_by=AskedBy.PROMISE, dataset_id=f"{number} {now}"))
-            heapq.heappush(self._ends, (now + feed.sync_time, number))
+            simulated.feed = simulated.feed.requested(
+                Request(at=now, trigger=Trigger.PROMISE, dataset_id=f"{number} {now}")
+            )
+            heapq.heappush(self._ends, (now + simulated.sync_time, number))
 
     def _end(self, at: datetime, number: int) -> None:
-        feed = self.feeds[number]
-        age = feed.row.age(at)
-        modified = age is None or self.random.random() < -math.expm1(-feed.changes_per_day * (age / DAY))
-        self._measure(feed, at)
-        feed.measured.refreshes += 1
-        feed.measured.found_nothing += not modified
-        dataset_id = feed.row.request.dataset_id if feed.row.request else ""
-        row = feed.row.ended(End(at=at, state=DatasetState.COMPLETE, dataset_id=dataset_id), modified)
-        self._plan(number, self._planned(feed, row))
+        simulated = self.simulated_feeds[number]
+        age = simulated.feed.age(at)
+        modified = age is None or self.random.random() < -math.expm1(-simulated.changes_per_day * (age / DAY))
+        self._measure(simulated, at)
+        simulated.measured.refreshes += 1
+        simulated.measured.found_nothing += not modified
+        dataset_id = simulated.feed.request.dataset_id if simulated.feed.request else ""
+        feed = simulated.feed.ended(End(at=at, state=DatasetState.COMPLETE, dataset_id=dataset_id), modified)
+        self._plan(number, self._planned(simulated, feed))
 
-    def _planned(self, feed: Feed, row: Row) -> Row:
-        promise = self.promise(feed)
-        row = row.planned(promise, feed.connection)
+    def _planned(self, simulated: SimulatedFeed, feed: Feed) -> Feed:
+        promise = self.promise(simulated)
+        feed = feed.planned(promise, simulated.connection)
         if self.knows_rates:
-            row = replace(row, changes_per_day=feed.changes_per_day)
-            row = replace(row, due_at=row.due(promise, feed.connection))
-        return row
+            feed = replace(feed, changes_per_day=simulated.changes_per_day)
+            feed = replace(feed, due_at=feed.due(promise, simulated.connection))
+        return feed
 
-    def _plan(self, number: int, row: Row) -> None:
-        feed = self.feeds[number]
-        feed.row = row if row.due_at else self._planned(feed, row)
+    def _plan(self, number: int, feed: Feed) -> None:
+        simulated = self.simulated_feeds[number]
+        simulated.feed = feed if feed.due_at else self._planned(simulated, feed)
         self._in_sight.discard(number)
-        if feed.row.due_at:
-            heapq.heappush(self._dues, (feed.row.due_at, number))
+        if simulated.feed.due_at:
+            heapq.heappush(self._dues, (simulated.feed.due_at, number))
 
     def _learn(self, queued: list[Decision]) -> None:
         heard = [
-            (decision.company.connections[row.connection_id].platform, row.data_type, row.changes_per_day)
+            (decision.company.connections[feed.connection_id].platform, feed.data_type, feed.changes_per_day)
             for decision in queued
-            if (row := decision.row).changes_per_day and len(row.syncs) >= TELLING
+            if (feed := decision.feed).changes_per_day and len(feed.syncs) >= TELLING
         ]
         if heard and self.policy.learns and not self.knows_rates:
-            self.policy = self.policy.knowing(self.policy.fleet_rates.with_rows(heard))
+            self.policy = self.policy.knowing(self.policy.fleet_rates.with_feeds(heard))
 
-    def _measure(self, feed: Feed, until: datetime) -> None:
+    def _measure(self, simulated: SimulatedFeed, until: datetime) -> None:
         """Add the time since the last sync, or since it is measured: with the age, the copy is less likely current."""
-        measured, synced_at = feed.measured, feed.row.succeeded_at
+        measured, synced_at = simulated.measured, simulated.feed.succeeded_at
         since = max(measured.since, synced_at or measured.since)
         measured.days += (until - since) / DAY
         if synced_at:
-            rate = feed.changes_per_day
+            rate = simulated.changes_per_day
             current = (math.exp(-rate * ((at - synced_at) / DAY)) for at in (since, until))
             measured.current_days += (next(current) - next(current)) / rate
-        if synced_at is None or until - synced_at > self.promise(feed).fresh_within:
+        if synced_at is None or until - synced_at > self.promise(simulated).fresh_within:
             measured.broken += 1
 
 
-def _name(row: Row) -> tuple[str, str, str]:
-    return row.company_id, row.data_type, row.connection_id
+def _name(feed: Feed) -> tuple[str, str, str]:
+    return feed.company_id, feed.data_type, feed.connection_id

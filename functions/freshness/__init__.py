@@ -1,6 +1,6 @@
 """Keeps promises about how old the data that Codat caches for a company may be.
 
-The core decides and is pure: `policy`, `company`, `dataset`, `row`, `planner`. Its two edges are `codat` (HTTP)
+The core decides and is pure: `policy`, `company`, `dataset`, `feed`, `planner`. Its two edges are `codat` (HTTP)
 and `store` (DynamoDB). `check`, `refresh` and `webhook` join them, one for each kind of Lambda.
 """
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from cli.fleet import Fleet, Line
-from freshness.row import State
+from freshness.domain.feed import State
 from local.display import LiveTable, summary
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -53,8 +53,8 @@ def test_the_live_table_fits_the_terminal(companies: int, width: int, height: in
 
 def test_the_live_table_tells_state_age_promise_and_dataset() -> None:
     lines = shown(LiveTable(Fleet((line(1, "invoices", State.REFRESHING),)), "title", [], dry_run=False), 100, 24)
-    row = next(text for text in lines if "invoices" in text)
-    assert row.split()[-7:] == ["◐", "refreshing", "3", "min", "6", "h", "01234567"]
+    feed = next(text for text in lines if "invoices" in text)
+    assert feed.split()[-7:] == ["◐", "refreshing", "3", "min", "6", "h", "01234567"]
 
 
 def test_the_summary_tells_why_a_data_type_cannot_be_fresh_with_a_link_in_one_piece() -> None:

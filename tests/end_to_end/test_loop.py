@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from cli.fleet import Fleet, read_fleet
-from freshness.dataset import AskedBy, DatasetState
+from freshness.domain.dataset import DatasetState, Trigger
 from local.settings import Settings
 from local.stack import RunningStack
 from local.watch import nudged
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("domain_events")
 
 @pytest.fixture(scope="module")
 def fresh_fleet(stack: RunningStack) -> Iterator[Fleet]:
-    """The fleet once every row that can be fresh is."""
+    """The fleet once every feed that can be fresh is."""
 
     deadline = time.monotonic() + 240
     with nudged(stack.target):
@@ -49,7 +49,7 @@ def test_the_schedules_run_both_functions_without_anyone_else(stack: RunningStac
     wait_for(lambda: all(logs.describe_log_streams(logGroupName=name)["logStreams"] for name in groups), seconds=120)
 
 
-def test_every_row_that_can_be_fresh_becomes_fresh(fresh_fleet: Fleet) -> None:
+def test_every_feed_that_can_be_fresh_becomes_fresh(fresh_fleet: Fleet) -> None:
     assert len(fresh_fleet.lines) > 50
     assert [(line.company_name, line.data_type, line.state, line.age) for line in fresh_fleet.overdue] == []
 
@@ -69,7 +69,7 @@ def test_each_refresh_is_kept_with_its_dataset_who_asked_for_it_and_the_states_s
         for company_id in {line.company_id for line in fresh_fleet.lines}
         for dataset in stack.target.store.datasets(company_id)
     ]
-    asked_for = [dataset for dataset in datasets if dataset.asked_by is AskedBy.PROMISE]
+    asked_for = [dataset for dataset in datasets if dataset.trigger is Trigger.PROMISE]
     assert asked_for
     assert all(dataset.dataset_id and dataset.states for dataset in asked_for)
     completed = [dataset for dataset in asked_for if DatasetState.COMPLETE in dataset.states]
@@ -107,7 +107,7 @@ def test_the_written_files_are_enough_for_another_tool_to_reach_the_stack(
 ) -> None:
     outputs = json.loads((settings.local_folder / "outputs.json").read_text())
     assert outputs["WebhookUrl"] == stack.outputs.webhook_url
-    program = f"import boto3; print(boto3.client('dynamodb').describe_table(TableName='{outputs['FreshnessTable']}'))"
+    program = f"import boto3; print(boto3.client('dynamodb').describe_table(TableName='{outputs['FeedsTable']}'))"
     command = f". {settings.local_folder / 'env'} && exec {sys.executable} -c {shlex.quote(program)}"
     told = subprocess.run(["sh", "-c", command], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
     assert "ACTIVE" in told.stdout, told.stderr

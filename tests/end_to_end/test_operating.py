@@ -37,7 +37,7 @@ def freshness(stack: RunningStack, settings: Settings) -> Freshness:
 
 @pytest.fixture(scope="module")
 def fleet(freshness: Freshness) -> dict[str, Any]:
-    """The fleet once it is known and has fresh rows."""
+    """The fleet once it is known and has fresh feeds."""
 
     def known() -> dict[str, Any] | None:
         summary = told(freshness("status", "--json"))
@@ -48,7 +48,7 @@ def fleet(freshness: Freshness) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def line(freshness: Freshness, fleet: dict[str, Any]) -> dict[str, Any]:
-    """A row that is fresh, of a company that no other test changes."""
+    """A feed that is fresh, of a company that no other test changes."""
     lines = [json.loads(text) for text in freshness("export").stdout.splitlines()]
     return next(line for line in lines if line["state"] == "fresh")
 
@@ -99,7 +99,7 @@ def test_refresh_queues_once_and_says_so(freshness: Freshness, line: dict[str, A
         for dataset in explanation["datasets"]
     ]
     by_id = {dataset["dataset_id"]: dataset for dataset in datasets}
-    assert by_id[queued[0]["dataset_id"]]["asked_by"] == "person"
+    assert by_id[queued[0]["dataset_id"]]["trigger"] == "person"
 
 
 @pytest.mark.parametrize("what", ["company", "everything"])
@@ -115,11 +115,11 @@ def test_what_is_paused_is_not_refreshed_until_it_is_resumed(
     assert told(freshness("refresh", line["company_id"], line["data_type"], "--json"))
 
 
-def test_export_holds_every_row_in_either_format(freshness: Freshness, fleet: dict[str, Any]) -> None:
+def test_export_holds_every_feed_in_either_format(freshness: Freshness, fleet: dict[str, Any]) -> None:
     lines = [json.loads(text) for text in freshness("export").stdout.splitlines()]
-    rows = list(csv.DictReader(StringIO(freshness("export", "--format", "csv").stdout)))
-    assert len(lines) == len(rows) >= sum(fleet["states"].values())
-    assert rows[0].keys() == lines[0].keys()
+    feeds = list(csv.DictReader(StringIO(freshness("export", "--format", "csv").stdout)))
+    assert len(lines) == len(feeds) >= sum(fleet["states"].values())
+    assert feeds[0].keys() == lines[0].keys()
     assert any(line["syncs"] for line in lines)
 
 

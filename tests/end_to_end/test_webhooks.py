@@ -8,7 +8,7 @@ import boto3
 import httpx
 import pytest
 
-from bench.webhooks import MESSAGES, ROWS, Sender
+from bench.webhooks import FEEDS, MESSAGES, Sender
 from local.stack import RunningStack
 from local.watch import nudged
 from tests.end_to_end.conftest import dead_letters, wait_for
@@ -35,10 +35,10 @@ def test_a_thousand_webhooks_a_tenth_of_them_doubled_are_acknowledged_and_applie
 
     assert set(answers) == {httpx.codes.ACCEPTED}
     wait_for(lambda: sender.has_applied(messages), seconds=120)
-    rows = sender.rows()
-    assert len(rows) == ROWS
-    assert {row.version for row in rows} == {MESSAGES // ROWS}
-    told = {f"{message.id}/{row.connection_id}/{message.data_type}" for message in messages for row in rows[:1]}
+    feeds = sender.feeds()
+    assert len(feeds) == FEEDS
+    assert {feed.version for feed in feeds} == {MESSAGES // FEEDS}
+    told = {f"{message.id}/{feed.connection_id}/{message.data_type}" for message in messages for feed in feeds[:1]}
     heard: set[str] = set()
 
     def is_all_heard() -> bool:

@@ -1,6 +1,6 @@
 import pytest
 
-from freshness.metrics import DIMENSION, NAMESPACE, Metric
+from freshness.aws.metrics import DIMENSION, NAMESPACE, Metric
 from tests.infra.conftest import ROOT, synthesise
 from tests.infra.template import Properties, Template, shown
 

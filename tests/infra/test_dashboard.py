@@ -1,6 +1,6 @@
 import re
 
-from freshness.metrics import NAMESPACE, Metric
+from freshness.aws.metrics import NAMESPACE, Metric
 from tests.infra.template import Template, shown
 
 QUESTIONS = [

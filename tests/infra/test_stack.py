@@ -13,7 +13,7 @@ from tests.infra.template import Template, shown
 # A new logical id makes CloudFormation replace the resource: an empty table, a webhook at another address.
 LOGICAL_IDS = {
     "TablesCompanies45C60337",
-    "TablesFreshness3B0A06B3",
+    "TablesFeedsCC965DAB",
     "TablesDatasetsBFB8A6D3",
     "TablesControlDF2E6BDD",
     "SecretsCodatApiKey8EC5D868",
@@ -45,7 +45,7 @@ def test_the_outputs_name_all_that_people_and_tests_look_for(template: Template)
         "WebhookQueueUrl": "WebhookIntakeQueue",
         "WebhookDeadLetterQueueUrl": "WebhookIntakeDeadLetterQueue",
         "CompaniesTable": "TablesCompanies",
-        "FreshnessTable": "TablesFreshness",
+        "FeedsTable": "TablesFeeds",
         "DatasetsTable": "TablesDatasets",
         "ControlTable": "TablesControl",
         "EventBusName": "EventBus",

@@ -6,7 +6,7 @@ from tests.infra.template import Template
 
 TABLES = {
     "TablesCompanies": (["company_id"], {"due_for_check": ["shard", "check_at"]}),
-    "TablesFreshness": (["company_id", "feed"], {"due": ["shard", "due_at"]}),
+    "TablesFeeds": (["company_id", "feed"], {"due": ["shard", "due_at"]}),
     "TablesDatasets": (["company_id", "dataset_id"], {}),
     "TablesControl": (["name"], {}),
 }

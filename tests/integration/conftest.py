@@ -11,8 +11,8 @@ import pytest
 from aws_cdk import App, Stack
 from aws_cdk.assertions import Template
 
-from freshness.store import Store
-from freshness.store import Tables as TableNames
+from freshness.aws.store import Store
+from freshness.aws.store import Tables as TableNames
 from infra.tables import Tables
 from local import local_aws
 from local.codat_sandbox.serving import running_sandbox
@@ -22,7 +22,7 @@ from tests.integration.deployed import API_KEY, SETTINGS, Deployed
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-KINDS = ("companies", "freshness", "datasets", "control")
+KINDS = ("companies", "feeds", "datasets", "control")
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ import apply_webhook
 import check_freshness
 import queue_refreshes
 import receive_webhook
-from freshness import wiring
-from freshness.company import Company
-from freshness.policy import load
-from freshness.store import Store
+from freshness.aws import bootstrap
+from freshness.aws.store import Store
+from freshness.domain.company import Company
+from freshness.policy.loader import load
 from local.codat_sandbox.serving import RunningSandbox
 from local.codat_sandbox.settings import Settings
 
@@ -45,16 +45,16 @@ class Deployed:
     def __init__(self, store: Store, sandbox: RunningSandbox, patch: pytest.MonkeyPatch) -> None:
         self.store, self.sandbox, self._patch = store, sandbox, patch
         self.ahead = INSTANT
-        patch.setattr(wiring, "clock", lambda: datetime.now(UTC) + self.ahead)
+        patch.setattr(bootstrap, "clock", lambda: datetime.now(UTC) + self.ahead)
         policy = load(ROOT / "freshness.toml")
-        patch.setattr(wiring, "policy", lambda: policy)
-        patch.setattr(wiring, "store", lambda: store)
+        patch.setattr(bootstrap, "policy", lambda: policy)
+        patch.setattr(bootstrap, "store", lambda: store)
         patch.setenv("EVENT_BUS", "default")
         patch.setenv("CODAT_BASE_URL", sandbox.base_url)
         patch.setenv("DRY_RUN", "false")
         patch.setenv("WEBHOOK_SIGNING_SECRET", secret(SIGNING_SECRET))
         self.key(API_KEY)
-        for cached in (wiring.bus, receive_webhook._sqs, receive_webhook._signing_secrets):
+        for cached in (bootstrap.bus, receive_webhook._sqs, receive_webhook._signing_secrets):
             cached.cache_clear()
 
     def key(self, value: str) -> None:

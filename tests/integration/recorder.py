@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from freshness.publish import Bus, News
+from freshness.aws.event_bus import Bus, News
 
 
 class Recorder(Bus):

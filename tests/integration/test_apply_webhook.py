@@ -11,10 +11,10 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import apply_webhook
-from freshness import wiring
-from freshness.policy import load
-from freshness.silence import Silence
-from freshness.store import Store
+from freshness.app.webhook_heartbeat import Silence
+from freshness.aws import bootstrap
+from freshness.aws.store import Store
+from freshness.policy.loader import load
 from tests import webhook_bodies as bodies
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -69,7 +69,7 @@ def dead_letters(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     tables = store.tables
     for name, value in {
         "COMPANIES_TABLE": tables.companies,
-        "FRESHNESS_TABLE": tables.freshness,
+        "FEEDS_TABLE": tables.feeds,
         "DATASETS_TABLE": tables.datasets,
         "CONTROL_TABLE": tables.control,
         "EVENT_BUS": "default",
@@ -77,9 +77,9 @@ def dead_letters(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         "WEBHOOK_DEAD_LETTER_QUEUE_URL": letters.url,
     }.items():
         monkeypatch.setenv(name, value)
-    cached = (wiring.store, wiring.bus, wiring.sqs, wiring.policy)
+    cached = (bootstrap.store, bootstrap.bus, bootstrap.sqs, bootstrap.policy)
     policy = load(Path(__file__).parents[2] / "freshness.toml")
-    monkeypatch.setattr(wiring, "policy", lambda: policy)
+    monkeypatch.setattr(bootstrap, "policy", lambda: policy)
     for client in cached:
         client.cache_clear()
     yield letters
@@ -94,7 +94,7 @@ def test_a_message_that_is_not_as_codat_describes_it_does_not_keep_the_others_fr
 
     assert applied(poison, message(GOOD)) == []
 
-    assert store.row(bodies.COMPANY, "invoices", "connection").succeeded_at
+    assert store.feed(bodies.COMPANY, "invoices", "connection").succeeded_at
     assert dead_letters.reasons() == {"poison": "It is not as Codat describes its webhooks: Field required at payload"}
 
 
@@ -109,7 +109,7 @@ def test_a_message_that_cannot_be_applied_now_goes_back_alone_and_in_the_end_res
 ) -> None:
     dynamodb = boto3.client("dynamodb")
     dynamodb.delete_table(TableName=store.tables.datasets)
-    dynamodb.delete_table(TableName=store.tables.freshness)
+    dynamodb.delete_table(TableName=store.tables.feeds)
     passed_over, failing = message(bodies.event("expenses.sync.successful", NOON, {}), "fine"), message(GOOD, "failing")
 
     assert applied(passed_over, failing) == [failing["messageId"]]
@@ -124,9 +124,9 @@ def test_a_message_that_cannot_be_applied_now_goes_back_alone_and_in_the_end_res
 def test_a_failure_that_nobody_foresaw_goes_back_too_and_in_the_end_rests_with_its_reason(
     store: Store, dead_letters: DeadLetters
 ) -> None:
-    row = {"company_id": bodies.COMPANY, "feed": "invoices#connection", "attempts": "of another version"}
+    feed = {"company_id": bodies.COMPANY, "feed": "invoices#connection", "attempts": "of another version"}
     boto3.client("dynamodb").put_item(
-        TableName=store.tables.freshness, Item={name: {"S": value} for name, value in row.items()}
+        TableName=store.tables.feeds, Item={name: {"S": value} for name, value in feed.items()}
     )
     failing = message(GOOD, "failing")
 

@@ -9,16 +9,16 @@ import boto3
 import httpx
 import pytest
 
-from freshness.check import Check
+from freshness.app.check_freshness import Check
+from freshness.app.queue_refreshes import Refresh
+from freshness.aws.event_bus import Bus
+from freshness.aws.metrics import Metric
+from freshness.aws.store import SHARDS, Store
 from freshness.codat.client import Codat
-from freshness.company import Company
-from freshness.dataset import AskedBy, has_ended
-from freshness.metrics import Metric
-from freshness.policy import Policy
-from freshness.publish import Bus
-from freshness.refresh import Refresh
-from freshness.row import Row, State
-from freshness.store import SHARDS, Store
+from freshness.domain.company import Company
+from freshness.domain.dataset import Trigger, has_ended
+from freshness.domain.feed import Feed, State
+from freshness.policy.policy import Policy
 from local.codat_sandbox.model import RequestedBy, Truth
 from local.codat_sandbox.platforms import DataType
 from local.codat_sandbox.prescribed import PrescribedAnswer
@@ -82,12 +82,12 @@ class Loop:
         ids = [company.id for company in self.sandbox.do(lambda sandbox: sandbox.world.companies())]
         return list(self.store.companies(ids).values())
 
-    def rows(self) -> list[tuple[Row, State]]:
+    def feeds(self) -> list[tuple[Feed, State]]:
         return [
-            (row, row.state(self.policy.promise(row.data_type, company, connection), connection, self.clock()))
+            (feed, feed.state(self.policy.promise(feed.data_type, company, connection), connection, self.clock()))
             for company in self.companies()
-            for row in self.store.rows(company.company_id)
-            for connection in (company.connections[row.connection_id],)
+            for feed in self.store.feeds(company.company_id)
+            for connection in (company.connections[feed.connection_id],)
         ]
 
     def truths(self) -> list[Truth]:
@@ -103,7 +103,7 @@ def loop(store: Store) -> Iterator[Loop]:
         yield Loop(store, sandbox)
 
 
-async def test_every_row_that_can_be_fresh_becomes_fresh(loop: Loop) -> None:
+async def test_every_feed_that_can_be_fresh_becomes_fresh(loop: Loop) -> None:
     for _ in range(4):
         await loop.check()
         await loop.queue()
@@ -114,11 +114,11 @@ async def test_every_row_that_can_be_fresh_becomes_fresh(loop: Loop) -> None:
         (truth.company.id, str(truth.data_type), truth.connection.id): truth.can_become_fresh for truth in loop.truths()
     }
     assert truths
-    for row, state in loop.rows():
-        if truths.get((row.company_id, row.data_type, row.connection_id)):
-            assert state is State.FRESH, row
+    for feed, state in loop.feeds():
+        if truths.get((feed.company_id, feed.data_type, feed.connection_id)):
+            assert state is State.FRESH, feed
         else:
-            assert state in (State.BLOCKED, State.UNSUPPORTED), row
+            assert state in (State.BLOCKED, State.UNSUPPORTED), feed
 
 
 async def test_each_refresh_leaves_its_dataset_with_who_asked_and_the_states_seen(loop: Loop) -> None:
@@ -131,7 +131,7 @@ async def test_each_refresh_leaves_its_dataset_with_who_asked_and_the_states_see
     datasets = [dataset for company in loop.companies() for dataset in loop.store.datasets(company.company_id)]
     assert len(datasets) == queued
     for dataset in datasets:
-        assert dataset.asked_by is AskedBy.PROMISE
+        assert dataset.trigger is Trigger.PROMISE
         assert has_ended(dataset.state)
         assert len(dataset.states) == 2
         assert dataset.ended_at
@@ -144,12 +144,12 @@ async def test_a_tick_queues_nothing_that_is_in_flight(loop: Loop) -> None:
     assert (await loop.queue()).tally[Metric.REFRESHES_QUEUED] == 0
 
 
-async def test_four_ticks_at_once_one_for_each_shard_queue_each_row_once(loop: Loop) -> None:
+async def test_four_ticks_at_once_one_for_each_shard_queue_each_feed_once(loop: Loop) -> None:
     await loop.check()
 
     ticks = await asyncio.gather(*(loop.queue(shards=(shard,)) for shard in SHARDS))
 
-    in_flight = [row for row, _ in loop.rows() if row.in_flight]
+    in_flight = [feed for feed, _ in loop.feeds() if feed.in_flight]
     assert sum(tick.tally[Metric.REFRESHES_QUEUED] for tick in ticks) == len(in_flight) > 0
     assert not any(tick.tally[Metric.DATASETS_ADOPTED] for tick in ticks)
     assert (await loop.queue()).tally[Metric.REFRESHES_QUEUED] == 0
@@ -160,7 +160,7 @@ async def test_a_dry_run_queues_nothing(loop: Loop) -> None:
     refresh = await loop.queue(dry_run=True)
 
     assert refresh.codat.calls == 0
-    assert not any(row.in_flight for row, _ in loop.rows())
+    assert not any(feed.in_flight for feed, _ in loop.feeds())
 
 
 async def test_a_dataset_that_already_runs_is_adopted(loop: Loop) -> None:
@@ -170,21 +170,21 @@ async def test_a_dataset_that_already_runs_is_adopted(loop: Loop) -> None:
         )
     )
     await loop.check()
-    row = next(row for row, state in loop.rows() if state is State.STALE and row.data_type == "invoices")
+    feed = next(feed for feed, state in loop.feeds() if state is State.STALE and feed.data_type == "invoices")
     theirs = loop.sandbox.do(
         lambda sandbox: sandbox.world.queue(
-            row.company_id, DataType.INVOICES, sandbox.now(), requested_by=RequestedBy.PORTAL
+            feed.company_id, DataType.INVOICES, sandbox.now(), requested_by=RequestedBy.PORTAL
         )
     )
 
     refresh = await loop.queue()
 
     assert refresh.tally[Metric.DATASETS_ADOPTED] == 1
-    adopted = loop.store.row(row.company_id, row.data_type, row.connection_id)
+    adopted = loop.store.feed(feed.company_id, feed.data_type, feed.connection_id)
     assert adopted.in_flight
     assert adopted.in_flight.dataset_id == theirs.id
-    (dataset,) = [d for d in loop.store.datasets(row.company_id) if d.dataset_id == theirs.id]
-    assert dataset.asked_by is AskedBy.OTHERS
+    (dataset,) = [d for d in loop.store.datasets(feed.company_id) if d.dataset_id == theirs.id]
+    assert dataset.trigger is Trigger.EXTERNAL
 
 
 @pytest.mark.parametrize("year", ["0001", "9999"])
@@ -213,14 +213,14 @@ async def test_a_company_that_the_key_may_not_read_does_not_keep_others_from_the
 
     assert not check.stopped_by + refresh.stopped_by
     can_be = {truth.company.id for truth in loop.truths() if truth.can_become_fresh}
-    assert {row.company_id for row, state in loop.rows() if state is State.FRESH} == can_be - {forbidden.id}
+    assert {feed.company_id for feed, state in loop.feeds() if state is State.FRESH} == can_be - {forbidden.id}
     [known] = loop.store.companies([forbidden.id]).values()
     assert known.check_at
     assert known.check_at > loop.clock(), "asked of again at once, though nothing has changed"
 
 
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", '{"id": "cut o', "[]"])
-async def test_an_answer_that_does_not_parse_leaves_the_rows_as_they_were_and_the_tick_goes_on(
+async def test_an_answer_that_does_not_parse_leaves_the_feeds_as_they_were_and_the_tick_goes_on(
     loop: Loop, body: str
 ) -> None:
     loop.prescribe(PrescribedAnswer(path="/companies/*/dataStatus", status=200, body=body))
@@ -247,7 +247,7 @@ async def test_a_company_that_codat_no_longer_knows_is_forgotten(loop: Loop) -> 
     company = loop.store.company(gone)
     assert company
     assert company.deleted_at
-    assert loop.store.rows(gone) == []
+    assert loop.store.feeds(gone) == []
     assert not (await loop.queue()).stopped_by
 
 
@@ -265,7 +265,7 @@ async def test_a_company_that_comes_later_is_noticed(loop: Loop) -> None:
 async def test_a_tick_whose_time_is_up_leaves_the_rest_of_the_list_to_the_next(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freshness.check.PAGE", 2)
+    monkeypatch.setattr("freshness.app.check_freshness.PAGE", 2)
 
     await loop.check(lasting=timedelta(0))
     assert loop.companies() == []

@@ -11,8 +11,8 @@ import pytest
 from svix.webhooks import Webhook
 
 import receive_webhook
-from freshness import wiring
-from freshness.metrics import DIMENSION, NAMESPACE
+from freshness.aws import bootstrap
+from freshness.aws.metrics import DIMENSION, NAMESPACE
 from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.prescribed import PrescribedAnswer
 from tests import webhook_bodies
@@ -40,7 +40,11 @@ def go_wrong(deployed: Deployed) -> None:
     company, connection_id = deployed.linked()
     deployed.apply(
         webhook_bodies.connection(
-            wiring.clock(), "disconnected", "Deauthorized", connection_id=connection_id, company_id=company.company_id
+            bootstrap.clock(),
+            "disconnected",
+            "Deauthorized",
+            connection_id=connection_id,
+            company_id=company.company_id,
         )
     )
     now = datetime.now(UTC)
@@ -73,7 +77,7 @@ def refuse(deployed: Deployed, run: Callable[[], None]) -> None:
 
 
 def make_all_due(deployed: Deployed) -> None:
-    now = wiring.clock()
+    now = bootstrap.clock()
     for company in deployed.store.every_company():
         deployed.store.change_company(company, lambda company: replace(company, check_at=now, checked_at=None))
 

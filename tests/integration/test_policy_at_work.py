@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cli.fleet import read_fleet
-from freshness.planner import Reason
-from freshness.policy import load
-from freshness.row import State
-from freshness.store import Store
+from freshness.aws.store import Store
+from freshness.domain.feed import State
+from freshness.planning.planner import Reason
+from freshness.policy.loader import load
 from local.codat_sandbox.serving import running_sandbox
 from local.codat_sandbox.settings import Settings
 from tests.integration.test_loop import Loop
@@ -60,9 +60,11 @@ async def test_what_waited_for_its_window_is_queued_when_it_opens(loop: Loop) ->
     loop.ahead = ahead_to(12)
     await loop.check()
     await loop.queue()
-    assert not any(row.in_flight for row, _ in loop.rows() if row.data_type == NIGHTLY)
+    assert not any(feed.in_flight for feed, _ in loop.feeds() if feed.data_type == NIGHTLY)
 
     loop.ahead = ahead_to(12) + timedelta(hours=11)
     await loop.queue()
 
-    assert any(row.decided and row.decided.reason == Reason.DUE for row, _ in loop.rows() if row.data_type == NIGHTLY)
+    assert any(
+        feed.decided and feed.decided.reason == Reason.DUE for feed, _ in loop.feeds() if feed.data_type == NIGHTLY
+    )

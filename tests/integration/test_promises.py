@@ -6,26 +6,26 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from freshness.app.apply_webhook import Webhook
+from freshness.app.queue_refreshes import Refresh
+from freshness.app.webhook_heartbeat import SILENT_AFTER, Silence, is_silent
+from freshness.aws.event_bus import ConnectionBack, PromiseBroken, PromiseKeptAgain, RelinkNeeded
+from freshness.aws.store import Store
 from freshness.codat.client import Codat
-from freshness.company import Company, Connection, ConnectionStatus
-from freshness.policy import Policy
-from freshness.publish import ConnectionBack, PromiseBroken, PromiseKeptAgain, RelinkNeeded
-from freshness.refresh import Refresh
-from freshness.row import End, Row, State
-from freshness.silence import SILENT_AFTER, Silence, is_silent
-from freshness.store import Store
-from freshness.webhook import Webhook
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.feed import End, Feed, State
+from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
 from tests.integration.recorder import Recorder
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
-ROW = Row(company_id=bodies.COMPANY, data_type="invoices", connection_id="connection")
+ROW = Feed(company_id=bodies.COMPANY, data_type="invoices", connection_id="connection")
 
 
 class World:
-    """One company with one row that was refreshed at noon, at a Codat that takes no calls."""
+    """One company with one feed that was refreshed at noon, at a Codat that takes no calls."""
 
     def __init__(self, store: Store) -> None:
         self.store, self.bus, self.now = store, Recorder(), NOON
@@ -41,7 +41,7 @@ class World:
         store.change_company(Company(company_id=bodies.COMPANY), lambda _: company)
         promise = POLICY.promise("invoices", company, connection)
         end = End(at=NOON, state="Complete")
-        store.change_row(ROW, lambda row: row.ended(end, True).planned(promise, connection))
+        store.change_feed(ROW, lambda feed: feed.ended(end, True).planned(promise, connection))
 
     def tick(self, now: datetime) -> Refresh:
         """One tick of queueing, at a given time."""
@@ -67,13 +67,13 @@ class World:
         Webhook(store=self.store, bus=self.bus, policy=POLICY, clock=lambda: self.now).apply(message_id, body)
 
     @property
-    def row(self) -> Row:
-        """The row as it stands."""
-        return self.store.row(bodies.COMPANY, "invoices", "connection")
+    def feed(self) -> Feed:
+        """The feed as it stands."""
+        return self.store.feed(bodies.COMPANY, "invoices", "connection")
 
-    def row_is_due(self, now: datetime) -> bool:
-        """Whether a tick would look at the row."""
-        return bool(self.store.rows_due(now, 1))
+    def feed_is_due(self, now: datetime) -> bool:
+        """Whether a tick would look at the feed."""
+        return bool(self.store.feeds_due(now, 1))
 
 
 @pytest.fixture
@@ -104,8 +104,8 @@ def test_a_promise_is_told_to_be_kept_again_by_the_tick_after_the_copy_that_keep
     [kept] = world.bus.published
     assert isinstance(kept, PromiseKeptAgain)
     assert kept.broken_at == NOON + 6 * HOUR
-    assert world.row.broken_at is None
-    assert not world.row_is_due(NOON + 9 * HOUR)
+    assert world.feed.broken_at is None
+    assert not world.feed_is_due(NOON + 9 * HOUR)
 
 
 def test_a_copy_too_old_to_keep_the_promise_tells_nothing(world: World) -> None:
@@ -118,17 +118,17 @@ def test_a_copy_too_old_to_keep_the_promise_tells_nothing(world: World) -> None:
     assert world.bus.published == []
 
 
-def test_a_row_that_is_blocked_breaks_its_promise_loudly_and_is_then_left_alone(world: World) -> None:
+def test_a_feed_that_is_blocked_breaks_its_promise_loudly_and_is_then_left_alone(world: World) -> None:
     world.webhook("m", bodies.connection(NOON + HOUR, "disconnected", "Deauthorized"))
     world.bus.published.clear()
-    assert not world.row_is_due(NOON + 6 * HOUR - timedelta(seconds=1))
+    assert not world.feed_is_due(NOON + 6 * HOUR - timedelta(seconds=1))
 
     world.tick(NOON + 6 * HOUR)
 
     [broken] = world.bus.published
     assert isinstance(broken, PromiseBroken)
     assert (broken.state, broken.link_url) == (State.BLOCKED, "https://link.example/connection")
-    assert not world.row_is_due(NOON + 1000 * HOUR)
+    assert not world.feed_is_due(NOON + 1000 * HOUR)
 
 
 def test_a_connection_that_lapsed_stops_the_refreshes_and_asks_for_a_relink(world: World) -> None:
@@ -140,14 +140,14 @@ def test_a_connection_that_lapsed_stops_the_refreshes_and_asks_for_a_relink(worl
     assert world.tick(NOON + 5 * HOUR + timedelta(minutes=59)).codat.calls == 0
 
 
-def test_a_connection_that_is_back_is_told_and_its_rows_are_due_at_once(world: World) -> None:
+def test_a_connection_that_is_back_is_told_and_its_feeds_are_due_at_once(world: World) -> None:
     world.webhook("m1", bodies.connection(NOON + HOUR, "disconnected", "Deauthorized"))
     world.webhook("m2", bodies.connection(NOON + 2 * HOUR, "reconnected", "Linked"))
 
     assert [type(news) for news in world.bus.published] == [RelinkNeeded, ConnectionBack]
-    assert world.row_is_due(NOON + 2 * HOUR + timedelta(seconds=1))
+    assert world.feed_is_due(NOON + 2 * HOUR + timedelta(seconds=1))
     world.webhook("m3", bodies.read_completed(NOON + 3 * HOUR, ("connection", "invoices", "Complete")))
-    assert not world.row_is_due(NOON + 4 * HOUR)
+    assert not world.feed_is_due(NOON + 4 * HOUR)
 
 
 def test_news_of_a_connection_that_came_too_late_is_not_told(world: World) -> None:
@@ -165,20 +165,20 @@ def test_a_read_that_was_refused_asks_for_a_relink_once_for_its_connection(world
     assert world.bus.told == ["Relink needed"]
 
 
-def test_data_that_our_user_wrote_makes_the_row_due_at_once_until_it_is_read(world: World) -> None:
+def test_data_that_our_user_wrote_makes_the_feed_due_at_once_until_it_is_read(world: World) -> None:
     world.webhook("m1", bodies.written(NOON + HOUR, "invoices"))
 
-    assert world.row_is_due(NOON + HOUR + timedelta(seconds=1))
+    assert world.feed_is_due(NOON + HOUR + timedelta(seconds=1))
     world.webhook("m2", bodies.read_completed(NOON + 2 * HOUR, ("connection", "invoices", "Complete")))
     world.webhook("m1 again", bodies.written(NOON + HOUR, "invoices"))
-    assert not world.row_is_due(NOON + 3 * HOUR)
+    assert not world.feed_is_due(NOON + 3 * HOUR)
 
 
 def test_what_a_rule_tells_of_an_unknown_dataset_is_left_to_a_check(world: World) -> None:
-    before = world.row
+    before = world.feed
     world.webhook("m", bodies.rule("Data sync completed", "unknown"))
 
-    assert world.row == before
+    assert world.feed == before
     assert list(world.store.companies_due_for_check(NOON)) == [bodies.COMPANY]
 
 
@@ -190,7 +190,7 @@ def test_a_deleted_company_is_not_brought_back_by_late_news(world: World) -> Non
 
     company = world.store.company(bodies.COMPANY)
     assert company == Company(company_id=bodies.COMPANY, deleted_at=NOON + HOUR, version=2)
-    assert world.store.rows(bodies.COMPANY) == []
+    assert world.store.feeds(bodies.COMPANY) == []
     assert list(world.store.companies_due_for_check(NOON + 1000 * HOUR)) == []
 
 
@@ -200,7 +200,7 @@ def test_a_deleted_connection_is_not_brought_back_by_late_news(world: World) -> 
 
     company = world.store.company(bodies.COMPANY)
     assert company
-    assert company.feeds("invoices") == []
+    assert company.active_connections("invoices") == []
     assert world.bus.published == []
 
 
@@ -208,11 +208,11 @@ def test_a_deleted_connection_is_not_brought_back_by_late_news(world: World) -> 
     "body", [bodies.event("expenses.sync.successful", NOON, {}), bodies.rule("Push Operation Timed Out", "dataset")]
 )
 def test_a_kind_that_is_not_used_is_passed_over(world: World, body: str) -> None:
-    before = world.row, world.store.company(bodies.COMPANY)
+    before = world.feed, world.store.company(bodies.COMPANY)
 
     world.webhook("m", body)
 
-    assert (world.row, world.store.company(bodies.COMPANY)) == before
+    assert (world.feed, world.store.company(bodies.COMPANY)) == before
 
 
 def test_silence_is_noticed_when_refreshes_end_and_no_webhook_came_for_a_while(store: Store) -> None:

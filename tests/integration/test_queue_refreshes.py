@@ -1,15 +1,15 @@
-"""The function that queues refreshes, as the schedules start it: for all rows, or for one shard of them."""
+"""The function that queues refreshes, as the schedules start it: for all feeds, or for one shard of them."""
 
 import pytest
 
-from freshness.store import SHARDS, shard
+from freshness.aws.store import SHARDS, shard
 from tests.integration.deployed import Deployed
 
 
 def in_flight(deployed: Deployed) -> set[str]:
     """The shards in which a refresh runs."""
-    rows = (row for company in deployed.store.every_company() for row in deployed.store.rows(company.company_id))
-    return {shard(row.company_id) for row in rows if row.in_flight}
+    feeds = (feed for company in deployed.store.every_company() for feed in deployed.store.feeds(company.company_id))
+    return {shard(feed.company_id) for feed in feeds if feed.in_flight}
 
 
 def test_a_tick_of_one_shard_queues_what_is_due_in_it_and_nothing_else(deployed: Deployed) -> None:

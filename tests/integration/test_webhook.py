@@ -9,20 +9,20 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from freshness.codat.webhooks import Malformed
-from freshness.company import Company, Connection, ConnectionStatus
-from freshness.dataset import AskedBy, Dataset
-from freshness.policy import Policy
-from freshness.publish import Bus
-from freshness.row import Request, Row
-from freshness.store import Store
-from freshness.webhook import Webhook
+from freshness.app.apply_webhook import Webhook
+from freshness.aws.event_bus import Bus
+from freshness.aws.store import Store
+from freshness.codat.webhook_parser import Malformed
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.dataset import Dataset, Trigger
+from freshness.domain.feed import Feed, Request
+from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
-ROW = Row(company_id="company", data_type="invoices", connection_id="connection")
+ROW = Feed(company_id="company", data_type="invoices", connection_id="connection")
 
 
 class Listener:
@@ -93,17 +93,17 @@ def queued(store: Store, at: datetime = NOON) -> None:
             dataset_id="dataset",
             data_type="invoices",
             connection_id="connection",
-            asked_by=AskedBy.PROMISE,
+            trigger=Trigger.PROMISE,
             requested_at=at,
             states={"Queued": at},
         )
     )
-    request = Request(at=at, asked_by=AskedBy.PROMISE, dataset_id="dataset")
-    store.change_row(ROW, lambda row: row.requested(request))
+    request = Request(at=at, trigger=Trigger.PROMISE, dataset_id="dataset")
+    store.change_feed(ROW, lambda feed: feed.requested(request))
 
 
-def the_row(store: Store) -> Row:
-    return store.row("company", "invoices", "connection")
+def the_feed(store: Store) -> Feed:
+    return store.feed("company", "invoices", "connection")
 
 
 def test_a_read_that_completed_ends_the_dataset_in_flight_and_is_published(
@@ -113,11 +113,11 @@ def test_a_read_that_completed_ends_the_dataset_in_flight_and_is_published(
 
     webhook.apply("message", read_completed(NOON + MINUTE))
 
-    row = the_row(store)
+    feed = the_feed(store)
     ended_at = NOON + MINUTE + timedelta(microseconds=123456)
-    assert row.in_flight is None
-    assert row.succeeded_at == row.changed_at == ended_at
-    assert row.due_at
+    assert feed.in_flight is None
+    assert feed.succeeded_at == feed.changed_at == ended_at
+    assert feed.due_at
     (dataset,) = store.datasets("company")
     assert (dataset.state, dataset.ended_at, dataset.records_modified) == ("Complete", ended_at, True)
     (event,) = listener.heard()
@@ -137,11 +137,11 @@ def test_a_message_that_comes_again_changes_nothing_and_is_not_published_again(
     queued(store)
     webhook.apply("message", read_completed(NOON + MINUTE))
     listener.heard()
-    row = the_row(store)
+    feed = the_feed(store)
 
     webhook.apply("message", read_completed(NOON + MINUTE))
 
-    assert the_row(store) == row
+    assert the_feed(store) == feed
     assert listener.heard() == []
 
 
@@ -150,15 +150,15 @@ def test_a_read_that_failed_is_not_published_as_a_refresh(webhook: Webhook, stor
 
     webhook.apply("message", read_completed(NOON + MINUTE, status="FetchError"))
 
-    assert the_row(store).is_failing
+    assert the_feed(store).is_failing
     assert listener.heard() == []
 
 
 def test_the_first_read_after_linking_teaches_nothing_about_changes(webhook: Webhook, store: Store) -> None:
     webhook.apply("message", read_completed(NOON, modified=False, initial=True))
 
-    assert the_row(store).succeeded_at
-    assert not the_row(store).syncs
+    assert the_feed(store).succeeded_at
+    assert not the_feed(store).syncs
 
 
 def test_the_end_of_an_earlier_read_leaves_the_dataset_in_flight(webhook: Webhook, store: Store) -> None:
@@ -166,7 +166,7 @@ def test_the_end_of_an_earlier_read_leaves_the_dataset_in_flight(webhook: Webhoo
 
     webhook.apply("message", read_completed(NOON))
 
-    assert the_row(store).in_flight
+    assert the_feed(store).in_flight
     (dataset,) = store.datasets("company")
     assert dataset.state == "Queued"
 
@@ -196,7 +196,7 @@ def test_a_message_from_the_future_does_not_pass_for_the_latest_news(webhook: We
     with pytest.raises(Malformed, match="yet to come"):
         webhook.apply("message", read_completed(NOON + timedelta(days=2)))
 
-    assert the_row(store).succeeded_at is None
+    assert the_feed(store).succeeded_at is None
 
 
 def test_a_read_that_ended_long_after_it_was_asked_for_is_taken_in(webhook: Webhook, store: Store) -> None:
@@ -204,7 +204,7 @@ def test_a_read_that_ended_long_after_it_was_asked_for_is_taken_in(webhook: Webh
 
     webhook.apply("message", read_completed(NOON))
 
-    assert the_row(store).in_flight is None
+    assert the_feed(store).in_flight is None
 
 
 def test_a_dataset_that_a_rule_tells_to_be_running_still_has_not_ended(webhook: Webhook, store: Store) -> None:
@@ -212,7 +212,7 @@ def test_a_dataset_that_a_rule_tells_to_be_running_still_has_not_ended(webhook: 
 
     webhook.apply("message", bodies.rule("Data sync completed", "dataset", status="Fetching", company_id="company"))
 
-    assert the_row(store).in_flight
+    assert the_feed(store).in_flight
 
 
 def test_an_error_that_a_rule_tells_without_a_state_is_no_refresh(
@@ -222,7 +222,7 @@ def test_an_error_that_a_rule_tells_without_a_state_is_no_refresh(
 
     webhook.apply("message", bodies.rule("Data Sync Status Changed To Error", "dataset", company_id="company"))
 
-    assert the_row(store).is_failing
+    assert the_feed(store).is_failing
     assert listener.heard() == []
 
 
@@ -232,7 +232,7 @@ def test_data_written_is_written_no_later_than_it_was_told(webhook: Webhook, sto
 
     webhook.apply("message", json.dumps(told))
 
-    written_at = the_row(store).written_at
+    written_at = the_feed(store).written_at
     assert written_at
     assert written_at - NOON < MINUTE
 

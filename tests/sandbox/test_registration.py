@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from freshness.codat.client import Codat
-from freshness.codat.registration import Registration, register
-from freshness.codat.webhooks import EVENT_TYPES
+from freshness.codat.webhook_parser import EVENT_TYPES
+from freshness.codat.webhook_registration import Registration, register
 from local.codat_sandbox.serving import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
 

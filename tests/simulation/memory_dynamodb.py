@@ -12,8 +12,8 @@ from typing import Any
 
 Item = dict[str, Any]
 Key = tuple[str, ...]
-KEYS = {"companies": ("company_id",), "freshness": ("company_id", "feed"), "datasets": ("company_id", "dataset_id")}
-INDEXED = {"companies": "check_at", "freshness": "due_at"}
+KEYS = {"companies": ("company_id",), "feeds": ("company_id", "feed"), "datasets": ("company_id", "dataset_id")}
+INDEXED = {"companies": "check_at", "feeds": "due_at"}
 """The time by which a table is indexed within each shard, if it is. An item without one is not in the index."""
 
 

@@ -16,17 +16,17 @@ from typing import Any, cast
 
 import httpx
 
-from freshness.check import Check
+from freshness.app.apply_webhook import Webhook
+from freshness.app.check_freshness import Check
+from freshness.app.queue_refreshes import Refresh
+from freshness.aws.event_bus import Bus
+from freshness.aws.store import Store, Tables
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
-from freshness.dataset import AskedBy
-from freshness.pace import SharedPace
-from freshness.policy import Policy
-from freshness.publish import Bus
-from freshness.refresh import Refresh
-from freshness.row import Row
-from freshness.store import Store, Tables
-from freshness.webhook import Webhook
+from freshness.codat.rate_limiter import RateLimiter
+from freshness.domain.dataset import Trigger
+from freshness.domain.feed import Feed
+from freshness.policy.policy import Policy
 from local.codat_sandbox import answers
 from local.codat_sandbox.model import Dataset, RequestedBy
 from local.codat_sandbox.platforms import DataType
@@ -36,7 +36,7 @@ from local.codat_sandbox.settings import Settings
 from tests.simulated_time import SimulatedLoop
 from tests.simulation.memory_dynamodb import MemoryDynamoDB
 
-TABLES = Tables(companies="companies", freshness="freshness", datasets="datasets", control="control")
+TABLES = Tables(companies="companies", feeds="feeds", datasets="datasets", control="control")
 LEASE = timedelta(minutes=5)
 """How long a tick may run."""
 
@@ -98,8 +98,8 @@ class Simulation:
     pending: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     published: Counter[str] = field(default_factory=Counter)
-    queued_again: list[Row] = field(default_factory=list)
-    """Rows of which a refresh was asked for while one of ours was in flight."""
+    queued_again: list[Feed] = field(default_factory=list)
+    """Feeds of which a refresh was asked for while one of ours was in flight."""
     tallies: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -144,13 +144,13 @@ class Simulation:
         await self._tick("queue_refreshes", fuse, run)
 
     async def _tick(self, name: str, fuse: Fuse, run: Callable[[Store, Codat, datetime], Awaitable[None]]) -> None:
-        """Run a tick as `freshness.tick` does: alone of its kind, unless one that was killed still holds the lease."""
+        """Run a tick as `freshness.app.exclusive_run` does, unless another run holds the lease."""
         self._ticks += 1
         owner, store, now = f"run {self._ticks}", self._store(fuse), self.clock()
         if self.store.quota().no_call_before(now) or not self.store.acquire(name, owner, now + LEASE, now):
             return
         until = now + LEASE - timedelta(seconds=20)
-        pace = SharedPace(store, clock=self.clock, until=until, calls_per_minute=self.policy.budget.calls_per_minute)
+        pace = RateLimiter(store, clock=self.clock, until=until, calls_per_minute=self.policy.budget.calls_per_minute)
         transport = httpx.MockTransport(lambda request: self._exchange(request, fuse))
         async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
             try:
@@ -184,15 +184,15 @@ class Simulation:
         if request.method == "POST":
             connection_id = request.url.params.get("connectionId")
             self.queued_again += [
-                row for row in self._rows_of(company_id, data_type, connection_id) if _is_awaited(row)
+                feed for feed in self._feeds_of(company_id, data_type, connection_id) if _is_awaited(feed)
             ]
 
-    def _rows_of(self, company_id: str, data_type: str, connection_id: str | None) -> Iterator[Row]:
-        """The rows that are asked for by a data type (`all` is any), and by a connection where one is named."""
-        for _, feed in list(self._dynamodb.tables["freshness"].partitions.get(company_id, {})):
+    def _feeds_of(self, company_id: str, data_type: str, connection_id: str | None) -> Iterator[Feed]:
+        """The feeds that are asked for by a data type (`all` is any), and by a connection where one is named."""
+        for _, feed in list(self._dynamodb.tables["feeds"].partitions.get(company_id, {})):
             of_type, _, of_connection = feed.partition("#")
             if data_type in (of_type, "all") and connection_id in (None, of_connection):
-                yield self.store.row(company_id, of_type, of_connection)
+                yield self.store.feed(company_id, of_type, of_connection)
 
     def collect(self) -> None:
         """Take what Codat has to tell of what happened by now."""
@@ -248,10 +248,10 @@ class Simulation:
         """A person refreshes a data type in Codat's portal."""
         return self.world.queue(company_id, data_type, self.loop.clock(), connection_id, RequestedBy.PORTAL)
 
-    def rows(self) -> list[Row]:
-        """All rows of the tables."""
-        company_ids = sorted(self._dynamodb.tables["freshness"].partitions)
-        return [row for company_id in company_ids for row in self.store.rows(company_id)]
+    def feeds(self) -> list[Feed]:
+        """All feeds of the tables."""
+        company_ids = sorted(self._dynamodb.tables["feeds"].partitions)
+        return [feed for company_id in company_ids for feed in self.store.feeds(company_id)]
 
     @property
     def writes(self) -> int:
@@ -265,6 +265,6 @@ class Simulation:
         return Bus(cast(Any, _Events(fuse, self.published)), "bus")
 
 
-def _is_awaited(row: Row) -> bool:
+def _is_awaited(feed: Feed) -> bool:
     """Whether a dataset that we asked for is in flight."""
-    return row.in_flight is not None and row.in_flight.asked_by is not AskedBy.OTHERS
+    return feed.in_flight is not None and feed.in_flight.trigger is not Trigger.EXTERNAL

@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from freshness.metrics import Metric
-from freshness.policy import Policy
+from freshness.aws.metrics import Metric
+from freshness.policy.policy import Policy
 from local.codat_sandbox.settings import Settings
 from tests.simulated_time import SimulatedLoop, simulate
 from tests.simulation.simulated_loop import Simulation

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from freshness.dataset import has_ended
-from freshness.policy import Policy
-from freshness.row import LONGEST_SYNC, Row
+from freshness.domain.dataset import has_ended
+from freshness.domain.feed import LONGEST_SYNC, Feed
+from freshness.policy.policy import Policy
 from local.codat_sandbox.errors import SandboxError
 from local.codat_sandbox.model import ConnectionStatus, DatasetStatus, Truth
 from local.codat_sandbox.platforms import MYOB, PLAID, QUICKBOOKS_DESKTOP, DataType
@@ -167,42 +167,42 @@ class History:
         ]
 
     def require_nothing_false(self) -> None:
-        """Fail if the tables say of a row that it is fresher than it is, or a refresh was asked for twice."""
+        """Fail if the tables say of a feed that it is fresher than it is, or a refresh was asked for twice."""
         truths = self.truths()
-        for row in self.simulation.rows():
-            truth = truths.get((row.company_id, row.data_type, row.connection_id))
-            if truth and row.succeeded_at:
+        for feed in self.simulation.feeds():
+            truth = truths.get((feed.company_id, feed.data_type, feed.connection_id))
+            if truth and feed.succeeded_at:
                 successful = truth.latest_successful
-                assert successful and successful.completed, row
-                assert row.succeeded_at <= successful.completed + TOLERANCE, row
+                assert successful and successful.completed, feed
+                assert feed.succeeded_at <= successful.completed + TOLERANCE, feed
         assert not self.simulation.queued_again
 
     def require_nothing_forgotten(self) -> None:
         """Fail if the tables still wait for a dataset that must have ended long ago, or wait for no end of it."""
         simulation, long_ago = self.simulation, self.simulation.clock() - 3 * LONGEST_SYNC
-        rows = {(row.company_id, row.data_type, row.connection_id): row for row in simulation.rows()}
-        for row in rows.values():
-            assert not row.in_flight or row.in_flight.at > long_ago, row
+        feeds = {(feed.company_id, feed.data_type, feed.connection_id): feed for feed in simulation.feeds()}
+        for feed in feeds.values():
+            assert not feed.in_flight or feed.in_flight.at > long_ago, feed
         for company in simulation.world.companies():
             for dataset in simulation.store.datasets(company.id):
                 # What a connection that is not there any more was read for last is of no more interest.
-                if (dataset.company_id, dataset.data_type, dataset.connection_id) in rows:
+                if (dataset.company_id, dataset.data_type, dataset.connection_id) in feeds:
                     assert has_ended(dataset.state) or dataset.requested_at > long_ago, dataset
 
 
 def _explained(simulation: Simulation, keys: set[tuple[str, str, str]]) -> str:
-    """What the tables and Codat say of rows."""
-    rows = {(row.company_id, row.data_type, row.connection_id): row for row in simulation.rows()}
+    """What the tables and Codat say of feeds."""
+    feeds = {(feed.company_id, feed.data_type, feed.connection_id): feed for feed in simulation.feeds()}
     truths = {
         (truth.company.id, str(truth.data_type), truth.connection.id): truth
         for truth in simulation.world.truth(simulation.loop.clock())
     }
-    lines = [f"{rows.get(key)}\n  {truths[key].latest}\n  {truths[key].latest_successful}" for key in sorted(keys)]
+    lines = [f"{feeds.get(key)}\n  {truths[key].latest}\n  {truths[key].latest_successful}" for key in sorted(keys)]
     return f"{simulation.clock()}\n" + "\n".join(lines)
 
 
-def _key(row: Row) -> tuple[str, str, str]:
-    return row.company_id, row.data_type, row.connection_id
+def _key(feed: Feed) -> tuple[str, str, str]:
+    return feed.company_id, feed.data_type, feed.connection_id
 
 
 async def _run(loop: SimulatedLoop, seed: int, skew: timedelta, happened: list[tuple[object, ...]]) -> None:
@@ -215,16 +215,18 @@ async def _run(loop: SimulatedLoop, seed: int, skew: timedelta, happened: list[t
         history.require_nothing_false()
     await history.heal()
     waiting = {
-        _key(row)
-        for row in simulation.rows()
-        if row.in_flight or row.is_failing or (row.end and row.end.state == DatasetStatus.AUTH_ERROR)
+        _key(feed)
+        for feed in simulation.feeds()
+        if feed.in_flight or feed.is_failing or (feed.end and feed.end.state == DatasetStatus.AUTH_ERROR)
     }
     for _ in range(2):
         await simulation.check(Fuse())
         await simulation.queue(Fuse())
         # By a clock that is behind Codat's, it is too early for another try for as long as it is behind.
         waiting |= {
-            _key(row) for row in simulation.rows() if row.is_failing and row.due_at and row.due_at > simulation.clock()
+            _key(feed)
+            for feed in simulation.feeds()
+            if feed.is_failing and feed.due_at and feed.due_at > simulation.clock()
         }
         await simulation.advance(SYNC_TAKES + timedelta(seconds=10))
     unkept = {(truth.company.id, str(truth.data_type), truth.connection.id) for truth in history.unkept()}

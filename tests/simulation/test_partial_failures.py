@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from freshness.policy import Policy
+from freshness.policy.policy import Policy
 from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.platforms import PLAID, XERO
 from local.codat_sandbox.prescribed import PrescribedAnswer
@@ -68,7 +68,7 @@ def test_a_connection_linked_while_its_company_is_checked_gets_its_feeds_within_
         await check
         await simulation.advance(5 * MINUTE)
         await simulation.check(Fuse(), listing=False)
-        assert connection.id in {row.connection_id for row in simulation.rows()}
+        assert connection.id in {feed.connection_id for feed in simulation.feeds()}
 
     simulate(scenario)
 
@@ -102,7 +102,7 @@ def test_companies_whose_data_status_fails_do_not_keep_others_from_their_check(i
         for _ in range(36):
             await simulation.check(Fuse())
             await simulation.advance(5 * MINUTE)
-        checked = {row.company_id for row in simulation.rows()}
+        checked = {feed.company_id for feed in simulation.feeds()}
         assert checked >= set(companies[60:])
 
     simulate(scenario)
@@ -119,7 +119,7 @@ def test_a_feed_whose_calls_fail_is_tried_again_less_and_less_often_and_at_once_
         assert 5 <= 10**6 - used <= 15
         simulation.sandbox.prescribed.clear()
         await simulation.run_for(8 * HOUR, every=MINUTE, random=Random(0))
-        invoices = next(row for row in simulation.rows() if row.data_type == "invoices")
+        invoices = next(feed for feed in simulation.feeds() if feed.data_type == "invoices")
         assert invoices.failed_calls == 0
         assert oldest(simulation, besides="") <= HOUR
 

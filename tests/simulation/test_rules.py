@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from freshness.aws.metrics import Metric
 from freshness.codat.client import UNANSWERED
-from freshness.dataset import AskedBy
-from freshness.metrics import Metric
-from freshness.policy import Policy
+from freshness.domain.dataset import Trigger
+from freshness.policy.policy import Policy
 from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK, QUICKBOOKS_DESKTOP, XERO, DataType, Platform
 from local.codat_sandbox.prescribed import PrescribedAnswer
@@ -63,20 +63,20 @@ def test_what_data_all_would_queue_is_queued_by_it_if_all_of_it_is_due() -> None
     simulation = run(scenario)
     assert simulation.calls == {"POST data/all": 1, "GET data/history": 1}
     latest = {t.data_type: t.latest for t in simulation.world.truth(simulation.loop.clock()) if t.latest}
-    rows = simulation.rows()
-    assert {row.data_type for row in rows} == ON_FIRST_LINK
-    for row in rows:
-        dataset = latest[DataType(row.data_type)]
-        assert row.in_flight
-        assert (row.in_flight.dataset_id, row.in_flight.at) == (dataset.id, dataset.requested)
-    assert simulation.tallies[Metric.REFRESHES_QUEUED] == len(rows)
+    feeds = simulation.feeds()
+    assert {feed.data_type for feed in feeds} == ON_FIRST_LINK
+    for feed in feeds:
+        dataset = latest[DataType(feed.data_type)]
+        assert feed.in_flight
+        assert (feed.in_flight.dataset_id, feed.in_flight.at) == (dataset.id, dataset.requested)
+    assert simulation.tallies[Metric.REFRESHES_QUEUED] == len(feeds)
 
 
 def test_data_all_is_not_used_where_it_would_queue_what_is_not_due() -> None:
     async def scenario(simulation: Simulation) -> None:
         await simulation.advance(DAY - timedelta(hours=1))
-        row = next(row for row in simulation.rows() if row.data_type == DataType.INVOICES)
-        simulation.refresh_by_others(row.company_id, DataType.INVOICES, row.connection_id)
+        feed = next(feed for feed in simulation.feeds() if feed.data_type == DataType.INVOICES)
+        simulation.refresh_by_others(feed.company_id, DataType.INVOICES, feed.connection_id)
         await simulation.advance(timedelta(hours=1))
         deliver(simulation)
         await simulation.queue(Fuse())
@@ -90,21 +90,21 @@ def test_where_what_data_all_queued_cannot_be_read_a_check_learns_it() -> None:
         await simulation.advance(DAY)
         simulation.sandbox.prescribed.add(PrescribedAnswer(path="*/data/history", status=200, body="<html>", times=1))
         await simulation.queue(Fuse())
-        assert all(row.in_flight and not row.in_flight.dataset_id for row in simulation.rows())
+        assert all(feed.in_flight and not feed.in_flight.dataset_id for feed in simulation.feeds())
         await simulation.advance(5 * MINUTE)
         await simulation.queue(Fuse())
         await simulation.check(Fuse())
 
     simulation = run(scenario)
     assert simulation.calls["POST data/all"] == 1
-    assert not any(row.in_flight for row in simulation.rows())
+    assert not any(feed.in_flight for feed in simulation.feeds())
 
 
 def test_a_refresh_whose_answer_cannot_be_read_is_not_asked_for_again() -> None:
     async def scenario(simulation: Simulation) -> None:
-        row = next(row for row in simulation.rows() if row.data_type == DataType.INVOICES)
-        simulation.store.change_row(
-            row, lambda row: row.asked_for(simulation.clock()).planned(promise(simulation), connection(simulation))
+        feed = next(feed for feed in simulation.feeds() if feed.data_type == DataType.INVOICES)
+        simulation.store.change_feed(
+            feed, lambda feed: feed.asked_for(simulation.clock()).planned(promise(simulation), connection(simulation))
         )
         simulation.sandbox.prescribed.add(
             PrescribedAnswer(method="POST", path="*/invoices", status=200, body="<html>", carry_out=True)
@@ -121,7 +121,7 @@ def test_a_refresh_whose_answer_cannot_be_read_is_not_asked_for_again() -> None:
 
 
 def promise(simulation: Simulation) -> Any:
-    """What is promised of each row."""
+    """What is promised of each feed."""
     company = next(iter(simulation.store.companies(c.id for c in simulation.world.companies()).values()))
     return simulation.policy.promise("invoices", company, connection(simulation))
 
@@ -141,7 +141,7 @@ def test_a_refusal_is_not_met_with_the_same_request_at_once() -> None:
 
     simulation = run(scenario)
     assert simulation.calls == {"POST data/all": 1, "POST data/queue/": len(ON_FIRST_LINK)}
-    assert all(row.is_failing for row in simulation.rows())
+    assert all(feed.is_failing for feed in simulation.feeds())
 
 
 def test_a_tick_soon_gives_up_a_codat_that_is_down() -> None:
@@ -171,20 +171,20 @@ def test_a_connection_that_nothing_was_read_from_for_four_weeks_is_kept_alive_by
 
     simulation = run(scenario, fresh_within="52 weeks")
     assert simulation.calls["POST data/queue/"] == simulation.tallies[Metric.CONNECTIONS_KEPT_ALIVE] == 1
-    (row,) = [row for row in simulation.rows() if row.in_flight]
-    assert row.request
-    assert row.request.asked_by is AskedBy.KEEP_ALIVE
+    (feed,) = [feed for feed in simulation.feeds() if feed.in_flight]
+    assert feed.request
+    assert feed.request.trigger is Trigger.KEEP_ALIVE
 
 
 def test_what_others_refresh_is_seen_and_counted() -> None:
     async def scenario(simulation: Simulation) -> None:
-        row = next(row for row in simulation.rows() if row.data_type == DataType.INVOICES)
-        theirs = simulation.refresh_by_others(row.company_id, DataType.INVOICES, row.connection_id)
+        feed = next(feed for feed in simulation.feeds() if feed.data_type == DataType.INVOICES)
+        theirs = simulation.refresh_by_others(feed.company_id, DataType.INVOICES, feed.connection_id)
         await simulation.advance(DAY + MINUTE)
         await simulation.check(Fuse())
-        row = next(row for row in simulation.rows() if row.data_type == DataType.INVOICES)
-        assert row.end
-        assert row.end.dataset_id == theirs.id
+        feed = next(feed for feed in simulation.feeds() if feed.data_type == DataType.INVOICES)
+        assert feed.end
+        assert feed.end.dataset_id == theirs.id
 
     assert run(scenario, fresh_within="1 week").tallies[Metric.REFRESHES_BY_OTHERS] == 1
 
@@ -192,8 +192,8 @@ def test_what_others_refresh_is_seen_and_counted() -> None:
 def test_what_others_refresh_is_counted_too_where_a_webhook_tells() -> None:
     async def scenario(simulation: Simulation) -> None:
         await simulation.advance(5 * MINUTE)
-        row = next(row for row in simulation.rows() if row.data_type == DataType.INVOICES)
-        simulation.refresh_by_others(row.company_id, DataType.INVOICES, row.connection_id)
+        feed = next(feed for feed in simulation.feeds() if feed.data_type == DataType.INVOICES)
+        simulation.refresh_by_others(feed.company_id, DataType.INVOICES, feed.connection_id)
         await simulation.advance(MINUTE)
         deliver(simulation)
 
@@ -209,11 +209,11 @@ def test_a_company_that_was_never_linked_is_not_asked_about() -> None:
             await simulation.check(Fuse())
             await simulation.advance(DAY)
         assert not simulation.calls["GET dataStatus"]
-        assert not simulation.rows()
+        assert not simulation.feeds()
         simulation.world.set_connection_status(company.id, pending.id, ConnectionStatus.LINKED, simulation.loop.clock())
         await simulation.advance(MINUTE)
         await simulation.check(Fuse())
-        assert {row.data_type for row in simulation.rows()} == ON_FIRST_LINK
+        assert {feed.data_type for feed in simulation.feeds()} == ON_FIRST_LINK
 
     run(scenario)
 
@@ -253,7 +253,7 @@ def test_a_machine_that_is_offline_for_days_is_waited_for_with_patience() -> Non
             company.id, company.connections[0].id, online=True, now=simulation.loop.clock()
         )
         await simulation.run_for(MINUTE, every=MINUTE, random=Random(0))
-        assert not any(row.is_failing or row.in_flight for row in simulation.rows())
+        assert not any(feed.is_failing or feed.in_flight for feed in simulation.feeds())
 
     simulation = run(scenario, platforms=(QUICKBOOKS_DESKTOP,))
     assert simulation.calls["POST data/all"] + simulation.calls["POST data/queue/"] <= 4
@@ -267,10 +267,10 @@ def test_how_long_syncs_take_is_learned_without_any_webhook() -> None:
     took = timedelta(seconds=90)
     settings = SETTINGS.model_copy(update={"sync_time_min": took, "sync_time_max": took})
     simulation = run(scenario, settings=settings, fresh_within="6 hours")
-    typical = simulation.store.sync_times().typical("Xero", "invoices")
+    typical = simulation.store.sync_durations().typical("Xero", "invoices")
     assert typical
     assert abs(typical - took) < timedelta(seconds=5)
-    invoices = next(row for row in simulation.rows() if row.data_type == "invoices")
+    invoices = next(feed for feed in simulation.feeds() if feed.data_type == "invoices")
     assert abs(invoices.usual_sync_time - took) < timedelta(seconds=25)
 
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshness.company import Company, Connection, ConnectionStatus
-from freshness.dataset import AskedBy, Dataset, DatasetState
-from freshness.policy import Policy
-from freshness.publish import Bus, CompanyDataRefreshed, ConnectionBack, News, RelinkNeeded
-from freshness.row import Request, Row
-from freshness.store import Store, Tables
-from freshness.webhook import Webhook
+from freshness.app.apply_webhook import Webhook
+from freshness.aws.event_bus import Bus, CompanyDataRefreshed, ConnectionBack, News, RelinkNeeded
+from freshness.aws.store import Store, Tables
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.dataset import Dataset, DatasetState, Trigger
+from freshness.domain.feed import Feed, Request
+from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
 from tests.integration.recorder import Recorder
 from tests.simulation.memory_dynamodb import MemoryDynamoDB
@@ -27,7 +27,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 LATER = NOON + timedelta(days=16)
 TOMORROW = LATER + timedelta(days=1)
-TABLES = Tables(companies="companies", freshness="freshness", datasets="datasets", control="control")
+TABLES = Tables(companies="companies", feeds="feeds", datasets="datasets", control="control")
 POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
 CONNECTIONS = ("xero", "plaid")
 DATA_TYPES = ("invoices", "bills")
@@ -98,20 +98,20 @@ class World:
         }
         company = Company(company_id=bodies.COMPANY, connections=connections, check_at=TOMORROW)
         self.store.change_company(Company(company_id=bodies.COMPANY), lambda _: company)
-        row = Row(company_id=bodies.COMPANY, data_type="invoices", connection_id="xero")
+        feed = Feed(company_id=bodies.COMPANY, data_type="invoices", connection_id="xero")
         self.store.merge_dataset(
             Dataset(
                 company_id=bodies.COMPANY,
                 dataset_id="dataset-xero",
                 data_type="invoices",
                 connection_id="xero",
-                asked_by=AskedBy.PROMISE,
+                trigger=Trigger.PROMISE,
                 requested_at=NOON,
                 states={"Queued": NOON},
             )
         )
-        request = Request(at=NOON, asked_by=AskedBy.PROMISE, dataset_id="dataset-xero")
-        self.store.change_row(row, lambda row: row.requested(request))
+        request = Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset-xero")
+        self.store.change_feed(feed, lambda feed: feed.requested(request))
 
     @staticmethod
     def _store(dynamodb: Any) -> Store:
@@ -161,18 +161,18 @@ class World:
         return company.connections if company else {}
 
     def check(self) -> None:
-        """What a check does to a company that is due for one: plan its rows by what is known by then."""
+        """What a check does to a company that is due for one: plan its feeds by what is known by then."""
         company = self.store.company(bodies.COMPANY)
         if company and company.deleted_at:
             self.store.forget(company, company.deleted_at)
         elif company and company.check_at and company.check_at <= LATER:
-            for row in self.store.rows(bodies.COMPANY):
-                self.store.change_row(row, partial(self._planned, company=company))
+            for feed in self.store.feeds(bodies.COMPANY):
+                self.store.change_feed(feed, partial(self._planned, company=company))
 
     @staticmethod
-    def _planned(row: Row, company: Company) -> Row:
-        connection = company.connections.get(row.connection_id)
-        return row.planned(POLICY.promise(row.data_type, company, connection), connection) if connection else row
+    def _planned(feed: Feed, company: Company) -> Feed:
+        connection = company.connections.get(feed.connection_id)
+        return feed.planned(POLICY.promise(feed.data_type, company, connection), connection) if connection else feed
 
     def tells(self) -> tuple[object, ...]:
         """All that the tables tell, but how often it was written."""
@@ -181,7 +181,7 @@ class World:
         datasets = [] if company and company.deleted_at else self.store.datasets(bodies.COMPANY)
         return (
             company and replace(company, version=0),
-            sorted((replace(row, version=0) for row in self.store.rows(bodies.COMPANY)), key=repr),
+            sorted((replace(feed, version=0) for feed in self.store.feeds(bodies.COMPANY)), key=repr),
             sorted((replace(dataset, version=0) for dataset in datasets), key=repr),
             replace(self.store.quota(), version=0),
         )
@@ -252,7 +252,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_message_writes_each_row_at_most_once_and_none_when_it_comes_again(kind: str) -> None:
+def test_a_message_writes_each_feed_at_most_once_and_none_when_it_comes_again(kind: str) -> None:
     world = World()
     items = world.items
     calls = world.writes
@@ -267,7 +267,7 @@ def test_a_message_writes_each_row_at_most_once_and_none_when_it_comes_again(kin
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_between_any_two_calls_and_run_again_it_leaves_the_same_rows_and_loses_no_event(kind: str) -> None:
+def test_killed_between_any_two_calls_and_run_again_it_leaves_the_same_feeds_and_loses_no_event(kind: str) -> None:
     untouched = World()
     untouched.apply("message", KINDS[kind])
     assert len(untouched.bus.published) == len({news.id for news in untouched.bus.published})
@@ -293,7 +293,7 @@ def test_killed_between_any_two_calls_and_run_again_it_leaves_the_same_rows_and_
 
 @pytest.mark.parametrize("other", KINDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_another_message_applied_between_any_two_calls_changes_neither_rows_nor_news(kind: str, other: str) -> None:
+def test_another_message_applied_between_any_two_calls_changes_neither_feeds_nor_news(kind: str, other: str) -> None:
     """Among them the same message, applied twice at the same moment."""
     one_by_one = World()
     one_by_one.apply(kind, KINDS[kind])

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from freshness.company import Company, Connection, ConnectionStatus
+from freshness.domain.company import Company, Connection, ConnectionStatus
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -18,7 +18,7 @@ def company(*connections: Connection) -> Company:
 
 
 def feeds(company: Company, data_type: str) -> list[str]:
-    return [connection.connection_id for connection in company.feeds(data_type)]
+    return [connection.connection_id for connection in company.active_connections(data_type)]
 
 
 def test_a_data_type_is_fed_by_the_connections_of_its_kind() -> None:

@@ -6,21 +6,12 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.dataset import (
-    IN_FLIGHT,
-    AskedBy,
-    Dataset,
-    DatasetState,
-    Outcome,
-    has_ended,
-    may_follow,
-    outcome,
-)
+from freshness.domain.dataset import IN_FLIGHT, Dataset, DatasetState, Outcome, Trigger, has_ended, may_follow, outcome
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def dataset(states: dict[str, int], asked_by: AskedBy = AskedBy.OTHERS) -> Dataset:
+def dataset(states: dict[str, int], trigger: Trigger = Trigger.EXTERNAL) -> Dataset:
     times = {state: NOON + timedelta(minutes=minute) for state, minute in states.items()}
     ended_at = min((at for state, at in times.items() if has_ended(state)), default=None)
     return Dataset(
@@ -28,7 +19,7 @@ def dataset(states: dict[str, int], asked_by: AskedBy = AskedBy.OTHERS) -> Datas
         dataset_id="dataset",
         data_type="invoices",
         connection_id="connection",
-        asked_by=asked_by,
+        trigger=trigger,
         requested_at=NOON,
         states=times,
         ended_at=ended_at,
@@ -62,9 +53,9 @@ def test_the_furthest_state_counts_whichever_was_told_last() -> None:
 
 
 def test_who_asked_for_it_is_not_forgotten() -> None:
-    ours = dataset({"Queued": 0}, AskedBy.PROMISE)
+    ours = dataset({"Queued": 0}, Trigger.PROMISE)
 
-    assert dataset({"Fetching": 1}).merge(ours).asked_by is AskedBy.PROMISE
+    assert dataset({"Fetching": 1}).merge(ours).trigger is Trigger.PROMISE
 
 
 SIGHTINGS = st.lists(

@@ -15,8 +15,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from svix.webhooks import Webhook
 
 import receive_webhook
-from freshness.metrics import Metric
-from freshness.signature import LARGEST_BODY, SigningSecrets
+from freshness.aws.metrics import Metric
+from freshness.codat.webhook_signature import LARGEST_BODY, SigningSecrets
 from local import local_aws
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from freshness.company import Company, Connection, ConnectionStatus
-from freshness.dataset import AskedBy
-from freshness.planner import Action, decide
-from freshness.policy import Policy
-from freshness.row import Request, Row
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.dataset import Trigger
+from freshness.domain.feed import Feed, Request
+from freshness.planning.planner import Action, decide
+from freshness.policy.policy import Policy
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
@@ -19,24 +19,24 @@ LINKED = Connection(
     status_at=NOON,
 )
 COMPANY = Company(company_id="company", connections={"connection": LINKED})
-DUE = Row(company_id="company", data_type="invoices", connection_id="connection", due_at=NOON)
+DUE = Feed(company_id="company", data_type="invoices", connection_id="connection", due_at=NOON)
 
 
-def action(row: Row, company: Company, *, paused: bool = False) -> Action:
-    [decision] = decide([row], {"company": company}, POLICY, NOON, paused=paused)
+def action(feed: Feed, company: Company, *, paused: bool = False) -> Action:
+    [decision] = decide([feed], {"company": company}, POLICY, NOON, paused=paused)
     return decision.action
 
 
-def test_a_row_of_a_paused_company_is_taken_out_of_sight() -> None:
+def test_a_feed_of_a_paused_company_is_taken_out_of_sight() -> None:
     assert action(DUE, COMPANY) is Action.QUEUE
-    assert action(DUE, replace(COMPANY, paused=True)) is Action.LEAVE
+    assert action(DUE, replace(COMPANY, paused=True)) is Action.HIDE
 
 
-def test_while_all_is_paused_rows_wait_in_sight() -> None:
+def test_while_all_is_paused_feeds_wait_in_sight() -> None:
     assert action(DUE, COMPANY, paused=True) is Action.WAIT
 
 
 def test_a_dataset_that_is_late_is_found_out_about_even_during_a_pause() -> None:
-    late = DUE.requested(Request(at=NOON.replace(hour=1), asked_by=AskedBy.PROMISE))
+    late = DUE.requested(Request(at=NOON.replace(hour=1), trigger=Trigger.PROMISE))
 
     assert action(late, replace(COMPANY, paused=True), paused=True) is Action.CHECK

@@ -1,4 +1,4 @@
-"""What a tick does about each row, and why."""
+"""What a tick does about each feed, and why."""
 
 from collections import Counter
 from dataclasses import replace
@@ -10,12 +10,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from freshness.company import Company, Connection, ConnectionStatus
-from freshness.dataset import AskedBy, DatasetState
-from freshness.planner import Action, Decision, Reason, decide, needs_all_rows
-from freshness.policy import Policy, Promise, window
-from freshness.row import End, Request, Row
-from tests.unit.test_window import WINDOWS
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.dataset import DatasetState, Trigger
+from freshness.domain.feed import End, Feed, Request
+from freshness.domain.promise import Promise
+from freshness.domain.windows import Window, allowed, next_allowed
+from freshness.planning.planner import Action, Decision, Reason, decide, needs_all_feeds
+from freshness.policy.policy import Policy
+from tests.unit.test_windows import WINDOWS
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -39,8 +41,10 @@ def company(company_id: str = "company", *platforms: str) -> Company:
     return Company(company_id=company_id, connections={each.connection_id: each for each in connections})
 
 
-def row(age: timedelta | None, data_type: str = "invoices", company_id: str = "company", platform: str = "Xero") -> Row:
-    new = Row(company_id=company_id, data_type=data_type, connection_id=platform)
+def feed(
+    age: timedelta | None, data_type: str = "invoices", company_id: str = "company", platform: str = "Xero"
+) -> Feed:
+    new = Feed(company_id=company_id, data_type=data_type, connection_id=platform)
     return new if age is None else new.ended(End(at=NOON - age, state=DatasetState.COMPLETE))
 
 
@@ -48,17 +52,17 @@ def policy(**tables: Any) -> Policy:
     return Policy.model_validate({"default": {"fresh_within": "1 day"}} | tables)
 
 
-def decided(rows: list[Row], policy: Policy, companies: list[Company] | None = None, **how: Any) -> list[Decision]:
+def decided(feeds: list[Feed], policy: Policy, companies: list[Company] | None = None, **how: Any) -> list[Decision]:
     known = {each.company_id: each for each in companies or [company()]}
-    return decide(rows, known, policy, NOON, **how)
+    return decide(feeds, known, policy, NOON, **how)
 
 
 def reasons(decisions: list[Decision]) -> dict[str, Reason]:
-    return {decision.row.data_type: decision.reason for decision in decisions}
+    return {decision.feed.data_type: decision.reason for decision in decisions}
 
 
 def queued(decisions: list[Decision]) -> list[str]:
-    return [decision.row.data_type for decision in decisions if decision.action is Action.QUEUE]
+    return [decision.feed.data_type for decision in decisions if decision.action is Action.QUEUE]
 
 
 SHUT = {"windows": [{"name": "noon", "never": "11:00 to 14:00"}]}
@@ -66,46 +70,46 @@ TOGETHER = {"sets": [{"name": "s", "data_types": ["balanceSheet", "profitAndLoss
 
 
 @pytest.mark.parametrize(
-    ("row", "policy", "company", "reason", "action"),
+    ("feed", "policy", "company", "reason", "action"),
     [
-        (row(2 * DAY), policy(), company(), Reason.DUE, Action.QUEUE),
-        (row(None), policy(), company(), Reason.DUE, Action.QUEUE),
-        (row(HOUR), policy(), company(), Reason.NOT_YET, Action.PLAN_ANEW),
-        (row(2 * DAY), policy(**SHUT), company(), Reason.OUTSIDE_WINDOW, Action.PLAN_ANEW),
-        (row(2 * DAY).asked_for(NOON), policy(**SHUT), company(), Reason.ASKED_FOR, Action.QUEUE),
-        (row(2 * DAY), policy(), Company(company_id="company"), Reason.NO_CONNECTION, Action.CHECK),
-        (row(2 * DAY), policy(data_types={"invoices": {"off": True}}), company(), Reason.OFF, Action.WAIT),
+        (feed(2 * DAY), policy(), company(), Reason.DUE, Action.QUEUE),
+        (feed(None), policy(), company(), Reason.DUE, Action.QUEUE),
+        (feed(HOUR), policy(), company(), Reason.NOT_YET, Action.RESCHEDULE),
+        (feed(2 * DAY), policy(**SHUT), company(), Reason.OUTSIDE_WINDOW, Action.RESCHEDULE),
+        (feed(2 * DAY).asked_for(NOON), policy(**SHUT), company(), Reason.REQUESTED, Action.QUEUE),
+        (feed(2 * DAY), policy(), Company(company_id="company"), Reason.NO_CONNECTION, Action.CHECK),
+        (feed(2 * DAY), policy(data_types={"invoices": {"off": True}}), company(), Reason.OFF, Action.WAIT),
         (
-            replace(row(2 * DAY), written_at=NOON - HOUR),
+            replace(feed(2 * DAY), written_at=NOON - HOUR),
             policy(data_types={"invoices": {"off": True}}),
             company(),
             Reason.OFF,
             Action.WAIT,
         ),
-        (row(2 * DAY), policy(), replace(company(), paused=True), Reason.PAUSED, Action.LEAVE),
+        (feed(2 * DAY), policy(), replace(company(), paused=True), Reason.PAUSED, Action.HIDE),
         (
-            row(DAY).ended(End(at=NOON, state=DatasetState.NOT_SUPPORTED)),
+            feed(DAY).ended(End(at=NOON, state=DatasetState.NOT_SUPPORTED)),
             policy(),
             company(),
             Reason.UNSUPPORTED,
             Action.WAIT,
         ),
         (
-            row(DAY).ended(End(at=NOON, state=DatasetState.PERMISSIONS_ERROR)),
+            feed(DAY).ended(End(at=NOON, state=DatasetState.PERMISSIONS_ERROR)),
             policy(),
             company(),
             Reason.BLOCKED,
             Action.WAIT,
         ),
         (
-            row(DAY).requested(Request(at=NOON - timedelta(seconds=5), asked_by=AskedBy.PROMISE)),
+            feed(DAY).requested(Request(at=NOON - timedelta(seconds=5), trigger=Trigger.PROMISE)),
             policy(),
             company(),
             Reason.IN_FLIGHT,
             Action.WAIT,
         ),
         (
-            row(DAY).requested(Request(at=NOON - HOUR, asked_by=AskedBy.PROMISE)),
+            feed(DAY).requested(Request(at=NOON - HOUR, trigger=Trigger.PROMISE)),
             policy(),
             company(),
             Reason.LATE,
@@ -115,38 +119,38 @@ TOGETHER = {"sets": [{"name": "s", "data_types": ["balanceSheet", "profitAndLoss
     ids=lambda value: str(value) if isinstance(value, Reason) else "",
 )
 def test_each_decision_has_its_reason(
-    row: Row, policy: Policy, company: Company, reason: Reason, action: Action
+    feed: Feed, policy: Policy, company: Company, reason: Reason, action: Action
 ) -> None:
-    (decision,) = decided([row], policy, [company])
+    (decision,) = decided([feed], policy, [company])
 
     assert (decision.reason, decision.action) == (reason, action)
 
 
 def test_what_waits_for_a_window_comes_into_sight_when_it_opens() -> None:
-    (decision,) = decided([row(2 * DAY)], policy(**SHUT))
+    (decision,) = decided([feed(2 * DAY)], policy(**SHUT))
 
     assert decision.until == NOON + 2 * HOUR
 
 
 def test_while_all_is_paused_nothing_is_queued() -> None:
-    assert reasons(decided([row(2 * DAY)], policy(), paused=True)) == {"invoices": Reason.PAUSED}
+    assert reasons(decided([feed(2 * DAY)], policy(), paused=True)) == {"invoices": Reason.PAUSED}
 
 
 def test_over_budget_the_furthest_past_its_promise_by_weight_comes_first() -> None:
-    rows = [row(30 * HOUR, "invoices"), row(40 * HOUR, "bills"), row(35 * HOUR, "payments")]
+    feeds = [feed(30 * HOUR, "invoices"), feed(40 * HOUR, "bills"), feed(35 * HOUR, "payments")]
     weighty = policy(data_types={"payments": {"weight": 2}})
 
-    assert queued(decided(rows, weighty, allowance=2)) == ["payments", "bills"]
-    assert reasons(decided(rows, weighty, allowance=2))["invoices"] is Reason.OVER_BUDGET
+    assert queued(decided(feeds, weighty, allowance=2)) == ["payments", "bills"]
+    assert reasons(decided(feeds, weighty, allowance=2))["invoices"] is Reason.OVER_BUDGET
 
 
 def test_over_budget_what_is_within_its_promise_comes_by_what_a_refresh_is_worth() -> None:
     confident = policy(default={"fresh_within": "4 weeks", "confidence": 0.999})
     often, seldom, too_often = (
-        replace(row(DAY, data_type), changes_per_day=rate)
+        replace(feed(DAY, data_type), changes_per_day=rate)
         for data_type, rate in [("invoices", 1.5), ("bills", 0.01), ("payments", 500.0)]
     )
-    broken = row(30 * DAY, "balanceSheet")
+    broken = feed(30 * DAY, "balanceSheet")
 
     decisions = decided([often, seldom, too_often, broken], confident)
 
@@ -154,9 +158,9 @@ def test_over_budget_what_is_within_its_promise_comes_by_what_a_refresh_is_worth
 
 
 def test_a_set_is_queued_together_when_one_of_it_is_due() -> None:
-    rows = [row(2 * DAY, "balanceSheet"), row(2 * HOUR, "profitAndLoss"), row(2 * HOUR, "invoices")]
+    feeds = [feed(2 * DAY, "balanceSheet"), feed(2 * HOUR, "profitAndLoss"), feed(2 * HOUR, "invoices")]
 
-    assert reasons(decided(rows, policy(**TOGETHER))) == {
+    assert reasons(decided(feeds, policy(**TOGETHER))) == {
         "balanceSheet": Reason.DUE,
         "profitAndLoss": Reason.DUE_WITH_SET,
         "invoices": Reason.NOT_YET,
@@ -164,15 +168,15 @@ def test_a_set_is_queued_together_when_one_of_it_is_due() -> None:
 
 
 def test_what_was_synced_lately_enough_for_its_set_is_not_refreshed_again() -> None:
-    rows = [row(2 * DAY, "balanceSheet"), row(30 * MINUTE, "profitAndLoss")]
+    feeds = [feed(2 * DAY, "balanceSheet"), feed(30 * MINUTE, "profitAndLoss")]
 
-    assert queued(decided(rows, policy(**TOGETHER))) == ["balanceSheet"]
+    assert queued(decided(feeds, policy(**TOGETHER))) == ["balanceSheet"]
 
 
 def test_a_set_that_the_budget_has_no_room_for_waits_whole_and_nothing_passes_it() -> None:
-    rows = [row(3 * DAY, "balanceSheet"), row(2 * HOUR, "profitAndLoss"), row(2 * DAY, "invoices")]
+    feeds = [feed(3 * DAY, "balanceSheet"), feed(2 * HOUR, "profitAndLoss"), feed(2 * DAY, "invoices")]
 
-    assert reasons(decided(rows, policy(**TOGETHER), allowance=1)) == {
+    assert reasons(decided(feeds, policy(**TOGETHER), allowance=1)) == {
         "balanceSheet": Reason.WAITING_FOR_SET,
         "profitAndLoss": Reason.WAITING_FOR_SET,
         "invoices": Reason.OVER_BUDGET,
@@ -181,28 +185,28 @@ def test_a_set_that_the_budget_has_no_room_for_waits_whole_and_nothing_passes_it
 
 def test_a_connection_gets_no_more_than_its_share_of_the_day() -> None:
     shared = policy(budget={"refreshes_per_connection": {"Xero": 2}})
-    asked = Request(at=NOON - 2 * HOUR, asked_by=AskedBy.PROMISE, dataset_id="d")
-    done = row(2 * DAY).requested(asked).ended(End(at=NOON - HOUR, state=DatasetState.COMPLETE))
-    rows = [done, row(3 * DAY, "bills"), row(2 * DAY, "payments"), row(2 * DAY, "payments", platform="Sage 50")]
+    asked = Request(at=NOON - 2 * HOUR, trigger=Trigger.PROMISE, dataset_id="d")
+    done = feed(2 * DAY).requested(asked).ended(End(at=NOON - HOUR, state=DatasetState.COMPLETE))
+    feeds = [done, feed(3 * DAY, "bills"), feed(2 * DAY, "payments"), feed(2 * DAY, "payments", platform="Sage 50")]
 
-    decisions = decided(rows, shared, [company("company", "Xero", "Sage 50")])
+    decisions = decided(feeds, shared, [company("company", "Xero", "Sage 50")])
 
-    assert Counter(d.row.connection_id for d in decisions if d.action is Action.QUEUE) == {"Xero": 1, "Sage 50": 1}
+    assert Counter(d.feed.connection_id for d in decisions if d.action is Action.QUEUE) == {"Xero": 1, "Sage 50": 1}
     (over,) = [decision for decision in decisions if decision.reason is Reason.OVER_SHARE]
-    assert (over.row.data_type, over.until) == ("payments", NOON + 12 * HOUR)
+    assert (over.feed.data_type, over.until) == ("payments", NOON + 12 * HOUR)
 
 
-def test_all_rows_of_a_company_are_needed_where_a_set_or_a_share_is_concerned() -> None:
-    assert needs_all_rows(row(DAY, "balanceSheet"), company(), policy(**TOGETHER))
-    assert not needs_all_rows(row(DAY), company(), policy(**TOGETHER))
-    assert needs_all_rows(row(DAY), company(), policy(budget={"refreshes_per_connection": {"Xero": 2}}))
+def test_all_feeds_of_a_company_are_needed_where_a_set_or_a_share_is_concerned() -> None:
+    assert needs_all_feeds(feed(DAY, "balanceSheet"), company(), policy(**TOGETHER))
+    assert not needs_all_feeds(feed(DAY), company(), policy(**TOGETHER))
+    assert needs_all_feeds(feed(DAY), company(), policy(budget={"refreshes_per_connection": {"Xero": 2}}))
 
 
 def test_with_no_confidence_what_was_learned_changes_nothing() -> None:
-    learned = replace(row(HOUR), changes_per_day=1000.0)
+    learned = replace(feed(HOUR), changes_per_day=1000.0)
 
     promise = Promise(fresh_within=DAY)
-    assert learned.due(promise, connection()) == row(HOUR).due(promise, connection())
+    assert learned.due(promise, connection()) == feed(HOUR).due(promise, connection())
 
 
 AGES = st.one_of(st.none(), st.integers(0, 20 * 24 * 60).map(lambda minutes: minutes * MINUTE))
@@ -210,21 +214,21 @@ PLATFORMS = ("Xero", "Sage 50")
 
 
 @st.composite
-def fleets(draw: st.DrawFn) -> list[Row]:
+def fleets(draw: st.DrawFn) -> list[Feed]:
     names = draw(
         st.sets(st.tuples(st.sampled_from("abc"), st.sampled_from(TYPES), st.sampled_from(PLATFORMS)), max_size=20)
     )
-    rows = []
+    feeds = []
     for company_id, data_type, platform in sorted(names):
-        drawn = row(draw(AGES), data_type, company_id, platform)
+        drawn = feed(draw(AGES), data_type, company_id, platform)
         ran = draw(st.none() | st.integers(0, 20 * 60))
         if ran is not None:
-            drawn = drawn.requested(Request(at=NOON - ran * MINUTE, asked_by=AskedBy.PROMISE, dataset_id="d"))
+            drawn = drawn.requested(Request(at=NOON - ran * MINUTE, trigger=Trigger.PROMISE, dataset_id="d"))
             drawn = drawn.ended(
                 End(at=NOON - ran * MINUTE + MINUTE, state=draw(st.sampled_from(list(DatasetState)[9:])))
             )
-        rows.append(replace(drawn, changes_per_day=draw(st.none() | st.floats(0.01, 100))))
-    return rows
+        feeds.append(replace(drawn, changes_per_day=draw(st.none() | st.floats(0.01, 100))))
+    return feeds
 
 
 POLICIES = st.fixed_dictionaries(
@@ -246,60 +250,60 @@ POLICIES = st.fixed_dictionaries(
 )
 
 
-@given(rows=fleets(), tables=POLICIES, allowance=st.integers(0, 20))
+@given(feeds=fleets(), tables=POLICIES, allowance=st.integers(0, 20))
 def test_no_decision_breaks_a_window_a_share_or_the_budget(
-    rows: list[Row], tables: dict[str, Any], allowance: int
+    feeds: list[Feed], tables: dict[str, Any], allowance: int
 ) -> None:
     rules = Policy.model_validate(tables)
     companies = {name: company(name, *PLATFORMS) for name in "abc"}
 
-    decisions = decide(rows, companies, rules, NOON, allowance=allowance)
+    decisions = decide(feeds, companies, rules, NOON, allowance=allowance)
 
     to_queue = [decision for decision in decisions if decision.action is Action.QUEUE]
-    assert Counter(decision.row for decision in decisions) == Counter(rows)
+    assert Counter(decision.feed for decision in decisions) == Counter(feeds)
     assert len(to_queue) <= allowance
-    spent = Counter({(r.company_id, r.connection_id): 0 for r in rows})
-    for each in rows:
+    spent = Counter({(r.company_id, r.connection_id): 0 for r in feeds})
+    for each in feeds:
         spent[each.company_id, each.connection_id] += each.requests_on(NOON.date())
     for decision in to_queue:
-        platform = decision.company.connections[decision.row.connection_id]
-        promise = rules.promise(decision.row.data_type, decision.company, platform)
-        assert window.allowed(promise.windows, NOON)
-        spent[decision.row.company_id, decision.row.connection_id] += 1
+        platform = decision.company.connections[decision.feed.connection_id]
+        promise = rules.promise(decision.feed.data_type, decision.company, platform)
+        assert allowed(promise.windows, NOON)
+        spent[decision.feed.company_id, decision.feed.connection_id] += 1
         share = rules.refreshes_a_day(platform)
-        assert share is None or spent[decision.row.company_id, decision.row.connection_id] <= share
+        assert share is None or spent[decision.feed.company_id, decision.feed.connection_id] <= share
 
 
-@given(rows=fleets(), tables=POLICIES, allowance=st.integers(0, 20))
-def test_the_budget_never_tears_a_set_apart(rows: list[Row], tables: dict[str, Any], allowance: int) -> None:
+@given(feeds=fleets(), tables=POLICIES, allowance=st.integers(0, 20))
+def test_the_budget_never_tears_a_set_apart(feeds: list[Feed], tables: dict[str, Any], allowance: int) -> None:
     rules = Policy.model_validate(tables | TOGETHER)
     companies = {name: company(name, *PLATFORMS) for name in "abc"}
 
-    decisions = decide(rows, companies, rules, NOON, allowance=allowance)
+    decisions = decide(feeds, companies, rules, NOON, allowance=allowance)
 
     for name in companies:
-        members = [d for d in decisions if d.row.company_id == name and rules.set_of(d.row.data_type, d.company)]
+        members = [d for d in decisions if d.feed.company_id == name and rules.set_of(d.feed.data_type, d.company)]
         waiting = [d for d in members if d.reason in (Reason.OVER_BUDGET, Reason.WAITING_FOR_SET)]
         assert not waiting or not queued(members)
 
 
-@given(rows=fleets(), tables=POLICIES, allowance=st.integers(0, 20), seed=st.integers())
-def test_the_same_rows_in_any_order_are_decided_the_same(
-    rows: list[Row], tables: dict[str, Any], allowance: int, seed: int
+@given(feeds=fleets(), tables=POLICIES, allowance=st.integers(0, 20), seed=st.integers())
+def test_the_same_feeds_in_any_order_are_decided_the_same(
+    feeds: list[Feed], tables: dict[str, Any], allowance: int, seed: int
 ) -> None:
     rules = Policy.model_validate(tables)
     companies = {name: company(name, *PLATFORMS) for name in "abc"}
-    shuffled = list(rows)
+    shuffled = list(feeds)
     Random(seed).shuffle(shuffled)
 
-    one, other = (decide(given, companies, rules, NOON, allowance=allowance) for given in (rows, shuffled))
+    one, other = (decide(given, companies, rules, NOON, allowance=allowance) for given in (feeds, shuffled))
 
     assert Counter(map(_told, one)) == Counter(map(_told, other))
-    assert [d.row for d in one if d.action is Action.QUEUE] == [d.row for d in other if d.action is Action.QUEUE]
+    assert [d.feed for d in one if d.action is Action.QUEUE] == [d.feed for d in other if d.action is Action.QUEUE]
 
 
-def _told(decision: Decision) -> tuple[Row, Action, Reason, datetime | None]:
-    return decision.row, decision.action, decision.reason, decision.until
+def _told(decision: Decision) -> tuple[Feed, Action, Reason, datetime | None]:
+    return decision.feed, decision.action, decision.reason, decision.until
 
 
 PROMISES = st.builds(
@@ -319,10 +323,10 @@ LEARNING = st.lists(st.tuples(st.integers(1, 5000), st.booleans()), max_size=8)
     surer=st.floats(0.01, 0.99),
     oftener=st.integers(1, 100),
 )
-def test_tightening_a_promise_never_makes_that_row_due_later(
+def test_tightening_a_promise_never_makes_that_feed_due_later(
     promise: Promise, syncs: list[tuple[int, bool]], sooner: int, surer: float, oftener: int
 ) -> None:
-    at, learned = NOON, row(DAY)
+    at, learned = NOON, feed(DAY)
     for minutes, modified in syncs:
         at += minutes * MINUTE
         learned = learned.ended(End(at=at, state=DatasetState.COMPLETE), modified)
@@ -346,27 +350,27 @@ def test_tightening_a_promise_never_makes_that_row_due_later(
     took=st.integers(1, 10).map(lambda minutes: minutes * MINUTE),
 )
 def test_a_promise_that_can_be_kept_is_kept(
-    fresh_within: timedelta, windows: tuple[window.Window, ...], took: timedelta
+    fresh_within: timedelta, windows: tuple[Window, ...], took: timedelta
 ) -> None:
     promise = Promise(fresh_within=fresh_within, windows=windows)
-    kept = row(timedelta())
+    kept = feed(timedelta())
     # It can be kept if no window is shut for so long that a sync before and one after it lie too far apart.
-    assume(window.allowed(windows, NOON) and _longest_shut(windows) + 2 * took + 3 * MINUTE <= fresh_within)
+    assume(allowed(windows, NOON) and _longest_shut(windows) + 2 * took + 3 * MINUTE <= fresh_within)
     for _ in range(20):
         due = kept.due(promise, connection())
         assert due is not None
         tick = due + MINUTE
-        assert window.allowed(windows, due)
+        assert allowed(windows, due)
         assert kept.succeeded_at
         assert not kept.syncs or tick + took - kept.succeeded_at <= fresh_within
-        kept = kept.requested(Request(at=tick, asked_by=AskedBy.PROMISE, dataset_id=str(tick)))
+        kept = kept.requested(Request(at=tick, trigger=Trigger.PROMISE, dataset_id=str(tick)))
         kept = kept.ended(End(at=tick + took, state=DatasetState.COMPLETE), records_modified=False)
 
 
-def _longest_shut(windows: tuple[window.Window, ...]) -> timedelta:
+def _longest_shut(windows: tuple[Window, ...]) -> timedelta:
     longest, at = timedelta(), NOON
     while at < NOON + 15 * DAY:
-        opens = window.next_allowed(windows, at)
+        opens = next_allowed(windows, at)
         if opens is None:
             return timedelta.max / 2
         longest = max(longest, opens - at)

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from freshness.company import Company, Connection
-from freshness.policy import Policy, PolicyError, Promise, load
-from freshness.policy.window import allowed
+from freshness.domain.company import Company, Connection
+from freshness.domain.promise import Promise
+from freshness.domain.windows import allowed
+from freshness.policy.errors import PolicyError
+from freshness.policy.loader import load
+from freshness.policy.policy import Policy
 
 ROOT = Path(__file__).parent.parent.parent
 XERO = Connection(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from freshness.policy import load
+from freshness.policy.loader import load
 from simulate.__main__ import START, application
 from simulate.days import Report, run
 from simulate.fleet import made_up
@@ -84,7 +84,7 @@ def test_a_chart_that_cannot_be_written_is_told_in_a_sentence_and_the_tables_are
 def test_promises_within_the_budget_are_kept_and_a_tighter_one_takes_more_calls(policy: Path) -> None:
     loose, tight = report(policy), report(policy, "invoices=2 hours")
 
-    assert (loose.total.kept, tight.total.kept) == (loose.total.rows, tight.total.rows)
+    assert (loose.total.kept, tight.total.kept) == (loose.total.feeds, tight.total.feeds)
     assert tight.calls[0] > loose.calls[0]
     assert tight.total.current_days > loose.total.current_days
 
@@ -99,7 +99,7 @@ def test_a_budget_that_does_not_reach_is_not_exceeded(policy: Path) -> None:
     short = report(policy)
 
     assert short.calls[0] <= 0.03 * short.quota
-    assert short.total.kept < short.total.rows
+    assert short.total.kept < short.total.feeds
 
 
 def test_a_fleet_that_was_exported_is_simulated(policy: Path) -> None:

@@ -18,7 +18,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from freshness.codat import errors
-from freshness.codat.answers import (
+from freshness.codat.models import (
     CompanyAnswer,
     ConnectionAnswer,
     DataStatus,
@@ -32,8 +32,8 @@ from freshness.codat.answers import (
     WebhookConsumer,
     WebhookConsumers,
 )
-from freshness.quota import LONGEST_STOP
-from freshness.times import in_utc
+from freshness.domain.api_limits import LONGEST_STOP
+from freshness.domain.times import in_utc
 
 Form = TypeVar("Form")
 Parameters = dict[str, str | int]
@@ -51,7 +51,7 @@ STOP_UNLESS_TOLD = timedelta(minutes=1)
 LARGEST_SKEW = timedelta(hours=1)
 """A `Date` further than this from our own clock is not believed either, nor what is to have happened later."""
 UNANSWERED = 10
-"""Calls without an answer in a row after which Codat is taken to be down."""
+"""Calls without an answer in a feed after which Codat is taken to be down."""
 AT_ONCE_PER_COMPANY = 4
 """Codat takes ten calls at once for one company: both ticks and a person at the command line share them."""
 
@@ -101,7 +101,7 @@ class Codat:
 
     @property
     def is_down(self) -> bool:
-        """Whether Codat has not answered for so many calls in a row that another now is in vain."""
+        """Whether Codat has not answered for so many calls in a feed that another now is in vain."""
         return self._unanswered >= UNANSWERED
 
     async def companies(self, tags: str = "") -> AsyncGenerator[tuple[datetime, CompanyAnswer], None]:

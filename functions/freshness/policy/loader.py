@@ -1,0 +1,33 @@
+"""Reading the policy file, and checking it whole."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from freshness.policy.errors import PolicyError, lines_of, told
+from freshness.policy.policy import Policy
+
+
+def load(path: Path) -> Policy:
+    """Read a policy file.
+
+    Raises:
+        PolicyError: it is missing, is not TOML, or says something that is not part of a policy.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        policy = Policy.model_validate(tomllib.loads(text))
+    except OSError as error:
+        raise PolicyError(f"{path}: expected a policy file here, but: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise PolicyError(f"{path}:{number}: expected text in UTF-8, but: {error.reason}") from error
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        number = int(line[1]) if line else text.rstrip("\n").count("\n") + 1
+        raise PolicyError(f"{path}:{number}: expected TOML, but: {error}") from error
+    except ValidationError as error:
+        raise PolicyError(told(error, str(path), lines_of(text))) from error
+    return policy.located({location: f"{path.name}:{line}" for location, line in lines_of(text).items()})

@@ -1,0 +1,92 @@
+"""What the values of the policy file look like, and what is said of one that does not look so."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from datetime import time, timedelta
+from typing import Annotated
+from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from freshness.domain.data_types import DATA_TYPES
+
+UTC = ZoneInfo("UTC")
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+WHOLE_DAY = (time(), time())
+_UNITS = {
+    "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+}
+_LONGEST = timedelta(days=366)
+_DURATION = re.compile(r"(\d{1,6}) (minute|hour|day|week)s?")
+_TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d) to (?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A remark that names the known name nearest to one that is not known, if any is near."""
+    matches = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def _duration(value: object) -> timedelta:
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f'expected a duration such as "30 minutes", "6 hours" or "1 day", got {value!r}')
+    duration = int(match[1]) * _UNITS[match[2]]
+    if duration > _LONGEST:
+        raise ValueError(f"expected a duration of at most {_LONGEST.days} days, got {value!r}")
+    return duration
+
+
+def _data_type(value: str) -> str:
+    if value not in DATA_TYPES:
+        raise ValueError(f"expected one of Codat's data types, got {value!r}{nearest(value, DATA_TYPES)}")
+    return value
+
+
+def _day(value: str) -> str:
+    if value not in DAYS:
+        raise ValueError(f"expected a day such as {DAYS[0]!r}, got {value!r}{nearest(value, DAYS)}")
+    return value
+
+
+def _times_of_day(value: object) -> tuple[time, time]:
+    match = _TIMES_OF_DAY.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f'expected two times of day such as "22:00 to 06:00", got {value!r}')
+    start, end = time(int(match[1]), int(match[2])), time(int(match[3] or 0), int(match[4] or 0))
+    if start == end and match[3]:
+        raise ValueError(f"expected two times of day that differ, got {value!r}")
+    return start, end
+
+
+def _time_zone(value: object) -> ZoneInfo:
+    name = str(value)
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # Listed for a mistake only: it opens each of six hundred files.
+        hint = nearest(name, available_timezones())
+        raise ValueError(f'expected a time zone such as "Europe/London", got {value!r}{hint}') from None
+
+
+def _company_id(value: str) -> str:
+    try:
+        return str(UUID(value))
+    except ValueError:
+        raise ValueError(f"expected the id that Codat gave a company, a UUID, got {value!r}") from None
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+DataType = Annotated[str, AfterValidator(_data_type)]
+Day = Annotated[str, AfterValidator(_day)]
+TimesOfDay = Annotated[tuple[time, time], BeforeValidator(_times_of_day)]
+TimeZone = Annotated[ZoneInfo, BeforeValidator(_time_zone)]
+CompanyId = Annotated[str, AfterValidator(_company_id)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Weight = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]

@@ -1,0 +1,134 @@
+"""Several ticks that call Codat at the same time, paced together by what is in `control`."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import httpx
+import pytest
+
+from freshness.aws.store import Store
+from freshness.codat.client import Codat
+from freshness.codat.errors import NotFound, RateLimited
+from freshness.codat.rate_limiter import RateLimiter
+from tests.simulated_time import START, SimulatedLoop, simulate
+
+MINUTE = timedelta(minutes=1)
+
+
+async def _call_for(codat: Codat, until: datetime, loop: SimulatedLoop, number: int) -> None:
+    while loop.clock() < until:
+        await codat.dataset(f"company-{number}", "dataset")
+
+
+class Slow:
+    """A Codat that answers in 100 ms and notes when it was asked."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        self.loop = loop
+        self.asked_at: list[datetime] = []
+        self.headers: dict[str, str] = {}
+        self.status = 200
+
+    async def __call__(self, _request: httpx.Request) -> httpx.Response:
+        self.asked_at.append(self.loop.clock())
+        await asyncio.sleep(0.1)
+        operation = {
+            "id": "dataset",
+            "companyId": "c",
+            "connectionId": "c",
+            "dataType": "invoices",
+            "status": "Complete",
+            "requested": "2026-11-23T09:00:00",
+        }
+        return httpx.Response(self.status, json=operation, headers=self.headers)
+
+    def client(self, store: Store, until: datetime, calls_per_minute: int = 600) -> Codat:
+        http = httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(self))
+        pace = RateLimiter(store, clock=self.loop.clock, until=until, calls_per_minute=calls_per_minute)
+        return Codat(http, "key", clock=self.loop.clock, pace=pace)
+
+
+@pytest.mark.parametrize("functions", [1, 3])
+def test_functions_together_keep_below_the_limit_and_make_use_of_it(store: Store, functions: int) -> None:
+    until = START + 2 * MINUTE
+
+    async def run(loop: SimulatedLoop) -> list[datetime]:
+        slow = Slow(loop)
+        clients = [slow.client(store, until) for _ in range(functions)]
+        async with asyncio.TaskGroup() as calls:
+            for number in range(10):
+                for codat in clients:
+                    calls.create_task(_call_for(codat, until, loop, number))
+        return slow.asked_at
+
+    asked_at = simulate(run)
+    busiest = max(sum(at <= other < at + MINUTE for other in asked_at) for at in asked_at)
+    assert busiest <= 600
+    assert sum(START + MINUTE <= at < until for at in asked_at) >= 0.95 * 600
+    assert store.quota().version <= len(asked_at) / 9
+
+
+def test_what_one_is_told_all_keep_to(store: Store) -> None:
+    async def run(loop: SimulatedLoop) -> None:
+        slow = Slow(loop)
+        first, second = (slow.client(store, START + MINUTE) for _ in range(2))
+        await first.dataset("company", "dataset")
+        await second.dataset("company", "dataset")
+        slow.status, slow.headers = 429, {"Retry-After": "3600"}
+        with pytest.raises(RateLimited):
+            await first.queue("company", "invoices")
+        await asyncio.sleep(2)
+        with pytest.raises(RateLimited) as refused:
+            await second.dataset("company", "dataset")
+        assert refused.value.until - START >= timedelta(hours=1)
+        assert len(slow.asked_at) == 3
+
+    simulate(run)
+
+
+def test_the_quota_told_in_the_headers_is_kept_for_all(store: Store) -> None:
+    async def run(loop: SimulatedLoop) -> None:
+        slow = Slow(loop)
+        slow.headers = {
+            "X-Rate-Limit-Limit": "5000",
+            "X-Rate-Limit-Remaining": "0",
+            "Date": "Mon, 23 Nov 2026 09:00:00 GMT",
+        }
+        pace = RateLimiter(store, clock=loop.clock, until=START + MINUTE, calls_per_minute=600)
+        http = httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(slow))
+        await Codat(http, "key", clock=loop.clock, pace=pace).dataset("company", "dataset")
+        await pace.finish()
+        with pytest.raises(RateLimited):
+            await slow.client(store, START + MINUTE).dataset("company", "dataset")
+
+    simulate(run)
+    quota = store.quota()
+    assert (quota.limit, quota.remaining) == (5000, 0)
+    assert quota.no_call_before(START) == START + timedelta(hours=15)
+
+
+def test_no_more_than_ten_calls_go_to_one_company_at_once_though_two_functions_and_a_person_call(store: Store) -> None:
+    at_once = [0, 0]
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        at_once[0] += 1
+        at_once[1] = max(at_once)
+        await asyncio.sleep(5)
+        at_once[0] -= 1
+        return httpx.Response(404)
+
+    async def run(loop: SimulatedLoop) -> None:
+        async with asyncio.TaskGroup() as calls:
+            for _ in range(2):
+                http = httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(answer))
+                codat = Codat(http, "key", clock=loop.clock)
+                for data_type in range(20):
+                    calls.create_task(_ignored(codat, str(data_type)))
+
+    simulate(run)
+    assert at_once[1] == 8
+
+
+async def _ignored(codat: Codat, data_type: str) -> None:
+    with pytest.raises(NotFound):
+        await codat.queue("company", data_type)

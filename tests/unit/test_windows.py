@@ -1,0 +1,121 @@
+"""Times of the week at which refreshes may, or may not, be queued."""
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freshness.domain.windows import Window, allowed, next_allowed, planned
+
+MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+EVERY_DAY = frozenset(range(7))
+
+
+def window(
+    start: int, end: int, *, allows: bool = False, days: frozenset[int] = EVERY_DAY, zone: str = "UTC"
+) -> Window:
+    return Window(name="w", allows=allows, start=time(start), end=time(end), days=days, zone=ZoneInfo(zone))
+
+
+def test_without_windows_everything_is_allowed() -> None:
+    assert allowed((), MONDAY)
+    assert next_allowed((), MONDAY) == MONDAY
+    assert planned((), MONDAY, after=MONDAY, room=HOUR) == MONDAY
+
+
+@pytest.mark.parametrize(("hour", "may"), [(8, True), (9, False), (16, False), (17, True)])
+def test_nothing_is_allowed_in_a_window_that_forbids_it(hour: int, may: bool) -> None:
+    assert allowed((window(9, 17),), MONDAY + hour * HOUR) is may
+
+
+@pytest.mark.parametrize(("hour", "may"), [(21, False), (22, True), (24 + 5, True), (24 + 6, False)])
+def test_a_window_past_midnight_ends_on_the_next_day(hour: int, may: bool) -> None:
+    assert allowed((window(22, 6, allows=True),), MONDAY + hour * HOUR) is may
+
+
+def test_a_window_belongs_to_the_day_on_which_it_starts() -> None:
+    sunday_nights = window(22, 6, allows=True, days=frozenset({6}))
+
+    assert allowed((sunday_nights,), MONDAY + 5 * HOUR)
+    assert not allowed((sunday_nights,), MONDAY + 23 * HOUR)
+    assert next_allowed((sunday_nights,), MONDAY + 7 * HOUR) == MONDAY + timedelta(days=6, hours=22)
+
+
+def test_one_of_several_windows_that_allow_is_enough_and_one_that_forbids_is_too() -> None:
+    windows = (window(1, 3, allows=True), window(12, 14, allows=True), window(2, 13))
+
+    assert [hour for hour in range(24) if allowed(windows, MONDAY + hour * HOUR)] == [1, 13]
+
+
+@pytest.mark.parametrize(("day", "opens_at"), [("2026-01-05", 8), ("2026-07-06", 7)])
+def test_times_are_those_of_the_zones_clocks_in_summer_and_winter(day: str, opens_at: int) -> None:
+    midnight = datetime.fromisoformat(f"{day}T00:00:00+00:00")
+
+    assert next_allowed((window(8, 18, allows=True, zone="Europe/London"),), midnight) == midnight + opens_at * HOUR
+
+
+def test_windows_that_never_meet_never_open() -> None:
+    windows = (window(9, 17, allows=True), window(8, 18))
+
+    assert next_allowed(windows, MONDAY) is None
+    assert planned(windows, MONDAY, after=MONDAY - HOUR, room=MINUTE) is None
+
+
+def test_what_falls_due_while_it_is_forbidden_is_planned_before() -> None:
+    at = planned((window(1, 3),), MONDAY + 2 * HOUR, after=MONDAY, room=MINUTE)
+
+    assert at == MONDAY + HOUR - MINUTE
+
+
+def test_what_was_just_refreshed_before_a_window_shut_is_planned_after_it() -> None:
+    at = planned((window(1, 3),), MONDAY + 2 * HOUR, after=MONDAY + HOUR - MINUTE, room=MINUTE)
+
+    assert at == MONDAY + 3 * HOUR
+
+
+WINDOWS = st.lists(
+    st.builds(
+        Window,
+        name=st.just("w"),
+        allows=st.booleans(),
+        start=st.builds(time, st.integers(0, 11), st.sampled_from([0, 30])),
+        end=st.builds(time, st.integers(12, 23), st.sampled_from([0, 30])),
+        days=st.frozensets(st.integers(0, 6), min_size=1),
+        zone=st.sampled_from([ZoneInfo("UTC"), ZoneInfo("Europe/London"), ZoneInfo("Australia/Sydney")]),
+    ),
+    max_size=3,
+).map(tuple)
+TIMES = st.integers(0, 60 * 24 * 21).map(lambda minutes: MONDAY + minutes * MINUTE)
+
+
+@given(windows=WINDOWS, at=TIMES, after=TIMES)
+def test_what_is_planned_is_allowed_and_lies_after_what_came_before(
+    windows: tuple[Window, ...], at: datetime, after: datetime
+) -> None:
+    found = planned(windows, at, after=after, room=MINUTE)
+
+    assert found is None or allowed(windows, found)
+    assert found is None or found > after or found >= at
+    assert found is not None or next_allowed(windows, at) is None
+
+
+@given(windows=WINDOWS, times=st.tuples(TIMES, TIMES), after=TIMES)
+def test_what_should_happen_later_is_never_planned_earlier(
+    windows: tuple[Window, ...], times: tuple[datetime, datetime], after: datetime
+) -> None:
+    earlier, later = (planned(windows, at, after=after, room=MINUTE) for at in sorted(times))
+
+    assert (earlier is None) == (later is None)
+    assert earlier is None or later is None or earlier <= later
+
+
+@given(windows=WINDOWS, at=TIMES)
+def test_nothing_is_allowed_before_the_next_time_that_is(windows: tuple[Window, ...], at: datetime) -> None:
+    found = next_allowed(windows, at)
+
+    until = found or at + timedelta(days=7)
+    assert not any(allowed(windows, at + n * HOUR) for n in range(24 * 7) if at + n * HOUR < until)
