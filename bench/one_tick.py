@@ -36,7 +36,7 @@ async def tick(codat_url: str, aws_url: str, tables: Tables) -> None:
 
 
 if __name__ == "__main__":
-    codat_url, aws_url, companies, freshness, datasets, control = sys.argv[1:]
+    codat_url, aws_url, companies, feeds, datasets, control = sys.argv[1:]
     tables = Tables(companies=companies, feeds=feeds, datasets=datasets, control=control)
     asyncio.run(tick(codat_url, aws_url, tables))
     print(peak_memory())
