@@ -50,7 +50,7 @@ def sqs() -> "SQSClient":
 @cache
 def policy() -> Policy:
     """The policy that was deployed with the functions."""
-    return load(Path(__file__).parent.parent / "freshness.toml")
+    return load(Path(__file__).parents[2] / "freshness.toml")
 
 
 def informed_policy() -> Policy:
