@@ -26,4 +26,4 @@ def tightened(policy: Policy, wish: str) -> Policy:
         bound: timedelta = TypeAdapter(Duration).validate_python(duration)
     except ValidationError as error:
         raise TighterError(f'"{wish}": {error.errors()[0]["ctx"]["error"]}') from error
-    return policy.bounded(data_type, bound)
+    return policy.with_upper_bound(data_type, bound)

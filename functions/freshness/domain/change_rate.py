@@ -1,7 +1,7 @@
-"""How often feeds change at their source, learned from what each sync found, and what follows from it.
+"""How often feeds change at their source: the rate estimated from their syncs, and what follows from it.
 
-A feed is taken to change as a Poisson process. Rates are in changes a day, spans of time in days. The mathematics is
-that of Cho and Garcia-Molina, "Estimating frequency of change" (TOIT 2003), and of Azar et al. (PNAS 2018).
+The changes of a feed are modelled as a Poisson process. Rates are in changes a day, and time spans in days. The methods
+are those of Cho and Garcia-Molina, "Estimating frequency of change" (TOIT 2003), and of Azar et al. (PNAS 2018).
 """
 
 import math
@@ -9,116 +9,119 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-STEPS = 100
-CLOSE_ENOUGH = 1e-4
+MAX_ITERATIONS = 100
+TOLERANCE = 1e-4
+"""The relative size of a step of Newton's method at which it stops."""
 SIGNIFICANT_DIGITS = 2
-"""A rate is known to a fifth of itself at best, from as few syncs as are kept: more digits would only cause writes."""
+"""The few syncs that are kept give a rate to within a fifth at best: more digits would only cause writes."""
 TELLING = 8
-"""SyncHistory from which on a feed knows enough of itself to tell of its like."""
-MEMORY = 500
-"""How many feeds, the latest, the rate of a kind of feeds goes by."""
-SMALL = 1e-3
-"""Below this, `1 - exp(-x) * (1 + x)` loses its digits, and the first term of its series is used."""
-PART = 0.25
-"""How much what is expected of a feed counts, beside what was observed: its like differ by a factor of four or so."""
-LARGE = 700.0
-"""The exponential of more than this is more than a float can hold."""
-LOWEST = 1e-9
-"""The lowest rate that is ever learned: once in more years than anything lasts."""
+"""The minimum number of syncs in a feed's history for its rate to count towards the rate of its kind."""
+MAX_FEEDS = 500
+"""The maximum number of feeds that the rate of a kind is averaged over. Earlier feeds lose weight beyond it."""
+SERIES_BELOW = 1e-3
+"""The value of x below which `1 - exp(-x) * (1 + x)` loses precision. The first term of its series is used instead."""
+PRIOR_WEIGHT = 0.25
+"""The weight of the expected rate as compared to an observation: feeds of one kind differ by a factor of about four."""
+MAX_EXPONENT = 700.0
+"""The exponential of a larger number overflows a float."""
+MIN_RATE = 1e-9
+"""The lowest rate that is estimated: one change in about three million years, which is as good as none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one sync told: whether anything had changed in the days since the sync before."""
+    """The result of one sync: whether anything had changed in the `days` since the previous sync."""
 
     days: float
     changed: bool
 
 
 def change_rate(observations: Iterable[Observation], expected: float) -> float:
-    """The rate that makes what was observed most likely, always finite and positive.
+    """Return the rate that makes the observations most likely. It is always finite and positive.
 
-    `expected`, a rate, counts as a part of two observations besides: one of a change and one of none, which together
-    make `expected` itself most likely. So it decides where nothing was observed, and gives way as more is.
+    `expected` is the rate expected without any observation. It counts as two more observations of a lower weight, one
+    of a change and one of no change, which together make `expected` the most likely rate. Its influence decreases with
+    the number of observations.
     """
     span = math.log(2) / expected
-    changed, unchanged = [(span, PART)], PART * span
+    changed, unchanged = [(span, PRIOR_WEIGHT)], PRIOR_WEIGHT * span
     for observation in observations:
         if observation.days > 0 and observation.changed:
             changed.append((observation.days, 1.0))
         elif observation.days > 0:
             unchanged += observation.days
-    rate = max(_most_likely(changed, unchanged), LOWEST)
+    rate = max(_most_likely(changed, unchanged), MIN_RATE)
     return float(f"{rate:.{SIGNIFICANT_DIGITS}g}")
 
 
 def _most_likely(changed: Sequence[tuple[float, float]], unchanged: float) -> float:
-    """The root of Σ t / (exp(rate t) - 1) over the changed = the sum of the unchanged, by Newton's method.
+    """Solve Σ weight · days / (exp(rate · days) - 1) = unchanged for the rate, by Newton's method.
 
-    Each of the changed is a time and how much it counts. The left side falls and is convex, so that from below the
-    root each step comes nearer and none goes beyond it. The expected number of changes is at least that of the
-    changed, which gives the start.
+    `changed` holds the days and the weight of each observation of a change, and `unchanged` the weighted sum of the
+    days without one. The left side decreases and is convex in the rate, so that each step from below the root comes
+    closer and none overshoots. The iteration starts at a lower bound of the root: the rate if each observation of a
+    change saw exactly one.
     """
-    rate = sum(counts for _, counts in changed) / (sum(days * counts for days, counts in changed) + unchanged)
-    for _ in range(STEPS):
+    rate = sum(weight for _, weight in changed) / (sum(days * weight for days, weight in changed) + unchanged)
+    for _ in range(MAX_ITERATIONS):
         excess, slope = -unchanged, 0.0
-        for days, counts in changed:
-            growth = math.expm1(min(rate * days, LARGE))
-            excess += counts * days / growth
-            slope += counts * days / growth * days * (1 + 1 / growth)
+        for days, weight in changed:
+            growth = math.expm1(min(rate * days, MAX_EXPONENT))
+            excess += weight * days / growth
+            slope += weight * days / growth * days * (1 + 1 / growth)
         step = excess / slope
         rate += step
-        if step <= CLOSE_ENOUGH * rate:
+        if step <= TOLERANCE * rate:
             break
     return rate
 
 
 def confident_for(confidence: float, rate: float) -> timedelta:
-    """How long after a sync it is still as likely as `confidence` that nothing has changed."""
+    """Return how long after a sync the probability that nothing has changed is at least `confidence`."""
     return timedelta(days=min(-math.log(confidence) / rate, timedelta.max.days / 2))
 
 
 def value_of_refreshing(weight: float, rate: float, days: float) -> float:
-    """What a refresh adds now to the weighted share of time in which the copy is current, `days` after the last sync.
+    """Return the value of refreshing a feed now, `days` after its last sync, in weighted days of being up to date.
 
-    It is the index by which refreshes are best chosen if there are too few for all: it grows with `days` from 0 up to
-    `weight / rate`, so that what changes faster than it can be followed comes last.
+    Where not all feeds can be refreshed, those with the highest value should be. The value grows with `days` from 0 to
+    `weight / rate`, so that feeds that change faster than they can be refreshed come last.
     """
     changes = rate * days
-    if changes < SMALL:
+    if changes < SERIES_BELOW:
         return weight * rate * days * days / 2
     return weight / rate * (1 - math.exp(-changes) * (1 + changes))
 
 
 @dataclass(frozen=True, slots=True)
 class KindRate:
-    """The rate of feeds of one platform and data type: the mean of its logarithm over the `feeds` heard of."""
+    """The rate of the feeds of one platform and data type: the mean of its logarithm over `feeds` feeds."""
 
     feeds: int
     mean_log: float
 
-    def and_one(self, rate: float) -> "KindRate":
-        """The rate after another feed of the kind was heard of."""
-        feeds = min(self.feeds + 1, MEMORY)
+    def with_feed(self, rate: float) -> "KindRate":
+        """Return the rate after another feed's rate was added to the mean."""
+        feeds = min(self.feeds + 1, MAX_FEEDS)
         return KindRate(feeds, self.mean_log + (math.log(rate) - self.mean_log) / feeds)
 
 
 @dataclass(frozen=True, slots=True)
 class FleetRates:
-    """How often feeds of each platform and data type change. What is not known of a feed is expected of its kind."""
+    """The rates of the feeds of each platform and data type: what is expected of a feed without a sync history."""
 
     by_kind: dict[str, KindRate] = field(default_factory=dict)
-    """By the names of platform and data type, with a slash between."""
+    """By "{platform}/{data type}"."""
 
     def expected(self, platform: str, data_type: str) -> float | None:
-        """The rate to expect of a feed of a kind; `None` if none of its kind has been heard of."""
+        """Return the rate to expect of a feed, or `None` if no rate of its kind is known."""
         kind = self.by_kind.get(f"{platform}/{data_type}")
         return math.exp(kind.mean_log) if kind else None
 
     def with_feeds(self, rates: Iterable[tuple[str, str, float]]) -> "FleetRates":
-        """The rates after feeds were heard of, each by platform, data type and its own rate."""
+        """Return the rates after feeds were added, each given by its platform, data type and rate."""
         by_kind = dict(self.by_kind)
         for platform, data_type, rate in rates:
             kind = f"{platform}/{data_type}"
-            by_kind[kind] = by_kind.get(kind, KindRate(0, 0.0)).and_one(rate)
+            by_kind[kind] = by_kind.get(kind, KindRate(0, 0.0)).with_feed(rate)
         return replace(self, by_kind=by_kind)

@@ -1,10 +1,10 @@
-"""The data types that Codat knows, and which kind of connection feeds each."""
+"""Codat's data types, and the source type of the connections that each is read from."""
 
 from enum import StrEnum
 
 
 class SourceType(StrEnum):
-    """The kind of platform behind a connection (Codat's `sourceType`)."""
+    """The kind of platform that a connection is to (Codat's `sourceType`)."""
 
     ACCOUNTING = "Accounting"
     BANKING = "Banking"
@@ -27,15 +27,15 @@ DATA_TYPES = frozenset(
     commerce-taxComponents commerce-transactions
     """.split()
 )
-"""The keys of Codat's `DataType`. Codat may add to them: what it sends is never refused for being absent here."""
+"""The values of Codat's `DataType`. Codat may add new ones: a response with a data type that is not listed is valid."""
 
 
 TELLING = frozenset({SourceType.ACCOUNTING, SourceType.BANKING, SourceType.COMMERCE})
-"""The kinds of connection that say which data types they feed."""
+"""The source types whose connections supply only their own data types. Connections of others may supply any."""
 
 
 def source_type(data_type: str) -> SourceType:
-    """The kind of connection that feeds a data type: Codat's keys carry it as a prefix, accounting having none."""
+    """Return the source type of a data type: the prefix of its name, or accounting if the name has no prefix."""
     if data_type.startswith("banking-"):
         return SourceType.BANKING
     if data_type.startswith("commerce-"):

@@ -1,4 +1,4 @@
-"""Times as this project keeps them: aware, in UTC, to the microsecond."""
+"""Conversion and validation of times. All times are timezone-aware, in UTC, with microseconds."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -6,35 +6,39 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-"""Before everything: the time at which a feed that was never synced became due."""
+"""The time at which a feed that was never synced is due, so that it comes before all that were."""
 
 
 def in_utc(time: datetime) -> datetime:
-    """The same instant in UTC. A time without a zone is one of Codat's, and Codat writes UTC."""
+    """Return the same instant in UTC. A time without a time zone is taken as UTC, which is what Codat sends.
+
+    Raises:
+        ValueError: the instant is out of the range of `datetime` in UTC.
+    """
     try:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("no date in UTC") from error
+        raise ValueError("expected a time that can be converted to UTC") from error
 
 
 def sortable(time: datetime) -> str:
-    """ISO 8601 of fixed width, so that text sorts as time does."""
+    """Return a time as ISO 8601 of fixed width, so that the order of the texts is the order of the times."""
     return in_utc(time).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _believed(time: datetime, info: ValidationInfo) -> datetime:
-    """A time, if it can be one of something that happened: between 1970 and the `by` of the validation's context."""
+def _plausible(time: datetime, info: ValidationInfo) -> datetime:
+    """Reject a time that is not after 1970-01-01, or is later than `by` of the validation context, if that is given."""
     by = (info.context or {}).get("by")
     if time <= BEGINNING or (by and time > by):
         raise ValueError(f"{time.isoformat()} is no time at which anything happened")
     return time
 
 
-def _none_if_never(given: object) -> object:
+def _none_if_unset(given: object) -> object:
     return None if isinstance(given, str) and given.startswith("0001-01-01") else given
 
 
-Instant = Annotated[datetime, AfterValidator(in_utc), AfterValidator(_believed)]
-"""A time as Codat writes it: ISO 8601 with up to seven decimals, of which the seventh is dropped."""
-InstantIfAny = Annotated[Instant | None, BeforeValidator(_none_if_never)]
-"""A time that may be missing, null, or the year 1, which is how .NET writes a time that was never set."""
+Instant = Annotated[datetime, AfterValidator(in_utc), AfterValidator(_plausible)]
+"""A time in Codat's format: ISO 8601 with up to seven decimals, of which the seventh is dropped."""
+InstantIfAny = Annotated[Instant | None, BeforeValidator(_none_if_unset)]
+"""A time that may be missing, null, or in the year 1, which is .NET's default of a time that was never set."""

@@ -1,4 +1,4 @@
-"""Times of the week at which refreshes may, or may not, be queued."""
+"""Time windows in the week: when refreshes may be queued, and when not."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,31 +7,32 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 DAY = timedelta(days=1)
-WEEK_AND_A_DAY = 8
-"""Windows repeat every week, so that whatever happens happens within these days."""
+HORIZON_DAYS = 8
+"""A week and a day. Windows repeat weekly, so that this many days before and after a time cover every case."""
 
-Stretch = tuple[datetime, datetime]
+Interval = tuple[datetime, datetime]
+"""A start and an end in UTC. The start is included, the end is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A part of some days, as clocks in `zone` show it. It belongs to the day on which it starts.
+    """A time of day on some days of the week, in the local time of `zone`. It belongs to the day on which it starts.
 
-    One that ends before it starts ends on the next day. Where clocks are put forward or back, it starts and ends
-    when they show these times.
+    A window whose end is not after its start ends on the next day. When clocks change for daylight saving time, it
+    still starts and ends at its local times.
     """
 
     name: str
     allows: bool
-    """Whether refreshes are queued only in it, or never in it."""
+    """Whether refreshes are queued only within the window (true), or never within it (false)."""
     start: time
     end: time
     days: frozenset[int]
-    """Days of the week, Monday being 0."""
+    """Days of the week, from 0 for Monday to 6 for Sunday."""
     zone: ZoneInfo
 
-    def stretch(self, day: date) -> Stretch | None:
-        """From when until when it lasts if it starts on `day`."""
+    def interval(self, day: date) -> Interval | None:
+        """Return the interval of the window that starts on `day`, or `None` if none does."""
         if day.weekday() not in self.days:
             return None
         last = day + DAY if self.end <= self.start else day
@@ -42,12 +43,15 @@ class Window:
 
 
 def allowed(windows: tuple[Window, ...], at: datetime) -> bool:
-    """Whether a refresh may be queued at a time: in none that forbids it, and in one that allows it if any does."""
+    """Return whether a refresh may be queued at a time.
+
+    It may if the time is in no window that forbids refreshes, and in at least one that allows them if there is any.
+    """
     return not windows or not any(start <= at < end for start, end in _closed(windows, at.date()))
 
 
 def next_allowed(windows: tuple[Window, ...], at: datetime) -> datetime | None:
-    """The first time from `at` on at which a refresh may be queued; `None` if there never is one."""
+    """Return the first time from `at` on at which a refresh may be queued, or `None` if there is none."""
     if not windows:
         return at
     for start, end in _closed(windows, at.date()):
@@ -57,15 +61,16 @@ def next_allowed(windows: tuple[Window, ...], at: datetime) -> datetime | None:
 
 
 def planned(windows: tuple[Window, ...], at: datetime, *, after: datetime, room: timedelta) -> datetime | None:
-    """When to plan for what should happen at `at`: then if refreshes are allowed, else before they cease to be.
+    """Return when to queue a refresh that should be queued at `at`, or `None` if it may never be queued.
 
-    It is planned so that they are allowed for `room` more. Where that would not be later than `after`, it is the
-    next time at which they are allowed. A later `at` never gives an earlier time. `None` if there never is a time.
+    That is `at` itself if refreshes are allowed then and for `room` after it. Otherwise it is the latest earlier time
+    for which this is so, or, if that is not later than `after`, the next time at which refreshes are allowed. A later
+    `at` never gives an earlier result.
     """
     if not windows:
         return at
-    moved = _merged((start - room, end) for start, end in _closed(windows, at.date()))
-    for start, end in moved:
+    extended = _merged((start - room, end) for start, end in _closed(windows, at.date()))
+    for start, end in extended:
         if start < at < end:
             latest = start if start > after else end
             return latest if allowed(windows, latest) else None
@@ -73,15 +78,18 @@ def planned(windows: tuple[Window, ...], at: datetime, *, after: datetime, room:
 
 
 @lru_cache(maxsize=1024)
-def _closed(windows: tuple[Window, ...], day: date) -> list[Stretch]:
-    """The stretches of time in the weeks around a day in which no refresh may be queued, in their order."""
-    days = [day + n * DAY for n in range(-WEEK_AND_A_DAY, WEEK_AND_A_DAY + 1)]
-    stretches = [
-        (window.allows, stretch) for window in windows for day in days if (stretch := window.stretch(day)) is not None
+def _closed(windows: tuple[Window, ...], day: date) -> list[Interval]:
+    """Return the intervals around a day in which no refresh may be queued, in ascending order."""
+    days = [day + n * DAY for n in range(-HORIZON_DAYS, HORIZON_DAYS + 1)]
+    intervals = [
+        (window.allows, interval)
+        for window in windows
+        for day in days
+        if (interval := window.interval(day)) is not None
     ]
-    closed = [stretch for allows, stretch in stretches if not allows]
+    closed = [interval for allows, interval in intervals if not allows]
     if any(window.allows for window in windows):
-        opened = _merged(stretch for allows, stretch in stretches if allows)
+        opened = _merged(interval for allows, interval in intervals if allows)
         first, last = (datetime.combine(day, time(), UTC) for day in (days[0], days[-1]))
         ends = [first, *(end for _, end in opened)]
         starts = [*(start for start, _ in opened), last]
@@ -89,10 +97,10 @@ def _closed(windows: tuple[Window, ...], day: date) -> list[Stretch]:
     return _merged(closed)
 
 
-def _merged(stretches: Iterable[Stretch]) -> list[Stretch]:
-    """The same time, as stretches that do not touch one another, in their order."""
-    merged: list[Stretch] = []
-    for start, end in sorted(stretches):
+def _merged(intervals: Iterable[Interval]) -> list[Interval]:
+    """Merge intervals that overlap or touch, and return them in ascending order."""
+    merged: list[Interval] = []
+    for start, end in sorted(intervals):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:

@@ -1,4 +1,4 @@
-"""What is wrong with a policy file, as its reader can act on it: file, line, what was expected."""
+"""Error messages for an invalid policy file: the file, the line, and the expected value of each mistake."""
 
 import re
 from typing import Any, get_args
@@ -7,10 +7,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from freshness.policy.policy import Policy
-from freshness.policy.schema import Location, MisplacedError
-from freshness.policy.values import nearest
+from freshness.policy.schema import LocatedError, Location
+from freshness.policy.values import suggestion
 
-_KINDS = {
+_TYPE_NAMES = {
     "tuple_type": "a list",
     "dict_type": "a table",
     "model_type": "a table",
@@ -20,30 +20,33 @@ _KINDS = {
     "float_type": "a number",
     "int_type": "a whole number",
 }
-"""What TOML calls the types that pydantic names."""
+"""Pydantic's error types, and TOML's name for the type that each expects."""
 
 
 class PolicyError(ValueError):
-    """The policy file cannot be used. Its text has a line for each mistake: file, line, and what was expected."""
+    """An invalid policy file. The message has one line for each mistake: file, line number, and expected value."""
 
 
-def told(error: ValidationError, name: str, lines: dict[Location, int]) -> str:
-    """All mistakes that were found, in the order of their lines. `lines` is where each table and key stands."""
+def describe(error: ValidationError, name: str, lines: dict[Location, int]) -> str:
+    """Return a message that lists all mistakes of a validation error, in the order of their lines.
+
+    `name` is the path of the file, and `lines` the line number of each table and key, as `line_numbers` returns it.
+    """
     mistakes = [(_location(mistake), mistake) for mistake in error.errors()]
     texts = {
         (_line(lines, location), _expectation(location, mistake))
         for location, mistake in mistakes
-        # Codat's names that are wrong are left out of a list, which may then be too short.
+        # Pydantic drops invalid entries from a list, and may then also report that the list is too short.
         if mistake["type"] != "too_short" or not any(_is_within(other, location) for other, _ in mistakes)
     }
     return "\n".join(f"{name}:{line}: {expected}" for line, expected in sorted(texts))
 
 
 def _location(mistake: ErrorDetails) -> Location:
-    """Where a mistake is; one that lies in several tables is in the last of them."""
-    location = _without_key(mistake["loc"])
+    """Return the location of a mistake. A mistake that involves several tables is located in the last of them."""
+    location = _without_key_marker(mistake["loc"])
     error = mistake.get("ctx", {}).get("error")
-    return location + error.location if isinstance(error, MisplacedError) else location
+    return location + error.location if isinstance(error, LocatedError) else location
 
 
 def _is_within(location: Location, other: Location) -> bool:
@@ -51,32 +54,32 @@ def _is_within(location: Location, other: Location) -> bool:
 
 
 def _expectation(location: Location, mistake: ErrorDetails) -> str:
-    """What was expected, of one of pydantic's mistakes."""
+    """Return what was expected at a location, as a sentence."""
     name = ".".join(f"{part + 1}" if isinstance(part, int) else part for part in location)
     prefix = f"{name}: " if name else ""
     match mistake["type"]:
         case "value_error":
             return f"{prefix}{mistake['ctx']['error']}"
         case "extra_forbidden":
-            known = _keys_beside(location)
-            return (
-                f"{prefix}unknown key, expected one of: {', '.join(sorted(known))}{nearest(str(location[-1]), known)}"
-            )
+            known = _known_keys(location)
+            hint = suggestion(str(location[-1]), known)
+            return f"{prefix}unknown key, expected one of: {', '.join(sorted(known))}{hint}"
         case "missing":
             return f"{prefix}expected, but it is missing"
         case "too_short":
             expected = f"at least {mistake['ctx']['min_length']}"
         case kind:
-            expected = _KINDS.get(kind) or mistake["msg"].lower().removeprefix("input should be ")
+            expected = _TYPE_NAMES.get(kind) or mistake["msg"].lower().removeprefix("input should be ")
     return f"{prefix}expected {expected}, got {mistake['input']!r}"
 
 
-def _without_key(location: Location) -> Location:
+def _without_key_marker(location: Location) -> Location:
+    """Remove the part that pydantic adds to the location of a table's key, as opposed to the key's value."""
     return tuple(part for part in location if part != "[key]")
 
 
-def _keys_beside(location: Location) -> frozenset[str]:
-    """The keys that the table around a location may have."""
+def _known_keys(location: Location) -> frozenset[str]:
+    """Return the keys that are valid in the table that contains a location."""
     model: type[BaseModel] = Policy
     for part in location[:-1]:
         if field := model.model_fields.get(str(part)):
@@ -85,13 +88,13 @@ def _keys_beside(location: Location) -> frozenset[str]:
 
 
 def _model_within(annotation: Any) -> type[BaseModel]:
-    """The model that a field holds one of, or several by name or number."""
+    """Return the model in the annotation of a field, which holds one table, a list of tables, or tables by name."""
     inner = (annotation, *get_args(annotation))
     return next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), Policy)
 
 
-def lines_of(text: str) -> dict[Location, int]:
-    """The line on which each table and key of a TOML text stands. `tomllib` does not tell."""
+def line_numbers(text: str) -> dict[Location, int]:
+    """Return the line number of each table and key of a TOML text, which `tomllib` does not report."""
     found: dict[Location, int] = {}
     counts: dict[Location, int] = {}
     table: Location = ()
@@ -113,12 +116,16 @@ def lines_of(text: str) -> dict[Location, int]:
 
 
 def _parts(dotted: str) -> Location:
+    """Split a dotted TOML key into its parts, without their quotes."""
     quoted_or_bare = r"""\s*(?:"([^"]*)"|'([^']*)'|([\w-]+))\s*(?:\.|$)"""
     return tuple(next(filter(None, groups), "") for groups in re.findall(quoted_or_bare, dotted))
 
 
 def _numbered(name: Location, counts: dict[Location, int]) -> Location:
-    """A table's name with the number of the entry that it belongs to put after the name of each list of tables."""
+    """Insert the index of the current entry after the name of each array of tables: `rules` becomes `rules, 0`.
+
+    `counts` holds the index of the last entry of each array of tables.
+    """
     numbered: Location = ()
     for index, part in enumerate(name):
         numbered += (part,)
@@ -128,5 +135,5 @@ def _numbered(name: Location, counts: dict[Location, int]) -> Location:
 
 
 def _line(lines: dict[Location, int], location: Location) -> int:
-    """The line of the innermost table or key around a location; the first line where there is none."""
+    """Return the line number of the innermost known table or key around a location, or 1 if there is none."""
     return next((lines[location[:length]] for length in range(len(location), 0, -1) if location[:length] in lines), 1)

@@ -1,4 +1,4 @@
-"""Reading the policy file, and checking it whole."""
+"""Loading and validation of the policy file."""
 
 import re
 import tomllib
@@ -6,15 +6,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from freshness.policy.errors import PolicyError, lines_of, told
+from freshness.policy.errors import PolicyError, describe, line_numbers
 from freshness.policy.policy import Policy
 
 
 def load(path: Path) -> Policy:
-    """Read a policy file.
+    """Load and validate a policy file.
 
     Raises:
-        PolicyError: it is missing, is not TOML, or says something that is not part of a policy.
+        PolicyError: the file is missing, is not UTF-8, is not TOML, or is not a valid policy.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -29,5 +29,5 @@ def load(path: Path) -> Policy:
         number = int(line[1]) if line else text.rstrip("\n").count("\n") + 1
         raise PolicyError(f"{path}:{number}: expected TOML, but: {error}") from error
     except ValidationError as error:
-        raise PolicyError(told(error, str(path), lines_of(text))) from error
-    return policy.located({location: f"{path.name}:{line}" for location, line in lines_of(text).items()})
+        raise PolicyError(describe(error, str(path), line_numbers(text))) from error
+    return policy.with_positions({location: f"{path.name}:{line}" for location, line in line_numbers(text).items()})

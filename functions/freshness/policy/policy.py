@@ -1,4 +1,4 @@
-"""The whole policy, and what it promises of each feed."""
+"""The policy, and the promise that it makes for each feed."""
 
 import hashlib
 from collections import defaultdict
@@ -19,8 +19,8 @@ from freshness.policy.schema import (
     Budget,
     ConsistencySet,
     Default,
+    LocatedError,
     Location,
-    MisplacedError,
     Rule,
     Table,
     Terms,
@@ -29,22 +29,25 @@ from freshness.policy.schema import (
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """One table with terms, and which data type it is about, if about one."""
+class _TermsTable:
+    """A table of the file that sets terms, and the data type that it sets them for."""
 
-    order: tuple[bool, int, bool, bool, int]
+    specificity: tuple[bool, int, bool, bool, int]
+    """Orders the tables: the terms of a table with a higher specificity override those of the others."""
     location: Location
     label: str
+    """The name of the table in output, such as `[default]`."""
     data_type: str | None
+    """The data type that the terms are for; `None` if they are for all data types."""
     terms: Terms
 
 
 class Policy(Table):
-    """The whole policy file.
+    """A policy file.
 
-    What holds for a feed is put together key by key, each key from the most specific table that says it. A rule wins
-    over the tables for all companies; a rule that names companies over one that does not; then the one with more
-    tags; then the one that names platforms; then a data type named over none; of equals, the later in the file.
+    The terms of a feed are resolved key by key, each key from the most specific table that sets it. A rule overrides
+    the tables for all companies; a rule that names companies overrides one that does not; then the rule with more
+    tags wins; then the rule that names platforms; then a table for one data type; of equals, the later in the file.
     """
 
     default: Default
@@ -55,7 +58,7 @@ class Policy(Table):
     budget: Budget = Budget()
 
     _rates: FleetRates = PrivateAttr(default_factory=FleetRates)
-    _bounds: Mapping[str, timedelta] = PrivateAttr(default_factory=dict)
+    _upper_bounds: Mapping[str, timedelta] = PrivateAttr(default_factory=dict)
     _positions: Mapping[Location, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
@@ -63,26 +66,29 @@ class Policy(Table):
         kinds: dict[str, tuple[Rule | WindowTable | ConsistencySet, ...]]
         kinds = {"rules": self.rules, "windows": self.windows, "sets": self.sets}
         for kind, tables in kinds.items():
-            for index, name in _repeated((index, table.name) for index, table in enumerate(tables)):
-                raise MisplacedError((kind, index, "name"), f"expected another name than {name!r}, which one has above")
-        types = ((index, name) for index, together in enumerate(self.sets) for name in together.data_types)
-        for index, name in _repeated(types):
+            for index, name in _duplicates((index, table.name) for index, table in enumerate(tables)):
+                raise LocatedError((kind, index, "name"), f"expected another name than {name!r}, which is used above")
+        types = ((index, name) for index, each in enumerate(self.sets) for name in each.data_types)
+        for index, name in _duplicates(types):
             location = "sets", index, "data_types"
-            raise MisplacedError(location, f"expected {name!r} once, and in one set, but it is named above as well")
+            raise LocatedError(location, f"expected {name!r} once, and in one set, but it is also named above")
         return self
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells this policy from any that says something else."""
+        """A hash of the policy's content. Comments and line numbers do not change it."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
     @cached_property
     def learns(self) -> bool:
-        """Whether anything depends on how often feeds change: somewhere a `confidence` is asked for."""
-        return any(place.terms.confidence for place in self._places)
+        """Whether any promise depends on how often feeds change, that is, whether any table sets `confidence`."""
+        return any(table.terms.confidence for table in self._terms_tables)
 
     def named_for(self, company: Company) -> set[str]:
-        """The data types that are named for a company: they are kept fresh even before Codat tells of them."""
+        """Return the data types that the policy names for a company.
+
+        They are kept fresh even before Codat lists them in the company's data status.
+        """
         rules = (
             rule
             for rule in self.rules
@@ -92,54 +98,59 @@ class Policy(Table):
 
     @property
     def fleet_rates(self) -> FleetRates:
-        """What it knows of how often the feeds of each platform and data type change."""
+        """The change rates learned for each platform and data type."""
         return self._rates
 
     def knowing(self, rates: FleetRates) -> "Policy":
-        """The same policy, whose promises take feeds that nothing is known of to change as the fleet does."""
+        """Return a copy of the policy whose promises expect these change rates of feeds without a sync history."""
         policy = self._copy()
         policy._rates = rates
         return policy
 
-    def located(self, positions: Mapping[Location, str]) -> "Policy":
-        """The same policy, whose promises tell the file and line that each of its tables has."""
+    def with_positions(self, positions: Mapping[Location, str]) -> "Policy":
+        """Return a copy of the policy whose promises name the position, "file:line", of the table that set them."""
         policy = self._copy()
         policy._positions = positions
         return policy
 
+    def with_upper_bound(self, data_type: str, fresh_within: timedelta) -> "Policy":
+        """Return a copy of the policy that promises at most this `fresh_within` for a data type of any company."""
+        policy = self._copy()
+        policy._upper_bounds = {**self._upper_bounds, data_type: fresh_within}
+        return policy
+
     def _copy(self) -> "Policy":
         policy = self.model_copy()
-        vars(policy).pop("_promises", None)
+        vars(policy).pop("_promise_cache", None)
         return policy
 
     @cached_property
-    def _promises(self) -> dict[object, Promise]:
-        """Those that were put together already: a tick asks for the same few again and again."""
+    def _promise_cache(self) -> dict[object, Promise]:
+        """The promises that were already resolved: a tick needs the same few for many feeds."""
         return {}
 
-    def bounded(self, data_type: str, fresh_within: timedelta) -> "Policy":
-        """The same policy, but for a data type that is nowhere to be older than this."""
-        policy = self._copy()
-        policy._bounds = {**self._bounds, data_type: fresh_within}
-        return policy
-
     def promise(self, data_type: str, company: Company, connection: Connection) -> Promise:
-        """What is promised of a data type of a company, read from one of its connections."""
-        key = data_type, connection.platform, self._told_apart(company)
-        promise = self._promises.get(key)
+        """Return the promise for the feed of a data type of a company from one of its connections."""
+        key = data_type, connection.platform, self._selected_attributes(company)
+        promise = self._promise_cache.get(key)
         if promise is None:
-            promise = self._promises[key] = self._resolved(data_type, company, connection)
+            promise = self._promise_cache[key] = self._resolve(data_type, company, connection)
         return promise
 
-    def _told_apart(self, company: Company) -> tuple[str | None, ...]:
-        """All of a company that rules and windows ask after: those of which it is the same are promised the same."""
-        company_ids, tags = self._asked_after
-        values = [value if (value := company.tags.get(name)) in asked else None for name, asked in tags.items()]
-        return company.company_id if company.company_id in company_ids else None, *values
+    def _selected_attributes(self, company: Company) -> tuple[str | None, ...]:
+        """Return the id and the tag values of a company, each `None` if no rule or window selects by that value.
+
+        Two companies with the same result have the same promises, so that it serves as a part of the cache's key.
+        """
+        company_ids, tags = self._selected_values
+        tag_values = [
+            value if (value := company.tags.get(name)) in selected else None for name, selected in tags.items()
+        ]
+        return company.company_id if company.company_id in company_ids else None, *tag_values
 
     @cached_property
-    def _asked_after(self) -> tuple[set[str], dict[str, set[str]]]:
-        """The ids and the values of tags that rules and windows name."""
+    def _selected_values(self) -> tuple[set[str], dict[str, set[str]]]:
+        """The company ids, and the values of each tag, by which rules and windows select companies."""
         company_ids: set[str] = set()
         tags: dict[str, set[str]] = defaultdict(set)
         for selection in (*self.rules, *self.windows):
@@ -149,63 +160,67 @@ class Policy(Table):
         return company_ids, tags
 
     def set_of(self, data_type: str, company: Company) -> ConsistencySet | None:
-        """The set in which a data type of a company is needed together with others."""
-        together = self._sets.get(data_type)
-        return together if together and together.matches_company(company) else None
+        """Return the set with which a data type of a company is refreshed, or `None` if it is in no set."""
+        consistency_set = self._sets.get(data_type)
+        return consistency_set if consistency_set and consistency_set.matches_company(company) else None
 
     def refreshes_a_day(self, connection: Connection) -> int | None:
-        """How many refreshes a day a connection may get; `None` if the policy sets no bound."""
+        """Return how many refreshes a day a connection may get, or `None` if the policy sets no limit."""
         return self.budget.refreshes_per_connection.get(connection.platform)
 
     @cached_property
     def _sets(self) -> dict[str, ConsistencySet]:
-        return {data_type: together for together in self.sets for data_type in together.data_types}
+        return {data_type: consistency_set for consistency_set in self.sets for data_type in consistency_set.data_types}
 
-    def _resolved(self, data_type: str, company: Company, connection: Connection) -> Promise:
-        rules = {index for index, rule in enumerate(self.rules) if rule.matches(company, connection)}
-        said: dict[str, Any] = {}
+    def _resolve(self, data_type: str, company: Company, connection: Connection) -> Promise:
+        """Merge the terms of all tables that apply to a feed into its promise."""
+        matching_rules = {index for index, rule in enumerate(self.rules) if rule.matches(company, connection)}
+        merged: dict[str, Any] = {}
         label = ""
-        for place in self._places:
-            if place.data_type not in (None, data_type) or not self._is_among(place, rules):
+        for table in self._terms_tables:
+            if table.data_type not in (None, data_type) or not self._applies(table, matching_rules):
                 continue
-            said |= place.terms.said
-            if place.terms.fresh_within or place.terms.off is not None:
-                label = self._labelled(place)
-        if bound := self._bounds.get(data_type):
-            said["fresh_within"] = min(said["fresh_within"], bound)
+            merged |= table.terms.specified
+            if table.terms.fresh_within or table.terms.off is not None:
+                label = self._label_with_position(table)
+        if upper_bound := self._upper_bounds.get(data_type):
+            merged["fresh_within"] = min(merged["fresh_within"], upper_bound)
         windows = tuple(table.window for table in self.windows if table.applies(data_type, company, connection))
-        terms = Terms.model_construct(**said)
+        terms = Terms.model_construct(**merged)
         return _promise(terms, windows, self._rates.expected(connection.platform, data_type), label)
 
     @staticmethod
-    def _is_among(place: _Place, rules: set[int]) -> bool:
-        return place.location[0] != "rules" or place.location[1] in rules
+    def _applies(table: _TermsTable, matching_rules: set[int]) -> bool:
+        """Return whether a table is for all companies, or belongs to one of the matching rules."""
+        return table.location[0] != "rules" or table.location[1] in matching_rules
 
-    def _labelled(self, place: _Place) -> str:
-        position = self._positions.get(place.location)
-        return f"{place.label} ({position})" if position else place.label
+    def _label_with_position(self, table: _TermsTable) -> str:
+        position = self._positions.get(table.location)
+        return f"{table.label} ({position})" if position else table.label
 
     @cached_property
-    def _places(self) -> list[_Place]:
-        """All tables with terms, the least specific first."""
-        return sorted(self._all_places(), key=lambda place: place.order)
+    def _terms_tables(self) -> list[_TermsTable]:
+        """All tables that set terms, the least specific first."""
+        return sorted(self._iter_terms_tables(), key=lambda table: table.specificity)
 
-    def _all_places(self) -> Iterator[_Place]:
-        nothing = (False, 0, False)
-        yield _Place((*nothing, False, 0), ("default",), "[default]", None, self.default)
+    def _iter_terms_tables(self) -> Iterator[_TermsTable]:
+        """Yield all tables that set terms, in the order of the file."""
+        no_rule = (False, 0, False)
+        yield _TermsTable((*no_rule, False, 0), ("default",), "[default]", None, self.default)
         for data_type, terms in self.data_types.items():
             location: Location = ("data_types", data_type)
-            yield _Place((*nothing, True, 0), location, f"[data_types.{data_type}]", data_type, terms)
-        for index, rule in enumerate(self.rules, start=0):
+            yield _TermsTable((*no_rule, True, 0), location, f"[data_types.{data_type}]", data_type, terms)
+        for index, rule in enumerate(self.rules):
             location, label = ("rules", index), f'rule "{rule.name}"'
-            yield _Place((*rule.specificity, False, index + 1), location, label, None, rule)
+            yield _TermsTable((*rule.specificity, False, index + 1), location, label, None, rule)
             for data_type, terms in rule.data_types.items():
-                order = (*rule.specificity, True, index + 1)
-                yield _Place(order, (*location, "data_types", data_type), f"{label}, {data_type}", data_type, terms)
+                location_of_type, label_of_type = (*location, "data_types", data_type), f"{label}, {data_type}"
+                specificity = (*rule.specificity, True, index + 1)
+                yield _TermsTable(specificity, location_of_type, label_of_type, data_type, terms)
 
 
-def _repeated(names: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Those of the numbered names that were there before."""
+def _duplicates(names: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield each pair of index and name whose name occurred in an earlier pair."""
     seen: set[str] = set()
     for index, name in names:
         if name in seen:
@@ -214,6 +229,7 @@ def _repeated(names: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
 
 
 def _promise(terms: Terms, windows: tuple[Window, ...], fleet_changes_per_day: float | None, place: str) -> Promise:
+    """Build a promise from merged terms, with the defaults of the keys that no table sets."""
     fresh_within: timedelta = terms.fresh_within or timedelta.max
     return Promise(
         fresh_within=fresh_within,

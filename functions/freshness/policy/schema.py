@@ -1,7 +1,4 @@
-"""The tables of the policy file, and how they add up to a promise.
-
-Every table is described once, here; `freshness.toml` shows each in use.
-"""
+"""The tables and keys of the policy file, as pydantic models. `freshness.toml` has an example of each."""
 
 from functools import cached_property
 from typing import Any, Self
@@ -15,8 +12,8 @@ from freshness.policy import values
 Location = tuple[str | int, ...]
 
 
-class MisplacedError(ValueError):
-    """A mistake that is found where tables are compared, with the location of the one to be changed."""
+class LocatedError(ValueError):
+    """A mistake found by comparing tables, with the location of the key to correct."""
 
     def __init__(self, location: Location, message: str) -> None:
         super().__init__(message)
@@ -24,26 +21,26 @@ class MisplacedError(ValueError):
 
 
 class Table(BaseModel):
-    """Any table of the file."""
+    """Base class of the tables."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Terms(Table):
-    """What can be said of feeds. What a table does not say, less specific tables that match the feed as well do."""
+    """The terms of a promise. A key that a table does not set is taken from the next less specific table."""
 
     fresh_within: values.Duration | None = None
-    """How old the data may be."""
+    """The maximum age of the data."""
     warn_after: values.Duration | None = None
-    """The age at which a person is to be told; not below `fresh_within`."""
+    """The age at which the `DataTooOld` alarm is raised; at least `fresh_within`."""
     confidence: float | None = Field(None, gt=0, lt=1, strict=True)
-    """Refresh already when it is less likely than this that nothing has changed at the source."""
+    """Refresh early, once the probability that nothing has changed at the source is below this."""
     at_most_every: values.Duration | None = None
-    """How soon after a sync `confidence` may ask for another; 1 hour if no table says."""
+    """The minimum time between a sync and a refresh that `confidence` causes; 1 hour by default."""
     weight: values.Weight | None = None
-    """How much it counts where the budget does not reach for all; 1 if no table says."""
+    """The priority of a feed if the budget does not suffice for all; 1 by default."""
     off: values.Flag | None = None
-    """Never refresh it."""
+    """Whether the feed is never refreshed."""
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> Self:
@@ -54,91 +51,91 @@ class Terms(Table):
         return self
 
     @property
-    def said(self) -> dict[str, Any]:
-        """What this table says, by key."""
+    def specified(self) -> dict[str, Any]:
+        """The terms that this table sets, by key."""
         return {key: value for key in Terms.model_fields if (value := getattr(self, key)) is not None}
 
 
 class Default(Terms):
-    """What is said of all feeds."""
+    """The terms of all feeds for which no other table sets them."""
 
     fresh_within: values.Duration
 
 
 class CompanySelection(Table):
-    """Which companies something is said of: those that match all that is given."""
+    """A selection of companies: those that match every given criterion."""
 
     companies: tuple[values.CompanyId, ...] = ()
-    """Their ids."""
+    """Codat's ids of the companies."""
     tags: dict[str, str] = {}
-    """Tags that they have, all of them, at Codat."""
+    """Codat's tags of the companies, by name. A company must have all of them."""
 
     def matches_company(self, company: Company) -> bool:
-        """Whether a company is meant."""
+        """Return whether a company is selected."""
         return (not self.companies or company.company_id in self.companies) and all(
             company.tags.get(name) == value for name, value in self.tags.items()
         )
 
 
 class Selection(CompanySelection):
-    """Which companies something is said of, and which of their connections."""
+    """A selection of companies and of their connections."""
 
     platforms: tuple[str, ...] = ()
-    """The platforms of the connections, by Codat's names of them."""
+    """Codat's names of the platforms to which the connections belong."""
 
     def matches(self, company: Company, connection: Connection) -> bool:
-        """Whether a connection of a company is meant."""
+        """Return whether a connection of a company is selected."""
         return (not self.platforms or connection.platform in self.platforms) and self.matches_company(company)
 
 
 class Rule(Selection, Terms):
-    """What is said of some companies or connections: of all their data types, or of those that it names."""
+    """Terms for a selection of connections: for all their data types, or for the data types that the rule names."""
 
     name: str = Field(min_length=1)
     data_types: dict[values.DataType, Terms] = {}
 
     @model_validator(mode="after")
-    def _selects_some(self) -> Self:
+    def _is_not_empty(self) -> Self:
         if not (self.companies or self.tags or self.platforms):
             raise ValueError("expected at least one of companies, tags, platforms; [default] is for all companies")
-        if not (self.said or self.data_types):
+        if not (self.specified or self.data_types):
             raise ValueError(f"expected at least one of {', '.join(Terms.model_fields)}, data_types")
         return self
 
     @property
     def specificity(self) -> tuple[bool, int, bool]:
-        """What makes one rule win over another."""
+        """Orders rules: a rule with a higher specificity overrides the others."""
         return bool(self.companies), len(self.tags), bool(self.platforms)
 
 
 class WindowTable(Selection):
-    """Times at which refreshes are queued only, or never."""
+    """A time of day to which refreshes are restricted, or during which none is queued."""
 
     name: str = Field(min_length=1)
     only: values.TimesOfDay | None = None
-    """They are queued only then: "22:00 to 06:00"."""
+    """Queue refreshes only during this time: "22:00 to 06:00"."""
     never: values.TimesOfDay | None = None
-    """They are never queued then."""
+    """Queue no refresh during this time."""
     days: tuple[values.Day, ...] = Field(values.DAYS, min_length=1)
-    """The days on which the window starts."""
+    """The days of the week on which the window starts."""
     time_zone: values.TimeZone = values.UTC
-    """Whose clocks show these times."""
+    """The time zone of the times."""
     data_types: tuple[values.DataType, ...] = ()
-    """The data types that are meant; all if none is named."""
+    """The data types that the window applies to; all if empty."""
 
     @model_validator(mode="after")
-    def _says_one(self) -> Self:
+    def _sets_only_or_never(self) -> Self:
         if (self.only is None) == (self.never is None):
             raise ValueError('expected either only or never, such as never = "01:00 to 03:00"')
         return self
 
     def applies(self, data_type: str, company: Company, connection: Connection) -> bool:
-        """Whether a data type of a company, read from one of its connections, is meant."""
+        """Return whether the window applies to a feed."""
         return (not self.data_types or data_type in self.data_types) and self.matches(company, connection)
 
     @cached_property
     def window(self) -> Window:
-        """The window itself."""
+        """The window without its selection."""
         start, end = self.only or self.never or values.WHOLE_DAY
         days = frozenset(values.DAYS.index(day) for day in self.days)
         return Window(
@@ -147,20 +144,20 @@ class WindowTable(Selection):
 
 
 class ConsistencySet(CompanySelection):
-    """Data types that a report needs together: whenever one of them is due, all are refreshed."""
+    """Data types that a report needs together. When one of them is due, all of them are refreshed."""
 
     name: str = Field(min_length=1)
     data_types: tuple[values.DataType, ...] = Field(min_length=2)
     within: values.Duration
-    """How far apart their syncs may lie. One that was synced that lately is not refreshed again."""
+    """The maximum time between their syncs. A data type that was synced within it is not refreshed again."""
 
 
 class Budget(Table):
-    """How much of what Codat and the platforms allow may be spent."""
+    """The share of the limits of Codat and of the platforms that may be used."""
 
     share_of_quota: float = Field(0.8, gt=0, le=1, strict=True)
-    """The part of Codat's daily quota of calls that is this system's, spread over the day."""
+    """The share of Codat's daily quota of calls that may be used, spread over the day."""
     calls_per_minute: int = Field(600, ge=1, le=1000, strict=True)
-    """Codat may block an address that makes more than 1,000."""
+    """Codat may block an IP address that makes more than 1,000 calls a minute."""
     refreshes_per_connection: dict[str, values.Count] = {}
-    """How many refreshes a day one connection may get, by platform."""
+    """The maximum number of refreshes of one connection in a day, by platform."""

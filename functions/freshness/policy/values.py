@@ -1,4 +1,4 @@
-"""What the values of the policy file look like, and what is said of one that does not look so."""
+"""The types of the policy file's values, and the messages for invalid ones."""
 
 import difflib
 import re
@@ -26,8 +26,8 @@ _DURATION = re.compile(r"(\d{1,6}) (minute|hour|day|week)s?")
 _TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d) to (?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A remark that names the known name nearest to one that is not known, if any is near."""
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return a hint that suggests the most similar known name, or an empty string if none is similar."""
     matches = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
@@ -44,13 +44,13 @@ def _duration(value: object) -> timedelta:
 
 def _data_type(value: str) -> str:
     if value not in DATA_TYPES:
-        raise ValueError(f"expected one of Codat's data types, got {value!r}{nearest(value, DATA_TYPES)}")
+        raise ValueError(f"expected one of Codat's data types, got {value!r}{suggestion(value, DATA_TYPES)}")
     return value
 
 
 def _day(value: str) -> str:
     if value not in DAYS:
-        raise ValueError(f"expected a day such as {DAYS[0]!r}, got {value!r}{nearest(value, DAYS)}")
+        raise ValueError(f"expected a day such as {DAYS[0]!r}, got {value!r}{suggestion(value, DAYS)}")
     return value
 
 
@@ -69,8 +69,8 @@ def _time_zone(value: object) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        # Listed for a mistake only: it opens each of six hundred files.
-        hint = nearest(name, available_timezones())
+        # Only called after a mistake: it opens about 600 files.
+        hint = suggestion(name, available_timezones())
         raise ValueError(f'expected a time zone such as "Europe/London", got {value!r}{hint}') from None
 
 
@@ -78,7 +78,7 @@ def _company_id(value: str) -> str:
     try:
         return str(UUID(value))
     except ValueError:
-        raise ValueError(f"expected the id that Codat gave a company, a UUID, got {value!r}") from None
+        raise ValueError(f"expected Codat's id of a company, a UUID, got {value!r}") from None
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
