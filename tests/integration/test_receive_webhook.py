@@ -1,4 +1,4 @@
-"""Taking in webhooks with a real queue and a real secret."""
+"""Receiving of webhooks, with a real queue and a real secret."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def request(body: str, *, base64_encoded: bool = False, secret: str = SECRET) -> dict[str, Any]:
-    """One of Codat's requests as API Gateway hands it over."""
+    """Return a signed request of Codat's in the format of an API Gateway event."""
     now = datetime.now(UTC)
     return {
         "headers": {
@@ -33,7 +33,7 @@ def request(body: str, *, base64_encoded: bool = False, secret: str = SECRET) ->
 
 @pytest.fixture
 def queue(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[tuple[str, str]]]]:
-    """A queue and a secret for the handler; gives the ids and bodies of the messages that are on the queue."""
+    """Create a queue and a secret for the handler, and yield a function that returns the queued ids and bodies."""
     sqs, name = boto3.client("sqs"), uuid4().hex
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
     boto3.client("secretsmanager").create_secret(Name=name, SecretString=f"whsec_b3RoZXI=\n{SECRET}\n")
@@ -56,7 +56,7 @@ def status(event: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("base64_encoded", [False, True])
-def test_what_codat_signed_is_queued_with_its_id(
+def test_a_signed_webhook_is_queued_with_its_id(
     queue: Callable[[], list[tuple[str, str]]], base64_encoded: bool
 ) -> None:
     body = '{"name": "Ærø"}'
@@ -65,7 +65,7 @@ def test_what_codat_signed_is_queued_with_its_id(
     assert queue() == [("msg_1", body)]
 
 
-def test_characters_that_sqs_refuses_do_not_lose_a_message(queue: Callable[[], list[tuple[str, str]]]) -> None:
+def test_characters_that_are_invalid_in_sqs_are_escaped(queue: Callable[[], list[tuple[str, str]]]) -> None:
     body = '{"name": "a\ufffe\uffffb😀"}'
 
     assert status(request(body)) == 202
@@ -74,12 +74,12 @@ def test_characters_that_sqs_refuses_do_not_lose_a_message(queue: Callable[[], l
     assert "\\ufffe\\uffff" in queued
 
 
-def test_a_forgery_is_not_queued(queue: Callable[[], list[tuple[str, str]]]) -> None:
+def test_a_forged_webhook_is_not_queued(queue: Callable[[], list[tuple[str, str]]]) -> None:
     assert status(request("{}", secret="whsec_Zm9yZ2Vk")) == 401
     assert queue() == []
 
 
-def test_codat_is_to_try_again_when_the_queue_refuses(
+def test_503_is_returned_if_the_queue_is_unavailable(
     queue: Callable[[], list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WEBHOOK_QUEUE_URL", boto3.client("sqs").meta.endpoint_url + "/000000000000/no-such-queue")
@@ -87,7 +87,7 @@ def test_codat_is_to_try_again_when_the_queue_refuses(
     assert status(request("{}")) == 503
 
 
-def test_codat_is_to_try_again_when_the_secret_cannot_be_read(
+def test_503_is_returned_if_the_secret_cannot_be_read(
     queue: Callable[[], list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WEBHOOK_SIGNING_SECRET", "no-such-secret")
@@ -96,7 +96,7 @@ def test_codat_is_to_try_again_when_the_secret_cannot_be_read(
     assert queue() == []
 
 
-def test_only_the_allowed_addresses_may_send_where_there_are_any(
+def test_only_allowed_addresses_are_accepted_if_any_are_configured(
     queue: Callable[[], list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WEBHOOK_ADDRESSES", "4.159.114.108 20.117.190.191")
@@ -109,7 +109,7 @@ def test_only_the_allowed_addresses_may_send_where_there_are_any(
     assert len(queue()) == 1
 
 
-def test_only_what_has_the_header_is_taken_in_where_one_is_asked_for(
+def test_only_requests_with_the_header_are_accepted_if_one_is_configured(
     queue: Callable[[], list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = uuid4().hex

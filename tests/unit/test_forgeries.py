@@ -1,4 +1,4 @@
-"""What anyone may send to the webhook's address: 100,000 requests, none of which Codat sent."""
+"""Forged webhooks: 100,000 random requests, none of which Codat signed."""
 
 import base64
 import contextlib
@@ -16,11 +16,11 @@ from svix.webhooks import Webhook
 
 import receive_webhook
 from freshness.aws.metrics import Metric
-from freshness.codat.webhook_signature import LARGEST_BODY, SigningSecrets
+from freshness.codat.webhook_signature import MAX_BODY_BYTES, SigningSecrets
 from local import local_aws
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-ANOTHER = Webhook("whsec_" + base64.b64encode(b"of someone else's making").decode())
+OTHER_SIGNER = Webhook("whsec_" + base64.b64encode(b"of someone else's making").decode())
 REQUESTS = 100_000
 BODY = json.dumps(
     {
@@ -32,18 +32,18 @@ BODY = json.dumps(
     ensure_ascii=False,
 )
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
-NOT_HEADERS: tuple[Any, ...] = (
+HEADER_VALUES: tuple[Any, ...] = (
     None, 0, -1, 1.5, True, [], ["v1,AAAA"], {}, {"webhook-id": "message"},
     "", " ", "\x00", "\n", "\ud800", "é", "😀", "a" * 10_000, "\r\nX: y", "null", "undefined", "%00", "../..",
     "0", "-1", "1e3", "1e400", "nan", "inf", "9" * 12, "9" * 400, "\uff11\uff12", "0x10", "1_000", "1700000000.5",
     "v1", "v1,", ",", "v1,,", "v1,%%%", "v1,AAA", "v1,AAAA", "v2,AAAA", "v1,a,b", "v1 AAAA", "v1a,AAAA", "  ", "v1,é",
     "v1,AAAA " * 500,
 )  # fmt: skip
-NOT_BODIES: tuple[Any, ...] = (
-    None, 0, 1.5, True, [], {}, "", " ", "{}", "[]", "null", "\x00", "\ud800", "\ufffe", "a" * (LARGEST_BODY + 1),
+INVALID_BODIES: tuple[Any, ...] = (
+    None, 0, 1.5, True, [], {}, "", " ", "{}", "[]", "null", "\x00", "\ud800", "\ufffe", "a" * (MAX_BODY_BYTES + 1),
     "<xml/>", '{"id": ' * 1000, b"bytes",
 )  # fmt: skip
-NOT_EVENTS: tuple[dict[str, Any], ...] = (
+INVALID_EVENTS: tuple[dict[str, Any], ...] = (
     {}, {"body": BODY}, {"headers": {}}, {"body": BODY, "headers": None}, {"body": BODY, "headers": []},
     {"body": BODY, "headers": "webhook-id"}, {"body": None, "headers": None, "isBase64Encoded": None},
     {"version": "1.0", "multiValueHeaders": {"webhook-id": ["message"]}, "body": BODY},
@@ -53,7 +53,7 @@ Event = dict[str, Any]
 
 
 class Forger:
-    """Makes requests that look like Codat's, each wrong in at least one way."""
+    """A generator of requests that resemble Codat's, each with at least one invalid part."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
@@ -63,83 +63,83 @@ class Forger:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": Webhook(SECRET).sign("message", now, BODY),
         }
-        self._foreign = ANOTHER.sign("message", now, BODY)
-        self._ways: tuple[Callable[[Event], Event], ...] = (
-            self._leave_out_a_header,
-            self._put_anything_in_a_header,
+        self._other_signature = OTHER_SIGNER.sign("message", now, BODY)
+        self._mutations: tuple[Callable[[Event], Event], ...] = (
+            self._remove_headers,
+            self._replace_headers,
             self._change_a_header,
             self._repeat_a_header,
-            self._mix_spellings,
+            self._mix_header_prefixes,
             self._sign_with_another_secret,
-            self._put_anything_for_the_body,
+            self._replace_the_body,
             self._change_the_body,
-            self._claim_base64,
-            self._break_base64,
-            self._send_something_else,
+            self._declare_as_base64,
+            self._corrupt_base64,
+            self._replace_the_event,
         )
 
     def genuine(self) -> Event:
         return {"version": "2.0", "headers": dict(self._genuine), "body": BODY, "isBase64Encoded": False}
 
     def forge(self) -> Event:
-        return self._random.choice(self._ways)(self.genuine())
+        return self._random.choice(self._mutations)(self.genuine())
 
-    def _leave_out_a_header(self, event: Event) -> Event:
+    def _remove_headers(self, event: Event) -> Event:
         for name in self._random.sample(HEADERS, self._random.randint(1, 3)):
             del event["headers"][name]
         return event
 
-    def _put_anything_in_a_header(self, event: Event) -> Event:
+    def _replace_headers(self, event: Event) -> Event:
         for name in self._random.sample(HEADERS, self._random.randint(1, 3)):
-            event["headers"][name] = self._random.choice(NOT_HEADERS)
+            event["headers"][name] = self._random.choice(HEADER_VALUES)
         return event
 
     def _change_a_header(self, event: Event) -> Event:
-        # The timestamp's last digits are signed too, and the signature's last characters are padding.
+        # Skip the last two characters: those of the signature are padding, and may change without making it invalid.
         name = self._random.choice(HEADERS)
-        event["headers"][name] = self._changed(event["headers"][name], upto=-2)
+        event["headers"][name] = self._mutated(event["headers"][name], up_to=-2)
         return event
 
     def _repeat_a_header(self, event: Event) -> Event:
-        # API Gateway joins the values of a header that comes twice with a comma.
+        # API Gateway joins the values of a repeated header with a comma.
         name = self._random.choice(HEADERS)
         event["headers"][name] = ",".join([event["headers"][name]] * self._random.randint(2, 5))
         return event
 
-    def _mix_spellings(self, event: Event) -> Event:
+    def _mix_header_prefixes(self, event: Event) -> Event:
         for name in self._random.sample(HEADERS, self._random.randint(1, 2)):
             event["headers"][name.replace("webhook", "svix")] = event["headers"].pop(name)
         return event
 
     def _sign_with_another_secret(self, event: Event) -> Event:
-        event["headers"]["webhook-signature"] = self._foreign
+        event["headers"]["webhook-signature"] = self._other_signature
         return self._change_the_body(event) if self._random.random() < 0.5 else event
 
-    def _put_anything_for_the_body(self, event: Event) -> Event:
-        event["body"] = self._random.choice(NOT_BODIES)
+    def _replace_the_body(self, event: Event) -> Event:
+        event["body"] = self._random.choice(INVALID_BODIES)
         event["isBase64Encoded"] = self._random.choice((True, False, None, "false", 0))
         return event
 
     def _change_the_body(self, event: Event) -> Event:
-        event["body"] = self._changed(BODY)
+        event["body"] = self._mutated(BODY)
         return event
 
-    def _claim_base64(self, event: Event) -> Event:
+    def _declare_as_base64(self, event: Event) -> Event:
         event["isBase64Encoded"] = True
         return event
 
-    def _break_base64(self, event: Event) -> Event:
+    def _corrupt_base64(self, event: Event) -> Event:
         raw = bytearray(BODY.encode())
         raw[self._random.randrange(len(raw))] ^= self._random.randint(1, 255)
         event["body"] = base64.b64encode(raw).decode()
         event["isBase64Encoded"] = True
         return event
 
-    def _send_something_else(self, _: Event) -> Event:
-        return self._random.choice(NOT_EVENTS)
+    def _replace_the_event(self, _: Event) -> Event:
+        return self._random.choice(INVALID_EVENTS)
 
-    def _changed(self, text: str, upto: int | None = None) -> str:
-        at = self._random.randrange(len(text[:upto]))
+    def _mutated(self, text: str, up_to: int | None = None) -> str:
+        at = self._random.randrange(len(text[:up_to]))
         other = chr(self._random.choice((self._random.randint(0, 127), self._random.randint(0, 0x10FFFF))))
         match self._random.randrange(3):
             case 0 if other != text[at]:
@@ -152,7 +152,7 @@ class Forger:
 
 @pytest.fixture
 def answer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Event], int]]:
-    """The status that the handler answers with. The secret is in place, the queue cannot be reached."""
+    """Yield a function that returns the handler's status code. The secret is set; the queue is unreachable."""
     secrets = SigningSecrets(lambda: SECRET, clock=lambda: 0.0)
     monkeypatch.setattr(receive_webhook, "_signing_secrets", lambda: secrets)
     monkeypatch.setenv("WEBHOOK_QUEUE_URL", "http://127.0.0.1:9/000000000000/none")
@@ -164,7 +164,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Event], int]]:
     receive_webhook._sqs.cache_clear()
 
 
-def test_of_100_000_forgeries_none_is_accepted_and_none_makes_it_fail(answer: Callable[[Event], int]) -> None:
+def test_100_000_forged_requests_are_all_answered_with_401(answer: Callable[[Event], int]) -> None:
     forger = Forger(seed=4)
     receive_webhook.logger.setLevel("CRITICAL")
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
@@ -173,11 +173,13 @@ def test_of_100_000_forgeries_none_is_accepted_and_none_makes_it_fail(answer: Ca
     assert accepted == []
 
 
-def test_the_request_that_they_were_made_from_would_have_been_queued(answer: Callable[[Event], int]) -> None:
+def test_the_genuine_request_is_accepted_and_fails_only_at_the_queue(answer: Callable[[Event], int]) -> None:
     assert answer(Forger(seed=4).genuine()) == 503
 
 
-def test_a_refusal_is_counted_by_its_reason(answer: Callable[[Event], int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refused_request_is_counted_by_its_reason(
+    answer: Callable[[Event], int], capsys: pytest.CaptureFixture[str]
+) -> None:
     answer({"body": None})
 
     counted = json.loads(next(line for line in capsys.readouterr().out.splitlines() if "_aws" in line))

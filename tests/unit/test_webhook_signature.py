@@ -1,4 +1,4 @@
-"""Telling Codat's webhooks from forgeries. The signatures here are made by Svix's own library."""
+"""Verification of webhook signatures. The signatures in these tests are created with Svix's library."""
 
 import base64
 import json
@@ -9,14 +9,14 @@ import pytest
 from svix.webhooks import Webhook
 
 from freshness.codat.webhook_signature import (
-    KEPT_FOR,
-    LARGEST_BODY,
-    READ_AGAIN_AFTER,
+    CACHE_SECONDS,
+    MAX_BODY_BYTES,
+    MIN_SECONDS_BETWEEN_READS,
     Reason,
-    Refused,
     SecretsUnavailable,
     SigningSecrets,
-    body_of,
+    WebhookRefused,
+    decode_body,
     verify,
 )
 
@@ -26,19 +26,19 @@ BODY = json.dumps({"eventType": "read.completed", "name": "Ærø"}, ensure_ascii
 
 
 def signed(
-    body: str = BODY, at: datetime | None = None, spelling: str = "webhook", secret: str = SECRET
+    body: str = BODY, at: datetime | None = None, prefix: str = "webhook", secret: str = SECRET
 ) -> dict[str, str]:
     at = at or datetime.now(UTC)
     return {
-        f"{spelling}-id": "message",
-        f"{spelling}-timestamp": str(int(at.timestamp())),
-        f"{spelling}-signature": Webhook(secret).sign("message", at, body),
+        f"{prefix}-id": "message",
+        f"{prefix}-timestamp": str(int(at.timestamp())),
+        f"{prefix}-signature": Webhook(secret).sign("message", at, body),
     }
 
 
-@pytest.mark.parametrize("spelling", ["webhook", "svix"])
-def test_what_codat_signed_is_accepted_under_either_spelling(spelling: str) -> None:
-    assert verify(BODY, signed(spelling=spelling), [SECRET]) == "message"
+@pytest.mark.parametrize("prefix", ["webhook", "svix"])
+def test_a_signed_message_is_accepted_with_either_header_prefix(prefix: str) -> None:
+    assert verify(BODY, signed(prefix=prefix), [SECRET]) == "message"
 
 
 def test_one_of_several_signatures_is_enough() -> None:
@@ -48,19 +48,19 @@ def test_one_of_several_signatures_is_enough() -> None:
     assert verify(BODY, headers, [SECRET]) == "message"
 
 
-def test_any_of_several_secrets_will_do() -> None:
+def test_a_message_may_be_signed_with_any_of_several_secrets() -> None:
     assert verify(BODY, signed(), [OTHER, SECRET]) == "message"
     assert verify(BODY, signed(secret=OTHER), [OTHER, SECRET]) == "message"
 
 
-@pytest.mark.parametrize("useless", ["", "whsec_", "whsec_a", "whsec_é", "no secret at all!"])
-def test_a_secret_that_is_none_does_not_keep_another_from_being_tried(useless: str) -> None:
-    assert verify(BODY, signed(), [useless, SECRET]) == "message"
+@pytest.mark.parametrize("malformed", ["", "whsec_", "whsec_a", "whsec_é", "no secret at all!"])
+def test_a_malformed_secret_does_not_prevent_the_use_of_another(malformed: str) -> None:
+    assert verify(BODY, signed(), [malformed, SECRET]) == "message"
 
 
 @pytest.mark.parametrize("secrets", [[], [OTHER], ["whsec_"], ["whsec_é"]])
-def test_without_the_right_secret_nothing_is_accepted(secrets: list[str]) -> None:
-    with pytest.raises(Refused, match=Reason.NOT_SIGNED):
+def test_a_message_is_refused_if_no_secret_fits(secrets: list[str]) -> None:
+    with pytest.raises(WebhookRefused, match=Reason.NOT_SIGNED):
         verify(BODY, signed(), secrets)
 
 
@@ -89,31 +89,31 @@ def test_without_the_right_secret_nothing_is_accepted(secrets: list[str]) -> Non
         ({"webhook-signature": "v1,a,b"}, Reason.HEADERS_MALFORMED),
     ],
 )
-def test_a_header_that_was_changed_is_a_forgery(changed: dict[str, Any], reason: Reason) -> None:
-    with pytest.raises(Refused, match=reason):
+def test_a_message_with_a_changed_header_is_refused(changed: dict[str, Any], reason: Reason) -> None:
+    with pytest.raises(WebhookRefused, match=reason):
         verify(BODY, signed() | changed, [SECRET])
 
 
 @pytest.mark.parametrize("missing", ["webhook-id", "webhook-timestamp", "webhook-signature"])
-def test_a_header_that_is_missing_is_not_looked_for_under_the_other_spelling(missing: str) -> None:
+def test_a_missing_header_is_not_replaced_by_the_one_with_the_other_prefix(missing: str) -> None:
     headers = signed()
     headers[missing.replace("webhook", "svix")] = headers.pop(missing)
 
-    with pytest.raises(Refused, match=Reason.HEADERS_MALFORMED):
+    with pytest.raises(WebhookRefused, match=Reason.HEADERS_MALFORMED):
         verify(BODY, headers, [SECRET])
 
 
 @pytest.mark.parametrize("minutes", [-10, 10])
-def test_a_message_of_another_time_is_a_forgery(minutes: int) -> None:
-    with pytest.raises(Refused, match=Reason.NOT_SIGNED):
+def test_a_message_with_a_timestamp_ten_minutes_off_is_refused(minutes: int) -> None:
+    with pytest.raises(WebhookRefused, match=Reason.NOT_SIGNED):
         verify(BODY, signed(at=datetime.now(UTC) + timedelta(minutes=minutes)), [SECRET])
 
 
 @pytest.mark.parametrize("base64_encoded", [False, True])
-def test_the_body_is_taken_as_it_was_sent(base64_encoded: bool) -> None:
+def test_the_body_is_decoded_to_what_was_sent(base64_encoded: bool) -> None:
     body = base64.b64encode(BODY.encode()).decode() if base64_encoded else BODY
 
-    assert body_of({"body": body, "isBase64Encoded": base64_encoded}) == BODY
+    assert decode_body({"body": body, "isBase64Encoded": base64_encoded}) == BODY
 
 
 @pytest.mark.parametrize(
@@ -126,110 +126,110 @@ def test_the_body_is_taken_as_it_was_sent(base64_encoded: bool) -> None:
         ({"body": "!", "isBase64Encoded": True}, Reason.BODY_MALFORMED),
         ({"body": "é", "isBase64Encoded": True}, Reason.BODY_MALFORMED),
         ({"body": "/w==", "isBase64Encoded": True}, Reason.BODY_MALFORMED),
-        ({"body": "a" * (LARGEST_BODY + 1)}, Reason.BODY_TOO_LARGE),
-        ({"body": "é" * (LARGEST_BODY // 2 + 1)}, Reason.BODY_TOO_LARGE),
+        ({"body": "a" * (MAX_BODY_BYTES + 1)}, Reason.BODY_TOO_LARGE),
+        ({"body": "é" * (MAX_BODY_BYTES // 2 + 1)}, Reason.BODY_TOO_LARGE),
         (
-            {"body": base64.b64encode(b"a" * (LARGEST_BODY + 1)).decode(), "isBase64Encoded": True},
+            {"body": base64.b64encode(b"a" * (MAX_BODY_BYTES + 1)).decode(), "isBase64Encoded": True},
             Reason.BODY_TOO_LARGE,
         ),
-        ({"body": "!" * 10 * LARGEST_BODY, "isBase64Encoded": True}, Reason.BODY_TOO_LARGE),
+        ({"body": "!" * 10 * MAX_BODY_BYTES, "isBase64Encoded": True}, Reason.BODY_TOO_LARGE),
     ],
 )
-def test_a_body_that_is_none_is_refused(event: dict[str, Any], reason: Reason) -> None:
-    with pytest.raises(Refused, match=reason):
-        body_of(event)
+def test_an_invalid_body_is_refused(event: dict[str, Any], reason: Reason) -> None:
+    with pytest.raises(WebhookRefused, match=reason):
+        decode_body(event)
 
 
 @pytest.mark.parametrize("base64_encoded", [False, True])
-def test_a_body_of_just_the_largest_size_is_taken(base64_encoded: bool) -> None:
-    body = base64.b64encode(b"a" * LARGEST_BODY).decode() if base64_encoded else "a" * LARGEST_BODY
+def test_a_body_of_the_maximum_size_is_accepted(base64_encoded: bool) -> None:
+    body = base64.b64encode(b"a" * MAX_BODY_BYTES).decode() if base64_encoded else "a" * MAX_BODY_BYTES
 
-    assert len(body_of({"body": body, "isBase64Encoded": base64_encoded})) == LARGEST_BODY
+    assert len(decode_body({"body": body, "isBase64Encoded": base64_encoded})) == MAX_BODY_BYTES
 
 
-class Stored:
-    """What Secrets Manager holds, and how often it was asked."""
+class SecretStore:
+    """A stand-in for Secrets Manager that counts its reads, and the `SigningSecrets` that read from it."""
 
     def __init__(self, value: str) -> None:
         self.value: str | None = value
         self.now = 0.0
-        self.read_times = 0
+        self.reads = 0
         self.secrets = SigningSecrets(self._read, clock=self._clock)
 
     def accepts(self, headers: dict[str, str]) -> bool:
         try:
             return self.secrets.verify(BODY, headers) == "message"
-        except Refused:
+        except WebhookRefused:
             return False
 
     def _clock(self) -> float:
         return self.now
 
     def _read(self) -> str:
-        self.read_times += 1
+        self.reads += 1
         if self.value is None:
-            raise SecretsUnavailable("the signing secret cannot be read")
+            raise SecretsUnavailable("cannot read the signing secret")
         return self.value
 
 
 def test_the_secret_is_read_once_for_many_messages() -> None:
-    stored = Stored(SECRET)
+    store = SecretStore(SECRET)
 
-    assert all(stored.accepts(signed()) for _ in range(10))
-    assert stored.read_times == 1
-
-
-def test_a_secret_is_replaced_without_a_gap() -> None:
-    stored = Stored(SECRET)
-    assert stored.accepts(signed())
-
-    stored.value = f"{OTHER}\n{SECRET}\n"
-    stored.now += READ_AGAIN_AFTER
-    assert stored.accepts(signed())
-    assert stored.accepts(signed(secret=OTHER))
+    assert all(store.accepts(signed()) for _ in range(10))
+    assert store.reads == 1
 
 
-def test_a_secret_taken_out_of_use_is_not_accepted_for_long() -> None:
-    stored = Stored(f"{SECRET} {OTHER}")
-    assert stored.accepts(signed())
+def test_old_and_new_secret_are_both_accepted_during_a_rotation() -> None:
+    store = SecretStore(SECRET)
+    assert store.accepts(signed())
 
-    stored.value = OTHER
-    stored.now += KEPT_FOR
-    assert not stored.accepts(signed())
-    assert stored.accepts(signed(secret=OTHER))
+    store.value = f"{OTHER}\n{SECRET}\n"
+    store.now += MIN_SECONDS_BETWEEN_READS
+    assert store.accepts(signed())
+    assert store.accepts(signed(secret=OTHER))
 
 
-def test_forgeries_do_not_make_us_read_the_secret_more_than_once_a_minute() -> None:
-    stored = Stored(SECRET)
+def test_a_removed_secret_is_refused_once_the_cache_expires() -> None:
+    store = SecretStore(f"{SECRET} {OTHER}")
+    assert store.accepts(signed())
+
+    store.value = OTHER
+    store.now += CACHE_SECONDS
+    assert not store.accepts(signed())
+    assert store.accepts(signed(secret=OTHER))
+
+
+def test_forged_messages_cause_at_most_one_read_of_the_secret_a_minute() -> None:
+    store = SecretStore(SECRET)
     for _ in range(600):
-        stored.now += 1
-        assert not stored.accepts(signed(secret=OTHER))
+        store.now += 1
+        assert not store.accepts(signed(secret=OTHER))
 
-    assert stored.read_times <= 11
+    assert store.reads <= 11
 
 
 @pytest.mark.parametrize("changed", [{"webhook-id": ""}, {"webhook-signature": ""}])
-def test_malformed_headers_do_not_make_us_read_the_secret_again(changed: dict[str, str]) -> None:
-    stored = Stored(SECRET)
+def test_malformed_headers_cause_no_read_of_the_secret(changed: dict[str, str]) -> None:
+    store = SecretStore(SECRET)
     for _ in range(5):
-        stored.now += READ_AGAIN_AFTER / 2
-        stored.accepts(signed() | changed)
+        store.now += MIN_SECONDS_BETWEEN_READS / 2
+        store.accepts(signed() | changed)
 
-    assert stored.read_times == 1
-
-
-def test_while_secrets_manager_is_down_the_secret_in_memory_does() -> None:
-    stored = Stored(SECRET)
-    assert stored.accepts(signed())
-
-    stored.value = None
-    stored.now += KEPT_FOR
-    assert stored.accepts(signed())
+    assert store.reads == 1
 
 
-def test_without_any_secret_read_nothing_can_be_told() -> None:
-    stored = Stored(SECRET)
-    stored.value = None
+def test_the_cached_secret_stays_in_use_while_secrets_manager_is_unavailable() -> None:
+    store = SecretStore(SECRET)
+    assert store.accepts(signed())
+
+    store.value = None
+    store.now += CACHE_SECONDS
+    assert store.accepts(signed())
+
+
+def test_secrets_unavailable_is_raised_if_no_secret_was_ever_read() -> None:
+    store = SecretStore(SECRET)
+    store.value = None
 
     with pytest.raises(SecretsUnavailable):
-        stored.accepts(signed())
+        store.accepts(signed())

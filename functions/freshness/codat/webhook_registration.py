@@ -1,4 +1,4 @@
-"""Having Codat send its webhooks to this stack."""
+"""Registration of this stack's URL as a webhook endpoint at Codat."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,10 @@ from freshness.codat.webhook_parser import EVENT_TYPES
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The endpoint that Codat has for this stack, whether it had it before, and any others with the same URL."""
+    """The endpoint that Codat sends webhooks to.
+
+    `is_new` is whether this call created it. `others` are further endpoints with the same URL.
+    """
 
     consumer: WebhookConsumer
     is_new: bool
@@ -17,33 +20,35 @@ class Registration:
 
     @property
     def missing(self) -> list[str]:
-        """The event types that are not sent to it."""
+        """The event types that this project uses and that are not sent to the endpoint."""
         return _missing(self.consumer)
 
 
 async def register(codat: Codat, url: str) -> Registration:
-    """Find the endpoint with this URL, the one that gets most if there are several, or have Codat add it.
+    """Return the endpoint with this URL, or create it if there is none.
 
-    One that exists is left as it is: Codat has no call to change it, and one made anew has another signing secret.
+    Of several endpoints, the one that is sent the most is returned. An existing endpoint is not changed: Codat has no
+    API call for that, and a new endpoint would have another signing secret.
 
     Raises:
-        CodatError: Codat did not do so.
+        CodatError: the call to Codat failed.
     """
-    known = [consumer for consumer in await codat.webhook_consumers() if _same(consumer.url, url)]
-    if known:
-        consumer, *others = sorted(known, key=_lacks)
+    existing = [consumer for consumer in await codat.webhook_consumers() if _is_same_url(consumer.url, url)]
+    if existing:
+        consumer, *others = sorted(existing, key=_rank)
         return Registration(consumer, is_new=False, others=tuple(others))
     return Registration(await codat.create_webhook_consumer(url, EVENT_TYPES), is_new=True)
 
 
 def _missing(consumer: WebhookConsumer) -> list[str]:
-    """One without any event types is sent all."""
+    # An endpoint without event types is sent all of them.
     return sorted(set(EVENT_TYPES) - set(consumer.event_types)) if consumer.event_types else []
 
 
-def _lacks(consumer: WebhookConsumer) -> tuple[bool, bool, int, str]:
+def _rank(consumer: WebhookConsumer) -> tuple[bool, bool, int, str]:
+    """Return a sort key that puts the endpoint that is sent the most first."""
     return consumer.disabled, bool(consumer.company_tags), len(_missing(consumer)), consumer.id
 
 
-def _same(url: str, other: str) -> bool:
+def _is_same_url(url: str, other: str) -> bool:
     return url.rstrip("/") == other.rstrip("/")

@@ -1,6 +1,6 @@
-"""Telling Codat's webhooks from forgeries: the Standard Webhooks scheme, through which Codat sends.
+"""Verification of the signatures of Codat's webhooks, which follow the Standard Webhooks specification.
 
-What a request holds may be anything at all: whatever is wrong with it ends as `Refused`.
+A request may hold anything. `WebhookRefused` is raised for every request that is not valid, whatever is wrong with it.
 """
 
 import base64
@@ -13,12 +13,12 @@ from typing import Any
 from standardwebhooks import Webhook, WebhookVerificationError
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
-LARGEST_BODY = 256_000
-"""Bytes. With its attributes, a message of this size still fits the 262,144 bytes that SQS takes in any region."""
-KEPT_FOR = 300.0
-"""Seconds after which the secrets are read again: one that was taken out of use is accepted no longer than that."""
-READ_AGAIN_AFTER = 60.0
-"""Seconds between two readings, however many signatures fail: forgeries cannot make us call Secrets Manager."""
+MAX_BODY_BYTES = 256_000
+"""With its attributes, a message of this size still fits the 262,144 bytes that SQS accepts in any region."""
+CACHE_SECONDS = 300.0
+"""The time after which cached secrets are read again. A secret that was removed is accepted no longer than that."""
+MIN_SECONDS_BETWEEN_READS = 60.0
+"""The minimum time between two reads, so that forged requests cannot cause a Secrets Manager call each."""
 
 _ID = re.compile(r"[!-~]{1,256}")
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
@@ -30,18 +30,18 @@ class Reason(StrEnum):
 
     ADDRESS_NOT_ALLOWED = "AddressNotAllowed"
     HEADER_WRONG = "HeaderWrong"
-    """The header that the deployment asks for is missing, or has another value."""
+    """The header that the deployment requires is missing, or has another value."""
     BODY_TOO_LARGE = "BodyTooLarge"
     BODY_MALFORMED = "BodyMalformed"
-    """It is missing, not base64 although it is said to be, or not UTF-8."""
+    """The body is missing, is not UTF-8, or is declared as base64 but is not."""
     HEADERS_MALFORMED = "HeadersMalformed"
-    """One of the three is missing, or not of the form that it has by the scheme."""
+    """One of the three headers is missing, or does not have the format that the specification requires."""
     NOT_SIGNED = "NotSigned"
-    """It was not signed with any of our secrets, or not within the last minutes."""
+    """No signature fits any of the secrets, or the timestamp is more than five minutes off."""
 
 
-class Refused(Exception):
-    """The request is not one of Codat's, or cannot be told to be."""
+class WebhookRefused(Exception):
+    """The request was not sent by Codat, or is not verifiable."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
@@ -49,14 +49,13 @@ class Refused(Exception):
 
 
 class SecretsUnavailable(Exception):
-    """The signing secrets cannot be read, so that no request can be told from a forgery."""
+    """The secrets cannot be read, so that no request can be verified."""
 
 
-class KeptSecrets:
-    """Secrets of one kind, kept in memory: several while one is being replaced.
+class CachedSecrets:
+    """The values of a secret, cached in memory. There are several while one is being replaced.
 
-    `read` gives them as they are stored, separated by white space, or raises `SecretsUnavailable`; `clock` counts
-    seconds.
+    `read` returns the stored values, separated by white space, or raises `SecretsUnavailable`. `clock` returns seconds.
     """
 
     def __init__(self, read: Callable[[], str], clock: Callable[[], float]) -> None:
@@ -65,17 +64,21 @@ class KeptSecrets:
         self._secrets: tuple[str, ...] = ()
         self._read_at: float | None = None
 
-    def have(self, value: str) -> bool:
-        """Whether a value is one of them; how long it takes does not tell how much of it is right.
+    def contains(self, value: str) -> bool:
+        """Return whether a value is one of the secrets. The comparison takes constant time.
 
         Raises:
-            SecretsUnavailable: they cannot be read, and never could.
+            SecretsUnavailable: the secrets cannot be read, and none are cached.
         """
-        self._read_if_older_than(KEPT_FOR)
+        self._read_if_older_than(CACHE_SECONDS)
         given = value.encode(errors="backslashreplace")
         return any(hmac.compare_digest(given, secret.encode()) for secret in self._secrets)
 
     def _read_if_older_than(self, seconds: float) -> bool:
+        """Read the secrets if the last read is longer ago than this, and return whether it was.
+
+        If the secrets cannot be read, the cached ones stay in use.
+        """
         now = self._clock()
         if self._read_at is not None and now - self._read_at < seconds:
             return False
@@ -88,70 +91,74 @@ class KeptSecrets:
         return True
 
 
-class SigningSecrets(KeptSecrets):
-    """The secrets that Codat may sign with."""
+class SigningSecrets(CachedSecrets):
+    """The secrets that Codat may sign its webhooks with."""
 
     def verify(self, body: str, headers: Mapping[str, Any]) -> str:
-        """The id of a message that was signed with one of the secrets. `headers` have lower-case names.
+        """Verify the signature of a message and return the message's id.
 
-        The secrets are kept in memory, and read again when they are old or when no signature fits.
+        The names of `headers` are lower-case. If the signature fits none of the cached secrets, they are read again.
 
         Raises:
-            Refused: the headers are malformed, or the message was not signed with any of the secrets.
-            SecretsUnavailable: they cannot be read, and never could.
+            WebhookRefused: the headers are malformed, or the message was not signed with any of the secrets.
+            SecretsUnavailable: the secrets cannot be read, and none are cached.
         """
-        self._read_if_older_than(KEPT_FOR)
+        self._read_if_older_than(CACHE_SECONDS)
         try:
             return verify(body, headers, self._secrets)
-        except Refused as refused:
-            if refused.reason is not Reason.NOT_SIGNED or not self._read_if_older_than(READ_AGAIN_AFTER):
+        except WebhookRefused as refused:
+            if refused.reason is not Reason.NOT_SIGNED or not self._read_if_older_than(MIN_SECONDS_BETWEEN_READS):
                 raise
         return verify(body, headers, self._secrets)
 
 
-def body_of(event: Mapping[str, Any]) -> str:
-    """The body of a request as API Gateway hands it over, as text that is the same bytes in UTF-8.
+def decode_body(event: Mapping[str, Any]) -> str:
+    """Return the body of an API Gateway event as text, which is the same bytes as the body when encoded as UTF-8.
 
     Raises:
-        Refused: it is too large or malformed.
+        WebhookRefused: the body is too large or malformed.
     """
     given = event.get("body")
     if not isinstance(given, str):
-        raise Refused(Reason.BODY_MALFORMED)
-    if len(given) > LARGEST_BODY * 4 // 3 + 4:
-        raise Refused(Reason.BODY_TOO_LARGE)
+        raise WebhookRefused(Reason.BODY_MALFORMED)
+    if len(given) > MAX_BODY_BYTES * 4 // 3 + 4:
+        raise WebhookRefused(Reason.BODY_TOO_LARGE)
     try:
         body = base64.b64decode(given, validate=True) if event.get("isBase64Encoded") else given.encode()
         text = body.decode()
     except ValueError as error:
-        raise Refused(Reason.BODY_MALFORMED) from error
-    if len(body) > LARGEST_BODY:
-        raise Refused(Reason.BODY_TOO_LARGE)
+        raise WebhookRefused(Reason.BODY_MALFORMED) from error
+    if len(body) > MAX_BODY_BYTES:
+        raise WebhookRefused(Reason.BODY_TOO_LARGE)
     return text
 
 
 def verify(body: str, headers: Mapping[str, Any], secrets: Sequence[str]) -> str:
-    """The id of a message that was signed with one of `secrets`. `headers` have lower-case names.
+    """Verify that a message was signed with one of `secrets`, and return its id. The header names are lower-case.
 
     Raises:
-        Refused: the headers are malformed, or the message was not signed with any of the secrets.
+        WebhookRefused: the headers are malformed, or the message was not signed with any of the secrets.
     """
-    standard = _standard(headers)
+    standard = _standard_headers(headers)
     for secret in secrets:
         try:
             Webhook(secret).verify(body, standard, json_parse=False)
         except (WebhookVerificationError, EmptyWebhookSecretError, ValueError):
             continue
         return standard["webhook-id"]
-    raise Refused(Reason.NOT_SIGNED)
+    raise WebhookRefused(Reason.NOT_SIGNED)
 
 
-def _standard(headers: Mapping[str, Any]) -> dict[str, str]:
-    """The three headers under their standard names, in whichever of its two spellings they came."""
-    spelling = "webhook" if "webhook-id" in headers else "svix"
-    message_id, timestamp, signature = (headers.get(f"{spelling}-{name}") for name in ("id", "timestamp", "signature"))
+def _standard_headers(headers: Mapping[str, Any]) -> dict[str, str]:
+    """Return the three headers of the specification, which may be prefixed `webhook-` or `svix-`, as `webhook-`.
+
+    Raises:
+        WebhookRefused: a header is missing or malformed.
+    """
+    prefix = "webhook" if "webhook-id" in headers else "svix"
+    message_id, timestamp, signature = (headers.get(f"{prefix}-{name}") for name in ("id", "timestamp", "signature"))
     if not (isinstance(message_id, str) and isinstance(timestamp, str) and isinstance(signature, str)):
-        raise Refused(Reason.HEADERS_MALFORMED)
+        raise WebhookRefused(Reason.HEADERS_MALFORMED)
     if not (_ID.fullmatch(message_id) and _TIMESTAMP.fullmatch(timestamp) and _SIGNATURES.fullmatch(signature)):
-        raise Refused(Reason.HEADERS_MALFORMED)
+        raise WebhookRefused(Reason.HEADERS_MALFORMED)
     return {"webhook-id": message_id, "webhook-timestamp": timestamp, "webhook-signature": signature}
