@@ -1,1 +1,1 @@
-"""What a policy file would do: the planner of the Lambda functions against a fleet, over days of simulated time."""
+"""Simulation of a policy: the planner that runs in Lambda, with a fleet, over days of simulated time."""

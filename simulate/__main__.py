@@ -1,4 +1,4 @@
-"""`make simulate`: what the policy file would do to a fleet, in days of simulated time."""
+"""`make simulate`: simulate the policy with a fleet over several days, and show the results."""
 
 import sys
 from datetime import UTC, datetime
@@ -16,8 +16,8 @@ from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from simulate.chart import draw
 from simulate.days import Report, run
-from simulate.fleet import FleetError, exported, made_up
-from simulate.tighter import TighterError, tightened
+from simulate.fleet import FleetError, generate_fleet, load_fleet
+from simulate.tighter import TighterError, tighten
 from simulate.world import SimulatedFeed
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -29,28 +29,32 @@ application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @application.command()
 def simulate(
     policy: Annotated[Path, typer.Option(help="The policy file.")] = Path("freshness.toml"),
-    fleet: Annotated[Path | None, typer.Option(help="What `freshness export` wrote; made up if not given.")] = None,
-    companies: Annotated[int, typer.Option(min=1, help="How many companies to make up.")] = 100,
+    fleet: Annotated[
+        Path | None, typer.Option(help="A fleet written by `freshness export`. Default: a generated fleet.")
+    ] = None,
+    companies: Annotated[int, typer.Option(min=1, help="The number of companies to generate.")] = 100,
     changes_per_day: Annotated[
         float,
-        typer.Option(min=0.001, max=10_000, help="Changes of the data type in the middle of a made-up fleet."),
+        typer.Option(min=0.001, max=10_000, help="The median change rate of the data types in a generated fleet."),
     ] = 4.0,
-    days: Annotated[int, typer.Option(min=1, help="Days to measure, after one to warm up.")] = 3,
-    seed: Annotated[int, typer.Option(help="The same seed makes up the same fleet.")] = 1,
+    days: Annotated[int, typer.Option(min=1, help="The number of days to measure, after one day of warm-up.")] = 3,
+    seed: Annotated[int, typer.Option(help="The seed of the generated fleet.")] = 1,
     tighter: Annotated[
         list[str] | None,
-        typer.Option(help='What a tighter promise would cost: "invoices=1 hour". May be given several times.'),
+        typer.Option(help='Also show the cost of a tighter promise: "invoices=1 hour". May be repeated.'),
     ] = None,
-    chart: Annotated[Path, typer.Option(dir_okay=False, help="Where to draw the chart.")] = Path("simulation.png"),
+    chart: Annotated[Path, typer.Option(dir_okay=False, help="The PNG file to write the chart to.")] = Path(
+        "simulation.png"
+    ),
 ) -> None:
-    """Show what the policy would do: calls against the quota, promises kept, and what it costs."""
+    """Simulate the policy, and show the calls compared with the quota, the promises kept, and the cost."""
     console = Console()
     try:
-        rules = load(policy)
-        alternatives = {wish: tightened(rules, wish) for wish in tighter or ()}
+        loaded = load(policy)
+        alternatives = {change: tighten(loaded, change) for change in tighter or ()}
         report, *others = (
             _run(console, title, each, fleet, companies, changes_per_day, days, seed)
-            for title, each in {"the policy": rules, **alternatives}.items()
+            for title, each in {"the policy": loaded, **alternatives}.items()
         )
     except (PolicyError, FleetError, TighterError) as error:
         _fail(console, str(error))
@@ -59,8 +63,8 @@ def simulate(
     try:
         draw(report, chart)
     except OSError as error:
-        _fail(console, f"{chart}: the chart cannot be written here: {error.strerror}")
-    console.print(f"The chart is in {chart}", highlight=False)
+        _fail(console, f"{chart}: cannot write the chart: {error.strerror}")
+    console.print(f"The chart was written to {chart}", highlight=False)
 
 
 def _fail(console: Console, message: str) -> NoReturn:
@@ -80,24 +84,24 @@ def _run(
 ) -> Report:
     simulated_feeds: list[SimulatedFeed]
     if fleet:
-        simulated_feeds, now = exported(fleet, policy, seed)
+        simulated_feeds, now = load_fleet(fleet, policy, seed)
         start = now.replace(hour=0, minute=0, second=0, microsecond=0)
     else:
-        simulated_feeds, start = made_up(companies, changes_per_day, seed, START), START
+        simulated_feeds, start = generate_fleet(companies, changes_per_day, seed, START), START
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(f"Simulating {days} days of {title}", total=days + 1)
         return run(simulated_feeds, policy, start, days, on_day=lambda: progress.advance(task))
 
 
 def _table(title: str) -> Table:
-    """A table that is whole in eighty columns."""
+    """Return an empty table whose style fits into 80 columns."""
     return Table(title=title, box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left")
 
 
 def _rules_table(report: Report) -> Table:
     table = _table(f"{report.companies} companies, {report.feeds} data types, {report.days} days")
-    table.add_column("what says how fresh", overflow="fold", min_width=32)
-    for name in ("feeds", "promises\nkept", "P(up to\ndate)", "refreshes\na day", "found\nnothing"):
+    table.add_column("policy table", overflow="fold", min_width=32)
+    for name in ("feeds", "promises\nkept", "up to\ndate", "refreshes\na day", "found\nnothing"):
         table.add_column(name, justify="right")
     for place, rule in sorted(report.rules.items(), key=lambda each: -each[1].feeds):
         table.add_row(
@@ -112,15 +116,15 @@ def _rules_table(report: Report) -> Table:
 
 
 def _totals_table(reports: dict[str, Report]) -> Table:
-    table = _table("What it takes")
-    table.caption = "AWS at list prices, besides its secrets, metrics and alarms"
+    table = _table("Calls and cost")
+    table.caption = "AWS at list prices, without secrets, metrics and alarms"
     table.add_column("", overflow="fold", min_width=16)
     for name in (
         "calls\na day",
         "of the\nquota",
         "busiest\nday",
         "promises\nkept",
-        "P(up to\ndate)",
+        "up to\ndate",
         "AWS, USD\na month",
     ):
         table.add_column(name, justify="right")

@@ -1,4 +1,4 @@
-"""Days of a fleet under a policy, tick by tick, within the quota that Codat would give it."""
+"""Simulation of a fleet under a policy over several days, tick by tick, within Codat's quota for the fleet."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,42 +15,44 @@ from simulate.world import SimulatedFeed, World
 
 LISTINGS_A_DAY = 96
 COMPANIES_A_PAGE = 1000
-MONTH = 30
+DAYS_A_MONTH = 30
 TICK = timedelta(minutes=1)
-"""As often as queueing is scheduled."""
+"""The interval at which `queue_refreshes` runs."""
 
 
 @dataclass(slots=True)
-class Rule:
-    """What became of the feeds for which one table of the policy says how fresh they are to be."""
+class RuleReport:
+    """The results of the feeds whose freshness is set by one table of the policy."""
 
     feeds: int = 0
     refreshes: int = 0
     found_nothing: int = 0
     kept: int = 0
-    """Feeds that were never older than promised."""
+    """The number of feeds that were never older than promised."""
     current_days: float = 0.0
     days: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What some days came to."""
+    """The results of a simulation."""
 
     companies: int
     feeds: int
     days: int
     quota: int
-    """Calls a day."""
+    """Codat's daily quota of calls."""
     calls: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    """By the number of the day."""
-    calls_by_hour: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    rules: dict[str, Rule] = field(default_factory=lambda: defaultdict(Rule))
+    """Calls to Codat, by day, from 0."""
+    refreshes_by_hour: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """Refreshes queued, by hour, from 0."""
+    rules: dict[str, RuleReport] = field(default_factory=lambda: defaultdict(RuleReport))
+    """By the table of the policy that sets the freshness, such as `[default] (freshness.toml:11)`."""
 
     @property
-    def total(self) -> Rule:
-        """All feeds together."""
-        total = Rule()
+    def total(self) -> RuleReport:
+        """The results of all feeds."""
+        total = RuleReport()
         for rule in self.rules.values():
             total.feeds += rule.feeds
             total.refreshes += rule.refreshes
@@ -62,16 +64,17 @@ class Report:
 
     @property
     def usd_a_month(self) -> float:
-        """What AWS would charge for it, see `simulate.prices`."""
-        return MONTH * (prices.DAY + prices.REFRESH * self.total.refreshes / self.days)
+        """The charges of AWS, as calculated from `simulate.prices`."""
+        return DAYS_A_MONTH * (prices.DAY + prices.REFRESH * self.total.refreshes / self.days)
 
 
 def run(
     simulated_feeds: list[SimulatedFeed], policy: Policy, start: datetime, days: int, on_day: Callable[[], None]
 ) -> Report:
-    """Simulate so many days from `start`, and measure them but for the first, in which what is overdue is made up for.
+    """Simulate a fleet from `start`, and return the results of `days` days.
 
-    `on_day` is called as each day ends.
+    They are preceded by one day that is not measured, in which overdue feeds are refreshed. `on_day` is called at the
+    end of each day.
     """
     world = World(simulated_feeds=simulated_feeds, policy=policy, random=Random(1))
     quota = ApiLimits(limit=1000 * (1 + len(world.companies)))
@@ -82,46 +85,51 @@ def run(
         quota=quota.limit or 0,
     )
     for day in range(days + 1):
-        first = start + day * DAY
+        start_of_day = start + day * DAY
         if day == 1:
-            world.measure_from(first)
-        quota = _day(world, quota, report, first, day - 1)
+            world.measure_from(start_of_day)
+        quota = _simulate_day(world, quota, report, start_of_day, day - 1)
         on_day()
     world.measure_until(start + (days + 1) * DAY)
     for simulated in simulated_feeds:
-        _add(report, world, simulated)
+        _add_to_report(report, world, simulated)
     return report
 
 
-def _day(world: World, quota: ApiLimits, report: Report, first: datetime, day: int) -> ApiLimits:
-    listing = LISTINGS_A_DAY * -(-len(world.companies) // COMPANIES_A_PAGE)
-    silent = {simulated.company.company_id for simulated in world.simulated_feeds} - {
+def _simulate_day(world: World, quota: ApiLimits, report: Report, start_of_day: datetime, day: int) -> ApiLimits:
+    """Simulate one day, add it to the report unless `day` is negative, and return what is left of the quota.
+
+    Calls to Codat are the lists of companies, a check of each company without a sync in the last day, and refreshes.
+    """
+    list_calls = LISTINGS_A_DAY * -(-len(world.companies) // COMPANIES_A_PAGE)
+    unsynced = {simulated.company.company_id for simulated in world.simulated_feeds} - {
         simulated.company.company_id
         for simulated in world.simulated_feeds
-        if simulated.feed.succeeded_at and simulated.feed.succeeded_at > first - DAY
+        if simulated.feed.succeeded_at and simulated.feed.succeeded_at > start_of_day - DAY
     }
-    checks = listing + len(silent)
-    quota = quota.made(checks, first)
+    checks = list_calls + len(unsynced)
+    quota = quota.made(checks, start_of_day)
     calls = checks
-    now = first
-    while now < first + DAY:
+    now = start_of_day
+    while now < start_of_day + DAY:
         queued = world.tick(now, allowance(world.policy.budget, quota, now))
         quota = quota.made(queued, now)
         calls += queued
         if day >= 0:
-            report.calls_by_hour[day * 24 + (now - first) // timedelta(hours=1)] += queued
+            report.refreshes_by_hour[day * 24 + (now - start_of_day) // timedelta(hours=1)] += queued
         event = world.next_event()
-        now = now + TICK if event is None else max(now + TICK, _tick_after(event, first))
+        now = now + TICK if event is None else max(now + TICK, _first_tick_from(event, start_of_day))
     if day >= 0:
         report.calls[day] = calls
     return quota
 
 
-def _tick_after(time: datetime, first: datetime) -> datetime:
-    return first + -((first - time) // TICK) * TICK
+def _first_tick_from(time: datetime, start_of_day: datetime) -> datetime:
+    """Return the first tick at or after a time."""
+    return start_of_day + -((start_of_day - time) // TICK) * TICK
 
 
-def _add(report: Report, world: World, simulated: SimulatedFeed) -> None:
+def _add_to_report(report: Report, world: World, simulated: SimulatedFeed) -> None:
     promise = world.promise(simulated)
     if promise.off:
         return

@@ -1,33 +1,34 @@
-"""What AWS charges: list prices of us-east-1 in November 2026, in USD, as AWS publishes them, without tax."""
+"""Prices of AWS in USD: the list prices of us-east-1 in November 2026, without tax."""
 
 MILLION = 1_000_000
 
 DYNAMODB_WRITES = 0.625
-"""A million write units, on demand."""
+"""Per million write units, on demand."""
 DYNAMODB_READS = 0.125
-"""A million read units, on demand."""
+"""Per million read units, on demand."""
 LAMBDA_REQUESTS = 0.20
-"""A million."""
+"""Per million."""
 LAMBDA_GB_SECOND = 0.0000133334
-"""On arm64."""
+"""Per GB-second, on arm64."""
 HTTP_API_REQUESTS = 1.00
-"""A million."""
+"""Per million."""
 SQS_REQUESTS = 0.40
-"""A million."""
+"""Per million."""
 EVENTBRIDGE_EVENTS = 1.00
-"""A million of one's own."""
+"""Per million custom events."""
 SCHEDULER_INVOCATIONS = 1.00
-"""A million."""
+"""Per million."""
 
 WRITE_UNITS, READ_UNITS = 7.0, 3.1
-"""Of one refresh, from due to done, as `make bench` measures them."""
+"""DynamoDB units of one refresh, from the check that it is due to its recorded end, as measured by `make bench`."""
 QUEUED_GB_SECONDS = 0.1 * 0.5
-"""Of a refresh in a tick that is paced at 600 calls a minute."""
+"""Lambda time to queue a refresh, in a tick that is limited to 600 calls a minute."""
 RECEIVED_GB_SECONDS, APPLIED_GB_SECONDS = 0.03 * 0.25, 0.1 * 0.25
-"""Of the webhook that tells of its end."""
+"""Lambda time to receive and to apply the webhook that reports the end of a refresh."""
 QUEUE_TICK_GB_SECONDS, CHECK_TICK_GB_SECONDS = 0.5 * 0.5, 2 * 0.5
-"""Of ticks with nothing to do."""
+"""Lambda time of ticks without anything to do."""
 TICK_WRITE_UNITS, TICK_READ_UNITS = 4, 6
+"""DynamoDB units of ticks without anything to do."""
 
 REFRESH = (
     WRITE_UNITS * DYNAMODB_WRITES
@@ -37,11 +38,11 @@ REFRESH = (
     + 3 * SQS_REQUESTS
     + EVENTBRIDGE_EVENTS
 ) / MILLION + (QUEUED_GB_SECONDS + RECEIVED_GB_SECONDS + APPLIED_GB_SECONDS) * LAMBDA_GB_SECOND
-"""One refresh, with a webhook of its own, which is the dearest case."""
+"""The price of one refresh that has its own webhook, which is the most expensive case."""
 _TICK = (
     LAMBDA_REQUESTS + SCHEDULER_INVOCATIONS + TICK_WRITE_UNITS * DYNAMODB_WRITES + TICK_READ_UNITS * DYNAMODB_READS
 ) / MILLION
 DAY = 1440 * (_TICK + QUEUE_TICK_GB_SECONDS * LAMBDA_GB_SECOND) + 288 * (
     _TICK + CHECK_TICK_GB_SECONDS * LAMBDA_GB_SECOND
 )
-"""One day of both schedules, with nothing to do."""
+"""The price of one day of both schedules without anything to do."""

@@ -1,4 +1,4 @@
-"""What a tighter promise would cost: the same policy, but for one data type."""
+"""The `--tighter` option: the same policy, with a shorter `fresh_within` of one data type."""
 
 from datetime import timedelta
 
@@ -10,20 +10,20 @@ from freshness.policy.values import Duration
 
 
 class TighterError(ValueError):
-    """What was asked for is not a data type and a duration."""
+    """The value of the option is not a data type and a duration."""
 
 
-def tightened(policy: Policy, wish: str) -> Policy:
-    """The policy with `fresh_within` of one data type as wished, "invoices=1 hour", wherever it is longer.
+def tighten(policy: Policy, change: str) -> Policy:
+    """Return the policy with a change such as "invoices=1 hour", which replaces each longer `fresh_within`.
 
     Raises:
-        TighterError: it is not of that form.
+        TighterError: the change is not a data type and a duration.
     """
-    data_type, _, duration = wish.partition("=")
+    data_type, _, duration = change.partition("=")
     if data_type not in DATA_TYPES or not duration:
-        raise TighterError(f'expected a data type and a duration, such as "invoices=1 hour", got "{wish}"')
+        raise TighterError(f'expected a data type and a duration, such as "invoices=1 hour", got "{change}"')
     try:
-        bound: timedelta = TypeAdapter(Duration).validate_python(duration)
+        fresh_within: timedelta = TypeAdapter(Duration).validate_python(duration)
     except ValidationError as error:
-        raise TighterError(f'"{wish}": {error.errors()[0]["ctx"]["error"]}') from error
-    return policy.with_upper_bound(data_type, bound)
+        raise TighterError(f'"{change}": {error.errors()[0]["ctx"]["error"]}') from error
+    return policy.with_upper_bound(data_type, fresh_within)

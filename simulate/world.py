@@ -1,8 +1,8 @@
-"""A fleet whose data changes and is refreshed, without Codat, AWS, or waiting.
+"""Simulation of a fleet whose data changes and is refreshed, without Codat or AWS, in simulated time.
 
-What is refreshed when is decided by `freshness.planning.planner`, and what is learned by `freshness.domain.feed` and
-`freshness.domain.change_rate`: the code that runs in Lambda. Only the rest is simulated: changes come as a Poisson
-process, and every sync succeeds after its usual time.
+The code that runs in Lambda decides what is refreshed when (`freshness.planning.planner`) and learns how often feeds
+change (`freshness.domain.feed`, `freshness.domain.change_rate`). The rest is simulated: changes are a Poisson process,
+and every sync succeeds, after a duration that is fixed for its feed.
 """
 
 import heapq
@@ -24,21 +24,23 @@ from freshness.policy.policy import Policy
 
 @dataclass(slots=True)
 class Measured:
-    """What became of one feed while it was measured, from `since` on."""
+    """The measurements of one feed from `since` on."""
 
     since: datetime
     current_days: float = 0.0
-    """Days in which the copy was expected to be as at the source."""
+    """The expected number of days in which the copy was the same as the source."""
     days: float = 0.0
+    """The days measured."""
     refreshes: int = 0
     found_nothing: int = 0
+    """Refreshes that found no change."""
     broken: int = 0
-    """How often it grew older than promised."""
+    """The number of times that the feed became older than promised."""
 
 
 @dataclass(slots=True, kw_only=True)
 class SimulatedFeed:
-    """One feed with what only this world knows: how often it really changes, and how long a sync takes."""
+    """A feed, with what only the simulation knows: its true change rate, and how long its syncs take."""
 
     feed: Feed
     company: Company
@@ -53,87 +55,94 @@ Allowance = Callable[[datetime], float]
 
 @dataclass(kw_only=True)
 class World:
-    """A fleet that is ticked. `knows_rates` tells the planner the true rates in place of those it learns."""
+    """A simulated fleet. With `knows_rates`, the planner uses the true change rates, not those that it learns."""
 
     simulated_feeds: list[SimulatedFeed]
     policy: Policy
     random: Random
     knows_rates: bool = False
     queued: Counter[datetime] = field(default_factory=Counter)
-    """Refreshes queued, by tick."""
+    """The number of refreshes queued, by tick."""
     reasons: Counter[Reason] = field(default_factory=Counter)
-    _ends: list[tuple[datetime, int]] = field(default_factory=list)
-    _dues: list[tuple[datetime, int]] = field(default_factory=list)
-    _in_sight: set[int] = field(default_factory=set)
-    _numbers: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    _by_company: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """The number of decisions, by reason."""
+    _sync_ends: list[tuple[datetime, int]] = field(default_factory=list)
+    """A heap of the times at which syncs end, each with the index of its feed."""
+    _due_times: list[tuple[datetime, int]] = field(default_factory=list)
+    """A heap of the times at which feeds are due, each with the index of its feed."""
+    _waiting: set[int] = field(default_factory=set)
+    """The indexes of the feeds that are due and not yet queued."""
+    _indexes: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    _indexes_by_company: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
         self.companies = {simulated.company.company_id: simulated.company for simulated in self.simulated_feeds}
-        for number, simulated in enumerate(self.simulated_feeds):
-            self._numbers[_name(simulated.feed)] = number
-            self._by_company[simulated.company.company_id].append(number)
-            self._plan(number, simulated.feed)
+        for index, simulated in enumerate(self.simulated_feeds):
+            self._indexes[_key(simulated.feed)] = index
+            self._indexes_by_company[simulated.company.company_id].append(index)
+            self._schedule(index, simulated.feed)
 
     def promise(self, simulated: SimulatedFeed) -> Promise:
-        """What is promised of a feed."""
+        """Return the promise for a feed."""
         return self.policy.promise(simulated.feed.data_type, simulated.company, simulated.connection)
 
     def next_event(self) -> datetime | None:
-        """When a tick has something to look at next; one that left a feed waiting has so at once."""
-        if self._in_sight:
+        """Return the time of the next event, or `None` if feeds are waiting now or if there is none."""
+        if self._waiting:
             return None
-        return min((heap[0][0] for heap in (self._ends, self._dues) if heap), default=None)
+        return min((heap[0][0] for heap in (self._sync_ends, self._due_times) if heap), default=None)
 
     def tick(self, now: datetime, allowance: float) -> int:
-        """Let happen what did since the last tick, and queue what is due; how many refreshes that were."""
-        while self._ends and self._ends[0][0] <= now:
-            self._end(*heapq.heappop(self._ends))
-        while self._dues and self._dues[0][0] <= now:
-            due_at, number = heapq.heappop(self._dues)
-            if self.simulated_feeds[number].feed.due_at == due_at:
-                self._in_sight.add(number)
-        decisions = decide(self._looked_at(), self.companies, self.policy, now, allowance=allowance)
+        """Finish the syncs that ended since the last tick, queue what is due, and return how many were queued."""
+        while self._sync_ends and self._sync_ends[0][0] <= now:
+            self._finish_sync(*heapq.heappop(self._sync_ends))
+        while self._due_times and self._due_times[0][0] <= now:
+            due_at, index = heapq.heappop(self._due_times)
+            if self.simulated_feeds[index].feed.due_at == due_at:
+                self._waiting.add(index)
+        decisions = decide(self._feeds_to_decide(), self.companies, self.policy, now, allowance=allowance)
         queued = [decision for decision in decisions if decision.action is Action.QUEUE]
         for decision in decisions:
             self._act(decision, now)
-        self._learn(queued)
+        self._learn_rates(queued)
         self.queued[now] += len(queued)
         return len(queued)
 
     def measure_from(self, now: datetime) -> None:
-        """Forget what was measured before."""
+        """Discard the measurements so far, and start new ones."""
         for simulated in self.simulated_feeds:
             simulated.measured = Measured(since=now)
 
     def measure_until(self, now: datetime) -> None:
-        """Take into account what is under way."""
+        """Add the time since each feed's last sync to the measurements."""
         for simulated in self.simulated_feeds:
             self._measure(simulated, now)
 
-    def _looked_at(self) -> Iterable[Feed]:
-        numbers = set(self._in_sight)
-        for number in self._in_sight:
-            simulated = self.simulated_feeds[number]
+    def _feeds_to_decide(self) -> Iterable[Feed]:
+        """Return the feeds that are waiting, and those of the same companies that the planner needs with them."""
+        indexes = set(self._waiting)
+        for index in self._waiting:
+            simulated = self.simulated_feeds[index]
             if needs_all_feeds(simulated.feed, simulated.company, self.policy):
-                numbers.update(self._by_company[simulated.company.company_id])
-        return (self.simulated_feeds[number].feed for number in sorted(numbers))
+                indexes.update(self._indexes_by_company[simulated.company.company_id])
+        return (self.simulated_feeds[index].feed for index in sorted(indexes))
 
     def _act(self, decision: Decision, now: datetime) -> None:
+        """Carry out a decision of the planner."""
         self.reasons[decision.reason] += 1
-        number = self._numbers[_name(decision.feed)]
-        simulated = self.simulated_feeds[number]
+        index = self._indexes[_key(decision.feed)]
+        simulated = self.simulated_feeds[index]
         if decision.action is Action.RESCHEDULE:
-            self._plan(number, replace(simulated.feed, due_at=decision.until))
+            self._schedule(index, replace(simulated.feed, due_at=decision.until))
         elif decision.action is Action.QUEUE:
-            self._in_sight.discard(number)
+            self._waiting.discard(index)
             simulated.feed = simulated.feed.requested(
-                Request(at=now, trigger=Trigger.PROMISE, dataset_id=f"{number} {now}")
+                Request(at=now, trigger=Trigger.PROMISE, dataset_id=f"{index} {now}")
             )
-            heapq.heappush(self._ends, (now + simulated.sync_time, number))
+            heapq.heappush(self._sync_ends, (now + simulated.sync_time, index))
 
-    def _end(self, at: datetime, number: int) -> None:
-        simulated = self.simulated_feeds[number]
+    def _finish_sync(self, at: datetime, index: int) -> None:
+        """Record the end of a sync, which found a change with the probability that follows from the feed's rate."""
+        simulated = self.simulated_feeds[index]
         age = simulated.feed.age(at)
         modified = age is None or self.random.random() < -math.expm1(-simulated.changes_per_day * (age / DAY))
         self._measure(simulated, at)
@@ -141,9 +150,10 @@ class World:
         simulated.measured.found_nothing += not modified
         dataset_id = simulated.feed.request.dataset_id if simulated.feed.request else ""
         feed = simulated.feed.ended(End(at=at, state=DatasetState.COMPLETE, dataset_id=dataset_id), modified)
-        self._plan(number, self._planned(simulated, feed))
+        self._schedule(index, self._with_due_time(simulated, feed))
 
-    def _planned(self, simulated: SimulatedFeed, feed: Feed) -> Feed:
+    def _with_due_time(self, simulated: SimulatedFeed, feed: Feed) -> Feed:
+        """Return a feed with its next due time set."""
         promise = self.promise(simulated)
         feed = feed.planned(promise, simulated.connection)
         if self.knows_rates:
@@ -151,24 +161,25 @@ class World:
             feed = replace(feed, due_at=feed.due(promise, simulated.connection))
         return feed
 
-    def _plan(self, number: int, feed: Feed) -> None:
-        simulated = self.simulated_feeds[number]
-        simulated.feed = feed if feed.due_at else self._planned(simulated, feed)
-        self._in_sight.discard(number)
+    def _schedule(self, index: int, feed: Feed) -> None:
+        simulated = self.simulated_feeds[index]
+        simulated.feed = feed if feed.due_at else self._with_due_time(simulated, feed)
+        self._waiting.discard(index)
         if simulated.feed.due_at:
-            heapq.heappush(self._dues, (simulated.feed.due_at, number))
+            heapq.heappush(self._due_times, (simulated.feed.due_at, index))
 
-    def _learn(self, queued: list[Decision]) -> None:
-        heard = [
+    def _learn_rates(self, queued: list[Decision]) -> None:
+        """Update the fleet's rates from the feeds queued, as `queue_refreshes` does."""
+        learned = [
             (decision.company.connections[feed.connection_id].platform, feed.data_type, feed.changes_per_day)
             for decision in queued
             if (feed := decision.feed).changes_per_day and len(feed.syncs) >= TELLING
         ]
-        if heard and self.policy.learns and not self.knows_rates:
-            self.policy = self.policy.knowing(self.policy.fleet_rates.with_feeds(heard))
+        if learned and self.policy.learns and not self.knows_rates:
+            self.policy = self.policy.knowing(self.policy.fleet_rates.with_feeds(learned))
 
     def _measure(self, simulated: SimulatedFeed, until: datetime) -> None:
-        """Add the time since the last sync, or since it is measured: with the age, the copy is less likely current."""
+        """Add the time since the last sync, or since the start of the measurement, during which the copy ages."""
         measured, synced_at = simulated.measured, simulated.feed.succeeded_at
         since = max(measured.since, synced_at or measured.since)
         measured.days += (until - since) / DAY
@@ -180,5 +191,5 @@ class World:
             measured.broken += 1
 
 
-def _name(feed: Feed) -> tuple[str, str, str]:
+def _key(feed: Feed) -> tuple[str, str, str]:
     return feed.company_id, feed.data_type, feed.connection_id

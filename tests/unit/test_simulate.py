@@ -1,4 +1,4 @@
-"""What `make simulate` shows of a policy."""
+"""The output of `make simulate`."""
 
 import json
 import re
@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 from freshness.policy.loader import load
 from simulate.__main__ import START, application
 from simulate.days import Report, run
-from simulate.fleet import made_up
-from simulate.tighter import tightened
+from simulate.fleet import generate_fleet
+from simulate.tighter import tighten
 
 POLICY = """
 [default]
@@ -48,14 +48,14 @@ def simulated(policy: Path, *arguments: str, env: dict[str, str] | None = None) 
     )
 
 
-def report(policy: Path, wish: str = "") -> Report:
-    rules = load(policy)
-    days: list[None] = []
-    rules = tightened(rules, wish) if wish else rules
-    return run(made_up(6, 4.0, 1, START), rules, START, 1, on_day=lambda: days.append(None))
+def report(policy: Path, change: str = "") -> Report:
+    loaded = load(policy)
+    if change:
+        loaded = tighten(loaded, change)
+    return run(generate_fleet(6, 4.0, 1, START), loaded, START, 1, on_day=lambda: None)
 
 
-def test_the_tables_and_the_chart_are_there(policy: Path) -> None:
+def test_the_tables_are_printed_and_the_chart_is_written(policy: Path) -> None:
     result = simulated(policy, "--tighter", "invoices=1 hour")
 
     assert result.exit_code == 0, result.output
@@ -65,7 +65,7 @@ def test_the_tables_and_the_chart_are_there(policy: Path) -> None:
     assert (policy.parent / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_tables_are_whole_on_a_narrow_terminal(policy: Path) -> None:
+def test_the_tables_fit_into_80_columns(policy: Path) -> None:
     result = simulated(policy, "--days", "1", env={"COLUMNS": "80"})
 
     words = set(result.output.split())
@@ -73,15 +73,15 @@ def test_the_tables_are_whole_on_a_narrow_terminal(policy: Path) -> None:
     assert max(len(line) for line in result.output.splitlines()) <= 80
 
 
-def test_a_chart_that_cannot_be_written_is_told_in_a_sentence_and_the_tables_are_shown(policy: Path) -> None:
+def test_the_tables_are_printed_even_if_the_chart_cannot_be_written(policy: Path) -> None:
     result = simulated(policy, "--chart", "/nowhere/chart.png")
 
     assert result.exit_code == 1
-    assert "/nowhere/chart.png: the chart cannot be written here: No such file" in result.output
-    assert "What it takes" in result.output
+    assert "/nowhere/chart.png: cannot write the chart: No such file" in result.output
+    assert "Calls and cost" in result.output
 
 
-def test_promises_within_the_budget_are_kept_and_a_tighter_one_takes_more_calls(policy: Path) -> None:
+def test_promises_within_the_budget_are_kept_and_a_tighter_promise_takes_more_calls(policy: Path) -> None:
     loose, tight = report(policy), report(policy, "invoices=2 hours")
 
     assert (loose.total.kept, tight.total.kept) == (loose.total.feeds, tight.total.feeds)
@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_report(policy: Path) -> None:
     assert report(policy) == report(policy)
 
 
-def test_a_budget_that_does_not_reach_is_not_exceeded(policy: Path) -> None:
+def test_a_budget_that_is_too_small_is_not_exceeded(policy: Path) -> None:
     policy.write_text(POLICY + "[budget]\nshare_of_quota = 0.03\n")
 
     short = report(policy)
@@ -102,7 +102,7 @@ def test_a_budget_that_does_not_reach_is_not_exceeded(policy: Path) -> None:
     assert short.total.kept < short.total.feeds
 
 
-def test_a_fleet_that_was_exported_is_simulated(policy: Path) -> None:
+def test_an_exported_fleet_is_simulated(policy: Path) -> None:
     fleet = policy.parent / "fleet.jsonl"
     line = {
         "company_id": "c",
@@ -129,18 +129,18 @@ def test_a_fleet_that_was_exported_is_simulated(policy: Path) -> None:
     [
         (["--tighter", "invoicez=1 hour"], "expected a data type and a duration"),
         (["--tighter", "invoices=soon"], "expected a duration such as"),
-        (["--fleet", "/nowhere.jsonl"], "expected what `freshness export` writes"),
+        (["--fleet", "/nowhere.jsonl"], "expected a file written by `freshness export`"),
         (["--policy", "/nowhere.toml"], "expected a policy file here"),
     ],
 )
-def test_a_mistake_is_told_in_a_sentence(policy: Path, arguments: list[str], message: str) -> None:
+def test_an_invalid_option_is_reported_in_one_sentence(policy: Path, arguments: list[str], message: str) -> None:
     result = simulated(policy, *arguments)
 
     assert result.exit_code == 1
     assert message in result.output
 
 
-def test_a_line_that_was_not_exported_is_told_with_its_number(policy: Path) -> None:
+def test_an_invalid_line_of_an_export_is_reported_with_its_number(policy: Path) -> None:
     fleet = policy.parent / "fleet.jsonl"
     fleet.write_text("{}\n")
 
