@@ -1,4 +1,4 @@
-"""The bodies of Codat's webhooks, of every kind that is used, with fields besides that are not."""
+"""Bodies of all types of Codat's webhooks that are processed. They include fields that are not used."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ def _time(at: datetime) -> str:
 
 
 def event(event_type: str, at: datetime, payload: Mapping[str, object]) -> str:
-    """An event of today."""
+    """Return an event in Codat's current format, with a field that is not in its documentation."""
     return json.dumps(
         {"id": "e", "eventType": event_type, "generatedDate": _time(at), "payload": payload, "somethingNew": {"a": 1}}
     )
@@ -25,7 +25,10 @@ def read_completed(
     initial: bool = False,
     modified: bool | None = True,
 ) -> str:
-    """Reads that ended: of each its connection, data type and state."""
+    """Return a `read.completed` or `read.completed.initial` event.
+
+    `reads` holds the connection id, data type and status of each read.
+    """
     return event(
         "read.completed.initial" if initial else "read.completed",
         at,
@@ -48,37 +51,37 @@ def read_completed(
 
 def connection(
     at: datetime,
-    happened: str,
+    change: str,
     status: str,
     *,
     connection_id: str = "connection",
     company_id: str = COMPANY,
     in_full: bool = True,
 ) -> str:
-    """`connection.*`."""
-    unchanging = {
+    """Return a `connection.{change}` event, with only the required fields of the connection unless `in_full`."""
+    details = {
         "platformName": "Xero",
         "sourceType": "Accounting",
         "linkUrl": f"https://link.example/{connection_id}",
         "dataConnectionErrors": None,
     }
     return event(
-        f"connection.{happened}",
+        f"connection.{change}",
         at,
         {
             "referenceCompany": {"id": company_id, "name": "Toft stores"},
-            "connection": {"id": connection_id, "status": status} | (unchanging if in_full else {}),
+            "connection": {"id": connection_id, "status": status} | (details if in_full else {}),
         },
     )
 
 
-def company(at: datetime, happened: str, *, company_id: str = COMPANY) -> str:
-    """`company.created` and `company.deleted`, with the company itself as the payload."""
-    return event(f"company.{happened}", at, {"id": company_id, "name": "Toft stores", "tags": {}})
+def company(at: datetime, change: str, *, company_id: str = COMPANY) -> str:
+    """Return a `company.{change}` event, whose payload is the company itself."""
+    return event(f"company.{change}", at, {"id": company_id, "name": "Toft stores", "tags": {}})
 
 
 def written(at: datetime, data_type: str, *, connection_id: str = "connection", company_id: str = COMPANY) -> str:
-    """`{dataType}.write.successful`."""
+    """Return a `{data_type}.write.successful` event."""
     return event(
         f"{data_type}.write.successful",
         at,
@@ -96,10 +99,10 @@ def written(at: datetime, data_type: str, *, connection_id: str = "connection", 
     )
 
 
-def rate_limit(at: datetime, happened: str, expiry: datetime) -> str:
-    """`client.rateLimit.*`."""
+def rate_limit(at: datetime, change: str, expiry: datetime) -> str:
+    """Return a `client.rateLimit.{change}` event."""
     return event(
-        f"client.rateLimit.{happened}",
+        f"client.rateLimit.{change}",
         at,
         {"dailyQuota": 1000, "quotaRemaining": 0, "expiryDate": _time(expiry)},
     )
@@ -113,7 +116,7 @@ def rule(
     status: str | None = None,
     company_id: str = COMPANY,
 ) -> str:
-    """A rule-based event about a dataset, as Codat sent them until January 2025."""
+    """Return a rule-based event about a dataset, in the format that Codat sent until January 2025."""
     data = {"dataType": data_type, "datasetId": dataset_id} | ({"datasetStatus": status} if status else {})
     return json.dumps(
         {

@@ -1,4 +1,4 @@
-"""The policy file: what it promises, and how it answers mistakes."""
+"""The policy file: the promises that result from it, and the messages for mistakes in it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ def promise(policy: Policy, data_type: str, company: Company = COMPANY) -> Promi
     return policy.promise(data_type, company, connection)
 
 
-def test_the_policy_that_ships_can_be_used() -> None:
+def test_the_policy_in_the_repository_is_valid() -> None:
     policy = load(ROOT / "freshness.toml")
 
     assert promise(policy, "invoices", replace(COMPANY, tags={})).fresh_within == timedelta(hours=6)
@@ -99,7 +99,7 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + "[budget.refreshes_per_connection]\nXero = 0", 4, "greater than or equal to 1"),
     ],
 )
-def test_a_mistake_is_told_with_its_line_and_what_was_expected(
+def test_a_mistake_is_reported_with_its_line_and_the_expected_value(
     tmp_path: Path, text: str, line: int, expectation: str
 ) -> None:
     path = write(tmp_path, text)
@@ -107,11 +107,11 @@ def test_a_mistake_is_told_with_its_line_and_what_was_expected(
     with pytest.raises(PolicyError) as raised:
         load(path)
 
-    (told,) = [told for told in str(raised.value).splitlines() if expectation in told]
-    assert told.startswith(f"{path}:{line}: ")
+    (message,) = [message for message in str(raised.value).splitlines() if expectation in message]
+    assert message.startswith(f"{path}:{line}: ")
 
 
-def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     path = write(tmp_path, '[default]\nfresh_within = "soon"\n[data_types.bill]\nfresh_within = "later"')
 
     with pytest.raises(PolicyError) as raised:
@@ -120,7 +120,7 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     assert [line.split(":")[1] for line in str(raised.value).splitlines()] == ["2", "3", "4"]
 
 
-def test_a_name_that_is_wrong_is_the_only_mistake_of_its_list(tmp_path: Path) -> None:
+def test_an_unknown_data_type_in_a_list_is_reported_only_once(tmp_path: Path) -> None:
     path = write(tmp_path, DEFAULT + SET + "data_types = ['bills', 'invoicez']")
 
     with pytest.raises(PolicyError) as raised:
@@ -130,14 +130,14 @@ def test_a_name_that_is_wrong_is_the_only_mistake_of_its_list(tmp_path: Path) ->
     assert "did you mean 'invoices'?" in mistake
 
 
-def test_a_mark_of_byte_order_and_other_line_ends_are_no_mistake(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_crlf_line_ends_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "freshness.toml"
     path.write_bytes(b"\xef\xbb\xbf" + DEFAULT.replace("\n", "\r\n").encode())
 
     assert load(path).default.fresh_within == timedelta(days=1)
 
 
-def test_text_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "freshness.toml"
     path.write_bytes(DEFAULT.encode() + b"# caf\xe9\n")
 
@@ -145,14 +145,14 @@ def test_text_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
         load(path)
 
 
-def test_a_window_may_be_whole_days(tmp_path: Path) -> None:
+def test_a_window_may_cover_whole_days(tmp_path: Path) -> None:
     days = "never = '00:00 to 24:00'\ndays = ['Saturday', 'Sunday']"
     [window] = promise(load(write(tmp_path, DEFAULT + WINDOW + days)), "invoices").windows
 
     assert [day for day in range(21, 25) if allowed((window,), datetime(2026, 11, day, 12, tzinfo=UTC))] == [23, 24]
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"freshness\.toml: expected a policy file here"):
         load(tmp_path / "freshness.toml")
 
@@ -185,7 +185,7 @@ fresh_within = "1 hour"
 """
 
 
-def test_the_most_specific_rule_wins_and_the_promise_tells_which_and_where(tmp_path: Path) -> None:
+def test_the_most_specific_rule_wins_and_the_promise_names_it_with_its_position(tmp_path: Path) -> None:
     policy = load(write(tmp_path, RULES))
     paying = replace(COMPANY, company_id="3c2f5a0e-92b5-4c3e-8f6e-fd1f51d3a2aa", tags={"plan": "scale"})
 
@@ -195,16 +195,16 @@ def test_the_most_specific_rule_wins_and_the_promise_tells_which_and_where(tmp_p
     assert promise(policy, "invoices", paying).place == 'rule "Xero" (freshness.toml:15)'
 
 
-def test_what_a_rule_does_not_say_holds_as_the_less_specific_tables_say_it(tmp_path: Path) -> None:
+def test_a_key_that_a_rule_does_not_set_is_taken_from_less_specific_tables(tmp_path: Path) -> None:
     invoices = promise(load(write(tmp_path, RULES)), "invoices")
 
     assert (invoices.fresh_within, invoices.confidence, invoices.weight) == (timedelta(weeks=1), 0.9, 3)
 
 
-def test_of_two_equally_specific_rules_the_later_one_wins(tmp_path: Path) -> None:
-    again = RULES + '[[rules]]\nname = "free again"\ntags.plan = "free"\nfresh_within = "3 weeks"'
+def test_the_later_of_two_equally_specific_rules_wins(tmp_path: Path) -> None:
+    text = RULES + '[[rules]]\nname = "free again"\ntags.plan = "free"\nfresh_within = "3 weeks"'
 
-    assert promise(load(write(tmp_path, again)), "bills").fresh_within == timedelta(weeks=3)
+    assert promise(load(write(tmp_path, text)), "bills").fresh_within == timedelta(weeks=3)
 
 
 def test_a_data_type_can_be_off(tmp_path: Path) -> None:
@@ -214,28 +214,28 @@ def test_a_data_type_can_be_off(tmp_path: Path) -> None:
     assert not promise(policy, "invoices").off
 
 
-def test_the_data_types_that_are_named_for_a_company_are_known(tmp_path: Path) -> None:
+def test_named_for_returns_the_data_types_that_the_policy_names_for_a_company(tmp_path: Path) -> None:
     policy = load(write(tmp_path, RULES))
 
     assert policy.named_for(COMPANY) == {"invoices", "bills", "payments"}
     assert policy.named_for(replace(COMPANY, connections={})) == {"invoices"}
 
 
-def test_a_data_type_belongs_to_a_set_only_for_the_companies_that_it_selects(tmp_path: Path) -> None:
+def test_a_set_applies_only_to_the_companies_that_it_selects(tmp_path: Path) -> None:
     text = DEFAULT + (
         '[[sets]]\nname = "report"\ntags.plan = "free"\ndata_types = ["balanceSheet", "profitAndLoss"]\n'
         'within = "1 hour"'
     )
     policy = load(write(tmp_path, text))
 
-    together = policy.set_of("balanceSheet", COMPANY)
-    assert together
-    assert together.within == timedelta(hours=1)
+    consistency_set = policy.set_of("balanceSheet", COMPANY)
+    assert consistency_set
+    assert consistency_set.within == timedelta(hours=1)
     assert policy.set_of("invoices", COMPANY) is None
     assert policy.set_of("balanceSheet", replace(COMPANY, tags={})) is None
 
 
-def test_a_policy_that_says_something_else_has_another_fingerprint(tmp_path: Path) -> None:
-    one, same, other = (load(write(tmp_path, text)) for text in (DEFAULT, DEFAULT + "# a remark", RULES))
+def test_the_fingerprint_changes_with_the_content_but_not_with_comments(tmp_path: Path) -> None:
+    one, same, other = (load(write(tmp_path, text)) for text in (DEFAULT, DEFAULT + "# a comment", RULES))
 
     assert one.fingerprint == same.fingerprint != other.fingerprint

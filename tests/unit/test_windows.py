@@ -1,4 +1,4 @@
-"""Times of the week at which refreshes may, or may not, be queued."""
+"""Time windows: when refreshes may be queued, and when not."""
 
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -21,20 +21,20 @@ def window(
     return Window(name="w", allows=allows, start=time(start), end=time(end), days=days, zone=ZoneInfo(zone))
 
 
-def test_without_windows_everything_is_allowed() -> None:
+def test_without_windows_refreshes_are_always_allowed() -> None:
     assert allowed((), MONDAY)
     assert next_allowed((), MONDAY) == MONDAY
     assert planned((), MONDAY, after=MONDAY, room=HOUR) == MONDAY
 
 
-@pytest.mark.parametrize(("hour", "may"), [(8, True), (9, False), (16, False), (17, True)])
-def test_nothing_is_allowed_in_a_window_that_forbids_it(hour: int, may: bool) -> None:
-    assert allowed((window(9, 17),), MONDAY + hour * HOUR) is may
+@pytest.mark.parametrize(("hour", "expected"), [(8, True), (9, False), (16, False), (17, True)])
+def test_refreshes_are_not_allowed_in_a_window_that_forbids_them(hour: int, expected: bool) -> None:
+    assert allowed((window(9, 17),), MONDAY + hour * HOUR) is expected
 
 
-@pytest.mark.parametrize(("hour", "may"), [(21, False), (22, True), (24 + 5, True), (24 + 6, False)])
-def test_a_window_past_midnight_ends_on_the_next_day(hour: int, may: bool) -> None:
-    assert allowed((window(22, 6, allows=True),), MONDAY + hour * HOUR) is may
+@pytest.mark.parametrize(("hour", "expected"), [(21, False), (22, True), (24 + 5, True), (24 + 6, False)])
+def test_a_window_past_midnight_ends_on_the_next_day(hour: int, expected: bool) -> None:
+    assert allowed((window(22, 6, allows=True),), MONDAY + hour * HOUR) is expected
 
 
 def test_a_window_belongs_to_the_day_on_which_it_starts() -> None:
@@ -45,33 +45,33 @@ def test_a_window_belongs_to_the_day_on_which_it_starts() -> None:
     assert next_allowed((sunday_nights,), MONDAY + 7 * HOUR) == MONDAY + timedelta(days=6, hours=22)
 
 
-def test_one_of_several_windows_that_allow_is_enough_and_one_that_forbids_is_too() -> None:
+def test_one_allowing_window_suffices_and_one_forbidding_window_overrides_it() -> None:
     windows = (window(1, 3, allows=True), window(12, 14, allows=True), window(2, 13))
 
     assert [hour for hour in range(24) if allowed(windows, MONDAY + hour * HOUR)] == [1, 13]
 
 
 @pytest.mark.parametrize(("day", "opens_at"), [("2026-01-05", 8), ("2026-07-06", 7)])
-def test_times_are_those_of_the_zones_clocks_in_summer_and_winter(day: str, opens_at: int) -> None:
+def test_window_times_are_local_times_in_summer_and_winter(day: str, opens_at: int) -> None:
     midnight = datetime.fromisoformat(f"{day}T00:00:00+00:00")
 
     assert next_allowed((window(8, 18, allows=True, zone="Europe/London"),), midnight) == midnight + opens_at * HOUR
 
 
-def test_windows_that_never_meet_never_open() -> None:
+def test_windows_that_leave_no_time_never_allow_a_refresh() -> None:
     windows = (window(9, 17, allows=True), window(8, 18))
 
     assert next_allowed(windows, MONDAY) is None
     assert planned(windows, MONDAY, after=MONDAY - HOUR, room=MINUTE) is None
 
 
-def test_what_falls_due_while_it_is_forbidden_is_planned_before() -> None:
+def test_a_refresh_due_in_a_forbidding_window_is_planned_before_it() -> None:
     at = planned((window(1, 3),), MONDAY + 2 * HOUR, after=MONDAY, room=MINUTE)
 
     assert at == MONDAY + HOUR - MINUTE
 
 
-def test_what_was_just_refreshed_before_a_window_shut_is_planned_after_it() -> None:
+def test_a_refresh_is_planned_after_the_window_if_the_last_one_was_just_before_it() -> None:
     at = planned((window(1, 3),), MONDAY + 2 * HOUR, after=MONDAY + HOUR - MINUTE, room=MINUTE)
 
     assert at == MONDAY + 3 * HOUR
@@ -93,7 +93,7 @@ TIMES = st.integers(0, 60 * 24 * 21).map(lambda minutes: MONDAY + minutes * MINU
 
 
 @given(windows=WINDOWS, at=TIMES, after=TIMES)
-def test_what_is_planned_is_allowed_and_lies_after_what_came_before(
+def test_the_planned_time_is_allowed_and_later_than_the_last_refresh(
     windows: tuple[Window, ...], at: datetime, after: datetime
 ) -> None:
     found = planned(windows, at, after=after, room=MINUTE)
@@ -104,7 +104,7 @@ def test_what_is_planned_is_allowed_and_lies_after_what_came_before(
 
 
 @given(windows=WINDOWS, times=st.tuples(TIMES, TIMES), after=TIMES)
-def test_what_should_happen_later_is_never_planned_earlier(
+def test_a_later_due_time_never_gives_an_earlier_planned_time(
     windows: tuple[Window, ...], times: tuple[datetime, datetime], after: datetime
 ) -> None:
     earlier, later = (planned(windows, at, after=after, room=MINUTE) for at in sorted(times))
@@ -114,7 +114,7 @@ def test_what_should_happen_later_is_never_planned_earlier(
 
 
 @given(windows=WINDOWS, at=TIMES)
-def test_nothing_is_allowed_before_the_next_time_that_is(windows: tuple[Window, ...], at: datetime) -> None:
+def test_no_time_before_next_allowed_is_allowed(windows: tuple[Window, ...], at: datetime) -> None:
     found = next_allowed(windows, at)
 
     until = found or at + timedelta(days=7)
