@@ -99,7 +99,7 @@ def _table(title: str) -> Table:
 
 
 def _rules_table(report: Report) -> Table:
-    table = _table(f"{report.companies} companies, {report.feeds} data types, {report.days} days")
+    table = _table(f"{report.companies} companies, {report.feeds} feeds, {report.days} days")
     table.add_column("policy table", overflow="fold", min_width=32)
     for name in ("feeds", "promises\nkept", "up to\ndate", "refreshes\na day", "found\nnothing"):
         table.add_column(name, justify="right")

@@ -27,10 +27,13 @@ class RuleReport:
     feeds: int = 0
     refreshes: int = 0
     found_nothing: int = 0
+    """The number of refreshes that found no change."""
     kept: int = 0
     """The number of feeds that were never older than promised."""
     current_days: float = 0.0
+    """The expected number of days in which the copies were the same as the source, summed over the feeds."""
     days: float = 0.0
+    """The days measured, summed over the feeds."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,7 +100,7 @@ def run(
 
 
 def _simulate_day(world: World, quota: ApiLimits, report: Report, start_of_day: datetime, day: int) -> ApiLimits:
-    """Simulate one day, add it to the report unless `day` is negative, and return what is left of the quota.
+    """Simulate one day, add it to the report unless `day` is negative, and return the API limits after it.
 
     Calls to Codat are the lists of companies, a check of each company without a sync in the last day, and refreshes.
     """
@@ -107,9 +110,8 @@ def _simulate_day(world: World, quota: ApiLimits, report: Report, start_of_day: 
         for simulated in world.simulated_feeds
         if simulated.feed.succeeded_at and simulated.feed.succeeded_at > start_of_day - DAY
     }
-    checks = list_calls + len(unsynced)
-    quota = quota.made(checks, start_of_day)
-    calls = checks
+    calls = list_calls + len(unsynced)
+    quota = quota.made(calls, start_of_day)
     now = start_of_day
     while now < start_of_day + DAY:
         queued = world.tick(now, allowance(world.policy.budget, quota, now))

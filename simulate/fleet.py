@@ -20,7 +20,7 @@ MIN_SYNC_TIME, MAX_SYNC_TIME = timedelta(seconds=5), timedelta(seconds=25)
 
 
 class FleetError(ValueError):
-    """An invalid file of a fleet. The message has the line and the reason."""
+    """An invalid fleet file. The message has the path, the reason, and the line if one line is invalid."""
 
 
 class ExportedFeed(BaseModel):
