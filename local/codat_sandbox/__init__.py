@@ -1,1 +1,1 @@
-"""A Codat that runs on this machine: its API, the life of its datasets and its signed webhooks, made up but honest."""
+"""A local Codat for development and tests: its HTTP API, the datasets behind it, and signed webhooks."""

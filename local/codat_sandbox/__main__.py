@@ -1,7 +1,7 @@
-"""`python -m local.codat_sandbox`: a Codat on this machine.
+"""The command `python -m local.codat_sandbox`, which serves a Codat sandbox on this machine.
 
-The API key comes from the environment variable SANDBOX_API_KEY. If SANDBOX_SIGNING_SECRET is set it signs the webhooks
-of all consumers; otherwise each gets a secret of its own, made from the seed.
+The environment variable SANDBOX_API_KEY sets the API key. SANDBOX_SIGNING_SECRET, if set, is the signing secret of all
+webhook consumers; otherwise each consumer gets its own, derived from the seed.
 """
 
 import os
@@ -13,35 +13,37 @@ import typer
 from pydantic import ValidationError
 
 from local.codat_sandbox.sandbox import Sandbox
-from local.codat_sandbox.serving import LOOPBACK, create_server, listen
+from local.codat_sandbox.server import LOOPBACK, create_server, listen
 from local.codat_sandbox.settings import Settings
 
 _DEFAULTS = Settings()
 
 
 def serve(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 is any free port.")] = 4577,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same companies.")] = _DEFAULTS.seed,
-    companies: Annotated[int, typer.Option(help="How many companies there are.")] = _DEFAULTS.companies,
-    sync_time_min: Annotated[float, typer.Option(help="Seconds that a sync takes at least.")] = (
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 is any free port.")] = 4577,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same companies.")] = _DEFAULTS.seed,
+    companies: Annotated[int, typer.Option(help="Number of companies.")] = _DEFAULTS.companies,
+    sync_time_min: Annotated[float, typer.Option(help="Minimum duration of a sync in seconds.")] = (
         _DEFAULTS.sync_time_min.total_seconds()
     ),
-    sync_time_max: Annotated[float, typer.Option(help="Seconds that a sync takes at most.")] = (
+    sync_time_max: Annotated[float, typer.Option(help="Maximum duration of a sync in seconds.")] = (
         _DEFAULTS.sync_time_max.total_seconds()
     ),
-    fails_first: Annotated[float, typer.Option(help="Share of rows whose first sync fails.")] = _DEFAULTS.fails_first,
+    fails_first: Annotated[float, typer.Option(help="Share of feeds whose first sync fails.")] = _DEFAULTS.fails_first,
     fails_later: Annotated[float, typer.Option(help="Share of later syncs that fail.")] = _DEFAULTS.fails_later,
-    needs_relink: Annotated[float, typer.Option(help="Share of companies that must relink.")] = _DEFAULTS.needs_relink,
-    webhooks_lost: Annotated[float, typer.Option(help="Share of webhooks never sent.")] = _DEFAULTS.webhooks_lost,
-    webhooks_doubled: Annotated[float, typer.Option(help="Share sent twice.")] = _DEFAULTS.webhooks_doubled,
-    webhooks_late: Annotated[float, typer.Option(help="Share sent late.")] = _DEFAULTS.webhooks_late,
+    needs_relink: Annotated[
+        float, typer.Option(help="Share of companies that must be relinked.")
+    ] = _DEFAULTS.needs_relink,
+    webhooks_lost: Annotated[
+        float, typer.Option(help="Share of webhooks that are never sent.")
+    ] = _DEFAULTS.webhooks_lost,
+    webhooks_doubled: Annotated[float, typer.Option(help="Share of webhooks sent twice.")] = _DEFAULTS.webhooks_doubled,
+    webhooks_late: Annotated[float, typer.Option(help="Share of webhooks sent late.")] = _DEFAULTS.webhooks_late,
 ) -> None:
-    """Serve a Codat sandbox on the loopback address until Ctrl-C. SANDBOX_API_KEY holds the key that it asks for."""
+    """Serve a Codat sandbox on the loopback address until Ctrl-C. SANDBOX_API_KEY sets the API key that it expects."""
     api_key = os.environ.get("SANDBOX_API_KEY")
     if not api_key:
-        raise typer.BadParameter(
-            "it is not set: set it to the API key that the sandbox is to ask for", param_hint="SANDBOX_API_KEY"
-        )
+        raise typer.BadParameter("set it to the API key that the sandbox expects", param_hint="SANDBOX_API_KEY")
     try:
         settings = Settings(
             seed=seed,
@@ -62,7 +64,7 @@ def serve(
         listener = listen(port)
     except OSError as error:
         raise typer.BadParameter(
-            f"cannot listen on {port} ({error.strerror}): choose another", param_hint="--port"
+            f"cannot listen on {port} ({error.strerror}); choose another port", param_hint="--port"
         ) from error
     with listener, suppress(KeyboardInterrupt):
         address = f"http://{LOOPBACK}:{listener.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Codat's operations over HTTP. Each route is named as the operation is in Codat's description."""
+"""Codat's HTTP API. Each route has the operation id of Codat's OpenAPI description as its name."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated
@@ -10,14 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local.codat_sandbox import answers, query
-from local.codat_sandbox.answers import Json
+from local.codat_sandbox import query, responses
 from local.codat_sandbox.errors import BadRequestError
 from local.codat_sandbox.platforms import DataType
+from local.codat_sandbox.responses import Json
 from local.codat_sandbox.sandbox import Sandbox
 from local.codat_sandbox.webhooks import Consumer
 
-_MOST_A_PAGE = 5000
+_MAX_PAGE_SIZE = 5000
 _COMPANY_PROPERTIES = ("id", "name", "lastSync", "created", "description", "createdByUserName")
 _CONNECTION_PROPERTIES = ("id", "integrationKey", "sourceType", "platformName", "status", "lastSync", "created")
 _DATASET_PROPERTIES = (
@@ -34,7 +34,7 @@ _DATASET_PROPERTIES = (
 
 
 class NewConsumer(BaseModel):
-    """The body of create-webhook-consumer."""
+    """The request body of create-webhook-consumer."""
 
     model_config = ConfigDict(alias_generator=to_camel)
 
@@ -45,13 +45,13 @@ class NewConsumer(BaseModel):
 
 
 class CodatApi:
-    """Codat's operations on a sandbox."""
+    """Codat's operations, performed on a sandbox."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
     def routes(self) -> list[Route]:
-        """Where each operation is."""
+        """Return the routes of all operations."""
         company = "/companies/{company_id}"
         return [
             Route("/companies", self._list_companies, name="list-companies"),
@@ -76,7 +76,7 @@ class CodatApi:
         ]
 
     async def _list_companies(self, request: Request) -> Response:
-        companies = [answers.company(company) for company in self._sandbox.world.companies()]
+        companies = [responses.company(company) for company in self._sandbox.backend.companies()]
         tags = request.query_params.get("tags")
         if tags:
             has_tags = query.parse(tags, "Tags")
@@ -84,47 +84,47 @@ class CodatApi:
         return _page(request, companies, "Company", _COMPANY_PROPERTIES)
 
     async def _get_company(self, request: Request) -> Response:
-        return JSONResponse(answers.company(self._sandbox.world.company(request.path_params["company_id"])))
+        return JSONResponse(responses.company(self._sandbox.backend.company(request.path_params["company_id"])))
 
     async def _list_connections(self, request: Request) -> Response:
-        company = self._sandbox.world.company(request.path_params["company_id"])
-        connections = [answers.connection(company, connection) for connection in company.connections]
+        company = self._sandbox.backend.company(request.path_params["company_id"])
+        connections = [responses.connection(company, connection) for connection in company.connections]
         return _page(request, connections, "DataConnection", _CONNECTION_PROPERTIES)
 
     async def _get_connection(self, request: Request) -> Response:
-        company = self._sandbox.world.company(request.path_params["company_id"])
-        connection = self._sandbox.world.connection(company.id, request.path_params["connection_id"])
-        return JSONResponse(answers.connection(company, connection))
+        company = self._sandbox.backend.company(request.path_params["company_id"])
+        connection = self._sandbox.backend.connection(company.id, request.path_params["connection_id"])
+        return JSONResponse(responses.connection(company, connection))
 
     async def _refresh_company(self, request: Request) -> Response:
-        self._sandbox.world.queue_all(request.path_params["company_id"], self._sandbox.now())
+        self._sandbox.backend.queue_all(request.path_params["company_id"], self._sandbox.now())
         self._sandbox.changed()
         return Response(status_code=204)
 
     async def _refresh_data_type(self, request: Request) -> Response:
-        dataset = self._sandbox.world.queue(
+        dataset = self._sandbox.backend.queue(
             request.path_params["company_id"],
             _data_type(request.path_params["data_type"]),
             self._sandbox.now(),
             connection_id=request.query_params.get("connectionId"),
         )
         self._sandbox.changed()
-        return JSONResponse(answers.pull_operation(dataset))
+        return JSONResponse(responses.pull_operation(dataset))
 
     async def _data_status(self, request: Request) -> Response:
-        statuses = self._sandbox.world.data_status(request.path_params["company_id"], self._sandbox.now())
-        return JSONResponse(answers.data_statuses(statuses))
+        statuses = self._sandbox.backend.data_status(request.path_params["company_id"], self._sandbox.now())
+        return JSONResponse(responses.data_statuses(statuses))
 
     async def _list_pull_operations(self, request: Request) -> Response:
-        datasets = self._sandbox.world.history(request.path_params["company_id"], self._sandbox.now())
-        operations = [answers.pull_operation(dataset) for dataset in datasets]
+        datasets = self._sandbox.backend.history(request.path_params["company_id"], self._sandbox.now())
+        operations = [responses.pull_operation(dataset) for dataset in datasets]
         return _page(request, operations, "Dataset", _DATASET_PROPERTIES)
 
     async def _get_pull_operation(self, request: Request) -> Response:
-        dataset = self._sandbox.world.dataset(
+        dataset = self._sandbox.backend.dataset(
             request.path_params["company_id"], request.path_params["dataset_id"], self._sandbox.now()
         )
-        return JSONResponse(answers.pull_operation(dataset))
+        return JSONResponse(responses.pull_operation(dataset))
 
     async def _list_consumers(self, _request: Request) -> Response:
         return JSONResponse({"results": [_consumer(consumer) for consumer in self._sandbox.webhooks.consumers()]})
@@ -133,7 +133,7 @@ class CodatApi:
         try:
             new = NewConsumer.model_validate_json(await request.body())
         except ValidationError as error:
-            raise BadRequestError(f"The request made is not valid: {error}") from error
+            raise BadRequestError(f"The request body is not valid: {error}") from error
         consumer = self._sandbox.webhooks.add_consumer(
             new.url, new.event_types, new.company_tags or [], disabled=bool(new.disabled)
         )
@@ -148,11 +148,11 @@ class CodatApi:
         return JSONResponse({"clientId": client_id, **self._sync_settings(overrides_defaults=True)})
 
     async def _company_sync_settings(self, request: Request) -> Response:
-        company = self._sandbox.world.company(request.path_params["company_id"])
+        company = self._sandbox.backend.company(request.path_params["company_id"])
         return JSONResponse({"companyId": company.id, **self._sync_settings(overrides_defaults=False)})
 
     def _sync_settings(self, *, overrides_defaults: bool) -> Json:
-        settings = answers.sync_settings(self._sandbox.world.sync_settings())
+        settings = responses.sync_settings(self._sandbox.settings.sync_schedule)
         return {"settings": settings, "overridesDefaults": overrides_defaults}
 
 
@@ -160,7 +160,7 @@ def _data_type(key: str) -> DataType:
     try:
         return DataType(key)
     except ValueError:
-        raise BadRequestError(f"Data type [{key}] is not one of Codat's") from None
+        raise BadRequestError(f"Data type [{key}] does not exist") from None
 
 
 def _tags(company: Json) -> Mapping[str, object]:
@@ -179,7 +179,7 @@ def _consumer(consumer: Consumer) -> Json:
 
 
 def _page(request: Request, items: Sequence[Json], kind: str, properties: Collection[str]) -> Response:
-    """The page that `request` asks for of `items`, filtered and ordered as it asks."""
+    """Return the requested page of `items`, filtered and ordered by the query parameters of `request`."""
     parameters = request.query_params
     if parameters.get("query"):
         matches = query.parse(parameters["query"], kind, properties)
@@ -188,19 +188,19 @@ def _page(request: Request, items: Sequence[Json], kind: str, properties: Collec
         items = query.order(items, parameters["orderBy"], kind, properties)
     kept = {name: parameters[name] for name in ("query", "orderBy", "tags") if parameters.get(name)}
     return JSONResponse(
-        answers.page(
+        responses.page(
             request.url.path,
             items,
             _positive(request, "page", default=1),
-            _positive(request, "pageSize", default=100, most=_MOST_A_PAGE),
+            _positive(request, "pageSize", default=100, maximum=_MAX_PAGE_SIZE),
             kept,
         )
     )
 
 
-def _positive(request: Request, name: str, *, default: int, most: int | None = None) -> int:
+def _positive(request: Request, name: str, *, default: int, maximum: int | None = None) -> int:
     text = request.query_params.get(name, str(default))
-    if not text.isdecimal() or int(text) < 1 or (most is not None and int(text) > most):
-        limit = "1 or more" if most is None else f"from 1 to {most}"
-        raise BadRequestError(f"{name} must be a whole number, {limit}: it is {text!r}")
+    if not text.isdecimal() or int(text) < 1 or (maximum is not None and int(text) > maximum):
+        limit = "1 or more" if maximum is None else f"from 1 to {maximum}"
+        raise BadRequestError(f"{name} must be an integer, {limit}; got {text!r}")
     return int(text)

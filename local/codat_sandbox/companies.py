@@ -1,4 +1,4 @@
-"""Made-up companies: their names, tags, connections, and what had been read from them before the sandbox started."""
+"""Generates companies with names, tags, connections, and the syncs that ran before the sandbox started."""
 
 import math
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from local.codat_sandbox.model import (
 )
 from local.codat_sandbox.platforms import (
     MYOB,
-    PACE,
     PLAID,
     QUICKBOOKS_DESKTOP,
     QUICKBOOKS_ONLINE,
+    RELATIVE_CHANGE_RATES,
     SAGE_50,
     SHOPIFY,
     SQUARE,
@@ -47,7 +47,7 @@ PORTFOLIOS: Sequence[tuple[Platform, ...]] = (
     (XERO, STRIPE),
     (XERO, TRUELAYER, SHOPIFY, SQUARE),
 )
-"""Which platforms the companies use: the first company the first line, and so on, round and round."""
+"""The platforms of each company: the first company has the first tuple, and so on, repeating from the start."""
 
 _FIRST_NAMES = (
     "Harbour Amber Northgate Juniper Old-Mill Copper Fenwick Bluebell Kestrel Marlow Saffron Thistle "
@@ -62,20 +62,20 @@ _SUFFIXES = {"uk": "Ltd", "us": "LLC", "au": "Pty Ltd"}
 
 @dataclass(frozen=True, slots=True)
 class NewCompany:
-    """A company with its feeds and the syncs of its past, oldest first."""
+    """A company with its feeds and its past syncs, oldest first."""
 
     company: Company
     feeds: tuple[Feed, ...]
     past: tuple[Sync, ...]
 
 
-def identifier(random: Random) -> str:
-    """A random UUID."""
+def random_uuid(random: Random) -> str:
+    """Return a random UUID."""
     return str(UUID(int=random.getrandbits(128), version=4))
 
 
 def new_company(index: int, platforms: Sequence[Platform], settings: Settings, now: datetime) -> NewCompany:
-    """A company, just created, whose connections are linked and have never been read."""
+    """Return a company created at `now`, with linked connections that have never been synced."""
     random = Random(f"{settings.seed}/company/{index}")
     region = random.choice(list(_SUFFIXES))
     name = f"{random.choice(_FIRST_NAMES)} {random.choice(_LAST_NAMES)} {_SUFFIXES[region]}".replace("-", " ")
@@ -86,24 +86,24 @@ def new_company(index: int, platforms: Sequence[Platform], settings: Settings, n
         "uid": f"customer-{index + 1:04d}",
     }
     connections = tuple(new_connection(platform, now, random) for platform in platforms)
-    company = Company(identifier(random), name, tags, created=now, connections=connections)
+    company = Company(random_uuid(random), name, tags, created=now, connections=connections)
     feeds = tuple(feed for connection in connections for feed in new_feeds(company.id, connection, settings, random))
     return NewCompany(company, feeds, past=())
 
 
 def new_connection(platform: Platform, now: datetime, random: Random) -> Connection:
-    """A connection, just linked."""
-    return Connection(identifier(random), identifier(random), platform, ConnectionStatus.LINKED, created=now)
+    """Return a connection linked at `now`."""
+    return Connection(random_uuid(random), random_uuid(random), platform, ConnectionStatus.LINKED, created=now)
 
 
 def new_feeds(company_id: str, connection: Connection, settings: Settings, random: Random) -> tuple[Feed, ...]:
-    """What can be read from a new connection, each with its own true rate of change."""
+    """Return a feed for each data type of a new connection, each with a random rate of change."""
     return tuple(
         Feed(
             company_id,
             connection.id,
             data_type,
-            changes_per_day=PACE.get(data_type, 1.0)
+            changes_per_day=RELATIVE_CHANGE_RATES.get(data_type, 1.0)
             * random.lognormvariate(math.log(settings.changes_per_day), settings.changes_spread),
             never_synced=random.choice(list(NeverSynced)),
         )
@@ -112,7 +112,7 @@ def new_feeds(company_id: str, connection: Connection, settings: Settings, rando
 
 
 def fleet(settings: Settings, now: datetime) -> list[NewCompany]:
-    """The companies at the start, with a past and with the settings' shares of troubles."""
+    """Return the companies at the start, with past syncs and with the shares of problems that the settings name."""
     companies = []
     on_premise = 0
     for index in range(settings.companies):
@@ -127,7 +127,10 @@ def fleet(settings: Settings, now: datetime) -> list[NewCompany]:
 
 
 def _is_picked(index: int, share: float) -> bool:
-    """Whether the item at `index` is among an evenly spread `share` of all; the first one is, unless `share` is 0."""
+    """Return whether an evenly spread `share` of all items includes the one at `index`.
+
+    The first item is included unless `share` is 0.
+    """
     return math.ceil((index + 1) * share) > math.ceil(index * share)
 
 
@@ -152,7 +155,7 @@ def _with_past(
 
 
 def _past_syncs(feed: Feed, settings: Settings, now: datetime, random: Random, *, refused: bool) -> list[Sync]:
-    """What was read from `feed` before, which it then knows of."""
+    """Return the past syncs of `feed`, oldest first, and record the latest of them on it."""
     syncs: list[Sync] = []
     age = _age_at_start(settings.sync_schedule.get(feed.data_type, 0), settings, random)
     if age is not None and feed.is_supported and feed.is_permitted:
@@ -167,9 +170,10 @@ def _past_syncs(feed: Feed, settings: Settings, now: datetime, random: Random, *
 
 
 def _age_at_start(schedule: int, settings: Settings, random: Random) -> timedelta | None:
-    """How old a row is at the start: None if it was never synced. Codat's own schedule keeps its types younger.
+    """Return how old a feed's data is at the start, or None if it was never synced.
 
-    Else it is as likely to be a day old as a week or a month, so that not all is due by itself.
+    The age is less than the interval of Codat's own schedule, if there is one. Otherwise it is log-uniform between
+    6 hours and 30 days, so that not all feeds are due at once.
     """
     draw = random.random()
     if draw < settings.never_synced:
@@ -181,7 +185,7 @@ def _age_at_start(schedule: int, settings: Settings, random: Random) -> timedelt
 
 def _past_sync(feed: Feed, status: DatasetStatus, completed: datetime, random: Random) -> Sync:
     dataset = Dataset(
-        identifier(random),
+        random_uuid(random),
         feed.company_id,
         feed.connection_id,
         feed.data_type,

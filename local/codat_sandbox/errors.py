@@ -1,4 +1,4 @@
-"""What Codat refuses, each with the status code and the sentence of its answer.
+"""Errors that the sandbox responds with, as Codat does: a status code and a message.
 
 SandboxError
 ├── NotFoundError                     404
@@ -8,7 +8,7 @@ SandboxError
 │   └── WebhookNotFoundError
 ├── NotSupportedByPlatformError       404
 ├── NoLinkedConnectionError           400
-├── DatasetAlreadyInProgressError     as the settings say
+├── DatasetAlreadyInProgressError     400, or 409 if the settings say so
 ├── BadRequestError                   400
 └── UnauthorizedError                 401
 """
@@ -18,47 +18,47 @@ from http import HTTPStatus
 
 
 class SandboxError(Exception):
-    """Something that Codat refuses; `str()` is the `error` of its answer."""
+    """A request that Codat refuses. `str()` is the `error` of the response body."""
 
     status = HTTPStatus.BAD_REQUEST
 
 
 class NotFoundError(SandboxError):
-    """There is nothing of that id."""
+    """No resource has the given id."""
 
     status = HTTPStatus.NOT_FOUND
 
 
 class CompanyNotFoundError(NotFoundError):
-    """There is no company of that id, or it was deleted."""
+    """No company has the given id, or it was deleted."""
 
     def __init__(self, company_id: str) -> None:
         super().__init__(f"Company {company_id} not found")
 
 
 class ConnectionNotFoundError(NotFoundError):
-    """The company has no connection of that id."""
+    """No connection of the company has the given id."""
 
     def __init__(self, connection_id: str) -> None:
         super().__init__(f"Data connection {connection_id} not found")
 
 
 class DatasetNotFoundError(NotFoundError):
-    """The company has no dataset of that id."""
+    """No dataset of the company has the given id."""
 
     def __init__(self, dataset_id: str) -> None:
         super().__init__(f"Dataset {dataset_id} not found")
 
 
 class WebhookNotFoundError(NotFoundError):
-    """There is no webhook consumer of that id."""
+    """No webhook consumer has the given id."""
 
     def __init__(self, webhook_id: str) -> None:
         super().__init__(f"Webhook consumer {webhook_id} not found")
 
 
 class NotSupportedByPlatformError(SandboxError):
-    """None of the platforms has the data type."""
+    """None of the platforms supports the data type."""
 
     status = HTTPStatus.NOT_FOUND
 
@@ -68,14 +68,14 @@ class NotSupportedByPlatformError(SandboxError):
 
 
 class NoLinkedConnectionError(SandboxError):
-    """The company's platforms have the data type, but none of them is linked."""
+    """No connection that supports the data type is linked."""
 
     def __init__(self, company_id: str, data_type: str) -> None:
         super().__init__(f"Cannot queue {data_type} sync for {company_id} as no data connection is linked")
 
 
 class DatasetAlreadyInProgressError(SandboxError):
-    """The data type's last sync has not ended; `dataset_id` is its dataset."""
+    """The data type's last sync is still running; `dataset_id` is the id of its dataset."""
 
     def __init__(self, data_type: str, company_id: str, dataset_id: str) -> None:
         super().__init__(
@@ -86,7 +86,7 @@ class DatasetAlreadyInProgressError(SandboxError):
 
 
 class BadRequestError(SandboxError):
-    """The request has a parameter or a body that Codat does not take."""
+    """A parameter or the body of the request is not valid."""
 
 
 class UnauthorizedError(SandboxError):

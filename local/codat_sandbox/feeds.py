@@ -1,19 +1,20 @@
-"""A feed: one data type of one connection, what is true of it and what has been read from it."""
+"""Feeds: a data type of a connection, with its true state and its syncs."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from random import Random
 
-from local.codat_sandbox.model import Connection, ConnectionStatus, Dataset, DatasetStatus
+from local.codat_sandbox.model import Company, Connection, ConnectionStatus, Dataset, DatasetStatus, DataStatus, Truth
 from local.codat_sandbox.platforms import DataType
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.syncs import TEMPORARY_ERRORS, Sync
 
 
 class NeverSynced(Enum):
-    """How `dataStatus` shows a data type that was never synced: Codat has all three."""
+    """How `dataStatus` returns a data type that was never synced. Codat uses all three ways."""
 
     ABSENT = auto()
     NULL = auto()
@@ -22,7 +23,7 @@ class NeverSynced(Enum):
 
 @dataclass(slots=True)
 class Feed:
-    """One data type of one connection. `attempts` counts the syncs since the sandbox started."""
+    """A data type of a connection. `attempts` counts the syncs since the sandbox started."""
 
     company_id: str
     connection_id: str
@@ -38,21 +39,21 @@ class Feed:
 
     @property
     def latest_dataset(self) -> Dataset | None:
-        """The dataset requested last."""
+        """Return the dataset requested last, or None."""
         return self.latest.dataset if self.latest else None
 
     @property
     def latest_successful_dataset(self) -> Dataset | None:
-        """The last dataset that completed well."""
+        """Return the last dataset that ended in Complete, or None."""
         return self.latest_successful.dataset if self.latest_successful else None
 
     @property
     def running(self) -> Sync | None:
-        """The sync that has not ended."""
+        """Return the sync that has not ended, or None."""
         return self.latest if self.latest is not None and self.latest.is_running else None
 
     def obstacle(self, connection: Connection) -> str | None:
-        """Why no refresh can succeed now, or None."""
+        """Return why no refresh can succeed now, or None if one can."""
         if connection.status is not ConnectionStatus.LINKED:
             return f"the connection is {connection.status}"
         if not self.is_supported:
@@ -64,7 +65,7 @@ class Feed:
         return None
 
     def draw_end(self, connection: Connection, settings: Settings, random: Random) -> DatasetStatus:
-        """The state in which a sync that starts now will end, if nothing happens to the connection meanwhile."""
+        """Return the status in which a sync that starts now ends, unless the connection changes before."""
         if connection.status is not ConnectionStatus.LINKED:
             return DatasetStatus.AUTH_ERROR
         if not self.is_supported:
@@ -81,12 +82,51 @@ class Feed:
         return DatasetStatus.COMPLETE
 
     def records_modified(self, sync: Sync) -> bool:
-        """Whether a read that went well found something new: records change as a Poisson process.
+        """Return whether a successful read found changed records. Records change as a Poisson process.
 
-        Codat says no of the first read after linking, whatever it found.
+        Like Codat, return False for the first read after linking.
         """
         before = self.latest_successful
         if before is None or before.fetched is None or sync.fetched is None:
             return False
         days = (sync.fetched - before.fetched) / timedelta(days=1)
         return sync.chance < -math.expm1(-self.changes_per_day * days)
+
+    def truth(self, company: Company, connection: Connection) -> Truth:
+        """Return the ground truth about this feed of `company` and `connection`."""
+        return Truth(
+            company,
+            connection,
+            self.data_type,
+            latest=self.latest_dataset,
+            latest_successful=self.latest_successful_dataset,
+            changes_per_day=self.changes_per_day,
+            obstacle=self.obstacle(connection),
+        )
+
+
+def data_statuses(feeds: Sequence[Feed]) -> dict[DataType, DataStatus | None]:
+    """Return the data status of each data type of a company's feeds, as `dataStatus` returns it."""
+    by_type: dict[DataType, list[Feed]] = {}
+    for feed in feeds:
+        by_type.setdefault(feed.data_type, []).append(feed)
+    return {
+        data_type: _data_status(data_type, same_type)
+        for data_type, same_type in by_type.items()
+        if any(feed.latest for feed in same_type) or same_type[0].never_synced is not NeverSynced.ABSENT
+    }
+
+
+def _data_status(data_type: DataType, feeds: Sequence[Feed]) -> DataStatus | None:
+    latest = max((f.latest_dataset for f in feeds if f.latest_dataset), key=lambda d: d.requested, default=None)
+    if latest is None:
+        return None if feeds[0].never_synced is NeverSynced.NULL else DataStatus(data_type)
+    successful = max(
+        (
+            (f.latest_successful_dataset.completed, f.latest_successful_dataset.id)
+            for f in feeds
+            if f.latest_successful_dataset and f.latest_successful_dataset.completed
+        ),
+        default=(None, None),
+    )
+    return DataStatus(data_type, latest.status, successful[0], latest.id, successful[1])

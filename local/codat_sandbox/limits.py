@@ -1,11 +1,11 @@
-"""How much Codat lets be asked: a daily quota, so much a minute from one address, so much at once for one company."""
+"""Codat's API limits: requests a day, requests a minute from one address, and concurrent requests for one company."""
 
 from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from local.codat_sandbox.companies import identifier
+from local.codat_sandbox.companies import random_uuid
 from local.codat_sandbox.model import RateLimitEvent, RateLimitEventType
 from local.codat_sandbox.settings import Settings
 
@@ -15,14 +15,14 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Exceeded:
-    """Why a request is refused, and when another may be made."""
+    """The reason why a request is refused, and the time until one is accepted again."""
 
     reason: str
     retry_after: timedelta
 
 
 class Limits:
-    """Counts requests. Pure: time and settings come in."""
+    """Counters of requests. The time and the settings are passed in with each call."""
 
     def __init__(self, seed: int, now: datetime) -> None:
         self._random = Random(f"{seed}/limits")
@@ -30,26 +30,26 @@ class Limits:
         self._used = 0
         self._reached = False
         self._by_address: dict[str, deque[datetime]] = {}
-        self._at_once: Counter[str] = Counter()
+        self._concurrent: Counter[str] = Counter()
         self._events: list[RateLimitEvent] = []
 
     def quota(self, settings: Settings, active_companies: int) -> int:
-        """Requests a day."""
+        """Return the number of requests allowed a day: 1,000 x (1 + active companies), unless the settings name one."""
         return 1000 * (1 + active_companies) if settings.daily_quota is None else settings.daily_quota
 
     def remaining(self, quota: int, now: datetime) -> int:
-        """Requests left today of `quota`."""
+        """Return how many requests of `quota` are left today."""
         self._begin_day(quota, now)
         return max(0, quota - self._used)
 
     def resets_at(self) -> datetime:
-        """When the quota is given anew: the next 00:00 UTC."""
+        """Return when the daily quota is reset: the next 00:00 UTC."""
         return datetime(self._day.year, self._day.month, self._day.day, tzinfo=UTC) + _DAY
 
     def enter(
         self, address: str, company_id: str | None, settings: Settings, quota: int, now: datetime
     ) -> Exceeded | None:
-        """Count a request, or say why it is refused. One not refused must `leave`."""
+        """Count a request, or return why it is refused. A request that is not refused must call `leave` at its end."""
         self._begin_day(quota, now)
         recent = self._by_address.setdefault(address, deque())
         while recent and recent[0] <= now - _MINUTE:
@@ -58,22 +58,22 @@ class Limits:
             return Exceeded("Too many requests from this address", recent[0] + _MINUTE - now)
         recent.append(now)
         if self._used >= quota:
-            self._tell(RateLimitEventType.REACHED, quota, now)
-            return Exceeded("The daily quota of requests is spent", self.resets_at() - now)
-        if company_id is not None and self._at_once[company_id] >= settings.concurrent_calls:
+            self._add_event(RateLimitEventType.REACHED, quota, now)
+            return Exceeded("The daily quota of requests is used up", self.resets_at() - now)
+        if company_id is not None and self._concurrent[company_id] >= settings.concurrent_calls:
             return Exceeded("Too many concurrent requests for this company", timedelta(seconds=1))
         self._used += 1
         if company_id is not None:
-            self._at_once[company_id] += 1
+            self._concurrent[company_id] += 1
         return None
 
     def leave(self, company_id: str | None) -> None:
-        """A request that entered has been answered."""
+        """Record the end of a request that entered."""
         if company_id is not None:
-            self._at_once[company_id] -= 1
+            self._concurrent[company_id] -= 1
 
     def advance(self, quota: int, now: datetime) -> list[RateLimitEvent]:
-        """What happened to the daily quota since the last call, in order."""
+        """Return the events about the daily quota since the last call in order."""
         self._begin_day(quota, now)
         events, self._events = self._events, []
         return events
@@ -85,17 +85,17 @@ class Limits:
         self._day = today
         self._used = 0
         if self._reached:
-            self._tell(RateLimitEventType.RESET, quota, now)
+            self._add_event(RateLimitEventType.RESET, quota, now)
 
-    def _tell(self, event_type: RateLimitEventType, quota: int, now: datetime) -> None:
-        """Tell that the quota was reached once only, until it is reset."""
+    def _add_event(self, event_type: RateLimitEventType, quota: int, now: datetime) -> None:
+        """Add an event. That the quota was reached is reported only once until the reset."""
         reached = event_type is RateLimitEventType.REACHED
         if reached and self._reached:
             return
         self._reached = reached
         self._events.append(
             RateLimitEvent(
-                identifier(self._random),
+                random_uuid(self._random),
                 now,
                 daily_quota=quota,
                 quota_remaining=max(0, quota - self._used),

@@ -1,4 +1,4 @@
-"""What there is in Codat: companies, their connections, datasets, and the events that Codat tells of."""
+"""Codat's companies, connections, datasets and events."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from local.codat_sandbox.platforms import DataType, Platform
 
 
 class ConnectionStatus(StrEnum):
-    """Whether Codat may read from a connection: only if it is Linked."""
+    """The statuses of a connection. Codat can read only from one that is Linked."""
 
     PENDING_AUTH = "PendingAuth"
     LINKED = "Linked"
@@ -17,7 +17,7 @@ class ConnectionStatus(StrEnum):
 
 
 class DatasetStatus(StrEnum):
-    """The 21 states of a dataset."""
+    """The 21 statuses of a dataset."""
 
     INITIAL = "Initial"
     QUEUED = "Queued"
@@ -43,7 +43,7 @@ class DatasetStatus(StrEnum):
 
 
 class RequestedBy(StrEnum):
-    """Who asked for a dataset. Codat's API does not say; the sandbox's truth does."""
+    """Who requested a dataset. Codat's API does not report it."""
 
     API = "api"
     SCHEDULE = "schedule"
@@ -53,7 +53,7 @@ class RequestedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One company's link to one platform. `machine_online` matters only on an on-premise platform."""
+    """A company's link to a platform. `machine_online` applies only to on-premise platforms."""
 
     id: str
     source_id: str
@@ -67,7 +67,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """One small business as it was at one moment."""
+    """A company with its connections, at one point in time."""
 
     id: str
     name: str
@@ -77,18 +77,18 @@ class Company:
 
     @property
     def last_sync(self) -> datetime | None:
-        """When data of any connection was last read."""
+        """Return when data of any connection was last read successfully, or None."""
         return max((c.last_sync for c in self.connections if c.last_sync is not None), default=None)
 
     @property
     def is_active(self) -> bool:
-        """Whether it counts towards Codat's daily quota: it has a connection that is linked."""
+        """Return whether the company has a linked connection, and so counts towards Codat's daily quota."""
         return any(connection.status is ConnectionStatus.LINKED for connection in self.connections)
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One read of one data type from one connection, as it was at one moment (a pull operation)."""
+    """One read of one data type from one connection (a pull operation), at one point in time."""
 
     id: str
     company_id: str
@@ -102,13 +102,16 @@ class Dataset:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended, well or badly."""
+        """Return whether the dataset has not ended yet."""
         return self.completed is None
 
 
 @dataclass(frozen=True, slots=True)
 class DataStatus:
-    """What `dataStatus` says of a data type over all connections. Never synced: `current_status` is not given."""
+    """The status of a data type over all connections, as `dataStatus` returns it.
+
+    `current_status` is None for a data type that was never synced.
+    """
 
     data_type: DataType
     current_status: DatasetStatus | None = None
@@ -118,18 +121,11 @@ class DataStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class SyncSetting:
-    """When Codat itself reads a data type. `sync_schedule` is in hours after the last sync; 0 is never."""
-
-    data_type: DataType
-    fetch_on_first_link: bool
-    sync_schedule: int
-    sync_order: int
-
-
-@dataclass(frozen=True, slots=True)
 class Truth:
-    """What is so about one data type of one connection, whether or not Codat's API tells it."""
+    """The ground truth about one feed, including what Codat's API does not report.
+
+    `obstacle` says why no refresh can succeed now, or is None.
+    """
 
     company: Company
     connection: Connection
@@ -141,13 +137,16 @@ class Truth:
 
     @property
     def can_become_fresh(self) -> bool:
-        """Whether a refresh can succeed now: linked, supported, permitted, and its machine online."""
+        """Return whether a refresh can succeed now."""
         return self.obstacle is None
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One line of a `read.completed` event. `last_fetched` is when Codat had last read it well before."""
+    """One data type of a `read.completed` event.
+
+    `last_fetched` is when the previous successful read fetched its data, or None if there was none.
+    """
 
     connection_id: str
     data_type: DataType
@@ -158,7 +157,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class ReadCompleted:
-    """`read.completed`, or `read.completed.initial` if none of the reads had ever succeeded before."""
+    """`read.completed`, or `read.completed.initial` if none of the feeds had been read successfully before."""
 
     id: str
     generated: datetime
@@ -168,12 +167,12 @@ class ReadCompleted:
 
     @property
     def event_type(self) -> str:
-        """Codat's name of the event."""
+        """Return Codat's name of the event."""
         return "read.completed.initial" if self.initial else "read.completed"
 
 
 class ConnectionEventType(StrEnum):
-    """Codat's names of the events of a connection."""
+    """Codat's names of connection events."""
 
     CREATED = "connection.created"
     CONNECTED = "connection.connected"
@@ -185,7 +184,7 @@ class ConnectionEventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionEvent:
-    """Something happened to a connection."""
+    """A change of a connection."""
 
     id: str
     generated: datetime
@@ -195,7 +194,7 @@ class ConnectionEvent:
 
 
 class CompanyEventType(StrEnum):
-    """Codat's names of the events of a company."""
+    """Codat's names of company events."""
 
     CREATED = "company.created"
     DELETED = "company.deleted"
@@ -203,7 +202,7 @@ class CompanyEventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CompanyEvent:
-    """A company came or went."""
+    """The creation or deletion of a company."""
 
     id: str
     generated: datetime
@@ -212,7 +211,7 @@ class CompanyEvent:
 
 
 class RateLimitEventType(StrEnum):
-    """Codat's names of the events of the daily quota."""
+    """Codat's names of the events about the daily quota."""
 
     REACHED = "client.rateLimit.reached"
     RESET = "client.rateLimit.reset"
@@ -220,7 +219,7 @@ class RateLimitEventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RateLimitEvent:
-    """The daily quota is spent, or was given anew. It concerns no company."""
+    """The daily quota was used up, or was reset. The event belongs to no company."""
 
     id: str
     generated: datetime

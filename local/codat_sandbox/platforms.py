@@ -1,11 +1,11 @@
-"""The platforms that companies connect to, and Codat's data types."""
+"""Codat's data types, and the platforms that companies connect."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class DataType(StrEnum):
-    """Codat's 43 data types, with the keys of its API."""
+    """Codat's 43 data types, by the keys that its API uses."""
 
     ACCOUNT_TRANSACTIONS = "accountTransactions"
     BALANCE_SHEET = "balanceSheet"
@@ -53,7 +53,7 @@ class DataType(StrEnum):
 
 
 class SourceType(StrEnum):
-    """The kinds of platform that the sandbox has."""
+    """The source types of the sandbox's platforms."""
 
     ACCOUNTING = "Accounting"
     BANKING = "Banking"
@@ -62,7 +62,10 @@ class SourceType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A platform and what Codat can read from it. On premise, it can be read only while its machine is online."""
+    """A platform and the data types that Codat can read from it.
+
+    An on-premise platform can be read only while its machine is online.
+    """
 
     name: str
     integration_key: str
@@ -227,9 +230,9 @@ FETCH_ON_FIRST_LINK = frozenset(
         DataType.PROFIT_AND_LOSS,
     }
 )
-"""The data types that Codat reads when a company links, and that `data/all` queues."""
+"""The data types that Codat reads when a connection is first linked, and that `data/all` queues."""
 
-PACE = {
+RELATIVE_CHANGE_RATES = {
     DataType.BANKING_TRANSACTIONS: 3.0,
     DataType.BANKING_ACCOUNT_BALANCES: 3.0,
     DataType.COMMERCE_ORDERS: 4.0,
@@ -242,4 +245,4 @@ PACE = {
     DataType.COMMERCE_LOCATIONS: 0.02,
     DataType.TAX_RATES: 0.02,
 }
-"""How often a data type changes, as a factor of the settings' median rate; 1 where it is not named."""
+"""The rates at which data types change, as factors of the settings' median rate; 1 for data types not listed."""

@@ -1,7 +1,7 @@
-"""Codat's query language and ordering, over the JSON objects of a list.
+"""Codat's query language and ordering, applied to lists of JSON objects.
 
-`property operator value`, joined by `&&` (which binds closer) and `||`, in brackets if need be. Operators: `=`, `!=`,
-`~` (contains), `>`, `>=`, `<`, `<=`. Times compare as they are written.
+A query consists of conditions `property operator value`, joined by `&&` (which binds tighter) and `||`, and grouped by
+parentheses. Operators: `=`, `!=`, `~` (contains), `>`, `>=`, `<`, `<=`. Values, times included, are compared as text.
 """
 
 import re
@@ -18,12 +18,13 @@ _TOKEN = re.compile(r"\s*(?:(&&)|(\|\|)|([()])|([^\s=!~<>&|()]+)\s*(!=|>=|<=|=|~
 
 
 def parse(query: str, kind: str, properties: Collection[str] | None = None) -> Matches:
-    """What `query` asks of an object of `kind` (as named in errors), of which only `properties` can be asked.
+    """Return a function that says whether an object matches `query`.
 
-    Without `properties` any can: one that an object does not have is equal to nothing.
+    `kind` names the objects in error messages. Only `properties` can be queried, or any property if it is None. A
+    property that an object does not have equals no value.
 
     Raises:
-        BadRequestError: it is not such a query.
+        BadRequestError: the query is malformed or names another property.
     """
     parser = _Parser(_tokens(query), kind, properties)
     matches = parser.any_of()
@@ -32,7 +33,9 @@ def parse(query: str, kind: str, properties: Collection[str] | None = None) -> M
 
 
 def order(items: Sequence[_Item], order_by: str, kind: str, properties: Collection[str]) -> Sequence[_Item]:
-    """`items` by the property `order_by`, descending if it begins with `-`; absent and null values come first.
+    """Return `items` sorted by the property `order_by`, or descending if it begins with `-`.
+
+    Missing and null values come first in ascending order.
 
     Raises:
         BadRequestError: `order_by` is not one of `properties`.
@@ -57,7 +60,7 @@ def _tokens(query: str) -> list[tuple[str, ...]]:
 
 
 class _Parser:
-    """Reads tokens from the left: `("&&",)`, `("||",)`, `("(",)`, `(")",)` or `(property, operator, value)`."""
+    """A parser of tokens: `("&&",)`, `("||",)`, `("(",)`, `(")",)` or `(property, operator, value)`."""
 
     def __init__(self, tokens: list[tuple[str, ...]], kind: str, properties: Collection[str] | None) -> None:
         self._tokens = tokens[::-1]

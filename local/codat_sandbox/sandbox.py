@@ -1,4 +1,4 @@
-"""The sandbox as it runs: the world on the real clock, its limits, and its webhooks on their way."""
+"""A running sandbox: the backend on the real clock, with its API limits, stub responses and webhooks."""
 
 import asyncio
 from collections import Counter
@@ -6,60 +6,60 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from local.codat_sandbox.backend import CodatBackend
 from local.codat_sandbox.limits import Limits
-from local.codat_sandbox.prescribed import PrescribedAnswers
 from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.stubs import Stubs
 from local.codat_sandbox.webhooks import Webhooks
-from local.codat_sandbox.world import World
 
 
 class Sandbox:
-    """All that the server shares. Used from one event loop only.
+    """The state of a running sandbox. It must be used from one event loop only.
 
-    `close_connection` is called with the (host, port) of a client whose connection is to be closed at once.
+    The server sets `close_connection`, which closes the connection of the client with the given (host, port).
     """
 
     def __init__(self, settings: Settings, api_key: str, signing_secret: str | None = None) -> None:
         self.api_key = api_key
-        self.prescribed = PrescribedAnswers()
+        self.stubs = Stubs()
         self.calls: Counter[str] = Counter()
         self.close_connection: Callable[[tuple[str, int]], None] = lambda _client: None
-        self.webhooks = Webhooks(lambda: self.world.settings, self.now, signing_secret)
+        self.webhooks = Webhooks(lambda: self.backend.settings, self.now, signing_secret)
         self._changed = asyncio.Event()
         self._begin(settings)
 
     def now(self) -> datetime:
-        """The time."""
+        """Return the current time in UTC."""
         return datetime.now(UTC)
 
     @property
     def settings(self) -> Settings:
-        """The settings as they are now."""
-        return self.world.settings
+        """Return the current settings."""
+        return self.backend.settings
 
     @property
     def quota(self) -> int:
-        """Requests a day."""
-        return self.limits.quota(self.settings, self.world.active_companies)
+        """Return the number of requests allowed a day."""
+        return self.limits.quota(self.settings, self.backend.active_companies)
 
     def reset(self, settings: Settings) -> None:
-        """Start again with a new world: no consumers, no counts, no prescribed answers."""
-        self.webhooks.forget_consumers()
-        self.prescribed.clear()
+        """Start again with a new backend, and without webhook consumers, call counts and stub responses."""
+        self.webhooks.clear()
+        self.stubs.clear()
         self.calls.clear()
         self._begin(settings)
         self.changed()
 
     def changed(self) -> None:
-        """Something was asked of the world: what it has to tell is told now, not at its next transition."""
+        """Wake `run` after a change, so that it sends new events at once and not at the next transition."""
         self._changed.set()
 
     async def run(self) -> None:
-        """Let the world go on and send its webhooks, until cancelled."""
+        """Advance the backend and send its events as webhooks, until cancelled."""
         while True:
             now = self.now()
-            self.webhooks.send([*self.world.advance(now), *self.limits.advance(self.quota, now)])
-            next_times = [time for time in (self.world.next_transition, self.limits.resets_at()) if time]
+            self.webhooks.send([*self.backend.advance(now), *self.limits.advance(self.quota, now)])
+            next_times = [time for time in (self.backend.next_transition, self.limits.resets_at()) if time]
             seconds = (min(next_times) - self.now()).total_seconds()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), timeout=max(0.0, seconds))
@@ -67,5 +67,5 @@ class Sandbox:
 
     def _begin(self, settings: Settings) -> None:
         now = self.now()
-        self.world = World(settings, now)
+        self.backend = CodatBackend(settings, now)
         self.limits = Limits(settings.seed, now)

@@ -1,190 +1,121 @@
-"""The sandbox's HTTP server: Codat's API behind its key and its limits, and the sandbox's own operations beside it."""
+"""The HTTP server of a sandbox, on the loopback address, for the command line and for tests."""
 
 import asyncio
-import base64
-import hmac
-import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
-from uuid import uuid4
+from typing import TypeVar
 
-from starlette.applications import Starlette
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Match, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import uvicorn
 
-from local.codat_sandbox import answers
-from local.codat_sandbox.admin import Admin
-from local.codat_sandbox.codat_api import CodatApi
-from local.codat_sandbox.errors import DatasetAlreadyInProgressError, SandboxError, UnauthorizedError
-from local.codat_sandbox.prescribed import PrescribedAnswer
+from local.codat_sandbox.app import create_app
+from local.codat_sandbox.backend import CodatBackend
+from local.codat_sandbox.middleware import authorization
 from local.codat_sandbox.sandbox import Sandbox
+from local.codat_sandbox.settings import Settings
+
+LOOPBACK = "127.0.0.1"
+TEST_API_KEY = "sandbox-api-key"
+
+_Result = TypeVar("_Result")
 
 
-def create_app(sandbox: Sandbox) -> ASGIApp:
-    """The ASGI application that serves `sandbox`."""
+def listen(port: int) -> socket.socket:
+    """Return a socket bound to `port` of the loopback address, or to a free port if `port` is 0.
 
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        running = asyncio.create_task(sandbox.run())
-        yield
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
-        await sandbox.webhooks.close()
+    Raises:
+        OSError: the port is in use or not allowed.
+    """
+    # asyncio turns off Nagle's algorithm, which delays each response by 40 ms, only if the protocol is given.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((LOOPBACK, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
-    async def refuse(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else _status(error, sandbox)
-        message = error.detail if isinstance(error, HTTPException) else str(error)
-        return JSONResponse(answers.error(status, message, request.state.correlation_id), status_code=status)
 
-    codat_routes = CodatApi(sandbox).routes()
-    app = Starlette(
-        routes=[*codat_routes, *Admin(sandbox).routes()],
-        exception_handlers={SandboxError: refuse, HTTPException: refuse},
-        lifespan=lifespan,
+def create_server(sandbox: Sandbox, on_start: Callable[[], None]) -> uvicorn.Server:
+    """Return a server of `sandbox` that calls `on_start` once it accepts requests."""
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            on_start()
+
+    server = Server(
+        uvicorn.Config(
+            create_app(sandbox),
+            host=LOOPBACK,
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            lifespan="on",
+            log_level="warning",
+            timeout_graceful_shutdown=1,
+        )
     )
-    return _Gate(app, codat_routes, sandbox)
 
+    def close_connection(client: tuple[str, int]) -> None:
+        for connection in list(server.server_state.connections):
+            if getattr(connection, "client", None) == tuple(client):
+                connection.transport.close()
 
-def _status(error: Exception, sandbox: Sandbox) -> int:
-    if isinstance(error, DatasetAlreadyInProgressError):
-        return sandbox.settings.already_in_progress_status
-    return int(error.status) if isinstance(error, SandboxError) else 500
-
-
-def authorization(api_key: str) -> str:
-    """The Authorization header of a request with the API key."""
-    return "Basic " + base64.b64encode(api_key.encode()).decode()
+    sandbox.close_connection = close_connection
+    return server
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """An answer that was made, but not yet sent."""
+class RunningSandbox:
+    """A sandbox that is served at `base_url`."""
 
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+    base_url: str
+    api_key: str
+    sandbox: Sandbox
+    _loop: asyncio.AbstractEventLoop
+
+    @property
+    def authorization(self) -> str:
+        """Return the Authorization header that the API expects."""
+        return authorization(self.api_key)
+
+    @property
+    def backend(self) -> CodatBackend:
+        """Return the backend. It belongs to the server's thread: use `do` for anything but a single read."""
+        return self.sandbox.backend
+
+    def do(self, action: Callable[[Sandbox], _Result]) -> _Result:
+        """Run `action` in the server's thread, send the webhooks that it causes, and return its result."""
+
+        async def run() -> _Result:
+            try:
+                return action(self.sandbox)
+            finally:
+                self.sandbox.changed()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(timeout=10)
 
 
-class _Gate:
-    """Lets requests to Codat's API through to `app` as the key, the limits and the prescribed answers allow."""
-
-    def __init__(self, app: ASGIApp, codat_routes: list[Route], sandbox: Sandbox) -> None:
-        self._app = app
-        self._codat_routes = codat_routes
-        self._sandbox = sandbox
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        scope.setdefault("state", {})["correlation_id"] = uuid4().hex
-        if scope["path"].startswith("/sandbox/"):
-            await self._app(scope, receive, send)
-            return
-        operation, company_id = self._operation(scope)
-        self._sandbox.calls[operation] += 1
-        prescribed = self._sandbox.prescribed.take(scope["method"], scope["path"])
-        if prescribed is None:
-            answer = await self._answer(scope, receive, company_id)
-            await _send(answer, self._limit_headers(), send)
-        else:
-            await self._give(prescribed, scope, receive, send)
-
-    def _operation(self, scope: Scope) -> tuple[str, str | None]:
-        """The name of the operation asked for, and the company that it concerns."""
-        for route in self._codat_routes:
-            match, child_scope = route.matches(scope)
-            if match is Match.FULL:
-                return route.name, child_scope["path_params"].get("company_id")
-        return "unknown", None
-
-    async def _answer(self, scope: Scope, receive: Receive, company_id: str | None) -> _Answer:
-        """What Codat answers, once its key and its limits allow it."""
-        sandbox = self._sandbox
-        given = Headers(scope=scope).get("authorization", "")
-        if not hmac.compare_digest(given.encode(), authorization(sandbox.api_key).encode()):
-            return _refusal(401, str(UnauthorizedError()), scope)
-        exceeded = sandbox.limits.enter(scope["client"][0], company_id, sandbox.settings, sandbox.quota, sandbox.now())
-        if exceeded is not None:
-            sandbox.changed()
-            seconds = max(1, math.ceil(exceeded.retry_after.total_seconds()))
-            return _refusal(429, exceeded.reason, scope, ("Retry-After", str(seconds)))
+@contextmanager
+def running_sandbox(
+    settings: Settings | None = None, api_key: str = TEST_API_KEY, signing_secret: str | None = None
+) -> Iterator[RunningSandbox]:
+    """Serve a sandbox from its own thread on a free port while the `with` block runs."""
+    sandbox = Sandbox(settings or Settings(), api_key, signing_secret)
+    has_started: Future[asyncio.AbstractEventLoop] = Future()
+    server = create_server(sandbox, lambda: has_started.set_result(asyncio.get_running_loop()))
+    with listen(0) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
         try:
-            await asyncio.sleep(sandbox.settings.latency.total_seconds())
-            return await self._carry_out(scope, receive)
+            loop = has_started.result(timeout=10)
+            yield RunningSandbox(f"http://{LOOPBACK}:{port}", api_key, sandbox, loop)
         finally:
-            sandbox.limits.leave(company_id)
-
-    async def _carry_out(self, scope: Scope, receive: Receive) -> _Answer:
-        """Do what is asked; the answer to it."""
-        messages: list[Message] = []
-
-        async def keep(message: Message) -> None:
-            messages.append(message)
-
-        await self._app(scope, receive, keep)
-        start, *bodies = messages
-        headers = tuple((name.decode(), value.decode()) for name, value in start["headers"])
-        return _Answer(start["status"], headers, b"".join(body.get("body", b"") for body in bodies))
-
-    async def _give(self, prescribed: PrescribedAnswer, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = _prescribed(prescribed)
-        if answer is None or prescribed.carry_out:
-            own = await self._carry_out(scope, receive)
-            answer = answer or own
-        await asyncio.sleep(prescribed.delay.total_seconds())
-        if not prescribed.close:
-            cut = prescribed.cut_after is not None
-            await _send(answer, self._limit_headers(), send, cut_after=prescribed.cut_after)
-            if not cut:
-                return
-        self._sandbox.close_connection(scope["client"])
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    def _limit_headers(self) -> tuple[tuple[str, str], ...]:
-        limits, quota = self._sandbox.limits, self._sandbox.quota
-        return (
-            ("X-Rate-Limit-Limit", str(quota)),
-            ("X-Rate-Limit-Remaining", str(limits.remaining(quota, self._sandbox.now()))),
-            ("X-Rate-Limit-Reset", str(int(limits.resets_at().timestamp()))),
-        )
-
-
-def _refusal(status: int, message: str, scope: Scope, *headers: tuple[str, str]) -> _Answer:
-    response = JSONResponse(answers.error(status, message, scope["state"]["correlation_id"]), status_code=status)
-    return _Answer(status, (*response.headers.items(), *headers), bytes(response.body))
-
-
-def _prescribed(prescribed: PrescribedAnswer) -> _Answer | None:
-    """The answer that was prescribed, or None if it is to be the sandbox's own."""
-    if prescribed.status is None:
-        return None
-    body = prescribed.body.encode()
-    own = {} if prescribed.status == 204 else {"content-length": str(len(body)), "content-type": "application/json"}
-    given = {name.lower(): value for name, value in prescribed.headers.items()}
-    return _Answer(prescribed.status, tuple({**own, **given}.items()), body)
-
-
-async def _send(
-    answer: _Answer, defaults: tuple[tuple[str, str], ...], send: Send, cut_after: int | None = None
-) -> None:
-    """Send an answer with the `defaults` of the headers that it lacks; only so many bytes of its body, if so asked."""
-    names = {name.lower() for name, _ in answer.headers}
-    headers = [*answer.headers, *(header for header in defaults if header[0].lower() not in names)]
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers],
-        }
-    )
-    cut = cut_after is not None
-    body = answer.body[:cut_after] if cut else answer.body
-    await send({"type": "http.response.body", "body": body, "more_body": cut})
+            server.should_exit = True
+            thread.join(timeout=10)

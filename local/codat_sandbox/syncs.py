@@ -1,4 +1,4 @@
-"""Syncs: the states that a dataset passes through on its way to its end, and how long it stays in each."""
+"""Syncs: the statuses that a dataset passes through until it ends, and how long it stays in each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ TEMPORARY_ERRORS = (
     DatasetStatus.PREREQUISITE_NOT_MET,
     DatasetStatus.CANCELLED,
 )
-"""The ends after which another try may succeed, but for RateLimitError, which has a setting of its own."""
+"""The final statuses after which a retry may succeed, except RateLimitError, which has its own setting."""
 
 _FETCH = (DatasetStatus.QUEUED, DatasetStatus.FETCHING)
 _MAP = (DatasetStatus.MAP_QUEUED, DatasetStatus.MAPPING)
@@ -63,7 +63,7 @@ ERROR_MESSAGES = {
 
 
 def path_to(end: DatasetStatus, random: Random) -> Sequence[DatasetStatus]:
-    """The states before `end`, in order. Some begin with Initial, and some are validated."""
+    """Return the statuses before `end` in order. Some syncs begin with Initial, and some are validated."""
     start = (DatasetStatus.INITIAL,) if random.random() < 0.25 else ()
     if end in _ENDED_IN_THE_QUEUE:
         return (*start, DatasetStatus.QUEUED)
@@ -78,7 +78,7 @@ def path_to(end: DatasetStatus, random: Random) -> Sequence[DatasetStatus]:
 
 
 def divide(total: timedelta, parts: int, random: Random) -> Sequence[timedelta]:
-    """`total` cut into `parts` random durations, none of them of no length unless `total` is."""
+    """Return `parts` random durations that add up to `total`, none of them zero unless `total` is."""
     weights = [random.uniform(0.5, 1.5) for _ in range(parts)]
     whole = sum(weights)
     return [total * (weight / whole) for weight in weights]
@@ -86,11 +86,13 @@ def divide(total: timedelta, parts: int, random: Random) -> Sequence[timedelta]:
 
 @dataclass(slots=True)
 class Sync:
-    """A dataset on its way to its end.
+    """The progress of one dataset.
 
-    `as_requested` is the dataset as it was at first. `remaining` is what it has yet to pass into, the next last, each
-    with how long it stays there. `chance`, from 0 to 1, decides whether the read finds something new. `fetched` is when
-    the data left the platform.
+    Attributes:
+        as_requested: The dataset as it was when requested.
+        remaining: The statuses still to come in reverse order, each with how long the sync stays in it.
+        chance: A random number from 0 to 1 that decides whether the read finds changed records.
+        fetched: When the data was fetched from the platform.
     """
 
     as_requested: Dataset
@@ -104,7 +106,7 @@ class Sync:
 
     @property
     def dataset(self) -> Dataset:
-        """The dataset as it is now."""
+        """Return the dataset in its current status."""
         if self._dataset is None or self._dataset.status is not self.status:
             progress = 100 if self.completed else _PROGRESS[self.status]
             self._dataset = replace(self.as_requested, status=self.status, progress=progress, completed=self.completed)
@@ -112,16 +114,16 @@ class Sync:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended, well or badly."""
+        """Return whether the sync has not ended yet."""
         return self.completed is None
 
     @property
     def next_status(self) -> DatasetStatus:
-        """The state that it passes into next."""
+        """Return the status that comes next."""
         return self.remaining[-1][0]
 
     def enter_next(self, now: datetime) -> timedelta:
-        """Pass into the next state; how long it stays there."""
+        """Enter the next status, and return how long the sync stays in it."""
         self.status, stay = self.remaining.pop()
         if self.status is DatasetStatus.FETCHING:
             self.fetched = now
@@ -130,14 +132,14 @@ class Sync:
         return stay
 
     def end(self, status: DatasetStatus, now: datetime) -> None:
-        """End at once, in `status`."""
+        """End at once in `status`."""
         self.remaining.clear()
         self.status = status
         self.completed = now
 
 
 def plan(dataset: Dataset, end: DatasetStatus, duration: timedelta, random: Random) -> Sync:
-    """A sync that has yet to enter its first state, and will take `duration` from there to `end`."""
+    """Return a sync that has not started, and that takes `duration` from its first status to `end`."""
     path = path_to(end, random)
     steps = [*zip(path, divide(duration, len(path), random), strict=True), (end, timedelta(0))]
     return Sync(dataset, dataset.status, remaining=steps[::-1], chance=random.random())

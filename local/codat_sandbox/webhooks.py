@@ -1,4 +1,4 @@
-"""Webhooks: who gets them, how they are signed, and how often they are tried, as Svix does it for Codat."""
+"""Webhook consumers and deliveries: subscriptions, signatures and retries as Svix handles them for Codat."""
 
 import asyncio
 import base64
@@ -12,8 +12,8 @@ from random import Random
 import httpx
 from standardwebhooks import Webhook
 
-from local.codat_sandbox import answers
-from local.codat_sandbox.companies import identifier
+from local.codat_sandbox import responses
+from local.codat_sandbox.companies import random_uuid
 from local.codat_sandbox.errors import BadRequestError, WebhookNotFoundError
 from local.codat_sandbox.model import Event, RateLimitEvent
 from local.codat_sandbox.settings import Settings
@@ -21,20 +21,23 @@ from local.codat_sandbox.settings import Settings
 RETRY_AFTER = tuple(
     timedelta(seconds=seconds) for seconds in (0, 5, 300, 1800, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)
 )
-"""How long after the one before each attempt is made (Svix's schedule)."""
+"""The time before each attempt, counted from the attempt before it (Svix's retry schedule)."""
 
 DISABLE_AFTER = timedelta(days=5)
-"""After how long of nothing but failures an endpoint is disabled."""
+"""The time after which an endpoint is disabled if every attempt failed."""
 
-ANSWER_WITHIN = timedelta(seconds=15)
-MOST_CONSUMERS = 50
-_MOST_AT_ONCE = 4
-_ATTEMPTS_KEPT = 20_000
+RESPONSE_TIMEOUT = timedelta(seconds=15)
+MAX_CONSUMERS = 50
+_MAX_CONCURRENT_DELIVERIES = 4
+_MAX_ATTEMPTS_KEPT = 20_000
 
 
 @dataclass(slots=True)
 class Consumer:
-    """An endpoint that wants webhooks. While a secret rotates, `secrets` holds the old one too, the newest first."""
+    """An endpoint that receives webhooks.
+
+    `secrets` holds the signing secrets, newest first: two of them during a rotation.
+    """
 
     id: str
     url: str
@@ -44,10 +47,10 @@ class Consumer:
     secrets: tuple[str, ...]
     failing_since: datetime | None = None
 
-    def wants(self, event: Event) -> bool:
-        """Whether it is enabled and subscribes to the event's type and to one of its company's tags.
+    def subscribes_to(self, event: Event) -> bool:
+        """Return whether the consumer is enabled and subscribes to the event's type and a tag of its company.
 
-        Without event types or without tags it takes all.
+        A consumer without event types, or without company tags, subscribes to all of them.
         """
         if self.disabled or (self.event_types and event.event_type not in self.event_types):
             return False
@@ -58,7 +61,7 @@ class Consumer:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at a delivery. `outcome` is the status code of the answer, or what happened instead."""
+    """An attempt to deliver a webhook. `outcome` is the status code of the response, or the error."""
 
     message_id: str
     consumer_id: str
@@ -69,13 +72,13 @@ class Attempt:
 
     @property
     def was_delivered(self) -> bool:
-        """Whether the endpoint took it."""
+        """Return whether the endpoint responded with a 2xx status code."""
         return self.outcome.startswith("2")
 
 
 @dataclass(slots=True)
 class _Message:
-    """A webhook on its way to one consumer."""
+    """A webhook that is being delivered to one consumer."""
 
     id: str
     event_type: str
@@ -85,32 +88,31 @@ class _Message:
 
 
 class Webhooks:
-    """The consumers, and the webhooks on their way to them. `settings` and `now` are asked each time."""
+    """Webhook consumers, and the deliveries to them."""
 
     def __init__(
         self, settings: Callable[[], Settings], now: Callable[[], datetime], signing_secret: str | None
     ) -> None:
-        self.attempts: deque[Attempt] = deque(maxlen=_ATTEMPTS_KEPT)
+        """Create a registry without consumers. `settings` and `now` are called each time that they are needed."""
+        self.attempts: deque[Attempt] = deque(maxlen=_MAX_ATTEMPTS_KEPT)
         self._settings = settings
         self._now = now
         self._signing_secret = signing_secret
         self._consumers: dict[str, Consumer] = {}
-        self._consumers_ever = 0
+        self._consumers_added = 0
         self._deliveries: set[asyncio.Task[None]] = set()
-        self._at_once = asyncio.Semaphore(_MOST_AT_ONCE)
-        self._client = httpx.AsyncClient(timeout=ANSWER_WITHIN.total_seconds(), trust_env=False)
-
-    # Consumers
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT_DELIVERIES)
+        self._client = httpx.AsyncClient(timeout=RESPONSE_TIMEOUT.total_seconds(), trust_env=False)
 
     def consumers(self) -> Sequence[Consumer]:
-        """All of them, the oldest first."""
+        """Return all consumers in the order in which they were added."""
         return list(self._consumers.values())
 
     def consumer(self, consumer_id: str) -> Consumer:
-        """One of them.
+        """Return one consumer.
 
         Raises:
-            WebhookNotFoundError: there is none of that id.
+            WebhookNotFoundError: there is no such consumer.
         """
         try:
             return self._consumers[consumer_id]
@@ -120,59 +122,60 @@ class Webhooks:
     def add_consumer(
         self, url: str, event_types: Sequence[str], company_tags: Sequence[str], *, disabled: bool
     ) -> Consumer:
-        """Register an endpoint, with a signing secret.
+        """Add a consumer with a signing secret, and return it.
 
         Raises:
-            BadRequestError: there are 50 already.
+            BadRequestError: there are 50 consumers already.
         """
-        if len(self._consumers) >= MOST_CONSUMERS:
-            raise BadRequestError(f"The limit of {MOST_CONSUMERS} webhook consumers is reached: delete one first")
-        self._consumers_ever += 1
-        random = Random(f"{self._settings().seed}/consumer/{self._consumers_ever}")
+        if len(self._consumers) >= MAX_CONSUMERS:
+            raise BadRequestError(f"The limit of {MAX_CONSUMERS} webhook consumers is reached. Delete one first.")
+        self._consumers_added += 1
+        random = Random(f"{self._settings().seed}/consumer/{self._consumers_added}")
         secret = self._signing_secret or _secret(random)
         consumer = Consumer(
-            identifier(random), url, tuple(event_types), tuple(company_tags), disabled, secrets=(secret,)
+            random_uuid(random), url, tuple(event_types), tuple(company_tags), disabled, secrets=(secret,)
         )
         self._consumers[consumer.id] = consumer
         return consumer
 
     def delete_consumer(self, consumer_id: str) -> None:
-        """Forget an endpoint.
+        """Delete a consumer.
 
         Raises:
-            WebhookNotFoundError: there is none of that id.
+            WebhookNotFoundError: there is no such consumer.
         """
         self.consumer(consumer_id)
         del self._consumers[consumer_id]
 
     def rotate_secret(self, consumer_id: str) -> Consumer:
-        """Give an endpoint a new signing secret; the one before signs beside it from now on.
+        """Add a new signing secret to a consumer, and return the consumer. The previous secret signs too.
 
         Raises:
-            WebhookNotFoundError: there is none of that id.
+            WebhookNotFoundError: there is no such consumer.
         """
         consumer = self.consumer(consumer_id)
         newest = consumer.secrets[0]
         consumer.secrets = (_secret(Random(f"{newest}/rotated")), newest)
         return consumer
 
-    def forget_consumers(self) -> None:
-        """Forget all endpoints and attempts."""
+    def clear(self) -> None:
+        """Delete all consumers and recorded attempts."""
         self._consumers.clear()
         self.attempts.clear()
 
-    # Deliveries
-
     def send(self, events: Sequence[Event]) -> None:
-        """Start to deliver `events` to those who want them; at least once, but for the share that is to be lost."""
+        """Start to deliver `events` to the consumers that subscribe to them.
+
+        The settings say which shares of the webhooks are lost, sent twice or sent late.
+        """
         settings = self._settings()
         for event in events:
             for consumer in self._consumers.values():
-                if consumer.wants(event):
+                if consumer.subscribes_to(event):
                     self._send_one(event, consumer, settings)
 
     async def close(self) -> None:
-        """Stop all deliveries."""
+        """Cancel all deliveries and close the HTTP client."""
         for delivery in self._deliveries:
             delivery.cancel()
         await asyncio.gather(*self._deliveries, return_exceptions=True)
@@ -197,7 +200,7 @@ class Webhooks:
             await asyncio.sleep(wait.total_seconds() * self._settings().webhook_time_scale)
             if message.consumer.disabled or message.consumer.id not in self._consumers:
                 return
-            async with self._at_once:
+            async with self._slots:
                 was_delivered = await self._attempt(message)
             if was_delivered:
                 return
@@ -205,29 +208,30 @@ class Webhooks:
     async def _attempt(self, message: _Message) -> bool:
         url, headers = self._request(message)
         try:
-            answer = await self._client.post(url, content=message.body.encode(), headers=headers)
-            outcome = str(answer.status_code)
+            response = await self._client.post(url, content=message.body.encode(), headers=headers)
+            outcome = str(response.status_code)
         except httpx.HTTPError as error:
             outcome = f"{type(error).__name__}: {error}"
         attempt = self._record(message, outcome)
-        self._judge(message.consumer, attempt)
+        self._disable_if_failing(message.consumer, attempt)
         return attempt.was_delivered
 
     def _request(self, message: _Message) -> tuple[httpx.URL, dict[str, str]]:
-        """Where to send it, and with which headers.
+        """Return the URL and the headers of a delivery.
 
-        Names under `localhost` may not resolve on every machine, so those go to the loopback address, under their name.
+        Names under `.localhost` do not resolve on every machine: the request goes to the loopback address, and the
+        Host header keeps the name.
         """
         now = self._now()
         signatures = [Webhook(secret).sign(message.id, now, message.body) for secret in message.consumer.secrets]
-        spelling = self._settings().webhook_headers
+        prefix = self._settings().webhook_headers
         url = httpx.URL(message.consumer.url)
         headers = {
             "Host": url.netloc.decode(),
             "Content-Type": "application/json",
-            f"{spelling}-id": message.id,
-            f"{spelling}-timestamp": str(int(now.timestamp())),
-            f"{spelling}-signature": " ".join(signatures),
+            f"{prefix}-id": message.id,
+            f"{prefix}-timestamp": str(int(now.timestamp())),
+            f"{prefix}-signature": " ".join(signatures),
         }
         return (url.copy_with(host="127.0.0.1") if url.host.endswith(".localhost") else url), headers
 
@@ -237,8 +241,8 @@ class Webhooks:
         self.attempts.append(attempt)
         return attempt
 
-    def _judge(self, consumer: Consumer, attempt: Attempt) -> None:
-        """Disable an endpoint that has only failed for too long."""
+    def _disable_if_failing(self, consumer: Consumer, attempt: Attempt) -> None:
+        """Disable a consumer whose attempts have all failed for `DISABLE_AFTER`."""
         if attempt.was_delivered:
             consumer.failing_since = None
             return
@@ -248,7 +252,7 @@ class Webhooks:
 
 
 def _body(event: Event) -> str:
-    return json.dumps(answers.webhook(event), separators=(",", ":"))
+    return json.dumps(responses.webhook(event), separators=(",", ":"))
 
 
 def _secret(random: Random) -> str:

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from local.codat_sandbox.serving import RunningSandbox, running_sandbox
+from local.codat_sandbox.server import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
 
 QUICK = Settings(

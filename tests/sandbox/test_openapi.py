@@ -91,7 +91,7 @@ def troubled(codat: httpx.Client, wait_until: WaitUntil) -> httpx.Client:
     )
     for company in codat.get("/companies").json()["results"]:
         codat.post(f"/companies/{company['id']}/data/all")
-    wait_until(lambda: not any(row["isRunning"] for row in codat.get("/sandbox/state").json()["rows"]))
+    wait_until(lambda: not any(row["isRunning"] for row in codat.get("/sandbox/state").json()["feeds"]))
     return codat
 
 

@@ -8,7 +8,7 @@ import pytest
 from freshness.codat.client import Codat
 from freshness.codat.webhook_parser import EVENT_TYPES
 from freshness.codat.webhook_registration import Registration, register
-from local.codat_sandbox.serving import RunningSandbox, running_sandbox
+from local.codat_sandbox.server import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
 
 URL = "https://example.execute-api.eu-west-2.amazonaws.com/webhooks"

@@ -8,7 +8,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from local.codat_sandbox.serving import RunningSandbox, running_sandbox
+from local.codat_sandbox.server import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
 
 Connect = Callable[[RunningSandbox], AbstractContextManager[httpx.Client]]
@@ -138,7 +138,7 @@ def test_too_many_calls_a_minute_are_refused(settings: Settings, connect: Connec
 def test_too_many_calls_at_once_for_a_company_are_refused(settings: Settings, connect: Connect) -> None:
     slow = settings.model_copy(update={"latency": timedelta(seconds=1), "concurrent_calls": 3})
     with running_sandbox(slow) as sandbox, connect(sandbox) as codat, ThreadPoolExecutor(5) as threads:
-        path = f"/companies/{sandbox.world.companies()[0].id}"
+        path = f"/companies/{sandbox.backend.companies()[0].id}"
         statuses = [answer.status_code for answer in threads.map(lambda _: codat.get(path), range(5))]
 
     assert sorted(statuses) == [200, 200, 200, 429, 429]
@@ -164,7 +164,7 @@ def test_a_malformed_webhook_consumer_is_refused(codat: httpx.Client, body: str)
 
 def test_a_prescribed_answer_is_given_as_often_as_asked(codat: httpx.Client) -> None:
     codat.post(
-        "/sandbox/answers",
+        "/sandbox/stubs",
         json={
             "method": "GET",
             "path": "/companies/*/dataStatus",
@@ -180,11 +180,11 @@ def test_a_prescribed_answer_is_given_as_often_as_asked(codat: httpx.Client) -> 
     assert [answer.status_code for answer in answers] == [503, 503, 404]
     assert answers[0].text == "<html>"
     assert (answers[0].headers["Retry-After"], answers[0].headers["Content-Type"]) == ("7", "text/html")
-    assert codat.get("/sandbox/answers").json() == []
+    assert codat.get("/sandbox/stubs").json() == []
 
 
 def test_a_connection_can_be_closed_after_what_was_asked_is_done(codat: httpx.Client, idle_company_id: str) -> None:
-    codat.post("/sandbox/answers", json={"path": "/companies/*/data/queue/*", "close": True, "carryOut": True})
+    codat.post("/sandbox/stubs", json={"path": "/companies/*/data/queue/*", "close": True, "carryOut": True})
     codat.patch("/sandbox/settings", json={"sync_time_max": 60, "sync_time_min": 60})
 
     with pytest.raises(httpx.RemoteProtocolError):
@@ -195,14 +195,14 @@ def test_a_connection_can_be_closed_after_what_was_asked_is_done(codat: httpx.Cl
 
 
 def test_a_body_can_be_cut_off(codat: httpx.Client) -> None:
-    codat.post("/sandbox/answers", json={"path": "/companies", "cutAfter": 30})
+    codat.post("/sandbox/stubs", json={"path": "/companies", "cutAfter": 30})
 
     with pytest.raises(httpx.RemoteProtocolError, match="received 30 bytes"):
         codat.get("/companies")
 
 
 def test_an_answer_can_be_late(codat: httpx.Client) -> None:
-    codat.post("/sandbox/answers", json={"path": "/companies", "delay": 0.5})
+    codat.post("/sandbox/stubs", json={"path": "/companies", "delay": 0.5})
 
     with pytest.raises(httpx.ReadTimeout):
         codat.get("/companies", timeout=0.1)
@@ -210,7 +210,7 @@ def test_an_answer_can_be_late(codat: httpx.Client) -> None:
 
 def test_the_truth_can_be_read_and_changed(codat: httpx.Client, idle_company_id: str, wait_until: WaitUntil) -> None:
     def rows() -> list[dict[str, object]]:
-        everything: list[dict[str, object]] = codat.get("/sandbox/state").json()["rows"]
+        everything: list[dict[str, object]] = codat.get("/sandbox/state").json()["feeds"]
         return [row for row in everything if row["companyId"] == idle_company_id and row["platformName"] == "Xero"]
 
     connection = f"/sandbox/companies/{idle_company_id}/connections/{rows()[0]['connectionId']}"

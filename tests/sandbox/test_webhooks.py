@@ -7,7 +7,7 @@ import pytest
 from standardwebhooks import Webhook
 from svix.webhooks import Webhook as SvixWebhook
 
-from local.codat_sandbox.serving import RunningSandbox, running_sandbox
+from local.codat_sandbox.server import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
 from tests.sandbox.conftest import Receiver
 
@@ -27,7 +27,7 @@ def secret_of(codat: httpx.Client, consumer_id: str) -> str:
 
 def disturb(codat: httpx.Client) -> None:
     """Let something happen that is told by one webhook."""
-    row = codat.get("/sandbox/state").json()["rows"][0]
+    row = codat.get("/sandbox/state").json()["feeds"][0]
     status = "Linked" if row["connectionStatus"] != "Linked" else "Deauthorized"
     codat.patch(f"/sandbox/companies/{row['companyId']}/connections/{row['connectionId']}", json={"status": status})
 
@@ -87,7 +87,7 @@ def test_a_consumer_gets_the_event_types_and_tags_it_asked_for(
     codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil
 ) -> None:
     url = f"http://127.0.0.1:{receiver.port}"
-    rows = codat.get("/sandbox/state").json()["rows"]
+    rows = codat.get("/sandbox/state").json()["feeds"]
     tags = codat.get(f"/companies/{rows[0]['companyId']}").json()["tags"]
     for company_tags in (["region:nowhere"], [f"uid:{tags['uid']}"]):
         codat.post("/webhooks", json={"url": url, "eventTypes": CHANGES, "companyTags": company_tags})

@@ -1,4 +1,4 @@
-"""The sandbox's own operations, under `/sandbox`: to see what is true in it, and to make things happen to it."""
+"""The sandbox's own API, under `/sandbox`: inspect its state, change it, and inject failures."""
 
 from typing import TypeVar
 
@@ -8,14 +8,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local.codat_sandbox import answers
-from local.codat_sandbox.answers import Json
+from local.codat_sandbox import responses
 from local.codat_sandbox.errors import BadRequestError
 from local.codat_sandbox.model import ConnectionStatus, RequestedBy, Truth
 from local.codat_sandbox.platforms import PLATFORMS, DataType, Platform
-from local.codat_sandbox.prescribed import PrescribedAnswer
+from local.codat_sandbox.responses import Json
 from local.codat_sandbox.sandbox import Sandbox
 from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.stubs import StubResponse
 from local.codat_sandbox.webhooks import Attempt
 
 
@@ -24,33 +24,33 @@ class _Body(BaseModel):
 
 
 class NewCompany(_Body):
-    """A company to be added: the names of its platforms."""
+    """The request body to add a company; `platforms` are names of platforms."""
 
     platforms: list[str] = Field(["Xero", "Plaid"], min_length=1)
 
 
 class NewConnection(_Body):
-    """A connection to be added."""
+    """The request body to add a connection; `platform` is the name of a platform."""
 
     platform: str
 
 
 class ConnectionChange(_Body):
-    """What happens to a connection."""
+    """The request body to change a connection."""
 
     status: ConnectionStatus | None = None
     machine_online: bool | None = None
 
 
 class PortalRefresh(_Body):
-    """A refresh that a person asks for in Codat's portal: of everything, or of one data type."""
+    """The request body of a refresh in Codat's portal: of one data type, or of all data if it is None."""
 
     data_type: DataType | None = None
     connection_id: str | None = None
 
 
 class ConsumerChange(_Body):
-    """What a person does to a webhook consumer in Codat's portal."""
+    """The request body to enable or disable a webhook consumer, as Codat's portal can."""
 
     disabled: bool
 
@@ -58,27 +58,27 @@ class ConsumerChange(_Body):
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class Admin:
+class AdminApi:
     """The sandbox's own operations."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
     def routes(self) -> list[Route]:
-        """Where each operation is."""
+        """Return the routes of all operations."""
         company = "/sandbox/companies/{company_id}"
         connection = f"{company}/connections/{{connection_id}}"
         consumer = "/sandbox/webhooks/{webhook_id}"
         return [
             Route("/sandbox/state", self._state),
             Route("/sandbox/calls", self._calls),
-            Route("/sandbox/calls", self._forget_calls, methods=["DELETE"]),
+            Route("/sandbox/calls", self._clear_calls, methods=["DELETE"]),
             Route("/sandbox/settings", self._settings),
             Route("/sandbox/settings", self._change_settings, methods=["PATCH"]),
             Route("/sandbox/reset", self._reset, methods=["POST"]),
-            Route("/sandbox/answers", self._prescribed),
-            Route("/sandbox/answers", self._prescribe, methods=["POST"]),
-            Route("/sandbox/answers", self._forget_prescribed, methods=["DELETE"]),
+            Route("/sandbox/stubs", self._stubs),
+            Route("/sandbox/stubs", self._add_stub, methods=["POST"]),
+            Route("/sandbox/stubs", self._clear_stubs, methods=["DELETE"]),
             Route("/sandbox/companies", self._add_company, methods=["POST"]),
             Route(company, self._delete_company, methods=["DELETE"]),
             Route(f"{company}/refresh", self._refresh, methods=["POST"]),
@@ -95,17 +95,17 @@ class Admin:
         now = self._sandbox.now()
         return JSONResponse(
             {
-                "now": answers.time(now),
+                "now": responses.time(now),
                 "quota": self._sandbox.quota,
                 "quotaRemaining": self._sandbox.limits.remaining(self._sandbox.quota, now),
-                "rows": [_row(truth) for truth in self._sandbox.world.truth(now)],
+                "feeds": [_feed(truth) for truth in self._sandbox.backend.truth(now)],
             }
         )
 
     async def _calls(self, _request: Request) -> Response:
         return JSONResponse(dict(self._sandbox.calls))
 
-    async def _forget_calls(self, _request: Request) -> Response:
+    async def _clear_calls(self, _request: Request) -> Response:
         self._sandbox.calls.clear()
         return Response(status_code=204)
 
@@ -113,7 +113,7 @@ class Admin:
         return JSONResponse(self._sandbox.settings.model_dump(mode="json"))
 
     async def _change_settings(self, request: Request) -> Response:
-        self._sandbox.world.change_settings(await self._settings_with(request), self._sandbox.now())
+        self._sandbox.backend.change_settings(await self._settings_with(request), self._sandbox.now())
         self._sandbox.changed()
         return await self._settings(request)
 
@@ -121,63 +121,63 @@ class Admin:
         self._sandbox.reset(await self._settings_with(request))
         return await self._settings(request)
 
-    async def _prescribed(self, _request: Request) -> Response:
-        pending = self._sandbox.prescribed.pending()
-        return JSONResponse([answer.model_dump(mode="json", by_alias=True) for answer in pending])
+    async def _stubs(self, _request: Request) -> Response:
+        pending = self._sandbox.stubs.pending()
+        return JSONResponse([stub.model_dump(mode="json", by_alias=True) for stub in pending])
 
-    async def _prescribe(self, request: Request) -> Response:
-        answer = await _body(request, PrescribedAnswer)
-        self._sandbox.prescribed.add(answer)
-        return JSONResponse(answer.model_dump(mode="json", by_alias=True), status_code=201)
+    async def _add_stub(self, request: Request) -> Response:
+        stub = await _body(request, StubResponse)
+        self._sandbox.stubs.add(stub)
+        return JSONResponse(stub.model_dump(mode="json", by_alias=True), status_code=201)
 
-    async def _forget_prescribed(self, _request: Request) -> Response:
-        self._sandbox.prescribed.clear()
+    async def _clear_stubs(self, _request: Request) -> Response:
+        self._sandbox.stubs.clear()
         return Response(status_code=204)
 
     async def _add_company(self, request: Request) -> Response:
         new = await _body(request, NewCompany)
         platforms = [_platform(name) for name in new.platforms]
-        company = self._sandbox.world.add_company(platforms, self._sandbox.now())
+        company = self._sandbox.backend.add_company(platforms, self._sandbox.now())
         self._sandbox.changed()
-        return JSONResponse(answers.company(company), status_code=201)
+        return JSONResponse(responses.company(company), status_code=201)
 
     async def _delete_company(self, request: Request) -> Response:
-        self._sandbox.world.delete_company(request.path_params["company_id"], self._sandbox.now())
+        self._sandbox.backend.delete_company(request.path_params["company_id"], self._sandbox.now())
         self._sandbox.changed()
         return Response(status_code=204)
 
     async def _refresh(self, request: Request) -> Response:
         refresh = await _body(request, PortalRefresh)
-        company_id, world, now = request.path_params["company_id"], self._sandbox.world, self._sandbox.now()
+        company_id, backend, now = request.path_params["company_id"], self._sandbox.backend, self._sandbox.now()
         if refresh.data_type is None:
-            world.queue_all(company_id, now, RequestedBy.PORTAL)
+            backend.queue_all(company_id, now, RequestedBy.PORTAL)
         else:
-            world.queue(company_id, refresh.data_type, now, refresh.connection_id, RequestedBy.PORTAL)
+            backend.queue(company_id, refresh.data_type, now, refresh.connection_id, RequestedBy.PORTAL)
         self._sandbox.changed()
         return Response(status_code=204)
 
     async def _add_connection(self, request: Request) -> Response:
         new = await _body(request, NewConnection)
-        company_id, world = request.path_params["company_id"], self._sandbox.world
-        connection = world.add_connection(company_id, _platform(new.platform), self._sandbox.now())
+        company_id, backend = request.path_params["company_id"], self._sandbox.backend
+        connection = backend.add_connection(company_id, _platform(new.platform), self._sandbox.now())
         self._sandbox.changed()
-        return JSONResponse(answers.connection(world.company(company_id), connection), status_code=201)
+        return JSONResponse(responses.connection(backend.company(company_id), connection), status_code=201)
 
     async def _change_connection(self, request: Request) -> Response:
         change = await _body(request, ConnectionChange)
         company_id, connection_id = request.path_params["company_id"], request.path_params["connection_id"]
-        world, now = self._sandbox.world, self._sandbox.now()
-        connection = world.connection(company_id, connection_id)
+        backend, now = self._sandbox.backend, self._sandbox.now()
+        connection = backend.connection(company_id, connection_id)
         if change.machine_online is not None:
-            connection = world.set_machine_online(company_id, connection_id, change.machine_online, now)
+            connection = backend.set_machine_online(company_id, connection_id, change.machine_online, now)
         if change.status is not None:
-            connection = world.set_connection_status(company_id, connection_id, change.status, now)
+            connection = backend.set_connection_status(company_id, connection_id, change.status, now)
         self._sandbox.changed()
-        return JSONResponse(answers.connection(world.company(company_id), connection))
+        return JSONResponse(responses.connection(backend.company(company_id), connection))
 
     async def _delete_connection(self, request: Request) -> Response:
         company_id, connection_id = request.path_params["company_id"], request.path_params["connection_id"]
-        self._sandbox.world.delete_connection(company_id, connection_id, self._sandbox.now())
+        self._sandbox.backend.delete_connection(company_id, connection_id, self._sandbox.now())
         self._sandbox.changed()
         return Response(status_code=204)
 
@@ -200,7 +200,7 @@ class Admin:
         return JSONResponse({"secrets": consumer.secrets})
 
     async def _settings_with(self, request: Request) -> Settings:
-        """The settings now with the changes in the request's body, if any."""
+        """Return the current settings with the changes of the request body."""
         changes = await _body(request, RootModel[dict[str, object]])
         try:
             return Settings.model_validate({**self._sandbox.settings.model_dump(), **changes.root})
@@ -219,10 +219,10 @@ def _platform(name: str) -> Platform:
     try:
         return PLATFORMS[name]
     except KeyError:
-        raise BadRequestError(f"No platform {name!r}: there are {', '.join(PLATFORMS)}") from None
+        raise BadRequestError(f"Platform {name!r} does not exist. Use one of: {', '.join(PLATFORMS)}") from None
 
 
-def _row(truth: Truth) -> Json:
+def _feed(truth: Truth) -> Json:
     latest, successful = truth.latest, truth.latest_successful
     return {
         "companyId": truth.company.id,
@@ -231,7 +231,7 @@ def _row(truth: Truth) -> Json:
         "connectionStatus": truth.connection.status,
         "platformName": truth.connection.platform.name,
         "dataType": truth.data_type,
-        "lastSuccessfulSync": answers.time_or_null(successful.completed if successful else None),
+        "lastSuccessfulSync": responses.time_or_null(successful.completed if successful else None),
         "currentStatus": latest.status if latest else None,
         "latestSyncId": latest.id if latest else None,
         "requestedBy": latest.requested_by if latest else None,
@@ -247,7 +247,7 @@ def _attempt(attempt: Attempt) -> Json:
         "messageId": attempt.message_id,
         "consumerId": attempt.consumer_id,
         "eventType": attempt.event_type,
-        "at": answers.time(attempt.at),
+        "at": responses.time(attempt.at),
         "number": attempt.number,
         "outcome": attempt.outcome,
         "wasDelivered": attempt.was_delivered,

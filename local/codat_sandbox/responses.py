@@ -1,4 +1,4 @@
-"""The JSON of Codat's answers and webhooks, made from the model's values."""
+"""The JSON bodies of Codat's responses and webhooks."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,9 +18,8 @@ from local.codat_sandbox.model import (
     RateLimitEvent,
     Read,
     ReadCompleted,
-    SyncSetting,
 )
-from local.codat_sandbox.platforms import DataType
+from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK, DataType
 from local.codat_sandbox.syncs import ERROR_MESSAGES
 
 Json: TypeAlias = dict[str, object]
@@ -29,18 +28,18 @@ _PORTAL = "https://app.codat.io/companies"
 
 
 def time(value: datetime) -> str:
-    """As Codat writes the times of syncs: UTC, with 7 decimals of a second."""
+    """Format a time of a sync: in UTC, with 7 decimals of a second."""
     text = value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
     return f"{text}{value.microsecond % 10}Z"
 
 
 def time_or_null(value: datetime | None) -> str | None:
-    """The same, of a time that may be unknown."""
+    """Format a time that may be None."""
     return None if value is None else time(value)
 
 
 def company(value: Company) -> Json:
-    """A company with its connections."""
+    """Return a company with its connections."""
     return {**_company_details(value), "dataConnections": [connection(value, c) for c in value.connections]}
 
 
@@ -60,7 +59,7 @@ def _company_details(value: Company) -> Json:
 
 
 def connection(owner: Company, value: Connection) -> Json:
-    """A connection of the company `owner`."""
+    """Return a connection of the company `owner`."""
     errors = (
         []
         if value.error is None
@@ -90,9 +89,9 @@ def connection(owner: Company, value: Connection) -> Json:
 
 
 def pull_operation(value: Dataset) -> Json:
-    """A dataset."""
+    """Return a dataset as a pull operation."""
     is_complete = value.status is DatasetStatus.COMPLETE
-    answer: Json = {
+    body: Json = {
         "id": value.id,
         "companyId": value.company_id,
         "connectionId": value.connection_id,
@@ -106,12 +105,12 @@ def pull_operation(value: Dataset) -> Json:
         "isErrored": not value.is_running and not is_complete,
     }
     if value.completed is not None:
-        answer["completed"] = time(value.completed)
-    return answer
+        body["completed"] = time(value.completed)
+    return body
 
 
 def data_statuses(statuses: Mapping[DataType, DataStatus | None]) -> Json:
-    """The answer of `dataStatus`, keyed by data type."""
+    """Return the body of get-company-data-status, keyed by data type."""
     return {data_type: None if status is None else _data_status(status) for data_type, status in statuses.items()}
 
 
@@ -126,24 +125,24 @@ def _data_status(value: DataStatus) -> Json:
     return {name: field for name, field in fields.items() if field is not None}
 
 
-def sync_settings(settings: Sequence[SyncSetting]) -> list[Json]:
-    """The list of Codat's settings for each data type."""
+def sync_settings(schedule: Mapping[DataType, int]) -> list[Json]:
+    """Return Codat's sync settings of all data types. `schedule` holds hours after the last sync; 0 is never."""
     return [
         {
-            "dataType": setting.data_type,
-            "fetchOnFirstLink": setting.fetch_on_first_link,
-            "syncSchedule": setting.sync_schedule,
-            "syncOrder": setting.sync_order,
+            "dataType": data_type,
+            "fetchOnFirstLink": data_type in FETCH_ON_FIRST_LINK,
+            "syncSchedule": schedule.get(data_type, 0),
+            "syncOrder": order,
             "syncFromWindow": 24,
             "monthsToSync": 24,
             "isLocked": False,
         }
-        for setting in settings
+        for order, data_type in enumerate(DataType)
     ]
 
 
 def page(path: str, items: Sequence[object], page_number: int, page_size: int, others: Mapping[str, str]) -> Json:
-    """One page of `items`, the list at `path`, with its links, which keep the `others` of the request's parameters."""
+    """Return one page of the list `items` at `path`. The links to other pages keep the query parameters `others`."""
 
     def link(number: int) -> Json:
         parameters = {"page": str(number), "pageSize": str(page_size), **others}
@@ -165,7 +164,7 @@ def page(path: str, items: Sequence[object], page_number: int, page_size: int, o
 
 
 def error(status: int, message: str, correlation_id: str, *, can_be_retried: str = "Unknown") -> Json:
-    """The body of a refusal."""
+    """Return the body of an error response."""
     return {
         "statusCode": status,
         "service": "PublicApi",
@@ -178,7 +177,7 @@ def error(status: int, message: str, correlation_id: str, *, can_be_retried: str
 
 
 def webhook(event: Event) -> Json:
-    """The body of the webhook that tells of `event`."""
+    """Return the body of the webhook that reports `event`."""
     return {
         "id": event.id,
         "eventType": event.event_type,
@@ -244,5 +243,5 @@ def _read(owner: Company, value: Read) -> Json:
 
 
 def _whole_second(value: datetime) -> str:
-    """As Codat writes the times at which things were created: without decimals."""
+    """Format a time of a creation: in UTC, without decimals."""
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,153 @@
+"""ASGI middleware in front of Codat's API: authentication, rate limits and stub responses."""
+
+import asyncio
+import base64
+import hmac
+import math
+from dataclasses import dataclass
+from uuid import uuid4
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from local.codat_sandbox import responses
+from local.codat_sandbox.errors import UnauthorizedError
+from local.codat_sandbox.sandbox import Sandbox
+from local.codat_sandbox.stubs import StubResponse
+
+
+def authorization(api_key: str) -> str:
+    """Return the Authorization header of a request with the API key."""
+    return "Basic " + base64.b64encode(api_key.encode()).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _BufferedResponse:
+    """A response that has not been sent yet."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class CodatApiMiddleware:
+    """Passes requests to `app` if the API key is valid, no limit is exceeded and no stub response matches.
+
+    Requests to the sandbox's own API, under `/sandbox/`, pass without any check.
+    """
+
+    def __init__(self, app: ASGIApp, codat_routes: list[Route], sandbox: Sandbox) -> None:
+        self._app = app
+        self._codat_routes = codat_routes
+        self._sandbox = sandbox
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})["correlation_id"] = uuid4().hex
+        if scope["path"].startswith("/sandbox/"):
+            await self._app(scope, receive, send)
+            return
+        operation, company_id = self._operation(scope)
+        self._sandbox.calls[operation] += 1
+        stub = self._sandbox.stubs.take(scope["method"], scope["path"])
+        if stub is None:
+            response = await self._respond(scope, receive, company_id)
+            await _send(response, self._limit_headers(), send)
+        else:
+            await self._send_stub(stub, scope, receive, send)
+
+    def _operation(self, scope: Scope) -> tuple[str, str | None]:
+        """Return the name of the requested operation, and the id of the company in its path."""
+        for route in self._codat_routes:
+            match, child_scope = route.matches(scope)
+            if match is Match.FULL:
+                return route.name, child_scope["path_params"].get("company_id")
+        return "unknown", None
+
+    async def _respond(self, scope: Scope, receive: Receive, company_id: str | None) -> _BufferedResponse:
+        """Return the response of `app`, or a 401 or 429 error."""
+        sandbox = self._sandbox
+        header = Headers(scope=scope).get("authorization", "")
+        if not hmac.compare_digest(header.encode(), authorization(sandbox.api_key).encode()):
+            return _error(401, str(UnauthorizedError()), scope)
+        exceeded = sandbox.limits.enter(scope["client"][0], company_id, sandbox.settings, sandbox.quota, sandbox.now())
+        if exceeded is not None:
+            sandbox.changed()
+            seconds = max(1, math.ceil(exceeded.retry_after.total_seconds()))
+            return _error(429, exceeded.reason, scope, ("Retry-After", str(seconds)))
+        try:
+            await asyncio.sleep(sandbox.settings.latency.total_seconds())
+            return await self._call_app(scope, receive)
+        finally:
+            sandbox.limits.leave(company_id)
+
+    async def _call_app(self, scope: Scope, receive: Receive) -> _BufferedResponse:
+        messages: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            messages.append(message)
+
+        await self._app(scope, receive, keep)
+        start, *bodies = messages
+        headers = tuple((name.decode(), value.decode()) for name, value in start["headers"])
+        return _BufferedResponse(start["status"], headers, b"".join(body.get("body", b"") for body in bodies))
+
+    async def _send_stub(self, stub: StubResponse, scope: Scope, receive: Receive, send: Send) -> None:
+        response = _stub_response(stub)
+        if response is None or stub.carry_out:
+            own = await self._call_app(scope, receive)
+            response = response or own
+        await asyncio.sleep(stub.delay.total_seconds())
+        if not stub.close:
+            is_cut = stub.cut_after is not None
+            await _send(response, self._limit_headers(), send, cut_after=stub.cut_after)
+            if not is_cut:
+                return
+        self._sandbox.close_connection(scope["client"])
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    def _limit_headers(self) -> tuple[tuple[str, str], ...]:
+        limits, quota = self._sandbox.limits, self._sandbox.quota
+        return (
+            ("X-Rate-Limit-Limit", str(quota)),
+            ("X-Rate-Limit-Remaining", str(limits.remaining(quota, self._sandbox.now()))),
+            ("X-Rate-Limit-Reset", str(int(limits.resets_at().timestamp()))),
+        )
+
+
+def _error(status: int, message: str, scope: Scope, *headers: tuple[str, str]) -> _BufferedResponse:
+    response = JSONResponse(responses.error(status, message, scope["state"]["correlation_id"]), status_code=status)
+    return _BufferedResponse(status, (*response.headers.items(), *headers), bytes(response.body))
+
+
+def _stub_response(stub: StubResponse) -> _BufferedResponse | None:
+    """Return the response that the stub defines, or None if it uses the sandbox's own."""
+    if stub.status is None:
+        return None
+    body = stub.body.encode()
+    defaults = {} if stub.status == 204 else {"content-length": str(len(body)), "content-type": "application/json"}
+    headers = {name.lower(): value for name, value in stub.headers.items()}
+    return _BufferedResponse(stub.status, tuple({**defaults, **headers}.items()), body)
+
+
+async def _send(
+    response: _BufferedResponse, default_headers: tuple[tuple[str, str], ...], send: Send, cut_after: int | None = None
+) -> None:
+    """Send a response with the default headers that it lacks, and only the first `cut_after` bytes of its body."""
+    names = {name.lower() for name, _ in response.headers}
+    headers = [*response.headers, *(header for header in default_headers if header[0].lower() not in names)]
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status,
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers],
+        }
+    )
+    is_cut = cut_after is not None
+    body = response.body[:cut_after] if is_cut else response.body
+    await send({"type": "http.response.body", "body": body, "more_body": is_cut})

@@ -1,0 +1,159 @@
+"""The sandbox's in-memory store of companies, connections, feeds and datasets."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from local.codat_sandbox.companies import NewCompany
+from local.codat_sandbox.errors import CompanyNotFoundError, ConnectionNotFoundError, DatasetNotFoundError
+from local.codat_sandbox.feeds import Feed
+from local.codat_sandbox.model import Company, Connection
+from local.codat_sandbox.syncs import Sync
+
+
+class Store:
+    """Companies with their connections, feeds and syncs.
+
+    Companies and connections are immutable and are replaced on a change. Feeds and syncs are changed in place.
+    """
+
+    def __init__(self) -> None:
+        self.companies_added = 0
+        """How many companies were ever added, deleted ones included."""
+        self._companies: dict[str, Company] = {}
+        self._feeds: dict[str, list[Feed]] = {}
+        self._history: dict[str, list[Sync]] = {}
+        self._syncs: dict[str, Sync] = {}
+        self._active_companies = 0
+
+    @property
+    def active_companies(self) -> int:
+        """Return the number of companies that have a linked connection."""
+        return self._active_companies
+
+    def __contains__(self, company_id: str) -> bool:
+        return company_id in self._companies
+
+    def companies(self) -> Sequence[Company]:
+        """Return all companies in the order in which they were added."""
+        return list(self._companies.values())
+
+    def company(self, company_id: str) -> Company:
+        """Return one company.
+
+        Raises:
+            CompanyNotFoundError: there is no such company.
+        """
+        try:
+            return self._companies[company_id]
+        except KeyError:
+            raise CompanyNotFoundError(company_id) from None
+
+    def connection(self, company_id: str, connection_id: str) -> Connection:
+        """Return one connection of a company.
+
+        Raises:
+            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
+        """
+        for connection in self.company(company_id).connections:
+            if connection.id == connection_id:
+                return connection
+        raise ConnectionNotFoundError(connection_id)
+
+    def feeds(self, company_id: str, connection_id: str | None = None) -> Sequence[Feed]:
+        """Return the feeds of a company, or of one of its connections.
+
+        Raises:
+            CompanyNotFoundError: there is no such company.
+        """
+        self.company(company_id)
+        feeds = self._feeds[company_id]
+        return [feed for feed in feeds if connection_id is None or feed.connection_id == connection_id]
+
+    def all_feeds(self) -> Iterator[Feed]:
+        """Yield the feeds of all companies."""
+        for feeds in self._feeds.values():
+            yield from feeds
+
+    def history(self, company_id: str) -> Sequence[Sync]:
+        """Return the syncs of a company in the order in which they were requested.
+
+        Raises:
+            CompanyNotFoundError: there is no such company.
+        """
+        self.company(company_id)
+        return self._history[company_id]
+
+    def sync(self, company_id: str, dataset_id: str) -> Sync:
+        """Return the sync of one dataset of a company.
+
+        Raises:
+            CompanyNotFoundError, DatasetNotFoundError: there is no such company or dataset.
+        """
+        self.company(company_id)
+        sync = self._syncs.get(dataset_id)
+        if sync is None or sync.as_requested.company_id != company_id:
+            raise DatasetNotFoundError(dataset_id)
+        return sync
+
+    def add_company(self, new: NewCompany) -> None:
+        """Add a company with its feeds and past syncs."""
+        company = new.company
+        self.companies_added += 1
+        self._companies[company.id] = company
+        self._active_companies += company.is_active
+        self._feeds[company.id] = list(new.feeds)
+        self._history[company.id] = list(new.past)
+        self._syncs.update((sync.as_requested.id, sync) for sync in new.past)
+
+    def delete_company(self, company_id: str) -> Company:
+        """Delete a company with its feeds and syncs, and return it as it was.
+
+        Raises:
+            CompanyNotFoundError: there is no such company.
+        """
+        company = self.company(company_id)
+        self._active_companies -= company.is_active
+        del self._companies[company_id], self._feeds[company_id]
+        for sync in self._history.pop(company_id):
+            del self._syncs[sync.as_requested.id]
+        return company
+
+    def add_connection(self, company_id: str, connection: Connection, feeds: Sequence[Feed]) -> None:
+        """Add a connection with its feeds to a company.
+
+        Raises:
+            CompanyNotFoundError: there is no such company.
+        """
+        company = self.company(company_id)
+        self._put(replace(company, connections=(*company.connections, connection)))
+        self._feeds[company_id] += feeds
+
+    def put_connection(self, company_id: str, connection: Connection) -> None:
+        """Replace the connection of the same id.
+
+        Raises:
+            CompanyNotFoundError: there is no such company.
+        """
+        company = self.company(company_id)
+        connections = tuple(connection if each.id == connection.id else each for each in company.connections)
+        self._put(replace(company, connections=connections))
+
+    def delete_connection(self, company_id: str, connection_id: str) -> None:
+        """Delete a connection with its feeds; its datasets stay in the history.
+
+        Raises:
+            CompanyNotFoundError: there is no such company.
+        """
+        company = self.company(company_id)
+        self._put(replace(company, connections=tuple(each for each in company.connections if each.id != connection_id)))
+        self._feeds[company_id] = [feed for feed in self._feeds[company_id] if feed.connection_id != connection_id]
+
+    def add_sync(self, sync: Sync) -> None:
+        """Add a sync to the history of its company."""
+        dataset = sync.as_requested
+        self._syncs[dataset.id] = sync
+        self._history[dataset.company_id].append(sync)
+
+    def _put(self, company: Company) -> None:
+        self._active_companies += company.is_active - self._companies[company.id].is_active
+        self._companies[company.id] = company

@@ -1,0 +1,156 @@
+"""Runs syncs: starts them, moves each through its states, and applies what follows from its end."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from random import Random
+
+from local.codat_sandbox import syncs
+from local.codat_sandbox.companies import random_uuid
+from local.codat_sandbox.connection_status import change_status
+from local.codat_sandbox.events import EventLog
+from local.codat_sandbox.feeds import Feed
+from local.codat_sandbox.model import ConnectionStatus, Dataset, DatasetStatus, Read, RequestedBy
+from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK
+from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.store import Store
+from local.codat_sandbox.syncs import Sync
+from local.codat_sandbox.timers import Timers
+
+
+class SyncRunner:
+    """The syncs of all companies. `settings` may be replaced at any time and apply to syncs that start later."""
+
+    def __init__(self, settings: Settings, store: Store, timers: Timers, events: EventLog) -> None:
+        self.settings = settings
+        self._store = store
+        self._timers = timers
+        self._events = events
+        self._running: Counter[str] = Counter()
+        self._unreported: dict[str, list[Read]] = {}
+
+    def start(self, feed: Feed, requested_by: RequestedBy, now: datetime) -> Dataset:
+        """Queue a sync of a feed that has none running, and return its dataset."""
+        feed.attempts += 1
+        random = Random(f"{self.settings.seed}/{feed.connection_id}/{feed.data_type}/{feed.attempts}")
+        connection = self._store.connection(feed.company_id, feed.connection_id)
+        dataset = Dataset(
+            random_uuid(random),
+            feed.company_id,
+            feed.connection_id,
+            feed.data_type,
+            DatasetStatus.QUEUED,
+            requested=now,
+            requested_by=requested_by,
+        )
+        shortest, longest = self.settings.sync_time_min, self.settings.sync_time_max
+        duration = shortest + (longest - shortest) * random.random()
+        sync = syncs.plan(dataset, feed.draw_end(connection, self.settings, random), duration, random)
+        feed.latest = sync
+        self._store.add_sync(sync)
+        self._running[feed.company_id] += 1
+        self._step(feed, sync, now)
+        return sync.dataset
+
+    def start_first_link_types(
+        self, company_id: str, connection_id: str, requested_by: RequestedBy, now: datetime
+    ) -> None:
+        """Queue each "fetch on first link" type of a connection that has no sync running."""
+        for feed in self._store.feeds(company_id, connection_id):
+            if feed.data_type in FETCH_ON_FIRST_LINK and feed.running is None:
+                self.start(feed, requested_by, now)
+
+    def end_all(self, company_id: str, connection_id: str, status: DatasetStatus, now: datetime) -> None:
+        """End every running sync of a connection in `status`."""
+        for feed in self._store.feeds(company_id, connection_id):
+            sync = feed.running
+            if sync is not None:
+                sync.end(status, now)
+                self._ended(feed, sync, now)
+
+    def resume(self, feed: Feed, now: datetime) -> None:
+        """Continue the sync of a feed if it waits for its machine to be online."""
+        sync = feed.running
+        if sync is not None and sync.waits_for_machine:
+            sync.waits_for_machine = False
+            self._timers.call_at(now, partial(self._step, feed, sync))
+
+    def schedule(self, feed: Feed, now: datetime) -> None:
+        """Set when Codat's own schedule reads a feed next: some hours after its last sync, or never."""
+        hours = self.settings.sync_schedule.get(feed.data_type, 0)
+        if hours == 0 or feed.latest is None or feed.latest.completed is None:
+            feed.scheduled_at = None
+            return
+        feed.scheduled_at = max(feed.latest.completed + timedelta(hours=hours), now)
+        self._timers.call_at(feed.scheduled_at, partial(self._start_scheduled, feed))
+
+    def drop_company(self, company_id: str) -> None:
+        """Drop the running syncs and unreported reads of a company that was deleted from the store."""
+        self._running.pop(company_id, None)
+        self._unreported.pop(company_id, None)
+
+    def _step(self, feed: Feed, sync: Sync, now: datetime) -> None:
+        if not sync.is_running or feed.company_id not in self._store:
+            return
+        if sync.next_status is DatasetStatus.FETCHING and self._is_offline(feed):
+            sync.waits_for_machine = True
+            return
+        stay = sync.enter_next(now)
+        if sync.is_running:
+            self._timers.call_at(now + stay, partial(self._step, feed, sync))
+        else:
+            self._ended(feed, sync, now)
+
+    def _is_offline(self, feed: Feed) -> bool:
+        connection = self._store.connection(feed.company_id, feed.connection_id)
+        return connection.platform.on_premise and not connection.machine_online
+
+    def _ended(self, feed: Feed, sync: Sync, now: datetime) -> None:
+        before = feed.latest_successful
+        status = sync.status
+        connection = self._store.connection(feed.company_id, feed.connection_id)
+        read = Read(
+            feed.connection_id,
+            feed.data_type,
+            status,
+            records_modified=status is DatasetStatus.COMPLETE and feed.records_modified(sync),
+            last_fetched=before.fetched if before else None,
+        )
+        if status is DatasetStatus.COMPLETE:
+            feed.latest_successful = sync
+            self._store.put_connection(feed.company_id, replace(connection, last_sync=now))
+        elif status is DatasetStatus.AUTH_ERROR and connection.status is ConnectionStatus.LINKED:
+            change_status(
+                self._store,
+                self._events,
+                feed.company_id,
+                feed.connection_id,
+                ConnectionStatus.DEAUTHORIZED,
+                now,
+            )
+        self.schedule(feed, now)
+        self._report(feed.company_id, read, now)
+
+    def _start_scheduled(self, feed: Feed, now: datetime) -> None:
+        is_superseded = feed.scheduled_at != now
+        if is_superseded or feed.running is not None or feed.company_id not in self._store:
+            return
+        connections = self._store.company(feed.company_id).connections
+        if feed.connection_id in {each.id for each in connections if each.status is ConnectionStatus.LINKED}:
+            self.start(feed, RequestedBy.SCHEDULE, now)
+
+    def _report(self, company_id: str, read: Read, now: datetime) -> None:
+        """Report a read once the company has no sync running, or `read_completed_within` after the first such read."""
+        reads = self._unreported.setdefault(company_id, [])
+        reads.append(read)
+        self._running[company_id] -= 1
+        if self._running[company_id] == 0:
+            self._report_all(company_id, now)
+        elif len(reads) == 1:
+            self._timers.call_at(now + self.settings.read_completed_within, partial(self._report_all, company_id))
+
+    def _report_all(self, company_id: str, now: datetime) -> None:
+        reads = self._unreported.pop(company_id, [])
+        if reads:
+            self._events.add_reads(self._store.company(company_id), reads, now)
