@@ -15,8 +15,8 @@ from freshness.domain.company import Company, Connection
 from freshness.domain.promise import Promise
 from freshness.policy.policy import Policy
 from local.codat_sandbox import model as sandbox
+from local.codat_sandbox.backend import CodatBackend
 from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.world import World
 from local.settings import ROOT
 from tests.simulated_time import START, SimulatedLoop, simulate
 from tests.simulation.simulated_loop import Fuse, Simulation
@@ -42,7 +42,7 @@ class Kept:
     kept: int = 0
     looked_at: int = 0
 
-    def look(self, world: World, policy: Policy, now: datetime) -> None:
+    def look(self, world: CodatBackend, policy: Policy, now: datetime) -> None:
         """Look at every feed that was ever read, and that something is promised of."""
         for truth in world.truth(now):
             promise = _promise(policy, truth.company, truth.connection, truth.data_type)
@@ -123,7 +123,7 @@ async def _run(simulation: Simulation, duration: timedelta) -> None:
 
 def _cron_job(policy: Policy) -> tuple[int, float]:
     """The same of the cron job."""
-    world, now, calls, kept = World(SETTINGS, START), START, 0, Kept()
+    world, now, calls, kept = CodatBackend(SETTINGS, START), START, 0, Kept()
     while now < START + WARM_UP + MEASURED:
         made = sum(1 + _refresh_if_stale(world, policy, company, now) for company in world.companies())
         now += HOUR
@@ -134,7 +134,7 @@ def _cron_job(policy: Policy) -> tuple[int, float]:
     return calls, kept.percent
 
 
-def _refresh_if_stale(world: World, policy: Policy, company: sandbox.Company, now: datetime) -> bool:
+def _refresh_if_stale(world: CodatBackend, policy: Policy, company: sandbox.Company, now: datetime) -> bool:
     """Post `data/all` for a company if any of its data types is stale; whether it was."""
     [connection, *_] = company.connections
     for data_type, status in world.data_status(company.id, now).items():

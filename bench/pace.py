@@ -15,7 +15,7 @@ from freshness.codat.client import Codat
 from freshness.codat.rate_limiter import RateLimiter
 from local.codat_sandbox.platforms import XERO
 from local.codat_sandbox.sandbox import Sandbox
-from local.codat_sandbox.serving import RunningSandbox, running_sandbox
+from local.codat_sandbox.server import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
 
 COMPANIES = 400
@@ -43,7 +43,7 @@ def measure() -> list[Figure]:
 
 def _add_companies(sandbox: Sandbox) -> None:
     for _ in range(COMPANIES):
-        sandbox.world.add_company((XERO,), sandbox.now())
+        sandbox.backend.add_company((XERO,), sandbox.now())
 
 
 async def _companies_a_minute(aws: LocalAws, sandbox: RunningSandbox) -> float:

@@ -12,8 +12,8 @@ from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.feed import Feed, State
 from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.policy.policy import Policy
+from local.codat_sandbox.backend import CodatBackend as Sandbox
 from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.world import World as Sandbox
 from simulate.world import Measured, SimulatedFeed
 
 MIN_SYNC_TIME, MAX_SYNC_TIME = timedelta(seconds=5), timedelta(seconds=25)

@@ -15,7 +15,7 @@ from freshness.aws.store import Store
 from freshness.aws.store import Tables as TableNames
 from infra.tables import Tables
 from local import local_aws
-from local.codat_sandbox.serving import running_sandbox
+from local.codat_sandbox.server import running_sandbox
 from local.processes import free_port, guarded_processes
 from tests.integration.deployed import API_KEY, SETTINGS, Deployed
 

@@ -16,7 +16,7 @@ from freshness.aws import bootstrap
 from freshness.aws.store import Store
 from freshness.domain.company import Company
 from freshness.policy.loader import load
-from local.codat_sandbox.serving import RunningSandbox
+from local.codat_sandbox.server import RunningSandbox
 from local.codat_sandbox.settings import Settings
 
 ROOT = Path(__file__).parents[2]

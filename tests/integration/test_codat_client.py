@@ -13,9 +13,9 @@ import pytest
 from freshness.codat import client, errors
 from freshness.codat.client import Codat
 from local.codat_sandbox.platforms import DataType
-from local.codat_sandbox.prescribed import PrescribedAnswer
-from local.codat_sandbox.serving import RunningSandbox, running_sandbox
+from local.codat_sandbox.server import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.stubs import StubResponse
 
 SETTINGS = Settings(
     companies=3,
@@ -48,18 +48,18 @@ async def codat(sandbox: RunningSandbox) -> AsyncIterator[Codat]:
 @pytest.fixture
 def company_id(sandbox: RunningSandbox) -> str:
     """A company with an accounting connection and a banking one."""
-    return sandbox.world.companies()[0].id
+    return sandbox.backend.companies()[0].id
 
 
 def prescribe(sandbox: RunningSandbox, path: str = "*", body: object = "", **prescribed: Any) -> None:
     text = body if isinstance(body, str) else json.dumps(body)
-    answer = PrescribedAnswer.model_validate({"path": path, "body": text, **prescribed})
-    sandbox.do(lambda sandbox: sandbox.prescribed.add(answer))
+    answer = StubResponse.model_validate({"path": path, "body": text, **prescribed})
+    sandbox.do(lambda sandbox: sandbox.stubs.add(answer))
 
 
 async def test_every_operation_is_understood(codat: Codat, sandbox: RunningSandbox, company_id: str) -> None:
     companies = {company.id: company async for _, company in codat.companies()}
-    assert companies.keys() == {company.id for company in sandbox.world.companies()}
+    assert companies.keys() == {company.id for company in sandbox.backend.companies()}
     at, company = await codat.company(company_id)
     assert abs(at - datetime.now(UTC)) < timedelta(minutes=1)
     assert company == companies[company_id]
@@ -88,11 +88,11 @@ async def test_webhook_consumers_come_and_go(codat: Codat) -> None:
 
 
 async def test_companies_are_filtered_by_tags(codat: Codat, sandbox: RunningSandbox) -> None:
-    region = sandbox.world.companies()[0].tags["region"]
+    region = sandbox.backend.companies()[0].tags["region"]
 
     listed = {company.id async for _, company in codat.companies(f"region={region}")}
 
-    assert listed == {company.id for company in sandbox.world.companies() if company.tags["region"] == region}
+    assert listed == {company.id for company in sandbox.backend.companies() if company.tags["region"] == region}
 
 
 async def test_all_pages_are_read(codat: Codat, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +222,7 @@ async def test_a_refusal_that_is_not_as_described_is_told_by_its_status(
 @pytest.mark.parametrize("status", [400, 409])
 async def test_a_refresh_that_already_runs_is_named(codat: Codat, sandbox: RunningSandbox, status: int) -> None:
     sandbox.do(lambda sandbox: sandbox.reset(SETTINGS.model_copy(update={"already_in_progress_status": status})))
-    company_id = sandbox.world.companies()[0].id
+    company_id = sandbox.backend.companies()[0].id
     running = await codat.queue(company_id, "invoices")
 
     with pytest.raises(errors.AlreadyInProgress) as raised:

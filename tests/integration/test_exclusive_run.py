@@ -12,9 +12,9 @@ from freshness.aws.event_bus import Bus, News, NotPublished
 from freshness.aws.store import Store
 from freshness.codat.errors import Unauthorized
 from freshness.policy.policy import Policy
-from local.codat_sandbox.prescribed import PrescribedAnswer
-from local.codat_sandbox.serving import running_sandbox
+from local.codat_sandbox.server import running_sandbox
 from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.stubs import StubResponse
 from tests.integration.deployed import Deployed
 
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
@@ -72,8 +72,8 @@ def test_a_bus_that_takes_no_events_fails_the_tick_after_everything_else_was_don
 
 
 def test_a_key_that_may_not_read_sync_settings_checks_all_the_same(deployed: Deployed) -> None:
-    forbidden = PrescribedAnswer(path="/profile/syncSettings", status=403, times=9)
-    deployed.sandbox.do(lambda sandbox: sandbox.prescribed.add(forbidden))
+    forbidden = StubResponse(path="/profile/syncSettings", status=403, times=9)
+    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(forbidden))
 
     deployed.check()
 

@@ -21,9 +21,9 @@ from freshness.domain.feed import Feed, State
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import RequestedBy, Truth
 from local.codat_sandbox.platforms import DataType
-from local.codat_sandbox.prescribed import PrescribedAnswer
-from local.codat_sandbox.serving import RunningSandbox, running_sandbox
+from local.codat_sandbox.server import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.stubs import StubResponse
 
 POLICY = Policy.model_validate(
     {"default": {"fresh_within": "1 day"}, "data_types": {"invoices": {"fresh_within": "1 hour"}}}
@@ -75,11 +75,11 @@ class Loop:
             await refresh.queue_due()
         return refresh
 
-    def prescribe(self, answer: PrescribedAnswer) -> None:
-        self.sandbox.do(lambda sandbox: sandbox.prescribed.add(answer))
+    def prescribe(self, answer: StubResponse) -> None:
+        self.sandbox.do(lambda sandbox: sandbox.stubs.add(answer))
 
     def companies(self) -> list[Company]:
-        ids = [company.id for company in self.sandbox.do(lambda sandbox: sandbox.world.companies())]
+        ids = [company.id for company in self.sandbox.do(lambda sandbox: sandbox.backend.companies())]
         return list(self.store.companies(ids).values())
 
     def feeds(self) -> list[tuple[Feed, State]]:
@@ -91,7 +91,7 @@ class Loop:
         ]
 
     def truths(self) -> list[Truth]:
-        return self.sandbox.do(lambda sandbox: list(sandbox.world.truth(sandbox.now())))
+        return self.sandbox.do(lambda sandbox: list(sandbox.backend.truth(sandbox.now())))
 
     def _http(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self.sandbox.base_url)
@@ -172,7 +172,7 @@ async def test_a_dataset_that_already_runs_is_adopted(loop: Loop) -> None:
     await loop.check()
     feed = next(feed for feed, state in loop.feeds() if state is State.STALE and feed.data_type == "invoices")
     theirs = loop.sandbox.do(
-        lambda sandbox: sandbox.world.queue(
+        lambda sandbox: sandbox.backend.queue(
             feed.company_id, DataType.INVOICES, sandbox.now(), requested_by=RequestedBy.PORTAL
         )
     )
@@ -192,7 +192,7 @@ async def test_absurd_times_do_not_stop_the_ticks(loop: Loop, year: str) -> None
     time = f"{year}-01-01T00:00:00Z"
     status = {"dataType": "invoices", "currentStatus": "Complete", "latestSyncId": "d", "lastSuccessfulSync": time}
     body = json.dumps({"invoices": status})
-    loop.prescribe(PrescribedAnswer(path="/companies/*/dataStatus", status=200, body=body, times=SETTINGS.companies))
+    loop.prescribe(StubResponse(path="/companies/*/dataStatus", status=200, body=body, times=SETTINGS.companies))
 
     check = await loop.check()
     refresh = await loop.queue()
@@ -202,10 +202,10 @@ async def test_absurd_times_do_not_stop_the_ticks(loop: Loop, year: str) -> None
 
 
 async def test_a_company_that_the_key_may_not_read_does_not_keep_others_from_their_turn(loop: Loop) -> None:
-    forbidden, *_ = loop.sandbox.do(lambda sandbox: sandbox.world.companies())
+    forbidden, *_ = loop.sandbox.do(lambda sandbox: sandbox.backend.companies())
     for method in ("GET", "POST"):
         path = f"/companies/{forbidden.id}/*"
-        loop.prescribe(PrescribedAnswer(method=method, path=path, status=403, times=99))
+        loop.prescribe(StubResponse(method=method, path=path, status=403, times=99))
     for _ in range(3):
         check = await loop.check()
         refresh = await loop.queue()
@@ -223,13 +223,13 @@ async def test_a_company_that_the_key_may_not_read_does_not_keep_others_from_the
 async def test_an_answer_that_does_not_parse_leaves_the_feeds_as_they_were_and_the_tick_goes_on(
     loop: Loop, body: str
 ) -> None:
-    loop.prescribe(PrescribedAnswer(path="/companies/*/dataStatus", status=200, body=body))
+    loop.prescribe(StubResponse(path="/companies/*/dataStatus", status=200, body=body))
     check = await loop.check()
 
     assert check.tally[Metric.CHECKS_FAILED] == 1
     assert check.tally[Metric.COMPANIES_CHECKED] == SETTINGS.companies - 1
 
-    loop.prescribe(PrescribedAnswer(method="POST", path="/companies/*/data/queue/*", status=200, body=body))
+    loop.prescribe(StubResponse(method="POST", path="/companies/*/data/queue/*", status=200, body=body))
     refresh = await loop.queue()
 
     assert refresh.tally[Metric.QUEUEING_FAILED] == 1
@@ -239,7 +239,7 @@ async def test_an_answer_that_does_not_parse_leaves_the_feeds_as_they_were_and_t
 async def test_a_company_that_codat_no_longer_knows_is_forgotten(loop: Loop) -> None:
     await loop.check()
     gone = loop.companies()[0].company_id
-    loop.sandbox.do(lambda sandbox: sandbox.world.delete_company(gone, sandbox.now()))
+    loop.sandbox.do(lambda sandbox: sandbox.backend.delete_company(gone, sandbox.now()))
     await loop.queue()
 
     await loop.check()
@@ -281,9 +281,7 @@ async def test_a_company_heard_of_lately_is_not_checked_for_nothing(loop: Loop) 
 
 
 async def test_a_wrong_key_stops_the_tick_at_once(loop: Loop) -> None:
-    loop.prescribe(
-        PrescribedAnswer(path="/companies/*/dataStatus", status=401, body='{"correlationId": "c-1"}', times=9)
-    )
+    loop.prescribe(StubResponse(path="/companies/*/dataStatus", status=401, body='{"correlationId": "c-1"}', times=9))
 
     check = await loop.check()
 

@@ -14,13 +14,13 @@ import receive_webhook
 from freshness.aws import bootstrap
 from freshness.aws.metrics import DIMENSION, NAMESPACE
 from local.codat_sandbox.model import ConnectionStatus
-from local.codat_sandbox.prescribed import PrescribedAnswer
+from local.codat_sandbox.stubs import StubResponse
 from tests import webhook_bodies
 from tests.infra.conftest import synthesise
 from tests.integration.deployed import API_KEY, Deployed, context
 
-NO_ACCOUNT = PrescribedAnswer(path="*", status=402, times=1000)
-MAY_NOT_QUEUE = PrescribedAnswer(method="POST", path="*", status=403, times=1000)
+NO_ACCOUNT = StubResponse(path="*", status=402, times=1000)
+MAY_NOT_QUEUE = StubResponse(method="POST", path="*", status=403, times=1000)
 Emitted = set[tuple[str, str]]
 
 
@@ -32,7 +32,7 @@ def go_wrong(deployed: Deployed) -> None:
     deployed.check()  # finds what ended, of which no webhook told
     company, connection_id = deployed.linked()
     deployed.sandbox.do(
-        lambda sandbox: sandbox.world.set_connection_status(
+        lambda sandbox: sandbox.backend.set_connection_status(
             company.company_id, connection_id, ConnectionStatus.DEAUTHORIZED, sandbox.now()
         )
     )
@@ -57,9 +57,9 @@ def go_wrong(deployed: Deployed) -> None:
     deployed.ahead += timedelta(days=8)
     deployed.queue(timedelta(seconds=1))
     refuse(deployed, deployed.queue)
-    deployed.sandbox.do(lambda sandbox: sandbox.prescribed.add(MAY_NOT_QUEUE))
+    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(MAY_NOT_QUEUE))
     deployed.queue()
-    deployed.sandbox.do(lambda sandbox: sandbox.prescribed.clear())
+    deployed.sandbox.do(lambda sandbox: sandbox.stubs.clear())
     deployed.check()
     make_all_due(deployed)
     deployed.check(timedelta(seconds=1), listing=False)
@@ -71,9 +71,9 @@ def refuse(deployed: Deployed, run: Callable[[], None]) -> None:
     deployed.key("canary-of-a-wrong-key")
     run()
     deployed.key(API_KEY)
-    deployed.sandbox.do(lambda sandbox: sandbox.prescribed.add(NO_ACCOUNT))
+    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(NO_ACCOUNT))
     run()
-    deployed.sandbox.do(lambda sandbox: sandbox.prescribed.clear())
+    deployed.sandbox.do(lambda sandbox: sandbox.stubs.clear())
 
 
 def make_all_due(deployed: Deployed) -> None:

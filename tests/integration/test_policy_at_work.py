@@ -12,7 +12,7 @@ from freshness.aws.store import Store
 from freshness.domain.feed import State
 from freshness.planning.planner import Reason
 from freshness.policy.loader import load
-from local.codat_sandbox.serving import running_sandbox
+from local.codat_sandbox.server import running_sandbox
 from local.codat_sandbox.settings import Settings
 from tests.integration.test_loop import Loop
 

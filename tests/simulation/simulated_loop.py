@@ -27,11 +27,11 @@ from freshness.codat.rate_limiter import RateLimiter
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed
 from freshness.policy.policy import Policy
-from local.codat_sandbox import answers
+from local.codat_sandbox import responses
+from local.codat_sandbox.app import create_app
 from local.codat_sandbox.model import Dataset, RequestedBy
 from local.codat_sandbox.platforms import DataType
 from local.codat_sandbox.sandbox import Sandbox
-from local.codat_sandbox.server import create_app
 from local.codat_sandbox.settings import Settings
 from tests.simulated_time import SimulatedLoop
 from tests.simulation.memory_dynamodb import MemoryDynamoDB
@@ -104,7 +104,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.sandbox = ModelledSandbox(self.settings, self.loop)
-        self.world = self.sandbox.world
+        self.world = self.sandbox.backend
         self._app = httpx.ASGITransport(create_app(self.sandbox))
         self._dynamodb = MemoryDynamoDB()
         self.store = self._store(Fuse())
@@ -196,7 +196,7 @@ class Simulation:
 
     def collect(self) -> None:
         """Take what Codat has to tell of what happened by now."""
-        self.pending += [json.dumps(answers.webhook(event)) for event in self.world.advance(self.loop.clock())]
+        self.pending += [json.dumps(responses.webhook(event)) for event in self.world.advance(self.loop.clock())]
 
     def deliver(self, body: str, fuse: Fuse) -> bool:
         """Apply a webhook; whether it was applied, and need not come again."""

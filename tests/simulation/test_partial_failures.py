@@ -9,8 +9,8 @@ import pytest
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.platforms import PLAID, XERO
-from local.codat_sandbox.prescribed import PrescribedAnswer
 from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.stubs import StubResponse
 from tests.simulated_time import SimulatedLoop, simulate
 from tests.simulation.simulated_loop import Fuse, Simulation
 
@@ -31,8 +31,8 @@ def simulation_with(loop: SimulatedLoop, companies: int, fresh_within: str) -> S
     """Return a simulation of companies that are connected to Xero."""
     simulation = Simulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": fresh_within}}))
     # Where the sync settings cannot be read, data/all is not used: each data type has a call of its own.
-    forbidden = PrescribedAnswer(path="/profile/syncSettings", status=403, times=10**6)
-    simulation.sandbox.prescribed.add(forbidden)
+    forbidden = StubResponse(path="/profile/syncSettings", status=403, times=10**6)
+    simulation.sandbox.stubs.add(forbidden)
     for _ in range(companies):
         simulation.world.add_company((XERO,), loop.clock())
     return simulation
@@ -54,7 +54,7 @@ def test_a_connection_linked_while_its_company_is_checked_gets_its_feeds_within_
         simulation = simulation_with(loop, 1, "1 day")
         await simulation.advance(MINUTE)
         (company,) = simulation.world.companies()
-        simulation.sandbox.prescribed.add(PrescribedAnswer(path="*/dataStatus", delay=timedelta(seconds=5)))
+        simulation.sandbox.stubs.add(StubResponse(path="*/dataStatus", delay=timedelta(seconds=5)))
         check = asyncio.create_task(simulation.check(Fuse()))
         await simulation.advance(timedelta(seconds=2))
         connection = simulation.world.add_connection(company.id, PLAID, simulation.loop.clock())
@@ -77,8 +77,8 @@ def test_a_connection_linked_while_its_company_is_checked_gets_its_feeds_within_
 def test_500s_for_one_data_type_leave_the_other_data_types_fresh(companies: int) -> None:
     async def scenario(loop: SimulatedLoop) -> None:
         simulation = simulation_with(loop, companies, "90 minutes")
-        failing = PrescribedAnswer(method="POST", path="*/data/queue/invoices", status=500, times=10**6)
-        simulation.sandbox.prescribed.add(failing)
+        failing = StubResponse(method="POST", path="*/data/queue/invoices", status=500, times=10**6)
+        simulation.sandbox.stubs.add(failing)
         ages = []
         for _ in range(8):
             await simulation.run_for(HOUR / 2, every=MINUTE, random=Random(0))
@@ -96,7 +96,7 @@ def test_companies_whose_data_status_fails_do_not_keep_others_from_their_check(i
         failing = {f"/companies/{company_id}/dataStatus" for company_id in companies[:60]}
         if is_answered:
             for path in failing:
-                simulation.sandbox.prescribed.add(PrescribedAnswer(path=path, status=500, times=10**6))
+                simulation.sandbox.stubs.add(StubResponse(path=path, status=500, times=10**6))
         else:
             simulation.unanswered = lambda request: request.url.path in failing
         for _ in range(36):
@@ -112,12 +112,12 @@ def test_a_feed_whose_calls_fail_is_tried_again_less_and_less_often_and_at_once_
     async def scenario(loop: SimulatedLoop) -> None:
         simulation = simulation_with(loop, 1, "1 hour")
         await simulation.run_for(MINUTE, every=MINUTE, random=Random(0))
-        failing = PrescribedAnswer(method="POST", path="*/data/queue/invoices", status=500, times=10**6)
-        simulation.sandbox.prescribed.add(failing)
+        failing = StubResponse(method="POST", path="*/data/queue/invoices", status=500, times=10**6)
+        simulation.sandbox.stubs.add(failing)
         await simulation.run_for(12 * HOUR, every=MINUTE, random=Random(0))
-        used = sum(answer.times for answer in simulation.sandbox.prescribed.pending() if "invoices" in answer.path)
+        used = sum(answer.times for answer in simulation.sandbox.stubs.pending() if "invoices" in answer.path)
         assert 5 <= 10**6 - used <= 15
-        simulation.sandbox.prescribed.clear()
+        simulation.sandbox.stubs.clear()
         await simulation.run_for(8 * HOUR, every=MINUTE, random=Random(0))
         invoices = next(feed for feed in simulation.feeds() if feed.data_type == "invoices")
         assert invoices.failed_calls == 0

@@ -13,8 +13,8 @@ from freshness.domain.dataset import Trigger
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK, QUICKBOOKS_DESKTOP, XERO, DataType, Platform
-from local.codat_sandbox.prescribed import PrescribedAnswer
 from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.stubs import StubResponse
 from tests.simulated_time import SimulatedLoop, simulate
 from tests.simulation.simulated_loop import Fuse, Simulation
 
@@ -88,7 +88,7 @@ def test_data_all_is_not_used_where_it_would_queue_what_is_not_due() -> None:
 def test_where_what_data_all_queued_cannot_be_read_a_check_learns_it() -> None:
     async def scenario(simulation: Simulation) -> None:
         await simulation.advance(DAY)
-        simulation.sandbox.prescribed.add(PrescribedAnswer(path="*/data/history", status=200, body="<html>", times=1))
+        simulation.sandbox.stubs.add(StubResponse(path="*/data/history", status=200, body="<html>", times=1))
         await simulation.queue(Fuse())
         assert all(feed.in_flight and not feed.in_flight.dataset_id for feed in simulation.feeds())
         await simulation.advance(5 * MINUTE)
@@ -106,8 +106,8 @@ def test_a_refresh_whose_answer_cannot_be_read_is_not_asked_for_again() -> None:
         simulation.store.change_feed(
             feed, lambda feed: feed.asked_for(simulation.clock()).planned(promise(simulation), connection(simulation))
         )
-        simulation.sandbox.prescribed.add(
-            PrescribedAnswer(method="POST", path="*/invoices", status=200, body="<html>", carry_out=True)
+        simulation.sandbox.stubs.add(
+            StubResponse(method="POST", path="*/invoices", status=200, body="<html>", carry_out=True)
         )
         await simulation.queue(Fuse())
         await simulation.queue(Fuse())
@@ -135,7 +135,7 @@ def connection(simulation: Simulation) -> Any:
 def test_a_refusal_is_not_met_with_the_same_request_at_once() -> None:
     async def scenario(simulation: Simulation) -> None:
         await simulation.advance(DAY)
-        simulation.sandbox.prescribed.add(PrescribedAnswer(method="POST", path="*", status=400, body="{}", times=99))
+        simulation.sandbox.stubs.add(StubResponse(method="POST", path="*", status=400, body="{}", times=99))
         await simulation.queue(Fuse())
         await simulation.queue(Fuse())
 
