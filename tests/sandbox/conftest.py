@@ -4,14 +4,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 
+from local.codat_sandbox.backend import CodatBackend
+from local.codat_sandbox.model import Event, ReadCompleted
 from local.codat_sandbox.server import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
+
+NOON = datetime(2026, 8, 3, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 QUICK = Settings(
     sync_time_min=timedelta(milliseconds=20),
@@ -25,9 +32,19 @@ QUICK = Settings(
 )
 
 
+def empty_backend(settings: Settings) -> CodatBackend:
+    """Return a backend without companies and without Codat's own schedule."""
+    return CodatBackend(settings.model_copy(update={"companies": 0, "sync_schedule": {}}), NOON)
+
+
+def reads(events: list[Event]) -> list[ReadCompleted]:
+    """Return the events that report reads."""
+    return [event for event in events if isinstance(event, ReadCompleted)]
+
+
 @pytest.fixture
 def settings() -> Settings:
-    """Settings without troubles, whose syncs take milliseconds. Tests ask for others by `model_copy`."""
+    """Return settings without failures, under which syncs take milliseconds."""
     return QUICK
 
 
@@ -48,7 +65,7 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
     def wait(condition: Callable[[], bool], seconds: float = 10) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, "what was waited for did not happen"
+            assert time.monotonic() < deadline, f"the condition was not met within {seconds} seconds"
             time.sleep(0.01)
 
     return wait
@@ -74,7 +91,7 @@ class Received:
 
 @dataclass
 class Receiver:
-    """An endpoint that takes webhooks and answers each with `status`."""
+    """An endpoint that receives webhooks and responds with `status`."""
 
     port: int = 0
     status: int = 204

@@ -15,7 +15,7 @@ def environment(**changes: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("SANDBOX_")} | changes
 
 
-def test_the_command_says_when_it_is_ready_and_ends_when_interrupted() -> None:
+def test_the_command_prints_that_it_is_ready_and_exits_on_sigint() -> None:
     with subprocess.Popen(
         [*COMMAND, "--port", "0", "--companies", "2"],
         cwd=ROOT,
@@ -26,21 +26,21 @@ def test_the_command_says_when_it_is_ready_and_ends_when_interrupted() -> None:
         assert process.stdout is not None
         ready = process.stdout.readline()
         base_url = ready.removeprefix("Codat sandbox ready at ").strip()
-        answer = httpx.get(f"{base_url}/companies", headers={"Authorization": "Basic a2V5"}, trust_env=False)
+        response = httpx.get(f"{base_url}/companies", headers={"Authorization": "Basic a2V5"}, trust_env=False)
         process.send_signal(signal.SIGINT)
 
-    assert answer.json()["totalResults"] == 2
+    assert response.json()["totalResults"] == 2
     assert process.returncode == 0
 
 
-def test_without_a_key_the_command_says_what_to_set() -> None:
+def test_a_missing_api_key_is_reported_with_the_variable_to_set() -> None:
     ended = subprocess.run(COMMAND, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
 
     assert ended.returncode == 2
     assert "SANDBOX_API_KEY" in ended.stderr
 
 
-def test_a_port_in_use_is_named() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended = subprocess.run(

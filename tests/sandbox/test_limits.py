@@ -8,14 +8,14 @@ TOMORROW = datetime(2026, 8, 4, tzinfo=UTC)
 SETTINGS = Settings(calls_per_minute=3, concurrent_calls=2)
 
 
-def test_the_quota_grows_with_the_companies_that_are_connected() -> None:
+def test_the_quota_grows_with_the_number_of_active_companies() -> None:
     limits = Limits(1, NOON)
 
     assert limits.quota(Settings(), active_companies=11) == 12_000
     assert limits.quota(Settings(daily_quota=5), active_companies=11) == 5
 
 
-def test_the_daily_quota_ends_at_midnight_and_its_end_and_return_are_told_once() -> None:
+def test_the_daily_quota_is_reset_at_midnight_and_each_event_occurs_once() -> None:
     limits = Limits(1, NOON)
     settings = Settings()
 
@@ -46,7 +46,7 @@ def test_an_address_may_make_so_many_calls_a_minute() -> None:
     assert limits.enter("here", None, SETTINGS, 1000, NOON + timedelta(minutes=1)) is None
 
 
-def test_a_company_may_be_asked_about_so_often_at_once() -> None:
+def test_concurrent_requests_are_limited_by_company() -> None:
     limits = Limits(1, NOON)
     settings = Settings(concurrent_calls=2)
     for _ in range(2):

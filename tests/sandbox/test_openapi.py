@@ -1,4 +1,4 @@
-"""Everything that the sandbox says is valid by Codat's own description of its API, wherever that is at hand."""
+"""The sandbox's responses and webhooks conform to Codat's OpenAPI description. Skipped where its file is missing."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ WaitUntil = Callable[[Callable[[], bool]], None]
 
 
 class Description:
-    """Codat's OpenAPI file, as JSON schemas."""
+    """Codat's OpenAPI description as JSON schemas."""
 
     def __init__(self, path: Path) -> None:
         self.content = _with_null_as_type(json.loads(path.read_text("utf-8-sig")))
@@ -34,21 +34,21 @@ class Description:
                 if method != "parameters":
                     yield method.upper(), path, operation
 
-    def check_answer(self, operation_id: str, answer: httpx.Response) -> None:
-        """Fail unless the operation may answer so."""
+    def check_response(self, operation_id: str, response: httpx.Response) -> None:
+        """Fail unless the response conforms to the operation's description."""
         [operation] = [o for _, _, o in self.operations() if o["operationId"] == operation_id]
         responses = operation["responses"]
-        assert str(answer.status_code) in responses, answer.text
-        response = responses[str(answer.status_code)]
-        if "$ref" in response:
-            response = self.content["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
-        if "content" in response:
-            self.check(response["content"]["application/json"]["schema"], answer.json())
+        assert str(response.status_code) in responses, response.text
+        described = responses[str(response.status_code)]
+        if "$ref" in described:
+            described = self.content["components"]["responses"][described["$ref"].rsplit("/", 1)[1]]
+        if "content" in described:
+            self.check(described["content"]["application/json"]["schema"], response.json())
         else:
-            assert answer.content == b""
+            assert response.content == b""
 
     def check_webhook(self, event: dict[str, Any]) -> None:
-        """Fail unless Codat may send such an event."""
+        """Fail unless the event conforms to the webhook's description."""
         body = self.content["webhooks"][event["eventType"]]["post"]["requestBody"]
         self.check(body["content"]["application/json"]["schema"], event)
 
@@ -58,7 +58,7 @@ class Description:
 
 
 def _with_null_as_type(node: Any) -> Any:
-    """OpenAPI 3.0's `nullable`, which this file of version 3.1 still uses, in the terms of JSON Schema."""
+    """Replace OpenAPI 3.0's `nullable`, which this file of version 3.1 still uses, with a null type."""
     if isinstance(node, list):
         return [_with_null_as_type(item) for item in node]
     if not isinstance(node, dict):
@@ -83,30 +83,30 @@ def description() -> Description:
 
 
 @pytest.fixture
-def troubled(codat: httpx.Client, wait_until: WaitUntil) -> httpx.Client:
-    """A sandbox in which every company was read, well and badly."""
+def codat_with_failures(codat: httpx.Client, wait_until: WaitUntil) -> httpx.Client:
+    """Return a client of a sandbox whose companies have been synced, with and without errors."""
     codat.post(
         "/sandbox/reset",
         json={"companies": 24, "fails_first": 0.3, "not_supported": 0.1, "permissions_error": 0.1, "needs_relink": 0.1},
     )
     for company in codat.get("/companies").json()["results"]:
         codat.post(f"/companies/{company['id']}/data/all")
-    wait_until(lambda: not any(row["isRunning"] for row in codat.get("/sandbox/state").json()["feeds"]))
+    wait_until(lambda: not any(feed["isRunning"] for feed in codat.get("/sandbox/state").json()["feeds"]))
     return codat
 
 
-def test_every_operation_answers_as_described(troubled: httpx.Client, description: Description) -> None:
+def test_every_operation_responds_as_described(codat_with_failures: httpx.Client, description: Description) -> None:
     seen = set()
-    for operation_id, method, path, body in _requests(troubled):
-        answer = troubled.request(method, path, json=body)
-        description.check_answer(operation_id, _without_bare_data_types(answer))
+    for operation_id, method, path, body in _requests(codat_with_failures):
+        response = codat_with_failures.request(method, path, json=body)
+        description.check_response(operation_id, _without_bare_data_types(response))
         seen.add(operation_id)
 
     assert seen == {operation["operationId"] for _, _, operation in description.operations()}
 
 
 def _requests(codat: httpx.Client) -> Iterator[tuple[str, str, str, dict[str, object] | None]]:
-    """Requests to every operation: its id, method, path and body."""
+    """Yield requests to every operation: its id, method, path and body."""
     yield "list-companies", "GET", "/companies?pageSize=7&page=2&orderBy=-created", None
     yield "list-companies", "GET", "/companies?tags=region=uk%26%26team=lending", None
     yield "list-companies", "GET", "/companies?query=nonsense", None
@@ -140,29 +140,29 @@ def _requests(codat: httpx.Client) -> Iterator[tuple[str, str, str, dict[str, ob
     yield "delete-webhook-consumer", "DELETE", f"/webhooks/{registered['id']}", None
 
 
-def _without_bare_data_types(answer: httpx.Response) -> httpx.Response:
-    """`dataStatus` without the entries that hold only `dataType`: Codat gives them, and does not describe them."""
-    if not answer.is_success or not answer.url.path.endswith("/dataStatus"):
-        return answer
-    statuses = {key: status for key, status in answer.json().items() if status is None or len(status) > 1}
-    return httpx.Response(answer.status_code, json=statuses)
+def _without_bare_data_types(response: httpx.Response) -> httpx.Response:
+    """Remove the entries of `dataStatus` that have only `dataType`: Codat returns them, but does not describe them."""
+    if not response.is_success or not response.url.path.endswith("/dataStatus"):
+        return response
+    statuses = {key: status for key, status in response.json().items() if status is None or len(status) > 1}
+    return httpx.Response(response.status_code, json=statuses)
 
 
 @pytest.mark.parametrize(("reason", "status"), [("key", 401), ("quota", 429)])
-def test_every_operation_refuses_as_described(
+def test_every_operation_returns_errors_as_described(
     codat: httpx.Client, description: Description, reason: str, status: int
 ) -> None:
     headers = {"Authorization": "Basic d3Jvbmc="} if reason == "key" else {}
     if reason == "quota":
         codat.patch("/sandbox/settings", json={"daily_quota": 0})
     for method, path, operation in description.operations():
-        answer = codat.request(method, path, headers=headers)
+        response = codat.request(method, path, headers=headers)
 
-        assert answer.status_code == status
-        description.check_answer(operation["operationId"], answer)
+        assert response.status_code == status
+        description.check_response(operation["operationId"], response)
 
 
-def test_every_webhook_is_as_described(codat: httpx.Client, receiver: Receiver, description: Description) -> None:
+def test_every_webhook_is_sent_as_described(codat: httpx.Client, receiver: Receiver, description: Description) -> None:
     codat.post("/webhooks", json={"url": f"http://127.0.0.1:{receiver.port}", "eventTypes": []})
     company = codat.post("/sandbox/companies", json={"platforms": ["Xero"]}).json()
     path = f"/sandbox/companies/{company['id']}"

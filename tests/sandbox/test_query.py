@@ -27,7 +27,7 @@ PROPERTIES = ("id", "dataType", "status", "requested")
         ("requested<=2026-08-02T00:00:00.0000000Z", "13"),
     ],
 )
-def test_a_query_finds_what_it_asks_for(text: str, ids: str) -> None:
+def test_a_query_returns_the_items_that_match(text: str, ids: str) -> None:
     matches = query.parse(text, "Dataset", PROPERTIES)
 
     assert "".join(item["id"] for item in DATASETS if matches(item)) == ids
@@ -39,12 +39,12 @@ def test_a_malformed_query_is_refused(text: str) -> None:
         query.parse(text, "Dataset", PROPERTIES)
 
 
-def test_a_property_that_cannot_be_queried_is_named() -> None:
+def test_a_property_that_cannot_be_queried_is_named_in_the_error() -> None:
     with pytest.raises(BadRequestError, match="Could not resolve property isCompleted on Dataset"):
         query.parse("isCompleted=true", "Dataset", PROPERTIES)
 
 
-def test_items_are_ordered_either_way() -> None:
+def test_items_are_ordered_ascending_or_descending() -> None:
     def ids(order_by: str) -> str:
         return "".join(item["id"] for item in query.order(DATASETS, order_by, "Dataset", PROPERTIES))
 

@@ -1,4 +1,4 @@
-"""Registering the stack's webhook at Codat."""
+"""Registration of the stack's webhook at Codat."""
 
 from datetime import UTC, datetime
 
@@ -14,15 +14,15 @@ from local.codat_sandbox.settings import Settings
 URL = "https://example.execute-api.eu-west-2.amazonaws.com/webhooks"
 
 
-async def registered(sandbox: RunningSandbox, url: str = URL) -> Registration:
+async def register_webhook(sandbox: RunningSandbox, url: str = URL) -> Registration:
     async with httpx.AsyncClient(base_url=sandbox.base_url) as http:
         return await register(Codat(http, sandbox.api_key, clock=lambda: datetime.now(UTC)), url)
 
 
 @pytest.mark.parametrize("again", [URL, URL + "/"])
-async def test_it_is_registered_once_with_all_event_types_that_are_used(again: str) -> None:
+async def test_a_webhook_is_registered_once_with_all_event_types_in_use(again: str) -> None:
     with running_sandbox(Settings(companies=1)) as sandbox:
-        first, second = await registered(sandbox), await registered(sandbox, again)
+        first, second = await register_webhook(sandbox), await register_webhook(sandbox, again)
 
         assert (first.is_new, second.is_new) == (True, False)
         assert first.consumer.id == second.consumer.id
@@ -31,18 +31,18 @@ async def test_it_is_registered_once_with_all_event_types_that_are_used(again: s
         assert set(consumer.event_types) == set(EVENT_TYPES)
 
 
-async def test_of_an_endpoint_made_by_hand_it_is_told_what_it_lacks() -> None:
+async def test_the_missing_event_types_of_an_existing_consumer_are_returned() -> None:
     with running_sandbox(Settings(companies=1)) as sandbox:
         sandbox.do(lambda sandbox: sandbox.webhooks.add_consumer(URL, ["read.completed", "other"], [], disabled=True))
 
-        registration = await registered(sandbox)
+        registration = await register_webhook(sandbox)
 
         assert not registration.is_new
         assert registration.consumer.disabled
         assert set(registration.missing) == set(EVENT_TYPES) - {"read.completed"}
 
 
-async def test_of_several_endpoints_with_its_url_the_one_that_gets_most_is_told_and_the_others() -> None:
+async def test_of_several_consumers_with_the_url_the_one_that_receives_most_comes_first() -> None:
     with running_sandbox(Settings(companies=1)) as sandbox:
         disabled, tagged, lacking, best = sandbox.do(
             lambda sandbox: [
@@ -56,14 +56,14 @@ async def test_of_several_endpoints_with_its_url_the_one_that_gets_most_is_told_
             ]
         )
 
-        registration = await registered(sandbox)
+        registration = await register_webhook(sandbox)
 
         assert registration.consumer.id == best
         assert [other.id for other in registration.others] == [lacking, tagged, disabled]
 
 
-async def test_an_endpoint_of_another_stack_is_not_taken_for_this_one() -> None:
+async def test_a_consumer_with_another_url_is_not_reused() -> None:
     with running_sandbox(Settings(companies=1)) as sandbox:
-        await registered(sandbox, "https://another.example/webhooks")
+        await register_webhook(sandbox, "https://another.example/webhooks")
 
-        assert (await registered(sandbox)).is_new
+        assert (await register_webhook(sandbox)).is_new

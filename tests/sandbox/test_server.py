@@ -17,9 +17,9 @@ WaitUntil = Callable[[Callable[[], bool]], None]
 
 @pytest.fixture
 def company_id(codat: httpx.Client) -> str:
-    """A company on Xero and Plaid that is fully read."""
-    answer = codat.post("/sandbox/companies", json={"platforms": ["Xero", "Plaid"]})
-    return str(answer.json()["id"])
+    """Return the id of a company on Xero and Plaid whose first syncs are running."""
+    response = codat.post("/sandbox/companies", json={"platforms": ["Xero", "Plaid"]})
+    return str(response.json()["id"])
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ def idle_company_id(codat: httpx.Client, company_id: str, wait_until: WaitUntil)
 
 def test_a_wrong_key_is_refused(codat: httpx.Client) -> None:
     for authorization in ("Basic d3Jvbmc=", "", "Basic kön"):
-        answer = codat.get("/companies", headers={b"Authorization": authorization.encode()})
+        response = codat.get("/companies", headers={b"Authorization": authorization.encode()})
 
-        assert answer.status_code == 401
-        assert answer.json()["statusCode"] == 401
-        assert re.fullmatch("[0-9a-f]{32}", answer.json()["correlationId"])
+        assert response.status_code == 401
+        assert response.json()["statusCode"] == 401
+        assert re.fullmatch("[0-9a-f]{32}", response.json()["correlationId"])
 
 
-def test_every_answer_tells_of_the_quota(codat: httpx.Client) -> None:
+def test_every_response_has_the_quotas_headers(codat: httpx.Client) -> None:
     first, second = codat.get("/companies"), codat.get("/companies/nonsense")
 
     assert first.headers["X-Rate-Limit-Limit"] == "13000"
@@ -51,7 +51,7 @@ def test_every_answer_tells_of_the_quota(codat: httpx.Client) -> None:
     assert "Date" in second.headers
 
 
-def test_pages_link_to_each_other_and_hold_each_company_once(codat: httpx.Client) -> None:
+def test_pages_link_to_each_other_and_contain_each_company_once(codat: httpx.Client) -> None:
     def pages() -> Iterator[dict[str, dict[str, dict[str, str]]]]:
         url: str | None = "/companies?pageSize=5&orderBy=-name"
         while url:
@@ -59,17 +59,17 @@ def test_pages_link_to_each_other_and_hold_each_company_once(codat: httpx.Client
             yield page
             url = page["_links"].get("next", {}).get("href")
 
-    answers = list(pages())
+    responses = list(pages())
 
-    names = [company["name"] for page in answers for company in page["results"]]  # type: ignore[index]
-    assert [len(page["results"]) for page in answers] == [5, 5, 2]
+    names = [company["name"] for page in responses for company in page["results"]]  # type: ignore[index]
+    assert [len(page["results"]) for page in responses] == [5, 5, 2]
     assert names == sorted(names, reverse=True)
-    assert "previous" not in answers[0]["_links"]
-    for before, after in pairwise(answers):
+    assert "previous" not in responses[0]["_links"]
+    for before, after in pairwise(responses):
         assert after["_links"]["previous"] == before["_links"]["current"]
 
 
-def test_companies_are_found_by_tags(codat: httpx.Client) -> None:
+def test_companies_are_filtered_by_tags(codat: httpx.Client) -> None:
     everyone = codat.get("/companies").json()["results"]
     wanted = {c["id"] for c in everyone if c["tags"]["region"] == "uk" and c["tags"]["team"] != "lending"}
 
@@ -82,11 +82,11 @@ def test_companies_are_found_by_tags(codat: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "parameters", ["pageSize=0", "pageSize=5001", "page=0", "page=x", "query=nonsense", "orderBy=x"]
 )
-def test_what_cannot_be_a_page_is_refused(codat: httpx.Client, parameters: str) -> None:
+def test_invalid_page_parameters_are_refused(codat: httpx.Client, parameters: str) -> None:
     assert codat.get(f"/companies?{parameters}").status_code == 400
 
 
-def test_a_refresh_runs_and_is_found_in_status_and_history(
+def test_a_refresh_appears_in_the_data_status_and_the_history(
     codat: httpx.Client, idle_company_id: str, wait_until: WaitUntil
 ) -> None:
     queued = codat.post(f"/companies/{idle_company_id}/data/queue/invoices").json()
@@ -103,23 +103,25 @@ def test_a_refresh_runs_and_is_found_in_status_and_history(
 
 
 @pytest.mark.parametrize("status", [400, 409])
-def test_what_runs_is_refused_with_the_status_that_was_set(codat: httpx.Client, company_id: str, status: int) -> None:
+def test_a_running_data_type_is_refused_with_the_configured_status(
+    codat: httpx.Client, company_id: str, status: int
+) -> None:
     codat.patch(
         "/sandbox/settings", json={"already_in_progress_status": status, "sync_time_max": 60, "sync_time_min": 60}
     )
     path = f"/companies/{company_id}/data/queue/journals"
     queued = codat.post(path).json()
 
-    answer = codat.post(path)
+    response = codat.post(path)
 
-    assert answer.status_code == status
-    assert answer.json()["error"] == (
+    assert response.status_code == status
+    assert response.json()["error"] == (
         f"DatasetAlreadyInProgressException: Cannot queue journals sync for {company_id}"
         f" as previous sync {queued['id']} is still in progress"
     )
 
 
-def test_unknown_things_are_not_found(codat: httpx.Client, company_id: str) -> None:
+def test_unknown_ids_are_not_found(codat: httpx.Client, company_id: str) -> None:
     for path in ("/companies/x", f"/companies/{company_id}/connections/x", f"/companies/{company_id}/data/history/x"):
         assert codat.get(path).status_code == 404
     unsupported = codat.post(f"/companies/{company_id}/data/queue/commerce-orders")
@@ -127,24 +129,24 @@ def test_unknown_things_are_not_found(codat: httpx.Client, company_id: str) -> N
     assert unsupported.json()["error"] == "Datatype [commerce-orders] not supported by platform(s) [Xero, Plaid]"
 
 
-def test_too_many_calls_a_minute_are_refused(settings: Settings, connect: Connect) -> None:
+def test_too_many_requests_a_minute_are_refused(settings: Settings, connect: Connect) -> None:
     with running_sandbox(settings.model_copy(update={"calls_per_minute": 2})) as sandbox, connect(sandbox) as codat:
-        answers = [codat.get("/companies") for _ in range(3)]
+        responses = [codat.get("/companies") for _ in range(3)]
 
-    assert [answer.status_code for answer in answers] == [200, 200, 429]
-    assert 0 < int(answers[2].headers["Retry-After"]) <= 60
+    assert [response.status_code for response in responses] == [200, 200, 429]
+    assert 0 < int(responses[2].headers["Retry-After"]) <= 60
 
 
-def test_too_many_calls_at_once_for_a_company_are_refused(settings: Settings, connect: Connect) -> None:
+def test_too_many_concurrent_requests_for_a_company_are_refused(settings: Settings, connect: Connect) -> None:
     slow = settings.model_copy(update={"latency": timedelta(seconds=1), "concurrent_calls": 3})
     with running_sandbox(slow) as sandbox, connect(sandbox) as codat, ThreadPoolExecutor(5) as threads:
         path = f"/companies/{sandbox.backend.companies()[0].id}"
-        statuses = [answer.status_code for answer in threads.map(lambda _: codat.get(path), range(5))]
+        statuses = [response.status_code for response in threads.map(lambda _: codat.get(path), range(5))]
 
     assert sorted(statuses) == [200, 200, 200, 429, 429]
 
 
-def test_at_most_50_webhook_consumers_are_kept(codat: httpx.Client) -> None:
+def test_at_most_50_webhook_consumers_can_be_created(codat: httpx.Client) -> None:
     consumer = {"url": "http://127.0.0.1:9/webhooks", "eventTypes": ["read.completed"]}
     statuses = [codat.post("/webhooks", json=consumer).status_code for _ in range(51)]
     consumers = codat.get("/webhooks").json()["results"]
@@ -162,7 +164,7 @@ def test_a_malformed_webhook_consumer_is_refused(codat: httpx.Client, body: str)
     assert codat.post("/webhooks", content=body).status_code == 400
 
 
-def test_a_prescribed_answer_is_given_as_often_as_asked(codat: httpx.Client) -> None:
+def test_a_stub_response_is_sent_the_given_number_of_times(codat: httpx.Client) -> None:
     codat.post(
         "/sandbox/stubs",
         json={
@@ -175,15 +177,15 @@ def test_a_prescribed_answer_is_given_as_often_as_asked(codat: httpx.Client) -> 
         },
     )
 
-    answers = [codat.get("/companies/x/dataStatus") for _ in range(3)]
+    responses = [codat.get("/companies/x/dataStatus") for _ in range(3)]
 
-    assert [answer.status_code for answer in answers] == [503, 503, 404]
-    assert answers[0].text == "<html>"
-    assert (answers[0].headers["Retry-After"], answers[0].headers["Content-Type"]) == ("7", "text/html")
+    assert [response.status_code for response in responses] == [503, 503, 404]
+    assert responses[0].text == "<html>"
+    assert (responses[0].headers["Retry-After"], responses[0].headers["Content-Type"]) == ("7", "text/html")
     assert codat.get("/sandbox/stubs").json() == []
 
 
-def test_a_connection_can_be_closed_after_what_was_asked_is_done(codat: httpx.Client, idle_company_id: str) -> None:
+def test_a_connection_can_be_closed_after_the_request_was_performed(codat: httpx.Client, idle_company_id: str) -> None:
     codat.post("/sandbox/stubs", json={"path": "/companies/*/data/queue/*", "close": True, "carryOut": True})
     codat.patch("/sandbox/settings", json={"sync_time_max": 60, "sync_time_min": 60})
 
@@ -194,31 +196,33 @@ def test_a_connection_can_be_closed_after_what_was_asked_is_done(codat: httpx.Cl
     assert again.json()["error"].startswith("DatasetAlreadyInProgressException")
 
 
-def test_a_body_can_be_cut_off(codat: httpx.Client) -> None:
+def test_a_body_can_be_truncated(codat: httpx.Client) -> None:
     codat.post("/sandbox/stubs", json={"path": "/companies", "cutAfter": 30})
 
     with pytest.raises(httpx.RemoteProtocolError, match="received 30 bytes"):
         codat.get("/companies")
 
 
-def test_an_answer_can_be_late(codat: httpx.Client) -> None:
+def test_a_response_can_be_delayed(codat: httpx.Client) -> None:
     codat.post("/sandbox/stubs", json={"path": "/companies", "delay": 0.5})
 
     with pytest.raises(httpx.ReadTimeout):
         codat.get("/companies", timeout=0.1)
 
 
-def test_the_truth_can_be_read_and_changed(codat: httpx.Client, idle_company_id: str, wait_until: WaitUntil) -> None:
-    def rows() -> list[dict[str, object]]:
+def test_the_state_can_be_read_and_changed(codat: httpx.Client, idle_company_id: str, wait_until: WaitUntil) -> None:
+    def feeds() -> list[dict[str, object]]:
         everything: list[dict[str, object]] = codat.get("/sandbox/state").json()["feeds"]
-        return [row for row in everything if row["companyId"] == idle_company_id and row["platformName"] == "Xero"]
+        return [feed for feed in everything if feed["companyId"] == idle_company_id and feed["platformName"] == "Xero"]
 
-    connection = f"/sandbox/companies/{idle_company_id}/connections/{rows()[0]['connectionId']}"
-    before = {row["canBecomeFresh"] for row in rows()}
+    connection = f"/sandbox/companies/{idle_company_id}/connections/{feeds()[0]['connectionId']}"
+    before = {feed["canBecomeFresh"] for feed in feeds()}
     changed = codat.patch(connection, json={"status": "Deauthorized"})
-    after = {(row["canBecomeFresh"], row["obstacle"]) for row in rows()}
+    after = {(feed["canBecomeFresh"], feed["obstacle"]) for feed in feeds()}
     codat.post(f"/sandbox/companies/{idle_company_id}/refresh", json={"dataType": "invoices"})
-    wait_until(lambda: any(row["currentStatus"] == "AuthError" and row["requestedBy"] == "portal" for row in rows()))
+    wait_until(
+        lambda: any(feed["currentStatus"] == "AuthError" and feed["requestedBy"] == "portal" for feed in feeds())
+    )
 
     assert before == {True}
     assert changed.json()["status"] == "Deauthorized"
@@ -237,7 +241,7 @@ def test_calls_are_counted_by_operation(codat: httpx.Client, company_id: str) ->
     assert codat.get("/sandbox/calls").json() == {}
 
 
-def test_a_reset_begins_again(codat: httpx.Client, company_id: str) -> None:
+def test_a_reset_starts_with_new_companies_and_no_consumers(codat: httpx.Client, company_id: str) -> None:
     before = codat.get("/companies?pageSize=12").json()["results"]
     codat.post("/webhooks", json={"url": "http://127.0.0.1:9", "eventTypes": []})
 
@@ -248,6 +252,6 @@ def test_a_reset_begins_again(codat: httpx.Client, company_id: str) -> None:
     assert codat.get("/webhooks").json() == {"results": []}
 
 
-def test_a_setting_that_does_not_exist_or_fit_is_refused(codat: httpx.Client) -> None:
+def test_unknown_and_invalid_settings_are_refused(codat: httpx.Client) -> None:
     for changes in ({"nonsense": 1}, {"webhooks_lost": 2}, {"sync_time_min": 1, "sync_time_max": 0}):
         assert codat.patch("/sandbox/settings", json=changes).status_code == 400

@@ -15,32 +15,32 @@ WaitUntil = Callable[[Callable[[], bool]], None]
 
 
 def register(codat: httpx.Client, receiver: Receiver, event_types: list[str], *, host: str = "127.0.0.1") -> str:
-    """Register `receiver`; the id of the consumer."""
+    """Register `receiver` as a consumer, and return the id of the consumer."""
     url = f"http://{host}:{receiver.port}/webhooks"
-    answer = codat.post("/webhooks", json={"url": url, "eventTypes": event_types})
-    return str(answer.json()["id"])
+    response = codat.post("/webhooks", json={"url": url, "eventTypes": event_types})
+    return str(response.json()["id"])
 
 
 def secret_of(codat: httpx.Client, consumer_id: str) -> str:
     return str(codat.get(f"/sandbox/webhooks/{consumer_id}/secrets").json()["secrets"][0])
 
 
-def disturb(codat: httpx.Client) -> None:
-    """Let something happen that is told by one webhook."""
-    row = codat.get("/sandbox/state").json()["feeds"][0]
-    status = "Linked" if row["connectionStatus"] != "Linked" else "Deauthorized"
-    codat.patch(f"/sandbox/companies/{row['companyId']}/connections/{row['connectionId']}", json={"status": status})
+def change_connection(codat: httpx.Client) -> None:
+    """Link or deauthorize a connection, which causes one webhook."""
+    feed = codat.get("/sandbox/state").json()["feeds"][0]
+    status = "Linked" if feed["connectionStatus"] != "Linked" else "Deauthorized"
+    codat.patch(f"/sandbox/companies/{feed['companyId']}/connections/{feed['connectionId']}", json={"status": status})
 
 
 CHANGES = ["connection.disconnected", "connection.reconnected"]
 
 
 def attempts(codat: httpx.Client) -> list[dict[str, Any]]:
-    answer: list[dict[str, Any]] = codat.get("/sandbox/webhooks/attempts").json()
-    return answer
+    response: list[dict[str, Any]] = codat.get("/sandbox/webhooks/attempts").json()
+    return response
 
 
-def test_a_read_is_told_signed_in_the_standard_way(codat: httpx.Client, receiver: Receiver) -> None:
+def test_a_read_is_reported_by_a_signed_webhook(codat: httpx.Client, receiver: Receiver) -> None:
     consumer_id = register(codat, receiver, ["read.completed.initial"])
     company = codat.post("/sandbox/companies", json={"platforms": ["Plaid"]}).json()
 
@@ -53,10 +53,10 @@ def test_a_read_is_told_signed_in_the_standard_way(codat: httpx.Client, receiver
     assert {read["recordsModified"] for read in event["payload"]["dataTypes"]} == {False}
 
 
-def test_the_headers_can_be_spelled_as_svix_does(codat: httpx.Client, receiver: Receiver) -> None:
+def test_the_headers_can_have_svixs_prefix(codat: httpx.Client, receiver: Receiver) -> None:
     codat.patch("/sandbox/settings", json={"webhook_headers": "svix"})
     consumer_id = register(codat, receiver, CHANGES)
-    disturb(codat)
+    change_connection(codat)
 
     received = receiver.next()
 
@@ -64,10 +64,10 @@ def test_the_headers_can_be_spelled_as_svix_does(codat: httpx.Client, receiver: 
     SvixWebhook(secret_of(codat, consumer_id)).verify(received.body, dict(received.headers))
 
 
-def test_both_secrets_sign_while_one_rotates(codat: httpx.Client, receiver: Receiver) -> None:
+def test_both_secrets_sign_during_a_rotation(codat: httpx.Client, receiver: Receiver) -> None:
     consumer_id = register(codat, receiver, CHANGES)
     secrets = codat.post(f"/sandbox/webhooks/{consumer_id}/rotate").json()["secrets"]
-    disturb(codat)
+    change_connection(codat)
 
     received = receiver.next()
 
@@ -76,26 +76,26 @@ def test_both_secrets_sign_while_one_rotates(codat: httpx.Client, receiver: Rece
         Webhook(secret).verify(received.body, dict(received.headers))
 
 
-def test_a_name_under_localhost_goes_to_the_loopback_address(codat: httpx.Client, receiver: Receiver) -> None:
+def test_a_name_under_localhost_resolves_to_the_loopback_address(codat: httpx.Client, receiver: Receiver) -> None:
     register(codat, receiver, CHANGES, host="abc.execute-api.localhost")
-    disturb(codat)
+    change_connection(codat)
 
     assert receiver.next().headers["Host"] == f"abc.execute-api.localhost:{receiver.port}"
 
 
-def test_a_consumer_gets_the_event_types_and_tags_it_asked_for(
+def test_a_consumer_receives_the_event_types_and_tags_it_subscribes_to(
     codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil
 ) -> None:
     url = f"http://127.0.0.1:{receiver.port}"
-    rows = codat.get("/sandbox/state").json()["feeds"]
-    tags = codat.get(f"/companies/{rows[0]['companyId']}").json()["tags"]
+    feeds = codat.get("/sandbox/state").json()["feeds"]
+    tags = codat.get(f"/companies/{feeds[0]['companyId']}").json()["tags"]
     for company_tags in (["region:nowhere"], [f"uid:{tags['uid']}"]):
         codat.post("/webhooks", json={"url": url, "eventTypes": CHANGES, "companyTags": company_tags})
     codat.post("/webhooks", json={"url": url, "eventTypes": ["company.created"]})
     codat.post("/webhooks", json={"url": url, "eventTypes": CHANGES, "disabled": True})
 
-    disturb(codat)
-    disturb(codat)
+    change_connection(codat)
+    change_connection(codat)
 
     events = [json.loads(receiver.next().body)["eventType"] for _ in range(2)]
     assert sorted(events) == CHANGES
@@ -103,13 +103,13 @@ def test_a_consumer_gets_the_event_types_and_tags_it_asked_for(
     assert receiver.received.empty()
 
 
-def test_an_endpoint_that_fails_is_tried_again_with_the_same_id(
+def test_a_failed_delivery_is_retried_with_the_same_id(
     codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil
 ) -> None:
     codat.patch("/sandbox/settings", json={"webhook_time_scale": 1e-6})
     receiver.status = 500
     register(codat, receiver, CHANGES)
-    disturb(codat)
+    change_connection(codat)
 
     wait_until(lambda: len(attempts(codat)) == 8)
 
@@ -118,7 +118,7 @@ def test_an_endpoint_that_fails_is_tried_again_with_the_same_id(
     assert {attempt["outcome"] for attempt in attempts(codat)} == {"500"}
 
 
-def test_an_endpoint_that_only_fails_is_disabled(
+def test_an_endpoint_whose_attempts_all_fail_is_disabled(
     codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil
 ) -> None:
     codat.patch("/sandbox/settings", json={"webhook_time_scale": 1e-7})
@@ -126,7 +126,7 @@ def test_an_endpoint_that_only_fails_is_disabled(
     consumer_id = register(codat, receiver, CHANGES)
 
     def is_disabled() -> bool:
-        disturb(codat)
+        change_connection(codat)
         return bool(codat.get("/webhooks").json()["results"][0]["disabled"])
 
     wait_until(is_disabled)
@@ -138,17 +138,17 @@ def test_an_endpoint_that_only_fails_is_disabled(
 def test_webhooks_can_be_lost(codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil) -> None:
     codat.patch("/sandbox/settings", json={"webhooks_lost": 1})
     register(codat, receiver, CHANGES)
-    disturb(codat)
+    change_connection(codat)
 
     wait_until(lambda: [attempt["outcome"] for attempt in attempts(codat)] == ["lost"])
 
     assert receiver.received.empty()
 
 
-def test_webhooks_can_come_twice(codat: httpx.Client, receiver: Receiver) -> None:
+def test_webhooks_can_be_sent_twice(codat: httpx.Client, receiver: Receiver) -> None:
     codat.patch("/sandbox/settings", json={"webhooks_doubled": 1})
     register(codat, receiver, CHANGES)
-    disturb(codat)
+    change_connection(codat)
 
     first, second = receiver.next(), receiver.next()
 
@@ -156,20 +156,20 @@ def test_webhooks_can_come_twice(codat: httpx.Client, receiver: Receiver) -> Non
     assert first.body == second.body
 
 
-def test_webhooks_can_come_late_and_so_in_another_order(codat: httpx.Client, receiver: Receiver) -> None:
+def test_webhooks_can_be_late_and_arrive_in_another_order(codat: httpx.Client, receiver: Receiver) -> None:
     codat.patch("/sandbox/settings", json={"webhooks_late": 1, "webhooks_late_by": 0.5})
     register(codat, receiver, CHANGES)
     for _ in range(10):
-        disturb(codat)
+        change_connection(codat)
 
     times = [json.loads(receiver.next().body)["generatedDate"] for _ in range(10)]
 
     assert times != sorted(times)
 
 
-def test_an_endpoint_that_cannot_be_reached_is_recorded(codat: httpx.Client, wait_until: WaitUntil) -> None:
+def test_a_failed_connection_is_recorded_as_an_attempt(codat: httpx.Client, wait_until: WaitUntil) -> None:
     codat.post("/webhooks", json={"url": "http://127.0.0.1:9/webhooks", "eventTypes": CHANGES})
-    disturb(codat)
+    change_connection(codat)
 
     wait_until(lambda: len(attempts(codat)) == 1)
 
@@ -177,7 +177,7 @@ def test_an_endpoint_that_cannot_be_reached_is_recorded(codat: httpx.Client, wai
 
 
 @pytest.mark.parametrize("given", ["whsec_c2FuZGJveC1zaWduaW5nLXNlY3JldA==", None])
-def test_the_signing_secret_is_the_one_given_or_made_from_the_seed(settings: Settings, given: str | None) -> None:
+def test_the_signing_secret_is_the_given_one_or_derived_from_the_seed(settings: Settings, given: str | None) -> None:
     def secret(sandbox: RunningSandbox) -> str:
         return sandbox.do(lambda s: s.webhooks.add_consumer("http://127.0.0.1:9", [], [], disabled=False)).secrets[0]
 
@@ -189,7 +189,7 @@ def test_the_signing_secret_is_the_one_given_or_made_from_the_seed(settings: Set
         assert secrets == {given}
 
 
-def test_the_quota_spent_is_told(codat: httpx.Client, receiver: Receiver) -> None:
+def test_using_up_the_quota_is_reported_by_a_webhook(codat: httpx.Client, receiver: Receiver) -> None:
     consumer_id = register(codat, receiver, ["client.rateLimit.reached"])
     codat.patch("/sandbox/settings", json={"daily_quota": 0})
 
