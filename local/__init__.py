@@ -1,1 +1,1 @@
-"""The whole stack on a laptop: a local AWS and a Codat sandbox."""
+"""Runs the whole stack on one machine, with a local AWS and a Codat sandbox."""

@@ -1,4 +1,4 @@
-"""The Codat that a local run reads: the sandbox, or the real one."""
+"""The connection of a local run to Codat: the sandbox or the real API."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from local.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Codat:
-    """Where Codat is, and the secrets shared with it."""
+    """The address of Codat's API, and the secrets shared with it."""
 
     base_url: str
     api_key: str = field(repr=False)
@@ -27,7 +27,7 @@ class Codat:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The real Codat if there is a key for it, else the sandbox with a key made up for this run."""
+        """Return the real Codat if `settings` has an API key, or else the sandbox with a random key for this run."""
         signing_secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
         if settings.codat_api_key is None:
             base_url = f"http://127.0.0.1:{settings.sandbox_port}"
@@ -36,10 +36,10 @@ class Codat:
         return cls(base_url, settings.codat_api_key.get_secret_value(), signing_secret, is_sandbox=False)
 
     def register_webhook(self, url: str) -> None:
-        """Have Codat send its webhooks to a URL.
+        """Register a URL for Codat's webhooks.
 
         Raises:
-            LocalRunError: Codat did not do so.
+            LocalRunError: the registration failed.
         """
         try:
             asyncio.run(self._register_webhook(url))
@@ -51,16 +51,18 @@ class Codat:
             await register(client.Codat(http, self.api_key, clock=lambda: datetime.now(UTC)), url)
 
     def remaining_calls(self) -> int:
-        """How many calls are left of today's quota; asking costs one.
+        """Return how many calls are left of today's quota, after the one call that this makes.
 
         Raises:
-            LocalRunError: Codat did not say.
+            LocalRunError: Codat cannot be reached, refuses the key, or does not return the number.
         """
         response = self._get("/profile/syncSettings")
         try:
             return int(response.headers["X-Rate-Limit-Remaining"])
         except (KeyError, ValueError) as error:
-            raise LocalRunError(f"{self.base_url} is not Codat: it did not say how many calls are left.") from error
+            raise LocalRunError(
+                f"{self.base_url} is not Codat's API: its response has no X-Rate-Limit-Remaining header."
+            ) from error
 
     def _get(self, path: str) -> httpx.Response:
         authorization = "Basic " + base64.b64encode(self.api_key.encode()).decode()
@@ -70,7 +72,9 @@ class Codat:
         except httpx.HTTPStatusError as error:
             if error.response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
                 raise LocalRunError(f"{self.base_url} refuses the API key: check CODAT_API_KEY.") from error
-            raise LocalRunError(f"{self.base_url} answered {error.response.status_code}: try again later.") from error
+            raise LocalRunError(
+                f"{self.base_url} responded with status {error.response.status_code}: try again later."
+            ) from error
         except httpx.HTTPError as error:
             raise LocalRunError(f"{self.base_url} cannot be reached ({error}): check CODAT_BASE_URL.") from error
         return response

@@ -1,9 +1,9 @@
-"""What can go wrong with a local run."""
+"""The error of a local run."""
 
 
 class LocalRunError(Exception):
-    """Why a local run cannot go on: a sentence that says what to do. `details` are the last lines of a log."""
+    """A reason why a local run cannot continue, with what to do about it. `details` holds the last lines of a log."""
 
-    def __init__(self, sentence: str, details: str = "") -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
         self.details = details

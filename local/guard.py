@@ -1,8 +1,8 @@
-"""Stops everything that a local run started, however the run ended: `python -m local.guard [PATH...]`.
+"""The command `python -m local.guard [PATH...]`, which stops everything that a local run started.
 
-The run keeps a pipe to this process open and writes the id of each process group that it starts, or `-id` once one
-has ended. When the pipe closes, because the run is done, failed, or was killed, the groups still there are stopped and
-the paths are removed.
+The run keeps a pipe to this process open. It writes the id of each process group that it starts, and `-id` once that
+group has ended. When the pipe closes, because the run ended, failed or was killed, this process stops the remaining
+groups and deletes the paths.
 """
 
 import os
@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-_PATIENCE_SECONDS = 1.0
+_STOP_TIMEOUT_SECONDS = 1.0
 
 
 def _groups(lines: Iterable[str]) -> list[int]:
-    """The process groups still there when the pipe closed, in the order in which they were started."""
+    """Return the process groups that were running when the pipe closed, in the order in which they started."""
     groups: dict[int, None] = {}
     for line in lines:
         number = int(line)
@@ -29,7 +29,7 @@ def _groups(lines: Iterable[str]) -> list[int]:
 
 
 def _send(group: int, signal_number: int) -> bool:
-    """Send a signal to a group; whether there was anyone to receive it."""
+    """Send a signal to a process group, and return whether the group exists."""
     try:
         os.killpg(group, signal_number)
     except (ProcessLookupError, PermissionError):  # macOS refuses to signal a group of zombies
@@ -40,7 +40,7 @@ def _send(group: int, signal_number: int) -> bool:
 def _stop(groups: list[int]) -> None:
     for group in groups:
         _send(group, signal.SIGTERM)
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
     while time.monotonic() < deadline and any(_send(group, 0) for group in groups):
         time.sleep(0.05)
     for group in groups:
@@ -48,7 +48,7 @@ def _stop(groups: list[int]) -> None:
 
 
 def main() -> None:
-    """Wait for the run to end, then clean up after it."""
+    """Wait for the run to end, then stop its processes and delete its paths."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     _stop(_groups(sys.stdin))

@@ -1,4 +1,4 @@
-"""A local AWS: ministack on a port of 127.0.0.1, reached with made-up credentials."""
+"""A local AWS: ministack on a port of 127.0.0.1, used with dummy credentials."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ REGION = "us-east-1"
 
 
 def tool_environment(port: int) -> dict[str, str]:
-    """The environment with which any AWS tool reaches the local AWS on this port, and no real account."""
+    """Return environment variables that point any AWS tool to the local AWS on `port`, never to a real account."""
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "test",
@@ -26,7 +26,7 @@ def tool_environment(port: int) -> dict[str, str]:
 
 
 def start(processes: Processes, port: int, temporary: Path) -> None:
-    """Start the local AWS and wait until it takes connections; what it writes goes to `temporary`.
+    """Start the local AWS, with its files in the folder `temporary`, and wait until it accepts connections.
 
     Raises:
         LocalRunError: it did not start.

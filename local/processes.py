@@ -1,4 +1,4 @@
-"""The processes of a local run: each in a process group of its own, none of which outlives the run."""
+"""Processes of a local run. Each has its own process group, and all are stopped when the run ends."""
 
 import socket
 import subprocess
@@ -19,20 +19,20 @@ _LAST_LINES = 15
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that was started, and the file that its output goes to."""
+    """A started process and the file with its output."""
 
     name: str
     popen: subprocess.Popen[bytes]
     log: Path
 
     def failure(self, what: str) -> LocalRunError:
-        """The error that says what happened to this process, with the end of its output."""
+        """Return an error that says `what` happened, with the last lines of the output."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return LocalRunError(f"{what}; its whole output is in {self.log}.", "\n".join(lines[-_LAST_LINES:]))
+        return LocalRunError(f"{what}; its full output is in {self.log}.", "\n".join(lines[-_LAST_LINES:]))
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
+    """Return a port of 127.0.0.1 that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 class Processes:
-    """Starts processes and keeps an eye on them. Use `guarded_processes` to make one."""
+    """Starts processes and detects when one fails. Create it with `guarded_processes`."""
 
     def __init__(self, logs: Path, guard: IO[bytes]) -> None:
         self._logs = logs
@@ -49,45 +49,45 @@ class Processes:
         self._servers: list[Process] = []
 
     def serve(self, name: str, command: Sequence[str], environment: Mapping[str, str], port: int) -> None:
-        """Start a server, and wait until it takes connections on a port of 127.0.0.1.
+        """Start a server, and wait until it accepts connections on `port` of 127.0.0.1.
 
         Raises:
-            LocalRunError: it ended, or took too long.
+            LocalRunError: it exited, or was not ready in time.
         """
         process = self._start(name, command, environment, ROOT)
         deadline = time.monotonic() + _START_SECONDS
         while not _is_listening(port):
             if process.popen.poll() is not None:
-                raise process.failure(f"{name} ended before it was ready")
+                raise process.failure(f"{name} exited before it was ready")
             if time.monotonic() > deadline:
                 raise process.failure(f"{name} was not ready within {_START_SECONDS:.0f} seconds")
             time.sleep(0.05)
         self._servers.append(process)
 
     def run(self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
-        """Run a command in a folder to its end.
+        """Run a command in a folder, and wait until it exits.
 
         Raises:
-            LocalRunError: it failed.
+            LocalRunError: it exited with a status other than 0.
         """
         process = self._start(name, command, environment, folder)
         status = process.popen.wait()
-        self._tell_guard(-process.popen.pid)
+        self._notify_guard(-process.popen.pid)
         if status != 0:
-            raise process.failure(f"{name} failed: correct what it says and run this again")
+            raise process.failure(f"{name} failed: fix the error that it reports and run this again")
 
     def check(self) -> None:
-        """Look whether every server still runs.
+        """Check that every server is running.
 
         Raises:
-            LocalRunError: one does not.
+            LocalRunError: a server exited.
         """
         for server in self._servers:
             if server.popen.poll() is not None:
                 raise server.failure(f"{server.name} stopped by itself (status {server.popen.returncode})")
 
     def reap(self) -> None:
-        """Take note of the processes that have ended, so that none stays behind as a zombie."""
+        """Collect the exit statuses of ended processes, so that no zombie is left."""
         for process in self._started:
             process.popen.poll()
 
@@ -103,19 +103,22 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._tell_guard(popen.pid)
+        self._notify_guard(popen.pid)
         process = Process(name, popen, log)
         self._started.append(process)
         return process
 
-    def _tell_guard(self, number: int) -> None:
+    def _notify_guard(self, number: int) -> None:
         self._guard.write(b"%d\n" % number)
         self._guard.flush()
 
 
 @contextmanager
 def guarded_processes(logs: Path, transient: Iterable[Path]) -> Iterator[Processes]:
-    """Processes that are stopped at the end, even if this process is killed; `transient` paths are removed then."""
+    """Yield a `Processes` with its logs in the folder `logs`.
+
+    At the end, even if this process is killed, all its processes are stopped and the paths `transient` are deleted.
+    """
     guard = subprocess.Popen(
         [sys.executable, "-m", "local.guard", *map(str, transient)],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Tells what a local run is doing while it starts: a spinner on a terminal, lines elsewhere."""
+"""Progress messages while a local run starts: a spinner on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 
 class Progress:
-    """The steps of a start, each with the seconds that it takes."""
+    """Shows each step and how many seconds it took."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """A step: shown while it lasts, and once it is done."""
+        """Show `title` while the `with` block runs, and its duration afterwards."""
         started = time.monotonic()
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
         spinner = Spinner(*columns, console=self._console, transient=True)
@@ -29,5 +29,5 @@ class Progress:
         self._console.print(f"[green]✓[/] {title}: {time.monotonic() - started:.1f} s")
 
     def note(self, text: str) -> None:
-        """Something to know about this run."""
+        """Show a note about this run."""
         self._console.print(text)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# progress.sh TITLE COMMAND...: runs the command with a dot a second in place of its output, which is shown if it fails.
+# progress.sh TITLE COMMAND...: runs COMMAND, printing a dot every second. Prints the output of COMMAND only if it fails.
 title=$1
 shift
 output=$(mktemp)

@@ -1,4 +1,4 @@
-"""`make run`: the whole system on this machine, kept running and shown until Ctrl-C or for RUN_FOR seconds."""
+"""The command behind `make run`: runs and shows the whole stack on this machine for RUN_FOR seconds or until Ctrl-C."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """A signal asked the run to stop."""
+    """A signal to stop the run. `status` is the exit status for it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -29,45 +29,46 @@ class Stopped(BaseException):
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    # Once is enough: a second Ctrl-C must not interrupt the cleaning up.
+    # A second Ctrl-C must not interrupt the cleanup.
     for stopping in _STOPPING:
         signal.signal(stopping, signal.SIG_IGN)
     raise Stopped(number)
 
 
 def run(console: Console) -> int:
-    """Run until the time is up; the exit status: 0 if every data type that can be fresh is fresh.
+    """Run until RUN_FOR has passed, and return the exit status: 0 if every feed that can be fresh is fresh.
 
     Raises:
-        LocalRunError: the run could not start, or could not go on.
-        Stopped: a signal asked it to stop.
+        PolicyError: freshness.toml is invalid.
+        LocalRunError: the run could not start or continue.
+        Stopped: a signal to stop was received.
     """
-    settings = Settings.take(os.environ)
-    # The deployed functions must find their code in their bundle, not where this program finds it.
+    settings = Settings.from_environment(os.environ)
+    # The deployed functions must import from their bundle, not from the folder that this program imports from.
     os.environ.pop("PYTHONPATH", None)
     os.environ.update(local_aws.tool_environment(settings.local_aws_port))
     load(ROOT / "freshness.toml")
     with running_stack(settings, Progress(console)) as stack:
         remaining = stack.codat.remaining_calls()
         look = watch(stack, console, settings.run_for)
-        # Asking for what remains is itself a call.
+        # Reading the remaining calls is itself a call.
         calls = remaining - stack.codat.remaining_calls() - 1
-        # The terminal itself wraps what is too long, so that links can still be followed and copied.
+        # The terminal wraps long lines itself, so that links can be clicked and copied.
         hours = stack.target.store.sync_settings().hours
         console.print(summary(look.fleet, look.refreshes, calls, hours, stack.dry_run), soft_wrap=True)
     return 0 if look.fleet.lines and not look.fleet.overdue else 1
 
 
 def main() -> int:
-    """Run, and say in a sentence why it ended early if it did."""
+    """Run, print why the run ended early if it did, and return the exit status."""
     console = Console()
     for number in _STOPPING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` sets it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
             signal.signal(number, _stop)
     try:
         return run(console)
     except Stopped as stopped:
-        console.print("Stopped, and everything that was started with it.")
+        console.print("Stopped, with everything that the run started.")
         return stopped.status
     except PolicyError as error:
         console.print(str(error), style="red", highlight=False, markup=False)

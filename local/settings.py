@@ -1,4 +1,4 @@
-"""What can be chosen about a local run, each by an environment variable."""
+"""Settings of a local run, read from environment variables."""
 
 from collections.abc import MutableMapping
 from datetime import timedelta
@@ -20,7 +20,7 @@ from pydantic import (
 from local.errors import LocalRunError
 
 ROOT = Path(__file__).resolve().parent.parent
-"""The project's own folder."""
+"""The root folder of the project."""
 
 
 def _seconds(value: object) -> timedelta:
@@ -32,38 +32,38 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Settings(BaseModel):
-    """The settings of one run. Each field is read from the environment variable of its name, in capitals."""
+    """Settings of one run. The environment variable of each field is its name in capitals."""
 
     model_config = ConfigDict(frozen=True)
 
     run_for: Seconds | None = None
-    """How long to keep the loop running; until Ctrl-C if it is not given."""
+    """How long to run; until Ctrl-C if it is not set."""
     local_aws_port: Port = 4566
     sandbox_port: Port = 4577
     webhooks_lost: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """The share of its webhooks that the sandbox never sends: with all of them lost, the checks find the same."""
+    """The share of webhooks that the sandbox never sends, from 0 to 1."""
     codat_api_key: SecretStr | None = None
-    """The key of a real Codat account; the sandbox stands in for Codat if it is not given."""
+    """The API key of a real Codat account. Without it, the run uses the sandbox."""
     codat_base_url: HttpUrl = HttpUrl("https://api.codat.io")
-    """Where the real Codat is."""
+    """The address of the real Codat's API."""
     queue: bool = False
-    """Whether refreshes are queued at a real Codat; they are only shown otherwise."""
+    """Whether to queue refreshes at the real Codat. Otherwise they are only shown."""
     local_folder: Path = ROOT / ".local"
-    """Where everything that a run writes goes."""
+    """The folder for all files that a run writes."""
 
     @property
     def dry_run(self) -> bool:
-        """Whether refreshes are only shown."""
+        """Return whether refreshes are only shown."""
         return self.codat_api_key is not None and not self.queue
 
     @classmethod
-    def take(cls, environment: MutableMapping[str, str]) -> Self:
-        """Read the settings from an environment, and take the API key and all AWS settings out of it.
+    def from_environment(cls, environment: MutableMapping[str, str]) -> Self:
+        """Read the settings from `environment`, and delete the API key and all AWS variables from it.
 
-        What is started afterwards inherits neither the key nor a way to a real AWS account.
+        Processes started afterwards inherit neither the key nor access to a real AWS account.
 
         Raises:
-            LocalRunError: a variable has a value that cannot be used.
+            LocalRunError: a variable has an invalid value.
         """
         given = {name: value for name in cls.model_fields if (value := environment.get(name.upper()))}
         for name in [name for name in environment if name == "CODAT_API_KEY" or name.startswith("AWS_")]:
