@@ -22,7 +22,7 @@ test: node $(VENV) $(CDK) ## Run all tests, including a deployment to a local AW
 bench: node $(VENV) ## Run the benchmarks and write bench/results.md.
 	@.venv/bin/python -m bench
 
-simulate: $(VENV) ## Simulate freshness.toml for a fleet of companies, with options as in ARGS='--companies 500'.
+simulate: $(VENV) ## Simulate freshness.toml for a fleet of companies; ARGS='--help' lists the options.
 	@PYTHONPATH=functions .venv/bin/python -m simulate $(ARGS)
 
 lint: $(VENV) ## Check the code style and format.
@@ -37,7 +37,7 @@ clean: ## Delete everything that these targets install or build.
 
 $(VENV): requirements.txt requirements-dev.txt functions/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo 'Python 3.11 or newer is required: install it, or set its path with "make $(MAKECMDGOALS) PYTHON=/path/to/python3".' >&2; exit 1; }
+		echo 'Python 3.11 or newer is needed: install it, or set its path with "make $(MAKECMDGOALS) PYTHON=/path/to/python3".' >&2; exit 1; }
 	@local/progress.sh 'Creating the virtual environment' $(PYTHON) -m venv .venv
 	@local/progress.sh 'Installing the Python packages' .venv/bin/pip install --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
@@ -49,6 +49,6 @@ $(CDK): package.json package-lock.json
 # Checked first on every run: an installed CDK needs Node.js too.
 node:
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || { \
-		echo 'The AWS CDK requires Node.js 20 or newer: install it from https://nodejs.org and run this again.' >&2; exit 1; }
+		echo 'Node.js 20 or newer is needed for the AWS CDK: install it from https://nodejs.org and run this again.' >&2; exit 1; }
 
 .PHONY: help install run redrive register-webhook simulate test bench lint types clean node

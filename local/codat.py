@@ -51,7 +51,7 @@ class Codat:
             await register(client.Codat(http, self.api_key, clock=lambda: datetime.now(UTC)), url)
 
     def remaining_calls(self) -> int:
-        """Return how many calls are left of today's quota, after the one call that this makes.
+        """Return how many calls are left of today's quota. This makes one call itself.
 
         Raises:
             LocalRunError: Codat cannot be reached, refuses the key, or does not return the number.
