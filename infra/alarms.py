@@ -1,4 +1,4 @@
-"""What is to wake a person, and what they should do first."""
+"""The alarms, each with what it means and what to do about it."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -16,20 +16,24 @@ from infra.queue import Queue
 
 HOUR = Duration.hours(1)
 MANY = 10
-"""Connections lost within an hour, or refreshes refused within a period, that are more than chance."""
-LITTLE = 10
-"""Percent of the daily quota that is little."""
+"""The number of lost connections within an hour, or of refused refreshes within a period, that is more than chance."""
+LOW_QUOTA = 10
+"""The percentage of the daily quota below which the quota counts as nearly used up."""
 
 
 class Alarms(Construct):
-    """Alarms to one topic. Each says what is wrong and what to do first; `docs/operating.md` says more."""
+    """CloudWatch alarms that notify one SNS topic.
+
+    The description of each says what is wrong and what to do about it. `docs/operating.md` lists the same texts, and
+    a test compares them.
+    """
 
     def __init__(self, scope: Construct, *, tick_at_least_every: Duration, email: str) -> None:
-        """`tick_at_least_every` is the longest time between two ticks of a schedule; `email` may be empty."""
+        """Create the topic. `tick_at_least_every` is the longest time between two ticks; `email` may be empty."""
         super().__init__(scope, "Alarms")
         self._period = tick_at_least_every
         self.topic = sns.Topic(self, "Topic", display_name="Codat Freshness", enforce_ssl=True)
-        # A policy of one's own, as TLS needs one, takes the place of the default, by which CloudWatch may publish.
+        # `enforce_ssl` adds a topic policy, which replaces the default policy that lets CloudWatch publish.
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
@@ -42,146 +46,160 @@ class Alarms(Construct):
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
 
     def watch_promises(self, queue_refreshes: Function) -> None:
-        """Whether the promises are kept, and can be."""
+        """Add alarms on broken promises, and on what keeps refreshes from being queued."""
         self._alarm(
             "PromisesBroken",
             emitted(Metric.FEEDS_UNATTENDED, queue_refreshes, "Minimum", self._period),
             periods=3,
-            description="Data is older than promised and nothing is being done about it. "
-            'Run "./freshness status" to see which, and "./freshness doctor" to see what hinders the refreshes.',
+            meaning=f"For {self._minutes(3)} minutes, feeds older than promised were neither being refreshed nor "
+            "waiting for a retry.",
+            remedy="Run `./freshness status` to list them, and `./freshness explain COMPANY TYPE` to see why. If there "
+            "are too few calls, raise `share_of_quota` or promise less in freshness.toml. If refreshes are paused, run "
+            "`./freshness resume`. If Codat is down, wait.",
         )
         self._alarm(
             "DataTooOld",
             emitted(Metric.FEEDS_TO_WARN_OF, queue_refreshes, "Maximum", HOUR),
-            # A feed that keeps failing is looked at when it is tried again, which may be after seven hours and a half.
+            # A failing feed is evaluated only when it is retried, which may take seven and a half hours.
             periods=8,
-            once_is_enough=True,
-            description="Data is older than a warn_after of freshness.toml. "
-            'Run "./freshness status" to see which, and "./freshness explain COMPANY TYPE" to see why.',
+            any_period=True,
+            meaning="A feed is older than its `warn_after` in freshness.toml.",
+            remedy="Run `./freshness status` to list such feeds. If a machine is offline or a sync keeps failing, ask "
+            "the customer, or ask Codat's support with the dataset id that `./freshness explain COMPANY TYPE` shows.",
         )
         self._alarm(
             "RefreshesNotTaken",
             emitted(Metric.QUEUEING_FAILED, queue_refreshes, "Sum", self._period),
             threshold=MANY,
             periods=3,
-            description="Codat goes on refusing refreshes, or does not answer. Read why in the log of queue_refreshes: "
-            "403 means that the API key may not queue; else see Codat's status page.",
+            meaning=f"Codat refused or did not answer {MANY} or more refreshes every {self._minutes()} minutes, for "
+            f"{self._minutes(3)} minutes.",
+            remedy="Read the reason in the log of queue_refreshes. Status 403 means that the API key may not queue "
+            "refreshes. Otherwise see Codat's status page.",
         )
         self._alarm(
             "QuotaNearlySpent",
             emitted(Metric.QUOTA_LEFT, queue_refreshes, "Minimum", self._period),
-            threshold=LITTLE,
+            threshold=LOW_QUOTA,
             comparison=ComparisonOperator.LESS_THAN_THRESHOLD,
-            description=f"Less than {LITTLE} % of the calls that Codat allows today are left. See on the dashboard who "
-            'spends them; promise less in freshness.toml, or hold back with "./freshness pause COMPANY".',
+            meaning=f"Less than {LOW_QUOTA} % of today's calls to Codat are left.",
+            remedy="See on the dashboard whether this stack makes the calls or another program does. Promise less in "
+            "freshness.toml, or pause the least important companies with `./freshness pause COMPANY`.",
         )
 
     def watch_tick(self, tick: Function) -> None:
-        """Whether a scheduled function runs, ends well and in time, and Codat lets it."""
+        """Add alarms on a scheduled function that does not run, fails, runs out of time, or is refused by Codat."""
         self._alarm(
             f"No{tick.node.id}",
             emitted(Metric.TICKS, tick, "Sum", self._period),
             comparison=ComparisonOperator.LESS_THAN_THRESHOLD,
             missing=TreatMissingData.BREACHING,
-            description=f"{tick.name} has not ended well for {self._period.to_minutes()} minutes. Run "
-            '"./freshness doctor" to see whether its schedule is on, and look for an error in its log.',
+            meaning=f"The function has not completed a tick for {self._minutes()} minutes.",
+            remedy="Run `./freshness doctor` to see whether its schedule is enabled, and read the error in its log.",
         )
-        self._alarm(
-            f"{tick.node.id}Failing",
-            tick.function.metric_errors(statistic="Sum", period=self._period),
-            threshold=2,
-            description=f"{tick.name} fails again and again. Read the error in its log; if it came with a deployment, "
-            "deploy the version before.",
-        )
+        self._alarm_on_errors(tick)
         self._alarm(
             f"{tick.node.id}Overrunning",
             emitted(Metric.TICKS_CUT_SHORT, tick, "Sum", self._period),
             periods=3,
-            description=f"{tick.name} does not get done with its work in the time that it has. See on the dashboard "
-            "whether Codat answers slowly; else have it run more often, or promise less in freshness.toml.",
+            meaning=f"For {self._minutes(3)} minutes, ticks of the function have run out of time before their work was "
+            "done.",
+            remedy="See on the dashboard whether Codat responds slowly. If so, wait. Otherwise run the function more "
+            "often, or promise less in freshness.toml.",
         )
         self._alarm(
             f"{tick.node.id}KeyRefused",
             emitted(Metric.CODAT_REFUSED_KEY, tick, "Sum", self._period),
-            description="Codat refuses the API key, so that nothing is refreshed. See in Codat's portal whether it "
-            "still holds, and put the right one into the secret CodatApiKeySecret.",
+            meaning="Codat refuses the API key, so nothing is refreshed.",
+            remedy="Check in Codat's portal whether the key is still valid, and store a valid one in the secret "
+            "`CodatApiKeySecret`.",
         )
         self._alarm(
             f"{tick.node.id}AccountRefused",
             emitted(Metric.CODAT_REFUSED_ACCOUNT, tick, "Sum", self._period),
-            description="Codat refuses calls because a trial, a plan or the number of companies is used up. Ask who "
-            "holds the contract with Codat.",
+            meaning="Codat refuses calls because the trial or plan has ended, or its number of companies is used up.",
+            remedy="Ask the owner of the contract with Codat.",
         )
 
     def watch_webhooks(self, check_freshness: Function, receive_webhook: Function, apply_webhook: Function) -> None:
-        """Whether webhooks come, are Codat's, and are applied."""
+        """Add alarms on webhooks that do not arrive, have invalid signatures, or cannot be processed."""
         self._alarm(
             "WebhooksSilent",
             emitted(Metric.WEBHOOKS_SILENT, check_freshness, "Sum", self._period),
-            description="Refreshes end and no webhook tells of it: the promises hold, at a higher cost. Run "
-            '"./freshness doctor" to see whether Codat has disabled the webhook, or lost it.',
+            meaning="Refreshes end, but no webhooks arrive. The promises are kept at a higher cost.",
+            remedy="Run `./freshness doctor` to see whether the webhook at Codat is missing, disabled, or signed with "
+            "another secret.",
         )
         self._alarm(
             "SignaturesFailing",
             emitted(Metric.WEBHOOKS_REFUSED_NOT_SIGNED, receive_webhook, "Sum", self._period),
             threshold=5,
-            description="Webhooks come whose signature is wrong. Compare the secret WebhookSigningSecret with the one "
-            "in Codat's portal; if they are the same, someone is trying to forge webhooks.",
+            meaning="Webhooks with invalid signatures arrive.",
+            remedy="Compare the secret `WebhookSigningSecret` with the one in Codat's portal. If they are the same, "
+            "someone is trying to forge webhooks: restrict who may send them.",
         )
         for function in (receive_webhook, apply_webhook):
-            self._alarm(
-                f"{function.node.id}Failing",
-                function.function.metric_errors(statistic="Sum", period=self._period),
-                threshold=2,
-                description=f"{function.name} fails again and again. Read the error in its log; if it came with a "
-                "deployment, deploy the version before.",
-            )
+            self._alarm_on_errors(function)
 
     def watch_dead_letters(self, ticks: Queue, webhooks: Queue) -> None:
-        """Whether anything has come to rest in a dead-letter queue."""
+        """Add alarms on messages in the dead-letter queues."""
         self._alarm(
             "TicksNotStarted",
             _waiting(ticks),
-            description="EventBridge Scheduler could not start a tick. The message in the dead-letter queue of the "
-            "schedules says why; delete it once that is mended, since a later tick has done its work.",
+            meaning="EventBridge Scheduler could not start a tick.",
+            remedy="Read the reason in the message in the dead-letter queue of the schedules. Delete the message once "
+            "the cause is fixed: a later tick has done its work.",
         )
         self._alarm(
             "WebhooksNotApplied",
             _waiting(webhooks),
-            description="A webhook could not be applied in five tries. Read the error in the log of apply_webhook; "
-            'once it is mended, "./freshness redrive" has what waits applied.',
+            meaning="A webhook could not be applied in five attempts, and waits in the dead-letter queue.",
+            remedy="Read the error in the log of apply_webhook. Once the cause is fixed, run `./freshness redrive`.",
         )
 
-    def watch_connections(self, told_by: Function) -> None:
-        """Whether many companies need a relink at once, as a function learns of it."""
+    def watch_connections(self, reported_by: Function) -> None:
+        """Add an alarm on many connections that need a relink at once, as one function reports them."""
         self._alarm(
-            f"ManyCompaniesBlocked{told_by.node.id}",
-            emitted(Metric.RELINKS_NEEDED, told_by, "Sum", HOUR),
+            f"ManyCompaniesBlocked{reported_by.node.id}",
+            emitted(Metric.RELINKS_NEEDED, reported_by, "Sum", HOUR),
             threshold=MANY,
-            description=f"{MANY} or more connections were lost within an hour, which is more than customers change "
-            'their minds. See with "./freshness status" which platform they share, and ask Codat\'s support.',
+            meaning=f"{MANY} or more connections were lost within an hour, which is more than chance.",
+            remedy="Run `./freshness status` to see which platform they share, and ask Codat's support.",
         )
+
+    def _alarm_on_errors(self, function: Function) -> None:
+        self._alarm(
+            f"{function.node.id}Failing",
+            function.function.metric_errors(statistic="Sum", period=self._period),
+            threshold=2,
+            meaning=f"The function failed two or more times within {self._minutes()} minutes.",
+            remedy="Read the error in its log. If it began with a deployment, roll back.",
+        )
+
+    def _minutes(self, periods: int = 1) -> str:
+        return f"{periods * self._period.to_minutes():.0f}"
 
     def _alarm(
         self,
         name: str,
         metric: cloudwatch.IMetric,
         *,
-        description: str,
+        meaning: str,
+        remedy: str,
         threshold: float = 1,
         periods: int = 1,
-        once_is_enough: bool = False,
+        any_period: bool = False,
         comparison: ComparisonOperator = ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
         missing: TreatMissingData = TreatMissingData.NOT_BREACHING,
     ) -> None:
         alarm = cloudwatch.Alarm(
             self,
             name,
-            alarm_description=description,
+            alarm_description=f"{meaning} {remedy}",
             metric=metric,
             threshold=threshold,
             evaluation_periods=periods,
-            datapoints_to_alarm=1 if once_is_enough else periods,
+            datapoints_to_alarm=1 if any_period else periods,
             comparison_operator=comparison,
             treat_missing_data=missing,
         )

@@ -51,8 +51,8 @@ class CodatFreshness(Stack):
         alarms.watch_tick(check_freshness)
         alarms.watch_tick(queue_refreshes)
         alarms.watch_webhooks(check_freshness, receive_webhook, apply_webhook)
-        alarms.watch_connections(told_by=check_freshness)
-        alarms.watch_connections(told_by=apply_webhook)
+        alarms.watch_connections(reported_by=check_freshness)
+        alarms.watch_connections(reported_by=apply_webhook)
         alarms.watch_dead_letters(schedules.dead_letter_queue, intake.dead_letter_queue)
         Dashboard(
             self,
