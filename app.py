@@ -1,4 +1,4 @@
-"""The CDK app: `cdk synth` and `cdk deploy` run it."""
+"""The CDK app that `cdk synth` and `cdk deploy` run."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent
 FUNCTIONS = ROOT / "functions"
 sys.path.append(str(FUNCTIONS))
 
-# These need `functions` on the path.
+# These imports need `functions` on the path.
 from freshness.policy.errors import PolicyError  # noqa: E402
 from freshness.policy.loader import load  # noqa: E402
 from infra import bundling  # noqa: E402
@@ -18,10 +18,10 @@ from infra.stack import CodatFreshness  # noqa: E402
 
 
 def main() -> None:
-    """Check the policy, build the bundle, and write the stack's template to `cdk.out`."""
+    """Validate the policy, build the bundle, and write the stack's template to `cdk.out`."""
     app = App()
     try:
-        settings = Settings.of(app.node)
+        settings = Settings.from_context(app.node)
         load(settings.policy)
         target = bundling.THIS_MACHINE if settings.local else bundling.LAMBDA
         bundle = bundling.build(FUNCTIONS, settings.policy, target, ROOT / ".build")

@@ -1,7 +1,7 @@
-"""The one bundle that all functions share: dependencies, handlers, `freshness/` and the policy file.
+"""Builds the bundle that all functions share: dependencies, handlers, `freshness/` and the policy file.
 
-pip alone builds it, for Lambda's platform or for this machine's, with no Docker. What was built is kept under
-a hash of what went in, dependencies apart from our own sources: changing a handler does not run pip again.
+pip installs the dependencies for Lambda's platform or for this machine, without Docker. Bundles and installed
+dependencies are cached under a hash of their inputs, so that changing a handler does not run pip again.
 """
 
 import compileall
@@ -16,20 +16,20 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 
 BOTOCORE_SERVICES = ("dynamodb", "events", "secretsmanager", "sqs")
-"""The services whose API descriptions are bundled. botocore carries 27 MB of them, for the whole of AWS."""
+"""The services whose API descriptions are bundled. botocore has 27 MB of them, for all AWS services."""
 
 
 class BundlingError(Exception):
-    """The bundle could not be built. Its text says in a sentence why, and what to do."""
+    """The bundle could not be built. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a bundle is to run on: its name, and the options that make pip choose packages for it."""
+    """The platform that a bundle runs on, with the options that make pip install packages for it."""
 
     name: str
     cache_tag: str
-    """Which interpreter, as `sys.implementation.cache_tag` has it: the one whose bytecode it can read."""
+    """The platform's `sys.implementation.cache_tag`, which says whose bytecode its interpreter can read."""
     pip_options: tuple[str, ...]
 
 
@@ -37,7 +37,7 @@ LAMBDA = Target(
     "lambda-arm64-cpython-314",
     "cpython-314",
     (
-        # pip derives no older tag from a newer one, so each that Lambda's Amazon Linux 2023 runs is named.
+        # pip does not infer older tags from newer ones, so each tag that Lambda's Amazon Linux 2023 supports is listed.
         *("--platform", "manylinux_2_28_aarch64"),
         *("--platform", "manylinux_2_17_aarch64"),
         *("--platform", "manylinux2014_aarch64"),
@@ -49,11 +49,13 @@ LAMBDA = Target(
 THIS_MACHINE = Target(
     f"local-{platform.machine()}-{sys.implementation.cache_tag}", str(sys.implementation.cache_tag), ()
 )
-"""This machine, and the interpreter that runs this program."""
+"""This machine, and the interpreter that runs this module."""
 
 
 def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
-    """Build the bundle of `functions` with `policy` as `freshness.toml`, and return its folder in `builds`.
+    """Build the bundle of the folder `functions` with `policy` as `freshness.toml`, and return its folder.
+
+    The bundle is a folder in `builds`, which also holds the cache.
 
     Raises:
         BundlingError: pip could not install the dependencies.
@@ -77,7 +79,7 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
 
 
 def _dependencies(requirements: Path, target: Target, builds: Path) -> Path:
-    """The folder with what `requirements` names, installed for `target` and pruned. pip runs if it is new."""
+    """Return the folder with the installed and pruned `requirements`. pip runs only if they changed."""
     inputs = (requirements.read_bytes(), repr(target).encode(), Path(__file__).read_bytes())
     dependencies = builds / f"dependencies-{target.name}-{_digest(*inputs)}"
     if not dependencies.exists():
@@ -92,13 +94,13 @@ def _dependencies(requirements: Path, target: Target, builds: Path) -> Path:
 
 
 def _install(requirements: Path, target: Target, folder: Path) -> None:
-    # --no-deps: pip would judge "only on Python < 3.13" and the like by this interpreter, not the target's.
+    # --no-deps: pip would evaluate markers such as "python_version < 3.13" for this interpreter, not the target's.
     options = ("--quiet", "--no-input", "--no-deps", "--no-compile", "--requirement", str(requirements))
     command = (sys.executable, "-m", "pip", "install", *options, *target.pip_options, "--target", str(folder))
-    pip = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+    pip = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
     if pip.returncode:
         errors = [line for line in pip.stderr.splitlines() if "ERROR" in line] or pip.stderr.splitlines()
-        reason = errors[-1].removeprefix("ERROR: ") if errors else f"it ended with status {pip.returncode}"
+        reason = errors[-1].removeprefix("ERROR: ") if errors else f"it exited with status {pip.returncode}"
         raise BundlingError(
             f"pip could not install {requirements} for {target.name}: {reason}. "
             "Check that the package index can be reached and has each version named there, then try again."
@@ -106,7 +108,7 @@ def _install(requirements: Path, target: Target, folder: Path) -> None:
 
 
 def _prune(dependencies: Path) -> None:
-    """Drop what no function reads: commands, packages' metadata and tests, descriptions of other services."""
+    """Delete what no function uses: commands, package metadata, tests, and API descriptions of other services."""
     unused = [path for pattern in ("bin", "*.dist-info", "*/tests") for path in dependencies.glob(pattern)]
     services = [path for package in ("boto3", "botocore") for path in dependencies.glob(f"{package}/data/*/")]
     unused += [service for service in services if service.name not in BOTOCORE_SERVICES]
@@ -115,19 +117,19 @@ def _prune(dependencies: Path) -> None:
 
 
 def _compile(folder: Path, target: Target) -> None:
-    """Compile all modules, if this interpreter's bytecode is that of the target; else the target compiles them.
+    """Compile all modules, if the target can read this interpreter's bytecode.
 
-    Lambda cannot keep what it compiles, and so would do it at each cold start: two thirds of its time (`bench/`).
+    Lambda cannot store bytecode, and would compile at each cold start, which is two thirds of its time (`bench/`).
     """
     if target.cache_tag != sys.implementation.cache_tag:
         return
-    # Unchecked: pip and `cdk` do not preserve the times that a check would compare.
+    # Unchecked, because pip and `cdk` do not preserve the modification times that a check compares.
     mode = PycInvalidationMode.UNCHECKED_HASH
     compileall.compile_dir(folder, quiet=2, invalidation_mode=mode, stripdir=str(folder), prependdir="/var/task")
 
 
 def _keep(unfinished: Path, finished: Path) -> None:
-    """Give a finished folder its name in one step, and remove those of its kind and target made before."""
+    """Rename a finished folder atomically, and delete older folders of the same kind and target."""
     if not finished.exists():
         unfinished.rename(finished)
     for folder in finished.parent.glob(f"{finished.name.rpartition('-')[0]}-*"):
@@ -136,5 +138,5 @@ def _keep(unfinished: Path, finished: Path) -> None:
 
 
 def _digest(*parts: bytes) -> str:
-    # Each part is hashed by itself first: two parts must not read as two others that join to the same bytes.
+    # Hash each part first, so that different parts that join to the same bytes have different digests.
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Six questions of the person on call, each answered by a row of the dashboard."""
+"""The CloudWatch dashboard: a row of graphs for each of six questions that the person on call asks."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ PERIOD = Duration.minutes(15)
 
 
 class Dashboard(Construct):
-    """A row for each question: what an alarm tells of shows in the row of its question."""
+    """A dashboard with one row for each question. The cause of an alarm shows in the row of its question."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Dashboard(Construct):
                 "Oldest age, in percent of its promise",
                 self._of(self._queue, "Maximum", Metric.OLDEST_AGE_AGAINST_PROMISE),
             ),
-            _graph("Rows that are due, by state", self._of(self._queue, "Maximum", *states), stacked=True),
+            _graph("Feeds that are due, by state", self._of(self._queue, "Maximum", *states), stacked=True),
         )
 
     def _is_the_quota_enough(self) -> list[cloudwatch.IWidget]:
@@ -72,7 +72,7 @@ class Dashboard(Construct):
             _graph("Left of today's calls, in percent", self._of(self._queue, "Minimum", Metric.QUOTA_LEFT)),
             _graph("Calls to Codat", calls),
             _graph(
-                "Should have been queued, and were not",
+                "Due, but not queued",
                 self._of(self._queue, "Maximum", Metric.FEEDS_LEFT_OVER),
             ),
         )
@@ -86,7 +86,9 @@ class Dashboard(Construct):
                 "Refreshes queued",
                 self._of(self._queue, "Sum", Metric.REFRESHES_QUEUED, Metric.DATASETS_ADOPTED, Metric.QUEUEING_FAILED),
             ),
-            _graph("Reads ended, as webhooks tell", self._of(self._apply, "Sum", Metric.READS_COMPLETED, *failed)),
+            _graph(
+                "Reads ended, as reported by webhooks", self._of(self._apply, "Sum", Metric.READS_COMPLETED, *failed)
+            ),
             _graph(
                 "Calls that failed or were refused",
                 self._of(self._check, "Sum", Metric.LISTING_FAILED, Metric.CHECKS_FAILED)
@@ -104,11 +106,11 @@ class Dashboard(Construct):
         return _row(
             "Are webhooks coming?",
             _graph(
-                "Accepted, and what only a check found",
+                "Accepted, and refreshes found only by a check",
                 [accepted, *self._of(self._check, "Sum", Metric.REFRESHES_FOUND_BY_CHECK)],
             ),
             _graph("Refused, by reason", self._of(self._receive, "Sum", *refused), stacked=True),
-            _graph("Waiting, and in dead-letter queues", waiting),
+            _graph("Waiting in queues and dead-letter queues", waiting),
         )
 
     def _does_it_run(self) -> list[cloudwatch.IWidget]:

@@ -1,4 +1,4 @@
-"""One way to make a Lambda function: with a role and a log of its own, and leave to do nothing else."""
+"""A Lambda function with its own log group and role, and with no permissions but those added."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from constructs import Construct
 
 
 class Function(Construct):
-    """One handler of the bundle. It may write its log; what else it may do is allowed action by action."""
+    """A handler of the bundle. It may write its log; every other permission is added explicitly."""
 
     def __init__(self, scope: Construct, name: str, bundle: Path, *, timeout: Duration, memory_size: int) -> None:
-        """Make the function whose handler is in `name`.py, with `memory_size` MB of memory."""
+        """Create the function whose handler is in the module `name`, with `memory_size` MB of memory."""
         super().__init__(scope, name.title().replace("_", ""))
         self.name = name
         self.timeout = timeout
@@ -39,7 +39,7 @@ class Function(Construct):
         )
 
     def allow(self, resource_arn: str, *actions: str) -> None:
-        """Allow exactly `actions` on exactly one resource."""
+        """Allow `actions` on one resource."""
         self._role.add_to_policy(iam.PolicyStatement(resources=[resource_arn], actions=list(actions)))
 
     def set(self, variable: str, value: str) -> None:
@@ -47,7 +47,7 @@ class Function(Construct):
         self.function.add_environment(variable, value)
 
     def use_table(self, variable: str, table: dynamodb.Table, *actions: str) -> None:
-        """Tell the function a table's name, and allow `actions` on its items."""
+        """Set `variable` to the table's name, and allow DynamoDB `actions` on the table."""
         self.set(variable, table.table_name)
         self.allow(table.table_arn, *(f"dynamodb:{action}" for action in actions))
 
@@ -56,11 +56,11 @@ class Function(Construct):
         self.allow(f"{table.table_arn}/index/{index}", "dynamodb:Query")
 
     def use_secret(self, variable: str, secret: secretsmanager.Secret) -> None:
-        """Tell the function where a secret is, and allow reading it."""
+        """Set `variable` to the secret's ARN, and allow reading the secret."""
         self.set(variable, secret.secret_arn)
         self.allow(secret.secret_arn, "secretsmanager:GetSecretValue")
 
     def use_bus(self, variable: str, bus: events.EventBus) -> None:
-        """Tell the function a bus's name, and allow publishing on it."""
+        """Set `variable` to the bus's name, and allow publishing to the bus."""
         self.set(variable, bus.event_bus_name)
         self.allow(bus.event_bus_arn, "events:PutEvents")

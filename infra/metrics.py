@@ -1,4 +1,4 @@
-"""The metrics that the functions emit, as CloudWatch's constructs take them."""
+"""The metrics that the functions emit, as CDK constructs."""
 
 from aws_cdk import Duration
 from aws_cdk.aws_cloudwatch import Metric as CloudWatchMetric
@@ -8,7 +8,7 @@ from infra.function import Function
 
 
 def emitted(metric: Metric, function: Function, statistic: str, period: Duration) -> CloudWatchMetric:
-    """A metric that a function emits."""
+    """Return a metric that `function` emits, with a statistic and a period."""
     return CloudWatchMetric(
         namespace=NAMESPACE,
         metric_name=metric,

@@ -1,4 +1,4 @@
-"""One way to make a queue: encrypted, over TLS alone, and keeping what it holds for as long as SQS can."""
+"""An SQS queue that is encrypted, requires TLS, and keeps messages for 14 days, the maximum."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_sqs as sqs
@@ -6,7 +6,7 @@ from constructs import Construct
 
 
 class Queue(sqs.Queue):
-    """A queue whose messages wait for 14 days."""
+    """A queue that keeps messages for 14 days."""
 
     def __init__(
         self,
@@ -16,7 +16,7 @@ class Queue(sqs.Queue):
         visibility_timeout: Duration | None = None,
         dead_letter_queue: sqs.DeadLetterQueue | None = None,
     ) -> None:
-        """Make the queue; without a dead-letter queue it is one itself."""
+        """Create the queue. One without a dead-letter queue is itself a dead-letter queue."""
         super().__init__(
             scope,
             name,

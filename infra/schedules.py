@@ -1,4 +1,4 @@
-"""When the two ticks run."""
+"""The EventBridge schedules that start the ticks."""
 
 import json
 from collections.abc import Sequence
@@ -14,10 +14,9 @@ from infra.queue import Queue
 
 
 class Schedules(Construct):
-    """EventBridge schedules in one time zone, and the queue of ticks that never reached their function.
+    """EventBridge schedules in one time zone, with a dead-letter queue for ticks that could not be started.
 
-    A tick that fails is not run again: the next one follows in minutes, and finds all there is to do in the
-    tables.
+    A tick that fails is not retried: the next one starts within minutes, and reads everything to do from the tables.
     """
 
     def __init__(self, scope: Construct, time_zone: ZoneInfo) -> None:
@@ -25,9 +24,7 @@ class Schedules(Construct):
         self._time_zone = time_zone
         self.dead_letter_queue = Queue(self, "DeadLetterQueue")
         Validations.of(self.dead_letter_queue).acknowledge(
-            Acknowledgment(
-                id="AwsSolutions-SQS3", reason="It is a dead-letter queue, though of schedules and not of a queue"
-            )
+            Acknowledgment(id="AwsSolutions-SQS3", reason="It is a dead-letter queue of schedules, not of a queue")
         )
         stack = Stack.of(self)
         group = stack.format_arn(
@@ -36,19 +33,19 @@ class Schedules(Construct):
             resource_name="default",
             arn_format=ArnFormat.SLASH_RESOURCE_NAME,
         )
-        only_ours = {"StringEquals": {"aws:SourceAccount": stack.account, "aws:SourceArn": group}}
+        from_this_group = {"StringEquals": {"aws:SourceAccount": stack.account, "aws:SourceArn": group}}
         self._role = iam.Role(
-            self, "Role", assumed_by=iam.ServicePrincipal("scheduler.amazonaws.com", conditions=only_ours)
+            self, "Role", assumed_by=iam.ServicePrincipal("scheduler.amazonaws.com", conditions=from_this_group)
         )
         self._role.add_to_policy(
             iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[self.dead_letter_queue.queue_arn])
         )
 
     def run(self, tick: Function, expression: str, shards: Sequence[str] = ()) -> None:
-        """Run a function at the times of a `cron(...)` expression: once, or at the same time for each of `shards`."""
+        """Run a function at the times of a `cron(...)` expression: once each time, or once for each of `shards`."""
         arn = tick.function.function_arn
         self._role.add_to_policy(iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[arn]))
-        # Scheduler only hands over the event: Lambda itself would then retry a failing tick twice, for hours.
+        # Scheduler invokes asynchronously. By default Lambda would retry a failed tick twice, for up to six hours.
         tick.function.configure_async_invoke(retry_attempts=0, max_event_age=Duration.minutes(5))
         if not shards:
             self._schedule(tick.node.id, expression, arn)
@@ -72,5 +69,5 @@ class Schedules(Construct):
                 ),
             ),
         )
-        # EventBridge Scheduler refuses a target whose role may not invoke it yet.
+        # EventBridge Scheduler rejects a target that its role may not invoke yet.
         schedule.node.add_dependency(self._role)

@@ -1,4 +1,4 @@
-"""The secrets shared with Codat, which a person copies after the first deployment."""
+"""The secrets shared with Codat, which the user sets after the first deployment."""
 
 from aws_cdk import Acknowledgment, Validations
 from aws_cdk import aws_secretsmanager as secretsmanager
@@ -6,7 +6,7 @@ from constructs import Construct
 
 
 class Secrets(Construct):
-    """Secrets that hold random text until they are set: a key that Codat refuses, a signature that no one makes."""
+    """Secrets with random values until they are set, so that Codat refuses the key and no signature is valid."""
 
     def __init__(self, scope: Construct) -> None:
         super().__init__(scope, "Secrets")
@@ -16,15 +16,17 @@ class Secrets(Construct):
         )
 
     def add_webhook_header(self) -> secretsmanager.Secret:
-        """Make up the value of a header by which webhooks are told from other requests; Codat's portal is given it."""
-        return self._secret("WebhookHeader", "The value of the header that Codat's webhook endpoint is set to send")
+        """Add a random secret for the header that identifies webhooks, which the user copies to Codat's portal."""
+        return self._secret(
+            "WebhookHeader", "The value of the header that Codat's webhook endpoint is configured to send"
+        )
 
     def _secret(self, name: str, description: str) -> secretsmanager.Secret:
         secret = secretsmanager.Secret(
             self,
             name,
             description=description,
-            # Letters and digits, a multiple of four of them, are also valid base64, as a signing secret must be.
+            # A signing secret must be base64. Letters and digits are, if their number is a multiple of four.
             generate_secret_string=secretsmanager.SecretStringGenerator(password_length=32, exclude_punctuation=True),
         )
         Validations.of(secret).acknowledge(

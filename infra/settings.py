@@ -1,4 +1,4 @@
-"""What a deployment may set: the `context` of `cdk.json`, or `cdk deploy -c name=value`."""
+"""Settings of a deployment, from the `context` of `cdk.json` and `cdk deploy -c name=value`."""
 
 from pathlib import Path
 from typing import Annotated, Self
@@ -24,42 +24,42 @@ CronExpression = Annotated[str, StringConstraints(pattern=r"^cron\([^()]+\)$")]
 
 
 class SettingsError(ValueError):
-    """The context cannot be used. Its text has a line for each setting that is wrong, with what was expected."""
+    """The context is invalid. The message has a line for each invalid setting, with what was expected."""
 
 
 class Settings(BaseModel):
-    """The settings of one deployment."""
+    """Settings of one deployment."""
 
     model_config = ConfigDict(frozen=True)
 
     codat_base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+$")]
     dry_run: bool
-    """Decide and record what to refresh, but queue nothing at Codat."""
+    """Whether to decide and record what to refresh without queueing it at Codat."""
     policy: Path
     """The policy file, relative to the folder of `cdk.json`."""
     check_schedule: CronExpression
     queue_schedule: CronExpression
     queue_by_shard: bool
-    """Have a tick of queueing for each shard of the feeds, where one tick after the other cannot queue enough."""
+    """Whether to run a queueing tick for each shard of the feeds, where a single tick cannot queue enough."""
     time_zone: ZoneInfo
-    """In which both schedules are read."""
+    """The time zone of both schedules."""
     tick_at_least_every: PositiveInt
-    """The longest time between two runs of a schedule, in minutes: an alarm tells of a longer one."""
+    """The longest time between two runs of a schedule, in minutes. An alarm reports a longer one."""
     alarm_email: Annotated[str, StringConstraints(pattern=r"^([^@\s]+@[^@\s]+)?$")]
-    """Who is told of alarms; no one if it is empty."""
+    """The email address that alarms are sent to; none if it is empty."""
     webhook_addresses: Annotated[tuple[IPvAnyAddress, ...], BeforeValidator(_words)]
-    """The addresses that webhooks are taken from, separated by spaces; any address if there is none."""
+    """The IP addresses that webhooks are accepted from, separated by spaces; any address if it is empty."""
     webhook_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]*$")]
-    """A header that webhooks must have besides, with the value of a secret of its own; none if it is empty."""
+    """A header that webhooks must have, with the value of its own secret; none if it is empty."""
     local: bool
-    """Deploy to a local AWS: the bundle is built for this machine, and deleting the stack leaves nothing."""
+    """Whether to deploy to a local AWS, with a bundle for this machine and tables that are deleted with the stack."""
 
     @classmethod
-    def of(cls, node: Node) -> Self:
-        """The settings in the context of `node`.
+    def from_context(cls, node: Node) -> Self:
+        """Return the settings in the context of `node`.
 
         Raises:
-            SettingsError: one is missing or wrong.
+            SettingsError: a setting is missing or invalid.
         """
         try:
             return cls.model_validate({name: node.try_get_context(name) for name in cls.model_fields})

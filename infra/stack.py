@@ -1,4 +1,4 @@
-"""The whole stack: what there is, and what each function may do with it."""
+"""The CloudFormation stack: its resources, and the permissions of each function."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from infra.webhook_intake import WebhookIntake
 
 
 class CodatFreshness(Stack):
-    """Keeps companies' data at Codat as fresh as the policy promises."""
+    """The stack that keeps companies' data at Codat as fresh as the policy promises."""
 
     def __init__(self, scope: Construct, settings: Settings, bundle: Path) -> None:
-        """Build the stack; `bundle` is the folder that all functions run from."""
+        """Create the stack. `bundle` is the folder with the code of all functions."""
         super().__init__(
             scope,
             "CodatFreshness",
@@ -32,7 +32,7 @@ class CodatFreshness(Stack):
         self._bundle = bundle
         self._tables = Tables(self, disposable=settings.local)
         self._secrets = Secrets(self)
-        self._bus = events.EventBus(self, "EventBus", description="What became of companies' data at Codat")
+        self._bus = events.EventBus(self, "EventBus", description="Events about companies' data at Codat")
 
         check_freshness = self._check_freshness()
         queue_refreshes = self._queue_refreshes()

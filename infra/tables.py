@@ -1,53 +1,61 @@
-"""The four tables: the only record of what is to be done, and of what was."""
+"""The DynamoDB tables: companies, feeds, datasets and control.
+
+They are the only record of what is to be done and of what was done.
+"""
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 DUE_FOR_CHECK = "due_for_check"
-"""The index of companies by when to check them next."""
+"""The index of companies by the time of their next check."""
 
 DUE = "due"
-"""The index of freshness feeds by when to look at them next."""
+"""The index of feeds by the time at which they are due."""
 
 
 class Tables(Construct):
-    """The tables, each with every way in which it is read or written beside it.
+    """The four tables. Comments list the access patterns of each: DynamoDB operation, key, and when.
 
-    Both indexes are sparse (what is never due is not in them), spread over a few shards (one partition takes
-    1,000 writes a second), and hold keys alone: what a tick acts on, it reads from the table.
+    Both indexes are sparse: an item that is never due is not in them. They are partitioned into a few shards, since
+    one partition takes 1,000 writes a second. They project keys only, and a tick reads the items from the table.
+
+    "Conditional" means that the item must have the version that was read. Only the command line scans tables.
     """
 
     def __init__(self, scope: Construct, *, disposable: bool) -> None:
-        """Disposable tables go with their stack. Others outlive it, and refuse to be deleted."""
+        """Create the tables. Disposable tables are deleted with their stack; others are retained and protected."""
         super().__init__(scope, "Tables")
         self._disposable = disposable
 
-        # due for a check          Query due_for_check: shard, check_at <= now
-        # one, several             GetItem, BatchGetItem: company_id
-        # a change to one          PutItem, if still as it was read: company_id
+        # - Query due_for_check (shard, check_at <= now): list the companies due for a check.
+        # - GetItem, BatchGetItem (company_id): read companies.
+        # - PutItem (company_id), conditional: change a company.
         self.companies = self._table("Companies", "company_id")
         self._add_index(self.companies, DUE_FOR_CHECK, "check_at")
 
-        # A feed is a data type of one connection: feed is "{data_type}#{connection_id}".
-        # due for a refresh        Query due: shard, due_at <= now; then BatchGetItem: company_id, feed
-        # one, all of a company    GetItem: company_id, feed; Query: company_id
-        # a change to one          PutItem, if still as it was read: company_id, feed
-        # one that no one feeds    DeleteItem: company_id, feed
+        # The sort key `feed` is "{data_type}#{connection_id}".
+        # - Query due (shard, due_at <= now): list the feeds that are due.
+        # - BatchGetItem (company_id, feed): read the feeds that are due.
+        # - GetItem (company_id, feed): read one feed.
+        # - Query (company_id): read all feeds of a company.
+        # - PutItem (company_id, feed), conditional: change a feed.
+        # - DeleteItem (company_id, feed): delete a feed that no connection provides any more, or whose company was deleted.
         self.feeds = self._table("Feeds", "company_id", "feed")
         self._add_index(self.feeds, DUE, "due_at")
 
-        # one, all of a company    GetItem: company_id, dataset_id; Query: company_id
-        # a change to one          PutItem, if still as it was read: company_id, dataset_id
+        # - GetItem (company_id, dataset_id): read one dataset.
+        # - Query (company_id): list the datasets of a company, from the command line.
+        # - PutItem (company_id, dataset_id), conditional: add or change a dataset. It expires at `expires_at`.
         self.datasets = self._table("Datasets", "company_id", "dataset_id", expires="expires_at")
 
-        # whether all is paused    GetItem: name
-        # a lease                  PutItem, if free; DeleteItem, if one's own: name
-        # how often feeds change    GetItem; PutItem: name
-        # Codat's quota, its own schedule, typical sync times
-        #                          GetItem; PutItem, if still as it was read: name
-        # a webhook applied        GetItem, PutItem: name; forgotten when it can come no more
-        # when webhooks came       GetItem, PutItem: name
+        # Each item has its own `name`.
+        # - GetItem, PutItem, DeleteItem: whether all refreshes are paused.
+        # - PutItem if free, DeleteItem if held by the same owner: the lease of a running tick.
+        # - GetItem, PutItem: how often feeds change.
+        # - GetItem, PutItem conditional: Codat's API limits, Codat's own schedule, and typical sync durations.
+        # - GetItem, PutItem: the id of an applied webhook, which expires once it cannot be sent again.
+        # - GetItem, PutItem: when the last webhook arrived.
         self.control = self._table("Control", "name", expires="expires_at")
 
     def _table(

@@ -1,4 +1,4 @@
-"""From Codat's webhook to the tables: verified and queued at once, applied soon after."""
+"""The intake of Codat's webhooks: an HTTP API, the function that queues them, and the function that applies them."""
 
 import json
 
@@ -14,8 +14,8 @@ from infra.function import Function
 from infra.queue import Queue
 
 BATCHING_WINDOW = Duration.seconds(5)
-"""How long Lambda waits for more messages to apply at once. Of a refresh, which takes minutes, one hears seconds later,
-for half of what SQS and Lambda would cost."""
+"""How long Lambda collects messages into a batch. This delays the result of a refresh, which takes minutes, by seconds,
+and halves the cost of SQS and Lambda."""
 _MAX_RECEIVE_COUNT = 5
 _ACCESS_LOG = {
     "requestId": "$context.requestId",
@@ -29,7 +29,7 @@ _ACCESS_LOG = {
 
 
 class WebhookIntake(Construct):
-    """`POST /webhooks` to a function that queues, and the queue to a function that applies."""
+    """`POST /webhooks` invokes `receive`, which queues the webhook. `apply` processes the queue."""
 
     def __init__(self, scope: Construct, *, receive: Function, apply: Function) -> None:
         super().__init__(scope, "WebhookIntake")
@@ -37,7 +37,7 @@ class WebhookIntake(Construct):
         self.queue = Queue(
             self,
             "Queue",
-            # Lambda's advice: a message must not come back while the function, throttled, still retries it.
+            # As AWS recommends: a message must not reappear while a throttled function is still retrying it.
             visibility_timeout=Duration.seconds(6 * apply.timeout.to_seconds() + BATCHING_WINDOW.to_seconds()),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letter_queue, max_receive_count=_MAX_RECEIVE_COUNT),
         )
@@ -56,12 +56,12 @@ class WebhookIntake(Construct):
             batch_size=10,
             max_batching_window=BATCHING_WINDOW,
             report_batch_item_failures=True,
-            # A new AWS account has 10 concurrent executions: this leaves room for the ticks and the intake.
+            # A new AWS account has 10 concurrent executions. This leaves some for the ticks and the intake.
             max_concurrency=4,
         )
 
     def _add_api(self, receive: Function) -> str:
-        """Add the API, and return the URL for Codat to call."""
+        """Add the HTTP API, and return the URL for Codat's webhooks."""
         api = apigateway.HttpApi(self, "Api", description="Codat's webhooks", create_default_stage=False)
         [route] = api.add_routes(
             path="/webhooks",

@@ -14,33 +14,33 @@ ROOT = Path(__file__).parents[2]
 
 
 def synthesise(folder: Path, **context: str) -> Template:
-    """The template with the context of `cdk.json`, some of it replaced, and a stand-in for the bundle.
+    """Return the template with the context of `cdk.json`, overridden by `context`, and with a dummy bundle.
 
-    cdk-nag's AwsSolutions pack looks at it, and stops the synthesis if it finds anything.
+    cdk-nag's AwsSolutions pack checks it, and fails the synthesis if it finds anything.
     """
     bundle = folder / "bundle"
     bundle.mkdir()
     (bundle / "check_freshness.py").touch()
     defaults: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
     app = App(outdir=str(folder / "cdk.out"), context=defaults | context)
-    stack = CodatFreshness(app, Settings.of(app.node), bundle)
+    stack = CodatFreshness(app, Settings.from_context(app.node), bundle)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return Template(app.synth().get_stack_by_name(stack.stack_name).template)
 
 
 @pytest.fixture(scope="session")
 def synthesised(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of one synthesis for AWS."""
+    """Return the folder of the synthesis for AWS."""
     return tmp_path_factory.mktemp("aws")
 
 
 @pytest.fixture(scope="session")
 def template(synthesised: Path) -> Template:
-    """What is deployed to AWS."""
+    """Return the template that is deployed to AWS."""
     return synthesise(synthesised, check_schedule="cron(0/10 6-22 * * ? *)", time_zone="Europe/London")
 
 
 @pytest.fixture(scope="session")
 def local_template(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    """What is deployed to a local AWS."""
+    """Return the template that is deployed to a local AWS."""
     return synthesise(tmp_path_factory.mktemp("local"), local="true", dry_run="true")

@@ -1,4 +1,4 @@
-"""A synthesised template, read the way the tests ask."""
+"""A synthesised template, with the queries that the tests make."""
 
 import re
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ Properties = dict[str, Any]
 
 @dataclass(frozen=True)
 class Template:
-    """A CloudFormation template. Resources are named by their logical ids, without the hash that CDK appends."""
+    """A CloudFormation template. Resources are named by their logical id without the hash that CDK appends."""
 
     body: dict[str, Any]
 
     def resources(self, kind: str) -> dict[str, Properties]:
-        """All resources of a type such as `AWS::SQS::Queue`, by name."""
+        """Return all resources of a type such as `AWS::SQS::Queue` by name."""
         return {
             _name(logical_id): resource
             for logical_id, resource in self.body["Resources"].items()
@@ -22,11 +22,11 @@ class Template:
         }
 
     def properties(self, kind: str) -> dict[str, Properties]:
-        """The properties of all resources of a type, by name."""
+        """Return the properties of all resources of a type by name."""
         return {name: resource["Properties"] for name, resource in self.resources(kind).items()}
 
     def allowed(self, role: str) -> set[tuple[str, str]]:
-        """What a role may do: pairs of an action and the resource it is allowed on."""
+        """Return the permissions of a role as pairs of an action and a resource."""
         policies = [
             policy
             for policy in self.properties("AWS::IAM::Policy").values()
@@ -42,7 +42,7 @@ class Template:
 
 
 def shown(value: Any) -> str:
-    """A value of the template as text: a reference as the name of what it refers to."""
+    """Return a value of the template as text, with references replaced by the names of their resources."""
     match value:
         case {"Ref": str(logical_id)} | {"Fn::GetAtt": [str(logical_id), *_]}:
             return _name(logical_id)

@@ -89,7 +89,9 @@ def test_cloudwatch_may_publish_to_the_topic_and_tls_is_required(template: Templ
     assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_alarms_are_mailed_only_to_the_configured_address(template: Template, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_alarms_are_mailed_only_to_the_configured_address(
+    template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     assert template.properties("AWS::SNS::Subscription") == {}
     with_email = synthesise(tmp_path_factory.mktemp("email"), alarm_email="oncall@example.com")
     [subscription] = with_email.properties("AWS::SNS::Subscription").values()

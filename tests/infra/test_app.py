@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_app(tmp_path: Path, **context: str) -> subprocess.CompletedProcess[str]:
-    """Run the app as the CDK CLI does: the context comes in, and the output folder is named, by environment."""
+    """Run the app as the CDK CLI does, with the context and the output folder in environment variables."""
     defaults = json.loads((ROOT / "cdk.json").read_text())["context"]
     environment = os.environ | {
         "CDK_CONTEXT_JSON": json.dumps(defaults | context),
@@ -20,7 +20,7 @@ def run_app(tmp_path: Path, **context: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_mistake_in_the_policy_stops_the_synthesis_with_its_line(tmp_path: Path) -> None:
+def test_an_invalid_policy_fails_the_synthesis_with_its_line(tmp_path: Path) -> None:
     policy = tmp_path / "mistaken.toml"
     policy.write_text('[default]\nfresh_within = "6 ours"\n')
     app = run_app(tmp_path, policy=str(policy))

@@ -9,13 +9,13 @@ from infra import bundling
 
 ROOT = Path(__file__).parents[2]
 HANDLERS = ("check_freshness", "queue_refreshes", "receive_webhook", "apply_webhook")
-# A package as small as they come: no platform, no dependencies.
+# A small package that runs on any platform and has no dependencies.
 SIX = "six==1.17.0\n"
 
 
 @pytest.fixture(scope="session")
 def bundle() -> Path:
-    """The real bundle, for this machine; the same as `make run` deploys, and kept where that keeps it."""
+    """Return the bundle for this machine, which shares its cache with `make run`."""
     return bundling.build(ROOT / "functions", ROOT / "freshness.toml", bundling.THIS_MACHINE, ROOT / ".build")
 
 
@@ -31,13 +31,13 @@ def functions(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
-    path = tmp_path / "ours.toml"
+    path = tmp_path / "policy.toml"
     path.write_text("[default]\n")
     return path
 
 
-def run_with_nothing_but(bundle: Path, program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program without site-packages and without an environment, as little as Lambda would give it."""
+def run_isolated(bundle: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program with only the bundle on the path, without site-packages and environment variables."""
     command = [
         sys.executable,
         "-I",
@@ -51,23 +51,23 @@ def run_with_nothing_but(bundle: Path, program: str) -> subprocess.CompletedProc
 
 
 @pytest.mark.parametrize("handler", HANDLERS)
-def test_a_handler_is_imported_from_the_bundle_alone_and_needs_no_environment(bundle: Path, handler: str) -> None:
-    done = run_with_nothing_but(bundle, f"from {handler} import handler; assert callable(handler)")
+def test_a_handler_imports_only_from_the_bundle_and_needs_no_environment_variables(bundle: Path, handler: str) -> None:
+    done = run_isolated(bundle, f"from {handler} import handler; assert callable(handler)")
     assert (done.stderr, done.returncode) == ("", 0)
 
 
 @pytest.mark.parametrize("service", bundling.BOTOCORE_SERVICES)
-def test_the_bundle_has_what_a_client_of_each_service_needs(bundle: Path, service: str) -> None:
-    done = run_with_nothing_but(bundle, f"import boto3; boto3.client({service!r}, region_name='eu-west-2')")
+def test_the_bundle_has_the_api_description_of_each_service(bundle: Path, service: str) -> None:
+    done = run_isolated(bundle, f"import boto3; boto3.client({service!r}, region_name='eu-west-2')")
     assert (done.stderr, done.returncode) == ("", 0)
 
 
-def test_the_bundle_has_no_more_of_botocore_than_it_needs(bundle: Path) -> None:
+def test_the_bundle_has_no_other_api_descriptions(bundle: Path) -> None:
     services = {path.name for path in (bundle / "botocore" / "data").iterdir() if path.is_dir()}
     assert services == set(bundling.BOTOCORE_SERVICES)
 
 
-def test_the_bundle_holds_dependencies_handlers_the_package_and_the_policy(
+def test_the_bundle_contains_dependencies_handlers_the_package_and_the_policy(
     functions: Path, policy: Path, tmp_path: Path
 ) -> None:
     bundle = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
@@ -81,7 +81,7 @@ def test_the_bundle_holds_dependencies_handlers_the_package_and_the_policy(
     assert (bundle / "freshness.toml").read_text() == policy.read_text()
 
 
-def test_every_module_is_compiled_for_the_interpreter_that_builds_and_for_no_other(
+def test_modules_are_compiled_only_if_the_target_has_the_interpreter_that_builds(
     functions: Path, policy: Path, tmp_path: Path
 ) -> None:
     own = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
@@ -97,9 +97,7 @@ def test_every_module_is_compiled_for_the_interpreter_that_builds_and_for_no_oth
     assert not list(sources_only.rglob("*.pyc"))
 
 
-def test_the_same_sources_make_the_same_bytecode_wherever_they_are_built(
-    functions: Path, policy: Path, tmp_path: Path
-) -> None:
+def test_bytecode_does_not_depend_on_the_folder_of_the_build(functions: Path, policy: Path, tmp_path: Path) -> None:
     here, there = (
         bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / name) for name in ("here", "there")
     )
@@ -128,7 +126,7 @@ def test_only_the_newest_bundle_is_kept(functions: Path, policy: Path, tmp_path:
     assert second.exists()
 
 
-def test_what_pip_cannot_install_is_named_in_a_sentence_and_leaves_nothing(
+def test_a_package_that_pip_cannot_install_is_reported_and_leaves_no_files(
     functions: Path, policy: Path, tmp_path: Path
 ) -> None:
     (functions / "requirements.txt").write_text("six==0.0.0\n")
@@ -139,7 +137,7 @@ def test_what_pip_cannot_install_is_named_in_a_sentence_and_leaves_nothing(
     assert list((tmp_path / "builds").iterdir()) == []
 
 
-def test_dependencies_for_lambda_are_chosen_for_its_platform(functions: Path, policy: Path, tmp_path: Path) -> None:
+def test_dependencies_for_lambda_are_installed_for_its_platform(functions: Path, policy: Path, tmp_path: Path) -> None:
     pinned = (ROOT / "functions" / "requirements.txt").read_text().splitlines()
     [pydantic_core] = [line for line in pinned if line.startswith("pydantic-core==")]
     (functions / "requirements.txt").write_text(pydantic_core)

@@ -22,7 +22,7 @@ def test_each_question_has_a_row(template: Template) -> None:
     assert re.findall(r"## ([^\"]+)", body(template)) == QUESTIONS
 
 
-def test_it_shows_metrics_that_there_are(template: Template) -> None:
+def test_the_dashboard_shows_metrics_that_are_emitted(template: Template) -> None:
     shown_metrics = set(re.findall(rf'\["{NAMESPACE}","(\w+)","service","\w+"', body(template)))
     assert len(shown_metrics) > 20
     assert shown_metrics <= set(Metric)

@@ -97,20 +97,20 @@ def test_there_are_four_functions(template: Template) -> None:
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-def test_a_function_may_do_what_it_does_and_write_its_log(template: Template, name: str) -> None:
+def test_a_function_has_only_the_permissions_it_needs(template: Template, name: str) -> None:
     log = {("logs:CreateLogStream", f"{name}Logs"), ("logs:PutLogEvents", f"{name}Logs")}
     assert template.allowed(f"{name}Role") == ALLOWED[name] | log
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-def test_a_function_has_a_role_of_its_own_without_managed_policies(template: Template, name: str) -> None:
+def test_a_function_has_its_own_role_without_managed_policies(template: Template, name: str) -> None:
     assert shown(function(template, name)["Role"]) == f"{name}Role"
     role = template.properties("AWS::IAM::Role")[f"{name}Role"]
     assert role.keys() == {"AssumeRolePolicyDocument"}
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-def test_a_function_is_told_what_it_uses_and_nothing_else(template: Template, name: str) -> None:
+def test_a_function_has_only_the_environment_variables_it_needs(template: Template, name: str) -> None:
     variables = function(template, name)["Environment"]["Variables"]
     ours = {key: shown(value) for key, value in variables.items()}
     assert ours == VARIABLES[name]
@@ -125,15 +125,13 @@ def test_a_function_is_told_what_it_uses_and_nothing_else(template: Template, na
         ("ApplyWebhook", 30, 256),
     ],
 )
-def test_a_function_has_the_time_and_memory_that_its_work_needs(
-    template: Template, name: str, seconds: int, memory: int
-) -> None:
+def test_a_function_has_this_timeout_and_memory(template: Template, name: str, seconds: int, memory: int) -> None:
     assert function(template, name)["Timeout"] == seconds
     assert function(template, name)["MemorySize"] == memory
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-def test_a_function_runs_on_arm64_and_the_newest_python(template: Template, name: str) -> None:
+def test_a_function_runs_on_arm64_and_python_3_14(template: Template, name: str) -> None:
     assert function(template, name)["Architectures"] == ["arm64"]
     assert function(template, name)["Runtime"] == "python3.14"
 
@@ -143,16 +141,16 @@ def test_a_function_reserves_no_concurrency_so_that_a_new_account_can_deploy_it(
     assert "ReservedConcurrentExecutions" not in function(template, name)
 
 
-def test_all_functions_run_from_one_bundle(template: Template) -> None:
+def test_all_functions_share_one_bundle(template: Template) -> None:
     keys = {shown(each["Code"]["S3Key"]) for each in template.properties("AWS::Lambda::Function").values()}
     assert len(keys) == 1
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-def test_a_function_writes_to_a_log_that_is_kept_for_a_month(template: Template, name: str) -> None:
+def test_a_function_has_a_log_group_that_is_kept_for_30_days(template: Template, name: str) -> None:
     assert shown(function(template, name)["LoggingConfig"]["LogGroup"]) == f"{name}Logs"
     assert template.properties("AWS::Logs::LogGroup")[f"{name}Logs"]["RetentionInDays"] == 30
 
 
-def test_a_dry_run_is_told_to_the_function_that_queues(local_template: Template) -> None:
+def test_a_dry_run_is_set_on_the_function_that_queues(local_template: Template) -> None:
     assert function(local_template, "QueueRefreshes")["Environment"]["Variables"]["DRY_RUN"] == "true"

@@ -17,21 +17,23 @@ def test_a_tick_runs_at_the_times_of_its_schedule_in_the_time_zone(template: Tem
 
 
 @pytest.mark.parametrize("tick", TICKS)
-def test_a_tick_that_cannot_start_is_tried_once_more_and_then_kept(template: Template, tick: str) -> None:
+def test_a_tick_that_cannot_start_is_retried_once_and_then_sent_to_the_dead_letter_queue(
+    template: Template, tick: str
+) -> None:
     target = template.properties("AWS::Scheduler::Schedule")[f"Schedules{tick}"]["Target"]
     assert target["RetryPolicy"] == {"MaximumRetryAttempts": 1, "MaximumEventAgeInSeconds": 300}
     assert shown(target["DeadLetterConfig"]["Arn"]) == "SchedulesDeadLetterQueue"
 
 
 @pytest.mark.parametrize("tick", TICKS)
-def test_lambda_does_not_repeat_a_tick_that_failed(template: Template, tick: str) -> None:
+def test_lambda_does_not_retry_a_failed_tick(template: Template, tick: str) -> None:
     configuration = template.properties("AWS::Lambda::EventInvokeConfig")[f"{tick}FunctionEventInvokeConfig"]
     assert shown(configuration["FunctionName"]) == f"{tick}Function"
     assert configuration["MaximumRetryAttempts"] == 0
     assert configuration["MaximumEventAgeInSeconds"] == 300
 
 
-def test_each_shard_has_a_tick_of_its_own_if_one_tick_is_not_enough(
+def test_queue_by_shard_starts_a_tick_for_each_shard(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     sharded = synthesise(tmp_path_factory.mktemp("sharded"), queue_by_shard="true")
@@ -43,7 +45,7 @@ def test_each_shard_has_a_tick_of_its_own_if_one_tick_is_not_enough(
     }
 
 
-def test_the_schedules_may_start_the_ticks_and_keep_what_failed(template: Template) -> None:
+def test_the_schedules_may_invoke_the_ticks_and_write_to_the_dead_letter_queue(template: Template) -> None:
     assert template.allowed("SchedulesRole") == {
         ("lambda:InvokeFunction", "CheckFreshnessFunction"),
         ("lambda:InvokeFunction", "QueueRefreshesFunction"),
@@ -51,7 +53,7 @@ def test_the_schedules_may_start_the_ticks_and_keep_what_failed(template: Templa
     }
 
 
-def test_only_schedules_of_this_account_may_take_their_role(template: Template) -> None:
+def test_only_schedules_of_this_account_may_assume_the_role(template: Template) -> None:
     [statement] = template.properties("AWS::IAM::Role")["SchedulesRole"]["AssumeRolePolicyDocument"]["Statement"]
     assert statement["Principal"] == {"Service": "scheduler.amazonaws.com"}
     condition = statement["Condition"]["StringEquals"]

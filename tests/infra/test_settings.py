@@ -12,8 +12,8 @@ from infra.settings import Settings, SettingsError
 DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[2] / "cdk.json").read_text())["context"]
 
 
-def test_by_default_a_deployment_keeps_the_promises_of_freshness_toml_at_the_real_codat() -> None:
-    assert Settings.of(App(context=DEFAULTS).node) == Settings(
+def test_the_default_settings_of_a_deployment() -> None:
+    assert Settings.from_context(App(context=DEFAULTS).node) == Settings(
         codat_base_url="https://api.codat.io",
         dry_run=False,
         policy=Path("freshness.toml"),
@@ -45,12 +45,12 @@ def test_by_default_a_deployment_keeps_the_promises_of_freshness_toml_at_the_rea
         ("local", ""),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_by_name(name: str, value: str) -> None:
+def test_an_invalid_setting_is_reported_by_name(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^context {name}: .*, got {re.escape(repr(value))}$"):
-        Settings.of(App(context=DEFAULTS | {name: value}).node)
+        Settings.from_context(App(context=DEFAULTS | {name: value}).node)
 
 
-def test_a_setting_that_is_missing_is_refused_by_name() -> None:
+def test_a_missing_setting_is_reported_by_name() -> None:
     without = {name: value for name, value in DEFAULTS.items() if name != "policy"}
     with pytest.raises(SettingsError, match=r"^context policy: "):
-        Settings.of(App(context=without).node)
+        Settings.from_context(App(context=without).node)

@@ -10,7 +10,7 @@ from cdk_nag import AwsSolutionsChecks
 
 from tests.infra.template import Template, shown
 
-# A new logical id makes CloudFormation replace the resource: an empty table, a webhook at another address.
+# If a logical id changes, CloudFormation replaces the resource: the table is empty, the webhook has another URL.
 LOGICAL_IDS = {
     "TablesCompanies45C60337",
     "TablesFeedsCC965DAB",
@@ -38,7 +38,7 @@ def test_stateful_resources_keep_their_logical_ids(template: Template) -> None:
     assert {logical_id for logical_id, resource in resources if resource["Type"] in STATEFUL} == LOGICAL_IDS
 
 
-def test_the_outputs_name_all_that_people_and_tests_look_for(template: Template) -> None:
+def test_the_stack_has_these_outputs(template: Template) -> None:
     outputs = {name: shown(output["Value"]) for name, output in template.body["Outputs"].items()}
     assert outputs == {
         "WebhookUrl": "WebhookIntakeApi/webhooks",
@@ -58,7 +58,7 @@ def test_the_outputs_name_all_that_people_and_tests_look_for(template: Template)
     }
 
 
-def test_secrets_are_made_up_by_aws_and_not_by_the_template(template: Template) -> None:
+def test_secrets_are_generated_by_aws_and_are_not_in_the_template(template: Template) -> None:
     secrets = template.properties("AWS::SecretsManager::Secret")
     assert secrets.keys() == {"SecretsCodatApiKey", "SecretsWebhookSigning"}
     for secret in secrets.values():
@@ -72,9 +72,9 @@ def test_cdk_nag_finds_nothing(template: Template, synthesised: Path) -> None:
     assert report["pluginReports"] == []
 
 
-def test_cdk_nag_would_find_something(tmp_path: Path) -> None:
+def test_cdk_nag_fails_the_synthesis_of_an_unsafe_queue(tmp_path: Path) -> None:
     app = App(outdir=str(tmp_path))
-    Queue(Stack(app, "Careless"), "Queue")
+    Queue(Stack(app, "Unsafe"), "Queue")
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     with pytest.raises(RuntimeError, match="ValidationFailed"):
         app.synth()
@@ -82,7 +82,7 @@ def test_cdk_nag_would_find_something(tmp_path: Path) -> None:
 
 def test_cfn_lint_finds_nothing(template: Template, synthesised: Path) -> None:
     assert template.body
-    # W3005: CDK writes out dependencies that a reference implies already.
+    # W3005: CDK adds dependencies that a reference already implies.
     cfn_lint = Path(sys.executable).with_name("cfn-lint")
     path = synthesised / "cdk.out" / "CodatFreshness.template.json"
     command: list[str | Path] = [cfn_lint, path, "--ignore-checks", "W3005"]

@@ -12,7 +12,7 @@ TABLES = {
 }
 
 
-def test_the_tables_and_indexes_have_the_keys_that_the_store_uses(template: Template) -> None:
+def test_the_tables_and_indexes_have_these_keys(template: Template) -> None:
     tables = template.properties("AWS::DynamoDB::Table")
     assert {
         name: (
@@ -23,7 +23,7 @@ def test_the_tables_and_indexes_have_the_keys_that_the_store_uses(template: Temp
     } == TABLES
 
 
-def test_every_key_is_a_string_and_every_index_holds_keys_alone(template: Template) -> None:
+def test_every_key_is_a_string_and_every_index_projects_keys_only(template: Template) -> None:
     for table in template.properties("AWS::DynamoDB::Table").values():
         assert {attribute["AttributeType"] for attribute in table["AttributeDefinitions"]} == {"S"}
         for index in table.get("GlobalSecondaryIndexes", []):
@@ -39,7 +39,7 @@ def test_a_table_is_billed_on_demand_encrypted_and_restorable(template: Template
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_table_outlives_its_stack_on_aws_and_goes_with_it_locally(
+def test_a_table_is_retained_on_aws_and_deleted_with_a_local_stack(
     template: Template, local_template: Template, name: str
 ) -> None:
     kept = template.resources("AWS::DynamoDB::Table")[name]
@@ -50,7 +50,7 @@ def test_a_table_outlives_its_stack_on_aws_and_goes_with_it_locally(
     assert disposable["Properties"]["DeletionProtectionEnabled"] is False
 
 
-def test_only_datasets_and_what_is_remembered_of_webhooks_expire(template: Template) -> None:
+def test_only_datasets_and_control_items_expire(template: Template) -> None:
     specifications = {
         name: table["TimeToLiveSpecification"]
         for name, table in template.properties("AWS::DynamoDB::Table").items()

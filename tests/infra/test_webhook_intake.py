@@ -9,7 +9,7 @@ from tests.infra.template import Template, shown
 QUEUES = ("SchedulesDeadLetterQueue", "WebhookIntakeDeadLetterQueue", "WebhookIntakeQueue")
 
 
-def test_the_api_takes_posted_webhooks_and_nothing_else(template: Template) -> None:
+def test_the_api_accepts_only_post_webhooks(template: Template) -> None:
     [route] = template.properties("AWS::ApiGatewayV2::Route").values()
     assert route["RouteKey"] == "POST /webhooks"
     [integration] = template.properties("AWS::ApiGatewayV2::Integration").values()
@@ -25,20 +25,20 @@ def test_the_api_is_throttled_and_logs_each_request(template: Template) -> None:
     assert template.properties("AWS::Logs::LogGroup")["WebhookIntakeAccessLog"]["RetentionInDays"] == 30
 
 
-def test_a_message_that_fails_goes_back_alone(template: Template) -> None:
+def test_only_the_failed_messages_of_a_batch_return_to_the_queue(template: Template) -> None:
     mapping = template.properties("AWS::Lambda::EventSourceMapping")["WebhookIntakeMessages"]
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert shown(mapping["EventSourceArn"]) == "WebhookIntakeQueue"
     assert shown(mapping["FunctionName"]) == "ApplyWebhookFunction"
 
 
-def test_a_message_that_keeps_failing_comes_to_rest_in_the_dead_letter_queue(template: Template) -> None:
+def test_a_message_moves_to_the_dead_letter_queue_after_five_attempts(template: Template) -> None:
     redrive = template.properties("AWS::SQS::Queue")["WebhookIntakeQueue"]["RedrivePolicy"]
     assert shown(redrive["deadLetterTargetArn"]) == "WebhookIntakeDeadLetterQueue"
     assert redrive["maxReceiveCount"] == 5
 
 
-def test_a_message_stays_hidden_while_others_are_waited_for_and_six_times_as_long_as_applying_it_may_take(
+def test_the_visibility_timeout_covers_the_batching_window_and_six_times_the_functions_timeout(
     template: Template,
 ) -> None:
     timeout = template.properties("AWS::Lambda::Function")["ApplyWebhookFunction"]["Timeout"]
@@ -47,20 +47,20 @@ def test_a_message_stays_hidden_while_others_are_waited_for_and_six_times_as_lon
     assert hidden >= 6 * timeout + mapping["MaximumBatchingWindowInSeconds"]
 
 
-def test_applying_webhooks_leaves_executions_of_a_new_account_to_others(template: Template) -> None:
+def test_apply_webhook_has_a_maximum_concurrency(template: Template) -> None:
     mapping = template.properties("AWS::Lambda::EventSourceMapping")["WebhookIntakeMessages"]
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 4}
 
 
 @pytest.mark.parametrize("name", QUEUES)
-def test_a_queue_is_encrypted_and_keeps_messages_for_as_long_as_sqs_can(template: Template, name: str) -> None:
+def test_a_queue_is_encrypted_and_keeps_messages_for_14_days(template: Template, name: str) -> None:
     queue = template.properties("AWS::SQS::Queue")[name]
     assert queue["SqsManagedSseEnabled"] is True
     assert queue["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
 
 
 @pytest.mark.parametrize("name", QUEUES)
-def test_a_queue_refuses_whatever_does_not_come_over_tls(template: Template, name: str) -> None:
+def test_a_queue_denies_requests_without_tls(template: Template, name: str) -> None:
     policy = template.properties("AWS::SQS::QueuePolicy")[f"{name}Policy"]
     assert [shown(queue) for queue in policy["Queues"]] == [name]
     [statement] = policy["PolicyDocument"]["Statement"]
@@ -69,10 +69,13 @@ def test_a_queue_refuses_whatever_does_not_come_over_tls(template: Template, nam
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_who_may_send_webhooks_can_be_narrowed(tmp_path: Path) -> None:
-    narrowed = synthesise(tmp_path, webhook_addresses="4.159.114.108 20.117.190.191", webhook_header="X-Our-Key")
+def test_webhook_senders_can_be_restricted_by_address_and_header(tmp_path: Path) -> None:
+    narrowed = synthesise(tmp_path, webhook_addresses="4.159.114.108 20.117.190.191", webhook_header="X-Webhook-Key")
     function = narrowed.properties("AWS::Lambda::Function")["ReceiveWebhookFunction"]
     variables = {name: shown(value) for name, value in function["Environment"]["Variables"].items()}
     assert variables["WEBHOOK_ADDRESSES"] == "4.159.114.108 20.117.190.191"
-    assert (variables["WEBHOOK_HEADER"], variables["WEBHOOK_HEADER_SECRET"]) == ("X-Our-Key", "SecretsWebhookHeader")
+    assert (variables["WEBHOOK_HEADER"], variables["WEBHOOK_HEADER_SECRET"]) == (
+        "X-Webhook-Key",
+        "SecretsWebhookHeader",
+    )
     assert ("secretsmanager:GetSecretValue", "SecretsWebhookHeader") in narrowed.allowed("ReceiveWebhookRole")
