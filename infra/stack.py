@@ -44,15 +44,7 @@ class CodatFreshness(Stack):
         apply_webhook = self._apply_webhook()
         intake = WebhookIntake(self, receive=receive_webhook, apply=apply_webhook)
 
-        alarms = Alarms(
-            self, tick_at_least_every=Duration.minutes(settings.tick_at_least_every), email=settings.alarm_email
-        )
-        alarms.watch_promises(queue_refreshes)
-        alarms.watch_tick(check_freshness)
-        alarms.watch_tick(queue_refreshes)
-        alarms.watch_webhooks(check_freshness, receive_webhook, apply_webhook)
-        alarms.watch_connections(reported_by=check_freshness)
-        alarms.watch_connections(reported_by=apply_webhook)
+        alarms = self._alarms(check_freshness, queue_refreshes, receive_webhook, apply_webhook)
         alarms.watch_dead_letters(schedules.dead_letter_queue, intake.dead_letter_queue)
         Dashboard(
             self,
@@ -125,6 +117,19 @@ class CodatFreshness(Stack):
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem")
         function.use_bus("EVENT_BUS", self._bus)
         return function
+
+    def _alarms(
+        self, check_freshness: Function, queue_refreshes: Function, receive_webhook: Function, apply_webhook: Function
+    ) -> Alarms:
+        period = Duration.minutes(self._settings.tick_at_least_every)
+        alarms = Alarms(self, tick_at_least_every=period, email=self._settings.alarm_email)
+        alarms.watch_promises(queue_refreshes)
+        alarms.watch_tick(check_freshness)
+        alarms.watch_tick(queue_refreshes)
+        alarms.watch_webhooks(check_freshness, receive_webhook, apply_webhook)
+        alarms.watch_connections(reported_by=check_freshness)
+        alarms.watch_connections(reported_by=apply_webhook)
+        return alarms
 
     def _output(self, name: str, value: str) -> None:
         CfnOutput(self, name, value=value)

@@ -40,7 +40,7 @@ class Tables(Construct):
         # - GetItem (company_id, feed): read one feed.
         # - Query (company_id): read all feeds of a company.
         # - PutItem (company_id, feed), conditional: change a feed.
-        # - DeleteItem (company_id, feed): delete a feed that no connection provides any more, or whose company was deleted.
+        # - DeleteItem (company_id, feed): delete a feed that no connection provides, or whose company was deleted.
         self.feeds = self._table("Feeds", "company_id", "feed")
         self._add_index(self.feeds, DUE, "due_at")
 

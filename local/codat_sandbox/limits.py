@@ -68,7 +68,7 @@ class Limits:
         return None
 
     def leave(self, company_id: str | None) -> None:
-        """Record the end of a request that entered."""
+        """Record the end of a request that `enter` accepted."""
         if company_id is not None:
             self._concurrent[company_id] -= 1
 
