@@ -25,9 +25,13 @@ bench: node $(VENV) ## Run the benchmarks and write bench/results.md.
 simulate: $(VENV) ## Simulate freshness.toml for a fleet of companies; ARGS='--help' lists the options.
 	@PYTHONPATH=functions .venv/bin/python -m simulate $(ARGS)
 
+check: lint types ## Check style, types and layers, and run the pure tests, in less than a minute.
+	@.venv/bin/pytest --numprocesses 2 --quiet tests/unit
+
 lint: $(VENV) ## Check the code style and format.
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
+	@PYTHONPATH=functions:. .venv/bin/lint-imports --no-cache
 
 types: $(VENV) ## Check the types.
 	@.venv/bin/mypy
@@ -51,4 +55,4 @@ node:
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || { \
 		echo 'Node.js 20 or newer is needed for the AWS CDK: install it from https://nodejs.org and run this again.' >&2; exit 1; }
 
-.PHONY: help install run redrive register-webhook simulate test bench lint types clean node
+.PHONY: help install run redrive register-webhook simulate test bench check lint types clean node

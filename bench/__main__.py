@@ -1,7 +1,4 @@
-"""Every benchmark, one after another: prints one table, and writes it to `results.md` with the machine and the date.
-
-`python -m bench`, or `make bench`.
-"""
+"""`make bench`: run all benchmarks, print their figures, and write them to `results.md`."""
 
 import importlib
 import os
@@ -32,7 +29,7 @@ RESULTS = Path(__file__).parent / "results.md"
 
 
 def main() -> None:
-    """Run them all."""
+    """Run all benchmarks."""
     started = time.monotonic()
     figures: list[Figure] = []
     for name in BENCHMARKS:
@@ -40,18 +37,18 @@ def main() -> None:
         began = time.monotonic()
         figures += importlib.import_module(f"bench.{name}").measure()
         print(f"    {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    show("Codat Freshness, measured", figures)
+    show("Benchmarks", figures)
     RESULTS.write_text(_results(figures, timedelta(seconds=round(time.monotonic() - started))), encoding="utf-8")
 
 
 def _results(figures: Sequence[Figure], took: timedelta) -> str:
     missed = sum(not figure.is_met for figure in figures)
     return (
-        "# What it costs, measured\n\n"
+        "# Benchmarks\n\n"
         f"Written by `make bench` on {datetime.now(UTC):%d %B %Y}, in {took}, on {platform.system()} "
         f"{platform.machine()} with {os.cpu_count()} processors and Python {platform.python_version()}, against the "
-        "local AWS and the Codat sandbox. Each figure stands beside what it is measured against; a ratio is the "
-        f"figure over that. Targets missed: {missed}.\n\n{markdown(figures)}"
+        "local AWS and the Codat sandbox. A ratio is the figure divided by the one it is compared with. "
+        f"Targets missed: {missed}.\n\n{markdown(figures)}"
     )
 
 

@@ -1,14 +1,14 @@
-"""What a month costs at AWS: 1,000 companies, ten data types each, four refreshes of each a day.
+"""The charges of AWS in a month for 1,000 companies with ten data types each, refreshed four times a day.
 
-What AWS gives free of charge each month, to old accounts too, is taken off in a line of its own. Prices that are not in
-`simulate.prices` are of the same kind and time.
+The total is also given without the monthly free tier, which has no end. Prices that are not in `simulate.prices` are
+list prices of the same region and month.
 """
 
 from dataclasses import dataclass
 
 from bench import write_units
 from bench.figures import Figure, show
-from freshness.aws.store import DATASETS_KEPT
+from freshness.aws.item_codec import DATASETS_KEPT
 from freshness.domain.feed import DAY
 from infra.webhook_intake import BATCHING_WINDOW
 from simulate import prices
@@ -20,30 +20,32 @@ REFRESHES = 1_000 * 10 * 4 * MONTH
 QUEUE_TICKS = 24 * 60 * MONTH
 CHECK_TICKS = 24 * 12 * MONTH
 AT_MOST = 10.0
+"""USD."""
 
 DATASET_BYTES = 600
-"""A dataset with what DynamoDB adds to each item, rounded up."""
+"""The size of a dataset's record, with the overhead of DynamoDB for each item, rounded up."""
 GB_STORED = REFRESHES / MONTH * (DATASETS_KEPT / DAY) * DATASET_BYTES / 1e9
 BATCHES = REFRESHES / (1 + REFRESHES / (MONTH * DAY.total_seconds()) * BATCHING_WINDOW.to_seconds())
-"""Of webhooks that come evenly spread, the dearest case: the first of a batch waits for others."""
+"""Invocations of apply_webhook if webhooks are evenly spread, which is the most expensive case. The first webhook of
+a batch waits for others."""
 
 SECRETS, A_SECRET = 2, 0.40
 ALARMS = 22
 METRICS = (
     # queue_refreshes
-    "Ticks CodatCalls QuotaLeft RowsStale RowsRefreshing RowsFailing RowsToWarnOf RowsUnattended "
+    "Ticks CodatCalls QuotaLeft FeedsStale FeedsRefreshing FeedsFailing FeedsUnattended "
     "OldestAgeAgainstPromise RefreshesQueued "
     # check_freshness
     "Ticks CodatCalls CompaniesChecked "
     # apply_webhook
     "WebhooksApplied ReadsCompleted"
 ).split()
-"""Those that are told in an ordinary hour: a metric is paid for by the hours in which it is told."""
+"""The metrics that are emitted in an ordinary hour: a metric is charged for the hours in which it is emitted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the bill: so many units at a price each, and how much of it AWS gives free of charge."""
+    """A part of the bill: units at a price each in USD, of which `free_units` are free of charge."""
 
     name: str
     of: str
@@ -53,20 +55,20 @@ class Part:
 
     @property
     def cost(self) -> float:
-        """At list price."""
+        """The cost at list price."""
         return self.units * self.price
 
     @property
     def free(self) -> float:
-        """What of the cost falls away."""
+        """The part of the cost that is free of charge."""
         return min(self.units, self.free_units) * self.price
 
 
 def parts() -> list[Part]:
-    """The whole bill. Of Lambda's seconds, those of ticks are what pacing takes at 600 calls a minute, and start-up."""
+    """Return the parts of the bill. The Lambda time of ticks includes the wait for slots at 600 calls a minute."""
     used = write_units.use()
-    writes = (used.tick.write_units + used.messages.write_units) / write_units.REFRESHES * REFRESHES
-    reads = (used.tick.read_units + used.messages.read_units) / write_units.REFRESHES * REFRESHES
+    writes = (used.tick.write_units + used.webhooks.write_units) / write_units.REFRESHES * REFRESHES
+    reads = (used.tick.read_units + used.webhooks.read_units) / write_units.REFRESHES * REFRESHES
     ticks = QUEUE_TICKS + CHECK_TICKS
     tick_writes, tick_reads = prices.TICK_WRITE_UNITS * ticks, prices.TICK_READ_UNITS * ticks
     gb_seconds = {
@@ -85,7 +87,7 @@ def parts() -> list[Part]:
         Part("DynamoDB point-in-time recovery", "GB", GB_STORED, 0.20),
         Part("API Gateway", "1M requests", REFRESHES / MILLION, prices.HTTP_API_REQUESTS),
         Part(
-            "SQS, idle polling included",
+            "SQS, including idle polling",
             "1M requests",
             (REFRESHES + 2 * BATCHES + polls) / MILLION,
             prices.SQS_REQUESTS,
@@ -121,11 +123,11 @@ FLOOR = (
     )
     + SECRETS * A_SECRET
 )
-"""Two secrets; for each refresh four bare writes, a request each to API Gateway, Lambda and SQS, and an event."""
+"""Two secrets, and for each refresh its writes without an index, a request to API Gateway, Lambda and SQS, an event."""
 
 
 def measure() -> list[Figure]:
-    """Each part, and all of it."""
+    """Calculate each part, and the total."""
     bill = parts()
     total, free = sum(part.cost for part in bill), sum(part.free for part in bill)
     watched = sum(part.cost for part in bill if part.name in ("CloudWatch alarms", "CloudWatch dashboard"))
@@ -140,17 +142,17 @@ def measure() -> list[Figure]:
             for part in bill
         ),
         Figure(
-            what="AWS a month: all of it, 1,000 companies x 10 types x 4 refreshes a day, list prices",
+            what="AWS a month: total, 1,000 companies x 10 types x 4 refreshes a day, list prices",
             value=total,
             unit="USD",
-            against=f"us-east-1, November 2026; bare refreshes are {FLOOR:.2f}, alarms and dashboard {watched:.2f}",
+            against=f"us-east-1, November 2026; refreshes alone are {FLOOR:.2f}, alarms and dashboard {watched:.2f}",
             at_most=AT_MOST,
         ),
         Figure(
-            what="the same, less what AWS gives free of charge each month",
+            what="AWS a month: total without the free tier",
             value=total - free,
             unit="USD",
-            against=f"bare refreshes are {FLOOR:.2f}",
+            against=f"refreshes alone are {FLOOR:.2f}",
             at_most=AT_MOST,
         ),
     ]

@@ -1,4 +1,4 @@
-"""How large the bundle is that each function unpacks when it starts."""
+"""The size of the bundle that each function has."""
 
 import shutil
 import tempfile
@@ -10,19 +10,19 @@ from bench.figures import Figure, show
 from infra import bundling
 from local.settings import ROOT
 
-OF_BOTO3 = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six.py")
-"""boto3 and what it brings."""
+BOTO3 = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six.py")
+"""boto3 and its dependencies."""
 MB = 1_000_000
 
 
 def build() -> Path:
-    """The real bundle, for this machine, where `make run` keeps it."""
+    """Build the deployed bundle for this machine, and return its folder, which `make run` uses as well."""
     return bundling.build(ROOT / "functions", ROOT / "freshness.toml", bundling.THIS_MACHINE, ROOT / ".build")
 
 
 @contextmanager
 def without_bytecode(bundle: Path) -> Iterator[Path]:
-    """A copy of a bundle without compiled modules: what an interpreter other than Lambda's own builds."""
+    """Yield a copy of a bundle without bytecode, as built by a Python of another version than Lambda's."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "bundle")
         shutil.copytree(bundle, copy, ignore=shutil.ignore_patterns("__pycache__"))
@@ -30,18 +30,18 @@ def without_bytecode(bundle: Path) -> Iterator[Path]:
 
 
 def measure() -> list[Figure]:
-    """The sizes of the bundle for this machine, with and without what boto3 brings."""
+    """Measure the bundle for this machine, with and without boto3."""
     bundle = build()
-    boto3 = sum(_size(bundle / name) for name in OF_BOTO3)
+    boto3 = sum(_size(bundle / name) for name in BOTO3)
     return [
         Figure(
-            what="bundle unzipped, boto3 excepted",
+            what="bundle unzipped, without boto3",
             value=(_size(bundle) - boto3) / MB,
             unit="MB",
             against="modules and their bytecode",
             at_most=25,
         ),
-        Figure(what="bundle unzipped, whole", value=_size(bundle) / MB, unit="MB"),
+        Figure(what="bundle unzipped", value=_size(bundle) / MB, unit="MB"),
     ]
 
 

@@ -1,19 +1,19 @@
-"""How much of a cold start is ours: each handler against boto3 alone, both from the real bundle in fresh processes.
+"""The cold start of each handler, compared with boto3 alone, from the deployed bundle in new processes.
 
-The time is the processor's, as Python counts it for the process: a small Lambda has a fraction of a processor, so
-that this is what makes a cold start long, and what else runs on the machine does not count. Loading the policy counts
-too, as no function works without.
+The time is processor time, as Python counts it for the process: a small Lambda function has a fraction of a processor,
+and other processes on the machine do not count. It includes loading the policy, which every function but
+receive_webhook needs.
 
-What the measurements taught, of some 400 ms with bytecode and 1,100 without:
-- Bytecode in the bundle is worth more than all the rest (`infra/bundling.py`).
-- boto3 is 140, a client of DynamoDB 35, any further client 10. botocore without boto3 would save 15: not worth it.
-- pydantic is 50, and the schemas of what the tables, the policy and Codat's answers hold 75 more. Each function uses
-  most of them, and Lambda starts a function with a whole processor, of which it has a fraction later: making them at
+Findings, of about 400 ms with bytecode and 1,100 ms without:
+- Bytecode in the bundle saves more than everything else (`infra/bundling.py`).
+- boto3 takes 140 ms, a client for DynamoDB 35, and any other client 10. botocore without boto3 would save 15 ms.
+- pydantic takes 50 ms, and the schemas of the tables' items, the policy and Codat's responses 75. Each function uses
+  most of them. Lambda starts a function with a whole processor, of which it later has a fraction: building schemas at
   first use would look better here, and take longer there.
-- httpx is 30 with what it brings. apply_webhook, which calls no one at Codat, must not import it.
-- Looking for garbage among what is imported, which all stays, took 40 (`freshness/__init__.py`), and listing all time
-  zones to check one 20. Building schemas at first use instead of at import saved nothing that showed.
-- receive_webhook has neither pydantic nor httpx: it answers Codat, who waits.
+- httpx takes 30 ms with its dependencies. apply_webhook does not call Codat, and must not import it.
+- Garbage collection during imports, which finds nothing, took 40 ms (`freshness/__init__.py`), and listing all time
+  zones to validate one took 20.
+- receive_webhook has neither pydantic nor httpx, because Codat waits for its response.
 """
 
 import os
@@ -27,14 +27,14 @@ from bench.figures import Figure, show
 
 PROCESSES = 20
 PROCESSES_WITHOUT_BYTECODE = 5
-"""They are there for comparison, and take three times as long."""
+"""Fewer, because each takes three times as long."""
 CLIENTS = {
     "receive_webhook": ("sqs", "secretsmanager"),
     "apply_webhook": ("dynamodb", "events"),
     "check_freshness": ("dynamodb", "events", "secretsmanager"),
     "queue_refreshes": ("dynamodb", "secretsmanager"),
 }
-"""The clients that each handler makes."""
+"""The clients that each handler creates."""
 READS_POLICY = ("apply_webhook", "check_freshness", "queue_refreshes")
 AT_MOST = {"receive_webhook": 1.3}
 AT_MOST_OTHERS = 1.6
@@ -50,7 +50,7 @@ _ENVIRONMENT = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull
 
 
 def measure() -> list[Figure]:
-    """Every handler, from a bundle with bytecode and from one without."""
+    """Measure every handler, from a bundle with bytecode and from one without."""
     bundle = build()
     with without_bytecode(bundle) as sources:
         return [
@@ -64,24 +64,24 @@ def measure() -> list[Figure]:
 
 def _figure(handler: str, bundle: Path, condition: str, processes: int) -> Figure:
     clients = "import boto3\n" + "".join(f"boto3.client({service!r})\n" for service in CLIENTS[handler])
-    policy = "from freshness import wiring\nwiring.policy()\n" if handler in READS_POLICY else ""
-    ours, theirs = [], []
+    policy = "from freshness.aws import bootstrap\nbootstrap.policy()\n" if handler in READS_POLICY else ""
+    handler_times, boto3_times = [], []
     for _ in range(processes):
-        # By turns, so that a machine that grows busy or warm slows both alike.
-        theirs.append(_milliseconds(bundle, clients))
-        ours.append(_milliseconds(bundle, f"import {handler}\n{clients}{policy}"))
+        # Alternate, so that a machine that becomes slower affects both.
+        boto3_times.append(_milliseconds(bundle, clients))
+        handler_times.append(_milliseconds(bundle, f"import {handler}\n{clients}{policy}"))
     return Figure(
         what=f"cold start of {handler}{condition}",
-        value=statistics.median(ours),
+        value=statistics.median(handler_times),
         unit="ms",
         against=f"boto3 and clients of {', '.join(CLIENTS[handler])}",
-        floor=statistics.median(theirs),
+        floor=statistics.median(boto3_times),
         at_most=AT_MOST.get(handler, AT_MOST_OTHERS),
     )
 
 
 def _milliseconds(bundle: Path, program: str) -> float:
-    """The processor time of a program in a process that has nothing but the bundle, and writes no bytecode."""
+    """Return the processor time of a program in a process that imports only from the bundle, and writes no bytecode."""
     command = [sys.executable, "-ISB", "-c", _TIMED.format(bundle=str(bundle), program=program)]
     done = subprocess.run(command, env=_ENVIRONMENT, capture_output=True, text=True, check=True)  # noqa: S603
     return float(done.stdout) * 1000

@@ -1,4 +1,4 @@
-"""What benchmarks give: figures, each beside what it is measured against and the target it is to reach."""
+"""The results of benchmarks: figures, each with what it is compared with and its target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,47 +7,47 @@ from rich.console import Console
 from rich.table import Table
 
 WIDTH = 150
-"""Columns that a table takes at least: in a narrower terminal its lines wrap, but stay readable in a file."""
+"""The minimum width of a table in columns. In a narrower terminal lines wrap, but a file stays readable."""
 HEADINGS = ("what", "figure", "against", "ratio", "target", "met")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One thing measured.
+    """One measured value.
 
-    A target is a bound on the ratio of `value` to `floor` where there is a floor, else on `value`. A figure without
-    a target is there to be known.
+    A target is a bound on the ratio of `value` to `floor` if a floor is given, otherwise on `value`. A figure without
+    a target is for information.
     """
 
     what: str
     value: float
     unit: str
     against: str = ""
-    """What the floor is, or under which conditions the value holds."""
+    """What the floor is, or the conditions under which the value was measured."""
     floor: float | None = None
     at_most: float | None = None
     at_least: float | None = None
 
     @property
     def ratio(self) -> float | None:
-        """How many times the floor the value is."""
+        """The value divided by the floor."""
         return None if self.floor is None else self.value / self.floor
 
     @property
     def is_met(self) -> bool:
-        """Whether the target is reached; a figure without a target has nothing to miss."""
+        """Whether the target is reached; always true without a target."""
         bound = self.value if self.ratio is None else self.ratio
         return (self.at_most is None or bound <= self.at_most) and (self.at_least is None or bound >= self.at_least)
 
     @property
     def target(self) -> str:
-        """The target in words; empty if there is none."""
+        """The target as text, empty if there is none."""
         unit = self.unit if self.floor is None else "x"
         bounds = (("at most", self.at_most), ("at least", self.at_least))
         return ", ".join(f"{words} {_number(bound)} {unit}" for words, bound in bounds if bound is not None)
 
     def cells(self) -> tuple[str, ...]:
-        """The figure as a line of a table, under `HEADINGS`."""
+        """Return the figure as a row of a table with `HEADINGS`."""
         against = self.against if self.floor is None else f"{self.against}: {_number(self.floor)} {self.unit}"
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
         met = "" if not self.target else "yes" if self.is_met else "NO"
@@ -65,13 +65,13 @@ def show(title: str, figures: Sequence[Figure]) -> None:
 
 
 def markdown(figures: Sequence[Figure]) -> str:
-    """Figures as a table in Markdown."""
+    """Return figures as a table in Markdown."""
     rows = [HEADINGS, tuple("---" for _ in HEADINGS), *(figure.cells() for figure in figures)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _number(value: float) -> str:
-    """Three significant digits, or all that stand before the point."""
+    """Return a number with three significant digits, or with all digits of its integer part."""
     if value >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.3g}"

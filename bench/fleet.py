@@ -1,4 +1,4 @@
-"""Made-up companies, as the tables hold them and as Codat answers about them."""
+"""Generated companies, as they are in the tables, and Codat's responses and webhooks about them."""
 
 import json
 from collections.abc import Iterator
@@ -9,8 +9,9 @@ import httpx
 
 from freshness.domain import data_types
 from freshness.domain.company import Company, Connection
-from freshness.domain.dataset import DatasetState, Trigger
+from freshness.domain.dataset import IN_FLIGHT, DatasetState, Trigger
 from freshness.domain.feed import Decided, End, Feed, Request
+from freshness.domain.schedule import reschedule
 from freshness.domain.sync_history import KEPT, Sync, SyncHistory
 from freshness.planning.planner import Reason
 from freshness.policy.policy import Policy
@@ -19,16 +20,16 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOW_IN_FULL = NOW + timedelta(microseconds=123456)
 SYNC_TIME = timedelta(seconds=20)
 DATA_TYPES = "accounts bills company customers invoices items payments suppliers transfers accountTransactions".split()
-"""Ten of one accounting connection."""
+"""The data types of each company, all from one accounting connection."""
 
 
 def company_id(number: int) -> str:
-    """The id of a company: a UUID, as Codat's are."""
+    """Return the id of a company, a UUID like those of Codat."""
     return str(uuid5(NAMESPACE_URL, f"company/{number}"))
 
 
 def company(number: int) -> Company:
-    """A company with an accounting connection, which was just checked."""
+    """Return a company with an accounting connection, which was just checked."""
     connection = Connection(
         connection_id=str(uuid5(NAMESPACE_URL, f"connection/{number}")),
         platform="QuickBooks Online",
@@ -47,12 +48,12 @@ def company(number: int) -> Company:
 
 
 def due_feeds(company: Company, policy: Policy) -> Iterator[Feed]:
-    """The feeds of a company, each as full as it usually gets, and just due: its promise still holds."""
+    """Yield the feeds of a company, each due but still within its promise, with as much data as a feed usually has."""
     [connection] = company.connections.values()
     for data_type in DATA_TYPES:
         promise = policy.promise(data_type, company, connection)
         succeeded_at = NOW - promise.fresh_within + timedelta(seconds=40)
-        syncs = SyncHistory.of(
+        history = SyncHistory.of(
             Sync(ended_at=succeeded_at - timedelta(hours=6) * age, records_modified=age % 2 == 0, took=SYNC_TIME)
             for age in reversed(range(KEPT))
         )
@@ -64,18 +65,17 @@ def due_feeds(company: Company, policy: Policy) -> Iterator[Feed]:
             request=Request(at=succeeded_at - SYNC_TIME, trigger=Trigger.PROMISE, dataset_id=dataset_id),
             end=End(at=succeeded_at, state="Complete", dataset_id=dataset_id),
             succeeded_at=succeeded_at,
-            changed_at=succeeded_at,
             attempts=1,
-            syncs=syncs,
+            history=history,
             changes_per_day=1 / 3,
             requests_that_day=4,
             platform_sync_time=SYNC_TIME,
         )
-        yield feed.planned(promise, connection)
+        yield reschedule(feed, promise, connection)
 
 
 def fullest_feed() -> Feed:
-    """A feed with all that one can hold, and the longest names there are."""
+    """Return a feed with every attribute set, each to its longest value."""
     company_ = company(0)
     [connection_id] = company_.connections
     dataset_id = company_.company_id
@@ -86,24 +86,28 @@ def fullest_feed() -> Feed:
         request=Request(at=NOW_IN_FULL, trigger=max(Trigger, key=len), dataset_id=dataset_id),
         end=End(at=NOW_IN_FULL, state=max(DatasetState, key=len), dataset_id=dataset_id),
         succeeded_at=NOW_IN_FULL,
-        changed_at=NOW_IN_FULL,
         attempts=99,
+        running_state=max(IN_FLIGHT, key=len),
         seen_running_at=NOW_IN_FULL,
-        syncs=SyncHistory.of(
+        history=SyncHistory.of(
             Sync(ended_at=NOW_IN_FULL + timedelta(hours=age), records_modified=True) for age in range(KEPT)
         ),
         refresh_requested_at=NOW_IN_FULL,
         refresh_requested_by=max(Trigger, key=len),
+        failed_calls=99,
+        retry_at=NOW_IN_FULL,
         platform_sync_time=timedelta(hours=1, microseconds=1),
         changes_per_day=1 / 3,
         requests_that_day=99,
         decided=Decided(at=NOW_IN_FULL, reason=max(Reason, key=len)),
+        written_at=NOW_IN_FULL,
+        broken_at=NOW_IN_FULL,
         due_at=NOW_IN_FULL,
     )
 
 
-def queues_anything(request: httpx.Request) -> httpx.Response:
-    """Codat's answer to queueing a data type: the new dataset."""
+def queued_response(request: httpx.Request) -> httpx.Response:
+    """Return Codat's response to queueing a refresh of a data type: the new dataset."""
     _, _, company, _, _, data_type = request.url.path.split("/")
     dataset = {
         "id": str(uuid5(NAMESPACE_URL, f"{request.url.path}/{NOW}")),
@@ -117,7 +121,7 @@ def queues_anything(request: httpx.Request) -> httpx.Response:
 
 
 def read_completed(company: Company, data_type: str, at: datetime) -> str:
-    """Codat's message that a read of a data type ended well."""
+    """Return the body of Codat's webhook for a successful read of a data type."""
     [connection] = company.connections.values()
     read = {
         "connectionId": connection.connection_id,
@@ -125,10 +129,10 @@ def read_completed(company: Company, data_type: str, at: datetime) -> str:
         "recordsModified": True,
         "status": "Complete",
     }
-    message = {
+    event = {
         "id": str(uuid5(NAMESPACE_URL, f"{company.company_id}/{data_type}/{at}")),
         "eventType": "read.completed",
         "generatedDate": at.isoformat(),
         "payload": {"referenceCompany": {"id": company.company_id, "name": company.name}, "dataTypes": [read]},
     }
-    return json.dumps(message)
+    return json.dumps(event)

@@ -1,4 +1,4 @@
-"""How much memory a tick of check_freshness takes, by the number of companies that Codat lists."""
+"""The peak memory of a tick of check_freshness, by the number of companies that Codat lists."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from bench.figures import Figure, show
 from bench.fleet import NOW
 from bench.parts import example_policy
 from bench.tables import Item, LocalAws, running_aws, write
-from freshness.aws.store import shard
+from freshness.aws.item_codec import shard
 from freshness.domain.times import sortable
 from local.settings import ROOT
 
@@ -25,13 +25,13 @@ MB = 1_000_000
 
 
 def measure() -> list[Figure]:
-    """A tick over few companies, and over many."""
+    """Measure a tick over few companies, and one over many."""
     with running_aws() as aws:
         few, many = (_memory(aws, companies) / MB for companies in (FEW, MANY))
     return [
         Figure(what=f"memory of a tick over {MANY:,} companies", value=many, unit="MB", at_most=512),
         Figure(
-            what="the same, flat",
+            what="the same, compared with few companies",
             value=many,
             unit="MB",
             against=f"a tick over {FEW:,} companies",
@@ -42,8 +42,8 @@ def measure() -> list[Figure]:
 
 
 def _memory(aws: LocalAws, companies: int) -> float:
-    """The most memory, in bytes, of a tick over companies that are known already, of which `DUE` are due."""
-    names = aws.tables()
+    """Return the peak memory, in bytes, of a tick over companies that are known already, of which `DUE` are due."""
+    names = aws.create_tables()
     write(aws, names.companies, (_item(number) for number in range(companies)))
     with _codat(companies) as url:
         tables = (names.companies, names.feeds, names.datasets, names.control)
@@ -53,10 +53,10 @@ def _memory(aws: LocalAws, companies: int) -> float:
 
 
 def _item(number: int) -> Item:
-    """A company as the store writes it."""
+    """Return the item of a company."""
     company = fleet.company(number)
     [connection] = company.connections.values()
-    told = {
+    attributes = {
         "connection_id": {"S": connection.connection_id},
         "platform": {"S": connection.platform},
         "source_type": {"S": connection.source_type},
@@ -67,7 +67,7 @@ def _item(number: int) -> Item:
     return {
         "company_id": {"S": company.company_id},
         "name": {"S": company.name},
-        "connections": {"M": {connection.connection_id: {"M": told}}},
+        "connections": {"M": {connection.connection_id: {"M": attributes}}},
         "check_at": {"S": sortable(NOW if number < DUE else company.check_at or NOW)},
         "shard": {"S": shard(company.company_id)},
         "planned_by": {"S": example_policy().fingerprint},
@@ -77,15 +77,15 @@ def _item(number: int) -> Item:
 
 @contextmanager
 def _codat(companies: int) -> Iterator[str]:
-    """A server that lists companies as Codat does, and knows nothing more of any; its URL."""
+    """Yield the URL of a server that lists companies as Codat does, and returns `{}` for all other paths."""
 
-    class Answers(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             url = urlsplit(self.path)
-            asked = {name: int(value) for name, [value] in parse_qs(url.query).items() if value.isdigit()}
-            content = json.dumps(_page(companies, **asked) if url.path == "/companies" else {}).encode()
+            parameters = {name: int(value) for name, [value] in parse_qs(url.query).items() if value.isdigit()}
+            content = json.dumps(_page(companies, **parameters) if url.path == "/companies" else {}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -94,7 +94,7 @@ def _codat(companies: int) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -116,14 +116,14 @@ def _page(companies: int, page: int = 1, pageSize: int = 100) -> dict[str, objec
 def _listed(number: int) -> dict[str, object]:
     company = fleet.company(number)
     [connection] = company.connections.values()
-    told = {
+    attributes = {
         "id": connection.connection_id,
         "platformName": connection.platform,
         "sourceType": connection.source_type,
         "status": connection.status,
         "linkUrl": connection.link_url,
     }
-    return {"id": company.company_id, "name": company.name, "tags": None, "dataConnections": [told]}
+    return {"id": company.company_id, "name": company.name, "tags": None, "dataConnections": [attributes]}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The yardstick: the best that evenly spaced refreshes can do if every rate of change is known.
+"""The highest mean freshness that evenly spaced refreshes can reach if every change rate is known.
 
-Feed i changes as a Poisson process of rate `rates[i]` a day, counts `weights[i]`, and is refreshed `refreshes[i]` times
-a day. Cho and Garcia-Molina (TODS 2003) show that the best frequencies have one marginal value for all feeds that are
-refreshed at all, and leave alone those that cannot reach it.
+Feed i changes as a Poisson process with the rate `rates[i]` a day, has the weight `weights[i]`, and is refreshed
+`refreshes[i]` times a day. Cho and Garcia-Molina (TODS 2003) show that with the optimal frequencies the marginal value
+of a refresh is the same for all feeds that are refreshed, and lower for the feeds that never are.
 """
 
 import numpy as np
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 
 STEPS = 60
-"""Halvings of an interval: enough to use up a float's digits."""
+"""Steps of a bisection, enough for the precision of a float."""
 
 
 def mean_freshness(rates: Numbers, weights: Numbers, refreshes: Numbers) -> float:
-    """The weighted mean share of time in which a feed's copy is current; a feed never refreshed has 0."""
+    """Return the weighted mean share of time in which a copy is up to date; 0 for a feed that is never refreshed."""
     changes = np.divide(rates, refreshes, out=np.full_like(rates, np.inf), where=refreshes > 0)
     return float(np.average(-np.expm1(-changes) / changes, weights=weights))
 
 
 def best_refreshes(rates: Numbers, weights: Numbers, total: float) -> Numbers:
-    """The refreshes a day of each feed, `total` in all, that make the mean freshness greatest."""
+    """Return the refreshes a day of each feed, `total` in all, with which the mean freshness is highest."""
     low, high = 0.0, float(np.max(weights / rates))
     for _ in range(STEPS):
         middle = (low + high) / 2
@@ -33,9 +33,10 @@ def best_refreshes(rates: Numbers, weights: Numbers, total: float) -> Numbers:
 
 
 def _refreshes_at(marginal: float, rates: Numbers, weights: Numbers) -> Numbers:
-    """The refreshes a day at which one more of a feed is worth `marginal`: none where even the first is worth less.
+    """Return the refreshes a day of each feed at which the marginal value of a refresh is `marginal`.
 
-    With x changes between two refreshes that is the root of 1 - exp(-x) (1 + x) = marginal * rate / weight.
+    It is 0 where even the first refresh has a lower value. With x changes between two refreshes, x is the root of
+    1 - exp(-x) (1 + x) = marginal * rate / weight.
     """
     wanted = marginal * rates / weights
     low, high = np.zeros_like(rates), np.full_like(rates, 100.0)

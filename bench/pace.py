@@ -1,4 +1,4 @@
-"""How much of the calls that Codat allows in a minute one tick of check_freshness makes use of."""
+"""The share of Codat's calls per minute that one tick of check_freshness uses."""
 
 import asyncio
 import time
@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 from bench.figures import Figure, show
-from bench.parts import example_policy
+from bench.parts import example_policy, recorder
 from bench.tables import LocalAws, running_aws
-from freshness.app.check_freshness import Check
+from freshness.app.check_freshness import FreshnessCheck
 from freshness.aws.metrics import Metric
 from freshness.codat.client import Codat
 from freshness.codat.rate_limiter import RateLimiter
@@ -24,15 +24,15 @@ INSTANT = timedelta(0)
 
 
 def measure() -> list[Figure]:
-    """A tick over companies that all are due for a check, each of which takes one call."""
+    """Measure a tick over companies that are all due for a check, each of which takes one call."""
     settings = Settings(companies=0, latency=LATENCY, sync_time_min=INSTANT, sync_time_max=INSTANT)
     with running_aws() as aws, running_sandbox(settings) as sandbox:
         sandbox.do(_add_companies)
-        a_minute = asyncio.run(_companies_a_minute(aws, sandbox))
+        per_minute = asyncio.run(_companies_per_minute(aws, sandbox))
     return [
         Figure(
-            what="companies checked a minute by one tick, Codat answering in 100 ms",
-            value=a_minute,
+            what="companies checked a minute by one tick, with a latency of Codat of 100 ms",
+            value=per_minute,
             unit="a minute",
             against="budget.calls_per_minute",
             floor=example_policy().budget.calls_per_minute,
@@ -46,20 +46,26 @@ def _add_companies(sandbox: Sandbox) -> None:
         sandbox.backend.add_company((XERO,), sandbox.now())
 
 
-async def _companies_a_minute(aws: LocalAws, sandbox: RunningSandbox) -> float:
-    store, _ = aws.store()
+async def _companies_per_minute(aws: LocalAws, sandbox: RunningSandbox) -> float:
+    tables, _ = aws.open_tables()
     policy, until = example_policy(), _now() + timedelta(minutes=5)
-    pace = RateLimiter(store, clock=_now, until=until, calls_per_minute=policy.budget.calls_per_minute)
+    limiter = RateLimiter(tables.control, clock=_now, until=until, calls_per_minute=policy.budget.calls_per_minute)
     async with httpx.AsyncClient(base_url=sandbox.base_url) as http:
-        codat = Codat(http, sandbox.api_key, clock=_now, pace=pace)
-        check = Check(store=store, codat=codat, bus=aws.bus(), policy=policy, clock=_now, until=until)
+        check = FreshnessCheck(
+            tables=tables,
+            codat=Codat(http, sandbox.api_key, clock=_now, limiter=limiter),
+            recorder=recorder(tables, aws.event_bus(), policy, _now),
+            policy=policy,
+            clock=_now,
+            until=until,
+        )
         await check.list_companies()
         started = time.monotonic()
         await check.check_due()
         seconds = time.monotonic() - started
-        await pace.finish()
+        await limiter.finish()
     if check.tally[Metric.COMPANIES_CHECKED] != COMPANIES:
-        raise RuntimeError(f"expected {COMPANIES} companies to be checked, but: {dict(check.tally)}")
+        raise RuntimeError(f"expected {COMPANIES} companies to be checked, got {dict(check.tally)}")
     return 60 * COMPANIES / seconds
 
 

@@ -1,4 +1,4 @@
-"""The most memory that this process has held."""
+"""The peak memory of this process."""
 
 import resource
 import sys
@@ -8,7 +8,10 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_memory() -> int:
-    """Bytes. Linux tells them in `VmHWM`; its `ru_maxrss` counts what the process held that started this one, too."""
+    """Return the peak of the resident memory in bytes.
+
+    On Linux that is `VmHWM`: `ru_maxrss` includes what the parent process held when it started this one.
+    """
     if STATUS.exists():
         [kilobytes] = [line.split()[1] for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:")]
         return int(kilobytes) * 1024

@@ -1,9 +1,8 @@
-"""The planner against its rivals and its optimum, at the same number of refreshes, and how fast it decides.
+"""The mean freshness that the planner reaches, compared with simple strategies and the optimum, and its speed.
 
-A made-up fleet, whose feeds change at rates that no one is told, has been on Codat's fixed schedule for a month.
-Then each of the contenders has the same refreshes a day to spend, as many as that schedule takes. After some
-days in which ours goes on learning, the mean weighted freshness is measured: the share of time in which a copy is as
-at the source, expected, given when it was refreshed.
+A generated fleet, whose true change rates the planner does not know, has been on Codat's fixed schedule for a month.
+Each strategy then has as many refreshes a day as that schedule. After some days, in which the planner continues to
+learn, the weighted mean freshness is measured: the expected share of time in which a copy is up to date.
 """
 
 import math
@@ -23,7 +22,8 @@ from bench.figures import Figure, show
 from bench.optimum import Numbers, best_refreshes, mean_freshness
 from bench.peak import peak_memory
 from freshness.domain.company import Company, Connection
-from freshness.domain.feed import DAY, TICK, Feed
+from freshness.domain.feed import DAY, Feed
+from freshness.domain.schedule import TICK, reschedule
 from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.planning.planner import Action, decide
 from freshness.policy.policy import Policy
@@ -42,37 +42,37 @@ DATA_TYPES = {
     "chartOfAccounts": 1,
     "taxRates": 1,
 }
-"""With the weight that the policy gives each."""
+"""The data types of each company, with their weights in the policy."""
 MEDIAN_CHANGES = 0.2
-"""Changes a day of the feed in the middle."""
+"""The median change rate, in changes a day."""
 SPREAD = 0.75
-"""Standard deviation of the decimal logarithm of the rate: 95 of 100 feeds lie within three decades."""
-KIND_SPREAD = 0.4
-"""The part of it that lies between data types."""
+"""The standard deviation of the decimal logarithm of the rates: 95 % of them are within three decades."""
+TYPE_SPREAD = 0.4
+"""The part of `SPREAD` that is between data types."""
 EVERY = timedelta(hours=6)
-"""Codat's fixed schedule: each feed so long after its last sync."""
+"""The interval of Codat's fixed schedule, from the last sync of each feed."""
 START = datetime(2026, 11, 1, tzinfo=UTC)
 HISTORY = 120
-"""SyncHistory on Codat's schedule before: a month."""
+"""Syncs on Codat's schedule before the start, which take a month."""
 LEARNING, MEASURED = 2 * DAY, 2 * DAY
 HOUR = timedelta(hours=1)
 FEWER = 0.6
-"""The part of the fixed schedule's refreshes at which ours is to be as fresh as that."""
+"""The share of the fixed schedule's refreshes with which the planner should reach the same mean freshness."""
 BOUND = "12 hours"
 FEW = 100
-"""Companies for which the promise is looked at, at ticks as rare as a promise allows for."""
-OF_FEWER = "ours, of fewer refreshes"
+"""Companies with which the promise of `BOUND` is measured, with the longest interval of ticks that is planned for."""
+WITH_FEWER = "planner, with fewer refreshes"
 FEEDS = 100_000
 
 
 Indices = NDArray[np.int64]
 Choice = Callable[[Numbers, int, int], Indices]
-"""Which feeds to refresh, of their ages, the number of the tick, and how many may be."""
+"""Returns which feeds to refresh, given their ages in days, the number of the tick, and how many may be refreshed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one contender came to."""
+    """The results of one strategy: shares of 1, and the number of promises broken."""
 
     freshness: float
     found_nothing: float
@@ -80,23 +80,23 @@ class Result:
 
 
 def policy(fresh_within: str) -> Policy:
-    """One that asks for so much that all of the budget is spent, by what a refresh is worth."""
+    """Return a policy by which more feeds are due than may be refreshed, so that the most valuable are chosen."""
     default = {"fresh_within": fresh_within, "confidence": 0.995, "at_most_every": "1 minute"}
     weights = {data_type: {"weight": weight} for data_type, weight in DATA_TYPES.items()}
     return Policy.model_validate({"default": default, "data_types": weights})
 
 
 def true_rates(companies: int = COMPANIES) -> Numbers:
-    """The rates of all feeds, company by company."""
+    """Return the change rates of all feeds, in changes a day, company by company."""
     random = np.random.default_rng(20261123)
-    kinds = random.normal(0, KIND_SPREAD, len(DATA_TYPES))
-    feeds = random.normal(0, math.sqrt(SPREAD**2 - KIND_SPREAD**2), (companies, len(DATA_TYPES)))
-    rates: Numbers = (MEDIAN_CHANGES * 10 ** (feeds + (kinds - kinds.mean()) / kinds.std() * KIND_SPREAD)).ravel()
+    types = random.normal(0, TYPE_SPREAD, len(DATA_TYPES))
+    feeds = random.normal(0, math.sqrt(SPREAD**2 - TYPE_SPREAD**2), (companies, len(DATA_TYPES)))
+    rates: Numbers = (MEDIAN_CHANGES * 10 ** (feeds + (types - types.mean()) / types.std() * TYPE_SPREAD)).ravel()
     return rates
 
 
 def simulated_feeds(rates: Numbers) -> Iterator[SimulatedFeed]:
-    """The feeds, each last synced at its own time, with what each sync before had found."""
+    """Yield the feeds, last synced at times spread over `EVERY`, with their history."""
     random = Random(1)
     per_company = len(DATA_TYPES)
     for first in range(0, len(rates), per_company):
@@ -112,7 +112,7 @@ def simulated_feeds(rates: Numbers) -> Iterator[SimulatedFeed]:
             rate = float(rates[first + offset])
             changed = -math.expm1(-rate * (EVERY / DAY))
             synced_at = START - random.random() * EVERY
-            syncs = SyncHistory.of(
+            *earlier, latest = (
                 Sync(ended_at=synced_at - number * EVERY, records_modified=random.random() < changed)
                 for number in reversed(range(HISTORY))
             )
@@ -121,7 +121,9 @@ def simulated_feeds(rates: Numbers) -> Iterator[SimulatedFeed]:
                 data_type=data_type,
                 connection_id="connection",
                 succeeded_at=synced_at,
-                syncs=syncs.thinned,
+                history=SyncHistory.of(earlier).with_end(
+                    latest.ended_at, latest.records_modified, succeeded=True, requested_at=None
+                ),
             )
             yield SimulatedFeed(
                 feed=feed,
@@ -133,7 +135,7 @@ def simulated_feeds(rates: Numbers) -> Iterator[SimulatedFeed]:
             )
 
 
-def ours(
+def planner(
     refreshes_a_day: float,
     *,
     knows_rates: bool = False,
@@ -141,7 +143,7 @@ def ours(
     companies: int = COMPANIES,
     tick: timedelta = HOUR,
 ) -> Result:
-    """What the planner makes of a number of refreshes a day."""
+    """Return the results of the planner with a number of refreshes a day."""
     world = World(
         simulated_feeds=list(simulated_feeds(true_rates(companies))),
         policy=policy(fresh_within),
@@ -165,8 +167,8 @@ def ours(
     )
 
 
-def rival(choose: Choice) -> Result:
-    """What a simple order makes of as many refreshes as Codat's schedule takes."""
+def simple_strategy(choose: Choice) -> Result:
+    """Return the results of a simple strategy with as many refreshes as Codat's schedule."""
     rates = true_rates()
     random = np.random.default_rng(1)
     synced_at = -random.random(len(rates)) * (EVERY / DAY)
@@ -204,21 +206,21 @@ def _weights(feeds: int) -> Numbers:
 
 
 def measure() -> list[Figure]:
-    """All contenders, then how fast deciding is."""
+    """Measure all strategies, and the speed of decisions."""
     rates = true_rates()
     weights, total = _weights(len(rates)), len(rates) * (DAY / EVERY)
     best, best_of_fewer = (
         mean_freshness(rates, weights, best_refreshes(rates, weights, part * total)) for part in (1, FEWER)
     )
-    contenders = {
-        "ours, rates learned": partial(ours, total),
-        "ours, rates known": partial(ours, total, knows_rates=True),
-        "Codat's fixed schedule": partial(rival, _on_schedule),
-        "round robin": partial(rival, _round_robin),
-        "oldest first": partial(rival, _oldest_first),
-        OF_FEWER: partial(ours, FEWER * total),
+    strategies = {
+        "planner, rates learned": partial(planner, total),
+        "planner, rates known": partial(planner, total, knows_rates=True),
+        "Codat's fixed schedule": partial(simple_strategy, _on_schedule),
+        "round robin": partial(simple_strategy, _round_robin),
+        "oldest first": partial(simple_strategy, _oldest_first),
+        WITH_FEWER: partial(planner, FEWER * total),
         BOUND: partial(
-            ours,
+            planner,
             FEW * len(DATA_TYPES) * (DAY / EVERY),
             fresh_within=BOUND,
             companies=FEW,
@@ -226,25 +228,25 @@ def measure() -> list[Figure]:
         ),
     }
     with ProcessPoolExecutor() as pool:
-        running = {name: pool.submit(contender) for name, contender in contenders.items()}
+        running = {name: pool.submit(strategy) for name, strategy in strategies.items()}
         deciding = pool.submit(decide_many)
         results = {name: each.result() for name, each in running.items()}
-    fewer, bound = results.pop(OF_FEWER), results.pop(BOUND)
+    fewer, bound = results.pop(WITH_FEWER), results.pop(BOUND)
     figures = [_freshness(name, result, best) for name, result in results.items()]
     figures += [_found_nothing(name, result) for name, result in results.items()]
     fixed = results["Codat's fixed schedule"].freshness
     return [
         *figures,
         Figure(
-            what=f"mean freshness, ours learned, with {FEWER:.0%} of the refreshes",
+            what=f"mean freshness, planner with rates learned, {FEWER:.0%} of the refreshes",
             value=fewer.freshness,
             unit="",
-            against=f"Codat's schedule with all of them; the optimum with as few reaches {best_of_fewer:.3f}",
+            against=f"Codat's schedule with all of them; the optimum with {FEWER:.0%} is {best_of_fewer:.3f}",
             floor=fixed,
             at_least=1.0,
         ),
         Figure(
-            what=f"promises of {BOUND} broken, ours learned, {FEW} companies",
+            what=f"promises of {BOUND} broken, planner with rates learned, {FEW} companies",
             value=bound.broken,
             unit="",
             against=f"budget for a refresh every {EVERY / HOUR:.0f} hours; mean freshness {bound.freshness:.3f}",
@@ -261,7 +263,7 @@ def _freshness(name: str, result: Result, best: float) -> Figure:
         unit="",
         against="optimum",
         floor=best,
-        at_least=0.97 if name == "ours, rates learned" else None,
+        at_least=0.97 if name == "planner, rates learned" else None,
     )
 
 
@@ -270,11 +272,11 @@ def _found_nothing(name: str, result: Result) -> Figure:
 
 
 def decide_many() -> list[Figure]:
-    """Deciding about many feeds in one process: all due, with full histories, over a budget for a tenth of them."""
+    """Measure decisions about many feeds with full histories, all due, with an allowance for a tenth of them."""
     context = get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as alone:
         seconds, megabytes = alone.submit(_decide_many).result()
-    what = f"deciding about {FEEDS:,} feeds"
+    what = f"decisions about {FEEDS:,} feeds"
     return [
         Figure(what=what, value=seconds, unit="s", against="processor time", at_most=2.0),
         Figure(what=f"{what}: memory of the process", value=megabytes, unit="MB", at_most=300),
@@ -283,15 +285,17 @@ def decide_many() -> list[Figure]:
 
 def _decide_many() -> tuple[float, float]:
     rules = policy("1 day")
-    given = list(simulated_feeds(true_rates(FEEDS // len(DATA_TYPES))))
+    generated = list(simulated_feeds(true_rates(FEEDS // len(DATA_TYPES))))
     feeds = [
-        simulated.feed.planned(
-            rules.promise(simulated.feed.data_type, simulated.company, simulated.connection), simulated.connection
+        reschedule(
+            simulated.feed,
+            rules.promise(simulated.feed.data_type, simulated.company, simulated.connection),
+            simulated.connection,
         )
-        for simulated in given
+        for simulated in generated
     ]
-    companies = {simulated.company.company_id: simulated.company for simulated in given}
-    del given
+    companies = {simulated.company.company_id: simulated.company for simulated in generated}
+    del generated
     started = time.process_time()
     decisions = decide(feeds, companies, rules, START + DAY / 2, allowance=FEEDS / 10)
     seconds = time.process_time() - started

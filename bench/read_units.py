@@ -1,4 +1,4 @@
-"""What a tick reads: as much as is due, however much is not."""
+"""The read units of a tick, which depend on how many feeds are due, and not on how many there are."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ import httpx
 from bench import fleet
 from bench.figures import Figure, show
 from bench.fleet import NOW
-from bench.parts import example_policy, queue_due
+from bench.parts import example_policy, run_refresh_tick
 from bench.tables import Item, LocalAws, running_aws, write
+from freshness.aws.item_codec import shard, sort_key
 from freshness.aws.metrics import Metric
-from freshness.aws.store import shard, sort_key
 from freshness.domain.times import sortable
 
 DUE_COMPANIES = 100
@@ -22,7 +22,7 @@ MANY = 1_000_000
 
 
 def measure() -> list[Figure]:
-    """A tick with the same feeds due among few and among many."""
+    """Measure a tick with the same number of feeds due among few and among many."""
     with running_aws() as aws:
         few = _read_units(aws, FEW)
         many = _read_units(aws, MANY)
@@ -39,24 +39,25 @@ def measure() -> list[Figure]:
 
 
 def _read_units(aws: LocalAws, total: int) -> float:
-    """The read units of a tick over `total` feeds, of which `DUE` are due."""
+    """Return the read units of a tick over `total` feeds, of which `DUE` are due."""
     policy = example_policy()
-    names = aws.tables()
-    store, meter = aws.store(names)
+    names = aws.create_tables()
+    tables, meter = aws.open_tables(names)
     for number in range(DUE_COMPANIES):
-        company = store.change_company(fleet.company(number), lambda company: company)
+        company = tables.companies.put(fleet.company(number))
         for feed in fleet.due_feeds(company, policy):
-            store.change_feed(feed, lambda feed: feed)
+            tables.feeds.put(feed)
     write(aws, names.feeds, _later(total - DUE))
     meter.take()
-    refresh = asyncio.run(queue_due(store, httpx.MockTransport(fleet.queues_anything), aws.bus(), policy))
-    if refresh.tally[Metric.REFRESHES_QUEUED] != DUE:
-        raise RuntimeError(f"expected {DUE} refreshes to be queued, but: {dict(refresh.tally)}")
+    codat = httpx.MockTransport(fleet.queued_response)
+    queueing = asyncio.run(run_refresh_tick(tables, codat, aws.event_bus(), policy))
+    if queueing.tally[Metric.REFRESHES_QUEUED] != DUE:
+        raise RuntimeError(f"expected {DUE} refreshes to be queued, got {dict(queueing.tally)}")
     return meter.take().read_units
 
 
 def _later(count: int) -> Iterator[Item]:
-    """Feeds that are due later, with their keys alone."""
+    """Yield the items of feeds that are due later, with their keys only."""
     for number in range(count):
         company_id = fleet.company_id(DUE_COMPANIES + number // len(fleet.DATA_TYPES))
         data_type = fleet.DATA_TYPES[number % len(fleet.DATA_TYPES)]

@@ -1,4 +1,4 @@
-"""What receive_webhook does, warm, beside what it cannot do without: verifying the signature."""
+"""The duration of receive_webhook after its cold start, compared with the verification of the signature alone."""
 
 import os
 import statistics
@@ -19,14 +19,14 @@ from bench import fleet
 from bench.figures import Figure, show
 from local import local_aws
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of no one
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - used nowhere
 ROUNDS = 20
 CALLS = 200
 MICROSECONDS = 1e6
 
 
-class _Answers:
-    """The clients of AWS, answering at once: what is left is the handler's own work."""
+class _Client:
+    """Clients of AWS that respond immediately, so that only the handler's own work is measured."""
 
     def get_secret_value(self, **_: object) -> dict[str, str]:
         return {"SecretString": SECRET}
@@ -42,19 +42,19 @@ _ENVIRONMENT = {
 
 
 def measure() -> list[Figure]:
-    """The handler without its clients, and with boto3's but nothing behind it, against verifying alone."""
+    """Measure the handler with and without boto3, in both cases without a network."""
     os.environ.update(_ENVIRONMENT)
     event = _event()
     webhook = Webhook(SECRET)
     alone, with_boto3, verify = _microseconds(
-        _handling(event, lambda _: _Answers()),
-        _handling(event, _client_without_network),
+        _warm_handler(event, lambda _: _Client()),
+        _warm_handler(event, _client_without_network),
         lambda: webhook.verify(event["body"], event["headers"], json_parse=False),
     )
     against = "standardwebhooks' verify alone"
     return [
         Figure(
-            what="receive_webhook, warm, without its clients of AWS",
+            what="receive_webhook, warm, without boto3",
             value=alone,
             unit="us",
             against=against,
@@ -62,7 +62,7 @@ def measure() -> list[Figure]:
             at_most=3,
         ),
         Figure(
-            what="the same with boto3 making the request to SQS, which no one receives",
+            what="receive_webhook, warm, with boto3, without a network",
             value=with_boto3,
             unit="us",
             against=against,
@@ -72,7 +72,7 @@ def measure() -> list[Figure]:
 
 
 def _event() -> dict[str, Any]:
-    """A request as API Gateway hands it over."""
+    """Return a request as API Gateway passes it on."""
     body = fleet.read_completed(fleet.company(0), "invoices", datetime.now(UTC))
     signed_at = datetime.now(UTC)
     return {
@@ -89,14 +89,14 @@ def _event() -> dict[str, Any]:
 
 def _client_without_network(service: str) -> Any:
     if service != "sqs":
-        return _Answers()
+        return _Client()
     client = boto3.Session("test", "test", region_name=local_aws.REGION).client("sqs")
-    answer: Any = _answer
-    client.meta.events.register("before-send", answer)
+    respond: Any = _respond
+    client.meta.events.register("before-send", respond)
     return client
 
 
-def _answer(request: Any, **_: object) -> AWSResponse:
+def _respond(request: Any, **_: object) -> AWSResponse:
     class Raw:
         def stream(self) -> list[bytes]:
             return [b'{"MessageId": "1"}']
@@ -104,18 +104,18 @@ def _answer(request: Any, **_: object) -> AWSResponse:
     return AWSResponse(request.url, 200, HTTPHeaders(), Raw())
 
 
-def _handling(event: dict[str, Any], client: Callable[[str], object]) -> Callable[[], object]:
-    """A call of a handler of its own, warm, which has the clients that `client` makes."""
+def _warm_handler(event: dict[str, Any], client: Callable[[str], object]) -> Callable[[], object]:
+    """Return a call of a newly imported handler that has created its clients by `client`."""
     sys.modules.pop("receive_webhook", None)
     handler = import_module("receive_webhook").handler
     with patch("boto3.client", client):
         if handler(event, None) != {"statusCode": 202}:
-            raise RuntimeError("expected receive_webhook to accept a message that was signed with its secret")
+            raise RuntimeError("expected receive_webhook to accept a webhook that was signed with its secret")
     return lambda: handler(event, None)
 
 
 def _microseconds(*calls: Callable[[], object]) -> list[float]:
-    """How long each takes of the processor's time: the median of the means of several rounds, by turns."""
+    """Return the processor time of each call: the median over `ROUNDS` alternating rounds of the mean of `CALLS`."""
     rounds: list[list[float]] = [[] for _ in calls]
     for _ in range(ROUNDS):
         for call, means in zip(calls, rounds, strict=True):

@@ -1,7 +1,7 @@
-"""A day of a large fleet at the planner's level: a million feeds, in four shards, each with a tick of its own.
+"""A day of the planner with a million feeds in four shards, each of which has a tick of its own.
 
-What decides is the code that runs in Lambda; the index is a heap for each shard, a tick's calls are those that
-`calls_per_minute` leaves it, and every sync succeeds after its usual time.
+The planner is the code that runs in Lambda. The index is a heap for each shard, each tick may queue its share of
+`calls_per_minute`, and every sync succeeds after `SYNC_TIME`.
 """
 
 import heapq
@@ -13,48 +13,47 @@ from datetime import datetime, timedelta
 from bench import fleet
 from bench.figures import Figure, show
 from bench.fleet import NOW, SYNC_TIME
-from freshness.app.queue_refreshes import MOST_FEEDS
-from freshness.aws.store import SHARDS, shard
+from freshness.aws.item_codec import SHARDS, shard
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import End, Feed, Request
+from freshness.domain.feed import End, Feed, FeedKey, Request
+from freshness.domain.schedule import reschedule
 from freshness.planning.planner import Action, decide
 from freshness.policy.policy import Policy
 
 COMPANIES = 100_000
 POLICY = Policy.model_validate({"default": {"fresh_within": "2 days"}})
-"""Half a million refreshes a day: somewhat more than half of what 600 calls a minute can do."""
+"""Half a million refreshes a day, which is somewhat more than half of 600 calls a minute."""
 MINUTE = timedelta(minutes=1)
 TICKS = 24 * 60
-A_TICK = POLICY.budget.calls_per_minute // len(SHARDS)
-"""The calls of one shard's tick: all share one pace."""
-
-Key = tuple[str, str]
+CALLS_PER_TICK = POLICY.budget.calls_per_minute // len(SHARDS)
+"""Each shard's share of the calls."""
 
 
 @dataclass(slots=True)
 class Shard:
-    """One shard of the index, and what its ticks did."""
+    """One shard of the index, and the totals of its ticks."""
 
     companies: dict[str, Company] = field(default_factory=dict)
-    feeds: dict[Key, Feed] = field(default_factory=dict)
-    index: list[tuple[datetime, Key]] = field(default_factory=list)
-    looked_at: int = 0
+    feeds: dict[FeedKey, Feed] = field(default_factory=dict)
+    index: list[tuple[datetime, FeedKey]] = field(default_factory=list)
+    read: int = 0
+    """Feeds that were read because they were due."""
     queued: int = 0
     broken: int = 0
+    """Refreshes after whose end the promise had been broken."""
 
     def put(self, feed: Feed) -> None:
         """Write a feed that is not in flight."""
-        key = feed.company_id, feed.data_type
-        self.feeds[key] = feed
+        self.feeds[feed.key] = feed
         if feed.due_at:
-            heapq.heappush(self.index, (feed.due_at, key))
+            heapq.heappush(self.index, (feed.due_at, feed.key))
 
     def tick(self, now: datetime) -> None:
-        """Look at what is due, and queue as much as the calls suffice for."""
+        """Decide about the feeds that are due, and queue as many as the calls allow."""
         due = list(self._due(now))
-        decisions = decide((self.feeds[key] for key in due), self.companies, POLICY, now, allowance=A_TICK)
-        self.looked_at += len(due)
+        decisions = decide((self.feeds[key] for key in due), self.companies, POLICY, now, allowance=CALLS_PER_TICK)
+        self.read += len(due)
         for decision in decisions:
             feed = decision.feed
             if decision.action is Action.QUEUE:
@@ -62,10 +61,8 @@ class Shard:
             else:
                 self.put(feed)
 
-    def _due(self, now: datetime) -> Iterator[Key]:
-        for _ in range(MOST_FEEDS):
-            if not self.index or self.index[0][0] > now:
-                return
+    def _due(self, now: datetime) -> Iterator[FeedKey]:
+        while self.index and self.index[0][0] <= now:
             yield heapq.heappop(self.index)[1]
 
     def _refresh(self, feed: Feed, company: Company, now: datetime) -> None:
@@ -76,11 +73,11 @@ class Shard:
         self.broken += feed.succeeded_at is not None and ended_at - feed.succeeded_at > promise.fresh_within
         feed = feed.requested(Request(at=now, trigger=Trigger.PROMISE, dataset_id=f"{now.timestamp()}"))
         feed = feed.ended(End(at=ended_at, state=DatasetState.COMPLETE, dataset_id=f"{now.timestamp()}"))
-        self.put(feed.planned(promise, connection))
+        self.put(reschedule(feed, promise, connection))
 
 
 def measure() -> list[Figure]:
-    """A day, minute by minute."""
+    """Measure a day, minute by minute."""
     shards = _shards()
     most = 0
     started = time.process_time()
@@ -90,13 +87,11 @@ def measure() -> list[Figure]:
             part.tick(NOW + minute * MINUTE)
         most = max(most, sum(shard.queued for shard in shards) - before)
     seconds = time.process_time() - started
-    looked_at, queued, broken = (
-        sum(values) for values in zip(*((s.looked_at, s.queued, s.broken) for s in shards), strict=True)
-    )
+    read, queued, broken = (sum(values) for values in zip(*((s.read, s.queued, s.broken) for s in shards), strict=True))
     feeds = f"{COMPANIES * len(fleet.DATA_TYPES):,} feeds, {len(SHARDS)} ticks a minute"
     return [
         Figure(what=f"refreshes in a day of {feeds}", value=queued, unit="refreshes"),
-        Figure(what="promises broken among them", value=broken, unit="refreshes", at_most=0),
+        Figure(what="promises broken by these refreshes", value=broken, unit="refreshes", at_most=0),
         Figure(
             what="refreshes in the busiest minute",
             value=most,
@@ -106,19 +101,19 @@ def measure() -> list[Figure]:
             at_most=1.0,
         ),
         Figure(
-            what="feeds looked at, in all ticks",
-            value=looked_at,
+            what="feeds read in all ticks",
+            value=read,
             unit="feeds",
-            against="those queued",
+            against="refreshes queued",
             floor=queued,
             at_most=1.05,
         ),
-        Figure(what="the planner's time for a feed that is due", value=seconds / looked_at * 1e6, unit="us"),
+        Figure(what="time of the planner for each feed read", value=seconds / read * 1e6, unit="us"),
     ]
 
 
 def _shards() -> list[Shard]:
-    """The fleet, whose last syncs are spread over the time that is promised."""
+    """Return the fleet in shards. Its last syncs are evenly spread over the promised time."""
     shards = {name: Shard() for name in SHARDS}
     within = POLICY.default.fresh_within or timedelta(0)
     count = 0
@@ -128,7 +123,7 @@ def _shards() -> list[Shard]:
         part = shards[shard(company.company_id)]
         part.companies[company.company_id] = company
         for data_type in fleet.DATA_TYPES:
-            # Steps of the golden ratio: evenly spread, and in no order.
+            # Multiples of the golden ratio are evenly spread modulo 1, in no order.
             succeeded_at = NOW - within * (count * 0.6180339887 % 1) * 0.99
             feed = Feed(
                 company_id=company.company_id,
@@ -138,7 +133,7 @@ def _shards() -> list[Shard]:
                 end=End(at=succeeded_at, state=DatasetState.COMPLETE),
                 platform_sync_time=SYNC_TIME,
             )
-            part.put(feed.planned(POLICY.promise(data_type, company, connection), connection))
+            part.put(reschedule(feed, POLICY.promise(data_type, company, connection), connection))
             count += 1
     return list(shards.values())
 

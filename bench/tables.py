@@ -1,4 +1,4 @@
-"""The stack's tables in a local AWS, with a meter of what DynamoDB would charge."""
+"""The stack's tables in a local AWS, with a meter for the units that DynamoDB charges."""
 
 import json
 import math
@@ -16,30 +16,31 @@ import httpx
 from aws_cdk import App, Stack
 from aws_cdk.assertions import Template
 
-from freshness.aws.event_bus import Bus
-from freshness.aws.store import Store
-from freshness.aws.store import Tables as TableNames
-from infra.tables import Tables
+from freshness.aws.event_bus import EventBus
+from freshness.aws.tables import TableNames, Tables
+from infra import tables as infra_tables
 from local import local_aws
 from local.processes import free_port, guarded_processes
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-KINDS = ("companies", "freshness", "datasets", "control")
+KINDS = ("companies", "feeds", "datasets", "control")
 READ_UNIT = 4096
-"""Bytes that one read unit reads; a read that need not be consistent costs half of it."""
+"""The bytes that one read unit covers. An eventually consistent read costs half of it."""
 BATCH = 25
-"""The most items that one BatchWriteItem takes."""
+"""The most items that one BatchWriteItem accepts."""
 Item = dict[str, dict[str, object]]
-"""As DynamoDB's protocol has it: a value under the name of its type, under its own name."""
+"""An item in DynamoDB's own notation, with the type of each attribute."""
 _READS = ("GetItem", "BatchGetItem", "Query")
 _WRITES = ("PutItem", "DeleteItem")
+_CONSISTENT = "bench.consistent"
+"""The entry in boto3's context of a request for whether it is a consistent read, which costs twice as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Units that were used, and the bytes of the largest item written."""
+    """Units used, and the bytes of the largest item written."""
 
     write_units: float = 0.0
     read_units: float = 0.0
@@ -47,41 +48,42 @@ class Usage:
 
 
 class Meter:
-    """What one client uses.
+    """Measures what one client uses.
 
-    Write units are those that the local AWS reports, by DynamoDB's rules: sizes and indexes count. It reports reads
-    without regard to size, so these are worked out from what was read.
+    Write units are as the local AWS reports them, by DynamoDB's rules for sizes and indexes. It reports reads
+    regardless of their size, so read units are calculated from the items read.
     """
 
     def __init__(self, dynamodb: "DynamoDBClient") -> None:
         self._usage = Usage()
         for operation in (*_READS, *_WRITES):
-            ask: Any = self._ask
-            dynamodb.meta.events.register(f"provide-client-params.dynamodb.{operation}", ask)
+            prepare: Any = self._prepare
+            dynamodb.meta.events.register(f"provide-client-params.dynamodb.{operation}", prepare)
             dynamodb.meta.events.register(f"after-call.dynamodb.{operation}", self._count)
 
     def take(self) -> Usage:
-        """What was used since the last time."""
+        """Return what was used since the last call."""
         usage, self._usage = self._usage, Usage()
         return usage
 
-    def _ask(self, params: dict[str, Any], **_: object) -> dict[str, Any]:
+    def _prepare(self, params: dict[str, Any], context: dict[str, Any], **_: object) -> dict[str, Any]:
+        context[_CONSISTENT] = params.get("ConsistentRead", False)
         largest = max(self._usage.largest_item, _size(params.get("Item", {})))
         self._usage = replace(self._usage, largest_item=largest)
         return params | {"ReturnConsumedCapacity": "INDEXES"}
 
-    def _count(self, parsed: dict[str, Any], model: Any, **_: object) -> None:
+    def _count(self, parsed: dict[str, Any], model: Any, context: dict[str, Any], **_: object) -> None:
         if model.name in _WRITES:
-            # A condition that failed, which is not itemised, costs what the write would have: one unit below 1 KB.
+            # A write whose condition fails costs as much as the write, here one unit, and its response has no units.
             units = 1.0 if "Error" in parsed else parsed["ConsumedCapacity"]["CapacityUnits"]
             self._usage = replace(self._usage, write_units=self._usage.write_units + units)
         elif "Error" not in parsed:
-            units = _read_units(model.name, parsed)
+            units = _read_units(model.name, parsed) * (2 if context[_CONSISTENT] else 1)
             self._usage = replace(self._usage, read_units=self._usage.read_units + units)
 
 
 def _read_units(operation: str, parsed: dict[str, Any]) -> float:
-    """What DynamoDB charges for an eventually consistent read."""
+    """Return the units that DynamoDB charges for an eventually consistent read."""
     match operation:
         case "Query":
             return _eventually_consistent(sum(map(_size, parsed["Items"])))
@@ -96,7 +98,7 @@ def _eventually_consistent(size: int) -> float:
 
 
 def _size(item: dict[str, Any]) -> int:
-    """The bytes that DynamoDB charges for an item, or what of it an index holds: its names and values."""
+    """Return the bytes that DynamoDB charges for an item, or for the part of it in an index: its names and values."""
     return sum(len(name.encode()) + _value_size(*value.items()) for name, value in item.items())
 
 
@@ -124,21 +126,21 @@ class LocalAws:
 
     @property
     def session(self) -> boto3.Session:
-        """What makes clients that reach it."""
+        """A session with test credentials."""
         return boto3.Session("test", "test", region_name=local_aws.REGION)
 
     def dynamodb(self) -> "DynamoDBClient":
-        """A client for its DynamoDB."""
+        """Return a client for its DynamoDB."""
         return self.session.client("dynamodb", endpoint_url=self.url)
 
-    def bus(self) -> Bus:
-        """Its event bus."""
-        return Bus(self.session.client("events", endpoint_url=self.url), "default")
+    def event_bus(self) -> EventBus:
+        """Return its default event bus."""
+        return EventBus(self.session.client("events", endpoint_url=self.url), "default")
 
-    def tables(self) -> TableNames:
-        """Create empty tables, as the stack defines them."""
+    def create_tables(self) -> TableNames:
+        """Create empty tables as the stack defines them, and return their names."""
         stack = Stack(App())
-        Tables(stack, disposable=True)
+        infra_tables.Tables(stack, disposable=True)
         kept = ("KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes", "BillingMode")
         names: dict[str, str] = {}
         for logical_id, resource in Template.from_stack(stack).find_resources("AWS::DynamoDB::Table").items():
@@ -148,14 +150,14 @@ class LocalAws:
             self.dynamodb().create_table(TableName=names[kind], **definition)
         return TableNames(**names)
 
-    def store(self, names: TableNames | None = None) -> tuple[Store, Meter]:
-        """A store over tables, empty ones if none are named, and the meter of what the store uses."""
+    def open_tables(self, names: TableNames | None = None) -> tuple[Tables, Meter]:
+        """Return tables, by default new ones, and the meter for what is used through them."""
         dynamodb = self.dynamodb()
-        return Store(dynamodb, names or self.tables()), Meter(dynamodb)
+        return Tables.open(dynamodb, names or self.create_tables()), Meter(dynamodb)
 
 
 def write(aws: LocalAws, table: str, items: Iterable[Item]) -> None:
-    """Fill a table. Requests are not signed, which the local AWS does not mind: boto3 would take far longer."""
+    """Write items to a table. Unsigned requests, which the local AWS accepts, are much faster than boto3."""
     headers = {
         "X-Amz-Target": "DynamoDB_20120810.BatchWriteItem",
         "Content-Type": "application/x-amz-json-1.0",
@@ -164,14 +166,14 @@ def write(aws: LocalAws, table: str, items: Iterable[Item]) -> None:
     remaining = iter(items)
     with httpx.Client(base_url=aws.url, headers=headers) as http:
         while puts := [{"PutRequest": {"Item": item}} for item in islice(remaining, BATCH)]:
-            answer = http.post("/", content=json.dumps({"RequestItems": {table: puts}})).raise_for_status().json()
-            if answer["UnprocessedItems"]:
-                raise RuntimeError("the local AWS left items unwritten, which it should never do")
+            response = http.post("/", content=json.dumps({"RequestItems": {table: puts}})).raise_for_status().json()
+            if response["UnprocessedItems"]:
+                raise RuntimeError("the local AWS left items unprocessed, which it never should")
 
 
 @contextmanager
 def running_aws() -> Iterator[LocalAws]:
-    """A local AWS for the time of the `with` block."""
+    """Run a local AWS during the `with` block."""
     with tempfile.TemporaryDirectory() as folder, guarded_processes(Path(folder), ()) as processes:
         port = free_port()
         local_aws.start(processes, port, Path(folder, "temporary"))

@@ -1,4 +1,4 @@
-"""Webhooks through a deployed stack: how soon a feed shows what one tells, and how many go through at once."""
+"""Webhooks to a deployed stack: the time until a feed is updated, and the throughput under load."""
 
 import json
 import os
@@ -30,16 +30,18 @@ from local.stack import RunningStack, running_stack
 
 MESSAGES = 1000
 DOUBLED = 0.1
+"""The share of messages that are sent twice."""
 AT_ONCE = 20
 FEEDS = 100
 PROBES = 30
-ANSWER_WITHIN = 60.0
-"""Seconds. Longer than Codat waits: the local AWS starts twenty functions at once on few processors."""
+"""Messages that are sent one at a time."""
+TIMEOUT = 60.0
+"""Seconds. Longer than Codat waits, because the local AWS starts twenty functions at once on few processors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A webhook that tells of the end of one read."""
+    """A webhook for the end of one read."""
 
     id: str
     data_type: str
@@ -47,15 +49,15 @@ class Message:
 
 
 class Sender:
-    """Sends a deployed stack webhooks about one of its companies, signed as Codat signs them."""
+    """Sends webhooks about one company to a deployed stack, signed as Codat signs them."""
 
     def __init__(self, stack: RunningStack) -> None:
-        """Wait until there is a company to tell of."""
+        """Wait until the stack has a company with a linked accounting connection."""
         self._url, self._secret = stack.outputs.webhook_url, stack.codat.signing_secret
         self._run = uuid4().hex[:8]
-        self._store = stack.target.store
-        self._http = httpx.Client(timeout=ANSWER_WITHIN)
-        self.company_id, self._connection_id = self._linked()
+        self._tables = stack.tables
+        self._http = httpx.Client(timeout=TIMEOUT)
+        self.company_id, self._connection_id = self._linked_company()
 
     def __enter__(self) -> Self:
         return self
@@ -63,18 +65,18 @@ class Sender:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def _linked(self) -> tuple[str, str]:
+    def _linked_company(self) -> tuple[str, str]:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            for company in self._store.every_company():
+            for company in self._tables.companies.scan():
                 for connection in company.connections.values():
                     if connection.is_linked and connection.source_type == "Accounting":
                         return company.company_id, connection.connection_id
             time.sleep(0.5)
-        raise TimeoutError("no company came to have a linked accounting connection")
+        raise TimeoutError("expected a company with a linked accounting connection within two minutes")
 
     def messages(self, number: int) -> list[Message]:
-        """Messages about feeds that no one else touches, those about one feed at different times."""
+        """Return messages about `FEEDS` feeds of their own, each with another time if they are about the same feed."""
         now = datetime.now(UTC).replace(microsecond=0)
         return [
             Message(
@@ -86,7 +88,7 @@ class Sender:
         ]
 
     def send(self, message: Message) -> int:
-        """Send a message; the status of the answer."""
+        """Send a message, and return the status of the response."""
         read = {"connectionId": self._connection_id, "dataType": message.data_type, "recordsModified": True}
         body = json.dumps(
             {
@@ -106,7 +108,7 @@ class Sender:
         return self._http.post(self._url, content=body, headers=headers).status_code
 
     def send_all(self, messages: list[Message]) -> Counter[int]:
-        """Send messages, some of them twice, in any order and many at once; how often which status came."""
+        """Send messages, some twice, in random order, `AT_ONCE` at a time; return how many had each status."""
         random = Random(self._run)  # noqa: S311 - an order, not a secret
         sent = messages + random.sample(messages, round(len(messages) * DOUBLED))
         random.shuffle(sent)
@@ -114,18 +116,18 @@ class Sender:
             return Counter(senders.map(self.send, sent))
 
     def feeds(self) -> list[Feed]:
-        """The feeds that messages were sent about."""
-        feeds = self._store.feeds(self.company_id)
+        """Return the feeds that messages were sent about."""
+        feeds = self._tables.feeds.of_company(self.company_id)
         return [feed for feed in feeds if feed.data_type.startswith(f"measured-{self._run}-")]
 
     def has_applied(self, messages: list[Message]) -> bool:
-        """Whether the feeds show all that the messages told."""
-        shown = {(feed.data_type, sync.ended_at) for feed in self.feeds() for sync in feed.syncs}
-        return all((message.data_type, message.ended_at) in shown for message in messages)
+        """Return whether the feeds' history has the ends of all messages."""
+        applied = {(feed.data_type, sync.ended_at) for feed in self.feeds() for sync in feed.history}
+        return all((message.data_type, message.ended_at) in applied for message in messages)
 
 
 def measure() -> list[Figure]:
-    """Times from request to feed, alone and under load."""
+    """Measure the time from request to feed for single webhooks, and the throughput under load."""
     with _stack() as stack:
         with Sender(stack) as sender:
             _time_to_feed(sender, sender.messages(PROBES + 1)[-1])
@@ -133,18 +135,18 @@ def measure() -> list[Figure]:
         with Sender(stack) as sender:
             messages = sender.messages(MESSAGES)
             started = time.monotonic()
-            answers = sender.send_all(messages)
-            answered = time.monotonic() - started
+            statuses = sender.send_all(messages)
+            responded = time.monotonic() - started
             while not sender.has_applied(messages):
                 time.sleep(0.2)
             applied = time.monotonic() - started
-    if set(answers) != {httpx.codes.ACCEPTED}:
-        raise RuntimeError(f"expected every webhook to be accepted, but: {dict(answers)}")
-    load = f"{MESSAGES:,}, a tenth doubled, {AT_ONCE} at once"
+    if set(statuses) != {httpx.codes.ACCEPTED}:
+        raise RuntimeError(f"expected every webhook to be accepted, got {dict(statuses)}")
+    load = f"{MESSAGES:,}, a tenth sent twice, {AT_ONCE} at once"
     return [
         Figure(what="webhook, from request to feed, median", value=median(alone), unit="s", against=f"{PROBES} alone"),
         Figure(what="webhook, from request to feed, slowest", value=alone[-1], unit="s", against=f"{PROBES} alone"),
-        Figure(what="webhooks answered", value=answers.total() / answered, unit="per s", against=load),
+        Figure(what="webhooks accepted", value=statuses.total() / responded, unit="per s", against=load),
         Figure(what="webhooks applied", value=MESSAGES / applied, unit="per s", against=load),
     ]
 
@@ -161,7 +163,7 @@ def _time_to_feed(sender: Sender, message: Message) -> float:
 def _stack() -> Iterator[RunningStack]:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(local_aws_port=free_port(), sandbox_port=free_port(), local_folder=Path(folder))
-        # The deployed functions must find their code in their bundle, not where this program finds it.
+        # The deployed functions must import from their bundle, not from the folder of this program.
         os.environ.pop("PYTHONPATH", None)
         os.environ.update(local_aws.tool_environment(settings.local_aws_port))
         with running_stack(settings, Progress(Console(stderr=True))) as stack:

@@ -1,4 +1,4 @@
-"""What DynamoDB charges for a refresh, from due to done: queueing it, and applying the message that tells its end."""
+"""The units that DynamoDB charges for a refresh: for queueing it, and for applying the webhook that reports its end."""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,118 +9,125 @@ import httpx
 from bench import fleet
 from bench.figures import Figure, show
 from bench.fleet import NOW
-from bench.parts import example_policy, queue_due
+from bench.parts import example_policy, recorder, run_refresh_tick
 from bench.tables import Usage, running_aws
-from freshness.app.apply_webhook import Webhook
+from freshness.app.apply_webhook import WebhookApplier
 from freshness.aws.metrics import Metric
 from simulate import prices
 
 COMPANIES = 20
 REFRESHES = COMPANIES * len(fleet.DATA_TYPES)
 WRITE_UNIT = 1024
-"""Bytes that one write unit writes."""
-FLOOR = 4
-"""Units for one refresh: its feed and its dataset, each written when queued and when done, with no index."""
+"""The bytes that one write unit covers."""
+FLOOR = 3
+"""Write units of one refresh without an index: the feed when it is queued, and the feed and its dataset at the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Units of a tick that queues `REFRESHES`, of the messages that end them, one each, and of the same once more."""
+    """The units of a tick that queues `REFRESHES`, of their webhooks, one each, and of the same webhooks again."""
 
     tick: Usage
-    messages: Usage
+    webhooks: Usage
     repeats: Usage
     fullest_feed: int
-    """Bytes of a feed with all that one can hold."""
+    """The bytes of a feed with every attribute set."""
 
 
 @cache
 def use() -> Used:
-    """Take refreshes from due to done in a local AWS."""
+    """Queue refreshes and apply their webhooks in a local AWS."""
     with running_aws() as aws:
-        store, meter = aws.store()
-        policy, bus = example_policy(), aws.bus()
+        tables, meter = aws.open_tables()
+        policy, bus = example_policy(), aws.event_bus()
         companies = [fleet.company(number) for number in range(COMPANIES)]
         for company in companies:
-            store.change_company(company, lambda company: company)
+            tables.companies.put(company)
             for feed in fleet.due_feeds(company, policy):
-                store.change_feed(feed, lambda feed: feed)
+                tables.feeds.put(feed)
         meter.take()
-        refresh = asyncio.run(queue_due(store, httpx.MockTransport(fleet.queues_anything), bus, policy))
-        if refresh.tally[Metric.REFRESHES_QUEUED] != REFRESHES:
-            raise RuntimeError(f"expected {REFRESHES} refreshes to be queued, but: {dict(refresh.tally)}")
+        codat = httpx.MockTransport(fleet.queued_response)
+        queueing = asyncio.run(run_refresh_tick(tables, codat, bus, policy))
+        if queueing.tally[Metric.REFRESHES_QUEUED] != REFRESHES:
+            raise RuntimeError(f"expected {REFRESHES} refreshes to be queued, got {dict(queueing.tally)}")
         tick = meter.take()
         ended_at = NOW + fleet.SYNC_TIME
-        webhook = Webhook(store=store, bus=bus, policy=policy, clock=lambda: ended_at)
-        told = {
-            f"{company.company_id}/{data_type}": fleet.read_completed(company, data_type, ended_at)
+        recording = recorder(tables, bus, policy, lambda: ended_at)
+        applier = WebhookApplier(tables=tables, recorder=recording, clock=lambda: ended_at)
+        bodies = [
+            fleet.read_completed(company, data_type, ended_at)
             for company in companies
             for data_type in fleet.DATA_TYPES
-        }
-        for message_id, body in told.items():
-            webhook.apply(message_id, body)
-        messages = meter.take()
-        for message_id, body in told.items():
-            webhook.apply(message_id, body)
+        ]
+        for body in bodies:
+            applier.apply(body)
+        webhooks = meter.take()
+        for body in bodies:
+            applier.apply(body)
         repeats = meter.take()
-        store.change_feed(fleet.fullest_feed(), lambda feed: feed)
-        return Used(tick, messages, repeats, meter.take().largest_item)
+        tables.feeds.put(fleet.fullest_feed())
+        return Used(tick, webhooks, repeats, meter.take().largest_item)
 
 
 def measure() -> list[Figure]:
-    """Units of one refresh, against bare writes."""
+    """Measure the units of one refresh."""
     used = use()
+    write_units = (used.tick.write_units + used.webhooks.write_units) / REFRESHES
+    read_units = (used.tick.read_units + used.webhooks.read_units) / REFRESHES
     return [
         Figure(
-            what="write units of one refresh, from due to done, indexes included",
-            value=(used.tick.write_units + used.messages.write_units) / REFRESHES,
+            what="write units of one refresh, with its webhook and indexes",
+            value=write_units,
             unit="units",
-            against="its feed and its dataset, each written when queued and when done, no index",
+            against="the feed when queued, and the feed and its dataset at the end, without an index",
             floor=FLOOR,
             at_most=3,
         ),
         Figure(
-            what="the same",
-            value=(used.tick.write_units + used.messages.write_units) / REFRESHES,
+            what="write units of one refresh, with its webhook and indexes",
+            value=write_units,
             unit="units",
-            against="what `make simulate` reckons with",
+            against="`WRITE_UNITS` of `make simulate`",
             floor=prices.WRITE_UNITS,
             at_most=1.05,
         ),
         Figure(
-            what="write units of a tick, for each refresh that it queues",
+            what="write units of a tick, for each refresh queued",
             value=used.tick.write_units / REFRESHES,
             unit="units",
         ),
         Figure(
-            what="write units of a message that tells of one read",
-            value=used.messages.write_units / REFRESHES,
+            what="write units of a webhook with one read",
+            value=used.webhooks.write_units / REFRESHES,
             unit="units",
-            against="the feed 1, its place in the index 2, the dataset 1, the message's id 1",
+            against="the feed 1, its index 2, the dataset 1",
         ),
         Figure(
-            what="write units of a message that comes again",
+            what="write units of a webhook that is delivered again",
             value=used.repeats.write_units / REFRESHES,
             unit="units",
             at_most=0,
         ),
         Figure(
-            what="read units of one refresh, from due to done",
-            value=(used.tick.read_units + used.messages.read_units) / REFRESHES,
+            what="read units of one refresh, with its webhook",
+            value=read_units,
             unit="units",
+            against="`READ_UNITS` of `make simulate`",
+            floor=prices.READ_UNITS,
+            at_most=1.05,
         ),
         Figure(
-            what="largest item written by these",
-            value=max(used.tick.largest_item, used.messages.largest_item),
+            what="largest item written for a refresh",
+            value=max(used.tick.largest_item, used.webhooks.largest_item),
             unit="bytes",
-            against="a write unit holds 1,024",
+            against="a write unit covers 1,024",
             at_most=WRITE_UNIT,
         ),
         Figure(
-            what="a feed with all that one can hold",
+            what="largest possible item of a feed",
             value=used.fullest_feed,
             unit="bytes",
-            against="late, and asked for by a person: two units",
+            against="every attribute set, so that a write takes two units",
         ),
     ]
 

@@ -1,5 +1,5 @@
-"""The command line for the person on call: `./freshness`, one command in each file.
+"""The command line of the operator: `./freshness`, with a module for each command.
 
-It reads the tables, writes a person's wishes to them, and starts a tick where one should act at once. What is to be
-refreshed and why is decided by `freshness`, here as in Lambda.
+Commands parse arguments and print results. `freshness.app.queries` answers their questions, and
+`freshness.app.operations` carries out what they change.
 """

@@ -1,4 +1,4 @@
-"""`./freshness`: its commands, the options that they share, and how it says what went wrong."""
+"""`./freshness`: its commands, the options that they share, and the messages of its errors."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,12 @@ from cli.redrive import redrive
 from cli.refresh import refresh
 from cli.register_webhook import register_webhook
 from cli.status import status
-from cli.target import ROOT, Target
+from deployed.errors import StackError
+from deployed.stack import ROOT, DeployedStack
+from freshness.app.operations import Paused
+from freshness.app.queries import NotFound
+from freshness.aws.event_bus import NotPublished
+from freshness.aws.table import ContentionError
 from freshness.codat.errors import CodatError
 from freshness.policy.errors import PolicyError
 
@@ -51,34 +56,38 @@ def options(
         Path, typer.Option(help="The policy file that was deployed.", show_default="freshness.toml")
     ] = ROOT / "freshness.toml",
 ) -> None:
-    """Keep an eye on Codat Freshness, and a hand on it."""
-    context.obj = Target.of_local_run(stack, policy) if local else Target.in_aws(stack, profile, region, policy)
+    """Inspect and operate a deployed Codat Freshness."""
+    context.obj = (
+        DeployedStack.of_local_run(stack, policy) if local else DeployedStack.in_aws(stack, profile, region, policy)
+    )
 
 
 def main() -> None:
-    """Run a command. It ends with status 0, with 1 if it could not be done, or with 2 if it was not understood."""
+    """Run a command. The exit status is 0, or 1 if it failed, or 2 if its arguments are wrong."""
     try:
         app(prog_name="freshness")
-    except (CommandError, PolicyError, CodatError) as error:
+    except (CommandError, StackError, Paused, NotFound, PolicyError, CodatError) as error:
         sys.exit(f"freshness: {error}")
+    except (ContentionError, NotPublished) as error:
+        sys.exit(f"freshness: {error}. Run the command again.")
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"freshness: {_advice(error)}")
 
 
 def _advice(error: BotoCoreError | ClientError) -> str:
-    """What AWS's refusal comes to, and what to do about it."""
+    """Return what an AWS error means, and what to do about it."""
     match error:
         case NoCredentialsError():
             return "No AWS credentials: log in, name a profile with --profile, or use --local."
         case NoRegionError():
             return "No AWS region: name one with --region, or set AWS_REGION."
         case ProfileNotFound():
-            return f'{error}: "aws configure list-profiles" lists those there are.'
+            return f'{error}: "aws configure list-profiles" lists the profiles.'
         case EndpointConnectionError():
-            return f"{error} With --local, is the local run still going on?"
+            return f"{error} If you use --local, check that the local run is still running."
         case ClientError():
-            answer = error.response["Error"]
-            return f"AWS refused {error.operation_name}: {answer.get('Message') or answer.get('Code')}"
+            details = error.response["Error"]
+            return f"AWS refused {error.operation_name}: {details.get('Message') or details.get('Code')}"
         case _:
             return f"AWS: {error}"
 

@@ -1,31 +1,41 @@
-"""`freshness doctor`: what keeps the system from doing its work, and what to do about each."""
+"""`freshness doctor`: what keeps the stack from working, and what to do about it."""
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import typer
 
-from cli.codat import Told, ask_codat
-from cli.output import Json, say, say_json
-from cli.target import Target, target
+from cli.arguments import Json, selected_stack
+from cli.codat import CodatReport, read_report
+from cli.output import print_json, print_text
+from deployed.stack import DeployedStack, clock
+from freshness.app.failures import UNUSABLE
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
+from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.domain.api_limits import ApiLimits
 
+if TYPE_CHECKING:
+    from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
+
 LARGEST_SKEW = timedelta(seconds=30)
-"""Webhooks are refused if their time is minutes off; what a tick notes would be late or early by as much."""
+"""Webhooks whose time is minutes off are refused, and the times that a tick writes are wrong by the skew."""
 LITTLE = 0.1
-"""The share of the daily quota that is little."""
+"""The share of the daily quota below which little is left."""
 LOOK_BACK = timedelta(days=1)
-"""How far back refused webhooks are looked for."""
+"""How far back logs are searched."""
+LISTED = 10
+"""The most company ids that one finding lists."""
 _SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{16,}={0,2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was found of one thing; `to_do` is empty if all is well."""
+    """The result of one examination. `to_do` is empty if nothing is wrong."""
 
     subject: str
     found: str
@@ -33,159 +43,201 @@ class Finding:
 
 
 def doctor(context: typer.Context, *, as_json: Json = False) -> None:
-    """Look for what keeps promises from being kept, and tell what to do. The status is 1 if anything was found."""
-    findings = list(_examine(target(context)))
+    """Look for problems that endanger the promises, and show what to do. The exit status is 1 if there is one."""
+    findings = list(_examine(selected_stack(context)))
     if as_json:
-        say_json(findings)
+        print_json(findings)
     else:
         for finding in findings:
-            say(f"{'✗' if finding.to_do else '✓'} {finding.subject}: {finding.found}", "red" if finding.to_do else "")
+            symbol, style = ("✗", "red") if finding.to_do else ("✓", "")
+            print_text(f"{symbol} {finding.subject}: {finding.found}", style)
             if finding.to_do:
-                say(f"    {finding.to_do}")
+                print_text(f"    {finding.to_do}")
     if any(finding.to_do for finding in findings):
         raise typer.Exit(1)
 
 
-def _examine(stack: Target) -> Iterator[Finding]:
+def _examine(stack: DeployedStack) -> Iterator[Finding]:
     yield from _schedules(stack)
-    yield _pause(stack)
+    yield _pauses(stack)
     yield _dry_run(stack)
-    told = asyncio.run(ask_codat(stack))
-    yield _key(told)
-    if told.at:
-        yield _clock(told.at)
-    yield _quota(stack.store.quota(), told, datetime.now(UTC))
-    if told.consumers is not None:
-        yield _webhook(stack, told)
+    report = asyncio.run(read_report(stack))
+    yield _api_key(report)
+    if report.at:
+        yield _clock(report.at)
+    yield _quota(stack.queries.api_limits(), report, clock())
+    if report.consumers is not None:
+        yield _webhook(stack, report.consumers)
     yield _signing_secret(stack)
-    if told.settings is not None:
-        yield _doubled(told)
+    if report.settings is not None:
+        yield _doubled_schedule(report.settings)
     yield _dead_letters(stack)
+    yield _unusable_companies(stack)
 
 
-def _schedules(stack: Target) -> Iterator[Finding]:
+def _schedules(stack: DeployedStack) -> Iterator[Finding]:
     scheduler = stack.session.client("scheduler", endpoint_url=stack.endpoint)
-    pages = scheduler.get_paginator("list_schedules").paginate(NamePrefix=stack.stack)
+    pages = scheduler.get_paginator("list_schedules").paginate(NamePrefix=stack.name)
     schedules = [schedule for page in pages for schedule in page["Schedules"]]
     for function in (stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function):
-        found = [one for one in schedules if one.get("Target", {}).get("Arn", "").endswith(f":{function}")]
+        of_function = [each for each in schedules if each.get("Target", {}).get("Arn", "").endswith(f":{function}")]
         subject = f"schedule of {function}"
-        if not found:
-            yield Finding(subject=subject, found="there is none", to_do='Deploy the stack again with "cdk deploy".')
-        for one in found:
-            is_on = one.get("State") == "ENABLED"
-            to_do = "" if is_on else f"Turn on the schedule {one.get('Name')} in EventBridge Scheduler."
-            yield Finding(subject=subject, found="it is on" if is_on else "it is turned off", to_do=to_do)
+        if not of_function:
+            to_do = 'Deploy the stack again with "cdk deploy".'
+            yield Finding(subject=subject, found="it does not exist", to_do=to_do)
+        for schedule in of_function:
+            is_on = schedule.get("State") == "ENABLED"
+            to_do = "" if is_on else f"Enable the schedule {schedule.get('Name')} in EventBridge Scheduler."
+            yield Finding(subject=subject, found="it is enabled" if is_on else "it is disabled", to_do=to_do)
 
 
-def _pause(stack: Target) -> Finding:
-    paused = [company.name for company in stack.store.every_company() if company.paused]
-    if stack.store.is_paused():
-        return Finding(subject="pause", found="everything is paused", to_do='Take it back with "./freshness resume".')
-    if paused:
-        to_do = 'Take it back with "./freshness resume COMPANY" once it is no longer needed.'
-        return Finding(subject="pause", found=f"paused: {', '.join(sorted(paused))}", to_do=to_do)
+def _pauses(stack: DeployedStack) -> Finding:
+    if stack.queries.is_paused():
+        to_do = 'Resume with "./freshness resume".'
+        return Finding(subject="pause", found="everything is paused", to_do=to_do)
+    if paused := [company.name for company in stack.queries.paused_companies()]:
+        to_do = 'Resume with "./freshness resume COMPANY" once the pause is no longer needed.'
+        return Finding(subject="pause", found=f"paused: {', '.join(paused)}", to_do=to_do)
     return Finding(subject="pause", found="nothing is paused")
 
 
-def _dry_run(stack: Target) -> Finding:
+def _dry_run(stack: DeployedStack) -> Finding:
     if stack.environment(stack.outputs.queue_refreshes_function).get("DRY_RUN") == "true":
-        to_do = 'Deploy without "-c dry_run=true" once it has shown what it should.'
-        return Finding(subject="dry run", found="refreshes are shown in the log, and not queued", to_do=to_do)
+        to_do = 'Deploy without "-c dry_run=true" to queue refreshes.'
+        return Finding(subject="dry run", found="refreshes are logged, and not queued", to_do=to_do)
     return Finding(subject="dry run", found="refreshes are queued")
 
 
-def _key(told: Told) -> Finding:
-    match told.error:
+def _api_key(report: CodatReport) -> Finding:
+    match report.error:
         case None | RateLimited():
-            return Finding(subject="Codat's API key", found="Codat takes it")
+            return Finding(subject="Codat's API key", found="Codat accepts it")
         case Unauthorized() | Forbidden():
-            to_do = "Copy the key from Codat's portal into the secret CodatApiKeySecret; it is used in five minutes."
-            return Finding(subject="Codat's API key", found=f"Codat refuses it: {told.error}", to_do=to_do)
+            to_do = (
+                "Copy the key from Codat's portal into the secret CodatApiKeySecret. It is used within five minutes."
+            )
+            return Finding(subject="Codat's API key", found=f"Codat refuses it: {report.error}", to_do=to_do)
         case AccountLimit():
-            to_do = "Ask whoever holds the contract with Codat."
-            return Finding(subject="Codat's account", found=f"it is used up: {told.error}", to_do=to_do)
+            to_do = "Ask the owner of the contract with Codat."
+            return Finding(subject="Codat's account", found=f"its limit is reached: {report.error}", to_do=to_do)
         case CodatError():
-            to_do = "See whether Codat is down (https://status.codat.io), and whether CODAT_BASE_URL is right."
-            return Finding(subject="Codat", found=f"it does not answer as it should: {told.error}", to_do=to_do)
+            to_do = "Check whether Codat is down (https://status.codat.io), and whether CODAT_BASE_URL is right."
+            return Finding(subject="Codat", found=f"a call failed: {report.error}", to_do=to_do)
 
 
-def _clock(codat: datetime) -> Finding:
-    skew = abs(datetime.now(UTC) - codat)
+def _clock(at: datetime) -> Finding:
+    skew = abs(clock() - at)
     if skew > LARGEST_SKEW:
-        to_do = "Set this machine's clock, or ask Codat's support if it is right."
-        return Finding(subject="clock", found=f"it is {skew.total_seconds():.0f} s from Codat's", to_do=to_do)
+        to_do = "Set the clock of this machine; if it is right, ask Codat's support."
+        found = f"it differs from Codat's by {skew.total_seconds():.0f} s"
+        return Finding(subject="clock", found=found, to_do=to_do)
     return Finding(subject="clock", found="it agrees with Codat's")
 
 
-def _quota(quota: ApiLimits, told: Told, now: datetime) -> Finding:
-    if told.limit and told.remaining is not None and told.at:
-        quota = quota.told(told.limit, told.remaining, told.at)
-    left = quota.left(now)
-    share = "Codat has not told of it yet" if left is None else f"{left:.0%} of today's calls are left"
-    stop = quota.no_call_before(now)
-    if stop or isinstance(told.error, RateLimited):
-        until = f" until {stop:%Y-%m-%d %H:%M} UTC" if stop else ""
-        to_do = "Nothing is queued before; promise less in freshness.toml if this comes again."
-        return Finding(subject="quota", found=f"it is spent: Codat takes no calls{until}", to_do=to_do)
+def _quota(limits: ApiLimits, report: CodatReport, now: datetime) -> Finding:
+    if report.quota and report.at:
+        limits = limits.with_quota(*report.quota, report.at)
+    left = limits.share_left(now)
+    found = "Codat has not reported it yet" if left is None else f"{left:.0%} of today's calls are left"
+    until = limits.stopped_before(now)
+    if until or isinstance(report.error, RateLimited):
+        until_text = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
+        to_do = "Nothing is queued before then. If this happens again, promise less in freshness.toml."
+        return Finding(subject="quota", found=f"it is spent: Codat accepts no calls{until_text}", to_do=to_do)
     if left is not None and left < LITTLE:
-        to_do = "See on the dashboard who spends them; promise less in freshness.toml, or pause a company."
-        return Finding(subject="quota", found=share, to_do=to_do)
-    return Finding(subject="quota", found=share)
+        to_do = "See on the dashboard who makes the calls. Promise less in freshness.toml, or pause a company."
+        return Finding(subject="quota", found=found, to_do=to_do)
+    return Finding(subject="quota", found=found)
 
 
-def _webhook(stack: Target, told: Told) -> Finding:
-    consumers = [one for one in told.consumers or () if one.url.rstrip("/") == stack.outputs.webhook_url.rstrip("/")]
-    if not consumers:
-        to_do = f'Register {stack.outputs.webhook_url} at Codat with "make register-webhook".'
+def _webhook(stack: DeployedStack, consumers: tuple[WebhookConsumer, ...]) -> Finding:
+    url = stack.outputs.webhook_url
+    of_stack = [consumer for consumer in consumers if consumer.url.rstrip("/") == url.rstrip("/")]
+    if not of_stack:
+        to_do = f'Register {url} at Codat with "./freshness register-webhook".'
         return Finding(subject="webhook", found="Codat has none for this stack", to_do=to_do)
-    if all(one.disabled for one in consumers):
-        to_do = "Mend what made it fail (five days of failures disable it), then enable it in Codat's portal."
-        return Finding(subject="webhook", found="Codat has disabled it", to_do=to_do)
-    return Finding(subject="webhook", found="Codat has it, enabled")
+    if all(consumer.disabled for consumer in of_stack):
+        to_do = (
+            "Fix what made it fail (Codat disables a webhook after five days of failures), and enable it in its portal."
+        )
+        return Finding(subject="webhook", found="it is disabled at Codat", to_do=to_do)
+    return Finding(subject="webhook", found="it is registered and enabled at Codat")
 
 
-def _signing_secret(stack: Target) -> Finding:
+def _signing_secret(stack: DeployedStack) -> Finding:
     subject = "webhooks' signing secret"
     secrets = stack.secret(stack.outputs.webhook_signing_secret).split()
     to_do = "Copy it from the webhook's endpoint in Codat's portal into the secret WebhookSigningSecret."
     if not secrets or not all(_SECRET.fullmatch(secret) for secret in secrets):
         return Finding(subject=subject, found='it is not one of Codat\'s, which begin with "whsec_"', to_do=to_do)
-    refused_at = _logged(stack, stack.outputs.receive_webhook_function, "NotSigned", datetime.now(UTC) - LOOK_BACK)
-    if refused_at and not _logged(stack, stack.outputs.apply_webhook_function, "WebhooksApplied", refused_at):
-        found = f"it does not fit: a webhook was refused at {refused_at:%Y-%m-%d %H:%M:%S} UTC, and none came since"
+    refused_at = _last_logged(stack, stack.outputs.receive_webhook_function, "NotSigned", clock() - LOOK_BACK)
+    if refused_at and not _last_logged(stack, stack.outputs.apply_webhook_function, "WebhooksApplied", refused_at):
+        found = f"it does not fit: a webhook was refused at {refused_at:%Y-%m-%d %H:%M:%S} UTC, and none applied since"
         return Finding(subject=subject, found=found, to_do=to_do)
-    return Finding(subject=subject, found="no webhook was refused for it")
+    return Finding(subject=subject, found="it fits the webhooks that arrive")
 
 
-def _logged(stack: Target, function: str, word: str, since: datetime) -> datetime | None:
-    """When a function's log had a word last."""
-    logs = stack.session.client("logs", endpoint_url=stack.endpoint)
-    pages = logs.get_paginator("filter_log_events").paginate(
-        logGroupName=stack.log_group(function), startTime=int(since.timestamp() * 1000), filterPattern=word
-    )
-    times = [event["timestamp"] for page in pages for event in page["events"] if "timestamp" in event]
-    return datetime.fromtimestamp(max(times) / 1000, UTC) if times else None
-
-
-def _doubled(told: Told) -> Finding:
-    doubled = {one.data_type: one.sync_schedule for one in told.settings or () if one.sync_schedule}
-    if not doubled:
+def _doubled_schedule(settings: tuple[SyncSetting, ...]) -> Finding:
+    hours = {setting.data_type: setting.sync_schedule for setting in settings if setting.sync_schedule}
+    if not hours:
         return Finding(subject="Codat's own schedule", found="it is off")
-    listed = ", ".join(f"{data_type} every {hours} h" for data_type, hours in sorted(doubled.items()))
-    to_do = (
-        "Set these to \"never\" under Settings > Sync in Codat's portal: each is read twice, at the platform's expense."
-    )
-    return Finding(subject="Codat's own schedule", found=f"it doubles ours: {listed}", to_do=to_do)
+    listed = ", ".join(f"{data_type} every {interval} h" for data_type, interval in sorted(hours.items()))
+    to_do = 'Set these to "never" under Settings > Sync in Codat\'s portal: each data type is read twice.'
+    return Finding(subject="Codat's own schedule", found=f"it also reads {listed}", to_do=to_do)
 
 
-def _dead_letters(stack: Target) -> Finding:
+def _dead_letters(stack: DeployedStack) -> Finding:
     sqs = stack.session.client("sqs", endpoint_url=stack.endpoint)
     attributes = sqs.get_queue_attributes(
         QueueUrl=stack.outputs.webhook_dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
     )["Attributes"]
     number = int(attributes["ApproximateNumberOfMessages"])
     if number:
-        to_do = 'Read the error in the log of apply_webhook; once it is mended, run "./freshness redrive".'
+        to_do = 'Read the error in the log of apply_webhook. Once its cause is fixed, run "./freshness redrive".'
         return Finding(subject="dead letters", found=f"{number} webhooks could not be applied", to_do=to_do)
     return Finding(subject="dead letters", found="there are none")
+
+
+def _unusable_companies(stack: DeployedStack) -> Finding:
+    subject, since = "unusable companies", clock() - LOOK_BACK
+    events = [
+        event
+        for function in (stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function)
+        for event in _logged(stack, function, f'"{UNUSABLE}"', since)
+    ]
+    if not events:
+        return Finding(subject=subject, found="none was logged within a day")
+    ids = sorted({_company_id(event.get("message", "")) for event in events} - {""})
+    listed = f": {', '.join(ids[:LISTED])}" + (", …" if len(ids) > LISTED else "") if ids else ""
+    found = f"data of {len(ids) or 'some'} could not be stored within a day{listed}"
+    to_do = (
+        f'Read the error in the log of check_freshness or queue_refreshes (search for "{UNUSABLE}"), and correct the '
+        "company's data at Codat. Other companies are not affected."
+    )
+    return Finding(subject=subject, found=found, to_do=to_do)
+
+
+def _company_id(message: str) -> str:
+    """Return the company that a log message is about, empty if it names none."""
+    try:
+        record = json.loads(message)
+    except ValueError:
+        return ""
+    # It is logged as `ascii` returns it, in quotes.
+    return str(record.get("company_id", "")).strip("'\"") if isinstance(record, dict) else ""
+
+
+def _last_logged(stack: DeployedStack, function: str, pattern: str, since: datetime) -> datetime | None:
+    """Return when a function last logged what a pattern matches, `None` if it did not."""
+    times = [event["timestamp"] for event in _logged(stack, function, pattern, since) if "timestamp" in event]
+    return datetime.fromtimestamp(max(times) / 1000, UTC) if times else None
+
+
+def _logged(stack: DeployedStack, function: str, pattern: str, since: datetime) -> Iterator["FilteredLogEventTypeDef"]:
+    """Yield what a function logged that matches a filter pattern of CloudWatch Logs."""
+    logs = stack.session.client("logs", endpoint_url=stack.endpoint)
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=stack.log_group(function), startTime=int(since.timestamp() * 1000), filterPattern=pattern
+    )
+    for page in pages:
+        yield from page["events"]

@@ -1,5 +1,5 @@
-"""What can go wrong with a command, and is no mistake of the program."""
+"""Errors of a command that are no defect of the program."""
 
 
 class CommandError(Exception):
-    """Why a command could not do what was asked: a sentence, and what to do next."""
+    """A command could not do what it was asked for. The message says why, and what to do next."""

@@ -3,39 +3,27 @@
 import csv
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from dataclasses import fields
 from enum import StrEnum
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 from pydantic_core import to_json, to_jsonable_python
 
-from cli.fleet import Line, decisions_on, lines_of
-from cli.target import Target, target
-from freshness.domain.feed import Feed
-from freshness.domain.sync_history import Sync
+from cli.arguments import selected_stack
+from deployed.stack import clock
+from freshness.app.views import FeedExport, FeedView
+
+VIEW_FIELDS = tuple(field.name for field in fields(FeedView))
+OTHER_FIELDS = tuple(field.name for field in fields(FeedExport) if field.name != "feed")
 
 
 class Format(StrEnum):
-    """What an export is written as."""
+    """The formats of an export."""
 
     JSONL = "jsonl"
     CSV = "csv"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exported(Line):
-    """A line with what else tells how it should be planned."""
-
-    source_type: str
-    tags: dict[str, str]
-    """Those of its company."""
-    succeeded_at: datetime | None
-    syncs: tuple[Sync, ...]
-    """When the last syncs ended, how long they took, and whether they changed anything: oldest first."""
 
 
 def export(
@@ -43,42 +31,28 @@ def export(
     *,
     form: Annotated[Format, typer.Option("--format", help="JSON, a line for each data type, or CSV.")] = Format.JSONL,
 ) -> None:
-    """Write out every data type of every company, with its last syncs; durations are in seconds, times in UTC."""
+    """Print every data type of every company with its last syncs; durations are in seconds, times in UTC."""
     write = _write_csv if form is Format.CSV else _write_jsonl
-    write(_exported(target(context)), sys.stdout)
+    write(map(_record, selected_stack(context).queries.export(clock())), sys.stdout)
 
 
-def _exported(stack: Target) -> Iterator[Exported]:
-    now = datetime.now(UTC)
-    feeds: dict[str, list[Feed]] = defaultdict(list)
-    for feed in stack.store.every_feed():
-        feeds[feed.company_id].append(feed)
-    companies = list(stack.store.every_company())
-    every_feed = [feed for company in companies for feed in feeds[company.company_id]]
-    decisions = decisions_on(every_feed, companies, stack.store, stack.policy, now)
-    for company in companies:
-        for feed in feeds[company.company_id]:
-            for line in lines_of(company, [feed], decisions, stack.store, stack.policy, now):
-                yield Exported(
-                    **{field.name: getattr(line, field.name) for field in fields(Line)},
-                    source_type=company.connections[feed.connection_id].source_type,
-                    tags=company.tags,
-                    succeeded_at=feed.succeeded_at,
-                    syncs=tuple(feed.syncs),
-                )
+def _record(exported: FeedExport) -> dict[str, Any]:
+    """Return an exported feed as one flat record."""
+    view = {name: getattr(exported.feed, name) for name in VIEW_FIELDS}
+    return view | {name: getattr(exported, name) for name in OTHER_FIELDS}
 
 
-def _write_jsonl(exported: Iterable[Exported], output: TextIO) -> None:
-    for line in exported:
-        output.write(to_json(line, timedelta_mode="float").decode() + "\n")
+def _write_jsonl(records: Iterable[dict[str, Any]], output: TextIO) -> None:
+    for record in records:
+        output.write(to_json(record, timedelta_mode="float").decode() + "\n")
 
 
-def _write_csv(exported: Iterable[Exported], output: TextIO) -> None:
-    writer = csv.DictWriter(output, [field.name for field in fields(Exported)])
+def _write_csv(records: Iterable[dict[str, Any]], output: TextIO) -> None:
+    writer = csv.DictWriter(output, VIEW_FIELDS + OTHER_FIELDS)
     writer.writeheader()
-    for line in exported:
-        plain = to_jsonable_python(asdict(line), timedelta_mode="float")
-        # What is itself a list or an object stays JSON within its cell.
+    for record in records:
+        values = to_jsonable_python(record, timedelta_mode="float")
+        # A list or an object is written as JSON in its cell.
         writer.writerow(
-            {name: json.dumps(cell) if isinstance(cell, list | dict) else cell for name, cell in plain.items()}
+            {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in values.items()}
         )

@@ -1,30 +1,29 @@
-"""`freshness refresh`: having data types refreshed now, whatever their promise says."""
+"""`freshness refresh`: refreshing data types now, regardless of their promise."""
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from cli.companies import CompanyName, find_company, find_feeds
+from cli.arguments import CompanyName, Json, selected_stack
 from cli.errors import CommandError
-from cli.fleet import decisions_on, lines_of
-from cli.output import Json, say_json, show, table
-from cli.target import Target, target
-from cli.ticks import run_tick, ticks_client
+from cli.output import new_table, print_json, print_table
+from deployed.stack import DeployedStack, clock
+from deployed.ticks import run_tick, tick_client
 from freshness.domain.company import Company
 from freshness.domain.dataset import Trigger
-from freshness.domain.feed import Feed
+from freshness.domain.feed import Feed, FeedKey
 
-PATIENCE = timedelta(seconds=60)
-"""How long a tick is given to queue what was asked for; one that runs already is waited for."""
-PAUSE = timedelta(seconds=3)
+QUEUED_WITHIN = timedelta(seconds=60)
+"""How long to run ticks until the requested refreshes are queued: a tick is skipped while another one runs."""
+BETWEEN_TICKS = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What became of one data type."""
+class Result:
+    """What the request for one data type led to."""
 
     data_type: str
     connection_id: str
@@ -41,69 +40,45 @@ def refresh(
     *,
     as_json: Json = False,
 ) -> None:
-    """Have a company's data types refreshed now, once. What is in flight already is not asked for again."""
-    stack = target(context)
-    found = find_company(stack.store, company)
-    feeds = find_feeds(stack.store, found, data_types or [])
-    _require_unpaused(stack, found)
-    before = {(feed.data_type, feed.connection_id): feed for feed in feeds}
-    wanted = [feed for feed in feeds if _may_be_asked_for(stack, found, feed)]
-    now = datetime.now(UTC)
-    for feed in wanted:
-        _ask_for(stack, found, feed, now)
-    if wanted:
-        _await_tick(stack, wanted)
-    after = [stack.store.feed(feed.company_id, feed.data_type, feed.connection_id) for feed in feeds]
-    asked = [_asked(stack, found, before[feed.data_type, feed.connection_id], feed) for feed in after]
-    if as_json:
-        say_json(asked)
-    else:
-        _show(asked)
+    """Refresh a company's data types now, once. A data type that is in flight already is not queued again."""
+    stack = selected_stack(context)
+    found = stack.queries.find_company(company)
+    before = {feed.key: feed for feed in stack.queries.find_feeds(found, data_types or [])}
+    requested = stack.operations.request_refreshes(found, before.values())
+    if requested:
+        _run_ticks(stack, found, {feed.key for feed in requested})
+    after = [feed for feed in stack.queries.find_feeds(found) if feed.key in before]
+    results = _results(stack, found, before, after)
+    print_json(results) if as_json else _print(results)
     if any(feed.refresh_requested_at for feed in after):
-        raise CommandError('Not all was queued; it will be as soon as it can. "./freshness doctor" tells what hinders.')
+        raise CommandError(
+            'Not all refreshes are queued yet; ticks will queue them as soon as possible. "./freshness doctor" shows '
+            "what prevents it."
+        )
 
 
-def _require_unpaused(stack: Target, company: Company) -> None:
-    if company.paused:
-        raise CommandError(f'{company.name} is paused: "./freshness resume {company.company_id}" takes that back.')
-    if stack.store.is_paused():
-        raise CommandError('Everything is paused: "./freshness resume" takes that back.')
-
-
-def _may_be_asked_for(stack: Target, company: Company, feed: Feed) -> bool:
-    connection = company.connections.get(feed.connection_id)
-    if connection is None or feed.in_flight:
-        return False
-    return feed.due(stack.policy.promise(feed.data_type, company, connection), connection) is not None
-
-
-def _ask_for(stack: Target, company: Company, feed: Feed, now: datetime) -> None:
-    connection = company.connections[feed.connection_id]
-    promise = stack.policy.promise(feed.data_type, company, connection)
-    stack.store.change_feed(feed, lambda feed: feed.asked_for(now).planned(promise, connection))
-
-
-def _await_tick(stack: Target, wanted: list[Feed]) -> None:
-    """Have ticks run until one has queued what is wanted: one that runs already leaves no room for another."""
-    client, deadline = ticks_client(stack), time.monotonic() + PATIENCE.total_seconds()
+def _run_ticks(stack: DeployedStack, company: Company, requested: set[FeedKey]) -> None:
+    """Run ticks until one has queued what was requested, or `QUEUED_WITHIN` has passed."""
+    client, deadline = tick_client(stack), time.monotonic() + QUEUED_WITHIN.total_seconds()
     while True:
         run_tick(client, stack.outputs.queue_refreshes_function)
-        feeds = (stack.store.feed(feed.company_id, feed.data_type, feed.connection_id) for feed in wanted)
-        if not any(feed.refresh_requested_at for feed in feeds) or time.monotonic() > deadline:
+        waiting = {feed.key for feed in stack.queries.find_feeds(company) if feed.refresh_requested_at}
+        if not waiting & requested or time.monotonic() > deadline:
             return
-        time.sleep(PAUSE.total_seconds())
+        time.sleep(BETWEEN_TICKS.total_seconds())
 
 
-def _asked(stack: Target, company: Company, before: Feed, after: Feed) -> Asked:
-    now = datetime.now(UTC)
-    decisions = decisions_on([after], [company], stack.store, stack.policy, now)
-    line = next(lines_of(company, [after], decisions, stack.store, stack.policy, now), None)
-    return Asked(
-        data_type=after.data_type,
-        connection_id=after.connection_id,
-        outcome=_outcome(before, after, line.obstacle if line else "its connection is not known yet"),
-        dataset_id=after.request.dataset_id if after.request else "",
-    )
+def _results(stack: DeployedStack, company: Company, before: dict[FeedKey, Feed], after: list[Feed]) -> list[Result]:
+    obstacles = {view.key: view.obstacle for view in stack.queries.company(company, clock())}
+    return [
+        Result(
+            data_type=feed.data_type,
+            connection_id=feed.connection_id,
+            outcome=_outcome(before[feed.key], feed, obstacles.get(feed.key, "its connection is not known yet")),
+            dataset_id=feed.request.dataset_id if feed.request else "",
+        )
+        for feed in after
+    ]
 
 
 def _outcome(before: Feed, after: Feed, obstacle: str) -> str:
@@ -114,8 +89,8 @@ def _outcome(before: Feed, after: Feed, obstacle: str) -> str:
     return obstacle or "already in flight"
 
 
-def _show(asked: list[Asked]) -> None:
-    shown = table("data type", "outcome", "dataset")
-    for one in asked:
-        shown.add_row(one.data_type, one.outcome, one.dataset_id)
-    show(shown)
+def _print(results: list[Result]) -> None:
+    table = new_table("data type", "outcome", "dataset")
+    for result in results:
+        table.add_row(result.data_type, result.outcome, result.dataset_id)
+    print_table(table)

@@ -1,25 +1,26 @@
-"""`freshness register-webhook`: having Codat send its webhooks to the stack."""
+"""`freshness register-webhook`: registering the stack's URL for Codat's webhooks."""
 
 import asyncio
-from datetime import UTC, datetime
 
 import httpx
 import typer
 
-from cli.output import Json, say, say_json
-from cli.target import Target, target
-from freshness.codat.client import CALL_TIMEOUT, Codat
+from cli.arguments import Json, selected_stack
+from cli.output import print_json, print_text
+from deployed.stack import DeployedStack, clock
+from freshness.codat.client import Codat
+from freshness.codat.http import CALL_TIMEOUT
 from freshness.codat.webhook_registration import Registration, register
 
 PORTAL = "https://app.codat.io/monitor/events"
 
 
 def register_webhook(context: typer.Context, *, as_json: Json = False) -> None:
-    """Have Codat send its webhooks to the stack, unless it does; and say what is left to do by hand."""
-    stack = target(context)
+    """Register the stack's URL for Codat's webhooks, unless it is registered, and show what to do by hand."""
+    stack = selected_stack(context)
     registration = asyncio.run(_register(stack))
     if as_json:
-        say_json(
+        print_json(
             {
                 "id": registration.consumer.id,
                 "url": registration.consumer.url,
@@ -31,37 +32,38 @@ def register_webhook(context: typer.Context, *, as_json: Json = False) -> None:
             }
         )
     else:
-        say(_text(stack, registration))
+        print_text(_text(stack, registration))
 
 
-async def _register(stack: Target) -> Registration:
+async def _register(stack: DeployedStack) -> Registration:
     base_url = stack.environment(stack.outputs.check_freshness_function)["CODAT_BASE_URL"]
     async with httpx.AsyncClient(base_url=base_url, timeout=CALL_TIMEOUT) as http:
         key = stack.secret(stack.outputs.codat_api_key_secret).strip()
-        return await register(Codat(http, key, clock=lambda: datetime.now(UTC)), stack.outputs.webhook_url)
+        return await register(Codat(http, key, clock=clock), stack.outputs.webhook_url)
 
 
-def _text(stack: Target, registration: Registration) -> str:
+def _text(stack: DeployedStack, registration: Registration) -> str:
     consumer = registration.consumer
-    done = "From now on" if registration.is_new else "As before,"
-    lines = [f"{done} Codat sends its webhooks to {consumer.url} (endpoint {consumer.id} in its portal, {PORTAL})."]
+    done = "now sends" if registration.is_new else "already sends"
+    lines = [f"Codat {done} its webhooks to {consumer.url} (endpoint {consumer.id} in its portal, {PORTAL})."]
     if consumer.disabled:
-        lines.append("But it is disabled: enable it there.")
+        lines.append("But the endpoint is disabled: enable it in the portal.")
     if consumer.company_tags:
-        lines.append(f"But only of companies tagged {' or '.join(consumer.company_tags)}: change that there.")
+        tags = " or ".join(consumer.company_tags)
+        lines.append(f"But only those about companies tagged {tags}: change that in the portal.")
     if registration.others:
         others = ", ".join(other.id for other in registration.others)
-        lines.append(f"It has the same URL more than once: delete {others} there, whose secret is another.")
+        lines.append(f"Other endpoints have the same URL and another secret: delete {others} in the portal.")
     if registration.missing:
-        lines.append("But not all of them: add these event types there:")
+        lines.append("But some event types are missing: add these in the portal:")
         lines += [f"  {event_type}" for event_type in registration.missing]
     lines += [
         "",
-        "Webhooks are refused until the stack knows the endpoint's signing secret:",
+        "The stack refuses webhooks until it has the endpoint's signing secret:",
         "1. In Codat's portal, open the endpoint and copy its signing secret.",
         "2. Store it; the command waits for you to paste it:",
         '   read -rs SECRET && printf %s "$SECRET" | aws secretsmanager put-secret-value \\',
         f"     --secret-id {stack.outputs.webhook_signing_secret} --secret-string file:///dev/stdin",
-        'Then "./freshness doctor" says whether webhooks come and fit the secret.',
+        'Then run "./freshness doctor" to see whether webhooks arrive and the secret is right.',
     ]
     return "\n".join(lines)

@@ -11,8 +11,9 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.app.apply_webhook import Webhook
-from freshness.app.webhook_heartbeat import Silence
+from freshness.app.apply_webhook import WebhookApplier
+from freshness.app.record import deployed_recorder
+from freshness.app.webhook_heartbeat import WebhookHeartbeat
 from freshness.aws import bootstrap
 from freshness.aws.metrics import NAMESPACE, Metric, count
 from freshness.codat.webhook_parser import Malformed
@@ -22,46 +23,45 @@ metrics = Metrics(namespace=NAMESPACE, service="apply_webhook")
 
 
 class Processor(BatchProcessor):
-    """Lets what failed go back to the queue alone; lays to rest what failed for good, or as often as it may."""
+    """Returns a failed message to the queue by itself; moves one that cannot succeed to the dead-letter queue."""
 
     def failure_handler(self, record: SQSRecord, exception: ExceptionInfo) -> SuccessResponse | FailureResponse:
-        """Called with whatever was raised while a message was applied."""
+        """Handle what was raised while a message was applied."""
         error, is_final = exception[1], isinstance(exception[1], Malformed)
         reason = str(error) if is_final else f"{type(error).__name__}: {error}"
-        told = {"message_id": _message_id(record), "reason": reason}
-        # What a malformed message holds is not for the log.
-        logger.warning("A webhook could not be applied", exc_info=None if is_final else error, extra=told)
+        context = {"message_id": _message_id(record), "reason": reason}
+        # The content of a malformed message does not belong in the log.
+        logger.warning("A webhook could not be applied", exc_info=None if is_final else error, extra=context)
         if is_final or int(record.attributes.approximate_receive_count) >= int(os.environ["MAX_RECEIVE_COUNT"]):
             try:
-                _give_up(record, reason)
+                _move_to_dead_letters(record, reason)
             except (ClientError, BotoCoreError):
-                logger.exception("A webhook could not be laid to rest: SQS does so without the reason", extra=told)
+                logger.exception("A webhook could not be moved to the dead-letter queue: SQS moves it", extra=context)
             else:
                 return self.success_handler(record, None)
         return super().failure_handler(record, exception)
 
 
 processor = Processor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-_silence = Silence()
+_heartbeat = WebhookHeartbeat()
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFailureResponse:
-    """Apply a batch of messages. One that fails goes back to the queue alone, in the end to the dead-letter queue."""
-    webhook = Webhook(
-        store=bootstrap.store(), bus=bootstrap.bus(), policy=bootstrap.informed_policy(), clock=bootstrap.clock
-    )
+    """Apply a batch of messages. One that fails returns to the queue, in the end to the dead-letter queue."""
+    recorder = deployed_recorder()
+    applier = WebhookApplier(tables=recorder.tables, recorder=recorder, clock=bootstrap.clock)
 
     def apply(record: SQSRecord) -> None:
-        webhook.apply(_message_id(record), record.body)
+        applier.apply(record.body)
 
     response = process_partial_response(event=event, record_handler=apply, processor=processor, context=context)
-    count(metrics, webhook.tally)
+    count(metrics, applier.tally + recorder.tally)
     try:
-        _silence.broken(bootstrap.store(), bootstrap.clock())
+        _heartbeat.beat(recorder.tables.control, bootstrap.clock())
     except (ClientError, BotoCoreError):
-        logger.exception("That webhooks come could not be noted: the next batch does")
+        logger.exception("The webhook heartbeat could not be written; the next batch writes it")
     return response
 
 
@@ -70,14 +70,14 @@ def _message_id(record: SQSRecord) -> str:
     return attribute.string_value if attribute and attribute.string_value else record.message_id
 
 
-def _give_up(record: SQSRecord, reason: str) -> None:
-    """Lay a message in the dead-letter queue with the reason, where SQS itself would lay it without."""
+def _move_to_dead_letters(record: SQSRecord, reason: str) -> None:
+    """Send a message to the dead-letter queue with the reason, which SQS would leave out."""
     bootstrap.sqs().send_message(
         QueueUrl=os.environ["WEBHOOK_DEAD_LETTER_QUEUE_URL"],
         MessageBody=record.body,
         MessageAttributes={
             "webhook-id": {"DataType": "String", "StringValue": _message_id(record)},
-            # SQS takes no control characters, of which an error may hold any.
+            # SQS accepts no control characters, of which an error may contain any.
             "reason": {"DataType": "String", "StringValue": ascii(reason)[1:-1][:1000]},
         },
     )

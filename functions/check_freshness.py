@@ -1,4 +1,4 @@
-"""Scheduled: finds out which companies there are, and how fresh the data of those due a check is."""
+"""Scheduled: lists the companies, and checks how fresh the data is of those that are due."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from freshness.app import exclusive_run
-from freshness.app.check_freshness import Check
+from freshness.app.check_freshness import FreshnessCheck
+from freshness.app.exclusive_run import codat_accepts_calls, codat_client, exclusive_run, stops
+from freshness.app.record import deployed_recorder
 from freshness.app.webhook_heartbeat import is_silent
 from freshness.aws import bootstrap
 from freshness.aws.metrics import NAMESPACE, Metric, count
@@ -23,48 +24,50 @@ metrics = Metrics(namespace=NAMESPACE, service="check_freshness")
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes both
-    """One tick."""
-    with exclusive_run.alone("check_freshness", context) as until:
-        if until and exclusive_run.codat_takes_calls():
+    """Run one tick. A run that is skipped, because another one holds the lease, does not count as a tick."""
+    with exclusive_run("check_freshness", context) as until:
+        if until is None:
+            return
+        if codat_accepts_calls():
             asyncio.run(_check(until, context.aws_request_id))
     count(metrics, {Metric.TICKS: 1})
 
 
 async def _check(until: datetime, owner: str) -> None:
-    async with exclusive_run.codat(until) as codat:
-        check = Check(
-            store=bootstrap.store(),
+    recorder = deployed_recorder()
+    async with codat_client(until) as codat:
+        check = FreshnessCheck(
+            tables=recorder.tables,
             codat=codat,
-            bus=bootstrap.bus(),
-            policy=bootstrap.informed_policy(),
+            recorder=recorder,
+            policy=recorder.policy,
             clock=bootstrap.clock,
             until=until,
         )
         await _list_companies(check, owner)
         done = await check.check_due()
-    if is_silent(check.store, check.tally[Metric.REFRESHES_FOUND_BY_CHECK], bootstrap.clock()):
-        check.tally[Metric.WEBHOOKS_SILENT] += 1
-        logger.error("Refreshes end, but no webhook comes: see docs/webhooks.md, Silence")
-    tally = check.tally | exclusive_run.stops(check.stopped_by)
+    tally = check.tally + recorder.tally + check.failures.tally + stops(check.stopped_by)
+    if is_silent(check.tables.control, check.tally[Metric.REFRESHES_FOUND_BY_CHECK], bootstrap.clock()):
+        tally[Metric.WEBHOOKS_SILENT] += 1
+        logger.error("Refreshes end, but no webhook arrives: see docs/webhooks.md, Silence")
     if not done and not check.stopped_by and not codat.is_down:
         tally[Metric.TICKS_CUT_SHORT] += 1
     count(metrics, tally | {Metric.CODAT_CALLS: codat.calls})
-    logger.info("Checked", extra={"tally": dict(check.tally), "codat_calls": codat.calls})
-    if check.failures:
-        raise check.failures[0]
+    logger.info("Checked", extra={"tally": dict(tally), "codat_calls": codat.calls})
+    check.failures.raise_temporary()
 
 
-async def _list_companies(check: Check, owner: str) -> None:
-    """List the companies every so often: a lease that is kept until its time is up serves as the timer."""
-    now = bootstrap.clock()
-    if not check.store.acquire(LISTING, owner, until=now + LIST_EVERY, now=now):
+async def _list_companies(check: FreshnessCheck, owner: str) -> None:
+    """List the companies every `LIST_EVERY`: a lease that is kept until it expires serves as the timer."""
+    now, control = bootstrap.clock(), check.tables.control
+    if not control.acquire(LISTING, owner, until=now + LIST_EVERY, now=now):
         return
     try:
         if not await check.list_companies():
-            check.store.release(LISTING, owner)
-        await check.read_sync_settings()
+            control.release(LISTING, owner)
+        await check.read_codat_schedule()
     except CodatError as error:
-        check.store.release(LISTING, owner)
+        control.release(LISTING, owner)
         check.tally[Metric.LISTING_FAILED] += 1
         if isinstance(error, (Unauthorized, Forbidden, AccountLimit, RateLimited)):
             check.stopped_by.append(error)

@@ -49,7 +49,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  #
         logger.warning("A webhook was refused", extra={"reason": refused.reason})
         return {"statusCode": 401}
     except (SecretsUnavailable, ClientError, BotoCoreError) as error:
-        _count(Metric.WEBHOOKS_PUT_OFF)
+        _count(Metric.WEBHOOKS_DEFERRED)
         logger.error("A webhook could not be queued: Codat will send it again", extra={"error": str(error)})
         return {"statusCode": 503}
     return {"statusCode": 202}

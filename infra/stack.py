@@ -6,14 +6,16 @@ from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_events as events
 from constructs import Construct
 
-from freshness.aws.store import SHARDS
+from freshness.aws.companies import DUE_FOR_CHECK
+from freshness.aws.feeds import DUE
+from freshness.aws.item_codec import SHARDS
 from infra.alarms import Alarms
 from infra.dashboard import Dashboard
 from infra.function import Function
 from infra.schedules import Schedules
 from infra.secrets import Secrets
 from infra.settings import Settings
-from infra.tables import DUE, DUE_FOR_CHECK, Tables
+from infra.tables import Tables
 from infra.webhook_intake import WebhookIntake
 
 
@@ -76,7 +78,7 @@ class CodatFreshness(Stack):
         function = Function(self, "check_freshness", self._bundle, timeout=Duration.minutes(5), memory_size=512)
         function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "BatchGetItem", "PutItem")
         function.use_index(self._tables.companies, DUE_FOR_CHECK)
-        function.use_table("FEEDS_TABLE", self._tables.feeds, "Query", "PutItem", "DeleteItem")
+        function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "Query", "PutItem", "DeleteItem")
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem", "DeleteItem")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
@@ -86,8 +88,10 @@ class CodatFreshness(Stack):
 
     def _queue_refreshes(self) -> Function:
         function = Function(self, "queue_refreshes", self._bundle, timeout=Duration.minutes(5), memory_size=512)
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem", "PutItem")
-        function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "BatchGetItem", "Query", "PutItem")
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "BatchGetItem", "PutItem")
+        function.use_table(
+            "FEEDS_TABLE", self._tables.feeds, "GetItem", "BatchGetItem", "Query", "PutItem", "DeleteItem"
+        )
         function.use_index(self._tables.feeds, DUE)
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem", "DeleteItem")

@@ -7,11 +7,8 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
-DUE_FOR_CHECK = "due_for_check"
-"""The index of companies by the time of their next check."""
-
-DUE = "due"
-"""The index of feeds by the time at which they are due."""
+from freshness.aws.companies import DUE_FOR_CHECK
+from freshness.aws.feeds import DUE
 
 
 class Tables(Construct):
@@ -37,7 +34,7 @@ class Tables(Construct):
         # The sort key `feed` is "{data_type}#{connection_id}".
         # - Query due (shard, due_at <= now): list the feeds that are due.
         # - BatchGetItem (company_id, feed): read the feeds that are due.
-        # - GetItem (company_id, feed): read one feed.
+        # - GetItem (company_id, feed): read one feed, consistently where something is to be published.
         # - Query (company_id): read all feeds of a company.
         # - PutItem (company_id, feed), conditional: change a feed.
         # - DeleteItem (company_id, feed): delete a feed that no connection provides, or whose company was deleted.
@@ -46,7 +43,7 @@ class Tables(Construct):
 
         # - GetItem (company_id, dataset_id): read one dataset.
         # - Query (company_id): list the datasets of a company, from the command line.
-        # - PutItem (company_id, dataset_id), conditional: add or change a dataset. It expires at `expires_at`.
+        # - PutItem (company_id, dataset_id), conditional: record a dataset that has ended. It expires at `expires_at`.
         self.datasets = self._table("Datasets", "company_id", "dataset_id", expires="expires_at")
 
         # Each item has its own `name`.
@@ -54,9 +51,8 @@ class Tables(Construct):
         # - PutItem if free, DeleteItem if held by the same owner: the lease of a running tick.
         # - GetItem, PutItem: how often feeds change.
         # - GetItem, PutItem conditional: Codat's API limits, Codat's own schedule, and typical sync durations.
-        # - GetItem, PutItem: the id of an applied webhook, which expires once it cannot be sent again.
         # - GetItem, PutItem: when the last webhook arrived.
-        self.control = self._table("Control", "name", expires="expires_at")
+        self.control = self._table("Control", "name")
 
     def _table(
         self, name: str, partition_key: str, sort_key: str | None = None, *, expires: str | None = None

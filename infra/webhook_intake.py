@@ -16,7 +16,8 @@ from infra.queue import Queue
 BATCHING_WINDOW = Duration.seconds(5)
 """How long Lambda collects messages into a batch. This delays the result of a refresh, which takes minutes, by seconds,
 and halves the cost of SQS and Lambda."""
-_MAX_RECEIVE_COUNT = 5
+_MAX_RECEIVE_COUNT = 20
+"""Tries, about three minutes apart: an outage of an hour leaves nothing in the dead-letter queue."""
 _ACCESS_LOG = {
     "requestId": "$context.requestId",
     "time": "$context.requestTime",

@@ -1,4 +1,4 @@
-"""Deploys the stack to the local AWS with the ordinary CDK command line, and supplies what ministack leaves out."""
+"""Deploying the stack to the local AWS with the CDK command line, and setting up what ministack leaves out."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import boto3
 from pydantic import TypeAdapter
 
-from cli.outputs import Outputs
+from deployed.outputs import Outputs
 from local import local_aws
 from local.processes import Processes
 from local.settings import ROOT
@@ -24,12 +24,12 @@ def bootstrap(processes: Processes, scratch: Path) -> None:
     Raises:
         LocalRunError: the command failed.
     """
-    # Where there is no `cdk.json`, the command does not synthesise the stack, which takes seconds and is not needed.
+    # In a folder without `cdk.json`, the command does not synthesize the stack, which takes seconds and is not needed.
     _cdk(processes, scratch, scratch, "bootstrap", f"aws://{local_aws.ACCOUNT}/{local_aws.REGION}")
 
 
 def deploy(processes: Processes, context: Mapping[str, str], scratch: Path) -> Outputs:
-    """Deploy the stack with CDK context that differs from `cdk.json`.
+    """Deploy the stack with `context` in addition to that of `cdk.json`, and return its outputs.
 
     Raises:
         LocalRunError: the command failed.
@@ -52,30 +52,29 @@ def _cdk(processes: Processes, scratch: Path, folder: Path, command: str, *argum
         "CDK_DISABLE_CLI_TELEMETRY": "true",
         "CDK_DISABLE_VERSION_CHECK": "true",
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "true",
-        # `cdk.json` names `python`: the one that runs this.
+        # `cdk.json` runs `python`, which must be the one that runs this program.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
     processes.run(f"cdk {command}", [_CDK, command, *arguments, "--no-notices", "--no-color"], environment, folder)
 
 
 def _loopback_url(url: str) -> str:
-    """A URL of an HTTP API such that no name under `.localhost` has to be resolved: not every machine can."""
+    """Return an equal URL of an HTTP API with an IP address: not every machine resolves names below `.localhost`."""
     parts = urlsplit(url)
     api_id = parts.netloc.partition(".")[0]
     return f"http://127.0.0.1:{parts.port}/_aws/execute-api/{api_id}/$default{parts.path}"
 
 
 def enable_time_to_live(outputs: Outputs) -> None:
-    """Have datasets and webhooks applied expire: ministack ignores the setting in the template."""
-    dynamodb = boto3.client("dynamodb")
-    for table in (outputs.datasets_table, outputs.control_table):
-        dynamodb.update_time_to_live(
-            TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"}
-        )
+    """Make the records of datasets expire: ministack ignores this setting of the template."""
+    boto3.client("dynamodb").update_time_to_live(
+        TableName=outputs.datasets_table,
+        TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
+    )
 
 
 def put_secrets(outputs: Outputs, api_key: str, signing_secret: str) -> None:
-    """Give the stack the Codat API key and the secret with which Codat signs webhooks."""
+    """Store the key for Codat's API and the signing secret of Codat's webhooks in the stack's secrets."""
     secrets_manager = boto3.client("secretsmanager")
     secrets_manager.put_secret_value(SecretId=outputs.codat_api_key_secret, SecretString=api_key)
     secrets_manager.put_secret_value(SecretId=outputs.webhook_signing_secret, SecretString=signing_secret)

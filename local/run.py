@@ -50,13 +50,13 @@ def run(console: Console) -> int:
     load(ROOT / "freshness.toml")
     with running_stack(settings, Progress(console)) as stack:
         remaining = stack.codat.remaining_calls()
-        look = watch(stack, console, settings.run_for)
+        snapshot = watch(stack, console, settings.run_for)
         # Reading the remaining calls is itself a call.
         calls = remaining - stack.codat.remaining_calls() - 1
         # The terminal wraps long lines itself, so that links can be clicked and copied.
-        hours = stack.target.store.sync_settings().hours
-        console.print(summary(look.fleet, look.refreshes, calls, hours, stack.dry_run), soft_wrap=True)
-    return 0 if look.fleet.lines and not look.fleet.overdue else 1
+        hours = stack.tables.control.codat_schedule().hours
+        console.print(summary(snapshot.fleet, snapshot.refreshes, calls, hours, stack.dry_run), soft_wrap=True)
+    return 0 if snapshot.fleet.feeds and not snapshot.fleet.overdue else 1
 
 
 def main() -> int:

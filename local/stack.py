@@ -1,4 +1,4 @@
-"""The whole system on this machine: a local AWS with the stack deployed to it, and a Codat for it to read."""
+"""The whole system on this machine: a local AWS with the deployed stack, and the Codat that it reads from."""
 
 import json
 import os
@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.outputs import Outputs
-from cli.target import Target
-from freshness.domain.dataset import Trigger
+from deployed.outputs import Outputs
+from deployed.stack import DeployedStack
+from freshness.app.queries import Queries
+from freshness.aws.tables import Tables
 from local import deploy, local_aws
 from local.codat import Codat
 from local.errors import LocalRunError
@@ -21,36 +22,42 @@ from local.progress import Progress
 from local.settings import ROOT, Settings
 
 EVERY_MINUTE = "cron(* * * * ? *)"
-"""EventBridge Scheduler has no finer grain."""
+"""The shortest interval of EventBridge Scheduler."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningStack:
     """A stack that is deployed and has its secrets."""
 
-    target: Target
+    deployed: DeployedStack
     codat: Codat
     dry_run: bool
     processes: Processes
 
     @property
     def outputs(self) -> Outputs:
-        """What the stack tells of itself."""
-        return self.target.outputs
+        """Return the outputs of the stack."""
+        return self.deployed.outputs
 
-    def refreshes(self) -> int:
-        """How many refreshes were queued so far."""
-        return sum(dataset.trigger is not Trigger.EXTERNAL for dataset in self.target.store.every_dataset())
+    @property
+    def queries(self) -> Queries:
+        """Return what answers questions about the stack's companies and feeds."""
+        return self.deployed.queries
+
+    @property
+    def tables(self) -> Tables:
+        """Return the stack's tables."""
+        return self.deployed.tables
 
 
 @contextmanager
 def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningStack]:
-    """Start everything and deploy the stack; stop and remove all of it at the end, however it comes.
+    """Start everything, deploy the stack, and yield it; at the end, even after an error, stop and remove everything.
 
-    While it runs, `outputs.json` and `env` in the settings' folder say how to reach it.
+    While it runs, the files `outputs.json` and `env` in the folder of the settings contain how to reach it.
 
     Raises:
-        LocalRunError: a port is in use, something did not start, or the stack could not be deployed.
+        LocalRunError: a port is in use, a process did not start, or the stack could not be deployed.
     """
     folder = settings.local_folder
     logs, scratch, outputs_file, tools_file = (folder / name for name in ("logs", "scratch", "outputs.json", "env"))
@@ -66,7 +73,7 @@ def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningSta
             with progress.step("Starting the Codat sandbox"):
                 _start_sandbox(processes, settings, codat)
         else:
-            with progress.step(f"Trying the API key at {codat.base_url}"):
+            with progress.step(f"Checking the API key at {codat.base_url}"):
                 codat.remaining_calls()
         outputs = _deploy(processes, settings, codat, scratch, progress)
         if codat.is_sandbox:
@@ -74,12 +81,12 @@ def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningSta
                 codat.register_webhook(outputs.webhook_url)
         else:
             progress.note(
-                "No webhook is registered: Codat cannot reach this machine. The checks see what it would tell."
+                "No webhook is registered, because Codat cannot reach this machine. Checks find the same, a bit later."
             )
         _write(outputs_file, json.dumps(outputs.model_dump(by_alias=True), indent=2) + "\n")
         _write(tools_file, _exports(settings, codat))
-        target = Target.of_local_run(deploy.STACK, ROOT / "freshness.toml", folder)
-        yield RunningStack(target=target, codat=codat, dry_run=settings.dry_run, processes=processes)
+        deployed = DeployedStack.of_local_run(deploy.STACK, ROOT / "freshness.toml", folder)
+        yield RunningStack(deployed=deployed, codat=codat, dry_run=settings.dry_run, processes=processes)
 
 
 def _require_free_port(variable: str, port: int) -> None:
@@ -90,7 +97,7 @@ def _require_free_port(variable: str, port: int) -> None:
         except OSError as error:
             raise LocalRunError(
                 f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}): "
-                f"stop what listens there, or choose another with {variable}=<port>."
+                f"stop the process that uses it, or choose another port with {variable}=<port>."
             ) from error
 
 
@@ -131,7 +138,7 @@ def _exports(settings: Settings, codat: Codat) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all: who waits for it to appear reads it at once."""
+    """Write a file atomically: a program that waits for it may read it as soon as it exists."""
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)

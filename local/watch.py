@@ -1,146 +1,156 @@
-"""Keeps the loop of a running stack going and shows what becomes of it."""
+"""Running the ticks of a running stack, and showing its fleet."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.live import Live
 
-from cli.errors import CommandError
-from cli.fleet import Fleet, read_fleet
-from cli.target import Target
-from cli.ticks import run_tick, ticks_client
+from deployed.errors import StackError
+from deployed.stack import DeployedStack, clock
+from deployed.ticks import run_tick, tick_client
+from freshness.app.views import FleetView
 from freshness.domain.feed import FeedKey
 from local.display import WOULD_BE_QUEUED, LiveTable, state_of, states_text
 from local.errors import LocalRunError
 from local.stack import RunningStack
 
-LOOK_SECONDS = 1.0
-COUNT_EVERY = timedelta(seconds=15)
-NUDGE_SECONDS = 10.0
-"""The pause between nudges: the finest grain of the schedules, a minute, is long for someone who looks on."""
+SNAPSHOT_SECONDS = 1.0
+STATES_EVERY = timedelta(seconds=15)
+"""How often the number of feeds in each state is printed where there is no terminal."""
+REFRESHES_EVERY = timedelta(seconds=5)
+"""How often refreshes are counted, which reads all datasets."""
+TICK_SECONDS = 10.0
+"""The pause between ticks. A minute, the shortest interval of a schedule, is long for someone who is watching."""
 
 
-class Nudges(threading.Thread):
-    """Runs the scheduled functions at once and then every few seconds; `trouble` says how the last round failed."""
+class TickRunner(threading.Thread):
+    """Runs the scheduled functions at once and then every few seconds.
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(name="nudges", daemon=True)
-        self.trouble = ""
-        self._functions = (target.outputs.check_freshness_function, target.outputs.queue_refreshes_function)
+    `error` is why the last run failed, empty if it did not.
+    """
+
+    def __init__(self, stack: DeployedStack) -> None:
+        super().__init__(name="tick runner", daemon=True)
+        self.error = ""
+        self._functions = (stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function)
         self._stopped = threading.Event()
-        self._client = ticks_client(target)
+        self._client = tick_client(stack)
 
     def run(self) -> None:
-        """Nudge until stopped."""
+        """Run the functions until stopped."""
         while True:
-            self.trouble = " ".join(filter(None, map(self._run_tick, self._functions)))
-            if self._stopped.wait(NUDGE_SECONDS):
+            self.error = " ".join(filter(None, map(self._run_tick, self._functions)))
+            if self._stopped.wait(TICK_SECONDS):
                 return
 
     def _run_tick(self, function: str) -> str:
-        """Run a function; how that failed, or nothing if it did not."""
+        """Run a function, and return why it failed; nothing if it did not."""
         try:
             run_tick(self._client, function)
-        except CommandError as error:
+        except StackError as error:
             return str(error)
         except (BotoCoreError, ClientError) as error:
             return f"{function} could not be run: {error}."
         return ""
 
     def stop(self) -> None:
-        """Have it end after the run that it is at."""
+        """Stop after the current run."""
         self._stopped.set()
 
 
 @contextmanager
-def nudged(target: Target) -> Iterator[Nudges]:
-    """Have both scheduled functions run at once and then every few seconds."""
-    nudges = Nudges(target)
-    nudges.start()
+def running_ticks(stack: DeployedStack) -> Iterator[TickRunner]:
+    """Run both scheduled functions at once and then every few seconds, until the end of the block."""
+    runner = TickRunner(stack)
+    runner.start()
     try:
-        yield nudges
+        yield runner
     finally:
-        nudges.stop()
+        runner.stop()
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """The fleet, how many refreshes were queued so far, and the time since the first look."""
+class Snapshot:
+    """The fleet, how many refreshes were queued so far, and the time since the first snapshot."""
 
-    fleet: Fleet
+    fleet: FleetView
     refreshes: int
     elapsed: timedelta
 
 
-def watch(stack: RunningStack, console: Console, run_for: timedelta | None) -> Look:
-    """Show the fleet until the time is up, and return the last look at it.
+def watch(stack: RunningStack, console: Console, run_for: timedelta | None) -> Snapshot:
+    """Show the fleet until the time is up, and return the last snapshot.
 
     Raises:
-        LocalRunError: something that was started no longer runs.
+        LocalRunError: a process of the run ended, or the local AWS failed.
     """
-    with nudged(stack.target) as nudges:
+    with running_ticks(stack.deployed) as runner:
         try:
             if console.is_terminal:
-                return _show_live(stack, nudges, console, run_for)
-            return _show_lines(stack, nudges, console, run_for)
+                return _show_live(stack, runner, console, run_for)
+            return _print_changes(stack, runner, console, run_for)
         except (BotoCoreError, ClientError) as error:
             stack.processes.check()
-            raise LocalRunError(f"The local AWS does not answer as it should: {error}. Run this again.") from error
+            raise LocalRunError(f"A call to the local AWS failed: {error}. Run this again.") from error
 
 
-def _show_live(stack: RunningStack, nudges: Nudges, console: Console, run_for: timedelta | None) -> Look:
+def _show_live(stack: RunningStack, runner: TickRunner, console: Console, run_for: timedelta | None) -> Snapshot:
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        for look in _looks(stack, run_for):
-            notes = [nudges.trouble] if nudges.trouble else []
-            live.update(LiveTable(look.fleet, _title(stack, look), notes, stack.dry_run), refresh=True)
-    return look
+        for snapshot in _snapshots(stack, run_for):
+            notes = [runner.error] if runner.error else []
+            live.update(LiveTable(snapshot.fleet, _title(stack, snapshot), notes, stack.dry_run), refresh=True)
+    return snapshot
 
 
-def _show_lines(stack: RunningStack, nudges: Nudges, console: Console, run_for: timedelta | None) -> Look:
+def _print_changes(stack: RunningStack, runner: TickRunner, console: Console, run_for: timedelta | None) -> Snapshot:
     states: dict[FeedKey, str] = {}
-    trouble, counted = "", timedelta()
-    for look in _looks(stack, run_for):
-        texts = [nudges.trouble] if nudges.trouble not in ("", trouble) else []
-        trouble = nudges.trouble
-        count_is_due = len(look.fleet.lines) != len(states) or look.elapsed - counted >= COUNT_EVERY
-        for line in look.fleet.lines:
-            before, state = states.get(line.key), state_of(line, stack.dry_run)
-            states[line.key] = state
+    error, printed_at = "", timedelta()
+    for snapshot in _snapshots(stack, run_for):
+        texts = [runner.error] if runner.error not in ("", error) else []
+        error = runner.error
+        states_are_due = len(snapshot.fleet.feeds) != len(states) or snapshot.elapsed - printed_at >= STATES_EVERY
+        for feed in snapshot.fleet.feeds:
+            before, state = states.get(feed.key), state_of(feed, stack.dry_run)
+            states[feed.key] = state
             if state != before and (before is not None or state == WOULD_BE_QUEUED):
-                change = f"{line.data_type} {before or 'new'} → {state}"
-                texts.append(f"{line.company_name}: {change} ({line.why}) {line.dataset_id}")
-        if count_is_due:
-            counted = look.elapsed
-            texts.append(states_text(look.fleet).plain)
+                change = f"{feed.data_type} {before or 'new'} → {state}"
+                texts.append(f"{feed.company_name}: {change} ({feed.reason}) {feed.dataset_id}")
+        if states_are_due:
+            printed_at = snapshot.elapsed
+            texts.append(states_text(snapshot.fleet).plain)
         for text in texts:
-            console.print(f"{_clock(look.elapsed)} {text}", highlight=False, markup=False, soft_wrap=True)
-    return look
+            console.print(f"{_minutes(snapshot.elapsed)} {text}", highlight=False, markup=False, soft_wrap=True)
+    return snapshot
 
 
-def _looks(stack: RunningStack, run_for: timedelta | None) -> Iterator[Look]:
-    """The fleet, again and again until the time is up."""
+def _snapshots(stack: RunningStack, run_for: timedelta | None) -> Iterator[Snapshot]:
+    """Yield a snapshot every second until the time is up."""
     started = time.monotonic()
+    refreshes, counted_at = 0, -REFRESHES_EVERY
     while True:
         elapsed = timedelta(seconds=time.monotonic() - started)
+        is_last = run_for is not None and elapsed >= run_for
         stack.processes.check()
-        fleet = read_fleet(stack.target.store, stack.target.policy, datetime.now(UTC))
-        yield Look(fleet, stack.refreshes(), elapsed)
-        if run_for is not None and elapsed >= run_for:
+        fleet = stack.queries.fleet(clock())
+        if is_last or elapsed - counted_at >= REFRESHES_EVERY:
+            refreshes, counted_at = stack.queries.refreshes_queued(), elapsed
+        yield Snapshot(fleet, refreshes, elapsed)
+        if is_last:
             return
-        time.sleep(LOOK_SECONDS)
+        time.sleep(SNAPSHOT_SECONDS)
 
 
-def _title(stack: RunningStack, look: Look) -> str:
-    refreshes = "dry run" if stack.dry_run else f"{look.refreshes} refreshes queued"
-    return f"Codat Freshness · {stack.codat.base_url} · {refreshes} · {_clock(look.elapsed)} · Ctrl-C stops it"
+def _title(stack: RunningStack, snapshot: Snapshot) -> str:
+    refreshes = "dry run" if stack.dry_run else f"{snapshot.refreshes} refreshes queued"
+    return f"Codat Freshness · {stack.codat.base_url} · {refreshes} · {_minutes(snapshot.elapsed)} · Ctrl-C stops it"
 
 
-def _clock(elapsed: timedelta) -> str:
+def _minutes(elapsed: timedelta) -> str:
     minutes, seconds = divmod(int(elapsed.total_seconds()), 60)
     return f"{minutes}:{seconds:02}"

@@ -1,1 +1,5 @@
-"""Simulation of a policy: the planner that runs in Lambda, with a fleet, over days of simulated time."""
+"""Simulations: what a policy would do to a fleet (`python -m simulate`), and the deployed system in simulated time.
+
+The first (`simulate.days`) runs only the planner, and is fast enough for large fleets. The second (`simulate.loop`)
+also runs the ticks, webhooks and tables, against the sandbox's model of Codat, for tests and benchmarks.
+"""

@@ -80,18 +80,18 @@ def run(
     end of each day.
     """
     world = World(simulated_feeds=simulated_feeds, policy=policy, random=Random(1))
-    quota = ApiLimits(limit=1000 * (1 + len(world.companies)))
+    limits = ApiLimits(daily_quota=1000 * (1 + len(world.companies)))
     report = Report(
         companies=len(world.companies),
         feeds=sum(not world.promise(simulated).off for simulated in simulated_feeds),
         days=days,
-        quota=quota.limit or 0,
+        quota=limits.daily_quota or 0,
     )
     for day in range(days + 1):
         start_of_day = start + day * DAY
         if day == 1:
             world.measure_from(start_of_day)
-        quota = _simulate_day(world, quota, report, start_of_day, day - 1)
+        limits = _simulate_day(world, limits, report, start_of_day, day - 1)
         on_day()
     world.measure_until(start + (days + 1) * DAY)
     for simulated in simulated_feeds:
@@ -99,7 +99,7 @@ def run(
     return report
 
 
-def _simulate_day(world: World, quota: ApiLimits, report: Report, start_of_day: datetime, day: int) -> ApiLimits:
+def _simulate_day(world: World, limits: ApiLimits, report: Report, start_of_day: datetime, day: int) -> ApiLimits:
     """Simulate one day, add it to the report unless `day` is negative, and return the API limits after it.
 
     Calls to Codat are the lists of companies, a check of each company without a sync in the last day, and refreshes.
@@ -111,11 +111,11 @@ def _simulate_day(world: World, quota: ApiLimits, report: Report, start_of_day: 
         if simulated.feed.succeeded_at and simulated.feed.succeeded_at > start_of_day - DAY
     }
     calls = list_calls + len(unsynced)
-    quota = quota.made(calls, start_of_day)
+    limits = limits.with_calls(calls, start_of_day)
     now = start_of_day
     while now < start_of_day + DAY:
-        queued = world.tick(now, allowance(world.policy.budget, quota, now))
-        quota = quota.made(queued, now)
+        queued = world.tick(now, allowance(world.policy.budget, limits, now))
+        limits = limits.with_calls(queued, now)
         calls += queued
         if day >= 0:
             report.refreshes_by_hour[day * 24 + (now - start_of_day) // timedelta(hours=1)] += queued
@@ -123,7 +123,7 @@ def _simulate_day(world: World, quota: ApiLimits, report: Report, start_of_day: 
         now = now + TICK if event is None else max(now + TICK, _first_tick_from(event, start_of_day))
     if day >= 0:
         report.calls[day] = calls
-    return quota
+    return limits
 
 
 def _first_tick_from(time: datetime, start_of_day: datetime) -> datetime:

@@ -1,8 +1,8 @@
 """Simulation of a fleet whose data changes and is refreshed, without Codat or AWS, in simulated time.
 
-The code that runs in Lambda decides what is refreshed when (`freshness.planning.planner`) and learns how often feeds
-change (`freshness.domain.feed`, `freshness.domain.change_rate`). The rest is simulated: changes are a Poisson process,
-and every sync succeeds, after a duration that is fixed for its feed.
+The code that runs in Lambda decides what is refreshed when (`freshness.planning.planner`), and computes what follows
+from the end of each refresh, such as the change rate of the feed (`freshness.domain.transition`). The rest is
+simulated: changes are a Poisson process, and every sync succeeds, after a duration that is fixed for its feed.
 """
 
 import heapq
@@ -13,11 +13,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from freshness.domain.change_rate import TELLING
+from freshness.domain.change_rate import MIN_SYNCS_FOR_FLEET_RATE
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import DAY, End, Feed, Request
+from freshness.domain.facts import Deferred, FeedFact, ReadEnded
+from freshness.domain.feed import DAY, Decided, Feed, FeedKey, Request
 from freshness.domain.promise import Promise
+from freshness.domain.schedule import due_at, reschedule
+from freshness.domain.transition import transition
 from freshness.planning.planner import Action, Decision, Reason, decide, needs_all_feeds
 from freshness.policy.policy import Policy
 
@@ -71,15 +74,16 @@ class World:
     """A heap of the times at which feeds are due, each with the index of its feed."""
     _waiting: set[int] = field(default_factory=set)
     """The indexes of the feeds that are due and not yet queued."""
-    _indexes: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    _indexes: dict[FeedKey, int] = field(default_factory=dict)
     _indexes_by_company: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
         self.companies = {simulated.company.company_id: simulated.company for simulated in self.simulated_feeds}
         for index, simulated in enumerate(self.simulated_feeds):
-            self._indexes[_key(simulated.feed)] = index
+            self._indexes[simulated.feed.key] = index
             self._indexes_by_company[simulated.company.company_id].append(index)
-            self._schedule(index, simulated.feed)
+            feed = reschedule(simulated.feed, self.promise(simulated), simulated.connection)
+            self._put(index, self._with_true_rate(simulated, feed))
 
     def promise(self, simulated: SimulatedFeed) -> Promise:
         """Return the promise for a feed."""
@@ -129,15 +133,15 @@ class World:
     def _act(self, decision: Decision, now: datetime) -> None:
         """Carry out a decision of the planner."""
         self.reasons[decision.reason] += 1
-        index = self._indexes[_key(decision.feed)]
+        index = self._indexes[decision.feed.key]
         simulated = self.simulated_feeds[index]
         if decision.action is Action.RESCHEDULE:
-            self._schedule(index, replace(simulated.feed, due_at=decision.until))
+            decided = Decided(at=now, reason=decision.reason)
+            self._apply(index, Deferred(until=decision.until, decided=decided, version=simulated.feed.version), now)
         elif decision.action is Action.QUEUE:
-            self._waiting.discard(index)
-            simulated.feed = simulated.feed.requested(
-                Request(at=now, trigger=Trigger.PROMISE, dataset_id=f"{index} {now}")
-            )
+            # When a feed in flight is late does not matter here, so its due time is not computed.
+            request = Request(at=now, trigger=Trigger.PROMISE, dataset_id=f"{index} {now}")
+            self._put(index, simulated.feed.requested(request))
             heapq.heappush(self._sync_ends, (now + simulated.sync_time, index))
 
     def _finish_sync(self, at: datetime, index: int) -> None:
@@ -148,32 +152,43 @@ class World:
         self._measure(simulated, at)
         simulated.measured.refreshes += 1
         simulated.measured.found_nothing += not modified
-        dataset_id = simulated.feed.request.dataset_id if simulated.feed.request else ""
-        feed = simulated.feed.ended(End(at=at, state=DatasetState.COMPLETE, dataset_id=dataset_id), modified)
-        self._schedule(index, self._with_due_time(simulated, feed))
+        fact = ReadEnded(
+            company_id=simulated.feed.company_id,
+            connection_id=simulated.feed.connection_id,
+            data_type=simulated.feed.data_type,
+            at=at,
+            state=DatasetState.COMPLETE,
+            records_modified=modified,
+            is_first=age is None,
+        )
+        self._apply(index, fact, at)
 
-    def _with_due_time(self, simulated: SimulatedFeed, feed: Feed) -> Feed:
-        """Return a feed with its next due time set."""
-        promise = self.promise(simulated)
-        feed = feed.planned(promise, simulated.connection)
-        if self.knows_rates:
-            feed = replace(feed, changes_per_day=simulated.changes_per_day)
-            feed = replace(feed, due_at=feed.due(promise, simulated.connection))
-        return feed
-
-    def _schedule(self, index: int, feed: Feed) -> None:
+    def _apply(self, index: int, fact: FeedFact, now: datetime) -> None:
+        """Compute what follows from a fact about a feed."""
         simulated = self.simulated_feeds[index]
-        simulated.feed = feed if feed.due_at else self._with_due_time(simulated, feed)
+        feed = transition(simulated.feed, fact, self.promise(simulated), simulated.connection, now).feed
+        self._put(index, feed if isinstance(fact, Deferred) else self._with_true_rate(simulated, feed))
+
+    def _put(self, index: int, feed: Feed) -> None:
+        """Replace a feed. One that is in flight is not due again before its sync ends."""
+        self.simulated_feeds[index].feed = feed
         self._waiting.discard(index)
-        if simulated.feed.due_at:
-            heapq.heappush(self._due_times, (simulated.feed.due_at, index))
+        if feed.due_at and not feed.in_flight:
+            heapq.heappush(self._due_times, (feed.due_at, index))
+
+    def _with_true_rate(self, simulated: SimulatedFeed, feed: Feed) -> Feed:
+        """Return a feed with its true change rate, and when it is due by that, if the planner is to know it."""
+        if not self.knows_rates:
+            return feed
+        feed = replace(feed, changes_per_day=simulated.changes_per_day)
+        return replace(feed, due_at=due_at(feed, self.promise(simulated), simulated.connection))
 
     def _learn_rates(self, queued: list[Decision]) -> None:
         """Update the fleet's rates from the feeds queued, as `queue_refreshes` does."""
         learned = [
             (decision.company.connections[feed.connection_id].platform, feed.data_type, feed.changes_per_day)
             for decision in queued
-            if (feed := decision.feed).changes_per_day and len(feed.syncs) >= TELLING
+            if (feed := decision.feed).changes_per_day and len(feed.history) >= MIN_SYNCS_FOR_FLEET_RATE
         ]
         if learned and self.policy.learns and not self.knows_rates:
             self.policy = self.policy.knowing(self.policy.fleet_rates.with_feeds(learned))
@@ -189,7 +204,3 @@ class World:
             measured.current_days += (next(current) - next(current)) / rate
         if synced_at is None or until - synced_at > self.promise(simulated).fresh_within:
             measured.broken += 1
-
-
-def _key(feed: Feed) -> tuple[str, str, str]:
-    return feed.company_id, feed.data_type, feed.connection_id

@@ -1,4 +1,4 @@
-"""A stack deployed to a local AWS with the ordinary CDK command line, once for all tests of this folder."""
+"""A stack that is deployed to a local AWS with the CDK command line, once for all tests of this folder."""
 
 import json
 import os
@@ -25,7 +25,7 @@ Seen = TypeVar("Seen")
 
 
 def wait_for(look: Callable[[], Seen | None], seconds: float) -> Seen:
-    """What `look` returns, as soon as that is true; the test fails if it is not in time."""
+    """Return what `look` returns as soon as that is true, and fail the test if that takes longer than `seconds`."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):
         assert time.monotonic() < deadline, f"not within {seconds:.0f} seconds"
@@ -34,28 +34,31 @@ def wait_for(look: Callable[[], Seen | None], seconds: float) -> Seen:
 
 
 def files_with(text: str, folder: Path) -> str:
-    """The files below a folder that hold a text, a line each; those that come and go meanwhile do no harm."""
+    """Return the paths of the files below a folder that contain a text, a line each.
+
+    `grep` ignores files that are deleted while it runs.
+    """
     command = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "-e", text, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def dead_letters(stack: RunningStack) -> str:
-    """How many webhooks could not be applied, as SQS tells it."""
-    answer = boto3.client("sqs").get_queue_attributes(
+    """Return the number of messages in the dead-letter queue of webhooks."""
+    response = boto3.client("sqs").get_queue_attributes(
         QueueUrl=stack.outputs.webhook_dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
     )
-    return answer["Attributes"]["ApproximateNumberOfMessages"]
+    return response["Attributes"]["ApproximateNumberOfMessages"]
 
 
 @pytest.fixture(scope="package")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Ports and a folder of the tests' own, beside which a `make run` can go on."""
+    """Settings with their own ports and folder, so that a `make run` at the same time is not disturbed."""
     return Settings(local_aws_port=free_port(), sandbox_port=free_port(), local_folder=tmp_path_factory.mktemp("local"))
 
 
 @pytest.fixture(scope="package")
 def stack(settings: Settings) -> Iterator[RunningStack]:
-    """The stack, deployed and running by its own schedules."""
+    """The deployed stack, whose schedules are running."""
     with pytest.MonkeyPatch.context() as environment:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             environment.delenv(name)
@@ -67,7 +70,7 @@ def stack(settings: Settings) -> Iterator[RunningStack]:
 
 @pytest.fixture(scope="package")
 def domain_events(stack: RunningStack) -> "tuple[SQSClient, str]":
-    """A queue, as a user would attach one, that receives every event of the stack's bus."""
+    """A queue that receives every "Company data refreshed" of the stack's bus, set up as a user would do it."""
     sqs, events = boto3.client("sqs"), boto3.client("events")
     url = sqs.create_queue(QueueName="domain-events")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

@@ -1,11 +1,11 @@
-"""What a person sees while the loop runs."""
+"""The live table and the summary of a local run."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
 
-from cli.fleet import Fleet, Line
+from freshness.app.views import FeedView, FleetView
 from freshness.domain.feed import State
 from local.display import LiveTable, summary
 
@@ -13,8 +13,8 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LONG_LINK = "https://link.example/" + "companies/" * 12
 
 
-def line(company: int, data_type: str, state: State, obstacle: str = "") -> Line:
-    return Line(
+def feed(company: int, data_type: str, state: State, obstacle: str = "") -> FeedView:
+    return FeedView(
         company_id=str(company),
         company_name=f"Company {company:03} with a name that is rather long",
         data_type=data_type,
@@ -27,10 +27,10 @@ def line(company: int, data_type: str, state: State, obstacle: str = "") -> Line
         is_due=state is State.STALE,
         due_at=None,
         dataset_id="0123456789abcdef",
-        moved_at=NOW,
+        changed_at=NOW,
         obstacle=obstacle,
         rule="[default] (freshness.toml:11)",
-        why="not yet due",
+        reason="not yet due",
     )
 
 
@@ -45,47 +45,47 @@ def shown(renderable: object, width: int, height: int) -> list[str]:
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60)])
 def test_the_live_table_fits_the_terminal(companies: int, width: int, height: int) -> None:
     types = ("invoices", "balanceSheet", "banking-transactionCategories")
-    fleet = Fleet(tuple(line(company, name, State.FRESH) for company in range(companies) for name in types))
+    fleet = FleetView(tuple(feed(company, name, State.FRESH) for company in range(companies) for name in types))
     lines = shown(LiveTable(fleet, "title", ["a note"], dry_run=False), width, height)
     assert len(lines) < height
     assert all(len(text) <= width for text in lines)
 
 
-def test_the_live_table_tells_state_age_promise_and_dataset() -> None:
-    lines = shown(LiveTable(Fleet((line(1, "invoices", State.REFRESHING),)), "title", [], dry_run=False), 100, 24)
-    feed = next(text for text in lines if "invoices" in text)
-    assert feed.split()[-7:] == ["◐", "refreshing", "3", "min", "6", "h", "01234567"]
+def test_the_live_table_shows_state_age_promise_and_dataset() -> None:
+    lines = shown(LiveTable(FleetView((feed(1, "invoices", State.REFRESHING),)), "title", [], dry_run=False), 100, 24)
+    text = next(text for text in lines if "invoices" in text)
+    assert text.split()[-7:] == ["◐", "refreshing", "3", "min", "6", "h", "01234567"]
 
 
-def test_the_summary_tells_why_a_data_type_cannot_be_fresh_with_a_link_in_one_piece() -> None:
-    blocked = line(1, "invoices", State.BLOCKED, f"the customer must relink Xero: {LONG_LINK}")
-    text = shown(summary(Fleet((blocked,)), 0, calls=3, codats_hours={}, dry_run=False), 80, 0)
+def test_the_summary_shows_why_a_data_type_cannot_be_fresh_with_an_unbroken_link() -> None:
+    blocked = feed(1, "invoices", State.BLOCKED, f"the customer must relink Xero: {LONG_LINK}")
+    text = shown(summary(FleetView((blocked,)), 0, calls=3, codat_hours={}, dry_run=False), 80, 0)
     assert any(LONG_LINK in part for part in text)
     assert "Every data type that can be fresh is fresh." in text
 
 
-def test_the_summary_tells_what_was_decided_under_each_part_of_the_policy() -> None:
-    fleet = Fleet((line(1, "invoices", State.FRESH),))
-    text = shown(summary(fleet, 1, calls=3, codats_hours={}, dry_run=False), 80, 0)
+def test_the_summary_shows_the_decisions_under_each_part_of_the_policy() -> None:
+    fleet = FleetView((feed(1, "invoices", State.FRESH),))
+    text = shown(summary(fleet, 1, calls=3, codat_hours={}, dry_run=False), 80, 0)
     assert any(part.split() == "[default] (freshness.toml:11) 1 of 1 not yet due: 1".split() for part in text)
 
 
-def test_the_summary_counts_what_is_off_among_no_promises_and_not_as_a_trouble() -> None:
-    fleet = Fleet((line(1, "invoices", State.FRESH), line(1, "taxRates", State.OFF, "the policy has it off")))
-    text = shown(summary(fleet, 1, calls=3, codats_hours={}, dry_run=False), 120, 0)
+def test_the_summary_counts_a_feed_that_is_off_neither_as_a_promise_nor_as_a_problem() -> None:
+    fleet = FleetView((feed(1, "invoices", State.FRESH), feed(1, "taxRates", State.OFF, "the policy turns it off")))
+    text = shown(summary(fleet, 1, calls=3, codat_hours={}, dry_run=False), 120, 0)
     assert "1 of 1" in next(part for part in text if "[default]" in part)
     assert "Cannot be fresh:" not in text
 
 
-def test_the_summary_of_a_dry_run_tells_what_would_be_queued() -> None:
+def test_the_summary_of_a_dry_run_shows_what_would_be_queued() -> None:
     text = "\n".join(
-        shown(summary(Fleet((line(1, "invoices", State.STALE),)), 0, calls=3, codats_hours={}, dry_run=True), 80, 0)
+        shown(summary(FleetView((feed(1, "invoices", State.STALE),)), 0, calls=3, codat_hours={}, dry_run=True), 80, 0)
     )
     assert "would queue, not yet due (invoices)" in text
 
 
-def test_the_summary_tells_of_promises_by_rule_and_of_what_is_paid_for_twice() -> None:
-    fleet = Fleet((line(1, "invoices", State.FRESH), line(1, "bills", State.STALE)))
-    text = "\n".join(shown(summary(fleet, 2, calls=3, codats_hours={"bills": 24, "items": 1}, dry_run=False), 120, 0))
+def test_the_summary_shows_promises_by_rule_and_what_is_read_twice() -> None:
+    fleet = FleetView((feed(1, "invoices", State.FRESH), feed(1, "bills", State.STALE)))
+    text = "\n".join(shown(summary(fleet, 2, calls=3, codat_hours={"bills": 24, "items": 1}, dry_run=False), 120, 0))
     assert "1 of 2" in next(part for part in text.splitlines() if "[default]" in part)
     assert "Codat's own schedule also reads bills every 24 h." in text

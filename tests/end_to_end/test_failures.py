@@ -1,4 +1,4 @@
-"""What goes wrong on the way: one sentence that says what to do, and nothing left behind."""
+"""Failures of a local run: one sentence says what to do, and everything is stopped and removed."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ RUN = [sys.executable, "-m", "local.run"]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """The environment of a run with ports and a folder of its own."""
+    """The environment of a run with its own ports and folder."""
     return {
         **os.environ,
         "PYTHONPATH": "functions",
@@ -32,7 +32,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_a_port_in_use_is_named_with_the_variable_that_changes_it(environment: dict[str, str]) -> None:
+def test_the_error_for_a_port_in_use_names_the_variable_that_changes_it(environment: dict[str, str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -44,13 +44,13 @@ def test_a_port_in_use_is_named_with_the_variable_that_changes_it(environment: d
     assert "Traceback" not in run.stdout + run.stderr
 
 
-def test_a_setting_that_makes_no_sense_is_named(environment: dict[str, str]) -> None:
+def test_the_error_for_an_invalid_setting_names_it(environment: dict[str, str]) -> None:
     run = subprocess.run(RUN, cwd=ROOT, env=environment | {"RUN_FOR": "soon"}, capture_output=True, text=True)
     assert run.returncode == 1
     assert "RUN_FOR cannot be used" in run.stdout
 
 
-def test_a_codat_that_cannot_be_reached_is_named(environment: dict[str, str]) -> None:
+def test_the_error_for_an_unreachable_codat_names_the_setting(environment: dict[str, str]) -> None:
     real = {"CODAT_API_KEY": "secret-canary", "CODAT_BASE_URL": f"http://127.0.0.1:{free_port()}"}
     run = subprocess.run(RUN, cwd=ROOT, env=environment | real, capture_output=True, text=True)
     assert run.returncode == 1
@@ -59,7 +59,7 @@ def test_a_codat_that_cannot_be_reached_is_named(environment: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("node", [None, "exit 1"], ids=["missing", "too old"])
-def test_without_a_usable_node_make_says_which_is_needed(tmp_path: Path, node: str | None) -> None:
+def test_without_a_usable_node_make_names_the_version_needed(tmp_path: Path, node: str | None) -> None:
     for tool in ("sh", "make"):
         (tmp_path / tool).symlink_to(shutil.which(tool) or tool)
     if node:
@@ -70,7 +70,7 @@ def test_without_a_usable_node_make_says_which_is_needed(tmp_path: Path, node: s
     assert "Node.js 20 or newer is needed" in run.stderr
 
 
-def test_with_too_old_a_python_make_says_which_is_needed(tmp_path: Path) -> None:
+def test_with_too_old_a_python_make_names_the_version_needed(tmp_path: Path) -> None:
     (tmp_path / "functions").mkdir()
     for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "functions/requirements.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -79,13 +79,13 @@ def test_with_too_old_a_python_make_says_which_is_needed(tmp_path: Path) -> None
     assert "Python 3.11 or newer is needed" in run.stderr
 
 
-def test_a_failed_deploy_says_what_the_cdk_says(stack: RunningStack, tmp_path: Path) -> None:
+def test_the_error_for_a_failed_deploy_includes_the_output_of_the_cdk(stack: RunningStack, tmp_path: Path) -> None:
     with pytest.raises(LocalRunError, match="cdk deploy failed") as raised:
         deploy.deploy(stack.processes, {"check_schedule": "hourly"}, tmp_path)
     assert "check_schedule" in raised.value.details
 
 
-def test_a_server_that_stops_by_itself_ends_the_run_with_its_last_words(tmp_path: Path) -> None:
+def test_a_server_that_stops_by_itself_ends_the_run_with_its_last_output(tmp_path: Path) -> None:
     port = free_port()
     program = (
         f"import socket, sys; s = socket.create_server(('127.0.0.1', {port})); print('bye'); s.accept(); sys.exit(3)"
@@ -98,7 +98,7 @@ def test_a_server_that_stops_by_itself_ends_the_run_with_its_last_words(tmp_path
 
 
 @pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_however_a_run_ends_nothing_that_it_started_is_left(
+def test_however_a_run_ends_no_process_or_file_is_left(
     environment: dict[str, str], tmp_path: Path, ended_by: signal.Signals
 ) -> None:
     with (tmp_path / "output").open("wb") as output:
@@ -109,7 +109,7 @@ def test_however_a_run_ends_nothing_that_it_started_is_left(
             stdout=output,
             stderr=output,
             start_new_session=True,
-            # Where the tests run in the background, a shell has it ignored, and ignoring is inherited.
+            # A shell that runs the tests in the background ignores SIGINT, and child processes inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:

@@ -1,4 +1,4 @@
-"""The command line of the person on call, against the deployed stack."""
+"""The operator's command line, with the deployed stack."""
 
 import base64
 import csv
@@ -16,6 +16,7 @@ import httpx
 import pytest
 from svix.webhooks import Webhook
 
+from freshness.app.failures import UNUSABLE
 from local.settings import ROOT, Settings
 from local.stack import RunningStack
 from tests.end_to_end.conftest import wait_for
@@ -25,7 +26,7 @@ Freshness = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def freshness(stack: RunningStack, settings: Settings) -> Freshness:
-    """`./freshness --local`, with the stack of these tests."""
+    """`./freshness --local` for the stack of these tests."""
     environment = {**os.environ, "LOCAL_FOLDER": str(settings.local_folder)}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,93 +38,90 @@ def freshness(stack: RunningStack, settings: Settings) -> Freshness:
 
 @pytest.fixture(scope="module")
 def fleet(freshness: Freshness) -> dict[str, Any]:
-    """The fleet once it is known and has fresh feeds."""
+    """The summary of the fleet once it has fresh feeds."""
 
     def known() -> dict[str, Any] | None:
-        summary = told(freshness("status", "--json"))
+        summary = output_of(freshness("status", "--json"))
         return summary if summary["states"].get("fresh", 0) > 10 else None
 
     return wait_for(known, seconds=150)
 
 
 @pytest.fixture(scope="module")
-def line(freshness: Freshness, fleet: dict[str, Any]) -> dict[str, Any]:
+def feed(freshness: Freshness, fleet: dict[str, Any]) -> dict[str, Any]:
     """A feed that is fresh, of a company that no other test changes."""
-    lines = [json.loads(text) for text in freshness("export").stdout.splitlines()]
-    return next(line for line in lines if line["state"] == "fresh")
+    feeds = [json.loads(text) for text in freshness("export").stdout.splitlines()]
+    return next(feed for feed in feeds if feed["state"] == "fresh")
 
 
-def told(run: subprocess.CompletedProcess[str]) -> Any:
+def output_of(run: subprocess.CompletedProcess[str]) -> Any:
+    """Return the JSON that a command printed."""
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
 
-def test_status_tells_of_the_fleet_and_of_one_company(
-    freshness: Freshness, fleet: dict[str, Any], line: dict[str, Any]
+def test_status_shows_the_fleet_or_one_company(
+    freshness: Freshness, fleet: dict[str, Any], feed: dict[str, Any]
 ) -> None:
     assert fleet["companies"] > 5
     assert not fleet["paused"]
-    assert fleet["quota"]["remaining"] > 0
+    assert fleet["limits"]["remaining"] > 0
     assert "promises are broken" in freshness("status").stdout
 
-    company = told(freshness("status", line["company_name"], "--json"))
-    assert company["company"]["company_id"] == line["company_id"]
-    assert line["data_type"] in {each["data_type"] for each in company["lines"]}
-    assert line["data_type"] in freshness("status", line["company_id"]).stdout
+    company = output_of(freshness("status", feed["company_name"], "--json"))
+    assert company["company"]["company_id"] == feed["company_id"]
+    assert feed["data_type"] in {each["data_type"] for each in company["feeds"]}
+    assert feed["data_type"] in freshness("status", feed["company_id"]).stdout
 
 
-def test_the_same_is_told_by_the_outputs_that_cloudformation_has(fleet: dict[str, Any]) -> None:
+def test_status_is_the_same_with_the_outputs_of_cloudformation(fleet: dict[str, Any]) -> None:
     run = subprocess.run([ROOT / "freshness", "status", "--json"], capture_output=True, text=True, check=False)
-    assert told(run)["companies"] == fleet["companies"]
+    assert output_of(run)["companies"] == fleet["companies"]
 
 
-def test_explain_tells_the_promise_its_rule_the_decision_and_what_was_read(
-    freshness: Freshness, line: dict[str, Any]
-) -> None:
-    explanation = told(freshness("explain", line["company_id"], line["data_type"], "--json"))[0]
-    assert "freshness.toml:" in explanation["line"]["rule"]
+def test_explain_shows_the_promise_its_rule_and_the_decision(freshness: Freshness, feed: dict[str, Any]) -> None:
+    explanation = output_of(freshness("explain", feed["company_id"], feed["data_type"], "--json"))[0]
+    assert "freshness.toml:" in explanation["feed"]["rule"]
     assert explanation["action"]
     assert explanation["reason"]
-    assert "Promise" in freshness("explain", line["company_id"], line["data_type"]).stdout
+    assert "Promise" in freshness("explain", feed["company_id"], feed["data_type"]).stdout
 
 
-def test_refresh_queues_once_and_says_so(freshness: Freshness, line: dict[str, Any]) -> None:
-    arguments = ("refresh", line["company_id"], line["data_type"], "--json")
-    first, second = told(freshness(*arguments)), told(freshness(*arguments))
-    queued = [asked for asked in first if asked["outcome"] == "queued"]
+def test_refresh_queues_once_and_explain_shows_its_dataset(freshness: Freshness, feed: dict[str, Any]) -> None:
+    arguments = ("refresh", feed["company_id"], feed["data_type"], "--json")
+    first, second = output_of(freshness(*arguments)), output_of(freshness(*arguments))
+    queued = [result for result in first if result["outcome"] == "queued"]
     assert queued
-    assert {asked["outcome"] for asked in second} <= {"queued", "already in flight"}
+    assert {result["outcome"] for result in second} <= {"queued", "already in flight"}
     datasets = [
         dataset
-        for explanation in told(freshness("explain", line["company_id"], line["data_type"], "--json"))
+        for explanation in output_of(freshness("explain", feed["company_id"], feed["data_type"], "--json"))
         for dataset in explanation["datasets"]
     ]
     by_id = {dataset["dataset_id"]: dataset for dataset in datasets}
-    assert by_id[queued[0]["dataset_id"]]["trigger"] == "person"
+    assert by_id[queued[0]["dataset_id"]]["trigger"] == "operator"
 
 
 @pytest.mark.parametrize("what", ["company", "everything"])
-def test_what_is_paused_is_not_refreshed_until_it_is_resumed(
-    freshness: Freshness, line: dict[str, Any], what: str
-) -> None:
-    named = [line["company_id"]] if what == "company" else []
-    assert told(freshness("pause", *named, "--json"))["paused"] is True
-    refused = freshness("refresh", line["company_id"])
+def test_a_pause_refuses_refreshes_until_it_is_resumed(freshness: Freshness, feed: dict[str, Any], what: str) -> None:
+    named = [feed["company_id"]] if what == "company" else []
+    assert output_of(freshness("pause", *named, "--json"))["paused"] is True
+    refused = freshness("refresh", feed["company_id"])
     assert refused.returncode == 1
     assert "is paused" in refused.stderr
-    assert told(freshness("resume", *named, "--json"))["paused"] is False
-    assert told(freshness("refresh", line["company_id"], line["data_type"], "--json"))
+    assert output_of(freshness("resume", *named, "--json"))["paused"] is False
+    assert output_of(freshness("refresh", feed["company_id"], feed["data_type"], "--json"))
 
 
-def test_export_holds_every_feed_in_either_format(freshness: Freshness, fleet: dict[str, Any]) -> None:
-    lines = [json.loads(text) for text in freshness("export").stdout.splitlines()]
-    feeds = list(csv.DictReader(StringIO(freshness("export", "--format", "csv").stdout)))
-    assert len(lines) == len(feeds) >= sum(fleet["states"].values())
-    assert feeds[0].keys() == lines[0].keys()
-    assert any(line["syncs"] for line in lines)
+def test_export_has_every_feed_in_either_format(freshness: Freshness, fleet: dict[str, Any]) -> None:
+    feeds = [json.loads(text) for text in freshness("export").stdout.splitlines()]
+    rows = list(csv.DictReader(StringIO(freshness("export", "--format", "csv").stdout)))
+    assert len(feeds) == len(rows) >= sum(fleet["states"].values())
+    assert rows[0].keys() == feeds[0].keys()
+    assert any(feed["syncs"] for feed in feeds)
 
 
-def test_redrive_has_dead_letters_applied(freshness: Freshness, stack: RunningStack) -> None:
+def test_redrive_moves_dead_letters_to_the_queue_once(freshness: Freshness, stack: RunningStack) -> None:
     sqs = boto3.client("sqs")
     event = {"id": "e", "eventType": "not.used", "generatedDate": "2026-11-23T12:00:00Z", "payload": {}}
     sqs.send_message(
@@ -131,14 +129,14 @@ def test_redrive_has_dead_letters_applied(freshness: Freshness, stack: RunningSt
         MessageBody=json.dumps(event),
         MessageAttributes={"webhook-id": {"DataType": "String", "StringValue": "msg_redriven"}},
     )
-    assert told(freshness("redrive", "--json"))["moved"] == 1
-    assert told(freshness("redrive", "--json"))["moved"] == 0
+    assert output_of(freshness("redrive", "--json"))["moved"] == 1
+    assert output_of(freshness("redrive", "--json"))["moved"] == 0
 
 
-def test_what_cannot_be_done_is_told_in_a_sentence(freshness: Freshness, line: dict[str, Any]) -> None:
+def test_the_error_of_a_failed_command_is_a_sentence(freshness: Freshness, feed: dict[str, Any]) -> None:
     for arguments, reason in (
         (("status", "nobody at all"), "No company"),
-        (("explain", line["company_id"], "nonsense"), "has no data type"),
+        (("explain", feed["company_id"], "nonsense"), "has no data type"),
     ):
         run = freshness(*arguments)
         assert run.returncode == 1
@@ -147,7 +145,7 @@ def test_what_cannot_be_done_is_told_in_a_sentence(freshness: Freshness, line: d
 
 
 class Codat:
-    """The sandbox, as its own operations change it."""
+    """The sandbox's admin API."""
 
     def __init__(self, stack: RunningStack, http: httpx.Client) -> None:
         self._stack = stack
@@ -219,7 +217,7 @@ def schedule_off(stack: RunningStack) -> Iterator[None]:
 
 @contextmanager
 def signed_with_another_secret(stack: RunningStack, codat: Codat) -> Iterator[None]:
-    """A webhook as it comes when Codat's secret for the endpoint is not the one that the stack was given."""
+    """Send a webhook that is signed with another secret than the stack's."""
     now = datetime.now(UTC)
     signature = Webhook("whsec_" + "A" * 32).sign("msg_other", now, "{}")
     headers = {
@@ -228,8 +226,8 @@ def signed_with_another_secret(stack: RunningStack, codat: Codat) -> Iterator[No
         "webhook-signature": signature,
     }
     with codat.set(webhooks_lost=1.0):
-        answer = httpx.post(stack.outputs.webhook_url, content="{}", headers=headers)
-        assert answer.status_code == httpx.codes.UNAUTHORIZED
+        response = httpx.post(stack.outputs.webhook_url, content="{}", headers=headers)
+        assert response.status_code == httpx.codes.UNAUTHORIZED
         yield
 
 
@@ -237,12 +235,29 @@ def signed_with_another_secret(stack: RunningStack, codat: Codat) -> Iterator[No
 def quota_spent(stack: RunningStack, codat: Codat) -> Iterator[None]:
     with codat.set(daily_quota=0):
         yield
-    # What the ticks noted of it would hold them back until midnight.
-    boto3.client("dynamodb").delete_item(TableName=stack.outputs.control_table, Key={"name": {"S": "quota"}})
+    # The ticks would respect the written limits until midnight.
+    boto3.client("dynamodb").delete_item(TableName=stack.outputs.control_table, Key={"name": {"S": "api limits"}})
+
+
+@contextmanager
+def unusable_company_logged(stack: RunningStack) -> Iterator[None]:
+    """Log a company whose data cannot be stored, as a function does."""
+    configuration = boto3.client("lambda").get_function_configuration(
+        FunctionName=stack.outputs.check_freshness_function
+    )
+    logs, group, stream = boto3.client("logs"), configuration["LoggingConfig"]["LogGroup"], "unusable"
+    message = json.dumps({"level": "ERROR", "message": UNUSABLE, "company_id": ascii("c-1")})
+    logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    event: Any = {"timestamp": round(datetime.now(UTC).timestamp() * 1000), "message": message}
+    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
+    try:
+        yield
+    finally:
+        logs.delete_log_stream(logGroupName=group, logStreamName=stream)
 
 
 def findings(freshness: Freshness) -> dict[str, str]:
-    """What the doctor found that is not well, by subject."""
+    """Return what the doctor found to be wrong, by subject."""
     run = freshness("doctor", "--json")
     found = {finding["subject"]: finding for finding in json.loads(run.stdout)}
     assert run.returncode == (1 if any(finding["to_do"] for finding in found.values()) else 0), run.stderr
@@ -256,7 +271,7 @@ def codat(stack: RunningStack) -> Iterator[Codat]:
         yield Codat(stack, http)
 
 
-def test_doctor_finds_what_is_wrong_and_nothing_else(freshness: Freshness, stack: RunningStack, codat: Codat) -> None:
+def test_doctor_finds_each_problem_and_no_other(freshness: Freshness, stack: RunningStack, codat: Codat) -> None:
     outputs = stack.outputs
     with codat.set(sync_schedule={}):
         assert findings(freshness) == {}
@@ -266,7 +281,8 @@ def test_doctor_finds_what_is_wrong_and_nothing_else(freshness: Freshness, stack
             (codat.with_webhook_disabled(), "webhook", "disabled"),
             (secret(outputs.webhook_signing_secret, "wrong"), "webhooks' signing secret", "not one of Codat's"),
             (signed_with_another_secret(stack, codat), "webhooks' signing secret", "it does not fit"),
-            (schedule_off(stack), f"schedule of {outputs.queue_refreshes_function}", "turned off"),
+            (unusable_company_logged(stack), "unusable companies", "data of 1 could not be stored within a day: c-1"),
+            (schedule_off(stack), f"schedule of {outputs.queue_refreshes_function}", "disabled"),
             (codat.set(sync_schedule={"invoices": 24}), "Codat's own schedule", "invoices every 24 h"),
             (quota_spent(stack, codat), "quota", "it is spent"),
         ):

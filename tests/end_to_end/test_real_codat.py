@@ -1,4 +1,4 @@
-"""`CODAT_API_KEY=… make run`: a Codat outside, here a sandbox that the run does not know to be one."""
+"""`CODAT_API_KEY=… make run`, with a separate sandbox in place of the real Codat."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ API_KEY = "canary-of-an-api-key"
 
 @pytest.fixture(scope="module")
 def codat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where Codat is."""
+    """The URL of the sandbox."""
     port = free_port()
     command = [sys.executable, "-m", "local.codat_sandbox", "--port", str(port), "--companies", "3"]
     with guarded_processes(tmp_path_factory.mktemp("codat"), transient=[]) as processes:
@@ -33,7 +33,7 @@ def assert_key_is_nowhere(folder: Path) -> None:
     assert files_with(API_KEY, folder) == ""
 
 
-def test_a_dry_run_shows_what_it_would_queue_and_tells_the_key_to_no_one(codat: str, tmp_path: Path) -> None:
+def test_a_dry_run_shows_what_it_would_queue_and_writes_the_key_nowhere(codat: str, tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": "functions",
@@ -45,20 +45,20 @@ def test_a_dry_run_shows_what_it_would_queue_and_tells_the_key_to_no_one(codat: 
     }
     with subprocess.Popen(RUN, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
-        told = ""
+        output = ""
         for line in run.stdout:
-            told += line
-            if told.count("→") == 1:
+            output += line
+            if output.count("→") == 1:
                 assert_key_is_nowhere(tmp_path)
-    assert run.returncode == 1, "in a dry run, what is stale stays so"
-    assert "No webhook is registered" in told
-    assert "→ would queue" in told
-    assert API_KEY not in told
+    assert run.returncode == 1, "in a dry run, stale feeds stay stale"
+    assert "No webhook is registered" in output
+    assert "→ would queue" in output
+    assert API_KEY not in output
     assert_key_is_nowhere(tmp_path)
     assert not [call for call in httpx.get(f"{codat}/sandbox/calls").json() if call.startswith("POST")]
 
 
-def test_a_wrong_key_is_told_before_anything_is_deployed(codat: str, tmp_path: Path) -> None:
+def test_a_wrong_key_is_reported_before_anything_is_deployed(codat: str, tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": "functions",

@@ -27,7 +27,7 @@ VARIABLES = {
         "CONTROL_TABLE": "TablesControl",
         "EVENT_BUS": "EventBus",
         "WEBHOOK_DEAD_LETTER_QUEUE_URL": "WebhookIntakeDeadLetterQueue",
-        "MAX_RECEIVE_COUNT": "5",
+        "MAX_RECEIVE_COUNT": "20",
     },
 }
 ALLOWED = {
@@ -36,6 +36,7 @@ ALLOWED = {
         ("dynamodb:BatchGetItem", "TablesCompanies"),
         ("dynamodb:PutItem", "TablesCompanies"),
         ("dynamodb:Query", "TablesCompanies/index/due_for_check"),
+        ("dynamodb:GetItem", "TablesFeeds"),
         ("dynamodb:Query", "TablesFeeds"),
         ("dynamodb:PutItem", "TablesFeeds"),
         ("dynamodb:DeleteItem", "TablesFeeds"),
@@ -48,12 +49,14 @@ ALLOWED = {
         ("events:PutEvents", "EventBus"),
     },
     "QueueRefreshes": {
+        ("dynamodb:GetItem", "TablesCompanies"),
         ("dynamodb:BatchGetItem", "TablesCompanies"),
         ("dynamodb:PutItem", "TablesCompanies"),
         ("dynamodb:GetItem", "TablesFeeds"),
         ("dynamodb:BatchGetItem", "TablesFeeds"),
         ("dynamodb:Query", "TablesFeeds"),
         ("dynamodb:PutItem", "TablesFeeds"),
+        ("dynamodb:DeleteItem", "TablesFeeds"),
         ("dynamodb:Query", "TablesFeeds"),
         ("dynamodb:Query", "TablesFeeds/index/due"),
         ("dynamodb:GetItem", "TablesDatasets"),

@@ -1,6 +1,6 @@
 import pytest
 
-from freshness.aws.store import SHARDS
+from freshness.aws.item_codec import SHARDS
 from tests.infra.conftest import synthesise
 from tests.infra.template import Template, shown
 

@@ -50,13 +50,13 @@ def test_a_table_is_retained_on_aws_and_deleted_with_a_local_stack(
     assert disposable["Properties"]["DeletionProtectionEnabled"] is False
 
 
-def test_only_datasets_and_control_items_expire(template: Template) -> None:
+def test_only_datasets_expire(template: Template) -> None:
     specifications = {
         name: table["TimeToLiveSpecification"]
         for name, table in template.properties("AWS::DynamoDB::Table").items()
         if "TimeToLiveSpecification" in table
     }
-    assert set(specifications) == {"TablesDatasets", "TablesControl"}
+    assert set(specifications) == {"TablesDatasets"}
     assert all(given == {"AttributeName": "expires_at", "Enabled": True} for given in specifications.values())
 
 

@@ -32,10 +32,10 @@ def test_only_the_failed_messages_of_a_batch_return_to_the_queue(template: Templ
     assert shown(mapping["FunctionName"]) == "ApplyWebhookFunction"
 
 
-def test_a_message_moves_to_the_dead_letter_queue_after_five_attempts(template: Template) -> None:
+def test_a_message_moves_to_the_dead_letter_queue_after_twenty_attempts(template: Template) -> None:
     redrive = template.properties("AWS::SQS::Queue")["WebhookIntakeQueue"]["RedrivePolicy"]
     assert shown(redrive["deadLetterTargetArn"]) == "WebhookIntakeDeadLetterQueue"
-    assert redrive["maxReceiveCount"] == 5
+    assert redrive["maxReceiveCount"] == 20
 
 
 def test_the_visibility_timeout_covers_the_batching_window_and_six_times_the_functions_timeout(

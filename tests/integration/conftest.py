@@ -1,4 +1,4 @@
-"""Real parts to test against: the DynamoDB protocol by a local AWS, and Codat's API by the sandbox."""
+"""Fixtures of real parts: DynamoDB's protocol by a local AWS, and Codat's API by the sandbox."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,9 +11,8 @@ import pytest
 from aws_cdk import App, Stack
 from aws_cdk.assertions import Template
 
-from freshness.aws.store import Store
-from freshness.aws.store import Tables as TableNames
-from infra.tables import Tables
+from freshness.aws.tables import TableNames, Tables
+from infra.tables import Tables as TableConstructs
 from local import local_aws
 from local.codat_sandbox.server import running_sandbox
 from local.processes import free_port, guarded_processes
@@ -27,7 +26,7 @@ KINDS = ("companies", "feeds", "datasets", "control")
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A local AWS, which every boto3 client made meanwhile reaches."""
+    """Start a local AWS that every boto3 client reaches."""
     folder: Path = tmp_path_factory.mktemp("aws")
     port = free_port()
     with guarded_processes(folder, ()) as processes, pytest.MonkeyPatch.context() as patch:
@@ -39,9 +38,9 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def table_definitions() -> list[dict[str, Any]]:
-    """The tables as the stack defines them, keys and indexes only."""
+    """Return the keys and indexes of the tables as the stack defines them."""
     stack = Stack(App())
-    Tables(stack, disposable=True)
+    TableConstructs(stack, disposable=True)
     resources = Template.from_stack(stack).find_resources("AWS::DynamoDB::Table")
     kept = ("KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes", "BillingMode")
     return [
@@ -52,34 +51,34 @@ def table_definitions() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def dynamodb(aws: None) -> "DynamoDBClient":
-    """A client for the local DynamoDB."""
+    """Return a client for the local DynamoDB."""
     return boto3.client("dynamodb")
 
 
 @pytest.fixture(scope="session")
-def make_store(aws: None, table_definitions: list[dict[str, Any]]) -> Callable[[], Store]:
-    """Makes empty tables."""
+def make_tables(aws: None, table_definitions: list[dict[str, Any]]) -> Callable[[], Tables]:
+    """Return a function that creates empty tables."""
     dynamodb = boto3.client("dynamodb")
 
-    def make() -> Store:
+    def make() -> Tables:
         names: dict[str, str] = {}
         for definition in table_definitions:
             kind = next(kind for kind in KINDS if kind in definition["TableName"].lower())
             names[kind] = f"{kind}-{uuid4().hex}"
             dynamodb.create_table(**definition | {"TableName": names[kind]})
-        return Store(dynamodb, TableNames(**names))
+        return Tables.open(dynamodb, TableNames(**names))
 
     return make
 
 
 @pytest.fixture
-def store(make_store: Callable[[], Store]) -> Store:
-    """Empty tables of the test's own."""
-    return make_store()
+def tables(make_tables: Callable[[], Tables]) -> Tables:
+    """Return empty tables for one test."""
+    return make_tables()
 
 
 @pytest.fixture
-def deployed(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
-    """The functions, with empty tables and a sandbox of their own."""
+def deployed(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+    """Return the functions, with empty tables and a sandbox for one test."""
     with running_sandbox(SETTINGS, API_KEY) as sandbox:
-        yield Deployed(store, sandbox, monkeypatch)
+        yield Deployed(tables, sandbox, monkeypatch)

@@ -1,4 +1,4 @@
-"""The four functions as they are deployed, but for the clock: real handlers, tables and sandbox."""
+"""The four functions as they are deployed, apart from the clock: real handlers, tables and sandbox."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ import check_freshness
 import queue_refreshes
 import receive_webhook
 from freshness.aws import bootstrap
-from freshness.aws.store import Store
+from freshness.aws.tables import Tables
 from freshness.domain.company import Company
 from freshness.policy.loader import load
 from local.codat_sandbox.server import RunningSandbox
@@ -27,7 +27,7 @@ SETTINGS = Settings(companies=4, sync_time_min=INSTANT, sync_time_max=INSTANT, n
 
 
 def context(remaining: timedelta = timedelta(minutes=5)) -> LambdaContext:
-    """What Lambda tells a function of its run."""
+    """Return the context of a Lambda invocation."""
     made = LambdaContext()
     vars(made).update(
         _function_name="test",
@@ -40,21 +40,21 @@ def context(remaining: timedelta = timedelta(minutes=5)) -> LambdaContext:
 
 
 class Deployed:
-    """The four functions with an environment of their own, on a clock that can be put forward."""
+    """The four functions with their environment, on a clock that a test can move forward."""
 
-    def __init__(self, store: Store, sandbox: RunningSandbox, patch: pytest.MonkeyPatch) -> None:
-        self.store, self.sandbox, self._patch = store, sandbox, patch
+    def __init__(self, tables: Tables, sandbox: RunningSandbox, patch: pytest.MonkeyPatch) -> None:
+        self.tables, self.sandbox, self._patch = tables, sandbox, patch
         self.ahead = INSTANT
         patch.setattr(bootstrap, "clock", lambda: datetime.now(UTC) + self.ahead)
         policy = load(ROOT / "freshness.toml")
         patch.setattr(bootstrap, "policy", lambda: policy)
-        patch.setattr(bootstrap, "store", lambda: store)
+        patch.setattr(bootstrap, "tables", lambda: tables)
         patch.setenv("EVENT_BUS", "default")
         patch.setenv("CODAT_BASE_URL", sandbox.base_url)
         patch.setenv("DRY_RUN", "false")
         patch.setenv("WEBHOOK_SIGNING_SECRET", secret(SIGNING_SECRET))
         self.key(API_KEY)
-        for cached in (bootstrap.bus, receive_webhook._sqs, receive_webhook._signing_secrets):
+        for cached in (bootstrap.event_bus, receive_webhook._sqs, receive_webhook._signing_secrets):
             cached.cache_clear()
 
     def key(self, value: str) -> None:
@@ -63,8 +63,7 @@ class Deployed:
     def check(self, within: timedelta = timedelta(minutes=5), *, listing: bool = True) -> None:
         if listing:
             # The list of companies is otherwise read only every so often.
-            lease = {"name": {"S": check_freshness.LISTING}}
-            self.store._dynamodb.delete_item(TableName=self.store.tables.control, Key=lease)
+            self.tables.control._table.delete({"name": f"lease {check_freshness.LISTING}"})
         check_freshness.handler({}, context(within))
 
     def queue(self, within: timedelta = timedelta(minutes=5), event: dict[str, object] | None = None) -> None:
@@ -81,17 +80,17 @@ class Deployed:
         apply_webhook.handler({"Records": [record]}, context())
 
     def linked(self) -> tuple[Company, str]:
-        """A company, and a connection through which Codat can read."""
+        """Return a company, and the id of a connection of it that is linked."""
         return next(
             (company, connection.connection_id)
-            for company in self.store.every_company()
+            for company in self.tables.companies.scan()
             for connection in company.connections.values()
             if connection.is_linked
         )
 
 
 def secret(value: str) -> str:
-    """A secret of the local AWS; its name."""
+    """Create a secret in the local AWS, and return its name."""
     name = uuid4().hex
     boto3.client("secretsmanager").create_secret(Name=name, SecretString=value)
     return name

@@ -11,9 +11,9 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import apply_webhook
-from freshness.app.webhook_heartbeat import Silence
+from freshness.app.webhook_heartbeat import WebhookHeartbeat
 from freshness.aws import bootstrap
-from freshness.aws.store import Store
+from freshness.aws.tables import Tables
 from freshness.policy.loader import load
 from tests import webhook_bodies as bodies
 
@@ -63,21 +63,20 @@ class DeadLetters:
 
 
 @pytest.fixture
-def dead_letters(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[DeadLetters]:
+def dead_letters(tables: Tables, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[DeadLetters]:
     """The function's surroundings; gives its dead-letter queue."""
     letters = DeadLetters()
-    tables = store.tables
     for name, value in {
-        "COMPANIES_TABLE": tables.companies,
-        "FEEDS_TABLE": tables.feeds,
-        "DATASETS_TABLE": tables.datasets,
-        "CONTROL_TABLE": tables.control,
+        "COMPANIES_TABLE": tables.companies._table.name,
+        "FEEDS_TABLE": tables.feeds._table.name,
+        "DATASETS_TABLE": tables.datasets._table.name,
+        "CONTROL_TABLE": tables.control._table.name,
         "EVENT_BUS": "default",
         "MAX_RECEIVE_COUNT": "5",
         "WEBHOOK_DEAD_LETTER_QUEUE_URL": letters.url,
     }.items():
         monkeypatch.setenv(name, value)
-    cached = (bootstrap.store, bootstrap.bus, bootstrap.sqs, bootstrap.policy)
+    cached = (bootstrap.tables, bootstrap.event_bus, bootstrap.sqs, bootstrap.policy)
     policy = load(Path(__file__).parents[2] / "freshness.toml")
     monkeypatch.setattr(bootstrap, "policy", lambda: policy)
     for client in cached:
@@ -88,28 +87,28 @@ def dead_letters(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def test_a_message_that_is_not_as_codat_describes_it_does_not_keep_the_others_from_being_applied(
-    store: Store, dead_letters: DeadLetters
+    tables: Tables, dead_letters: DeadLetters
 ) -> None:
     poison = message('{"eventType": "read.completed", "generatedDate": "2026-11-23T12:00:00Z"}', "poison")
 
     assert applied(poison, message(GOOD)) == []
 
-    assert store.feed(bodies.COMPANY, "invoices", "connection").succeeded_at
-    assert dead_letters.reasons() == {"poison": "It is not as Codat describes its webhooks: Field required at payload"}
+    assert tables.feeds.get(bodies.COMPANY, "invoices", "connection").succeeded_at
+    assert dead_letters.reasons() == {"poison": "not a webhook as Codat describes it: Field required at payload"}
 
 
 @pytest.mark.parametrize("body", ["not JSON", "[]", "{}", "null", '{"eventType": 5}', '{"a": ' * 1000])
-def test_what_is_no_webhook_at_all_is_given_up_at_once(dead_letters: DeadLetters, body: str) -> None:
+def test_what_is_no_webhook_at_all_becomes_a_dead_letter_at_once(dead_letters: DeadLetters, body: str) -> None:
     assert applied(message(body, "poison")) == []
     assert set(dead_letters.reasons()) == {"poison"}
 
 
-def test_a_message_that_cannot_be_applied_now_goes_back_alone_and_in_the_end_rests_with_its_reason(
-    store: Store, dead_letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
+def test_a_message_that_cannot_be_applied_now_returns_alone_and_is_finally_a_dead_letter_with_its_reason(
+    tables: Tables, dead_letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dynamodb = boto3.client("dynamodb")
-    dynamodb.delete_table(TableName=store.tables.datasets)
-    dynamodb.delete_table(TableName=store.tables.feeds)
+    dynamodb.delete_table(TableName=tables.datasets._table.name)
+    dynamodb.delete_table(TableName=tables.feeds._table.name)
     passed_over, failing = message(bodies.event("expenses.sync.successful", NOON, {}), "fine"), message(GOOD, "failing")
 
     assert applied(passed_over, failing) == [failing["messageId"]]
@@ -121,28 +120,30 @@ def test_a_message_that_cannot_be_applied_now_goes_back_alone_and_in_the_end_res
     assert "ResourceNotFoundException" in reasons["failing"]
 
 
-def test_a_failure_that_nobody_foresaw_goes_back_too_and_in_the_end_rests_with_its_reason(
-    store: Store, dead_letters: DeadLetters
+def test_an_unexpected_failure_returns_too_and_is_finally_a_dead_letter_with_its_reason(
+    tables: Tables, dead_letters: DeadLetters
 ) -> None:
     feed = {"company_id": bodies.COMPANY, "feed": "invoices#connection", "attempts": "of another version"}
     boto3.client("dynamodb").put_item(
-        TableName=store.tables.feeds, Item={name: {"S": value} for name, value in feed.items()}
+        TableName=tables.feeds._table.name, Item={name: {"S": value} for name, value in feed.items()}
     )
     failing = message(GOOD, "failing")
 
     assert applied(failing, message(bodies.read_completed(NOON, ("connection", "bills", "Complete")), "fine")) == [
         failing["messageId"]
     ]
-    assert store.was_applied("fine")
+    assert tables.feeds.get(bodies.COMPANY, "bills", "connection").succeeded_at
     assert dead_letters.reasons() == {}
 
     assert applied(message(GOOD, "failing", receive_count=5)) == []
     assert "ValidationError" in dead_letters.reasons()["failing"]
 
 
-def test_that_webhooks_come_is_noted(store: Store, dead_letters: DeadLetters, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply_webhook, "_silence", Silence())
+def test_that_webhooks_arrive_is_recorded(
+    tables: Tables, dead_letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply_webhook, "_heartbeat", WebhookHeartbeat())
 
     applied(message(GOOD))
 
-    assert store.webhook_heard_at()
+    assert tables.control.webhook_received_at()

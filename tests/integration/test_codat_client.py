@@ -1,4 +1,4 @@
-"""The client against the sandbox over HTTP: its own answers, and those that it is told to give."""
+"""The client against the sandbox over HTTP: its own responses, and prescribed ones."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from freshness.codat import client, errors
+from freshness.codat import client, errors, http
 from freshness.codat.client import Codat
 from local.codat_sandbox.platforms import DataType
 from local.codat_sandbox.server import RunningSandbox, running_sandbox
@@ -36,7 +36,7 @@ def sandbox() -> Iterator[RunningSandbox]:
 @pytest.fixture(autouse=True)
 def fresh(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox.do(lambda sandbox: sandbox.reset(SETTINGS))
-    monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(http, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -51,6 +51,12 @@ def company_id(sandbox: RunningSandbox) -> str:
     return sandbox.backend.companies()[0].id
 
 
+def accounting_connection(sandbox: RunningSandbox, company_id: str) -> str:
+    """Return the id of a company's accounting connection."""
+    [company] = [company for company in sandbox.backend.companies() if company.id == company_id]
+    return next(connection.id for connection in company.connections if connection.platform.source_type == "Accounting")
+
+
 def prescribe(sandbox: RunningSandbox, path: str = "*", body: object = "", **prescribed: Any) -> None:
     text = body if isinstance(body, str) else json.dumps(body)
     answer = StubResponse.model_validate({"path": path, "body": text, **prescribed})
@@ -60,12 +66,11 @@ def prescribe(sandbox: RunningSandbox, path: str = "*", body: object = "", **pre
 async def test_every_operation_is_understood(codat: Codat, sandbox: RunningSandbox, company_id: str) -> None:
     companies = {company.id: company async for _, company in codat.companies()}
     assert companies.keys() == {company.id for company in sandbox.backend.companies()}
-    at, company = await codat.company(company_id)
-    assert abs(at - datetime.now(UTC)) < timedelta(minutes=1)
-    assert company == companies[company_id]
-    assert await codat.connections(company_id) == list(company.data_connections)
+    connection_id = accounting_connection(sandbox, company_id)
+    assert connection_id in {connection.id for connection in companies[company_id].data_connections}
 
-    operation = await codat.queue(company_id, "invoices")
+    operation = await codat.queue(company_id, "invoices", connection_id)
+    assert operation.connection_id == connection_id
     status = (await codat.data_status(company_id)).by_type["invoices"]
     assert status.latest_sync_id == operation.id
     assert await codat.dataset(company_id, operation.id)
@@ -77,14 +82,14 @@ async def test_every_operation_is_understood(codat: Codat, sandbox: RunningSandb
     settings = {setting.data_type: setting for setting in await codat.sync_settings()}
     assert settings["invoices"].sync_schedule == 24
     assert settings["invoices"].fetch_on_first_link
-    assert await codat.sync_settings(company_id) == list(settings.values())
 
 
-async def test_webhook_consumers_come_and_go(codat: Codat) -> None:
-    made = await codat.create_webhook_consumer("http://127.0.0.1:9/", ["read.completed"])
-    assert await codat.webhook_consumers() == [made]
-    await codat.delete_webhook_consumer(made.id)
+async def test_a_webhook_consumer_that_was_created_is_listed(codat: Codat) -> None:
     assert await codat.webhook_consumers() == []
+
+    created = await codat.create_webhook_consumer("http://127.0.0.1:9/", ["read.completed"])
+
+    assert await codat.webhook_consumers() == [created]
 
 
 async def test_companies_are_filtered_by_tags(codat: Codat, sandbox: RunningSandbox) -> None:
@@ -160,7 +165,7 @@ async def test_what_is_to_have_happened_at_an_absurd_time_is_unreadable(
     time = f"{year}-12-31T23:59:59.9999999Z"
     prescribe(sandbox, body=OPERATION | {"requested": time}, status=200)
     with pytest.raises(errors.Unreadable, match="no time at which anything happened"):
-        await codat.queue("c", "bills")
+        await codat.queue("c", "bills", "x")
 
     absurd = {"dataType": "invoices", "currentStatus": "Complete", "lastSuccessfulSync": time}
     prescribe(sandbox, body={"invoices": absurd, "bills": {"dataType": "bills"}}, status=200)
@@ -206,7 +211,7 @@ async def test_each_refusal_is_an_error_of_its_kind_with_codats_correlation_id(
     assert type(raised.value) is kind
     assert raised.value.correlation_id == "c-1"
     assert str(raised.value) == f"GET /companies/company/dataStatus ({status}): No. [correlation id c-1]"
-    assert codat.calls == (client.TRIES if kind is errors.Temporary else 1)
+    assert codat.calls == (http.TRIES if kind is errors.Temporary else 1)
 
 
 @pytest.mark.parametrize("body", ["<html>No.</html>", "", "[]", '{"error": 5, "correlationId": {}}', '{"error": null}'])
@@ -223,21 +228,21 @@ async def test_a_refusal_that_is_not_as_described_is_told_by_its_status(
 async def test_a_refresh_that_already_runs_is_named(codat: Codat, sandbox: RunningSandbox, status: int) -> None:
     sandbox.do(lambda sandbox: sandbox.reset(SETTINGS.model_copy(update={"already_in_progress_status": status})))
     company_id = sandbox.backend.companies()[0].id
-    running = await codat.queue(company_id, "invoices")
+    running = await codat.queue(company_id, "invoices", accounting_connection(sandbox, company_id))
 
     with pytest.raises(errors.AlreadyInProgress) as raised:
-        await codat.queue(company_id, "invoices")
+        await codat.queue(company_id, "invoices", accounting_connection(sandbox, company_id))
 
     assert raised.value.dataset_id == running.id
 
 
-async def test_a_data_type_that_no_platform_has_is_told_from_a_company_that_is_not_there(
-    codat: Codat, company_id: str
+async def test_an_unsupported_data_type_is_distinguished_from_an_unknown_company(
+    codat: Codat, sandbox: RunningSandbox, company_id: str
 ) -> None:
     with pytest.raises(errors.UnsupportedDataType):
-        await codat.queue(company_id, "commerce-orders")
+        await codat.queue(company_id, "commerce-orders", accounting_connection(sandbox, company_id))
     with pytest.raises(errors.NotFound):
-        await codat.queue("00000000-0000-0000-0000-000000000000", "invoices")
+        await codat.queue("00000000-0000-0000-0000-000000000000", "invoices", "x")
 
 
 @pytest.mark.parametrize("odd", ["../webhooks", "a/b", "a?b=c", "a#b", "ä", " "])
@@ -254,14 +259,18 @@ async def test_an_odd_id_stays_within_its_place_in_the_path(codat: Codat, sandbo
 async def test_an_answer_that_is_not_as_described_is_unreadable(
     codat: Codat, sandbox: RunningSandbox, body: str
 ) -> None:
-    for call in (codat.queue("company", "invoices"), codat.dataset("company", "dataset"), codat.webhook_consumers()):
+    for call in (
+        codat.queue("company", "invoices", "connection"),
+        codat.dataset("company", "dataset"),
+        codat.webhook_consumers(),
+    ):
         prescribe(sandbox, body=body, status=200)
         with pytest.raises(errors.Unreadable):
             await call
 
 
 async def test_an_answer_cut_off_is_asked_for_again(codat: Codat, sandbox: RunningSandbox, company_id: str) -> None:
-    prescribe(sandbox, cutAfter=9, times=client.TRIES - 1)
+    prescribe(sandbox, cutAfter=9, times=http.TRIES - 1)
 
     assert (await codat.data_status(company_id)).by_type
 
@@ -273,21 +282,21 @@ async def test_a_refresh_whose_answer_was_lost_is_not_queued_twice(
     prescribe(sandbox, carryOut=True, **lost)
 
     with pytest.raises(errors.Temporary):
-        await codat.queue(company_id, "invoices")
+        await codat.queue(company_id, "invoices", accounting_connection(sandbox, company_id))
     assert sandbox.sandbox.calls["refresh-data-type"] == 1
     with pytest.raises(errors.AlreadyInProgress):
-        await codat.queue(company_id, "invoices")
+        await codat.queue(company_id, "invoices", accounting_connection(sandbox, company_id))
 
 
 async def test_an_answer_that_does_not_come_is_not_waited_for_long(
     codat: Codat, sandbox: RunningSandbox, company_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "CALL_TIMEOUT", 0.2)
-    monkeypatch.setattr(client, "TRY_AGAIN_WITHIN", 0.1)
+    monkeypatch.setattr(http, "CALL_TIMEOUT", 0.2)
+    monkeypatch.setattr(http, "TRY_AGAIN_WITHIN", 0.1)
     prescribe(sandbox, delay=1.0)
     started = time.monotonic()
 
-    with pytest.raises(errors.Temporary, match="no answer within"):
+    with pytest.raises(errors.Temporary, match="no response within"):
         await codat.data_status(company_id)
 
     assert time.monotonic() - started < 0.9

@@ -8,9 +8,10 @@ import pytest
 
 from freshness.app import exclusive_run
 from freshness.aws import bootstrap
-from freshness.aws.event_bus import Bus, News, NotPublished
-from freshness.aws.store import Store
+from freshness.aws.event_bus import EventBus, NotPublished
+from freshness.aws.tables import Tables
 from freshness.codat.errors import Unauthorized
+from freshness.domain.notifications import Notification
 from freshness.policy.policy import Policy
 from local.codat_sandbox.server import running_sandbox
 from local.codat_sandbox.settings import Settings
@@ -20,47 +21,47 @@ from tests.integration.deployed import Deployed
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
 
 
-async def test_a_key_that_codat_refuses_is_read_anew_for_the_next_tick(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+async def test_a_key_that_codat_refuses_is_read_again_for_the_next_tick(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secrets, name = boto3.client("secretsmanager"), "key-that-is-replaced"
     secrets.create_secret(Name=name, SecretString="the old one")
     monkeypatch.setenv("CODAT_API_KEY_SECRET", name)
-    monkeypatch.setattr(bootstrap, "store", lambda: store)
+    monkeypatch.setattr(bootstrap, "tables", lambda: tables)
     monkeypatch.setattr(bootstrap, "policy", lambda: POLICY)
     until = datetime.now(UTC) + timedelta(minutes=1)
     with running_sandbox(Settings(companies=1), "the new one") as sandbox:
         monkeypatch.setenv("CODAT_BASE_URL", sandbox.base_url)
-        async with exclusive_run.codat(until) as codat:
+        async with exclusive_run.codat_client(until) as codat:
             with pytest.raises(Unauthorized):
                 await codat.sync_settings()
             secrets.put_secret_value(SecretId=name, SecretString="the new one")
 
-        async with exclusive_run.codat(until) as codat:
+        async with exclusive_run.codat_client(until) as codat:
             assert await codat.sync_settings()
 
 
-class Refusing(Bus):
-    """A bus that takes no events."""
+class RefusingBus(EventBus):
+    """A bus that accepts no events."""
 
     def __init__(self) -> None:
         return
 
-    def publish(self, news: Sequence[News]) -> None:
-        """Take none."""
-        if news:
+    def publish(self, notifications: Sequence[Notification]) -> None:
+        """Accept none."""
+        if notifications:
             raise NotPublished("the bus is gone")
 
 
-def test_a_bus_that_takes_no_events_fails_the_tick_after_everything_else_was_done(
+def test_a_bus_that_accepts_no_events_fails_the_tick_after_everything_else_was_done(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(bootstrap, "bus", Refusing)
+        broken.setattr(bootstrap, "event_bus", RefusingBus)
         deployed.check()
         with pytest.raises(NotPublished):
             deployed.queue()
-        queued = [feed for feed in deployed.store.every_feed() if feed.in_flight]
+        queued = [feed for feed in deployed.tables.feeds.scan() if feed.in_flight]
         assert queued
         deployed.ahead += timedelta(minutes=10)
         for tick_again in (deployed.queue, deployed.check):
@@ -68,13 +69,13 @@ def test_a_bus_that_takes_no_events_fails_the_tick_after_everything_else_was_don
                 tick_again()
 
     deployed.check()
-    assert not any(deployed.store.feed(*feed.key).in_flight for feed in queued)
+    assert not any(deployed.tables.feeds.get(*feed.key).in_flight for feed in queued)
 
 
-def test_a_key_that_may_not_read_sync_settings_checks_all_the_same(deployed: Deployed) -> None:
+def test_a_key_without_permission_for_sync_settings_still_checks(deployed: Deployed) -> None:
     forbidden = StubResponse(path="/profile/syncSettings", status=403, times=9)
     deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(forbidden))
 
     deployed.check()
 
-    assert list(deployed.store.every_feed())
+    assert list(deployed.tables.feeds.scan())

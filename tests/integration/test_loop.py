@@ -9,14 +9,18 @@ import boto3
 import httpx
 import pytest
 
-from freshness.app.check_freshness import Check
-from freshness.app.queue_refreshes import Refresh
-from freshness.aws.event_bus import Bus
+from freshness.app.check_freshness import FreshnessCheck
+from freshness.app.queue_refreshes import RefreshTick
+from freshness.app.queueing import Queueing
+from freshness.app.record import Recorder
+from freshness.aws.event_bus import EventBus
+from freshness.aws.item_codec import SHARDS
 from freshness.aws.metrics import Metric
-from freshness.aws.store import SHARDS, Store
+from freshness.aws.tables import Tables
 from freshness.codat.client import Codat
 from freshness.domain.company import Company
 from freshness.domain.dataset import Trigger, has_ended
+from freshness.domain.facts import CheckNeeded, CompanyPaused
 from freshness.domain.feed import Feed, State
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import RequestedBy, Truth
@@ -36,8 +40,8 @@ SETTINGS = Settings(
 class Loop:
     """The scheduled functions, run by hand, on a clock that can be put forward."""
 
-    def __init__(self, store: Store, sandbox: RunningSandbox) -> None:
-        self.store = store
+    def __init__(self, tables: Tables, sandbox: RunningSandbox) -> None:
+        self.tables = tables
         self.sandbox = sandbox
         self.ahead = timedelta(0)
         self.policy = POLICY
@@ -45,12 +49,17 @@ class Loop:
     def clock(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
-    async def check(self, *, listing: bool = True, lasting: timedelta = timedelta(minutes=1)) -> Check:
+    def recorder(self) -> Recorder:
+        return Recorder(
+            tables=self.tables, bus=EventBus(boto3.client("events"), "default"), policy=self.policy, clock=self.clock
+        )
+
+    async def check(self, *, listing: bool = True, lasting: timedelta = timedelta(minutes=1)) -> FreshnessCheck:
         async with self._http() as http:
-            check = Check(
-                store=self.store,
+            check = FreshnessCheck(
+                tables=self.tables,
                 codat=Codat(http, self.sandbox.api_key, clock=self.clock),
-                bus=Bus(boto3.client("events"), "default"),
+                recorder=self.recorder(),
                 policy=self.policy,
                 clock=self.clock,
                 until=self.clock() + lasting,
@@ -60,33 +69,36 @@ class Loop:
             await check.check_due()
         return check
 
-    async def queue(self, *, dry_run: bool = False, shards: tuple[str, ...] = SHARDS) -> Refresh:
+    async def queue(self, *, dry_run: bool = False, shards: tuple[str, ...] = SHARDS) -> Queueing:
         async with self._http() as http:
-            refresh = Refresh(
-                store=self.store,
-                codat=Codat(http, self.sandbox.api_key, clock=self.clock),
-                bus=Bus(boto3.client("events"), "default"),
+            recorder = self.recorder()
+            codat = Codat(http, self.sandbox.api_key, clock=self.clock)
+            queueing = Queueing(tables=self.tables, codat=codat, recorder=recorder, clock=self.clock)
+            tick = RefreshTick(
+                tables=self.tables,
+                queueing=queueing,
+                recorder=recorder,
                 policy=self.policy,
                 clock=self.clock,
                 until=self.clock() + timedelta(minutes=1),
                 dry_run=dry_run,
                 shards=shards,
             )
-            await refresh.queue_due()
-        return refresh
+            await tick.run()
+        return queueing
 
     def prescribe(self, answer: StubResponse) -> None:
         self.sandbox.do(lambda sandbox: sandbox.stubs.add(answer))
 
     def companies(self) -> list[Company]:
         ids = [company.id for company in self.sandbox.do(lambda sandbox: sandbox.backend.companies())]
-        return list(self.store.companies(ids).values())
+        return list(self.tables.companies.get_many(ids).values())
 
     def feeds(self) -> list[tuple[Feed, State]]:
         return [
             (feed, feed.state(self.policy.promise(feed.data_type, company, connection), connection, self.clock()))
             for company in self.companies()
-            for feed in self.store.feeds(company.company_id)
+            for feed in self.tables.feeds.of_company(company.company_id)
             for connection in (company.connections[feed.connection_id],)
         ]
 
@@ -98,9 +110,9 @@ class Loop:
 
 
 @pytest.fixture
-def loop(store: Store) -> Iterator[Loop]:
+def loop(tables: Tables) -> Iterator[Loop]:
     with running_sandbox(SETTINGS) as sandbox:
-        yield Loop(store, sandbox)
+        yield Loop(tables, sandbox)
 
 
 async def test_every_feed_that_can_be_fresh_becomes_fresh(loop: Loop) -> None:
@@ -121,20 +133,19 @@ async def test_every_feed_that_can_be_fresh_becomes_fresh(loop: Loop) -> None:
             assert state in (State.BLOCKED, State.UNSUPPORTED), feed
 
 
-async def test_each_refresh_leaves_its_dataset_with_who_asked_and_the_states_seen(loop: Loop) -> None:
+async def test_each_refresh_leaves_a_record_of_its_dataset_with_its_trigger_and_end(loop: Loop) -> None:
     await loop.check()
     queued = (await loop.queue()).tally[Metric.REFRESHES_QUEUED]
     loop.ahead += timedelta(minutes=5)
     queued += (await loop.queue()).tally[Metric.REFRESHES_QUEUED]
     await loop.check()
 
-    datasets = [dataset for company in loop.companies() for dataset in loop.store.datasets(company.company_id)]
+    datasets = [d for company in loop.companies() for d in loop.tables.datasets.of_company(company.company_id)]
     assert len(datasets) == queued
     for dataset in datasets:
         assert dataset.trigger is Trigger.PROMISE
         assert has_ended(dataset.state)
-        assert len(dataset.states) == 2
-        assert dataset.ended_at
+        assert dataset.ended_at >= dataset.requested_at
 
 
 async def test_a_tick_queues_nothing_that_is_in_flight(loop: Loop) -> None:
@@ -180,11 +191,10 @@ async def test_a_dataset_that_already_runs_is_adopted(loop: Loop) -> None:
     refresh = await loop.queue()
 
     assert refresh.tally[Metric.DATASETS_ADOPTED] == 1
-    adopted = loop.store.feed(feed.company_id, feed.data_type, feed.connection_id)
+    adopted = loop.tables.feeds.get(feed.company_id, feed.data_type, feed.connection_id)
     assert adopted.in_flight
     assert adopted.in_flight.dataset_id == theirs.id
-    (dataset,) = [d for d in loop.store.datasets(feed.company_id) if d.dataset_id == theirs.id]
-    assert dataset.trigger is Trigger.EXTERNAL
+    assert adopted.in_flight.trigger is Trigger.EXTERNAL
 
 
 @pytest.mark.parametrize("year", ["0001", "9999"])
@@ -214,9 +224,9 @@ async def test_a_company_that_the_key_may_not_read_does_not_keep_others_from_the
     assert not check.stopped_by + refresh.stopped_by
     can_be = {truth.company.id for truth in loop.truths() if truth.can_become_fresh}
     assert {feed.company_id for feed, state in loop.feeds() if state is State.FRESH} == can_be - {forbidden.id}
-    [known] = loop.store.companies([forbidden.id]).values()
+    [known] = loop.tables.companies.get_many([forbidden.id]).values()
     assert known.check_at
-    assert known.check_at > loop.clock(), "asked of again at once, though nothing has changed"
+    assert known.check_at > loop.clock(), "polled again at once, though nothing has changed"
 
 
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", '{"id": "cut o', "[]"])
@@ -236,19 +246,39 @@ async def test_an_answer_that_does_not_parse_leaves_the_feeds_as_they_were_and_t
     assert refresh.tally[Metric.REFRESHES_QUEUED]
 
 
-async def test_a_company_that_codat_no_longer_knows_is_forgotten(loop: Loop) -> None:
+async def test_a_company_that_codat_answers_404_for_twice_is_deleted(loop: Loop) -> None:
     await loop.check()
-    gone = loop.companies()[0].company_id
-    loop.sandbox.do(lambda sandbox: sandbox.backend.delete_company(gone, sandbox.now()))
+    deleted = loop.companies()[0].company_id
+    loop.sandbox.do(lambda sandbox: sandbox.backend.delete_company(deleted, sandbox.now()))
     await loop.queue()
 
     await loop.check()
+    loop.ahead += timedelta(minutes=15)
+    await loop.check()
 
-    company = loop.store.company(gone)
+    company = loop.tables.companies.get(deleted)
     assert company
     assert company.deleted_at
-    assert loop.store.feeds(gone) == []
+    assert loop.tables.feeds.of_company(deleted) == []
     assert not (await loop.queue()).stopped_by
+
+
+async def test_one_404_alone_deletes_neither_a_company_nor_its_pause(loop: Loop) -> None:
+    await loop.check()
+    [company, *_] = loop.companies()
+    loop.recorder().company(company, CompanyPaused(paused=True))
+    loop.recorder().company(company, CheckNeeded())
+    loop.prescribe(StubResponse(path=f"/companies/{company.company_id}/dataStatus", status=404))
+
+    await loop.check()
+    loop.ahead += timedelta(minutes=15)
+    await loop.check()
+
+    known = loop.tables.companies.get(company.company_id)
+    assert known
+    assert known.paused
+    assert known.deleted_at is None
+    assert loop.tables.feeds.of_company(company.company_id)
 
 
 async def test_a_company_that_comes_later_is_noticed(loop: Loop) -> None:
@@ -274,7 +304,7 @@ async def test_a_tick_whose_time_is_up_leaves_the_rest_of_the_list_to_the_next(
     assert len(loop.companies()) == SETTINGS.companies
 
 
-async def test_a_company_heard_of_lately_is_not_checked_for_nothing(loop: Loop) -> None:
+async def test_a_company_with_recent_facts_is_not_polled(loop: Loop) -> None:
     await loop.check()
 
     assert (await loop.check()).tally[Metric.COMPANIES_CHECKED] == 0

@@ -29,7 +29,7 @@ def go_wrong(deployed: Deployed) -> None:
     deployed.check()
     deployed.queue()
     deployed.ahead += timedelta(minutes=10)
-    deployed.check()  # finds what ended, of which no webhook told
+    deployed.check()  # finds what ended, whose webhooks were lost
     company, connection_id = deployed.linked()
     deployed.sandbox.do(
         lambda sandbox: sandbox.backend.set_connection_status(
@@ -78,8 +78,8 @@ def refuse(deployed: Deployed, run: Callable[[], None]) -> None:
 
 def make_all_due(deployed: Deployed) -> None:
     now = bootstrap.clock()
-    for company in deployed.store.every_company():
-        deployed.store.change_company(company, lambda company: replace(company, check_at=now, checked_at=None))
+    for company in deployed.tables.companies.scan():
+        deployed.tables.companies.update(company, lambda company: replace(company, check_at=now, checked_at=None))
 
 
 def emitted(output: str) -> Emitted:
@@ -106,6 +106,6 @@ def test_every_metric_that_an_alarm_watches_is_emitted_and_no_secret_is_logged(
 
     go_wrong(deployed)
 
-    told = capsys.readouterr()
-    assert watched - emitted(told.out) == set()
-    assert "canary" not in told.out + told.err
+    output = capsys.readouterr()
+    assert watched - emitted(output.out) == set()
+    assert "canary" not in output.out + output.err

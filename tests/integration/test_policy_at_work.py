@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.fleet import read_fleet
-from freshness.aws.store import Store
+from freshness.app.queries import Queries
+from freshness.aws.tables import Tables
 from freshness.domain.feed import State
 from freshness.planning.planner import Reason
 from freshness.policy.loader import load
@@ -21,9 +21,9 @@ NIGHTLY = "commerce-disputes"
 
 
 @pytest.fixture
-def loop(store: Store) -> Iterator[Loop]:
+def loop(tables: Tables) -> Iterator[Loop]:
     with running_sandbox(SETTINGS) as sandbox:
-        loop = Loop(store, sandbox)
+        loop = Loop(tables, sandbox)
         loop.policy = load(Path(__file__).parents[2] / "freshness.toml")
         yield loop
 
@@ -43,17 +43,17 @@ async def test_rules_a_set_and_a_window_show_in_what_is_queued_and_why(loop: Loo
         loop.ahead += timedelta(minutes=2)
     await loop.check()
 
-    fleet = read_fleet(loop.store, loop.policy, loop.clock())
-    whys, states = defaultdict(set), defaultdict(set)
-    for line in fleet.lines:
-        whys[line.data_type].add(line.why)
-        states[line.data_type].add(line.state)
-    places = {line.rule.partition(" (")[0] for line in fleet.lines}
+    fleet = Queries(tables=loop.tables, policy=loop.policy).fleet(loop.clock())
+    reasons, states = defaultdict(set), defaultdict(set)
+    for feed in fleet.feeds:
+        reasons[feed.data_type].add(feed.reason)
+        states[feed.data_type].add(feed.state)
+    places = {feed.rule.partition(" (")[0] for feed in fleet.feeds}
     assert {"[default]", "[data_types.invoices]", 'rule "free plan"'} <= places
-    assert 'due with its set "financial statements"' in whys["profitAndLoss"] | whys["balanceSheet"]
-    assert 'outside the window "disputes are read at night"' in whys[NIGHTLY]
+    assert 'due with its set "financial statements"' in reasons["profitAndLoss"] | reasons["balanceSheet"]
+    assert 'outside the window "disputes are read at night"' in reasons[NIGHTLY]
     assert states["taxRates"] == {State.OFF}
-    assert {line.data_type for line in fleet.lines if line.state is State.STALE} <= {NIGHTLY}
+    assert {feed.data_type for feed in fleet.feeds if feed.state is State.STALE} <= {NIGHTLY}
 
 
 async def test_what_waited_for_its_window_is_queued_when_it_opens(loop: Loop) -> None:

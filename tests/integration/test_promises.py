@@ -1,4 +1,4 @@
-"""What ticks and webhooks tell others of promises and of connections, on real tables."""
+"""What ticks and webhooks publish of promises and connections, on real tables."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -6,29 +6,39 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from freshness.app.apply_webhook import Webhook
-from freshness.app.queue_refreshes import Refresh
-from freshness.app.webhook_heartbeat import SILENT_AFTER, Silence, is_silent
-from freshness.aws.event_bus import ConnectionBack, PromiseBroken, PromiseKeptAgain, RelinkNeeded
-from freshness.aws.store import Store
+from freshness.app.apply_webhook import WebhookApplier
+from freshness.app.queue_refreshes import RefreshTick
+from freshness.app.queueing import Queueing
+from freshness.app.record import Recorder
+from freshness.app.webhook_heartbeat import SILENT_AFTER, WebhookHeartbeat, is_silent
+from freshness.aws.tables import Tables
 from freshness.codat.client import Codat
 from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.feed import End, Feed, State
+from freshness.domain.facts import ReadEnded
+from freshness.domain.feed import Feed, State
+from freshness.domain.notifications import (
+    CompanyDataRefreshed,
+    ConnectionBack,
+    PromiseBroken,
+    PromiseKeptAgain,
+    RelinkNeeded,
+)
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
-from tests.integration.recorder import Recorder
+from tests.integration.recording_bus import RecordingBus
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
-ROW = Feed(company_id=bodies.COMPANY, data_type="invoices", connection_id="connection")
+FEED = Feed(company_id=bodies.COMPANY, data_type="invoices", connection_id="connection")
 
 
 class World:
-    """One company with one feed that was refreshed at noon, at a Codat that takes no calls."""
+    """One company with one feed that was refreshed at noon, at a Codat that accepts no calls."""
 
-    def __init__(self, store: Store) -> None:
-        self.store, self.bus, self.now = store, Recorder(), NOON
+    def __init__(self, tables: Tables) -> None:
+        self.tables, self.bus, self.now = tables, RecordingBus(), NOON
+        self.recorder = Recorder(tables=tables, bus=self.bus, policy=POLICY, clock=lambda: self.now)
         connection = Connection(
             connection_id="connection",
             platform="Xero",
@@ -38,50 +48,66 @@ class World:
             link_url="https://link.example/connection",
         )
         company = Company(company_id=bodies.COMPANY, connections={"connection": connection}, check_at=NOON + 24 * HOUR)
-        store.change_company(Company(company_id=bodies.COMPANY), lambda _: company)
-        promise = POLICY.promise("invoices", company, connection)
-        end = End(at=NOON, state="Complete")
-        store.change_feed(ROW, lambda feed: feed.ended(end, True).planned(promise, connection))
+        tables.companies.update(Company(company_id=bodies.COMPANY), lambda _: company)
+        self.read(NOON)
+        self.bus.published.clear()
 
-    def tick(self, now: datetime) -> Refresh:
-        """One tick of queueing, at a given time."""
+    def read(self, at: datetime) -> None:
+        """Record a read that ended."""
+        company = self.tables.companies.get(bodies.COMPANY)
+        assert company
+        read = ReadEnded(
+            company_id=bodies.COMPANY,
+            connection_id="connection",
+            data_type="invoices",
+            at=at,
+            state="Complete",
+            records_modified=True,
+            is_first=False,
+        )
+        self.recorder.feed(self.feed, company, read)
+
+    def tick(self, now: datetime) -> Queueing:
+        """Run one tick of queueing at a given time."""
         self.now = now
         return asyncio.run(self._tick())
 
-    async def _tick(self) -> Refresh:
+    async def _tick(self) -> Queueing:
         refused = httpx.MockTransport(lambda _: httpx.Response(429, headers={"Retry-After": "3600"}))
         async with httpx.AsyncClient(transport=refused, base_url="https://api.codat.io") as http:
-            refresh = Refresh(
-                store=self.store,
-                codat=Codat(http, "key", clock=lambda: self.now),
-                bus=self.bus,
+            codat = Codat(http, "key", clock=lambda: self.now)
+            queueing = Queueing(tables=self.tables, codat=codat, recorder=self.recorder, clock=lambda: self.now)
+            tick = RefreshTick(
+                tables=self.tables,
+                queueing=queueing,
+                recorder=self.recorder,
                 policy=POLICY,
                 clock=lambda: self.now,
                 until=self.now + HOUR,
             )
-            await refresh.queue_due()
-        return refresh
+            await tick.run()
+        return queueing
 
-    def webhook(self, message_id: str, body: str) -> None:
-        """A webhook that comes now."""
-        Webhook(store=self.store, bus=self.bus, policy=POLICY, clock=lambda: self.now).apply(message_id, body)
+    def webhook(self, body: str) -> None:
+        """Apply a webhook."""
+        WebhookApplier(tables=self.tables, recorder=self.recorder, clock=lambda: self.now).apply(body)
 
     @property
     def feed(self) -> Feed:
-        """The feed as it stands."""
-        return self.store.feed(bodies.COMPANY, "invoices", "connection")
+        """Return the feed."""
+        return self.tables.feeds.get(bodies.COMPANY, "invoices", "connection")
 
     def feed_is_due(self, now: datetime) -> bool:
-        """Whether a tick would look at the feed."""
-        return bool(self.store.feeds_due(now, 1))
+        """Return whether a tick would read the feed."""
+        return bool(next(self.tables.feeds.due(now, 1), []))
 
 
 @pytest.fixture
-def world(store: Store) -> World:
-    return World(store)
+def world(tables: Tables) -> World:
+    return World(tables)
 
 
-def test_a_promise_that_breaks_is_told_once_though_codat_takes_no_calls(world: World) -> None:
+def test_a_broken_promise_is_published_once_although_codat_accepts_no_calls(world: World) -> None:
     world.tick(NOON + 6 * HOUR - timedelta(seconds=1))
     assert world.bus.published == []
 
@@ -93,24 +119,24 @@ def test_a_promise_that_breaks_is_told_once_though_codat_takes_no_calls(world: W
     assert (broken.broken_at, broken.refreshed_at, broken.link_url) == (NOON + 6 * HOUR, NOON, "")
 
 
-def test_a_promise_is_told_to_be_kept_again_by_the_tick_after_the_copy_that_keeps_it(world: World) -> None:
+def test_a_promise_that_a_new_copy_keeps_again_is_published_once(world: World) -> None:
     world.tick(NOON + 7 * HOUR)
-    world.webhook("m", bodies.read_completed(NOON + 8 * HOUR, ("connection", "invoices", "Complete")))
     world.bus.published.clear()
-
+    world.webhook(bodies.read_completed(NOON + 8 * HOUR, ("connection", "invoices", "Complete")))
     world.tick(NOON + 8 * HOUR + timedelta(minutes=1))
     world.tick(NOON + 8 * HOUR + timedelta(minutes=2))
 
-    [kept] = world.bus.published
+    refreshed, kept = world.bus.published
+    assert isinstance(refreshed, CompanyDataRefreshed)
     assert isinstance(kept, PromiseKeptAgain)
     assert kept.broken_at == NOON + 6 * HOUR
     assert world.feed.broken_at is None
     assert not world.feed_is_due(NOON + 9 * HOUR)
 
 
-def test_a_copy_too_old_to_keep_the_promise_tells_nothing(world: World) -> None:
+def test_a_copy_too_old_to_keep_the_promise_publishes_nothing_of_it(world: World) -> None:
     world.tick(NOON + 7 * HOUR)
-    world.webhook("m", bodies.read_completed(NOON + HOUR, ("connection", "invoices", "Complete")))
+    world.webhook(bodies.read_completed(NOON + HOUR, ("connection", "invoices", "Complete")))
     world.bus.published.clear()
 
     world.tick(NOON + 9 * HOUR)
@@ -118,8 +144,8 @@ def test_a_copy_too_old_to_keep_the_promise_tells_nothing(world: World) -> None:
     assert world.bus.published == []
 
 
-def test_a_feed_that_is_blocked_breaks_its_promise_loudly_and_is_then_left_alone(world: World) -> None:
-    world.webhook("m", bodies.connection(NOON + HOUR, "disconnected", "Deauthorized"))
+def test_the_broken_promise_of_a_blocked_feed_is_published_once(world: World) -> None:
+    world.webhook(bodies.connection(NOON + HOUR, "disconnected", "Deauthorized"))
     world.bus.published.clear()
     assert not world.feed_is_due(NOON + 6 * HOUR - timedelta(seconds=1))
 
@@ -132,7 +158,7 @@ def test_a_feed_that_is_blocked_breaks_its_promise_loudly_and_is_then_left_alone
 
 
 def test_a_connection_that_lapsed_stops_the_refreshes_and_asks_for_a_relink(world: World) -> None:
-    world.webhook("m", bodies.connection(NOON + HOUR, "disconnected", "Deauthorized"))
+    world.webhook(bodies.connection(NOON + HOUR, "disconnected", "Deauthorized"))
 
     [needed] = world.bus.published
     assert isinstance(needed, RelinkNeeded)
@@ -140,65 +166,65 @@ def test_a_connection_that_lapsed_stops_the_refreshes_and_asks_for_a_relink(worl
     assert world.tick(NOON + 5 * HOUR + timedelta(minutes=59)).codat.calls == 0
 
 
-def test_a_connection_that_is_back_is_told_and_its_feeds_are_due_at_once(world: World) -> None:
-    world.webhook("m1", bodies.connection(NOON + HOUR, "disconnected", "Deauthorized"))
-    world.webhook("m2", bodies.connection(NOON + 2 * HOUR, "reconnected", "Linked"))
+def test_a_connection_that_is_back_is_published_and_its_feeds_are_due_at_once(world: World) -> None:
+    world.webhook(bodies.connection(NOON + HOUR, "disconnected", "Deauthorized"))
+    world.webhook(bodies.connection(NOON + 2 * HOUR, "reconnected", "Linked"))
 
     assert [type(news) for news in world.bus.published] == [RelinkNeeded, ConnectionBack]
     assert world.feed_is_due(NOON + 2 * HOUR + timedelta(seconds=1))
-    world.webhook("m3", bodies.read_completed(NOON + 3 * HOUR, ("connection", "invoices", "Complete")))
+    world.webhook(bodies.read_completed(NOON + 3 * HOUR, ("connection", "invoices", "Complete")))
     assert not world.feed_is_due(NOON + 4 * HOUR)
 
 
-def test_news_of_a_connection_that_came_too_late_is_not_told(world: World) -> None:
-    world.webhook("m2", bodies.connection(NOON + 2 * HOUR, "reconnected", "Linked"))
-    world.webhook("m1", bodies.connection(NOON + HOUR, "disconnected", "Deauthorized"))
+def test_an_outdated_change_of_a_connection_is_not_published(world: World) -> None:
+    world.webhook(bodies.connection(NOON + 2 * HOUR, "reconnected", "Linked"))
+    world.webhook(bodies.connection(NOON + HOUR, "disconnected", "Deauthorized"))
 
     assert world.bus.published == []
 
 
 def test_a_read_that_was_refused_asks_for_a_relink_once_for_its_connection(world: World) -> None:
     refused = (("connection", "invoices", "AuthError"), ("connection", "bills", "AuthError"))
-    world.webhook("m1", bodies.read_completed(NOON + HOUR, *refused))
-    world.webhook("m2", bodies.read_completed(NOON + 2 * HOUR, *refused))
+    world.webhook(bodies.read_completed(NOON + HOUR, *refused))
+    world.webhook(bodies.read_completed(NOON + 2 * HOUR, *refused))
 
-    assert world.bus.told == ["Relink needed"]
+    assert world.bus.kinds == ["Relink needed"]
 
 
-def test_data_that_our_user_wrote_makes_the_feed_due_at_once_until_it_is_read(world: World) -> None:
-    world.webhook("m1", bodies.written(NOON + HOUR, "invoices"))
+def test_data_that_the_user_wrote_makes_the_feed_due_at_once_until_it_is_read(world: World) -> None:
+    world.webhook(bodies.written(NOON + HOUR, "invoices"))
 
     assert world.feed_is_due(NOON + HOUR + timedelta(seconds=1))
-    world.webhook("m2", bodies.read_completed(NOON + 2 * HOUR, ("connection", "invoices", "Complete")))
-    world.webhook("m1 again", bodies.written(NOON + HOUR, "invoices"))
+    world.webhook(bodies.read_completed(NOON + 2 * HOUR, ("connection", "invoices", "Complete")))
+    world.webhook(bodies.written(NOON + HOUR, "invoices"))
     assert not world.feed_is_due(NOON + 3 * HOUR)
 
 
-def test_what_a_rule_tells_of_an_unknown_dataset_is_left_to_a_check(world: World) -> None:
+def test_a_rule_about_an_unknown_dataset_makes_the_company_due_for_a_check(world: World) -> None:
     before = world.feed
-    world.webhook("m", bodies.rule("Data sync completed", "unknown"))
+    world.webhook(bodies.rule("Data sync completed", "unknown"))
 
     assert world.feed == before
-    assert list(world.store.companies_due_for_check(NOON)) == [bodies.COMPANY]
+    assert list(world.tables.companies.due_for_check(NOON)) == [bodies.COMPANY]
 
 
-def test_a_deleted_company_is_not_brought_back_by_late_news(world: World) -> None:
-    world.webhook("m1", bodies.company(NOON + HOUR, "deleted"))
-    world.webhook("m2", bodies.read_completed(NOON, ("connection", "invoices", "Complete")))
-    world.webhook("m3", bodies.connection(NOON, "connected", "Linked"))
-    world.webhook("m4", bodies.company(NOON - HOUR, "created"))
+def test_late_webhooks_do_not_restore_a_deleted_company(world: World) -> None:
+    world.webhook(bodies.company(NOON + HOUR, "deleted"))
+    world.webhook(bodies.read_completed(NOON, ("connection", "invoices", "Complete")))
+    world.webhook(bodies.connection(NOON, "connected", "Linked"))
+    world.webhook(bodies.company(NOON - HOUR, "created"))
 
-    company = world.store.company(bodies.COMPANY)
+    company = world.tables.companies.get(bodies.COMPANY)
     assert company == Company(company_id=bodies.COMPANY, deleted_at=NOON + HOUR, version=2)
-    assert world.store.feeds(bodies.COMPANY) == []
-    assert list(world.store.companies_due_for_check(NOON + 1000 * HOUR)) == []
+    assert world.tables.feeds.of_company(bodies.COMPANY) == []
+    assert list(world.tables.companies.due_for_check(NOON + 1000 * HOUR)) == []
 
 
-def test_a_deleted_connection_is_not_brought_back_by_late_news(world: World) -> None:
-    world.webhook("m1", bodies.connection(NOON + HOUR, "deleted", "Linked"))
-    world.webhook("m2", bodies.connection(NOON, "connected", "Linked"))
+def test_late_webhooks_do_not_restore_a_deleted_connection(world: World) -> None:
+    world.webhook(bodies.connection(NOON + HOUR, "deleted", "Linked"))
+    world.webhook(bodies.connection(NOON, "connected", "Linked"))
 
-    company = world.store.company(bodies.COMPANY)
+    company = world.tables.companies.get(bodies.COMPANY)
     assert company
     assert company.active_connections("invoices") == []
     assert world.bus.published == []
@@ -207,18 +233,19 @@ def test_a_deleted_connection_is_not_brought_back_by_late_news(world: World) -> 
 @pytest.mark.parametrize(
     "body", [bodies.event("expenses.sync.successful", NOON, {}), bodies.rule("Push Operation Timed Out", "dataset")]
 )
-def test_a_kind_that_is_not_used_is_passed_over(world: World, body: str) -> None:
-    before = world.feed, world.store.company(bodies.COMPANY)
+def test_a_webhook_of_an_unused_kind_changes_nothing(world: World, body: str) -> None:
+    before = world.feed, world.tables.companies.get(bodies.COMPANY)
 
-    world.webhook("m", body)
+    world.webhook(body)
 
-    assert (world.feed, world.store.company(bodies.COMPANY)) == before
+    assert (world.feed, world.tables.companies.get(bodies.COMPANY)) == before
 
 
-def test_silence_is_noticed_when_refreshes_end_and_no_webhook_came_for_a_while(store: Store) -> None:
-    assert is_silent(store, ended_untold=1, now=NOON)
-    Silence().broken(store, NOON)
+def test_silence_is_detected_when_refreshes_end_and_no_webhook_arrived_for_a_while(tables: Tables) -> None:
+    control = tables.control
+    assert is_silent(control, found_by_check=1, now=NOON)
+    WebhookHeartbeat().beat(control, NOON)
 
-    assert not is_silent(store, ended_untold=1, now=NOON + SILENT_AFTER - timedelta(seconds=1))
-    assert is_silent(store, ended_untold=1, now=NOON + SILENT_AFTER)
-    assert not is_silent(store, ended_untold=0, now=NOON + 100 * SILENT_AFTER)
+    assert not is_silent(control, found_by_check=1, now=NOON + SILENT_AFTER - timedelta(seconds=1))
+    assert is_silent(control, found_by_check=1, now=NOON + SILENT_AFTER)
+    assert not is_silent(control, found_by_check=0, now=NOON + 100 * SILENT_AFTER)

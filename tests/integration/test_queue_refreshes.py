@@ -2,19 +2,23 @@
 
 import pytest
 
-from freshness.aws.store import SHARDS, shard
+from freshness.aws.item_codec import SHARDS, shard
 from tests.integration.deployed import Deployed
 
 
 def in_flight(deployed: Deployed) -> set[str]:
     """The shards in which a refresh runs."""
-    feeds = (feed for company in deployed.store.every_company() for feed in deployed.store.feeds(company.company_id))
+    feeds = (
+        feed
+        for company in deployed.tables.companies.scan()
+        for feed in deployed.tables.feeds.of_company(company.company_id)
+    )
     return {shard(feed.company_id) for feed in feeds if feed.in_flight}
 
 
 def test_a_tick_of_one_shard_queues_what_is_due_in_it_and_nothing_else(deployed: Deployed) -> None:
     deployed.check()
-    [first, *others] = sorted({shard(company.company_id) for company in deployed.store.every_company()})
+    [first, *others] = sorted({shard(company.company_id) for company in deployed.tables.companies.scan()})
     assert others
 
     deployed.queue(event={"shard": first})

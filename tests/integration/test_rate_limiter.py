@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
-from freshness.aws.store import Store
+from freshness.aws.tables import Tables
 from freshness.codat.client import Codat
 from freshness.codat.errors import NotFound, RateLimited
 from freshness.codat.rate_limiter import RateLimiter
-from tests.simulated_time import START, SimulatedLoop, simulate
+from simulate.clock import START, SimulatedLoop, simulate
 
 MINUTE = timedelta(minutes=1)
 
@@ -42,19 +42,19 @@ class Slow:
         }
         return httpx.Response(self.status, json=operation, headers=self.headers)
 
-    def client(self, store: Store, until: datetime, calls_per_minute: int = 600) -> Codat:
+    def client(self, tables: Tables, until: datetime, calls_per_minute: int = 600) -> Codat:
         http = httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(self))
-        pace = RateLimiter(store, clock=self.loop.clock, until=until, calls_per_minute=calls_per_minute)
-        return Codat(http, "key", clock=self.loop.clock, pace=pace)
+        limiter = RateLimiter(tables.control, clock=self.loop.clock, until=until, calls_per_minute=calls_per_minute)
+        return Codat(http, "key", clock=self.loop.clock, limiter=limiter)
 
 
 @pytest.mark.parametrize("functions", [1, 3])
-def test_functions_together_keep_below_the_limit_and_make_use_of_it(store: Store, functions: int) -> None:
+def test_functions_together_keep_below_the_limit_and_make_use_of_it(tables: Tables, functions: int) -> None:
     until = START + 2 * MINUTE
 
     async def run(loop: SimulatedLoop) -> list[datetime]:
         slow = Slow(loop)
-        clients = [slow.client(store, until) for _ in range(functions)]
+        clients = [slow.client(tables, until) for _ in range(functions)]
         async with asyncio.TaskGroup() as calls:
             for number in range(10):
                 for codat in clients:
@@ -65,18 +65,18 @@ def test_functions_together_keep_below_the_limit_and_make_use_of_it(store: Store
     busiest = max(sum(at <= other < at + MINUTE for other in asked_at) for at in asked_at)
     assert busiest <= 600
     assert sum(START + MINUTE <= at < until for at in asked_at) >= 0.95 * 600
-    assert store.quota().version <= len(asked_at) / 9
+    assert tables.control.api_limits().version <= len(asked_at) / 9
 
 
-def test_what_one_is_told_all_keep_to(store: Store) -> None:
+def test_all_functions_keep_to_a_stop_that_one_received(tables: Tables) -> None:
     async def run(loop: SimulatedLoop) -> None:
         slow = Slow(loop)
-        first, second = (slow.client(store, START + MINUTE) for _ in range(2))
+        first, second = (slow.client(tables, START + MINUTE) for _ in range(2))
         await first.dataset("company", "dataset")
         await second.dataset("company", "dataset")
         slow.status, slow.headers = 429, {"Retry-After": "3600"}
         with pytest.raises(RateLimited):
-            await first.queue("company", "invoices")
+            await first.queue("company", "invoices", "connection")
         await asyncio.sleep(2)
         with pytest.raises(RateLimited) as refused:
             await second.dataset("company", "dataset")
@@ -86,7 +86,7 @@ def test_what_one_is_told_all_keep_to(store: Store) -> None:
     simulate(run)
 
 
-def test_the_quota_told_in_the_headers_is_kept_for_all(store: Store) -> None:
+def test_the_quota_in_the_headers_is_shared_by_all_functions(tables: Tables) -> None:
     async def run(loop: SimulatedLoop) -> None:
         slow = Slow(loop)
         slow.headers = {
@@ -94,20 +94,22 @@ def test_the_quota_told_in_the_headers_is_kept_for_all(store: Store) -> None:
             "X-Rate-Limit-Remaining": "0",
             "Date": "Mon, 23 Nov 2026 09:00:00 GMT",
         }
-        pace = RateLimiter(store, clock=loop.clock, until=START + MINUTE, calls_per_minute=600)
+        limiter = RateLimiter(tables.control, clock=loop.clock, until=START + MINUTE, calls_per_minute=600)
         http = httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(slow))
-        await Codat(http, "key", clock=loop.clock, pace=pace).dataset("company", "dataset")
-        await pace.finish()
+        await Codat(http, "key", clock=loop.clock, limiter=limiter).dataset("company", "dataset")
+        await limiter.finish()
         with pytest.raises(RateLimited):
-            await slow.client(store, START + MINUTE).dataset("company", "dataset")
+            await slow.client(tables, START + MINUTE).dataset("company", "dataset")
 
     simulate(run)
-    quota = store.quota()
-    assert (quota.limit, quota.remaining) == (5000, 0)
-    assert quota.no_call_before(START) == START + timedelta(hours=15)
+    limits = tables.control.api_limits()
+    assert (limits.daily_quota, limits.remaining) == (5000, 0)
+    assert limits.stopped_before(START) == START + timedelta(hours=15)
 
 
-def test_no_more_than_ten_calls_go_to_one_company_at_once_though_two_functions_and_a_person_call(store: Store) -> None:
+def test_no_more_than_ten_calls_go_to_one_company_at_once_though_two_functions_and_a_person_call(
+    tables: Tables,
+) -> None:
     at_once = [0, 0]
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -131,4 +133,4 @@ def test_no_more_than_ten_calls_go_to_one_company_at_once_though_two_functions_a
 
 async def _ignored(codat: Codat, data_type: str) -> None:
     with pytest.raises(NotFound):
-        await codat.queue("company", data_type)
+        await codat.queue("company", data_type, "connection")

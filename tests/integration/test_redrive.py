@@ -1,4 +1,4 @@
-"""Putting dead letters back while what was put back comes to lie there again."""
+"""Redriving dead letters that fail again at once."""
 
 import json
 import os
@@ -12,17 +12,17 @@ import pytest
 from cli import redrive
 
 
-def test_it_ends_although_every_dead_letter_comes_back_at_once(
+def test_a_redrive_ends_although_every_message_returns_to_the_dead_letter_queue_at_once(
     aws: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sqs = boto3.client("sqs")
     url = sqs.create_queue(QueueName=uuid4().hex)["QueueUrl"]
     for _ in range(25):
         sqs.send_message(QueueUrl=url, MessageBody="poison")
-    # One queue stands for both, so that nothing could come back sooner.
+    # One queue is used as both, so that no message could return sooner.
     outputs = SimpleNamespace(webhook_queue_url=url, webhook_dead_letter_queue_url=url)
     stack = SimpleNamespace(session=boto3.Session(), endpoint=os.environ["AWS_ENDPOINT_URL"], outputs=outputs)
-    monkeypatch.setattr(redrive, "target", lambda _: stack)
+    monkeypatch.setattr(redrive, "selected_stack", lambda _: stack)
 
     redrive.redrive(Mock(), as_json=True)
 

@@ -8,8 +8,8 @@ import pytest
 from freshness.aws.metrics import Metric
 from freshness.policy.policy import Policy
 from local.codat_sandbox.settings import Settings
-from tests.simulated_time import SimulatedLoop, simulate
-from tests.simulation.simulated_loop import Simulation
+from simulate.clock import SimulatedLoop, simulate
+from simulate.loop import Simulation
 
 Feed = tuple[str, str]
 POLICY = Policy.model_validate(
@@ -54,12 +54,12 @@ def test_a_steady_state_with_healthy_webhooks_keeps_its_promises_at_hardly_more_
 
 
 def _broken(simulation: Simulation) -> set[Feed]:
-    """The connections and data types of which it was told that a promise broke, as the id of the event names them."""
+    """Return the connections and data types whose promise was published as broken, as event ids name them."""
     events = (event_id.split("/") for event_id in simulation.published if "/broken/" in event_id)
     return {(connection_id, data_type) for connection_id, data_type, *_ in events}
 
 
 def _hindered(simulation: Simulation) -> set[Feed]:
     """The connections and data types that Codat cannot read: a person must act, or a machine is offline."""
-    truths = simulation.world.truth(simulation.loop.clock())
+    truths = simulation.backend.truth(simulation.loop.clock())
     return {(truth.connection.id, str(truth.data_type)) for truth in truths if truth.obstacle}

@@ -11,14 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freshness.domain.dataset import has_ended
-from freshness.domain.feed import LONGEST_SYNC, Feed
+from freshness.domain.feed import Feed
+from freshness.domain.sync_history import LONGEST_SYNC
 from freshness.policy.policy import Policy
 from local.codat_sandbox.errors import SandboxError
 from local.codat_sandbox.model import ConnectionStatus, DatasetStatus, Truth
 from local.codat_sandbox.platforms import MYOB, PLAID, QUICKBOOKS_DESKTOP, DataType
 from local.codat_sandbox.settings import Settings
-from tests.simulated_time import SimulatedLoop, simulate
-from tests.simulation.simulated_loop import LEASE, Fuse, Simulation
+from simulate.clock import SimulatedLoop, simulate
+from simulate.loop import LEASE, Fuse, Simulation
 
 FLEET = ((MYOB,), (PLAID, PLAID), (QUICKBOOKS_DESKTOP,))
 OFTEN = {DataType.INVOICES: timedelta(hours=2), DataType.BANKING_TRANSACTIONS: timedelta(hours=1)}
@@ -50,7 +51,7 @@ SETTINGS = Settings(
     calls_per_minute=100_000,
 )
 EVERY = timedelta(minutes=5)
-"""Between ticks, at the end of a history; in AWS they are a minute apart, which is what a promise reckons with."""
+"""The time between ticks at the end of a history; in AWS they are a minute apart, which promises allow for."""
 TOLERANCE = timedelta(seconds=2)
 """By how much Codat's own times of one thing differ: its webhooks are generated a moment after the sync ended."""
 
@@ -110,7 +111,7 @@ class History:
         self.simulation.is_down = is_down
 
     async def _others(self, number: int) -> None:
-        truths = list(self.simulation.world.truth(self.simulation.loop.clock()))
+        truths = list(self.simulation.backend.truth(self.simulation.loop.clock()))
         if truths:
             truth = truths[number % len(truths)]
             try:
@@ -119,29 +120,29 @@ class History:
                 return
 
     async def _connection(self, number: int, status: ConnectionStatus) -> None:
-        world, now = self.simulation.world, self.simulation.loop.clock()
+        world, now = self.simulation.backend, self.simulation.loop.clock()
         connections = [(company.id, c.id) for company in world.companies() for c in company.connections]
         if connections:
             world.set_connection_status(*connections[number % len(connections)], status, now)
 
     async def _machine(self, online: bool) -> None:
-        world, now = self.simulation.world, self.simulation.loop.clock()
+        world, now = self.simulation.backend, self.simulation.loop.clock()
         for company in world.companies():
             for connection in company.connections:
                 if connection.platform.on_premise:
                     world.set_machine_online(company.id, connection.id, online, now)
 
     async def _delete(self, number: int) -> None:
-        companies = self.simulation.world.companies()
+        companies = self.simulation.backend.companies()
         if len(companies) > 1:
-            self.simulation.world.delete_company(companies[number % len(companies)].id, self.simulation.loop.clock())
+            self.simulation.backend.delete_company(companies[number % len(companies)].id, self.simulation.loop.clock())
 
     async def heal(self) -> None:
         """End every trouble but those that only a person can end; what is pending still comes."""
         simulation, now = self.simulation, self.simulation.loop.clock()
         simulation.is_down = False
         await self._machine(True)
-        simulation.world.change_settings(SETTINGS.model_copy(update={"fails_first": 0, "fails_later": 0}), now)
+        simulation.backend.change_settings(SETTINGS.model_copy(update={"fails_first": 0, "fails_later": 0}), now)
         # Whatever killed a tick, the next may run once the lease of that one is over.
         await simulation.advance(LEASE + timedelta(seconds=1))
 
@@ -149,7 +150,7 @@ class History:
         """What is so at Codat, by company, data type and connection."""
         return {
             (truth.company.id, str(truth.data_type), truth.connection.id): truth
-            for truth in self.simulation.world.truth(self.simulation.loop.clock())
+            for truth in self.simulation.backend.truth(self.simulation.loop.clock())
         }
 
     def unkept(self, late_by: timedelta = timedelta(0)) -> list[Truth]:
@@ -183,11 +184,7 @@ class History:
         feeds = {(feed.company_id, feed.data_type, feed.connection_id): feed for feed in simulation.feeds()}
         for feed in feeds.values():
             assert not feed.in_flight or feed.in_flight.at > long_ago, feed
-        for company in simulation.world.companies():
-            for dataset in simulation.store.datasets(company.id):
-                # What a connection that is not there any more was read for last is of no more interest.
-                if (dataset.company_id, dataset.data_type, dataset.connection_id) in feeds:
-                    assert has_ended(dataset.state) or dataset.requested_at > long_ago, dataset
+        assert all(has_ended(dataset.state) for dataset in simulation.tables.datasets.scan())
 
 
 def _explained(simulation: Simulation, keys: set[tuple[str, str, str]]) -> str:
@@ -195,7 +192,7 @@ def _explained(simulation: Simulation, keys: set[tuple[str, str, str]]) -> str:
     feeds = {(feed.company_id, feed.data_type, feed.connection_id): feed for feed in simulation.feeds()}
     truths = {
         (truth.company.id, str(truth.data_type), truth.connection.id): truth
-        for truth in simulation.world.truth(simulation.loop.clock())
+        for truth in simulation.backend.truth(simulation.loop.clock())
     }
     lines = [f"{feeds.get(key)}\n  {truths[key].latest}\n  {truths[key].latest_successful}" for key in sorted(keys)]
     return f"{simulation.clock()}\n" + "\n".join(lines)
@@ -208,7 +205,7 @@ def _key(feed: Feed) -> tuple[str, str, str]:
 async def _run(loop: SimulatedLoop, seed: int, skew: timedelta, happened: list[tuple[object, ...]]) -> None:
     simulation = Simulation(loop, SETTINGS.model_copy(update={"seed": seed}), POLICY, skew=skew)
     for platforms in FLEET:
-        simulation.world.add_company(platforms, loop.clock())
+        simulation.backend.add_company(platforms, loop.clock())
     history = History(simulation, Random(seed))
     for kind, *how in happened:
         await history.happen(str(kind), *how)

@@ -11,8 +11,8 @@ from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.platforms import PLAID, XERO
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.stubs import StubResponse
-from tests.simulated_time import SimulatedLoop, simulate
-from tests.simulation.simulated_loop import Fuse, Simulation
+from simulate.clock import SimulatedLoop, simulate
+from simulate.loop import Fuse, Simulation
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -34,7 +34,7 @@ def simulation_with(loop: SimulatedLoop, companies: int, fresh_within: str) -> S
     forbidden = StubResponse(path="/profile/syncSettings", status=403, times=10**6)
     simulation.sandbox.stubs.add(forbidden)
     for _ in range(companies):
-        simulation.world.add_company((XERO,), loop.clock())
+        simulation.backend.add_company((XERO,), loop.clock())
     return simulation
 
 
@@ -43,7 +43,7 @@ def oldest(simulation: Simulation, *, besides: str) -> timedelta:
     now = simulation.loop.clock()
     completed = [
         truth.latest_successful.completed
-        for truth in simulation.world.truth(now)
+        for truth in simulation.backend.truth(now)
         if truth.data_type != besides and truth.latest_successful and truth.latest_successful.completed
     ]
     return max(now - time for time in completed)
@@ -53,13 +53,13 @@ def test_a_connection_linked_while_its_company_is_checked_gets_its_feeds_within_
     async def scenario(loop: SimulatedLoop) -> None:
         simulation = simulation_with(loop, 1, "1 day")
         await simulation.advance(MINUTE)
-        (company,) = simulation.world.companies()
+        (company,) = simulation.backend.companies()
         simulation.sandbox.stubs.add(StubResponse(path="*/dataStatus", delay=timedelta(seconds=5)))
         check = asyncio.create_task(simulation.check(Fuse()))
         await simulation.advance(timedelta(seconds=2))
-        connection = simulation.world.add_connection(company.id, PLAID, simulation.loop.clock())
+        connection = simulation.backend.add_connection(company.id, PLAID, simulation.loop.clock())
         await simulation.advance(timedelta(seconds=1))
-        simulation.world.set_connection_status(
+        simulation.backend.set_connection_status(
             company.id, connection.id, ConnectionStatus.LINKED, simulation.loop.clock()
         )
         await simulation.advance(timedelta(seconds=1))
@@ -92,7 +92,7 @@ def test_500s_for_one_data_type_leave_the_other_data_types_fresh(companies: int)
 def test_companies_whose_data_status_fails_do_not_keep_others_from_their_check(is_answered: bool) -> None:
     async def scenario(loop: SimulatedLoop) -> None:
         simulation = simulation_with(loop, 72, "1 day")
-        companies = [company.id for company in simulation.world.companies()]
+        companies = [company.id for company in simulation.backend.companies()]
         failing = {f"/companies/{company_id}/dataStatus" for company_id in companies[:60]}
         if is_answered:
             for path in failing:

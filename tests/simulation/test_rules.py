@@ -2,21 +2,23 @@
 
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from itertools import count
 from random import Random
 from typing import Any
 
 import pytest
 
+from freshness.app.operations import Operations
 from freshness.aws.metrics import Metric
-from freshness.codat.client import UNANSWERED
+from freshness.codat.http import UNANSWERED
 from freshness.domain.dataset import Trigger
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK, QUICKBOOKS_DESKTOP, XERO, DataType, Platform
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.stubs import StubResponse
-from tests.simulated_time import SimulatedLoop, simulate
-from tests.simulation.simulated_loop import Fuse, Simulation
+from simulate.clock import SimulatedLoop, simulate
+from simulate.loop import LEASE, Fuse, Simulation
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -31,12 +33,12 @@ def run(
     fresh_within: str = "1 day",
     settings: Settings = SETTINGS,
 ) -> Simulation:
-    """A scenario that begins with one company, whose first syncs have just ended, and been told of."""
+    """Run a scenario that begins with one company, whose first syncs have just ended and were reported."""
 
     async def main(loop: SimulatedLoop) -> Simulation:
         policy = Policy.model_validate({"default": {"fresh_within": fresh_within}})
         simulation = Simulation(loop, settings, policy)
-        simulation.world.add_company(platforms, loop.clock())
+        simulation.backend.add_company(platforms, loop.clock())
         await simulation.advance(MINUTE)
         await simulation.check(Fuse())
         deliver(simulation)
@@ -49,7 +51,7 @@ def run(
 
 
 def deliver(simulation: Simulation) -> None:
-    """Deliver all webhooks that wait."""
+    """Deliver all pending webhooks."""
     bodies, simulation.pending = simulation.pending, []
     for body in bodies:
         assert simulation.deliver(body, Fuse())
@@ -62,7 +64,7 @@ def test_what_data_all_would_queue_is_queued_by_it_if_all_of_it_is_due() -> None
 
     simulation = run(scenario)
     assert simulation.calls == {"POST data/all": 1, "GET data/history": 1}
-    latest = {t.data_type: t.latest for t in simulation.world.truth(simulation.loop.clock()) if t.latest}
+    latest = {t.data_type: t.latest for t in simulation.backend.truth(simulation.loop.clock()) if t.latest}
     feeds = simulation.feeds()
     assert {feed.data_type for feed in feeds} == ON_FIRST_LINK
     for feed in feeds:
@@ -85,27 +87,62 @@ def test_data_all_is_not_used_where_it_would_queue_what_is_not_due() -> None:
     assert simulation.calls == {"POST data/queue/": len(ON_FIRST_LINK) - 1}
 
 
-def test_where_what_data_all_queued_cannot_be_read_a_check_learns_it() -> None:
+def test_where_what_data_all_queued_cannot_be_read_the_next_tick_reads_it_again() -> None:
     async def scenario(simulation: Simulation) -> None:
         await simulation.advance(DAY)
         simulation.sandbox.stubs.add(StubResponse(path="*/data/history", status=200, body="<html>", times=1))
         await simulation.queue(Fuse())
-        assert all(feed.in_flight and not feed.in_flight.dataset_id for feed in simulation.feeds())
-        await simulation.advance(5 * MINUTE)
+        assert not any(feed.in_flight for feed in simulation.feeds())
+        await simulation.advance(MINUTE)
         await simulation.queue(Fuse())
-        await simulation.check(Fuse())
 
     simulation = run(scenario)
-    assert simulation.calls["POST data/all"] == 1
-    assert not any(feed.in_flight for feed in simulation.feeds())
+    assert simulation.calls == {"POST data/all": 1, "GET data/history": 2}
+    latest = {t.data_type: t.latest for t in simulation.backend.truth(simulation.loop.clock()) if t.latest}
+    for feed in simulation.feeds():
+        assert feed.request
+        assert feed.request.dataset_id == latest[DataType(feed.data_type)].id
 
 
-def test_a_refresh_whose_answer_cannot_be_read_is_not_asked_for_again() -> None:
+def test_data_all_is_called_at_most_once_and_nothing_queued_twice_if_a_tick_is_killed_after_any_call() -> None:
+    for calls in count():
+
+        async def scenario(simulation: Simulation, calls: int = calls) -> None:
+            await simulation.advance(DAY)
+            await simulation.queue(Fuse(calls))
+            await simulation.advance(LEASE + timedelta(seconds=1))
+            await simulation.queue(Fuse())
+            await simulation.queue(Fuse())
+
+        simulation = run(scenario)
+        assert simulation.calls["POST data/all"] <= 1
+        assert not simulation.queued_again
+        assert {feed.requests_on(simulation.clock().date()) for feed in simulation.feeds()} == {1}
+        requests = [t.latest for t in simulation.backend.truth(simulation.loop.clock()) if t.latest]
+        assert {feed.request.dataset_id for feed in simulation.feeds() if feed.request} <= {d.id for d in requests}
+        if not simulation.tallies["Crashes"]:
+            break
+    assert calls > 10
+
+
+def test_an_operators_request_survives_a_refusal() -> None:
     async def scenario(simulation: Simulation) -> None:
-        feed = next(feed for feed in simulation.feeds() if feed.data_type == DataType.INVOICES)
-        simulation.store.change_feed(
-            feed, lambda feed: feed.asked_for(simulation.clock()).planned(promise(simulation), connection(simulation))
-        )
+        request_refresh(simulation, DataType.INVOICES)
+        simulation.sandbox.stubs.add(StubResponse(method="POST", path="*/invoices", status=400, body="{}", times=1))
+        for _ in range(3):
+            await simulation.queue(Fuse())
+            await simulation.advance(MINUTE)
+
+    simulation = run(scenario)
+    assert simulation.calls["POST data/queue/"] == 2
+    [invoices] = [feed for feed in simulation.feeds() if feed.data_type == DataType.INVOICES]
+    assert invoices.request
+    assert invoices.request.trigger is Trigger.OPERATOR
+
+
+def test_a_refresh_whose_response_cannot_be_read_is_not_queued_again() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        request_refresh(simulation, DataType.INVOICES)
         simulation.sandbox.stubs.add(
             StubResponse(method="POST", path="*/invoices", status=200, body="<html>", carry_out=True)
         )
@@ -120,19 +157,14 @@ def test_a_refresh_whose_answer_cannot_be_read_is_not_asked_for_again() -> None:
     assert simulation.tallies[Metric.REFRESHES_FOUND_BY_CHECK] == 1
 
 
-def promise(simulation: Simulation) -> Any:
-    """What is promised of each feed."""
-    company = next(iter(simulation.store.companies(c.id for c in simulation.world.companies()).values()))
-    return simulation.policy.promise("invoices", company, connection(simulation))
+def request_refresh(simulation: Simulation, data_type: DataType) -> None:
+    """Request a refresh as an operator does."""
+    [company] = simulation.tables.companies.scan()
+    feeds = [feed for feed in simulation.feeds() if feed.data_type == data_type]
+    Operations(recorder=simulation.recorder(), clock=simulation.clock).request_refreshes(company, feeds)
 
 
-def connection(simulation: Simulation) -> Any:
-    """The only connection."""
-    company = next(iter(simulation.store.companies(c.id for c in simulation.world.companies()).values()))
-    return next(iter(company.connections.values()))
-
-
-def test_a_refusal_is_not_met_with_the_same_request_at_once() -> None:
+def test_after_a_refusal_the_same_request_is_not_sent_again_at_once() -> None:
     async def scenario(simulation: Simulation) -> None:
         await simulation.advance(DAY)
         simulation.sandbox.stubs.add(StubResponse(method="POST", path="*", status=400, body="{}", times=99))
@@ -144,10 +176,10 @@ def test_a_refusal_is_not_met_with_the_same_request_at_once() -> None:
     assert all(feed.is_failing for feed in simulation.feeds())
 
 
-def test_a_tick_soon_gives_up_a_codat_that_is_down() -> None:
+def test_a_tick_soon_ends_while_codat_is_down() -> None:
     async def scenario(simulation: Simulation) -> None:
         for _ in range(30):
-            simulation.world.add_company((XERO,), simulation.loop.clock())
+            simulation.backend.add_company((XERO,), simulation.loop.clock())
         await simulation.check(Fuse())
         simulation.is_down = True
         before = simulation.loop.clock()
@@ -176,7 +208,7 @@ def test_a_connection_that_nothing_was_read_from_for_four_weeks_is_kept_alive_by
     assert feed.request.trigger is Trigger.KEEP_ALIVE
 
 
-def test_what_others_refresh_is_seen_and_counted() -> None:
+def test_a_refresh_by_others_is_found_and_counted() -> None:
     async def scenario(simulation: Simulation) -> None:
         feed = next(feed for feed in simulation.feeds() if feed.data_type == DataType.INVOICES)
         theirs = simulation.refresh_by_others(feed.company_id, DataType.INVOICES, feed.connection_id)
@@ -189,7 +221,7 @@ def test_what_others_refresh_is_seen_and_counted() -> None:
     assert run(scenario, fresh_within="1 week").tallies[Metric.REFRESHES_BY_OTHERS] == 1
 
 
-def test_what_others_refresh_is_counted_too_where_a_webhook_tells() -> None:
+def test_a_refresh_by_others_that_a_webhook_reports_is_counted_too() -> None:
     async def scenario(simulation: Simulation) -> None:
         await simulation.advance(5 * MINUTE)
         feed = next(feed for feed in simulation.feeds() if feed.data_type == DataType.INVOICES)
@@ -200,17 +232,19 @@ def test_what_others_refresh_is_counted_too_where_a_webhook_tells() -> None:
     assert run(scenario).tallies[Metric.REFRESHES_BY_OTHERS] == 1
 
 
-def test_a_company_that_was_never_linked_is_not_asked_about() -> None:
+def test_a_company_that_was_never_linked_is_not_polled() -> None:
     async def scenario(simulation: Simulation) -> None:
-        (company,) = simulation.world.companies()
-        simulation.world.delete_connection(company.id, company.connections[0].id, simulation.loop.clock())
-        pending = simulation.world.add_connection(company.id, XERO, simulation.loop.clock())
+        (company,) = simulation.backend.companies()
+        simulation.backend.delete_connection(company.id, company.connections[0].id, simulation.loop.clock())
+        pending = simulation.backend.add_connection(company.id, XERO, simulation.loop.clock())
         for _ in range(3):
             await simulation.check(Fuse())
             await simulation.advance(DAY)
         assert not simulation.calls["GET dataStatus"]
         assert not simulation.feeds()
-        simulation.world.set_connection_status(company.id, pending.id, ConnectionStatus.LINKED, simulation.loop.clock())
+        simulation.backend.set_connection_status(
+            company.id, pending.id, ConnectionStatus.LINKED, simulation.loop.clock()
+        )
         await simulation.advance(MINUTE)
         await simulation.check(Fuse())
         assert {feed.data_type for feed in simulation.feeds()} == ON_FIRST_LINK
@@ -218,19 +252,19 @@ def test_a_company_that_was_never_linked_is_not_asked_about() -> None:
     run(scenario)
 
 
-def test_a_schedule_of_codats_own_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_codats_own_schedule_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(simulation: Simulation) -> None:
         simulation.tallies.clear()
         for _ in range(3):
             await simulation.advance(DAY)
             await simulation.check(Fuse())
-        read_at = simulation.store.sync_settings().read_at
+        read_at = simulation.tables.control.codat_schedule().read_at
         assert read_at
         assert simulation.clock() - read_at < MINUTE
-        assert simulation.store.sync_settings().hours == {"invoices": 24}
+        assert simulation.tables.control.codat_schedule().hours == {"invoices": 24}
         assert not simulation.tallies[Metric.DOUBLED_SCHEDULES]
         doubled = {DataType.INVOICES: 24, DataType.BILLS: 12}
-        simulation.world.change_settings(
+        simulation.backend.change_settings(
             SETTINGS.model_copy(update={"sync_schedule": doubled}), simulation.loop.clock()
         )
         await simulation.advance(DAY)
@@ -239,17 +273,17 @@ def test_a_schedule_of_codats_own_is_said_once(caplog: pytest.LogCaptureFixture)
     simulation = run(scenario, settings=SETTINGS.model_copy(update={"sync_schedule": {DataType.INVOICES: 24}}))
     assert simulation.tallies[Metric.DOUBLED_SCHEDULES] == 2
     # Once for the first, before the scenario begins, and once more when there are others.
-    assert len([message for message in caplog.messages if "paid for twice" in message]) == 2
+    assert len([message for message in caplog.messages if "each is read twice" in message]) == 2
 
 
-def test_a_machine_that_is_offline_for_days_is_waited_for_with_patience() -> None:
+def test_a_machine_that_is_offline_for_days_causes_few_calls() -> None:
     async def scenario(simulation: Simulation) -> None:
-        (company,) = simulation.world.companies()
-        simulation.world.set_machine_online(
+        (company,) = simulation.backend.companies()
+        simulation.backend.set_machine_online(
             company.id, company.connections[0].id, online=False, now=simulation.loop.clock()
         )
         await simulation.run_for(5 * DAY, every=5 * MINUTE, random=Random(0))
-        simulation.world.set_machine_online(
+        simulation.backend.set_machine_online(
             company.id, company.connections[0].id, online=True, now=simulation.loop.clock()
         )
         await simulation.run_for(MINUTE, every=MINUTE, random=Random(0))
@@ -267,14 +301,14 @@ def test_how_long_syncs_take_is_learned_without_any_webhook() -> None:
     took = timedelta(seconds=90)
     settings = SETTINGS.model_copy(update={"sync_time_min": took, "sync_time_max": took})
     simulation = run(scenario, settings=settings, fresh_within="6 hours")
-    typical = simulation.store.sync_durations().typical("Xero", "invoices")
+    typical = simulation.tables.control.sync_durations().typical("Xero", "invoices")
     assert typical
     assert abs(typical - took) < timedelta(seconds=5)
     invoices = next(feed for feed in simulation.feeds() if feed.data_type == "invoices")
     assert abs(invoices.usual_sync_time - took) < timedelta(seconds=25)
 
 
-def test_a_company_heard_of_by_webhook_is_not_checked_for_nothing() -> None:
+def test_a_company_whose_webhooks_arrive_is_not_polled() -> None:
     async def scenario(simulation: Simulation) -> None:
         await simulation.run_for(3 * DAY, every=5 * MINUTE, random=Random(0))
 

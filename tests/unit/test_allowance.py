@@ -15,30 +15,35 @@ HOUR = timedelta(hours=1)
 HALF = Budget(share_of_quota=0.5)
 
 
-def told(limit: int, remaining: int, at: datetime = MIDNIGHT) -> ApiLimits:
-    return ApiLimits().told(limit, remaining, at)
+def reported(daily_quota: int, remaining: int, at: datetime = MIDNIGHT) -> ApiLimits:
+    return ApiLimits().with_quota(daily_quota, remaining, at)
 
 
-def test_until_codat_has_told_of_a_quota_there_is_no_bound() -> None:
+def test_until_codat_has_reported_a_quota_there_is_no_bound() -> None:
     assert allowance(HALF, ApiLimits(), MIDNIGHT) == math.inf
 
 
 def test_the_share_is_spread_over_the_day_a_quarter_of_it_ahead() -> None:
-    at_hours = [allowance(HALF, told(1000, 1000), MIDNIGHT + hours * HOUR) for hours in (0, 6, 12, 18, 23)]
+    at_hours = [allowance(HALF, reported(1000, 1000), MIDNIGHT + hours * HOUR) for hours in (0, 6, 12, 18, 23)]
 
     assert at_hours == [125, 250, 375, 500, 500]
 
 
 def test_what_was_spent_today_counts_and_what_was_spent_yesterday_does_not() -> None:
-    quota = told(1000, 1000).made(100, MIDNIGHT - HOUR).made(50, MIDNIGHT + HOUR).made(20, MIDNIGHT + 2 * HOUR)
+    limits = (
+        reported(1000, 1000)
+        .with_calls(100, MIDNIGHT - HOUR)
+        .with_calls(50, MIDNIGHT + HOUR)
+        .with_calls(20, MIDNIGHT + 2 * HOUR)
+    )
 
-    assert allowance(HALF, quota, MIDNIGHT + 6 * HOUR) == 250 - 70
-    assert allowance(HALF, quota, MIDNIGHT + 24 * HOUR) == 125
+    assert allowance(HALF, limits, MIDNIGHT + 6 * HOUR) == 250 - 70
+    assert allowance(HALF, limits, MIDNIGHT + 24 * HOUR) == 125
 
 
-def test_what_others_left_of_the_quota_is_all_there_is() -> None:
-    assert allowance(HALF, told(1000, 7, MIDNIGHT + HOUR), MIDNIGHT + 2 * HOUR) == 7
-    assert allowance(HALF, told(1000, 7, MIDNIGHT - HOUR), MIDNIGHT) == 125
+def test_no_more_is_allowed_than_others_left_of_the_quota() -> None:
+    assert allowance(HALF, reported(1000, 7, MIDNIGHT + HOUR), MIDNIGHT + 2 * HOUR) == 7
+    assert allowance(HALF, reported(1000, 7, MIDNIGHT - HOUR), MIDNIGHT) == 125
 
 
 @given(
@@ -49,9 +54,9 @@ def test_what_others_left_of_the_quota_is_all_there_is() -> None:
 def test_whoever_spends_what_is_allowed_stays_within_the_share_of_the_day(
     minutes: list[int], share: float, wanted: int
 ) -> None:
-    quota = told(1000, 1000)
+    limits = reported(1000, 1000)
     for minute in sorted(minutes):
         now = MIDNIGHT + timedelta(minutes=minute)
-        quota = quota.made(int(min(wanted, allowance(Budget(share_of_quota=share), quota, now))), now)
+        limits = limits.with_calls(int(min(wanted, allowance(Budget(share_of_quota=share), limits, now))), now)
 
-    assert quota.calls_on(MIDNIGHT.date()) <= share * 1000
+    assert limits.calls_on(MIDNIGHT.date()) <= share * 1000

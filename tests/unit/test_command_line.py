@@ -1,4 +1,4 @@
-"""What the command line says before it reaches a stack."""
+"""The command line without a stack: help, usage errors and missing AWS settings."""
 
 import os
 import subprocess
@@ -17,28 +17,29 @@ def freshness(*arguments: str, **environment: str) -> subprocess.CompletedProces
 
 
 def test_help_lists_the_commands() -> None:
-    told = freshness("--help")
+    run = freshness("--help")
 
-    assert told.returncode == 0
-    assert {"status", "explain", "refresh", "pause", "resume", "export"} <= set(told.stdout.split())
-
-
-def test_what_is_not_understood_is_a_mistake_of_usage() -> None:
-    told = freshness("explain", "a-company")
-
-    assert told.returncode == 2
-    assert "Missing argument 'TYPE'" in told.stderr
+    assert run.returncode == 0
+    assert {"status", "explain", "refresh", "pause", "resume", "export"} <= set(run.stdout.split())
 
 
-def test_without_a_region_or_credentials_it_says_what_to_do() -> None:
+def test_a_missing_argument_is_a_usage_error() -> None:
+    run = freshness("explain", "a-company")
+
+    assert run.returncode == 2
+    assert "Missing argument 'TYPE'" in run.stderr
+
+
+def test_without_a_region_credentials_or_profile_the_error_says_what_to_do() -> None:
     assert "name one with --region" in _failure(freshness("status"))
     credentials = freshness("--region", "eu-west-2", "status", AWS_EC2_METADATA_DISABLED="true")
     assert "No AWS credentials" in _failure(credentials)
     assert "aws configure list-profiles" in _failure(freshness("--profile", "nobody", "status"))
 
 
-def _failure(told: subprocess.CompletedProcess[str]) -> str:
-    assert told.returncode == 1
-    assert "Traceback" not in told.stderr
-    assert len(told.stderr.splitlines()) == 1
-    return told.stderr
+def _failure(run: subprocess.CompletedProcess[str]) -> str:
+    """Return the one line of text that a failed command prints."""
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+    return run.stderr

@@ -1,8 +1,24 @@
-"""Which connections feed a data type, and when a company is worth a check."""
+"""Companies: which connections a data type is read from, and what facts make of a company."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.company_transition import CHECK_EVERY, DELETED_KEPT, company_transition
+from freshness.domain.facts import (
+    CheckFailed,
+    CheckNeeded,
+    CheckSucceeded,
+    CompanyCreated,
+    CompanyDeleted,
+    CompanyFact,
+    CompanyListed,
+    CompanyNotFound,
+    ConnectionChanged,
+    ReadsRefused,
+)
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -17,61 +33,159 @@ def company(*connections: Connection) -> Company:
     return Company(company_id="company", connections={c.connection_id: c for c in connections})
 
 
-def feeds(company: Company, data_type: str) -> list[str]:
+def active(company: Company, data_type: str) -> list[str]:
     return [connection.connection_id for connection in company.active_connections(data_type)]
 
 
 def test_a_data_type_is_fed_by_the_connections_of_its_kind() -> None:
     both = company(connection("Xero"), connection("Plaid", "Banking"), connection("TrueLayer", "Banking"))
 
-    assert feeds(both, "invoices") == ["Xero"]
-    assert feeds(both, "banking-transactions") == ["Plaid", "TrueLayer"]
-    assert feeds(both, "commerce-orders") == []
+    assert active(both, "invoices") == ["Xero"]
+    assert active(both, "banking-transactions") == ["Plaid", "TrueLayer"]
+    assert active(both, "commerce-orders") == []
 
 
 def test_a_connection_whose_kind_says_nothing_feeds_what_no_other_does() -> None:
-    assert feeds(company(connection("Xero"), connection("Pleo", "Expense")), "bills") == ["Xero"]
-    assert feeds(company(connection("Pleo", "Expense")), "bills") == ["Pleo"]
+    assert active(company(connection("Xero"), connection("Pleo", "Expense")), "bills") == ["Xero"]
+    assert active(company(connection("Pleo", "Expense")), "bills") == ["Pleo"]
 
 
 def test_an_unlinked_connection_counts_only_until_another_took_its_place() -> None:
     old, new = connection("Xero", status=ConnectionStatus.UNLINKED), connection("QuickBooks Online")
 
-    assert feeds(company(old), "bills") == ["Xero"]
-    assert feeds(company(old, new), "bills") == ["QuickBooks Online"]
+    assert active(company(old), "bills") == ["Xero"]
+    assert active(company(old, new), "bills") == ["QuickBooks Online"]
 
 
 def test_a_connection_never_linked_feeds_nothing() -> None:
-    assert feeds(company(connection("Xero", status=ConnectionStatus.PENDING_AUTH)), "bills") == []
+    assert active(company(connection("Xero", status=ConnectionStatus.PENDING_AUTH)), "bills") == []
 
 
-def test_a_company_listed_as_it_was_is_not_due_for_a_check() -> None:
-    known = company(connection("Xero")).listed("Name", {}, [connection("Xero")], NOON, NOON)
-
-    again = known.listed("New name", {}, [connection("Xero")], NOON, NOON + timedelta(hours=1))
-
-    assert again.check_at == known.check_at == NOON
+LATER = NOON + timedelta(hours=1)
 
 
-def test_a_company_whose_tags_changed_is_due_for_a_check_since_rules_go_by_them() -> None:
-    known = company(connection("Xero")).listed("Name", {}, [connection("Xero")], NOON, NOON)
-    later = NOON + timedelta(hours=1)
-
-    assert known.listed("Name", {"team": "lending"}, [connection("Xero")], NOON, later).check_at == later
+def listed(*connections: Connection, at: datetime = NOON, tags: dict[str, str] | None = None) -> CompanyListed:
+    return CompanyListed(name="Name", tags=tags or {}, connections=connections, at=at, policy="policy")
 
 
-def test_a_company_whose_connection_lapsed_is_due_for_a_check() -> None:
-    known = company(connection("Xero")).listed("Name", {}, [connection("Xero")], NOON, NOON)
-    later = NOON + timedelta(hours=1)
-
-    lapsed = Connection(
-        connection_id="Xero", platform="Xero", source_type="Accounting", status="Deauthorized", status_at=later
-    )
-
-    assert known.listed("Name", {}, [lapsed], later, later).connections["Xero"].status == ConnectionStatus.DEAUTHORIZED
+def after(company: Company, *facts: CompanyFact, now: datetime = NOON) -> Company:
+    for fact in facts:
+        company = company_transition(company, fact, now).company
+    return company
 
 
-def test_of_two_updates_with_the_same_time_the_later_status_in_a_connections_life_stands() -> None:
+def published(company: Company, *facts: CompanyFact) -> list[str]:
+    kinds = []
+    for fact in facts:
+        transition = company_transition(company, fact, NOON)
+        kinds += [notification.detail_type for notification in transition.notifications]
+        company = transition.company
+    return kinds
+
+
+def checked(company: Company, now: datetime = NOON) -> Company:
+    return after(company, CheckSucceeded(version=company.version, polled=True, policy="policy"), now=now)
+
+
+def test_a_company_listed_without_changes_is_not_due_for_a_check() -> None:
+    known = checked(after(company(), listed(connection("Xero"))))
+
+    again = after(known, listed(connection("Xero"), at=LATER), now=LATER)
+
+    assert again.check_at == known.check_at == NOON + CHECK_EVERY
+
+
+def test_a_company_whose_tags_changed_is_due_for_a_check_since_rules_match_them() -> None:
+    known = checked(after(company(), listed(connection("Xero"))))
+
+    assert after(known, listed(connection("Xero"), tags={"team": "lending"}), now=LATER).check_at == LATER
+
+
+def test_a_company_is_due_for_a_check_when_the_policy_changed() -> None:
+    known = checked(after(company(), listed(connection("Xero"))))
+
+    assert after(known, replace(listed(connection("Xero")), policy="other"), now=LATER).check_at == LATER
+
+
+def test_a_company_whose_connection_lapsed_is_due_for_a_check_and_its_relink_is_published() -> None:
+    known = checked(after(company(), listed(connection("Xero"))))
+    lapsed = replace(connection("Xero", status="Deauthorized"), status_at=LATER)
+
+    assert after(known, listed(lapsed, at=LATER), now=LATER).check_at == LATER
+    assert published(known, listed(lapsed, at=LATER)) == ["Relink needed"]
+
+
+def test_a_connection_that_is_no_longer_listed_is_deleted_and_dropped_after_a_month() -> None:
+    known = after(company(connection("Xero")), listed(at=LATER))
+    assert known.connections["Xero"].status == ConnectionStatus.DELETED
+
+    kept = after(known, listed(at=LATER + DELETED_KEPT))
+    assert "Xero" in kept.connections
+
+    assert after(kept, listed(at=LATER + DELETED_KEPT + timedelta(seconds=1))).connections == {}
+
+
+def test_of_two_updates_with_the_same_time_the_later_status_of_a_connection_counts() -> None:
     pending, linked = connection("Xero", status=ConnectionStatus.PENDING_AUTH), connection("Xero")
 
     assert pending.latest(linked).status == linked.latest(pending).status == ConnectionStatus.LINKED
+
+
+def test_a_company_that_changed_during_its_check_stays_due() -> None:
+    read = replace(company(connection("Xero")), version=3, check_at=NOON)
+    changed = replace(read, version=4)
+
+    assert after(changed, CheckSucceeded(version=read.version, polled=True, policy="policy")).check_at == NOON
+
+
+def test_each_failed_check_doubles_the_wait_for_the_next() -> None:
+    failed, waits = company(connection("Xero")), []
+    for _ in range(4):
+        failed = after(failed, CheckFailed(first=timedelta(seconds=15), longest=timedelta(hours=6)))
+        assert failed.check_at
+        waits.append((failed.check_at - NOON) / timedelta(seconds=15))
+
+    assert waits == [pytest.approx(2**n, rel=0.25) for n in range(4)]
+    assert checked(failed).failed_checks == 0
+
+
+def test_only_a_second_404_some_time_after_the_first_deletes_a_company() -> None:
+    known = replace(company(connection("Xero")), paused=True)
+
+    once = after(known, CompanyNotFound(at=NOON), CompanyNotFound(at=NOON))
+    assert once.deleted_at is None
+
+    twice = after(once, CompanyNotFound(at=LATER), now=LATER)
+    assert (twice.deleted_at, twice.connections, twice.paused) == (LATER, {}, True)
+    assert after(checked(once), CompanyNotFound(at=LATER), now=LATER).deleted_at is None
+
+
+def test_facts_about_a_deleted_company_change_nothing_until_it_is_listed_again() -> None:
+    deleted = after(company(connection("Xero")), CompanyDeleted(company_id="company", at=NOON))
+
+    late = after(
+        deleted,
+        ConnectionChanged(company_id="company", connection=connection("Xero")),
+        CheckNeeded(),
+        CompanyCreated(company_id="company"),
+        listed(connection("Xero"), at=NOON),
+    )
+    assert late == deleted
+
+    restored = after(deleted, listed(connection("Xero"), at=LATER))
+    assert restored.deleted_at is None
+    assert after(restored, CompanyDeleted(company_id="company", at=NOON)) == restored
+
+
+def test_a_refused_read_needs_a_relink_once_until_the_connection_is_back() -> None:
+    linked = company(connection("Xero"))
+    refused = [ReadsRefused(at={"Xero": NOON + timedelta(minutes=n)}) for n in (2, 1)]
+    back = replace(connection("Xero"), status_at=LATER, reconnected_at=LATER)
+    reconnected = ConnectionChanged(company_id="company", connection=back)
+
+    assert published(linked, *refused, reconnected, *refused) == ["Relink needed", "Connection back"]
+    assert after(linked, *refused) == after(linked, *reversed(refused))
+
+
+def test_a_refusal_from_before_the_connection_was_linked_is_ignored() -> None:
+    assert published(company(connection("Xero")), ReadsRefused(at={"Xero": NOON - LATER.resolution})) == []

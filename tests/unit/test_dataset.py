@@ -1,4 +1,4 @@
-"""The states of a dataset, and what is kept of it."""
+"""The states of a dataset, and its record."""
 
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -6,14 +6,14 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.dataset import IN_FLIGHT, Dataset, DatasetState, Outcome, Trigger, has_ended, may_follow, outcome
+from freshness.domain.dataset import Dataset, DatasetState, Outcome, Trigger, has_ended, outcome
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def dataset(states: dict[str, int], trigger: Trigger = Trigger.EXTERNAL) -> Dataset:
-    times = {state: NOON + timedelta(minutes=minute) for state, minute in states.items()}
-    ended_at = min((at for state, at in times.items() if has_ended(state)), default=None)
+def dataset(
+    state: str, minute: int, trigger: Trigger = Trigger.EXTERNAL, records_modified: bool | None = None
+) -> Dataset:
     return Dataset(
         company_id="company",
         dataset_id="dataset",
@@ -21,59 +21,56 @@ def dataset(states: dict[str, int], trigger: Trigger = Trigger.EXTERNAL) -> Data
         connection_id="connection",
         trigger=trigger,
         requested_at=NOON,
-        states=times,
-        ended_at=ended_at,
+        state=state,
+        ended_at=NOON + timedelta(minutes=minute),
+        records_modified=records_modified,
     )
 
 
-def test_every_state_that_codat_documents_means_something() -> None:
+def test_every_state_that_codat_documents_has_an_outcome() -> None:
     assert len(DatasetState) == 21
     assert all(outcome(state) is not Outcome.UNKNOWN for state in DatasetState)
     assert outcome("SomethingNew") is Outcome.UNKNOWN
 
 
-def test_an_end_is_final_and_can_follow_every_state_in_flight() -> None:
-    ends = [state for state in DatasetState if has_ended(state)]
-
-    assert len(ends) == 12
-    assert all(may_follow(state, end) for state in IN_FLIGHT for end in ends)
-    assert not any(may_follow(end, state) for end in ends for state in DatasetState)
+def test_twelve_states_are_ends() -> None:
+    assert len([state for state in DatasetState if has_ended(state)]) == 12
+    assert not has_ended("SomethingNew")
 
 
-def test_states_in_flight_only_move_on() -> None:
-    assert may_follow("Queued", "Fetching")
-    assert may_follow("Queued", "Processing")
-    assert not may_follow("Processing", "Queued")
-    assert may_follow("Queued", "SomethingNew")
-    assert may_follow("SomethingNew", "Complete")
+def test_the_first_end_counts_whichever_was_recorded_last() -> None:
+    merged = dataset("FetchError", 5).merge(dataset("Complete", 2)).merge(dataset("MapError", 9))
+
+    assert (merged.state, merged.ended_at) == ("Complete", NOON + timedelta(minutes=2))
 
 
-def test_the_furthest_state_counts_whichever_was_told_last() -> None:
-    assert dataset({"Queued": 0}).merge(dataset({"Mapping": 2})).merge(dataset({"Fetching": 1})).state == "Mapping"
+def test_who_requested_a_dataset_is_kept() -> None:
+    ours = dataset("Complete", 1, Trigger.PROMISE)
+
+    assert dataset("Complete", 1).merge(ours).trigger is Trigger.PROMISE
 
 
-def test_who_asked_for_it_is_not_forgotten() -> None:
-    ours = dataset({"Queued": 0}, Trigger.PROMISE)
-
-    assert dataset({"Fetching": 1}).merge(ours).trigger is Trigger.PROMISE
-
-
-SIGHTINGS = st.lists(
-    st.dictionaries(st.sampled_from(list(DatasetState)), st.integers(0, 9), min_size=1, max_size=3), min_size=1
+RECORDS = st.lists(
+    st.builds(
+        dataset,
+        st.sampled_from([state for state in DatasetState if has_ended(state)]),
+        st.integers(0, 5),
+        st.sampled_from(Trigger),
+        st.sampled_from([None, True, False]),
+    ),
+    min_size=1,
 )
 
 
-@given(sightings=SIGHTINGS, random=st.randoms(use_true_random=False))
-def test_what_is_kept_of_a_dataset_does_not_depend_on_the_order_of_hearing_it(
-    sightings: list[dict[str, int]], random: Random
-) -> None:
-    def merged(sightings: list[dict[str, int]]) -> Dataset:
-        first, *others = map(dataset, sightings)
+@given(records=RECORDS, random=st.randoms(use_true_random=False))
+def test_merging_records_does_not_depend_on_their_order_or_repetition(records: list[Dataset], random: Random) -> None:
+    def merged(records: list[Dataset]) -> Dataset:
+        first, *others = records
         for other in others:
             first = first.merge(other)
         return first
 
-    shuffled = sightings * 2
+    shuffled = records * 2
     random.shuffle(shuffled)
 
-    assert merged(shuffled) == merged([sightings[0], *sightings])
+    assert merged(shuffled) == merged(records)

@@ -1,4 +1,4 @@
-"""What a feed learns, and what follows from it."""
+"""Feeds: what facts make of them, when they are due, and what a poll may overrule."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from freshness.domain.backoff import FIRST as FIRST_RETRY
 from freshness.domain.company import Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import ANOTHER_LOOK, ASKED_FOR, FIRST_PATIENCE, End, Feed, Request, State
+from freshness.domain.facts import DatasetPolled
+from freshness.domain.feed import FIRST_PATIENCE, End, Feed, Request, State
 from freshness.domain.promise import Promise
-from freshness.domain.reconcile import Sighting, sighted
+from freshness.domain.reconcile import reconcile
+from freshness.domain.schedule import NEXT_LOOK, REQUESTED_DUE, due_at
 from freshness.domain.times import BEGINNING
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -38,7 +40,7 @@ def end(at: datetime, state: str = DatasetState.COMPLETE) -> End:
 
 def test_a_feed_that_was_never_synced_is_stale_and_due_at_once() -> None:
     assert NEW.state(PROMISE, LINKED, NOON) is State.STALE
-    assert NEW.due(PROMISE, LINKED) == BEGINNING
+    assert due_at(NEW, PROMISE, LINKED) == BEGINNING
 
 
 def test_a_feed_is_refreshing_until_its_dataset_ends() -> None:
@@ -47,8 +49,7 @@ def test_a_feed_is_refreshing_until_its_dataset_ends() -> None:
 
     feed = feed.ended(end(NOON + MINUTE), records_modified=True)
     assert feed.state(PROMISE, LINKED, NOON + MINUTE) is State.FRESH
-    assert [sync.took for sync in feed.syncs] == [MINUTE]
-    assert feed.changed_at == NOON + MINUTE
+    assert [sync.took for sync in feed.history] == [MINUTE]
 
 
 def test_the_end_of_an_earlier_dataset_does_not_end_the_one_in_flight() -> None:
@@ -61,7 +62,7 @@ def test_the_end_of_an_earlier_dataset_does_not_end_the_one_in_flight() -> None:
 def test_a_feed_is_due_so_early_that_its_sync_ends_before_the_promise_does() -> None:
     feed = NEW.requested(request(NOON - 10 * MINUTE)).ended(end(NOON), records_modified=False)
 
-    due = feed.due(PROMISE, LINKED)
+    due = due_at(feed, PROMISE, LINKED)
 
     assert due is not None
     assert due + feed.usual_sync_time < NOON + PROMISE.fresh_within
@@ -70,14 +71,14 @@ def test_a_feed_is_due_so_early_that_its_sync_ends_before_the_promise_does() -> 
 def test_a_feed_stays_due_at_the_same_time_while_its_dataset_is_in_flight() -> None:
     feed = NEW.ended(end(NOON))
 
-    assert feed.requested(request(NOON + timedelta(hours=6))).due(PROMISE, LINKED) == feed.due(PROMISE, LINKED)
+    assert due_at(feed.requested(request(NOON + timedelta(hours=6))), PROMISE, LINKED) == due_at(feed, PROMISE, LINKED)
 
 
 def test_each_failure_in_a_feed_doubles_the_wait_for_the_next_try() -> None:
     feed, now, waits = NEW, NOON, []
     for _ in range(4):
         feed = feed.requested(request(now, dataset_id=str(now))).ended(end(now + MINUTE, DatasetState.FETCH_ERROR))
-        due = feed.due(PROMISE, LINKED)
+        due = due_at(feed, PROMISE, LINKED)
         assert due is not None
         waits.append((due - now - MINUTE) / FIRST_RETRY)
         now = due
@@ -99,34 +100,34 @@ def test_a_success_forgets_the_failures_before_it() -> None:
 def test_a_feed_that_needs_a_person_is_blocked_until_its_connection_is_back(state: DatasetState) -> None:
     feed = NEW.requested(request(NOON)).ended(end(NOON + MINUTE, state))
     assert feed.state(PROMISE, LINKED, NOON) is State.BLOCKED
-    due = feed.due(PROMISE, LINKED)
-    # Codat lists it as linked: an authorization may have come back without a word, permissions not.
-    assert due == (NOON + MINUTE + ANOTHER_LOOK if state is DatasetState.AUTH_ERROR else None)
+    due = due_at(feed, PROMISE, LINKED)
+    # Codat lists it as linked: an authorisation may be restored without a webhook, permissions may not.
+    assert due == (NOON + MINUTE + NEXT_LOOK if state is DatasetState.AUTH_ERROR else None)
 
     relinked = replace(LINKED, status_at=NOON + 2 * MINUTE)
     assert feed.state(PROMISE, relinked, NOON) is State.STALE
-    assert feed.due(PROMISE, relinked) == BEGINNING
+    assert due_at(feed, PROMISE, relinked) == BEGINNING
 
 
 def test_a_feed_whose_connection_is_not_linked_is_blocked() -> None:
     lapsed = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED)
 
     assert NEW.state(PROMISE, lapsed, NOON) is State.BLOCKED
-    assert NEW.due(PROMISE, lapsed) is None
+    assert due_at(NEW, PROMISE, lapsed) is None
 
 
-def test_what_a_platform_does_not_have_is_never_asked_for_again() -> None:
+def test_what_a_platform_does_not_have_is_never_requested_again() -> None:
     feed = NEW.ended(end(NOON, DatasetState.NOT_SUPPORTED))
 
     assert feed.state(PROMISE, LINKED, NOON) is State.UNSUPPORTED
-    assert feed.due(PROMISE, LINKED) is None
+    assert due_at(feed, PROMISE, LINKED) is None
 
 
 def test_a_state_that_codat_adds_later_is_tried_again() -> None:
     feed = NEW.requested(request(NOON)).ended(end(NOON + MINUTE, "SomethingNew"))
 
     assert feed.state(PROMISE, LINKED, NOON) is State.FAILING
-    assert feed.due(PROMISE, LINKED) is not None
+    assert due_at(feed, PROMISE, LINKED) is not None
 
 
 def test_patience_with_a_dataset_doubles_each_time_it_is_seen_still_running() -> None:
@@ -135,41 +136,43 @@ def test_patience_with_a_dataset_doubles_each_time_it_is_seen_still_running() ->
         late_at = feed.late_at
         assert late_at is not None
         waits.append(late_at - NOON)
-        feed = sighted(feed, Sighting(at=late_at, state=DatasetState.QUEUED, dataset_id="dataset"), NOON)
+        feed = reconcile(feed, DatasetPolled(at=late_at, state=DatasetState.QUEUED, dataset_id="dataset"), NOON)
 
     assert waits == [FIRST_PATIENCE * 2**n for n in range(4)]
 
 
-def sighting(at: datetime, state: str, dataset_id: str = "dataset", succeeded_at: datetime | None = None) -> Sighting:
-    return Sighting(at=at, state=state, dataset_id=dataset_id, succeeded_at=succeeded_at)
+def polled(
+    at: datetime, state: str, dataset_id: str = "dataset", succeeded_at: datetime | None = None
+) -> DatasetPolled:
+    return DatasetPolled(at=at, state=state, dataset_id=dataset_id, succeeded_at=succeeded_at)
 
 
-def test_a_check_finds_the_end_that_no_webhook_told() -> None:
+def test_a_poll_ends_a_dataset_whose_webhook_was_lost() -> None:
     feed = NEW.requested(request(NOON))
 
-    feed = sighted(feed, sighting(NOON + 5 * MINUTE, DatasetState.COMPLETE, succeeded_at=NOON + MINUTE), NOON)
+    feed = reconcile(feed, polled(NOON + 5 * MINUTE, DatasetState.COMPLETE, succeeded_at=NOON + MINUTE), NOON)
 
     assert feed.in_flight is None
     assert feed.succeeded_at == NOON + MINUTE
 
 
-def test_a_check_finds_the_failure_that_no_webhook_told() -> None:
-    feed = sighted(NEW.requested(request(NOON)), sighting(NOON + 5 * MINUTE, DatasetState.MAP_ERROR), NOON)
+def test_a_poll_finds_a_failure_whose_webhook_was_lost() -> None:
+    feed = reconcile(NEW.requested(request(NOON)), polled(NOON + 5 * MINUTE, DatasetState.MAP_ERROR), NOON)
 
     assert feed.state(PROMISE, LINKED, NOON) is State.FAILING
 
 
 def test_a_failure_seen_again_is_not_a_new_failure() -> None:
-    feed = sighted(NEW.requested(request(NOON)), sighting(NOON + MINUTE, DatasetState.AUTH_ERROR), NOON)
+    feed = reconcile(NEW.requested(request(NOON)), polled(NOON + MINUTE, DatasetState.AUTH_ERROR), NOON)
     relinked = replace(LINKED, status_at=NOON + 2 * MINUTE)
 
-    feed = sighted(feed, sighting(NOON + 3 * MINUTE, DatasetState.AUTH_ERROR), NOON)
+    feed = reconcile(feed, polled(NOON + 3 * MINUTE, DatasetState.AUTH_ERROR), NOON)
 
     assert not feed.is_blocked(relinked)
 
 
-def test_a_dataset_that_others_asked_for_is_in_flight_too() -> None:
-    feed = sighted(NEW, sighting(NOON, DatasetState.FETCHING, dataset_id="theirs"), NOON)
+def test_a_dataset_that_others_requested_is_in_flight_too() -> None:
+    feed = reconcile(NEW, polled(NOON, DatasetState.FETCHING, dataset_id="theirs"), NOON)
 
     assert feed.in_flight == request(NOON, "theirs", Trigger.EXTERNAL)
     assert feed.attempts == 0
@@ -178,29 +181,29 @@ def test_a_dataset_that_others_asked_for_is_in_flight_too() -> None:
 def test_a_status_older_than_the_request_does_not_end_its_dataset() -> None:
     feed = NEW.requested(request(NOON))
 
-    assert sighted(feed, sighting(NOON - MINUTE, DatasetState.FETCH_ERROR, dataset_id="earlier"), NOON).in_flight
+    assert reconcile(feed, polled(NOON - MINUTE, DatasetState.FETCH_ERROR, dataset_id="earlier"), NOON).in_flight
 
 
-def test_a_company_that_comes_with_a_failure_is_tried_once() -> None:
-    feed = sighted(NEW, sighting(NOON, DatasetState.PERMISSIONS_ERROR), LINKED.status_at)
+def test_a_new_company_whose_last_sync_failed_is_tried_once() -> None:
+    feed = reconcile(NEW, polled(NOON, DatasetState.PERMISSIONS_ERROR), LINKED.status_at)
 
-    assert feed.due(PROMISE, LINKED) == BEGINNING
+    assert due_at(feed, PROMISE, LINKED) == BEGINNING
 
 
 def test_a_clock_ahead_of_codats_does_not_keep_an_adopted_dataset_in_flight() -> None:
     feed = NEW.requested(request(NOON + 5 * MINUTE, trigger=Trigger.EXTERNAL))
 
-    feed = sighted(feed, sighting(NOON + 6 * MINUTE, DatasetState.COMPLETE, succeeded_at=NOON + MINUTE), NOON)
+    feed = reconcile(feed, polled(NOON + 6 * MINUTE, DatasetState.COMPLETE, succeeded_at=NOON + MINUTE), NOON)
 
     assert feed.in_flight is None
 
 
-def test_a_dataset_that_codat_no_longer_tells_of_does_not_keep_a_feed_waiting() -> None:
+def test_a_late_dataset_that_codat_no_longer_reports_does_not_keep_a_feed_waiting() -> None:
     feed = NEW.requested(request(NOON))
     assert feed.late_at is not None
 
-    feed = sighted(
-        feed, sighting(feed.late_at, DatasetState.COMPLETE, dataset_id="other", succeeded_at=NOON - MINUTE), NOON
+    feed = reconcile(
+        feed, polled(feed.late_at, DatasetState.COMPLETE, dataset_id="other", succeeded_at=NOON - MINUTE), NOON
     )
 
     assert feed.in_flight is None
@@ -212,16 +215,16 @@ ENDS = st.lists(
         st.sampled_from(list(DatasetState)[9:]),
         st.sampled_from([None, True, False]),
     ),
-    unique_by=lambda told: told[0],
+    unique_by=lambda end: end[0],
     max_size=40,
 )
 
 
 @given(ends=ENDS, order=st.randoms())
-def test_ends_told_in_any_order_and_any_number_of_times_leave_the_same_feed(
+def test_ends_in_any_order_and_any_number_of_times_leave_the_same_feed(
     ends: list[tuple[datetime, DatasetState, bool | None]], order: "object"
 ) -> None:
-    def told(ends: list[tuple[datetime, DatasetState, bool | None]]) -> Feed:
+    def after(ends: list[tuple[datetime, DatasetState, bool | None]]) -> Feed:
         feed = NEW.requested(request(NOON))
         for at, state, modified in ends:
             feed = feed.ended(end(at, state), modified)
@@ -230,14 +233,15 @@ def test_ends_told_in_any_order_and_any_number_of_times_leave_the_same_feed(
     shuffled = ends + ends[::2]
     order.shuffle(shuffled)  # type: ignore[attr-defined]
 
-    assert told(shuffled) == told(ends)
+    assert after(shuffled) == after(ends)
 
 
 @given(hours=st.integers(1, 500), tighter=st.integers(1, 500), ran=st.integers(0, 5000))
 def test_tightening_a_promise_never_makes_a_feed_due_later(hours: int, tighter: int, ran: int) -> None:
     feed = NEW.requested(request(NOON - ran * MINUTE)).ended(end(NOON), records_modified=True)
     loose, tight = (
-        feed.due(Promise(fresh_within=timedelta(hours=n)), LINKED) for n in (max(hours, tighter), min(hours, tighter))
+        due_at(feed, Promise(fresh_within=timedelta(hours=n)), LINKED)
+        for n in (max(hours, tighter), min(hours, tighter))
     )
 
     assert loose is not None
@@ -245,30 +249,30 @@ def test_tightening_a_promise_never_makes_a_feed_due_later(hours: int, tighter: 
     assert tight <= loose
 
 
-def test_what_a_person_asks_for_is_due_before_all_else_until_it_is_requested() -> None:
+def test_a_requested_refresh_is_due_before_everything_else_until_it_is_queued() -> None:
     fresh = NEW.ended(end(NOON))
 
-    asked = fresh.asked_for(NOON)
+    wanted = fresh.with_refresh_requested(NOON)
 
-    assert asked.due(PROMISE, LINKED) == ASKED_FOR < BEGINNING
-    requested = asked.requested(request(NOON + MINUTE, trigger=Trigger.OPERATOR))
+    assert due_at(wanted, PROMISE, LINKED) == REQUESTED_DUE < BEGINNING
+    requested = wanted.requested(request(NOON + MINUTE, trigger=Trigger.OPERATOR))
     assert requested.refresh_requested_at is None
     assert requested.ended(end(NOON + 2 * MINUTE)).keeps(PROMISE, NOON)
 
 
-def test_what_a_person_asks_for_while_it_is_in_flight_is_already_on_its_way() -> None:
+def test_requesting_a_refresh_that_is_in_flight_changes_nothing() -> None:
     in_flight = NEW.requested(request(NOON))
 
-    assert in_flight.asked_for(NOON + MINUTE) == in_flight
+    assert in_flight.with_refresh_requested(NOON + MINUTE) == in_flight
 
 
-def test_what_a_person_asked_for_is_looked_at_when_it_is_late_though_the_promise_is_kept() -> None:
+def test_a_requested_refresh_is_checked_when_it_is_late_although_the_promise_is_kept() -> None:
     feed = NEW.ended(end(NOON)).requested(request(NOON + MINUTE, trigger=Trigger.OPERATOR))
 
-    assert feed.due(PROMISE, LINKED) == feed.late_at
+    assert due_at(feed, PROMISE, LINKED) == feed.late_at
 
 
-def test_a_person_cannot_have_refreshed_what_is_blocked() -> None:
+def test_a_blocked_feed_is_not_due_even_if_its_refresh_was_requested() -> None:
     unlinked = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED)
 
-    assert NEW.asked_for(NOON).due(PROMISE, unlinked) is None
+    assert due_at(NEW.with_refresh_requested(NOON), PROMISE, unlinked) is None

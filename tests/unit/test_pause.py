@@ -1,4 +1,4 @@
-"""What a tick does while a person wants nothing to be refreshed."""
+"""What a tick does while refreshes are paused."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,16 +27,16 @@ def action(feed: Feed, company: Company, *, paused: bool = False) -> Action:
     return decision.action
 
 
-def test_a_feed_of_a_paused_company_is_taken_out_of_sight() -> None:
+def test_a_due_feed_of_a_paused_company_is_removed_from_the_index() -> None:
     assert action(DUE, COMPANY) is Action.QUEUE
     assert action(DUE, replace(COMPANY, paused=True)) is Action.HIDE
 
 
-def test_while_all_is_paused_feeds_wait_in_sight() -> None:
+def test_while_everything_is_paused_due_feeds_stay_in_the_index() -> None:
     assert action(DUE, COMPANY, paused=True) is Action.WAIT
 
 
-def test_a_dataset_that_is_late_is_found_out_about_even_during_a_pause() -> None:
+def test_a_late_dataset_is_checked_even_during_a_pause() -> None:
     late = DUE.requested(Request(at=NOON.replace(hour=1), trigger=Trigger.PROMISE))
 
     assert action(late, replace(COMPANY, paused=True), paused=True) is Action.CHECK

@@ -14,6 +14,7 @@ from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import End, Feed, Request
 from freshness.domain.promise import Promise
+from freshness.domain.schedule import due_at, reschedule
 from freshness.domain.windows import Window, allowed, next_allowed
 from freshness.planning.planner import Action, Decision, Reason, decide, needs_all_feeds
 from freshness.policy.policy import Policy
@@ -76,7 +77,7 @@ TOGETHER = {"sets": [{"name": "s", "data_types": ["balanceSheet", "profitAndLoss
         (feed(None), policy(), company(), Reason.DUE, Action.QUEUE),
         (feed(HOUR), policy(), company(), Reason.NOT_YET, Action.RESCHEDULE),
         (feed(2 * DAY), policy(**SHUT), company(), Reason.OUTSIDE_WINDOW, Action.RESCHEDULE),
-        (feed(2 * DAY).asked_for(NOON), policy(**SHUT), company(), Reason.REQUESTED, Action.QUEUE),
+        (feed(2 * DAY).with_refresh_requested(NOON), policy(**SHUT), company(), Reason.REQUESTED, Action.QUEUE),
         (feed(2 * DAY), policy(), Company(company_id="company"), Reason.NO_CONNECTION, Action.CHECK),
         (feed(2 * DAY), policy(data_types={"invoices": {"off": True}}), company(), Reason.OFF, Action.WAIT),
         (
@@ -206,7 +207,7 @@ def test_with_no_confidence_what_was_learned_changes_nothing() -> None:
     learned = replace(feed(HOUR), changes_per_day=1000.0)
 
     promise = Promise(fresh_within=DAY)
-    assert learned.due(promise, connection()) == feed(HOUR).due(promise, connection())
+    assert due_at(learned, promise, connection()) == due_at(feed(HOUR), promise, connection())
 
 
 AGES = st.one_of(st.none(), st.integers(0, 20 * 24 * 60).map(lambda minutes: minutes * MINUTE))
@@ -298,11 +299,11 @@ def test_the_same_feeds_in_any_order_are_decided_the_same(
 
     one, other = (decide(given, companies, rules, NOON, allowance=allowance) for given in (feeds, shuffled))
 
-    assert Counter(map(_told, one)) == Counter(map(_told, other))
+    assert Counter(map(_comparable, one)) == Counter(map(_comparable, other))
     assert [d.feed for d in one if d.action is Action.QUEUE] == [d.feed for d in other if d.action is Action.QUEUE]
 
 
-def _told(decision: Decision) -> tuple[Feed, Action, Reason, datetime | None]:
+def _comparable(decision: Decision) -> tuple[Feed, Action, Reason, datetime | None]:
     return decision.feed, decision.action, decision.reason, decision.until
 
 
@@ -337,7 +338,7 @@ def test_tightening_a_promise_never_makes_that_feed_due_later(
         at_most_every=promise.at_most_every * oftener / 100,
     )
 
-    loose, tight = (learned.planned(each, connection()).due_at for each in (promise, tighter))
+    loose, tight = (reschedule(learned, each, connection()).due_at for each in (promise, tighter))
 
     assert (loose is None) == (tight is None)
     assert loose is None or tight is None or tight <= loose
@@ -357,12 +358,12 @@ def test_a_promise_that_can_be_kept_is_kept(
     # It can be kept if no window is shut for so long that a sync before and one after it lie too far apart.
     assume(allowed(windows, NOON) and _longest_shut(windows) + 2 * took + 3 * MINUTE <= fresh_within)
     for _ in range(20):
-        due = kept.due(promise, connection())
+        due = due_at(kept, promise, connection())
         assert due is not None
         tick = due + MINUTE
         assert allowed(windows, due)
         assert kept.succeeded_at
-        assert not kept.syncs or tick + took - kept.succeeded_at <= fresh_within
+        assert not kept.has_sync_times or tick + took - kept.succeeded_at <= fresh_within
         kept = kept.requested(Request(at=tick, trigger=Trigger.PROMISE, dataset_id=str(tick)))
         kept = kept.ended(End(at=tick + took, state=DatasetState.COMPLETE), records_modified=False)
 

@@ -1,4 +1,4 @@
-"""What is kept of syncs, and what it tells."""
+"""The history of syncs of a feed: what is kept of it, and what it shows."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshness.domain.change_rate import Observation
-from freshness.domain.sync_history import KEPT, LAST_KEPT, NO_HISTORY, Sync, SyncHistory
+from freshness.domain.sync_history import KEPT, LAST_KEPT, NO_HISTORY, Sync, SyncHistory, usual_duration
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123457, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -21,19 +21,19 @@ def syncs(found: list[bool]) -> list[Sync]:
 def kept_one_by_one(found: list[bool]) -> list[Sync]:
     kept = NO_HISTORY
     for sync in syncs(found):
-        kept = kept.with_end(sync.ended_at, sync.records_modified, requested_at=None)
+        kept = kept.with_end(sync.ended_at, sync.records_modified, succeeded=True, requested_at=None)
     return list(kept)
 
 
-def told(syncs: list[Sync]) -> tuple[list[Observation], float]:
-    """What an estimate goes by: each time after which something had changed, and the sum of the others."""
+def observed(syncs: list[Sync]) -> tuple[list[Observation], float]:
+    """Return what an estimate is computed from: each interval with a change, and the sum of the others."""
     observations = list(SyncHistory.of(syncs).observations)
     changed = [observation for observation in observations if observation.changed]
     return changed, sum(observation.days for observation in observations if not observation.changed)
 
 
 @given(found=FOUND, took=st.none() | st.integers(0, 10**9))
-def test_what_was_packed_is_what_it_was(found: list[bool], took: int | None) -> None:
+def test_unpacking_returns_what_was_packed(found: list[bool], took: int | None) -> None:
     lasted = None if took is None else timedelta(milliseconds=took)
     given = [Sync(ended_at=s.ended_at, records_modified=s.records_modified, took=lasted) for s in syncs(found)]
 
@@ -42,7 +42,7 @@ def test_what_was_packed_is_what_it_was(found: list[bool], took: int | None) -> 
 
 
 @given(found=FOUND)
-def test_no_more_are_kept_than_there_is_room_for_and_all_of_the_last(found: list[bool]) -> None:
+def test_at_most_the_limit_is_kept_and_always_the_latest(found: list[bool]) -> None:
     kept = kept_one_by_one(found)
 
     assert len(kept) <= KEPT
@@ -50,26 +50,82 @@ def test_no_more_are_kept_than_there_is_room_for_and_all_of_the_last(found: list
 
 
 @given(changes=st.sets(st.integers(1, 99), max_size=8), count=st.integers(1, 100))
-def test_what_is_left_out_takes_nothing_from_what_is_told(changes: set[int], count: int) -> None:
+def test_leaving_out_syncs_does_not_change_what_is_observed(changes: set[int], count: int) -> None:
     found = [number in changes for number in range(count)]
     since = next((number for number, each in enumerate(found) if each), count)
 
-    changed, unchanged_days = told(kept_one_by_one(found))
+    changed, unchanged_days = observed(kept_one_by_one(found))
 
-    all_changed, all_unchanged_days = told(syncs(found))
+    all_changed, all_unchanged_days = observed(syncs(found))
     assert changed[1:] == all_changed[1:]
-    # Only what was before the first sync that tells anything is forgotten.
+    # Only what was before the first sync with a change is left out.
     assert all_unchanged_days - unchanged_days <= since / 24 + 1e-9
 
 
-def test_the_times_that_syncs_took_are_told_as_far_as_they_are_known() -> None:
+def test_known_durations_are_listed_shortest_first() -> None:
     took = [timedelta(seconds=9), None, timedelta(seconds=3)]
     given = [Sync(ended_at=NOON, records_modified=False, took=each) for each in took]
 
-    assert SyncHistory.of(given).times == [timedelta(seconds=3), timedelta(seconds=9)]
+    assert SyncHistory.of(given).durations == [timedelta(seconds=3), timedelta(seconds=9)]
 
 
-def test_a_sync_that_took_longer_than_fits_is_known_all_the_same() -> None:
-    known = NO_HISTORY.with_end(NOON, records_modified=True, requested_at=NOON - 100 * 24 * HOUR)
+def test_a_duration_beyond_what_fits_is_stored_as_the_longest() -> None:
+    history = NO_HISTORY.with_end(NOON, True, succeeded=True, requested_at=NOON - 100 * 24 * HOUR)
 
-    assert (len(known), [took.days for took in known.times]) == (1, [49])
+    assert [took.days for sync in history if (took := sync.took)] == [49]
+    assert history.durations == []
+
+
+@given(minutes=st.permutations(range(1, 9)), modified=st.booleans())
+def test_only_the_first_end_after_a_request_has_a_duration_in_whatever_order_ends_are_added(
+    minutes: list[int], modified: bool
+) -> None:
+    history = NO_HISTORY
+    for minute in minutes:
+        history = history.with_end(NOON + minute * 5 * HOUR, modified, succeeded=True, requested_at=NOON + 14 * HOUR)
+
+    assert [sync.took for sync in history] == [None, None, 1 * HOUR, None, None, None, None, None]
+
+
+def test_an_end_after_a_crash_between_a_request_and_its_record_is_not_measured_from_the_request_before() -> None:
+    known = NO_HISTORY.with_end(NOON + HOUR / 60, True, succeeded=True, requested_at=NOON)
+
+    # A second request was made at 12:20 and never recorded.
+    history = known.with_end(NOON + HOUR * 25 / 60, True, succeeded=True, requested_at=NOON)
+
+    assert history.durations == [HOUR / 60]
+
+
+def test_one_outlier_does_not_decide_what_is_usual_in_a_small_sample() -> None:
+    seconds = [timedelta(seconds=n) for n in (10, 11, 12, 1500)]
+
+    assert usual_duration(seconds, expected=timedelta(seconds=15)) == timedelta(seconds=12)
+    assert usual_duration(seconds[2:], expected=None) == timedelta(seconds=12)
+    assert usual_duration(seconds[3:], expected=timedelta(seconds=15)) == timedelta(seconds=15)
+    assert usual_duration(seconds[3:], expected=None) == timedelta(minutes=25)
+
+
+def test_a_success_older_than_what_is_remembered_counts_as_known() -> None:
+    history = NO_HISTORY
+    for sync in syncs([False] * 40):
+        history = history.with_end(sync.ended_at, False, succeeded=True, requested_at=None)
+
+    assert history.has_success_at(NOON + 1.5 * HOUR, polled=False)
+    assert not history.has_success_at(NOON + 38.5 * HOUR, polled=False)
+
+
+def test_a_polled_success_is_the_one_that_a_webhook_reports_for_nearly_the_same_time() -> None:
+    moment = timedelta(seconds=2)
+    found = NO_HISTORY.with_end(NOON, None, succeeded=True, requested_at=None, polled=True)
+    reported = found.with_end(NOON + moment, True, succeeded=True, requested_at=None)
+
+    assert found.has_success_at(NOON + moment, polled=False)
+    assert [sync.ended_at for sync in reported] == [NOON + moment]
+    assert reported.has_success_at(NOON, polled=True)
+
+
+def test_two_reads_that_webhooks_report_a_moment_apart_are_two() -> None:
+    one = NO_HISTORY.with_end(NOON, False, succeeded=True, requested_at=None)
+
+    assert one.has_success_at(NOON, polled=False)
+    assert not one.has_success_at(NOON + timedelta(seconds=2), polled=False)

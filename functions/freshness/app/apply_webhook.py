@@ -1,34 +1,35 @@
-"""What Codat's webhooks do to the tables, and which of it is told to others."""
+"""Applying Codat's webhooks: each is parsed into facts, which are recorded."""
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from freshness.aws.event_bus import Bus, CompanyDataRefreshed, RelinkNeeded, connection_news
+from freshness.app.record import Recorder
 from freshness.aws.metrics import Metric
-from freshness.aws.store import Store
+from freshness.aws.tables import Tables
 from freshness.codat import webhook_parser
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.dataset import Dataset, DatasetState, Outcome, outcome
+from freshness.domain.company import Company
+from freshness.domain.dataset import DatasetState, Outcome, outcome
 from freshness.domain.facts import (
+    CheckNeeded,
     CompanyCreated,
     CompanyDeleted,
-    CompanyEvent,
-    ConnectionTold,
+    ConnectionChanged,
     DatasetEnded,
     DataWritten,
-    QuotaReached,
-    QuotaReset,
+    LimitReached,
+    LimitReset,
     ReadEnded,
+    ReadsRefused,
+    Rescheduled,
+    WebhookFact,
 )
-from freshness.domain.feed import End, Feed, Request
-from freshness.policy.policy import Policy
+from freshness.domain.feed import Feed
 
-SAME_END = timedelta(minutes=1)
-"""By how much the time in a webhook may differ from the one at which a check saw the same sync end."""
-_FAILED = {
+_ENDED = {
+    Outcome.COMPLETE: Metric.READS_COMPLETED,
     Outcome.TRY_AGAIN: Metric.READS_FAILED_FOR_NOW,
     Outcome.PERSON_MUST_ACT: Metric.READS_FAILED_UNTIL_A_PERSON_ACTS,
     Outcome.NEVER: Metric.READS_FAILED_FOR_GOOD,
@@ -36,201 +37,112 @@ _FAILED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Webhook:
-    """Applies messages to the tables and tells others. `tally` counts what happened.
+class WebhookApplier:
+    """Applies webhooks to the tables. `tally` counts what happened.
 
-    A message may come again, and in any order: feeds and companies take in facts so that neither matters. What
-    was published is remembered by the message's id, last of all: a message whose processing broke off is done
-    again whole, so that nothing is lost, and at worst something is published twice under the same id.
+    A webhook may arrive several times, and in any order: neither changes the result.
     """
 
-    store: Store
-    bus: Bus
-    policy: Policy
+    tables: Tables
+    recorder: Recorder
     clock: Callable[[], datetime]
     tally: Counter[Metric] = field(default_factory=Counter)
 
-    def apply(self, message_id: str, body: str) -> None:
-        """Apply one message, whose signature was verified.
+    def apply(self, body: str) -> None:
+        """Apply one webhook, whose signature was verified.
 
         Raises:
-            freshness.codat.webhook_parser.Malformed: it is not a message as Codat describes it.
+            freshness.codat.webhook_parser.Malformed: it is not a webhook as Codat describes it.
             NotPublished, ContentionError, ClientError, BotoCoreError: it could not be applied now.
         """
-        events = webhook_parser.events(body, self.clock())
-        if events is None:
+        facts = webhook_parser.parse(body, self.clock())
+        if facts is None:
             self.tally[Metric.WEBHOOKS_NOT_USED] += 1
             return
-        if self.store.was_applied(message_id):
-            self.tally[Metric.WEBHOOKS_REPEATED] += 1
-            return
-        companies: dict[str, Company] = {}
-        for event in events:
-            if isinstance(event, QuotaReached | QuotaReset):
-                self._apply_to_quota(event)
-                continue
-            company = companies.get(event.company_id) or self._company(event.company_id)
-            companies[event.company_id] = self._apply(message_id, company, event)
-        self.store.note_applied(message_id, self.clock())
+        for fact in facts:
+            self._apply(fact)
+        self._record_refusals(facts)
         self.tally[Metric.WEBHOOKS_APPLIED] += 1
 
-    def _apply_to_quota(self, event: QuotaReached | QuotaReset) -> None:
-        def told(quota: ApiLimits) -> ApiLimits:
-            match event:
-                case QuotaReached():
-                    return quota.stopped(event.until, event.at)
-                case QuotaReset():
-                    return quota.resumed(event.at)
-
-        self.store.change_quota(self.store.quota(), told)
+    def _apply(self, fact: WebhookFact) -> None:
+        match fact:
+            case LimitReached() | LimitReset():
+                self._record_limit(fact)
+            case ReadEnded():
+                self._record_read(fact)
+            case DatasetEnded():
+                self._record_dataset(fact)
+            case DataWritten():
+                self._record_on_feed(fact.company_id, fact.data_type, fact.connection_id, fact)
+            case ConnectionChanged():
+                self._record_connection(fact)
+            case CompanyCreated() | CompanyDeleted():
+                self.recorder.company(self._company(fact.company_id), fact)
 
     def _company(self, company_id: str) -> Company:
-        return self.store.company(company_id) or Company(company_id=company_id)
+        return self.tables.companies.get(company_id) or Company(company_id=company_id)
 
-    def _apply(self, message_id: str, company: Company, event: CompanyEvent) -> Company:
-        """Apply one event. Returns the company as it stands then, as do all that this calls."""
-        match event:
-            case CompanyDeleted():
-                return self.store.forget(company, event.at)
-            case _ if company.deleted_at:
-                return company
-            case ReadEnded() | DatasetEnded() if outcome(event.state) is Outcome.IN_FLIGHT:
-                return company
-            case ReadEnded():
-                return self._read_ended(message_id, company, event)
-            case DatasetEnded():
-                return self._dataset_ended(message_id, company, event)
-            case ConnectionTold():
-                return self._connection_told(message_id, company, event)
-            case DataWritten():
-                feed = self.store.feed(company.company_id, event.data_type, event.connection_id)
-                return self._change_feed(company, feed, lambda feed: feed.written(event.at))
-            case CompanyCreated():
-                return company if company.version else self._make_due_for_check(company)
-
-    def _read_ended(self, message_id: str, company: Company, event: ReadEnded) -> Company:
-        feed = self.store.feed(company.company_id, event.data_type, event.connection_id)
-        if feed.request and event.at >= feed.request.at:
-            self._note_dataset(feed, feed.request, event, event.at)
-        if feed.end and feed.in_flight is None and event.at - feed.end.at > SAME_END:
-            self.tally[Metric.REFRESHES_BY_OTHERS] += 1
-        end = End(at=event.at, state=event.state)
-        if event.state == DatasetState.AUTH_ERROR:
-            self._publish_relink(message_id, company, feed.ended(end))
-        learned = None if event.is_first else event.records_modified
-        company = self._change_feed(company, feed, lambda feed: feed.ended(end, learned))
-        self._publish_refreshed(f"{message_id}/{event.connection_id}/{event.data_type}", feed, event, event.at)
-        return company
-
-    def _dataset_ended(self, message_id: str, company: Company, event: DatasetEnded) -> Company:
-        """End a feed's dataset. It is not told when it ended, but that was no sooner than it was requested.
-
-        What any other dataset means, only a check can find out.
-        """
-        feeds = self.store.feeds(company.company_id)
-        feed = next((feed for feed in feeds if feed.request and feed.request.dataset_id == event.dataset_id), None)
-        if feed is None or feed.request is None:
-            return self._make_due_for_check(company)
-        end = End(at=feed.request.at, state=event.state, dataset_id=event.dataset_id)
-        self._note_dataset(feed, feed.request, event, self.clock())
-        company = self._change_feed(company, feed, lambda feed: feed.ended(end))
-        self._publish_refreshed(f"{message_id}/{event.dataset_id}", feed, event, end.at)
-        return company
-
-    def _connection_told(self, message_id: str, company: Company, event: ConnectionTold) -> Company:
-        told, now = event.connection, self.clock()
-        published: list[Connection] = []
-
-        def told_of(known: Company) -> Company:
-            changed = known.told_of(told, now)
-            if changed.deleted_at:
-                return changed
-            # Published before it is written, as what is written is no longer news to a second try; and once more if
-            # another message was written meanwhile, so that what was published last is what stands.
-            before = published[-1] if published else known.connections.get(told.connection_id)
-            after = changed.connections[told.connection_id]
-            if self._publish_connection(message_id, company, before, after):
-                published.append(after)
-            return changed
-
-        company = self.store.change_company(company, told_of)
-        for feed in self.store.feeds(company.company_id):
-            if feed.connection_id == told.connection_id:
-                self._change_feed(company, feed, lambda feed: feed)
-        return company
-
-    def _publish_connection(
-        self, message_id: str, company: Company, before: Connection | None, after: Connection
-    ) -> bool:
-        """Tell of a connection that was as `before` and is as `after`. Returns whether there was anything to tell."""
-        news = connection_news(f"{message_id}/{after.connection_id}", company.company_id, before, after)
-        if news is None:
-            return False
-        self.bus.publish([news])
-        self.tally[Metric.RELINKS_NEEDED] += before is not None and isinstance(news, RelinkNeeded)
-        return True
-
-    def _change_feed(self, company: Company, feed: Feed, change: Callable[[Feed], Feed]) -> Company:
-        """Change a feed, and plan it anew; where its connection is not known, leave that to a check."""
-        connection = company.connections.get(feed.connection_id)
-        if connection is None:
-            company = self._make_due_for_check(company)
-            self.store.change_feed(feed, change)
-            return company
-        promise = self.policy.promise(feed.data_type, company, connection)
-        self.store.change_feed(feed, lambda feed: change(feed).planned(promise, connection))
-        return company
-
-    def _make_due_for_check(self, company: Company) -> Company:
+    def _record_limit(self, fact: LimitReached | LimitReset) -> None:
         now = self.clock()
-        return self.store.change_company(company, lambda company: company.due_for_check(now))
 
-    def _note_dataset(self, feed: Feed, request: Request, event: ReadEnded | DatasetEnded, at: datetime) -> None:
-        if not request.dataset_id:
+        def compute(limits: ApiLimits) -> ApiLimits:
+            match fact:
+                case LimitReached():
+                    return limits.with_stop(fact.until, fact.at)
+                case LimitReset():
+                    # Codat's clock may be ahead: a refusal that follows must still count as later.
+                    return limits.with_reset(min(fact.at, now))
+
+        self.tables.control.update_api_limits(self.tables.control.api_limits(), compute)
+
+    def _record_read(self, fact: ReadEnded) -> None:
+        ended = outcome(fact.state)
+        if ended is Outcome.IN_FLIGHT:
             return
-        self.store.merge_dataset(
-            Dataset(
-                company_id=feed.company_id,
-                dataset_id=request.dataset_id,
-                data_type=feed.data_type,
-                connection_id=feed.connection_id,
-                trigger=request.trigger,
-                requested_at=request.at,
-                states={event.state: at},
-                ended_at=at,
-                records_modified=event.records_modified,
-            )
-        )
+        self.tally[_ENDED.get(ended, Metric.READS_FAILED_FOR_NOW)] += 1
+        self.tally[Metric.READS_FAILED] += ended is not Outcome.COMPLETE
+        self._record_on_feed(fact.company_id, fact.data_type, fact.connection_id, fact)
 
-    def _publish_refreshed(self, news_id: str, feed: Feed, event: ReadEnded | DatasetEnded, at: datetime) -> None:
-        if outcome(event.state) is not Outcome.COMPLETE:
-            self.tally[Metric.READS_FAILED] += 1
-            if why := _FAILED.get(outcome(event.state)):
-                self.tally[why] += 1
+    def _record_refusals(self, facts: Iterable[WebhookFact]) -> None:
+        """Record the connections through which reads were refused, with one write for each company."""
+        refused: dict[str, dict[str, datetime]] = defaultdict(dict)
+        for fact in facts:
+            if isinstance(fact, ReadEnded) and fact.state == DatasetState.AUTH_ERROR:
+                refused[fact.company_id][fact.connection_id] = fact.at
+        for company_id, at in refused.items():
+            self.recorder.company(self._company(company_id), ReadsRefused(at=at))
+
+    def _record_on_feed(
+        self, company_id: str, data_type: str, connection_id: str, fact: ReadEnded | DataWritten
+    ) -> None:
+        """Record a fact about a feed. A connection that is not known yet makes its company due for a check."""
+        company = self._company(company_id)
+        if company.deleted_at:
             return
-        self.tally[Metric.READS_COMPLETED] += 1
-        news = CompanyDataRefreshed(
-            id=news_id,
-            company_id=feed.company_id,
-            connection_id=feed.connection_id,
-            data_type=feed.data_type,
-            refreshed_at=at,
-            records_modified=event.records_modified,
-        )
-        self.bus.publish([news])
+        if connection_id not in company.connections:
+            company = self.recorder.company(company, CheckNeeded())
+        feed = self.tables.feeds.get(company_id, data_type, connection_id)
+        self.recorder.feed(feed, company, fact)
 
-    def _publish_relink(self, message_id: str, company: Company, refused: Feed) -> None:
-        """Tell that a feed is refused, if its connection is thought to be linked, and no other of its feeds was."""
-        connection, end = company.connections.get(refused.connection_id), refused.end
-        if connection is None or end is None or not connection.is_linked or not _is_refused(refused, connection):
+    def _record_dataset(self, fact: DatasetEnded) -> None:
+        """Record the end of a feed's latest dataset. What any other dataset means, only a check can find out."""
+        company = self._company(fact.company_id)
+        if company.deleted_at or outcome(fact.state) is Outcome.IN_FLIGHT:
             return
-        if not any(_is_refused(feed, connection) for feed in self.store.feeds(company.company_id)):
-            lapsed = replace(connection, status=ConnectionStatus.DEAUTHORIZED, status_at=end.at)
-            self._publish_connection(message_id, company, connection, lapsed)
+        feed = self._feed_of(fact)
+        if feed is None or feed.connection_id not in company.connections:
+            company = self.recorder.company(company, CheckNeeded())
+        if feed:
+            self.recorder.feed(feed, company, fact)
 
+    def _feed_of(self, fact: DatasetEnded) -> Feed | None:
+        feeds = self.tables.feeds.of_company(fact.company_id)
+        return next((feed for feed in feeds if feed.request and feed.request.dataset_id == fact.dataset_id), None)
 
-def _is_refused(feed: Feed, connection: Connection) -> bool:
-    """Whether the last read of a feed through a connection was refused, since when nothing was heard of it."""
-    if feed.connection_id != connection.connection_id or feed.end is None:
-        return False
-    return feed.end.state == DatasetState.AUTH_ERROR and feed.is_blocked(connection)
+    def _record_connection(self, fact: ConnectionChanged) -> None:
+        company = self.recorder.company(self._company(fact.company_id), fact)
+        if company.deleted_at:
+            return
+        for feed in self.tables.feeds.of_company(company.company_id):
+            if feed.connection_id == fact.connection.connection_id:
+                self.recorder.feed(feed, company, Rescheduled())

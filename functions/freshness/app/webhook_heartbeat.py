@@ -1,34 +1,34 @@
-"""Noticing that webhooks no longer come: the endpoint was disabled, or the signing secret is wrong.
+"""Detecting that no webhooks arrive any more: the endpoint was disabled, or the signing secret is wrong.
 
-The check notices it, since the functions that take webhooks in do not run when none comes.
+The check detects it, because the functions for webhooks do not run while none arrives.
 """
 
 from datetime import datetime, timedelta
 
-from freshness.aws.store import Store
+from freshness.aws.control import Control
 
-NOTED_EVERY = timedelta(minutes=5)
-"""How exactly it is known when a webhook last came: a burst of them costs one write."""
+WRITTEN_EVERY = timedelta(minutes=5)
+"""How precisely it is known when the last webhook arrived: a burst of them costs one write."""
 SILENT_AFTER = timedelta(minutes=30)
-"""Codat retries within seconds, then after 5 and 30 minutes: what is merely late is not silence."""
+"""Codat retries within seconds, then after 5 and 30 minutes: until then a webhook is merely late."""
 
 
-class Silence:
-    """What one process of apply_webhook has noted of webhooks coming."""
+class WebhookHeartbeat:
+    """Writes that webhooks arrive, at most once in `WRITTEN_EVERY` by each process of apply_webhook."""
 
     def __init__(self) -> None:
-        self._noted_at: datetime | None = None
+        self._written_at: datetime | None = None
 
-    def broken(self, store: Store, now: datetime) -> None:
-        """Note that webhooks come, unless that was noted a moment ago."""
-        if self._noted_at is None or self._noted_at + NOTED_EVERY <= now:
-            store.note_webhook_heard(now)
-            self._noted_at = now
+    def beat(self, control: Control, now: datetime) -> None:
+        """Write that a webhook arrived, unless that was written recently."""
+        if self._written_at is None or self._written_at + WRITTEN_EVERY <= now:
+            control.put_webhook_received_at(now)
+            self._written_at = now
 
 
-def is_silent(store: Store, ended_untold: int, now: datetime) -> bool:
-    """Whether refreshes end, `ended_untold` of them just found by a check, while no webhook comes."""
-    if not ended_untold:
+def is_silent(control: Control, found_by_check: int, now: datetime) -> bool:
+    """Return whether no webhook arrives although refreshes end, `found_by_check` of them just found by a check."""
+    if not found_by_check:
         return False
-    heard_at = store.webhook_heard_at()
-    return heard_at is None or heard_at + SILENT_AFTER <= now
+    received_at = control.webhook_received_at()
+    return received_at is None or received_at + SILENT_AFTER <= now

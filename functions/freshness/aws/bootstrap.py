@@ -1,4 +1,4 @@
-"""Where the parts are joined: settings from the environment, clients from settings, each made when first used."""
+"""Settings from the environment, and the clients that they name, each created when it is first used."""
 
 import os
 from datetime import UTC, datetime
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import boto3
 from aws_lambda_powertools.utilities import parameters
 
-from freshness.aws.event_bus import Bus
-from freshness.aws.store import Store, Tables
+from freshness.aws.event_bus import EventBus
+from freshness.aws.tables import TableNames, Tables
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 
@@ -19,45 +19,48 @@ if TYPE_CHECKING:
 
 
 def clock() -> datetime:
-    """Now."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 @cache
-def store() -> Store:
-    """The tables."""
-    tables = Tables(
+def tables() -> Tables:
+    """Return the tables."""
+    names = TableNames(
         companies=os.environ["COMPANIES_TABLE"],
         feeds=os.environ["FEEDS_TABLE"],
         datasets=os.environ["DATASETS_TABLE"],
         control=os.environ["CONTROL_TABLE"],
     )
-    return Store(boto3.client("dynamodb"), tables)
+    return Tables.open(boto3.client("dynamodb"), names)
 
 
 @cache
-def bus() -> Bus:
-    """The event bus."""
-    return Bus(boto3.client("events"), os.environ["EVENT_BUS"])
+def event_bus() -> EventBus:
+    """Return the event bus."""
+    return EventBus(boto3.client("events"), os.environ["EVENT_BUS"])
 
 
 @cache
 def sqs() -> "SQSClient":
-    """The queues."""
+    """Return a client for the queues."""
     return boto3.client("sqs")
 
 
 @cache
 def policy() -> Policy:
-    """The policy that was deployed with the functions."""
+    """Return the policy that was deployed with the functions."""
     return load(Path(__file__).parents[2] / "freshness.toml")
 
 
 def informed_policy() -> Policy:
-    """The policy, knowing what has been learned of the fleet: read only where a promise depends on it."""
-    return policy().knowing(store().fleet_rates()) if policy().learns else policy()
+    """Return the policy with what was learned of the fleet, which is read only where a promise depends on it."""
+    return policy().knowing(tables().control.fleet_rates()) if policy().learns else policy()
 
 
-def codat_api_key(*, anew: bool = False) -> str:
-    """The key for Codat's API, from Secrets Manager; read anew every five minutes too, so that it can be rotated."""
-    return parameters.get_secret(os.environ["CODAT_API_KEY_SECRET"], max_age=300, force_fetch=anew).strip()
+def codat_api_key(*, reload: bool = False) -> str:
+    """Return the key for Codat's API from Secrets Manager.
+
+    It is cached for five minutes, so that it can be rotated; `reload` reads it again at once.
+    """
+    return parameters.get_secret(os.environ["CODAT_API_KEY_SECRET"], max_age=300, force_fetch=reload).strip()

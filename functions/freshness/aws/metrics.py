@@ -1,8 +1,8 @@
-"""The metrics: the one place that names them, for the functions that emit them and the alarms that watch them.
+"""The names of the metrics, for the functions that emit them and the alarms that watch them.
 
-Each has one dimension, the function that emits it: in CloudWatch every combination of dimensions is a metric of its
-own, and is paid for as such, in the hours in which it is told. What tells causes apart is therefore part of a name, and
-what is zero is told only where an alarm needs it.
+Each has one dimension, the function that emits it: CloudWatch charges for every combination of dimensions as a metric
+of its own, in the hours in which it is emitted. Causes are therefore distinguished by name, and a zero is emitted only
+where an alarm needs it.
 """
 
 from collections.abc import Mapping
@@ -18,26 +18,28 @@ DIMENSION = "service"
 
 
 class Metric(StrEnum):
-    """What is counted or measured, by the name under which CloudWatch has it."""
+    """What is counted or measured, by its name in CloudWatch."""
 
     TICKS = "Ticks"
-    """Ticks that ran to their end. How long they took, Lambda measures."""
+    """Ticks that ran to their end. Lambda measures how long they took."""
     TICKS_CUT_SHORT = "TicksCutShort"
-    """Ticks whose time was up before their work was done."""
+    """Ticks that ran out of time before their work was done."""
 
     CODAT_CALLS = "CodatCalls"
     CODAT_REFUSED_KEY = "CodatRefusedKey"
     CODAT_REFUSED_ACCOUNT = "CodatRefusedAccount"
     CODAT_LIMITED_CALLS = "CodatLimitedCalls"
     QUOTA_LEFT = "QuotaLeft"
-    """What is left of today's calls, in percent of the daily quota."""
+    """The calls left today, in percent of the daily quota."""
 
     LISTING_FAILED = "ListingFailed"
     COMPANIES_CHECKED = "CompaniesChecked"
     CHECKS_FAILED = "ChecksFailed"
     RELINKS_NEEDED = "RelinksNeeded"
-    """Connections through which Codat could read, and no longer can."""
+    """Connections that the customer must authorise again."""
     COMPANIES_DELETED = "CompaniesDeleted"
+    COMPANIES_UNUSABLE = "CompaniesUnusable"
+    """Turns of companies or feeds that ended because DynamoDB cannot store their data."""
     REFRESHES_FOUND_BY_CHECK = "RefreshesFoundByCheck"
     REFRESHES_BY_OTHERS = "RefreshesByOthers"
     CONNECTIONS_KEPT_ALIVE = "ConnectionsKeptAlive"
@@ -45,16 +47,16 @@ class Metric(StrEnum):
     WEBHOOKS_SILENT = "WebhooksSilent"
 
     FEEDS_LEFT_OVER = "FeedsLeftOver"
-    """Feeds that should have been queued, and were not. Like all that follow, of those that were due at a tick."""
+    """Feeds that should have been queued, and were not. Like the next seven, counted of the feeds due at a tick."""
     FEEDS_STALE = "FeedsStale"
     FEEDS_REFRESHING = "FeedsRefreshing"
     FEEDS_FAILING = "FeedsFailing"
     FEEDS_OVER_PROMISE = "FeedsOverPromise"
-    """Feeds that are older than promised, and that no person need see to first."""
+    """Feeds that are older than promised although nothing blocks a refresh."""
     FEEDS_UNATTENDED = "FeedsUnattended"
-    """Those of them that are held back, or could not be queued."""
+    """Of these, feeds that are held back, or could not be queued."""
     FEEDS_TO_WARN_OF = "FeedsToWarnOf"
-    """Feeds that are older than the age at which the policy wants a person to be told."""
+    """Feeds that are older than their `warn_after`."""
     OLDEST_AGE_AGAINST_PROMISE = "OldestAgeAgainstPromise"
     """The greatest age of a feed, in percent of its promise."""
     REFRESHES_QUEUED = "RefreshesQueued"
@@ -71,9 +73,8 @@ class Metric(StrEnum):
     WEBHOOKS_REFUSED_BODY_MALFORMED = "WebhooksRefusedBodyMalformed"
     WEBHOOKS_REFUSED_HEADERS_MALFORMED = "WebhooksRefusedHeadersMalformed"
     WEBHOOKS_REFUSED_NOT_SIGNED = "WebhooksRefusedNotSigned"
-    WEBHOOKS_PUT_OFF = "WebhooksPutOff"
+    WEBHOOKS_DEFERRED = "WebhooksDeferred"
     WEBHOOKS_APPLIED = "WebhooksApplied"
-    WEBHOOKS_REPEATED = "WebhooksRepeated"
     WEBHOOKS_NOT_USED = "WebhooksNotUsed"
     WEBHOOKS_GIVEN_UP = "WebhooksGivenUp"
     READS_COMPLETED = "ReadsCompleted"
@@ -92,12 +93,12 @@ class Metric(StrEnum):
                 return "Count"
 
 
-TOLD_AS_ZERO = (Metric.QUOTA_LEFT, Metric.FEEDS_UNATTENDED)
-"""Metrics whose alarms go by the least of several values."""
+EMITTED_AS_ZERO = (Metric.QUOTA_LEFT, Metric.FEEDS_UNATTENDED)
+"""Metrics whose alarms use the minimum of several values."""
 
 
 def count(metrics: "Metrics", tally: Mapping[Metric, int]) -> None:
     """Emit what was counted."""
     for metric, value in tally.items():
-        if value or metric in TOLD_AS_ZERO:
+        if value or metric in EMITTED_AS_ZERO:
             metrics.add_metric(name=metric, unit=metric.unit, value=value)

@@ -1,4 +1,4 @@
-"""What can go wrong with a call to Codat.
+"""The errors that a call to Codat raises.
 
 CodatError
  ├─ AlreadyInProgress      the data type is being synced already; names the running dataset
@@ -7,8 +7,8 @@ CodatError
  ├─ Unauthorized           the API key is wrong
  ├─ AccountLimit           the account's trial, plan or company limit is used up
  ├─ RateLimited            no more calls until `until`: a limit is reached, or Codat is being maintained
- ├─ Temporary              Codat is down, overloaded or unreachable: another try later may do
- ├─ Unreadable             an answer that is not what Codat describes
+ ├─ Temporary              Codat is down, overloaded or unreachable: another try later may succeed
+ ├─ Unreadable             a response that is not as Codat describes it
  └─ Refused                any other refusal; trying the same again will not help
      └─ Forbidden          the API key may not do this, here at least
 """
@@ -19,8 +19,8 @@ from datetime import datetime
 class CodatError(Exception):
     """A call to Codat that failed.
 
-    `at` is when, by Codat's clock if it answered. `correlation_id` is what Codat's support asks for, empty if it did
-    not say.
+    `at` is when, by Codat's clock if it responded. `status` is the response's status code, `None` without a response.
+    `correlation_id` is what Codat's support asks for, empty if there is none.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class CodatError(Exception):
 
 
 class AlreadyInProgress(CodatError):
-    """The data type is being synced already, as dataset `dataset_id`, which is empty if Codat did not say."""
+    """The data type is being synced already, as dataset `dataset_id`, which is empty if Codat did not name it."""
 
     dataset_id: str = ""
 
@@ -67,11 +67,11 @@ class RateLimited(CodatError):
 
 
 class Temporary(CodatError):
-    """Codat could not answer now. A POST may nevertheless have been carried out."""
+    """Codat could not respond now. A POST may nevertheless have taken effect."""
 
 
 class Unreadable(CodatError):
-    """The answer is not what Codat's API describes."""
+    """The response is not as Codat's API describes it."""
 
 
 class Refused(CodatError):

@@ -1,4 +1,4 @@
-"""Codat's answers, as far as this project reads them. Fields, states and data types it does not know pass by."""
+"""Codat's responses: the fields that this project reads. Unknown fields, states and data types are accepted."""
 
 from typing import Annotated, Generic, TypeVar
 
@@ -18,36 +18,36 @@ def _or_none(value: object, validate: ValidatorFunctionWrapHandler) -> object:
     try:
         return validate(value)
     except ValidationError as error:
-        logger.warning("One of many things that Codat listed cannot be read", extra={"why": error.errors()[0]})
+        logger.warning("An item of a response cannot be read and is skipped", extra={"reason": error.errors()[0]})
         return None
 
 
 Readable = Annotated[Anything | None, WrapValidator(_or_none)]
-"""One of many: `None` if it cannot be read, so that the others still can."""
+"""An item of a list: `None` if it cannot be read, so that the others still can."""
 Text = Annotated[str, BeforeValidator(lambda given: given if isinstance(given, str) else "")]
 """Text that may be missing or null."""
 
 
-class Answer(BaseModel):
-    """Anything that Codat sends."""
+class Response(BaseModel):
+    """Any object that Codat sends."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
 
-class Identified(Answer):
-    """Anything that Codat lists by pages."""
+class Identified(Response):
+    """An item of a list that Codat returns in pages."""
 
     id: str = Field(min_length=1)
 
 
-class Href(Answer):
-    """Where a page is."""
+class Href(Response):
+    """A link to a page."""
 
     href: str
 
 
-class Links(Answer):
-    """Where the neighbours of a page are."""
+class Links(Response):
+    """The links of a page."""
 
     next: Href | None = None
 
@@ -55,15 +55,15 @@ class Links(Answer):
 Listed = TypeVar("Listed", bound=Identified)
 
 
-class Page(Answer, Generic[Listed]):
-    """A page of a list. How many there are in all, which it also says, is not relied on."""
+class Page(Response, Generic[Listed]):
+    """A page of a list. Its total number of items is not used."""
 
     results: tuple[Readable[Listed], ...]
     links: Links = Field(alias="_links", default=Links())
 
 
-class ConnectionAnswer(Identified):
-    """One of a company's connections."""
+class ConnectionListing(Identified):
+    """A connection of a company."""
 
     platform_name: str
     source_type: str
@@ -71,16 +71,16 @@ class ConnectionAnswer(Identified):
     link_url: Text = ""
 
 
-class CompanyAnswer(Identified):
-    """One company of the list."""
+class CompanyListing(Identified):
+    """A company."""
 
     name: Text = ""
     tags: Annotated[dict[str, str], BeforeValidator(lambda tags: tags or {})] = {}
-    data_connections: Annotated[tuple[ConnectionAnswer, ...], BeforeValidator(lambda given: given or ())] = ()
+    data_connections: Annotated[tuple[ConnectionListing, ...], BeforeValidator(lambda given: given or ())] = ()
 
 
-class DataStatus(Answer):
-    """What Codat's cache holds of one data type. Without a state there never was a sync."""
+class DataStatus(Response):
+    """The state of one data type in Codat's cache. Without a `current_status` it was never synced."""
 
     data_type: str
     current_status: str | None = None
@@ -90,7 +90,7 @@ class DataStatus(Answer):
 
 
 class PullOperation(Identified):
-    """One dataset."""
+    """A dataset, which Codat also calls a pull operation."""
 
     company_id: str
     connection_id: str
@@ -100,21 +100,21 @@ class PullOperation(Identified):
     completed: InstantIfAny = None
 
 
-class SyncSetting(Answer):
-    """When Codat itself reads a data type: on first link, and so many hours after each sync; 0 is never."""
+class SyncSetting(Response):
+    """When Codat itself syncs a data type: on first link, and `sync_schedule` hours after each sync; 0 is never."""
 
     data_type: str
     fetch_on_first_link: bool = False
     sync_schedule: int = 0
 
 
-class SyncSettings(Answer):
-    """Codat's own schedule."""
+class SyncSettings(Response):
+    """The sync settings of an account."""
 
     settings: tuple[Readable[SyncSetting], ...] = ()
 
 
-class WebhookConsumer(Answer):
+class WebhookConsumer(Response):
     """An endpoint to which Codat sends webhooks."""
 
     id: str = Field(min_length=1)
@@ -124,14 +124,14 @@ class WebhookConsumer(Answer):
     company_tags: Annotated[tuple[str, ...], BeforeValidator(lambda given: given or ())] = ()
 
 
-class WebhookConsumers(Answer):
-    """All such endpoints."""
+class WebhookConsumers(Response):
+    """All endpoints to which Codat sends webhooks."""
 
     results: tuple[Readable[WebhookConsumer], ...]
 
 
-class ErrorAnswer(Answer):
-    """What Codat says of a call that it refused."""
+class ErrorBody(Response):
+    """The body of a response to a refused call."""
 
     error: Text = ""
     correlation_id: Text = ""

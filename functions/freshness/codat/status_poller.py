@@ -1,6 +1,6 @@
-"""Asking Codat about a company: what became of the datasets of each of its data types and connections."""
+"""Polling Codat for a company: what became of the datasets of each of its data types and connections."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,104 +11,110 @@ from freshness.codat.errors import NotFound, Unreadable
 from freshness.codat.models import DataStatus, PullOperation
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState, has_ended
+from freshness.domain.facts import DatasetPolled
 from freshness.domain.feed import Feed
-from freshness.domain.reconcile import Sighting
 
 Key = tuple[str, str]
 """A data type and the id of a connection."""
 
 HISTORY_READ = 500
-"""Datasets of a company's history, newest first, among which those that are looked for are expected."""
+"""How many datasets of a company's history are read, newest first, to find the latest of each key."""
 
 logger = Logger(service="codat-freshness")
 
 
-async def ask(codat: Codat, company: Company, feeds: Iterable[Feed], now: datetime) -> dict[Key, list[Sighting]]:
-    """What Codat says of each data type and connection: of its latest dataset, and of the one we wait for too long.
+async def poll(codat: Codat, company: Company, feeds: Iterable[Feed], now: datetime) -> dict[Key, list[DatasetPolled]]:
+    """Return the latest dataset of each data type and connection, and the one in flight of each feed that is late.
 
     Raises:
         CodatError: the company's data status or history could not be read.
     """
     statuses = await codat.data_status(company.company_id)
-    sightings: dict[Key, list[Sighting]] = {}
-    several: set[Key] = set()
+    polled: dict[Key, list[DatasetPolled]] = {}
+    ambiguous: set[Key] = set()
     for data_type, status in statuses.by_type.items():
         connections = company.active_connections(data_type)
         if len(company.candidate_connections(data_type)) > 1 and status.current_status:
-            several |= {(data_type, connection.connection_id) for connection in connections}
+            ambiguous |= {(data_type, connection.connection_id) for connection in connections}
         elif connections and status.current_status:
-            sightings[data_type, connections[0].connection_id] = [_of_status(status, statuses.at)]
-    if several:
-        sightings |= await _in_history(codat, company.company_id, several, statuses.at)
+            polled[data_type, connections[0].connection_id] = [_of_status(status, statuses.at)]
+    if ambiguous:
+        polled |= await _in_history(codat, company.company_id, ambiguous, statuses.at)
     for feed in feeds:
-        known = sightings.setdefault((feed.data_type, feed.connection_id), [])
-        if awaited := await _awaited(codat, feed, known, now, statuses.at):
-            known[:] = [awaited, *(sighting for sighting in known if sighting.dataset_id != awaited.dataset_id)]
-    return sightings
+        known = polled.setdefault((feed.data_type, feed.connection_id), [])
+        if in_flight := await _in_flight(codat, feed, known, now, statuses.at):
+            known[:] = [in_flight, *(fact for fact in known if fact.dataset_id != in_flight.dataset_id)]
+    return polled
 
 
-def _of_status(status: DataStatus, at: datetime) -> Sighting:
-    return Sighting(
+def _of_status(status: DataStatus, at: datetime) -> DatasetPolled:
+    return DatasetPolled(
         at=at,
         state=status.current_status or "",
         dataset_id=status.latest_sync_id or "",
         succeeded_at=status.last_successful_sync,
+        succeeded_id=status.latest_successful_sync_id or "",
     )
 
 
-async def _in_history(codat: Codat, company_id: str, wanted: set[Key], at: datetime) -> dict[Key, list[Sighting]]:
-    """The latest dataset of each that is wanted, and the latest that succeeded.
+async def _in_history(codat: Codat, company_id: str, wanted: set[Key], at: datetime) -> dict[Key, list[DatasetPolled]]:
+    """Return the latest dataset of each wanted key, with the latest success of the same key.
 
-    Data status does not tell connections apart, so what is read from several is looked up here.
+    Data status does not say which connection it is about, so keys of several connections are looked up in history.
     """
     latest: dict[Key, PullOperation] = {}
     succeeded: dict[Key, PullOperation] = {}
-    seen = 0
+    read = 0
     async for operation in codat.history(company_id):
         key = (operation.data_type, operation.connection_id)
         latest.setdefault(key, operation)
         if operation.status == DatasetState.COMPLETE and operation.completed:
             succeeded.setdefault(key, operation)
-        seen += 1
-        if wanted <= succeeded.keys() or seen == HISTORY_READ:
+        read += 1
+        if wanted <= succeeded.keys() or read == HISTORY_READ:
             break
-    return {
-        key: [replace(_of_operation(latest[key], at), succeeded_at=_completed(succeeded.get(key)))]
-        for key in wanted & latest.keys()
-    }
+    return {key: [_with_success(_of_operation(latest[key], at), succeeded.get(key))] for key in wanted & latest.keys()}
 
 
-def _of_operation(operation: PullOperation, at: datetime) -> Sighting:
+def _of_operation(operation: PullOperation, at: datetime) -> DatasetPolled:
     is_complete = operation.status == DatasetState.COMPLETE
-    return Sighting(
+    return DatasetPolled(
         at=at,
         state=operation.status,
         dataset_id=operation.id,
         requested_at=operation.requested,
         ended_at=operation.completed,
         succeeded_at=operation.completed if is_complete else None,
+        succeeded_id=operation.id if is_complete else "",
     )
 
 
-def _completed(operation: PullOperation | None) -> datetime | None:
-    return None if operation is None else operation.completed
+def _with_success(polled: DatasetPolled, success: PullOperation | None) -> DatasetPolled:
+    if success is None:
+        return replace(polled, succeeded_at=None, succeeded_id="")
+    return replace(polled, succeeded_at=success.completed, succeeded_id=success.id)
 
 
-async def _awaited(codat: Codat, feed: Feed, known: list[Sighting], now: datetime, at: datetime) -> Sighting | None:
-    """What became of a dataset that is late, if nothing that is known tells of it, or not when it failed."""
+async def _in_flight(
+    codat: Codat, feed: Feed, known: Sequence[DatasetPolled], now: datetime, at: datetime
+) -> DatasetPolled | None:
+    """Return what became of a feed's dataset that is late, unless `known` already says so with the time it ended.
+
+    A dataset that Codat does not know is returned as cancelled.
+    """
     request = feed.in_flight
     if request is None or feed.late_at is None or feed.late_at > now:
         return None
-    gone = Sighting(at=max(at, feed.late_at), state=DatasetState.CANCELLED, dataset_id=request.dataset_id)
+    cancelled = DatasetPolled(at=max(at, feed.late_at), state=DatasetState.CANCELLED, dataset_id=request.dataset_id)
     if not request.dataset_id:
-        return None if known else gone
-    told = next((sighting for sighting in known if sighting.dataset_id == request.dataset_id), None)
-    if told and (told.ended_at or told.state == DatasetState.COMPLETE or not has_ended(told.state)):
+        return None if known else cancelled
+    polled = next((fact for fact in known if fact.dataset_id == request.dataset_id), None)
+    if polled and (polled.ended_at or polled.state == DatasetState.COMPLETE or not has_ended(polled.state)):
         return None
     try:
         return _of_operation(await codat.dataset(feed.company_id, request.dataset_id), at)
     except NotFound:
-        return gone
+        return cancelled
     except Unreadable as error:
         logger.warning("A dataset cannot be read", extra={"company_id": feed.company_id, "error": str(error)})
         return None

@@ -1,4 +1,4 @@
-"""Codat's webhooks: the events of today, and the rule-based ones that it sent until January 2025."""
+"""Parses Codat's webhooks into facts: current events, and the rule-based ones that Codat sent until January 2025."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,19 +8,19 @@ from typing import Annotated
 from pydantic import AliasChoices, AliasPath, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_pascal
 
-from freshness.codat.models import Answer, Text
+from freshness.codat.models import Response, Text
 from freshness.domain.company import Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState
 from freshness.domain.facts import (
     CompanyCreated,
     CompanyDeleted,
-    ConnectionTold,
+    ConnectionChanged,
     DatasetEnded,
     DataWritten,
-    Event,
-    QuotaReached,
-    QuotaReset,
+    LimitReached,
+    LimitReset,
     ReadEnded,
+    WebhookFact,
 )
 from freshness.domain.times import Instant, InstantIfAny, sortable
 
@@ -33,30 +33,30 @@ WRITABLE = tuple(
 """The data types that Codat's event catalogue has a `{dataType}.write.successful` for."""
 
 AHEAD = timedelta(days=1)
-"""How far ahead of ours Codat's clock may be. What comes later than that would pass for the latest news for ever."""
+"""How far ahead of our clock a webhook may be dated: with a later date it would count as the latest fact for good."""
 
 _WRITTEN = ".write.successful"
 
 
 class Malformed(Exception):
-    """A message is not a webhook as Codat describes it, and no other try will make it one."""
+    """A message is not a webhook as Codat describes it: retrying will not help."""
 
 
-class CompanyReference(Answer):
-    """The company that an event is about."""
+class CompanyReference(Response):
+    """The company of an event."""
 
     id: str = Field(min_length=1)
 
 
-class Envelope(Answer):
-    """What surrounds the payload of every event of today."""
+class Envelope(Response):
+    """The fields around the payload of every current event."""
 
     event_type: str
     generated_date: Instant
 
 
-class DataTypeRead(Answer):
-    """How one read of one data type from one connection ended."""
+class DataTypeRead(Response):
+    """The end of a read of one data type from one connection."""
 
     connection_id: str = Field(min_length=1)
     data_type: str = Field(min_length=1)
@@ -64,7 +64,7 @@ class DataTypeRead(Answer):
     status: str
 
 
-class ReadCompleted(Answer):
+class ReadCompleted(Response):
     """The payload of `read.completed` and `read.completed.initial`."""
 
     reference_company: CompanyReference
@@ -72,13 +72,13 @@ class ReadCompleted(Answer):
 
 
 class ReadCompletedEvent(Envelope):
-    """Reads ended, well or badly."""
+    """An event of reads that ended, successfully or not."""
 
     payload: ReadCompleted
 
 
-class ConnectionState(Answer):
-    """A connection, whose platform may not be told again."""
+class ConnectionState(Response):
+    """A connection. The platform may be missing."""
 
     id: str = Field(min_length=1)
     platform_name: Text = ""
@@ -87,7 +87,7 @@ class ConnectionState(Answer):
     link_url: Text = ""
 
 
-class ConnectionPayload(Answer):
+class ConnectionPayload(Response):
     """The payload of `connection.*`."""
 
     reference_company: CompanyReference
@@ -95,36 +95,36 @@ class ConnectionPayload(Answer):
 
 
 class ConnectionEvent(Envelope):
-    """Something happened to a connection."""
+    """An event of a connection."""
 
     payload: ConnectionPayload
 
 
-class CompanyPayload(Answer):
-    """The payload of `company.*`. Codat's description has the company itself there, its guides a reference to it."""
+class CompanyPayload(Response):
+    """The payload of `company.*`: the company itself in Codat's API description, a reference to it in its guides."""
 
     id: str = Field(min_length=1, validation_alias=AliasChoices("id", AliasPath("referenceCompany", "id")))
 
 
 class CompanyEvent(Envelope):
-    """A company came or went."""
+    """An event of a company that was created or deleted."""
 
     payload: CompanyPayload
 
 
-class RateLimit(Answer):
+class RateLimit(Response):
     """The payload of `client.rateLimit.*`."""
 
     expiry_date: Instant
 
 
 class RateLimitReachedEvent(Envelope):
-    """The daily quota is spent."""
+    """The event that the daily quota is spent."""
 
     payload: RateLimit
 
 
-class Write(Answer):
+class Write(Response):
     """The payload of `{dataType}.write.successful`."""
 
     reference_company: CompanyReference
@@ -133,21 +133,21 @@ class Write(Answer):
 
 
 class WriteEvent(Envelope):
-    """Our user wrote data."""
+    """The event that the user wrote data."""
 
     payload: Write
 
 
-class RuleData(Answer):
-    """What a rule-based event says of a dataset."""
+class RuleData(Response):
+    """The dataset of a rule-based event."""
 
     data_type: str = Field(min_length=1)
     dataset_id: str = Field(min_length=1)
     dataset_status: str | None = None
 
 
-class RuleEvent(Answer):
-    """A rule-based event about a dataset. It tells no time but that of the attempt to deliver it."""
+class RuleEvent(Response):
+    """A rule-based event of a dataset. It has no time but that of the delivery attempt."""
 
     model_config = ConfigDict(alias_generator=to_pascal)
 
@@ -155,8 +155,8 @@ class RuleEvent(Answer):
     data: RuleData
 
 
-class Kind(Answer):
-    """What tells one kind of webhook from another."""
+class Kind(Response):
+    """The fields that identify the kind of a webhook."""
 
     event_type: str | None = None
     rule_type: str | None = Field(alias="RuleType", default=None)
@@ -165,23 +165,21 @@ class Kind(Answer):
 _KIND = TypeAdapter(Kind)
 
 
-def events(body: str, now: datetime) -> tuple[Event, ...] | None:
-    """What a webhook tells; `None` if it is of a kind that is not used here.
+def parse(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
+    """Return the facts of a webhook; `None` if its kind is not used here.
 
     Raises:
-        Malformed: it is not a webhook as Codat describes it.
+        Malformed: the body is not a webhook as Codat describes it.
     """
     try:
         return _read(body, now)
     except ValidationError as error:
         mistake = error.errors(include_input=False)[0]
         where = ".".join(str(part) for part in mistake["loc"])
-        raise Malformed(
-            f"It is not as Codat describes its webhooks: {mistake['msg']} at {where or 'the top'}"
-        ) from error
+        raise Malformed(f"not a webhook as Codat describes it: {mistake['msg']} at {where or 'the top'}") from error
 
 
-def _read(body: str, now: datetime) -> tuple[Event, ...] | None:
+def _read(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
     kind = _KIND.validate_json(body)
     if kind.event_type is None and kind.rule_type is not None:
         # Codat's documentation spells one of them in two ways.
@@ -193,11 +191,11 @@ def _read(body: str, now: datetime) -> tuple[Event, ...] | None:
         return None
     generated_date = Envelope.model_validate_json(body).generated_date
     if generated_date > now + AHEAD:
-        raise Malformed(f"It says that it was generated at {sortable(generated_date)}, which is yet to come")
+        raise Malformed(f"generatedDate {sortable(generated_date)} is in the future")
     return read(body)
 
 
-def _read_completed(body: str) -> tuple[Event, ...]:
+def _read_completed(body: str) -> tuple[WebhookFact, ...]:
     event = ReadCompletedEvent.model_validate_json(body)
     return tuple(
         ReadEnded(
@@ -213,22 +211,22 @@ def _read_completed(body: str) -> tuple[Event, ...]:
     )
 
 
-def _connection(body: str) -> tuple[ConnectionTold]:
+def _connection(body: str) -> tuple[ConnectionChanged]:
     event = ConnectionEvent.model_validate_json(body)
-    told = event.payload.connection
+    reported = event.payload.connection
     connection = Connection(
-        connection_id=told.id,
-        platform=told.platform_name,
-        source_type=told.source_type,
-        status=told.status,
+        connection_id=reported.id,
+        platform=reported.platform_name,
+        source_type=reported.source_type,
+        status=reported.status,
         status_at=event.generated_date,
-        link_url=told.link_url,
+        link_url=reported.link_url,
     )
     if event.event_type == "connection.deleted":
         connection = replace(connection, status=ConnectionStatus.DELETED)
     if event.event_type == "connection.reconnected":
         connection = replace(connection, reconnected_at=event.generated_date)
-    return (ConnectionTold(company_id=event.payload.reference_company.id, connection=connection),)
+    return (ConnectionChanged(company_id=event.payload.reference_company.id, connection=connection),)
 
 
 def _company_created(body: str) -> tuple[CompanyCreated]:
@@ -240,13 +238,13 @@ def _company_deleted(body: str) -> tuple[CompanyDeleted]:
     return (CompanyDeleted(company_id=event.payload.id, at=event.generated_date),)
 
 
-def _quota_reached(body: str) -> tuple[QuotaReached]:
+def _limit_reached(body: str) -> tuple[LimitReached]:
     event = RateLimitReachedEvent.model_validate_json(body)
-    return (QuotaReached(at=event.generated_date, until=event.payload.expiry_date),)
+    return (LimitReached(at=event.generated_date, until=event.payload.expiry_date),)
 
 
-def _quota_reset(body: str) -> tuple[QuotaReset]:
-    return (QuotaReset(at=Envelope.model_validate_json(body).generated_date),)
+def _limit_reset(body: str) -> tuple[LimitReset]:
+    return (LimitReset(at=Envelope.model_validate_json(body).generated_date),)
 
 
 def _written(body: str) -> tuple[DataWritten]:
@@ -262,7 +260,7 @@ def _written(body: str) -> tuple[DataWritten]:
 
 
 def _dataset_ended(event: RuleEvent, state: DatasetState, records_modified: bool | None) -> tuple[DatasetEnded]:
-    """Where it is not told, `state` is what a rule says by its name."""
+    """Return the end of a rule's dataset, in the state that the rule's name implies where the event has none."""
     return (
         DatasetEnded(
             company_id=event.company_id,
@@ -274,7 +272,7 @@ def _dataset_ended(event: RuleEvent, state: DatasetState, records_modified: bool
     )
 
 
-_EVENTS: dict[str, Callable[[str], tuple[Event, ...]]] = {
+_EVENTS: dict[str, Callable[[str], tuple[WebhookFact, ...]]] = {
     "read.completed": _read_completed,
     "read.completed.initial": _read_completed,
     "connection.created": _connection,
@@ -285,10 +283,10 @@ _EVENTS: dict[str, Callable[[str], tuple[Event, ...]]] = {
     "connection.deleted": _connection,
     "company.created": _company_created,
     "company.deleted": _company_deleted,
-    "client.rateLimit.reached": _quota_reached,
-    "client.rateLimit.reset": _quota_reset,
+    "client.rateLimit.reached": _limit_reached,
+    "client.rateLimit.reset": _limit_reset,
 }
-_RULES: dict[str, Callable[[RuleEvent], tuple[Event, ...]]] = {
+_RULES: dict[str, Callable[[RuleEvent], tuple[WebhookFact, ...]]] = {
     "data sync completed": lambda event: _dataset_ended(event, DatasetState.COMPLETE, None),
     "dataset data changed": lambda event: _dataset_ended(event, DatasetState.COMPLETE, True),
     "data sync status changed to error": lambda event: _dataset_ended(event, DatasetState.INTERNAL_ERROR, None),

@@ -12,7 +12,7 @@ LONGEST_UNANSWERED = timedelta(minutes=15)
 
 
 def delay(name: str, failures: int, *, first: timedelta = FIRST, longest: timedelta = LONGEST) -> timedelta:
-    """Return how long to wait after so many failures in a feed, at least one.
+    """Return how long to wait after so many failures in a row, at least one.
 
     The delay starts at `first` and doubles with each failure up to `longest`. Jitter of a quarter either way is derived
     from `name` and `failures`, so that the same failure always gives the same delay.

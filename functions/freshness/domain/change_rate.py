@@ -14,7 +14,7 @@ TOLERANCE = 1e-4
 """The relative size of a step of Newton's method at which it stops."""
 SIGNIFICANT_DIGITS = 2
 """The few syncs that are kept give a rate to within a fifth at best: more digits would only cause writes."""
-TELLING = 8
+MIN_SYNCS_FOR_FLEET_RATE = 8
 """The minimum number of syncs in a feed's history for its rate to count towards the rate of its kind."""
 MAX_FEEDS = 500
 """The maximum number of feeds that the rate of a kind is averaged over. Earlier feeds lose weight beyond it."""

@@ -30,7 +30,7 @@ DATA_TYPES = frozenset(
 """The values of Codat's `DataType`. Codat may add new ones: a response with a data type that is not listed is valid."""
 
 
-TELLING = frozenset({SourceType.ACCOUNTING, SourceType.BANKING, SourceType.COMMERCE})
+SOURCE_TYPES_WITH_OWN_DATA_TYPES = frozenset({SourceType.ACCOUNTING, SourceType.BANKING, SourceType.COMMERCE})
 """The source types whose connections supply only their own data types. Connections of others may supply any."""
 
 

@@ -1,4 +1,4 @@
-"""One dataset: a single read of a data type from a connection into Codat's cache, and the states it passes through."""
+"""Datasets: single reads of a data type from a connection into Codat's cache, and their states."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class DatasetState(StrEnum):
-    """The states that Codat documents. It may add others, so a state travels as `str` and is never refused."""
+    """The states that Codat documents. It may add others, so a state is passed on as `str` and never refused."""
 
     INITIAL = "Initial"
     QUEUED = "Queued"
@@ -32,7 +32,7 @@ class DatasetState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a state means for the data: whether the dataset has ended, and what is to follow if it has."""
+    """What a state means for the data: whether the dataset has ended, and what follows if it has."""
 
     IN_FLIGHT = "in flight"
     COMPLETE = "complete"
@@ -73,42 +73,29 @@ _OUTCOMES: dict[str, Outcome] = {
 
 
 def outcome(state: str) -> Outcome:
-    """What a dataset's state means; `UNKNOWN` for one that Codat added since this was written."""
+    """Return what a dataset's state means; `UNKNOWN` for one that Codat added since this was written."""
     return _OUTCOMES.get(state, Outcome.UNKNOWN)
 
 
 def has_ended(state: str) -> bool:
-    """Whether a dataset in this state will not move again. An unknown state is taken as still moving."""
+    """Return whether a dataset in this state has ended. An unknown state is taken as still running."""
     return outcome(state) not in (Outcome.IN_FLIGHT, Outcome.UNKNOWN)
 
 
-def may_follow(state: str, later: str) -> bool:
-    """Whether a dataset seen in `state` can be seen in `later` afterwards.
-
-    States are passed in the order of `IN_FLIGHT`, some skipped; any of them may end in any end, and an end is
-    final. An unknown state may stand anywhere before the end.
-    """
-    if has_ended(state):
-        return False
-    if has_ended(later) or Outcome.UNKNOWN in (outcome(state), outcome(later)):
-        return True
-    return IN_FLIGHT.index(DatasetState(later)) > IN_FLIGHT.index(DatasetState(state))
-
-
 class Trigger(StrEnum):
-    """What asked for a dataset."""
+    """Who requested a dataset."""
 
     PROMISE = "promise"
     OPERATOR = "operator"
     KEEP_ALIVE = "keep-alive"
-    """That the connection's token does not expire for want of use."""
+    """This system, so that the connection's token does not expire while unused."""
     EXTERNAL = "external"
     """Codat's own schedule, its portal, or anyone else with the API key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """What is known of one dataset; `states` maps each state it was seen in to when it was first seen so."""
+    """The record of a dataset that has ended. While a dataset is in flight, its feed holds what is known of it."""
 
     company_id: str
     dataset_id: str
@@ -116,38 +103,24 @@ class Dataset:
     connection_id: str
     trigger: Trigger
     requested_at: datetime
-    states: dict[str, datetime]
-    ended_at: datetime | None = None
+    state: str
+    ended_at: datetime
     records_modified: bool | None = None
     version: int = 0
 
-    @property
-    def state(self) -> str:
-        """The furthest state it was seen in: its end if there is one, else the last that it entered."""
-        return max(self.states, key=lambda state: (has_ended(state), _position(state), self.states[state], state))
-
     def merge(self, other: "Dataset") -> "Dataset":
-        """What both together tell. The order of merging does not matter, nor does merging the same twice.
+        """Return what both records say together, in whatever order they are merged, and however often.
 
-        A dataset ends once: of two ends, the earlier is its own, the later that of another that followed it.
+        A dataset ends once: of two ends the earlier is its own, and the later that of a dataset after it.
         """
-        states = {**self.states, **other.states}
-        for state in self.states.keys() & other.states.keys():
-            states[state] = min(self.states[state], other.states[state])
-        for later_end in sorted(filter(has_ended, states), key=lambda state: (states[state], state))[1:]:
-            del states[later_end]
-        ended = [dataset for dataset in (self, other) if dataset.ended_at]
-        ended_at = min((dataset.ended_at for dataset in ended if dataset.ended_at), default=None)
-        told = [dataset.records_modified for dataset in ended if dataset.ended_at == ended_at]
+        records = (self, other)
+        first = min(records, key=lambda record: (record.ended_at, record.state))
+        found = [r.records_modified for r in records if r.ended_at == first.ended_at and r.records_modified is not None]
         return replace(
             self,
-            trigger=max(self.trigger, other.trigger, key=lambda trigger: trigger is not Trigger.EXTERNAL),
-            requested_at=min(self.requested_at, other.requested_at),
-            states=dict(sorted(states.items())),
-            ended_at=ended_at,
-            records_modified=max((modified for modified in told if modified is not None), default=None),
+            trigger=max((r.trigger for r in records), key=lambda trigger: (trigger is not Trigger.EXTERNAL, trigger)),
+            requested_at=min(record.requested_at for record in records),
+            state=first.state,
+            ended_at=first.ended_at,
+            records_modified=max(found, default=None),
         )
-
-
-def _position(state: str) -> int:
-    return IN_FLIGHT.index(DatasetState(state)) if state in IN_FLIGHT else -1

@@ -1,39 +1,49 @@
-"""The last successful syncs of one feed, of which it learns how often it changes, and how long a sync takes.
+"""The last syncs of one feed: how long they took, what they found, and so how often the data changes.
 
-They are kept packed, as they are stored: a tick reads them of many feeds, and looks into them of few.
+They are kept packed, as they are stored: a tick reads many histories and looks into few.
 """
 
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, pairwise
+from statistics import median_low
 
 from freshness.domain.change_rate import Observation
 from freshness.domain.times import BEGINNING
 
 KEPT = 32
 LAST_KEPT = 16
-"""How many of them are kept whatever they found: news of one that is older still is late by as many syncs."""
+"""How many of the last syncs are kept whatever they found: a fact may arrive that many syncs late."""
+LONGEST_SYNC = timedelta(minutes=30)
+"""What took longer was waiting, perhaps for a customer's own machine: it is no measure of a sync."""
+SAME_END = timedelta(seconds=30)
+"""How far apart two reports of the same end may be: a webhook is generated a moment after the sync completed."""
+OUTLIER = 4
+"""In a small sample, a duration that is this many times the median is ignored."""
+SMALL_SAMPLE = 10
 _SYNC = struct.Struct(">QBI")
-_TOOK = struct.Struct(">9xI")
+_MODIFIED, _UNKNOWN, _FAILED, _POLLED = 1, 2, 4, 8
 _LONGEST = 2**32 - 1
-"""Milliseconds, seven weeks: what took longer is told as that."""
+"""Milliseconds, seven weeks: the longest duration that is stored."""
 _MICROSECOND = timedelta(microseconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY = timedelta(days=1) / _MICROSECOND
+_NEAR = SAME_END // _MICROSECOND
 
-_Packed = tuple[int, bool, int]
-"""Microseconds of the end, since `BEGINNING`; what it found; and milliseconds that it took and one, or 0."""
+_Packed = tuple[int, int, int]
+"""Microseconds of the end since `BEGINNING`; flags; and the duration in milliseconds plus one, or 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
-    """A successful sync that a webhook told of; `took` is from request to end, in milliseconds, where we saw both."""
+    """A sync that ended. `records_modified` is `None` where unknown; `took` is from its request to its end."""
 
     ended_at: datetime
-    records_modified: bool
+    records_modified: bool | None
+    succeeded: bool = True
     took: timedelta | None = None
 
 
@@ -45,81 +55,147 @@ class SyncHistory:
 
     @classmethod
     def of(cls, syncs: Iterable[Sync]) -> "SyncHistory":
-        """So many syncs, oldest first."""
-        return cls._of([(_microseconds(sync.ended_at), sync.records_modified, _took(sync.took)) for sync in syncs])
+        """Return a history of these syncs, which are given oldest first."""
+        return cls._of(
+            [(_microseconds(s.ended_at), _flags(s.records_modified, s.succeeded), _duration(s.took)) for s in syncs]
+        )
 
     @classmethod
     def _of(cls, syncs: Sequence[_Packed]) -> "SyncHistory":
         return cls(struct.pack(">" + "QBI" * len(syncs), *chain.from_iterable(syncs)))
 
+    def _unpacked(self) -> Iterator[_Packed]:
+        return _SYNC.iter_unpack(self.packed)
+
     def __len__(self) -> int:
-        """How many there are."""
+        """Return how many there are."""
         return len(self.packed) // _SYNC.size
 
     def __iter__(self) -> Iterator[Sync]:
-        """Each of them."""
-        for ended_at, records_modified, took in _SYNC.iter_unpack(self.packed):
+        """Yield each of them, oldest first."""
+        for ended_at, flags, took in self._unpacked():
             yield Sync(
                 ended_at=BEGINNING + timedelta(microseconds=ended_at),
-                records_modified=bool(records_modified),
+                records_modified=None if flags & _UNKNOWN else bool(flags & _MODIFIED),
+                succeeded=not flags & _FAILED,
                 took=timedelta(milliseconds=took - 1) if took else None,
             )
 
     @property
-    def times(self) -> list[timedelta]:
-        """How long they took, the shortest first, as far as it is known."""
-        known = sorted([took for (took,) in _TOOK.iter_unpack(self.packed) if took])
-        return [timedelta(milliseconds=took - 1) for took in known]
+    def durations(self) -> list[timedelta]:
+        """Return the measured durations up to `LONGEST_SYNC`, shortest first."""
+        measured = (timedelta(milliseconds=took - 1) for *_, took in self._unpacked() if took)
+        return sorted(took for took in measured if took <= LONGEST_SYNC)
 
     @property
     def observations(self) -> Iterator[Observation]:
-        """What each but the first told of how often the feed changes."""
-        for (before, _, _), (ended_at, records_modified, _) in pairwise(_SYNC.iter_unpack(self.packed)):
-            yield Observation((ended_at - before) / _DAY, bool(records_modified))
+        """Yield what each sync but the first showed of how often the data changes."""
+        succeeded = (sync for sync in self._unpacked() if not sync[1] & _FAILED)
+        for (before, *_), (ended_at, flags, _) in pairwise(succeeded):
+            if not flags & _UNKNOWN:
+                yield Observation((ended_at - before) / _DAY, bool(flags & _MODIFIED))
 
-    @property
-    def thinned(self) -> "SyncHistory":
-        """What is kept of them: all that were last, and of those before the ones that tell something.
+    def has_success_at(self, at: datetime, *, polled: bool) -> bool:
+        """Return whether a success is known that is the one reported for `at`, by a poll or by a webhook.
 
-        Of two syncs in a feed that found nothing, the later one alone tells as much of how often the feed changes:
-        nothing did in all that time. So what is kept reaches far back where little happens, and news may still come
-        in any order.
+        One from before the last `LAST_KEPT` syncs counts as known, since not all of those are kept.
         """
-        return self._of(_thinned(list(_SYNC.iter_unpack(self.packed))))
+        reported, syncs = _microseconds(at), list(self._unpacked())
+        if len(syncs) >= LAST_KEPT and reported < syncs[-LAST_KEPT][0]:
+            return True
+        return any(
+            ended_at == reported or (abs(ended_at - reported) <= _NEAR and (polled or flags & _POLLED))
+            for ended_at, flags, _ in syncs
+            if not flags & _FAILED
+        )
 
-    def with_end(self, ended_at: datetime, records_modified: bool, requested_at: datetime | None) -> "SyncHistory":
-        """What is kept of them after one is told to have ended, be it new or known, and when we asked for one last.
+    def with_end(
+        self,
+        ended_at: datetime,
+        records_modified: bool | None,
+        *,
+        succeeded: bool,
+        requested_at: datetime | None,
+        measured: bool = True,
+        polled: bool = False,
+    ) -> "SyncHistory":
+        """Return the history after an end, whether it was known or not.
 
-        Only the first end after the request is the end of what was requested, in whatever order they are told.
+        An end that was `polled` gives way to one that a webhook reported for nearly the same time, with what it found.
+
+        `requested_at` is that of the latest request: only the first end after it is the end of what was requested, so
+        only that end has a duration, in whatever order the ends are added; it has none either if it is not `measured`,
+        because only an upper bound of `requested_at` is known.
+
+        Of two syncs in a row that found nothing, the later alone shows as much, so of the older syncs only those that
+        found something are kept, and the one before each.
         """
         end = _microseconds(ended_at)
-        known = {sync[0]: sync for sync in _SYNC.iter_unpack(self.packed)}
-        _, modified, took = known.get(end, (end, False, 0))
-        known[end] = (end, modified or records_modified, took)
-        kept = _thinned(sorted(known.values()))
+        known = {sync[0]: sync for sync in self._unpacked()}
+        flags = _flags(records_modified, succeeded) | (_POLLED if polled else 0)
+        _, before, took = known.get(end, (end, flags, 0))
+        known[end] = (end, _merged(before, flags), took)
+        kept = _trimmed(_distinct(sorted(known.values())))
         if requested_at is None:
             return self._of(kept)
-        asked = _microseconds(requested_at)
-        first = bisect_right(kept, asked, key=lambda sync: sync[0])
-        later = [(end, modified, 0) for end, modified, _ in kept[first:]]
-        if later:
-            end, modified, _ = later[0]
-            later[0] = (end, modified, _took((end - asked) * _MICROSECOND))
+        requested = _microseconds(requested_at)
+        first = bisect_right(kept, requested, key=lambda sync: sync[0])
+        later = [(end, flags, 0) for end, flags, _ in kept[first:]]
+        if later and measured and not later[0][1] & _FAILED:
+            end, flags, _ = later[0]
+            later[0] = (end, flags, _duration((end - requested) * _MICROSECOND))
         return self._of(kept[:first] + later)
 
 
 NO_HISTORY = SyncHistory()
 
 
-def _thinned(syncs: list[_Packed]) -> list[_Packed]:
+def usual_duration(durations: Sequence[timedelta], expected: timedelta | None) -> timedelta | None:
+    """Return how long nine of ten syncs take at most; `None` if nothing is known.
+
+    `durations` are sorted. `expected`, where it is known, counts as one more of a small sample, in which outliers are
+    ignored: one wrong measurement must not decide.
+    """
+    if len(durations) >= SMALL_SAMPLE:
+        return durations[len(durations) * 9 // 10]
+    sample = [*durations, *([expected] if expected else [])]
+    if not sample:
+        return None
+    limit = OUTLIER * median_low(sample)
+    return max((took for took in durations if took <= limit), default=expected)
+
+
+def _distinct(syncs: list[_Packed]) -> list[_Packed]:
+    """Return the syncs without the polled successes that a webhook reported as well."""
+    reported = [ended_at for ended_at, flags, _ in syncs if not flags & (_POLLED | _FAILED)]
+
+    def is_reported(end: int) -> bool:
+        index = bisect_left(reported, end - _NEAR)
+        return index < len(reported) and reported[index] <= end + _NEAR
+
+    return [sync for sync in syncs if not sync[1] & _POLLED or sync[1] & _FAILED or not is_reported(sync[0])]
+
+
+def _trimmed(syncs: list[_Packed]) -> list[_Packed]:
     earlier, last = syncs[:-LAST_KEPT], syncs[-LAST_KEPT:]
-    telling = [sync for sync, later in pairwise([*earlier, *last[:1]]) if sync[1] or later[1]]
-    return [*telling, *last][-KEPT:]
+    earlier = [sync for sync in earlier if not sync[1] & _FAILED]
+    found = [sync for sync, later in pairwise([*earlier, *last[:1]]) if (sync[1] | later[1]) & ~_POLLED]
+    return [*found, *last][-KEPT:]
+
+
+def _flags(records_modified: bool | None, succeeded: bool) -> int:
+    unknown = _UNKNOWN if records_modified is None else 0
+    return (_MODIFIED if records_modified else 0) | unknown | (0 if succeeded else _FAILED)
+
+
+def _merged(before: int, flags: int) -> int:
+    """Return the flags of one end that was reported twice: success, modification and a webhook win."""
+    return (before | flags) & _MODIFIED | before & flags & (_UNKNOWN | _FAILED | _POLLED)
 
 
 def _microseconds(time: datetime) -> int:
     return (time - BEGINNING) // _MICROSECOND
 
 
-def _took(took: timedelta | None) -> int:
+def _duration(took: timedelta | None) -> int:
     return 0 if took is None else min(round(took / _MILLISECOND) + 1, _LONGEST)

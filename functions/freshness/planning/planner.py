@@ -1,10 +1,10 @@
-"""What to do about each feed that a tick looks at, and why.
+"""Decides what a tick does about each feed that is due, and why.
 
 Pure and deterministic: the same feeds, policy, allowance and time give the same decisions. `make simulate` and the
-benchmark run this very code.
+benchmarks run this very code.
 
-The decisions are not stored for their own sake, which would cost a write for each feed and tick: a feed keeps the one
-after which it was last written, and whoever wants to know of any other has it worked out anew by `decide`.
+A decision is stored only where a feed is written for it, since a write for each feed and tick would be expensive. To
+know what applies now, call `decide` again.
 """
 
 import math
@@ -15,7 +15,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import NamedTuple
 
-from freshness.domain import windows
+from freshness.domain import schedule, windows
 from freshness.domain.change_rate import value_of_refreshing
 from freshness.domain.company import Company, Connection
 from freshness.domain.feed import DAY, Feed
@@ -29,17 +29,17 @@ class Action(StrEnum):
     QUEUE = "queue"
     """Queue a refresh."""
     WAIT = "wait"
-    """Nothing: the next tick decides anew."""
+    """Do nothing: the next tick decides again."""
     CHECK = "check"
-    """Have its company checked."""
-    HIDE = "leave"
-    """Take it out of sight until its company is resumed and checked."""
-    RESCHEDULE = "plan anew"
-    """Have it come into sight at another time than it did, or never."""
+    """Make its company due for a check."""
+    HIDE = "hide"
+    """Remove it from the due index until its company is resumed."""
+    RESCHEDULE = "reschedule"
+    """Make it due at another time, or never."""
 
 
 class Reason(StrEnum):
-    """Why."""
+    """Why a tick does it."""
 
     DUE = "due"
     REQUESTED = "requested by an operator"
@@ -59,9 +59,9 @@ class Reason(StrEnum):
 
 
 class Decision(NamedTuple):
-    """What to do about one feed, and why. `until` is when it comes into sight again, or may be queued, if known.
+    """What to do about one feed, and why. `until` is when it is due again, or may be queued, if known.
 
-    A named tuple, as a candidate is, since there is one for every feed: a frozen dataclass takes five times as long.
+    This is a named tuple, and so is `_Candidate`, because creating a frozen dataclass takes five times as long.
     """
 
     feed: Feed
@@ -72,31 +72,31 @@ class Decision(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """A feed that may be queued now, alone if it `is_due`, else only with its set. The lowest `rank` comes first."""
+    """A feed that may be queued now: by itself if it `is_due`, else with its set. The lowest `rank` comes first."""
 
     feed: Feed
     company: Company
     connection: Connection
     due_at: datetime
     is_due: bool
-    news_at: datetime | None
+    breaks_at: datetime | None
     rank: tuple[int, float, str, str, str]
 
     @property
     def queued(self) -> Decision:
-        """The decision to queue it."""
+        """Return the decision to queue it."""
         reason = Reason.DUE if self.is_due else Reason.DUE_WITH_SET
         if self.feed.refresh_requested_at:
             reason = Reason.REQUESTED
         return Decision(feed=self.feed, company=self.company, action=Action.QUEUE, reason=reason)
 
     def waits(self, reason: Reason) -> Decision:
-        """The decision to have it wait for the next tick."""
+        """Return the decision to leave it to the next tick."""
         return Decision(feed=self.feed, company=self.company, action=Action.WAIT, reason=reason)
 
-    def comes_back(self, reason: Reason, until: datetime) -> Decision:
-        """The decision to have it out of sight for a time."""
-        return _planned(self.feed, self.company, reason, until, self.news_at)
+    def rescheduled(self, reason: Reason, until: datetime) -> Decision:
+        """Return the decision to make it due at another time."""
+        return _rescheduled(self.feed, self.company, reason, until, self.breaks_at)
 
 
 def decide(
@@ -108,26 +108,26 @@ def decide(
     paused: bool = False,
     allowance: float = math.inf,
 ) -> list[Decision]:
-    """Decide about every feed, those to be queued last, the most urgent of them first.
+    """Return a decision about every feed: those to be queued come last, the most urgent of them first.
 
-    Of a company that `needs_all_feeds`, all feeds must be given. `allowance` is how many refreshes may be queued now.
-    While all is `paused`, none is.
+    All feeds of a company must be given if `needs_all_feeds` is true for one of them. `allowance` is how many refreshes
+    may be queued now. While everything is `paused`, none is queued.
     """
     given = list(feeds)
     decisions: list[Decision] = []
     candidates: list[_Candidate] = []
     for feed in given:
         company = companies.get(feed.company_id) or Company(company_id=feed.company_id)
-        looked_at = _look(feed, company, policy, now)
-        if isinstance(looked_at, Decision):
-            decisions.append(looked_at)
+        decided = _decide_alone(feed, company, policy, now)
+        if isinstance(decided, Decision):
+            decisions.append(decided)
         else:
-            candidates.append(looked_at)
+            candidates.append(decided)
     if paused:
         return [*decisions, *(candidate.waits(Reason.PAUSED) for candidate in candidates)]
     units, others = _units(candidates, policy, now)
     queued, left = _allotted(units, _Shares(policy, given, now), allowance)
-    not_yet = [candidate.comes_back(Reason.NOT_YET, candidate.due_at) for candidate in others]
+    not_yet = [candidate.rescheduled(Reason.NOT_YET, candidate.due_at) for candidate in others]
     return decisions + not_yet + left + queued
 
 
@@ -139,38 +139,38 @@ def needs_all_feeds(feed: Feed, company: Company, policy: Policy) -> bool:
     return bool(policy.set_of(feed.data_type, company) or policy.refreshes_a_day(connection))
 
 
-def _look(feed: Feed, company: Company, policy: Policy, now: datetime) -> Decision | _Candidate:
-    """What is to be done about a feed, looked at alone; a candidate if it may be queued, by itself or with its set."""
+def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -> Decision | _Candidate:
+    """Return the decision about a feed that depends on no other; a candidate if it may be queued."""
     connection = company.connections.get(feed.connection_id)
     if connection is None:
         return Decision(feed=feed, company=company, action=Action.CHECK, reason=Reason.NO_CONNECTION)
     promise = policy.promise(feed.data_type, company, connection)
-    due = feed.due(promise, connection)
-    news_at = feed.news_at(promise, connection)
-    # What there is to tell by now, this tick has told.
-    news_at = news_at if news_at and news_at > now else None
+    due = schedule.due_at(feed, promise, connection)
+    breaks_at = schedule.promise_event_at(feed, promise, connection)
+    # A promise that broke by now was published by this tick.
+    breaks_at = breaks_at if breaks_at and breaks_at > now else None
     if due is None:
-        return _planned(feed, company, _why_never(feed, promise, connection), None, news_at)
+        return _rescheduled(feed, company, _why_never(feed, promise, connection), None, breaks_at)
     if feed.in_flight and feed.late_at:
         late = feed.late_at <= now
         action, reason = (Action.CHECK, Reason.LATE) if late else (Action.WAIT, Reason.IN_FLIGHT)
         return Decision(feed=feed, company=company, action=action, reason=reason, until=feed.late_at)
     is_due = due <= now
     if not is_due and (feed.is_failing or policy.set_of(feed.data_type, company) is None):
-        return _planned(feed, company, Reason.NOT_YET, due, news_at)
+        return _rescheduled(feed, company, Reason.NOT_YET, due, breaks_at)
     if company.paused:
-        return Decision(feed=feed, company=company, action=Action.HIDE, reason=Reason.PAUSED)
+        return Decision(feed=feed, company=company, action=Action.HIDE, reason=Reason.PAUSED, until=breaks_at)
     if not feed.refresh_requested_at and not windows.allowed(promise.windows, now):
         if not is_due:
-            return _planned(feed, company, Reason.NOT_YET, due, news_at)
-        return _planned(feed, company, Reason.OUTSIDE_WINDOW, windows.next_allowed(promise.windows, now), news_at)
-    return _Candidate(feed, company, connection, due, is_due, news_at, _rank(feed, promise, now))
+            return _rescheduled(feed, company, Reason.NOT_YET, due, breaks_at)
+        return _rescheduled(feed, company, Reason.OUTSIDE_WINDOW, windows.next_allowed(promise.windows, now), breaks_at)
+    return _Candidate(feed, company, connection, due, is_due, breaks_at, _rank(feed, promise, now))
 
 
-def _planned(
-    feed: Feed, company: Company, reason: Reason, until: datetime | None, news_at: datetime | None
+def _rescheduled(
+    feed: Feed, company: Company, reason: Reason, until: datetime | None, breaks_at: datetime | None
 ) -> Decision:
-    until = min(filter(None, (until, news_at)), default=None)
+    until = min(filter(None, (until, breaks_at)), default=None)
     action = Action.WAIT if feed.due_at == until else Action.RESCHEDULE
     return Decision(feed=feed, company=company, action=action, reason=reason, until=until)
 
@@ -184,16 +184,17 @@ def _why_never(feed: Feed, promise: Promise, connection: Connection) -> Reason:
 
 
 def _rank(feed: Feed, promise: Promise, now: datetime) -> tuple[int, float, str, str, str]:
-    """What a person asked for first; then what its bound asks for, by how near it or past it a feed is; then the rest.
+    """Return what orders candidates: requested ones, then those that their bound makes due, then the others.
 
-    The rest, which confidence alone asks for, comes by what a refresh is worth now.
+    Bounds are ordered by age relative to the promise, and the others, which confidence alone makes due, by the value
+    of a refresh now.
     """
     age = feed.age(now)
     if feed.refresh_requested_at:
         kind, urgency = 0, -feed.refresh_requested_at.timestamp()
     elif age is None:
         kind, urgency = 1, math.inf
-    elif feed.is_bound(promise, now):
+    elif schedule.is_bound(feed, promise, now):
         kind, urgency = 1, promise.weight * (age / promise.fresh_within)
     else:
         kind, urgency = 2, value_of_refreshing(promise.weight, feed.rate(promise), age / DAY)
@@ -203,10 +204,10 @@ def _rank(feed: Feed, promise: Promise, now: datetime) -> tuple[int, float, str,
 def _units(
     candidates: list[_Candidate], policy: Policy, now: datetime
 ) -> tuple[list[list[_Candidate]], list[_Candidate]]:
-    """What is queued together or not at all, the most urgent first, and the candidates that are not to be queued.
+    """Return the groups that are queued together or not at all, the most urgent first, and the other candidates.
 
-    A set is as urgent as the most urgent of its feeds that are due; if none is, it is not to be queued. Those of its
-    feeds that were synced so lately that they fit are left as they are.
+    A set is as urgent as the most urgent of its feeds that are due; if none is due, the set is not queued. Feeds of the
+    set that were synced recently enough to agree with the others are not refreshed again.
     """
     units: list[list[_Candidate]] = []
     others: list[_Candidate] = []
@@ -230,7 +231,7 @@ def _units(
 
 
 class _Shares:
-    """How many more refreshes each connection may get today."""
+    """How many more refreshes of each connection the policy allows today."""
 
     def __init__(self, policy: Policy, feeds: list[Feed], now: datetime) -> None:
         self._policy = policy
@@ -241,7 +242,7 @@ class _Shares:
                 self._queued[feed.company_id, feed.connection_id] += feed.requests_on(now.date())
 
     def take(self, candidate: _Candidate) -> bool:
-        """Take one, if there is one left."""
+        """Take a refresh from its connection's share. Return whether there was one left."""
         share = self._policy.refreshes_a_day(candidate.connection)
         if share is None:
             return True
@@ -255,10 +256,10 @@ class _Shares:
 def _allotted(
     units: list[list[_Candidate]], shares: _Shares, allowance: float
 ) -> tuple[list[Decision], list[Decision]]:
-    """The candidates to queue, and those to leave.
+    """Return the decisions to queue candidates, and those to leave them.
 
-    Once a unit does not fit in what remains of the allowance, no later one is queued either: what it waits for must
-    not be spent before it. A feed that its connection's share has no room for does not hold back the rest of its set.
+    Once a group does not fit in the rest of the allowance, no later one is queued either, so that less urgent ones do
+    not spend what it waits for. A feed without a share of its connection left does not hold back the rest of its set.
     """
     queued: list[Decision] = []
     left: list[Decision] = []
@@ -272,5 +273,5 @@ def _allotted(
             if shares.take(candidate):
                 queued.append(candidate.queued)
             else:
-                left.append(candidate.comes_back(Reason.OVER_SHARE, shares.renewed_at))
+                left.append(candidate.rescheduled(Reason.OVER_SHARE, shares.renewed_at))
     return queued, left

@@ -1,11 +1,11 @@
-"""What the stack tells of itself."""
+"""The outputs of the CloudFormation stack."""
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_pascal
 
 
 class Outputs(BaseModel):
-    """The stack's outputs."""
+    """The outputs by name. Each alias is the key that `infra.stack` gives the output."""
 
     model_config = ConfigDict(frozen=True, alias_generator=to_pascal, extra="allow")
 

@@ -1,4 +1,4 @@
-"""An event loop whose time passes only while everything in it waits, and then at once."""
+"""An event loop in simulated time, which passes only while everything in the loop waits, and then without delay."""
 
 import asyncio
 import selectors
@@ -13,7 +13,7 @@ START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
 class _Selector(selectors.DefaultSelector):
-    """Does not wait: tells how long it would have."""
+    """A selector that never waits, and adds up how long it would have waited, in seconds."""
 
     passed = 0.0
 
@@ -25,32 +25,37 @@ class _Selector(selectors.DefaultSelector):
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """What is run in a thread elsewhere is run at once here, so that the same calls give the same history."""
+    """An event loop that starts at `START`.
+
+    Functions for its executor are called immediately instead of in a thread, so that each run has the same order.
+    """
 
     def __init__(self) -> None:
         self._simulated = _Selector()
         super().__init__(self._simulated)
 
     def time(self) -> float:
+        """Return the simulated seconds since the start."""
         return self._simulated.passed
 
     def run_in_executor(
         self, _executor: object, func: Callable[[*Arguments], Result], *args: *Arguments
     ) -> asyncio.Future[Result]:
+        """Call a function, and return a future that is done."""
         future: asyncio.Future[Result] = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who awaits the result
+        except Exception as error:  # noqa: BLE001 - any error belongs to the code that awaits the result
             future.set_exception(error)
         return future
 
     def clock(self) -> datetime:
-        """The simulated time of day."""
+        """Return the simulated time."""
         return START + timedelta(seconds=self.time())
 
 
 def simulate(main: Callable[[SimulatedLoop], Coroutine[Any, Any, Result]]) -> Result:
-    """Run a coroutine in simulated time."""
+    """Run a coroutine in simulated time, and return its result."""
     loop = SimulatedLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main(loop))

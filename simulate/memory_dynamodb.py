@@ -1,8 +1,7 @@
-# ruff: noqa: N803 - the arguments have the names that boto3 gives them
-"""DynamoDB in memory, as far as the store uses it: conditions are met, or fail as they do in AWS.
+# ruff: noqa: N803 - boto3's argument names
+"""A client for tables in memory, with the operations of DynamoDB that `freshness.aws.table` uses.
 
-It is for tests that run through many histories. That the conditions mean the same over the real protocol is what the
-integration tests of the store are for.
+It makes simulations of many days fast. The integration tests check the same conditions over DynamoDB's own protocol.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -13,12 +12,13 @@ from typing import Any
 Item = dict[str, Any]
 Key = tuple[str, ...]
 KEYS = {"companies": ("company_id",), "feeds": ("company_id", "feed"), "datasets": ("company_id", "dataset_id")}
+"""The attributes of each table's key. That of any other table is `name`."""
 INDEXED = {"companies": "check_at", "feeds": "due_at"}
-"""The time by which a table is indexed within each shard, if it is. An item without one is not in the index."""
+"""The sort key of each table's index, whose partition key is `shard`. An item without it is not in the index."""
 
 
 class ConditionalCheckFailedException(Exception):
-    """The item is not as the condition asks."""
+    """The condition of a write does not hold for the item, which is in `response` if it exists."""
 
     def __init__(self, item: Item | None) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class ConditionalCheckFailedException(Exception):
 
 
 class Table:
-    """The items of a table by partition, and its index, which holds their keys only."""
+    """The items of one table by partition, and its index, which has only their keys."""
 
     def __init__(self, name: str) -> None:
         self.partitions: dict[str, dict[Key, Item]] = {}
@@ -35,10 +35,11 @@ class Table:
         self._shards: defaultdict[str, list[tuple[str, Key]]] = defaultdict(list)
 
     def get(self, key: Item) -> Item | None:
+        """Return one item."""
         return self.partitions.get(self._partition(key), {}).get(self._key(key))
 
     def replace(self, key: Item, item: Item | None) -> None:
-        """Put an item, or nothing, where another may be."""
+        """Put an item in place of the one with the key, or only delete that one."""
         partition = self.partitions.setdefault(self._partition(key), {})
         before = partition.pop(self._key(key), {})
         if self._time in before:
@@ -51,7 +52,7 @@ class Table:
             insort(self._shards[item["shard"]["S"]], self._entry(item))
 
     def due(self, shard: str, until: str) -> Iterator[Item]:
-        """The keys of a shard's items whose time is no later than `until`, in order of time."""
+        """Yield the keys of a shard's items whose time is no later than `until`, in order of time."""
         entries = self._shards[shard]
         for time, key in entries[: bisect_right(entries, until, key=lambda entry: entry[0])]:
             names = (self._time, *self._key_names)
@@ -68,9 +69,11 @@ class Table:
 
 
 class MemoryDynamoDB:
-    """A client. `before_call` is called before each call, and may break it off; `calls` counts them."""
+    """A client. `before_call` is called before each operation, and may raise; `calls` counts the operations."""
 
     class exceptions:  # noqa: N801 - boto3's name
+        """The errors that operations raise."""
+
         ConditionalCheckFailedException = ConditionalCheckFailedException
 
     def __init__(self, before_call: Callable[[], None] = lambda: None) -> None:
@@ -79,17 +82,19 @@ class MemoryDynamoDB:
         self._before_call = before_call
 
     def sharing(self, before_call: Callable[[], None]) -> "MemoryDynamoDB":
-        """Another client of the same tables."""
+        """Return another client of the same tables, which adds to the same counts."""
         other = MemoryDynamoDB(before_call)
         other.tables, other.calls = self.tables, self.calls
         return other
 
-    def get_item(self, *, TableName: str, Key: Item) -> Item:
+    def get_item(self, *, TableName: str, Key: Item, **_: Any) -> Item:
+        """Return the item with a key."""
         self._count("GetItem")
         item = self.tables[TableName].get(Key)
         return {} if item is None else {"Item": item}
 
     def batch_get_item(self, *, RequestItems: dict[str, Any]) -> Item:
+        """Return the items with the keys of a request."""
         self._count("BatchGetItem")
         responses = {
             name: [item for key in wanted["Keys"] if (item := self.tables[name].get(key)) is not None]
@@ -98,21 +103,31 @@ class MemoryDynamoDB:
         return {"Responses": responses, "UnprocessedKeys": {}}
 
     def put_item(self, *, TableName: str, Item: Item, **condition: Any) -> None:
+        """Write an item.
+
+        Raises:
+            ConditionalCheckFailedException: the condition does not hold.
+        """
         self._count("PutItem")
         self._require(TableName, Item, condition)
         self.tables[TableName].replace(Item, Item)
 
     def delete_item(self, *, TableName: str, Key: Item, **condition: Any) -> None:
+        """Delete the item with a key, if it exists.
+
+        Raises:
+            ConditionalCheckFailedException: the condition does not hold.
+        """
         self._count("DeleteItem")
         self._require(TableName, Key, condition)
         self.tables[TableName].replace(Key, None)
 
-    def get_paginator(self, operation: str) -> "_Paginator":
-        assert operation == "query"
-        return _Paginator(self)
+    def get_paginator(self, operation: str) -> "_Query | _Scan":
+        """Return the paginator of `query` or `scan`."""
+        return _Scan(self) if operation == "scan" else _Query(self)
 
     def query(self, table: str, condition: str, names: dict[str, str], values: Item) -> list[Item]:
-        """The items of a partition in order of their keys, or of a shard of the index in order of time."""
+        """Return the items of a partition in order of their keys, or of a shard of the index in order of time."""
         self._count("Query")
         equal, _, before = condition.partition(" AND ")
         _, value = _operands(equal, " = ", names, values)
@@ -120,6 +135,12 @@ class MemoryDynamoDB:
             return [item for _, item in sorted(self.tables[table].partitions.get(value["S"], {}).items())]
         _, until = _operands(before, " <= ", names, values)
         return list(self.tables[table].due(value["S"], until["S"]))
+
+    def scan(self, table: str) -> list[Item]:
+        """Return all items of a table, in order of their keys."""
+        self._count("Scan")
+        items = {key: item for partition in self.tables[table].partitions.values() for key, item in partition.items()}
+        return [item for _, item in sorted(items.items())]
 
     def _count(self, operation: str) -> None:
         self._before_call()
@@ -134,7 +155,7 @@ class MemoryDynamoDB:
             raise ConditionalCheckFailedException(item)
 
 
-class _Paginator:
+class _Query:
     def __init__(self, dynamodb: MemoryDynamoDB) -> None:
         self._dynamodb = dynamodb
 
@@ -149,6 +170,14 @@ class _Paginator:
     ) -> Iterator[Item]:
         names = ExpressionAttributeNames or {}
         yield {"Items": self._dynamodb.query(TableName, KeyConditionExpression, names, ExpressionAttributeValues)}
+
+
+class _Scan:
+    def __init__(self, dynamodb: MemoryDynamoDB) -> None:
+        self._dynamodb = dynamodb
+
+    def paginate(self, *, TableName: str) -> Iterator[Item]:
+        yield {"Items": self._dynamodb.scan(TableName)}
 
 
 def _operands(clause: str, operator: str, names: dict[str, str], values: Item) -> tuple[str, Any]:

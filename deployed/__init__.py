@@ -1,0 +1,1 @@
+"""Access to a deployed stack, for the command line and the local run."""

@@ -1,0 +1,152 @@
+"""A deployed stack: one in AWS, or the one that `make run` runs on this machine."""
+
+import os
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import boto3
+from botocore.exceptions import ClientError
+
+from deployed.errors import StackError
+from deployed.outputs import Outputs
+from freshness.app.operations import Operations
+from freshness.app.queries import Queries
+from freshness.app.record import Recorder
+from freshness.aws.event_bus import EventBus
+from freshness.aws.tables import TableNames, Tables
+from freshness.policy.loader import load
+from freshness.policy.policy import Policy
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The root folder of the project."""
+LOCAL_FOLDER = Path(os.environ.get("LOCAL_FOLDER", ROOT / ".local"))
+"""The folder in which `make run` writes how to reach its stack."""
+
+
+def clock() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class DeployedStack:
+    """A deployed stack. Its outputs, tables and policy are read when they are first used.
+
+    `session` has the credentials and the region. `endpoint` is the URL of a local AWS, `None` for AWS.
+    `local_outputs` is the file with the outputs, `None` if CloudFormation has them.
+    """
+
+    session: boto3.Session
+    name: str
+    policy_file: Path
+    endpoint: str | None = None
+    local_outputs: Path | None = None
+
+    @classmethod
+    def in_aws(cls, name: str, profile: str | None, region: str | None, policy_file: Path) -> Self:
+        """Return a stack in the account and region of an AWS profile."""
+        return cls(boto3.Session(profile_name=profile, region_name=region), name, policy_file)
+
+    @classmethod
+    def of_local_run(cls, name: str, policy_file: Path, folder: Path = LOCAL_FOLDER) -> Self:
+        """Return the stack that `make run` is running.
+
+        Raises:
+            StackError: no local run is running.
+        """
+        environment, outputs = folder / "env", folder / "outputs.json"
+        if not (environment.exists() and outputs.exists()):
+            raise StackError(f'No local run is running ({outputs} does not exist). Start one with "make run".')
+        variables = dict(
+            word.split("=", 1)
+            for line in environment.read_text(encoding="utf-8").splitlines()
+            for word in shlex.split(line)[1:]
+        )
+        session = boto3.Session(
+            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+            region_name=variables["AWS_REGION"],
+        )
+        return cls(session, name, policy_file, variables["AWS_ENDPOINT_URL"], outputs)
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        """Return the stack's outputs.
+
+        Raises:
+            StackError: the stack does not exist.
+        """
+        if self.local_outputs:
+            return Outputs.model_validate_json(self.local_outputs.read_bytes())
+        cloudformation = self.session.client("cloudformation", endpoint_url=self.endpoint)
+        try:
+            [stack] = cloudformation.describe_stacks(StackName=self.name)["Stacks"]
+        except ClientError as error:
+            if "does not exist" not in str(error):
+                raise
+            raise StackError(
+                f"No stack {self.name} in {self.session.region_name}: use --stack for another name, --region and "
+                '--profile for another region and account, or deploy it with "cdk deploy".'
+            ) from None
+        return Outputs.model_validate({each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])})
+
+    @cached_property
+    def tables(self) -> Tables:
+        """Return the stack's tables."""
+        names = TableNames(
+            companies=self.outputs.companies_table,
+            feeds=self.outputs.feeds_table,
+            datasets=self.outputs.datasets_table,
+            control=self.outputs.control_table,
+        )
+        return Tables.open(self.session.client("dynamodb", endpoint_url=self.endpoint), names)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """Return the policy with what was learned of the fleet.
+
+        Raises:
+            freshness.policy.errors.PolicyError: the policy file is missing or invalid.
+        """
+        policy = load(self.policy_file)
+        return policy.knowing(self.tables.control.fleet_rates()) if policy.learns else policy
+
+    @cached_property
+    def queries(self) -> Queries:
+        """Return what answers questions about the stack's companies and feeds."""
+        return Queries(tables=self.tables, policy=self.policy)
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """Return what records facts in the stack's tables and publishes on its event bus."""
+        bus = EventBus(self.session.client("events", endpoint_url=self.endpoint), self.outputs.event_bus_name)
+        return Recorder(tables=self.tables, bus=bus, policy=self.policy, clock=clock)
+
+    @cached_property
+    def operations(self) -> Operations:
+        """Return what carries out an operator's commands."""
+        return Operations(recorder=self.recorder, clock=clock)
+
+    def environment(self, function: str) -> dict[str, str]:
+        """Return the environment variables of a function."""
+        return self._configuration(function).get("Environment", {}).get("Variables", {})
+
+    def log_group(self, function: str) -> str:
+        """Return the name of a function's log group."""
+        return self._configuration(function).get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{function}")
+
+    def secret(self, name: str) -> str:
+        """Return the value of a secret."""
+        client = self.session.client("secretsmanager", endpoint_url=self.endpoint)
+        return client.get_secret_value(SecretId=name)["SecretString"]
+
+    def _configuration(self, function: str) -> "FunctionConfigurationResponseTypeDef":
+        client = self.session.client("lambda", endpoint_url=self.endpoint)
+        return client.get_function_configuration(FunctionName=function)

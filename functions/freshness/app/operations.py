@@ -1,0 +1,65 @@
+"""What an operator may do to companies and feeds: request refreshes, pause and resume."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from freshness.app.record import Recorder
+from freshness.domain import schedule
+from freshness.domain.company import Company
+from freshness.domain.dataset import Trigger
+from freshness.domain.facts import CompanyPaused, RefreshRequested, Rescheduled
+from freshness.domain.feed import Feed
+
+
+class Paused(Exception):
+    """Refreshes are paused, so none may be requested. The message says how to resume."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """Carries out operators' commands on the tables."""
+
+    recorder: Recorder
+    clock: Callable[[], datetime]
+
+    def request_refreshes(self, company: Company, feeds: Iterable[Feed]) -> list[Feed]:
+        """Request a refresh of each feed where one can be queued and none is in flight; return those as they are now.
+
+        The next tick queues them.
+
+        Raises:
+            Paused: refreshes of the company, or all, are paused.
+        """
+        if company.paused:
+            raise Paused(f'{company.name} is paused. Resume it with "./freshness resume {company.company_id}".')
+        if self.recorder.tables.control.is_paused():
+            raise Paused('Everything is paused. Resume it with "./freshness resume".')
+        fact = RefreshRequested(at=self.clock(), trigger=Trigger.OPERATOR)
+        wanted = [feed for feed in feeds if self._can_be_queued(company, feed)]
+        return [self.recorder.feed(feed, company, fact).feed for feed in wanted]
+
+    def pause(self, company: Company) -> None:
+        """Pause the refreshes of a company. What is in flight continues, and so do checks."""
+        self.recorder.company(company, CompanyPaused(paused=True))
+
+    def resume(self, company: Company) -> None:
+        """Resume the refreshes of a company, whose feeds are due again as their promises say."""
+        company = self.recorder.company(company, CompanyPaused(paused=False))
+        for feed in self.recorder.tables.feeds.of_company(company.company_id, consistent=True):
+            self.recorder.feed(feed, company, Rescheduled())
+
+    def pause_all(self) -> None:
+        """Pause all refreshes."""
+        self.recorder.tables.control.pause()
+
+    def resume_all(self) -> None:
+        """Resume all refreshes but those of companies that were paused by themselves."""
+        self.recorder.tables.control.resume()
+
+    def _can_be_queued(self, company: Company, feed: Feed) -> bool:
+        connection = company.connections.get(feed.connection_id)
+        if connection is None or feed.in_flight:
+            return False
+        promise = self.recorder.policy.promise(feed.data_type, company, connection)
+        return schedule.due_at(feed, promise, connection) is not None

@@ -1,0 +1,279 @@
+"""What the command line, the API and the page show of companies and feeds, read from the tables and the policy."""
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from freshness.app.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
+from freshness.aws.tables import Tables
+from freshness.domain import windows
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.company import Company, Connection
+from freshness.domain.dataset import DatasetState, Trigger
+from freshness.domain.feed import End, Feed, FeedKey, Request, State
+from freshness.domain.promise import Promise
+from freshness.domain.times import BEGINNING
+from freshness.planning.allowance import allowance
+from freshness.planning.planner import Decision, Reason, decide
+from freshness.policy.policy import Policy
+
+ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
+"""Platforms that Codat reads only while the customer's own machine is online."""
+
+
+class NotFound(Exception):
+    """What was named does not exist, or is ambiguous. The message says what to name instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queries:
+    """Answers questions about the tables. `policy` includes what was learned of the fleet."""
+
+    tables: Tables
+    policy: Policy
+
+    def find_company(self, name: str) -> Company:
+        """Return the company with this id or, ignoring case, this name or unique beginning of a name.
+
+        Raises:
+            NotFound: there is none, or there are several.
+        """
+        if company := self.tables.companies.get(name):
+            return company
+        companies = list(self.tables.companies.scan())
+        wanted = name.casefold()
+        found = [company for company in companies if company.name.casefold() == wanted] or [
+            company for company in companies if company.name.casefold().startswith(wanted)
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = ", ".join(f"{company.name} {company.company_id}" for company in found)
+            raise NotFound(f"{len(found)} companies have a name like {name!r}: use an id ({ids}).")
+        near = difflib.get_close_matches(name, [company.name for company in companies], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else '"./freshness status --companies" lists all companies.'
+        raise NotFound(f"No company has the id or the name {name!r}: {hint}")
+
+    def find_feeds(self, company: Company, data_types: Iterable[str] = ()) -> list[Feed]:
+        """Return the feeds of a company, of some data types if any are named.
+
+        Raises:
+            NotFound: the company has no feed of one of the data types.
+        """
+        feeds = self.tables.feeds.of_company(company.company_id)
+        known = sorted({feed.data_type for feed in feeds})
+        wanted = set(data_types)
+        for data_type in sorted(wanted - set(known)):
+            listed = ", ".join(known) or "none yet, because it was not checked yet"
+            raise NotFound(f"{company.name} has no data type {data_type!r}. It has {listed}.")
+        return [feed for feed in feeds if not wanted or feed.data_type in wanted]
+
+    def fleet(self, now: datetime) -> FleetView:
+        """Return every feed, which reads both tables whole."""
+        companies, feeds = self._all()
+        decisions = self._decisions(feeds, companies, now)
+        return FleetView(tuple(self._views(decisions, companies, now)))
+
+    def summary(self, fleet: FleetView, now: datetime) -> Summary:
+        """Return a fleet in numbers."""
+        overdue = fleet.overdue
+        late = [feed for feed in fleet.feeds if feed.state not in (State.UNSUPPORTED, State.OFF)]
+        return Summary(
+            at=now,
+            companies=len({feed.company_id for feed in fleet.feeds}),
+            paused=self.is_paused(),
+            states=fleet.states,
+            promises_broken=len(overdue),
+            oldest_age_against_promise=max((feed.age / feed.promise for feed in overdue if feed.age), default=None),
+            limits=self.api_limits(),
+            not_fresh=tuple(sorted((feed for feed in late if not feed.keeps_promise), key=_worst_first)),
+        )
+
+    def company(self, company: Company, now: datetime) -> tuple[FeedView, ...]:
+        """Return every feed of one company."""
+        feeds = self.tables.feeds.of_company(company.company_id)
+        return tuple(self._views(self._decisions(feeds, [company], now), [company], now))
+
+    def explain(self, company: Company, data_type: str, now: datetime) -> list[Explanation]:
+        """Return everything known of a data type of a company, for each connection that it is read from.
+
+        Raises:
+            NotFound: the company has no such feed.
+        """
+        wanted = {feed.key: feed for feed in self.find_feeds(company, [data_type])}
+        decisions = self._decisions(self.tables.feeds.of_company(company.company_id), [company], now)
+        views = self._views(decisions, [company], now)
+        return [self._explanation(view, decisions[view.key]) for view in views if view.key in wanted]
+
+    def is_paused(self) -> bool:
+        """Return whether all refreshes are paused."""
+        return self.tables.control.is_paused()
+
+    def paused_companies(self) -> list[Company]:
+        """Return the companies that are paused by themselves, by name, which reads all companies."""
+        paused = (company for company in self.tables.companies.scan() if company.paused)
+        return sorted(paused, key=lambda company: (company.name, company.company_id))
+
+    def api_limits(self) -> ApiLimits:
+        """Return what Codat allows, as far as any function knows."""
+        return self.tables.control.api_limits()
+
+    def export(self, now: datetime) -> Iterator[FeedExport]:
+        """Yield every feed with its last syncs."""
+        companies, feeds = self._all()
+        decisions = self._decisions(feeds, companies, now)
+        by_id = {company.company_id: company for company in companies}
+        for view in self._views(decisions, companies, now):
+            company, feed = by_id[view.company_id], decisions[view.key].feed
+            yield FeedExport(
+                feed=view,
+                source_type=company.connections[view.connection_id].source_type,
+                tags=company.tags,
+                succeeded_at=feed.succeeded_at,
+                syncs=tuple(feed.history),
+            )
+
+    def refreshes_queued(self) -> int:
+        """Return how many refreshes were queued in the time for which datasets are kept, which reads all of them."""
+        ended = {d.dataset_id for d in self.tables.datasets.scan() if d.trigger is not Trigger.EXTERNAL}
+        in_flight = {
+            feed.in_flight.dataset_id or "#".join(feed.key)
+            for feed in self.tables.feeds.scan()
+            if feed.in_flight and feed.in_flight.trigger is not Trigger.EXTERNAL
+        }
+        return len(ended | in_flight)
+
+    def _all(self) -> tuple[list[Company], list[Feed]]:
+        feeds: dict[str, list[Feed]] = defaultdict(list)
+        for feed in self.tables.feeds.scan():
+            feeds[feed.company_id].append(feed)
+        companies = sorted(self.tables.companies.scan(), key=lambda company: (company.name, company.company_id))
+        return companies, [feed for company in companies for feed in feeds[company.company_id]]
+
+    def _decisions(self, feeds: Iterable[Feed], companies: Iterable[Company], now: datetime) -> dict[FeedKey, Decision]:
+        """Return what the next tick would decide, given all feeds of the companies."""
+        known = {company.company_id: company for company in companies}
+        allowed = allowance(self.policy.budget, self.api_limits(), now)
+        decisions = decide(feeds, known, self.policy, now, paused=self.is_paused(), allowance=allowed)
+        return {decision.feed.key: decision for decision in decisions}
+
+    def _views(
+        self, decisions: Mapping[FeedKey, Decision], companies: Iterable[Company], now: datetime
+    ) -> Iterator[FeedView]:
+        of_company: dict[str, list[Decision]] = defaultdict(list)
+        for decision in decisions.values():
+            of_company[decision.company.company_id].append(decision)
+        for company in companies:
+            for decision in sorted(of_company[company.company_id], key=lambda decision: decision.feed.key):
+                if connection := company.connections.get(decision.feed.connection_id):
+                    yield self._view(decision, connection, now)
+
+    def _view(self, decision: Decision, connection: Connection, now: datetime) -> FeedView:
+        feed, company = decision.feed, decision.company
+        promise = self.policy.promise(feed.data_type, company, connection)
+        state = feed.state(promise, connection, now)
+        known: tuple[Request | End | None, ...] = feed.request, feed.end
+        changes = sorted((change for change in known if change), key=lambda change: change.at, reverse=True)
+        return FeedView(
+            company_id=company.company_id,
+            company_name=company.name,
+            data_type=feed.data_type,
+            connection_id=feed.connection_id,
+            platform=connection.platform,
+            state=state,
+            age=feed.age(now),
+            promise=promise.fresh_within,
+            keeps_promise=feed.keeps(promise, now),
+            is_due=feed.in_flight is None and feed.due_at is not None and feed.due_at <= now,
+            due_at=feed.due_at,
+            # A webhook does not name the dataset that ended: it is the one that was requested last.
+            dataset_id=next((change.dataset_id for change in changes if change.dataset_id), ""),
+            changed_at=changes[0].at if changes else BEGINNING,
+            obstacle=_obstacle(state, connection, feed) or _closed_window(state, promise, now),
+            rule=promise.place,
+            reason=self._reason(feed.decided.reason if feed.decided else decision.reason, decision),
+        )
+
+    def _reason(self, reason: str, decision: Decision) -> str:
+        """Return why something was decided, with the names of the set or the windows because of which it was."""
+        feed, company = decision.feed, decision.company
+        names: list[str] = []
+        if reason in (Reason.DUE_WITH_SET, Reason.WAITING_FOR_SET):
+            together = self.policy.set_of(feed.data_type, company)
+            names = [together.name] if together else []
+        elif reason == Reason.OUTSIDE_WINDOW:
+            promise = self.policy.promise(feed.data_type, company, company.connections[feed.connection_id])
+            names = [window.name for window in promise.windows]
+        return " ".join([reason, ", ".join(f'"{name}"' for name in names)]).rstrip()
+
+    def _explanation(self, view: FeedView, decision: Decision) -> Explanation:
+        reason = self._reason(decision.reason, decision)
+        return Explanation(
+            feed=view,
+            action=decision.action,
+            reason=f"{reason}: {view.obstacle}" if view.obstacle else reason,
+            until=decision.until,
+            changes_per_day=decision.feed.changes_per_day,
+            last_decided=decision.feed.decided,
+            datasets=tuple(self._datasets(decision.feed)),
+        )
+
+    def _datasets(self, feed: Feed) -> list[DatasetView]:
+        datasets = [
+            DatasetView(
+                dataset_id=dataset.dataset_id,
+                trigger=dataset.trigger,
+                state=dataset.state,
+                requested_at=dataset.requested_at,
+                ended_at=dataset.ended_at,
+                records_modified=dataset.records_modified,
+            )
+            for dataset in self.tables.datasets.of_company(feed.company_id)
+            if (dataset.data_type, dataset.connection_id) == (feed.data_type, feed.connection_id)
+        ]
+        if (request := feed.in_flight) and request.dataset_id not in {dataset.dataset_id for dataset in datasets}:
+            in_flight = DatasetView(
+                dataset_id=request.dataset_id,
+                trigger=request.trigger,
+                state=feed.running_state or DatasetState.QUEUED,
+                requested_at=request.at,
+                ended_at=None,
+                records_modified=None,
+            )
+            datasets.append(in_flight)
+        return sorted(datasets, key=lambda dataset: dataset.requested_at, reverse=True)
+
+
+def _worst_first(feed: FeedView) -> tuple[bool, float]:
+    return bool(feed.obstacle), -(feed.age / feed.promise if feed.age else float("inf"))
+
+
+def _closed_window(state: State, promise: Promise, now: datetime) -> str:
+    if state is not State.STALE or windows.allowed(promise.windows, now):
+        return ""
+    opens_at = windows.next_allowed(promise.windows, now)
+    return f"the policy's window opens at {opens_at:%H:%M} UTC" if opens_at else "the policy's windows never open"
+
+
+def _obstacle(state: State, connection: Connection, feed: Feed) -> str:
+    match state:
+        case State.OFF:
+            return "the policy turns it off"
+        case State.UNSUPPORTED:
+            return f"{connection.platform} does not have this data type"
+        case State.BLOCKED if not connection.is_linked:
+            return f"the customer must relink {connection.platform}: {connection.link_url}"
+        case State.BLOCKED:
+            end = feed.end.state if feed.end else ""
+            return f"the customer must restore the permissions of {connection.platform} ({end}): {connection.link_url}"
+        case State.REFRESHING if connection.platform.startswith(ON_PREMISE) and _is_queued(feed):
+            return f"the customer's machine with {connection.platform} is offline"
+        case _:
+            return ""
+
+
+def _is_queued(feed: Feed) -> bool:
+    """Return whether the dataset in flight was not started yet."""
+    return feed.in_flight is not None and feed.running_state == DatasetState.QUEUED

@@ -1,0 +1,208 @@
+"""Queueing refreshes at Codat and recording its responses: for one feed, or for several of a company by `data/all`."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from aws_lambda_powertools import Logger
+
+from freshness.app.record import Recorder
+from freshness.aws.metrics import Metric
+from freshness.aws.tables import Tables
+from freshness.codat import bulk_refresh
+from freshness.codat.client import Codat
+from freshness.codat.errors import (
+    AccountLimit,
+    AlreadyInProgress,
+    CodatError,
+    NotFound,
+    RateLimited,
+    Refused,
+    Unauthorized,
+    Unreadable,
+    UnsupportedDataType,
+)
+from freshness.codat.models import PullOperation
+from freshness.domain import backoff
+from freshness.domain.codat_schedule import CodatSchedule
+from freshness.domain.company import Company
+from freshness.domain.dataset import Trigger, has_ended
+from freshness.domain.facts import (
+    BulkRefreshStarted,
+    CheckNeeded,
+    DatasetRequested,
+    DataTypeUnsupported,
+    FeedFact,
+    QueueingFailed,
+)
+from freshness.domain.feed import Decided, Feed, FeedKey
+from freshness.planning.planner import Decision
+
+BULK_REMEMBERED = timedelta(minutes=15)
+"""How long after a call of `data/all` another one is not made before history was read for what the first queued."""
+
+logger = Logger(service="codat-freshness")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queueing:
+    """Queues what was decided. `tally` counts what happened; `stopped_by` is why no further call is made, if any.
+
+    `unqueued` are the feeds to queue of which nothing was recorded yet.
+    """
+
+    tables: Tables
+    codat: Codat
+    recorder: Recorder
+    clock: Callable[[], datetime]
+    tally: Counter[Metric] = field(default_factory=Counter)
+    stopped_by: list[CodatError] = field(default_factory=list)
+    unqueued: set[FeedKey] = field(default_factory=set)
+
+    async def queue(self, decision: Decision) -> None:
+        """Queue a refresh of one feed, and record the response."""
+        feed, company = decision.feed, decision.company
+        try:
+            operation = await self.codat.queue(feed.company_id, feed.data_type, feed.connection_id)
+        except AlreadyInProgress as error:
+            await self._adopt(company, feed, error)
+        except UnsupportedDataType as error:
+            await self._record(feed, company, DataTypeUnsupported(at=error.at))
+            self.tally[Metric.FEEDS_FOUND_UNSUPPORTED] += 1
+        except Unreadable as error:
+            # Codat accepted the call, though its response cannot be read: a check finds the dataset.
+            logger.warning("The response to a refresh cannot be read", extra=_names(feed) | {"error": str(error)})
+            await self._record(feed, company, DatasetRequested(at=error.at, trigger=trigger_of(feed)))
+            self.tally[Metric.QUEUEING_FAILED] += 1
+        except (Unauthorized, AccountLimit, RateLimited) as error:
+            self._stop(error)
+        except CodatError as error:
+            await self._record_failure(company, feed, error)
+            if isinstance(error, NotFound | Refused):
+                await asyncio.to_thread(self.recorder.company, company, CheckNeeded())
+        else:
+            await self._record_queued(company, feed, operation, decision)
+
+    async def queue_together(self, group: list[Decision], schedule: CodatSchedule) -> list[Decision]:
+        """Queue what is due of a company by `data/all` if that queues nothing else, and return what is left to queue.
+
+        That the call is about to be made is recorded first. If no response was recorded, history is read for what it
+        queued before anything is queued again.
+        """
+        company = group[0].company
+        due = {decision.feed.key: decision for decision in group}
+        feeds = await asyncio.to_thread(self.tables.feeds.of_company, company.company_id)
+        together = bulk_refresh.worthwhile(schedule, company, feeds, due.keys())
+        if not together:
+            return group
+        at = company.bulk_refresh_at
+        is_unfinished = at and at + BULK_REMEMBERED > self.clock() and not _is_answered(together, at)
+        try:
+            if at is None or not is_unfinished:
+                company = await asyncio.to_thread(self.recorder.company, company, BulkRefreshStarted(at=self.clock()))
+                at = await self.codat.queue_all(company.company_id)
+            queued = await bulk_refresh.queued_since(at, self.codat, company.company_id, together)
+        except (Unauthorized, AccountLimit, RateLimited) as error:
+            self._stop(error)
+            return []
+        except (NotFound, Refused) as error:
+            names = {"company_id": company.company_id, "error": str(error)}
+            logger.warning("data/all was refused: each data type is queued by itself", extra=names)
+            return group
+        except CodatError as error:
+            for decision in group:
+                await self._record_failure(company, decision.feed, error)
+            return []
+        for key, operation in queued.items():
+            await self._record_queued(company, together[key], operation, due[key])
+        return [decision for key, decision in due.items() if key not in queued]
+
+    async def _record(self, feed: Feed, company: Company, *facts: FeedFact) -> Feed:
+        self.unqueued.discard(feed.key)
+        recorded = await asyncio.to_thread(self.recorder.feed, feed, company, *facts)
+        return recorded.feed
+
+    async def _record_queued(self, company: Company, feed: Feed, operation: PullOperation, decision: Decision) -> None:
+        """Record a dataset under the connection that Codat's response names."""
+        if operation.connection_id != feed.connection_id:
+            self.unqueued.discard(feed.key)
+            feed = await asyncio.to_thread(
+                self.tables.feeds.get, feed.company_id, feed.data_type, operation.connection_id
+            )
+        decided = Decided(at=self.clock(), reason=decision.reason)
+        await self._record(feed, company, self._requested(operation, trigger_of(decision.feed), decided))
+        self.tally[Metric.REFRESHES_QUEUED] += 1
+
+    def _requested(
+        self, operation: PullOperation, trigger: Trigger, decided: Decided | None = None
+    ) -> DatasetRequested:
+        return DatasetRequested(
+            at=operation.requested,
+            trigger=trigger,
+            dataset_id=operation.id,
+            state=operation.status,
+            ended_at=(operation.completed or self.clock()) if has_ended(operation.status) else None,
+            decided=decided,
+        )
+
+    async def _adopt(self, company: Company, feed: Feed, running: AlreadyInProgress) -> None:
+        """Record the dataset that runs already. Codat is asked when it was requested, and for which connection.
+
+        Where that dataset is another connection's, or was recorded as ended, the feed is tried again later.
+        """
+        adopted = await self._running(feed, running)
+        if adopted is None:
+            fact = DatasetRequested(at=running.at, trigger=Trigger.EXTERNAL, dataset_id=running.dataset_id)
+            await self._record(feed, company, fact)
+            return
+        self.tally[Metric.DATASETS_ADOPTED] += 1
+        retry = QueueingFailed(at=running.at, longest=backoff.LONGEST_UNANSWERED)
+        if adopted.connection_id != feed.connection_id:
+            other = await asyncio.to_thread(
+                self.tables.feeds.get, feed.company_id, feed.data_type, adopted.connection_id
+            )
+            await self._record(other, company, self._requested(adopted, Trigger.EXTERNAL))
+            await self._record(feed, company, retry)
+            return
+        recorded = await self._record(feed, company, self._requested(adopted, Trigger.EXTERNAL))
+        if recorded.in_flight is None and not has_ended(adopted.status):
+            await self._record(recorded, company, retry)
+
+    async def _running(self, feed: Feed, running: AlreadyInProgress) -> PullOperation | None:
+        if not running.dataset_id:
+            return None
+        try:
+            return await self.codat.dataset(feed.company_id, running.dataset_id)
+        except CodatError as error:
+            logger.warning("A running dataset could not be read", extra=_names(feed) | {"error": str(error)})
+            return None
+
+    async def _record_failure(self, company: Company, feed: Feed, error: CodatError) -> None:
+        """Record that a call failed, so that the feed is tried again after a delay and others have their turn."""
+        logger.warning("A refresh could not be queued", extra=_names(feed) | {"error": str(error)})
+        self.tally[Metric.QUEUEING_FAILED] += 1
+        longest = backoff.LONGEST_UNANSWERED if error.status is None else backoff.LONGEST
+        is_unqueued = feed.key in self.unqueued
+        await self._record(feed, company, QueueingFailed(at=error.at, longest=longest))
+        if is_unqueued and not isinstance(error, NotFound | Refused):
+            self.unqueued.add(feed.key)
+
+    def _stop(self, error: CodatError) -> None:
+        logger.error("Codat refuses further calls", extra={"error": str(error)})
+        self.stopped_by.append(error)
+
+
+def trigger_of(feed: Feed) -> Trigger:
+    """Return who a refresh of a feed that is due is requested by."""
+    return feed.refresh_requested_by if feed.refresh_requested_at else Trigger.PROMISE
+
+
+def _is_answered(feeds: dict[FeedKey, Feed], at: datetime) -> bool:
+    """Return whether any of the feeds has a request from after `data/all` was called at a time."""
+    return any(feed.request and feed.request.at >= at - bulk_refresh.TOLERANCE for feed in feeds.values())
+
+
+def _names(feed: Feed) -> dict[str, str]:
+    return {"company_id": feed.company_id, "data_type": feed.data_type, "connection_id": feed.connection_id}

@@ -1,0 +1,151 @@
+"""Recording facts: the only place that loads a feed or company, publishes what follows from a fact, and writes.
+
+What follows from a fact is computed by `freshness.domain.transition` and `freshness.domain.company_transition`. Every
+write is conditional on the version that was read. After a lost race the transition is computed again from the current
+item, and what then follows is published and recorded. Notifications are published, and datasets recorded, before the
+feed is written: a crash in between repeats them under the same ids, and loses none.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from freshness.aws import bootstrap
+from freshness.aws.event_bus import EventBus
+from freshness.aws.metrics import Metric
+from freshness.aws.tables import Tables
+from freshness.domain.company import Company
+from freshness.domain.company_transition import company_transition, connection_notifications
+from freshness.domain.dataset import Trigger
+from freshness.domain.facts import CompanyFact, FeedFact, PromiseReviewed
+from freshness.domain.feed import Feed
+from freshness.domain.notifications import (
+    CompanyDataRefreshed,
+    Notification,
+    PromiseBroken,
+    PromiseKeptAgain,
+    RelinkNeeded,
+)
+from freshness.domain.transition import Transition, abandoned, transitions
+from freshness.policy.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorder:
+    """Records facts. `tally` counts the notifications that were published. May be used from several threads.
+
+    Its methods raise `freshness.aws.event_bus.NotPublished` or `freshness.aws.table.ContentionError` if nothing could
+    be recorded now, and botocore's errors. Recording the same facts again is then safe.
+    """
+
+    tables: Tables
+    bus: EventBus
+    policy: Policy
+    clock: Callable[[], datetime]
+    tally: Counter[Metric] = field(default_factory=Counter)
+
+    def feed(self, known: Feed, company: Company, *facts: FeedFact) -> Transition:
+        """Record facts about a feed, as it was read, and return what followed, with the feed as it is now.
+
+        A feed that was deleted since it was read stays deleted.
+        """
+        if self._transition(known, company, facts).has_effects:
+            # A read that is not consistent may be from before the last write: nothing may be published because of it.
+            current = self.tables.feeds.get(*known.key, consistent=True)
+            if known.version and not current.version:
+                return Transition(feed=known)
+            known = current
+        last = Transition(feed=known)
+
+        def compute(feed: Feed) -> Feed:
+            nonlocal last
+            # A promise that was published as broken before a lost race is published as kept again if it is.
+            feed = replace(feed, broken_at=feed.broken_at or _published_as_broken(last))
+            last = self._transition(feed, company, facts)
+            self.bus.publish(last.notifications)
+            for dataset in last.datasets:
+                self.tables.datasets.merge(dataset)
+            return last.feed
+
+        written = self.tables.feeds.update(known, compute)
+        self._count(last.notifications)
+        return replace(last, feed=written)
+
+    def review(self, feed: Feed, company: Company) -> Feed:
+        """Record that time passed: a promise may have broken by now. Return the feed as it is now.
+
+        A feed whose promise did not break is not written, even if it would be due at another time: the planner decides
+        about that.
+        """
+        reviewed = self._transition(feed, company, (PromiseReviewed(),))
+        if reviewed.feed.broken_at == feed.broken_at:
+            return feed
+        return self.feed(feed, company, PromiseReviewed()).feed
+
+    def company(self, known: Company, fact: CompanyFact) -> Company:
+        """Record a fact about a company, as it was read or empty, and return the company as it is now.
+
+        The feeds of a company that was deleted are deleted with it.
+        """
+        if company_transition(known, fact, self.clock()).notifications:
+            known = self.tables.companies.get(known.company_id, consistent=True) or known
+        published: Company | None = None
+        notifications: tuple[Notification, ...] = ()
+
+        def compute(company: Company) -> Company:
+            nonlocal published, notifications
+            changed = company_transition(company, fact, self.clock()).company
+            # After a lost race, what was published before it must be corrected.
+            notifications = connection_notifications(published or company, changed)
+            self.bus.publish(notifications)
+            published = changed if notifications else published
+            return changed
+
+        written = self.tables.companies.update(known, compute)
+        self._count(notifications)
+        if written.deleted_at:
+            for feed in self.tables.feeds.of_company(written.company_id):
+                self.delete(feed)
+        return written
+
+    def delete(self, feed: Feed) -> None:
+        """Delete a feed that is no longer to be kept fresh, and record that its dataset in flight was abandoned."""
+        for dataset in abandoned(feed, self.clock()):
+            self.tables.datasets.merge(dataset)
+        self.tables.feeds.delete(feed)
+
+    def _transition(self, feed: Feed, company: Company, facts: tuple[FeedFact, ...]) -> Transition:
+        connection = company.connections.get(feed.connection_id)
+        promise = self.policy.promise(feed.data_type, company, connection) if connection else None
+        return transitions(feed, facts, promise, connection, self.clock())
+
+    def _count(self, notifications: tuple[Notification, ...]) -> None:
+        for notification in notifications:
+            match notification:
+                case PromiseBroken():
+                    self.tally[Metric.PROMISES_BROKEN] += 1
+                case PromiseKeptAgain():
+                    self.tally[Metric.PROMISES_KEPT_AGAIN] += 1
+                case RelinkNeeded():
+                    self.tally[Metric.RELINKS_NEEDED] += 1
+                case CompanyDataRefreshed(trigger=Trigger.EXTERNAL):
+                    self.tally[Metric.REFRESHES_BY_OTHERS] += 1
+                case _:
+                    pass
+
+
+def _published_as_broken(transition: Transition) -> datetime | None:
+    """Return when the promise broke, if that is among what was published."""
+    broken = (each for each in transition.notifications if isinstance(each, PromiseBroken))
+    return next((each.broken_at for each in broken), None)
+
+
+def deployed_recorder() -> Recorder:
+    """Return a recorder for the tables, bus and policy that a function was deployed with."""
+    return Recorder(
+        tables=bootstrap.tables(),
+        bus=bootstrap.event_bus(),
+        policy=bootstrap.informed_policy(),
+        clock=bootstrap.clock,
+    )

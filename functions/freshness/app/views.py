@@ -1,0 +1,138 @@
+"""What people and programs see of feeds: plain values that `freshness.app.queries` returns."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.dataset import Trigger
+from freshness.domain.feed import Decided, FeedKey, State
+from freshness.domain.sync_history import Sync
+from freshness.planning.planner import Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedView:
+    """One feed with its promise and what a tick would do about it now."""
+
+    company_id: str
+    company_name: str
+    data_type: str
+    connection_id: str
+    platform: str
+    state: State
+    age: timedelta | None
+    promise: timedelta
+    keeps_promise: bool
+    is_due: bool
+    due_at: datetime | None
+    dataset_id: str
+    changed_at: datetime
+    """When its latest dataset was requested or ended."""
+    obstacle: str
+    """Why it cannot be fresh; empty if it can."""
+    rule: str
+    """The part of the policy that promises it."""
+    reason: str
+    """The decision that last changed it, or the one that applies now if there was none."""
+
+    @property
+    def key(self) -> FeedKey:
+        """Return what identifies the feed."""
+        return self.company_id, self.data_type, self.connection_id
+
+    @property
+    def is_overdue(self) -> bool:
+        """Return whether it could be fresh and is not."""
+        return not self.keeps_promise and not self.obstacle
+
+    @property
+    def is_obstructed(self) -> bool:
+        """Return whether it is promised to be fresh, and cannot be now."""
+        return self.is_promised and not self.keeps_promise and bool(self.obstacle)
+
+    @property
+    def is_promised(self) -> bool:
+        """Return whether the policy promises anything of it."""
+        return self.state is not State.OFF
+
+
+@dataclass(frozen=True, slots=True)
+class FleetView:
+    """All feeds at one moment, by company and data type."""
+
+    feeds: tuple[FeedView, ...]
+
+    @property
+    def states(self) -> Counter[State]:
+        """Return how many feeds are in each state."""
+        return Counter(feed.state for feed in self.feeds)
+
+    @property
+    def overdue(self) -> tuple[FeedView, ...]:
+        """Return the feeds that could be fresh and are not."""
+        return tuple(feed for feed in self.feeds if feed.is_overdue)
+
+    @property
+    def obstructed(self) -> tuple[FeedView, ...]:
+        """Return the feeds that cannot be fresh now."""
+        return tuple(feed for feed in self.feeds if feed.is_obstructed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The whole fleet in numbers, with the feeds that are older than promised."""
+
+    at: datetime
+    companies: int
+    paused: bool
+    states: Counter[State]
+    promises_broken: int
+    """Feeds that could be as fresh as promised, and are not."""
+    oldest_age_against_promise: float | None
+    """The greatest age of these, as a multiple of its promise."""
+    limits: ApiLimits
+    not_fresh: tuple[FeedView, ...]
+    """Every feed that is older than promised, also where a person must act first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetView:
+    """A dataset of a feed: the one in flight, or one that has ended."""
+
+    dataset_id: str
+    trigger: Trigger
+    state: str
+    requested_at: datetime
+    ended_at: datetime | None
+    records_modified: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Everything known of one feed."""
+
+    feed: FeedView
+    action: Action
+    """What a tick does about it now."""
+    reason: str
+    until: datetime | None
+    """When it is due again, or may be refreshed, if that is known."""
+    changes_per_day: float | None
+    """How often its data was learned to change at the source."""
+    last_decided: Decided | None
+    """The decision for which a tick last wrote it."""
+    datasets: tuple[DatasetView, ...]
+    """Its datasets, newest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedExport:
+    """A feed with what is needed to plan it elsewhere."""
+
+    feed: FeedView
+    source_type: str
+    tags: dict[str, str]
+    succeeded_at: datetime | None
+    syncs: tuple[Sync, ...]
+    """Its last syncs, oldest first."""

@@ -1,0 +1,54 @@
+"""The table of companies, with an index of when each is due for a check."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from freshness.aws.item_codec import SHARDS, company_from, company_item
+from freshness.aws.table import Table
+from freshness.domain.company import Company
+
+DUE_FOR_CHECK = "due_for_check"
+"""The index of companies by `check_at`."""
+
+
+class Companies:
+    """The repository of companies."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def get(self, company_id: str, *, consistent: bool = False) -> Company | None:
+        """Return one company."""
+        item = self._table.get({"company_id": company_id}, consistent=consistent)
+        return None if item is None else company_from(item)
+
+    def get_many(self, company_ids: Iterable[str]) -> dict[str, Company]:
+        """Return those of the companies that exist, by their ids."""
+        keys = [{"company_id": company_id} for company_id in dict.fromkeys(company_ids)]
+        companies = (company_from(item) for item in self._table.get_many(keys))
+        return {company.company_id: company for company in companies}
+
+    def scan(self) -> Iterator[Company]:
+        """Yield every company, for an operator's tools: no function has the permission to scan."""
+        return (company_from(item) for item in self._table.scan())
+
+    def due_for_check(self, now: datetime) -> Iterator[str]:
+        """Yield the ids of the companies due for a check, longest due first within each shard."""
+        for shard in SHARDS:
+            for key in self._table.due(DUE_FOR_CHECK, "check_at", shard, now):
+                yield key["company_id"]
+
+    def put(self, company: Company) -> Company:
+        """Write a company in place of the one that was read at its version, and return it as written.
+
+        Raises:
+            VersionConflict: another writer came first.
+        """
+        written = replace(company, version=company.version + 1)
+        self._table.put(company_item(written), company.version)
+        return written
+
+    def update(self, company: Company, compute: Callable[[Company], Company]) -> Company:
+        """Write what `compute` returns for a company, as `Table.update` does."""
+        return self._table.update(company, compute, self.put, company_from)

@@ -1,0 +1,112 @@
+"""The control table: what is known of the Codat account as a whole, and the leases of running ticks.
+
+Every key of an item is made by `_key`: a second Codat account in the same table would need another prefix there, and
+nothing else.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from pydantic import TypeAdapter
+
+from freshness.aws.item_codec import Item, dump
+from freshness.aws.table import Table, Value
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.change_rate import FleetRates
+from freshness.domain.codat_schedule import CodatSchedule
+from freshness.domain.times import sortable
+from freshness.planning.sync_durations import SyncDurations
+
+_API_LIMITS = TypeAdapter(ApiLimits)
+_CODAT_SCHEDULE = TypeAdapter(CodatSchedule)
+_SYNC_DURATIONS = TypeAdapter(SyncDurations)
+_FLEET_RATES = TypeAdapter(FleetRates)
+
+
+def _key(name: str) -> Item:
+    return {"name": name}
+
+
+class Control:
+    """The repository of the account's single values and leases."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def api_limits(self) -> ApiLimits:
+        """Return what Codat allows, as far as any function knows."""
+        item = self._table.get(_key("api limits"))
+        return ApiLimits() if item is None else _API_LIMITS.validate_python(item)
+
+    def update_api_limits(self, known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
+        """Write what `compute` returns for the limits as they were read, and return them as written."""
+        return self._update("api limits", _API_LIMITS, known, compute)
+
+    def codat_schedule(self) -> CodatSchedule:
+        """Return Codat's own schedule, as it was last read."""
+        item = self._table.get(_key("codat schedule"))
+        return CodatSchedule() if item is None else _CODAT_SCHEDULE.validate_python(item)
+
+    def update_codat_schedule(
+        self, known: CodatSchedule, compute: Callable[[CodatSchedule], CodatSchedule]
+    ) -> CodatSchedule:
+        """Write what `compute` returns for the schedule as it was read, and return it as written."""
+        return self._update("codat schedule", _CODAT_SCHEDULE, known, compute)
+
+    def sync_durations(self) -> SyncDurations:
+        """Return how long syncs usually take."""
+        item = self._table.get(_key("sync durations"))
+        return SyncDurations() if item is None else _SYNC_DURATIONS.validate_python(item)
+
+    def update_sync_durations(
+        self, known: SyncDurations, compute: Callable[[SyncDurations], SyncDurations]
+    ) -> SyncDurations:
+        """Write what `compute` returns for the durations as they were read, and return them as written."""
+        return self._update("sync durations", _SYNC_DURATIONS, known, compute)
+
+    def fleet_rates(self) -> FleetRates:
+        """Return what was learned of how often feeds of each platform and data type change."""
+        item = self._table.get(_key("fleet rates"))
+        return FleetRates() if item is None else _FLEET_RATES.validate_json(item["rates"])
+
+    def put_fleet_rates(self, rates: FleetRates) -> None:
+        """Write what was learned. Two ticks at the same time overwrite each other: each value is a mean of many."""
+        self._table.put_always(_key("fleet rates") | {"rates": _FLEET_RATES.dump_json(rates).decode()})
+
+    def is_paused(self) -> bool:
+        """Return whether an operator paused all refreshes."""
+        return self._table.get(_key("paused")) is not None
+
+    def pause(self) -> None:
+        """Pause all refreshes until `resume`."""
+        self._table.put_always(_key("paused"))
+
+    def resume(self) -> None:
+        """End a pause of all refreshes."""
+        self._table.delete(_key("paused"))
+
+    def webhook_received_at(self) -> datetime | None:
+        """Return when a webhook was last applied, to within `freshness.app.webhook_heartbeat.WRITTEN_EVERY`."""
+        item = self._table.get(_key("webhook heartbeat"))
+        return None if item is None else datetime.fromisoformat(item["at"])
+
+    def put_webhook_received_at(self, at: datetime) -> None:
+        """Write when a webhook was last applied."""
+        self._table.put_always(_key("webhook heartbeat") | {"at": sortable(at)})
+
+    def acquire(self, lease: str, owner: str, until: datetime, now: datetime) -> bool:
+        """Take a lease until a time, unless another owner holds it. Return whether it was taken."""
+        return self._table.acquire(_key(f"lease {lease}"), owner, until, now)
+
+    def release(self, lease: str, owner: str) -> None:
+        """Give a lease back, unless another owner has taken it since."""
+        self._table.release(_key(f"lease {lease}"), owner)
+
+    def _update(self, name: str, adapter: TypeAdapter[Value], known: Value, compute: Callable[[Value], Value]) -> Value:
+        def put(value: Value) -> Value:
+            written = replace(value, version=value.version + 1)
+            self._table.put(dump(adapter, written) | _key(name), value.version)
+            return written
+
+        return self._table.update(known, compute, put, adapter.validate_python)

@@ -1,0 +1,64 @@
+"""The table of feeds, with an index of when each is due."""
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+
+from freshness.aws.item_codec import SHARDS, feed_from, feed_item, feed_key
+from freshness.aws.table import Table
+from freshness.domain.feed import Feed
+
+DUE = "due"
+"""The index of feeds by `due_at`."""
+
+
+class Feeds:
+    """The repository of feeds."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def get(self, company_id: str, data_type: str, connection_id: str, *, consistent: bool = False) -> Feed:
+        """Return one feed; an empty one, of version 0, if there is none."""
+        empty = Feed(company_id=company_id, data_type=data_type, connection_id=connection_id)
+        item = self._table.get(feed_key(empty), consistent=consistent)
+        return empty if item is None else feed_from(item)
+
+    def of_company(self, company_id: str, *, consistent: bool = False) -> list[Feed]:
+        """Return all feeds of a company."""
+        return [feed_from(item) for item in self._table.partition("company_id", company_id, consistent=consistent)]
+
+    def scan(self) -> Iterator[Feed]:
+        """Yield every feed, for an operator's tools: no function has the permission to scan."""
+        return (feed_from(item) for item in self._table.scan())
+
+    def due(self, now: datetime, batch: int, shards: Iterable[str] = SHARDS) -> Iterator[list[Feed]]:
+        """Yield the feeds of some shards that are due, longest due first, in lists of `batch` or fewer.
+
+        The index and the table are read as the lists are needed.
+        """
+        of_shards = (self._table.due(DUE, "due_at", shard, now) for shard in shards)
+        keys = heapq.merge(*of_shards, key=lambda key: str(key["due_at"]))
+        while next_keys := list(islice(keys, batch)):
+            items = self._table.get_many([{"company_id": key["company_id"], "feed": key["feed"]} for key in next_keys])
+            yield [feed_from(item) for item in items]
+
+    def put(self, feed: Feed) -> Feed:
+        """Write a feed in place of the one that was read at its version, and return it as written.
+
+        Raises:
+            VersionConflict: another writer came first.
+        """
+        written = replace(feed, version=feed.version + 1)
+        self._table.put(feed_item(written), feed.version)
+        return written
+
+    def update(self, feed: Feed, compute: Callable[[Feed], Feed]) -> Feed:
+        """Write what `compute` returns for a feed, as `Table.update` does."""
+        return self._table.update(feed, compute, self.put, feed_from)
+
+    def delete(self, feed: Feed) -> None:
+        """Delete a feed, if it exists."""
+        self._table.delete(feed_key(feed))

@@ -1,0 +1,103 @@
+"""How values of the domain are written as DynamoDB items, and read back."""
+
+import zlib
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+from pydantic import TypeAdapter
+
+from freshness.domain.company import Company
+from freshness.domain.dataset import Dataset
+from freshness.domain.feed import Feed
+from freshness.domain.times import sortable
+
+Item = dict[str, Any]
+
+SHARDS = ("0", "1", "2", "3")
+"""Partitions of each index, so that none receives more writes than one partition accepts."""
+DATASETS_KEPT = timedelta(days=30)
+"""How long records of datasets are kept; Codat's own history has older ones."""
+
+_COMPANIES = TypeAdapter(Company)
+_FEEDS = TypeAdapter(Feed)
+_DATASETS = TypeAdapter(Dataset)
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+def marshal(item: Item) -> Item:
+    """Return an item in DynamoDB's own notation, with the type of each attribute."""
+    return {name: _serialize(value) for name, value in item.items()}
+
+
+def unmarshal(item: Item) -> Item:
+    """Return an item in plain Python values."""
+    return {name: _deserialize(value) for name, value in item.items()}
+
+
+def shard(company_id: str) -> str:
+    """Return the index partition of a company and its feeds."""
+    return SHARDS[zlib.crc32(company_id.encode()) % len(SHARDS)]
+
+
+def sort_key(data_type: str, connection_id: str) -> str:
+    """Return the sort key of a feed."""
+    return f"{data_type}#{connection_id}"
+
+
+def feed_key(feed: Feed) -> Item:
+    """Return the key of a feed's item."""
+    return {"company_id": feed.company_id, "feed": sort_key(feed.data_type, feed.connection_id)}
+
+
+def dump(adapter: TypeAdapter[Any], value: Any) -> Item:
+    """Return the item of a value, without what is unset or as by default."""
+    item: Item = adapter.dump_python(value, mode="json", exclude={"history"}, exclude_none=True, exclude_defaults=True)
+    return item
+
+
+def company_item(company: Company) -> Item:
+    """Return the item of a company, indexed by when it is due for a check."""
+    return dump(_COMPANIES, company) | _index(company.company_id, "check_at", company.check_at)
+
+
+def company_from(item: Item) -> Company:
+    """Return the company of an item."""
+    return _COMPANIES.validate_python(item)
+
+
+def feed_item(feed: Feed) -> Item:
+    """Return the item of a feed, indexed by when it is due. A usual one is below the 1 KB of a write unit."""
+    item = dump(_FEEDS, feed) | feed_key(feed) | _index(feed.company_id, "due_at", feed.due_at)
+    # Its sort key has both.
+    del item["data_type"], item["connection_id"]
+    if feed.history:
+        item["history"] = feed.history.packed
+    if feed.changes_per_day:
+        # DynamoDB's client accepts no floats.
+        item["changes_per_day"] = Decimal(str(feed.changes_per_day))
+    return item
+
+
+def feed_from(item: Item) -> Feed:
+    """Return the feed of an item."""
+    item["data_type"], _, item["connection_id"] = item["feed"].partition("#")
+    if isinstance(item.get("history"), Binary):
+        item["history"] = {"packed": bytes(item["history"])}
+    return _FEEDS.validate_python(item)
+
+
+def dataset_item(dataset: Dataset) -> Item:
+    """Return the item of a dataset's record, which DynamoDB deletes after `DATASETS_KEPT`."""
+    return dump(_DATASETS, dataset) | {"expires_at": int((dataset.requested_at + DATASETS_KEPT).timestamp())}
+
+
+def dataset_from(item: Item) -> Dataset:
+    """Return the dataset of an item."""
+    return _DATASETS.validate_python(item)
+
+
+def _index(company_id: str, name: str, at: datetime | None) -> Item:
+    return {} if at is None else {"shard": shard(company_id), name: sortable(at)}

@@ -1,0 +1,187 @@
+"""One DynamoDB table: typed calls, conditional writes, and complete responses to paged or partial ones."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from freshness.aws.item_codec import Item, marshal, unmarshal
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.codat_schedule import CodatSchedule
+from freshness.domain.company import Company
+from freshness.domain.dataset import Dataset
+from freshness.domain.feed import Feed
+from freshness.domain.times import sortable
+from freshness.planning.sync_durations import SyncDurations
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+BATCH = 100
+"""The most items that one BatchGetItem returns."""
+RACES = 10
+"""How often a change is computed again after another writer came first."""
+BATCH_TRIES = 8
+FIRST_PAUSE = 0.02
+"""Seconds before a lost race, or an item that BatchGetItem left out, is tried again; each further pause is longer."""
+
+Value = TypeVar("Value", ApiLimits, CodatSchedule, Company, Dataset, Feed, SyncDurations)
+
+
+class ContentionError(Exception):
+    """Other writers kept changing an item, or DynamoDB kept leaving items out. Try again later."""
+
+
+class VersionConflict(Exception):
+    """The item is no longer as it was read. `current` is the item now, `None` if it was deleted."""
+
+    def __init__(self, current: Item | None) -> None:
+        super().__init__("the item was changed by another writer")
+        self.current = current
+
+
+class Table:
+    """One table. May be used from several threads."""
+
+    def __init__(self, dynamodb: "DynamoDBClient", name: str, sleep: Callable[[float], object] = time.sleep) -> None:
+        self._dynamodb = dynamodb
+        self._sleep = sleep
+        self.name = name
+
+    def get(self, key: Item, *, consistent: bool = False) -> Item | None:
+        """Return one item. A read that is not consistent costs half, and may miss the last writes."""
+        response = self._dynamodb.get_item(TableName=self.name, Key=marshal(key), ConsistentRead=consistent)
+        return unmarshal(response["Item"]) if "Item" in response else None
+
+    def get_many(self, keys: list[Item]) -> Iterator[Item]:
+        """Yield those of the items that exist, in any order.
+
+        Raises:
+            ContentionError: DynamoDB kept leaving out items.
+        """
+        for start in range(0, len(keys), BATCH):
+            wanted: Any = {self.name: {"Keys": [marshal(key) for key in keys[start : start + BATCH]]}}
+            for attempt in range(BATCH_TRIES):
+                response = self._dynamodb.batch_get_item(RequestItems=wanted)
+                yield from (unmarshal(item) for item in response["Responses"].get(self.name, []))
+                wanted = response["UnprocessedKeys"]
+                if not wanted:
+                    break
+                self._pause(attempt)
+            else:
+                raise ContentionError(f"{self.name}: DynamoDB left out items {BATCH_TRIES} times; try again later")
+
+    def put(self, item: Item, version: int) -> None:
+        """Write an item in place of the one that was read at `version`, 0 being none.
+
+        Raises:
+            VersionConflict: another writer came first.
+        """
+        condition: Any = {"ConditionExpression": "attribute_not_exists(version)"}
+        if version:
+            condition = {
+                "ConditionExpression": "version = :version",
+                "ExpressionAttributeValues": marshal({":version": version}),
+            }
+        try:
+            self._dynamodb.put_item(
+                TableName=self.name, Item=marshal(item), ReturnValuesOnConditionCheckFailure="ALL_OLD", **condition
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException as failed:
+            current: Any = failed.response.get("Item")
+            raise VersionConflict(unmarshal(current) if current else None) from None
+
+    def update(
+        self,
+        value: Value,
+        compute: Callable[[Value], Value],
+        put: Callable[[Value], Value],
+        read: Callable[[Item], Value],
+    ) -> Value:
+        """Compute a new value from the one that was read, write it, and return it as written.
+
+        `put` raises `VersionConflict` if another writer came first; the new value is then computed again from what that
+        writer wrote, which `read` decodes. A value that does not change is not written. An item that was deleted in the
+        meantime stays deleted.
+
+        Raises:
+            ContentionError: others came first `RACES` times.
+        """
+        for race in range(RACES):
+            new = compute(value)
+            if new == value and value.version:
+                return value
+            try:
+                return put(replace(new, version=value.version))
+            except VersionConflict as conflict:
+                if conflict.current is None:
+                    return value
+                value = read(conflict.current)
+            self._pause(race)
+        raise ContentionError(f"{self.name}: an item was changed by others {RACES} times in a row; try again later")
+
+    def put_always(self, item: Item) -> None:
+        """Write an item, whether or not there is one."""
+        self._dynamodb.put_item(TableName=self.name, Item=marshal(item))
+
+    def delete(self, key: Item) -> None:
+        """Delete an item, if it exists."""
+        self._dynamodb.delete_item(TableName=self.name, Key=marshal(key))
+
+    def partition(self, name: str, value: str, *, consistent: bool = False) -> Iterator[Item]:
+        """Yield the items whose partition key `name` has a value."""
+        yield from self._query(
+            KeyConditionExpression=f"{name} = :value",
+            ExpressionAttributeValues=marshal({":value": value}),
+            ConsistentRead=consistent,
+        )
+
+    def due(self, index: str, attribute: str, shard: str, now: datetime) -> Iterator[Item]:
+        """Yield the keys of a shard of an index whose time is no later than `now`, longest due first."""
+        yield from self._query(
+            IndexName=index,
+            KeyConditionExpression=f"#shard = :shard AND {attribute} <= :now",
+            ExpressionAttributeNames={"#shard": "shard"},
+            ExpressionAttributeValues=marshal({":shard": shard, ":now": sortable(now)}),
+        )
+
+    def scan(self) -> Iterator[Item]:
+        """Yield every item, for an operator's tools: no function has the permission to scan."""
+        for page in self._dynamodb.get_paginator("scan").paginate(TableName=self.name):
+            yield from (unmarshal(item) for item in page["Items"])
+
+    def acquire(self, key: Item, owner: str, until: datetime, now: datetime) -> bool:
+        """Take a lease until a time, unless another owner holds it. Return whether it was taken."""
+        try:
+            self._dynamodb.put_item(
+                TableName=self.name,
+                Item=marshal(key | {"owner": owner, "until": sortable(until)}),
+                ConditionExpression="attribute_not_exists(#owner) OR #until < :now OR #owner = :owner",
+                ExpressionAttributeNames={"#until": "until", "#owner": "owner"},
+                ExpressionAttributeValues=marshal({":now": sortable(now), ":owner": owner}),
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def release(self, key: Item, owner: str) -> None:
+        """Give a lease back, unless another owner has taken it since."""
+        try:
+            self._dynamodb.delete_item(
+                TableName=self.name,
+                Key=marshal(key),
+                ConditionExpression="#owner = :owner",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues=marshal({":owner": owner}),
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return
+
+    def _query(self, **query: Any) -> Iterator[Item]:
+        for page in self._dynamodb.get_paginator("query").paginate(TableName=self.name, **query):
+            yield from (unmarshal(item) for item in page["Items"])
+
+    def _pause(self, attempt: int) -> None:
+        self._sleep(FIRST_PAUSE * 1.5**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter

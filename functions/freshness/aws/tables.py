@@ -1,0 +1,45 @@
+"""The four tables together."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from freshness.aws.companies import Companies
+from freshness.aws.control import Control
+from freshness.aws.datasets import Datasets
+from freshness.aws.feeds import Feeds
+from freshness.aws.table import Table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableNames:
+    """The names of the tables."""
+
+    companies: str
+    feeds: str
+    datasets: str
+    control: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """The repositories. May be used from several threads."""
+
+    companies: Companies
+    feeds: Feeds
+    datasets: Datasets
+    control: Control
+
+    @classmethod
+    def open(cls, dynamodb: "DynamoDBClient", names: TableNames, sleep: Callable[[float], object] = time.sleep) -> Self:
+        """Return the repositories of the tables with these names. Nothing is read yet."""
+        return cls(
+            companies=Companies(Table(dynamodb, names.companies, sleep)),
+            feeds=Feeds(Table(dynamodb, names.feeds, sleep)),
+            datasets=Datasets(Table(dynamodb, names.datasets, sleep)),
+            control=Control(Table(dynamodb, names.control, sleep)),
+        )

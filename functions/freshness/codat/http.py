@@ -1,0 +1,254 @@
+"""HTTP calls to Codat: authentication, concurrency, retries, and responses as values or errors."""
+
+import asyncio
+import base64
+import random
+import re
+from asyncio import Semaphore
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Protocol, TypeVar
+from urllib.parse import quote
+from weakref import WeakValueDictionary
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from freshness.codat import errors
+from freshness.codat.models import ErrorBody
+from freshness.domain.api_limits import LONGEST_STOP
+from freshness.domain.times import in_utc
+
+Form = TypeVar("Form")
+Parameters = dict[str, str | int]
+
+CALL_TIMEOUT = 10.0
+"""Seconds within which Codat must respond to a call, to the last byte."""
+TRIES = 3
+TRY_AGAIN_WITHIN = 5.0
+"""Seconds after the first try within which another may start, so that all of them end within a minute."""
+FIRST_PAUSE = 0.5
+"""Seconds before the second try; each further pause is twice as long."""
+DEFAULT_STOP = timedelta(minutes=1)
+LARGEST_SKEW = timedelta(hours=1)
+"""A `Date` header further than this from our clock is ignored, and so is any time later than that."""
+UNANSWERED = 10
+"""Calls without a response in a row after which Codat counts as down."""
+AT_ONCE_PER_COMPANY = 4
+"""Codat accepts ten concurrent calls for one company, which both ticks and the command line share."""
+
+_IN_PROGRESS = re.compile(r"DatasetAlreadyInProgressException.*previous sync (\S+) is still in progress", re.DOTALL)
+
+
+class Limiter(Protocol):
+    """Keeps the limits on calls, shared with everything else that calls Codat for the same account."""
+
+    async def wait(self) -> None:
+        """Return when the next call may be sent; raise `errors.RateLimited` if that is too long to wait for."""
+
+    def report(self, daily_quota: int, remaining: int, at: datetime) -> None:
+        """Take note of the daily quota that a response reported at `at`, by Codat's clock."""
+
+    async def stop(self, until: datetime, at: datetime) -> None:
+        """Let no call be sent before `until`, as Codat said at `at` by its own clock."""
+
+
+class HttpClient:
+    """A client for one API key. Every request raises `freshness.codat.errors.CodatError` if it fails.
+
+    `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once. `calls` counts them.
+    `key_is_refused` is whether the last failed call failed because of the key.
+    """
+
+    def __init__(
+        self, http: httpx.AsyncClient, api_key: str, *, clock: Callable[[], datetime], limiter: Limiter | None = None
+    ) -> None:
+        self._http = http
+        self._authorization = "Basic " + base64.b64encode(api_key.encode()).decode()
+        self._clock = clock
+        self._limiter = limiter
+        self._companies: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
+        self.calls = 0
+        self.key_is_refused = False
+        self._unanswered = 0
+
+    @property
+    def is_down(self) -> bool:
+        """Return whether so many calls in a row got no response that another one is not worthwhile now."""
+        return self._unanswered >= UNANSWERED
+
+    async def get(self, path: str, parameters: Parameters | None = None) -> httpx.Response:
+        """Send a GET, and again a few times if there was no response or Codat refused it only for now."""
+        return await self._try("GET", path, parameters)
+
+    async def post(self, path: str, parameters: Parameters | None = None, body: object = None) -> httpx.Response:
+        """Send a POST, only once: it may take effect even if there is no response."""
+        return await self._try("POST", path, parameters, body)
+
+    async def _try(
+        self, method: str, path: str, parameters: Parameters | None = None, body: object = None
+    ) -> httpx.Response:
+        """Send a request, and again a few times if there was no response, or if Codat refused it only for now.
+
+        A POST without a response may have taken effect, so it is not sent again.
+        """
+        now = asyncio.get_running_loop().time
+        give_up_at = now() + TRY_AGAIN_WITHIN
+        for attempt in range(TRIES - 1):
+            try:
+                return await self._send(method, path, parameters, body)
+            except errors.Temporary:
+                if method == "POST" or now() > give_up_at:
+                    raise
+                await asyncio.sleep(FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            except errors.RateLimited as error:
+                # The limiter waits until it may be sent again, unless that is too long.
+                if self._limiter is None or error.status is None or now() > give_up_at:
+                    raise
+        return await self._send(method, path, parameters, body)
+
+    async def _send(self, method: str, path: str, parameters: Parameters | None, body: object) -> httpx.Response:
+        try:
+            response = await self._respond(method, path, parameters, body)
+        except errors.CodatError as error:
+            # Only a missing response means that Codat is down: a 500 may be caused by one company's data.
+            self._unanswered = self._unanswered + 1 if error.status is None else 0
+            raise
+        self._unanswered = 0
+        return response
+
+    async def _respond(self, method: str, path: str, parameters: Parameters | None, body: object) -> httpx.Response:
+        async with self._semaphore(path):
+            if self._limiter:
+                await self._limiter.wait()
+            response = await self._exchange(method, path, parameters, body)
+        self._report_quota(response)
+        if response.is_success:
+            return response
+        error = self._error(response)
+        self.key_is_refused = isinstance(error, errors.Unauthorized)
+        if self._limiter and isinstance(error, errors.RateLimited):
+            await self._limiter.stop(error.until, error.at)
+        raise error
+
+    def _semaphore(self, path: str) -> Semaphore:
+        """Return what limits concurrent calls for one company: `/companies/{companyId}/…`."""
+        return self._companies.setdefault("/".join(path.split("/")[:3]), Semaphore(AT_ONCE_PER_COMPANY))
+
+    async def _exchange(self, method: str, path: str, parameters: Parameters | None, body: object) -> httpx.Response:
+        self.calls += 1
+        headers = {"Authorization": self._authorization}
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT):
+                response = await self._http.request(method, path, params=parameters, headers=headers, json=body)
+            # A response and its stream refer to each other, which keeps both in memory until garbage is collected.
+            response.stream = httpx.ByteStream(b"")
+            return response
+        except TimeoutError as error:
+            raise errors.Temporary(
+                f"{method} {path}", f"no response within {CALL_TIMEOUT:.0f} seconds", at=self._clock()
+            ) from error
+        except httpx.RequestError as error:
+            raise errors.Temporary(
+                f"{method} {path}", f"no response: {type(error).__name__} {error}", at=self._clock()
+            ) from error
+
+    def _error(self, response: httpx.Response) -> errors.CodatError:
+        try:
+            answer = ErrorBody.model_validate_json(response.content)
+        except ValidationError:
+            answer = ErrorBody(error=response.text[:200])
+        kind = _kind(response, answer.error)
+        error = kind(
+            _call(response),
+            answer.error,
+            at=self.time(response),
+            status=response.status_code,
+            correlation_id=answer.correlation_id,
+        )
+        if isinstance(error, errors.AlreadyInProgress) and (match := _IN_PROGRESS.search(answer.error)):
+            error.dataset_id = match[1]
+        if isinstance(error, errors.RateLimited):
+            error.until = self._clock() + retry_after(response.headers.get("Retry-After", ""), self.time(response))
+        return error
+
+    def read(self, response: httpx.Response, form: type[Form] | TypeAdapter[Form]) -> Form:
+        adapter = form if isinstance(form, TypeAdapter) else TypeAdapter(form)
+        try:
+            return adapter.validate_json(response.content, context={"by": self.time(response) + LARGEST_SKEW})
+        except ValidationError as error:
+            message = (
+                f"the response is not as Codat describes it: {error.errors()[0]['msg']} at {error.errors()[0]['loc']}"
+            )
+            raise errors.Unreadable(
+                _call(response), message, at=self.time(response), status=response.status_code
+            ) from error
+
+    def time(self, response: httpx.Response) -> datetime:
+        now = self._clock()
+        date = response_date(response.headers)
+        return date if date and abs(date - now) <= LARGEST_SKEW else now
+
+    def _report_quota(self, response: httpx.Response) -> None:
+        quota = reported_quota(response.headers)
+        if self._limiter and quota:
+            self._limiter.report(*quota, self.time(response))
+
+
+def reported_quota(headers: httpx.Headers) -> tuple[int, int] | None:
+    """Return the daily quota of calls and how many are left, by a response's headers; `None` if it has none."""
+    limit, remaining = (headers.get(f"X-Rate-Limit-{name}", "") for name in ("Limit", "Remaining"))
+    return (int(limit), int(remaining)) if limit.isdecimal() and remaining.isdecimal() else None
+
+
+def response_date(headers: httpx.Headers) -> datetime | None:
+    """Return when a response was sent, by Codat's clock; `None` if it has no readable `Date`."""
+    try:
+        return in_utc(parsedate_to_datetime(headers["Date"]))
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def _call(response: httpx.Response) -> str:
+    return f"{response.request.method} {response.request.url.path}"
+
+
+def path_of(*parts: str) -> str:
+    """Return a path of these parts, each escaped."""
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def _kind(response: httpx.Response, error: str) -> type[errors.CodatError]:
+    status = response.status_code
+    if "DatasetAlreadyInProgressException" in error:
+        return errors.AlreadyInProgress
+    if "not supported by platform" in error:
+        return errors.UnsupportedDataType
+    if status == httpx.codes.SERVICE_UNAVAILABLE and "Retry-After" in response.headers:
+        return errors.RateLimited
+    if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return errors.Temporary
+    kinds: dict[int, type[errors.CodatError]] = {
+        httpx.codes.UNAUTHORIZED: errors.Unauthorized,
+        httpx.codes.PAYMENT_REQUIRED: errors.AccountLimit,
+        httpx.codes.FORBIDDEN: errors.Forbidden,
+        httpx.codes.NOT_FOUND: errors.NotFound,
+        httpx.codes.TOO_MANY_REQUESTS: errors.RateLimited,
+    }
+    return kinds.get(status, errors.Refused)
+
+
+def retry_after(header: str, now: datetime) -> timedelta:
+    """Return how long a `Retry-After` header says to wait, in seconds or by a date: from 1 second to `LONGEST_STOP`.
+
+    `now` is by the sender's clock.
+    """
+    try:
+        pause = timedelta(seconds=float(header))
+    except (ValueError, OverflowError):
+        try:
+            pause = in_utc(parsedate_to_datetime(header)) - now
+        except (ValueError, OverflowError):
+            pause = DEFAULT_STOP
+    return min(max(pause, timedelta(seconds=1)), LONGEST_STOP)

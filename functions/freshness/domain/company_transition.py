@@ -1,0 +1,195 @@
+"""What follows from a fact about a company: the company after it, and what to publish."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from freshness.domain import backoff
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.facts import (
+    BulkRefreshStarted,
+    CheckFailed,
+    CheckNeeded,
+    CheckSucceeded,
+    CompanyCreated,
+    CompanyDeleted,
+    CompanyFact,
+    CompanyListed,
+    CompanyNotFound,
+    CompanyPaused,
+    ConnectionChanged,
+    ReadsRefused,
+)
+from freshness.domain.notifications import Notification, connection_back, relink_needed
+
+CHECK_EVERY = timedelta(days=1)
+"""How long a company may go without any fact about it before Codat is polled."""
+NOT_FOUND_AGAIN_AFTER = timedelta(minutes=10)
+"""How long after a first 404 a second one means that the company was deleted: one alone may be a mistake."""
+DELETED_KEPT = timedelta(days=30)
+"""How long a deleted connection is remembered: webhooks may be replayed for two weeks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompanyTransition:
+    """What follows from a fact about a company."""
+
+    company: Company
+    notifications: tuple[Notification, ...] = ()
+
+
+def company_transition(company: Company, fact: CompanyFact, now: datetime) -> CompanyTransition:
+    """Return what follows from a fact about a company. After its deletion only newer facts count."""
+    after = _with_fact(company, fact, now)
+    return CompanyTransition(company=after, notifications=connection_notifications(company, after))
+
+
+def connection_notifications(before: Company, after: Company) -> tuple[Notification, ...]:
+    """Return the notifications of connections that lapsed or came back; none for a company that was deleted."""
+    return () if after.deleted_at else tuple(_notifications(before, after))
+
+
+def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  # noqa: C901 - a case for each fact
+    match fact:
+        case CompanyListed():
+            return _listed(company, fact, now)
+        case CompanyDeleted():
+            return _deleted(company, fact.at)
+        case _ if company.deleted_at:
+            return company
+        case CompanyCreated():
+            return company if company.version else company.due_for_check(now)
+        case ConnectionChanged():
+            return _with_connection(company, fact.connection, now)
+        case ReadsRefused():
+            return _refused(company, fact.at)
+        case BulkRefreshStarted():
+            return replace(company, bulk_refresh_at=fact.at)
+        case CheckNeeded():
+            return company.due_for_check(now)
+        case CheckSucceeded():
+            return _checked(company, fact, now)
+        case CheckFailed():
+            return _check_failed(company, fact.first, fact.longest, now)
+        case CompanyNotFound():
+            return _not_found(company, fact, now)
+        case CompanyPaused():
+            return replace(company, paused=True) if fact.paused else replace(company, paused=False).due_for_check(now)
+
+
+def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
+    """Return a company as Codat listed it.
+
+    It is due for a check if anything but its name changed, tags included, since rules match them. A list from before
+    its deletion is ignored. A connection that is no longer listed was deleted.
+    """
+    if company.deleted_at and fact.at <= company.deleted_at:
+        return company
+    listed = {connection.connection_id: connection for connection in fact.connections}
+    connections = {
+        connection_id: _with_listed(
+            known, listed.get(connection_id) or replace(known, status=ConnectionStatus.DELETED, status_at=fact.at)
+        )
+        for connection_id, known in company.connections.items()
+        if connection_id in listed or not _is_forgotten(known, fact.at)
+    }
+    connections |= {connection_id: listed[connection_id] for connection_id in listed.keys() - connections.keys()}
+    changed = connections != company.connections or dict(fact.tags) != company.tags
+    check_at = now if changed or company.check_at is None else company.check_at
+    if company.planned_by != fact.policy:
+        check_at = min(check_at, now)
+    return replace(
+        company,
+        name=fact.name,
+        tags=dict(fact.tags),
+        connections=connections,
+        check_at=check_at,
+        deleted_at=None,
+        restored_at=fact.at if company.deleted_at else company.restored_at,
+        not_found_at=None,
+    )
+
+
+def _is_forgotten(connection: Connection, at: datetime) -> bool:
+    return connection.status == ConnectionStatus.DELETED and connection.status_at + DELETED_KEPT < at
+
+
+def _with_listed(known: Connection, listed: Connection) -> Connection:
+    """Return a connection as Codat lists it now. A list does not say when a status began, so only changes count."""
+    if not known.differs(listed):
+        return known
+    if listed.is_linked and known.needs_relink:
+        listed = replace(listed, reconnected_at=listed.status_at)
+    return known.latest(listed)
+
+
+def _with_connection(company: Company, connection: Connection, now: datetime) -> Company:
+    known = company.connections.get(connection.connection_id)
+    latest = known.latest(connection) if known else connection
+    if latest == known:
+        return company
+    return replace(company, connections=company.connections | {connection.connection_id: latest}).due_for_check(now)
+
+
+def _refused(company: Company, refused: Mapping[str, datetime]) -> Company:
+    connections = {
+        connection_id: replace(
+            connection, refused_at=max(filter(None, (connection.refused_at, refused[connection_id])))
+        )
+        for connection_id, connection in company.connections.items()
+        if connection_id in refused
+    }
+    return replace(company, connections=company.connections | connections) if connections else company
+
+
+def _deleted(company: Company, at: datetime) -> Company:
+    """Return what is kept of a deleted company: enough for late facts not to bring it back, and an operator's pause.
+
+    A report from before the company was listed again is ignored.
+    """
+    if company.restored_at and at <= company.restored_at:
+        return company
+    return Company(
+        company_id=company.company_id,
+        deleted_at=max(filter(None, (company.deleted_at, at))),
+        paused=company.paused,
+        version=company.version,
+    )
+
+
+def _checked(company: Company, fact: CheckSucceeded, now: datetime) -> Company:
+    company = _refused(company, fact.refused)
+    if company.version != fact.version:
+        # The company changed during the check, so the check may have missed something: it stays due.
+        return company
+    return replace(
+        company,
+        check_at=now + CHECK_EVERY,
+        checked_at=now if fact.polled else company.checked_at,
+        failed_checks=0,
+        not_found_at=None,
+        planned_by=fact.policy,
+    )
+
+
+def _check_failed(company: Company, first: timedelta, longest: timedelta, now: datetime) -> Company:
+    failed_checks = company.failed_checks + 1
+    retry_at = now + backoff.delay(company.company_id, failed_checks, first=first, longest=longest)
+    return replace(company, failed_checks=failed_checks, check_at=retry_at)
+
+
+def _not_found(company: Company, fact: CompanyNotFound, now: datetime) -> Company:
+    if company.not_found_at and company.not_found_at + NOT_FOUND_AGAIN_AFTER <= now:
+        return _deleted(company, fact.at)
+    failed = _check_failed(company, NOT_FOUND_AGAIN_AFTER, backoff.FIRST_REFUSED, now)
+    return replace(failed, not_found_at=company.not_found_at or now)
+
+
+def _notifications(before: Company, after: Company) -> Iterator[Notification]:
+    for connection_id, connection in after.connections.items():
+        known = before.connections.get(connection_id)
+        lapsed = known is not None and known.must_be_authorised
+        if connection.must_be_authorised and not lapsed:
+            yield relink_needed(after, connection)
+        elif connection.is_linked and not connection.is_refused and lapsed:
+            yield connection_back(after, connection)

@@ -1,0 +1,148 @@
+"""Notifications: what is published on the event bus for the user's own systems. See `docs/events.md`.
+
+The `id` of a notification follows from what it is about, so that consumers can drop a repeat.
+"""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import ClassVar
+
+from freshness.domain.company import Company, Connection
+from freshness.domain.dataset import Trigger
+from freshness.domain.feed import Feed, State
+from freshness.domain.times import sortable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """Anything that is published."""
+
+    detail_type: ClassVar[str]
+
+    id: str
+    company_id: str
+    connection_id: str
+
+    def detail(self) -> dict[str, str | bool | None]:
+        """Return the event's detail as JSON values, by the names that consumers see."""
+        return {_camel(field.name): _json(getattr(self, field.name)) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompanyDataRefreshed(Notification):
+    """A data type of a company was refreshed. `records_modified` is `None` where that is unknown.
+
+    `dataset_id` is empty where it is unknown, and a guess where Codat did not name it: the dataset requested last.
+    """
+
+    detail_type = "Company data refreshed"
+
+    data_type: str
+    dataset_id: str
+    refreshed_at: datetime
+    records_modified: bool | None
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseBroken(Notification):
+    """A data type of a company is older than promised. `link_url` is empty unless a relink would help."""
+
+    detail_type = "Promise broken"
+
+    data_type: str
+    broken_at: datetime
+    refreshed_at: datetime | None
+    state: str
+    link_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseKeptAgain(Notification):
+    """A data type of a company is as fresh as promised again."""
+
+    detail_type = "Promise kept again"
+
+    data_type: str
+    broken_at: datetime
+    refreshed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelinkNeeded(Notification):
+    """Codat can no longer read through a connection until the customer opens `link_url` and authorises it again."""
+
+    detail_type = "Relink needed"
+
+    platform: str
+    link_url: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionBack(Notification):
+    """Codat can read through a connection again."""
+
+    detail_type = "Connection back"
+
+    platform: str
+    since: datetime
+
+
+def promise_broken(feed: Feed, broken_at: datetime, state: State, connection: Connection) -> PromiseBroken:
+    """Return the notification that the promise for a feed broke."""
+    return PromiseBroken(
+        id=f"{feed.connection_id}/{feed.data_type}/broken/{sortable(broken_at)}",
+        company_id=feed.company_id,
+        connection_id=feed.connection_id,
+        data_type=feed.data_type,
+        broken_at=broken_at,
+        refreshed_at=feed.succeeded_at,
+        state=state,
+        link_url=connection.link_url if state is State.BLOCKED else "",
+    )
+
+
+def promise_kept_again(feed: Feed, broken_at: datetime) -> PromiseKeptAgain:
+    """Return the notification that the promise for a feed, broken at `broken_at`, is kept again."""
+    return PromiseKeptAgain(
+        id=f"{feed.connection_id}/{feed.data_type}/kept/{sortable(broken_at)}",
+        company_id=feed.company_id,
+        connection_id=feed.connection_id,
+        data_type=feed.data_type,
+        broken_at=broken_at,
+        refreshed_at=feed.succeeded_at,
+    )
+
+
+def relink_needed(company: Company, connection: Connection) -> RelinkNeeded:
+    """Return the notification that a connection must be authorised again."""
+    since = connection.refused_at if connection.is_refused and connection.refused_at else connection.status_at
+    return RelinkNeeded(
+        id=f"{connection.connection_id}/relink/{sortable(since)}",
+        company_id=company.company_id,
+        connection_id=connection.connection_id,
+        platform=connection.platform,
+        link_url=connection.link_url,
+        since=since,
+    )
+
+
+def connection_back(company: Company, connection: Connection) -> ConnectionBack:
+    """Return the notification that Codat can read through a connection again."""
+    return ConnectionBack(
+        id=f"{connection.connection_id}/back/{sortable(connection.status_at)}",
+        company_id=company.company_id,
+        connection_id=connection.connection_id,
+        platform=connection.platform,
+        since=connection.status_at,
+    )
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return "".join((first, *(word.capitalize() for word in rest)))
+
+
+def _json(value: str | bool | datetime | None) -> str | bool | None:
+    return sortable(value) if isinstance(value, datetime) else value

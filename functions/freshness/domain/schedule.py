@@ -1,0 +1,140 @@
+"""When a feed is due, and when its promise breaks."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from freshness.domain import backoff, windows
+from freshness.domain.change_rate import change_rate, confident_for
+from freshness.domain.company import Connection
+from freshness.domain.dataset import DatasetState, Outcome, outcome
+from freshness.domain.feed import End, Feed
+from freshness.domain.promise import Promise
+from freshness.domain.sync_history import LONGEST_SYNC
+from freshness.domain.times import BEGINNING
+
+NEXT_LOOK = timedelta(minutes=30)
+"""How long a feed whose read was refused waits for another try: longer than from one list of companies to the next."""
+REQUESTED_DUE = BEGINNING - timedelta(seconds=1)
+"""When a feed with a requested refresh is due: before everything that a promise makes due."""
+TICK = timedelta(minutes=2)
+"""How long a due feed may wait for its request: for the next tick, and for its turn in it."""
+
+
+def reschedule(feed: Feed, promise: Promise, connection: Connection) -> Feed:
+    """Return the feed with its change rate and `due_at` computed from what is known."""
+    return with_due_at(_with_change_rate(feed, promise), promise, connection)
+
+
+def with_due_at(feed: Feed, promise: Promise, connection: Connection) -> Feed:
+    """Return the feed with `due_at` computed from what is known, and the change rate that it has."""
+    times = (due_at(feed, promise, connection), promise_event_at(feed, promise, connection))
+    next_at = min(filter(None, times), default=None)
+    return feed if next_at == feed.due_at else replace(feed, due_at=next_at)
+
+
+def _with_change_rate(feed: Feed, promise: Promise) -> Feed:
+    rate = None
+    if len(feed.history) > 1:
+        rate = change_rate(feed.history.observations, promise.expected_changes_per_day)
+    return feed if rate == feed.changes_per_day else replace(feed, changes_per_day=rate)
+
+
+def due_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | None:
+    """Return when the feed's next refresh should be queued so that the promise holds; `None` if none should be.
+
+    While a dataset is in flight the feed stays due, so that ticks read it and see when it is late. One that was
+    requested before it was due becomes due when it is late.
+    """
+    in_flight = feed.in_flight
+    if in_flight and (feed.seen_running_at or promise.off or feed.is_blocked(connection)):
+        return feed.late_at
+    if feed.is_unsupported or not connection.is_linked:
+        return None
+    if feed.end and feed.is_blocked(connection):
+        return None if promise.off else _retry_after_refusal(feed, feed.end)
+    if feed.refresh_requested_at:
+        return feed.retry_at or REQUESTED_DUE
+    wanted = () if promise.off else (_promised_at(feed, promise), _outdated_at(feed, connection))
+    due = min(filter(None, wanted), default=None)
+    if in_flight:
+        return min(filter(None, (due, feed.late_at)))
+    return max(filter(None, (due, _retry_after_failure(feed), feed.retry_at))) if due else None
+
+
+def breaks_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | None:
+    """Return when the copy becomes older than promised; `None` where nothing is promised.
+
+    Where there never was a copy, the promise counts from the last change of the connection's status.
+    """
+    if promise.off or feed.is_unsupported:
+        return None
+    return (feed.succeeded_at or connection.status_at) + promise.fresh_within
+
+
+def promise_event_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | None:
+    """Return when a tick must publish that the promise broke; `None` if that was published, or never will be."""
+    at = breaks_at(feed, promise, connection)
+    return None if at == feed.broken_at else at
+
+
+def is_bound(feed: Feed, promise: Promise, now: datetime) -> bool:
+    """Return whether the bound on the feed's age alone makes it due by now."""
+    age = feed.age(now)
+    if age is None or not promise.confidence:
+        return True
+    if not promise.windows and age < promise.fresh_within - min(LONGEST_SYNC + TICK, promise.fresh_within / 2):
+        return False  # however long its syncs take
+    bound_at = _at_age(feed, _age_limit(feed, promise), promise)
+    return bound_at is not None and bound_at <= now
+
+
+def _retry_after_refusal(feed: Feed, end: End) -> datetime | None:
+    """Return when to retry a feed that is blocked although its connection is linked: never, if permissions are missing.
+
+    An authorization may have lapsed and returned between two lists of companies, without a webhook. The next list
+    shows whether it is still there.
+    """
+    if end.state != DatasetState.AUTH_ERROR:
+        return None
+    return end.at + max(_retry_delay(feed), NEXT_LOOK)
+
+
+def _retry_after_failure(feed: Feed) -> datetime | None:
+    if feed.end and outcome(feed.end.state) in (Outcome.TRY_AGAIN, Outcome.UNKNOWN):
+        return feed.end.at + _retry_delay(feed)
+    return None
+
+
+def _retry_delay(feed: Feed) -> timedelta:
+    return backoff.delay("".join(feed.key), feed.attempts)
+
+
+def _age_limit(feed: Feed, promise: Promise) -> timedelta:
+    """Return the age at which the bound makes a feed due.
+
+    That is so early that a sync usually ends before the bound, but not before half of it has passed.
+    """
+    return promise.fresh_within - min(feed.usual_sync_time + TICK, promise.fresh_within / 2)
+
+
+def _promised_at(feed: Feed, promise: Promise) -> datetime | None:
+    """Return when the bound on the age, or before it the confidence, makes a feed due."""
+    if not promise.confidence:
+        return _at_age(feed, _age_limit(feed, promise), promise)
+    age = max(confident_for(promise.confidence, feed.rate(promise)), promise.at_most_every)
+    if age > promise.fresh_within / 2:
+        age = min(age, _age_limit(feed, promise))
+    return _at_age(feed, age, promise)
+
+
+def _at_age(feed: Feed, age: timedelta, promise: Promise) -> datetime | None:
+    """Return when a feed reaches an age, or earlier if windows are shut then; at once if it was never synced."""
+    if feed.succeeded_at is None:
+        return BEGINNING
+    return windows.planned(promise.windows, feed.succeeded_at + age, after=feed.succeeded_at, room=TICK)
+
+
+def _outdated_at(feed: Feed, connection: Connection) -> datetime | None:
+    """Return when the copy became outdated whatever its age: the user wrote data, or the connection was away."""
+    since = max(feed.written_at or BEGINNING, connection.reconnected_at or BEGINNING)
+    return since if feed.succeeded_at and feed.succeeded_at < since else None

@@ -1,0 +1,274 @@
+"""What follows from a fact about a feed: the new feed, the record of its dataset, and what to publish.
+
+Nothing that follows from a fact is computed anywhere else, and nothing here is written or published:
+`freshness.app.record` does both.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from freshness.domain.company import Connection
+from freshness.domain.dataset import Dataset, DatasetState, Outcome, Trigger, has_ended, outcome
+from freshness.domain.facts import (
+    DatasetEnded,
+    DatasetPolled,
+    DatasetRequested,
+    DataTypeUnsupported,
+    DataWritten,
+    Deferred,
+    FeedFact,
+    PromiseReviewed,
+    QueueingFailed,
+    ReadEnded,
+    RefreshRequested,
+    Rescheduled,
+    SyncDurationLearned,
+)
+from freshness.domain.feed import End, Feed, Request
+from freshness.domain.notifications import CompanyDataRefreshed, Notification, promise_broken, promise_kept_again
+from freshness.domain.promise import Promise
+from freshness.domain.reconcile import reconcile
+from freshness.domain.schedule import breaks_at, reschedule, with_due_at
+from freshness.domain.sync_history import SAME_END
+from freshness.domain.times import sortable
+
+SIGNIFICANT_CHANGE = 0.25
+"""A usual sync time of the platform that differs by a smaller share is not worth a write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """What follows from a fact."""
+
+    feed: Feed
+    datasets: tuple[Dataset, ...] = ()
+    """Records of datasets that have ended."""
+    notifications: tuple[Notification, ...] = ()
+
+    @property
+    def has_effects(self) -> bool:
+        """Return whether anything is to be recorded or published beside the feed itself."""
+        return bool(self.datasets or self.notifications)
+
+
+def transitions(
+    feed: Feed, facts: Iterable[FeedFact], promise: Promise | None, connection: Connection | None, now: datetime
+) -> Transition:
+    """Return what follows from several facts about a feed, one after another."""
+    total = Transition(feed=feed)
+    for fact in facts:
+        step = transition(total.feed, fact, promise, connection, now)
+        total = Transition(
+            feed=step.feed,
+            datasets=total.datasets + step.datasets,
+            notifications=total.notifications + step.notifications,
+        )
+    return total
+
+
+def transition(
+    feed: Feed, fact: FeedFact, promise: Promise | None, connection: Connection | None, now: datetime
+) -> Transition:
+    """Return what follows from a fact about a feed.
+
+    `promise` and `connection` are `None` where the connection is not known yet: the feed is then due only after the
+    check of its company that learns the connection.
+    """
+    after = _with_fact(feed, fact, connection)
+    datasets = tuple(_ended_datasets(feed, after, fact, now))
+    notifications: list[Notification] = list(_refreshes(feed, after, fact))
+    if promise is None or connection is None:
+        return Transition(feed=replace(after, due_at=None), datasets=datasets, notifications=tuple(notifications))
+    after, promise_notification = _with_promise(after, fact, promise, connection, now)
+    if promise_notification:
+        notifications.append(promise_notification)
+    after = _rescheduled(feed, after, fact, promise, connection)
+    return Transition(feed=after, datasets=datasets, notifications=tuple(notifications))
+
+
+def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Feed:  # noqa: C901 - a case for each fact
+    match fact:
+        case ReadEnded():
+            if outcome(fact.state) is Outcome.IN_FLIGHT:
+                return feed
+            return feed.ended(End(at=fact.at, state=fact.state), None if fact.is_first else fact.records_modified)
+        case DatasetEnded():
+            if feed.request is None or feed.request.dataset_id != fact.dataset_id:
+                return feed
+            # When it ended is unknown: no sooner than it was requested.
+            return feed.ended(End(at=feed.request.at, state=fact.state))
+        case DataWritten():
+            return feed.written(fact.at)
+        case DatasetPolled():
+            return reconcile(feed, fact, connection.status_at if connection else fact.at)
+        case DatasetRequested():
+            return _with_request(feed, fact)
+        case QueueingFailed():
+            return feed.call_failed(fact.at, fact.longest)
+        case DataTypeUnsupported():
+            return feed.ended(End(at=fact.at, state=DatasetState.NOT_SUPPORTED))
+        case RefreshRequested():
+            return feed.with_refresh_requested(fact.at, fact.trigger)
+        case SyncDurationLearned():
+            return _with_platform_sync_time(feed, fact)
+        case Deferred() | PromiseReviewed() | Rescheduled():
+            return feed
+
+
+def _with_request(feed: Feed, fact: DatasetRequested) -> Feed:
+    feed = feed.requested(Request(at=fact.at, trigger=fact.trigger, dataset_id=fact.dataset_id))
+    feed = replace(feed, decided=fact.decided or feed.decided)
+    if fact.ended_at:
+        return feed.ended(End(at=fact.ended_at, state=fact.state, dataset_id=fact.dataset_id))
+    is_latest = feed.in_flight is not None and feed.in_flight.dataset_id == fact.dataset_id
+    return replace(feed, running_state=fact.state) if is_latest and not feed.running_state else feed
+
+
+def _with_platform_sync_time(feed: Feed, fact: SyncDurationLearned) -> Feed:
+    known = feed.platform_sync_time
+    if fact.duration is None or feed.has_sync_times:
+        return feed
+    if known and abs(fact.duration - known) <= SIGNIFICANT_CHANGE * known:
+        return feed
+    return replace(feed, platform_sync_time=fact.duration)
+
+
+def _with_promise(
+    feed: Feed, fact: FeedFact, promise: Promise, connection: Connection, now: datetime
+) -> tuple[Feed, Notification | None]:
+    """Return the feed with `broken_at`, and what to publish of its promise.
+
+    A promise breaks because time passes, which the next tick notices; it is kept again because of a new copy.
+    """
+    at = breaks_at(feed, promise, connection)
+    if at is None:
+        return replace(feed, broken_at=None), None
+    if at <= now:
+        if at == feed.broken_at or not isinstance(fact, PromiseReviewed):
+            return feed, None
+        is_new = feed.broken_at is None
+        feed = replace(feed, broken_at=at)
+        return feed, promise_broken(feed, at, feed.state(promise, connection, now), connection) if is_new else None
+    if feed.broken_at is None or feed.succeeded_at is None:
+        return feed, None
+    return replace(feed, broken_at=None), promise_kept_again(feed, feed.broken_at)
+
+
+def _rescheduled(before: Feed, after: Feed, fact: FeedFact, promise: Promise, connection: Connection) -> Feed:
+    if isinstance(fact, Deferred) and before.version == fact.version:
+        return replace(after, due_at=fact.until, decided=fact.decided)
+    if after.history == before.history and not isinstance(fact, Rescheduled | SyncDurationLearned):
+        return with_due_at(after, promise, connection)
+    return reschedule(after, promise, connection)
+
+
+def _ended_datasets(before: Feed, after: Feed, fact: FeedFact, now: datetime) -> Iterator[Dataset]:
+    """Yield the records of datasets whose end follows from a fact. The records of one dataset are merged."""
+    request = before.request
+    match fact:
+        case ReadEnded() if request and fact.at >= request.at and outcome(fact.state) is not Outcome.IN_FLIGHT:
+            yield from _record(before, request, fact.state, fact.at, fact.records_modified)
+        case DatasetEnded() if request and request.dataset_id == fact.dataset_id:
+            yield from _record(before, request, fact.state, max(now, request.at), fact.records_modified)
+        case DatasetRequested() if fact.ended_at and after.request:
+            yield from _record(after, after.request, fact.state, fact.ended_at, None)
+        case DatasetPolled() | DatasetRequested() if before.in_flight:
+            yield from _ended_while_in_flight(before.in_flight, after, fact)
+        case _:
+            return
+
+
+def _ended_while_in_flight(request: Request, after: Feed, fact: DatasetPolled | DatasetRequested) -> Iterator[Dataset]:
+    request = replace(request, dataset_id=request.dataset_id or fact.dataset_id)
+    if after.in_flight and after.in_flight.dataset_id == request.dataset_id:
+        return
+    if isinstance(fact, DatasetPolled) and fact.dataset_id == request.dataset_id and has_ended(fact.state):
+        completed_at = fact.succeeded_at if outcome(fact.state) is Outcome.COMPLETE else None
+        yield from _record(after, request, fact.state, max(fact.ended_at or completed_at or fact.at, request.at), None)
+        return
+    # Codat runs one dataset of a feed at a time: a later one shows that this one ended, but not how.
+    yield from _record(after, request, DatasetState.CANCELLED, max(fact.at, request.at), None)
+
+
+def _record(feed: Feed, request: Request, state: str, at: datetime, modified: bool | None) -> Iterator[Dataset]:
+    if request.dataset_id:
+        yield Dataset(
+            company_id=feed.company_id,
+            dataset_id=request.dataset_id,
+            data_type=feed.data_type,
+            connection_id=feed.connection_id,
+            trigger=request.trigger,
+            requested_at=request.at,
+            state=state,
+            ended_at=at,
+            records_modified=modified,
+        )
+
+
+def abandoned(feed: Feed, at: datetime) -> tuple[Dataset, ...]:
+    """Return the record of the dataset that is in flight while its feed is deleted, if there is one."""
+    if feed.in_flight is None:
+        return ()
+    return tuple(_record(feed, feed.in_flight, DatasetState.CANCELLED, max(at, feed.in_flight.at), None))
+
+
+def _refreshes(before: Feed, after: Feed, fact: FeedFact) -> Iterator[Notification]:
+    """Yield the notification of a refresh that was not known to have succeeded before the fact."""
+    match fact:
+        case ReadEnded() if outcome(fact.state) is Outcome.COMPLETE:
+            yield from _reported(before, after, fact.at, fact.records_modified)
+        case DatasetEnded() if outcome(fact.state) is Outcome.COMPLETE:
+            if before.request and before.request.dataset_id == fact.dataset_id:
+                yield from _reported(before, after, before.request.at, fact.records_modified)
+        case DatasetPolled() if fact.succeeded_at and before.version:
+            yield from _found(before, after, fact, fact.succeeded_at)
+        case DatasetRequested() if fact.ended_at and outcome(fact.state) is Outcome.COMPLETE:
+            if before.request is None or before.request.dataset_id != fact.dataset_id:
+                yield _refreshed(after, fact.ended_at, None, fact.trigger, fact.dataset_id)
+        case _:
+            return
+
+
+def _reported(before: Feed, after: Feed, at: datetime, modified: bool | None) -> Iterator[Notification]:
+    """Yield the notification of a refresh that a webhook reported. It names no dataset: it may be the one in flight."""
+    request = before.in_flight if before.in_flight and at >= before.in_flight.at else None
+    if request is None and before.history.has_success_at(at, polled=False):
+        return
+    trigger, dataset_id = (request.trigger, request.dataset_id) if request else (Trigger.EXTERNAL, "")
+    notification = _refreshed(after, at, modified, trigger, dataset_id)
+    # The id must not depend on what was known of the feed: another webhook may be applied at the same time.
+    yield replace(notification, id=_content_id(after, at))
+
+
+def _found(before: Feed, after: Feed, fact: DatasetPolled, succeeded_at: datetime) -> Iterator[Notification]:
+    """Yield the notification of a refresh that a poll found, unless a webhook, which names no dataset, reported it."""
+    is_latest = outcome(fact.state) is Outcome.COMPLETE
+    dataset_id = (fact.dataset_id if is_latest else "") or fact.succeeded_id
+    request = before.in_flight
+    is_ours = request is not None and request.dataset_id in ("", dataset_id) and succeeded_at >= request.at - SAME_END
+    if request and is_ours and after.in_flight is None:
+        yield _refreshed(after, succeeded_at, None, request.trigger, dataset_id or request.dataset_id)
+        return
+    is_known = before.succeeded_at is not None and succeeded_at <= before.succeeded_at
+    if not is_known and not before.history.has_success_at(succeeded_at, polled=True):
+        yield _refreshed(after, succeeded_at, None, Trigger.EXTERNAL, dataset_id)
+
+
+def _refreshed(
+    feed: Feed, at: datetime, modified: bool | None, trigger: Trigger, dataset_id: str
+) -> CompanyDataRefreshed:
+    return CompanyDataRefreshed(
+        id=dataset_id or _content_id(feed, at),
+        company_id=feed.company_id,
+        connection_id=feed.connection_id,
+        data_type=feed.data_type,
+        dataset_id=dataset_id,
+        refreshed_at=at,
+        records_modified=modified,
+        trigger=trigger,
+    )
+
+
+def _content_id(feed: Feed, at: datetime) -> str:
+    return f"{feed.connection_id}/{feed.data_type}/{sortable(at)}"

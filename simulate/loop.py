@@ -1,0 +1,330 @@
+"""The deployed system in simulated time, against the sandbox's model of Codat.
+
+The ticks, the webhooks' processing and Codat's client are the code that runs in Lambda. DynamoDB, EventBridge, the
+network, the queue of webhooks and the clock are in memory.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, cast
+
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
+
+from freshness.app.apply_webhook import WebhookApplier
+from freshness.app.check_freshness import FreshnessCheck
+from freshness.app.exclusive_run import TIME_TO_FINISH
+from freshness.app.queue_refreshes import RefreshTick
+from freshness.app.queueing import Queueing
+from freshness.app.record import Recorder
+from freshness.aws.event_bus import EventBus, NotPublished
+from freshness.aws.table import ContentionError
+from freshness.aws.tables import TableNames, Tables
+from freshness.codat.client import Codat
+from freshness.codat.errors import CodatError
+from freshness.codat.rate_limiter import RateLimiter
+from freshness.domain.dataset import Trigger
+from freshness.domain.feed import Feed
+from freshness.policy.policy import Policy
+from local.codat_sandbox import responses
+from local.codat_sandbox.app import create_app
+from local.codat_sandbox.model import Dataset, RequestedBy
+from local.codat_sandbox.platforms import DataType
+from local.codat_sandbox.sandbox import Sandbox
+from local.codat_sandbox.settings import Settings
+from simulate.clock import SimulatedLoop
+from simulate.memory_dynamodb import MemoryDynamoDB
+
+TABLE_NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
+LEASE = timedelta(minutes=5)
+"""The timeout of a scheduled function."""
+OUTAGES = (NotPublished, ContentionError, BotoCoreError, ClientError)
+"""The errors with which a function fails while AWS does."""
+
+
+class Crash(BaseException):
+    """A function was killed between two of its calls."""
+
+
+@dataclass
+class Fuse:
+    """Kills a function after `calls_left` calls, or never if that is `None`. All calls after that fail as well."""
+
+    calls_left: int | None = None
+
+    def burn(self) -> None:
+        """Count a call.
+
+        Raises:
+            Crash: no calls are left.
+        """
+        if self.calls_left is None:
+            return
+        if self.calls_left <= 0:
+            raise Crash
+        self.calls_left -= 1
+
+
+class ModelledSandbox(Sandbox):
+    """The Codat sandbox in simulated time."""
+
+    def __init__(self, settings: Settings, loop: SimulatedLoop) -> None:
+        self._simulated_now = loop.clock
+        super().__init__(settings, "key")
+
+    def now(self) -> datetime:
+        """Return the simulated time."""
+        return self._simulated_now()
+
+
+@dataclass
+class _Events:
+    """A client for EventBridge that counts the ids of what is published."""
+
+    fuse: Fuse
+    published: Counter[str]
+
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, int]:  # noqa: N803 - boto3's name
+        self.fuse.burn()
+        self.published.update(json.loads(entry["Detail"])["id"] for entry in Entries)
+        return {"FailedEntryCount": 0}
+
+
+@dataclass
+class Simulation:
+    """The whole system with its tables, and the modelled Codat. Webhooks are in `pending` until they are delivered."""
+
+    loop: SimulatedLoop
+    settings: Settings
+    policy: Policy
+    skew: timedelta = timedelta(0)
+    """How far the functions' clock is ahead of Codat's."""
+    is_down: bool = False
+    """Whether connections to Codat fail."""
+    unanswered: Callable[[httpx.Request], bool] = lambda _: False
+    """Which requests get no response."""
+    pending: list[str] = field(default_factory=list)
+    calls: Counter[str] = field(default_factory=Counter)
+    """The calls to Codat, by method and path within the company."""
+    published: Counter[str] = field(default_factory=Counter)
+    """The notifications published, by id."""
+    queued_again: list[Feed] = field(default_factory=list)
+    """Feeds for which a refresh was queued while one of ours was in flight."""
+    tallies: Counter[str] = field(default_factory=Counter)
+    """The metrics of all functions, and `Crashes`."""
+
+    def __post_init__(self) -> None:
+        self.sandbox = ModelledSandbox(self.settings, self.loop)
+        self.backend = self.sandbox.backend
+        self._app = httpx.ASGITransport(create_app(self.sandbox))
+        self._dynamodb = MemoryDynamoDB()
+        self.tables = self._tables(Fuse())
+        self._runs = 0
+        self._rounds = 0
+
+    def clock(self) -> datetime:
+        """Return the time by the functions' clock."""
+        return self.loop.clock() + self.skew
+
+    async def check(self, fuse: Fuse, *, listing: bool = True) -> None:
+        """Run one tick of check_freshness, with the list of companies if `listing`."""
+
+        async def run(recorder: Recorder, codat: Codat, until: datetime) -> None:
+            if not self._codat_accepts_calls():
+                return
+            check = FreshnessCheck(
+                tables=recorder.tables,
+                codat=codat,
+                recorder=recorder,
+                policy=recorder.policy,
+                clock=self.clock,
+                until=until,
+            )
+            if listing:
+                with suppress(CodatError):
+                    await check.list_companies()
+                    await check.read_codat_schedule()
+            await check.check_due()
+            tally = check.tally + recorder.tally + check.failures.tally
+            self.tallies.update(tally)
+            check.failures.raise_temporary()
+
+        await self._run_exclusively("check_freshness", fuse, run)
+
+    async def queue(self, fuse: Fuse) -> None:
+        """Run one tick of queue_refreshes."""
+
+        async def run(recorder: Recorder, codat: Codat, until: datetime) -> None:
+            queueing = Queueing(tables=recorder.tables, codat=codat, recorder=recorder, clock=self.clock)
+            tick = RefreshTick(
+                tables=recorder.tables,
+                queueing=queueing,
+                recorder=recorder,
+                policy=recorder.policy,
+                clock=self.clock,
+                until=until,
+            )
+            await tick.run(self._codat_accepts_calls)
+            tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally
+            self.tallies.update(tally)
+            tick.failures.raise_temporary()
+
+        await self._run_exclusively("queue_refreshes", fuse, run)
+
+    def _codat_accepts_calls(self) -> bool:
+        return self.tables.control.api_limits().stopped_before(self.clock()) is None
+
+    async def _run_exclusively(
+        self, name: str, fuse: Fuse, run: Callable[[Recorder, Codat, datetime], Awaitable[None]]
+    ) -> None:
+        """Run a tick as `freshness.app.exclusive_run` does, unless another run holds the lease.
+
+        A run that crashes keeps its lease, and does not write what its rate limiter holds.
+        """
+        self._runs += 1
+        owner, recorder, now = f"run {self._runs}", self._recorder(fuse), self.clock()
+        control = self.tables.control
+        if not control.acquire(name, owner, until=now + LEASE, now=now):
+            return
+        until = now + LEASE - TIME_TO_FINISH
+        limiter = RateLimiter(
+            recorder.tables.control,
+            clock=self.clock,
+            until=until,
+            calls_per_minute=self.policy.budget.calls_per_minute,
+        )
+        transport = httpx.MockTransport(lambda request: self._exchange(request, fuse))
+        async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
+            try:
+                try:
+                    await run(recorder, Codat(http, "key", clock=self.clock, limiter=limiter), until)
+                except* OUTAGES:
+                    self.tallies["Failures"] += 1
+                await limiter.finish()
+                control.release(name, owner)
+            except* Crash:
+                self.tallies["Crashes"] += 1
+
+    async def _exchange(self, request: httpx.Request, fuse: Fuse) -> httpx.Response:
+        fuse.burn()
+        if self.is_down:
+            await asyncio.sleep(1)
+            raise httpx.ConnectError("Codat is down")
+        if self.unanswered(request):
+            await asyncio.sleep(10)
+            raise httpx.ReadTimeout("no response")
+        self._count(request)
+        response = await self._app.handle_async_request(request)
+        await response.aread()
+        self.collect()
+        fuse.burn()
+        response.headers["Date"] = self.loop.clock().strftime("%a, %d %b %Y %H:%M:%S GMT")
+        return response
+
+    def _count(self, request: httpx.Request) -> None:
+        _, _, company_id, *rest = (request.url.path + "/").split("/")
+        operation = f"{request.method} {'/'.join(rest).strip('/')}"
+        data_type = rest[-2] if len(rest) > 1 else ""
+        self.calls[operation.removesuffix(data_type) if "/queue/" in operation else operation] += 1
+        if request.method == "POST":
+            connection_id = request.url.params.get("connectionId")
+            self.queued_again += [
+                feed for feed in self._feeds_to_queue(company_id, data_type, connection_id) if _has_ours_in_flight(feed)
+            ]
+
+    def _feeds_to_queue(self, company_id: str, data_type: str, connection_id: str | None) -> Iterator[Feed]:
+        """Yield the feeds that a call queues: of a data type, or `all`; of a connection, or any if it is `None`."""
+        for feed in self.tables.feeds.of_company(company_id):
+            if data_type in (feed.data_type, "all") and connection_id in (None, feed.connection_id):
+                yield feed
+
+    def collect(self) -> None:
+        """Collect the webhooks of all that has happened at Codat by now."""
+        self.pending += [json.dumps(responses.webhook(event)) for event in self.backend.advance(self.loop.clock())]
+
+    def deliver(self, body: str, fuse: Fuse) -> bool:
+        """Apply a webhook, and return whether that was completed. If not, deliver it again."""
+        recorder = self._recorder(fuse)
+        applier = WebhookApplier(tables=recorder.tables, recorder=recorder, clock=self.clock)
+        with suppress(Crash, *OUTAGES):
+            applier.apply(body)
+            tally = applier.tally + recorder.tally
+            self.tallies.update(tally)
+            return True
+        return False
+
+    async def advance(self, duration: timedelta) -> None:
+        """Let time pass, and collect the webhooks."""
+        await asyncio.sleep(duration.total_seconds())
+        self.collect()
+
+    async def run_for(
+        self,
+        duration: timedelta,
+        *,
+        every: timedelta,
+        checks: int = 5,
+        random: Random,
+        lost: float = 0.0,
+        doubled: float = 0.0,
+    ) -> None:
+        """Run both ticks for a time, and deliver webhooks within 5 seconds.
+
+        queue_refreshes runs at the interval `every`, and check_freshness before each `checks`-th of these runs. `lost`
+        and `doubled` are the probabilities that a webhook is never delivered, or is delivered twice.
+        """
+        ends_at = self.loop.clock() + duration
+        deliveries = asyncio.create_task(self._keep_delivering(random, lost, doubled))
+        while self.loop.clock() < ends_at:
+            if self._rounds % checks == 0:
+                await self.check(Fuse(), listing=self._rounds % 15 == 0)
+            await self.queue(Fuse())
+            self._rounds += 1
+            await self.advance(every)
+        deliveries.cancel()
+
+    async def _keep_delivering(self, random: Random, lost: float, doubled: float) -> None:
+        while True:
+            self.collect()
+            bodies, self.pending = self.pending, []
+            for body in bodies:
+                if random.random() >= lost:
+                    self.deliver(body, Fuse())
+                    if random.random() < doubled:
+                        self.deliver(body, Fuse())
+            await asyncio.sleep(5)
+
+    def refresh_by_others(self, company_id: str, data_type: DataType, connection_id: str) -> Dataset:
+        """Refresh a data type as a person does in Codat's portal."""
+        return self.backend.queue(company_id, data_type, self.loop.clock(), connection_id, RequestedBy.PORTAL)
+
+    def recorder(self) -> Recorder:
+        """Return a recorder that is never killed."""
+        return self._recorder(Fuse())
+
+    def feeds(self) -> list[Feed]:
+        """Return all feeds."""
+        return list(self.tables.feeds.scan())
+
+    @property
+    def writes(self) -> int:
+        """The number of writes to the tables so far."""
+        return self._dynamodb.calls["PutItem"] + self._dynamodb.calls["DeleteItem"]
+
+    def _tables(self, fuse: Fuse) -> Tables:
+        return Tables.open(cast(Any, self._dynamodb.sharing(fuse.burn)), TABLE_NAMES)
+
+    def _recorder(self, fuse: Fuse) -> Recorder:
+        bus = EventBus(cast(Any, _Events(fuse, self.published)), "bus")
+        return Recorder(tables=self._tables(fuse), bus=bus, policy=self.policy, clock=self.clock)
+
+
+def _has_ours_in_flight(feed: Feed) -> bool:
+    """Return whether a dataset that this system requested is in flight."""
+    return feed.in_flight is not None and feed.in_flight.trigger is not Trigger.EXTERNAL

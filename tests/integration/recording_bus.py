@@ -1,0 +1,22 @@
+"""An event bus that keeps what was published on it."""
+
+from collections.abc import Sequence
+
+from freshness.aws.event_bus import EventBus
+from freshness.domain.notifications import Notification
+
+
+class RecordingBus(EventBus):
+    """Keeps what was published."""
+
+    def __init__(self) -> None:
+        self.published: list[Notification] = []
+
+    def publish(self, notifications: Sequence[Notification]) -> None:
+        """Keep notifications."""
+        self.published += notifications
+
+    @property
+    def kinds(self) -> list[str]:
+        """Return the kinds of what was published."""
+        return [notification.detail_type for notification in self.published]

@@ -1,0 +1,145 @@
+"""Feeds, companies, datasets and leases over the real DynamoDB protocol."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from freshness.aws.item_codec import SHARDS
+from freshness.aws.tables import Tables
+from freshness.domain.company import Company, Connection
+from freshness.domain.dataset import Dataset, Trigger
+from freshness.domain.feed import End, Feed, Request
+from freshness.domain.sync_history import KEPT, Sync, SyncHistory
+
+NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+FEED = Feed(company_id="company", data_type="invoices", connection_id="connection")
+
+
+def test_what_is_written_is_read_back_the_same(tables: Tables) -> None:
+    history = SyncHistory.of(
+        Sync(
+            ended_at=NOON + timedelta(minutes=n), records_modified=n % 3 == 0, took=timedelta(seconds=n) if n else None
+        )
+        for n in range(KEPT)
+    )
+    feed = replace(
+        FEED,
+        request=Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset"),
+        end=End(at=NOON, state="SomethingNew"),
+        succeeded_at=NOON,
+        attempts=3,
+        history=history,
+        due_at=NOON,
+    )
+
+    written = tables.feeds.update(FEED, lambda _: feed)
+
+    assert tables.feeds.get("company", "invoices", "connection") == written == replace(feed, version=1)
+
+
+def test_a_company_with_its_connections_is_read_back_the_same(tables: Tables) -> None:
+    connection = Connection(
+        connection_id="c",
+        platform="Xero",
+        source_type="Accounting",
+        status="Linked",
+        status_at=NOON,
+        link_url="https://x",
+    )
+    company = Company(company_id="company", name="Ærø & sons", tags={"region": "uk"}, connections={"c": connection})
+
+    written = tables.companies.update(Company(company_id="company"), lambda _: company)
+
+    assert tables.companies.get("company") == written
+    assert tables.companies.get_many(["company", "unknown", "company"]) == {"company": written}
+
+
+def test_a_change_that_changes_nothing_is_not_written(tables: Tables) -> None:
+    feed = tables.feeds.update(FEED, lambda feed: replace(feed, attempts=1))
+
+    assert tables.feeds.update(feed, lambda feed: replace(feed, attempts=1)).version == 1
+
+
+def test_a_change_to_an_outdated_value_is_computed_again(tables: Tables) -> None:
+    early = tables.feeds.update(FEED, lambda feed: replace(feed, attempts=1))
+    tables.feeds.update(early, lambda feed: replace(feed, attempts=feed.attempts + 1))
+
+    assert tables.feeds.update(early, lambda feed: replace(feed, attempts=feed.attempts + 1)).attempts == 3
+
+
+def test_no_change_is_lost_when_many_are_made_at_once(tables: Tables) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(
+            lambda _: tables.feeds.update(FEED, lambda feed: replace(feed, attempts=feed.attempts + 1)), range(4)
+        ):
+            pass
+
+    assert tables.feeds.get("company", "invoices", "connection").attempts == 4
+
+
+def test_a_feed_that_was_deleted_in_the_meantime_stays_deleted(tables: Tables) -> None:
+    feed = tables.feeds.update(FEED, lambda feed: replace(feed, attempts=1))
+    tables.feeds.delete(feed)
+
+    tables.feeds.update(feed, lambda feed: replace(feed, attempts=2))
+
+    assert tables.feeds.of_company("company") == []
+
+
+def test_feeds_due_are_found_and_others_are_not(tables: Tables) -> None:
+    for company_id, due_at in [("past", NOON), ("later", NOON + timedelta(microseconds=1)), ("never", None)]:
+        tables.feeds.update(replace(FEED, company_id=company_id), partial(replace, due_at=due_at))
+
+    assert [feed.company_id for feed in next(tables.feeds.due(NOON, 10), [])] == ["past"]
+
+
+def test_the_feeds_longest_due_are_found_first_whichever_shard_they_are_in(tables: Tables) -> None:
+    for number in range(40):
+        due_at = NOON - timedelta(minutes=number % 20)
+        tables.feeds.update(replace(FEED, company_id=f"company {number}"), partial(replace, due_at=due_at))
+
+    due = [feed.due_at for feed in next(tables.feeds.due(NOON, 10), [])]
+    by_shard = [feed.company_id for shard in SHARDS for feed in next(tables.feeds.due(NOON, 40, (shard,)), [])]
+
+    assert due == sorted(NOON - timedelta(minutes=15 + number // 2) for number in range(10))
+    assert sorted(by_shard) == sorted(feed.company_id for feed in next(tables.feeds.due(NOON, 40), []))
+
+
+def test_companies_due_for_a_check_are_found_and_others_are_not(tables: Tables) -> None:
+    for company_id, check_at in [("past", NOON - timedelta(seconds=1)), ("later", NOON + timedelta(days=1))]:
+        tables.companies.update(Company(company_id=company_id), partial(replace, check_at=check_at))
+
+    assert list(tables.companies.due_for_check(NOON)) == ["past"]
+
+
+def test_records_of_one_dataset_are_merged(tables: Tables) -> None:
+    dataset = Dataset(
+        company_id="company",
+        dataset_id="dataset",
+        data_type="invoices",
+        connection_id="connection",
+        trigger=Trigger.PROMISE,
+        requested_at=NOON,
+        state="Complete",
+        ended_at=NOON + SECOND,
+        records_modified=True,
+    )
+    tables.datasets.merge(replace(dataset, trigger=Trigger.EXTERNAL, ended_at=NOON + 9 * SECOND, records_modified=None))
+    tables.datasets.merge(dataset)
+
+    (kept,) = tables.datasets.of_company("company")
+    assert kept == replace(dataset, version=2)
+
+
+def test_a_lease_has_one_holder_until_it_is_released_or_its_time_is_up(tables: Tables) -> None:
+    until = NOON + timedelta(minutes=5)
+
+    assert tables.control.acquire("tick", "first", until, NOON)
+    assert not tables.control.acquire("tick", "second", until, NOON)
+    tables.control.release("tick", "second")
+    assert not tables.control.acquire("tick", "second", until, NOON)
+    tables.control.release("tick", "first")
+    assert tables.control.acquire("tick", "second", until, NOON)
+    assert tables.control.acquire("tick", "third", until, until + timedelta(seconds=1))

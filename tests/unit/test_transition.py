@@ -1,0 +1,181 @@
+"""What follows from a fact about a feed: the new feed, the record of its dataset, and what is published."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from freshness.domain.company import Connection, ConnectionStatus
+from freshness.domain.dataset import Trigger
+from freshness.domain.facts import (
+    DatasetEnded,
+    DatasetPolled,
+    DatasetRequested,
+    DataTypeUnsupported,
+    Deferred,
+    FeedFact,
+    PromiseReviewed,
+    QueueingFailed,
+    ReadEnded,
+    RefreshRequested,
+)
+from freshness.domain.feed import Decided, Feed, State
+from freshness.domain.promise import Promise
+from freshness.domain.transition import Transition, transition, transitions
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+PROMISE = Promise(fresh_within=timedelta(hours=6))
+LINKED = Connection(
+    connection_id="connection",
+    platform="Xero",
+    source_type="Accounting",
+    status=ConnectionStatus.LINKED,
+    status_at=NOON - timedelta(days=30),
+)
+NEW = Feed(company_id="company", data_type="invoices", connection_id="connection", version=1)
+
+
+def after(feed: Feed, *facts: FeedFact, now: datetime = NOON) -> Transition:
+    return transitions(feed, facts, PROMISE, LINKED, now)
+
+
+def requested(at: datetime, dataset_id: str = "dataset", trigger: Trigger = Trigger.PROMISE) -> DatasetRequested:
+    return DatasetRequested(at=at, trigger=trigger, dataset_id=dataset_id, state="Queued")
+
+
+def read(at: datetime, state: str = "Complete", modified: bool | None = True) -> ReadEnded:
+    return ReadEnded(
+        company_id="company",
+        connection_id="connection",
+        data_type="invoices",
+        at=at,
+        state=state,
+        records_modified=modified,
+        is_first=False,
+    )
+
+
+def polled(
+    at: datetime, state: str, dataset_id: str = "dataset", succeeded_at: datetime | None = None
+) -> DatasetPolled:
+    return DatasetPolled(at=at, state=state, dataset_id=dataset_id, succeeded_at=succeeded_at)
+
+
+def ids(result: Transition) -> list[str]:
+    return [notification.id for notification in result.notifications]
+
+
+def test_a_read_that_ended_is_recorded_and_published_as_the_dataset_that_was_requested() -> None:
+    result = after(after(NEW, requested(NOON)).feed, read(NOON + MINUTE))
+
+    [dataset] = result.datasets
+    assert (dataset.dataset_id, dataset.state, dataset.ended_at) == ("dataset", "Complete", NOON + MINUTE)
+    assert (dataset.trigger, dataset.records_modified) == (Trigger.PROMISE, True)
+    assert ids(result) == ["connection/invoices/2026-11-23T12:01:00.000000Z"]
+    assert result.feed.due_at == NOON + MINUTE + PROMISE.fresh_within - MINUTE - 2 * MINUTE
+
+
+def test_a_read_that_a_poll_has_already_found_is_not_published_again() -> None:
+    found = after(after(NEW, requested(NOON)).feed, polled(NOON + 5 * MINUTE, "Complete", succeeded_at=NOON + MINUTE))
+    assert ids(found) == ["dataset"]
+
+    assert ids(after(found.feed, read(NOON + MINUTE + timedelta(seconds=2)))) == []
+
+
+def test_a_read_found_only_after_the_next_request_is_published_once() -> None:
+    feed = after(after(NEW, requested(NOON)).feed, read(NOON + MINUTE)).feed
+    feed = after(feed, requested(NOON + 300 * MINUTE, "next")).feed
+
+    found = after(feed, polled(NOON + 301 * MINUTE, "Queued", "next", succeeded_at=NOON + 200 * MINUTE))
+    again = after(found.feed, polled(NOON + 302 * MINUTE, "Queued", "next", succeeded_at=NOON + 200 * MINUTE))
+
+    assert [notification.detail_type for notification in found.notifications] == ["Company data refreshed"]
+    assert again.notifications == ()
+    assert again.feed.in_flight
+
+
+def test_a_read_that_failed_is_recorded_and_not_published() -> None:
+    result = after(after(NEW, requested(NOON)).feed, read(NOON + MINUTE, "FetchError"))
+
+    assert [dataset.state for dataset in result.datasets] == ["FetchError"]
+    assert result.notifications == ()
+
+
+def test_a_dataset_that_another_one_replaced_is_recorded_as_cancelled() -> None:
+    feed = after(NEW, requested(NOON)).feed
+
+    result = after(feed, requested(NOON + MINUTE, "theirs", Trigger.EXTERNAL))
+
+    assert [(dataset.dataset_id, dataset.state) for dataset in result.datasets] == [("dataset", "Cancelled")]
+
+
+def test_a_late_dataset_that_codat_does_not_know_is_recorded_as_cancelled() -> None:
+    feed = after(NEW, requested(NOON)).feed
+    assert feed.late_at
+
+    result = after(feed, polled(feed.late_at, "Cancelled"))
+
+    assert [(dataset.dataset_id, dataset.state) for dataset in result.datasets] == [("dataset", "Cancelled")]
+    assert result.feed.in_flight is None
+
+
+def test_the_end_of_a_rule_ends_only_the_dataset_that_it_names() -> None:
+    feed = after(NEW, requested(NOON)).feed
+    other = DatasetEnded(
+        company_id="company", data_type="invoices", dataset_id="other", state="Complete", records_modified=None
+    )
+
+    assert after(feed, other).feed == feed
+    ended = after(feed, replace(other, dataset_id="dataset"), now=NOON + MINUTE)
+    assert [dataset.dataset_id for dataset in ended.datasets] == ["dataset"]
+    assert ids(ended) == ["connection/invoices/2026-11-23T12:00:00.000000Z"]
+
+
+def test_a_broken_promise_is_published_once_by_a_review_and_again_when_it_is_kept() -> None:
+    feed = after(NEW, read(NOON)).feed
+    broken_at = NOON + PROMISE.fresh_within
+
+    early = after(feed, PromiseReviewed(), now=broken_at - MINUTE)
+    broken = after(early.feed, PromiseReviewed(), now=broken_at)
+    again = after(broken.feed, PromiseReviewed(), now=broken_at + MINUTE)
+    kept = after(again.feed, read(broken_at + MINUTE), now=broken_at + 2 * MINUTE)
+
+    assert (early.notifications, again.notifications) == ((), ())
+    assert [notification.detail_type for notification in broken.notifications] == ["Promise broken"]
+    assert [n.detail_type for n in kept.notifications] == ["Company data refreshed", "Promise kept again"]
+
+
+def test_a_deferral_counts_only_for_the_feed_that_it_was_decided_about() -> None:
+    feed = replace(after(NEW, read(NOON)).feed, version=7)
+    later, decided = NOON + timedelta(days=1), Decided(at=NOON, reason="paused")
+
+    assert after(feed, Deferred(until=later, decided=decided, version=7)).feed.due_at == later
+    assert after(feed, Deferred(until=later, decided=decided, version=6)).feed.due_at == feed.due_at
+
+
+def test_a_failed_call_keeps_what_was_requested_and_delays_it_more_each_time() -> None:
+    wanted = after(after(NEW, read(NOON)).feed, RefreshRequested(at=NOON, trigger=Trigger.OPERATOR)).feed
+    failed = QueueingFailed(at=NOON, longest=timedelta(hours=6))
+
+    once = after(wanted, failed).feed
+    twice = after(once, failed).feed
+
+    assert once.refresh_requested_at == twice.refresh_requested_at == NOON
+    assert once.due_at
+    assert twice.due_at
+    assert NOON < once.due_at < twice.due_at
+    assert after(twice, requested(NOON + MINUTE)).feed.failed_calls == 0
+
+
+def test_an_unsupported_data_type_is_never_due() -> None:
+    feed = after(NEW, DataTypeUnsupported(at=NOON)).feed
+
+    assert feed.state(PROMISE, LINKED, NOON) is State.UNSUPPORTED
+    assert feed.due_at is None
+
+
+def test_a_feed_whose_connection_is_not_known_is_not_due_and_loses_no_fact() -> None:
+    result = transition(NEW, read(NOON), None, None, NOON)
+
+    assert result.feed.due_at is None
+    assert result.feed.succeeded_at == NOON
+    assert [notification.detail_type for notification in result.notifications] == ["Company data refreshed"]
