@@ -153,7 +153,7 @@ class Alarms(Construct):
         self._alarm(
             "WebhooksNotApplied",
             _waiting(webhooks),
-            meaning="A webhook could not be applied in five attempts, and waits in the dead-letter queue.",
+            meaning="A webhook could not be applied in 20 attempts, and waits in the dead-letter queue.",
             remedy="Read the error in the log of apply_webhook. Once the cause is fixed, run `./freshness redrive`.",
         )
 

@@ -204,9 +204,9 @@ class Simulation:
             try:
                 try:
                     await run(recorder, Codat(http, "key", clock=self.clock, limiter=limiter), until)
+                    await limiter.finish()
                 except* OUTAGES:
                     self.tallies["Failures"] += 1
-                await limiter.finish()
                 control.release(name, owner)
             except* Crash:
                 self.tallies["Crashes"] += 1

@@ -55,6 +55,8 @@ def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  
             return _listed(company, fact, now)
         case CompanyDeleted():
             return _deleted(company, fact.at)
+        case CompanyPaused():
+            return _paused(company, fact, now)
         case _ if company.deleted_at:
             return company
         case CompanyCreated():
@@ -73,8 +75,12 @@ def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  
             return _check_failed(company, fact.first, fact.longest, now)
         case CompanyNotFound():
             return _not_found(company, fact, now)
-        case CompanyPaused():
-            return replace(company, paused=True) if fact.paused else replace(company, paused=False).due_for_check(now)
+
+
+def _paused(company: Company, fact: CompanyPaused, now: datetime) -> Company:
+    """Return a company as paused or resumed, also one that was deleted: it may be listed again."""
+    changed = replace(company, paused=fact.paused)
+    return changed if fact.paused or company.deleted_at else changed.due_for_check(now)
 
 
 def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:

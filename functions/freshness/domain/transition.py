@@ -217,7 +217,7 @@ def _refreshes(before: Feed, after: Feed, fact: FeedFact) -> Iterator[Notificati
     """Yield the notification of a refresh that was not known to have succeeded before the fact."""
     match fact:
         case ReadEnded() if outcome(fact.state) is Outcome.COMPLETE:
-            yield from _reported(before, after, fact.at, fact.records_modified)
+            yield from _reported(before, after, fact.at, None if fact.is_first else fact.records_modified)
         case DatasetEnded() if outcome(fact.state) is Outcome.COMPLETE:
             if before.request and before.request.dataset_id == fact.dataset_id:
                 yield from _reported(before, after, before.request.at, fact.records_modified)

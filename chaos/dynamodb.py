@@ -1,0 +1,191 @@
+# ruff: noqa: N803 - the arguments have the names that boto3 gives them
+"""A client for the in-memory DynamoDB that fails, limits and lags as AWS does."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from chaos.faults import Dice, KillSwitch, client_error, timeout
+from chaos.interleaving import pause
+from simulate.memory_dynamodb import INDEXED, KEYS, ConditionalCheckFailedException, Item, Key, MemoryDynamoDB
+
+STALENESS = 2.0
+"""Seconds by which a read that is not consistent may be behind; AWS is usually well below one."""
+LARGEST_ITEM = 400 * 1024
+LONGEST_PARTITION_KEY = 2048
+LONGEST_SORT_KEY = 1024
+
+
+class Past:
+    """What items were, for as long as a stale read may return it."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._before: defaultdict[tuple[str, Key], list[tuple[datetime, Item | None]]] = defaultdict(list)
+
+    def note(self, table: str, key: Key, before: Item | None) -> None:
+        """Keep what an item was before it is written now."""
+        now = self._clock()
+        versions = [each for each in self._before[table, key] if each[0] > now - timedelta(seconds=STALENESS)]
+        self._before[table, key] = [*versions, (now, before)]
+
+    def items(self, table: str, current: dict[Key, Item], at: datetime) -> dict[Key, Item]:
+        """Return the items of a table as they were at a time."""
+        items = dict(current)
+        for (name, key), versions in self._before.items():
+            if name != table:
+                continue
+            changed = next((before for time, before in versions if time > at), _UNCHANGED)
+            if changed is None:
+                items.pop(key, None)
+            elif changed is not _UNCHANGED:
+                items[key] = changed
+        return items
+
+
+_UNCHANGED: Item = {}
+
+
+class FaultyDynamoDB:
+    """A client of shared tables. Other functions may run before and after each of its calls."""
+
+    exceptions = MemoryDynamoDB.exceptions
+
+    def __init__(
+        self, inner: MemoryDynamoDB, past: Past, dice: Dice, switch: KillSwitch, clock: Callable[[], datetime]
+    ) -> None:
+        self._inner, self._past, self._dice, self._switch, self._clock = inner, past, dice, switch, clock
+
+    def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool = False) -> Item:
+        """Return the item with a key."""
+        self._begin("GetItem")
+        if ConsistentRead or not self._dice.throws(self._dice.faults.stale):
+            response = self._inner.get_item(TableName=TableName, Key=Key)
+        else:
+            item = self._stale(TableName).get(_key(TableName, Key))
+            response = {} if item is None else {"Item": item}
+        self._end()
+        return response
+
+    def batch_get_item(self, *, RequestItems: dict[str, Any]) -> Item:
+        """Return the items with the keys of a request, or some of them."""
+        self._begin("BatchGetItem")
+        [(table, wanted)] = RequestItems.items()
+        keys, unprocessed = wanted["Keys"], []
+        if self._dice.throws(self._dice.faults.partial):
+            unprocessed = [key for key in keys if self._dice.random.random() < 0.5]
+            keys = [key for key in keys if key not in unprocessed]
+        stale = self._stale(table) if self._dice.throws(self._dice.faults.stale) else self._current(table)
+        found = [item for key in keys if (item := stale.get(_key(table, key))) is not None]
+        self._end()
+        return {"Responses": {table: found}, "UnprocessedKeys": {table: {"Keys": unprocessed}} if unprocessed else {}}
+
+    def put_item(self, *, TableName: str, Item: Item, **condition: Any) -> None:
+        """Write an item.
+
+        Raises:
+            ConditionalCheckFailedException: the condition does not hold.
+            ClientError: the item is too large, a key is too long, or the call was throttled.
+        """
+        self._begin("PutItem")
+        _require_storable(TableName, Item)
+        self._write(TableName, Item, lambda: self._inner.put_item(TableName=TableName, Item=Item, **condition))
+
+    def delete_item(self, *, TableName: str, Key: Item, **condition: Any) -> None:
+        """Delete an item.
+
+        Raises:
+            ConditionalCheckFailedException: the condition does not hold.
+        """
+        self._begin("DeleteItem")
+        self._write(TableName, Key, lambda: self._inner.delete_item(TableName=TableName, Key=Key, **condition))
+
+    def get_paginator(self, _operation: str) -> "_Query":
+        """Return the paginator of queries."""
+        return _Query(self)
+
+    def query(self, table: str, **query: Any) -> Iterator[Item]:
+        """Yield the pages of a query, each of them as the table was when it was read."""
+        self._begin("Query")
+        stale = not query.get("ConsistentRead") and self._dice.throws(self._dice.faults.stale)
+        items = self._stale(table) if stale else self._current(table)
+        found = list(_selected(table, items, query))
+        self._end()
+        if not self._dice.throws(self._dice.faults.partial):
+            yield {"Items": found}
+            return
+        for item in found:
+            yield {"Items": [item]}
+            self._begin("Query")
+            self._end()
+
+    def _begin(self, operation: str) -> None:
+        pause()
+        self._switch.burn()
+        if self._dice.throws(self._dice.faults.throttled):
+            raise client_error("ProvisionedThroughputExceededException", operation)
+
+    def _end(self) -> None:
+        self._switch.burnt()
+        pause()
+
+    def _write(self, table: str, key: Item, write: Callable[[], None]) -> None:
+        before = self._current(table).get(_key(table, key))
+        write()
+        self._past.note(table, _key(table, key), before)
+        self._end()
+        if self._dice.throws(self._dice.faults.repeated):
+            write()
+        if self._dice.throws(self._dice.faults.lost):
+            raise timeout()
+
+    def _current(self, table: str) -> dict[Key, Item]:
+        partitions = self._inner.tables[table].partitions.values()
+        return {key: item for partition in partitions for key, item in partition.items()}
+
+    def _stale(self, table: str) -> dict[Key, Item]:
+        at = self._clock() - timedelta(seconds=self._dice.random.uniform(0, STALENESS))
+        return self._past.items(table, self._current(table), at)
+
+
+class _Query:
+    def __init__(self, dynamodb: FaultyDynamoDB) -> None:
+        self._dynamodb = dynamodb
+
+    def paginate(self, *, TableName: str, **query: Any) -> Iterator[Item]:
+        return self._dynamodb.query(TableName, **query)
+
+
+def _key(table: str, item: Item) -> Key:
+    return tuple(item[name]["S"] for name in KEYS.get(table, ("name",)))
+
+
+def _selected(table: str, items: dict[Key, Item], query: dict[str, Any]) -> Iterator[Item]:
+    """Yield the items of a partition, or the keys of what is due in a shard of an index."""
+    values = query["ExpressionAttributeValues"]
+    if "IndexName" not in query:
+        yield from (items[key] for key in sorted(items) if key[0] == values[":value"]["S"])
+        return
+    time = INDEXED[table]
+    shard, now = values[":shard"]["S"], values[":now"]["S"]
+    due = [item for item in items.values() if time in item and item["shard"]["S"] == shard and item[time]["S"] <= now]
+    for item in sorted(due, key=lambda item: (item[time]["S"], _key(table, item))):
+        yield {name: item[name] for name in (time, *KEYS[table])}
+
+
+def _require_storable(table: str, item: Item) -> None:
+    try:
+        size = len(json.dumps(item, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        raise client_error("SerializationException", "PutItem") from None
+    except TypeError:
+        size = 0  # a binary value, which is small
+    partition, *sort = _key(table, item)
+    too_long = len(partition.encode()) > LONGEST_PARTITION_KEY or any(len(k.encode()) > LONGEST_SORT_KEY for k in sort)
+    if size > LARGEST_ITEM or too_long:
+        raise client_error("ValidationException", "PutItem")
+
+
+__all__ = ["ConditionalCheckFailedException", "FaultyDynamoDB", "Past"]
