@@ -1,10 +1,6 @@
-"""Keeps promises about how old the data that Codat caches for a company may be.
-
-The core decides and is pure: `policy`, `company`, `dataset`, `feed`, `planner`. Its two edges are `codat` (HTTP)
-and `store` (DynamoDB). `check`, `refresh` and `webhook` join them, one for each kind of Lambda.
-"""
+"""Keeps Codat's copy of companies' data as fresh as a policy promises. See ARCHITECTURE.md."""
 
 import gc
 
-# What a cold start imports stays: to look through it for garbage again and again took a tenth of the start.
+# Everything that a cold start imports stays in memory: collecting garbage meanwhile took a tenth of the start.
 gc.set_threshold(100_000)

@@ -1,4 +1,4 @@
-"""Recording facts: the only place that loads a feed or company, publishes what follows from a fact, and writes.
+"""Recording facts: the only place that publishes what follows from a fact, and writes feeds and companies.
 
 What follows from a fact is computed by `freshness.domain.transition` and `freshness.domain.company_transition`. Every
 write is conditional on the version that was read. After a lost race the transition is computed again from the current

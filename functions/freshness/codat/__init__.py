@@ -1,4 +1,5 @@
-"""The edge towards Codat: its HTTP API as typed calls, typed answers and typed errors.
+"""Codat's HTTP API and webhooks.
 
-It imports nothing: applying webhooks needs what Codat sends, but no HTTP client, which takes a tenth of a cold start.
+This file stays empty of imports: applying webhooks needs the parser but no HTTP client, which takes a tenth of a cold
+start.
 """
