@@ -24,7 +24,9 @@ logger = Logger(service="codat-freshness")
 
 
 async def poll(codat: Codat, company: Company, feeds: Iterable[Feed], now: datetime) -> dict[Key, list[DatasetPolled]]:
-    """Return the latest dataset of each data type and connection, and the one in flight of each feed that is late.
+    """Return the latest dataset of each data type and connection, and what became of each one in flight.
+
+    The one in flight is looked up by itself if it is late, or if the latest is another one.
 
     Raises:
         CodatError: the company's data status or history could not be read.
@@ -98,19 +100,22 @@ def _with_success(polled: DatasetPolled, success: PullOperation | None) -> Datas
 async def _in_flight(
     codat: Codat, feed: Feed, known: Sequence[DatasetPolled], now: datetime, at: datetime
 ) -> DatasetPolled | None:
-    """Return what became of a feed's dataset that is late, unless `known` already says so with the time it ended.
+    """Return what became of a feed's dataset that is late or replaced, unless `known` says so with the time it ended.
 
     A dataset that Codat does not know is returned as cancelled.
     """
     request = feed.in_flight
-    if request is None or feed.late_at is None or feed.late_at > now:
+    if request is None or feed.late_at is None:
+        return None
+    polled = next((fact for fact in known if fact.dataset_id == request.dataset_id), None)
+    is_replaced = bool(known and polled is None and request.dataset_id)
+    if feed.late_at > now and not is_replaced:
+        return None
+    if polled and (polled.ended_at or polled.state == DatasetState.COMPLETE or not has_ended(polled.state)):
         return None
     cancelled = DatasetPolled(at=max(at, feed.late_at), state=DatasetState.CANCELLED, dataset_id=request.dataset_id)
     if not request.dataset_id:
         return None if known else cancelled
-    polled = next((fact for fact in known if fact.dataset_id == request.dataset_id), None)
-    if polled and (polled.ended_at or polled.state == DatasetState.COMPLETE or not has_ended(polled.state)):
-        return None
     try:
         return _of_operation(await codat.dataset(feed.company_id, request.dataset_id), at)
     except NotFound:
