@@ -11,6 +11,7 @@ import httpx
 
 from freshness.codat import client
 from freshness.codat.errors import CodatError
+from freshness.codat.http import reported_quota
 from freshness.codat.webhook_registration import register
 from local.errors import LocalRunError
 from local.settings import Settings
@@ -50,19 +51,14 @@ class Codat:
         async with httpx.AsyncClient(base_url=self.base_url) as http:
             await register(client.Codat(http, self.api_key, clock=lambda: datetime.now(UTC)), url)
 
-    def remaining_calls(self) -> int:
-        """Return how many calls are left of today's quota. This makes one call itself.
+    def remaining_calls(self) -> int | None:
+        """Return how many calls are left of today's quota; `None` if Codat does not report it. Makes one call itself.
 
         Raises:
-            LocalRunError: Codat cannot be reached, refuses the key, or does not return the number.
+            LocalRunError: Codat cannot be reached, or refuses the key.
         """
-        response = self._get("/profile/syncSettings")
-        try:
-            return int(response.headers["X-Rate-Limit-Remaining"])
-        except (KeyError, ValueError) as error:
-            raise LocalRunError(
-                f"{self.base_url} is not Codat's API: its response has no X-Rate-Limit-Remaining header."
-            ) from error
+        quota = reported_quota(self._get("/profile/syncSettings").headers)
+        return None if quota is None else quota[1]
 
     def _get(self, path: str) -> httpx.Response:
         authorization = "Basic " + base64.b64encode(self.api_key.encode()).decode()

@@ -60,12 +60,16 @@ def states_text(fleet: FleetView) -> Text:
     return Text("  ").join(counts)
 
 
-def summary(fleet: FleetView, refreshes: int, calls: int, codat_hours: Mapping[str, int], dry_run: bool) -> Group:
+def summary(
+    fleet: FleetView, refreshes: int, calls: int | None, codat_hours: Mapping[str, int], dry_run: bool
+) -> Group:
     """Return the result of a run: states, promises, reasons, calls to Codat, and why each feed is not fresh.
 
-    `codat_hours` are the data types that Codat's own schedule reads, with its interval in hours.
+    `calls` is `None` if Codat does not report its quota. `codat_hours` are the data types that Codat's own schedule
+    reads, with its interval in hours.
     """
-    spent = Text(f"{refreshes} refreshes were queued, with {calls} calls to Codat in all.")
+    in_all = "" if calls is None else f", with {calls} calls to Codat in all"
+    spent = Text(f"{refreshes} refreshes were queued{in_all}.")
     parts: list[Text | Table] = [Text("\nSummary", style="bold"), states_text(fleet), spent, _promises_table(fleet)]
     doubled = sorted(codat_hours.keys() & {feed.data_type for feed in fleet.feeds})
     if doubled:

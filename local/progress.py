@@ -31,3 +31,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Show a note about this run."""
         self._console.print(text)
+
+    def warn(self, text: str) -> None:
+        """Show a warning about this run."""
+        self._console.print(text, style="yellow", soft_wrap=True)

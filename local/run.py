@@ -49,14 +49,19 @@ def run(console: Console) -> int:
     os.environ.update(local_aws.tool_environment(settings.local_aws_port))
     load(ROOT / "freshness.toml")
     with running_stack(settings, Progress(console)) as stack:
-        remaining = stack.codat.remaining_calls()
+        before = stack.codat.remaining_calls()
         snapshot = watch(stack, console, settings.run_for)
-        # Reading the remaining calls is itself a call.
-        calls = remaining - stack.codat.remaining_calls() - 1
+        calls = calls_between(before, stack.codat.remaining_calls())
         # The terminal wraps long lines itself, so that links can be clicked and copied.
         hours = stack.tables.control.codat_schedule().hours
         console.print(summary(snapshot.fleet, snapshot.refreshes, calls, hours, stack.dry_run), soft_wrap=True)
     return 0 if snapshot.fleet.feeds and not snapshot.fleet.overdue else 1
+
+
+def calls_between(before: int | None, after: int | None) -> int | None:
+    """Return how many calls were made between two readings of what is left of the quota; `None` if it is unknown."""
+    # Reading the remaining calls is itself a call.
+    return None if before is None or after is None else before - after - 1
 
 
 def main() -> int:

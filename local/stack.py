@@ -74,7 +74,9 @@ def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningSta
                 _start_sandbox(processes, settings, codat)
         else:
             with progress.step(f"Checking the API key at {codat.base_url}"):
-                codat.remaining_calls()
+                remaining = codat.remaining_calls()
+            if remaining is None:
+                progress.warn(f"{codat.base_url} sends no rate limit headers: how many calls are left is unknown.")
         outputs = _deploy(processes, settings, codat, scratch, progress)
         if codat.is_sandbox:
             with progress.step("Registering the webhook at Codat"):
