@@ -52,7 +52,7 @@ async def _check(until: datetime, owner: str) -> None:
         logger.error("Refreshes end, but no webhook arrives: see docs/webhooks.md, Silence")
     if not done and not check.stopped_by and not codat.is_down:
         tally[Metric.TICKS_CUT_SHORT] += 1
-    count(metrics, tally | {Metric.CODAT_CALLS: codat.calls})
+    count(metrics, tally | {Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped})
     logger.info("Checked", extra={"tally": dict(tally), "codat_calls": codat.calls})
     check.failures.raise_temporary()
 

@@ -61,6 +61,7 @@ async def _queue(until: datetime, shards: tuple[str, ...]) -> None:
     tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally + stops(queueing.stopped_by)
     if not done and not queueing.stopped_by and not codat.is_down:
         tally[Metric.TICKS_CUT_SHORT] += 1
-    count(metrics, {**tally, **tick.metrics.measured, Metric.CODAT_CALLS: codat.calls})
+    calls = {Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}
+    count(metrics, {**tally, **tick.metrics.measured, **calls})
     logger.info("Queued", extra={"tally": dict(tally), "codat_calls": codat.calls})
     tick.failures.raise_temporary()

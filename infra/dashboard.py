@@ -91,7 +91,7 @@ class Dashboard(Construct):
             ),
             _graph(
                 "Calls that failed or were refused",
-                self._of(self._check, "Sum", Metric.LISTING_FAILED, Metric.CHECKS_FAILED)
+                self._of(self._check, "Sum", Metric.LISTING_FAILED, Metric.CHECKS_FAILED, Metric.RESPONSE_ITEMS_SKIPPED)
                 + self._of(self._queue, "Sum", *refusals),
             ),
         )

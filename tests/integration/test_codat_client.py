@@ -128,6 +128,33 @@ async def test_one_company_that_cannot_be_read_does_not_hide_the_others(codat: C
     assert [company.id async for _, company in codat.companies()] == ["b"]
 
 
+async def test_items_that_cannot_be_read_are_logged_once_for_a_response_and_counted(
+    codat: Codat, sandbox: RunningSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = {"id": "a", "companyId": "c", "connectionId": "n", "dataType": "bills", "status": "Complete"}
+    readable = dataset | {"requested": "2026-11-24T10:00:00Z"}
+    headers = {"X-Correlation-Id": "correlation-1"}
+    prescribe(sandbox, body={"results": [readable, *[dataset] * 300]}, status=200, headers=headers)
+
+    assert [operation.id async for operation in codat.history("company-1")] == ["a"]
+
+    [record] = [vars(record) for record in caplog.records if record.name == "codat-freshness"]
+    assert (record["levelname"], record["skipped"]) == ("WARNING", 300)
+    assert (record["company_id"], record["correlation_id"]) == ("company-1", "correlation-1")
+    assert record["call"] == "GET /companies/company-1/data/history"
+    assert "requested" in record["first_reason"]
+    assert codat.items_skipped == 300
+
+
+async def test_a_response_that_can_be_read_logs_nothing(
+    codat: Codat, sandbox: RunningSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len([company async for _, company in codat.companies()]) == 3
+
+    assert [record for record in caplog.records if record.name == "codat-freshness"] == []
+    assert codat.items_skipped == 0
+
+
 async def test_what_codat_adds_passes_through(codat: Codat, sandbox: RunningSandbox) -> None:
     status = {"dataType": "crystals", "currentStatus": "Polishing", "hue": 1, "lastSuccessfulSync": None}
     odd = {"dataType": "invoices", "currentStatus": ["?"]}

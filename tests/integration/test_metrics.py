@@ -109,3 +109,15 @@ def test_every_metric_that_an_alarm_watches_is_emitted_and_no_secret_is_logged(
     output = capsys.readouterr()
     assert watched - emitted(output.out) == set()
     assert "canary" not in output.out + output.err
+
+
+def test_items_that_cannot_be_read_are_counted_by_the_function_that_read_them(
+    deployed: Deployed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listing = json.dumps({"results": [{"id": 1}, {"id": 2}]})
+    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(StubResponse(path="/companies", status=200, body=listing)))
+    capsys.readouterr()
+
+    deployed.check()
+
+    assert ("check_freshness", "ResponseItemsSkipped") in emitted(capsys.readouterr().out)

@@ -29,6 +29,8 @@ class Metric(StrEnum):
     CODAT_REFUSED_KEY = "CodatRefusedKey"
     CODAT_REFUSED_ACCOUNT = "CodatRefusedAccount"
     CODAT_LIMITED_CALLS = "CodatLimitedCalls"
+    RESPONSE_ITEMS_SKIPPED = "ResponseItemsSkipped"
+    """Items of Codat's responses that could not be read."""
     QUOTA_LEFT = "QuotaLeft"
     """The calls left today, in percent of the daily quota."""
 

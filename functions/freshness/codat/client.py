@@ -52,6 +52,11 @@ class Codat:
         return self._http.calls
 
     @property
+    def items_skipped(self) -> int:
+        """Return how many items of responses could not be read."""
+        return self._http.items_skipped
+
+    @property
     def key_is_refused(self) -> bool:
         """Return whether the last failed call failed because of the key."""
         return self._http.key_is_refused

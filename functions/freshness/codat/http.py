@@ -13,6 +13,7 @@ from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 import httpx
+from aws_lambda_powertools import Logger
 from pydantic import TypeAdapter, ValidationError
 
 from freshness.codat import errors
@@ -38,6 +39,8 @@ UNANSWERED = 10
 AT_ONCE_PER_COMPANY = 4
 """Codat accepts ten concurrent calls for one company, which both ticks and the command line share."""
 
+logger = Logger(service="codat-freshness")
+
 _IN_PROGRESS = re.compile(r"DatasetAlreadyInProgressException.*previous sync (\S+) is still in progress", re.DOTALL)
 
 
@@ -57,8 +60,9 @@ class Limiter(Protocol):
 class HttpClient:
     """A client for one API key. Every request raises `freshness.codat.errors.CodatError` if it fails.
 
-    `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once. `calls` counts them.
-    `key_is_refused` is whether the last failed call failed because of the key.
+    `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once. `calls` counts them,
+    and `items_skipped` the items of responses that could not be read. `key_is_refused` is whether the last failed call
+    failed because of the key.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class HttpClient:
         self._limiter = limiter
         self._companies: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
         self.calls = 0
+        self.items_skipped = 0
         self.key_is_refused = False
         self._unanswered = 0
 
@@ -175,15 +180,36 @@ class HttpClient:
 
     def read(self, response: httpx.Response, form: type[Form] | TypeAdapter[Form]) -> Form:
         adapter = form if isinstance(form, TypeAdapter) else TypeAdapter(form)
+        skipped: list[ValidationError] = []
+        context = {"by": self.time(response) + LARGEST_SKEW, "skipped": skipped}
         try:
-            return adapter.validate_json(response.content, context={"by": self.time(response) + LARGEST_SKEW})
+            content = adapter.validate_json(response.content, context=context)
         except ValidationError as error:
-            message = (
-                f"the response is not as Codat describes it: {error.errors()[0]['msg']} at {error.errors()[0]['loc']}"
-            )
+            message = f"the response is not as Codat describes it: {_mistake(error)}"
             raise errors.Unreadable(
-                _call(response), message, at=self.time(response), status=response.status_code
+                _call(response),
+                message,
+                at=self.time(response),
+                status=response.status_code,
+                correlation_id=_correlation_id(response),
             ) from error
+        if skipped:
+            self._log_skipped(response, skipped)
+        return content
+
+    def _log_skipped(self, response: httpx.Response, skipped: list[ValidationError]) -> None:
+        """Write one log record for all items of a response that cannot be read: a list may have thousands."""
+        self.items_skipped += len(skipped)
+        logger.warning(
+            "Items of a response cannot be read and are skipped",
+            extra={
+                "call": _call(response),
+                "correlation_id": _correlation_id(response),
+                "company_id": _company_id(response),
+                "skipped": len(skipped),
+                "first_reason": _mistake(skipped[0]),
+            },
+        )
 
     def time(self, response: httpx.Response) -> datetime:
         now = self._clock()
@@ -212,6 +238,29 @@ def response_date(headers: httpx.Headers) -> datetime | None:
 
 def _call(response: httpx.Response) -> str:
     return f"{response.request.method} {response.request.url.path}"
+
+
+def _mistake(error: ValidationError) -> str:
+    first = error.errors(include_input=False)[0]
+    return f"{first['msg']} at {first['loc']}"
+
+
+def _correlation_id(response: httpx.Response) -> str:
+    """Return the correlation id of a response, from a header or the body; empty if it has none.
+
+    Codat describes it only in the body of an error.
+    """
+    try:
+        in_body = ErrorBody.model_validate_json(response.content).correlation_id
+    except ValidationError:
+        in_body = ""
+    return in_body or response.headers.get("X-Correlation-Id", "")
+
+
+def _company_id(response: httpx.Response) -> str:
+    """Return the id of the company that a response is about, by its path `/companies/{companyId}/…`; empty if none."""
+    _, first, *rest = response.request.url.path.split("/")
+    return rest[0] if first == "companies" and rest else ""
 
 
 def path_of(*parts: str) -> str:

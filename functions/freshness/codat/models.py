@@ -2,28 +2,37 @@
 
 from typing import Annotated, Generic, TypeVar
 
-from aws_lambda_powertools import Logger
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.functional_validators import WrapValidator
 
 from freshness.domain.times import Instant, InstantIfAny
 
-logger = Logger(service="codat-freshness")
-
 Anything = TypeVar("Anything")
 
 
-def _or_none(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+def _or_none(value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
     try:
         return validate(value)
     except ValidationError as error:
-        logger.warning("An item of a response cannot be read and is skipped", extra={"reason": error.errors()[0]})
+        if info.context and "skipped" in info.context:
+            info.context["skipped"].append(error)
         return None
 
 
 Readable = Annotated[Anything | None, WrapValidator(_or_none)]
-"""An item of a list: `None` if it cannot be read, so that the others still can."""
+"""An item of a list: `None` if it cannot be read, so that the others still can.
+
+The error is appended to `skipped` of the validation context, if that is given.
+"""
 Text = Annotated[str, BeforeValidator(lambda given: given if isinstance(given, str) else "")]
 """Text that may be missing or null."""
 
