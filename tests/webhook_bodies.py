@@ -24,13 +24,14 @@ def read_completed(
     company_id: str = COMPANY,
     initial: bool = False,
     modified: bool | None = True,
+    form: str = "read.completed",
 ) -> str:
-    """Return a `read.completed` or `read.completed.initial` event.
+    """Return a `read.completed` event in one of its forms, with `.initial` at its end if `initial`.
 
     `reads` holds the connection id, data type and status of each read.
     """
     return event(
-        "read.completed.initial" if initial else "read.completed",
+        f"{form}.initial" if initial else form,
         at,
         {
             "referenceCompany": {"id": company_id, "name": "Toft stores", "tags": {}},

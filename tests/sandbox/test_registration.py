@@ -42,6 +42,16 @@ async def test_the_missing_event_types_of_an_existing_consumer_are_returned() ->
         assert set(registration.missing) == set(EVENT_TYPES) - {"read.completed"}
 
 
+async def test_finer_event_types_that_report_as_much_as_another_one_do_not_count_as_missing() -> None:
+    finer = ["read.completed.successful", "read.completed.unsuccessful", "read.completed.successful.initial"]
+    with running_sandbox(Settings(companies=1)) as sandbox:
+        sandbox.do(lambda sandbox: sandbox.webhooks.add_consumer(URL, finer, [], disabled=False))
+
+        registration = await register_webhook(sandbox)
+
+        assert set(registration.missing) == set(EVENT_TYPES) - {"read.completed"}
+
+
 async def test_of_several_consumers_with_the_url_the_one_that_receives_most_comes_first() -> None:
     with running_sandbox(Settings(companies=1)) as sandbox:
         disabled, tagged, lacking, best = sandbox.do(

@@ -37,9 +37,19 @@ DATA_TYPES = ("invoices", "bills")
 minutes = st.one_of(st.integers(-5, 5), st.integers(-15 * 24 * 60, 15 * 24 * 60)).map(lambda n: NOON + n * MINUTE)
 states = st.one_of(st.sampled_from(["Complete", "AuthError"]), st.sampled_from([*DatasetState, "SomethingNew"]))
 reads = st.tuples(st.sampled_from(CONNECTIONS), st.sampled_from(DATA_TYPES), states)
+FORMS = (
+    "read.completed",
+    "read.completed.successful",
+    "read.completed.unsuccessful",
+    "lending-plus.read.completed",
+    "lending-plus.read.completed.unsuccessful",
+)
 messages = st.one_of(
     st.builds(
-        lambda at, reads, initial, modified: bodies.read_completed(at, *reads, initial=initial, modified=modified),
+        lambda form, at, reads, initial, modified: bodies.read_completed(
+            at, *reads, initial=initial, modified=modified, form=form
+        ),
+        st.sampled_from(FORMS),
         minutes,
         st.lists(reads, min_size=1, max_size=4, unique_by=lambda read: read[:2]),
         st.booleans(),
@@ -214,6 +224,33 @@ def test_webhooks_in_any_order_and_any_number_of_times_leave_the_same_tables(
         assert not connection.needs_relink or isinstance(often.last_published(connection.connection_id), RelinkNeeded)
     if not deleted:
         assert often.refreshes == once.refreshes
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    sent=st.lists(messages, max_size=3),
+    at=minutes,
+    read=reads,
+    initial=st.booleans(),
+    modified=st.booleans(),
+    forms=st.permutations(FORMS),
+)
+def test_the_same_read_in_several_forms_changes_nothing(
+    sent: list[str], at: datetime, read: tuple[str, str, str], initial: bool, modified: bool, forms: list[str]
+) -> None:
+    world = World()
+    for body in sent:
+        world.apply(body)
+    first, *others = [bodies.read_completed(at, read, initial=initial, modified=modified, form=form) for form in forms]
+    world.apply(first)
+    items, writes, published = world.items, world.writes, list(world.bus.published)
+
+    for body in others:
+        world.apply(body)
+
+    assert world.items == items
+    assert world.writes == writes
+    assert world.bus.published == published
 
 
 class Killed(BaseException):

@@ -1,5 +1,6 @@
 """Parses Codat's webhooks into facts: current events, and the rule-based ones that Codat sent until January 2025."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -35,6 +36,12 @@ WRITABLE = tuple(
 AHEAD = timedelta(days=1)
 """How far ahead of our clock a webhook may be dated: with a later date it would count as the latest fact for good."""
 
+_READ = re.compile(r"(?:.+\.)?read\.completed((?:\.(?:initial|successful|unsuccessful))*)")
+"""The forms in which the end of a read is reported: to all of them, its payload is the same.
+
+A custom product's identifier may come first. The suffixes say whether it is the first read, and whether all data types
+succeeded.
+"""
 _WRITTEN = ".write.successful"
 
 
@@ -65,7 +72,7 @@ class DataTypeRead(Response):
 
 
 class ReadCompleted(Response):
-    """The payload of `read.completed` and `read.completed.initial`."""
+    """The payload of every form of `read.completed`."""
 
     reference_company: CompanyReference
     data_types: Annotated[tuple[DataTypeRead, ...], BeforeValidator(lambda given: given or ())] = ()
@@ -186,7 +193,7 @@ def _read(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
         read_rule = _RULES.get(kind.rule_type.casefold())
         return None if read_rule is None else read_rule(RuleEvent.model_validate_json(body))
     event_type = kind.event_type or Envelope.model_validate_json(body).event_type
-    read = _written if event_type.endswith(_WRITTEN) else _EVENTS.get(event_type)
+    read = _reader(event_type)
     if read is None:
         return None
     generated_date = Envelope.model_validate_json(body).generated_date
@@ -195,8 +202,21 @@ def _read(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
     return read(body)
 
 
+def is_used(event_type: str) -> bool:
+    """Return whether events of a type are used here."""
+    return _reader(event_type) is not None
+
+
+def _reader(event_type: str) -> Callable[[str], tuple[WebhookFact, ...]] | None:
+    if _READ.fullmatch(event_type):
+        return _read_completed
+    return _written if event_type.endswith(_WRITTEN) else _EVENTS.get(event_type)
+
+
 def _read_completed(body: str) -> tuple[WebhookFact, ...]:
     event = ReadCompletedEvent.model_validate_json(body)
+    form = _READ.fullmatch(event.event_type)
+    is_first = form is not None and "initial" in form[1].split(".")
     return tuple(
         ReadEnded(
             company_id=event.payload.reference_company.id,
@@ -205,7 +225,7 @@ def _read_completed(body: str) -> tuple[WebhookFact, ...]:
             at=event.generated_date,
             state=read.status,
             records_modified=read.records_modified,
-            is_first=event.event_type == "read.completed.initial",
+            is_first=is_first,
         )
         for read in event.payload.data_types
     )
@@ -273,8 +293,6 @@ def _dataset_ended(event: RuleEvent, state: DatasetState, records_modified: bool
 
 
 _EVENTS: dict[str, Callable[[str], tuple[WebhookFact, ...]]] = {
-    "read.completed": _read_completed,
-    "read.completed.initial": _read_completed,
     "connection.created": _connection,
     "connection.connected": _connection,
     "connection.disconnected": _connection,
@@ -291,5 +309,10 @@ _RULES: dict[str, Callable[[RuleEvent], tuple[WebhookFact, ...]]] = {
     "dataset data changed": lambda event: _dataset_ended(event, DatasetState.COMPLETE, True),
     "data sync status changed to error": lambda event: _dataset_ended(event, DatasetState.INTERNAL_ERROR, None),
 }
-EVENT_TYPES = (*_EVENTS, *(f"{data_type}{_WRITTEN}" for data_type in WRITABLE))
-"""The event types to subscribe to."""
+EVENT_TYPES = (
+    "read.completed",
+    "read.completed.initial",
+    *_EVENTS,
+    *(f"{data_type}{_WRITTEN}" for data_type in WRITABLE),
+)
+"""The event types to subscribe to: the fewest that report everything. The finer forms of `read.completed` repeat it."""

@@ -6,6 +6,12 @@ from freshness.codat.client import Codat
 from freshness.codat.models import WebhookConsumer
 from freshness.codat.webhook_parser import EVENT_TYPES
 
+_FORMS = {
+    "read.completed": {"read.completed.successful", "read.completed.unsuccessful"},
+    "read.completed.initial": {"read.completed.successful.initial", "read.completed.unsuccessful.initial"},
+}
+"""The event types that together report as much as another one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Registration:
@@ -41,8 +47,11 @@ async def register(codat: Codat, url: str) -> Registration:
 
 
 def _missing(consumer: WebhookConsumer) -> list[str]:
+    subscribed = set(consumer.event_types)
     # An endpoint without event types is sent all of them.
-    return sorted(set(EVENT_TYPES) - set(consumer.event_types)) if consumer.event_types else []
+    if not subscribed:
+        return []
+    return sorted(each for each in set(EVENT_TYPES) - subscribed if not _FORMS.get(each, {each}) <= subscribed)
 
 
 def _rank(consumer: WebhookConsumer) -> tuple[bool, bool, int, str]:
