@@ -20,6 +20,7 @@ from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import DatasetRequested, Rescheduled
 from freshness.domain.feed import Feed
 from freshness.domain.notifications import CompanyDataRefreshed, ConnectionBack, Notification, RelinkNeeded
+from freshness.domain.sync_history import Sync
 from freshness.policy.policy import Policy
 from simulate.memory_dynamodb import MemoryDynamoDB
 from tests import webhook_bodies as bodies
@@ -157,6 +158,11 @@ class World:
         published = [each for each in self.bus.published if isinstance(each, RelinkNeeded | ConnectionBack)]
         return next((each for each in reversed(published) if each.connection_id == connection_id), None)
 
+    def history(self, read: tuple[str, str, str]) -> list[Sync]:
+        """Return the syncs that are kept of the feed of a read."""
+        connection_id, data_type, _ = read
+        return list(self.tables.feeds.get(bodies.COMPANY, data_type, connection_id).history)
+
     @property
     def connections(self) -> dict[str, Connection]:
         """Return the company's connections."""
@@ -251,6 +257,28 @@ def test_the_same_read_in_several_forms_changes_nothing(
     assert world.items == items
     assert world.writes == writes
     assert world.bus.published == published
+
+
+@settings(max_examples=100, deadline=None)
+@given(sent=st.lists(messages, max_size=3), at=minutes, read=reads, delays=st.permutations(range(len(FORMS))))
+def test_forms_of_a_read_that_are_generated_one_after_the_other_are_published_once(
+    sent: list[str], at: datetime, read: tuple[str, str, str], delays: list[int]
+) -> None:
+    world = World()
+    for body in sent:
+        world.apply(body)
+    forms = [
+        bodies.read_completed(at + delay * timedelta(milliseconds=200), read, form=form)
+        for form, delay in zip(FORMS, delays, strict=True)
+    ]
+    world.apply(forms[0])
+    refreshes, known = world.refreshes, world.history(read)
+
+    for body in forms[1:]:
+        world.apply(body)
+
+    assert world.refreshes == refreshes
+    assert len(world.history(read)) <= len(known) or read[2] != DatasetState.COMPLETE
 
 
 class Killed(BaseException):

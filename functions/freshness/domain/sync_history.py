@@ -21,6 +21,8 @@ LONGEST_SYNC = timedelta(minutes=30)
 """What took longer was waiting, perhaps for a customer's own machine: it is no measure of a sync."""
 SAME_END = timedelta(seconds=30)
 """How far apart two reports of the same end may be: a webhook is generated a moment after the sync completed."""
+SAME_READ = timedelta(seconds=1)
+"""How far apart two webhooks about the same read may be generated: reads of one feed are further apart."""
 OUTLIER = 4
 """In a small sample, a duration that is this many times the median is ignored."""
 SMALL_SAMPLE = 10
@@ -32,6 +34,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY = timedelta(days=1) / _MICROSECOND
 _NEAR = SAME_END // _MICROSECOND
+_NEXT = SAME_READ // _MICROSECOND
 
 _Packed = tuple[int, int, int]
 """Microseconds of the end since `BEGINNING`; flags; and the duration in milliseconds plus one, or 0."""
@@ -104,7 +107,7 @@ class SyncHistory:
         if len(syncs) >= LAST_KEPT and reported < syncs[-LAST_KEPT][0]:
             return True
         return any(
-            ended_at == reported or (abs(ended_at - reported) <= _NEAR and (polled or flags & _POLLED))
+            abs(ended_at - reported) <= (_NEAR if polled or flags & _POLLED else _NEXT)
             for ended_at, flags, _ in syncs
             if not flags & _FAILED
         )
@@ -166,7 +169,13 @@ def usual_duration(durations: Sequence[timedelta], expected: timedelta | None) -
 
 
 def _distinct(syncs: list[_Packed]) -> list[_Packed]:
-    """Return the syncs without the polled successes that a webhook reported as well."""
+    """Return the syncs without the successes that were reported twice: by a poll, or by several forms of a webhook."""
+    doubled = {
+        sync[0]
+        for sync, later in pairwise(sync for sync in syncs if not sync[1] & (_POLLED | _FAILED))
+        if later[0] - sync[0] <= _NEXT
+    }
+    syncs = [sync for sync in syncs if sync[0] not in doubled]
     reported = [ended_at for ended_at, flags, _ in syncs if not flags & (_POLLED | _FAILED)]
 
     def is_reported(end: int) -> bool:
