@@ -109,6 +109,8 @@ class Simulation:
     """Whether connections to Codat fail."""
     unanswered: Callable[[httpx.Request], bool] = lambda _: False
     """Which requests get no response."""
+    is_lost: Callable[[httpx.Request], bool] = lambda _: False
+    """Which requests take effect, but get no response."""
     pending: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     """The calls to Codat, by method and path within the company."""
@@ -224,6 +226,9 @@ class Simulation:
         await response.aread()
         self.collect()
         fuse.burn()
+        if self.is_lost(request):
+            await asyncio.sleep(1)
+            raise httpx.ReadError("the response was lost")
         response.headers["Date"] = self.loop.clock().strftime("%a, %d %b %Y %H:%M:%S GMT")
         return response
 

@@ -9,6 +9,8 @@ SandboxError
 ├── NotSupportedByPlatformError       404
 ├── NoLinkedConnectionError           400
 ├── DatasetAlreadyInProgressError     400, or 409 if the settings say so
+├── IdempotencyConflictError          409
+├── IdempotencyMismatchError          422
 ├── BadRequestError                   400
 └── UnauthorizedError                 401
 """
@@ -83,6 +85,24 @@ class DatasetAlreadyInProgressError(SandboxError):
             f" as previous sync {dataset_id} is still in progress"
         )
         self.dataset_id = dataset_id
+
+
+class IdempotencyConflictError(SandboxError):
+    """The first request with the same idempotency key is still being processed."""
+
+    status = HTTPStatus.CONFLICT
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"A request with the idempotency key {key} is already being processed")
+
+
+class IdempotencyMismatchError(SandboxError):
+    """The idempotency key was used for another request."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The idempotency key {key} was used for a request with other content")
 
 
 class BadRequestError(SandboxError):

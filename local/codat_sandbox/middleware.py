@@ -1,10 +1,9 @@
-"""ASGI middleware in front of Codat's API: authentication, rate limits and stub responses."""
+"""ASGI middleware in front of Codat's API: authentication, rate limits, idempotency keys and stub responses."""
 
 import asyncio
 import base64
 import hmac
 import math
-from dataclasses import dataclass
 from uuid import uuid4
 
 from starlette.datastructures import Headers
@@ -13,7 +12,8 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from local.codat_sandbox import responses
-from local.codat_sandbox.errors import UnauthorizedError
+from local.codat_sandbox.errors import SandboxError, UnauthorizedError
+from local.codat_sandbox.idempotency import BufferedResponse
 from local.codat_sandbox.sandbox import Sandbox
 from local.codat_sandbox.stubs import StubResponse
 
@@ -21,15 +21,6 @@ from local.codat_sandbox.stubs import StubResponse
 def authorization(api_key: str) -> str:
     """Return the Authorization header of a request with the API key."""
     return "Basic " + base64.b64encode(api_key.encode()).decode()
-
-
-@dataclass(frozen=True, slots=True)
-class _BufferedResponse:
-    """A response that has not been sent yet."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
 
 
 class CodatApiMiddleware:
@@ -68,7 +59,7 @@ class CodatApiMiddleware:
                 return route.name, child_scope["path_params"].get("company_id")
         return "unknown", None
 
-    async def _respond(self, scope: Scope, receive: Receive, company_id: str | None) -> _BufferedResponse:
+    async def _respond(self, scope: Scope, receive: Receive, company_id: str | None) -> BufferedResponse:
         """Return the response of `app`, or a 401 or 429 error."""
         sandbox = self._sandbox
         header = Headers(scope=scope).get("authorization", "")
@@ -80,12 +71,34 @@ class CodatApiMiddleware:
             seconds = max(1, math.ceil(exceeded.retry_after.total_seconds()))
             return _error(429, exceeded.reason, scope, ("Retry-After", str(seconds)))
         try:
-            await asyncio.sleep(sandbox.settings.latency.total_seconds())
-            return await self._call_app(scope, receive)
+            return await self._call_app_once(scope, receive, sandbox.settings.latency.total_seconds())
         finally:
             sandbox.limits.leave(company_id)
 
-    async def _call_app(self, scope: Scope, receive: Receive) -> _BufferedResponse:
+    async def _call_app_once(self, scope: Scope, receive: Receive, latency: float = 0.0) -> BufferedResponse:
+        """Return the response of `app`, or the one to the first request with the same idempotency key."""
+        key = Headers(scope=scope).get("idempotency-key", "")
+        if scope["method"] not in ("POST", "PATCH") or not key:
+            await asyncio.sleep(latency)
+            return await self._call_app(scope, receive)
+        keys, body = self._sandbox.idempotency_keys, await _body(receive)
+        request = f"{scope['method']} {scope['path']}?".encode() + scope["query_string"] + b"\n" + body
+        try:
+            known = keys.begin(key, request, self._sandbox.now())
+        except SandboxError as error:
+            return _error(int(error.status), str(error), scope)
+        if known:
+            await asyncio.sleep(latency)
+            return known
+        response: BufferedResponse | None = None
+        try:
+            await asyncio.sleep(latency)
+            response = await self._call_app(scope, _receive_again(body, receive))
+        finally:
+            keys.end(key, response)
+        return response
+
+    async def _call_app(self, scope: Scope, receive: Receive) -> BufferedResponse:
         messages: list[Message] = []
 
         async def keep(message: Message) -> None:
@@ -94,12 +107,12 @@ class CodatApiMiddleware:
         await self._app(scope, receive, keep)
         start, *bodies = messages
         headers = tuple((name.decode(), value.decode()) for name, value in start["headers"])
-        return _BufferedResponse(start["status"], headers, b"".join(body.get("body", b"") for body in bodies))
+        return BufferedResponse(start["status"], headers, b"".join(body.get("body", b"") for body in bodies))
 
     async def _send_stub(self, stub: StubResponse, scope: Scope, receive: Receive, send: Send) -> None:
         response = _stub_response(stub)
         if response is None or stub.carry_out:
-            own = await self._call_app(scope, receive)
+            own = await self._call_app_once(scope, receive)
             response = response or own
         await asyncio.sleep(stub.delay.total_seconds())
         if not stub.close:
@@ -120,23 +133,42 @@ class CodatApiMiddleware:
         )
 
 
-def _error(status: int, message: str, scope: Scope, *headers: tuple[str, str]) -> _BufferedResponse:
+async def _body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _receive_again(body: bytes, receive: Receive) -> Receive:
+    """Return a channel on which the body of a request, which was read already, is received first."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def next_message() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return next_message
+
+
+def _error(status: int, message: str, scope: Scope, *headers: tuple[str, str]) -> BufferedResponse:
     response = JSONResponse(responses.error(status, message, scope["state"]["correlation_id"]), status_code=status)
-    return _BufferedResponse(status, (*response.headers.items(), *headers), bytes(response.body))
+    return BufferedResponse(status, (*response.headers.items(), *headers), bytes(response.body))
 
 
-def _stub_response(stub: StubResponse) -> _BufferedResponse | None:
+def _stub_response(stub: StubResponse) -> BufferedResponse | None:
     """Return the response that the stub defines, or None if it uses the sandbox's own."""
     if stub.status is None:
         return None
     body = stub.body.encode()
     defaults = {} if stub.status == 204 else {"content-length": str(len(body)), "content-type": "application/json"}
     headers = {name.lower(): value for name, value in stub.headers.items()}
-    return _BufferedResponse(stub.status, tuple({**defaults, **headers}.items()), body)
+    return BufferedResponse(stub.status, tuple({**defaults, **headers}.items()), body)
 
 
 async def _send(
-    response: _BufferedResponse, default_headers: tuple[tuple[str, str], ...], send: Send, cut_after: int | None = None
+    response: BufferedResponse, default_headers: tuple[tuple[str, str], ...], send: Send, cut_after: int | None = None
 ) -> None:
     """Send a response with the default headers that it lacks, and only the first `cut_after` bytes of its body."""
     names = {name.lower() for name, _ in response.headers}

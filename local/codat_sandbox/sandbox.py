@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from local.codat_sandbox.backend import CodatBackend
+from local.codat_sandbox.idempotency import IdempotencyKeys
 from local.codat_sandbox.limits import Limits
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.stubs import Stubs
@@ -69,3 +70,4 @@ class Sandbox:
         now = self.now()
         self.backend = CodatBackend(settings, now)
         self.limits = Limits(settings.seed, now)
+        self.idempotency_keys = IdempotencyKeys()

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
 from freshness.codat import client, errors, http
 from freshness.codat.client import Codat
+from local.codat_sandbox.model import Dataset, RequestedBy
 from local.codat_sandbox.platforms import DataType
 from local.codat_sandbox.server import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
@@ -55,6 +57,12 @@ def accounting_connection(sandbox: RunningSandbox, company_id: str) -> str:
     """Return the id of a company's accounting connection."""
     [company] = [company for company in sandbox.backend.companies() if company.id == company_id]
     return next(connection.id for connection in company.connections if connection.platform.source_type == "Accounting")
+
+
+def datasets(sandbox: RunningSandbox, company_id: str) -> list[Dataset]:
+    """Return the datasets that were queued of a company's invoices since the sandbox started."""
+    history = sandbox.do(lambda sandbox: list(sandbox.backend.history(company_id, sandbox.now())))
+    return [each for each in history if each.data_type is DataType.INVOICES and each.requested_by is RequestedBy.API]
 
 
 def prescribe(sandbox: RunningSandbox, path: str = "*", body: object = "", **prescribed: Any) -> None:
@@ -302,17 +310,91 @@ async def test_an_answer_cut_off_is_asked_for_again(codat: Codat, sandbox: Runni
     assert (await codat.data_status(company_id)).by_type
 
 
-@pytest.mark.parametrize("lost", [{"close": True}, {"cutAfter": 9}, {"status": 500}])
-async def test_a_refresh_whose_answer_was_lost_is_not_queued_twice(
+@pytest.mark.parametrize("lost", [{"close": True}, {"cutAfter": 9}])
+@pytest.mark.parametrize("times", [1, http.TRIES - 1])
+async def test_a_refresh_without_a_response_is_sent_again_and_takes_effect_once(
+    codat: Codat, sandbox: RunningSandbox, company_id: str, lost: dict[str, Any], times: int
+) -> None:
+    prescribe(sandbox, carryOut=True, times=times, **lost)
+
+    operation = await codat.queue(company_id, "invoices", accounting_connection(sandbox, company_id))
+
+    assert sandbox.sandbox.calls["refresh-data-type"] == times + 1
+    assert [each.id for each in datasets(sandbox, company_id)] == [operation.id]
+
+
+@pytest.mark.parametrize("lost", [{"close": True, "times": http.TRIES}, {"status": 502}])
+async def test_a_refresh_whose_responses_are_lost_takes_effect_once_when_it_is_sent_with_the_same_key(
     codat: Codat, sandbox: RunningSandbox, company_id: str, lost: dict[str, Any]
 ) -> None:
     prescribe(sandbox, carryOut=True, **lost)
+    connection_id, key = accounting_connection(sandbox, company_id), uuid4()
 
-    with pytest.raises(errors.Temporary):
+    with pytest.raises(errors.Temporary) as raised:
+        await codat.queue(company_id, "invoices", connection_id, key)
+    assert raised.value.is_unanswered
+    operation = await codat.queue(company_id, "invoices", connection_id, key)
+
+    assert [each.id for each in datasets(sandbox, company_id)] == [operation.id]
+
+
+async def test_an_error_of_codat_itself_is_a_response_to_a_refresh(
+    codat: Codat, sandbox: RunningSandbox, company_id: str
+) -> None:
+    prescribe(sandbox, body=ERROR, status=500)
+
+    with pytest.raises(errors.Temporary) as raised:
         await codat.queue(company_id, "invoices", accounting_connection(sandbox, company_id))
-    assert sandbox.sandbox.calls["refresh-data-type"] == 1
-    with pytest.raises(errors.AlreadyInProgress):
-        await codat.queue(company_id, "invoices", accounting_connection(sandbox, company_id))
+
+    assert not raised.value.is_unanswered
+    assert codat.calls == 1
+
+
+async def test_a_refresh_that_is_sent_again_during_the_first_try_waits_for_its_response(
+    codat: Codat, sandbox: RunningSandbox, company_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.do(lambda sandbox: sandbox.reset(SETTINGS.model_copy(update={"latency": timedelta(seconds=0.5)})))
+    monkeypatch.setattr(http, "CALL_TIMEOUT", 0.2)
+    monkeypatch.setattr(http, "FIRST_PAUSE", 0.3)
+    connection_id, key = accounting_connection(sandbox, company_id), uuid4()
+
+    for _ in range(3):
+        with pytest.raises(errors.Temporary) as raised:
+            await codat.queue(company_id, "invoices", connection_id, key)
+        assert raised.value.is_unanswered
+    monkeypatch.setattr(http, "CALL_TIMEOUT", 5)
+    operation = await codat.queue(company_id, "invoices", connection_id, key)
+
+    assert [each.id for each in datasets(sandbox, company_id)] == [operation.id]
+
+
+async def test_a_conflict_is_a_refusal_unless_it_is_about_the_key(codat: Codat, sandbox: RunningSandbox) -> None:
+    prescribe(sandbox, body=ERROR, status=409)
+    with pytest.raises(errors.Refused):
+        await codat.queue("company", "invoices", "connection")
+
+    conflict = ERROR | {"error": "A request with this idempotency key is being processed."}
+    prescribe(sandbox, body=conflict, status=409, times=http.TRIES)
+    with pytest.raises(errors.StillProcessing):
+        await codat.queue("company", "invoices", "connection")
+
+
+async def test_each_post_has_a_key_and_no_get_has(sandbox: RunningSandbox) -> None:
+    sent: list[tuple[str, str | None]] = []
+
+    async def note(request: httpx.Request) -> None:
+        sent.append((request.method, request.headers.get("Idempotency-Key")))
+
+    async with httpx.AsyncClient(base_url=sandbox.base_url, event_hooks={"request": [note]}) as client:
+        codat = Codat(client, sandbox.api_key, clock=lambda: datetime.now(UTC))
+        await codat.queue_all(sandbox.backend.companies()[0].id)
+        await codat.create_webhook_consumer("http://127.0.0.1:9/", ["read.completed"])
+        await codat.sync_settings()
+
+    assert [method for method, _ in sent] == ["POST", "POST", "GET"]
+    keys = [key for _, key in sent]
+    assert keys[0] and keys[1] and str(UUID(keys[0])) == keys[0] != keys[1]
+    assert keys[2] is None
 
 
 async def test_an_answer_that_does_not_come_is_not_waited_for_long(

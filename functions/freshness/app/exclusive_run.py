@@ -23,8 +23,8 @@ _STOPS = {
     AccountLimit: Metric.CODAT_REFUSED_ACCOUNT,
     RateLimited: Metric.CODAT_LIMITED_CALLS,
 }
-TIME_TO_FINISH = timedelta(seconds=20)
-"""How long before its timeout a tick starts no more work."""
+TIME_TO_FINISH = timedelta(seconds=30)
+"""How long before its timeout a tick starts no more work: a call and its repeat may take `CALL_TIMEOUT` each."""
 
 logger = Logger(service="codat-freshness")
 

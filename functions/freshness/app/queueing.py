@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID, uuid5
 
 from aws_lambda_powertools import Logger
 
@@ -20,6 +21,7 @@ from freshness.codat.errors import (
     NotFound,
     RateLimited,
     Refused,
+    Temporary,
     Unauthorized,
     Unreadable,
     UnsupportedDataType,
@@ -38,10 +40,13 @@ from freshness.domain.facts import (
     QueueingFailed,
 )
 from freshness.domain.feed import Decided, Feed, FeedKey
+from freshness.domain.times import sortable
 from freshness.planning.planner import Decision
 
 BULK_REMEMBERED = timedelta(minutes=15)
 """How long after a call of `data/all` another one is not made before history was read for what the first queued."""
+
+_NAMESPACE = UUID("5b0f5a2e-9d5c-4b0e-8a53-4a8f0c1f6f0e")
 
 logger = Logger(service="codat-freshness")
 
@@ -64,8 +69,9 @@ class Queueing:
     async def queue(self, decision: Decision) -> None:
         """Queue a refresh of one feed, and record the response."""
         feed, company = decision.feed, decision.company
+        key = idempotency_key(feed)
         try:
-            operation = await self.codat.queue(feed.company_id, feed.data_type, feed.connection_id)
+            operation = await self.codat.queue(feed.company_id, feed.data_type, feed.connection_id, key)
         except AlreadyInProgress as error:
             await self._adopt(company, feed, error)
         except UnsupportedDataType as error:
@@ -79,7 +85,7 @@ class Queueing:
         except (Unauthorized, AccountLimit, RateLimited) as error:
             self._stop(error)
         except CodatError as error:
-            await self._record_failure(company, feed, error)
+            await self._record_failure(company, feed, error, str(key))
             if isinstance(error, NotFound | Refused):
                 await asyncio.to_thread(self.recorder.company, company, CheckNeeded())
         else:
@@ -101,8 +107,9 @@ class Queueing:
         is_unfinished = at and at + BULK_REMEMBERED > self.clock() and not _is_answered(together, at)
         try:
             if at is None or not is_unfinished:
-                company = await asyncio.to_thread(self.recorder.company, company, BulkRefreshStarted(at=self.clock()))
-                at = await self.codat.queue_all(company.company_id)
+                at = self.clock()
+                company = await asyncio.to_thread(self.recorder.company, company, BulkRefreshStarted(at=at))
+                at = await self.codat.queue_all(company.company_id, _key(company.company_id, _text(at)))
             queued = await bulk_refresh.queued_since(at, self.codat, company.company_id, together)
         except (Unauthorized, AccountLimit, RateLimited) as error:
             self._stop(error)
@@ -113,7 +120,8 @@ class Queueing:
             return group
         except CodatError as error:
             for decision in group:
-                await self._record_failure(company, decision.feed, error)
+                unanswered = decision.feed.unanswered
+                await self._record_failure(company, decision.feed, error, unanswered.key if unanswered else "")
             return []
         for key, operation in queued.items():
             await self._record_queued(company, together[key], operation, due[key])
@@ -179,19 +187,50 @@ class Queueing:
             logger.warning("A running dataset could not be read", extra=_names(feed) | {"error": str(error)})
             return None
 
-    async def _record_failure(self, company: Company, feed: Feed, error: CodatError) -> None:
-        """Record that a call failed, so that the feed is tried again after a delay and others have their turn."""
+    async def _record_failure(self, company: Company, feed: Feed, error: CodatError, key: str) -> None:
+        """Record that a call failed, so that the feed is tried again after a delay and others have their turn.
+
+        `key` is the idempotency key with which to try again if the call may have taken effect.
+        """
         logger.warning("A refresh could not be queued", extra=_names(feed) | {"error": str(error)})
         self.tally[Metric.QUEUEING_FAILED] += 1
         longest = backoff.LONGEST_UNANSWERED if error.status is None else backoff.LONGEST
         is_unqueued = feed.key in self.unqueued
-        await self._record(feed, company, QueueingFailed(at=error.at, longest=longest))
+        is_unanswered = isinstance(error, Temporary) and error.is_unanswered
+        failed = QueueingFailed(at=error.at, longest=longest, unanswered_key=key if is_unanswered else "")
+        await self._record(feed, company, failed)
         if is_unqueued and not isinstance(error, NotFound | Refused):
             self.unqueued.add(feed.key)
 
     def _stop(self, error: CodatError) -> None:
         logger.error("Codat refuses further calls", extra={"error": str(error)})
         self.stopped_by.append(error)
+
+
+def idempotency_key(feed: Feed) -> UUID:
+    """Return the idempotency key of the call that queues a refresh of a feed.
+
+    It follows from what the decision to refresh the feed was made on, so that a call whose response was not recorded,
+    for example after a crash, has the same key when it is made again. Any recorded response changes it.
+    """
+    if feed.unanswered:
+        return UUID(feed.unanswered.key)
+    request, end = feed.request, feed.end
+    return _key(
+        *feed.key,
+        *((_text(request.at), request.dataset_id) if request else ("", "")),
+        *((_text(end.at), end.state, end.dataset_id) if end else ("", "", "")),
+        _text(feed.refresh_requested_at),
+        str(feed.failed_calls),
+    )
+
+
+def _key(*parts: str) -> UUID:
+    return uuid5(_NAMESPACE, "\n".join(parts))
+
+
+def _text(at: datetime | None) -> str:
+    return sortable(at) if at else ""
 
 
 def trigger_of(feed: Feed) -> Trigger:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
+from uuid import UUID
 
 import httpx
 from pydantic import TypeAdapter
@@ -96,18 +97,20 @@ class Codat:
         path = path_of("companies", company_id, "data", "history", dataset_id)
         return self._http.read(await self._http.get(path), PullOperation)
 
-    async def queue(self, company_id: str, data_type: str, connection_id: str) -> PullOperation:
+    async def queue(
+        self, company_id: str, data_type: str, connection_id: str, key: UUID | None = None
+    ) -> PullOperation:
         """Queue a refresh of a data type from one connection, and return the dataset, which names its connection.
 
-        A call without a response is not repeated: if it did arrive, the next one is refused as already in progress.
+        `key` is the idempotency key, as `HttpClient.post` has it.
         """
         parameters: Parameters = {"connectionId": connection_id}
         path = path_of("companies", company_id, "data", "queue", data_type)
-        return self._http.read(await self._http.post(path, parameters), PullOperation)
+        return self._http.read(await self._http.post(path, parameters, key=key), PullOperation)
 
-    async def queue_all(self, company_id: str) -> datetime:
+    async def queue_all(self, company_id: str, key: UUID | None = None) -> datetime:
         """Queue every data type that is fetched on first link, and return when, by Codat's clock."""
-        return self._http.time(await self._http.post(path_of("companies", company_id, "data", "all")))
+        return self._http.time(await self._http.post(path_of("companies", company_id, "data", "all"), key=key))
 
     async def sync_settings(self) -> list[SyncSetting]:
         """Return the account's sync settings: Codat's own schedule."""

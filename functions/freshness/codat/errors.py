@@ -8,6 +8,7 @@ CodatError
  ├─ AccountLimit           the account's trial, plan or company limit is used up
  ├─ RateLimited            no more calls until `until`: a limit is reached, or Codat is being maintained
  ├─ Temporary              Codat is down, overloaded or unreachable: another try later may succeed
+ │   └─ StillProcessing    the first try of the same POST is still being processed
  ├─ Unreadable             a response that is not as Codat describes it
  └─ Refused                any other refusal; trying the same again will not help
      └─ Forbidden          the API key may not do this, here at least
@@ -68,6 +69,20 @@ class RateLimited(CodatError):
 
 class Temporary(CodatError):
     """Codat could not respond now. A POST may nevertheless have taken effect."""
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Return whether the outcome of a POST is unknown, so that it must be sent again with the same key.
+
+        An error page from in front of Codat has no correlation id.
+        """
+        return self.status is None or not self.correlation_id
+
+
+class StillProcessing(Temporary):
+    """Codat is still processing the first try of a POST that was sent again with the same key."""
+
+    is_unanswered = True
 
 
 class Unreadable(CodatError):

@@ -6,10 +6,12 @@ import random
 import re
 from asyncio import Semaphore
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeVar
 from urllib.parse import quote
+from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
 import httpx
@@ -57,6 +59,20 @@ class Limiter(Protocol):
         """Let no call be sent before `until`, as Codat said at `at` by its own clock."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request, with the idempotency key of a POST."""
+
+    method: str
+    path: str
+    parameters: Parameters | None = None
+    body: object = None
+    key: UUID | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
 class HttpClient:
     """A client for one API key. Every request raises `freshness.codat.errors.CodatError` if it fails.
 
@@ -85,37 +101,41 @@ class HttpClient:
 
     async def get(self, path: str, parameters: Parameters | None = None) -> httpx.Response:
         """Send a GET, and again a few times if there was no response or Codat refused it only for now."""
-        return await self._try("GET", path, parameters)
+        return await self._try(_Call("GET", path, parameters))
 
-    async def post(self, path: str, parameters: Parameters | None = None, body: object = None) -> httpx.Response:
-        """Send a POST, only once: it may take effect even if there is no response."""
-        return await self._try("POST", path, parameters, body)
-
-    async def _try(
-        self, method: str, path: str, parameters: Parameters | None = None, body: object = None
+    async def post(
+        self, path: str, parameters: Parameters | None = None, body: object = None, *, key: UUID | None = None
     ) -> httpx.Response:
-        """Send a request, and again a few times if there was no response, or if Codat refused it only for now.
+        """Send a POST with an idempotency key, and again at once with the same key if there was no response.
 
-        A POST without a response may have taken effect, so it is not sent again.
+        Codat answers a repeat within 90 minutes with the response to the first, so that it has no second effect. Until
+        a response was recorded, the same request must be sent with the same `key`; without one, it is random.
         """
+        return await self._try(_Call("POST", path, parameters, body, key or uuid4()))
+
+    async def _try(self, call: _Call) -> httpx.Response:
         now = asyncio.get_running_loop().time
         give_up_at = now() + TRY_AGAIN_WITHIN
         for attempt in range(TRIES - 1):
             try:
-                return await self._send(method, path, parameters, body)
-            except errors.Temporary:
-                if method == "POST" or now() > give_up_at:
+                return await self._send(call, is_repeat=attempt > 0)
+            except errors.Temporary as error:
+                is_at_once = call.method == "POST" and attempt == 0
+                if call.method == "POST" and error.status and not isinstance(error, errors.StillProcessing):
                     raise
-                await asyncio.sleep(FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                if now() > give_up_at and not is_at_once:
+                    raise
+                if not is_at_once:
+                    await asyncio.sleep(FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             except errors.RateLimited as error:
                 # The limiter waits until it may be sent again, unless that is too long.
                 if self._limiter is None or error.status is None or now() > give_up_at:
                     raise
-        return await self._send(method, path, parameters, body)
+        return await self._send(call, is_repeat=True)
 
-    async def _send(self, method: str, path: str, parameters: Parameters | None, body: object) -> httpx.Response:
+    async def _send(self, call: _Call, *, is_repeat: bool) -> httpx.Response:
         try:
-            response = await self._respond(method, path, parameters, body)
+            response = await self._respond(call, is_repeat=is_repeat)
         except errors.CodatError as error:
             # Only a missing response means that Codat is down: a 500 may be caused by one company's data.
             self._unanswered = self._unanswered + 1 if error.status is None else 0
@@ -123,15 +143,15 @@ class HttpClient:
         self._unanswered = 0
         return response
 
-    async def _respond(self, method: str, path: str, parameters: Parameters | None, body: object) -> httpx.Response:
-        async with self._semaphore(path):
+    async def _respond(self, call: _Call, *, is_repeat: bool) -> httpx.Response:
+        async with self._semaphore(call.path):
             if self._limiter:
                 await self._limiter.wait()
-            response = await self._exchange(method, path, parameters, body)
+            response = await self._exchange(call)
         self._report_quota(response)
         if response.is_success:
             return response
-        error = self._error(response)
+        error = self._error(response, is_repeat=is_repeat)
         self.key_is_refused = isinstance(error, errors.Unauthorized)
         if self._limiter and isinstance(error, errors.RateLimited):
             await self._limiter.stop(error.until, error.at)
@@ -141,30 +161,34 @@ class HttpClient:
         """Return what limits concurrent calls for one company: `/companies/{companyId}/…`."""
         return self._companies.setdefault("/".join(path.split("/")[:3]), Semaphore(AT_ONCE_PER_COMPANY))
 
-    async def _exchange(self, method: str, path: str, parameters: Parameters | None, body: object) -> httpx.Response:
+    async def _exchange(self, call: _Call) -> httpx.Response:
         self.calls += 1
         headers = {"Authorization": self._authorization}
+        if call.key:
+            headers["Idempotency-Key"] = str(call.key)
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
-                response = await self._http.request(method, path, params=parameters, headers=headers, json=body)
+                response = await self._http.request(
+                    call.method, call.path, params=call.parameters, headers=headers, json=call.body
+                )
             # A response and its stream refer to each other, which keeps both in memory until garbage is collected.
             response.stream = httpx.ByteStream(b"")
             return response
         except TimeoutError as error:
             raise errors.Temporary(
-                f"{method} {path}", f"no response within {CALL_TIMEOUT:.0f} seconds", at=self._clock()
+                str(call), f"no response within {CALL_TIMEOUT:.0f} seconds", at=self._clock()
             ) from error
         except httpx.RequestError as error:
             raise errors.Temporary(
-                f"{method} {path}", f"no response: {type(error).__name__} {error}", at=self._clock()
+                str(call), f"no response: {type(error).__name__} {error}", at=self._clock()
             ) from error
 
-    def _error(self, response: httpx.Response) -> errors.CodatError:
+    def _error(self, response: httpx.Response, *, is_repeat: bool) -> errors.CodatError:
         try:
             answer = ErrorBody.model_validate_json(response.content)
         except ValidationError:
             answer = ErrorBody(error=response.text[:200])
-        kind = _kind(response, answer.error)
+        kind = _kind(response, answer.error, is_repeat=is_repeat)
         error = kind(
             _call(response),
             answer.error,
@@ -268,12 +292,15 @@ def path_of(*parts: str) -> str:
     return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
-def _kind(response: httpx.Response, error: str) -> type[errors.CodatError]:
+def _kind(response: httpx.Response, error: str, *, is_repeat: bool) -> type[errors.CodatError]:
     status = response.status_code
     if "DatasetAlreadyInProgressException" in error:
         return errors.AlreadyInProgress
     if "not supported by platform" in error:
         return errors.UnsupportedDataType
+    if status == httpx.codes.CONFLICT and response.request.method == "POST":
+        # Codat documents 409 for a repeat during the first try, and for what is not ready, without their texts.
+        return errors.StillProcessing if is_repeat or "idempoten" in error.lower() else errors.Refused
     if status == httpx.codes.SERVICE_UNAVAILABLE and "Retry-After" in response.headers:
         return errors.RateLimited
     if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:

@@ -80,10 +80,14 @@ class DatasetRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueingFailed:
-    """A queueing call failed; another try may succeed, after a delay of at most `longest`."""
+    """A queueing call failed; another try may succeed, after a delay of at most `longest`.
+
+    `unanswered_key` is the call's idempotency key if it may have taken effect, to be used by the next try.
+    """
 
     at: datetime
     longest: timedelta
+    unanswered_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,14 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """A queueing call that may have taken effect, by its idempotency key, and when it failed."""
+
+    key: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
     """What is known of one data type from one connection."""
 
@@ -96,6 +104,8 @@ class Feed:
     """Calls to queue a refresh that failed in a row."""
     retry_at: datetime | None = None
     """When such a call may be repeated."""
+    unanswered: Unanswered | None = None
+    """The last of these calls, if its response is not known: it is repeated with the same key."""
     platform_sync_time: timedelta | None = None
     """How long a sync usually takes on this platform; used until this feed's own syncs were measured."""
     changes_per_day: float | None = None
@@ -155,6 +165,7 @@ class Feed:
             refresh_requested_by=Trigger.OPERATOR,
             failed_calls=0,
             retry_at=None,
+            unanswered=None,
         )
 
     def ended(self, end: End, records_modified: bool | None = None) -> "Feed":
@@ -166,8 +177,11 @@ class Feed:
         """
         succeeded = outcome(end.state) is Outcome.COMPLETE
         requested_at = self.request.at if self.request else None
+        is_answered = self.unanswered is None or end.at >= self.unanswered.at
         return replace(
             self,
+            # What an unanswered call may have queued has ended: the next call is another one.
+            unanswered=None if is_answered else self.unanswered,
             end=self.end if self.end and self.end.rank >= end.rank else end,
             succeeded_at=max(filter(None, (self.succeeded_at, end.at))) if succeeded else self.succeeded_at,
             history=self.history.with_end(
@@ -189,11 +203,15 @@ class Feed:
         """Return the feed after a refresh was requested beyond the promise; one in flight already serves that."""
         return self if self.in_flight else replace(self, refresh_requested_at=at, refresh_requested_by=trigger)
 
-    def call_failed(self, at: datetime, longest: timedelta) -> "Feed":
-        """Return the feed after a call to queue a refresh failed, due again after a delay of at most `longest`."""
+    def call_failed(self, at: datetime, longest: timedelta, unanswered_key: str = "") -> "Feed":
+        """Return the feed after a call to queue a refresh failed, due again after a delay of at most `longest`.
+
+        `unanswered_key` is the call's idempotency key if it may have taken effect.
+        """
         failed_calls = self.failed_calls + 1
         retry_at = at + backoff.delay("".join(self.key), failed_calls, longest=longest)
-        return replace(self, failed_calls=failed_calls, retry_at=retry_at)
+        unanswered = Unanswered(key=unanswered_key, at=at) if unanswered_key else None
+        return replace(self, failed_calls=failed_calls, retry_at=retry_at, unanswered=unanswered)
 
     def requests_on(self, day: date) -> int:
         """Return how often we requested it on a day in UTC, which is no earlier than that of the latest request."""

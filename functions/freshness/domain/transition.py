@@ -105,7 +105,7 @@ def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Fee
         case DatasetRequested():
             return _with_request(feed, fact)
         case QueueingFailed():
-            return feed.call_failed(fact.at, fact.longest)
+            return feed.call_failed(fact.at, fact.longest, fact.unanswered_key)
         case DataTypeUnsupported():
             return feed.ended(End(at=fact.at, state=DatasetState.NOT_SUPPORTED))
         case RefreshRequested():
