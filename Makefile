@@ -22,6 +22,9 @@ test: node $(VENV) $(CDK) ## Run all tests, including a deployment to a local AW
 bench: node $(VENV) ## Run the benchmarks and write bench/results.md.
 	@.venv/bin/python -m bench
 
+chaos: $(VENV) ## Run many random histories with faults and every kill point, and write chaos/results.md.
+	@PYTHONPATH=functions .venv/bin/python -m chaos $(ARGS)
+
 simulate: $(VENV) ## Simulate freshness.toml for a fleet of companies; ARGS='--help' lists the options.
 	@PYTHONPATH=functions .venv/bin/python -m simulate $(ARGS)
 
@@ -55,4 +58,4 @@ node:
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || { \
 		echo 'Node.js 20 or newer is needed for the AWS CDK: install it from https://nodejs.org and run this again.' >&2; exit 1; }
 
-.PHONY: help install run redrive register-webhook simulate test bench check lint types clean node
+.PHONY: help install run redrive register-webhook simulate chaos test bench check lint types clean node

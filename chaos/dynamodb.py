@@ -61,6 +61,7 @@ class FaultyDynamoDB:
     def get_item(self, *, TableName: str, Key: Item, ConsistentRead: bool = False) -> Item:
         """Return the item with a key."""
         self._begin("GetItem")
+        _require_key(TableName, Key, "GetItem")
         if ConsistentRead or not self._dice.throws(self._dice.faults.stale):
             response = self._inner.get_item(TableName=TableName, Key=Key)
         else:
@@ -74,6 +75,8 @@ class FaultyDynamoDB:
         self._begin("BatchGetItem")
         [(table, wanted)] = RequestItems.items()
         keys, unprocessed = wanted["Keys"], []
+        for key in keys:
+            _require_key(table, key, "BatchGetItem")
         if self._dice.throws(self._dice.faults.partial):
             unprocessed = [key for key in keys if self._dice.random.random() < 0.5]
             keys = [key for key in keys if key not in unprocessed]
@@ -176,16 +179,22 @@ def _selected(table: str, items: dict[Key, Item], query: dict[str, Any]) -> Iter
 
 
 def _require_storable(table: str, item: Item) -> None:
+    _require_key(table, item, "PutItem")
     try:
-        size = len(json.dumps(item, ensure_ascii=False).encode())
+        size = len(json.dumps(item, ensure_ascii=False, default=str).encode())
     except UnicodeEncodeError:
         raise client_error("SerializationException", "PutItem") from None
-    except TypeError:
-        size = 0  # a binary value, which is small
-    partition, *sort = _key(table, item)
-    too_long = len(partition.encode()) > LONGEST_PARTITION_KEY or any(len(k.encode()) > LONGEST_SORT_KEY for k in sort)
-    if size > LARGEST_ITEM or too_long:
+    if size > LARGEST_ITEM:
         raise client_error("ValidationException", "PutItem")
+
+
+def _require_key(table: str, item: Item, operation: str) -> None:
+    try:
+        partition, *sort = (len(part.encode()) for part in _key(table, item))
+    except UnicodeEncodeError:
+        raise client_error("SerializationException", operation) from None
+    if partition > LONGEST_PARTITION_KEY or any(length > LONGEST_SORT_KEY for length in sort):
+        raise client_error("ValidationException", operation)
 
 
 __all__ = ["ConditionalCheckFailedException", "FaultyDynamoDB", "Past"]

@@ -215,7 +215,7 @@ class History:
             and not (
                 truth.latest_successful
                 and truth.latest_successful.completed
-                and now - truth.latest_successful.completed <= _fresh_within(truth.data_type) + late_by
+                and now - truth.latest_successful.completed <= fresh_within(truth.data_type) + late_by
             )
         ]
 
@@ -315,7 +315,8 @@ def simulate(seed: int, faults: Faults, skew: timedelta) -> History:
         return runner.run(run(loop, seed, faults, skew))
 
 
-def _fresh_within(data_type: DataType) -> timedelta:
+def fresh_within(data_type: DataType) -> timedelta:
+    """Return what the policy of the histories promises of a data type."""
     return timedelta(days=1) if data_type is DataType.BALANCE_SHEET else FRESH_WITHIN
 
 

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
 
 from freshness.app.concurrency import for_each
-from freshness.app.failures import Failures
+from freshness.app.failures import Failures, is_refused_data
 from freshness.app.record import Recorder
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
@@ -94,11 +95,23 @@ class FreshnessCheck:
 
     def _record_page(self, page: list[tuple[datetime, CompanyListing]]) -> None:
         with self.failures.collected({}):
-            known = self.tables.companies.get_many(company.id for _, company in page)
+            known = self._known([company.id for _, company in page])
             for at, listed in page:
                 with self.failures.collected({"company_id": listed.id}):
                     company = known.get(listed.id) or Company(company_id=listed.id)
                     self.recorder.company(company, self._listed(listed, at))
+
+    def _known(self, company_ids: list[str]) -> dict[str, Company]:
+        """Return the companies that are known; none if one of the ids cannot be a key.
+
+        A company that is known all the same is found when it is written.
+        """
+        try:
+            return self.tables.companies.get_many(company_ids)
+        except ClientError as error:
+            if not is_refused_data(error):
+                raise
+            return {}
 
     def _listed(self, listed: CompanyListing, at: datetime) -> CompanyListed:
         connections = tuple(

@@ -20,6 +20,11 @@ _REFUSED_DATA = ("ValidationException", "SerializationException", "ItemCollectio
 logger = Logger(service="codat-freshness")
 
 
+def is_refused_data(error: ClientError) -> bool:
+    """Return whether DynamoDB refused a call for the data in it, and not for its own state."""
+    return error.response["Error"].get("Code") in _REFUSED_DATA
+
+
 @dataclass(slots=True)
 class Failures:
     """What failed in a tick. `tally` counts data that cannot be stored; `temporary` is the first other error."""
@@ -35,7 +40,7 @@ class Failures:
         except (NotPublished, ContentionError, BotoCoreError) as error:
             self._add(error, subject)
         except ClientError as error:
-            if error.response["Error"].get("Code") in _REFUSED_DATA:
+            if is_refused_data(error):
                 self._add_unusable(error, subject)
             else:
                 self._add(error, subject)

@@ -141,10 +141,13 @@ class RefreshTick:
 
     async def _act_on(self, group: list[Decision], schedule: CodatSchedule) -> None:
         names = {"company_id": group[0].feed.company_id}
+        remaining = group
         if len(group) > 1 and schedule.on_first_link:
+            # What failed halfway is left to the next tick: some of the group may be in flight.
+            remaining = []
             with self.failures.collected(names):
-                group = await self.queueing.queue_together(group, schedule)
-        for decision in group:
+                remaining = await self.queueing.queue_together(group, schedule)
+        for decision in remaining:
             if self._may_continue():
                 with self.failures.collected(names | {"data_type": decision.feed.data_type}):
                     await self._act(decision)

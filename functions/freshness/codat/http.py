@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import random
 import re
 from asyncio import Semaphore
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
@@ -203,11 +204,16 @@ class HttpClient:
         return error
 
     def read(self, response: httpx.Response, form: type[Form] | TypeAdapter[Form]) -> Form:
+        """Return the content of a response, without the items of a list that cannot be read.
+
+        Raises:
+            Unreadable: the response is not as Codat describes it.
+        """
         adapter = form if isinstance(form, TypeAdapter) else TypeAdapter(form)
         skipped: list[ValidationError] = []
         context = {"by": self.time(response) + LARGEST_SKEW, "skipped": skipped}
         try:
-            content = adapter.validate_json(response.content, context=context)
+            content = _validate(adapter, response.content, context)
         except ValidationError as error:
             message = f"the response is not as Codat describes it: {_mistake(error)}"
             raise errors.Unreadable(
@@ -258,6 +264,20 @@ def response_date(headers: httpx.Headers) -> datetime | None:
         return in_utc(parsedate_to_datetime(headers["Date"]))
     except (KeyError, ValueError, OverflowError):
         return None
+
+
+def _validate(adapter: TypeAdapter[Form], content: bytes, context: dict[str, Any]) -> Form:
+    """Return the value of a JSON text. Pydantic refuses one with a lone surrogate: then only its item is refused."""
+    try:
+        return adapter.validate_json(content, context=context)
+    except ValidationError as error:
+        if error.errors()[0]["type"] != "json_invalid":
+            raise
+        try:
+            value = json.loads(content)
+        except ValueError:
+            raise error from None
+    return adapter.validate_python(value, context=context)
 
 
 def _call(response: httpx.Response) -> str:
