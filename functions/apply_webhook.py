@@ -2,7 +2,7 @@
 
 import os
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.base import FailureResponse, SuccessResponse
 from aws_lambda_powertools.utilities.batch.exceptions import ExceptionInfo
@@ -15,11 +15,10 @@ from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.record import deployed_recorder
 from freshness.app.webhook_heartbeat import WebhookHeartbeat
 from freshness.aws import bootstrap
-from freshness.aws.metrics import NAMESPACE, Metric, count
+from freshness.aws.metrics import emit
 from freshness.codat.webhook_parser import Malformed
 
 logger = Logger(service="apply_webhook")
-metrics = Metrics(namespace=NAMESPACE, service="apply_webhook")
 
 
 class Processor(BatchProcessor):
@@ -47,7 +46,6 @@ _heartbeat = WebhookHeartbeat()
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFailureResponse:
     """Apply a batch of messages. One that fails returns to the queue, in the end to the dead-letter queue."""
     recorder = deployed_recorder()
@@ -57,7 +55,9 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
         applier.apply(record.body)
 
     response = process_partial_response(event=event, record_handler=apply, processor=processor, context=context)
-    count(metrics, applier.tally + recorder.tally)
+    tally = applier.tally + recorder.tally
+    emit(tally)
+    logger.info("Applied", extra={"tally": dict(tally)})
     try:
         _heartbeat.beat(recorder.tables.control, bootstrap.clock())
     except (ClientError, BotoCoreError):
@@ -81,4 +81,3 @@ def _move_to_dead_letters(record: SQSRecord, reason: str) -> None:
             "reason": {"DataType": "String", "StringValue": ascii(reason)[1:-1][:1000]},
         },
     )
-    count(metrics, {Metric.WEBHOOKS_GIVEN_UP: 1})

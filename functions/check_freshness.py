@@ -3,7 +3,7 @@
 import asyncio
 from datetime import datetime, timedelta
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness.app.check_freshness import FreshnessCheck
@@ -11,26 +11,21 @@ from freshness.app.exclusive_run import codat_accepts_calls, codat_client, exclu
 from freshness.app.record import deployed_recorder
 from freshness.app.webhook_heartbeat import is_silent
 from freshness.aws import bootstrap
-from freshness.aws.metrics import NAMESPACE, Metric, count
+from freshness.aws.metrics import Metric, emit
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 
 LIST_EVERY = timedelta(minutes=15)
 LISTING = "list_companies"
 
 logger = Logger(service="check_freshness")
-metrics = Metrics(namespace=NAMESPACE, service="check_freshness")
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes both
-    """Run one tick. A run that is skipped, because another one holds the lease, does not count as a tick."""
+    """Run one tick, unless another run holds the lease."""
     with exclusive_run("check_freshness", context) as until:
-        if until is None:
-            return
-        if codat_accepts_calls():
+        if until is not None and codat_accepts_calls():
             asyncio.run(_check(until, context.aws_request_id))
-    count(metrics, {Metric.TICKS: 1})
 
 
 async def _check(until: datetime, owner: str) -> None:
@@ -52,8 +47,9 @@ async def _check(until: datetime, owner: str) -> None:
         logger.error("Refreshes end, but no webhook arrives: see docs/webhooks.md, Silence")
     if not done and not check.stopped_by and not codat.is_down:
         tally[Metric.TICKS_CUT_SHORT] += 1
-    count(metrics, tally | {Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped})
-    logger.info("Checked", extra={"tally": dict(tally), "codat_calls": codat.calls})
+    tally |= {Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}
+    emit(tally)
+    logger.info("Checked", extra={"tally": dict(tally)})
     check.failures.raise_temporary()
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 from datetime import datetime
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness.app.exclusive_run import (
@@ -19,31 +19,27 @@ from freshness.app.queueing import Queueing
 from freshness.app.record import deployed_recorder
 from freshness.aws import bootstrap
 from freshness.aws.item_codec import SHARDS
-from freshness.aws.metrics import NAMESPACE, Metric, count
+from freshness.aws.metrics import Metric, emit
 
 logger = Logger(service="queue_refreshes")
-metrics = Metrics(namespace=NAMESPACE, service="queue_refreshes")
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> None:
-    """Run one tick over all feeds; or over one shard of them, if the schedule's input is `{"shard": "0"}` and the like.
+    """Run one tick, unless another run holds the lease.
 
-    A run that is skipped, because another one holds the lease, does not count as a tick.
+    It is over all feeds; or over one shard of them, if the schedule's input is `{"shard": "0"}` and the like.
     """
     shard = event.get("shard")
     if shard is not None and shard not in SHARDS:
         raise ValueError(f"there is no shard {shard!r}: have one schedule for each of {SHARDS}, or one without input")
     lease = "queue_refreshes" if shard is None else f"queue_refreshes {shard}"
     with exclusive_run(lease, context) as until:
-        if until is None:
-            return
-        asyncio.run(_queue(until, SHARDS if shard is None else (str(shard),)))
-    count(metrics, {Metric.TICKS: 1} | quota_left())
+        if until is not None:
+            asyncio.run(_queue(until, None if shard is None else str(shard)))
 
 
-async def _queue(until: datetime, shards: tuple[str, ...]) -> None:
+async def _queue(until: datetime, shard: str | None) -> None:
     recorder = deployed_recorder()
     async with codat_client(until) as codat:
         queueing = Queueing(tables=recorder.tables, codat=codat, recorder=recorder, clock=bootstrap.clock)
@@ -55,13 +51,15 @@ async def _queue(until: datetime, shards: tuple[str, ...]) -> None:
             clock=bootstrap.clock,
             until=until,
             dry_run=os.environ["DRY_RUN"] == "true",
-            shards=shards,
+            shards=SHARDS if shard is None else (shard,),
         )
         done = await tick.run(codat_accepts_calls)
     tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally + stops(queueing.stopped_by)
     if not done and not queueing.stopped_by and not codat.is_down:
         tally[Metric.TICKS_CUT_SHORT] += 1
     calls = {Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}
-    count(metrics, {**tally, **tick.metrics.measured, **calls})
-    logger.info("Queued", extra={"tally": dict(tally), "codat_calls": codat.calls})
+    # Not a sum of counters, which would leave out zeros.
+    measured = {**tally, **tick.metrics.measured, **quota_left(), **calls}
+    emit(measured, shard)
+    logger.info("Queued", extra={"tally": measured})
     tick.failures.raise_temporary()

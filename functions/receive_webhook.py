@@ -11,12 +11,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.aws.metrics import NAMESPACE, Metric
+from freshness.aws.metrics import Metric, emit
 from freshness.codat.webhook_signature import (
     CachedSecrets,
     Reason,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 logger = Logger(service="receive_webhook")
-metrics = Metrics(namespace=NAMESPACE, service="receive_webhook")
 
 _INVALID_IN_SQS = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -45,11 +43,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  #
         message_id = _signing_secrets().verify(body, headers)
         _queue(message_id, body)
     except WebhookRefused as refused:
-        _count(Metric.WEBHOOKS_REFUSED, Metric(f"WebhooksRefused{refused.reason}"))
+        emit({Metric(f"WebhooksRefused{refused.reason}"): 1})
         logger.warning("A webhook was refused", extra={"reason": refused.reason})
         return {"statusCode": 401}
     except (SecretsUnavailable, ClientError, BotoCoreError) as error:
-        _count(Metric.WEBHOOKS_DEFERRED)
         logger.error("A webhook could not be queued: Codat will send it again", extra={"error": str(error)})
         return {"statusCode": 503}
     return {"statusCode": 202}
@@ -84,12 +81,6 @@ def _queue(message_id: str, body: str) -> None:
         MessageBody=_INVALID_IN_SQS.sub(lambda character: f"\\u{ord(character[0]):04x}", body),
         MessageAttributes={"webhook-id": {"DataType": "String", "StringValue": message_id}},
     )
-
-
-def _count(*names: Metric) -> None:
-    for name in names:
-        metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
-    metrics.flush_metrics()
 
 
 @cache

@@ -1,5 +1,7 @@
 """The alarms, each with what it means and what to do about it."""
 
+from collections.abc import Sequence
+
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
@@ -13,10 +15,13 @@ from freshness.aws.metrics import Metric
 from infra.function import Function
 from infra.metrics import emitted
 from infra.queue import Queue
+from infra.webhook_intake import MAX_RECEIVE_COUNT
 
 HOUR = Duration.hours(1)
 MANY = 10
 """The number of lost connections within an hour, or of refused refreshes within a period, that is more than chance."""
+FAILURES = 2
+"""The number of failed runs within a period that is more than chance."""
 LOW_QUOTA = 10
 """The percentage of the daily quota below which the quota counts as nearly used up."""
 
@@ -45,11 +50,14 @@ class Alarms(Construct):
         if email:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
 
-    def watch_promises(self, queue_refreshes: Function) -> None:
-        """Add alarms on broken promises, and on what keeps refreshes from being queued."""
+    def watch_promises(self, shards: Sequence[str]) -> None:
+        """Add alarms on broken promises, and on what keeps refreshes from being queued.
+
+        `shards` are the parts of the feeds that have a tick of their own; none, if a single tick is for all.
+        """
         self._alarm(
             "PromisesBroken",
-            emitted(Metric.FEEDS_UNATTENDED, queue_refreshes, "Minimum", self._period),
+            self._of_worst_shard(Metric.FEEDS_UNATTENDED, "Minimum", shards),
             periods=3,
             meaning=f"For {self._minutes(3)} minutes, feeds older than promised were neither being refreshed nor "
             "waiting for a retry.",
@@ -59,7 +67,7 @@ class Alarms(Construct):
         )
         self._alarm(
             "DataTooOld",
-            emitted(Metric.FEEDS_TO_WARN_OF, queue_refreshes, "Maximum", HOUR),
+            emitted(self, Metric.FEEDS_TO_WARN_OF, "Maximum", HOUR),
             # A failing feed is evaluated only when it is retried, which may take seven and a half hours.
             periods=8,
             any_period=True,
@@ -69,7 +77,7 @@ class Alarms(Construct):
         )
         self._alarm(
             "RefreshesNotTaken",
-            emitted(Metric.QUEUEING_FAILED, queue_refreshes, "Sum", self._period),
+            emitted(self, Metric.QUEUEING_FAILED, "Sum", self._period),
             threshold=MANY,
             periods=3,
             meaning=f"Codat refused or did not answer {MANY} or more refreshes every {self._minutes()} minutes, for "
@@ -79,7 +87,7 @@ class Alarms(Construct):
         )
         self._alarm(
             "QuotaNearlySpent",
-            emitted(Metric.QUOTA_LEFT, queue_refreshes, "Minimum", self._period),
+            emitted(self, Metric.QUOTA_LEFT, "Minimum", self._period),
             threshold=LOW_QUOTA,
             comparison=ComparisonOperator.LESS_THAN_THRESHOLD,
             meaning=f"Less than {LOW_QUOTA} % of today's calls to Codat are left.",
@@ -87,59 +95,86 @@ class Alarms(Construct):
             "freshness.toml, or pause the least important companies with `./freshness pause COMPANY`.",
         )
 
-    def watch_tick(self, tick: Function) -> None:
-        """Add alarms on a scheduled function that does not run, fails, runs out of time, or is refused by Codat."""
+    def watch_codat(self) -> None:
+        """Add alarms on what makes Codat refuse every call, and on ticks that run out of time."""
         self._alarm(
-            f"No{tick.node.id}",
-            emitted(Metric.TICKS, tick, "Sum", self._period),
-            comparison=ComparisonOperator.LESS_THAN_THRESHOLD,
-            missing=TreatMissingData.BREACHING,
-            meaning=f"The function has not completed a tick for {self._minutes()} minutes.",
-            remedy="Run `./freshness doctor` to see whether its schedule is enabled, and read the error in its log.",
-        )
-        self._alarm_on_errors(tick)
-        self._alarm(
-            f"{tick.node.id}Overrunning",
-            emitted(Metric.TICKS_CUT_SHORT, tick, "Sum", self._period),
-            periods=3,
-            meaning=f"For {self._minutes(3)} minutes, ticks of the function have run out of time before their work was "
-            "done.",
-            remedy="See on the dashboard whether Codat responds slowly. If so, wait. Otherwise run the function more "
-            "often, or promise less in freshness.toml.",
-        )
-        self._alarm(
-            f"{tick.node.id}KeyRefused",
-            emitted(Metric.CODAT_REFUSED_KEY, tick, "Sum", self._period),
+            "KeyRefused",
+            emitted(self, Metric.CODAT_REFUSED_KEY, "Sum", self._period),
             meaning="Codat refuses the API key, so nothing is refreshed.",
             remedy="Check in Codat's portal whether the key is still valid, and store a valid one in the secret "
             "`CodatApiKeySecret`.",
         )
         self._alarm(
-            f"{tick.node.id}AccountRefused",
-            emitted(Metric.CODAT_REFUSED_ACCOUNT, tick, "Sum", self._period),
+            "AccountRefused",
+            emitted(self, Metric.CODAT_REFUSED_ACCOUNT, "Sum", self._period),
             meaning="Codat refuses calls because the trial or plan has ended, or its number of companies is used up.",
             remedy="Ask the owner of the contract with Codat.",
         )
+        self._alarm(
+            "TicksOverrunning",
+            emitted(self, Metric.TICKS_CUT_SHORT, "Sum", self._period),
+            periods=3,
+            meaning=f"For {self._minutes(3)} minutes, ticks have run out of time before their work was done.",
+            remedy="See on the dashboard which function takes long, and whether Codat responds slowly. If so, wait. "
+            "Otherwise run the function more often, or promise less in freshness.toml.",
+        )
 
-    def watch_webhooks(self, check_freshness: Function, receive_webhook: Function, apply_webhook: Function) -> None:
+    def watch_tick(self, tick: Function, shards: Sequence[str] = ()) -> None:
+        """Add an alarm on a scheduled function that does not run, or fails.
+
+        Each of `shards` must have a tick, if there are any.
+        """
+        errors = tick.function.metric_errors(statistic="Sum", period=self._period)
+        # Lambda reports no error in each run without one, so that a missing value is one of both metrics.
+        invocations = tick.function.metric_invocations(statistic="Sum", period=self._period)
+        ended: dict[str, cloudwatch.IMetric] = {"invocations": invocations}
+        least = "invocations - errors"
+        if shards:
+            ended = {
+                f"shard{shard}": emitted(self, Metric.FEEDS_UNATTENDED, "SampleCount", self._period, shard)
+                for shard in shards
+            }
+            least = f"MIN([{', '.join(f'FILL({name}, 0)' for name in ended)}])"
+        self._alarm(
+            f"{tick.node.id}Failing",
+            cloudwatch.MathExpression(
+                expression=f"IF({least} < 1 OR errors >= {FAILURES}, 1, 0)",
+                using_metrics={**ended, "errors": errors},
+                period=self._period,
+                label="No tick ended, or several failed",
+            ),
+            missing=TreatMissingData.BREACHING,
+            meaning=f"Within {self._minutes()} minutes, no tick of the function has ended without an error, or "
+            f"{FAILURES} or more have failed.",
+            remedy="Run `./freshness doctor` to see whether its schedule is enabled, and read the error in its log. If "
+            "it began with a deployment, roll back.",
+        )
+
+    def watch_webhooks(self, receive_webhook: Function, apply_webhook: Function) -> None:
         """Add alarms on webhooks that do not arrive, have invalid signatures, or cannot be processed."""
         self._alarm(
             "WebhooksSilent",
-            emitted(Metric.WEBHOOKS_SILENT, check_freshness, "Sum", self._period),
+            emitted(self, Metric.WEBHOOKS_SILENT, "Sum", self._period),
             meaning="Refreshes end, but no webhooks arrive. The promises are kept at a higher cost.",
             remedy="Run `./freshness doctor` to see whether the webhook at Codat is missing, disabled, or signed with "
             "another secret.",
         )
         self._alarm(
             "SignaturesFailing",
-            emitted(Metric.WEBHOOKS_REFUSED_NOT_SIGNED, receive_webhook, "Sum", self._period),
+            emitted(self, Metric.WEBHOOKS_REFUSED_NOT_SIGNED, "Sum", self._period),
             threshold=5,
             meaning="Webhooks with invalid signatures arrive.",
             remedy="Compare the secret `WebhookSigningSecret` with the one in Codat's portal. If they are the same, "
             "someone is trying to forge webhooks: restrict who may send them.",
         )
         for function in (receive_webhook, apply_webhook):
-            self._alarm_on_errors(function)
+            self._alarm(
+                f"{function.node.id}Failing",
+                function.function.metric_errors(statistic="Sum", period=self._period),
+                threshold=FAILURES,
+                meaning=f"The function failed {FAILURES} or more times within {self._minutes()} minutes.",
+                remedy="Read the error in its log. If it began with a deployment, roll back.",
+            )
 
     def watch_dead_letters(self, ticks: Queue, webhooks: Queue) -> None:
         """Add alarms on messages in the dead-letter queues."""
@@ -153,27 +188,28 @@ class Alarms(Construct):
         self._alarm(
             "WebhooksNotApplied",
             _waiting(webhooks),
-            meaning="A webhook could not be applied in 20 attempts, and waits in the dead-letter queue.",
+            meaning=f"A webhook could not be applied in {MAX_RECEIVE_COUNT} attempts, and waits in the dead-letter "
+            "queue.",
             remedy="Read the error in the log of apply_webhook. Once the cause is fixed, run `./freshness redrive`.",
         )
 
-    def watch_connections(self, reported_by: Function) -> None:
-        """Add an alarm on many connections that need a relink at once, as one function reports them."""
+    def watch_connections(self) -> None:
+        """Add an alarm on many connections that need a relink at once."""
         self._alarm(
-            f"ManyCompaniesBlocked{reported_by.node.id}",
-            emitted(Metric.RELINKS_NEEDED, reported_by, "Sum", HOUR),
+            "ManyCompaniesBlocked",
+            emitted(self, Metric.RELINKS_NEEDED, "Sum", HOUR),
             threshold=MANY,
             meaning=f"{MANY} or more connections were lost within an hour, which is more than chance.",
             remedy="Run `./freshness status` to see which platform they share, and ask Codat's support.",
         )
 
-    def _alarm_on_errors(self, function: Function) -> None:
-        self._alarm(
-            f"{function.node.id}Failing",
-            function.function.metric_errors(statistic="Sum", period=self._period),
-            threshold=2,
-            meaning=f"The function failed two or more times within {self._minutes()} minutes.",
-            remedy="Read the error in its log. If it began with a deployment, roll back.",
+    def _of_worst_shard(self, metric: Metric, statistic: str, shards: Sequence[str]) -> cloudwatch.IMetric:
+        """Return a metric of which the greatest of several shards' values counts."""
+        if not shards:
+            return emitted(self, metric, statistic, self._period)
+        by_shard = {f"shard{shard}": emitted(self, metric, statistic, self._period, shard) for shard in shards}
+        return cloudwatch.MathExpression(
+            expression=f"MAX([{', '.join(by_shard)}])", using_metrics=by_shard, period=self._period, label=metric
         )
 
     def _minutes(self, periods: int = 1) -> str:

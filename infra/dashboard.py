@@ -1,4 +1,7 @@
-"""The CloudWatch dashboard: a row of graphs for each of six questions that the person on call asks."""
+"""The CloudWatch dashboard: a row of graphs for each of six questions that the person on call asks.
+
+It shows at most 50 metrics, up to which a dashboard may be free of charge. What no alarm watches is queried from logs.
+"""
 
 from collections.abc import Iterable
 
@@ -53,51 +56,36 @@ class Dashboard(Construct):
         states = (Metric.FEEDS_STALE, Metric.FEEDS_REFRESHING, Metric.FEEDS_FAILING)
         return _row(
             "Is the promise kept?",
-            _graph(
-                "Older than promised",
-                self._of(self._queue, "Maximum", Metric.FEEDS_OVER_PROMISE, Metric.FEEDS_UNATTENDED),
-            ),
-            _graph(
-                "Oldest age, in percent of its promise",
-                self._of(self._queue, "Maximum", Metric.OLDEST_AGE_AGAINST_PROMISE),
-            ),
-            _graph("Feeds that are due, by state", self._of(self._queue, "Maximum", *states), stacked=True),
+            _logged("Older than promised", self._queue, "max", Metric.FEEDS_OVER_PROMISE, Metric.FEEDS_UNATTENDED),
+            _logged("Oldest age, in percent of its promise", self._queue, "max", Metric.OLDEST_AGE_AGAINST_PROMISE),
+            _logged("Feeds that are due, by state", self._queue, "max", *states),
         )
 
     def _is_the_quota_enough(self) -> list[cloudwatch.IWidget]:
-        both = (self._check, self._queue)
-        calls = [emitted(Metric.CODAT_CALLS, each, "Sum", PERIOD).with_(label=each.name) for each in both]
         return _row(
             "Is the quota enough?",
-            _graph("Left of today's calls, in percent", self._of(self._queue, "Minimum", Metric.QUOTA_LEFT)),
-            _graph("Calls to Codat", calls),
-            _graph(
-                "Due, but not queued",
-                self._of(self._queue, "Maximum", Metric.FEEDS_LEFT_OVER),
-            ),
+            _graph("Left of today's calls, in percent", [emitted(self, Metric.QUOTA_LEFT, "Minimum", PERIOD)]),
+            _logged("Calls to Codat", (self._check, self._queue), "sum", Metric.CODAT_CALLS),
+            _logged("Due, but not queued", self._queue, "max", Metric.FEEDS_LEFT_OVER),
         )
 
     def _is_codat_well(self) -> list[cloudwatch.IWidget]:
         refusals = (Metric.CODAT_REFUSED_KEY, Metric.CODAT_REFUSED_ACCOUNT, Metric.CODAT_LIMITED_CALLS)
         failed = [metric for metric in Metric if metric.startswith("ReadsFailed")]
+        queued = (Metric.REFRESHES_QUEUED, Metric.DATASETS_ADOPTED, Metric.QUEUEING_FAILED)
         return _row(
             "Is Codat well?",
-            _graph(
-                "Refreshes queued",
-                self._of(self._queue, "Sum", Metric.REFRESHES_QUEUED, Metric.DATASETS_ADOPTED, Metric.QUEUEING_FAILED),
-            ),
-            _graph(
-                "Reads ended, as reported by webhooks", self._of(self._apply, "Sum", Metric.READS_COMPLETED, *failed)
-            ),
-            _graph(
+            _logged("Refreshes queued", self._queue, "sum", *queued),
+            _logged("Reads ended, as reported by webhooks", self._apply, "sum", Metric.READS_COMPLETED, *failed),
+            _logged(
                 "Calls that failed or were refused",
-                self._of(self._check, "Sum", Metric.LISTING_FAILED, Metric.CHECKS_FAILED, Metric.RESPONSE_ITEMS_SKIPPED)
-                + self._of(self._queue, "Sum", *refusals),
+                (self._check, self._queue),
+                "sum",
+                *(Metric.LISTING_FAILED, Metric.CHECKS_FAILED, Metric.RESPONSE_ITEMS_SKIPPED, *refusals),
             ),
         )
 
     def _are_webhooks_coming(self) -> list[cloudwatch.IWidget]:
-        refused = [metric for metric in Metric if metric.startswith("WebhooksRefused")]
         waiting = [
             queue.metric_approximate_number_of_messages_visible(statistic="Maximum", period=PERIOD)
             for queue in (self._webhooks, *self._dead_letters)
@@ -105,11 +93,8 @@ class Dashboard(Construct):
         accepted = self._webhooks.metric_number_of_messages_sent(statistic="Sum", period=PERIOD, label="Accepted")
         return _row(
             "Are webhooks coming?",
-            _graph(
-                "Accepted, and refreshes found only by a check",
-                [accepted, *self._of(self._check, "Sum", Metric.REFRESHES_FOUND_BY_CHECK)],
-            ),
-            _graph("Refused, by reason", self._of(self._receive, "Sum", *refused), stacked=True),
+            _graph("Accepted", [accepted]),
+            _logged("Refreshes found only by a check", self._check, "sum", Metric.REFRESHES_FOUND_BY_CHECK),
             _graph("Waiting in queues and dead-letter queues", waiting),
         )
 
@@ -117,7 +102,10 @@ class Dashboard(Construct):
         both = (self._check, self._queue)
         return _row(
             "Does it run?",
-            _graph("Ticks", [emitted(Metric.TICKS, each, "Sum", PERIOD).with_(label=each.name) for each in both]),
+            _graph(
+                "Runs",
+                [each.function.metric_invocations(statistic="Sum", period=PERIOD, label=each.name) for each in both],
+            ),
             _graph(
                 "How long ticks take, in milliseconds",
                 [each.function.metric_duration(statistic="Maximum", period=PERIOD, label=each.name) for each in both],
@@ -163,12 +151,25 @@ class Dashboard(Construct):
             for label, table in tables.items()
         ]
 
-    def _of(self, function: Function, statistic: str, *metrics: Metric) -> list[cloudwatch.Metric]:
-        return [emitted(metric, function, statistic, PERIOD) for metric in metrics]
 
-
-def _row(question: str, *graphs: GraphWidget) -> list[cloudwatch.IWidget]:
+def _row(question: str, *graphs: cloudwatch.IWidget) -> list[cloudwatch.IWidget]:
     return [TextWidget(markdown=f"## {question}", width=24, height=1), *graphs]
+
+
+def _logged(
+    title: str, functions: Function | tuple[Function, ...], statistic: str, *metrics: Metric
+) -> cloudwatch.LogQueryWidget:
+    """Return a graph of what functions counted in the log record that ends each run, which costs no metric."""
+    functions = functions if isinstance(functions, tuple) else (functions,)
+    values = ", ".join(f"{statistic}(tally.{metric}) as {metric}" for metric in metrics)
+    return cloudwatch.LogQueryWidget(
+        title=title,
+        log_group_names=[function.log_group.log_group_name for function in functions],
+        query_lines=["filter ispresent(tally)", f"stats {values} by bin({PERIOD.to_minutes():.0f}m)"],
+        view=cloudwatch.LogQueryVisualizationType.LINE,
+        width=8,
+        height=6,
+    )
 
 
 def _graph(title: str, metrics: Iterable[IMetric], *, stacked: bool = False) -> GraphWidget:

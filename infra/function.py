@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -25,6 +25,7 @@ class Function(Construct):
         )
         self._role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         self.allow(log_group.log_group_arn, "logs:CreateLogStream", "logs:PutLogEvents")
+        self.log_group = log_group
         self.function = lambda_.Function(
             self,
             "Function",
@@ -36,6 +37,7 @@ class Function(Construct):
             timeout=timeout,
             role=self._role,
             log_group=log_group,
+            environment={"STACK_NAME": Stack.of(self).stack_name},
         )
 
     def allow(self, resource_arn: str, *actions: str) -> None:

@@ -1,18 +1,27 @@
 """The metrics that the functions emit, as CDK constructs."""
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk.aws_cloudwatch import Metric as CloudWatchMetric
+from constructs import Construct
 
-from freshness.aws.metrics import DIMENSION, NAMESPACE, Metric
-from infra.function import Function
+from freshness.aws.metrics import DIMENSION, NAMESPACE, SHARD, WATCHED, Metric
 
 
-def emitted(metric: Metric, function: Function, statistic: str, period: Duration) -> CloudWatchMetric:
-    """Return a metric that `function` emits, with a statistic and a period."""
+def emitted(
+    scope: Construct, metric: Metric, statistic: str, period: Duration, shard: str | None = None
+) -> CloudWatchMetric:
+    """Return a metric of the stack of `scope`, with a statistic and a period.
+
+    Raises:
+        ValueError: no function emits the metric.
+    """
+    if metric not in WATCHED:
+        raise ValueError(f"no function emits {metric}: add it to freshness.aws.metrics.WATCHED")
+    dimensions = {DIMENSION: Stack.of(scope).stack_name}
     return CloudWatchMetric(
         namespace=NAMESPACE,
         metric_name=metric,
-        dimensions_map={DIMENSION: function.name},
+        dimensions_map=dimensions | ({SHARD: shard} if shard else {}),
         statistic=statistic,
         period=period,
     )

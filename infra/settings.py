@@ -47,6 +47,8 @@ class Settings(BaseModel):
     """The longest time between two runs of a schedule, in minutes. An alarm reports a longer one."""
     alarm_email: Annotated[str, StringConstraints(pattern=r"^([^@\s]+@[^@\s]+)?$")]
     """The email address that alarms are sent to; none if it is empty."""
+    dashboard: bool
+    """Whether to create a dashboard, which costs 3 USD a month beyond the three that AWS offers free of charge."""
     webhook_addresses: Annotated[tuple[IPvAnyAddress, ...], BeforeValidator(_words)]
     """The IP addresses that webhooks are accepted from, separated by spaces; any address if it is empty."""
     webhook_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]*$")]

@@ -38,26 +38,35 @@ class CodatFreshness(Stack):
 
         check_freshness = self._check_freshness()
         queue_refreshes = self._queue_refreshes()
+        shards = SHARDS if settings.queue_by_shard else ()
         schedules = Schedules(self, settings.time_zone)
         schedules.run(check_freshness, settings.check_schedule)
-        schedules.run(queue_refreshes, settings.queue_schedule, shards=SHARDS if settings.queue_by_shard else ())
+        schedules.run(queue_refreshes, settings.queue_schedule, shards=shards)
 
         receive_webhook = self._receive_webhook()
         apply_webhook = self._apply_webhook()
         intake = WebhookIntake(self, receive=receive_webhook, apply=apply_webhook)
 
-        alarms = self._alarms(check_freshness, queue_refreshes, receive_webhook, apply_webhook)
+        period = Duration.minutes(settings.tick_at_least_every)
+        alarms = Alarms(self, tick_at_least_every=period, email=settings.alarm_email)
+        alarms.watch_promises(shards)
+        alarms.watch_codat()
+        alarms.watch_tick(check_freshness)
+        alarms.watch_tick(queue_refreshes, shards)
+        alarms.watch_webhooks(receive_webhook, apply_webhook)
+        alarms.watch_connections()
         alarms.watch_dead_letters(schedules.dead_letter_queue, intake.dead_letter_queue)
-        Dashboard(
-            self,
-            check_freshness=check_freshness,
-            queue_refreshes=queue_refreshes,
-            receive_webhook=receive_webhook,
-            apply_webhook=apply_webhook,
-            webhooks=intake.queue,
-            dead_letters=(schedules.dead_letter_queue, intake.dead_letter_queue),
-            tables=self._tables,
-        )
+        if settings.dashboard:
+            Dashboard(
+                self,
+                check_freshness=check_freshness,
+                queue_refreshes=queue_refreshes,
+                receive_webhook=receive_webhook,
+                apply_webhook=apply_webhook,
+                webhooks=intake.queue,
+                dead_letters=(schedules.dead_letter_queue, intake.dead_letter_queue),
+                tables=self._tables,
+            )
 
         self._output("WebhookUrl", intake.url)
         self._output("WebhookQueueUrl", intake.queue.queue_url)
@@ -121,19 +130,6 @@ class CodatFreshness(Stack):
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem")
         function.use_bus("EVENT_BUS", self._bus)
         return function
-
-    def _alarms(
-        self, check_freshness: Function, queue_refreshes: Function, receive_webhook: Function, apply_webhook: Function
-    ) -> Alarms:
-        period = Duration.minutes(self._settings.tick_at_least_every)
-        alarms = Alarms(self, tick_at_least_every=period, email=self._settings.alarm_email)
-        alarms.watch_promises(queue_refreshes)
-        alarms.watch_tick(check_freshness)
-        alarms.watch_tick(queue_refreshes)
-        alarms.watch_webhooks(check_freshness, receive_webhook, apply_webhook)
-        alarms.watch_connections(reported_by=check_freshness)
-        alarms.watch_connections(reported_by=apply_webhook)
-        return alarms
 
     def _output(self, name: str, value: str) -> None:
         CfnOutput(self, name, value=value)

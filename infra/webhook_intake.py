@@ -16,7 +16,7 @@ from infra.queue import Queue
 BATCHING_WINDOW = Duration.seconds(5)
 """How long Lambda collects messages into a batch. This delays the result of a refresh, which takes minutes, by seconds,
 and halves the cost of SQS and Lambda."""
-_MAX_RECEIVE_COUNT = 20
+MAX_RECEIVE_COUNT = 20
 """Tries, about three minutes apart: an outage of an hour leaves nothing in the dead-letter queue."""
 _ACCESS_LOG = {
     "requestId": "$context.requestId",
@@ -40,13 +40,13 @@ class WebhookIntake(Construct):
             "Queue",
             # As AWS recommends: a message must not reappear while a throttled function is still retrying it.
             visibility_timeout=Duration.seconds(6 * apply.timeout.to_seconds() + BATCHING_WINDOW.to_seconds()),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letter_queue, max_receive_count=_MAX_RECEIVE_COUNT),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letter_queue, max_receive_count=MAX_RECEIVE_COUNT),
         )
         self.url = self._add_api(receive)
         receive.set("WEBHOOK_QUEUE_URL", self.queue.queue_url)
         receive.allow(self.queue.queue_arn, "sqs:SendMessage")
         apply.set("WEBHOOK_DEAD_LETTER_QUEUE_URL", self.dead_letter_queue.queue_url)
-        apply.set("MAX_RECEIVE_COUNT", str(_MAX_RECEIVE_COUNT))
+        apply.set("MAX_RECEIVE_COUNT", str(MAX_RECEIVE_COUNT))
         apply.allow(self.dead_letter_queue.queue_arn, "sqs:SendMessage")
         apply.allow(self.queue.queue_arn, "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
         lambda_.EventSourceMapping(

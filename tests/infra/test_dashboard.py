@@ -1,6 +1,8 @@
 import re
+from pathlib import Path
 
-from freshness.aws.metrics import NAMESPACE, Metric
+from freshness.aws.metrics import NAMESPACE, WATCHED, Metric
+from tests.infra.conftest import synthesise
 from tests.infra.template import Template, shown
 
 QUESTIONS = [
@@ -23,6 +25,21 @@ def test_each_question_has_a_row(template: Template) -> None:
 
 
 def test_the_dashboard_shows_metrics_that_are_emitted(template: Template) -> None:
-    shown_metrics = set(re.findall(rf'\["{NAMESPACE}","(\w+)","service","\w+"', body(template)))
-    assert len(shown_metrics) > 20
-    assert shown_metrics <= set(Metric)
+    shown_metrics = set(re.findall(rf'\["{NAMESPACE}","(\w+)","service","CodatFreshness"', body(template)))
+    assert shown_metrics
+    assert shown_metrics <= WATCHED
+
+
+def test_the_dashboard_queries_counts_from_the_log_records_of_the_functions(template: Template) -> None:
+    queried = set(re.findall(r"tally\.(\w+)", body(template)))
+    assert len(queried) > 15
+    assert queried <= set(Metric)
+
+
+def test_the_dashboard_has_no_more_metrics_than_a_free_one_may_have(template: Template) -> None:
+    series = re.findall(r'\["(?:AWS/\w+|CodatFreshness)","', body(template))
+    assert 20 < len(series) <= 50
+
+
+def test_the_dashboard_is_optional(tmp_path: Path) -> None:
+    assert synthesise(tmp_path, dashboard="false").properties("AWS::CloudWatch::Dashboard") == {}

@@ -23,6 +23,7 @@ def test_the_default_settings_of_a_deployment() -> None:
         time_zone=ZoneInfo("Etc/UTC"),
         tick_at_least_every=15,
         alarm_email="",
+        dashboard=True,
         webhook_addresses=(),
         webhook_header="",
         local=False,

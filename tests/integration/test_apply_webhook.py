@@ -45,7 +45,7 @@ def message(body: str, message_id: str = "msg_1", receive_count: int = 1) -> dic
 def applied(*messages: dict[str, Any]) -> list[str]:
     """Apply a batch; the ids of the messages that go back to the queue."""
     response = apply_webhook.handler({"Records": list(messages)}, Context())
-    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+    return [str(failure["itemIdentifier"]) for failure in response["batchItemFailures"]]
 
 
 class DeadLetters:

@@ -177,10 +177,19 @@ def test_the_genuine_request_is_accepted_and_fails_only_at_the_queue(answer: Cal
     assert answer(Forger(seed=4).genuine()) == 503
 
 
-def test_a_refused_request_is_counted_by_its_reason(
+def test_a_request_that_is_not_signed_is_counted(
     answer: Callable[[Event], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer({"body": None})
+    headers = Forger(seed=4).genuine()["headers"] | {"webhook-signature": "v1,AAAA"}
+    answer({"headers": headers, "body": "{}"})
 
     counted = json.loads(next(line for line in capsys.readouterr().out.splitlines() if "_aws" in line))
-    assert counted[Metric.WEBHOOKS_REFUSED] == counted[Metric.WEBHOOKS_REFUSED_BODY_MALFORMED] == [1.0]
+    assert counted[Metric.WEBHOOKS_REFUSED_NOT_SIGNED] == [1.0]
+
+
+def test_the_reason_for_a_refusal_is_logged(answer: Callable[[Event], int], caplog: pytest.LogCaptureFixture) -> None:
+    receive_webhook.logger.setLevel("INFO")
+    answer({"body": None})
+
+    [record] = caplog.records
+    assert vars(record)["reason"] == "BodyMalformed"

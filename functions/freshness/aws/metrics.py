@@ -1,27 +1,26 @@
-"""The names of the metrics, for the functions that emit them and the alarms that watch them.
+"""The names of what the functions count, and the few metrics among them that alarms watch.
 
-Each has one dimension, the function that emits it: CloudWatch charges for every combination of dimensions as a metric
-of its own, in the hours in which it is emitted. Causes are therefore distinguished by name, and a zero is emitted only
-where an alarm needs it.
+CloudWatch charges for every metric in the hours in which it is emitted. Only the metrics that an alarm watches are
+emitted, with the stack as their only dimension, so that all functions share them. Everything that is counted is in the
+log record that ends each run, from which the dashboard takes the rest.
 """
 
+import os
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from aws_lambda_powertools import Metrics
+from aws_lambda_powertools.metrics import EphemeralMetrics
 
 NAMESPACE = "CodatFreshness"
 DIMENSION = "service"
-"""Powertools' name for the function that emits a metric."""
+"""Powertools' name for the dimension whose value is the name of the stack."""
+SHARD = "shard"
+"""The second dimension of a metric that each shard's tick emits."""
 
 
 class Metric(StrEnum):
     """What is counted or measured, by its name in CloudWatch."""
 
-    TICKS = "Ticks"
-    """Ticks that ran to their end. Lambda measures how long they took."""
     TICKS_CUT_SHORT = "TicksCutShort"
     """Ticks that ran out of time before their work was done."""
 
@@ -68,17 +67,14 @@ class Metric(StrEnum):
     PROMISES_BROKEN = "PromisesBroken"
     PROMISES_KEPT_AGAIN = "PromisesKeptAgain"
 
-    WEBHOOKS_REFUSED = "WebhooksRefused"
     WEBHOOKS_REFUSED_ADDRESS_NOT_ALLOWED = "WebhooksRefusedAddressNotAllowed"
     WEBHOOKS_REFUSED_HEADER_WRONG = "WebhooksRefusedHeaderWrong"
     WEBHOOKS_REFUSED_BODY_TOO_LARGE = "WebhooksRefusedBodyTooLarge"
     WEBHOOKS_REFUSED_BODY_MALFORMED = "WebhooksRefusedBodyMalformed"
     WEBHOOKS_REFUSED_HEADERS_MALFORMED = "WebhooksRefusedHeadersMalformed"
     WEBHOOKS_REFUSED_NOT_SIGNED = "WebhooksRefusedNotSigned"
-    WEBHOOKS_DEFERRED = "WebhooksDeferred"
     WEBHOOKS_APPLIED = "WebhooksApplied"
     WEBHOOKS_NOT_USED = "WebhooksNotUsed"
-    WEBHOOKS_GIVEN_UP = "WebhooksGivenUp"
     READS_COMPLETED = "ReadsCompleted"
     READS_FAILED = "ReadsFailed"
     READS_FAILED_FOR_NOW = "ReadsFailedForNow"
@@ -95,12 +91,45 @@ class Metric(StrEnum):
                 return "Count"
 
 
-EMITTED_AS_ZERO = (Metric.QUOTA_LEFT, Metric.FEEDS_UNATTENDED)
-"""Metrics whose alarms use the minimum of several values."""
+WATCHED = frozenset(
+    {
+        Metric.CODAT_REFUSED_KEY,
+        Metric.CODAT_REFUSED_ACCOUNT,
+        Metric.FEEDS_TO_WARN_OF,
+        Metric.FEEDS_UNATTENDED,
+        Metric.QUEUEING_FAILED,
+        Metric.QUOTA_LEFT,
+        Metric.RELINKS_NEEDED,
+        Metric.TICKS_CUT_SHORT,
+        Metric.WEBHOOKS_REFUSED_NOT_SIGNED,
+        Metric.WEBHOOKS_SILENT,
+    }
+)
+"""The metrics that alarms watch, which are the only ones emitted."""
+EMITTED_AS_ZERO = frozenset({Metric.QUOTA_LEFT, Metric.FEEDS_UNATTENDED})
+"""Metrics whose alarms use the minimum of several values, or their number."""
+EMITTED_BY_SHARD = frozenset({Metric.FEEDS_UNATTENDED})
+"""Metrics whose minimum over several shards would be that of the healthiest."""
 
 
-def count(metrics: "Metrics", tally: Mapping[Metric, int]) -> None:
-    """Emit what was counted."""
-    for metric, value in tally.items():
-        if value or metric in EMITTED_AS_ZERO:
-            metrics.add_metric(name=metric, unit=metric.unit, value=value)
+def emit(measured: Mapping[Metric, int], shard: str | None = None) -> None:
+    """Emit those of the metrics that alarms watch. `shard` is the part of the feeds that the tick was for."""
+    by_shard: dict[Metric, int] = {}
+    shared: dict[Metric, int] = {}
+    for metric in WATCHED & measured.keys():
+        if measured[metric] or metric in EMITTED_AS_ZERO:
+            (by_shard if shard and metric in EMITTED_BY_SHARD else shared)[metric] = measured[metric]
+    _write(shared, {})
+    _write(by_shard, {SHARD: shard or ""})
+
+
+def _write(values: Mapping[Metric, int], dimensions: Mapping[str, str]) -> None:
+    """Write one record in CloudWatch's embedded metric format to the log, if it has a value."""
+    if not values:
+        return
+    metrics = EphemeralMetrics(namespace=NAMESPACE, service=os.environ.get("STACK_NAME", NAMESPACE))
+    for dimension, part in dimensions.items():
+        metrics.add_dimension(dimension, part)
+    for metric, value in sorted(values.items()):
+        metrics.add_metric(name=metric, unit=metric.unit, value=value)
+    metrics.flush_metrics()

@@ -1,0 +1,415 @@
+"""Every alarm is raised by what real handlers emit in a state that should raise it, and by no other."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import boto3
+import pytest
+from svix.webhooks import Webhook
+
+import receive_webhook
+from freshness.aws import bootstrap
+from freshness.aws.item_codec import SHARDS
+from freshness.aws.item_codec import shard as shard_of
+from freshness.aws.tables import Tables
+from local.codat_sandbox.model import ConnectionStatus
+from local.codat_sandbox.server import running_sandbox
+from local.codat_sandbox.stubs import StubResponse
+from tests import webhook_bodies
+from tests.infra.conftest import synthesise
+from tests.infra.template import Properties, shown
+from tests.infra.test_alarms import WATCHED, alarms
+from tests.integration.alarm_state import CloudWatch, evaluate
+from tests.integration.deployed import API_KEY, SETTINGS, Deployed, context
+
+NO_ACCOUNT = StubResponse(path="*", status=402, times=1000)
+FAILING = StubResponse(method="POST", path="*", status=500, times=1000)
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass
+class Stack:
+    """The deployed functions, and the metrics about them."""
+
+    deployed: Deployed
+    cloudwatch: CloudWatch
+    patch: pytest.MonkeyPatch
+
+    def check(self, within: timedelta = 5 * MINUTE, *, listing: bool = True) -> None:
+        self.cloudwatch.run("CheckFreshnessFunction", lambda: self.deployed.check(within, listing=listing))
+
+    def queue(self, within: timedelta = 5 * MINUTE, shard: str | None = None) -> None:
+        event: dict[str, object] = {"shard": shard} if shard else {}
+        self.cloudwatch.run("QueueRefreshesFunction", lambda: self.deployed.queue(within, event))
+
+    def receive(self, event: object) -> None:
+        self.cloudwatch.run("ReceiveWebhookFunction", lambda: receive_webhook.handler(event, context()))  # type: ignore[arg-type]
+
+    def apply(self, body: str) -> None:
+        self.cloudwatch.run("ApplyWebhookFunction", lambda: self.deployed.apply(body))
+
+    def every_five_minutes(self, minutes: int, *runs: Callable[[], None]) -> None:
+        for _ in range(minutes // 5):
+            self.deployed.ahead += 5 * MINUTE
+            for run in runs:
+                run()
+
+    def break_tables(self) -> None:
+        def fail() -> Tables:
+            raise OSError("no tables")
+
+        self.patch.setattr(bootstrap, "tables", fail)
+
+    def stub(self, response: StubResponse) -> None:
+        self.deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(response))
+
+    def deauthorize(self, company_id: str, connection_id: str) -> None:
+        self.deployed.sandbox.do(
+            lambda sandbox: sandbox.backend.set_connection_status(
+                company_id, connection_id, ConnectionStatus.DEAUTHORIZED, sandbox.now()
+            )
+        )
+
+    def make_old(self) -> None:
+        """Let all data be older than promised."""
+        self.check()
+        self.deployed.ahead += timedelta(days=8)
+
+    def forge(self, number: int) -> None:
+        """Send webhooks that another secret signed."""
+        now = datetime.now(UTC)
+        headers = {
+            "webhook-id": "m",
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Webhook("whsec_" + "A" * 32).sign("m", now, "{}"),
+        }
+        for _ in range(number):
+            self.receive({"headers": headers, "body": "{}"})
+
+    def count_dead_letters(self) -> None:
+        """Record the number of messages in the dead-letter queue of webhooks, as SQS does."""
+        url = self.dead_letters
+        attributes = boto3.client("sqs").get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
+        )["Attributes"]
+        number = float(attributes["ApproximateNumberOfMessages"])
+        self.put_visible("WebhookIntakeDeadLetterQueue", number)
+
+    def put_visible(self, queue: str, number: float) -> None:
+        self.cloudwatch.put("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": queue}, number)
+
+    dead_letters: str = ""
+
+
+@pytest.fixture(scope="session")
+def deployed_alarms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Properties]:
+    return alarms(synthesise(tmp_path_factory.mktemp("alarms")))
+
+
+@pytest.fixture(scope="session")
+def alarms_by_shard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Properties]:
+    return alarms(synthesise(tmp_path_factory.mktemp("shards"), queue_by_shard="true"))
+
+
+@pytest.fixture
+def stack(
+    request: pytest.FixtureRequest, tables: Tables, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Stack]:
+    # Ten connections are many, and elsewhere fewer companies make a test quicker.
+    companies = 12 if "ManyCompaniesBlocked" in request.node.name else 2
+    settings = SETTINGS.model_copy(update={"companies": companies})
+    with running_sandbox(settings, API_KEY) as sandbox:
+        made = Stack(Deployed(tables, sandbox, monkeypatch), CloudWatch(capsys), monkeypatch)
+        made.dead_letters = boto3.client("sqs").create_queue(QueueName=uuid4().hex)["QueueUrl"]
+        monkeypatch.setenv("WEBHOOK_DEAD_LETTER_QUEUE_URL", made.dead_letters)
+        monkeypatch.setenv("MAX_RECEIVE_COUNT", "20")
+        yield made
+
+
+def paused(stack: Stack) -> None:
+    stack.make_old()
+    stack.deployed.tables.control.pause()
+    stack.every_five_minutes(45, stack.queue)
+
+
+def resumed_after_forty_minutes(stack: Stack) -> None:
+    stack.make_old()
+    stack.deployed.tables.control.pause()
+    stack.every_five_minutes(40, stack.queue)
+    stack.deployed.tables.control.resume()
+    stack.every_five_minutes(5, stack.queue)
+
+
+def idle(stack: Stack) -> None:
+    stack.every_five_minutes(45, stack.queue, lambda: stack.check(listing=False))
+
+
+def too_old(stack: Stack) -> None:
+    stack.make_old()
+    stack.queue()
+
+
+def refreshed_nine_hours_ago(stack: Stack) -> None:
+    stack.check()
+    stack.queue()
+    for company in stack.deployed.tables.companies.scan():
+        stack.deployed.tables.companies.put(replace(company, check_at=bootstrap.clock(), checked_at=None))
+    stack.check()
+    stack.deployed.ahead += 9 * 60 * MINUTE
+    stack.queue()
+
+
+def codat_takes_no_refreshes(stack: Stack) -> None:
+    stack.make_old()
+    stack.stub(FAILING)
+    stack.every_five_minutes(45, stack.queue)
+
+
+def codat_takes_no_refreshes_for_a_quarter_of_an_hour(stack: Stack) -> None:
+    codat_takes_no_refreshes(stack)
+    stack.deployed.sandbox.do(lambda sandbox: sandbox.stubs.clear())
+    stack.every_five_minutes(15, stack.queue)
+
+
+def quota_left(stack: Stack, left: int) -> None:
+    control = stack.deployed.tables.control
+    control.update_api_limits(control.api_limits(), lambda limits: limits.with_quota(1000, left, bootstrap.clock()))
+    stack.queue()
+
+
+def key_refused(stack: Stack, run: Callable[[Stack], None]) -> None:
+    stack.make_old()
+    stack.deployed.key("wrong")
+    run(stack)
+
+
+def account_refused(stack: Stack, run: Callable[[Stack], None]) -> None:
+    stack.make_old()
+    stack.stub(NO_ACCOUNT)
+    run(stack)
+
+
+def overrun(stack: Stack, minutes: int) -> None:
+    stack.make_old()
+    stack.every_five_minutes(minutes, lambda: stack.queue(timedelta(seconds=1)))
+
+
+def failing_ticks(stack: Stack, run: Callable[[Stack], None]) -> None:
+    stack.break_tables()
+    run(stack)
+
+
+def two_failing_ticks_of_three(stack: Stack, run: Callable[[Stack], None]) -> None:
+    run(stack)
+    stack.break_tables()
+    run(stack)
+    run(stack)
+
+
+def one_failing_tick_of_two(stack: Stack, run: Callable[[Stack], None]) -> None:
+    run(stack)
+    stack.break_tables()
+    run(stack)
+
+
+def silent(stack: Stack) -> None:
+    stack.make_old()
+    stack.queue()
+    stack.deployed.ahead += 10 * MINUTE
+    stack.check()
+
+
+def webhooks_arrive(stack: Stack) -> None:
+    stack.make_old()
+    stack.queue()
+    stack.deployed.ahead += 10 * MINUTE
+    stack.deployed.tables.control.put_webhook_received_at(bootstrap.clock())
+    stack.check()
+
+
+def connections_lost(stack: Stack, number: int) -> None:
+    """Let a check report half of the connections that are lost, and webhooks the others."""
+    stack.check()
+    linked = [
+        (company.company_id, connection.connection_id)
+        for company in stack.deployed.tables.companies.scan()
+        for connection in company.connections.values()
+        if connection.is_linked
+    ][:number]
+    assert len(linked) == number
+    for company_id, connection_id in linked[: number // 2]:
+        stack.deauthorize(company_id, connection_id)
+    stack.check()
+    for company_id, connection_id in linked[number // 2 :]:
+        stack.apply(
+            webhook_bodies.connection(
+                bootstrap.clock(),
+                "disconnected",
+                "Deauthorized",
+                connection_id=connection_id,
+                company_id=company_id,
+            )
+        )
+
+
+def no_ticks(stack: Stack) -> None:
+    assert stack.cloudwatch.values == []
+
+
+def failing_intake(stack: Stack) -> None:
+    stack.receive(None)
+    stack.receive(None)
+
+
+def failing_application(stack: Stack) -> None:
+    stack.break_tables()
+    stack.apply("{}")
+    stack.apply("{}")
+
+
+def two_malformed_webhooks(stack: Stack) -> None:
+    stack.apply("{")
+    stack.apply("{")
+
+
+def malformed_webhook(stack: Stack) -> None:
+    stack.apply("{")
+    stack.count_dead_letters()
+
+
+def applied_webhook(stack: Stack) -> None:
+    stack.check()
+    company, connection_id = stack.deployed.linked()
+    stack.apply(
+        webhook_bodies.connection(
+            bootstrap.clock(),
+            "disconnected",
+            "Deauthorized",
+            connection_id=connection_id,
+            company_id=company.company_id,
+        )
+    )
+    stack.count_dead_letters()
+
+
+Scenario = Callable[[Stack], None]
+RAISED: list[tuple[str, Scenario]] = [
+    ("PromisesBroken", paused),
+    ("DataTooOld", too_old),
+    ("RefreshesNotTaken", codat_takes_no_refreshes),
+    ("QuotaNearlySpent", lambda stack: quota_left(stack, 94)),
+    ("KeyRefused", lambda stack: key_refused(stack, Stack.queue)),
+    ("KeyRefused", lambda stack: key_refused(stack, Stack.check)),
+    ("AccountRefused", lambda stack: account_refused(stack, Stack.queue)),
+    ("AccountRefused", lambda stack: account_refused(stack, Stack.check)),
+    ("TicksOverrunning", lambda stack: overrun(stack, 45)),
+    ("CheckFreshnessFailing", no_ticks),
+    ("CheckFreshnessFailing", lambda stack: failing_ticks(stack, Stack.check)),
+    ("CheckFreshnessFailing", lambda stack: two_failing_ticks_of_three(stack, Stack.check)),
+    ("QueueRefreshesFailing", no_ticks),
+    ("QueueRefreshesFailing", lambda stack: failing_ticks(stack, Stack.queue)),
+    ("QueueRefreshesFailing", lambda stack: two_failing_ticks_of_three(stack, Stack.queue)),
+    ("ReceiveWebhookFailing", failing_intake),
+    ("ApplyWebhookFailing", failing_application),
+    ("WebhooksSilent", silent),
+    ("SignaturesFailing", lambda stack: stack.forge(5)),
+    ("TicksNotStarted", lambda stack: stack.put_visible("SchedulesDeadLetterQueue", 1)),
+    ("WebhooksNotApplied", malformed_webhook),
+    ("ManyCompaniesBlocked", lambda stack: connections_lost(stack, 10)),
+]
+NOT_RAISED: list[tuple[str, Scenario]] = [
+    ("PromisesBroken", resumed_after_forty_minutes),
+    ("PromisesBroken", idle),
+    ("DataTooOld", refreshed_nine_hours_ago),
+    ("RefreshesNotTaken", codat_takes_no_refreshes_for_a_quarter_of_an_hour),
+    ("QuotaNearlySpent", lambda stack: quota_left(stack, 100)),
+    ("KeyRefused", too_old),
+    ("AccountRefused", too_old),
+    ("TicksOverrunning", lambda stack: overrun(stack, 30)),
+    ("CheckFreshnessFailing", lambda stack: one_failing_tick_of_two(stack, Stack.check)),
+    ("QueueRefreshesFailing", lambda stack: one_failing_tick_of_two(stack, Stack.queue)),
+    ("ReceiveWebhookFailing", lambda stack: stack.forge(2)),
+    ("ApplyWebhookFailing", two_malformed_webhooks),
+    ("WebhooksSilent", webhooks_arrive),
+    ("SignaturesFailing", lambda stack: stack.forge(4)),
+    ("TicksNotStarted", lambda stack: stack.put_visible("SchedulesDeadLetterQueue", 0)),
+    ("WebhooksNotApplied", applied_webhook),
+    ("ManyCompaniesBlocked", lambda stack: connections_lost(stack, 9)),
+]
+
+
+@pytest.mark.parametrize(("name", "scenario"), RAISED)
+def test_an_alarm_is_raised(
+    stack: Stack, deployed_alarms: dict[str, Properties], name: str, scenario: Scenario
+) -> None:
+    scenario(stack)
+    assert stack.cloudwatch.is_raised(deployed_alarms[name])
+
+
+@pytest.mark.parametrize(("name", "scenario"), NOT_RAISED)
+def test_an_alarm_is_not_raised(
+    stack: Stack, deployed_alarms: dict[str, Properties], name: str, scenario: Scenario
+) -> None:
+    scenario(stack)
+    assert not stack.cloudwatch.is_raised(deployed_alarms[name])
+
+
+def test_every_alarm_has_a_state_that_raises_it_and_one_that_does_not() -> None:
+    assert {name for name, _ in RAISED} == {name for name, _ in NOT_RAISED} == WATCHED
+
+
+def test_an_idle_tick_emits_that_no_feed_is_unattended(stack: Stack) -> None:
+    stack.queue()
+    [value] = [each.value for each in stack.cloudwatch.values if each.name == "FeedsUnattended"]
+    assert value == 0
+
+
+def test_a_healthy_shard_does_not_hide_the_broken_promises_of_another(
+    stack: Stack, alarms_by_shard: dict[str, Properties]
+) -> None:
+    stack.make_old()
+    stack.deployed.tables.control.pause()
+    company, *_ = stack.deployed.tables.companies.scan()
+    for other in stack.deployed.tables.companies.scan():
+        if shard_of(other.company_id) != shard_of(company.company_id):
+            for feed in stack.deployed.tables.feeds.of_company(other.company_id):
+                stack.deployed.tables.feeds.delete(feed)
+    stack.every_five_minutes(45, *(lambda shard=shard: stack.queue(shard=shard) for shard in SHARDS))
+    assert stack.cloudwatch.is_raised(alarms_by_shard["PromisesBroken"])
+
+
+def test_no_alarm_is_raised_while_all_shards_are_healthy(stack: Stack, alarms_by_shard: dict[str, Properties]) -> None:
+    stack.every_five_minutes(45, *(lambda shard=shard: stack.queue(shard=shard) for shard in SHARDS))
+    assert not stack.cloudwatch.is_raised(alarms_by_shard["PromisesBroken"])
+    assert not stack.cloudwatch.is_raised(alarms_by_shard["QueueRefreshesFailing"])
+
+
+def test_ticks_of_other_shards_do_not_hide_that_one_has_none(
+    stack: Stack, alarms_by_shard: dict[str, Properties]
+) -> None:
+    stack.every_five_minutes(45, *(lambda shard=shard: stack.queue(shard=shard) for shard in SHARDS[1:]))
+    assert stack.cloudwatch.is_raised(alarms_by_shard["QueueRefreshesFailing"])
+
+
+def test_every_schedule_sends_its_dead_letters_to_the_queue_that_an_alarm_watches(
+    tmp_path_factory: pytest.TempPathFactory, deployed_alarms: dict[str, Properties]
+) -> None:
+    schedules = synthesise(tmp_path_factory.mktemp("schedules")).properties("AWS::Scheduler::Schedule").values()
+    queues = {shown(schedule["Target"]["DeadLetterConfig"]["Arn"]) for schedule in schedules}
+    [dimension] = deployed_alarms["TicksNotStarted"]["Dimensions"]
+    assert queues == {shown(dimension["Value"])}
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("IF(a - b < 1 OR b >= 2, 1, 0)", 1),
+        ("IF(a - c < 1 OR c >= 2, 1, 0)", None),
+        ("MIN([FILL(a, 0), FILL(c, 0)])", 0),
+        ("MAX([a, c])", 3),
+    ],
+)
+def test_expressions_have_the_value_that_cloudwatch_gives_them(expression: str, value: float | None) -> None:
+    assert evaluate(expression, {"a": 3.0, "b": 2.5, "c": None}) == value
