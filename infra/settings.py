@@ -6,21 +6,26 @@ from zoneinfo import ZoneInfo
 
 from constructs import Node
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     IPvAnyAddress,
-    PositiveInt,
     StringConstraints,
     ValidationError,
 )
+
+from infra import cron
 
 
 def _words(value: object) -> object:
     return value.split() if isinstance(value, str) else value
 
 
-CronExpression = Annotated[str, StringConstraints(pattern=r"^cron\([^()]+\)$")]
+CronExpression = Annotated[str, AfterValidator(cron.validated)]
+LONGEST_PERIOD = 7 * 24 * 60 // 3
+"""Minutes. CloudWatch evaluates at most a week, and some alarms evaluate three periods."""
 
 
 class SettingsError(ValueError):
@@ -43,7 +48,7 @@ class Settings(BaseModel):
     """Whether to run a queueing tick for each shard of the feeds, where a single tick cannot queue enough."""
     time_zone: ZoneInfo
     """The time zone of both schedules."""
-    tick_at_least_every: PositiveInt
+    tick_at_least_every: Annotated[int, Field(ge=1, le=LONGEST_PERIOD)]
     """The longest time between two runs of a schedule, in minutes. An alarm reports a longer one."""
     alarm_email: Annotated[str, StringConstraints(pattern=r"^([^@\s]+@[^@\s]+)?$")]
     """The email address that alarms are sent to; none if it is empty."""
