@@ -56,6 +56,13 @@ def test_a_handler_imports_only_from_the_bundle_and_needs_no_environment_variabl
     assert (done.stderr, done.returncode) == ("", 0)
 
 
+@pytest.mark.parametrize("handler", ["check_freshness", "queue_refreshes", "apply_webhook"])
+def test_a_handler_takes_time_zones_from_the_bundle(bundle: Path, handler: str) -> None:
+    program = f"import zoneinfo; zoneinfo.reset_tzpath(()); import {handler}; zoneinfo.ZoneInfo('Europe/London')"
+    done = run_isolated(bundle, program)
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
 @pytest.mark.parametrize("service", bundling.BOTOCORE_SERVICES)
 def test_the_bundle_has_the_api_description_of_each_service(bundle: Path, service: str) -> None:
     done = run_isolated(bundle, f"import boto3; boto3.client({service!r}, region_name='eu-west-2')")

@@ -134,7 +134,7 @@ class RefreshTick:
             and len(feed.history) >= MIN_SYNCS_FOR_FLEET_RATE
         ]
         if rates and self.policy.learns and not self.dry_run:
-            self.tables.control.put_fleet_rates(self.policy.fleet_rates.with_feeds(rates))
+            self.tables.control.add_to_fleet_rates(rates)
 
     def _may_continue(self) -> bool:
         return not self.queueing.stopped_by and not self.queueing.codat.is_down and self.clock() < self.until

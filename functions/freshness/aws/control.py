@@ -4,7 +4,9 @@ Every key of an item is made by `_key`: a second Codat account in the same table
 nothing else.
 """
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,6 +25,11 @@ _CODAT_SCHEDULE = TypeAdapter(CodatSchedule)
 _SYNC_DURATIONS = TypeAdapter(SyncDurations)
 _FLEET_RATES = TypeAdapter(FleetRates)
 
+REREAD_RATES = 3600.0
+"""Seconds after which a process reads the rates of the fleet again, to which other processes add."""
+SIGNIFICANT = math.log(1.1)
+"""The change of a rate's logarithm that is worth writing it: a tenth. Each feed's own rate is less precise."""
+
 
 def _key(name: str) -> Item:
     return {"name": name}
@@ -31,8 +38,13 @@ def _key(name: str) -> Item:
 class Control:
     """The repository of the account's single values and leases."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, seconds: Callable[[], float] = time.monotonic) -> None:
+        """Create the repository. `seconds` is a clock that is never set back."""
         self._table = table
+        self._seconds = seconds
+        self._rates: FleetRates | None = None
+        self._rates_written = FleetRates()
+        self._rates_read_at = 0.0
 
     def api_limits(self) -> ApiLimits:
         """Return what Codat allows, as far as any function knows."""
@@ -66,13 +78,28 @@ class Control:
         return self._update("sync durations", _SYNC_DURATIONS, known, compute)
 
     def fleet_rates(self) -> FleetRates:
-        """Return what was learned of how often feeds of each platform and data type change."""
-        item = self._table.get(_key("fleet rates"))
-        return FleetRates() if item is None else _FLEET_RATES.validate_json(item["rates"])
+        """Return what was learned of how often feeds of each platform and data type change.
 
-    def put_fleet_rates(self, rates: FleetRates) -> None:
-        """Write what was learned. Two ticks at the same time overwrite each other: each value is a mean of many."""
-        self._table.put_always(_key("fleet rates") | {"rates": _FLEET_RATES.dump_json(rates).decode()})
+        A process reads it once an hour.
+        """
+        if self._rates is None or self._rates_read_at + REREAD_RATES <= self._seconds():
+            item = self._table.get(_key("fleet rates"))
+            self._rates = self._rates_written = (
+                FleetRates() if item is None else _FLEET_RATES.validate_json(item["rates"])
+            )
+            self._rates_read_at = self._seconds()
+        return self._rates
+
+    def add_to_fleet_rates(self, rates: Iterable[tuple[str, str, float]]) -> None:
+        """Add feeds to what was learned, each given by its platform, data type and rate.
+
+        It is written once it differs significantly from what the table has. Two processes overwrite each other: each
+        value is a mean of many.
+        """
+        self._rates = self.fleet_rates().with_feeds(rates)
+        if _differ(self._rates_written, self._rates):
+            self._table.put_always(_key("fleet rates") | {"rates": _FLEET_RATES.dump_json(self._rates).decode()})
+            self._rates_written = self._rates
 
     def is_paused(self) -> bool:
         """Return whether an operator paused all refreshes."""
@@ -110,3 +137,12 @@ class Control:
             return written
 
         return self._table.update(known, compute, put, adapter.validate_python)
+
+
+def _differ(written: FleetRates, rates: FleetRates) -> bool:
+    """Return whether a rate is new, changed by a tenth since it was written, or is of twice as many feeds."""
+    for kind, rate in rates.by_kind.items():
+        known = written.by_kind.get(kind)
+        if known is None or rate.feeds >= 2 * known.feeds or abs(rate.mean_log - known.mean_log) >= SIGNIFICANT:
+            return True
+    return False
