@@ -47,9 +47,9 @@ async def _check(until: datetime, owner: str) -> None:
         logger.error("Refreshes end, but no webhook arrives: see docs/webhooks.md, Silence")
     if not done and not check.stopped_by and not codat.is_down:
         tally[Metric.TICKS_CUT_SHORT] += 1
-    tally |= {Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}
-    emit(tally)
-    logger.info("Checked", extra={"tally": dict(tally)})
+    measured = {**tally, Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}
+    emit(measured)
+    logger.info("Checked", extra={"tally": measured})
     check.failures.raise_temporary()
 
 

@@ -8,6 +8,7 @@ import compileall
 import hashlib
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from py_compile import PycInvalidationMode
 
 BOTOCORE_SERVICES = ("dynamodb", "events", "secretsmanager", "sqs")
 """The services whose API descriptions are bundled. botocore has 27 MB of them, for all AWS services."""
+INTERPRETER = str(sys.implementation.cache_tag).encode()
+"""The interpreter that builds, which decides whether a bundle has bytecode, and is part of each hash."""
 
 
 class BundlingError(Exception):
@@ -61,11 +64,11 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
         BundlingError: pip could not install the dependencies.
     """
     builds.mkdir(parents=True, exist_ok=True)
-    dependencies = _dependencies(functions / "requirements.txt", target, builds)
+    dependencies = _dependencies(functions / "requirements.lock", target, builds)
     files = {path.relative_to(functions): path for path in sorted(functions.rglob("*.py"))}
     files[Path("freshness.toml")] = policy
     contents = [name.as_posix().encode() + b"\n" + path.read_bytes() for name, path in files.items()]
-    bundle = builds / f"bundle-{target.name}-{_digest(dependencies.name.encode(), *contents)}"
+    bundle = builds / f"bundle-{target.name}-{_digest(dependencies.name.encode(), INTERPRETER, *contents)}"
     if not bundle.exists():
         with tempfile.TemporaryDirectory(dir=builds) as scratch:
             unfinished = Path(scratch, "bundle")
@@ -74,13 +77,14 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, unfinished / name)
             _compile(unfinished, target)
+            _make_readable(unfinished)
             _keep(unfinished, bundle)
     return bundle
 
 
 def _dependencies(requirements: Path, target: Target, builds: Path) -> Path:
     """Return the folder with the installed and pruned `requirements`. pip runs only if they changed."""
-    inputs = (requirements.read_bytes(), repr(target).encode(), Path(__file__).read_bytes())
+    inputs = (requirements.read_bytes(), repr(target).encode(), INTERPRETER, Path(__file__).read_bytes())
     dependencies = builds / f"dependencies-{target.name}-{_digest(*inputs)}"
     if not dependencies.exists():
         print(f"Installing the functions' dependencies ({target.name}) ...", file=sys.stderr, flush=True)
@@ -95,8 +99,9 @@ def _dependencies(requirements: Path, target: Target, builds: Path) -> Path:
 
 def _install(requirements: Path, target: Target, folder: Path) -> None:
     # --no-deps: pip would evaluate markers such as "python_version < 3.13" for this interpreter, not the target's.
-    options = ("--quiet", "--no-input", "--no-deps", "--no-compile", "--requirement", str(requirements))
-    command = (sys.executable, "-m", "pip", "install", *options, *target.pip_options, "--target", str(folder))
+    options = ("--quiet", "--no-input", "--no-deps", "--no-compile", "--require-hashes", *target.pip_options)
+    files = ("--requirement", str(requirements), "--target", str(folder))
+    command = (sys.executable, "-m", "pip", "install", *options, *files)
     pip = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed arguments
     if pip.returncode:
         errors = [line for line in pip.stderr.splitlines() if "ERROR" in line] or pip.stderr.splitlines()
@@ -119,13 +124,21 @@ def _prune(dependencies: Path) -> None:
 def _compile(folder: Path, target: Target) -> None:
     """Compile all modules, if the target can read this interpreter's bytecode.
 
-    Lambda cannot store bytecode, and would compile at each cold start, which is two thirds of its time (`bench/`).
+    Lambda cannot store bytecode, and would compile at each cold start, which is two thirds of its time (`bench/`). Deploy
+    with the target's Python where that matters.
     """
     if target.cache_tag != sys.implementation.cache_tag:
         return
     # Unchecked, because pip and `cdk` do not preserve the modification times that a check compares.
     mode = PycInvalidationMode.UNCHECKED_HASH
     compileall.compile_dir(folder, quiet=2, invalidation_mode=mode, stripdir=str(folder), prependdir="/var/task")
+
+
+def _make_readable(folder: Path) -> None:
+    """Let everyone read all files: Lambda runs as another user, and a umask may have kept others out."""
+    for path in (folder, *folder.rglob("*")):
+        is_executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+        path.chmod(0o755 if is_executable else 0o644)
 
 
 def _keep(unfinished: Path, finished: Path) -> None:

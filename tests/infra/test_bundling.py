@@ -1,3 +1,6 @@
+import os
+import re
+import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +13,7 @@ from infra import bundling
 ROOT = Path(__file__).parents[2]
 HANDLERS = ("check_freshness", "queue_refreshes", "receive_webhook", "apply_webhook")
 # A small package that runs on any platform and has no dependencies.
-SIX = "six==1.17.0\n"
+SIX = "six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\n"
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +26,7 @@ def bundle() -> Path:
 def functions(tmp_path: Path) -> Path:
     folder = tmp_path / "functions"
     (folder / "freshness").mkdir(parents=True)
-    (folder / "requirements.txt").write_text(SIX)
+    (folder / "requirements.lock").write_text(SIX)
     (folder / "check_freshness.py").write_text("handler = 1\n")
     (folder / "freshness" / "policy.py").touch()
     return folder
@@ -136,17 +139,56 @@ def test_only_the_newest_bundle_is_kept(functions: Path, policy: Path, tmp_path:
 def test_a_package_that_pip_cannot_install_is_reported_and_leaves_no_files(
     functions: Path, policy: Path, tmp_path: Path
 ) -> None:
-    (functions / "requirements.txt").write_text("six==0.0.0\n")
+    (functions / "requirements.lock").write_text(SIX.replace("1.17.0", "0.0.0"))
     with pytest.raises(
-        bundling.BundlingError, match=r"requirements\.txt .* six==0\.0\.0\. Check that the package index"
+        bundling.BundlingError, match=r"requirements\.lock .* six==0\.0\.0.*\. Check that the package index"
     ):
         bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
     assert list((tmp_path / "builds").iterdir()) == []
 
 
 def test_dependencies_for_lambda_are_installed_for_its_platform(functions: Path, policy: Path, tmp_path: Path) -> None:
-    pinned = (ROOT / "functions" / "requirements.txt").read_text().splitlines()
-    [pydantic_core] = [line for line in pinned if line.startswith("pydantic-core==")]
-    (functions / "requirements.txt").write_text(pydantic_core)
+    [pydantic_core] = [package for package in locked() if package.startswith("pydantic-core==")]
+    (functions / "requirements.lock").write_text(pydantic_core)
     bundle = bundling.build(functions, policy, bundling.LAMBDA, tmp_path / "builds")
     assert [path.name for path in bundle.rglob("*.so")] == ["_pydantic_core.cpython-314-aarch64-linux-gnu.so"]
+
+
+def locked() -> list[str]:
+    """Return each locked package with its hashes."""
+    lines = (ROOT / "functions" / "requirements.lock").read_text().splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("#"))
+    return re.split(r"\n(?! )", text)
+
+
+def test_the_locked_packages_are_the_required_ones() -> None:
+    required = (ROOT / "functions" / "requirements.txt").read_text().splitlines()
+    assert {package.split()[0] for package in locked() if package} == {line for line in required if line[0] != "#"}
+
+
+def test_a_package_with_another_hash_is_not_installed(functions: Path, policy: Path, tmp_path: Path) -> None:
+    (functions / "requirements.lock").write_text(SIX.replace("sha256:4721", "sha256:0000"))
+    with pytest.raises(bundling.BundlingError, match=r"(?i)hash"):
+        bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+
+
+def test_everyone_can_read_a_bundle_that_is_built_with_umask_077(functions: Path, policy: Path, tmp_path: Path) -> None:
+    umask = os.umask(0o077)
+    try:
+        policy.chmod(0o600)
+        bundle = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    finally:
+        os.umask(umask)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (bundle, *bundle.rglob("*"))}
+    assert {path: mode for path, mode in modes.items() if mode != (0o755 if path.is_dir() else 0o644)} == {}
+
+
+def test_another_interpreter_builds_another_bundle(
+    functions: Path, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builds = tmp_path / "builds"
+    first = bundling.build(functions, policy, bundling.LAMBDA, builds)
+    dependencies = {path.name for path in builds.glob("dependencies-*")}
+    monkeypatch.setattr(bundling, "INTERPRETER", b"cpython-999")
+    assert bundling.build(functions, policy, bundling.LAMBDA, builds) != first
+    assert {path.name for path in builds.glob("dependencies-*")}.isdisjoint(dependencies)
