@@ -48,3 +48,6 @@ def _print(explanation: Explanation) -> None:
         cells = str(dataset.trigger), dataset.state, took, changed, dataset.dataset_id
         table.add_row(moment(dataset.requested_at), *cells)
     print_table(table)
+    for dataset in explanation.datasets:
+        for issue in dataset.issues:
+            print_text(f"Issue     {moment(dataset.requested_at)} {issue.type}: {issue.message}", "yellow")

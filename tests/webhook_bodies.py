@@ -25,10 +25,11 @@ def read_completed(
     initial: bool = False,
     modified: bool | None = True,
     form: str = "read.completed",
+    issues: object = (),
 ) -> str:
     """Return a `read.completed` event in one of its forms, with `.initial` at its end if `initial`.
 
-    `reads` holds the connection id, data type and status of each read.
+    `reads` holds the connection id, data type and status of each read, all with the same `issues`.
     """
     return event(
         f"{form}.initial" if initial else form,
@@ -42,7 +43,7 @@ def read_completed(
                     "dataType": data_type,
                     "recordsModified": modified,
                     "status": state,
-                    "issues": [],
+                    "issues": issues,
                 }
                 for connection_id, data_type, state in reads
             ],

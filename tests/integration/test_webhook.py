@@ -10,13 +10,14 @@ import boto3
 import pytest
 
 from freshness.app.apply_webhook import WebhookApplier
+from freshness.app.queries import Queries
 from freshness.app.record import Recorder
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import Tables
-from freshness.codat.webhook_parser import Malformed
+from freshness.codat.webhook_parser import MAX_ISSUE_LENGTH, MAX_ISSUES, Malformed
 from freshness.domain.change_rate import Observation
 from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.dataset import Trigger
+from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import Feed, Request
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
@@ -69,14 +70,20 @@ def webhook(tables: Tables, listener: Listener) -> WebhookApplier:
 
 
 def read_completed(
-    at: datetime, *, status: str = "Complete", modified: bool = True, initial: bool = False, company_id: str = "company"
+    at: datetime,
+    *,
+    status: str = "Complete",
+    modified: bool = True,
+    initial: bool = False,
+    company_id: str = "company",
+    issues: object = (),
 ) -> str:
     read = {
         "connectionId": "connection",
         "dataType": "invoices",
         "recordsModified": modified,
         "status": status,
-        "issues": [],
+        "issues": issues,
         "somethingNew": 1,
     }
     return json.dumps(
@@ -123,6 +130,45 @@ def test_a_read_that_completed_ends_the_dataset_in_flight_and_is_published(
         "recordsModified": True,
         "trigger": "promise",
     }
+
+
+def test_the_issues_of_a_read_are_stored_with_its_dataset_and_explained(
+    webhook: WebhookApplier, tables: Tables
+) -> None:
+    queued(tables)
+    warning = {"type": "warning.validation", "message": "Something is wrong.", "links": {"portal": "https://x"}}
+
+    webhook.apply(read_completed(NOON + MINUTE, issues=[warning, 5, {"message": None}]))
+
+    expected = (Issue(type="warning.validation", message="Something is wrong."),)
+    (dataset,) = tables.datasets.of_company("company")
+    assert dataset.issues == expected
+    company = tables.companies.get("company")
+    assert company
+    [explanation] = Queries(tables=tables, policy=POLICY).explain(company, "invoices", NOON + MINUTE)
+    assert explanation.datasets[0].issues == expected
+
+
+@pytest.mark.parametrize("issues", [None, "text", {"type": "warning"}, [None]])
+def test_issues_that_cannot_be_read_do_not_keep_a_read_from_being_recorded(
+    webhook: WebhookApplier, tables: Tables, issues: object
+) -> None:
+    queued(tables)
+
+    webhook.apply(read_completed(NOON + MINUTE, issues=issues))
+
+    (dataset,) = tables.datasets.of_company("company")
+    assert (dataset.state, dataset.issues) == ("Complete", ())
+
+
+def test_the_issues_that_are_stored_are_limited(webhook: WebhookApplier, tables: Tables) -> None:
+    queued(tables)
+
+    webhook.apply(read_completed(NOON + MINUTE, issues=[{"type": "t", "message": "m" * 10_000}] * 25))
+
+    (dataset,) = tables.datasets.of_company("company")
+    assert len(dataset.issues) == MAX_ISSUES
+    assert {len(issue.message) for issue in dataset.issues} == {MAX_ISSUE_LENGTH}
 
 
 def test_a_repeated_message_changes_nothing_and_is_not_published_again(

@@ -47,14 +47,15 @@ FORMS = (
 )
 messages = st.one_of(
     st.builds(
-        lambda form, at, reads, initial, modified: bodies.read_completed(
-            at, *reads, initial=initial, modified=modified, form=form
+        lambda form, at, reads, initial, modified, issues: bodies.read_completed(
+            at, *reads, initial=initial, modified=modified, form=form, issues=issues
         ),
         st.sampled_from(FORMS),
         minutes,
         st.lists(reads, min_size=1, max_size=4, unique_by=lambda read: read[:2]),
         st.booleans(),
         st.booleans(),
+        st.sampled_from([[], [{"type": "warning.validation", "message": "Something is wrong."}]]),
     ),
     st.builds(
         lambda at, change, connection_id, in_full: bodies.connection(

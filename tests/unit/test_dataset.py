@@ -6,13 +6,17 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.dataset import Dataset, DatasetState, Outcome, Trigger, has_ended, outcome
+from freshness.domain.dataset import Dataset, DatasetState, Issue, Outcome, Trigger, has_ended, outcome
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def dataset(
-    state: str, minute: int, trigger: Trigger = Trigger.EXTERNAL, records_modified: bool | None = None
+    state: str,
+    minute: int,
+    trigger: Trigger = Trigger.EXTERNAL,
+    records_modified: bool | None = None,
+    issues: tuple[Issue, ...] = (),
 ) -> Dataset:
     return Dataset(
         company_id="company",
@@ -24,6 +28,7 @@ def dataset(
         state=state,
         ended_at=NOON + timedelta(minutes=minute),
         records_modified=records_modified,
+        issues=issues,
     )
 
 
@@ -50,6 +55,15 @@ def test_who_requested_a_dataset_is_kept() -> None:
     assert dataset("Complete", 1).merge(ours).trigger is Trigger.PROMISE
 
 
+def test_the_issues_of_a_read_are_kept_with_its_own_end() -> None:
+    issue = Issue(type="warning.validation", message="Something is wrong.")
+    with_issue = dataset("Complete", 1, issues=(issue,))
+
+    assert dataset("Complete", 1).merge(with_issue).issues == (issue,)
+    assert dataset("Complete", 0).merge(with_issue).issues == ()
+
+
+ISSUES = [Issue(type="warning.validation", message=message) for message in "ab"]
 RECORDS = st.lists(
     st.builds(
         dataset,
@@ -57,6 +71,7 @@ RECORDS = st.lists(
         st.integers(0, 5),
         st.sampled_from(Trigger),
         st.sampled_from([None, True, False]),
+        st.lists(st.sampled_from(ISSUES), max_size=2).map(tuple),
     ),
     min_size=1,
 )

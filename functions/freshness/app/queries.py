@@ -229,6 +229,7 @@ class Queries:
                 requested_at=dataset.requested_at,
                 ended_at=dataset.ended_at,
                 records_modified=dataset.records_modified,
+                issues=dataset.issues,
             )
             for dataset in self.tables.datasets.of_company(feed.company_id)
             if (dataset.data_type, dataset.connection_id) == (feed.data_type, feed.connection_id)

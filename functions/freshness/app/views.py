@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.dataset import Trigger
+from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import Decided, FeedKey, State
 from freshness.domain.sync_history import Sync
 from freshness.planning.planner import Action
@@ -106,6 +106,8 @@ class DatasetView:
     requested_at: datetime
     ended_at: datetime | None
     records_modified: bool | None
+    issues: tuple[Issue, ...] = ()
+    """What a webhook reported of the data that was read, or of why the read failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

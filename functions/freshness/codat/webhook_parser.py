@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic import AliasChoices, AliasPath, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_pascal
 
-from freshness.codat.models import Response, Text
+from freshness.codat.models import Readable, Response, Text
 from freshness.domain.company import Connection, ConnectionStatus
-from freshness.domain.dataset import DatasetState
+from freshness.domain.dataset import DatasetState, Issue
 from freshness.domain.facts import (
     CompanyCreated,
     CompanyDeleted,
@@ -35,6 +35,10 @@ WRITABLE = tuple(
 
 AHEAD = timedelta(days=1)
 """How far ahead of our clock a webhook may be dated: with a later date it would count as the latest fact for good."""
+
+MAX_ISSUES = 20
+MAX_ISSUE_LENGTH = 500
+"""Issues of a read beyond these, and characters of each, are dropped, so that a dataset's record stays small."""
 
 _READ = re.compile(r"(?:.+\.)?read\.completed((?:\.(?:initial|successful|unsuccessful))*)")
 """The forms in which the end of a read is reported: to all of them, its payload is the same.
@@ -62,6 +66,13 @@ class Envelope(Response):
     generated_date: Instant
 
 
+class ReadIssue(Response):
+    """An issue of a read."""
+
+    type: Text = ""
+    message: Text = ""
+
+
 class DataTypeRead(Response):
     """The end of a read of one data type from one connection."""
 
@@ -69,6 +80,9 @@ class DataTypeRead(Response):
     data_type: str = Field(min_length=1)
     records_modified: bool | None = None
     status: str
+    issues: Annotated[
+        tuple[Readable[ReadIssue], ...], BeforeValidator(lambda given: given if isinstance(given, list) else ())
+    ] = ()
 
 
 class ReadCompleted(Response):
@@ -226,8 +240,17 @@ def _read_completed(body: str) -> tuple[WebhookFact, ...]:
             state=read.status,
             records_modified=read.records_modified,
             is_first=is_first,
+            issues=_issues(read),
         )
         for read in event.payload.data_types
+    )
+
+
+def _issues(read: DataTypeRead) -> tuple[Issue, ...]:
+    readable = [issue for issue in read.issues if issue is not None and (issue.type or issue.message)]
+    return tuple(
+        Issue(type=issue.type[:MAX_ISSUE_LENGTH], message=issue.message[:MAX_ISSUE_LENGTH])
+        for issue in readable[:MAX_ISSUES]
     )
 
 

@@ -93,6 +93,15 @@ class Trigger(StrEnum):
     """Codat's own schedule, its portal, or anyone else with the API key."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Issue:
+    """What Codat reports about the data that was read, such as a validation warning, or why a read failed."""
+
+    type: str
+    """Codat's name of the kind of issue, such as `warning.validation`."""
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """The record of a dataset that has ended. While a dataset is in flight, its feed holds what is known of it."""
@@ -106,6 +115,8 @@ class Dataset:
     state: str
     ended_at: datetime
     records_modified: bool | None = None
+    issues: tuple[Issue, ...] = ()
+    """The issues that a webhook reported of its end."""
     version: int = 0
 
     def merge(self, other: "Dataset") -> "Dataset":
@@ -115,7 +126,8 @@ class Dataset:
         """
         records = (self, other)
         first = min(records, key=lambda record: (record.ended_at, record.state))
-        found = [r.records_modified for r in records if r.ended_at == first.ended_at and r.records_modified is not None]
+        same = [record for record in records if record.ended_at == first.ended_at]
+        found = [record.records_modified for record in same if record.records_modified is not None]
         return replace(
             self,
             trigger=max((r.trigger for r in records), key=lambda trigger: (trigger is not Trigger.EXTERNAL, trigger)),
@@ -123,4 +135,5 @@ class Dataset:
             state=first.state,
             ended_at=first.ended_at,
             records_modified=max(found, default=None),
+            issues=max((record.issues for record in same), key=lambda issues: (len(issues), issues)),
         )

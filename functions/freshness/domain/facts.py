@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from freshness.domain.company import Connection
-from freshness.domain.dataset import Trigger
+from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import Decided
 
 
@@ -28,6 +28,7 @@ class ReadEnded:
     state: str
     records_modified: bool | None
     is_first: bool
+    issues: tuple[Issue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

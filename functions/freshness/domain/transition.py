@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from freshness.domain.company import Connection
-from freshness.domain.dataset import Dataset, DatasetState, Outcome, Trigger, has_ended, outcome
+from freshness.domain.dataset import Dataset, DatasetState, Issue, Outcome, Trigger, has_ended, outcome
 from freshness.domain.facts import (
     DatasetEnded,
     DatasetPolled,
@@ -168,7 +168,7 @@ def _ended_datasets(before: Feed, after: Feed, fact: FeedFact, now: datetime) ->
     request = before.request
     match fact:
         case ReadEnded() if request and fact.at >= request.at and outcome(fact.state) is not Outcome.IN_FLIGHT:
-            yield from _record(before, request, fact.state, fact.at, fact.records_modified)
+            yield from _record(before, request, fact.state, fact.at, fact.records_modified, fact.issues)
         case DatasetEnded() if request and request.dataset_id == fact.dataset_id:
             yield from _record(before, request, fact.state, max(now, request.at), fact.records_modified)
         case DatasetRequested() if fact.ended_at and after.request:
@@ -191,7 +191,9 @@ def _ended_while_in_flight(request: Request, after: Feed, fact: DatasetPolled | 
     yield from _record(after, request, DatasetState.CANCELLED, max(fact.at, request.at), None)
 
 
-def _record(feed: Feed, request: Request, state: str, at: datetime, modified: bool | None) -> Iterator[Dataset]:
+def _record(
+    feed: Feed, request: Request, state: str, at: datetime, modified: bool | None, issues: tuple[Issue, ...] = ()
+) -> Iterator[Dataset]:
     if request.dataset_id:
         yield Dataset(
             company_id=feed.company_id,
@@ -203,6 +205,7 @@ def _record(feed: Feed, request: Request, state: str, at: datetime, modified: bo
             state=state,
             ended_at=at,
             records_modified=modified,
+            issues=issues,
         )
 
 
