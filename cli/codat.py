@@ -1,15 +1,19 @@
-"""What the doctor reads from Codat with the stack's own API key: two calls, neither of which changes anything."""
+"""What commands read from Codat with the stack's own API key. None of the calls changes anything."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import httpx
 
 from deployed.stack import DeployedStack, clock
+from freshness.app.links import read_links
+from freshness.app.views import FeedView, LinkView
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
 from freshness.codat.http import CALL_TIMEOUT, reported_quota, response_date
 from freshness.codat.models import SyncSetting, WebhookConsumer
+from freshness.domain.company import Company
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,12 @@ class CodatReport:
     error: CodatError | None = None
 
 
+async def links_of(stack: DeployedStack, company: Company, feeds: Iterable[FeedView]) -> list[LinkView]:
+    """Return the links of a company's connections that the customer must authorise again, as they are at Codat now."""
+    async with httpx.AsyncClient(base_url=_base_url(stack), timeout=CALL_TIMEOUT) as http:
+        return await read_links(Codat(http, _api_key(stack), clock=clock), company, feeds)
+
+
 async def read_report(stack: DeployedStack) -> CodatReport:
     """Return Codat's own schedule and its webhook endpoints, with what the headers of the responses report."""
     report = CodatReport()
@@ -34,13 +44,20 @@ async def read_report(stack: DeployedStack) -> CodatReport:
         quota = reported_quota(response.headers) or report.quota
         report = replace(report, at=response_date(response.headers) or report.at, quota=quota)
 
-    base_url = stack.environment(stack.outputs.check_freshness_function)["CODAT_BASE_URL"]
     hooks = {"response": [read_headers]}
-    async with httpx.AsyncClient(base_url=base_url, timeout=CALL_TIMEOUT, event_hooks=hooks) as http:
-        codat = Codat(http, stack.secret(stack.outputs.codat_api_key_secret).strip(), clock=clock)
+    async with httpx.AsyncClient(base_url=_base_url(stack), timeout=CALL_TIMEOUT, event_hooks=hooks) as http:
+        codat = Codat(http, _api_key(stack), clock=clock)
         try:
             settings = await codat.sync_settings()
             consumers = await codat.webhook_consumers()
         except CodatError as error:
             return replace(report, error=error)
     return replace(report, settings=tuple(settings), consumers=tuple(consumers))
+
+
+def _base_url(stack: DeployedStack) -> str:
+    return stack.environment(stack.outputs.check_freshness_function)["CODAT_BASE_URL"]
+
+
+def _api_key(stack: DeployedStack) -> str:
+    return stack.secret(stack.outputs.codat_api_key_secret).strip()

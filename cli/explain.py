@@ -1,11 +1,14 @@
 """`freshness explain`: why a data type is, or is not, refreshed."""
 
+import asyncio
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from cli.arguments import CompanyName, Json, selected_stack
-from cli.output import new_table, print_json, print_table, print_text
+from cli.codat import links_of
+from cli.output import link_text, new_table, print_json, print_table, print_text
 from deployed.stack import clock
 from deployed.text import duration, moment
 from freshness.app.views import Explanation
@@ -21,8 +24,14 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Show the promise for a company's data type, what the next tick does about it and why, and its datasets."""
-    queries = selected_stack(context).queries
-    explanations = queries.explain(queries.find_company(company), data_type, clock())
+    stack = selected_stack(context)
+    found = stack.queries.find_company(company)
+    explanations = stack.queries.explain(found, data_type, clock())
+    feeds = [explanation.feed for explanation in explanations]
+    links = {link.connection_id: link for link in asyncio.run(links_of(stack, found, feeds))}
+    explanations = [
+        replace(explanation, link=links.get(explanation.feed.connection_id)) for explanation in explanations
+    ]
     if as_json:
         print_json(explanations)
         return
@@ -37,6 +46,8 @@ def _print(explanation: Explanation) -> None:
     print_text(f"Now       {feed.state}, " + (f"{duration(feed.age)} old" if feed.age else "never synced"))
     until = f", until {moment(explanation.until)} UTC" if explanation.until else ""
     print_text(f"Next      {explanation.action}: {explanation.reason}{until}")
+    if explanation.link:
+        print_text(f"Link      {link_text(explanation.link)}", "yellow")
     if explanation.last_decided:
         print_text(f"Last      {feed.reason}, at {moment(explanation.last_decided.at)} UTC")
     if explanation.changes_per_day:

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployed.text import STYLES
+from deployed.text import STYLES, moment
+from freshness.app.views import LinkView
 from freshness.domain.feed import State
 
 _NOT_WRAPPED = ("data type", "state", "age", "promise", "oldest", "due (UTC)", "requested (UTC)", "trigger")
@@ -41,6 +42,18 @@ def new_table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in _NOT_WRAPPED)
     return table
+
+
+def link_text(link: LinkView) -> str:
+    """Return where the customer authorises a connection again."""
+    if not link.url:
+        return f"Codat has no link for the customer to authorise {link.platform} again."
+    text = f"The customer authorises {link.platform} again at {link.url}"
+    if link.is_live:
+        return text
+    return (
+        f"{text} (as of {moment(link.read_at)} UTC: Codat could not be asked for another one, so it may have expired)"
+    )
 
 
 def state_text(state: State) -> Text:

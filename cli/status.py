@@ -1,5 +1,6 @@
 """`freshness status`: whether the promises are kept."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated
@@ -9,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.arguments import Json, selected_stack
-from cli.output import new_table, print_json, print_table, print_text, state_text
+from cli.codat import links_of
+from cli.output import link_text, new_table, print_json, print_table, print_text, state_text
 from deployed.stack import clock
 from deployed.text import STYLES, duration, moment
-from freshness.app.views import FeedView, FleetView, Summary
+from freshness.app.views import FeedView, FleetView, LinkView, Summary
 from freshness.domain.company import Company
 from freshness.domain.feed import State
 
@@ -30,11 +32,16 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show how fresh all companies are, or each data type of one company."""
-    now, queries = clock(), selected_stack(context).queries
+    now, stack = clock(), selected_stack(context)
+    queries = stack.queries
     if company:
         found = queries.find_company(company)
         feeds = queries.company(found, now)
-        print_json({"company": found, "feeds": feeds}) if as_json else _print_company(found, feeds)
+        links = asyncio.run(links_of(stack, found, feeds))
+        if as_json:
+            print_json({"company": found, "feeds": feeds, "links": links})
+        else:
+            _print_company(found, feeds, links)
         return
     fleet = queries.fleet(now)
     if companies:
@@ -77,7 +84,7 @@ def _by_data_type(fleet: FleetView) -> Table:
     return table
 
 
-def _print_company(company: Company, feeds: Iterable[FeedView]) -> None:
+def _print_company(company: Company, feeds: Iterable[FeedView], links: Iterable[LinkView]) -> None:
     print_text(f"{company.name} ({company.company_id})", "bold")
     if company.paused:
         print_text(f'It is paused. Resume with "./freshness resume {company.company_id}".', "yellow")
@@ -85,6 +92,8 @@ def _print_company(company: Company, feeds: Iterable[FeedView]) -> None:
         print_text(f"It was deleted at Codat, as found at {moment(company.deleted_at)} UTC.", "yellow")
     for connection in company.connections.values():
         print_text(f"{connection.platform}: {connection.status}")
+    for link in links:
+        print_text(link_text(link), "yellow")
     print_table(_feeds_table(feeds, with_company=False))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from local.codat_sandbox import query, responses
 from local.codat_sandbox.errors import BadRequestError
+from local.codat_sandbox.model import Company, Connection
 from local.codat_sandbox.platforms import DataType
 from local.codat_sandbox.responses import Json
 from local.codat_sandbox.sandbox import Sandbox
@@ -76,7 +77,7 @@ class CodatApi:
         ]
 
     async def _list_companies(self, request: Request) -> Response:
-        companies = [responses.company(company) for company in self._sandbox.backend.companies()]
+        companies = [self._company(company) for company in self._sandbox.backend.companies()]
         tags = request.query_params.get("tags")
         if tags:
             has_tags = query.parse(tags, "Tags")
@@ -84,17 +85,27 @@ class CodatApi:
         return _page(request, companies, "Company", _COMPANY_PROPERTIES)
 
     async def _get_company(self, request: Request) -> Response:
-        return JSONResponse(responses.company(self._sandbox.backend.company(request.path_params["company_id"])))
+        return JSONResponse(self._company(self._sandbox.backend.company(request.path_params["company_id"])))
 
     async def _list_connections(self, request: Request) -> Response:
         company = self._sandbox.backend.company(request.path_params["company_id"])
-        connections = [responses.connection(company, connection) for connection in company.connections]
+        connections = [self._connection(company, connection) for connection in company.connections]
         return _page(request, connections, "DataConnection", _CONNECTION_PROPERTIES)
 
     async def _get_connection(self, request: Request) -> Response:
         company = self._sandbox.backend.company(request.path_params["company_id"])
         connection = self._sandbox.backend.connection(company.id, request.path_params["connection_id"])
-        return JSONResponse(responses.connection(company, connection))
+        return JSONResponse(self._connection(company, connection))
+
+    def _company(self, company: Company) -> Json:
+        connections = [self._connection(company, connection) for connection in company.connections]
+        return responses.company(company) | {"dataConnections": connections}
+
+    def _connection(self, company: Company, connection: Connection) -> Json:
+        body = responses.connection(company, connection)
+        if self._sandbox.settings.one_time_links:
+            body["linkUrl"] = f"{body['linkUrl']}?otp={uuid4().hex}"
+        return body
 
     async def _refresh_company(self, request: Request) -> Response:
         self._sandbox.backend.queue_all(request.path_params["company_id"], self._sandbox.now())

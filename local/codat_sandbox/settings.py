@@ -54,6 +54,9 @@ class Settings(BaseModel):
         timedelta(seconds=1), description="Syncs of one company that end within this time are reported by one webhook."
     )
 
+    one_time_links: bool = Field(
+        False, description="Whether each response of the API has other link URLs, which are valid for one use."
+    )
     already_in_progress_status: Literal[400, 409] = 400
     daily_quota: Annotated[int, Field(ge=0)] | None = Field(
         None, description="Requests allowed a day; by default 1,000 x (1 + active companies)."

@@ -293,4 +293,5 @@ def test_a_lapsed_connection_is_published_with_what_was_known_of_it_where_the_we
 
     (event,) = listener.received()
     assert (event["platform"], event["linkUrl"]) == ("Xero", "https://link.example/connection")
+    assert event["linkUrlReadAt"] == "2026-11-23T11:59:00.000000Z"
     assert event["id"] == "connection/relink/2026-11-23T12:00:00.000000Z"

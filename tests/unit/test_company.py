@@ -19,6 +19,7 @@ from freshness.domain.facts import (
     ConnectionChanged,
     ReadsRefused,
 )
+from freshness.domain.notifications import relink_needed
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -93,6 +94,25 @@ def test_a_company_listed_without_changes_is_not_due_for_a_check() -> None:
     again = after(known, listed(connection("Xero"), at=LATER), now=LATER)
 
     assert again.check_at == known.check_at == NOON + CHECK_EVERY
+
+
+def test_a_link_that_is_another_one_in_each_list_is_no_change() -> None:
+    known = checked(after(company(), listed(connection("Xero"))))
+
+    again = after(known, listed(replace(connection("Xero"), link_url="https://y"), at=LATER), now=LATER)
+
+    assert again == known
+
+
+def test_a_link_is_kept_with_when_it_was_reported() -> None:
+    lapsed = replace(connection("Xero", status=ConnectionStatus.DEAUTHORIZED), link_url="", status_at=LATER)
+    first = ConnectionChanged(company_id="company", connection=connection("Xero"))
+    known = after(company(), first, ConnectionChanged(company_id="company", connection=lapsed))
+
+    assert known.connections["Xero"].link_url == "https://x"
+    assert known.connections["Xero"].link_url_known_at == NOON
+    needed = relink_needed(known, known.connections["Xero"])
+    assert (needed.link_url, needed.link_url_read_at, needed.since) == ("https://x", NOON, LATER)
 
 
 def test_a_company_whose_tags_changed_is_due_for_a_check_since_rules_match_them() -> None:

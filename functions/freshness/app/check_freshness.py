@@ -122,6 +122,7 @@ class FreshnessCheck:
                 status=connection.status,
                 status_at=at,
                 link_url=connection.link_url,
+                link_url_read_at=at if connection.link_url else None,
             )
             for connection in listed.data_connections
         )

@@ -265,14 +265,20 @@ def _obstacle(state: State, connection: Connection, feed: Feed) -> str:
         case State.UNSUPPORTED:
             return f"{connection.platform} does not have this data type"
         case State.BLOCKED if not connection.is_linked:
-            return f"the customer must relink {connection.platform}: {connection.link_url}"
+            return f"the customer must relink {connection.platform}{_link(connection)}"
         case State.BLOCKED:
             end = feed.end.state if feed.end else ""
-            return f"the customer must restore the permissions of {connection.platform} ({end}): {connection.link_url}"
+            return f"the customer must restore the permissions of {connection.platform} ({end}){_link(connection)}"
         case State.REFRESHING if connection.platform.startswith(ON_PREMISE) and _is_queued(feed):
             return f"the customer's machine with {connection.platform} is offline"
         case _:
             return ""
+
+
+def _link(connection: Connection) -> str:
+    """Return a connection's link as Codat reported it last: `freshness.app.links` reads it again."""
+    at = connection.link_url_known_at
+    return f": {connection.link_url} (as of {at:%Y-%m-%d %H:%M} UTC)" if at else ""
 
 
 def _is_queued(feed: Feed) -> bool:

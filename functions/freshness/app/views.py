@@ -111,6 +111,18 @@ class DatasetView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkView:
+    """Where the customer authorises a connection again. `url` is empty if Codat never reported one."""
+
+    connection_id: str
+    platform: str
+    url: str
+    read_at: datetime | None
+    is_live: bool
+    """Whether it was read for this answer: if not, it may have expired."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Everything known of one feed."""
 
@@ -126,6 +138,8 @@ class Explanation:
     """The decision for which a tick last wrote it."""
     datasets: tuple[DatasetView, ...]
     """Its datasets, newest first."""
+    link: LinkView | None = None
+    """Where the customer authorises its connection again, if that would help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,11 @@ class Codat:
         async for response, company in self._pages("/companies", Page[CompanyListing], parameters):
             yield self._http.time(response), company
 
+    async def company(self, company_id: str) -> tuple[datetime, CompanyListing]:
+        """Return a company, and when Codat returned it."""
+        response = await self._http.get(path_of("companies", company_id))
+        return self._http.time(response), self._http.read(response, CompanyListing)
+
     async def data_status(self, company_id: str) -> DataStatuses:
         """Return what Codat's cache holds of a company. Data types that were never synced may be missing."""
         response = await self._http.get(path_of("companies", company_id, "dataStatus"))

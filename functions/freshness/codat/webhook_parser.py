@@ -264,6 +264,7 @@ def _connection(body: str) -> tuple[ConnectionChanged]:
         status=reported.status,
         status_at=event.generated_date,
         link_url=reported.link_url,
+        link_url_read_at=event.generated_date if reported.link_url else None,
     )
     if event.event_type == "connection.deleted":
         connection = replace(connection, status=ConnectionStatus.DELETED)

@@ -31,6 +31,9 @@ class Connection:
     status: str
     status_at: datetime
     link_url: str = ""
+    """Where the customer authorises it again. It may have expired: some are valid for a day, or for one use."""
+    link_url_read_at: datetime | None = None
+    """When Codat reported `link_url`; `None` if that was at `status_at`."""
     reconnected_at: datetime | None = None
     """When Codat last reported that it can read again after it could not."""
     refused_at: datetime | None = None
@@ -61,15 +64,22 @@ class Connection:
         """Return whether the customer must authorise it again, as its status or a refused read shows."""
         return self.needs_relink or self.is_refused
 
+    @property
+    def link_url_known_at(self) -> datetime | None:
+        """Return when Codat reported `link_url`; `None` if there is none."""
+        return (self.link_url_read_at or self.status_at) if self.link_url else None
+
     def latest(self, other: "Connection") -> "Connection":
         """Return what both reports say together: what Codat reported last, whatever the order of arrival.
 
         A webhook may leave out the platform or the link: these are taken from the earlier report.
         """
         earlier, last = sorted((self, other), key=_age_rank)
+        with_link = last if last.link_url else earlier
         return replace(
             last,
-            link_url=last.link_url or earlier.link_url,
+            link_url=with_link.link_url,
+            link_url_read_at=with_link.link_url_known_at,
             platform=last.platform or earlier.platform,
             source_type=last.source_type or earlier.source_type,
             reconnected_at=max(filter(None, (self.reconnected_at, other.reconnected_at)), default=None),
@@ -77,11 +87,19 @@ class Connection:
         )
 
     def differs(self, other: "Connection") -> bool:
-        """Return whether `other` reports anything new, apart from its times."""
-        times_of_other = replace(
-            self, status_at=other.status_at, reconnected_at=other.reconnected_at, refused_at=other.refused_at
+        """Return whether `other` reports anything new, apart from its times and another link than the one there is.
+
+        Where links are valid for one use, Codat reports another one each time.
+        """
+        unchanged = replace(
+            self,
+            status_at=other.status_at,
+            link_url=other.link_url if self.link_url else self.link_url,
+            link_url_read_at=other.link_url_read_at,
+            reconnected_at=other.reconnected_at,
+            refused_at=other.refused_at,
         )
-        return times_of_other != other
+        return unchanged != other
 
 
 def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str]:

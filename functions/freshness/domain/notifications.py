@@ -46,7 +46,10 @@ class CompanyDataRefreshed(Notification):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseBroken(Notification):
-    """A data type of a company is older than promised. `link_url` is empty unless a relink would help."""
+    """A data type of a company is older than promised. `link_url` is empty unless a relink would help.
+
+    It may have expired since Codat reported it, at `link_url_read_at`.
+    """
 
     detail_type = "Promise broken"
 
@@ -55,6 +58,7 @@ class PromiseBroken(Notification):
     refreshed_at: datetime | None
     state: str
     link_url: str
+    link_url_read_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +74,16 @@ class PromiseKeptAgain(Notification):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelinkNeeded(Notification):
-    """Codat can no longer read through a connection until the customer opens `link_url` and authorises it again."""
+    """Codat can no longer read through a connection until the customer opens its link and authorises it again.
+
+    `link_url` may have expired since Codat reported it, at `link_url_read_at`: `GET /companies/{id}` has a new one.
+    """
 
     detail_type = "Relink needed"
 
     platform: str
     link_url: str
+    link_url_read_at: datetime | None
     since: datetime
 
 
@@ -100,6 +108,7 @@ def promise_broken(feed: Feed, broken_at: datetime, state: State, connection: Co
         refreshed_at=feed.succeeded_at,
         state=state,
         link_url=connection.link_url if state is State.BLOCKED else "",
+        link_url_read_at=connection.link_url_known_at if state is State.BLOCKED else None,
     )
 
 
@@ -124,6 +133,7 @@ def relink_needed(company: Company, connection: Connection) -> RelinkNeeded:
         connection_id=connection.connection_id,
         platform=connection.platform,
         link_url=connection.link_url,
+        link_url_read_at=connection.link_url_known_at,
         since=since,
     )
 

@@ -1,0 +1,60 @@
+"""Links for customers to authorise connections again, read from Codat at the moment when someone asks for them.
+
+Some accounts have links that expire after a day or one use, so a stored one may be dead.
+"""
+
+from collections.abc import Iterable
+
+from aws_lambda_powertools import Logger
+
+from freshness.app.views import FeedView, LinkView
+from freshness.codat.client import Codat
+from freshness.codat.errors import CodatError
+from freshness.domain.company import Company, Connection
+from freshness.domain.feed import State
+
+logger = Logger(service="codat-freshness")
+
+
+async def read_links(codat: Codat, company: Company, feeds: Iterable[FeedView]) -> list[LinkView]:
+    """Return the link of each connection of a company that the customer must authorise again.
+
+    `feeds` are the company's. If no connection needs it, Codat is not called; if Codat cannot be called, the links are
+    those that it reported last.
+    """
+    blocked = {feed.connection_id for feed in feeds if feed.state is State.BLOCKED}
+    connections = [
+        connection
+        for connection in company.connections.values()
+        if connection.must_be_authorised or connection.connection_id in blocked
+    ]
+    if not connections:
+        return []
+    try:
+        at, listed = await codat.company(company.company_id)
+    except CodatError as error:
+        logger.warning("Links could not be read", extra={"company_id": company.company_id, "error": str(error)})
+        return [_stored(connection) for connection in connections]
+    urls = {connection.id: connection.link_url for connection in listed.data_connections}
+    return [
+        LinkView(
+            connection_id=connection.connection_id,
+            platform=connection.platform,
+            url=url,
+            read_at=at,
+            is_live=True,
+        )
+        if (url := urls.get(connection.connection_id, ""))
+        else _stored(connection)
+        for connection in connections
+    ]
+
+
+def _stored(connection: Connection) -> LinkView:
+    return LinkView(
+        connection_id=connection.connection_id,
+        platform=connection.platform,
+        url=connection.link_url,
+        read_at=connection.link_url_known_at,
+        is_live=False,
+    )
