@@ -11,9 +11,17 @@ from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[impor
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from local.codat_sandbox.codat_api import CodatApi
+from local.codat_sandbox.sandbox import Sandbox
+from local.codat_sandbox.settings import Settings
 from tests.sandbox.conftest import Receiver
 
-OPENAPI = Path(__file__).parents[3] / "shared" / "codat" / "platform-openapi.json"
+OPENAPI = Path(__file__).parents[3] / "shared" / "codat" / "platform-openapi-full.json"
+
+OPERATIONS = {route.name for route in CodatApi(Sandbox(Settings(companies=0), "key")).routes()}
+"""The operations that the sandbox has."""
+NOT_SENT = {"company.product.added", "company.product.removed"}
+NOT_SENT |= {"{dataType}.write.successful", "{dataType}.write.unsuccessful", "client.rateLimit.reset"}
 
 pytestmark = pytest.mark.skipif(not OPENAPI.exists(), reason=f"Codat's OpenAPI file is not at {OPENAPI}")
 
@@ -102,7 +110,7 @@ def test_every_operation_responds_as_described(codat_with_failures: httpx.Client
         description.check_response(operation_id, _without_bare_data_types(response))
         seen.add(operation_id)
 
-    assert seen == {operation["operationId"] for _, _, operation in description.operations()}
+    assert seen == OPERATIONS
 
 
 def _requests(codat: httpx.Client) -> Iterator[tuple[str, str, str, dict[str, object] | None]]:
@@ -156,6 +164,8 @@ def test_every_operation_returns_errors_as_described(
     if reason == "quota":
         codat.patch("/sandbox/settings", json={"daily_quota": 0})
     for method, path, operation in description.operations():
+        if operation["operationId"] not in OPERATIONS:
+            continue
         response = codat.request(method, path, headers=headers)
 
         assert response.status_code == status
@@ -170,7 +180,7 @@ def test_every_webhook_is_sent_as_described(codat: httpx.Client, receiver: Recei
     for status in ("PendingAuth", "Linked", "Deauthorized", "Linked"):
         codat.patch(f"{path}/connections/{connection['id']}", json={"status": status})
     codat.delete(f"{path}/connections/{connection['id']}")
-    everything = set(description.content["webhooks"]) - {"client.rateLimit.reset"}
+    everything = set(description.content["webhooks"]) - NOT_SENT
 
     seen: set[str] = set()
     while seen != everything:
