@@ -29,6 +29,12 @@ class NewCompany(_Body):
     platforms: list[str] = Field(["Xero", "Plaid"], min_length=1)
 
 
+class CompanyChange(_Body):
+    """The request body to make a company a subsidiary of another one, or of none."""
+
+    parent_id: str | None
+
+
 class NewConnection(_Body):
     """The request body to add a connection; `platform` is the name of a platform."""
 
@@ -80,6 +86,7 @@ class AdminApi:
             Route("/sandbox/stubs", self._add_stub, methods=["POST"]),
             Route("/sandbox/stubs", self._clear_stubs, methods=["DELETE"]),
             Route("/sandbox/companies", self._add_company, methods=["POST"]),
+            Route(company, self._change_company, methods=["PATCH"]),
             Route(company, self._delete_company, methods=["DELETE"]),
             Route(f"{company}/refresh", self._refresh, methods=["POST"]),
             Route(f"{company}/connections", self._add_connection, methods=["POST"]),
@@ -140,6 +147,11 @@ class AdminApi:
         company = self._sandbox.backend.add_company(platforms, self._sandbox.now())
         self._sandbox.changed()
         return JSONResponse(responses.company(company), status_code=201)
+
+    async def _change_company(self, request: Request) -> Response:
+        change = await _body(request, CompanyChange)
+        company = self._sandbox.backend.set_parent(request.path_params["company_id"], change.parent_id)
+        return JSONResponse(responses.company(company))
 
     async def _delete_company(self, request: Request) -> Response:
         self._sandbox.backend.delete_company(request.path_params["company_id"], self._sandbox.now())

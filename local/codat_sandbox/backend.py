@@ -14,6 +14,7 @@ from local.codat_sandbox import companies, feeds
 from local.codat_sandbox.companies import NewCompany
 from local.codat_sandbox.connection_status import change_status
 from local.codat_sandbox.errors import (
+    BadRequestError,
     DatasetAlreadyInProgressError,
     NoLinkedConnectionError,
     NotSupportedByPlatformError,
@@ -209,6 +210,18 @@ class CodatBackend:
         company = self._store.delete_company(company_id)
         self._syncs.drop_company(company_id)
         self._events.add_company_event(CompanyEventType.DELETED, company, now)
+
+    def set_parent(self, company_id: str, parent_id: str | None) -> Company:
+        """Make a company a subsidiary of another one, or of none, and return the company.
+
+        Raises:
+            BadRequestError: a company cannot be its own parent.
+            CompanyNotFoundError: there is no such company.
+        """
+        if parent_id == company_id:
+            raise BadRequestError("A company cannot be its own parent")
+        self._store.set_parent(company_id, parent_id)
+        return self.company(company_id)
 
     def add_connection(self, company_id: str, platform: Platform, now: datetime) -> Connection:
         """Add a connection that the customer has not linked yet (PendingAuth), and return it.

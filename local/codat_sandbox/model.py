@@ -66,6 +66,14 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
+class CompanyReference:
+    """A company that another one refers to, as its parent or subsidiary."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Company:
     """A company with its connections, at one point in time."""
 
@@ -74,6 +82,8 @@ class Company:
     tags: dict[str, str]
     created: datetime
     connections: tuple[Connection, ...]
+    parent: CompanyReference | None = None
+    subsidiaries: tuple[CompanyReference, ...] = ()
 
     @property
     def last_sync(self) -> datetime | None:

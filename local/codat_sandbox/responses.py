@@ -9,6 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 from local.codat_sandbox.model import (
     Company,
     CompanyEvent,
+    CompanyReference,
     Connection,
     ConnectionEvent,
     Dataset,
@@ -54,8 +55,13 @@ def _company_details(value: Company) -> Json:
         "createdByUserName": None,
         "products": [],
         "tags": value.tags,
-        "referenceSubsidiaryCompanies": [],
+        "referenceParentCompany": value.parent and _group_member(value.parent),
+        "referenceSubsidiaryCompanies": [_group_member(each) for each in value.subsidiaries],
     }
+
+
+def _group_member(value: CompanyReference) -> Json:
+    return {"id": value.id, "name": value.name, "links": {"portal": f"{_PORTAL}/{value.id}/summary"}}
 
 
 def connection(owner: Company, value: Connection) -> Json:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from local.codat_sandbox.companies import NewCompany
 from local.codat_sandbox.errors import CompanyNotFoundError, ConnectionNotFoundError, DatasetNotFoundError
 from local.codat_sandbox.feeds import Feed
-from local.codat_sandbox.model import Company, Connection
+from local.codat_sandbox.model import Company, CompanyReference, Connection
 from local.codat_sandbox.syncs import Sync
 
 
@@ -113,10 +113,32 @@ class Store:
         """
         company = self.company(company_id)
         self._active_companies -= company.is_active
+        self.set_parent(company_id, None)
+        for subsidiary in company.subsidiaries:
+            self.set_parent(subsidiary.id, None)
         del self._companies[company_id], self._feeds[company_id]
         for sync in self._history.pop(company_id):
             del self._syncs[sync.as_requested.id]
         return company
+
+    def set_parent(self, company_id: str, parent_id: str | None) -> None:
+        """Make a company a subsidiary of another one, or of none.
+
+        Raises:
+            CompanyNotFoundError: there is no such company.
+        """
+        company = self.company(company_id)
+        if company.parent:
+            former = self.company(company.parent.id)
+            subsidiaries = tuple(each for each in former.subsidiaries if each.id != company_id)
+            self._put(replace(former, subsidiaries=subsidiaries))
+        if parent_id is None:
+            self._put(replace(company, parent=None))
+            return
+        parent = self.company(parent_id)
+        reference = CompanyReference(company_id, company.name)
+        self._put(replace(parent, subsidiaries=(*parent.subsidiaries, reference)))
+        self._put(replace(company, parent=CompanyReference(parent_id, parent.name)))
 
     def add_connection(self, company_id: str, connection: Connection, feeds: Sequence[Feed]) -> None:
         """Add a connection with its feeds to a company.

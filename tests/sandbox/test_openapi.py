@@ -97,7 +97,9 @@ def codat_with_failures(codat: httpx.Client, wait_until: WaitUntil) -> httpx.Cli
         "/sandbox/reset",
         json={"companies": 24, "fails_first": 0.3, "not_supported": 0.1, "permissions_error": 0.1, "needs_relink": 0.1},
     )
-    for company in codat.get("/companies").json()["results"]:
+    first, second, *_ = companies = codat.get("/companies").json()["results"]
+    codat.patch(f"/sandbox/companies/{second['id']}", json={"parentId": first["id"]})
+    for company in companies:
         codat.post(f"/companies/{company['id']}/data/all")
     wait_until(lambda: not any(feed["isRunning"] for feed in codat.get("/sandbox/state").json()["feeds"]))
     return codat

@@ -96,6 +96,14 @@ def test_a_company_listed_without_changes_is_not_due_for_a_check() -> None:
     assert again.check_at == known.check_at == NOON + CHECK_EVERY
 
 
+def test_a_company_that_gets_another_parent_is_due_for_a_check_since_rules_match_it() -> None:
+    known = checked(after(company(), listed(connection("Xero"))))
+
+    moved = after(known, replace(listed(connection("Xero"), at=LATER), parent_id="parent"), now=LATER)
+
+    assert (moved.parent_id, moved.check_at) == ("parent", LATER)
+
+
 def test_a_link_that_is_another_one_in_each_list_is_no_change() -> None:
     known = checked(after(company(), listed(connection("Xero"))))
 

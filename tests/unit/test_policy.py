@@ -71,7 +71,7 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + "confidence = 1", 3, "less than 1"),
         (DEFAULT + '[data_types.bills]\nat_most_every = "2 days"\nfresh_within = "1 day"', 3, "at_most_every not"),
         (DEFAULT + '[data_types.bills]\nwarn_after = "2 days"\nfresh_within = "3 days"', 3, "warn_after not"),
-        (DEFAULT + '[[rules]]\nname = "all"\n', 3, "at least one of companies, tags, platforms"),
+        (DEFAULT + '[[rules]]\nname = "all"\n', 3, "at least one of companies, groups, tags, platforms"),
         (DEFAULT + RULE + "\n[rules.data_types.bill]\noff = true", 7, "did you mean 'bills'?"),
         (DEFAULT + RULE + "\n[[rules]]\nname = 'b'\ntag.plan = 'free'", 9, "did you mean 'tags'?"),
         (DEFAULT + RULE + "\ndata_types.bills.of = true", 7, "did you mean 'off'?"),
@@ -239,3 +239,20 @@ def test_the_fingerprint_changes_with_the_content_but_not_with_comments(tmp_path
     one, same, other = (load(write(tmp_path, text)) for text in (DEFAULT, DEFAULT + "# a comment", RULES))
 
     assert one.fingerprint == same.fingerprint != other.fingerprint
+
+
+def test_a_rule_for_a_group_applies_to_the_parent_and_to_its_subsidiaries(tmp_path: Path) -> None:
+    parent, other = "0498e921-9b53-4396-a412-4f2f5983b0a2", "12571faf-0898-47e7-afdd-0fe9eb0a9bf5"
+    policy = load(
+        write(
+            tmp_path,
+            DEFAULT
+            + f'[[rules]]\nname = "group"\ngroups = ["{parent}"]\nfresh_within = "1 hour"\n'
+            + '[[rules]]\nname = "free"\ntags.plan = "free"\nfresh_within = "3 days"\n',
+        )
+    )
+
+    assert promise(policy, "bills", replace(COMPANY, parent_id=parent)).fresh_within == timedelta(hours=1)
+    assert promise(policy, "bills", replace(COMPANY, company_id=parent)).fresh_within == timedelta(hours=1)
+    assert promise(policy, "bills", replace(COMPANY, parent_id=other)).fresh_within == timedelta(days=3)
+    assert promise(policy, "bills", replace(COMPANY, parent_id="", tags={})).fresh_within == timedelta(days=1)

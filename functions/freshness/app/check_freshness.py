@@ -126,8 +126,14 @@ class FreshnessCheck:
             )
             for connection in listed.data_connections
         )
+        parent = listed.reference_parent_company
         return CompanyListed(
-            name=listed.name, tags=listed.tags, connections=connections, at=at, policy=self.policy.fingerprint
+            name=listed.name,
+            tags=listed.tags,
+            connections=connections,
+            at=at,
+            policy=self.policy.fingerprint,
+            parent_id=parent.id if parent else "",
         )
 
     async def check_due(self) -> bool:

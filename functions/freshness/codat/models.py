@@ -80,11 +80,18 @@ class ConnectionListing(Identified):
     link_url: Text = ""
 
 
+class CompanyReference(Response):
+    """Another company that a company refers to."""
+
+    id: Text = ""
+
+
 class CompanyListing(Identified):
     """A company."""
 
     name: Text = ""
     tags: Annotated[dict[str, str], BeforeValidator(lambda tags: tags or {})] = {}
+    reference_parent_company: Readable[CompanyReference] = None
     data_connections: Annotated[tuple[ConnectionListing, ...], BeforeValidator(lambda given: given or ())] = ()
 
 

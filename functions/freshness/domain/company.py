@@ -116,6 +116,8 @@ class Company:
     company_id: str
     name: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    parent_id: str = ""
+    """The id of the company that it belongs to; empty if it belongs to none."""
     connections: dict[str, Connection] = field(default_factory=dict)
     check_at: datetime | None = None
     checked_at: datetime | None = None

@@ -86,8 +86,8 @@ def _paused(company: Company, fact: CompanyPaused, now: datetime) -> Company:
 def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
     """Return a company as Codat listed it.
 
-    It is due for a check if anything but its name changed, tags included, since rules match them. A list from before
-    its deletion is ignored. A connection that is no longer listed was deleted.
+    It is due for a check if anything but its name changed, tags and parent included, since rules match them. A list
+    from before its deletion is ignored. A connection that is no longer listed was deleted.
     """
     if company.deleted_at and fact.at <= company.deleted_at:
         return company
@@ -100,7 +100,8 @@ def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
         if connection_id in listed or not _is_forgotten(known, fact.at)
     }
     connections |= {connection_id: listed[connection_id] for connection_id in listed.keys() - connections.keys()}
-    changed = connections != company.connections or dict(fact.tags) != company.tags
+    is_matched_as_before = dict(fact.tags) == company.tags and fact.parent_id == company.parent_id
+    changed = connections != company.connections or not is_matched_as_before
     check_at = now if changed or company.check_at is None else company.check_at
     if company.planned_by != fact.policy:
         check_at = min(check_at, now)
@@ -108,6 +109,7 @@ def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
         company,
         name=fact.name,
         tags=dict(fact.tags),
+        parent_id=fact.parent_id,
         connections=connections,
         check_at=check_at,
         deleted_at=None,

@@ -172,6 +172,7 @@ class CompanyListed:
     connections: tuple[Connection, ...]
     at: datetime
     policy: str
+    parent_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

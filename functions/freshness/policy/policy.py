@@ -32,7 +32,7 @@ from freshness.policy.schema import (
 class _TermsTable:
     """A table of the file that sets terms, and the data type that it sets them for."""
 
-    specificity: tuple[bool, int, bool, bool, int]
+    specificity: tuple[bool, bool, int, bool, bool, int]
     """Orders the tables: the terms of a table with a higher specificity override those of the others."""
     location: Location
     label: str
@@ -46,8 +46,9 @@ class Policy(Table):
     """A policy file.
 
     The terms of a feed are resolved key by key, each key from the most specific table that sets it. A rule overrides
-    the tables for all companies; a rule that names companies overrides one that does not; then the rule with more
-    tags wins; then the rule that names platforms; then a table for one data type; of equals, the later in the file.
+    the tables for all companies; a rule that names companies overrides one that does not; then one that names groups;
+    then the rule with more tags wins; then the rule that names platforms; then a table for one data type; of equals,
+    the later in the file.
     """
 
     default: Default
@@ -138,7 +139,7 @@ class Policy(Table):
         return promise
 
     def _selected_attributes(self, company: Company) -> tuple[str | None, ...]:
-        """Return the id and the tag values of a company, each `None` if no rule or window selects by that value.
+        """Return the ids of a company and its parent, and its tag values, each `None` if nothing selects by that value.
 
         Two companies with the same result have the same promises, so that it serves as a part of the cache's key.
         """
@@ -146,7 +147,8 @@ class Policy(Table):
         tag_values = [
             value if (value := company.tags.get(name)) in selected else None for name, selected in tags.items()
         ]
-        return company.company_id if company.company_id in company_ids else None, *tag_values
+        ids = (each if each in company_ids else None for each in (company.company_id, company.parent_id))
+        return *ids, *tag_values
 
     @cached_property
     def _selected_values(self) -> tuple[set[str], dict[str, set[str]]]:
@@ -154,7 +156,7 @@ class Policy(Table):
         company_ids: set[str] = set()
         tags: dict[str, set[str]] = defaultdict(set)
         for selection in (*self.rules, *self.windows):
-            company_ids.update(selection.companies)
+            company_ids.update(selection.companies, selection.groups)
             for name, value in selection.tags.items():
                 tags[name].add(value)
         return company_ids, tags
@@ -205,7 +207,7 @@ class Policy(Table):
 
     def _iter_terms_tables(self) -> Iterator[_TermsTable]:
         """Yield all tables that set terms, in the order of the file."""
-        no_rule = (False, 0, False)
+        no_rule = (False, False, 0, False)
         yield _TermsTable((*no_rule, False, 0), ("default",), "[default]", None, self.default)
         for data_type, terms in self.data_types.items():
             location: Location = ("data_types", data_type)

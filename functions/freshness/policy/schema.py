@@ -67,14 +67,18 @@ class CompanySelection(Table):
 
     companies: tuple[values.CompanyId, ...] = ()
     """Codat's ids of the companies."""
+    groups: tuple[values.CompanyId, ...] = ()
+    """Codat's ids of parent companies: a company is in the group of its parent, and in its own."""
     tags: dict[str, str] = {}
     """Codat's tags of the companies, by name. A company must have all of them."""
 
     def matches_company(self, company: Company) -> bool:
         """Return whether a company is selected."""
-        return (not self.companies or company.company_id in self.companies) and all(
-            company.tags.get(name) == value for name, value in self.tags.items()
-        )
+        if self.companies and company.company_id not in self.companies:
+            return False
+        if self.groups and company.company_id not in self.groups and company.parent_id not in self.groups:
+            return False
+        return all(company.tags.get(name) == value for name, value in self.tags.items())
 
 
 class Selection(CompanySelection):
@@ -96,16 +100,18 @@ class Rule(Selection, Terms):
 
     @model_validator(mode="after")
     def _is_not_empty(self) -> Self:
-        if not (self.companies or self.tags or self.platforms):
-            raise ValueError("expected at least one of companies, tags, platforms; [default] is for all companies")
+        if not (self.companies or self.groups or self.tags or self.platforms):
+            raise ValueError(
+                "expected at least one of companies, groups, tags, platforms; [default] is for all companies"
+            )
         if not (self.specified or self.data_types):
             raise ValueError(f"expected at least one of {', '.join(Terms.model_fields)}, data_types")
         return self
 
     @property
-    def specificity(self) -> tuple[bool, int, bool]:
+    def specificity(self) -> tuple[bool, bool, int, bool]:
         """Orders rules: a rule with a higher specificity overrides the others."""
-        return bool(self.companies), len(self.tags), bool(self.platforms)
+        return bool(self.companies), bool(self.groups), len(self.tags), bool(self.platforms)
 
 
 class WindowTable(Selection):
