@@ -116,19 +116,20 @@ class Sender:
             return Counter(senders.map(self.send, sent))
 
     def feeds(self) -> list[Feed]:
-        """Return the feeds that messages were sent about."""
+        """Return the feeds that messages of this sender were sent about."""
         feeds = self._tables.feeds.of_company(self.company_id)
         return [feed for feed in feeds if feed.data_type.startswith(f"measured-{self._run}-")]
 
     def has_applied(self, messages: list[Message]) -> bool:
         """Return whether the feeds' history has the ends of all messages."""
-        applied = {(feed.data_type, sync.ended_at) for feed in self.feeds() for sync in feed.history}
+        feeds = self._tables.feeds.of_company(self.company_id)
+        applied = {(feed.data_type, sync.ended_at) for feed in feeds for sync in feed.history}
         return all((message.data_type, message.ended_at) in applied for message in messages)
 
 
 def measure() -> list[Figure]:
     """Measure the time from request to feed for single webhooks, and the throughput under load."""
-    with _stack() as stack:
+    with stack_for_bench() as stack:
         with Sender(stack) as sender:
             _time_to_feed(sender, sender.messages(PROBES + 1)[-1])
             alone = sorted(_time_to_feed(sender, message) for message in sender.messages(PROBES))
@@ -160,7 +161,8 @@ def _time_to_feed(sender: Sender, message: Message) -> float:
 
 
 @contextmanager
-def _stack() -> Iterator[RunningStack]:
+def stack_for_bench() -> Iterator[RunningStack]:
+    """Deploy the stack to a local AWS of its own, and yield it."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(local_aws_port=free_port(), sandbox_port=free_port(), local_folder=Path(folder))
         # The deployed functions must import from their bundle, not from the folder of this program.
