@@ -35,7 +35,6 @@ from freshness.policy.policy import Policy
 from local.codat_sandbox import responses
 from local.codat_sandbox.app import create_app
 from local.codat_sandbox.model import Dataset, RequestedBy
-from local.codat_sandbox.platforms import DataType
 from local.codat_sandbox.sandbox import Sandbox
 from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop
@@ -305,7 +304,7 @@ class Simulation:
                         self.deliver(body, Fuse())
             await asyncio.sleep(5)
 
-    def refresh_by_others(self, company_id: str, data_type: DataType, connection_id: str) -> Dataset:
+    def refresh_by_others(self, company_id: str, data_type: str, connection_id: str) -> Dataset:
         """Refresh a data type as a person does in Codat's portal."""
         return self.backend.queue(company_id, data_type, self.loop.clock(), connection_id, RequestedBy.PORTAL)
 

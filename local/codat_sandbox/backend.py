@@ -33,7 +33,7 @@ from local.codat_sandbox.model import (
     RequestedBy,
     Truth,
 )
-from local.codat_sandbox.platforms import DataType, Platform
+from local.codat_sandbox.platforms import Platform
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.store import Store
 from local.codat_sandbox.sync_runner import SyncRunner
@@ -95,7 +95,7 @@ class CodatBackend:
         """
         return self._store.connection(company_id, connection_id)
 
-    def data_status(self, company_id: str, now: datetime) -> dict[DataType, DataStatus | None]:
+    def data_status(self, company_id: str, now: datetime) -> dict[str, DataStatus | None]:
         """Return the data status of each data type, over all connections of a company.
 
         Where several connections have the data type, the sync requested last counts. A data type that was never
@@ -136,7 +136,7 @@ class CodatBackend:
     def queue(
         self,
         company_id: str,
-        data_type: DataType,
+        data_type: str,
         now: datetime,
         connection_id: str | None = None,
         requested_by: RequestedBy = RequestedBy.API,
@@ -158,7 +158,8 @@ class CodatBackend:
             if connection_id is None
             else (self.connection(company_id, connection_id),)
         )
-        supporting = [c for c in connections if data_type in c.platform.data_types]
+        having = {feed.connection_id for feed in self._store.feeds(company_id) if feed.data_type == data_type}
+        supporting = [c for c in connections if c.id in having]
         if not supporting:
             raise NotSupportedByPlatformError(data_type, [c.platform.name for c in connections])
         readable = [c.id for c in supporting if c.status in _READABLE]
@@ -167,7 +168,7 @@ class CodatBackend:
         requested = [
             feed
             for feed in self._store.feeds(company_id)
-            if feed.data_type is data_type and feed.connection_id in readable
+            if feed.data_type == data_type and feed.connection_id in readable
         ]
         for feed in requested:
             if feed.running is not None:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from local.codat_sandbox import query, responses
 from local.codat_sandbox.errors import BadRequestError
 from local.codat_sandbox.model import Company, Connection
-from local.codat_sandbox.platforms import DataType
+from local.codat_sandbox.platforms import CUSTOM, DataType
 from local.codat_sandbox.responses import Json
 from local.codat_sandbox.sandbox import Sandbox
 from local.codat_sandbox.webhooks import Consumer
@@ -65,6 +65,12 @@ class CodatApi:
                 self._refresh_data_type,
                 methods=["POST"],
                 name="refresh-data-type",
+            ),
+            Route(
+                f"{company}/connections/{{connection_id}}/data/queue/custom/{{identifier}}",
+                self._refresh_custom_data_type,
+                methods=["POST"],
+                name="refresh-custom-data-type",
             ),
             Route(f"{company}/dataStatus", self._data_status, name="get-company-data-status"),
             Route(f"{company}/data/history", self._list_pull_operations, name="list-pull-operations"),
@@ -118,6 +124,16 @@ class CodatApi:
             _data_type(request.path_params["data_type"]),
             self._sandbox.now(),
             connection_id=request.query_params.get("connectionId"),
+        )
+        self._sandbox.changed()
+        return JSONResponse(responses.pull_operation(dataset))
+
+    async def _refresh_custom_data_type(self, request: Request) -> Response:
+        dataset = self._sandbox.backend.queue(
+            request.path_params["company_id"],
+            f"{CUSTOM}{request.path_params['identifier']}",
+            self._sandbox.now(),
+            connection_id=request.path_params["connection_id"],
         )
         self._sandbox.changed()
         return JSONResponse(responses.pull_operation(dataset))

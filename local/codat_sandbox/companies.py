@@ -17,6 +17,7 @@ from local.codat_sandbox.model import (
     RequestedBy,
 )
 from local.codat_sandbox.platforms import (
+    CUSTOM,
     MYOB,
     PLAID,
     QUICKBOOKS_DESKTOP,
@@ -98,6 +99,8 @@ def new_connection(platform: Platform, now: datetime, random: Random) -> Connect
 
 def new_feeds(company_id: str, connection: Connection, settings: Settings, random: Random) -> tuple[Feed, ...]:
     """Return a feed for each data type of a new connection, each with a random rate of change."""
+    custom = (f"{CUSTOM}{identifier}" for identifier in settings.custom_data_types.get(connection.platform.name, ()))
+    data_types: tuple[str, ...] = (*connection.platform.data_types, *custom)
     return tuple(
         Feed(
             company_id,
@@ -107,7 +110,7 @@ def new_feeds(company_id: str, connection: Connection, settings: Settings, rando
             * random.lognormvariate(math.log(settings.changes_per_day), settings.changes_spread),
             never_synced=random.choice(list(NeverSynced)),
         )
-        for data_type in connection.platform.data_types
+        for data_type in data_types
     )
 
 
@@ -157,7 +160,7 @@ def _with_past(
 def _past_syncs(feed: Feed, settings: Settings, now: datetime, random: Random, *, refused: bool) -> list[Sync]:
     """Return the past syncs of `feed`, oldest first, and record the latest of them on it."""
     syncs: list[Sync] = []
-    age = _age_at_start(settings.sync_schedule.get(feed.data_type, 0), settings, random)
+    age = _age_at_start(settings.scheduled_hours(feed.data_type), settings, random)
     if age is not None and feed.is_supported and feed.is_permitted:
         feed.latest_successful = _past_sync(feed, DatasetStatus.COMPLETE, now - age, random)
         syncs.append(feed.latest_successful)

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from random import Random
 
 from local.codat_sandbox.model import Company, Connection, ConnectionStatus, Dataset, DatasetStatus, DataStatus, Truth
-from local.codat_sandbox.platforms import DataType
+from local.codat_sandbox.platforms import is_custom
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.syncs import TEMPORARY_ERRORS, Sync
 
@@ -27,7 +27,7 @@ class Feed:
 
     company_id: str
     connection_id: str
-    data_type: DataType
+    data_type: str
     changes_per_day: float
     is_supported: bool = True
     is_permitted: bool = True
@@ -105,10 +105,12 @@ class Feed:
         )
 
 
-def data_statuses(feeds: Sequence[Feed]) -> dict[DataType, DataStatus | None]:
-    """Return the data status of each data type of a company's feeds, as `dataStatus` returns it."""
-    by_type: dict[DataType, list[Feed]] = {}
+def data_statuses(feeds: Sequence[Feed]) -> dict[str, DataStatus | None]:
+    """Return the data status of each of Codat's own data types of a company's feeds, as `dataStatus` returns it."""
+    by_type: dict[str, list[Feed]] = {}
     for feed in feeds:
+        if is_custom(feed.data_type):
+            continue
         by_type.setdefault(feed.data_type, []).append(feed)
     return {
         data_type: _data_status(data_type, same_type)
@@ -117,7 +119,7 @@ def data_statuses(feeds: Sequence[Feed]) -> dict[DataType, DataStatus | None]:
     }
 
 
-def _data_status(data_type: DataType, feeds: Sequence[Feed]) -> DataStatus | None:
+def _data_status(data_type: str, feeds: Sequence[Feed]) -> DataStatus | None:
     latest = max((f.latest_dataset for f in feeds if f.latest_dataset), key=lambda d: d.requested, default=None)
     if latest is None:
         return None if feeds[0].never_synced is NeverSynced.NULL else DataStatus(data_type)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from local.codat_sandbox.platforms import DataType, Platform
+from local.codat_sandbox.platforms import Platform
 
 
 class ConnectionStatus(StrEnum):
@@ -103,7 +103,7 @@ class Dataset:
     id: str
     company_id: str
     connection_id: str
-    data_type: DataType
+    data_type: str
     status: DatasetStatus
     requested: datetime
     requested_by: RequestedBy
@@ -123,7 +123,7 @@ class DataStatus:
     `current_status` is None for a data type that was never synced.
     """
 
-    data_type: DataType
+    data_type: str
     current_status: DatasetStatus | None = None
     last_successful_sync: datetime | None = None
     latest_sync_id: str | None = None
@@ -139,7 +139,7 @@ class Truth:
 
     company: Company
     connection: Connection
-    data_type: DataType
+    data_type: str
     latest: Dataset | None
     latest_successful: Dataset | None
     changes_per_day: float
@@ -159,7 +159,7 @@ class Read:
     """
 
     connection_id: str
-    data_type: DataType
+    data_type: str
     status: DatasetStatus
     records_modified: bool
     last_fetched: datetime | None

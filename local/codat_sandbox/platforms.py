@@ -52,6 +52,15 @@ class DataType(StrEnum):
     COMMERCE_TRANSACTIONS = "commerce-transactions"
 
 
+CUSTOM = "custom."
+"""What the names of custom data types begin with in the sandbox; the rest is their identifier."""
+
+
+def is_custom(data_type: str) -> bool:
+    """Return whether a data type is a custom one."""
+    return data_type.startswith(CUSTOM)
+
+
 class SourceType(StrEnum):
     """The source types of the sandbox's platforms."""
 
@@ -232,7 +241,7 @@ FETCH_ON_FIRST_LINK = frozenset(
 )
 """The data types that Codat reads when a connection is first linked, and that `data/all` queues."""
 
-RELATIVE_CHANGE_RATES = {
+RELATIVE_CHANGE_RATES: dict[str, float] = {
     DataType.BANKING_TRANSACTIONS: 3.0,
     DataType.BANKING_ACCOUNT_BALANCES: 3.0,
     DataType.COMMERCE_ORDERS: 4.0,

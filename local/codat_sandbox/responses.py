@@ -20,7 +20,7 @@ from local.codat_sandbox.model import (
     Read,
     ReadCompleted,
 )
-from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK, DataType
+from local.codat_sandbox.platforms import CUSTOM, FETCH_ON_FIRST_LINK, DataType
 from local.codat_sandbox.syncs import ERROR_MESSAGES
 
 Json: TypeAlias = dict[str, object]
@@ -101,7 +101,7 @@ def pull_operation(value: Dataset) -> Json:
         "id": value.id,
         "companyId": value.company_id,
         "connectionId": value.connection_id,
-        "dataType": value.data_type,
+        "dataType": value.data_type.removeprefix(CUSTOM),
         "status": value.status,
         "statusDescription": None,
         "errorMessage": ERROR_MESSAGES.get(value.status),
@@ -115,7 +115,7 @@ def pull_operation(value: Dataset) -> Json:
     return body
 
 
-def data_statuses(statuses: Mapping[DataType, DataStatus | None]) -> Json:
+def data_statuses(statuses: Mapping[str, DataStatus | None]) -> Json:
     """Return the body of get-company-data-status, keyed by data type."""
     return {data_type: None if status is None else _data_status(status) for data_type, status in statuses.items()}
 

@@ -54,6 +54,9 @@ class Settings(BaseModel):
         timedelta(seconds=1), description="Syncs of one company that end within this time are reported by one webhook."
     )
 
+    custom_data_types: dict[str, tuple[str, ...]] = Field(
+        {}, description="Identifiers of the custom data types of each platform, by the platform's name."
+    )
     one_time_links: bool = Field(
         False, description="Whether each response of the API has other link URLs, which are valid for one use."
     )
@@ -73,6 +76,10 @@ class Settings(BaseModel):
         1.0, gt=0, description="Factor of the time between attempts, and of the 5 days until an endpoint is disabled."
     )
     webhook_headers: Literal["webhook", "svix"] = Field("webhook", description="Prefix of the three signature headers.")
+
+    def scheduled_hours(self, data_type: str) -> int:
+        """Return the hours from one sync of a data type to the next by Codat's own schedule; 0 is never."""
+        return next((hours for scheduled, hours in self.sync_schedule.items() if scheduled == data_type), 0)
 
     @model_validator(mode="after")
     def _sync_times_are_ordered(self) -> "Settings":

@@ -12,7 +12,7 @@ from local.codat_sandbox.connection_status import change_status
 from local.codat_sandbox.events import EventLog
 from local.codat_sandbox.feeds import Feed
 from local.codat_sandbox.model import ConnectionStatus, Dataset, DatasetStatus, Read, RequestedBy
-from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK
+from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK, is_custom
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.store import Store
 from local.codat_sandbox.syncs import Sync
@@ -78,7 +78,7 @@ class SyncRunner:
 
     def schedule(self, feed: Feed, now: datetime) -> None:
         """Set when Codat's own schedule reads a feed next: some hours after its last sync, or never."""
-        hours = self.settings.sync_schedule.get(feed.data_type, 0)
+        hours = self.settings.scheduled_hours(feed.data_type)
         if hours == 0 or feed.latest is None or feed.latest.completed is None:
             feed.scheduled_at = None
             return
@@ -143,11 +143,13 @@ class SyncRunner:
     def _report(self, company_id: str, read: Read, now: datetime) -> None:
         """Report a read once the company has no sync running, or `read_completed_within` after the first such read."""
         reads = self._unreported.setdefault(company_id, [])
-        reads.append(read)
+        # Codat documents no event for the end of a custom data type.
+        if not is_custom(read.data_type):
+            reads.append(read)
         self._running[company_id] -= 1
         if self._running[company_id] == 0:
             self._report_all(company_id, now)
-        elif len(reads) == 1:
+        elif len(reads) == 1 and reads[0] is read:
             self._timers.call_at(now + self.settings.read_completed_within, partial(self._report_all, company_id))
 
     def _report_all(self, company_id: str, now: datetime) -> None:

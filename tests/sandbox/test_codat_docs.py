@@ -96,6 +96,7 @@ def every_call(codat: Codat) -> Iterator[Any]:
         code = method.__func__.__code__
         required = code.co_argcount - 1 - len(method.__func__.__defaults__ or ())
         yield method(*["x"] * required)
+    yield codat.queue("x", "custom.x", "x")
 
 
 def test_exactly_the_events_that_are_used_are_read_and_those_subscribed_to_are_registered() -> None:

@@ -47,7 +47,7 @@ def test_the_default_companies_have_every_obstacle_but_most_feeds_can_become_fre
 
 
 def test_some_balance_sheets_are_recent_while_the_profit_and_loss_is_at_least_a_day_old() -> None:
-    ages: dict[str, dict[DataType, timedelta]] = defaultdict(dict)
+    ages: dict[str, dict[str, timedelta]] = defaultdict(dict)
     for truth in CodatBackend(Settings(), NOON).truth(NOON):
         if truth.can_become_fresh and truth.latest_successful and truth.latest_successful.completed:
             ages[truth.company.id][truth.data_type] = NOON - truth.latest_successful.completed
@@ -98,7 +98,7 @@ def test_feeds_that_can_become_fresh_are_those_whose_refresh_completes(settings:
     assert after == before
 
 
-def key(truth: Truth) -> tuple[str, DataType]:
+def key(truth: Truth) -> tuple[str, str]:
     return truth.connection.id, truth.data_type
 
 

@@ -95,7 +95,8 @@ def codat_with_failures(codat: httpx.Client, wait_until: WaitUntil) -> httpx.Cli
     """Return a client of a sandbox whose companies have been synced, with and without errors."""
     codat.post(
         "/sandbox/reset",
-        json={"companies": 24, "fails_first": 0.3, "not_supported": 0.1, "permissions_error": 0.1, "needs_relink": 0.1},
+        json={"companies": 24, "fails_first": 0.3, "not_supported": 0.1, "permissions_error": 0.1, "needs_relink": 0.1}
+        | {"custom_data_types": {"Xero": ["budgets"]}},
     )
     first, second, *_ = companies = codat.get("/companies").json()["results"]
     codat.patch(f"/sandbox/companies/{second['id']}", json={"parentId": first["id"]})
@@ -137,6 +138,9 @@ def _requests(codat: httpx.Client) -> Iterator[tuple[str, str, str, dict[str, ob
         yield "refresh-data-type", "POST", f"{path}/data/queue/invoices", None
         yield "refresh-data-type", "POST", f"{path}/data/queue/invoices", None
         yield "refresh-company-data", "POST", f"{path}/data/all", None
+        for connection in company["dataConnections"]:
+            custom = f"{path}/connections/{connection['id']}/data/queue/custom/budgets"
+            yield "refresh-custom-data-type", "POST", custom, None
     consumer: dict[str, object] = {
         "url": "http://127.0.0.1:9/webhooks",
         "eventTypes": ["read.completed"],

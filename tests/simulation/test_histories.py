@@ -23,7 +23,7 @@ from simulate.loop import LEASE, Fuse, Simulation
 
 FLEET = ((MYOB,), (PLAID, PLAID), (QUICKBOOKS_DESKTOP,))
 OFTEN = {DataType.INVOICES: timedelta(hours=2), DataType.BANKING_TRANSACTIONS: timedelta(hours=1)}
-FRESH_WITHIN = {
+FRESH_WITHIN: dict[str, timedelta] = {
     data_type: OFTEN.get(data_type, timedelta(days=1))
     for platforms in FLEET
     for platform in platforms

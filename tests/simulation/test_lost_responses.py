@@ -74,7 +74,7 @@ def datasets_by_feed(simulation: Simulation) -> dict[tuple[str, str, str], list[
     for company in simulation.backend.companies():
         for dataset in simulation.backend.history(company.id, now):
             if dataset.requested_by is RequestedBy.API:
-                found[company.id, dataset.data_type.value, dataset.connection_id].append(dataset)
+                found[company.id, dataset.data_type, dataset.connection_id].append(dataset)
     return found
 
 

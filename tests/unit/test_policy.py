@@ -256,3 +256,15 @@ def test_a_rule_for_a_group_applies_to_the_parent_and_to_its_subsidiaries(tmp_pa
     assert promise(policy, "bills", replace(COMPANY, company_id=parent)).fresh_within == timedelta(hours=1)
     assert promise(policy, "bills", replace(COMPANY, parent_id=other)).fresh_within == timedelta(days=3)
     assert promise(policy, "bills", replace(COMPANY, parent_id="", tags={})).fresh_within == timedelta(days=1)
+
+
+def test_a_custom_data_type_is_named_with_its_identifier(tmp_path: Path) -> None:
+    policy = load(write(tmp_path, DEFAULT + '[data_types."custom.DynamicsPurchaseOrders"]\nfresh_within = "1 hour"'))
+
+    assert promise(policy, "custom.DynamicsPurchaseOrders").fresh_within == timedelta(hours=1)
+
+
+@pytest.mark.parametrize("name", ["custom.", "custom.a b", "custom.a/b", "custom.a.b"])
+def test_the_identifier_of_a_custom_data_type_has_no_other_characters(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PolicyError, match="identifier of a custom data type"):
+        load(write(tmp_path, DEFAULT + f'[data_types."{name}"]\nfresh_within = "1 hour"'))

@@ -29,6 +29,7 @@ from freshness.domain import backoff
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company, Connection
 from freshness.domain.company_transition import CHECK_EVERY
+from freshness.domain.data_types import custom_identifier
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import (
     CheckFailed,
@@ -254,6 +255,8 @@ class FreshnessCheck:
             (data_type, connection.connection_id)
             for data_type in data_types
             for connection in company.active_connections(data_type)
+            # Which connections have a custom data type, only the policy says.
+            if not custom_identifier(data_type) or self.policy.names(data_type, company, connection)
         }
 
     def _record_feed(self, feed: Feed, company: Company, polled: Sequence[DatasetPolled], known: SyncDurations) -> Feed:

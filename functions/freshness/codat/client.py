@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx
 from pydantic import TypeAdapter
 
+from freshness.codat.errors import NotFound, UnsupportedDataType
 from freshness.codat.http import HttpClient, Limiter, Parameters, path_of
 from freshness.codat.models import (
     CompanyListing,
@@ -22,6 +23,7 @@ from freshness.codat.models import (
     WebhookConsumer,
     WebhookConsumers,
 )
+from freshness.domain.data_types import custom_identifier
 
 PAGE_SIZE = 1000
 HISTORY_PAGE_SIZE = 100
@@ -109,9 +111,24 @@ class Codat:
 
         `key` is the idempotency key, as `HttpClient.post` has it.
         """
+        if identifier := custom_identifier(data_type):
+            return await self._queue_custom(company_id, identifier, connection_id, key)
         parameters: Parameters = {"connectionId": connection_id}
         path = path_of("companies", company_id, "data", "queue", data_type)
         return self._http.read(await self._http.post(path, parameters, key=key), PullOperation)
+
+    async def _queue_custom(
+        self, company_id: str, identifier: str, connection_id: str, key: UUID | None
+    ) -> PullOperation:
+        """Queue a refresh of a custom data type. A 404 is taken as that the connection does not have it."""
+        path = path_of("companies", company_id, "connections", connection_id, "data", "queue", "custom", identifier)
+        try:
+            response = await self._http.post(path, key=key)
+        except NotFound as error:
+            raise UnsupportedDataType(
+                error.call, error.message, at=error.at, status=error.status, correlation_id=error.correlation_id
+            ) from error
+        return self._http.read(response, PullOperation)
 
     async def queue_all(self, company_id: str, key: UUID | None = None) -> datetime:
         """Queue every data type that is fetched on first link, and return when, by Codat's clock."""

@@ -28,6 +28,7 @@ class CodatError(Exception):
         self, call: str, message: str, *, at: datetime, status: int | None = None, correlation_id: str = ""
     ) -> None:
         self.call = call
+        self.message = message
         self.at = at
         self.status = status
         self.correlation_id = correlation_id

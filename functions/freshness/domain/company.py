@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from freshness.domain.data_types import SOURCE_TYPES_WITH_OWN_DATA_TYPES, source_type
+from freshness.domain.data_types import SOURCE_TYPES_WITH_OWN_DATA_TYPES, custom_identifier, source_type
 
 
 class ConnectionStatus(StrEnum):
@@ -153,14 +153,18 @@ class Company:
         """
         candidates = self.candidate_connections(data_type)
         remaining = [c for c in candidates if c.status != ConnectionStatus.UNLINKED]
+        if custom_identifier(data_type):
+            return remaining
         return remaining or candidates[-1:]
 
     def candidate_connections(self, data_type: str) -> list[Connection]:
         """Return the connections that a data type is, or was, read from: its data status may be about any of them.
 
         They are those of the source type that the data type belongs to; if there are none, those whose source type
-        does not say what they hold. One never linked, or deleted, does not count.
+        does not say what they hold. Those of a custom data type are all. One never linked, or deleted, does not count.
         """
         linkable = [c for c in self.connections.values() if c.was_linked]
+        if custom_identifier(data_type):
+            return linkable
         fitting = [c for c in linkable if c.source_type == source_type(data_type)]
         return fitting or [c for c in linkable if c.source_type not in SOURCE_TYPES_WITH_OWN_DATA_TYPES]

@@ -34,8 +34,22 @@ SOURCE_TYPES_WITH_OWN_DATA_TYPES = frozenset({SourceType.ACCOUNTING, SourceType.
 """The source types whose connections supply only their own data types. Connections of others may supply any."""
 
 
+CUSTOM = "custom."
+"""What the names of custom data types begin with here; the rest is Codat's identifier."""
+
+
+def custom_identifier(data_type: str) -> str:
+    """Return Codat's identifier of a custom data type; empty for Codat's own data types."""
+    return data_type.removeprefix(CUSTOM) if data_type.startswith(CUSTOM) else ""
+
+
 def source_type(data_type: str) -> SourceType:
-    """Return the source type of a data type: the prefix of its name, or accounting if the name has no prefix."""
+    """Return the source type of a data type: the prefix of its name, or accounting if the name has no prefix.
+
+    A custom data type may be configured for any integration.
+    """
+    if data_type.startswith(CUSTOM):
+        return SourceType.OTHER
     if data_type.startswith("banking-"):
         return SourceType.BANKING
     if data_type.startswith("commerce-"):

@@ -97,6 +97,12 @@ class Policy(Table):
         )
         return set(self.data_types).union(*(rule.data_types for rule in rules))
 
+    def names(self, data_type: str, company: Company, connection: Connection) -> bool:
+        """Return whether a table for all companies, or a rule that matches the connection, names a data type."""
+        return data_type in self.data_types or any(
+            data_type in rule.data_types and rule.matches(company, connection) for rule in self.rules
+        )
+
     @property
     def fleet_rates(self) -> FleetRates:
         """The change rates learned for each platform and data type."""

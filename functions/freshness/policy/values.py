@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from freshness.domain.data_types import DATA_TYPES
+from freshness.domain.data_types import CUSTOM, DATA_TYPES
 
 UTC = ZoneInfo("UTC")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -23,6 +23,7 @@ _UNITS = {
 }
 _LONGEST = timedelta(days=366)
 _DURATION = re.compile(r"(\d{1,6}) (minute|hour|day|week)s?")
+_CUSTOM_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d) to (?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
 
 
@@ -43,6 +44,10 @@ def _duration(value: object) -> timedelta:
 
 
 def _data_type(value: str) -> str:
+    if value.startswith(CUSTOM):
+        if not _CUSTOM_IDENTIFIER.fullmatch(value.removeprefix(CUSTOM)):
+            raise ValueError(f"expected {CUSTOM} and the identifier of a custom data type, got {value!r}")
+        return value
     if value not in DATA_TYPES:
         raise ValueError(f"expected one of Codat's data types, got {value!r}{suggestion(value, DATA_TYPES)}")
     return value

@@ -1,0 +1,81 @@
+"""Custom data types are kept fresh on the connections that the policy names, though no webhook reports their ends."""
+
+from datetime import timedelta
+from random import Random
+
+from freshness.domain.feed import Feed, State
+from freshness.policy.policy import Policy
+from local.codat_sandbox.platforms import PLAID, XERO
+from local.codat_sandbox.settings import Settings
+from simulate.clock import SimulatedLoop, simulate
+from simulate.loop import Simulation
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+BUDGETS = "custom.budgets"
+SETTINGS = Settings(
+    companies=0, fails_first=0, not_supported=0, sync_schedule={}, custom_data_types={"Xero": ("budgets",)}
+)
+
+
+def simulation_of(policy: dict[str, object], hours: int = 8) -> Simulation:
+    """Return a simulation of a company with two connections after some hours."""
+
+    async def scenario(loop: SimulatedLoop) -> Simulation:
+        simulation = Simulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": "1 day"}} | policy))
+        simulation.backend.add_company((XERO, PLAID), loop.clock())
+        await simulation.run_for(hours * HOUR, every=MINUTE, random=Random(0))
+        return simulation
+
+    return simulate(scenario)
+
+
+def budgets(simulation: Simulation) -> list[Feed]:
+    return [feed for feed in simulation.feeds() if feed.data_type == BUDGETS]
+
+
+def ages(simulation: Simulation) -> list[timedelta]:
+    """Return how old Codat's copies are."""
+    now = simulation.loop.clock()
+    return [
+        now - truth.latest_successful.completed
+        for truth in simulation.backend.truth(now)
+        if truth.data_type == BUDGETS and truth.latest_successful and truth.latest_successful.completed
+    ]
+
+
+def test_a_custom_data_type_is_kept_fresh_on_the_platform_of_its_rule() -> None:
+    rule = {"name": "budgets", "platforms": ["Xero"], "data_types": {BUDGETS: {"fresh_within": "1 hour"}}}
+
+    simulation = simulation_of({"rules": [rule]})
+
+    [age] = ages(simulation)
+    assert age <= HOUR
+    [feed] = budgets(simulation)
+    assert feed.succeeded_at
+    assert feed.request
+    assert feed.request.dataset_id
+    recorded = [dataset for dataset in simulation.tables.datasets.scan() if dataset.data_type == BUDGETS]
+    assert {dataset.state for dataset in recorded} == {"Complete"}
+    assert 7 <= len(recorded) <= 12
+
+
+def test_a_connection_without_the_custom_data_type_is_asked_once() -> None:
+    simulation = simulation_of({"data_types": {BUDGETS: {"fresh_within": "1 hour"}}})
+
+    xero, plaid = sorted(budgets(simulation), key=lambda feed: feed.is_unsupported)
+    assert xero.succeeded_at
+    assert plaid.is_unsupported
+    assert plaid.due_at is None
+    company = simulation.tables.companies.get(plaid.company_id)
+    assert company
+    connection = company.connections[plaid.connection_id]
+    promise = simulation.policy.promise(BUDGETS, company, connection)
+    assert plaid.state(promise, connection, simulation.loop.clock()) is State.UNSUPPORTED
+
+
+def test_no_custom_data_type_is_queued_that_the_policy_does_not_name() -> None:
+    simulation = simulation_of({}, hours=2)
+
+    assert budgets(simulation) == []
+    assert ages(simulation) == []
