@@ -265,7 +265,7 @@ class History:
         published = self.simulation.refreshes()
         kept = {feed.key: feed for feed in self.simulation.feeds()}
         for company in self.simulation.backend.companies():
-            latest: dict[tuple[str, DataType], Dataset] = {}
+            latest: dict[tuple[str, str], Dataset] = {}
             history = self.simulation.backend.history(company.id, self.simulation.loop.clock())
             for dataset in reversed(history):
                 key = dataset.connection_id, dataset.data_type
@@ -315,9 +315,9 @@ def simulate(seed: int, faults: Faults, skew: timedelta) -> History:
         return runner.run(run(loop, seed, faults, skew))
 
 
-def fresh_within(data_type: DataType) -> timedelta:
+def fresh_within(data_type: str) -> timedelta:
     """Return what the policy of the histories promises of a data type."""
-    return timedelta(days=1) if data_type is DataType.BALANCE_SHEET else FRESH_WITHIN
+    return timedelta(days=1) if data_type == DataType.BALANCE_SHEET else FRESH_WITHIN
 
 
 def _waits(feed: Feed) -> bool:

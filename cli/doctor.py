@@ -15,6 +15,7 @@ from cli.codat import CodatReport, read_report
 from cli.output import print_json, print_text
 from deployed.stack import DeployedStack, clock
 from freshness.app.failures import UNUSABLE
+from freshness.app.queueing import PRODUCT_REFUSED
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.domain.api_limits import ApiLimits
@@ -73,6 +74,8 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
         yield _doubled_schedule(report.settings)
     yield _dead_letters(stack)
     yield _unusable_companies(stack)
+    if stack.policy.products:
+        yield _products(stack)
 
 
 def _schedules(stack: DeployedStack) -> Iterator[Finding]:
@@ -217,14 +220,32 @@ def _unusable_companies(stack: DeployedStack) -> Finding:
     return Finding(subject=subject, found=found, to_do=to_do)
 
 
+def _products(stack: DeployedStack) -> Finding:
+    events = _logged(stack, stack.outputs.queue_refreshes_function, f'"{PRODUCT_REFUSED}"', clock() - LOOK_BACK)
+    refused = sorted({_attribute(event.get("message", ""), "product") for event in events} - {""})
+    if not refused:
+        return Finding(subject="products", found="none was refused within a day")
+    found = f"Codat refuses to refresh {', '.join(refused[:LISTED])}"
+    to_do = (
+        "Remove them from [products] in freshness.toml if they are Codat's standard products: only custom products can "
+        f'be refreshed. The log of queue_refreshes has the reason (search for "{PRODUCT_REFUSED}").'
+    )
+    return Finding(subject="products", found=found, to_do=to_do)
+
+
 def _company_id(message: str) -> str:
     """Return the company that a log message is about, empty if it names none."""
+    return _attribute(message, "company_id")
+
+
+def _attribute(message: str, name: str) -> str:
+    """Return an attribute of a log message, empty if it has none."""
     try:
         record = json.loads(message)
     except ValueError:
         return ""
     # It is logged as `ascii` returns it, in quotes.
-    return str(record.get("company_id", "")).strip("'\"") if isinstance(record, dict) else ""
+    return str(record.get(name, "")).strip("'\"") if isinstance(record, dict) else ""
 
 
 def _last_logged(stack: DeployedStack, function: str, pattern: str, since: datetime) -> datetime | None:

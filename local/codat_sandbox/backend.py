@@ -5,7 +5,7 @@ settings, calls and times give the same results. How a sync ends depends only on
 the attempt.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from random import Random
@@ -18,6 +18,9 @@ from local.codat_sandbox.errors import (
     DatasetAlreadyInProgressError,
     NoLinkedConnectionError,
     NotSupportedByPlatformError,
+    ProductError,
+    ProductInProgressError,
+    ProductNotFoundError,
 )
 from local.codat_sandbox.events import EventLog
 from local.codat_sandbox.model import (
@@ -186,6 +189,33 @@ class CodatBackend:
         for connection in self.company(company_id).connections:
             if connection.status is ConnectionStatus.LINKED:
                 self._syncs.start_first_link_types(company_id, connection.id, requested_by, now)
+
+    def refresh_product(self, company_id: str, product: str, data_types: Collection[str] | None, now: datetime) -> None:
+        """Queue the data types of a custom product, or some of them, on each linked connection that has them.
+
+        Raises:
+            CompanyNotFoundError, ProductNotFoundError: there is no such company, or it does not have the product.
+            ProductError: the product is a standard one, or does not have one of the data types.
+            ProductInProgressError: a dataset of the product is running.
+        """
+        self._timers.run_until(now)
+        company = self.company(company_id)
+        if product not in company.products:
+            raise ProductNotFoundError(product)
+        of_product = self.settings.custom_products.get(product)
+        if of_product is None or not set(data_types or ()) <= set(of_product):
+            raise ProductError(product)
+        linked = {each.id for each in company.connections if each.status is ConnectionStatus.LINKED}
+        feeds = [
+            feed
+            for feed in self._store.feeds(company_id)
+            if feed.data_type in of_product and feed.connection_id in linked
+        ]
+        if any(feed.running for feed in feeds):
+            raise ProductInProgressError
+        for feed in feeds:
+            if data_types is None or feed.data_type in data_types:
+                self._syncs.start(feed, RequestedBy.API, now)
 
     def add_company(self, platforms: Sequence[Platform], now: datetime) -> Company:
         """Add a company with linked connections, queue its "fetch on first link" types, and return it."""

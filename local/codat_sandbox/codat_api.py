@@ -45,6 +45,14 @@ class NewConsumer(BaseModel):
     disabled: bool | None = False
 
 
+class ProductRefresh(BaseModel):
+    """The request body of refresh-product-data."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    data_types: list[str] | None = None
+
+
 class CodatApi:
     """Codat's operations, performed on a sandbox."""
 
@@ -71,6 +79,12 @@ class CodatApi:
                 self._refresh_custom_data_type,
                 methods=["POST"],
                 name="refresh-custom-data-type",
+            ),
+            Route(
+                f"{company}/products/{{product}}/refresh",
+                self._refresh_product,
+                methods=["POST"],
+                name="refresh-product-data",
             ),
             Route(f"{company}/dataStatus", self._data_status, name="get-company-data-status"),
             Route(f"{company}/data/history", self._list_pull_operations, name="list-pull-operations"),
@@ -137,6 +151,17 @@ class CodatApi:
         )
         self._sandbox.changed()
         return JSONResponse(responses.pull_operation(dataset))
+
+    async def _refresh_product(self, request: Request) -> Response:
+        try:
+            body = ProductRefresh.model_validate_json(await request.body() or b"{}")
+        except ValidationError as error:
+            raise BadRequestError(f"The request body is not valid: {error}") from error
+        self._sandbox.backend.refresh_product(
+            request.path_params["company_id"], request.path_params["product"], body.data_types, self._sandbox.now()
+        )
+        self._sandbox.changed()
+        return Response(status_code=202)
 
     async def _data_status(self, request: Request) -> Response:
         statuses = self._sandbox.backend.data_status(request.path_params["company_id"], self._sandbox.now())

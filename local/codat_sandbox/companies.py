@@ -50,6 +50,9 @@ PORTFOLIOS: Sequence[tuple[Platform, ...]] = (
 )
 """The platforms of each company: the first company has the first tuple, and so on, repeating from the start."""
 
+STANDARD_PRODUCTS = ("lending",)
+"""Codat's own products, which every company has: they cannot be refreshed."""
+
 _FIRST_NAMES = (
     "Harbour Amber Northgate Juniper Old-Mill Copper Fenwick Bluebell Kestrel Marlow Saffron Thistle "
     "Willow Granite Larkspur Orchard Pebble Quayside Rowan Tide"
@@ -87,7 +90,14 @@ def new_company(index: int, platforms: Sequence[Platform], settings: Settings, n
         "uid": f"customer-{index + 1:04d}",
     }
     connections = tuple(new_connection(platform, now, random) for platform in platforms)
-    company = Company(random_uuid(random), name, tags, created=now, connections=connections)
+    company = Company(
+        random_uuid(random),
+        name,
+        tags,
+        created=now,
+        connections=connections,
+        products=(*settings.custom_products, *STANDARD_PRODUCTS),
+    )
     feeds = tuple(feed for connection in connections for feed in new_feeds(company.id, connection, settings, random))
     return NewCompany(company, feeds, past=())
 

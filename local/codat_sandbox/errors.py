@@ -4,11 +4,14 @@ SandboxError
 ├── NotFoundError                     404
 │   ├── CompanyNotFoundError
 │   ├── ConnectionNotFoundError
+│   ├── ProductNotFoundError
 │   ├── DatasetNotFoundError
 │   └── WebhookNotFoundError
 ├── NotSupportedByPlatformError       404
 ├── NoLinkedConnectionError           400
 ├── DatasetAlreadyInProgressError     400, or 409 if the settings say so
+├── ProductError                      400
+├── ProductInProgressError            400
 ├── IdempotencyConflictError          409
 ├── IdempotencyMismatchError          422
 ├── BadRequestError                   400
@@ -43,6 +46,13 @@ class ConnectionNotFoundError(NotFoundError):
 
     def __init__(self, connection_id: str) -> None:
         super().__init__(f"Data connection {connection_id} not found")
+
+
+class ProductNotFoundError(NotFoundError):
+    """The company does not have the product."""
+
+    def __init__(self, product: str) -> None:
+        super().__init__(f"Product {product} not found")
 
 
 class DatasetNotFoundError(NotFoundError):
@@ -85,6 +95,25 @@ class DatasetAlreadyInProgressError(SandboxError):
             f" as previous sync {dataset_id} is still in progress"
         )
         self.dataset_id = dataset_id
+
+
+class ProductError(SandboxError):
+    """A product is a standard one, or does not have a data type."""
+
+    def __init__(self, product: str) -> None:
+        super().__init__(
+            f"{product} doesn't support data refreshing. For more information, refer to your solution's documentation."
+        )
+
+
+class ProductInProgressError(SandboxError):
+    """A sync of the product is running."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Data cannot be refreshed while a read operation is in progress. Allow the read to complete before "
+            "attempting to refresh."
+        )
 
 
 class IdempotencyConflictError(SandboxError):

@@ -82,6 +82,7 @@ class Company:
     tags: dict[str, str]
     created: datetime
     connections: tuple[Connection, ...]
+    products: tuple[str, ...] = ()
     parent: CompanyReference | None = None
     subsidiaries: tuple[CompanyReference, ...] = ()
 

@@ -53,7 +53,7 @@ def _company_details(value: Company) -> Json:
         "lastSync": time_or_null(value.last_sync),
         "created": _whole_second(value.created),
         "createdByUserName": None,
-        "products": [],
+        "products": list(value.products),
         "tags": value.tags,
         "referenceParentCompany": value.parent and _group_member(value.parent),
         "referenceSubsidiaryCompanies": [_group_member(each) for each in value.subsidiaries],

@@ -54,6 +54,9 @@ class Settings(BaseModel):
         timedelta(seconds=1), description="Syncs of one company that end within this time are reported by one webhook."
     )
 
+    custom_products: dict[str, tuple[DataType, ...]] = Field(
+        {}, description="Data types of the custom products that every company has, by the product's identifier."
+    )
     custom_data_types: dict[str, tuple[str, ...]] = Field(
         {}, description="Identifiers of the custom data types of each platform, by the platform's name."
     )

@@ -96,7 +96,7 @@ def codat_with_failures(codat: httpx.Client, wait_until: WaitUntil) -> httpx.Cli
     codat.post(
         "/sandbox/reset",
         json={"companies": 24, "fails_first": 0.3, "not_supported": 0.1, "permissions_error": 0.1, "needs_relink": 0.1}
-        | {"custom_data_types": {"Xero": ["budgets"]}},
+        | {"custom_data_types": {"Xero": ["budgets"]}, "custom_products": {"credit-model": ["invoices", "bills"]}},
     )
     first, second, *_ = companies = codat.get("/companies").json()["results"]
     codat.patch(f"/sandbox/companies/{second['id']}", json={"parentId": first["id"]})
@@ -138,6 +138,11 @@ def _requests(codat: httpx.Client) -> Iterator[tuple[str, str, str, dict[str, ob
         yield "refresh-data-type", "POST", f"{path}/data/queue/invoices", None
         yield "refresh-data-type", "POST", f"{path}/data/queue/invoices", None
         yield "refresh-company-data", "POST", f"{path}/data/all", None
+        refresh = f"{path}/products/credit-model/refresh"
+        yield "refresh-product-data", "POST", refresh, {"dataTypes": ["bills"]}
+        yield "refresh-product-data", "POST", refresh, None
+        yield "refresh-product-data", "POST", f"{path}/products/lending/refresh", None
+        yield "refresh-product-data", "POST", f"{path}/products/unknown/refresh", None
         for connection in company["dataConnections"]:
             custom = f"{path}/connections/{connection['id']}/data/queue/custom/budgets"
             yield "refresh-custom-data-type", "POST", custom, None

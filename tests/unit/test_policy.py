@@ -268,3 +268,15 @@ def test_a_custom_data_type_is_named_with_its_identifier(tmp_path: Path) -> None
 def test_the_identifier_of_a_custom_data_type_has_no_other_characters(tmp_path: Path, name: str) -> None:
     with pytest.raises(PolicyError, match="identifier of a custom data type"):
         load(write(tmp_path, DEFAULT + f'[data_types."{name}"]\nfresh_within = "1 hour"'))
+
+
+def test_a_product_names_its_data_types(tmp_path: Path) -> None:
+    policy = load(write(tmp_path, DEFAULT + '[products.credit-model]\ndata_types = ["invoices", "bills"]'))
+
+    assert policy.types_of_products == {"credit-model": ("invoices", "bills")}
+
+
+@pytest.mark.parametrize("data_types", ["[]", '["invoicez"]', '["custom.budgets"]'])
+def test_a_product_has_data_types_of_codats_own(tmp_path: Path, data_types: str) -> None:
+    with pytest.raises(PolicyError, match=r":4: "):
+        load(write(tmp_path, DEFAULT + f"[products.credit-model]\ndata_types = {data_types}"))

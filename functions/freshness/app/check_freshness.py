@@ -135,6 +135,7 @@ class FreshnessCheck:
             at=at,
             policy=self.policy.fingerprint,
             parent_id=parent.id if parent else "",
+            products=listed.products,
         )
 
     async def check_due(self) -> bool:

@@ -142,7 +142,7 @@ class RefreshTick:
     async def _act_on(self, group: list[Decision], schedule: CodatSchedule) -> None:
         names = {"company_id": group[0].feed.company_id}
         remaining = group
-        if len(group) > 1 and schedule.on_first_link:
+        if len(group) > 1 and (schedule.on_first_link or self.policy.products):
             # What failed halfway is left to the next tick: some of the group may be in flight.
             remaining = []
             with self.failures.collected(names):

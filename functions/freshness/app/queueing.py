@@ -1,8 +1,8 @@
-"""Queueing refreshes at Codat and recording its responses: for one feed, or for several of a company by `data/all`."""
+"""Queueing refreshes at Codat and recording its responses: for one feed, or for several of a company by one call."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
@@ -13,6 +13,7 @@ from freshness.app.record import Recorder
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
 from freshness.codat import bulk_refresh
+from freshness.codat.bulk_refresh import BulkCall
 from freshness.codat.client import Codat
 from freshness.codat.errors import (
     AccountLimit,
@@ -46,6 +47,10 @@ from freshness.planning.planner import Decision
 BULK_REMEMBERED = timedelta(minutes=15)
 """How long after a call of `data/all` another one is not made before history was read for what the first queued."""
 
+LONGEST_ADOPTED = timedelta(days=1)
+"""How old a dataset may be that a refresh of a product, which was refused as already in progress, may have meant."""
+PRODUCT_REFUSED = "A product cannot be refreshed: each of its data types is queued by itself"
+"""The log message by which `doctor` finds products that the policy names by mistake."""
 _NAMESPACE = UUID("5b0f5a2e-9d5c-4b0e-8a53-4a8f0c1f6f0e")
 
 logger = Logger(service="codat-freshness")
@@ -92,25 +97,26 @@ class Queueing:
             await self._record_queued(company, feed, operation, decision)
 
     async def queue_together(self, group: list[Decision], schedule: CodatSchedule) -> list[Decision]:
-        """Queue what is due of a company by `data/all` if that queues nothing else, and return what is left to queue.
+        """Queue what is due of a company with as few calls as possible, and return what is left to queue by itself.
 
-        That the call is about to be made is recorded first. If no response was recorded, history is read for what it
-        queued before anything is queued again.
+        That the calls are about to be made is recorded first. If no response was recorded, history is read for what
+        they queued before anything is queued again.
         """
         company = group[0].company
         due = {decision.feed.key: decision for decision in group}
         feeds = await asyncio.to_thread(self.tables.feeds.of_company, company.company_id)
-        together = bulk_refresh.worthwhile(schedule, company, feeds, due.keys())
-        if not together:
+        calls = bulk_refresh.plan(schedule, self.recorder.policy.types_of_products, company, feeds, due.keys())
+        if not calls:
             return group
+        together = {key: feed for call in calls for key, feed in call.feeds.items()}
         at = company.bulk_refresh_at
         is_unfinished = at and at + BULK_REMEMBERED > self.clock() and not _is_answered(together, at)
         try:
             if at is None or not is_unfinished:
                 at = self.clock()
                 company = await asyncio.to_thread(self.recorder.company, company, BulkRefreshStarted(at=at))
-                at = await self.codat.queue_all(company.company_id, _key(company.company_id, _text(at)))
-            queued = await bulk_refresh.queued_since(at, self.codat, company.company_id, together)
+                at, together = await self._call(company, calls, at, due)
+            queued = await bulk_refresh.queued_since(at, self.codat, company.company_id, together) if together else {}
         except (Unauthorized, AccountLimit, RateLimited) as error:
             self._stop(error)
             return []
@@ -119,13 +125,49 @@ class Queueing:
             logger.warning("data/all was refused: each data type is queued by itself", extra=names)
             return group
         except CodatError as error:
-            for decision in group:
+            for decision in due.values():
                 unanswered = decision.feed.unanswered
                 await self._record_failure(company, decision.feed, error, unanswered.key if unanswered else "")
             return []
         for key, operation in queued.items():
             await self._record_queued(company, together[key], operation, due[key])
         return [decision for key, decision in due.items() if key not in queued]
+
+    async def _call(
+        self, company: Company, calls: Iterable[BulkCall], at: datetime, due: dict[FeedKey, Decision]
+    ) -> tuple[datetime, dict[FeedKey, Feed]]:
+        """Make calls that were recorded to begin at a time; return when Codat accepted the first, and for which feeds.
+
+        Feeds that run already are recorded, and removed from what is due.
+        """
+        accepted: dict[FeedKey, Feed] = {}
+        accepted_at: list[datetime] = []
+        for call in calls:
+            key = _key(company.company_id, _text(at), call.product)
+            if not call.product:
+                accepted_at.append(await self.codat.queue_all(company.company_id, key))
+                accepted |= call.feeds
+                continue
+            try:
+                product = company.company_id, call.product, call.data_types
+                accepted_at.append(await self.codat.refresh_product(*product, key))
+                accepted |= call.feeds
+            except AlreadyInProgress as error:
+                for adopted in await self._adopt_running(company, call, error):
+                    due.pop(adopted)
+            except (NotFound, Refused) as error:
+                names = {"company_id": company.company_id, "product": call.product, "error": str(error)}
+                logger.error(PRODUCT_REFUSED, extra=names)
+        return min(accepted_at, default=at), accepted
+
+    async def _adopt_running(self, company: Company, call: BulkCall, error: AlreadyInProgress) -> list[FeedKey]:
+        """Record the datasets of a product that run already, and return their feeds."""
+        since = error.at - LONGEST_ADOPTED
+        running = await bulk_refresh.running(self.codat, company.company_id, call.feeds, since)
+        for key, operation in running.items():
+            await self._record(call.feeds[key], company, self._requested(operation, Trigger.EXTERNAL))
+            self.tally[Metric.DATASETS_ADOPTED] += 1
+        return list(running)
 
     async def _record(self, feed: Feed, company: Company, *facts: FeedFact) -> Feed:
         self.unqueued.discard(feed.key)

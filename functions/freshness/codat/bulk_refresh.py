@@ -1,18 +1,76 @@
-"""Refreshing by `data/all`: one call for everything that is due of a company, where it queues nothing else."""
+"""Refreshing several data types of a company by one call: by `data/all`, or through the custom products it has.
+
+`data/all` is used where everything that it queues is due. The refresh of a product lists the data types that are due.
+Neither names the datasets that it queues: one more call reads them from history.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from freshness.codat.client import Codat
 from freshness.codat.models import PullOperation
-from freshness.domain.codat_schedule import CodatSchedule
+from freshness.domain.codat_schedule import CodatSchedule, is_linked
 from freshness.domain.company import Company
+from freshness.domain.dataset import has_ended
 from freshness.domain.feed import Feed, FeedKey
 
 WORTHWHILE = 3
 """Feeds from which on a call of `data/all`, and one to read what it queued, are fewer than one call each."""
 TOLERANCE = timedelta(minutes=1)
 """How far two times of Codat's may differ that belong to the same call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkCall:
+    """A call that queues several feeds of a company: the refresh of a product, or `data/all` if `product` is empty."""
+
+    feeds: Mapping[FeedKey, Feed]
+    product: str = ""
+    data_types: tuple[str, ...] = field(default=())
+
+
+def plan(
+    schedule: CodatSchedule,
+    products: Mapping[str, Iterable[str]],
+    company: Company,
+    feeds: Collection[Feed],
+    due: Collection[FeedKey],
+) -> list[BulkCall]:
+    """Return the calls with which the fewest are needed for what is due of a company; none if one for each is as few.
+
+    `products` are the data types of custom products, of which those count that the company has.
+    """
+    options: list[list[BulkCall]] = [[]]
+    if together := worthwhile(schedule, company, feeds, due):
+        options.append([BulkCall(feeds=together)])
+    options.append(_of_products(products, company, feeds, due))
+    return min(options, key=lambda calls: _calls(calls, len(due)))
+
+
+def _calls(calls: Collection[BulkCall], due: int) -> int:
+    """Return how many calls are made in all: these, one to read history, and one for each feed that they leave out."""
+    return len(calls) + bool(calls) + due - sum(len(call.feeds) for call in calls)
+
+
+def _of_products(
+    products: Mapping[str, Iterable[str]], company: Company, feeds: Collection[Feed], due: Collection[FeedKey]
+) -> list[BulkCall]:
+    """Return a call for each product of a company with several data types that are due on all of their connections."""
+    calls, covered = [], set[str]()
+    for product in company.products:
+        of_product: dict[FeedKey, Feed] = {}
+        data_types = []
+        for data_type in dict.fromkeys(products.get(product, ())):
+            linked = [feed for feed in feeds if feed.data_type == data_type and is_linked(feed, company)]
+            are_due = all(feed.key in due and feed.in_flight is None for feed in linked)
+            if linked and are_due and data_type not in covered:
+                of_product |= {feed.key: feed for feed in linked}
+                data_types.append(data_type)
+        if len(of_product) > 1:
+            covered.update(data_types)
+            calls.append(BulkCall(feeds=of_product, product=product, data_types=tuple(data_types)))
+    return calls
 
 
 def worthwhile(
@@ -27,7 +85,7 @@ def worthwhile(
 async def queued_since(
     at: datetime, codat: Codat, company_id: str, feeds: Mapping[FeedKey, Feed]
 ) -> Mapping[FeedKey, PullOperation]:
-    """Return the datasets of feeds that were queued since `data/all` was called at a time, which does not name them.
+    """Return the datasets of feeds that were queued since a call at a time, which does not name them.
 
     Raises:
         CodatError: the company's history could not be read.
@@ -40,6 +98,26 @@ async def queued_since(
         if found.keys() == feeds.keys() or operation.requested < at - TOLERANCE:
             break
     return found
+
+
+async def running(
+    codat: Codat, company_id: str, feeds: Mapping[FeedKey, Feed], since: datetime
+) -> Mapping[FeedKey, PullOperation]:
+    """Return the datasets of feeds that are in flight, of those that were requested since a time.
+
+    Raises:
+        CodatError: the company's history could not be read.
+    """
+    latest: dict[FeedKey, PullOperation] = {}
+    async for operation in codat.history(company_id):
+        key = (company_id, operation.data_type, operation.connection_id)
+        if operation.requested < since:
+            break
+        if key in feeds:
+            latest.setdefault(key, operation)
+        if latest.keys() == feeds.keys():
+            break
+    return {key: operation for key, operation in latest.items() if not has_ended(operation.status)}
 
 
 def _knows(feed: Feed, dataset_id: str) -> bool:

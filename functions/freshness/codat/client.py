@@ -134,6 +134,18 @@ class Codat:
         """Queue every data type that is fetched on first link, and return when, by Codat's clock."""
         return self._http.time(await self._http.post(path_of("companies", company_id, "data", "all"), key=key))
 
+    async def refresh_product(
+        self, company_id: str, product: str, data_types: Iterable[str], key: UUID | None = None
+    ) -> datetime:
+        """Queue data types of a custom product, and return when, by Codat's clock.
+
+        Raises:
+            freshness.codat.errors.AlreadyInProgress: a sync of the product runs already; it names no dataset.
+        """
+        path = path_of("companies", company_id, "products", product, "refresh")
+        body = {"dataTypes": sorted(data_types)}
+        return self._http.time(await self._http.post(path, body=body, key=key))
+
     async def sync_settings(self) -> list[SyncSetting]:
         """Return the account's sync settings: Codat's own schedule."""
         settings = self._http.read(await self._http.get("/profile/syncSettings"), SyncSettings).settings

@@ -314,7 +314,7 @@ def path_of(*parts: str) -> str:
 
 def _kind(response: httpx.Response, error: str, *, is_repeat: bool) -> type[errors.CodatError]:
     status = response.status_code
-    if "DatasetAlreadyInProgressException" in error:
+    if "DatasetAlreadyInProgressException" in error or "read operation is in progress" in error:
         return errors.AlreadyInProgress
     if "not supported by platform" in error:
         return errors.UnsupportedDataType

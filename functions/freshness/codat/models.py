@@ -91,6 +91,10 @@ class CompanyListing(Identified):
 
     name: Text = ""
     tags: Annotated[dict[str, str], BeforeValidator(lambda tags: tags or {})] = {}
+    products: Annotated[
+        tuple[str, ...],
+        BeforeValidator(lambda given: [each for each in given or () if isinstance(each, str)]),
+    ] = ()
     reference_parent_company: Readable[CompanyReference] = None
     data_connections: Annotated[tuple[ConnectionListing, ...], BeforeValidator(lambda given: given or ())] = ()
 

@@ -32,13 +32,14 @@ class CodatSchedule:
         `data/all` therefore leaves out is queued by itself, and what it queues beyond counts as requested by others.
         """
         candidates = [feed for feed in feeds if feed.data_type in self.on_first_link]
-        linked = [feed for feed in candidates if _is_linked(feed, company)]
+        linked = [feed for feed in candidates if is_linked(feed, company)]
         hopeless = any(
             feed.is_unsupported or feed.is_blocked(company.connections[feed.connection_id]) for feed in linked
         )
         return [] if hopeless else linked
 
 
-def _is_linked(feed: Feed, company: Company) -> bool:
+def is_linked(feed: Feed, company: Company) -> bool:
+    """Return whether Codat can read through the feed's connection now."""
     connection = company.connections.get(feed.connection_id)
     return connection is not None and connection.is_linked

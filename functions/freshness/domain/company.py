@@ -118,6 +118,8 @@ class Company:
     tags: dict[str, str] = field(default_factory=dict)
     parent_id: str = ""
     """The id of the company that it belongs to; empty if it belongs to none."""
+    products: tuple[str, ...] = ()
+    """The identifiers of the products that Codat has enabled for it."""
     connections: dict[str, Connection] = field(default_factory=dict)
     check_at: datetime | None = None
     checked_at: datetime | None = None
@@ -132,7 +134,7 @@ class Company:
     restored_at: datetime | None = None
     """When Codat listed the company again after it was taken as deleted."""
     bulk_refresh_at: datetime | None = None
-    """When `data/all` was last called, or was about to be, by our own clock."""
+    """When several feeds were last queued by one call, or were about to be, by our own clock."""
     paused: bool = False
     """Whether an operator paused its refreshes."""
     version: int = 0

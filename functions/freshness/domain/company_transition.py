@@ -110,6 +110,7 @@ def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
         name=fact.name,
         tags=dict(fact.tags),
         parent_id=fact.parent_id,
+        products=tuple(sorted(fact.products)),
         connections=connections,
         check_at=check_at,
         deleted_at=None,

@@ -173,6 +173,7 @@ class CompanyListed:
     at: datetime
     policy: str
     parent_id: str = ""
+    products: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +196,7 @@ class ReadsRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkRefreshStarted:
-    """`data/all` is about to be called for the company. `at` is by our own clock."""
+    """Several feeds of the company are about to be queued by one call. `at` is by our own clock."""
 
     at: datetime
 

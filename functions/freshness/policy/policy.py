@@ -21,6 +21,7 @@ from freshness.policy.schema import (
     Default,
     LocatedError,
     Location,
+    Product,
     Rule,
     Table,
     Terms,
@@ -56,6 +57,7 @@ class Policy(Table):
     rules: tuple[Rule, ...] = ()
     windows: tuple[WindowTable, ...] = ()
     sets: tuple[ConsistencySet, ...] = ()
+    products: dict[str, Product] = Field(default_factory=dict)
     budget: Budget = Budget()
 
     _rates: FleetRates = PrivateAttr(default_factory=FleetRates)
@@ -171,6 +173,11 @@ class Policy(Table):
         """Return the set with which a data type of a company is refreshed, or `None` if it is in no set."""
         consistency_set = self._sets.get(data_type)
         return consistency_set if consistency_set and consistency_set.matches_company(company) else None
+
+    @cached_property
+    def types_of_products(self) -> dict[str, tuple[str, ...]]:
+        """The data types of each custom product, by Codat's identifier of the product."""
+        return {identifier: product.data_types for identifier, product in self.products.items()}
 
     def refreshes_a_day(self, connection: Connection) -> int | None:
         """Return how many refreshes a day a connection may get, or `None` if the policy sets no limit."""

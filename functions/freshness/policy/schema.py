@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from freshness.domain.company import Company, Connection
+from freshness.domain.data_types import custom_identifier
 from freshness.domain.windows import Window
 from freshness.policy import values
 
@@ -156,6 +157,19 @@ class ConsistencySet(CompanySelection):
     data_types: tuple[values.DataType, ...] = Field(min_length=2)
     within: values.Duration
     """The maximum time between their syncs. A data type that was synced within it is not refreshed again."""
+
+
+class Product(Table):
+    """A custom product, through which its data types are refreshed for the companies that have it."""
+
+    data_types: tuple[values.DataType, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _has_no_custom_data_types(self) -> Self:
+        for data_type in self.data_types:
+            if custom_identifier(data_type):
+                raise ValueError(f"expected no custom data type, but got {data_type!r}")
+        return self
 
 
 class Budget(Table):

@@ -1,0 +1,69 @@
+"""Custom products in the sandbox: their data types are refreshed together, and none of Codat's standard products."""
+
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from local.codat_sandbox.platforms import DataType
+from local.codat_sandbox.settings import Settings
+
+SLOW = timedelta(hours=1)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Return settings with a custom product, whose syncs run for long."""
+    products = {"credit-model": (DataType.INVOICES, DataType.BILLS)}
+    return settings.model_copy(
+        update={"custom_products": products, "sync_time_min": SLOW, "sync_time_max": SLOW, "sync_schedule": {}}
+    )
+
+
+@pytest.fixture
+def path(codat: httpx.Client) -> str:
+    company = codat.get("/companies").json()["results"][0]
+    assert company["products"] == ["credit-model", "lending"]
+    return f"/companies/{company['id']}"
+
+
+def running(codat: httpx.Client, path: str) -> set[str]:
+    datasets = codat.get(f"{path}/data/history?pageSize=1000").json()["results"]
+    return {each["dataType"] for each in datasets if not (each["isCompleted"] or each["isErrored"])}
+
+
+def test_a_refresh_queues_the_data_types_that_it_lists_and_returns_no_ids(codat: httpx.Client, path: str) -> None:
+    response = codat.post(f"{path}/products/credit-model/refresh", json={"dataTypes": ["bills"]})
+
+    assert (response.status_code, response.content) == (202, b"")
+    assert "bills" in running(codat, path)
+    assert "invoices" not in running(codat, path)
+
+
+def test_a_refresh_without_a_body_queues_all_data_types_of_the_product(codat: httpx.Client, path: str) -> None:
+    assert codat.post(f"{path}/products/credit-model/refresh").status_code == 202
+    assert running(codat, path) >= {"bills", "invoices"}
+
+
+def test_a_refresh_while_a_sync_of_the_product_runs_is_refused(codat: httpx.Client, path: str) -> None:
+    codat.post(f"{path}/products/credit-model/refresh", json={"dataTypes": ["bills"]})
+
+    response = codat.post(f"{path}/products/credit-model/refresh", json={"dataTypes": ["invoices"]})
+
+    assert response.status_code == 400
+    assert "while a read operation is in progress" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("product", "body", "status"),
+    [
+        ("lending", {}, 400),
+        ("credit-model", {"dataTypes": ["payments"]}, 400),
+        ("credit-model", {"unknown": 1}, 400),
+        ("unknown", {}, 404),
+    ],
+)
+def test_other_refreshes_of_products_are_refused(
+    codat: httpx.Client, path: str, product: str, body: dict[str, object], status: int
+) -> None:
+    assert codat.post(f"{path}/products/{product}/refresh", json=body).status_code == status

@@ -1,0 +1,83 @@
+"""Which calls queue several data types of a company: those with which the fewest are needed in all."""
+
+from datetime import UTC, datetime, timedelta
+
+from freshness.codat.bulk_refresh import BulkCall, plan
+from freshness.domain.codat_schedule import CodatSchedule
+from freshness.domain.company import Company, Connection
+from freshness.domain.dataset import Trigger
+from freshness.domain.feed import Feed, Request
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+TYPES = ("balanceSheet", "bills", "customers", "invoices", "payments", "suppliers")
+PRODUCTS = {"credit": TYPES[:3], "ledger": TYPES[3:], "not-enabled": TYPES}
+
+
+def connection(name: str, status: str = "Linked") -> Connection:
+    return Connection(
+        connection_id=name, platform="Xero", source_type="Accounting", status=status, status_at=NOON - timedelta(days=9)
+    )
+
+
+COMPANY = Company(
+    company_id="company",
+    connections={"xero": connection("xero"), "old": connection("old", "Unlinked")},
+    products=("credit", "ledger", "lending"),
+)
+FEEDS = [Feed(company_id="company", data_type=each, connection_id="xero") for each in TYPES]
+
+
+def calls(
+    due: tuple[str, ...], *, on_first_link: tuple[str, ...] = (), feeds: list[Feed] = FEEDS, company: Company = COMPANY
+) -> list[tuple[str, tuple[str, ...]]]:
+    keys = {feed.key for feed in feeds if feed.data_type in due}
+    schedule = CodatSchedule(on_first_link=frozenset(on_first_link))
+    return [summary(call) for call in plan(schedule, PRODUCTS, company, feeds, keys)]
+
+
+def summary(call: BulkCall) -> tuple[str, tuple[str, ...]]:
+    assert call.product == "" or {feed.data_type for feed in call.feeds.values()} == set(call.data_types)
+    return call.product, call.data_types
+
+
+def test_products_list_what_is_due_of_them() -> None:
+    assert calls(TYPES) == [("credit", TYPES[:3]), ("ledger", TYPES[3:])]
+    assert calls(TYPES[:4]) == [("credit", TYPES[:3])]
+
+
+def test_few_data_types_are_queued_by_themselves() -> None:
+    assert calls(TYPES[:2]) == []
+    assert calls((TYPES[0], TYPES[3])) == []
+
+
+def test_data_all_is_used_where_it_needs_fewer_calls() -> None:
+    assert calls(TYPES, on_first_link=TYPES) == [("", ())]
+    assert calls(TYPES[:5], on_first_link=TYPES) == [("credit", TYPES[:3]), ("ledger", TYPES[3:5])]
+
+
+def test_a_data_type_that_runs_on_one_of_its_connections_is_left_out() -> None:
+    running = FEEDS[0].requested(Request(at=NOON, trigger=Trigger.EXTERNAL, dataset_id="dataset"))
+
+    assert calls(TYPES, feeds=[running, *FEEDS[1:]]) == [("credit", TYPES[1:3]), ("ledger", TYPES[3:])]
+
+
+def test_a_data_type_that_is_not_due_on_another_connection_is_left_out() -> None:
+    other = Feed(company_id="company", data_type="bills", connection_id="second")
+    company = Company(
+        company_id="company",
+        connections={"xero": connection("xero"), "second": connection("second")},
+        products=COMPANY.products,
+    )
+    feeds, due = [*FEEDS, other], {feed.key for feed in FEEDS}
+
+    planned = plan(CodatSchedule(), PRODUCTS, company, feeds, due)
+
+    assert [summary(call) for call in planned] == [("credit", ("balanceSheet", "customers")), ("ledger", TYPES[3:])]
+
+
+def test_a_data_type_of_two_products_is_queued_once() -> None:
+    products = {"credit": TYPES, "ledger": TYPES}
+
+    [call] = plan(CodatSchedule(), products, COMPANY, FEEDS, {feed.key for feed in FEEDS})
+
+    assert summary(call) == ("credit", TYPES)
