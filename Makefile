@@ -57,5 +57,7 @@ $(CDK): package.json package-lock.json
 node:
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || { \
 		echo 'Node.js 20 or newer is needed for the AWS CDK: install it from https://nodejs.org and run this again.' >&2; exit 1; }
+	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 22 ? 1 : 0)' || \
+		echo 'warning: Node.js 20 gets no more security fixes, and the AWS CDK will stop supporting it: install 22 or newer.' >&2
 
 .PHONY: help install run redrive register-webhook simulate chaos test bench check lint types clean node

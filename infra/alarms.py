@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
+from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
@@ -37,7 +38,9 @@ class Alarms(Construct):
         """Create the topic. `tick_at_least_every` is the longest time between two ticks; `email` may be empty."""
         super().__init__(scope, "Alarms")
         self._period = tick_at_least_every
-        self.topic = sns.Topic(self, "Topic", display_name="Codat Freshness", enforce_ssl=True)
+        self.topic = sns.Topic(
+            self, "Topic", display_name=f"Codat Freshness: {Stack.of(self).stack_name}", enforce_ssl=True
+        )
         # `enforce_ssl` adds a topic policy, which replaces the default policy that lets CloudWatch publish.
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(
@@ -201,6 +204,34 @@ class Alarms(Construct):
             threshold=MANY,
             meaning=f"{MANY} or more connections were lost within an hour, which is more than chance.",
             remedy="Run `./freshness status` to see which platform they share, and ask Codat's support.",
+        )
+
+    def watch_cost(self, monthly: int) -> None:
+        """Send a mail to the alarms' subscribers when a month is forecast to cost more than so many USD.
+
+        It counts what has the stack's tag, which must be activated as a cost allocation tag.
+        """
+        stack = Stack.of(self)
+        self.topic.grant_publish(iam.ServicePrincipal("budgets.amazonaws.com"))
+        budgets.CfnBudget(
+            self,
+            "Budget",
+            budget=budgets.CfnBudget.BudgetDataProperty(
+                budget_type="COST",
+                time_unit="MONTHLY",
+                budget_limit=budgets.CfnBudget.SpendProperty(amount=monthly, unit="USD"),
+                cost_filters={"TagKeyValue": [f"user:stack${stack.stack_name}"]},
+            ),
+            notifications_with_subscribers=[
+                budgets.CfnBudget.NotificationWithSubscribersProperty(
+                    notification=budgets.CfnBudget.NotificationProperty(
+                        notification_type="FORECASTED", comparison_operator="GREATER_THAN", threshold=100
+                    ),
+                    subscribers=[
+                        budgets.CfnBudget.SubscriberProperty(subscription_type="SNS", address=self.topic.topic_arn)
+                    ],
+                )
+            ],
         )
 
     def _of_worst_shard(self, metric: Metric, statistic: str, shards: Sequence[str]) -> cloudwatch.IMetric:

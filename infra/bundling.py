@@ -124,8 +124,8 @@ def _prune(dependencies: Path) -> None:
 def _compile(folder: Path, target: Target) -> None:
     """Compile all modules, if the target can read this interpreter's bytecode.
 
-    Lambda cannot store bytecode, and would compile at each cold start, which is two thirds of its time (`bench/`). Deploy
-    with the target's Python where that matters.
+    Lambda cannot store bytecode, and would compile at each cold start, which is two thirds of its time (`bench/`).
+    Deploy with the target's Python where that matters.
     """
     if target.cache_tag != sys.implementation.cache_tag:
         return

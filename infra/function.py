@@ -23,7 +23,10 @@ class Function(Construct):
         log_group = logs.LogGroup(
             self, "Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
         )
-        self._role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        from_this_account = {"StringEquals": {"aws:SourceAccount": Stack.of(self).account}}
+        self._role = iam.Role(
+            self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com", conditions=from_this_account)
+        )
         self.allow(log_group.log_group_arn, "logs:CreateLogStream", "logs:PutLogEvents")
         self.log_group = log_group
         self.function = lambda_.Function(

@@ -22,7 +22,7 @@ class Schedules(Construct):
     def __init__(self, scope: Construct, time_zone: ZoneInfo) -> None:
         super().__init__(scope, "Schedules")
         self._time_zone = time_zone
-        self.dead_letter_queue = Queue(self, "DeadLetterQueue")
+        self.dead_letter_queue = Queue(self, "DeadLetterQueue", dead_letters_of=[])
         Validations.of(self.dead_letter_queue).acknowledge(
             Acknowledgment(id="AwsSolutions-SQS3", reason="It is a dead-letter queue of schedules, not of a queue")
         )

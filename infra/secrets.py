@@ -1,6 +1,6 @@
 """The secrets shared with Codat, which the user sets after the first deployment."""
 
-from aws_cdk import Acknowledgment, Validations
+from aws_cdk import Acknowledgment, RemovalPolicy, Validations
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
@@ -8,8 +8,10 @@ from constructs import Construct
 class Secrets(Construct):
     """Secrets with random values until they are set, so that Codat refuses the key and no signature is valid."""
 
-    def __init__(self, scope: Construct) -> None:
+    def __init__(self, scope: Construct, *, disposable: bool) -> None:
+        """Create the secrets. Disposable ones are deleted with their stack; others are retained."""
         super().__init__(scope, "Secrets")
+        self._removal_policy = RemovalPolicy.DESTROY if disposable else RemovalPolicy.RETAIN
         self.codat_api_key = self._secret("CodatApiKey", "Codat's API key, as its portal shows it")
         self.webhook_signing = self._secret(
             "WebhookSigning", "The webhook's signing secret, as Codat's portal shows it"
@@ -26,6 +28,7 @@ class Secrets(Construct):
             self,
             name,
             description=description,
+            removal_policy=self._removal_policy,
             # A signing secret must be base64. Letters and digits are, if their number is a multiple of four.
             generate_secret_string=secretsmanager.SecretStringGenerator(password_length=32, exclude_punctuation=True),
         )

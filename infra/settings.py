@@ -1,5 +1,7 @@
-"""Settings of a deployment, from the `context` of `cdk.json` and `cdk deploy -c name=value`."""
+"""Settings of a deployment, from `deployment.toml` and `cdk deploy -c name=value`."""
 
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo
@@ -28,20 +30,27 @@ LONGEST_PERIOD = 7 * 24 * 60 // 3
 """Minutes. CloudWatch evaluates at most a week, and some alarms evaluate three periods."""
 
 
+DEFAULT_NAME = "CodatFreshness"
+"""The name of the stack if none is given."""
+
+
 class SettingsError(ValueError):
-    """The context is invalid. The message has a line for each invalid setting, with what was expected."""
+    """Settings are invalid. The message has a line for each invalid setting, with what was expected."""
 
 
 class Settings(BaseModel):
     """Settings of one deployment."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,40}$")]
+    """The name of the stack, of its metrics' dimension and of its event bus."""
 
     codat_base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+$")]
     dry_run: bool
     """Whether to decide and record what to refresh without queueing it at Codat."""
     policy: Path
-    """The policy file, relative to the folder of `cdk.json`."""
+    """The policy file, relative to the folder of `deployment.toml`."""
     check_schedule: CronExpression
     queue_schedule: CronExpression
     queue_by_shard: bool
@@ -54,24 +63,49 @@ class Settings(BaseModel):
     """The email address that alarms are sent to; none if it is empty."""
     dashboard: bool
     """Whether to create a dashboard, which costs 3 USD a month beyond the three that AWS offers free of charge."""
+    monthly_budget: Annotated[int, Field(ge=0)]
+    """The USD a month above whose forecast an alarm is sent; no alarm if it is 0."""
     webhook_addresses: Annotated[tuple[IPvAnyAddress, ...], BeforeValidator(_words)]
     """The IP addresses that webhooks are accepted from, separated by spaces; any address if it is empty."""
     webhook_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]*$")]
     """A header that webhooks must have, with the value of its own secret; none if it is empty."""
-    local: bool
+    local: bool = False
     """Whether to deploy to a local AWS, with a bundle for this machine and tables that are deleted with the stack."""
 
     @classmethod
-    def from_context(cls, node: Node) -> Self:
-        """Return the settings in the context of `node`.
+    def read(cls, file: Path, context: Mapping[str, object]) -> Self:
+        """Return the settings of the stack that `context` names, which override those of the file.
 
         Raises:
-            SettingsError: a setting is missing or invalid.
+            SettingsError: the file cannot be read, or a setting is missing, unknown or invalid.
         """
         try:
-            return cls.model_validate({name: node.try_get_context(name) for name in cls.model_fields})
+            tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"{file}: {error}") from error
+        name = context.get("name", DEFAULT_NAME)
+        values = {"name": name, **tables.get("default", {}), **tables.get(str(name), {}), **context}
+        try:
+            return cls.model_validate(values)
         except ValidationError as error:
             mistakes = (
-                f"context {mistake['loc'][0]}: {mistake['msg']}, got {mistake['input']!r}" for mistake in error.errors()
+                f"{'context' if mistake['loc'][0] in context else file.name} {mistake['loc'][0]}: {mistake['msg']}, "
+                f"got {mistake['input']!r}"
+                for mistake in error.errors()
             )
             raise SettingsError("\n".join(mistakes)) from error
+
+    @classmethod
+    def from_context(cls, node: Node, file: Path) -> Self:
+        """Return the settings of the file, overridden by those in the context of `node`.
+
+        Raises:
+            SettingsError: as `read`.
+        """
+        return cls.read(file, cls.given(node))
+
+    @classmethod
+    def given(cls, node: Node) -> dict[str, object]:
+        """Return the settings in the context of `node`."""
+        context = {name: node.try_get_context(name) for name in cls.model_fields}
+        return {name: value for name, value in context.items() if value is not None}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import CfnOutput, Duration, Stack, Tags
 from aws_cdk import aws_events as events
 from constructs import Construct
 
@@ -26,14 +26,16 @@ class CodatFreshness(Stack):
         """Create the stack. `bundle` is the folder with the code of all functions."""
         super().__init__(
             scope,
-            "CodatFreshness",
+            settings.name,
             description="Keeps companies' data at Codat as fresh as freshness.toml promises",
             termination_protection=not settings.local,
         )
+        Tags.of(self).add("project", "codat-freshness")
+        Tags.of(self).add("stack", settings.name)
         self._settings = settings
         self._bundle = bundle
         self._tables = Tables(self, disposable=settings.local)
-        self._secrets = Secrets(self)
+        self._secrets = Secrets(self, disposable=settings.local)
         self._bus = events.EventBus(self, "EventBus", description="Events about companies' data at Codat")
 
         check_freshness = self._check_freshness()
@@ -56,6 +58,8 @@ class CodatFreshness(Stack):
         alarms.watch_webhooks(receive_webhook, apply_webhook)
         alarms.watch_connections()
         alarms.watch_dead_letters(schedules.dead_letter_queue, intake.dead_letter_queue)
+        if settings.monthly_budget:
+            alarms.watch_cost(settings.monthly_budget)
         if settings.dashboard:
             Dashboard(
                 self,

@@ -2,7 +2,7 @@
 
 import json
 
-from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Validations
+from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Stack, Validations
 from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -34,10 +34,15 @@ class WebhookIntake(Construct):
 
     def __init__(self, scope: Construct, *, receive: Function, apply: Function) -> None:
         super().__init__(scope, "WebhookIntake")
-        self.dead_letter_queue = Queue(self, "DeadLetterQueue")
+        stack = Stack.of(self)
+        # The queue has a name because its dead-letter queue must not refer to it: it already refers to that.
+        name = f"{stack.stack_name}-webhooks"
+        queue_arn = stack.format_arn(service="sqs", resource=name)
+        self.dead_letter_queue = Queue(self, "DeadLetterQueue", dead_letters_of=[queue_arn])
         self.queue = Queue(
             self,
             "Queue",
+            queue_name=name,
             # As AWS recommends: a message must not reappear while a throttled function is still retrying it.
             visibility_timeout=Duration.seconds(6 * apply.timeout.to_seconds() + BATCHING_WINDOW.to_seconds()),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letter_queue, max_receive_count=MAX_RECEIVE_COUNT),
@@ -76,7 +81,12 @@ class WebhookIntake(Construct):
             )
         )
         access_log = logs.LogGroup(
-            self, "AccessLog", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
+            self,
+            "AccessLog",
+            # API Gateway adds a statement for each log group to a policy of limited size, except below this prefix.
+            log_group_name=f"/aws/vendedlogs/{Stack.of(self).stack_name}/webhooks",
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=RemovalPolicy.DESTROY,
         )
         apigateway.CfnStage(
             self,
@@ -85,7 +95,7 @@ class WebhookIntake(Construct):
             stage_name="$default",
             auto_deploy=True,
             default_route_settings=apigateway.CfnStage.RouteSettingsProperty(
-                throttling_rate_limit=100, throttling_burst_limit=200
+                throttling_rate_limit=25, throttling_burst_limit=100
             ),
             access_log_settings=apigateway.CfnStage.AccessLogSettingsProperty(
                 destination_arn=access_log.log_group_arn, format=json.dumps(_ACCESS_LOG)

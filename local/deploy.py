@@ -29,7 +29,7 @@ def bootstrap(processes: Processes, scratch: Path) -> None:
 
 
 def deploy(processes: Processes, context: Mapping[str, str], scratch: Path) -> Outputs:
-    """Deploy the stack with `context` in addition to that of `cdk.json`, and return its outputs.
+    """Deploy the stack with `context` in place of those in `deployment.toml`, and return its outputs.
 
     Raises:
         LocalRunError: the command failed.

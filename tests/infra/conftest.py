@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def synthesise(folder: Path, **context: str) -> Template:
-    """Return the template with the context of `cdk.json`, overridden by `context`, and with a dummy bundle.
+    """Return the template with the settings of `deployment.toml`, overridden by `context`, and with a dummy bundle.
 
     cdk-nag's AwsSolutions pack checks it, and fails the synthesis if it finds anything.
     """
@@ -23,7 +23,7 @@ def synthesise(folder: Path, **context: str) -> Template:
     (bundle / "check_freshness.py").touch()
     defaults: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
     app = App(outdir=str(folder / "cdk.out"), context=defaults | context)
-    stack = CodatFreshness(app, Settings.from_context(app.node), bundle)
+    stack = CodatFreshness(app, Settings.from_context(app.node, ROOT / "deployment.toml"), bundle)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return Template(app.synth().get_stack_by_name(stack.stack_name).template)
 

@@ -2,16 +2,18 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+
+import aws_cdk
 
 ROOT = Path(__file__).parents[2]
 
 
 def run_app(tmp_path: Path, **context: str) -> subprocess.CompletedProcess[str]:
     """Run the app as the CDK CLI does, with the context and the output folder in environment variables."""
-    defaults = json.loads((ROOT / "cdk.json").read_text())["context"]
     environment = os.environ | {
-        "CDK_CONTEXT_JSON": json.dumps(defaults | context),
+        "CDK_CONTEXT_JSON": json.dumps(context),
         "CDK_OUTDIR": str(tmp_path / "cdk.out"),
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
     }
@@ -35,3 +37,14 @@ def test_the_app_writes_the_template(tmp_path: Path) -> None:
     assert (app.returncode, app.stdout) == (0, "")
     template = json.loads((tmp_path / "cdk.out" / "CodatFreshness.template.json").read_text())
     assert "WebhookUrl" in template["Outputs"]
+
+
+def test_the_context_of_cdk_has_all_recommended_feature_flags() -> None:
+    package = Path(aws_cdk.__file__).parent / "_jsii"
+    [archive] = package.glob("aws-cdk-lib@*.jsii.tgz")
+    with tarfile.open(archive) as files:
+        member = files.extractfile("package/recommended-feature-flags.json")
+        assert member
+        recommended = json.load(member)
+    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    assert recommended.keys() <= context.keys()

@@ -109,7 +109,7 @@ def test_a_function_has_only_the_permissions_it_needs(template: Template, name: 
 def test_a_function_has_its_own_role_without_managed_policies(template: Template, name: str) -> None:
     assert shown(function(template, name)["Role"]) == f"{name}Role"
     role = template.properties("AWS::IAM::Role")[f"{name}Role"]
-    assert role.keys() == {"AssumeRolePolicyDocument"}
+    assert role.keys() == {"AssumeRolePolicyDocument", "Tags"}
 
 
 @pytest.mark.parametrize("name", ALLOWED)

@@ -1,7 +1,5 @@
-import json
 import re
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,11 +7,12 @@ from aws_cdk import App
 
 from infra.settings import Settings, SettingsError
 
-DEFAULTS: dict[str, Any] = json.loads((Path(__file__).parents[2] / "cdk.json").read_text())["context"]
+FILE = Path(__file__).parents[2] / "deployment.toml"
 
 
 def test_the_default_settings_of_a_deployment() -> None:
-    assert Settings.from_context(App(context=DEFAULTS).node) == Settings(
+    assert Settings.from_context(App().node, FILE) == Settings(
+        name="CodatFreshness",
         codat_base_url="https://api.codat.io",
         dry_run=False,
         policy=Path("freshness.toml"),
@@ -24,6 +23,7 @@ def test_the_default_settings_of_a_deployment() -> None:
         tick_at_least_every=15,
         alarm_email="",
         dashboard=True,
+        monthly_budget=0,
         webhook_addresses=(),
         webhook_header="",
         local=False,
@@ -47,14 +47,48 @@ def test_the_default_settings_of_a_deployment() -> None:
         ("webhook_addresses", "20.117.190"),
         ("webhook_header", "X Key"),
         ("local", ""),
+        ("name", "two words"),
+        ("monthly_budget", "-1"),
     ],
 )
 def test_an_invalid_setting_is_reported_by_name(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^context {name}: .*, got {re.escape(repr(value))}$"):
-        Settings.from_context(App(context=DEFAULTS | {name: value}).node)
+        Settings.from_context(App(context={name: value}).node, FILE)
 
 
-def test_a_missing_setting_is_reported_by_name() -> None:
-    without = {name: value for name, value in DEFAULTS.items() if name != "policy"}
-    with pytest.raises(SettingsError, match=r"^context policy: "):
-        Settings.from_context(App(context=without).node)
+def test_an_invalid_setting_of_the_file_is_reported_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "deployment.toml"
+    file.write_text(FILE.read_text().replace("tick_at_least_every = 15", "tick_at_least_every = 0"))
+    with pytest.raises(SettingsError, match=r"^deployment\.toml tick_at_least_every: .*, got 0$"):
+        Settings.from_context(App().node, file)
+
+
+def test_a_missing_setting_is_reported_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "deployment.toml"
+    file.write_text(FILE.read_text().replace("policy =", "# policy ="))
+    with pytest.raises(SettingsError, match=r"^deployment\.toml policy: "):
+        Settings.from_context(App().node, file)
+
+
+def test_an_unknown_setting_is_reported_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "deployment.toml"
+    file.write_text(FILE.read_text() + '[staging]\nalarm_mail = "oncall@example.com"\n')
+    with pytest.raises(SettingsError, match=r"^deployment\.toml alarm_mail: "):
+        Settings.from_context(App(context={"name": "staging"}).node, file)
+
+
+def test_a_file_that_is_no_toml_is_reported(tmp_path: Path) -> None:
+    file = tmp_path / "deployment.toml"
+    file.write_text("[default\n")
+    with pytest.raises(SettingsError, match=r"deployment\.toml: "):
+        Settings.from_context(App().node, file)
+
+
+def test_the_table_of_a_stack_overrides_the_default_and_the_context_both(tmp_path: Path) -> None:
+    file = tmp_path / "deployment.toml"
+    staging = '[staging]\nalarm_email = "staging@example.com"\ntime_zone = "Europe/London"\n'
+    file.write_text(FILE.read_text() + staging)
+    settings = Settings.from_context(App(context={"name": "staging", "time_zone": "Asia/Tokyo"}).node, file)
+    assert (settings.name, settings.alarm_email) == ("staging", "staging@example.com")
+    assert settings.time_zone == ZoneInfo("Asia/Tokyo")
+    assert Settings.from_context(App().node, file).alarm_email == ""

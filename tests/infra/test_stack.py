@@ -8,6 +8,7 @@ from aws_cdk import App, Stack, Validations
 from aws_cdk.aws_sqs import Queue
 from cdk_nag import AwsSolutionsChecks
 
+from tests.infra.conftest import synthesise
 from tests.infra.template import Template, shown
 
 # If a logical id changes, CloudFormation replaces the resource: the table is empty, the webhook has another URL.
@@ -88,3 +89,45 @@ def test_cfn_lint_finds_nothing(template: Template, synthesised: Path) -> None:
     command: list[str | Path] = [cfn_lint, path, "--ignore-checks", "W3005"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (found.stdout, found.stderr, found.returncode) == ("", "", 0)
+
+
+def test_secrets_are_retained_when_the_stack_is_deleted_unless_it_is_local(
+    template: Template, local_template: Template
+) -> None:
+    policies = {each["DeletionPolicy"] for each in template.resources("AWS::SecretsManager::Secret").values()}
+    assert policies == {"Retain"}
+    local = {each["DeletionPolicy"] for each in local_template.resources("AWS::SecretsManager::Secret").values()}
+    assert local == {"Delete"}
+
+
+def test_the_bus_keeps_its_name(template: Template) -> None:
+    # Consumers have rules on it, by its name.
+    assert template.properties("AWS::Events::EventBus")["EventBus"]["Name"] == "CodatFreshnessEventBus4B7190D5"
+
+
+def test_every_role_may_be_assumed_only_for_this_account(template: Template) -> None:
+    roles = template.properties("AWS::IAM::Role")
+    assert len(roles) >= 5
+    for role in roles.values():
+        [statement] = role["AssumeRolePolicyDocument"]["Statement"]
+        assert shown(statement["Condition"]["StringEquals"]["aws:SourceAccount"]) == "AWS::AccountId"
+
+
+@pytest.mark.parametrize("kind", ["AWS::DynamoDB::Table", "AWS::Lambda::Function", "AWS::SQS::Queue"])
+def test_resources_have_the_tags_of_the_project_and_the_stack(template: Template, kind: str) -> None:
+    for resource in template.properties(kind).values():
+        tags = {tag["Key"]: tag["Value"] for tag in resource["Tags"]}
+        assert tags == {"project": "codat-freshness", "stack": "CodatFreshness"}
+
+
+def test_a_budget_notifies_the_topic_of_the_alarms(template: Template, tmp_path: Path) -> None:
+    assert template.properties("AWS::Budgets::Budget") == {}
+    limited = synthesise(tmp_path, monthly_budget="20")
+    [budget] = limited.properties("AWS::Budgets::Budget").values()
+    assert budget["Budget"]["BudgetLimit"] == {"Amount": 20, "Unit": "USD"}
+    assert budget["Budget"]["CostFilters"] == {"TagKeyValue": ["user:stack$CodatFreshness"]}
+    [notification] = budget["NotificationsWithSubscribers"]
+    assert [shown(each["Address"]) for each in notification["Subscribers"]] == ["AlarmsTopic"]
+    [policy] = limited.properties("AWS::SNS::TopicPolicy").values()
+    principals = [statement["Principal"] for statement in policy["PolicyDocument"]["Statement"]]
+    assert {"Service": "budgets.amazonaws.com"} in principals

@@ -19,7 +19,7 @@ def test_the_api_accepts_only_post_webhooks(template: Template) -> None:
 
 def test_the_api_is_throttled_and_logs_each_request(template: Template) -> None:
     stage = template.properties("AWS::ApiGatewayV2::Stage")["WebhookIntakeStage"]
-    assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
+    assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": 25, "ThrottlingBurstLimit": 100}
     assert shown(stage["AccessLogSettings"]["DestinationArn"]) == "WebhookIntakeAccessLog"
     assert json.loads(stage["AccessLogSettings"]["Format"])["status"] == "$context.status"
     assert template.properties("AWS::Logs::LogGroup")["WebhookIntakeAccessLog"]["RetentionInDays"] == 30
@@ -79,3 +79,18 @@ def test_webhook_senders_can_be_restricted_by_address_and_header(tmp_path: Path)
         "SecretsWebhookHeader",
     )
     assert ("secretsmanager:GetSecretValue", "SecretsWebhookHeader") in narrowed.allowed("ReceiveWebhookRole")
+
+
+def test_the_log_of_the_api_is_below_the_prefix_for_logs_that_services_deliver(template: Template) -> None:
+    log = template.properties("AWS::Logs::LogGroup")["WebhookIntakeAccessLog"]
+    assert log["LogGroupName"] == "/aws/vendedlogs/CodatFreshness/webhooks"
+
+
+def test_only_the_queue_of_webhooks_may_use_their_dead_letter_queue(template: Template) -> None:
+    queues = template.properties("AWS::SQS::Queue")
+    allowed = queues["WebhookIntakeDeadLetterQueue"]["RedriveAllowPolicy"]
+    assert allowed["redrivePermission"] == "byQueue"
+    [source] = allowed["sourceQueueArns"]
+    assert shown(source).endswith(f":{queues['WebhookIntakeQueue']['QueueName']}")
+    assert queues["SchedulesDeadLetterQueue"]["RedriveAllowPolicy"] == {"redrivePermission": "denyAll"}
+    assert "RedriveAllowPolicy" not in queues["WebhookIntakeQueue"]
