@@ -50,16 +50,16 @@ def options(
     *,
     profile: Annotated[str | None, typer.Option(help="The AWS profile to use.", show_default=False)] = None,
     region: Annotated[str | None, typer.Option(help="The AWS region of the stack.", show_default=False)] = None,
-    stack: Annotated[str, typer.Option(help="The name of the stack.")] = "CodatFreshness",
+    stack: Annotated[
+        str | None, typer.Option(help="The name of the stack.", show_default="the only one in the region")
+    ] = None,
     local: Annotated[bool, typer.Option("--local", help='Use the stack that "make run" runs on this machine.')] = False,
     policy: Annotated[
         Path, typer.Option(help="The policy file that was deployed.", show_default="freshness.toml")
     ] = ROOT / "freshness.toml",
 ) -> None:
     """Inspect and operate a deployed Codat Freshness."""
-    context.obj = (
-        DeployedStack.of_local_run(stack, policy) if local else DeployedStack.in_aws(stack, profile, region, policy)
-    )
+    context.obj = DeployedStack.of_local_run(policy) if local else DeployedStack.in_aws(stack, profile, region, policy)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """What commands read from Codat with the stack's own API key. None of the calls changes anything."""
 
+from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,6 +27,8 @@ class CodatReport:
     """The daily quota of calls, and how many are left."""
     settings: tuple[SyncSetting, ...] | None = None
     consumers: tuple[WebhookConsumer, ...] | None = None
+    account: str | None = None
+    """The name of the Codat account that the key belongs to."""
     error: CodatError | None = None
 
 
@@ -46,13 +49,24 @@ async def read_report(stack: DeployedStack) -> CodatReport:
 
     hooks = {"response": [read_headers]}
     async with httpx.AsyncClient(base_url=_base_url(stack), timeout=CALL_TIMEOUT, event_hooks=hooks) as http:
-        codat = Codat(http, _api_key(stack), clock=clock)
+        key = _api_key(stack)
+        codat = Codat(http, key, clock=clock)
         try:
             settings = await codat.sync_settings()
             consumers = await codat.webhook_consumers()
         except CodatError as error:
             return replace(report, error=error)
-    return replace(report, settings=tuple(settings), consumers=tuple(consumers))
+        account = await read_account(http, key)
+    return replace(report, settings=tuple(settings), consumers=tuple(consumers), account=account)
+
+
+async def read_account(http: httpx.AsyncClient, key: str) -> str | None:
+    """Return the name in Codat's profile of the account, or `None` if it cannot be read."""
+    try:
+        response = await http.get("/profile", headers={"Authorization": f"Basic {b64encode(key.encode()).decode()}"})
+        return str(response.raise_for_status().json()["name"])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _base_url(stack: DeployedStack) -> str:

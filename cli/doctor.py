@@ -22,9 +22,13 @@ from freshness.domain.api_limits import ApiLimits
 
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
+    from mypy_boto3_scheduler.type_defs import ScheduleSummaryTypeDef
 
 LARGEST_SKEW = timedelta(seconds=30)
 """Webhooks whose time is minutes off are refused, and the times that a tick writes are wrong by the skew."""
+ENOUGH_EXECUTIONS = 50
+"""Concurrent executions that Lambda should allow: five ticks, webhooks to receive, and four to apply. New accounts have
+10."""
 LITTLE = 0.1
 """The share of the daily quota below which little is left."""
 LOOK_BACK = timedelta(days=1)
@@ -64,6 +68,8 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
     yield _dry_run(stack)
     report = asyncio.run(read_report(stack))
     yield _api_key(report)
+    if report.account:
+        yield Finding(subject="Codat's account", found=f"the key belongs to {report.account}")
     if report.at:
         yield _clock(report.at)
     yield _quota(stack.queries.api_limits(), report, clock())
@@ -76,12 +82,11 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
     yield _unusable_companies(stack)
     if stack.policy.products:
         yield _products(stack)
+    yield concurrency(stack)
 
 
 def _schedules(stack: DeployedStack) -> Iterator[Finding]:
-    scheduler = stack.session.client("scheduler", endpoint_url=stack.endpoint)
-    pages = scheduler.get_paginator("list_schedules").paginate(NamePrefix=stack.name)
-    schedules = [schedule for page in pages for schedule in page["Schedules"]]
+    schedules = _all_schedules(stack)
     for function in (stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function):
         of_function = [each for each in schedules if each.get("Target", {}).get("Arn", "").endswith(f":{function}")]
         subject = f"schedule of {function}"
@@ -92,6 +97,12 @@ def _schedules(stack: DeployedStack) -> Iterator[Finding]:
             is_on = schedule.get("State") == "ENABLED"
             to_do = "" if is_on else f"Enable the schedule {schedule.get('Name')} in EventBridge Scheduler."
             yield Finding(subject=subject, found="it is enabled" if is_on else "it is disabled", to_do=to_do)
+
+
+def _all_schedules(stack: DeployedStack) -> list["ScheduleSummaryTypeDef"]:
+    scheduler = stack.session.client("scheduler", endpoint_url=stack.endpoint)
+    pages = scheduler.get_paginator("list_schedules").paginate(NamePrefix=f"{stack.name}-")
+    return [schedule for page in pages for schedule in page["Schedules"]]
 
 
 def _pauses(stack: DeployedStack) -> Finding:
@@ -106,7 +117,7 @@ def _pauses(stack: DeployedStack) -> Finding:
 
 def _dry_run(stack: DeployedStack) -> Finding:
     if stack.environment(stack.outputs.queue_refreshes_function).get("DRY_RUN") == "true":
-        to_do = 'Deploy without "-c dry_run=true" to queue refreshes.'
+        to_do = "Set dry_run to false in deployment.toml and deploy, to queue refreshes."
         return Finding(subject="dry run", found="refreshes are logged, and not queued", to_do=to_do)
     return Finding(subject="dry run", found="refreshes are queued")
 
@@ -231,6 +242,24 @@ def _products(stack: DeployedStack) -> Finding:
         f'be refreshed. The log of queue_refreshes has the reason (search for "{PRODUCT_REFUSED}").'
     )
     return Finding(subject="products", found=found, to_do=to_do)
+
+
+def concurrency(stack: DeployedStack) -> Finding:
+    subject, client = "concurrent executions", stack.session.client("lambda", endpoint_url=stack.endpoint)
+    limit = client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
+    found = f"Lambda allows {limit} in this account and region"
+    if limit < ENOUGH_EXECUTIONS:
+        to_do = (
+            f"Ask AWS to raise the quota to {ENOUGH_EXECUTIONS} or more (Service Quotas, Lambda, Concurrent "
+            "executions): with few, ticks and webhooks wait for each other, with queue_by_shard above all."
+        )
+        return Finding(subject=subject, found=found, to_do=to_do if _runs_by_shard(stack) else "")
+    return Finding(subject=subject, found=found)
+
+
+def _runs_by_shard(stack: DeployedStack) -> bool:
+    function = stack.outputs.queue_refreshes_function
+    return sum(each.get("Target", {}).get("Arn", "").endswith(f":{function}") for each in _all_schedules(stack)) > 1
 
 
 def _company_id(message: str) -> str:

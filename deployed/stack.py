@@ -22,6 +22,7 @@ from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
     from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,27 +36,38 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
+LOCAL_STACK = "CodatFreshness"
+"""The name of the stack that `make run` deploys."""
+_OURS = {field.alias for field in Outputs.model_fields.values() if field.alias}
+"""The outputs by which a stack of Codat Freshness is recognised."""
+
+
+def _outputs(stack: "StackTypeDef") -> dict[str, str]:
+    return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
+
+
 @dataclass(frozen=True)
 class DeployedStack:
     """A deployed stack. Its outputs, tables and policy are read when they are first used.
 
     `session` has the credentials and the region. `endpoint` is the URL of a local AWS, `None` for AWS.
-    `local_outputs` is the file with the outputs, `None` if CloudFormation has them.
+    `given_name` is `None` for the only stack of Codat Freshness that there is. `local_outputs` is the file with the
+    outputs, `None` if CloudFormation has them.
     """
 
     session: boto3.Session
-    name: str
+    given_name: str | None
     policy_file: Path
     endpoint: str | None = None
     local_outputs: Path | None = None
 
     @classmethod
-    def in_aws(cls, name: str, profile: str | None, region: str | None, policy_file: Path) -> Self:
-        """Return a stack in the account and region of an AWS profile."""
+    def in_aws(cls, name: str | None, profile: str | None, region: str | None, policy_file: Path) -> Self:
+        """Return a stack in the account and region of an AWS profile: the only one there, if no name is given."""
         return cls(boto3.Session(profile_name=profile, region_name=region), name, policy_file)
 
     @classmethod
-    def of_local_run(cls, name: str, policy_file: Path, folder: Path = LOCAL_FOLDER) -> Self:
+    def of_local_run(cls, policy_file: Path, folder: Path = LOCAL_FOLDER) -> Self:
         """Return the stack that `make run` is running.
 
         Raises:
@@ -74,28 +86,53 @@ class DeployedStack:
             aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
             region_name=variables["AWS_REGION"],
         )
-        return cls(session, name, policy_file, variables["AWS_ENDPOINT_URL"], outputs)
+        return cls(session, LOCAL_STACK, policy_file, variables["AWS_ENDPOINT_URL"], outputs)
 
     @cached_property
     def outputs(self) -> Outputs:
         """Return the stack's outputs.
 
         Raises:
-            StackError: the stack does not exist.
+            StackError: the stack does not exist, or there are several to choose from.
         """
         if self.local_outputs:
             return Outputs.model_validate_json(self.local_outputs.read_bytes())
+        return Outputs.model_validate(_outputs(self._description))
+
+    @cached_property
+    def name(self) -> str:
+        """Return the stack's name.
+
+        Raises:
+            StackError: as `outputs`.
+        """
+        return self.given_name or self._description["StackName"]
+
+    @cached_property
+    def _description(self) -> "StackTypeDef":
+        """Return CloudFormation's description of the stack."""
         cloudformation = self.session.client("cloudformation", endpoint_url=self.endpoint)
-        try:
-            [stack] = cloudformation.describe_stacks(StackName=self.name)["Stacks"]
-        except ClientError as error:
-            if "does not exist" not in str(error):
-                raise
+        elsewhere = (
+            f"in {self.session.region_name}: use --region and --profile for another region and account, or deploy it "
+            'with "cdk deploy".'
+        )
+        if self.given_name:
+            try:
+                return cloudformation.describe_stacks(StackName=self.given_name)["Stacks"][0]
+            except ClientError as error:
+                if "does not exist" not in str(error):
+                    raise
+                raise StackError(f"No stack {self.given_name} {elsewhere}") from None
+        pages = cloudformation.get_paginator("describe_stacks").paginate()
+        ours = [stack for page in pages for stack in page["Stacks"] if _outputs(stack).keys() >= _OURS]
+        if not ours:
+            raise StackError(f"No stack of Codat Freshness {elsewhere}")
+        if len(ours) > 1:
+            names = ", ".join(sorted(stack["StackName"] for stack in ours))
             raise StackError(
-                f"No stack {self.name} in {self.session.region_name}: use --stack for another name, --region and "
-                '--profile for another region and account, or deploy it with "cdk deploy".'
-            ) from None
-        return Outputs.model_validate({each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])})
+                f"There are several stacks in {self.session.region_name}: choose one of {names} with --stack."
+            )
+        return ours[0]
 
     @cached_property
     def tables(self) -> Tables:

@@ -50,7 +50,7 @@ class CodatFreshness(Stack):
         intake = WebhookIntake(self, receive=receive_webhook, apply=apply_webhook)
 
         period = Duration.minutes(settings.tick_at_least_every)
-        alarms = Alarms(self, tick_at_least_every=period, email=settings.alarm_email)
+        alarms = Alarms(self, tick_at_least_every=period, email=settings.alarm_email, local=settings.local)
         alarms.watch_promises(shards)
         alarms.watch_codat()
         alarms.watch_tick(check_freshness)

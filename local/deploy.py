@@ -10,11 +10,11 @@ import boto3
 from pydantic import TypeAdapter
 
 from deployed.outputs import Outputs
+from deployed.stack import LOCAL_STACK
 from local import local_aws
 from local.processes import Processes
 from local.settings import ROOT
 
-STACK = "CodatFreshness"
 _CDK = str(ROOT / "node_modules" / ".bin" / "cdk")
 
 
@@ -35,13 +35,13 @@ def deploy(processes: Processes, context: Mapping[str, str], scratch: Path) -> O
         LocalRunError: the command failed.
     """
     outputs_file = scratch / "cdk-outputs.json"
-    arguments = [STACK, "--require-approval", "never", "--progress", "events", "--no-staging"]
+    arguments = [LOCAL_STACK, "--require-approval", "never", "--progress", "events", "--no-staging"]
     arguments += ["--output", str(scratch / "cdk.out"), "--outputs-file", str(outputs_file)]
     for name, value in context.items():
         arguments += ["--context", f"{name}={value}"]
     _cdk(processes, scratch, ROOT, "deploy", *arguments)
     stacks = TypeAdapter(dict[str, Outputs]).validate_json(outputs_file.read_bytes())
-    outputs = stacks[STACK]
+    outputs = stacks[LOCAL_STACK]
     return outputs.model_copy(update={"webhook_url": _loopback_url(outputs.webhook_url)})
 
 

@@ -87,7 +87,7 @@ def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningSta
             )
         _write(outputs_file, json.dumps(outputs.model_dump(by_alias=True), indent=2) + "\n")
         _write(tools_file, _exports(settings, codat))
-        deployed = DeployedStack.of_local_run(deploy.STACK, ROOT / "freshness.toml", folder)
+        deployed = DeployedStack.of_local_run(ROOT / "freshness.toml", folder)
         yield RunningStack(deployed=deployed, codat=codat, dry_run=settings.dry_run, processes=processes)
 
 

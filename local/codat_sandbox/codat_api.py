@@ -92,6 +92,7 @@ class CodatApi:
             Route("/webhooks", self._list_consumers, name="list-webhook-consumers"),
             Route("/webhooks", self._create_consumer, methods=["POST"], name="create-webhook-consumer"),
             Route("/webhooks/{webhook_id}", self._delete_consumer, methods=["DELETE"], name="delete-webhook-consumer"),
+            Route("/profile", self._profile, name="get-profile"),
             Route("/profile/syncSettings", self._profile_sync_settings, name="get-profile-syncSettings"),
             Route(f"{company}/syncSettings", self._company_sync_settings, name="get-company-syncSettings"),
         ]
@@ -194,6 +195,9 @@ class CodatApi:
     async def _delete_consumer(self, request: Request) -> Response:
         self._sandbox.webhooks.delete_consumer(request.path_params["webhook_id"])
         return Response(status_code=204)
+
+    async def _profile(self, _request: Request) -> Response:
+        return JSONResponse({"name": "Codat sandbox", "redirectUrl": "https://example.com"})
 
     async def _profile_sync_settings(self, _request: Request) -> Response:
         client_id = str(uuid5(NAMESPACE_URL, f"client-{self._sandbox.settings.seed}"))

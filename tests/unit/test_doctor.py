@@ -1,0 +1,56 @@
+"""What the doctor finds in answers of Codat and AWS that no test of a whole stack can cause."""
+
+from base64 import b64encode
+from unittest.mock import Mock
+
+import httpx
+import pytest
+
+from cli.codat import read_account
+from cli.doctor import concurrency
+
+FUNCTION = "CodatFreshness-QueueRefreshes"
+
+
+async def account(response: httpx.Response) -> str | None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/profile"
+        assert request.headers["Authorization"] == f"Basic {b64encode(b'key').decode()}"
+        return response
+
+    async with httpx.AsyncClient(base_url="https://codat.test", transport=httpx.MockTransport(answer)) as http:
+        return await read_account(http, "key")
+
+
+async def test_the_account_is_the_name_in_codats_profile() -> None:
+    assert await account(httpx.Response(200, json={"name": "Lender (test)", "redirectUrl": ""})) == "Lender (test)"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        httpx.Response(403, json={}),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json={}),
+        httpx.Response(200, json=[]),
+    ],
+)
+async def test_a_profile_that_cannot_be_read_is_no_problem(response: httpx.Response) -> None:
+    assert await account(response) is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "schedules", "is_a_problem"), [(10, 4, True), (10, 1, False), (50, 4, False), (1000, 4, False)]
+)
+def test_few_concurrent_executions_are_a_problem_with_a_tick_for_each_shard(
+    limit: int, schedules: int, is_a_problem: bool
+) -> None:
+    stack, client = Mock(), Mock()
+    stack.name, stack.outputs.queue_refreshes_function = "CodatFreshness", FUNCTION
+    stack.session.client.return_value = client
+    client.get_account_settings.return_value = {"AccountLimit": {"ConcurrentExecutions": limit}}
+    schedule = {"Target": {"Arn": f"arn:aws:lambda:eu-west-2:1:function:{FUNCTION}"}}
+    client.get_paginator.return_value.paginate.return_value = [{"Schedules": [schedule] * schedules}]
+    finding = concurrency(stack)
+    assert str(limit) in finding.found
+    assert bool(finding.to_do) is is_a_problem
