@@ -276,3 +276,27 @@ def test_a_blocked_feed_is_not_due_even_if_its_refresh_was_requested() -> None:
     unlinked = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED)
 
     assert due_at(NEW.with_refresh_requested(NOON), PROMISE, unlinked) is None
+
+
+def test_a_success_forgets_failures_also_where_others_requested_the_next_read() -> None:
+    feed = NEW
+    for hour in range(4):
+        at = NOON + timedelta(hours=hour)
+        feed = feed.requested(request(at, str(hour))).ended(end(at + MINUTE, DatasetState.FETCH_ERROR))
+    feed = feed.ended(end(NOON + timedelta(hours=4)))
+    external = request(NOON + timedelta(hours=5), "theirs", Trigger.EXTERNAL)
+
+    failed = feed.requested(external).ended(end(NOON + timedelta(hours=5, minutes=1), DatasetState.FETCH_ERROR))
+
+    assert failed.failures == 0
+    due = due_at(failed, PROMISE, LINKED)
+    assert due is not None
+    assert due - NOON - timedelta(hours=5, minutes=1) <= 1.25 * FIRST_RETRY
+
+
+def test_requests_of_yesterday_do_not_count_today_after_others_requested_a_read() -> None:
+    feed = NEW.requested(request(NOON, "ours"))
+    tomorrow = NOON + timedelta(days=1)
+
+    assert feed.requests_on(NOON.date()) == 1
+    assert feed.requested(request(tomorrow, "theirs", Trigger.EXTERNAL)).requests_on(tomorrow.date()) == 0

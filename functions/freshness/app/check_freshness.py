@@ -278,6 +278,7 @@ class FreshnessCheck:
                 feed
                 for feed in feeds
                 if feed.connection_id == connection.connection_id
+                and not self.policy.promise(feed.data_type, company, connection).off
                 and not feed.is_unsupported
                 and not feed.is_blocked(connection)
             ]

@@ -59,30 +59,26 @@ class RefreshTick:
         Return whether everything was reached that could be.
         """
         paused = await asyncio.to_thread(self.tables.control.is_paused)
-        queued, done, may_queue = 0, True, None
+        done, may_queue = True, None
         batches = self.tables.feeds.due(self.clock(), BATCH, self.shards)
         while feeds := await asyncio.to_thread(next, batches, None):
-            decisions = await self.decide(feeds, paused=paused, queued=queued)
+            decisions = await self.decide(feeds, paused=paused)
             may_queue = may_call() if may_queue is None else may_queue
             if may_queue:
                 done = await self.act(decisions) and done
             self.metrics.add(decisions, self.queueing.unqueued, self.policy, self.clock())
-            queued += sum(decision.action is Action.QUEUE for decision in decisions)
             if self.clock() >= self.until:
                 return False
         return done
 
-    async def decide(self, feeds: list[Feed], *, paused: bool = False, queued: int = 0) -> list[Decision]:
-        """Record and publish which promises of the feeds broke by now, and decide about each feed.
-
-        `queued` is how many refreshes this tick queued before.
-        """
+    async def decide(self, feeds: list[Feed], *, paused: bool = False) -> list[Decision]:
+        """Record and publish which promises of the feeds broke by now, and decide about each feed."""
         companies = await asyncio.to_thread(self.tables.companies.get_many, (feed.company_id for feed in feeds))
         feeds = await self._reviewed(feeds, companies)
         feeds = await asyncio.to_thread(self._with_feeds_needed, feeds, companies)
         now = self.clock()
         limits = await asyncio.to_thread(self.tables.control.api_limits)
-        allowed = allowance(self.policy.budget, limits, now) * len(self.shards) / len(SHARDS) - queued
+        allowed = allowance(self.policy.budget, limits, now) * len(self.shards) / len(SHARDS)
         decisions = decide(feeds, companies, self.policy, now, paused=paused, allowance=max(0.0, allowed))
         self.queueing.unqueued.update(
             decision.feed.key for decision in decisions if decision.action is Action.QUEUE and not self.dry_run

@@ -120,10 +120,6 @@ class Queueing:
         except (Unauthorized, AccountLimit, RateLimited) as error:
             self._stop(error)
             return []
-        except (NotFound, Refused) as error:
-            names = {"company_id": company.company_id, "error": str(error)}
-            logger.warning("data/all was refused: each data type is queued by itself", extra=names)
-            return group
         except CodatError as error:
             for decision in due.values():
                 unanswered = decision.feed.unanswered
@@ -143,22 +139,22 @@ class Queueing:
         accepted: dict[FeedKey, Feed] = {}
         accepted_at: list[datetime] = []
         for call in calls:
-            key = _key(company.company_id, _text(at), call.product)
-            if not call.product:
-                accepted_at.append(await self.codat.queue_all(company.company_id, key))
-                accepted |= call.feeds
-                continue
             try:
-                product = company.company_id, call.product, call.data_types
-                accepted_at.append(await self.codat.refresh_product(*product, key))
+                accepted_at.append(await self._call_one(company, call, at))
                 accepted |= call.feeds
             except AlreadyInProgress as error:
                 for adopted in await self._adopt_running(company, call, error):
                     due.pop(adopted)
             except (NotFound, Refused) as error:
                 names = {"company_id": company.company_id, "product": call.product, "error": str(error)}
-                logger.error(PRODUCT_REFUSED, extra=names)
+                logger.error(PRODUCT_REFUSED if call.product else "data/all was refused", extra=names)
         return min(accepted_at, default=at), accepted
+
+    async def _call_one(self, company: Company, call: BulkCall, at: datetime) -> datetime:
+        key = _key(company.company_id, _text(at), call.product)
+        if call.product:
+            return await self.codat.refresh_product(company.company_id, call.product, call.data_types, key)
+        return await self.codat.queue_all(company.company_id, key)
 
     async def _adopt_running(self, company: Company, call: BulkCall, error: AlreadyInProgress) -> list[FeedKey]:
         """Record the datasets of a product that run already, and return their feeds."""
@@ -193,7 +189,8 @@ class Queueing:
             trigger=trigger,
             dataset_id=operation.id,
             state=operation.status,
-            ended_at=(operation.completed or self.clock()) if has_ended(operation.status) else None,
+            # Where it is unknown when it ended, the earlier time counts.
+            ended_at=(operation.completed or operation.requested) if has_ended(operation.status) else None,
             decided=decided,
         )
 

@@ -63,13 +63,12 @@ class Recorder:
             # A promise that was published as broken before a lost race is published as kept again if it is.
             feed = replace(feed, broken_at=feed.broken_at or _published_as_broken(last))
             last = self._transition(feed, company, facts)
-            self.bus.publish(last.notifications)
+            self._publish(last.notifications)
             for dataset in last.datasets:
                 self.tables.datasets.merge(dataset)
             return last.feed
 
         written = self.tables.feeds.update(known, compute)
-        self._count(last.notifications)
         return replace(last, feed=written)
 
     def review(self, feed: Feed, company: Company) -> Feed:
@@ -98,12 +97,11 @@ class Recorder:
             changed = company_transition(company, fact, self.clock()).company
             # After a lost race, what was published before it must be corrected.
             notifications = connection_notifications(published or company, changed)
-            self.bus.publish(notifications)
+            self._publish(notifications)
             published = changed if notifications else published
             return changed
 
         written = self.tables.companies.update(known, compute)
-        self._count(notifications)
         if written.deleted_at:
             for feed in self.tables.feeds.of_company(written.company_id):
                 self.delete(feed)
@@ -120,7 +118,8 @@ class Recorder:
         promise = self.policy.promise(feed.data_type, company, connection) if connection else None
         return transitions(feed, facts, promise, connection, self.clock())
 
-    def _count(self, notifications: tuple[Notification, ...]) -> None:
+    def _publish(self, notifications: tuple[Notification, ...]) -> None:
+        self.bus.publish(notifications)
         for notification in notifications:
             match notification:
                 case PromiseBroken():

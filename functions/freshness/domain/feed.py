@@ -151,9 +151,8 @@ class Feed:
             return self
         if known and request.dataset_id and known.dataset_id == request.dataset_id:
             return self
-        attempts, that_day = self.attempts, self.requests_that_day
-        if request.trigger is not Trigger.EXTERNAL:
-            attempts, that_day = self.failures + 1, self.requests_on(request.at.date()) + 1
+        ours = request.trigger is not Trigger.EXTERNAL
+        attempts, that_day = self.failures + ours, self.requests_on(request.at.date()) + ours
         return replace(
             self,
             request=request,
@@ -222,7 +221,8 @@ class Feed:
         """Return how many requests of ours failed in a row, not counting one that still runs."""
         if self.request and self.succeeded_at and self.succeeded_at >= self.request.at:
             return 0
-        return self.attempts if not self.in_flight else max(self.attempts - 1, 0)
+        runs = self.in_flight is not None and self.in_flight.trigger is not Trigger.EXTERNAL
+        return max(self.attempts - runs, 0)
 
     @property
     def has_sync_times(self) -> bool:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from freshness.domain import schedule, windows
 from freshness.domain.change_rate import value_of_refreshing
 from freshness.domain.company import Company, Connection
+from freshness.domain.dataset import Trigger
 from freshness.domain.feed import DAY, Feed
 from freshness.domain.promise import Promise
 from freshness.policy.policy import Policy
@@ -43,6 +44,7 @@ class Reason(StrEnum):
 
     DUE = "due"
     REQUESTED = "requested by an operator"
+    KEEP_ALIVE = "keeping its connection alive"
     DUE_WITH_SET = "due with its set"
     NOT_YET = "not yet due"
     IN_FLIGHT = "in flight"
@@ -87,7 +89,8 @@ class _Candidate(NamedTuple):
         """Return the decision to queue it."""
         reason = Reason.DUE if self.is_due else Reason.DUE_WITH_SET
         if self.feed.refresh_requested_at:
-            reason = Reason.REQUESTED
+            is_keep_alive = self.feed.refresh_requested_by is Trigger.KEEP_ALIVE
+            reason = Reason.KEEP_ALIVE if is_keep_alive else Reason.REQUESTED
         return Decision(feed=self.feed, company=self.company, action=Action.QUEUE, reason=reason)
 
     def waits(self, reason: Reason) -> Decision:
@@ -160,7 +163,8 @@ def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -
         return _rescheduled(feed, company, Reason.NOT_YET, due, breaks_at)
     if company.paused:
         return Decision(feed=feed, company=company, action=Action.HIDE, reason=Reason.PAUSED, until=breaks_at)
-    if not feed.refresh_requested_at and not windows.allowed(promise.windows, now):
+    ignores_windows = feed.refresh_requested_at and feed.refresh_requested_by is not Trigger.KEEP_ALIVE
+    if not ignores_windows and not windows.allowed(promise.windows, now):
         if not is_due:
             return _rescheduled(feed, company, Reason.NOT_YET, due, breaks_at)
         return _rescheduled(feed, company, Reason.OUTSIDE_WINDOW, windows.next_allowed(promise.windows, now), breaks_at)
