@@ -16,6 +16,7 @@ from bench.parts import example_policy
 from bench.tables import Item, LocalAws, running_aws, write
 from freshness.aws.item_codec import shard
 from freshness.domain.times import sortable
+from infra.stack import TICK_MEMORY
 from local.settings import ROOT
 
 FEW = 10_000
@@ -29,7 +30,7 @@ def measure() -> list[Figure]:
     with running_aws() as aws:
         few, many = (_memory(aws, companies) / MB for companies in (FEW, MANY))
     return [
-        Figure(what=f"memory of a tick over {MANY:,} companies", value=many, unit="MB", at_most=512),
+        Figure(what=f"memory of a tick over {MANY:,} companies", value=many, unit="MB", at_most=TICK_MEMORY),
         Figure(
             what="the same, compared with few companies",
             value=many,

@@ -40,6 +40,10 @@ class Function(Construct):
             timeout=timeout,
             role=self._role,
             log_group=log_group,
+            # Without the records of each start and end, which were most of the log; errors are logged.
+            logging_format=lambda_.LoggingFormat.JSON,
+            system_log_level_v2=lambda_.SystemLogLevel.WARN,
+            application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             environment={"STACK_NAME": Stack.of(self).stack_name},
         )
 

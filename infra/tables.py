@@ -63,7 +63,8 @@ class Tables(Construct):
             partition_key=_string(partition_key),
             sort_key=_string(sort_key) if sort_key else None,
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            # Encrypted with a key of DynamoDB, which is free of charge: calls of a key in KMS are not.
+            encryption=dynamodb.TableEncryption.DEFAULT,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),

@@ -13,9 +13,9 @@ from constructs import Construct
 from infra.function import Function
 from infra.queue import Queue
 
-BATCHING_WINDOW = Duration.seconds(5)
+BATCHING_WINDOW = Duration.seconds(15)
 """How long Lambda collects messages into a batch. This delays the result of a refresh, which takes minutes, by seconds,
-and halves the cost of SQS and Lambda."""
+and most of the requests to SQS and invocations are saved."""
 MAX_RECEIVE_COUNT = 20
 """Tries, about three minutes apart: an outage of an hour leaves nothing in the dead-letter queue."""
 _ACCESS_LOG = {
@@ -59,7 +59,7 @@ class WebhookIntake(Construct):
             "Messages",
             target=apply.function,
             event_source_arn=self.queue.queue_arn,
-            batch_size=10,
+            batch_size=25,
             max_batching_window=BATCHING_WINDOW,
             report_batch_item_failures=True,
             # A new AWS account has 10 concurrent executions. This leaves some for the ticks and the intake.

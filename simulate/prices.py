@@ -21,11 +21,11 @@ SCHEDULER_INVOCATIONS = 1.00
 
 WRITE_UNITS, READ_UNITS = 5.0, 3.6
 """DynamoDB units of one refresh, from the check that it is due to its recorded end, as measured by `make bench`."""
-QUEUED_GB_SECONDS = 0.1 * 0.5
+QUEUED_GB_SECONDS = 0.1 * 0.25
 """Lambda time to queue a refresh, in a tick that is limited to 600 calls a minute."""
 RECEIVED_GB_SECONDS, APPLIED_GB_SECONDS = 0.03 * 0.25, 0.1 * 0.25
 """Lambda time to receive and to apply the webhook that reports the end of a refresh."""
-QUEUE_TICK_GB_SECONDS, CHECK_TICK_GB_SECONDS = 0.5 * 0.5, 2 * 0.5
+QUEUE_TICK_GB_SECONDS, CHECK_TICK_GB_SECONDS = 0.5 * 0.25, 2 * 0.25
 """Lambda time of ticks without anything to do."""
 TICK_WRITE_UNITS, TICK_READ_UNITS = 4, 6
 """DynamoDB units of ticks without anything to do."""

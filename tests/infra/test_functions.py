@@ -122,8 +122,8 @@ def test_a_function_has_only_the_environment_variables_it_needs(template: Templa
 @pytest.mark.parametrize(
     ("name", "seconds", "memory"),
     [
-        ("CheckFreshness", 300, 512),
-        ("QueueRefreshes", 300, 512),
+        ("CheckFreshness", 300, 256),
+        ("QueueRefreshes", 300, 256),
         ("ReceiveWebhook", 10, 256),
         ("ApplyWebhook", 30, 256),
     ],
@@ -157,3 +157,10 @@ def test_a_function_has_a_log_group_that_is_kept_for_30_days(template: Template,
 
 def test_a_dry_run_is_set_on_the_function_that_queues(local_template: Template) -> None:
     assert function(local_template, "QueueRefreshes")["Environment"]["Variables"]["DRY_RUN"] == "true"
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_lambda_logs_no_record_of_each_start_and_end(template: Template, name: str) -> None:
+    logging = function(template, name)["LoggingConfig"]
+    assert (logging["LogFormat"], logging["SystemLogLevel"]) == ("JSON", "WARN")
+    assert logging["ApplicationLogLevel"] == "INFO"

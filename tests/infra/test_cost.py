@@ -1,0 +1,25 @@
+"""The parts of the bill that the template decides."""
+
+from tests.infra.template import Template
+
+
+def test_alarms_watch_at_most_18_metrics(template: Template) -> None:
+    alarms = template.properties("AWS::CloudWatch::Alarm").values()
+    watched = [sum("MetricStat" in each for each in alarm.get("Metrics", ())) or 1 for alarm in alarms]
+    assert sum(watched) <= 18
+
+
+def test_at_most_two_secrets_are_charged(template: Template) -> None:
+    assert len(template.resources("AWS::SecretsManager::Secret")) <= 2
+
+
+def test_no_resource_has_a_key_of_kms_whose_calls_are_charged(template: Template) -> None:
+    assert "KmsMasterKeyId" not in str(template.body)
+    assert "KMSMasterKeyId" not in str(template.body)
+    tables = template.properties("AWS::DynamoDB::Table").values()
+    assert {table["SSESpecification"]["SSEEnabled"] for table in tables} == {False}
+
+
+def test_webhooks_are_applied_in_batches(template: Template) -> None:
+    [mapping] = template.properties("AWS::Lambda::EventSourceMapping").values()
+    assert (mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"]) == (25, 15)
