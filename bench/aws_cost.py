@@ -119,15 +119,13 @@ def parts(refreshes: float = REFRESHES, companies: int = COMPANIES) -> list[Part
     secrets = len(_resources("AWS::SecretsManager::Secret"))
     dashboards = len(_resources("AWS::CloudWatch::Dashboard"))
     million_writes, million_reads = prices.DYNAMODB_WRITES, prices.DYNAMODB_READS
-    in_flight = IN_FLIGHT_READ_UNITS * refreshes
+    in_flight = IN_FLIGHT_READ_UNITS * refreshes / MILLION
     return [
         Part("DynamoDB writes of refreshes", "1M units", writes / MILLION, million_writes),
         Part("DynamoDB writes of ticks", "1M units", prices.TICK_WRITE_UNITS * ticks / MILLION, million_writes),
         Part("DynamoDB reads of refreshes", "1M units", reads / MILLION, million_reads),
         Part("DynamoDB reads of ticks", "1M units", prices.TICK_READ_UNITS * ticks / MILLION, million_reads),
-        Part(
-            "DynamoDB reads of feeds in flight", "1M units", IN_FLIGHT_READ_UNITS * refreshes / MILLION, million_reads
-        ),
+        Part("DynamoDB reads of feeds in flight", "1M units", in_flight, million_reads),
         Part("DynamoDB reads of listed companies", "1M units", listing / MILLION, million_reads),
         Part("DynamoDB reads of the fleet's rates", "1M units", 24 * MONTH / MILLION, million_reads),
         Part("DynamoDB storage", "GB", gb_stored, 0.25, free_units=25),
