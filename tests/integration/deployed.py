@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import boto3
@@ -18,6 +19,7 @@ from freshness.domain.company import Company
 from freshness.policy.loader import load
 from local.codat_sandbox.server import RunningSandbox
 from local.codat_sandbox.settings import Settings
+from tests.integration.roles import Roles, enforce
 
 ROOT = Path(__file__).parents[2]
 API_KEY = "canary-of-the-api-key"
@@ -54,6 +56,8 @@ class Deployed:
         patch.setenv("DRY_RUN", "false")
         patch.setenv("WEBHOOK_SIGNING_SECRET", secret(SIGNING_SECRET))
         self.key(API_KEY)
+        self.roles = Roles(tables)
+        enforce(self.roles, patch)
         for cached in (bootstrap.event_bus, receive_webhook._sqs, receive_webhook._signing_secrets):
             cached.cache_clear()
 
@@ -64,10 +68,16 @@ class Deployed:
         if listing:
             # The list of companies is otherwise read only every so often.
             self.tables.control._table.delete({"name": f"lease {check_freshness.LISTING}"})
-        check_freshness.handler({}, context(within))
+        with self.roles.assumed("CheckFreshness"):
+            check_freshness.handler({}, context(within))
 
     def queue(self, within: timedelta = timedelta(minutes=5), event: dict[str, object] | None = None) -> None:
-        queue_refreshes.handler(event or {}, context(within))
+        with self.roles.assumed("QueueRefreshes"):
+            queue_refreshes.handler(event or {}, context(within))
+
+    def receive(self, event: dict[str, Any]) -> dict[str, int]:
+        with self.roles.assumed("ReceiveWebhook"):
+            return receive_webhook.handler(event, context())
 
     def apply(self, body: str) -> None:
         attribute = {"stringValue": uuid4().hex, "dataType": "String"}
@@ -77,7 +87,8 @@ class Deployed:
             "body": body,
             "messageAttributes": {"webhook-id": attribute},
         }
-        apply_webhook.handler({"Records": [record]}, context())
+        with self.roles.assumed("ApplyWebhook"):
+            apply_webhook.handler({"Records": [record]}, context())
 
     def linked(self) -> tuple[Company, str]:
         """Return a company, and the id of a connection of it that is linked."""

@@ -1,0 +1,119 @@
+"""The roles allow what the functions do, and nothing else: each call of every test with handlers is checked."""
+
+import contextlib
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities import parameters
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from botocore.exceptions import ClientError
+from svix.webhooks import Webhook
+
+from freshness.aws import bootstrap
+from local.codat_sandbox.stubs import StubResponse
+from tests import webhook_bodies
+from tests.integration.deployed import SIGNING_SECRET, Deployed
+from tests.integration.roles import FUNCTIONS, Permission, allowed
+
+BY_LAMBDA = ("logs:", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+"""What Lambda itself does with the role: it writes the log, and reads the queue."""
+
+
+def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
+    """Let the functions make every kind of call that they ever make."""
+    for variable in ("WEBHOOK_QUEUE_URL", "WEBHOOK_DEAD_LETTER_QUEUE_URL"):
+        patch.setenv(variable, boto3.client("sqs").create_queue(QueueName=uuid4().hex)["QueueUrl"])
+    patch.setenv("MAX_RECEIVE_COUNT", "20")
+    now = datetime.now(UTC)
+    headers = {
+        "webhook-id": "m",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(SIGNING_SECRET).sign("m", now, "{}"),
+    }
+    assert deployed.receive({"headers": headers, "body": "{}"}) == {"statusCode": 202}
+    deployed.check()
+    complete_at_once(deployed)
+    deployed.queue()
+    deployed.ahead += timedelta(days=8)
+    deployed.check()
+    set_paused_and_deleted(deployed)
+    deployed.queue()
+    company, connection_id = deployed.linked()
+    feed = next(
+        feed
+        for feed in deployed.tables.feeds.of_company(company.company_id)
+        if feed.in_flight and feed.connection_id == connection_id
+    )
+    read = (connection_id, feed.data_type, "Complete")
+    deployed.apply(webhook_bodies.read_completed(bootstrap.clock(), read, company_id=company.company_id))
+    deployed.apply(webhook_bodies.rate_limit(bootstrap.clock(), "reached", bootstrap.clock()))
+    deployed.apply("{")
+    deployed.ahead += timedelta(days=8)
+    deployed.queue()
+    deployed.apply(webhook_bodies.company(bootstrap.clock(), "deleted", company_id=company.company_id))
+    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(StubResponse(path="*", status=404, times=1000)))
+    for _ in range(3):
+        deployed.ahead += timedelta(minutes=20)
+        deployed.check(listing=False)
+    deployed.queue()
+
+
+def complete_at_once(deployed: Deployed) -> None:
+    """Let Codat respond to a request of one feed that it is complete already."""
+    company, connection_id = deployed.linked()
+    feed = next(
+        feed
+        for feed in deployed.tables.feeds.of_company(company.company_id)
+        if feed.connection_id == connection_id and feed.due_at and feed.due_at <= bootstrap.clock()
+    )
+    now = bootstrap.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+    names = {"companyId": company.company_id, "connectionId": connection_id, "dataType": feed.data_type}
+    times = {"requested": now, "completed": now, "progress": 100}
+    body = json.dumps(
+        {"id": str(uuid4()), "status": "Complete", "isCompleted": True, "isErrored": False, **names, **times}
+    )
+    path = f"/companies/{company.company_id}/data/queue/{feed.data_type}"
+    deployed.sandbox.do(
+        lambda sandbox: sandbox.stubs.add(StubResponse(method="POST", path=path, status=200, body=body))
+    )
+
+
+def set_paused_and_deleted(deployed: Deployed) -> None:
+    """Let feeds be due of a company that was paused, and of one that was deleted."""
+    company, _ = deployed.linked()
+    paused, deleted, *_ = (each for each in deployed.tables.companies.scan() if each != company)
+    deployed.tables.companies.put(replace(paused, paused=True))
+    deployed.tables.companies.put(replace(deleted, deleted_at=bootstrap.clock()))
+    parameters.clear_caches()
+
+
+def test_every_permission_of_every_role_is_used(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    do_everything(deployed, monkeypatch)
+    for function in FUNCTIONS:
+        used = {permission for of, permission in deployed.roles.used if of == function}
+        needed = {permission for permission in allowed(function) if not permission[0].startswith(BY_LAMBDA)}
+        assert (function, needed - used) == (function, set())
+
+
+@pytest.mark.parametrize(
+    "denied",
+    [
+        ("dynamodb:Query", "TablesCompanies/index/due_for_check"),
+        ("dynamodb:PutItem", "TablesControl"),
+        ("secretsmanager:GetSecretValue", "SecretsCodatApiKey"),
+    ],
+)
+def test_a_call_that_the_role_does_not_allow_fails(deployed: Deployed, denied: Permission) -> None:
+    deployed.roles.denied.add(("CheckFreshness", denied))
+    with contextlib.suppress(ClientError, ExceptionGroup, GetParameterError):
+        deployed.check()
+    assert deployed.roles.refused == {("CheckFreshness", denied)}
+
+
+def test_another_functions_role_does_not_allow_a_call(deployed: Deployed) -> None:
+    with deployed.roles.assumed("ReceiveWebhook"), pytest.raises(ClientError, match="may not"):
+        bootstrap.tables().control.is_paused()
