@@ -50,7 +50,7 @@ $(VENV): requirements.txt requirements-dev.txt functions/requirements.txt
 	@touch $@
 
 $(CDK): package.json package-lock.json
-	@local/progress.sh 'Installing the CDK command line' npm ci --no-audit --no-fund
+	@local/progress.sh 'Installing the Node.js packages' npm ci --no-audit --no-fund
 	@touch $@
 
 # Checked first on every run: an installed CDK needs Node.js too.

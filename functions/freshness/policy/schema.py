@@ -168,7 +168,7 @@ class Product(Table):
     def _has_no_custom_data_types(self) -> Self:
         for data_type in self.data_types:
             if custom_identifier(data_type):
-                raise ValueError(f"expected no custom data type, but got {data_type!r}")
+                raise LocatedError(("data_types",), f"expected no custom data type, but got {data_type!r}")
         return self
 
 
