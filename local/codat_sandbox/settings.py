@@ -1,6 +1,6 @@
 """The settings of the sandbox."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -9,6 +9,9 @@ from local.codat_sandbox.platforms import DataType
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Duration = Annotated[timedelta, Field(ge=timedelta(0))]
+
+
+Hour = Annotated[int, Field(ge=0, le=23)]
 
 
 class Settings(BaseModel):
@@ -28,6 +31,11 @@ class Settings(BaseModel):
     needs_relink: Share = Field(1 / 12, description="Share of companies whose first connection is Deauthorized.")
     machine_offline: Share = Field(
         0.5, description="Share of on-premise connections whose machine is offline; at least one if not 0."
+    )
+    machine_hours: tuple[Hour, Hour] = Field(
+        (0, 0),
+        description="Hours in UTC from and to which an on-premise machine is online at all; equal for the whole day. "
+        "Codat's default for QuickBooks Desktop is 19 to 7, in the customer's time zone.",
     )
     permissions_error: Share = Field(
         0.02, description="Share of feeds whose syncs end in PermissionsError until relinked."
@@ -79,6 +87,14 @@ class Settings(BaseModel):
         1.0, gt=0, description="Factor of the time between attempts, and of the 5 days until an endpoint is disabled."
     )
     webhook_headers: Literal["webhook", "svix"] = Field("webhook", description="Prefix of the three signature headers.")
+
+    def machine_opens_at(self, now: datetime) -> datetime:
+        """Return when on-premise machines are online from `now` on: `now` itself during `machine_hours`."""
+        start, end = self.machine_hours
+        hours = (now.hour - start) % 24
+        if start == end or hours < (end - start) % 24:
+            return now
+        return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=24 - hours)
 
     def scheduled_hours(self, data_type: str) -> int:
         """Return the hours from one sync of a data type to the next by Codat's own schedule; 0 is never."""

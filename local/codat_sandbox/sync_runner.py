@@ -96,11 +96,18 @@ class SyncRunner:
         if sync.next_status is DatasetStatus.FETCHING and self._is_offline(feed):
             sync.waits_for_machine = True
             return
+        opens_at = self.settings.machine_opens_at(now) if self._is_on_premise(feed) else now
+        if sync.next_status is DatasetStatus.FETCHING and opens_at > now:
+            self._timers.call_at(opens_at, partial(self._step, feed, sync))
+            return
         stay = sync.enter_next(now)
         if sync.is_running:
             self._timers.call_at(now + stay, partial(self._step, feed, sync))
         else:
             self._ended(feed, sync, now)
+
+    def _is_on_premise(self, feed: Feed) -> bool:
+        return self._store.connection(feed.company_id, feed.connection_id).platform.on_premise
 
     def _is_offline(self, feed: Feed) -> bool:
         connection = self._store.connection(feed.company_id, feed.connection_id)

@@ -4,11 +4,11 @@ import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from freshness.app.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
 from freshness.aws.tables import Tables
-from freshness.domain import windows
+from freshness.domain import usual_hours, windows
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
@@ -21,6 +21,12 @@ from freshness.policy.policy import Policy
 
 ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
 """Platforms that Codat reads only while the customer's own machine is online."""
+
+
+OFFLINE_AFTER = timedelta(hours=1)
+"""How long a dataset waits in the usual hours of a machine before the machine counts as offline."""
+OFFLINE_AFTER_IF_UNKNOWN = timedelta(days=1)
+"""The same where these hours are not known."""
 
 
 class NotFound(Exception):
@@ -168,9 +174,16 @@ class Queries:
         for company in companies:
             for decision in sorted(of_company[company.company_id], key=lambda decision: decision.feed.key):
                 if connection := company.connections.get(decision.feed.connection_id):
-                    yield self._view(decision, connection, now)
+                    feeds = (
+                        each.feed
+                        for each in of_company[company.company_id]
+                        if each.feed.connection_id == connection.connection_id
+                    )
+                    yield self._view(decision, connection, feeds, now)
 
-    def _view(self, decision: Decision, connection: Connection, now: datetime) -> FeedView:
+    def _view(
+        self, decision: Decision, connection: Connection, of_connection: Iterable[Feed], now: datetime
+    ) -> FeedView:
         feed, company = decision.feed, decision.company
         promise = self.policy.promise(feed.data_type, company, connection)
         state = feed.state(promise, connection, now)
@@ -191,7 +204,11 @@ class Queries:
             # A webhook does not name the dataset that ended: it is the one that was requested last.
             dataset_id=next((change.dataset_id for change in changes if change.dataset_id), ""),
             changed_at=changes[0].at if changes else BEGINNING,
-            obstacle=_obstacle(state, connection, feed) or _closed_window(state, promise, now),
+            obstacle=(
+                _obstacle(state, connection, feed)
+                or _machine(state, connection, feed, of_connection, now)
+                or _closed_window(state, promise, now)
+            ),
             rule=promise.place,
             reason=self._reason(feed.decided.reason if feed.decided else decision.reason, decision),
         )
@@ -269,10 +286,23 @@ def _obstacle(state: State, connection: Connection, feed: Feed) -> str:
         case State.BLOCKED:
             end = feed.end.state if feed.end else ""
             return f"the customer must restore the permissions of {connection.platform} ({end}){_link(connection)}"
-        case State.REFRESHING if connection.platform.startswith(ON_PREMISE) and _is_queued(feed):
-            return f"the customer's machine with {connection.platform} is offline"
         case _:
             return ""
+
+
+def _machine(state: State, connection: Connection, feed: Feed, of_connection: Iterable[Feed], now: datetime) -> str:
+    """Return that a dataset in flight waits for the customer's own machine, whose feeds are `of_connection`."""
+    request = feed.in_flight
+    if state is not State.REFRESHING or not connection.platform.startswith(ON_PREMISE):
+        return ""
+    if request is None or not _is_queued(feed):
+        return ""
+    usual = usual_hours.learn(sync.ended_at for each in of_connection for sync in each.history if sync.succeeded)
+    waited = usual.time_online(request.at, now) if usual.is_known else now - request.at
+    if waited >= (OFFLINE_AFTER if usual.is_known else OFFLINE_AFTER_IF_UNKNOWN):
+        return f"the customer's machine with {connection.platform} is offline"
+    hours = f", usually {usual}" if usual.is_known else ""
+    return f"it waits until the customer's machine with {connection.platform} is online{hours}"
 
 
 def _link(connection: Connection) -> str:

@@ -1,0 +1,98 @@
+"""Machines of customers that are online at night only: when a dataset waits for one, and when one counts as offline."""
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, cast
+
+from freshness.app.queries import Queries
+from freshness.domain.feed import State
+from freshness.policy.policy import Policy
+from local.codat_sandbox.model import Connection
+from local.codat_sandbox.platforms import QUICKBOOKS_DESKTOP
+from local.codat_sandbox.settings import Settings
+from simulate.clock import SimulatedLoop, simulate
+from simulate.loop import Simulation
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+SETTINGS = Settings(
+    companies=0, fails_first=0, not_supported=0, permissions_error=0, sync_schedule={}, machine_hours=(19, 7)
+)
+
+
+class Observed:
+    """A simulation of a company with QuickBooks Desktop, whose machine is online from 19:00 to 07:00 UTC."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        self.loop = loop
+        self.simulation = Simulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": "3 hours"}}))
+        self.company = self.simulation.backend.add_company((QUICKBOOKS_DESKTOP,), loop.clock())
+
+    async def run(self, duration: timedelta) -> None:
+        await self.simulation.run_for(duration, every=5 * MINUTE, random=Random(0))
+
+    async def run_until(self, hour: int) -> None:
+        """Run until an hour of the day."""
+        now = self.loop.clock()
+        then = now.replace(hour=hour, minute=30, second=0, microsecond=0)
+        await self.run(then - now if then > now else then + DAY - now)
+
+    def obstacles(self) -> set[str]:
+        """Return why feeds that are being refreshed are not fresh."""
+        simulation, now = self.simulation, self.loop.clock()
+        company = simulation.tables.companies.get(self.company.id)
+        assert company
+        views = Queries(tables=simulation.tables, policy=simulation.policy).company(company, now)
+        return {view.obstacle for view in views if view.state is State.REFRESHING}
+
+    def unplug(self) -> Connection:
+        """Take the machine offline, at night too."""
+        [connection] = self.company.connections
+        return self.simulation.backend.set_machine_online(self.company.id, connection.id, False, self.loop.clock())
+
+
+def test_a_machine_is_offline_only_if_it_does_not_come_online_in_its_usual_hours() -> None:
+    async def scenario(loop: SimulatedLoop) -> dict[str, set[str]]:
+        observed, found = Observed(loop), {}
+        await observed.run(3 * DAY)
+        await observed.run_until(15)
+        found["at noon"] = observed.obstacles()
+        observed.unplug()
+        await observed.run_until(18)
+        found["in the evening"] = observed.obstacles()
+        await observed.run_until(21)
+        found["at night"] = observed.obstacles()
+        return found
+
+    found = simulate(cast(Any, scenario))
+
+    [waits] = found["at noon"]
+    assert waits.startswith("it waits until the customer's machine with QuickBooks Desktop is online, usually")
+    assert "19:00 to" in waits
+    assert found["in the evening"] == {waits}
+    assert found["at night"] == {"the customer's machine with QuickBooks Desktop is offline"}
+
+
+def test_before_the_usual_hours_are_known_a_machine_is_offline_after_a_day() -> None:
+    async def scenario(loop: SimulatedLoop) -> tuple[set[str], set[str]]:
+        observed = Observed(loop)
+        observed.unplug()
+        await observed.run(6 * HOUR)
+        early = observed.obstacles()
+        await observed.run(DAY)
+        return early, observed.obstacles()
+
+    early, late = simulate(cast(Any, scenario))
+
+    assert early == {"it waits until the customer's machine with QuickBooks Desktop is online"}
+    assert late == {"the customer's machine with QuickBooks Desktop is offline"}
+
+
+def test_the_sandboxs_machines_are_online_in_their_hours() -> None:
+    noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+    assert SETTINGS.machine_opens_at(noon) == noon + 7 * HOUR
+    assert SETTINGS.machine_opens_at(noon + 8 * HOUR) == noon + 8 * HOUR
+    assert SETTINGS.machine_opens_at(noon + 19 * HOUR) == noon + 31 * HOUR
+    assert Settings().machine_opens_at(noon) == noon
