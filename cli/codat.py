@@ -12,8 +12,9 @@ from freshness.app.links import read_links
 from freshness.app.views import FeedView, LinkView
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
-from freshness.codat.http import CALL_TIMEOUT, reported_quota, response_date
+from freshness.codat.http import CALL_TIMEOUT
 from freshness.codat.models import SyncSetting, WebhookConsumer
+from freshness.codat.responses import reported_quota, response_date
 from freshness.domain.company import Company
 
 

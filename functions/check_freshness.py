@@ -8,6 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness.app.check_freshness import FreshnessCheck
 from freshness.app.exclusive_run import codat_accepts_calls, codat_client, exclusive_run, stops
+from freshness.app.read_codat_schedule import read_codat_schedule
 from freshness.app.record import deployed_recorder
 from freshness.app.webhook_heartbeat import is_silent
 from freshness.aws import bootstrap
@@ -61,7 +62,7 @@ async def _list_companies(check: FreshnessCheck, owner: str) -> None:
     try:
         if not await check.list_companies():
             control.release(LISTING, owner)
-        await check.read_codat_schedule()
+        await read_codat_schedule(check.codat, check.tables.control, check.tally, bootstrap.clock())
     except CodatError as error:
         control.release(LISTING, owner)
         check.tally[Metric.LISTING_FAILED] += 1

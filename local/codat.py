@@ -11,7 +11,7 @@ import httpx
 
 from freshness.codat import client
 from freshness.codat.errors import CodatError
-from freshness.codat.http import reported_quota
+from freshness.codat.responses import reported_quota
 from freshness.codat.webhook_registration import register
 from local.errors import LocalRunError
 from local.settings import Settings

@@ -22,6 +22,7 @@ from freshness.app.check_freshness import FreshnessCheck
 from freshness.app.exclusive_run import TIME_TO_FINISH
 from freshness.app.queue_refreshes import RefreshTick
 from freshness.app.queueing import Queueing
+from freshness.app.read_codat_schedule import read_codat_schedule
 from freshness.app.record import Recorder
 from freshness.aws.event_bus import EventBus, NotPublished
 from freshness.aws.table import ContentionError
@@ -150,7 +151,7 @@ class Simulation:
             if listing:
                 with suppress(CodatError):
                     await check.list_companies()
-                    await check.read_codat_schedule()
+                    await read_codat_schedule(check.codat, check.tables.control, check.tally, self.clock())
             await check.check_due()
             tally = check.tally + recorder.tally + check.failures.tally
             self.tallies.update(tally)

@@ -73,8 +73,8 @@ class Roles:
             is_allowed = permission in allowed(self.function) and (self.function, permission) not in self.denied
             if not is_allowed:
                 self.refused.add((self.function, permission))
-                error = {"Code": "AccessDeniedException", "Message": f"{self.function} may not {permission}"}
-                raise ClientError({"Error": error}, operation)
+                message = f"{self.function} may not {permission}"
+                raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": message}}, operation)
             self.used.add((self.function, permission))
 
     def _resources(self, request: dict[str, Any]) -> list[str]:

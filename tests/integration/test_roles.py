@@ -88,7 +88,7 @@ def set_paused_and_deleted(deployed: Deployed) -> None:
     paused, deleted, *_ = (each for each in deployed.tables.companies.scan() if each != company)
     deployed.tables.companies.put(replace(paused, paused=True))
     deployed.tables.companies.put(replace(deleted, deleted_at=bootstrap.clock()))
-    parameters.clear_caches()
+    parameters.clear_caches()  # type: ignore[no-untyped-call]
 
 
 def test_every_permission_of_every_role_is_used(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:

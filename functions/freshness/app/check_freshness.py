@@ -26,7 +26,6 @@ from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimit
 from freshness.codat.models import CompanyListing
 from freshness.codat.status_poller import Key
 from freshness.domain import backoff
-from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company, Connection
 from freshness.domain.company_transition import CHECK_EVERY
 from freshness.domain.data_types import custom_identifier
@@ -148,31 +147,6 @@ class FreshnessCheck:
                 self.tables.control.update_sync_durations, known, lambda known: known.learned(self.durations)
             )
         return done
-
-    async def read_codat_schedule(self) -> None:
-        """Read Codat's own schedule once a day, and warn if it syncs data types that are kept fresh here as well."""
-        known, now = await asyncio.to_thread(self.tables.control.codat_schedule), self.clock()
-        if not known.is_outdated(now):
-            return
-        try:
-            settings = await self.codat.sync_settings()
-        except CodatError as error:
-            # A key may lack the permission for this alone.
-            logger.warning("Codat's sync settings could not be read", extra={"error": str(error)})
-            return
-        schedule = CodatSchedule(
-            on_first_link=frozenset(setting.data_type for setting in settings if setting.fetch_on_first_link),
-            hours={setting.data_type: setting.sync_schedule for setting in settings if setting.sync_schedule > 0},
-            read_at=now,
-        )
-        if schedule.hours and schedule.hours != known.hours:
-            self.tally[Metric.DOUBLED_SCHEDULES] += len(schedule.hours)
-            logger.warning(
-                "Codat syncs data types on its own schedule as well, so that each is read twice: "
-                "turn that off in Codat's portal, Settings > Integrations > Data types",
-                extra={"hours_by_data_type": schedule.hours},
-            )
-        await asyncio.to_thread(self.tables.control.update_codat_schedule, known, lambda _: schedule)
 
     def _may_continue(self) -> bool:
         return not self.stopped_by and not self.codat.is_down and self.clock() < self.until

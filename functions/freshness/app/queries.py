@@ -4,29 +4,19 @@ import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from freshness.app.obstacles import closed_window, obstacle, waiting_for_machine
 from freshness.app.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
 from freshness.aws.tables import Tables
-from freshness.domain import usual_hours, windows
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import End, Feed, FeedKey, Request, State
-from freshness.domain.promise import Promise
 from freshness.domain.times import BEGINNING
 from freshness.planning.allowance import allowance
 from freshness.planning.planner import Decision, Reason, decide
 from freshness.policy.policy import Policy
-
-ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
-"""Platforms that Codat reads only while the customer's own machine is online."""
-
-
-OFFLINE_AFTER = timedelta(hours=1)
-"""How long a dataset waits in the usual hours of a machine before the machine counts as offline."""
-OFFLINE_AFTER_IF_UNKNOWN = timedelta(days=1)
-"""The same where these hours are not known."""
 
 
 class NotFound(Exception):
@@ -205,9 +195,9 @@ class Queries:
             dataset_id=next((change.dataset_id for change in changes if change.dataset_id), ""),
             changed_at=changes[0].at if changes else BEGINNING,
             obstacle=(
-                _obstacle(state, connection, feed)
-                or _machine(state, connection, feed, of_connection, now)
-                or _closed_window(state, promise, now)
+                obstacle(state, connection, feed)
+                or waiting_for_machine(state, connection, feed, of_connection, now)
+                or closed_window(state, promise, now)
             ),
             rule=promise.place,
             reason=self._reason(feed.decided.reason if feed.decided else decision.reason, decision),
@@ -266,51 +256,3 @@ class Queries:
 
 def _worst_first(feed: FeedView) -> tuple[bool, float]:
     return bool(feed.obstacle), -(feed.age / feed.promise if feed.age else float("inf"))
-
-
-def _closed_window(state: State, promise: Promise, now: datetime) -> str:
-    if state is not State.STALE or windows.allowed(promise.windows, now):
-        return ""
-    opens_at = windows.next_allowed(promise.windows, now)
-    return f"the policy's window opens at {opens_at:%H:%M} UTC" if opens_at else "the policy's windows never open"
-
-
-def _obstacle(state: State, connection: Connection, feed: Feed) -> str:
-    match state:
-        case State.OFF:
-            return "the policy turns it off"
-        case State.UNSUPPORTED:
-            return f"{connection.platform} does not have this data type"
-        case State.BLOCKED if not connection.is_linked:
-            return f"the customer must relink {connection.platform}{_link(connection)}"
-        case State.BLOCKED:
-            end = feed.end.state if feed.end else ""
-            return f"the customer must restore the permissions of {connection.platform} ({end}){_link(connection)}"
-        case _:
-            return ""
-
-
-def _machine(state: State, connection: Connection, feed: Feed, of_connection: Iterable[Feed], now: datetime) -> str:
-    """Return that a dataset in flight waits for the customer's own machine, whose feeds are `of_connection`."""
-    request = feed.in_flight
-    if state is not State.REFRESHING or not connection.platform.startswith(ON_PREMISE):
-        return ""
-    if request is None or not _is_queued(feed):
-        return ""
-    usual = usual_hours.learn(sync.ended_at for each in of_connection for sync in each.history if sync.succeeded)
-    waited = usual.time_online(request.at, now) if usual.is_known else now - request.at
-    if waited >= (OFFLINE_AFTER if usual.is_known else OFFLINE_AFTER_IF_UNKNOWN):
-        return f"the customer's machine with {connection.platform} is offline"
-    hours = f", usually {usual}" if usual.is_known else ""
-    return f"it waits until the customer's machine with {connection.platform} is online{hours}"
-
-
-def _link(connection: Connection) -> str:
-    """Return a connection's link as Codat reported it last: `freshness.app.links` reads it again."""
-    at = connection.link_url_known_at
-    return f": {connection.link_url} (as of {at:%Y-%m-%d %H:%M} UTC)" if at else ""
-
-
-def _is_queued(feed: Feed) -> bool:
-    """Return whether the dataset in flight was not started yet."""
-    return feed.in_flight is not None and feed.running_state == DatasetState.QUEUED

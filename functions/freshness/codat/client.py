@@ -10,7 +10,7 @@ import httpx
 from pydantic import TypeAdapter
 
 from freshness.codat.errors import NotFound, UnsupportedDataType
-from freshness.codat.http import HttpClient, Limiter, Parameters, path_of
+from freshness.codat.http import HttpClient, Limiter, Parameters
 from freshness.codat.models import (
     CompanyListing,
     DataStatus,
@@ -23,6 +23,7 @@ from freshness.codat.models import (
     WebhookConsumer,
     WebhookConsumers,
 )
+from freshness.codat.responses import path_of
 from freshness.domain.data_types import custom_identifier
 
 PAGE_SIZE = 1000

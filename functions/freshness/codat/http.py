@@ -2,16 +2,13 @@
 
 import asyncio
 import base64
-import json
 import random
 import re
 from asyncio import Semaphore
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import Any, Protocol, TypeVar
-from urllib.parse import quote
+from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
@@ -21,8 +18,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from freshness.codat import errors
 from freshness.codat.models import ErrorBody
-from freshness.domain.api_limits import LONGEST_STOP
-from freshness.domain.times import in_utc
+from freshness.codat.responses import (
+    call_of,
+    company_id_of,
+    correlation_id_of,
+    kind_of,
+    mistake_of,
+    reported_quota,
+    response_date,
+    retry_after,
+    validate,
+)
 
 Form = TypeVar("Form")
 Parameters = dict[str, str | int]
@@ -34,7 +40,6 @@ TRY_AGAIN_WITHIN = 5.0
 """Seconds after the first try within which another may start, so that all of them end within a minute."""
 FIRST_PAUSE = 0.5
 """Seconds before the second try; each further pause is twice as long."""
-DEFAULT_STOP = timedelta(minutes=1)
 LARGEST_SKEW = timedelta(hours=1)
 """A `Date` header further than this from our clock is ignored, and so is any time later than that."""
 UNANSWERED = 10
@@ -189,9 +194,9 @@ class HttpClient:
             answer = ErrorBody.model_validate_json(response.content)
         except ValidationError:
             answer = ErrorBody(error=response.text[:200])
-        kind = _kind(response, answer.error, is_repeat=is_repeat)
+        kind = kind_of(response, answer.error, is_repeat=is_repeat)
         error = kind(
-            _call(response),
+            call_of(response),
             answer.error,
             at=self.time(response),
             status=response.status_code,
@@ -213,15 +218,15 @@ class HttpClient:
         skipped: list[ValidationError] = []
         context = {"by": self.time(response) + LARGEST_SKEW, "skipped": skipped}
         try:
-            content = _validate(adapter, response.content, context)
+            content = validate(adapter, response.content, context)
         except ValidationError as error:
-            message = f"the response is not as Codat describes it: {_mistake(error)}"
+            message = f"the response is not as Codat describes it: {mistake_of(error)}"
             raise errors.Unreadable(
-                _call(response),
+                call_of(response),
                 message,
                 at=self.time(response),
                 status=response.status_code,
-                correlation_id=_correlation_id(response),
+                correlation_id=correlation_id_of(response),
             ) from error
         if skipped:
             self._log_skipped(response, skipped)
@@ -233,11 +238,11 @@ class HttpClient:
         logger.warning(
             "Items of a response cannot be read and are skipped",
             extra={
-                "call": _call(response),
-                "correlation_id": _correlation_id(response),
-                "company_id": _company_id(response),
+                "call": call_of(response),
+                "correlation_id": correlation_id_of(response),
+                "company_id": company_id_of(response),
                 "skipped": len(skipped),
-                "first_reason": _mistake(skipped[0]),
+                "first_reason": mistake_of(skipped[0]),
             },
         )
 
@@ -250,101 +255,3 @@ class HttpClient:
         quota = reported_quota(response.headers)
         if self._limiter and quota:
             self._limiter.report(*quota, self.time(response))
-
-
-def reported_quota(headers: httpx.Headers) -> tuple[int, int] | None:
-    """Return the daily quota of calls and how many are left, by a response's headers; `None` if it has none."""
-    limit, remaining = (headers.get(f"X-Rate-Limit-{name}", "") for name in ("Limit", "Remaining"))
-    return (int(limit), int(remaining)) if limit.isdecimal() and remaining.isdecimal() else None
-
-
-def response_date(headers: httpx.Headers) -> datetime | None:
-    """Return when a response was sent, by Codat's clock; `None` if it has no readable `Date`."""
-    try:
-        return in_utc(parsedate_to_datetime(headers["Date"]))
-    except (KeyError, ValueError, OverflowError):
-        return None
-
-
-def _validate(adapter: TypeAdapter[Form], content: bytes, context: dict[str, Any]) -> Form:
-    """Return the value of a JSON text. Pydantic refuses one with a lone surrogate: then only its item is refused."""
-    try:
-        return adapter.validate_json(content, context=context)
-    except ValidationError as error:
-        if error.errors()[0]["type"] != "json_invalid":
-            raise
-        try:
-            value = json.loads(content)
-        except ValueError:
-            raise error from None
-    return adapter.validate_python(value, context=context)
-
-
-def _call(response: httpx.Response) -> str:
-    return f"{response.request.method} {response.request.url.path}"
-
-
-def _mistake(error: ValidationError) -> str:
-    first = error.errors(include_input=False)[0]
-    return f"{first['msg']} at {first['loc']}"
-
-
-def _correlation_id(response: httpx.Response) -> str:
-    """Return the correlation id of a response, from a header or the body; empty if it has none.
-
-    Codat describes it only in the body of an error.
-    """
-    try:
-        in_body = ErrorBody.model_validate_json(response.content).correlation_id
-    except ValidationError:
-        in_body = ""
-    return in_body or response.headers.get("X-Correlation-Id", "")
-
-
-def _company_id(response: httpx.Response) -> str:
-    """Return the id of the company that a response is about, by its path `/companies/{companyId}/…`; empty if none."""
-    _, first, *rest = response.request.url.path.split("/")
-    return rest[0] if first == "companies" and rest else ""
-
-
-def path_of(*parts: str) -> str:
-    """Return a path of these parts, each escaped."""
-    return "".join(f"/{quote(part, safe='')}" for part in parts)
-
-
-def _kind(response: httpx.Response, error: str, *, is_repeat: bool) -> type[errors.CodatError]:
-    status = response.status_code
-    if "DatasetAlreadyInProgressException" in error or "read operation is in progress" in error:
-        return errors.AlreadyInProgress
-    if "not supported by platform" in error:
-        return errors.UnsupportedDataType
-    if status == httpx.codes.CONFLICT and response.request.method == "POST":
-        # Codat documents 409 for a repeat during the first try, and for what is not ready, without their texts.
-        return errors.StillProcessing if is_repeat or "idempoten" in error.lower() else errors.Refused
-    if status == httpx.codes.SERVICE_UNAVAILABLE and "Retry-After" in response.headers:
-        return errors.RateLimited
-    if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return errors.Temporary
-    kinds: dict[int, type[errors.CodatError]] = {
-        httpx.codes.UNAUTHORIZED: errors.Unauthorized,
-        httpx.codes.PAYMENT_REQUIRED: errors.AccountLimit,
-        httpx.codes.FORBIDDEN: errors.Forbidden,
-        httpx.codes.NOT_FOUND: errors.NotFound,
-        httpx.codes.TOO_MANY_REQUESTS: errors.RateLimited,
-    }
-    return kinds.get(status, errors.Refused)
-
-
-def retry_after(header: str, now: datetime) -> timedelta:
-    """Return how long a `Retry-After` header says to wait, in seconds or by a date: from 1 second to `LONGEST_STOP`.
-
-    `now` is by the sender's clock.
-    """
-    try:
-        pause = timedelta(seconds=float(header))
-    except (ValueError, OverflowError):
-        try:
-            pause = in_utc(parsedate_to_datetime(header)) - now
-        except (ValueError, OverflowError):
-            pause = DEFAULT_STOP
-    return min(max(pause, timedelta(seconds=1)), LONGEST_STOP)

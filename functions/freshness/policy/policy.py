@@ -193,45 +193,47 @@ class Policy(Table):
         merged: dict[str, Any] = {}
         label = ""
         for table in self._terms_tables:
-            if table.data_type not in (None, data_type) or not self._applies(table, matching_rules):
+            if table.data_type not in (None, data_type) or not _applies(table, matching_rules):
                 continue
             merged |= table.terms.specified
             if table.terms.fresh_within or table.terms.off is not None:
-                label = self._label_with_position(table)
+                label = _label_with_position(table, self._positions)
         if upper_bound := self._upper_bounds.get(data_type):
             merged["fresh_within"] = min(merged["fresh_within"], upper_bound)
         windows = tuple(table.window for table in self.windows if table.applies(data_type, company, connection))
         terms = Terms.model_construct(**merged)
         return _promise(terms, windows, self._rates.expected(connection.platform, data_type), label)
 
-    @staticmethod
-    def _applies(table: _TermsTable, matching_rules: set[int]) -> bool:
-        """Return whether a table is for all companies, or belongs to one of the matching rules."""
-        return table.location[0] != "rules" or table.location[1] in matching_rules
-
-    def _label_with_position(self, table: _TermsTable) -> str:
-        position = self._positions.get(table.location)
-        return f"{table.label} ({position})" if position else table.label
-
     @cached_property
     def _terms_tables(self) -> list[_TermsTable]:
         """All tables that set terms, the least specific first."""
-        return sorted(self._iter_terms_tables(), key=lambda table: table.specificity)
+        return sorted(_iter_terms_tables(self), key=lambda table: table.specificity)
 
-    def _iter_terms_tables(self) -> Iterator[_TermsTable]:
-        """Yield all tables that set terms, in the order of the file."""
-        no_rule = (False, False, 0, False)
-        yield _TermsTable((*no_rule, False, 0), ("default",), "[default]", None, self.default)
-        for data_type, terms in self.data_types.items():
-            location: Location = ("data_types", data_type)
-            yield _TermsTable((*no_rule, True, 0), location, f"[data_types.{data_type}]", data_type, terms)
-        for index, rule in enumerate(self.rules):
-            location, label = ("rules", index), f'rule "{rule.name}"'
-            yield _TermsTable((*rule.specificity, False, index + 1), location, label, None, rule)
-            for data_type, terms in rule.data_types.items():
-                location_of_type, label_of_type = (*location, "data_types", data_type), f"{label}, {data_type}"
-                specificity = (*rule.specificity, True, index + 1)
-                yield _TermsTable(specificity, location_of_type, label_of_type, data_type, terms)
+
+def _applies(table: _TermsTable, matching_rules: set[int]) -> bool:
+    """Return whether a table is for all companies, or belongs to one of the matching rules."""
+    return table.location[0] != "rules" or table.location[1] in matching_rules
+
+
+def _label_with_position(table: _TermsTable, positions: Mapping[Location, str]) -> str:
+    position = positions.get(table.location)
+    return f"{table.label} ({position})" if position else table.label
+
+
+def _iter_terms_tables(policy: Policy) -> Iterator[_TermsTable]:
+    """Yield all tables that set terms, in the order of the file."""
+    no_rule = (False, False, 0, False)
+    yield _TermsTable((*no_rule, False, 0), ("default",), "[default]", None, policy.default)
+    for data_type, terms in policy.data_types.items():
+        location: Location = ("data_types", data_type)
+        yield _TermsTable((*no_rule, True, 0), location, f"[data_types.{data_type}]", data_type, terms)
+    for index, rule in enumerate(policy.rules):
+        location, label = ("rules", index), f'rule "{rule.name}"'
+        yield _TermsTable((*rule.specificity, False, index + 1), location, label, None, rule)
+        for data_type, terms in rule.data_types.items():
+            location_of_type, label_of_type = (*location, "data_types", data_type), f"{label}, {data_type}"
+            specificity = (*rule.specificity, True, index + 1)
+            yield _TermsTable(specificity, location_of_type, label_of_type, data_type, terms)
 
 
 def _duplicates(names: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:

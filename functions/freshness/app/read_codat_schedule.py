@@ -1,0 +1,41 @@
+"""Reading Codat's own schedule, once a day."""
+
+import asyncio
+from collections import Counter
+from datetime import datetime
+
+from aws_lambda_powertools import Logger
+
+from freshness.aws.control import Control
+from freshness.aws.metrics import Metric
+from freshness.codat.client import Codat
+from freshness.codat.errors import CodatError
+from freshness.domain.codat_schedule import CodatSchedule
+
+logger = Logger(service="codat-freshness")
+
+
+async def read_codat_schedule(codat: Codat, control: Control, tally: Counter[Metric], now: datetime) -> None:
+    """Read the account's sync settings once a day, and warn if Codat syncs data types that are kept fresh here too."""
+    known = await asyncio.to_thread(control.codat_schedule)
+    if not known.is_outdated(now):
+        return
+    try:
+        settings = await codat.sync_settings()
+    except CodatError as error:
+        # A key may lack the permission for this alone.
+        logger.warning("Codat's sync settings could not be read", extra={"error": str(error)})
+        return
+    schedule = CodatSchedule(
+        on_first_link=frozenset(setting.data_type for setting in settings if setting.fetch_on_first_link),
+        hours={setting.data_type: setting.sync_schedule for setting in settings if setting.sync_schedule > 0},
+        read_at=now,
+    )
+    if schedule.hours and schedule.hours != known.hours:
+        tally[Metric.DOUBLED_SCHEDULES] += len(schedule.hours)
+        logger.warning(
+            "Codat syncs data types on its own schedule as well, so that each is read twice: "
+            "turn that off in Codat's portal, Settings > Integrations > Data types",
+            extra={"hours_by_data_type": schedule.hours},
+        )
+    await asyncio.to_thread(control.update_codat_schedule, known, lambda _: schedule)

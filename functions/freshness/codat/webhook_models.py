@@ -1,0 +1,139 @@
+"""The bodies of Codat's webhooks: the fields that this project reads."""
+
+from typing import Annotated
+
+from pydantic import AliasChoices, AliasPath, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_pascal
+
+from freshness.codat.models import Readable, Response, Text
+from freshness.domain.times import Instant, InstantIfAny
+
+
+class CompanyReference(Response):
+    """The company of an event."""
+
+    id: str = Field(min_length=1)
+
+
+class Envelope(Response):
+    """The fields around the payload of every current event."""
+
+    event_type: str
+    generated_date: Instant
+
+
+class ReadIssue(Response):
+    """An issue of a read."""
+
+    type: Text = ""
+    message: Text = ""
+
+
+class DataTypeRead(Response):
+    """The end of a read of one data type from one connection."""
+
+    connection_id: str = Field(min_length=1)
+    data_type: str = Field(min_length=1)
+    records_modified: bool | None = None
+    status: str
+    issues: Annotated[
+        tuple[Readable[ReadIssue], ...], BeforeValidator(lambda given: given if isinstance(given, list) else ())
+    ] = ()
+
+
+class ReadCompleted(Response):
+    """The payload of every form of `read.completed`."""
+
+    reference_company: CompanyReference
+    data_types: Annotated[tuple[DataTypeRead, ...], BeforeValidator(lambda given: given or ())] = ()
+
+
+class ReadCompletedEvent(Envelope):
+    """An event of reads that ended, successfully or not."""
+
+    payload: ReadCompleted
+
+
+class ConnectionState(Response):
+    """A connection. The platform may be missing."""
+
+    id: str = Field(min_length=1)
+    platform_name: Text = ""
+    source_type: Text = ""
+    status: str
+    link_url: Text = ""
+
+
+class ConnectionPayload(Response):
+    """The payload of `connection.*`."""
+
+    reference_company: CompanyReference
+    connection: ConnectionState
+
+
+class ConnectionEvent(Envelope):
+    """An event of a connection."""
+
+    payload: ConnectionPayload
+
+
+class CompanyPayload(Response):
+    """The payload of `company.*`: the company itself in Codat's API description, a reference to it in its guides."""
+
+    id: str = Field(min_length=1, validation_alias=AliasChoices("id", AliasPath("referenceCompany", "id")))
+
+
+class CompanyEvent(Envelope):
+    """An event of a company that was created or deleted."""
+
+    payload: CompanyPayload
+
+
+class RateLimit(Response):
+    """The payload of `client.rateLimit.*`."""
+
+    expiry_date: Instant
+
+
+class RateLimitReachedEvent(Envelope):
+    """The event that the daily quota is spent."""
+
+    payload: RateLimit
+
+
+class Write(Response):
+    """The payload of `{dataType}.write.successful`."""
+
+    reference_company: CompanyReference
+    connection_id: str = Field(min_length=1)
+    completed_on_date: InstantIfAny = None
+
+
+class WriteEvent(Envelope):
+    """The event that the user wrote data."""
+
+    payload: Write
+
+
+class RuleData(Response):
+    """The dataset of a rule-based event."""
+
+    data_type: str = Field(min_length=1)
+    dataset_id: str = Field(min_length=1)
+    dataset_status: str | None = None
+
+
+class RuleEvent(Response):
+    """A rule-based event of a dataset. It has no time but that of the delivery attempt."""
+
+    model_config = ConfigDict(alias_generator=to_pascal)
+
+    company_id: str = Field(min_length=1)
+    data: RuleData
+
+
+class Kind(Response):
+    """The fields that identify the kind of a webhook."""
+
+    event_type: str | None = None
+    rule_type: str | None = Field(alias="RuleType", default=None)
