@@ -44,6 +44,9 @@ def _print(explanation: Explanation) -> None:
     print_text(f"{feed.data_type} of {feed.company_name}, from {feed.platform} ({feed.connection_id})", "bold")
     print_text(f"Promise   no older than {duration(feed.promise)}, by {feed.rule}")
     print_text(f"Now       {feed.state}, " + (f"{duration(feed.age)} old" if feed.age else "never synced"))
+    if feed.as_of:
+        estimated = ", estimated: only the end of the read is known" if feed.as_of_is_estimated else ""
+        print_text(f"As of     {moment(feed.as_of)} UTC{estimated}")
     until = f", until {moment(explanation.until)} UTC" if explanation.until else ""
     print_text(f"Next      {explanation.action}: {explanation.reason}{until}")
     if explanation.link:

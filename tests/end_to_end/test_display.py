@@ -22,6 +22,8 @@ def feed(company: int, data_type: str, state: State, obstacle: str = "") -> Feed
         platform="Xero",
         state=state,
         age=timedelta(minutes=3),
+        as_of=NOW - timedelta(minutes=4),
+        as_of_is_estimated=False,
         promise=timedelta(hours=6),
         keeps_promise=state is State.FRESH,
         is_due=state is State.STALE,

@@ -101,7 +101,7 @@ def test_company_data_refreshed_is_published_on_the_bus(
     message = wait_for(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), seconds=10)[0]
     event: dict[str, Any] = json.loads(message["Body"])
     assert event["detail-type"] == "Company data refreshed"
-    assert {"companyId", "connectionId", "dataType", "refreshedAt", "recordsModified", "trigger"} <= event[
+    assert {"companyId", "connectionId", "dataType", "refreshedAt", "asOf", "recordsModified", "trigger"} <= event[
         "detail"
     ].keys()
 

@@ -127,6 +127,8 @@ def test_a_read_that_completed_ends_the_dataset_in_flight_and_is_published(
         "connectionId": "connection",
         "dataType": "invoices",
         "refreshedAt": "2026-11-23T12:01:00.123456Z",
+        "asOf": "2026-11-23T12:00:00.000000Z",
+        "asOfIsEstimated": False,
         "recordsModified": True,
         "trigger": "promise",
     }

@@ -11,7 +11,7 @@ from freshness.domain.backoff import FIRST as FIRST_RETRY
 from freshness.domain.company import Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import DatasetPolled
-from freshness.domain.feed import FIRST_PATIENCE, End, Feed, Request, State
+from freshness.domain.feed import FIRST_PATIENCE, UNKNOWN_SYNC_TIME, AsOf, End, Feed, Request, State
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
 from freshness.domain.schedule import NEXT_LOOK, REQUESTED_DUE, due_at
@@ -300,3 +300,62 @@ def test_requests_of_yesterday_do_not_count_today_after_others_requested_a_read(
 
     assert feed.requests_on(NOON.date()) == 1
     assert feed.requested(request(tomorrow, "theirs", Trigger.EXTERNAL)).requests_on(tomorrow.date()) == 0
+
+
+def test_a_copy_is_as_of_the_request_of_its_read_and_not_of_its_end() -> None:
+    feed = NEW.requested(request(NOON)).ended(end(NOON + 30 * MINUTE))
+
+    assert feed.as_of == AsOf(at=NOON, is_estimated=False)
+
+
+def test_a_copy_of_which_only_the_end_is_known_is_as_of_a_usual_sync_before_it() -> None:
+    measured = NEW.requested(request(NOON)).ended(end(NOON + 3 * MINUTE))
+
+    assert NEW.as_of is None
+    assert NEW.ended(end(NOON)).as_of == AsOf(at=NOON - UNKNOWN_SYNC_TIME, is_estimated=True)
+    assert measured.ended(end(NOON + 60 * MINUTE)).as_of == AsOf(at=NOON + 57 * MINUTE, is_estimated=True)
+
+
+def test_when_a_read_of_others_was_requested_is_estimated() -> None:
+    feed = NEW.requested(request(NOON, trigger=Trigger.EXTERNAL)).ended(end(NOON + MINUTE))
+
+    assert feed.as_of == AsOf(at=NOON + MINUTE - UNKNOWN_SYNC_TIME, is_estimated=True)
+
+
+def test_a_copy_stays_as_of_the_same_time_while_the_next_read_is_in_flight_or_fails() -> None:
+    feed = NEW.requested(request(NOON)).ended(end(NOON + MINUTE))
+    in_flight = feed.requested(request(NOON + 60 * MINUTE, "next"))
+    failed = in_flight.ended(end(NOON + 61 * MINUTE, DatasetState.FETCH_ERROR))
+
+    assert feed.as_of == in_flight.as_of == failed.as_of == AsOf(at=NOON, is_estimated=False)
+
+
+def test_a_copy_found_by_a_poll_and_reported_by_a_webhook_is_as_of_the_same_request() -> None:
+    by_poll = reconcile(
+        NEW.requested(request(NOON)), polled(NOON + 3 * MINUTE, "Complete", succeeded_at=NOON + MINUTE), NOON
+    )
+    both = by_poll.ended(end(NOON + MINUTE + timedelta(seconds=2)))
+
+    assert by_poll.as_of == both.as_of == AsOf(at=NOON, is_estimated=False)
+
+
+@given(
+    microseconds=st.integers(0, 10**10),
+    took=st.integers(1, 10**10),
+    ends=ENDS,
+    order=st.randoms(),
+)
+def test_a_copy_is_as_of_the_millisecond_of_its_request_in_whatever_order_its_end_arrives(
+    microseconds: int, took: int, ends: list[tuple[datetime, DatasetState, bool | None]], order: "object"
+) -> None:
+    requested_at = NOON + timedelta(microseconds=microseconds)
+    earlier = [(at - timedelta(days=1), state, modified) for at, state, modified in ends]
+    facts = [*earlier, (requested_at + timedelta(microseconds=took), DatasetState.COMPLETE, True)]
+    order.shuffle(facts)  # type: ignore[attr-defined]
+    feed = NEW.requested(request(requested_at))
+    for at, state, modified in facts:
+        feed = feed.ended(end(at, state), modified)
+
+    assert feed.as_of
+    assert not feed.as_of.is_estimated
+    assert feed.as_of.at == requested_at.replace(microsecond=requested_at.microsecond // 1000 * 1000)

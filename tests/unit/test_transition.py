@@ -74,6 +74,17 @@ def test_a_read_that_ended_is_recorded_and_published_as_the_dataset_that_was_req
     assert result.feed.due_at == NOON + MINUTE + PROMISE.fresh_within - MINUTE - 2 * MINUTE
 
 
+def test_a_refresh_is_published_with_when_its_read_was_requested() -> None:
+    ours = after(after(NEW, requested(NOON)).feed, read(NOON + MINUTE))
+    theirs = after(NEW, read(NOON + MINUTE))
+
+    [known], [estimated] = ours.notifications, theirs.notifications
+    assert known.detail()["asOf"] == "2026-11-23T12:00:00.000000Z"
+    assert known.detail()["asOfIsEstimated"] is False
+    assert estimated.detail()["asOf"] == "2026-11-23T12:00:45.000000Z"
+    assert estimated.detail()["asOfIsEstimated"] is True
+
+
 def test_a_read_that_a_poll_has_already_found_is_not_published_again() -> None:
     found = after(after(NEW, requested(NOON)).feed, polled(NOON + 5 * MINUTE, "Complete", succeeded_at=NOON + MINUTE))
     assert ids(found) == ["dataset"]

@@ -176,7 +176,7 @@ class Queries:
     ) -> FeedView:
         feed, company = decision.feed, decision.company
         promise = self.policy.promise(feed.data_type, company, connection)
-        state = feed.state(promise, connection, now)
+        state, as_of = feed.state(promise, connection, now), feed.as_of
         known: tuple[Request | End | None, ...] = feed.request, feed.end
         changes = sorted((change for change in known if change), key=lambda change: change.at, reverse=True)
         return FeedView(
@@ -187,6 +187,8 @@ class Queries:
             platform=connection.platform,
             state=state,
             age=feed.age(now),
+            as_of=as_of.at if as_of else None,
+            as_of_is_estimated=as_of is not None and as_of.is_estimated,
             promise=promise.fresh_within,
             keeps_promise=feed.keeps(promise, now),
             is_due=feed.in_flight is None and feed.due_at is not None and feed.due_at <= now,

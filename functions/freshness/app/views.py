@@ -22,6 +22,10 @@ class FeedView:
     platform: str
     state: State
     age: timedelta | None
+    as_of: datetime | None
+    """When the read of Codat's copy was requested."""
+    as_of_is_estimated: bool
+    """Whether only the end of that read is known."""
     promise: timedelta
     keeps_promise: bool
     is_due: bool

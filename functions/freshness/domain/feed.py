@@ -64,6 +64,17 @@ class End:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AsOf:
+    """When the read of a copy was requested: the copy may lack what changed at the source since.
+
+    Where only the read's end is known, `at` is that minus the usual sync time, and `is_estimated` is true.
+    """
+
+    at: datetime
+    is_estimated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """The planner's decision that last changed a feed."""
 
@@ -137,6 +148,18 @@ class Feed:
     def age(self, now: datetime) -> timedelta | None:
         """Return how old Codat's copy is; `None` if there never was one."""
         return None if self.succeeded_at is None else now - self.succeeded_at
+
+    @property
+    def as_of(self) -> AsOf | None:
+        """Return what time Codat's copy is as of; `None` if there never was one."""
+        return None if self.succeeded_at is None else self.as_of_read(self.succeeded_at)
+
+    def as_of_read(self, ended_at: datetime) -> AsOf:
+        """Return what time the copy is as of that a successful read, which ended at a time, made."""
+        requested_at = self.history.requested_at(ended_at)
+        if requested_at is None:
+            return AsOf(at=ended_at - self.usual_sync_time, is_estimated=True)
+        return AsOf(at=requested_at, is_estimated=False)
 
     def keeps(self, promise: Promise, now: datetime) -> bool:
         """Return whether the copy is as fresh as promised, and not older than what the user last wrote."""

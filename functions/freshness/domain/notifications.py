@@ -33,6 +33,7 @@ class CompanyDataRefreshed(Notification):
     """A data type of a company was refreshed. `records_modified` is `None` where that is unknown.
 
     `dataset_id` is empty where it is unknown, and a guess where Codat did not name it: the dataset requested last.
+    `as_of` is when the read was requested, or an estimate of that where only its end is known.
     """
 
     detail_type = "Company data refreshed"
@@ -40,6 +41,8 @@ class CompanyDataRefreshed(Notification):
     data_type: str
     dataset_id: str
     refreshed_at: datetime
+    as_of: datetime
+    as_of_is_estimated: bool
     records_modified: bool | None
     trigger: Trigger
 

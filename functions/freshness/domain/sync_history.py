@@ -32,6 +32,7 @@ _LONGEST = 2**32 - 1
 """Milliseconds, seven weeks: the longest duration that is stored."""
 _MICROSECOND = timedelta(microseconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
+_PER_MILLISECOND = 1000
 _DAY = timedelta(days=1) / _MICROSECOND
 _NEAR = SAME_END // _MICROSECOND
 _NEXT = SAME_READ // _MICROSECOND
@@ -112,6 +113,18 @@ class SyncHistory:
             if not flags & _FAILED
         )
 
+    def requested_at(self, ended_at: datetime) -> datetime | None:
+        """Return when the success that ended at a time, or nearly then, was requested, to the millisecond.
+
+        Return `None` if that was not measured.
+        """
+        end = _microseconds(ended_at)
+        near = (sync for sync in self._unpacked() if abs(sync[0] - end) <= _NEAR and not sync[1] & _FAILED)
+        found, _, took = min(near, key=lambda sync: (abs(sync[0] - end), sync), default=(0, 0, 0))
+        if not took or took == _LONGEST:
+            return None
+        return BEGINNING + (found // _PER_MILLISECOND - (took - 1)) * _MILLISECOND
+
     def with_end(
         self,
         ended_at: datetime,
@@ -146,7 +159,7 @@ class SyncHistory:
         later = [(end, flags, 0) for end, flags, _ in kept[first:]]
         if later and measured and not later[0][1] & _FAILED:
             end, flags, _ = later[0]
-            later[0] = (end, flags, _duration((end - requested) * _MICROSECOND))
+            later[0] = (end, flags, _duration_between(requested, end))
         return self._of(kept[:first] + later)
 
 
@@ -204,6 +217,11 @@ def _merged(before: int, flags: int) -> int:
 
 def _microseconds(time: datetime) -> int:
     return (time - BEGINNING) // _MICROSECOND
+
+
+def _duration_between(requested: int, end: int) -> int:
+    """Return a duration whose difference to the end, both in whole milliseconds, is the time of the request."""
+    return min(end // _PER_MILLISECOND - requested // _PER_MILLISECOND + 1, _LONGEST)
 
 
 def _duration(took: timedelta | None) -> int:

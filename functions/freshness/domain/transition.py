@@ -261,6 +261,7 @@ def _found(before: Feed, after: Feed, fact: DatasetPolled, succeeded_at: datetim
 def _refreshed(
     feed: Feed, at: datetime, modified: bool | None, trigger: Trigger, dataset_id: str
 ) -> CompanyDataRefreshed:
+    as_of = feed.as_of_read(at)
     return CompanyDataRefreshed(
         id=dataset_id or _content_id(feed, at),
         company_id=feed.company_id,
@@ -268,6 +269,8 @@ def _refreshed(
         data_type=feed.data_type,
         dataset_id=dataset_id,
         refreshed_at=at,
+        as_of=as_of.at,
+        as_of_is_estimated=as_of.is_estimated,
         records_modified=modified,
         trigger=trigger,
     )
