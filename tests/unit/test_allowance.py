@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshness.domain.api_limits import ApiLimits
-from freshness.planning.allowance import allowance
+from freshness.planning.allowance import allowance, on_demand_allowance, renewed_at
 from freshness.policy.schema import Budget
 
 MIDNIGHT = datetime(2026, 11, 23, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-HALF = Budget(share_of_quota=0.5)
+HALF = Budget(share_of_quota=0.5, on_demand_share=0)
+SPLIT = Budget(share_of_quota=0.5, on_demand_share=0.2)
 
 
 def reported(daily_quota: int, remaining: int, at: datetime = MIDNIGHT) -> ApiLimits:
@@ -57,6 +58,29 @@ def test_whoever_spends_what_is_allowed_stays_within_the_share_of_the_day(
     limits = reported(1000, 1000)
     for minute in sorted(minutes):
         now = MIDNIGHT + timedelta(minutes=minute)
-        limits = limits.with_calls(int(min(wanted, allowance(Budget(share_of_quota=share), limits, now))), now)
+        limits = limits.with_calls(
+            int(min(wanted, allowance(Budget(share_of_quota=share, on_demand_share=0), limits, now))), now
+        )
 
     assert limits.calls_on(MIDNIGHT.date()) <= share * 1000
+
+
+def test_what_is_reserved_for_callers_is_not_spread_over_the_day_and_not_spent_by_promises() -> None:
+    limits = reported(1000, 1000)
+
+    assert [on_demand_allowance(SPLIT, limits, MIDNIGHT + hours * HOUR) for hours in (0, 12, 23)] == [100, 100, 100]
+    assert [allowance(SPLIT, limits, MIDNIGHT + hours * HOUR) for hours in (0, 6, 12, 18)] == [100, 200, 300, 400]
+
+
+def test_callers_and_promises_spend_only_their_own_share() -> None:
+    limits = reported(1000, 1000).with_calls(70, MIDNIGHT + HOUR, on_demand=True).with_calls(30, MIDNIGHT + HOUR)
+
+    assert on_demand_allowance(SPLIT, limits, MIDNIGHT + 2 * HOUR) == 100 - 70
+    assert allowance(SPLIT, limits, MIDNIGHT + 18 * HOUR) == 400 - 30
+    assert on_demand_allowance(SPLIT, limits, renewed_at(MIDNIGHT + 2 * HOUR)) == 100
+    assert limits.with_calls(5, MIDNIGHT + 25 * HOUR).on_demand_calls_on((MIDNIGHT + 25 * HOUR).date()) == 0
+
+
+def test_callers_may_not_spend_more_than_others_left_of_the_quota() -> None:
+    assert on_demand_allowance(SPLIT, reported(1000, 7, MIDNIGHT + HOUR), MIDNIGHT + 2 * HOUR) == 7
+    assert on_demand_allowance(SPLIT, ApiLimits(), MIDNIGHT) == math.inf

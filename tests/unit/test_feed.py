@@ -11,7 +11,7 @@ from freshness.domain.backoff import FIRST as FIRST_RETRY
 from freshness.domain.company import Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import DatasetPolled
-from freshness.domain.feed import FIRST_PATIENCE, UNKNOWN_SYNC_TIME, AsOf, End, Feed, Request, State
+from freshness.domain.feed import FIRST_PATIENCE, UNKNOWN_SYNC_TIME, AsOf, End, Feed, Request, State, Wanted
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
 from freshness.domain.schedule import NEXT_LOOK, REQUESTED_DUE, due_at
@@ -359,3 +359,57 @@ def test_a_copy_is_as_of_the_millisecond_of_its_request_in_whatever_order_its_en
     assert feed.as_of
     assert not feed.as_of.is_estimated
     assert feed.as_of.at == requested_at.replace(microsecond=requested_at.microsecond // 1000 * 1000)
+
+
+def wanted(not_before: datetime, deadline: datetime = NOON + 10 * MINUTE) -> Wanted:
+    return Wanted(not_before=not_before, deadline=deadline)
+
+
+def test_callers_together_want_the_latest_not_before_by_the_earliest_deadline() -> None:
+    feed = NEW.with_wanted(wanted(NOON, NOON + 5 * MINUTE)).with_wanted(wanted(NOON - MINUTE, NOON + 2 * MINUTE))
+
+    assert feed.wanted == wanted(NOON, NOON + 2 * MINUTE)
+    assert due_at(feed, PROMISE, LINKED) == REQUESTED_DUE
+
+
+@given(wants=st.lists(st.tuples(st.integers(-9, 9), st.integers(0, 9), st.booleans()), max_size=6), order=st.randoms())
+def test_wants_in_any_order_and_any_number_of_times_leave_the_same_feed(
+    wants: list[tuple[int, int, bool]], order: "object"
+) -> None:
+    def after(wants: list[tuple[int, int, bool]]) -> Feed:
+        feed = NEW.requested(request(NOON)).ended(end(NOON + MINUTE))
+        for before, deadline, at_any_time in wants:
+            feed = feed.with_wanted(
+                Wanted(not_before=NOON + before * MINUTE, deadline=NOON + deadline * MINUTE, at_any_time=at_any_time)
+            )
+        return feed
+
+    shuffled = wants + wants[::2]
+    order.shuffle(shuffled)  # type: ignore[attr-defined]
+
+    assert after(shuffled) == after(wants)
+
+
+def test_a_copy_that_is_as_wanted_already_is_not_refreshed() -> None:
+    feed = NEW.requested(request(NOON)).ended(end(NOON + MINUTE))
+
+    assert feed.with_wanted(wanted(NOON)) == feed
+
+
+def test_a_read_in_flight_since_not_before_serves_what_is_wanted_and_an_earlier_one_does_not() -> None:
+    feed = NEW.requested(request(NOON)).with_wanted(wanted(NOON))
+    later = NEW.requested(request(NOON)).with_wanted(wanted(NOON + MINUTE))
+
+    assert due_at(feed, PROMISE, LINKED) != REQUESTED_DUE
+    assert feed.ended(end(NOON + 2 * MINUTE)).without_satisfied().wanted is None
+    ended = later.ended(end(NOON + 2 * MINUTE)).without_satisfied()
+    assert ended.wanted
+    assert due_at(ended, PROMISE, LINKED) == REQUESTED_DUE
+
+
+def test_data_that_is_wanted_is_due_although_its_promise_is_off_but_not_while_it_is_blocked() -> None:
+    off = replace(PROMISE, off=True)
+    unlinked = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED)
+
+    assert due_at(NEW.with_wanted(wanted(NOON)), off, LINKED) == REQUESTED_DUE
+    assert due_at(NEW.with_wanted(wanted(NOON)), PROMISE, unlinked) is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import End, Feed, Request
+from freshness.domain.feed import End, Feed, Request, Wanted
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import due_at, reschedule
 from freshness.domain.windows import Window, allowed, next_allowed
@@ -49,6 +49,10 @@ def feed(
     return new if age is None else new.ended(End(at=NOON - age, state=DatasetState.COMPLETE))
 
 
+def wanted(feed: Feed, within: timedelta = HOUR, *, at_any_time: bool = False) -> Feed:
+    return feed.with_wanted(Wanted(not_before=NOON, deadline=NOON + within, at_any_time=at_any_time))
+
+
 def policy(**tables: Any) -> Policy:
     return Policy.model_validate({"default": {"fresh_within": "1 day"}} | tables)
 
@@ -78,6 +82,10 @@ TOGETHER = {"sets": [{"name": "s", "data_types": ["balanceSheet", "profitAndLoss
         (feed(HOUR), policy(), company(), Reason.NOT_YET, Action.RESCHEDULE),
         (feed(2 * DAY), policy(**SHUT), company(), Reason.OUTSIDE_WINDOW, Action.RESCHEDULE),
         (feed(2 * DAY).with_refresh_requested(NOON), policy(**SHUT), company(), Reason.REQUESTED, Action.QUEUE),
+        (wanted(feed(HOUR)), policy(), company(), Reason.ON_DEMAND, Action.QUEUE),
+        (wanted(feed(HOUR)), policy(**SHUT), company(), Reason.OUTSIDE_WINDOW, Action.RESCHEDULE),
+        (wanted(feed(HOUR), at_any_time=True), policy(**SHUT), company(), Reason.ON_DEMAND, Action.QUEUE),
+        (wanted(feed(HOUR)), policy(), replace(company(), paused=True), Reason.PAUSED, Action.HIDE),
         (feed(2 * DAY), policy(), Company(company_id="company"), Reason.NO_CONNECTION, Action.CHECK),
         (feed(2 * DAY), policy(data_types={"invoices": {"off": True}}), company(), Reason.OFF, Action.WAIT),
         (
@@ -377,3 +385,30 @@ def _longest_shut(windows: tuple[Window, ...]) -> timedelta:
         longest = max(longest, opens - at)
         at = max(opens, at) + 30 * MINUTE if opens == at else opens
     return longest + 30 * MINUTE
+
+
+def test_what_callers_wait_for_is_queued_first_the_earliest_deadline_before_the_others() -> None:
+    feeds = [
+        feed(3 * DAY, "invoices"),
+        wanted(feed(HOUR, "bills"), 2 * HOUR),
+        wanted(feed(HOUR, "payments"), HOUR),
+    ]
+
+    assert queued(decided(feeds, policy())) == ["payments", "bills", "invoices"]
+
+
+def test_callers_and_promises_are_queued_from_allowances_of_their_own() -> None:
+    feeds = [feed(3 * DAY, "invoices"), wanted(feed(HOUR, "bills")), wanted(feed(HOUR, "payments"))]
+
+    no_callers = decided(feeds, policy(), on_demand_allowance=0)
+    one_caller = decided(feeds, policy(), on_demand_allowance=1, allowance=0)
+
+    assert queued(no_callers) == ["invoices"]
+    assert reasons(no_callers)["bills"] is Reason.OVER_BUDGET
+    assert queued(one_caller) == ["bills"]
+    assert reasons(one_caller)["payments"] is reasons(one_caller)["invoices"] is Reason.OVER_BUDGET
+
+
+def test_a_feed_that_is_due_anyway_is_queued_although_the_share_of_callers_is_spent() -> None:
+    assert queued(decided([wanted(feed(3 * DAY))], policy(), on_demand_allowance=0)) == ["invoices"]
+    assert queued(decided([wanted(feed(3 * DAY))], policy(), on_demand_allowance=0, allowance=0)) == []

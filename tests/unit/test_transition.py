@@ -10,6 +10,7 @@ from freshness.domain.facts import (
     DatasetPolled,
     DatasetRequested,
     DataTypeUnsupported,
+    DataWanted,
     Deferred,
     FeedFact,
     PromiseReviewed,
@@ -19,6 +20,7 @@ from freshness.domain.facts import (
 )
 from freshness.domain.feed import Decided, Feed, State
 from freshness.domain.promise import Promise
+from freshness.domain.schedule import REQUESTED_DUE
 from freshness.domain.transition import Transition, transition, transitions
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -190,3 +192,19 @@ def test_a_feed_whose_connection_is_not_known_is_not_due_and_loses_no_fact() -> 
     assert result.feed.due_at is None
     assert result.feed.succeeded_at == NOON
     assert [notification.detail_type for notification in result.notifications] == ["Company data refreshed"]
+
+
+def test_what_is_wanted_makes_a_feed_due_until_a_read_that_was_requested_since_succeeds() -> None:
+    want = DataWanted(not_before=NOON, deadline=NOON + 10 * MINUTE)
+    earlier = after(NEW, requested(NOON - MINUTE), want).feed
+    between = after(earlier, read(NOON + MINUTE)).feed
+    failed = after(between, requested(NOON + MINUTE, "next"), read(NOON + 2 * MINUTE, "FetchError")).feed
+    served = after(between, requested(NOON + MINUTE, "next"), read(NOON + 2 * MINUTE)).feed
+
+    assert between.due_at == REQUESTED_DUE
+    assert failed.wanted
+    assert failed.due_at
+    assert failed.due_at > NOON
+    assert served.wanted is None
+    assert served.due_at
+    assert served.due_at > NOON

@@ -257,7 +257,7 @@ class FreshnessCheck:
                 and not feed.is_blocked(connection)
             ]
             read_at = max((feed.succeeded_at for feed in readable if feed.succeeded_at), default=connection.status_at)
-            is_requested = any(feed.in_flight or feed.refresh_requested_at for feed in readable)
+            is_requested = any(feed.in_flight or feed.refresh_requested_at or feed.wanted for feed in readable)
             if not readable or read_at + KEEP_ALIVE_AFTER > now or is_requested:
                 continue
             quickest = min(readable, key=lambda feed: (feed.usual_sync_time, feed.data_type))

@@ -14,7 +14,7 @@ from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import End, Feed, FeedKey, Request, State
 from freshness.domain.times import BEGINNING
-from freshness.planning.allowance import allowance
+from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.planner import Decision, Reason, decide
 from freshness.policy.policy import Policy
 
@@ -151,8 +151,16 @@ class Queries:
     def _decisions(self, feeds: Iterable[Feed], companies: Iterable[Company], now: datetime) -> dict[FeedKey, Decision]:
         """Return what the next tick would decide, given all feeds of the companies."""
         known = {company.company_id: company for company in companies}
-        allowed = allowance(self.policy.budget, self.api_limits(), now)
-        decisions = decide(feeds, known, self.policy, now, paused=self.is_paused(), allowance=allowed)
+        limits = self.api_limits()
+        decisions = decide(
+            feeds,
+            known,
+            self.policy,
+            now,
+            paused=self.is_paused(),
+            allowance=allowance(self.policy.budget, limits, now),
+            on_demand_allowance=on_demand_allowance(self.policy.budget, limits, now),
+        )
         return {decision.feed.key: decision for decision in decisions}
 
     def _views(

@@ -22,7 +22,7 @@ from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
 from freshness.domain.facts import CheckNeeded, Deferred, Rescheduled
 from freshness.domain.feed import Decided, Feed
-from freshness.planning.allowance import allowance
+from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.planner import Action, Decision, decide, needs_all_feeds
 from freshness.policy.policy import Policy
 
@@ -79,7 +79,16 @@ class RefreshTick:
         now = self.clock()
         limits = await asyncio.to_thread(self.tables.control.api_limits)
         allowed = allowance(self.policy.budget, limits, now) * len(self.shards) / len(SHARDS)
-        decisions = decide(feeds, companies, self.policy, now, paused=paused, allowance=max(0.0, allowed))
+        on_demand = on_demand_allowance(self.policy.budget, limits, now) * len(self.shards) / len(SHARDS)
+        decisions = decide(
+            feeds,
+            companies,
+            self.policy,
+            now,
+            paused=paused,
+            allowance=max(0.0, allowed),
+            on_demand_allowance=on_demand,
+        )
         self.queueing.unqueued.update(
             decision.feed.key for decision in decisions if decision.action is Action.QUEUE and not self.dry_run
         )
@@ -137,13 +146,15 @@ class RefreshTick:
 
     async def _act_on(self, group: list[Decision], schedule: CodatSchedule) -> None:
         names = {"company_id": group[0].feed.company_id}
+        wanted = [decision for decision in group if decision.feed.wanted]
+        group = [decision for decision in group if not decision.feed.wanted]
         remaining = group
         if len(group) > 1 and (schedule.on_first_link or self.policy.products):
             # What failed halfway is left to the next tick: some of the group may be in flight.
             remaining = []
             with self.failures.collected(names):
                 remaining = await self.queueing.queue_together(group, schedule)
-        for decision in remaining:
+        for decision in (*wanted, *remaining):
             if self._may_continue():
                 with self.failures.collected(names | {"data_type": decision.feed.data_type}):
                     await self._act(decision)

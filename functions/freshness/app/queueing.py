@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 from aws_lambda_powertools import Logger
 
@@ -41,6 +41,7 @@ from freshness.domain.facts import (
     QueueingFailed,
 )
 from freshness.domain.feed import Decided, Feed, FeedKey
+from freshness.domain.schedule import due_at
 from freshness.domain.times import sortable
 from freshness.planning.planner import Decision
 
@@ -51,6 +52,9 @@ LONGEST_ADOPTED = timedelta(days=1)
 """How old a dataset may be that a refresh of a product, which was refused as already in progress, may have meant."""
 PRODUCT_REFUSED = "A product cannot be refreshed: each of its data types is queued by itself"
 """The log message by which `doctor` finds products that the policy names by mistake."""
+LONGEST_CALL = timedelta(seconds=60)
+"""How long a feed that callers wait for is left to the function that queues it."""
+
 _NAMESPACE = UUID("5b0f5a2e-9d5c-4b0e-8a53-4a8f0c1f6f0e")
 
 logger = Logger(service="codat-freshness")
@@ -72,7 +76,35 @@ class Queueing:
     unqueued: set[FeedKey] = field(default_factory=set)
 
     async def queue(self, decision: Decision) -> None:
-        """Queue a refresh of one feed, and record the response."""
+        """Queue a refresh of one feed, and record the response.
+
+        If callers wait for it, nothing is queued while another function queues it, or if one did since it was read:
+        many may ask at the same moment.
+        """
+        feed = decision.feed
+        if feed.wanted is None:
+            await self._queue(decision)
+            return
+        control, lease, owner, now = self.tables.control, f"queue {'/'.join(feed.key)}", uuid4().hex, self.clock()
+        self.unqueued.discard(feed.key)
+        if not await asyncio.to_thread(control.acquire, lease, owner, now + LONGEST_CALL, now):
+            return
+        try:
+            current = await asyncio.to_thread(self.tables.feeds.get, *feed.key, consistent=True)
+            if current.wanted and not current.in_flight and self._is_due(current, decision.company, now):
+                await self._queue(decision._replace(feed=current))
+        finally:
+            await asyncio.to_thread(control.release, lease, owner)
+
+    def _is_due(self, feed: Feed, company: Company, now: datetime) -> bool:
+        connection = company.connections.get(feed.connection_id)
+        if connection is None:
+            return False
+        promise = self.recorder.policy.promise(feed.data_type, company, connection)
+        due = due_at(feed, promise, connection)
+        return due is not None and due <= now
+
+    async def _queue(self, decision: Decision) -> None:
         feed, company = decision.feed, decision.company
         key = idempotency_key(feed)
         try:
@@ -274,7 +306,9 @@ def _text(at: datetime | None) -> str:
 
 def trigger_of(feed: Feed) -> Trigger:
     """Return who a refresh of a feed that is due is requested by."""
-    return feed.refresh_requested_by if feed.refresh_requested_at else Trigger.PROMISE
+    if feed.refresh_requested_at:
+        return feed.refresh_requested_by
+    return Trigger.ON_DEMAND if feed.wanted else Trigger.PROMISE
 
 
 def _is_answered(feeds: dict[FeedKey, Feed], at: datetime) -> bool:

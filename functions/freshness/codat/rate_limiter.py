@@ -28,7 +28,10 @@ class LimitsRepository(Protocol):
 
 
 class RateLimiter:
-    """Makes the calls of one tick wait for their slots, but not far beyond `until`, when the tick is to end."""
+    """Makes the calls of one tick wait for their slots, but not far beyond `until`, when the tick is to end.
+
+    `on_demand` is whether the calls are made for callers who wait for fresh data.
+    """
 
     def __init__(
         self,
@@ -37,12 +40,14 @@ class RateLimiter:
         clock: Callable[[], datetime],
         until: datetime,
         calls_per_minute: int,
+        on_demand: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._repository = repository
         self._clock = clock
         self._until = until
         self._calls_per_minute = calls_per_minute
+        self._on_demand = on_demand
         self._sleep = sleep
         self._limits = ApiLimits()
         self._reported = ApiLimits()
@@ -120,7 +125,7 @@ class RateLimiter:
         def with_report(limits: ApiLimits) -> ApiLimits:
             if reported.reported_at and reported.daily_quota is not None and reported.remaining is not None:
                 limits = limits.with_quota(reported.daily_quota, reported.remaining, reported.reported_at)
-            return compute(limits.with_calls(made, now))
+            return compute(limits.with_calls(made, now, on_demand=self._on_demand))
 
         if not self._limits.version:
             self._limits = await asyncio.to_thread(self._repository.api_limits)

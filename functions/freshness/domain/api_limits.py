@@ -30,15 +30,22 @@ class ApiLimits:
     """When the next call that nobody has reserved yet may be sent."""
     calls: int = 0
     """Calls of ours on the day of `called_at`, in UTC."""
+    on_demand_calls: int = 0
+    """Those of them that were made for callers who wait for fresh data."""
     called_at: datetime | None = None
     """When the last call of ours was made."""
     version: int = 0
 
-    def with_calls(self, calls: int, at: datetime) -> "ApiLimits":
+    def with_calls(self, calls: int, at: datetime, *, on_demand: bool = False) -> "ApiLimits":
         """Return the limits after calls of ours."""
         if not calls:
             return self
-        return replace(self, calls=self.calls_on(at.date()) + calls, called_at=at)
+        on_demand_calls = self.on_demand_calls_on(at.date()) + (calls if on_demand else 0)
+        return replace(self, calls=self.calls_on(at.date()) + calls, on_demand_calls=on_demand_calls, called_at=at)
+
+    def on_demand_calls_on(self, day: date) -> int:
+        """Return how many calls we made on a day for callers who wait, as `calls_on`."""
+        return self.on_demand_calls if self.calls_on(day) else 0
 
     def calls_on(self, day: date) -> int:
         """Return how many calls we made on a day in UTC, which is no earlier than that of the last call."""

@@ -89,6 +89,8 @@ class Trigger(StrEnum):
     OPERATOR = "operator"
     KEEP_ALIVE = "keep-alive"
     """This system, so that the connection's token does not expire while unused."""
+    ON_DEMAND = "on demand"
+    """A program that asked for data of at most a given age."""
     EXTERNAL = "external"
     """Codat's own schedule, its portal, or anyone else with the API key."""
 

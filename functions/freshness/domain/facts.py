@@ -107,6 +107,18 @@ class RefreshRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DataWanted:
+    """A caller needs data whose read was requested at `not_before` or later, by `deadline`, by our own clock.
+
+    The policy's windows do not apply if it is wanted `at_any_time`.
+    """
+
+    not_before: datetime
+    deadline: datetime
+    at_any_time: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncDurationLearned:
     """How long a sync usually takes on the feed's platform."""
 
@@ -142,6 +154,7 @@ FeedFact = (
     | QueueingFailed
     | DataTypeUnsupported
     | RefreshRequested
+    | DataWanted
     | Deferred
     | PromiseReviewed
     | Rescheduled

@@ -75,6 +75,17 @@ class AsOf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What all callers together need of a feed: the latest `not_before`, and the earliest `deadline`."""
+
+    not_before: datetime
+    """The copy must be as of this time or later."""
+    deadline: datetime
+    at_any_time: bool = False
+    """Whether the policy's windows do not apply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """The planner's decision that last changed a feed."""
 
@@ -111,6 +122,8 @@ class Feed:
     refresh_requested_at: datetime | None = None
     """When a refresh was requested beyond the promise that has not been queued yet."""
     refresh_requested_by: Trigger = Trigger.OPERATOR
+    wanted: Wanted | None = None
+    """What callers need that the copy does not have yet."""
     failed_calls: int = 0
     """Calls to queue a refresh that failed in a row."""
     retry_at: datetime | None = None
@@ -224,6 +237,28 @@ class Feed:
     def with_refresh_requested(self, at: datetime, trigger: Trigger = Trigger.OPERATOR) -> "Feed":
         """Return the feed after a refresh was requested beyond the promise; one in flight already serves that."""
         return self if self.in_flight else replace(self, refresh_requested_at=at, refresh_requested_by=trigger)
+
+    def is_as_of(self, not_before: datetime) -> bool:
+        """Return whether Codat's copy is as of a time or later."""
+        return self.as_of is not None and self.as_of.at >= not_before
+
+    def with_wanted(self, wanted: Wanted) -> "Feed":
+        """Return the feed after a caller asked for data as of a time or later, unless the copy is that already."""
+        if self.is_as_of(wanted.not_before):
+            return self
+        known = self.wanted or wanted
+        merged = Wanted(
+            not_before=max(known.not_before, wanted.not_before),
+            deadline=min(known.deadline, wanted.deadline),
+            at_any_time=known.at_any_time or wanted.at_any_time,
+        )
+        return replace(self, wanted=merged)
+
+    def without_satisfied(self) -> "Feed":
+        """Return the feed without what was wanted, if the copy is that now."""
+        if self.wanted is None or not self.is_as_of(self.wanted.not_before):
+            return self
+        return replace(self, wanted=None)
 
     def call_failed(self, at: datetime, longest: timedelta, unanswered_key: str = "") -> "Feed":
         """Return the feed after a call to queue a refresh failed, due again after a delay of at most `longest`.

@@ -15,7 +15,7 @@ from freshness.domain.times import BEGINNING
 NEXT_LOOK = timedelta(minutes=30)
 """How long a feed whose read was refused waits for another try: longer than from one list of companies to the next."""
 REQUESTED_DUE = BEGINNING - timedelta(seconds=1)
-"""When a feed with a requested refresh is due: before everything that a promise makes due."""
+"""When a feed is due whose refresh was requested or is wanted: before everything that a promise makes due."""
 TICK = timedelta(minutes=2)
 """How long a due feed may wait for its request: for the next tick, and for its turn in it."""
 
@@ -54,10 +54,13 @@ def due_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | N
         return None if promise.off else _retry_after_refusal(feed, feed.end)
     if feed.refresh_requested_at:
         return feed.retry_at or REQUESTED_DUE
-    wanted = () if promise.off else (_promised_at(feed, promise), _outdated_at(feed, connection))
-    due = min(filter(None, wanted), default=None)
+    due = None
+    if not promise.off:
+        due = min(filter(None, (_promised_at(feed, promise), _outdated_at(feed, connection))), default=None)
     if in_flight:
         return min(filter(None, (due, feed.late_at)))
+    if feed.wanted:
+        due = REQUESTED_DUE
     return max(filter(None, (due, _retry_after_failure(feed), feed.retry_at))) if due else None
 
 

@@ -15,6 +15,7 @@ from freshness.domain.facts import (
     DatasetPolled,
     DatasetRequested,
     DataTypeUnsupported,
+    DataWanted,
     DataWritten,
     Deferred,
     FeedFact,
@@ -25,7 +26,7 @@ from freshness.domain.facts import (
     Rescheduled,
     SyncDurationLearned,
 )
-from freshness.domain.feed import End, Feed, Request
+from freshness.domain.feed import End, Feed, Request, Wanted
 from freshness.domain.notifications import CompanyDataRefreshed, Notification, promise_broken, promise_kept_again
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
@@ -75,7 +76,7 @@ def transition(
     `promise` and `connection` are `None` where the connection is not known yet: the feed is then due only after the
     check of its company that learns the connection.
     """
-    after = _with_fact(feed, fact, connection)
+    after = _with_fact(feed, fact, connection).without_satisfied()
     datasets = tuple(_ended_datasets(feed, after, fact, now))
     notifications: list[Notification] = list(_refreshes(feed, after, fact))
     if promise is None or connection is None:
@@ -110,6 +111,9 @@ def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Fee
             return feed.ended(End(at=fact.at, state=DatasetState.NOT_SUPPORTED))
         case RefreshRequested():
             return feed.with_refresh_requested(fact.at, fact.trigger)
+        case DataWanted():
+            wanted = Wanted(not_before=fact.not_before, deadline=fact.deadline, at_any_time=fact.at_any_time)
+            return feed.with_wanted(wanted)
         case SyncDurationLearned():
             return _with_platform_sync_time(feed, fact)
         case Deferred() | PromiseReviewed() | Rescheduled():

@@ -12,16 +12,43 @@ AHEAD = timedelta(hours=6)
 
 
 def allowance(budget: Budget, limits: ApiLimits, now: datetime) -> float:
-    """Return how many refreshes may be queued now, each being one call; infinity until Codat has reported its quota.
+    """Return how many refreshes that promises need may be queued now, each being one call.
 
-    By any time of the day no more is spent than the share of the quota for the part of the day that has passed and
-    `AHEAD`, calls for checks included; nor more than Codat reports to be left for everyone who uses this account.
+    It is infinity until Codat has reported its quota. By any time of the day no more is spent than the share of the
+    quota for the part of the day that has passed and `AHEAD`, calls for checks included, without the part of it that is
+    reserved for callers who wait; nor more than Codat reports to be left for everyone who uses this account.
     """
     if limits.daily_quota is None:
         return math.inf
-    midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
+    midnight = _midnight(now)
     passed = min(1.0, (now - midnight + AHEAD) / DAY)
-    allowed = budget.share_of_quota * limits.daily_quota * passed - limits.calls_on(midnight.date())
+    calls = limits.calls_on(midnight.date()) - limits.on_demand_calls_on(midnight.date())
+    allowed = budget.share_of_quota * (1 - budget.on_demand_share) * limits.daily_quota * passed - calls
+    return _within_what_is_left(allowed, limits, midnight)
+
+
+def on_demand_allowance(budget: Budget, limits: ApiLimits, now: datetime) -> float:
+    """Return how many calls may be made now for callers who wait, from the part of the quota that is reserved for them.
+
+    It is not spread over the day, and infinity until Codat has reported its quota.
+    """
+    if limits.daily_quota is None:
+        return math.inf
+    midnight = _midnight(now)
+    reserved = budget.share_of_quota * budget.on_demand_share * limits.daily_quota
+    return _within_what_is_left(reserved - limits.on_demand_calls_on(midnight.date()), limits, midnight)
+
+
+def renewed_at(now: datetime) -> datetime:
+    """Return when the quota, and so each share of it, is renewed."""
+    return _midnight(now) + DAY
+
+
+def _within_what_is_left(allowed: float, limits: ApiLimits, midnight: datetime) -> float:
     if limits.remaining is not None and limits.reported_at and limits.reported_at >= midnight:
         allowed = min(allowed, limits.remaining)
     return max(0, math.floor(allowed))
+
+
+def _midnight(now: datetime) -> datetime:
+    return datetime.combine(now.astimezone(UTC).date(), time(), UTC)

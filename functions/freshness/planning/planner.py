@@ -10,6 +10,7 @@ know what applies now, call `decide` again.
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from operator import attrgetter
@@ -45,6 +46,7 @@ class Reason(StrEnum):
     DUE = "due"
     REQUESTED = "requested by an operator"
     KEEP_ALIVE = "keeping its connection alive"
+    ON_DEMAND = "needed on demand"
     DUE_WITH_SET = "due with its set"
     NOT_YET = "not yet due"
     IN_FLIGHT = "in flight"
@@ -83,6 +85,8 @@ class _Candidate(NamedTuple):
     is_due: bool
     breaks_at: datetime | None
     rank: tuple[int, float, str, str, str]
+    is_promised: bool = True
+    """Whether it would be due even if nobody waited for it."""
 
     @property
     def queued(self) -> Decision:
@@ -91,6 +95,8 @@ class _Candidate(NamedTuple):
         if self.feed.refresh_requested_at:
             is_keep_alive = self.feed.refresh_requested_by is Trigger.KEEP_ALIVE
             reason = Reason.KEEP_ALIVE if is_keep_alive else Reason.REQUESTED
+        elif self.feed.wanted:
+            reason = Reason.ON_DEMAND
         return Decision(feed=self.feed, company=self.company, action=Action.QUEUE, reason=reason)
 
     def waits(self, reason: Reason) -> Decision:
@@ -110,11 +116,13 @@ def decide(
     *,
     paused: bool = False,
     allowance: float = math.inf,
+    on_demand_allowance: float = math.inf,
 ) -> list[Decision]:
     """Return a decision about every feed: those to be queued come last, the most urgent of them first.
 
     All feeds of a company must be given if `needs_all_feeds` is true for one of them. `allowance` is how many refreshes
-    may be queued now. While everything is `paused`, none is queued.
+    may be queued now, and `on_demand_allowance` how many of those that callers wait for. While everything is `paused`,
+    none is queued.
     """
     given = list(feeds)
     decisions: list[Decision] = []
@@ -129,7 +137,7 @@ def decide(
     if paused:
         return [*decisions, *(candidate.waits(Reason.PAUSED) for candidate in candidates)]
     units, others = _units(candidates, policy, now)
-    queued, left = _allotted(units, _Shares(policy, given, now), allowance)
+    queued, left = _allotted(units, _Shares(policy, given, now), allowance, on_demand_allowance)
     not_yet = [candidate.rescheduled(Reason.NOT_YET, candidate.due_at) for candidate in others]
     return decisions + not_yet + left + queued
 
@@ -163,12 +171,19 @@ def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -
         return _rescheduled(feed, company, Reason.NOT_YET, due, breaks_at)
     if company.paused:
         return Decision(feed=feed, company=company, action=Action.HIDE, reason=Reason.PAUSED, until=breaks_at)
-    ignores_windows = feed.refresh_requested_at and feed.refresh_requested_by is not Trigger.KEEP_ALIVE
+    is_requested = feed.refresh_requested_at and feed.refresh_requested_by is not Trigger.KEEP_ALIVE
+    ignores_windows = is_requested or (feed.wanted and feed.wanted.at_any_time)
     if not ignores_windows and not windows.allowed(promise.windows, now):
         if not is_due:
             return _rescheduled(feed, company, Reason.NOT_YET, due, breaks_at)
         return _rescheduled(feed, company, Reason.OUTSIDE_WINDOW, windows.next_allowed(promise.windows, now), breaks_at)
-    return _Candidate(feed, company, connection, due, is_due, breaks_at, _rank(feed, promise, now))
+    is_promised = not feed.wanted or (is_open and _is_due_anyway(feed, promise, connection, now))
+    return _Candidate(feed, company, connection, due, is_due, breaks_at, _rank(feed, promise, now), is_promised)
+
+
+def _is_due_anyway(feed: Feed, promise: Promise, connection: Connection, now: datetime) -> bool:
+    due = schedule.due_at(replace(feed, wanted=None), promise, connection)
+    return due is not None and due <= now
 
 
 def _rescheduled(
@@ -196,6 +211,8 @@ def _rank(feed: Feed, promise: Promise, now: datetime) -> tuple[int, float, str,
     age = feed.age(now)
     if feed.refresh_requested_at:
         kind, urgency = 0, -feed.refresh_requested_at.timestamp()
+    elif feed.wanted:
+        kind, urgency = 0, -feed.wanted.deadline.timestamp()
     elif age is None:
         kind, urgency = 1, math.inf
     elif schedule.is_bound(feed, promise, now):
@@ -258,24 +275,40 @@ class _Shares:
 
 
 def _allotted(
-    units: list[list[_Candidate]], shares: _Shares, allowance: float
+    units: list[list[_Candidate]], shares: _Shares, allowance: float, on_demand_allowance: float
 ) -> tuple[list[Decision], list[Decision]]:
     """Return the decisions to queue candidates, and those to leave them.
 
     Once a group does not fit in the rest of the allowance, no later one is queued either, so that less urgent ones do
     not spend what it waits for. A feed without a share of its connection left does not hold back the rest of its set.
+    What callers wait for is queued from an allowance of its own, and from the other only if it is due anyway.
     """
     queued: list[Decision] = []
     left: list[Decision] = []
+    on_demand = 0
     for unit in units:
-        if len(unit) > allowance - len(queued):
-            reason = Reason.WAITING_FOR_SET if allowance - len(queued) >= 1 and len(unit) > 1 else Reason.OVER_BUDGET
+        if unit[0].feed.wanted and len(unit) <= on_demand_allowance:
+            before = len(queued)
+            _queue(unit, shares, queued, left)
+            on_demand_allowance -= len(queued) - before
+            on_demand += len(queued) - before
+            continue
+        if not any(candidate.is_promised for candidate in unit):
+            left += (candidate.waits(Reason.OVER_BUDGET) for candidate in unit)
+            continue
+        remaining = allowance - (len(queued) - on_demand)
+        if len(unit) > remaining:
+            reason = Reason.WAITING_FOR_SET if remaining >= 1 and len(unit) > 1 else Reason.OVER_BUDGET
             left += (candidate.waits(reason) for candidate in unit)
             allowance = 0
             continue
-        for candidate in unit:
-            if shares.take(candidate):
-                queued.append(candidate.queued)
-            else:
-                left.append(candidate.rescheduled(Reason.OVER_SHARE, shares.renewed_at))
+        _queue(unit, shares, queued, left)
     return queued, left
+
+
+def _queue(unit: list[_Candidate], shares: _Shares, queued: list[Decision], left: list[Decision]) -> None:
+    for candidate in unit:
+        if shares.take(candidate):
+            queued.append(candidate.queued)
+        else:
+            left.append(candidate.rescheduled(Reason.OVER_SHARE, shares.renewed_at))

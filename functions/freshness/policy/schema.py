@@ -177,6 +177,8 @@ class Budget(Table):
 
     share_of_quota: float = Field(0.8, gt=0, le=1, strict=True)
     """The share of Codat's daily quota of calls that may be used, spread over the day."""
+    on_demand_share: float = Field(0.1, ge=0, le=1, strict=True)
+    """The part of that share which is reserved for callers who wait for fresh data, at any time of the day."""
     calls_per_minute: int = Field(600, ge=1, le=1000, strict=True)
     """Codat may block an IP address that makes more than 1,000 calls a minute."""
     refreshes_per_connection: dict[str, values.Count] = {}

@@ -1,0 +1,155 @@
+"""Feeds that callers wait for: how often they are queued, however many functions decide to queue them."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, cast
+
+from freshness.app.queueing import LONGEST_CALL, Queueing
+from freshness.app.record import Recorder
+from freshness.aws.tables import TableNames, Tables
+from freshness.codat.client import Codat
+from freshness.codat.errors import Temporary
+from freshness.codat.models import PullOperation
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.facts import DataWanted, ReadEnded
+from freshness.domain.feed import Feed
+from freshness.planning.planner import Action, Decision, Reason
+from freshness.policy.policy import Policy
+from simulate.memory_dynamodb import MemoryDynamoDB
+from tests.integration.recording_bus import RecordingBus
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
+NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
+
+
+class World:
+    """A company with one feed, and a Codat that accepts refreshes of it after a moment, or fails."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+        self.tables = Tables.open(cast(Any, MemoryDynamoDB()), NAMES, sleep=lambda _: None)
+        self.recorder = Recorder(tables=self.tables, bus=RecordingBus(), policy=POLICY, clock=lambda: self.now)
+        connection = Connection(
+            connection_id="connection",
+            platform="Xero",
+            source_type="Accounting",
+            status=ConnectionStatus.LINKED,
+            status_at=NOON - timedelta(days=30),
+        )
+        self.company = Company(company_id="company", connections={"connection": connection})
+        self.calls = 0
+        self.is_down = False
+        self._numbers = count()
+
+    @property
+    def feed(self) -> Feed:
+        return self.tables.feeds.get("company", "invoices", "connection", consistent=True)
+
+    def want(self, not_before: datetime) -> None:
+        self.recorder.feed(self.feed, self.company, DataWanted(not_before=not_before, deadline=NOON + 10 * MINUTE))
+
+    def end(self) -> None:
+        read = ReadEnded(
+            company_id="company",
+            connection_id="connection",
+            data_type="invoices",
+            at=self.now,
+            state="Complete",
+            records_modified=True,
+            is_first=False,
+        )
+        self.recorder.feed(self.feed, self.company, read)
+
+    async def queue(self, company_id: str, data_type: str, connection_id: str) -> PullOperation:
+        """Respond as Codat to a queueing call."""
+        self.calls += 1
+        await asyncio.sleep(0.01)
+        if self.is_down:
+            raise Temporary("queue", "no response", at=self.now)
+        return PullOperation.model_validate(
+            {
+                "id": f"dataset-{next(self._numbers)}",
+                "companyId": company_id,
+                "connectionId": connection_id,
+                "dataType": data_type,
+                "status": "Queued",
+                "requested": self.now.isoformat(),
+                "progress": 0,
+            }
+        )
+
+    def queue_at_once(self, feed: Feed, functions: int) -> None:
+        """Let functions, all of which have read the feed in this state, queue it at the same moment."""
+        decision = Decision(feed=feed, company=self.company, action=Action.QUEUE, reason=Reason.ON_DEMAND)
+
+        async def run() -> None:
+            await asyncio.gather(*(self._queueing().queue(decision) for _ in range(functions)))
+
+        asyncio.run(run())
+
+    def _queueing(self) -> Queueing:
+        return Queueing(tables=self.tables, codat=cast(Codat, self), recorder=self.recorder, clock=lambda: self.now)
+
+
+def test_functions_that_queue_a_feed_at_the_same_moment_make_one_call_together() -> None:
+    world = World()
+    world.want(NOON)
+    seen = world.feed
+
+    world.queue_at_once(seen, 20)
+    world.queue_at_once(seen, 5)
+
+    assert world.calls == 1
+    assert world.feed.in_flight
+    assert world.feed.in_flight.trigger == "on demand"
+
+
+def test_what_is_wanted_after_the_read_in_flight_was_requested_is_read_exactly_once_more() -> None:
+    world = World()
+    world.want(NOON)
+    world.queue_at_once(world.feed, 3)
+    for seconds in range(1, 5):
+        world.want(NOON + timedelta(seconds=seconds))
+    world.queue_at_once(world.feed, 3)
+    world.now = NOON + MINUTE
+    world.end()
+    assert world.feed.wanted
+    world.queue_at_once(world.feed, 3)
+    world.now = NOON + 2 * MINUTE
+    world.end()
+
+    assert world.calls == 2
+    assert world.feed.wanted is None
+    assert world.feed.as_of
+    assert world.feed.as_of.at == NOON + MINUTE
+
+
+def test_a_call_that_failed_is_not_repeated_before_its_delay() -> None:
+    world = World()
+    world.want(NOON)
+    world.is_down = True
+    world.queue_at_once(world.feed, 3)
+    world.queue_at_once(world.feed, 3)
+
+    assert world.calls == 1
+    assert world.feed.wanted
+    assert world.feed.retry_at
+    world.now, world.is_down = world.feed.retry_at, False
+    world.queue_at_once(world.feed, 3)
+    assert world.calls == 2
+    assert world.feed.in_flight
+
+
+def test_a_function_that_was_killed_while_it_queued_keeps_others_from_it_for_a_minute_only() -> None:
+    world = World()
+    world.want(NOON)
+    world.tables.control.acquire("queue company/invoices/connection", "killed", NOON + LONGEST_CALL, NOON)
+
+    world.queue_at_once(world.feed, 3)
+    assert world.calls == 0
+    world.now = NOON + LONGEST_CALL + MINUTE
+    world.queue_at_once(world.feed, 3)
+    assert world.calls == 1
