@@ -9,6 +9,7 @@ class Outputs(BaseModel):
 
     model_config = ConfigDict(frozen=True, alias_generator=to_pascal, extra="allow")
 
+    api_url: str
     webhook_url: str
     companies_table: str
     feeds_table: str
@@ -23,3 +24,4 @@ class Outputs(BaseModel):
     queue_refreshes_function: str
     receive_webhook_function: str
     apply_webhook_function: str
+    serve_api_function: str

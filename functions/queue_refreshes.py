@@ -7,6 +7,7 @@ from datetime import datetime
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from freshness.app.ensure_fresh import EnsureFresh
 from freshness.app.exclusive_run import (
     codat_accepts_calls,
     codat_client,
@@ -41,6 +42,9 @@ def handler(event: dict[str, object], context: LambdaContext) -> None:
 
 async def _queue(until: datetime, shard: str | None) -> None:
     recorder = deployed_recorder()
+    still_open = await asyncio.to_thread(EnsureFresh(recorder=recorder, clock=bootstrap.clock).sweep, shards)
+    if still_open:
+        logger.info("Requests for fresh data are open", extra={"requests": still_open})
     async with codat_client(until) as codat:
         queueing = Queueing(tables=recorder.tables, codat=codat, recorder=recorder, clock=bootstrap.clock)
         tick = RefreshTick(

@@ -7,9 +7,11 @@ from aws_cdk import aws_events as events
 from constructs import Construct
 
 from freshness.aws.companies import DUE_FOR_CHECK
+from freshness.aws.control import OPEN
 from freshness.aws.feeds import DUE
 from freshness.aws.item_codec import SHARDS
 from infra.alarms import Alarms
+from infra.api import Api
 from infra.dashboard import Dashboard
 from infra.function import Function
 from infra.schedules import Schedules
@@ -52,6 +54,8 @@ class CodatFreshness(Stack):
         receive_webhook = self._receive_webhook()
         apply_webhook = self._apply_webhook()
         intake = WebhookIntake(self, receive=receive_webhook, apply=apply_webhook)
+        serve_api = self._serve_api()
+        api = Api(self, intake.api, serve_api)
 
         period = Duration.minutes(settings.tick_at_least_every)
         alarms = Alarms(self, tick_at_least_every=period, email=settings.alarm_email, local=settings.local)
@@ -76,6 +80,7 @@ class CodatFreshness(Stack):
                 tables=self._tables,
             )
 
+        self._output("ApiUrl", api.url)
         self._output("WebhookUrl", intake.url)
         self._output("WebhookQueueUrl", intake.queue.queue_url)
         self._output("WebhookDeadLetterQueueUrl", intake.dead_letter_queue.queue_url)
@@ -90,6 +95,7 @@ class CodatFreshness(Stack):
         self._output("QueueRefreshesFunction", queue_refreshes.function.function_name)
         self._output("ReceiveWebhookFunction", receive_webhook.function.function_name)
         self._output("ApplyWebhookFunction", apply_webhook.function.function_name)
+        self._output("ServeApiFunction", serve_api.function.function_name)
 
     def _check_freshness(self) -> Function:
         function = Function(self, "check_freshness", self._bundle, timeout=Duration.minutes(5), memory_size=TICK_MEMORY)
@@ -111,7 +117,8 @@ class CodatFreshness(Stack):
         )
         function.use_index(self._tables.feeds, DUE)
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
-        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem", "DeleteItem")
+        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "DeleteItem")
+        function.use_index(self._tables.control, OPEN)
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
         function.use_bus("EVENT_BUS", self._bus)
@@ -137,6 +144,18 @@ class CodatFreshness(Stack):
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem")
         function.use_bus("EVENT_BUS", self._bus)
+        return function
+
+    def _serve_api(self) -> Function:
+        function = Function(self, "serve_api", self._bundle, timeout=Duration.seconds(29), memory_size=512)
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
+        function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "Query", "PutItem", "DeleteItem")
+        function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
+        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem", "DeleteItem")
+        function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
+        function.set("CODAT_BASE_URL", self._settings.codat_base_url)
+        function.use_bus("EVENT_BUS", self._bus)
+        function.set("DRY_RUN", str(self._settings.dry_run).lower())
         return function
 
     def _output(self, name: str, value: str) -> None:

@@ -8,14 +8,16 @@ from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from freshness.aws.companies import DUE_FOR_CHECK
+from freshness.aws.control import OPEN
 from freshness.aws.feeds import DUE
 
 
 class Tables(Construct):
     """The four tables. Comments list the access patterns of each: DynamoDB operation, key, and when.
 
-    Both indexes are sparse: an item that is never due is not in them. They are partitioned into a few shards, since
-    one partition takes 1,000 writes a second. They project keys only, and a tick reads the items from the table.
+    All indexes are sparse: an item that is never due, or no longer open, is not in them. They are partitioned into a
+    few shards, since one partition takes 1,000 writes a second. They project keys only, and a tick reads the items from
+    the table.
 
     "Conditional" means that the item must have the version that was read. Only the command line scans tables.
     """
@@ -52,7 +54,12 @@ class Tables(Construct):
         # - GetItem, PutItem: how often feeds change.
         # - GetItem, PutItem conditional: Codat's API limits, Codat's own schedule, and typical sync durations.
         # - GetItem, PutItem: when the last webhook arrived.
-        self.control = self._table("Control", "name")
+        # - GetItem, PutItem conditional: a request for fresh data. It expires at `expires_at`.
+        # - Query open (shard, open_until): list the requests that have not ended.
+        # - BatchGetItem (name): read them.
+        # - PutItem if free, DeleteItem if held by the same owner: the lease of a feed that is queued or polled.
+        self.control = self._table("Control", "name", expires="expires_at")
+        self._add_index(self.control, OPEN, "open_until")
 
     def _table(
         self, name: str, partition_key: str, sort_key: str | None = None, *, expires: str | None = None

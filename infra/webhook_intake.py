@@ -1,4 +1,4 @@
-"""The intake of Codat's webhooks: an HTTP API, the function that queues them, and the function that applies them."""
+"""The intake of Codat's webhooks: a route, the function that queues them, and the function that applies them."""
 
 import json
 
@@ -21,6 +21,7 @@ MAX_RECEIVE_COUNT = 20
 _ACCESS_LOG = {
     "requestId": "$context.requestId",
     "time": "$context.requestTime",
+    "caller": "$context.identity.userArn",
     "sourceIp": "$context.identity.sourceIp",
     "route": "$context.routeKey",
     "status": "$context.status",
@@ -30,7 +31,10 @@ _ACCESS_LOG = {
 
 
 class WebhookIntake(Construct):
-    """`POST /webhooks` invokes `receive`, which queues the webhook. `apply` processes the queue."""
+    """`POST /webhooks` invokes `receive`, which queues the webhook. `apply` processes the queue.
+
+    `api` is the HTTP API, to which other routes may be added.
+    """
 
     def __init__(self, scope: Construct, *, receive: Function, apply: Function) -> None:
         super().__init__(scope, "WebhookIntake")
@@ -47,7 +51,10 @@ class WebhookIntake(Construct):
             visibility_timeout=Duration.seconds(6 * apply.timeout.to_seconds() + BATCHING_WINDOW.to_seconds()),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letter_queue, max_receive_count=MAX_RECEIVE_COUNT),
         )
-        self.url = self._add_api(receive)
+        self.api = apigateway.HttpApi(
+            self, "Api", description="Codat's webhooks, and fresh data on demand", create_default_stage=False
+        )
+        self.url = self._add_route(receive)
         receive.set("WEBHOOK_QUEUE_URL", self.queue.queue_url)
         receive.allow(self.queue.queue_arn, "sqs:SendMessage")
         apply.set("WEBHOOK_DEAD_LETTER_QUEUE_URL", self.dead_letter_queue.queue_url)
@@ -66,9 +73,9 @@ class WebhookIntake(Construct):
             max_concurrency=4,
         )
 
-    def _add_api(self, receive: Function) -> str:
-        """Add the HTTP API, and return the URL for Codat's webhooks."""
-        api = apigateway.HttpApi(self, "Api", description="Codat's webhooks", create_default_stage=False)
+    def _add_route(self, receive: Function) -> str:
+        """Add the route and the stage of the HTTP API, and return the URL for Codat's webhooks."""
+        api = self.api
         [route] = api.add_routes(
             path="/webhooks",
             methods=[apigateway.HttpMethod.POST],

@@ -42,7 +42,8 @@ def deploy(processes: Processes, context: Mapping[str, str], scratch: Path) -> O
     _cdk(processes, scratch, ROOT, "deploy", *arguments)
     stacks = TypeAdapter(dict[str, Outputs]).validate_json(outputs_file.read_bytes())
     outputs = stacks[LOCAL_STACK]
-    return outputs.model_copy(update={"webhook_url": _loopback_url(outputs.webhook_url)})
+    urls = {"webhook_url": _loopback_url(outputs.webhook_url), "api_url": _loopback_url(outputs.api_url)}
+    return outputs.model_copy(update=urls)
 
 
 def _cdk(processes: Processes, scratch: Path, folder: Path, command: str, *arguments: str) -> None:
@@ -66,11 +67,11 @@ def _loopback_url(url: str) -> str:
 
 
 def enable_time_to_live(outputs: Outputs) -> None:
-    """Make the records of datasets expire: ministack ignores this setting of the template."""
-    boto3.client("dynamodb").update_time_to_live(
-        TableName=outputs.datasets_table,
-        TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
-    )
+    """Make the records of datasets and requests expire: ministack ignores this setting of the template."""
+    for table in (outputs.datasets_table, outputs.control_table):
+        boto3.client("dynamodb").update_time_to_live(
+            TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"}
+        )
 
 
 def put_secrets(outputs: Outputs, api_key: str, signing_secret: str) -> None:

@@ -13,7 +13,7 @@ Item = dict[str, Any]
 Key = tuple[str, ...]
 KEYS = {"companies": ("company_id",), "feeds": ("company_id", "feed"), "datasets": ("company_id", "dataset_id")}
 """The attributes of each table's key. That of any other table is `name`."""
-INDEXED = {"companies": "check_at", "feeds": "due_at"}
+INDEXED = {"companies": "check_at", "feeds": "due_at", "control": "open_until"}
 """The sort key of each table's index, whose partition key is `shard`. An item without it is not in the index."""
 
 

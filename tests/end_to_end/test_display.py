@@ -24,6 +24,7 @@ def feed(company: int, data_type: str, state: State, obstacle: str = "") -> Feed
         age=timedelta(minutes=3),
         as_of=NOW - timedelta(minutes=4),
         as_of_is_estimated=False,
+        probability_up_to_date=0.9,
         promise=timedelta(hours=6),
         keeps_promise=state is State.FRESH,
         is_due=state is State.STALE,

@@ -16,6 +16,7 @@ TICK_VARIABLES = {
 VARIABLES = {
     "CheckFreshness": TICK_VARIABLES,
     "QueueRefreshes": TICK_VARIABLES | {"DRY_RUN": "false"},
+    "ServeApi": TICK_VARIABLES | {"DRY_RUN": "false"},
     "ReceiveWebhook": {
         "WEBHOOK_SIGNING_SECRET": "SecretsWebhookSigning",
         "WEBHOOK_QUEUE_URL": "WebhookIntakeQueue",
@@ -62,6 +63,23 @@ ALLOWED = {
         ("dynamodb:GetItem", "TablesDatasets"),
         ("dynamodb:PutItem", "TablesDatasets"),
         ("dynamodb:GetItem", "TablesControl"),
+        ("dynamodb:BatchGetItem", "TablesControl"),
+        ("dynamodb:Query", "TablesControl/index/open"),
+        ("dynamodb:PutItem", "TablesControl"),
+        ("dynamodb:DeleteItem", "TablesControl"),
+        ("secretsmanager:GetSecretValue", "SecretsCodatApiKey"),
+        ("events:PutEvents", "EventBus"),
+    },
+    "ServeApi": {
+        ("dynamodb:GetItem", "TablesCompanies"),
+        ("dynamodb:PutItem", "TablesCompanies"),
+        ("dynamodb:GetItem", "TablesFeeds"),
+        ("dynamodb:Query", "TablesFeeds"),
+        ("dynamodb:PutItem", "TablesFeeds"),
+        ("dynamodb:DeleteItem", "TablesFeeds"),
+        ("dynamodb:GetItem", "TablesDatasets"),
+        ("dynamodb:PutItem", "TablesDatasets"),
+        ("dynamodb:GetItem", "TablesControl"),
         ("dynamodb:PutItem", "TablesControl"),
         ("dynamodb:DeleteItem", "TablesControl"),
         ("secretsmanager:GetSecretValue", "SecretsCodatApiKey"),
@@ -95,7 +113,7 @@ def function(template: Template, name: str) -> dict[str, Any]:
     return template.properties("AWS::Lambda::Function")[f"{name}Function"]
 
 
-def test_there_are_four_functions(template: Template) -> None:
+def test_there_are_five_functions(template: Template) -> None:
     assert set(template.resources("AWS::Lambda::Function")) == {f"{name}Function" for name in ALLOWED}
 
 
@@ -124,6 +142,7 @@ def test_a_function_has_only_the_environment_variables_it_needs(template: Templa
     [
         ("CheckFreshness", 300, 256),
         ("QueueRefreshes", 300, 256),
+        ("ServeApi", 29, 512),
         ("ReceiveWebhook", 10, 256),
         ("ApplyWebhook", 30, 256),
     ],

@@ -42,6 +42,7 @@ def test_stateful_resources_keep_their_logical_ids(template: Template) -> None:
 def test_the_stack_has_these_outputs(template: Template) -> None:
     outputs = {name: shown(output["Value"]) for name, output in template.body["Outputs"].items()}
     assert outputs == {
+        "ApiUrl": "WebhookIntakeApi",
         "WebhookUrl": "WebhookIntakeApi/webhooks",
         "WebhookQueueUrl": "WebhookIntakeQueue",
         "WebhookDeadLetterQueueUrl": "WebhookIntakeDeadLetterQueue",
@@ -56,6 +57,7 @@ def test_the_stack_has_these_outputs(template: Template) -> None:
         "QueueRefreshesFunction": "QueueRefreshesFunction",
         "ReceiveWebhookFunction": "ReceiveWebhookFunction",
         "ApplyWebhookFunction": "ApplyWebhookFunction",
+        "ServeApiFunction": "ServeApiFunction",
     }
 
 

@@ -8,7 +8,7 @@ TABLES = {
     "TablesCompanies": (["company_id"], {"due_for_check": ["shard", "check_at"]}),
     "TablesFeeds": (["company_id", "feed"], {"due": ["shard", "due_at"]}),
     "TablesDatasets": (["company_id", "dataset_id"], {}),
-    "TablesControl": (["name"], {}),
+    "TablesControl": (["name"], {"open": ["shard", "open_until"]}),
 }
 
 
@@ -51,13 +51,13 @@ def test_a_table_is_retained_on_aws_and_deleted_with_a_local_stack(
     assert disposable["Properties"]["DeletionProtectionEnabled"] is False
 
 
-def test_only_datasets_expire(template: Template) -> None:
+def test_only_datasets_and_requests_expire(template: Template) -> None:
     specifications = {
         name: table["TimeToLiveSpecification"]
         for name, table in template.properties("AWS::DynamoDB::Table").items()
         if "TimeToLiveSpecification" in table
     }
-    assert set(specifications) == {"TablesDatasets"}
+    assert set(specifications) == {"TablesDatasets", "TablesControl"}
     assert all(given == {"AttributeName": "expires_at", "Enabled": True} for given in specifications.values())
 
 

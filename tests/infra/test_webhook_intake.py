@@ -9,12 +9,32 @@ from tests.infra.template import Template, shown
 QUEUES = ("SchedulesDeadLetterQueue", "WebhookIntakeDeadLetterQueue", "WebhookIntakeQueue")
 
 
-def test_the_api_accepts_only_post_webhooks(template: Template) -> None:
-    [route] = template.properties("AWS::ApiGatewayV2::Route").values()
-    assert route["RouteKey"] == "POST /webhooks"
-    [integration] = template.properties("AWS::ApiGatewayV2::Integration").values()
-    assert shown(integration["IntegrationUri"]) == "ReceiveWebhookFunction"
-    assert integration["PayloadFormatVersion"] == "2.0"
+ROUTES = {
+    "POST /webhooks": "ReceiveWebhookFunction",
+    "POST /companies/{companyId}/ensure-fresh": "ServeApiFunction",
+    "GET /ensure-fresh/{id}": "ServeApiFunction",
+    "GET /companies/{companyId}/freshness": "ServeApiFunction",
+    "GET /openapi.json": "ServeApiFunction",
+}
+
+
+def test_the_api_has_these_routes_to_these_functions(template: Template) -> None:
+    routes = template.properties("AWS::ApiGatewayV2::Route").values()
+    integrations = template.properties("AWS::ApiGatewayV2::Integration")
+    targets = {
+        route["RouteKey"]: shown(integrations[shown(route["Target"]).removeprefix("integrations/")]["IntegrationUri"])
+        for route in routes
+    }
+    assert targets == ROUTES
+    assert {integration["PayloadFormatVersion"] for integration in integrations.values()} == {"2.0"}
+
+
+def test_every_route_but_that_of_webhooks_requires_iam_authorisation(template: Template) -> None:
+    authorisations = {
+        route["RouteKey"]: route.get("AuthorizationType", "NONE")
+        for route in template.properties("AWS::ApiGatewayV2::Route").values()
+    }
+    assert authorisations == {key: "NONE" if key == "POST /webhooks" else "AWS_IAM" for key in ROUTES}
 
 
 def test_the_api_is_throttled_and_logs_each_request(template: Template) -> None:

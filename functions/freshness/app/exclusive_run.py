@@ -57,13 +57,17 @@ def codat_accepts_calls() -> bool:
 
 
 @asynccontextmanager
-async def codat_client(until: datetime) -> AsyncIterator[Codat]:
-    """Yield a client for Codat, for a tick that lasts until `until`. A refused key is read again for the next tick."""
+async def codat_client(until: datetime, *, on_demand: bool = False) -> AsyncIterator[Codat]:
+    """Yield a client for Codat, for a tick that lasts until `until`. A refused key is read again for the next tick.
+
+    `on_demand` is whether its calls are made for callers who wait for fresh data.
+    """
     limiter = RateLimiter(
         bootstrap.tables().control,
         clock=bootstrap.clock,
         until=until,
         calls_per_minute=bootstrap.policy().budget.calls_per_minute,
+        on_demand=on_demand,
     )
     async with httpx.AsyncClient(base_url=os.environ["CODAT_BASE_URL"], timeout=CALL_TIMEOUT) as http:
         codat = Codat(http, bootstrap.codat_api_key(), clock=bootstrap.clock, limiter=limiter)

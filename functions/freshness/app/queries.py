@@ -10,9 +10,11 @@ from freshness.app.obstacles import closed_window, obstacle, waiting_for_machine
 from freshness.app.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
 from freshness.aws.tables import Tables
 from freshness.domain.api_limits import ApiLimits
+from freshness.domain.change_rate import unchanged_probability
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import End, Feed, FeedKey, Request, State
+from freshness.domain.feed import DAY, End, Feed, FeedKey, Request, State
+from freshness.domain.promise import Promise
 from freshness.domain.times import BEGINNING
 from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.planner import Decision, Reason, decide
@@ -197,6 +199,9 @@ class Queries:
             age=feed.age(now),
             as_of=as_of.at if as_of else None,
             as_of_is_estimated=as_of is not None and as_of.is_estimated,
+            probability_up_to_date=(
+                unchanged_probability(feed.rate(promise), (now - as_of.at) / DAY) if as_of else None
+            ),
             promise=promise.fresh_within,
             keeps_promise=feed.keeps(promise, now),
             is_due=feed.in_flight is None and feed.due_at is not None and feed.due_at <= now,

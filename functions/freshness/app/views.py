@@ -26,6 +26,8 @@ class FeedView:
     """When the read of Codat's copy was requested."""
     as_of_is_estimated: bool
     """Whether only the end of that read is known."""
+    probability_up_to_date: float | None
+    """That nothing changed at the source since."""
     promise: timedelta
     keeps_promise: bool
     is_due: bool

@@ -1,4 +1,4 @@
-"""The control table: what is known of the Codat account as a whole, and the leases of running ticks.
+"""The control table: what is known of the Codat account as a whole, leases, and requests for fresh data.
 
 Every key of an item is made by `_key`: a second Codat account in the same table would need another prefix there, and
 nothing else.
@@ -6,17 +6,18 @@ nothing else.
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
 from pydantic import TypeAdapter
 
-from freshness.aws.item_codec import Item, dump
+from freshness.aws.item_codec import SHARDS, Item, dump, shard
 from freshness.aws.table import Table, Value
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.change_rate import FleetRates
 from freshness.domain.codat_schedule import CodatSchedule
+from freshness.domain.freshness_request import KEPT, FreshnessRequest
 from freshness.domain.times import sortable
 from freshness.planning.sync_durations import SyncDurations
 
@@ -24,6 +25,10 @@ _API_LIMITS = TypeAdapter(ApiLimits)
 _CODAT_SCHEDULE = TypeAdapter(CodatSchedule)
 _SYNC_DURATIONS = TypeAdapter(SyncDurations)
 _FLEET_RATES = TypeAdapter(FleetRates)
+_REQUESTS = TypeAdapter(FreshnessRequest)
+
+OPEN = "open"
+"""The index of requests for fresh data that have not ended, by their deadline."""
 
 REREAD_RATES = 3600.0
 """Seconds after which a process reads the rates of the fleet again, to which other processes add."""
@@ -35,8 +40,12 @@ def _key(name: str) -> Item:
     return {"name": name}
 
 
+def _request_key(request_id: str) -> Item:
+    return _key(f"freshness request {request_id}")
+
+
 class Control:
-    """The repository of the account's single values and leases."""
+    """The repository of the account's single values, leases and requests for fresh data."""
 
     def __init__(self, table: Table, seconds: Callable[[], float] = time.monotonic) -> None:
         """Create the repository. `seconds` is a clock that is never set back."""
@@ -121,6 +130,37 @@ class Control:
     def put_webhook_received_at(self, at: datetime) -> None:
         """Write when a webhook was last applied."""
         self._table.put_always(_key("webhook heartbeat") | {"at": sortable(at)})
+
+    def freshness_request(self, request_id: str) -> FreshnessRequest | None:
+        """Return a request for fresh data, as long as it is kept."""
+        item = self._table.get(_request_key(request_id), consistent=True)
+        return None if item is None else _REQUESTS.validate_python(item)
+
+    def put_freshness_request(self, request: FreshnessRequest) -> FreshnessRequest:
+        """Write a request in place of the one that was read at its version, and return it as written.
+
+        Raises:
+            freshness.aws.table.VersionConflict: another writer came first.
+        """
+        written = replace(request, version=request.version + 1)
+        item = dump(_REQUESTS, written) | _request_key(request.request_id)
+        item["expires_at"] = int((request.accepted_at + KEPT).timestamp())
+        if not request.is_done:
+            item |= {"shard": shard(request.company_id), "open_until": sortable(request.deadline)}
+        self._table.put(item, request.version)
+        return written
+
+    def update_freshness_request(
+        self, known: FreshnessRequest, compute: Callable[[FreshnessRequest], FreshnessRequest]
+    ) -> FreshnessRequest:
+        """Write what `compute` returns for a request as it was read, and return it as written."""
+        return self._table.update(known, compute, self.put_freshness_request, _REQUESTS.validate_python)
+
+    def open_freshness_requests(self, before: datetime, shards: Iterable[str] = SHARDS) -> Iterator[FreshnessRequest]:
+        """Yield the requests of some shards that have not ended and whose deadline is before a time."""
+        for part in shards:
+            keys = [{"name": key["name"]} for key in self._table.due(OPEN, "open_until", part, before)]
+            yield from (_REQUESTS.validate_python(item) for item in self._table.get_many(keys))
 
     def acquire(self, lease: str, owner: str, until: datetime, now: datetime) -> bool:
         """Take a lease until a time, unless another owner holds it. Return whether it was taken."""

@@ -13,6 +13,7 @@ from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
 from freshness.domain.dataset import Dataset
 from freshness.domain.feed import Feed
+from freshness.domain.freshness_request import FreshnessRequest
 from freshness.domain.times import sortable
 from freshness.planning.sync_durations import SyncDurations
 
@@ -27,7 +28,7 @@ BATCH_TRIES = 8
 FIRST_PAUSE = 0.02
 """Seconds before a lost race, or an item that BatchGetItem left out, is tried again; each further pause is longer."""
 
-Value = TypeVar("Value", ApiLimits, CodatSchedule, Company, Dataset, Feed, SyncDurations)
+Value = TypeVar("Value", ApiLimits, CodatSchedule, Company, Dataset, Feed, FreshnessRequest, SyncDurations)
 
 
 class ContentionError(Exception):

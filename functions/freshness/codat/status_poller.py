@@ -75,10 +75,11 @@ async def _in_history(codat: Codat, company_id: str, wanted: set[Key], at: datet
         read += 1
         if wanted <= succeeded.keys() or read == HISTORY_READ:
             break
-    return {key: [_with_success(_of_operation(latest[key], at), succeeded.get(key))] for key in wanted & latest.keys()}
+    return {key: [_with_success(of_operation(latest[key], at), succeeded.get(key))] for key in wanted & latest.keys()}
 
 
-def _of_operation(operation: PullOperation, at: datetime) -> DatasetPolled:
+def of_operation(operation: PullOperation, at: datetime) -> DatasetPolled:
+    """Return the fact that Codat returned a dataset at a time."""
     is_complete = operation.status == DatasetState.COMPLETE
     return DatasetPolled(
         at=at,
@@ -117,7 +118,7 @@ async def _in_flight(
     if not request.dataset_id:
         return None if known else cancelled
     try:
-        return _of_operation(await codat.dataset(feed.company_id, request.dataset_id), at)
+        return of_operation(await codat.dataset(feed.company_id, request.dataset_id), at)
     except NotFound:
         return cancelled
     except Unreadable as error:

@@ -76,6 +76,11 @@ def _most_likely(changed: Sequence[tuple[float, float]], unchanged: float) -> fl
     return rate
 
 
+def unchanged_probability(rate: float, days: float) -> float:
+    """Return the probability that data, which changes `rate` times a day, did not change for some days."""
+    return math.exp(-rate * max(days, 0.0))
+
+
 def confident_for(confidence: float, rate: float) -> timedelta:
     """Return how long after a sync the probability that nothing has changed is at least `confidence`."""
     return timedelta(days=min(-math.log(confidence) / rate, timedelta.max.days / 2))

@@ -5,11 +5,12 @@ The `id` of a notification follows from what it is about, so that consumers can 
 
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed, State
+from freshness.domain.freshness_request import FeedResult, FreshnessRequest
 from freshness.domain.times import sortable
 
 
@@ -23,7 +24,7 @@ class Notification:
     company_id: str
     connection_id: str
 
-    def detail(self) -> dict[str, str | bool | None]:
+    def detail(self) -> dict[str, Any]:
         """Return the event's detail as JSON values, by the names that consumers see."""
         return {_camel(field.name): _json(getattr(self, field.name)) for field in fields(self)}
 
@@ -98,6 +99,50 @@ class ConnectionBack(Notification):
 
     platform: str
     since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreshnessEnsured(Notification):
+    """Every data type of a request for fresh data is as fresh as asked. It is about a company, not a connection."""
+
+    detail_type = "Freshness ensured"
+
+    connection_id: str = ""
+    request_id: str
+    not_before: datetime
+    deadline: datetime
+    results: tuple[FeedResult, ...]
+
+    def detail(self) -> dict[str, Any]:
+        """Return the event's detail, with an object for each feed."""
+        detail = {
+            _camel(name): _json(getattr(self, name))
+            for name in ("id", "company_id", "request_id", "not_before", "deadline")
+        }
+        feeds = [
+            {_camel(each.name): _json(getattr(result, each.name)) for each in fields(result)} for result in self.results
+        ]
+        return detail | {"dataTypes": feeds}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreshnessNotEnsured(FreshnessEnsured):
+    """At least one data type of a request for fresh data is not as fresh as asked, and the request has ended."""
+
+    detail_type = "Freshness not ensured"
+
+
+def request_ended(request: FreshnessRequest) -> FreshnessEnsured:
+    """Return the notification that a request for fresh data ended."""
+    kind = FreshnessEnsured if request.is_fresh else FreshnessNotEnsured
+    return kind(
+        id=f"request/{request.request_id}",
+        company_id=request.company_id,
+        request_id=request.request_id,
+        not_before=request.not_before,
+        deadline=request.deadline,
+        results=request.results,
+    )
 
 
 def promise_broken(feed: Feed, broken_at: datetime, state: State, connection: Connection) -> PromiseBroken:

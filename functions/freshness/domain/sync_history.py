@@ -92,6 +92,11 @@ class SyncHistory:
         return sorted(took for took in measured if took <= LONGEST_SYNC)
 
     @property
+    def last_success(self) -> Sync | None:
+        """Return the latest sync that succeeded, if there is one."""
+        return next((sync for sync in reversed(list(self)) if sync.succeeded), None)
+
+    @property
     def observations(self) -> Iterator[Observation]:
         """Yield what each sync but the first showed of how often the data changes."""
         succeeded = (sync for sync in self._unpacked() if not sync[1] & _FAILED)

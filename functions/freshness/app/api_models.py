@@ -1,0 +1,335 @@
+"""The bodies of the API's requests and responses, as pydantic models, and its OpenAPI description."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import models_json_schema
+
+from freshness.app.ensure_fresh import Ask, Progress
+from freshness.app.problems import TITLES, Problem
+from freshness.app.views import FeedView
+from freshness.domain.company import Company
+from freshness.domain.feed import State
+from freshness.domain.freshness_request import FeedResult, FeedState, OnLate
+
+LONGEST_WAIT = timedelta(seconds=25)
+"""How long a call may wait at most: the HTTP API ends a call after 30 s."""
+LATEST_DEADLINE = timedelta(days=6)
+"""How far ahead a deadline may be: a request is kept for seven days."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+
+class Body(BaseModel):
+    """Any object of the API. Names are in camel case; durations are seconds."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, ser_json_timedelta="float"
+    )
+
+
+class EnsureFreshBody(Body):
+    """What a caller asks for: data types as of a time or later, by a deadline."""
+
+    data_types: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50)] | None = Field(
+        None, description="Codat's data types."
+    )
+    set_name: Name | None = Field(None, alias="set", description="The name of a set of the policy, instead of them.")
+    max_age: timedelta | None = Field(
+        None, ge=timedelta(0), description="The greatest age of the data on acceptance: ISO 8601, or seconds."
+    )
+    not_before: AwareDatetime | None = Field(None, description="What time the data must be as of, instead of maxAge.")
+    within: timedelta | None = Field(
+        None, gt=timedelta(0), description="The time to the deadline: ISO 8601, or seconds."
+    )
+    deadline: AwareDatetime | None = Field(None, description="The deadline, instead of within.")
+    on_late: OnLate = Field(
+        OnLate.STALE, description="Whether the best copy will do after the deadline, or the request shall fail."
+    )
+    override_windows: bool = Field(False, description="Whether the policy's windows do not apply.")
+
+    @model_validator(mode="after")
+    def _has_one_of_each(self) -> Self:
+        for one, other in (("data_types", "set_name"), ("max_age", "not_before"), ("within", "deadline")):
+            if (getattr(self, one) is None) == (getattr(self, other) is None):
+                names = [type(self).model_fields[name].alias or to_camel(name) for name in (one, other)]
+                raise ValueError(f"expected either {names[0]} or {names[1]}")
+        return self
+
+    def ask(self, data_types: tuple[str, ...], now: datetime) -> Ask:
+        """Return what is asked for, with the times that it means now.
+
+        Raises:
+            Problem: a time is out of range.
+        """
+        not_before = self.not_before or now - (self.max_age or timedelta(0))
+        deadline = self.deadline or now + (self.within or timedelta(0))
+        if not_before > now:
+            raise Problem(422, "not-before-in-future", "notBefore must not be in the future.")
+        if not now < deadline <= now + LATEST_DEADLINE:
+            raise Problem(422, "deadline-out-of-range", "The deadline must be in the future, by 6 days at most.")
+        return Ask(
+            data_types=data_types,
+            # Codat's times are compared by the millisecond.
+            not_before=not_before.replace(microsecond=not_before.microsecond // 1000 * 1000),
+            deadline=deadline,
+            on_late=self.on_late,
+            at_any_time=self.override_windows,
+        )
+
+
+class DataTypeResult(Body):
+    """One data type of a request, from one connection. Times and the age are of the copy that there is."""
+
+    data_type: str
+    connection_id: str
+    state: FeedState
+    as_of: datetime | None = Field(description="When the read of the copy was requested.")
+    as_of_is_estimated: bool = Field(description="Whether only the end of that read is known.")
+    age: timedelta | None = Field(description="Seconds since asOf.")
+    refreshed_at: datetime | None = Field(description="When that read ended.")
+    records_modified: bool | None = Field(description="Whether that read changed anything, null if it is not known.")
+    dataset_id: str = Field(description="Codat's id of that read, empty if it is not known.")
+    link_url: str = Field(
+        description="Where the customer authorises the connection again; empty unless that is needed."
+    )
+    reason: str = Field(description="Why it is not fresh, empty if it may still become so.")
+
+
+class RequestStatus(Body):
+    """The state of a request."""
+
+    id: str | None = Field(description="Null if the data was fresh at once, and no Idempotency-Key was given.")
+    company_id: str
+    done: bool
+    not_before: datetime
+    deadline: datetime
+    expected_at: datetime | None = Field(description="When it is expected to be done, from learned sync times.")
+    probability: float | None = Field(description="Of meeting the deadline.")
+    data_types: tuple[DataTypeResult, ...]
+
+    @classmethod
+    def of(cls, progress: Progress, now: datetime) -> Self:
+        """Return the state of a request as a caller sees it."""
+        request, ahead = progress.request, progress.forecast
+        results = request.results or request.results_of(progress.feeds, progress.company, now)
+        return cls(
+            id=request.request_id if request.version else None,
+            company_id=request.company_id,
+            done=request.is_done,
+            not_before=request.not_before,
+            deadline=request.deadline,
+            expected_at=ahead.expected_at if ahead else None,
+            probability=round(ahead.probability, 3) if ahead else None,
+            data_types=tuple(_result(result, progress.company, now) for result in results),
+        )
+
+
+def _result(result: FeedResult, company: Company, now: datetime) -> DataTypeResult:
+    connection = company.connections.get(result.connection_id)
+    needs_person = result.state is FeedState.NEEDS_PERSON
+    return DataTypeResult(
+        data_type=result.data_type,
+        connection_id=result.connection_id,
+        state=result.state,
+        as_of=result.as_of,
+        as_of_is_estimated=result.as_of_is_estimated,
+        age=now - result.as_of if result.as_of else None,
+        refreshed_at=result.refreshed_at,
+        records_modified=result.records_modified,
+        dataset_id=result.dataset_id,
+        link_url=connection.link_url if connection and needs_person else "",
+        reason=result.reason,
+    )
+
+
+class DataTypeFreshness(Body):
+    """How fresh one data type of a company is, from one connection."""
+
+    data_type: str
+    connection_id: str
+    platform: str
+    state: State
+    as_of: datetime | None = Field(description="When the read of the copy was requested.")
+    as_of_is_estimated: bool = Field(description="Whether only the end of that read is known.")
+    age: timedelta | None = Field(description="Seconds since the read of the copy ended.")
+    promise: timedelta = Field(description="The greatest age that the policy promises, in seconds.")
+    keeps_promise: bool
+    due_at: datetime | None = Field(description="When its next refresh is due.")
+    probability_up_to_date: float | None = Field(description="That nothing changed at the source since asOf.")
+    obstacle: str = Field(description="Why it cannot be fresh, empty if it can.")
+
+
+class CompanyFreshness(Body):
+    """How fresh each data type of a company is."""
+
+    company_id: str
+    company_name: str
+    data_types: tuple[DataTypeFreshness, ...]
+
+    @classmethod
+    def of(cls, company: Company, views: tuple[FeedView, ...]) -> Self:
+        """Return the views of a company's feeds as a caller sees them."""
+        return cls(
+            company_id=company.company_id,
+            company_name=company.name,
+            data_types=tuple(
+                DataTypeFreshness(
+                    data_type=view.data_type,
+                    connection_id=view.connection_id,
+                    platform=view.platform,
+                    state=view.state,
+                    as_of=view.as_of,
+                    as_of_is_estimated=view.as_of_is_estimated,
+                    age=view.age,
+                    promise=view.promise,
+                    keeps_promise=view.keeps_promise,
+                    due_at=view.due_at,
+                    probability_up_to_date=view.probability_up_to_date,
+                    obstacle=view.obstacle,
+                )
+                for view in views
+            ),
+        )
+
+
+class ProblemBody(BaseModel):
+    """An error, as RFC 9457 describes it. Some have further members, such as `until`, `remaining` and `linkUrls`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="What happened, as a URN: several may have the same status.")
+    title: str
+    status: int
+    detail: str
+
+
+_PROBLEMS = {
+    400: "The body is not JSON.",
+    404: "There is no such company or request.",
+    409: "A request with this key is being answered, a customer must authorise a connection, or refreshes are paused.",
+    422: "The body is invalid, the company has no such data type, the key was used with another body, or the deadline "
+    "is impossible.",
+    429: "The share of the quota that is reserved for such requests is spent.",
+    503: "Codat accepts no calls, or the tables are contended.",
+}
+_LOCATION = {
+    "Location": {"description": "Where the state of the request is.", "schema": {"type": "string"}},
+    "Retry-After": {"description": "In how many seconds to ask again.", "schema": {"type": "integer"}},
+}
+
+
+def openapi() -> dict[str, Any]:
+    """Return the OpenAPI 3.1 description of the API."""
+    _, schemas = models_json_schema(
+        [
+            (EnsureFreshBody, "validation"),
+            (RequestStatus, "serialization"),
+            (CompanyFreshness, "serialization"),
+            (ProblemBody, "serialization"),
+        ],
+        ref_template="#/components/schemas/{model}",
+    )
+    company_id = _parameter("companyId", "path", "Codat's id of the company.")
+    prefer = _parameter("Prefer", "header", f"`wait=N`: wait up to N seconds, {LONGEST_WAIT.seconds} at most.")
+    key = _parameter(
+        "Idempotency-Key", "header", "A key of the caller's own: a repeated call has the same effect once."
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Codat Freshness", "version": "1", "description": "Fresh data of companies, on demand."},
+        "paths": {
+            "/companies/{companyId}/ensure-fresh": {
+                "post": {
+                    "operationId": "ensureFresh",
+                    "summary": "Ensure that data types of a company are as of a time or later.",
+                    "parameters": [company_id, key, prefer],
+                    "requestBody": {"required": True, "content": _json("EnsureFreshBody")},
+                    "responses": {
+                        "200": {
+                            "description": "Everything is fresh, or the request is done.",
+                            "content": _json("RequestStatus"),
+                        },
+                        "202": {
+                            "description": "The request was accepted.",
+                            "headers": _LOCATION,
+                            "content": _json("RequestStatus"),
+                        },
+                        **_problems(400, 404, 409, 422, 429, 503),
+                    },
+                }
+            },
+            "/ensure-fresh/{id}": {
+                "get": {
+                    "operationId": "getRequest",
+                    "summary": "Get the state of a request.",
+                    "parameters": [_parameter("id", "path", "The id of the request."), prefer],
+                    "responses": {
+                        "200": {"description": "Its state.", "content": _json("RequestStatus")},
+                        **_problems(404, 503),
+                    },
+                }
+            },
+            "/companies/{companyId}/freshness": {
+                "get": {
+                    "operationId": "getFreshness",
+                    "summary": "Get how fresh each data type of a company is.",
+                    "parameters": [company_id],
+                    "responses": {
+                        "200": {"description": "Its data types.", "content": _json("CompanyFreshness")},
+                        **_problems(404, 503),
+                    },
+                }
+            },
+            "/openapi.json": {
+                "get": {
+                    "operationId": "getDescription",
+                    "summary": "Get this description.",
+                    "responses": {
+                        "200": {
+                            "description": "This description.",
+                            "content": {"application/json": {"schema": {"type": "object"}}},
+                        }
+                    },
+                }
+            },
+        },
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {
+                "sigv4": {
+                    "type": "apiKey",
+                    "name": "Authorization",
+                    "in": "header",
+                    "description": "AWS Signature Version 4, of the service execute-api.",
+                }
+            },
+        },
+        "security": [{"sigv4": []}],
+    }
+
+
+def _parameter(name: str, place: str, description: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": place,
+        "required": place == "path",
+        "description": description,
+        "schema": {"type": "string"},
+    }
+
+
+def _json(model: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}
+
+
+def _problems(*statuses: int) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/ProblemBody"}
+    return {
+        str(status): {
+            "description": f"{TITLES[status]}. {_PROBLEMS[status]}",
+            "content": {"application/problem+json": {"schema": schema}},
+        }
+        for status in statuses
+    }

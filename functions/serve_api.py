@@ -1,0 +1,200 @@
+"""Lambda function behind the HTTP API: answer callers who need to know, or ensure, how fresh data is.
+
+API Gateway verifies the signature of each call, and that the caller's policy allows the route.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import BaseModel, ValidationError
+
+from freshness.app.api_models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, RequestStatus, openapi
+from freshness.app.ensure_fresh import EnsureFresh, Progress, retry_after
+from freshness.app.exclusive_run import codat_client
+from freshness.app.problems import Problem
+from freshness.app.queries import Queries
+from freshness.app.record import deployed_recorder
+from freshness.aws import bootstrap
+from freshness.aws.event_bus import NotPublished
+from freshness.aws.metrics import NAMESPACE, Metric, count
+from freshness.aws.table import ContentionError
+from freshness.codat.client import Codat
+
+TIME_TO_ANSWER = timedelta(seconds=3)
+"""How long before its timeout a call stops waiting."""
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,4})(?:$|[,;\s])")
+_ASSUMED_ROLE = re.compile(r"(arn:[^:]*:sts::\d+:assumed-role/[^/]+)/.+")
+
+logger = Logger(service="serve_api")
+metrics = Metrics(namespace=NAMESPACE, service="serve_api")
+
+Event = dict[str, Any]
+Response = dict[str, Any]
+
+
+@logger.inject_lambda_context
+def handler(event: Event, context: LambdaContext) -> Response:
+    """Answer one call, in the format of API Gateway's HTTP API. Errors are `application/problem+json`."""
+    try:
+        return _ROUTES[event["routeKey"]](event, context)
+    except Problem as problem:
+        logger.info("A call was refused", extra={"status": problem.status, "kind": problem.kind})
+        return _problem(problem)
+    except (ContentionError, NotPublished) as error:
+        logger.warning("A call could not be answered", extra={"error": str(error)})
+        return _problem(Problem(503, "contended", "Too many callers at once. Repeat the call.", retry_after=1))
+
+
+def _ensure(event: Event, context: LambdaContext) -> Response:
+    text = _text(event)
+    body = _parsed(text)
+    ensure = _ensure_fresh()
+    company = ensure.company(event["pathParameters"]["companyId"])
+    data_types = body.data_types or ensure.types_of_set(body.set_name or "", company)
+    progress = ensure.accept(
+        company,
+        body.ask(data_types, ensure.clock()),
+        caller=_caller(event),
+        key=_header(event, "idempotency-key"),
+        fingerprint=hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()[:16],
+    )
+    try:
+        progress = asyncio.run(_pursued(ensure, progress, event, context))
+    finally:
+        ensure.answered(progress.request)
+    return _status(progress, ensure.clock(), accepted=True)
+
+
+def _request(event: Event, context: LambdaContext) -> Response:
+    ensure = _ensure_fresh()
+    progress = ensure.progress(ensure.load(event["pathParameters"]["id"]))
+    progress = asyncio.run(_pursued(ensure, progress, event, context))
+    return _status(progress, ensure.clock(), accepted=False)
+
+
+def _freshness(event: Event, context: LambdaContext) -> Response:  # noqa: ARG001 - every route has both
+    ensure = _ensure_fresh()
+    company = ensure.company(event["pathParameters"]["companyId"])
+    queries = Queries(tables=ensure.tables, policy=ensure.recorder.policy)
+    return _model(200, CompanyFreshness.of(company, queries.company(company, ensure.clock())))
+
+
+def _description(event: Event, context: LambdaContext) -> Response:  # noqa: ARG001 - every route has both
+    return _response(200, json.dumps(openapi()), "application/json")
+
+
+_ROUTES: dict[str, Callable[[Event, LambdaContext], Response]] = {
+    "POST /companies/{companyId}/ensure-fresh": _ensure,
+    "GET /ensure-fresh/{id}": _request,
+    "GET /companies/{companyId}/freshness": _freshness,
+    "GET /openapi.json": _description,
+}
+
+
+async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, context: LambdaContext) -> Progress:
+    """Return the progress of a request after what it needs was queued, and after waiting as the caller prefers."""
+    if progress.request.is_done:
+        return progress
+    now = ensure.clock()
+    ends_at = now + timedelta(milliseconds=context.get_remaining_time_in_millis()) - TIME_TO_ANSWER
+    async with AsyncExitStack() as stack:
+        opened: list[Codat] = []
+        lock = asyncio.Lock()
+
+        async def codat() -> Codat:
+            async with lock:
+                if not opened:
+                    opened.append(await stack.enter_async_context(codat_client(ends_at, on_demand=True)))
+            return opened[0]
+
+        client: Callable[[], Awaitable[Codat]] = codat
+        try:
+            progress = await ensure.wait(progress, min(now + _wait(event), ends_at), client)
+        finally:
+            tally = ensure.tally + ensure.recorder.tally
+            tally[Metric.CODAT_CALLS] += sum(each.calls for each in opened)
+            if +tally:
+                count(metrics, tally)
+                metrics.flush_metrics()
+    return progress
+
+
+def _ensure_fresh() -> EnsureFresh:
+    return EnsureFresh(recorder=deployed_recorder(), clock=bootstrap.clock, dry_run=os.environ["DRY_RUN"] == "true")
+
+
+def _text(event: Event) -> str:
+    body = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        return str(body)
+    try:
+        return base64.b64decode(body).decode()
+    except ValueError:
+        raise Problem(400, "malformed", "The body is not text in UTF-8.") from None
+
+
+def _parsed(text: str) -> EnsureFreshBody:
+    try:
+        return EnsureFreshBody.model_validate_json(text)
+    except ValidationError as error:
+        reasons = error.errors(include_url=False, include_context=False, include_input=False)
+        if any(reason["type"] == "json_invalid" for reason in reasons):
+            raise Problem(400, "malformed", f"The body is not JSON: {reasons[0]['msg']}.") from None
+        errors = [{"pointer": "/" + "/".join(map(str, reason["loc"])), "detail": reason["msg"]} for reason in reasons]
+        detail = "; ".join(f"{each['pointer']}: {each['detail']}" for each in errors)
+        raise Problem(422, "invalid", detail, extra={"errors": errors}) from None
+
+
+def _header(event: Event, name: str) -> str:
+    """Return a header, empty if it is missing. API Gateway passes names in lower case."""
+    return str((event.get("headers") or {}).get(name, ""))
+
+
+def _wait(event: Event) -> timedelta:
+    """Return how long the caller prefers to wait, within what the HTTP API allows."""
+    match = _WAIT.search(_header(event, "prefer"))
+    return min(timedelta(seconds=int(match[1])), LONGEST_WAIT) if match else timedelta(0)
+
+
+def _caller(event: Event) -> str:
+    """Return who calls: the ARN of a user, or of a role without the name of its session, which differs by call."""
+    try:
+        arn = str(event["requestContext"]["authorizer"]["iam"]["userArn"])
+    except (KeyError, TypeError):
+        return ""
+    match = _ASSUMED_ROLE.fullmatch(arn)
+    return match[1] if match else arn
+
+
+def _status(progress: Progress, now: datetime, *, accepted: bool) -> Response:
+    """Return the state of a request: with status 202 if it was accepted now and is not done."""
+    headers = {}
+    request = progress.request
+    if request.version:
+        headers["Location"] = f"/ensure-fresh/{request.request_id}"
+    if not request.is_done:
+        headers["Retry-After"] = str(retry_after(progress, now))
+    return _model(200 if request.is_done or not accepted else 202, RequestStatus.of(progress, now), headers)
+
+
+def _model(status: int, model: BaseModel, headers: dict[str, str] | None = None) -> Response:
+    return _response(status, model.model_dump_json(by_alias=True), "application/json", headers)
+
+
+def _problem(problem: Problem) -> Response:
+    headers = {"Retry-After": str(problem.retry_after)} if problem.retry_after else {}
+    return _response(problem.status, json.dumps(problem.body), "application/problem+json", headers)
+
+
+def _response(status: int, body: str, media_type: str, headers: dict[str, str] | None = None) -> Response:
+    return {"statusCode": status, "headers": {"Content-Type": media_type} | (headers or {}), "body": body}

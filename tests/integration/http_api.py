@@ -1,0 +1,83 @@
+"""An HTTP server that invokes the API's function as API Gateway's HTTP API does, apart from the signature of a call."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+import serve_api
+from tests.integration.deployed import context
+
+TIMEOUT = timedelta(seconds=29)
+ROUTES = {
+    key: re.compile(key.replace("{companyId}", "(?P<companyId>[^/]+)").replace("{id}", "(?P<id>[^/]+)"))
+    for key in serve_api._ROUTES
+}
+Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
+
+
+@contextmanager
+def serving(handler: Handler = serve_api.handler) -> Iterator[str]:
+    """Serve the API on a free port, and yield its URL."""
+
+    class Gateway(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._answer()
+
+        def do_POST(self) -> None:
+            self._answer()
+
+        def log_message(self, *_: Any) -> None:
+            """Log nothing."""
+
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            call = f"{self.command} {self.path}"
+            for key, pattern in ROUTES.items():
+                if match := pattern.fullmatch(call):
+                    response = handler(self._event(key, match.groupdict(), body), context(TIMEOUT))
+                    break
+            else:
+                response = {"statusCode": 404, "headers": {}, "body": '{"message":"Not Found"}'}
+            data = response["body"].encode()
+            self.send_response(response["statusCode"])
+            for name, value in response["headers"].items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def _event(self, key: str, parameters: dict[str, str], body: str) -> dict[str, Any]:
+            caller = self.headers.get("X-Test-Caller", "arn:aws:iam::123456789012:user/test")
+            return {
+                "version": "2.0",
+                "routeKey": key,
+                "rawPath": self.path,
+                "headers": {name.lower(): value for name, value in self.headers.items()},
+                "pathParameters": {name: unquote(value) for name, value in parameters.items()},
+                "requestContext": {"authorizer": {"iam": {"userArn": caller}}},
+                "body": body,
+                "isBase64Encoded": False,
+            }
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Gateway)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=10)
