@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, cast
+from uuid import UUID
 
 from freshness.app.queueing import LONGEST_CALL, Queueing
 from freshness.app.record import Recorder
@@ -40,9 +41,13 @@ class World:
             status_at=NOON - timedelta(days=30),
         )
         self.company = Company(company_id="company", connections={"connection": connection})
-        self.calls = 0
+        self.keys: list[UUID] = []
         self.is_down = False
         self._numbers = count()
+
+    @property
+    def calls(self) -> int:
+        return len(self.keys)
 
     @property
     def feed(self) -> Feed:
@@ -63,9 +68,9 @@ class World:
         )
         self.recorder.feed(self.feed, self.company, read)
 
-    async def queue(self, company_id: str, data_type: str, connection_id: str) -> PullOperation:
+    async def queue(self, company_id: str, data_type: str, connection_id: str, key: UUID) -> PullOperation:
         """Respond as Codat to a queueing call."""
-        self.calls += 1
+        self.keys.append(key)
         await asyncio.sleep(0.01)
         if self.is_down:
             raise Temporary("queue", "no response", at=self.now)
@@ -121,7 +126,7 @@ def test_what_is_wanted_after_the_read_in_flight_was_requested_is_read_exactly_o
     world.now = NOON + 2 * MINUTE
     world.end()
 
-    assert world.calls == 2
+    assert world.calls == len(set(world.keys)) == 2
     assert world.feed.wanted is None
     assert world.feed.as_of
     assert world.feed.as_of.at == NOON + MINUTE
