@@ -15,6 +15,7 @@ from botocore.exceptions import (
 )
 
 from cli.doctor import doctor
+from cli.ensure import ensure
 from cli.errors import CommandError
 from cli.explain import explain
 from cli.export import export
@@ -36,6 +37,7 @@ app = typer.Typer(name="freshness", no_args_is_help=True, pretty_exceptions_enab
 app.command()(status)
 app.command()(explain)
 app.command()(refresh)
+app.command()(ensure)
 app.command()(pause)
 app.command()(resume)
 app.command()(register_webhook)
@@ -63,7 +65,7 @@ def options(
 
 
 def main() -> None:
-    """Run a command. The exit status is 0, or 1 if it failed, or 2 if its arguments are wrong."""
+    """Run a command. The exit status is 0, or 1 if it failed, or 2 if its arguments are wrong; `ensure` also has 3."""
     try:
         app(prog_name="freshness")
     except (CommandError, StackError, Paused, NotFound, PolicyError, CodatError) as error:

@@ -1,6 +1,7 @@
 """`freshness refresh`: refreshing data types now, regardless of their promise."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
@@ -11,13 +12,17 @@ from cli.arguments import CompanyName, Json, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_json, print_table
 from deployed.stack import DeployedStack, clock
+from deployed.text import duration
 from deployed.ticks import run_tick, tick_client
 from freshness.domain.company import Company
-from freshness.domain.dataset import Trigger
+from freshness.domain.dataset import Outcome, Trigger, outcome
 from freshness.domain.feed import Feed, FeedKey
 
 QUEUED_WITHIN = timedelta(seconds=60)
 """How long to run ticks until the requested refreshes are queued: a tick is skipped while another one runs."""
+ENDED_WITHIN = timedelta(hours=1)
+"""How long to wait for the end of refreshes: an on-premise platform may take days."""
+BETWEEN_LOOKS = timedelta(seconds=1)
 BETWEEN_TICKS = timedelta(seconds=3)
 
 
@@ -38,6 +43,9 @@ def refresh(
         list[str] | None, typer.Argument(metavar="[TYPE]...", help="Data types; all of them if none is named.")
     ] = None,
     *,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until they have ended; fail if one did not succeed.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Refresh a company's data types now, once. A data type that is in flight already is not queued again."""
@@ -47,9 +55,14 @@ def refresh(
     requested = stack.operations.request_refreshes(found, before.values())
     if requested:
         _run_ticks(stack, found, {feed.key for feed in requested})
+    if wait:
+        _wait(stack, found, before.keys())
     after = [feed for feed in stack.queries.find_feeds(found) if feed.key in before]
     results = _results(stack, found, before, after)
     print_json(results) if as_json else _print(results)
+    if wait and (ended := [feed for feed in after if not _has_succeeded(feed)]):
+        names = ", ".join(f"{feed.data_type} ({feed.end.state if feed.end else 'never read'})" for feed in ended)
+        raise CommandError(f"These did not succeed: {names}. Failed ones are tried again by themselves.")
     if any(feed.refresh_requested_at for feed in after):
         raise CommandError(
             'Not all refreshes are queued yet; ticks will queue them as soon as possible. "./freshness doctor" shows '
@@ -66,6 +79,22 @@ def _run_ticks(stack: DeployedStack, company: Company, requested: set[FeedKey]) 
         if not waiting & requested or time.monotonic() > deadline:
             return
         time.sleep(BETWEEN_TICKS.total_seconds())
+
+
+def _wait(stack: DeployedStack, company: Company, keys: Collection[FeedKey]) -> None:
+    """Wait until none of the feeds is in flight, or `ENDED_WITHIN` has passed."""
+    deadline = time.monotonic() + ENDED_WITHIN.total_seconds()
+    while time.monotonic() < deadline:
+        feeds = [feed for feed in stack.queries.find_feeds(company) if feed.key in keys]
+        if not any(feed.in_flight for feed in feeds):
+            return
+        time.sleep(BETWEEN_LOOKS.total_seconds())
+    raise CommandError(f"Not all refreshes have ended within {duration(ENDED_WITHIN)}; they continue.")
+
+
+def _has_succeeded(feed: Feed) -> bool:
+    """Return whether the latest read succeeded."""
+    return feed.is_unsupported or (feed.end is not None and outcome(feed.end.state) is Outcome.COMPLETE)
 
 
 def _results(stack: DeployedStack, company: Company, before: dict[FeedKey, Feed], after: list[Feed]) -> list[Result]:

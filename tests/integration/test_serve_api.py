@@ -42,12 +42,12 @@ def company(api: httpx.Client, deployed: Deployed) -> Company:
             company.connections[feed.connection_id].is_linked for feed in mine
         ):
             for feed in mine:
-                deployed.tables.feeds.update(feed, _read_an_hour_ago)
+                deployed.tables.feeds.update(feed, read_an_hour_ago)
             return company
     raise AssertionError("the sandbox has no such company")
 
 
-def _read_an_hour_ago(feed: Feed) -> Feed:
+def read_an_hour_ago(feed: Feed) -> Feed:
     at = datetime.now(UTC) - timedelta(hours=1)
     new = Feed(company_id=feed.company_id, data_type=feed.data_type, connection_id=feed.connection_id)
     new = new.requested(Request(at=at, trigger=Trigger.PROMISE, dataset_id="earlier"))
@@ -277,7 +277,7 @@ def test_a_deadline_that_the_last_syncs_make_impossible_is_refused_at_once_if_th
 def test_past_the_deadline_a_request_ends_with_the_best_copy_and_its_age(
     api: httpx.Client, company: Company, deployed: Deployed
 ) -> None:
-    settings = _taking(deployed.sandbox.backend.settings, timedelta(minutes=5))
+    settings = taking(deployed.sandbox.backend.settings, timedelta(minutes=5))
     deployed.sandbox.do(lambda sandbox: sandbox.backend.change_settings(settings, datetime.now(UTC)))
     stale = ensure(api, company.company_id, {"within": 1})
     failed = ensure(api, company.company_id, {"within": 1, "onLate": "fail"})
@@ -291,7 +291,7 @@ def test_past_the_deadline_a_request_ends_with_the_best_copy_and_its_age(
     assert all(feed.in_flight for feed in feeds(deployed, company, TYPES))
 
 
-def _taking(settings: Settings, took: timedelta) -> Settings:
+def taking(settings: Settings, took: timedelta) -> Settings:
     return settings.model_copy(update={"sync_time_min": took, "sync_time_max": took})
 
 
@@ -367,8 +367,8 @@ def test_a_thousand_calls_of_fifty_callers_cost_at_most_two_queueing_calls_for_e
     mine = feeds(deployed, company, data_types)
     assert len(data_types) == 5
     for feed in mine:
-        deployed.tables.feeds.update(feed, _read_an_hour_ago)
-    settings = _taking(deployed.sandbox.backend.settings, 3 * SECOND).model_copy(update={"fails_first": 0.0})
+        deployed.tables.feeds.update(feed, read_an_hour_ago)
+    settings = taking(deployed.sandbox.backend.settings, 3 * SECOND).model_copy(update={"fails_first": 0.0})
     deployed.sandbox.do(lambda sandbox: sandbox.backend.change_settings(settings, datetime.now(UTC)))
 
     def call(caller: int) -> list[tuple[int, dict[str, Any]]]:

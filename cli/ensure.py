@@ -1,0 +1,121 @@
+"""`freshness ensure`: making sure that data is fresh enough, within a time."""
+
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from cli.arguments import CompanyName, Json, selected_stack
+from cli.durations import parse_duration
+from cli.errors import CommandError
+from cli.output import new_table, print_json, print_table
+from deployed.api import ApiResponse, call_api
+from deployed.stack import DeployedStack
+from deployed.text import duration
+from deployed.ticks import tick_client
+from freshness.domain.freshness_request import OnLate
+
+NOT_IN_TIME = 3
+"""The exit status if the data is not fresh within the time."""
+WAIT = "wait=20"
+"""How long one call waits for a change, in seconds."""
+_ENSURE = "POST /companies/{companyId}/ensure-fresh"
+_REQUEST = "GET /ensure-fresh/{id}"
+
+
+def ensure(
+    context: typer.Context,
+    company: CompanyName,
+    data_types: Annotated[list[str], typer.Argument(metavar="TYPE...", help="Codat's data types.", show_default=False)],
+    *,
+    max_age: Annotated[str, typer.Option(metavar="DURATION", help="The greatest age of the data.")] = "1h",
+    within: Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for it at most.")] = "10m",
+    on_late: Annotated[
+        OnLate, typer.Option(help="Whether the best copy will do after that, or the request shall fail.")
+    ] = OnLate.STALE,
+    override_windows: Annotated[
+        bool, typer.Option("--override-windows", help="Queue refreshes outside the policy's windows too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make sure that data is no older than an age, as of when it was read, and refresh it if it is.
+
+    The exit status is 0 if it is, 3 if it is not in time, and 1 if it is impossible.
+    """
+    time_left = parse_duration(within)
+    asked = {"maxAge": parse_duration(max_age).total_seconds(), "within": time_left.total_seconds()}
+    stack = selected_stack(context)
+    found = stack.queries.find_company(company)
+    body = asked | {"dataTypes": data_types, "onLate": on_late, "overrideWindows": override_windows}
+    status: dict[str, Any] = {}
+    for status in _progress(stack, found.company_id, body, time_left):
+        _show_progress(status)
+    print_json(status) if as_json else _print(status)
+    states = {each["state"] for each in status["dataTypes"]}
+    if states == {"fresh"}:
+        return
+    reasons = {each["reason"] for each in status["dataTypes"] if each["state"] in ("failed", "needs-person")}
+    raise typer.Exit(1 if reasons - {"the deadline passed"} else NOT_IN_TIME)
+
+
+def _progress(
+    stack: DeployedStack, company_id: str, body: dict[str, Any], within: timedelta
+) -> Iterator[dict[str, Any]]:
+    """Yield the state of the request after each call, until it is done.
+
+    Raises:
+        CommandError: it is impossible.
+    """
+    client, function = tick_client(stack), stack.outputs.serve_api_function
+    # A call that is repeated because Codat or the tables did not accept it then is the same request.
+    headers = {"Prefer": WAIT, "Idempotency-Key": uuid4().hex}
+    deadline = time.monotonic() + within.total_seconds()
+    while True:
+        response = call_api(client, function, _ENSURE, {"companyId": company_id}, body=body, headers=headers)
+        if response.status < 400:
+            break
+        _wait_to_repeat(response, deadline)
+    yield response.body
+    while not response.body["done"]:
+        known = {"id": response.body["id"]}
+        answer = call_api(client, function, _REQUEST, known, headers={"Prefer": WAIT})
+        if answer.status >= 400:
+            _wait_to_repeat(answer, deadline + within.total_seconds())
+            continue
+        response = answer
+        yield response.body
+
+
+def _wait_to_repeat(response: ApiResponse, deadline: float) -> None:
+    """Wait until a refused call may succeed, unless that is too late.
+
+    Raises:
+        CommandError: it cannot succeed in time.
+    """
+    after = int(response.headers.get("Retry-After", "0"))
+    if not after or time.monotonic() + after > deadline:
+        links = "".join(f" {link}" for link in response.body.get("linkUrls", {}).values())
+        raise CommandError(f"{response.body['detail']}{links}")
+    time.sleep(after)
+
+
+def _show_progress(status: dict[str, Any]) -> None:
+    """Write what is not fresh yet, on the standard error, so that the standard output has the result only."""
+    waiting = sorted({each["dataType"] for each in status["dataTypes"] if each["state"] != "fresh"})
+    if not status["done"]:
+        expected = f", expected at {status['expectedAt'][11:19]} UTC" if status["expectedAt"] else ""
+        print(f"Waiting for {', '.join(waiting)}{expected}", file=sys.stderr, flush=True)
+
+
+def _print(status: dict[str, Any]) -> None:
+    table = new_table("data type", "state", "as of (UTC)", "age", "changed", "note")
+    for each in status["dataTypes"]:
+        as_of = (each["asOf"] or "-")[:19].replace("T", " ") + (" (estimated)" if each["asOfIsEstimated"] else "")
+        age = duration(timedelta(seconds=each["age"])) if each["age"] is not None else "-"
+        changed = {True: "yes", False: "no", None: "-"}[each["recordsModified"]]
+        table.add_row(each["dataType"], each["state"], as_of, age, changed, each["linkUrl"] or each["reason"])
+    print_table(table)

@@ -1,0 +1,111 @@
+"""`freshness ensure`, with the API's own function: what it prints, and its exit status."""
+
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import cli.ensure
+import serve_api
+from cli.__main__ import app
+from cli.durations import parse_duration
+from cli.errors import CommandError
+from deployed.api import ApiResponse
+from freshness.app.queries import Queries
+from freshness.aws import bootstrap
+from freshness.domain.company import Company
+from freshness.domain.dataset import DatasetState
+from freshness.domain.feed import End
+from tests.integration.deployed import Deployed, context
+from tests.integration.test_serve_api import feeds, read_an_hour_ago, taking
+
+
+def call(_client: None, _function: str, route: str, parameters: dict[str, str], **given: Any) -> ApiResponse:
+    """Call the function in this process."""
+    event = {
+        "routeKey": route,
+        "pathParameters": parameters,
+        "headers": {name.lower(): value for name, value in (given.get("headers") or {}).items()},
+        "body": json.dumps(given.get("body")),
+    }
+    response = serve_api.handler(event, context())
+    return ApiResponse(response["statusCode"], response["headers"], json.loads(response["body"]))
+
+
+@pytest.fixture
+def company(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Company:
+    """Return a company whose invoices were read an hour ago."""
+    deployed.check()
+    queries = Queries(tables=deployed.tables, policy=bootstrap.policy())
+    stack = SimpleNamespace(queries=queries, outputs=SimpleNamespace(serve_api_function="serve_api"))
+    monkeypatch.setattr(cli.ensure, "selected_stack", lambda _: stack)
+    monkeypatch.setattr(cli.ensure, "tick_client", lambda _: None)
+    monkeypatch.setattr(cli.ensure, "call_api", call)
+    for company in deployed.tables.companies.scan():
+        [*mine] = feeds(deployed, company, ["invoices"])
+        if mine and all(company.connections[feed.connection_id].is_linked for feed in mine):
+            for feed in mine:
+                deployed.tables.feeds.update(feed, read_an_hour_ago)
+            return company
+    raise AssertionError("the sandbox has no such company")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["--region", "eu-west-2", "ensure", *arguments])
+
+
+def printed(result: Result) -> Any:
+    """Return the JSON that was printed, after what the function wrote in the same process."""
+    return json.loads(result.stdout[result.stdout.index("{\n") :])
+
+
+def test_data_that_is_fresh_in_time_has_exit_status_0(company: Company) -> None:
+    result = run(company.name[:9], "invoices", "--max-age", "10m", "--within", "30s", "--json")
+
+    assert result.exit_code == 0, result.output
+    assert "Waiting for invoices" in result.stderr
+    status = printed(result)
+    assert status["done"] is True
+    assert [each["state"] for each in status["dataTypes"]] == ["fresh"]
+
+
+def test_the_result_is_a_table_without_json(company: Company) -> None:
+    result = run(company.company_id, "invoices", "--max-age", "2h")
+
+    assert result.exit_code == 0
+    assert "fresh" in result.stdout
+    assert "1 h" in result.stdout
+
+
+def test_data_that_is_not_fresh_in_time_has_exit_status_3(company: Company, deployed: Deployed) -> None:
+    settings = taking(deployed.sandbox.backend.settings, parse_duration("5m"))
+    deployed.sandbox.do(lambda sandbox: sandbox.backend.change_settings(settings, datetime.now(UTC)))
+
+    result = run(company.company_id, "invoices", "--max-age", "10m", "--within", "2s", "--json")
+
+    assert result.exit_code == 3
+    assert [each["state"] for each in printed(result)["dataTypes"]] == ["stale"]
+
+
+def test_what_is_impossible_is_an_error_with_the_reason(company: Company, deployed: Deployed) -> None:
+    unsupported = run(company.company_id, "inventory")
+    for feed in feeds(deployed, company, ["invoices"]):
+        deployed.tables.feeds.update(
+            feed, lambda feed: feed.ended(End(at=datetime.now(UTC), state=DatasetState.PERMISSIONS_ERROR))
+        )
+    blocked = run(company.company_id, "invoices", "--max-age", "10m")
+
+    for result, reason in ((unsupported, "The company has no inventory"), (blocked, "authorise")):
+        # The command's main function prints it, with exit status 1.
+        assert isinstance(result.exception, CommandError)
+        assert reason in str(result.exception)
+
+
+def test_a_duration_that_is_none_is_a_usage_error(company: Company) -> None:
+    result = run(company.company_id, "invoices", "--max-age", "soon")
+
+    assert result.exit_code == 2
+    assert "expected a duration such as" in result.stderr
