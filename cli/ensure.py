@@ -72,7 +72,7 @@ def _progress(
     """
     client, function = tick_client(stack), stack.outputs.serve_api_function
     # A call that is repeated because Codat or the tables did not accept it then is the same request.
-    headers = {"Prefer": WAIT, "Idempotency-Key": uuid4().hex}
+    headers = {"Idempotency-Key": uuid4().hex}
     deadline = time.monotonic() + within.total_seconds()
     while True:
         response = call_api(client, function, _ENSURE, {"companyId": company_id}, body=body, headers=headers)

@@ -102,6 +102,30 @@ def test_refresh_queues_once_and_explain_shows_its_dataset(freshness: Freshness,
     assert by_id[queued[0]["dataset_id"]]["trigger"] == "operator"
 
 
+def test_ensure_waits_until_data_is_fresh_enough(freshness: Freshness, feed: dict[str, Any]) -> None:
+    run = freshness("ensure", feed["company_id"], feed["data_type"], "--max-age", "1s", "--within", "2m", "--json")
+
+    assert run.returncode in (0, 3), run.stderr
+    status = json.loads(run.stdout)
+    assert status["done"] is True
+    # A read that fails is tried again later.
+    assert {each["state"] for each in status["dataTypes"]} == {"fresh" if run.returncode == 0 else "stale"}
+    assert "Waiting for" in run.stderr
+
+
+def test_the_api_answers_over_http(stack: RunningStack, feed: dict[str, Any]) -> None:
+    company = f"{stack.outputs.api_url}/companies/{feed['company_id']}"
+
+    known = httpx.get(f"{company}/freshness", timeout=30)
+    assert known.status_code == 200, known.text
+    assert feed["data_type"] in {each["dataType"] for each in known.json()["dataTypes"]}
+    body = {"dataTypes": [feed["data_type"]], "maxAge": "P1D", "within": "PT10M"}
+    assert httpx.post(f"{company}/ensure-fresh", json=body, timeout=30).json()["done"] is True
+    unknown = httpx.post(f"{stack.outputs.api_url}/companies/nobody/ensure-fresh", json=body, timeout=30)
+    assert (unknown.status_code, unknown.headers["Content-Type"]) == (404, "application/problem+json")
+    assert httpx.get(f"{stack.outputs.api_url}/openapi.json", timeout=30).json()["openapi"] == "3.1.0"
+
+
 @pytest.mark.parametrize("what", ["company", "everything"])
 def test_a_pause_refuses_refreshes_until_it_is_resumed(freshness: Freshness, feed: dict[str, Any], what: str) -> None:
     named = [feed["company_id"]] if what == "company" else []
