@@ -42,6 +42,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> None:
 
 async def _queue(until: datetime, shard: str | None) -> None:
     recorder = deployed_recorder()
+    shards = SHARDS if shard is None else (shard,)
     still_open = await asyncio.to_thread(EnsureFresh(recorder=recorder, clock=bootstrap.clock).sweep, shards)
     if still_open:
         logger.info("Requests for fresh data are open", extra={"requests": still_open})
@@ -55,7 +56,7 @@ async def _queue(until: datetime, shard: str | None) -> None:
             clock=bootstrap.clock,
             until=until,
             dry_run=os.environ["DRY_RUN"] == "true",
-            shards=SHARDS if shard is None else (shard,),
+            shards=shards,
         )
         done = await tick.run(codat_accepts_calls)
     tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally + stops(queueing.stopped_by)

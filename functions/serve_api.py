@@ -14,21 +14,24 @@ from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ValidationError
 
 from freshness.app.api_models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, RequestStatus, openapi
-from freshness.app.ensure_fresh import EnsureFresh, Progress, retry_after
+from freshness.app.ensure_fresh import EnsureFresh, Progress, RelinkNeeded, retry_after
 from freshness.app.exclusive_run import codat_client
 from freshness.app.problems import Problem
 from freshness.app.queries import Queries
 from freshness.app.record import deployed_recorder
 from freshness.aws import bootstrap
 from freshness.aws.event_bus import NotPublished
-from freshness.aws.metrics import NAMESPACE, Metric, count
+from freshness.aws.metrics import emit
 from freshness.aws.table import ContentionError
 from freshness.codat.client import Codat
+from freshness.codat.errors import CodatError
+from freshness.domain.company import Company
+from freshness.domain.freshness_request import FeedState
 
 TIME_TO_ANSWER = timedelta(seconds=3)
 """How long before its timeout a call stops waiting."""
@@ -36,7 +39,6 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,4})(?:$|[,;\s])")
 _ASSUMED_ROLE = re.compile(r"(arn:[^:]*:sts::\d+:assumed-role/[^/]+)/.+")
 
 logger = Logger(service="serve_api")
-metrics = Metrics(namespace=NAMESPACE, service="serve_api")
 
 Event = dict[str, Any]
 Response = dict[str, Any]
@@ -61,13 +63,16 @@ def _ensure(event: Event, context: LambdaContext) -> Response:
     ensure = _ensure_fresh()
     company = ensure.company(event["pathParameters"]["companyId"])
     data_types = body.data_types or ensure.types_of_set(body.set_name or "", company)
-    progress = ensure.accept(
-        company,
-        body.ask(data_types, ensure.clock()),
-        caller=_caller(event),
-        key=_header(event, "idempotency-key"),
-        fingerprint=hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()[:16],
-    )
+    try:
+        progress = ensure.accept(
+            company,
+            body.ask(data_types, ensure.clock()),
+            caller=_caller(event),
+            key=_header(event, "idempotency-key"),
+            fingerprint=hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()[:16],
+        )
+    except RelinkNeeded as problem:
+        raise problem.with_links(asyncio.run(_links(company, ensure.clock()))) from None
     try:
         progress = asyncio.run(_pursued(ensure, progress, event, context))
     finally:
@@ -107,26 +112,44 @@ async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, contex
         return progress
     now = ensure.clock()
     ends_at = now + timedelta(milliseconds=context.get_remaining_time_in_millis()) - TIME_TO_ANSWER
-    async with AsyncExitStack() as stack:
-        opened: list[Codat] = []
-        lock = asyncio.Lock()
+    try:
+        async with AsyncExitStack() as stack:
+            opened: list[Codat] = []
+            lock = asyncio.Lock()
 
-        async def codat() -> Codat:
-            async with lock:
-                if not opened:
-                    opened.append(await stack.enter_async_context(codat_client(ends_at, on_demand=True)))
-            return opened[0]
+            async def codat() -> Codat:
+                async with lock:
+                    if not opened:
+                        opened.append(await stack.enter_async_context(codat_client(ends_at, on_demand=True)))
+                return opened[0]
 
-        client: Callable[[], Awaitable[Codat]] = codat
-        try:
-            progress = await ensure.wait(progress, min(now + _wait(event), ends_at), client)
-        finally:
-            tally = ensure.tally + ensure.recorder.tally
-            tally[Metric.CODAT_CALLS] += sum(each.calls for each in opened)
-            if +tally:
-                count(metrics, tally)
-                metrics.flush_metrics()
+            client: Callable[[], Awaitable[Codat]] = codat
+            try:
+                progress = await ensure.wait(progress, min(now + _wait(event), ends_at), client)
+            finally:
+                tally = ensure.tally + ensure.recorder.tally
+                emit(tally)
+                calls = sum(each.calls for each in opened)
+                logger.info("Pursued", extra={"tally": dict(tally), "codat_calls": calls})
+    except ContentionError as error:
+        # Only how many calls were made is not written then: the request goes on.
+        logger.warning("The number of calls could not be written", extra={"error": str(error)})
     return progress
+
+
+async def _links(company: Company, now: datetime) -> dict[str, str]:
+    """Return the links by which the customer authorises a company's connections again, read from Codat now.
+
+    If Codat cannot be called, they are those that it reported last.
+    """
+    links = {each.connection_id: each.link_url for each in company.connections.values()}
+    try:
+        async with codat_client(now + LONGEST_WAIT, on_demand=True) as codat:
+            _, listed = await codat.company(company.company_id)
+    except CodatError as error:
+        logger.warning("Links could not be read", extra={"company_id": company.company_id, "error": str(error)})
+        return links
+    return links | {each.id: each.link_url for each in listed.data_connections if each.link_url}
 
 
 def _ensure_fresh() -> EnsureFresh:
@@ -180,11 +203,13 @@ def _status(progress: Progress, now: datetime, *, accepted: bool) -> Response:
     """Return the state of a request: with status 202 if it was accepted now and is not done."""
     headers = {}
     request = progress.request
+    needs_person = any(result.state is FeedState.NEEDS_PERSON for result in request.results)
+    links = asyncio.run(_links(progress.company, now)) if needs_person else {}
     if request.version:
         headers["Location"] = f"/ensure-fresh/{request.request_id}"
     if not request.is_done:
         headers["Retry-After"] = str(retry_after(progress, now))
-    return _model(200 if request.is_done or not accepted else 202, RequestStatus.of(progress, now), headers)
+    return _model(200 if request.is_done or not accepted else 202, RequestStatus.of(progress, links, now), headers)
 
 
 def _model(status: int, model: BaseModel, headers: dict[str, str] | None = None) -> Response:

@@ -175,7 +175,11 @@ class Alarms(Construct):
             remedy="Compare the secret `WebhookSigningSecret` with the one in Codat's portal. If they are the same, "
             "someone is trying to forge webhooks: restrict who may send them.",
         )
-        for function in (receive_webhook, apply_webhook):
+        self.watch_failures(receive_webhook, apply_webhook)
+
+    def watch_failures(self, *functions: Function) -> None:
+        """Add an alarm on failures of each function that does not run on a schedule."""
+        for function in functions:
             self._alarm(
                 f"{function.node.id}Failing",
                 function.function.metric_errors(statistic="Sum", period=self._period),

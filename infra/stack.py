@@ -64,6 +64,7 @@ class CodatFreshness(Stack):
         alarms.watch_tick(check_freshness)
         alarms.watch_tick(queue_refreshes, shards)
         alarms.watch_webhooks(receive_webhook, apply_webhook)
+        alarms.watch_failures(serve_api)
         alarms.watch_connections()
         alarms.watch_dead_letters(schedules.dead_letter_queue, intake.dead_letter_queue)
         if settings.monthly_budget:

@@ -20,7 +20,7 @@ WATCHED = {
     "KeyRefused",
     "AccountRefused",
     "TicksOverrunning",
-    *(f"{name}Failing" for name in ("CheckFreshness", "QueueRefreshes", "ReceiveWebhook", "ApplyWebhook")),
+    *(f"{name}Failing" for name in ("CheckFreshness", "QueueRefreshes", "ReceiveWebhook", "ApplyWebhook", "ServeApi")),
     "WebhooksSilent",
     "SignaturesFailing",
     "TicksNotStarted",

@@ -97,7 +97,11 @@ def test_the_command_has_the_options_of_the_example() -> None:
 
 def test_every_problem_is_in_the_manual() -> None:
     sources = [ROOT / "functions" / "serve_api.py", *(ROOT / "functions" / "freshness" / "app").glob("*.py")]
-    kinds = {found for path in sources for found in re.findall(r"Problem\(\s*\d{3},\s*\"([a-z-]+)\"", path.read_text())}
+    kinds = {
+        found
+        for path in sources
+        for found in re.findall(r"(?:Problem|__init__)\(\s*\d{3},\s*\"([a-z-]+)\"", path.read_text())
+    }
 
     assert len(kinds) > 10
     assert kinds == set(

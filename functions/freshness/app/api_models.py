@@ -1,5 +1,6 @@
 """The bodies of the API's requests and responses, as pydantic models, and its OpenAPI description."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
 
@@ -110,8 +111,8 @@ class RequestStatus(Body):
     data_types: tuple[DataTypeResult, ...]
 
     @classmethod
-    def of(cls, progress: Progress, now: datetime) -> Self:
-        """Return the state of a request as a caller sees it."""
+    def of(cls, progress: Progress, links: Mapping[str, str], now: datetime) -> Self:
+        """Return the state of a request as a caller sees it, with the links of connections by their ids."""
         request, ahead = progress.request, progress.forecast
         results = request.results or request.results_of(progress.feeds, progress.company, now)
         return cls(
@@ -122,12 +123,11 @@ class RequestStatus(Body):
             deadline=request.deadline,
             expected_at=ahead.expected_at if ahead else None,
             probability=round(ahead.probability, 3) if ahead else None,
-            data_types=tuple(_result(result, progress.company, now) for result in results),
+            data_types=tuple(_result(result, links, now) for result in results),
         )
 
 
-def _result(result: FeedResult, company: Company, now: datetime) -> DataTypeResult:
-    connection = company.connections.get(result.connection_id)
+def _result(result: FeedResult, links: Mapping[str, str], now: datetime) -> DataTypeResult:
     needs_person = result.state is FeedState.NEEDS_PERSON
     return DataTypeResult(
         data_type=result.data_type,
@@ -139,7 +139,7 @@ def _result(result: FeedResult, company: Company, now: datetime) -> DataTypeResu
         refreshed_at=result.refreshed_at,
         records_modified=result.records_modified,
         dataset_id=result.dataset_id,
-        link_url=connection.link_url if connection and needs_person else "",
+        link_url=links.get(result.connection_id, "") if needs_person else "",
         reason=result.reason,
     )
 

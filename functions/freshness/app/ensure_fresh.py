@@ -8,15 +8,17 @@ import asyncio
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Self
 from uuid import uuid4
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
+from freshness.app.exclusive_run import stops
 from freshness.app.problems import Problem
 from freshness.app.queueing import Queueing
 from freshness.app.record import Recorder
@@ -56,6 +58,20 @@ FIRST_POLL = 0.8
 """When to poll first, as a share of the shortest sync that was measured."""
 
 logger = Logger(service="codat-freshness")
+
+
+class RelinkNeeded(Problem):
+    """A customer must authorise connections again, which are given with their platforms by their ids."""
+
+    def __init__(self, platforms: Mapping[str, str]) -> None:
+        names = ", ".join(sorted(set(platforms.values())))
+        super().__init__(409, "relink-needed", f"The customer must authorise {names} again before it can be read.")
+        self._connection_ids = tuple(platforms)
+
+    def with_links(self, links: Mapping[str, str]) -> Self:
+        """Return the problem with those of the links by which the customer does that."""
+        self.extra["linkUrls"] = {each: links.get(each, "") for each in self._connection_ids}
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +215,11 @@ class EnsureFresh:
     async def wait(self, progress: Progress, until: datetime, codat: Callable[[], Awaitable[Codat]]) -> Progress:
         """Pursue a request until it is done, or until a time."""
         while True:
-            progress = await self.pursue(progress, codat)
+            try:
+                progress = await self.pursue(progress, codat)
+            except ContentionError as error:
+                # Another caller's turn does it, or a later one of this caller.
+                logger.info("Others changed the same items", extra={"error": str(error)})
             if progress.request.is_done or self.clock() >= until:
                 return progress
             await asyncio.sleep(BETWEEN_READS)
@@ -252,14 +272,7 @@ class EnsureFresh:
             if feed.is_blocked(company.connections[feed.connection_id])
         }
         if blocked:
-            platforms = ", ".join(sorted(connection.platform for connection in blocked.values()))
-            links = {connection_id: connection.link_url for connection_id, connection in sorted(blocked.items())}
-            raise Problem(
-                409,
-                "relink-needed",
-                f"The customer must authorise {platforms} again before it can be read.",
-                extra={"linkUrls": links},
-            )
+            raise RelinkNeeded({connection_id: each.platform for connection_id, each in sorted(blocked.items())})
         off = sorted(feed.data_type for feed in mine if self._promise_is_off(feed, company))
         if off:
             raise Problem(422, "off", f"The policy turns off {', '.join(off)}.")
@@ -369,6 +382,7 @@ class EnsureFresh:
         """
         queueing = Queueing(tables=self.tables, codat=codat, recorder=self.recorder, clock=self.clock, tally=self.tally)
         await asyncio.gather(*(queueing.queue(decision) for decision in decisions))
+        self.tally.update(stops(queueing.stopped_by))
         now = self.clock()
         stop = next((error.until for error in queueing.stopped_by if isinstance(error, RateLimited)), None)
         if stop:
