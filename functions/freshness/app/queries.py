@@ -14,7 +14,6 @@ from freshness.domain.change_rate import unchanged_probability
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import DAY, End, Feed, FeedKey, Request, State
-from freshness.domain.promise import Promise
 from freshness.domain.times import BEGINNING
 from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.planner import Decision, Reason, decide

@@ -173,7 +173,8 @@ def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -
         return Decision(feed=feed, company=company, action=Action.HIDE, reason=Reason.PAUSED, until=breaks_at)
     is_requested = feed.refresh_requested_at and feed.refresh_requested_by is not Trigger.KEEP_ALIVE
     ignores_windows = is_requested or (feed.wanted and feed.wanted.at_any_time)
-    if not ignores_windows and not windows.allowed(promise.windows, now):
+    is_open = windows.allowed(promise.windows, now)
+    if not ignores_windows and not is_open:
         if not is_due:
             return _rescheduled(feed, company, Reason.NOT_YET, due, breaks_at)
         return _rescheduled(feed, company, Reason.OUTSIDE_WINDOW, windows.next_allowed(promise.windows, now), breaks_at)
