@@ -10,10 +10,11 @@ import httpx
 from freshness.domain import data_types
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import IN_FLIGHT, DatasetState, Trigger
-from freshness.domain.feed import Decided, End, Feed, Request
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import Decided, End, Request
 from freshness.domain.schedule import reschedule
 from freshness.domain.sync_history import KEPT, Sync, SyncHistory
-from freshness.planning.planner import Reason
+from freshness.planning.decision import Reason
 from freshness.policy.policy import Policy
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

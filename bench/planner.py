@@ -25,7 +25,8 @@ from freshness.domain.company import Company, Connection
 from freshness.domain.feed import DAY, Feed
 from freshness.domain.schedule import TICK, reschedule
 from freshness.domain.sync_history import Sync, SyncHistory
-from freshness.planning.planner import Action, decide
+from freshness.planning.decision import Action
+from freshness.planning.planner import decide
 from freshness.policy.policy import Policy
 from simulate.world import Measured, SimulatedFeed, World
 

@@ -16,9 +16,11 @@ from bench.fleet import NOW, SYNC_TIME
 from freshness.aws.item_codec import SHARDS, shard
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import End, Feed, FeedKey, Request
+from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.feed_values import End, Request
 from freshness.domain.schedule import reschedule
-from freshness.planning.planner import Action, decide
+from freshness.planning.decision import Action
+from freshness.planning.planner import decide
 from freshness.policy.policy import Policy
 
 COMPANIES = 100_000

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from deployed.text import STYLES, moment
 from freshness.app.views import LinkView
-from freshness.domain.feed import State
+from freshness.domain.feed_values import State
 
 _NOT_WRAPPED = ("data type", "state", "age", "promise", "oldest", "due (UTC)", "requested (UTC)", "trigger")
 """Columns whose texts are too short to be wrapped."""

@@ -16,7 +16,7 @@ from deployed.stack import clock
 from deployed.text import STYLES, duration, moment
 from freshness.app.views import FeedView, FleetView, LinkView, Summary
 from freshness.domain.company import Company
-from freshness.domain.feed import State
+from freshness.domain.feed_values import State
 
 WORST = 10
 """The most feeds older than promised that the summary lists."""

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from freshness.domain.feed import State
+from freshness.domain.feed_values import State
 
 STYLES = {
     State.FRESH: ("●", "green"),

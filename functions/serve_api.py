@@ -18,10 +18,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ValidationError
 
-from freshness.app.api_models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, RequestStatus, openapi
-from freshness.app.ensure_fresh import EnsureFresh, Progress, RelinkNeeded, retry_after
+from freshness.app.api_description import openapi
+from freshness.app.api_models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, RequestStatus
+from freshness.app.ensure_fresh import EnsureFresh, Progress, retry_after
 from freshness.app.exclusive_run import codat_client
-from freshness.app.problems import Problem
+from freshness.app.problems import Problem, RelinkNeeded
 from freshness.app.queries import Queries
 from freshness.app.record import deployed_recorder
 from freshness.aws import bootstrap

@@ -7,8 +7,8 @@ from aws_cdk import aws_events as events
 from constructs import Construct
 
 from freshness.aws.companies import DUE_FOR_CHECK
-from freshness.aws.control import OPEN
 from freshness.aws.feeds import DUE
+from freshness.aws.freshness_requests import OPEN
 from freshness.aws.item_codec import SHARDS
 from infra.alarms import Alarms
 from infra.api import Api

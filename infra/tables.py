@@ -8,8 +8,8 @@ from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from freshness.aws.companies import DUE_FOR_CHECK
-from freshness.aws.control import OPEN
 from freshness.aws.feeds import DUE
+from freshness.aws.freshness_requests import OPEN
 
 
 class Tables(Construct):

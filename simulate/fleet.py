@@ -9,7 +9,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from freshness.domain.change_rate import change_rate
 from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.feed import Feed, State
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import State
 from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.policy.policy import Policy
 from local.codat_sandbox.backend import CodatBackend as Sandbox

@@ -17,11 +17,13 @@ from freshness.domain.change_rate import MIN_SYNCS_FOR_FLEET_RATE
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import Deferred, FeedFact, ReadEnded
-from freshness.domain.feed import DAY, Decided, Feed, FeedKey, Request
+from freshness.domain.feed import DAY, Feed, FeedKey
+from freshness.domain.feed_values import Decided, Request
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import due_at, reschedule
 from freshness.domain.transition import transition
-from freshness.planning.planner import Action, Decision, Reason, decide, needs_all_feeds
+from freshness.planning.decision import Action, Decision, Reason
+from freshness.planning.planner import decide, needs_all_feeds
 from freshness.policy.policy import Policy
 
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from freshness.app.views import FeedView, FleetView
-from freshness.domain.feed import State
+from freshness.domain.feed_values import State
 from local.display import LiveTable, summary
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

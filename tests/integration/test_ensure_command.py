@@ -18,7 +18,7 @@ from freshness.app.queries import Queries
 from freshness.aws import bootstrap
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState
-from freshness.domain.feed import End
+from freshness.domain.feed_values import End
 from tests.integration.deployed import Deployed, context
 from tests.integration.test_serve_api import feeds, read_an_hour_ago, taking
 

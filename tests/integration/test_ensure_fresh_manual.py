@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 import serve_api
 from cli.__main__ import app
-from freshness.app.api_models import EnsureFreshBody, openapi
+from freshness.app.api_description import openapi
+from freshness.app.api_models import EnsureFreshBody
 from freshness.aws import bootstrap
 from freshness.domain.company import Company
 from freshness.domain.freshness_request import FreshnessRequest

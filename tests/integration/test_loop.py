@@ -21,7 +21,8 @@ from freshness.codat.client import Codat
 from freshness.domain.company import Company
 from freshness.domain.dataset import Trigger, has_ended
 from freshness.domain.facts import CheckNeeded, CompanyPaused
-from freshness.domain.feed import Feed, State
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import State
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import RequestedBy, Truth
 from local.codat_sandbox.platforms import DataType

@@ -9,8 +9,8 @@ import pytest
 
 from freshness.app.queries import Queries
 from freshness.aws.tables import Tables
-from freshness.domain.feed import State
-from freshness.planning.planner import Reason
+from freshness.domain.feed_values import State
+from freshness.planning.decision import Reason
 from freshness.policy.loader import load
 from local.codat_sandbox.server import running_sandbox
 from local.codat_sandbox.settings import Settings

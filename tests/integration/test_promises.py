@@ -15,7 +15,8 @@ from freshness.aws.tables import Tables
 from freshness.codat.client import Codat
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.facts import ReadEnded
-from freshness.domain.feed import Feed, State
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import State
 from freshness.domain.notifications import (
     CompanyDataRefreshed,
     ConnectionBack,

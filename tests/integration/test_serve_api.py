@@ -12,11 +12,12 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 import serve_api
-from freshness.app.api_models import openapi
+from freshness.app.api_description import openapi
 from freshness.aws import bootstrap
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import End, Feed, Request
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import End, Request
 from local.codat_sandbox.settings import Settings
 from tests.integration.deployed import Deployed, context
 from tests.integration.http_api import serving
@@ -336,7 +337,7 @@ def test_a_tick_finishes_what_a_crash_left_behind(
         patch.setattr("freshness.app.ensure_fresh.EnsureFresh._want", stop)
         with pytest.raises(Killed):
             serve_api.handler(call, context())
-    [request] = deployed.tables.control.open_freshness_requests(bootstrap.clock() + timedelta(days=1))
+    [request] = deployed.tables.requests.open(bootstrap.clock() + timedelta(days=1))
     assert queueing_calls(deployed) == 0
 
     deployed.queue()
@@ -346,10 +347,10 @@ def test_a_tick_finishes_what_a_crash_left_behind(
     deployed.check(listing=False)
     deployed.queue()
 
-    ended = deployed.tables.control.freshness_request(request.request_id)
+    ended = deployed.tables.requests.get(request.request_id)
     assert ended
     assert ended.is_fresh
-    assert list(deployed.tables.control.open_freshness_requests(bootstrap.clock() + timedelta(days=9))) == []
+    assert list(deployed.tables.requests.open(bootstrap.clock() + timedelta(days=9))) == []
 
 
 def test_a_thousand_calls_of_fifty_callers_cost_at_most_two_queueing_calls_for_each_feed(

@@ -9,7 +9,8 @@ from freshness.aws.item_codec import SHARDS
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Dataset, Trigger
-from freshness.domain.feed import End, Feed, Request
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import End, Request
 from freshness.domain.sync_history import KEPT, Sync, SyncHistory
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)

@@ -18,7 +18,8 @@ from freshness.codat.webhook_parser import MAX_ISSUE_LENGTH, MAX_ISSUES, Malform
 from freshness.domain.change_rate import Observation
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import Issue, Trigger
-from freshness.domain.feed import Feed, Request
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import Request
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
 

@@ -3,7 +3,8 @@
 from datetime import timedelta
 from random import Random
 
-from freshness.domain.feed import Feed, State
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import State
 from freshness.policy.policy import Policy
 from local.codat_sandbox.platforms import PLAID, XERO
 from local.codat_sandbox.settings import Settings

@@ -5,7 +5,7 @@ from random import Random
 from typing import Any, cast
 
 from freshness.app.queries import Queries
-from freshness.domain.feed import State
+from freshness.domain.feed_values import State
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import Connection
 from local.codat_sandbox.platforms import QUICKBOOKS_DESKTOP

@@ -15,7 +15,7 @@ from freshness.codat.models import PullOperation
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.facts import DataWanted, ReadEnded
 from freshness.domain.feed import Feed
-from freshness.planning.planner import Action, Decision, Reason
+from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
 from simulate.memory_dynamodb import MemoryDynamoDB
 from tests.integration.recording_bus import RecordingBus

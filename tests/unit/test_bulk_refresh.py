@@ -6,7 +6,8 @@ from freshness.codat.bulk_refresh import BulkCall, plan
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Trigger
-from freshness.domain.feed import Feed, Request
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import Request
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TYPES = ("balanceSheet", "bills", "customers", "invoices", "payments", "suppliers")

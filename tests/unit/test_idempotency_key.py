@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
-from freshness.app.queueing import idempotency_key
+from freshness.app.idempotency import idempotency_key
 from freshness.domain.dataset import Trigger
-from freshness.domain.feed import End, Feed, Request
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import End, Request
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import Trigger
-from freshness.domain.feed import Feed, Request
-from freshness.planning.planner import Action, decide
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import Request
+from freshness.planning.decision import Action
+from freshness.planning.planner import decide
 from freshness.policy.policy import Policy
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

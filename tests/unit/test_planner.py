@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import End, Feed, Request, Wanted
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import End, Request, Wanted
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import due_at, reschedule
+from freshness.domain.wanted import with_wanted
 from freshness.domain.windows import Window, allowed, next_allowed
-from freshness.planning.planner import Action, Decision, Reason, decide, needs_all_feeds
+from freshness.planning.decision import Action, Decision, Reason
+from freshness.planning.planner import decide, needs_all_feeds
 from freshness.policy.policy import Policy
 from tests.unit.test_windows import WINDOWS
 
@@ -50,7 +53,7 @@ def feed(
 
 
 def wanted(feed: Feed, within: timedelta = HOUR, *, at_any_time: bool = False) -> Feed:
-    return feed.with_wanted(Wanted(not_before=NOON, deadline=NOON + within, at_any_time=at_any_time))
+    return with_wanted(feed, Wanted(not_before=NOON, deadline=NOON + within, at_any_time=at_any_time))
 
 
 def policy(**tables: Any) -> Policy:
@@ -371,7 +374,7 @@ def test_a_promise_that_can_be_kept_is_kept(
         tick = due + MINUTE
         assert allowed(windows, due)
         assert kept.succeeded_at
-        assert not kept.has_sync_times or tick + took - kept.succeeded_at <= fresh_within
+        assert not kept.history.durations or tick + took - kept.succeeded_at <= fresh_within
         kept = kept.requested(Request(at=tick, trigger=Trigger.PROMISE, dataset_id=str(tick)))
         kept = kept.ended(End(at=tick + took, state=DatasetState.COMPLETE), records_modified=False)
 

@@ -18,7 +18,8 @@ from freshness.domain.facts import (
     ReadEnded,
     RefreshRequested,
 )
-from freshness.domain.feed import Decided, Feed, State
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import Decided, State
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import REQUESTED_DUE
 from freshness.domain.transition import Transition, transition, transitions

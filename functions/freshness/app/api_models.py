@@ -1,18 +1,17 @@
-"""The bodies of the API's requests and responses, as pydantic models, and its OpenAPI description."""
+"""The bodies of the API's requests and responses, as pydantic models."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic.json_schema import models_json_schema
 
 from freshness.app.ensure_fresh import Ask, Progress
-from freshness.app.problems import TITLES, Problem
+from freshness.app.problems import Problem
 from freshness.app.views import FeedView
 from freshness.domain.company import Company
-from freshness.domain.feed import State
+from freshness.domain.feed_values import State
 from freshness.domain.freshness_request import FeedResult, FeedState, OnLate
 
 LONGEST_WAIT = timedelta(seconds=25)
@@ -203,133 +202,3 @@ class ProblemBody(BaseModel):
     title: str
     status: int
     detail: str
-
-
-_PROBLEMS = {
-    400: "The body is not JSON.",
-    404: "There is no such company or request.",
-    409: "A request with this key is being answered, a customer must authorise a connection, or refreshes are paused.",
-    422: "The body is invalid, the company has no such data type, the key was used with another body, or the deadline "
-    "is impossible.",
-    429: "The share of the quota that is reserved for such requests is spent.",
-    503: "Codat accepts no calls, or the tables are contended.",
-}
-_LOCATION = {
-    "Location": {"description": "Where the state of the request is.", "schema": {"type": "string"}},
-    "Retry-After": {"description": "In how many seconds to ask again.", "schema": {"type": "integer"}},
-}
-
-
-def openapi() -> dict[str, Any]:
-    """Return the OpenAPI 3.1 description of the API."""
-    _, schemas = models_json_schema(
-        [
-            (EnsureFreshBody, "validation"),
-            (RequestStatus, "serialization"),
-            (CompanyFreshness, "serialization"),
-            (ProblemBody, "serialization"),
-        ],
-        ref_template="#/components/schemas/{model}",
-    )
-    company_id = _parameter("companyId", "path", "Codat's id of the company.")
-    prefer = _parameter("Prefer", "header", f"`wait=N`: wait up to N seconds, {LONGEST_WAIT.seconds} at most.")
-    key = _parameter(
-        "Idempotency-Key", "header", "A key of the caller's own: a repeated call has the same effect once."
-    )
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Codat Freshness", "version": "1", "description": "Fresh data of companies, on demand."},
-        "paths": {
-            "/companies/{companyId}/ensure-fresh": {
-                "post": {
-                    "operationId": "ensureFresh",
-                    "summary": "Ensure that data types of a company are as of a time or later.",
-                    "parameters": [company_id, key, prefer],
-                    "requestBody": {"required": True, "content": _json("EnsureFreshBody")},
-                    "responses": {
-                        "200": {
-                            "description": "Everything is fresh, or the request is done.",
-                            "content": _json("RequestStatus"),
-                        },
-                        "202": {
-                            "description": "The request was accepted.",
-                            "headers": _LOCATION,
-                            "content": _json("RequestStatus"),
-                        },
-                        **_problems(400, 404, 409, 422, 429, 503),
-                    },
-                }
-            },
-            "/ensure-fresh/{id}": {
-                "get": {
-                    "operationId": "getRequest",
-                    "summary": "Get the state of a request.",
-                    "parameters": [_parameter("id", "path", "The id of the request."), prefer],
-                    "responses": {
-                        "200": {"description": "Its state.", "content": _json("RequestStatus")},
-                        **_problems(404, 503),
-                    },
-                }
-            },
-            "/companies/{companyId}/freshness": {
-                "get": {
-                    "operationId": "getFreshness",
-                    "summary": "Get how fresh each data type of a company is.",
-                    "parameters": [company_id],
-                    "responses": {
-                        "200": {"description": "Its data types.", "content": _json("CompanyFreshness")},
-                        **_problems(404, 503),
-                    },
-                }
-            },
-            "/openapi.json": {
-                "get": {
-                    "operationId": "getDescription",
-                    "summary": "Get this description.",
-                    "responses": {
-                        "200": {
-                            "description": "This description.",
-                            "content": {"application/json": {"schema": {"type": "object"}}},
-                        }
-                    },
-                }
-            },
-        },
-        "components": {
-            "schemas": schemas["$defs"],
-            "securitySchemes": {
-                "sigv4": {
-                    "type": "apiKey",
-                    "name": "Authorization",
-                    "in": "header",
-                    "description": "AWS Signature Version 4, of the service execute-api.",
-                }
-            },
-        },
-        "security": [{"sigv4": []}],
-    }
-
-
-def _parameter(name: str, place: str, description: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": place,
-        "required": place == "path",
-        "description": description,
-        "schema": {"type": "string"},
-    }
-
-
-def _json(model: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}
-
-
-def _problems(*statuses: int) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/ProblemBody"}
-    return {
-        str(status): {
-            "description": f"{TITLES[status]}. {_PROBLEMS[status]}",
-            "content": {"application/problem+json": {"schema": schema}},
-        }
-        for status in statuses
-    }

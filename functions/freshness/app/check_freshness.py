@@ -240,7 +240,7 @@ class FreshnessCheck:
         recorded = self.recorder.feed(feed, company, *polled, learned)
         found = sum(isinstance(notification, CompanyDataRefreshed) for notification in recorded.notifications)
         self.tally[Metric.REFRESHES_FOUND_BY_CHECK] += found
-        if polled and recorded.feed.has_sync_times:
+        if polled and recorded.feed.history.durations:
             self.durations[platform, feed.data_type].append(recorded.feed.usual_sync_time)
         return recorded.feed
 

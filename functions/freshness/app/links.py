@@ -11,7 +11,7 @@ from freshness.app.views import FeedView, LinkView
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
 from freshness.domain.company import Company, Connection
-from freshness.domain.feed import State
+from freshness.domain.feed_values import State
 
 logger = Logger(service="codat-freshness")
 

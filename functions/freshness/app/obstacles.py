@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from freshness.domain import usual_hours, windows
 from freshness.domain.company import Connection
 from freshness.domain.dataset import DatasetState
-from freshness.domain.feed import Feed, State
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import State
 from freshness.domain.promise import Promise
 
 ON_PREMISE = ("QuickBooks Desktop", "Sage 50")

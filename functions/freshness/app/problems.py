@@ -1,8 +1,9 @@
 """Errors of the API, as RFC 9457 describes them: `application/problem+json`."""
 
+import math
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Self
 
 from freshness.domain.times import sortable
 
@@ -52,3 +53,33 @@ class Problem(Exception):
             "detail": self.detail,
             **extra,
         }
+
+
+class RelinkNeeded(Problem):
+    """A customer must authorise connections again, which are given with their platforms by their ids."""
+
+    def __init__(self, platforms: Mapping[str, str]) -> None:
+        names = ", ".join(sorted(set(platforms.values())))
+        super().__init__(409, "relink-needed", f"The customer must authorise {names} again before it can be read.")
+        self._connection_ids = tuple(platforms)
+
+    def with_links(self, links: Mapping[str, str]) -> Self:
+        """Return the problem with those of the links by which the customer does that."""
+        self.extra["linkUrls"] = {each: links.get(each, "") for each in self._connection_ids}
+        return self
+
+
+def codat_unavailable(reason: str, until: datetime, now: datetime) -> Problem:
+    """Return the problem that Codat accepts no calls until a time."""
+    return Problem(
+        503,
+        "codat-unavailable",
+        f"{reason} until {until.isoformat(timespec='seconds')}.",
+        retry_after=seconds(until - now),
+        extra={"until": until},
+    )
+
+
+def seconds(duration: timedelta) -> int:
+    """Return a duration in whole seconds, of which there is at least one."""
+    return max(1, math.ceil(duration.total_seconds()))

@@ -13,10 +13,13 @@ from freshness.domain.api_limits import ApiLimits
 from freshness.domain.change_rate import unchanged_probability
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import DAY, End, Feed, FeedKey, Request, State
+from freshness.domain.feed import DAY, Feed, FeedKey
+from freshness.domain.feed_values import End, Request, State
+from freshness.domain.schedule import assumed_rate
 from freshness.domain.times import BEGINNING
 from freshness.planning.allowance import allowance, on_demand_allowance
-from freshness.planning.planner import Decision, Reason, decide
+from freshness.planning.decision import Decision, Reason
+from freshness.planning.planner import decide
 from freshness.policy.policy import Policy
 
 
@@ -199,7 +202,7 @@ class Queries:
             as_of=as_of.at if as_of else None,
             as_of_is_estimated=as_of is not None and as_of.is_estimated,
             probability_up_to_date=(
-                unchanged_probability(feed.rate(promise), (now - as_of.at) / DAY) if as_of else None
+                unchanged_probability(assumed_rate(feed, promise), (now - as_of.at) / DAY) if as_of else None
             ),
             promise=promise.fresh_within,
             keeps_promise=feed.keeps(promise, now),

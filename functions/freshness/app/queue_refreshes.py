@@ -21,9 +21,11 @@ from freshness.domain.change_rate import MIN_SYNCS_FOR_FLEET_RATE
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
 from freshness.domain.facts import CheckNeeded, Deferred, Rescheduled
-from freshness.domain.feed import Decided, Feed
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import Decided
 from freshness.planning.allowance import allowance, on_demand_allowance
-from freshness.planning.planner import Action, Decision, decide, needs_all_feeds
+from freshness.planning.decision import Action, Decision
+from freshness.planning.planner import decide, needs_all_feeds
 from freshness.policy.policy import Policy
 
 AT_ONCE = 10

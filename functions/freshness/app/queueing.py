@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4, uuid5
+from uuid import uuid4
 
 from aws_lambda_powertools import Logger
 
+from freshness.app.idempotency import idempotency_key, key_of, text_of
 from freshness.app.record import Recorder
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
@@ -40,10 +41,10 @@ from freshness.domain.facts import (
     FeedFact,
     QueueingFailed,
 )
-from freshness.domain.feed import Decided, Feed, FeedKey
+from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.feed_values import Decided
 from freshness.domain.schedule import due_at
-from freshness.domain.times import sortable
-from freshness.planning.planner import Decision
+from freshness.planning.decision import Decision
 
 BULK_REMEMBERED = timedelta(minutes=15)
 """How long after a call of `data/all` another one is not made before history was read for what the first queued."""
@@ -55,7 +56,6 @@ PRODUCT_REFUSED = "A product cannot be refreshed: each of its data types is queu
 LONGEST_CALL = timedelta(seconds=60)
 """How long a feed that callers wait for is left to the function that queues it."""
 
-_NAMESPACE = UUID("5b0f5a2e-9d5c-4b0e-8a53-4a8f0c1f6f0e")
 
 logger = Logger(service="codat-freshness")
 
@@ -183,7 +183,7 @@ class Queueing:
         return min(accepted_at, default=at), accepted
 
     async def _call_one(self, company: Company, call: BulkCall, at: datetime) -> datetime:
-        key = _key(company.company_id, _text(at), call.product)
+        key = key_of(company.company_id, text_of(at), call.product)
         if call.product:
             return await self.codat.refresh_product(company.company_id, call.product, call.data_types, key)
         return await self.codat.queue_all(company.company_id, key)
@@ -276,32 +276,6 @@ class Queueing:
     def _stop(self, error: CodatError) -> None:
         logger.error("Codat refuses further calls", extra={"error": str(error)})
         self.stopped_by.append(error)
-
-
-def idempotency_key(feed: Feed) -> UUID:
-    """Return the idempotency key of the call that queues a refresh of a feed.
-
-    It follows from what the decision to refresh the feed was made on, so that a call whose response was not recorded,
-    for example after a crash, has the same key when it is made again. Any recorded response changes it.
-    """
-    if feed.unanswered:
-        return UUID(feed.unanswered.key)
-    request, end = feed.request, feed.end
-    return _key(
-        *feed.key,
-        *((_text(request.at), request.dataset_id) if request else ("", "")),
-        *((_text(end.at), end.state, end.dataset_id) if end else ("", "", "")),
-        _text(feed.refresh_requested_at),
-        str(feed.failed_calls),
-    )
-
-
-def _key(*parts: str) -> UUID:
-    return uuid5(_NAMESPACE, "\n".join(parts))
-
-
-def _text(at: datetime | None) -> str:
-    return sortable(at) if at else ""
 
 
 def trigger_of(feed: Feed) -> Trigger:

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.dataset import Issue, Trigger
-from freshness.domain.feed import Decided, FeedKey, State
+from freshness.domain.feed import FeedKey
+from freshness.domain.feed_values import Decided, State
 from freshness.domain.sync_history import Sync
-from freshness.planning.planner import Action
+from freshness.planning.decision import Action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,23 +1,22 @@
-"""The control table: what is known of the Codat account as a whole, leases, and requests for fresh data.
+"""The control table: what is known of the Codat account as a whole, and leases.
 
-Every key of an item is made by `_key`: a second Codat account in the same table would need another prefix there, and
-nothing else.
+Every key of an item is made by `control_key`: a second Codat account in the same table would need another prefix there,
+and nothing else.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from pydantic import TypeAdapter
 
-from freshness.aws.item_codec import SHARDS, Item, dump, shard
+from freshness.aws.item_codec import Item, dump
 from freshness.aws.table import Table, Value
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.change_rate import FleetRates
 from freshness.domain.codat_schedule import CodatSchedule
-from freshness.domain.freshness_request import KEPT, FreshnessRequest
 from freshness.domain.times import sortable
 from freshness.planning.sync_durations import SyncDurations
 
@@ -25,10 +24,6 @@ _API_LIMITS = TypeAdapter(ApiLimits)
 _CODAT_SCHEDULE = TypeAdapter(CodatSchedule)
 _SYNC_DURATIONS = TypeAdapter(SyncDurations)
 _FLEET_RATES = TypeAdapter(FleetRates)
-_REQUESTS = TypeAdapter(FreshnessRequest)
-
-OPEN = "open"
-"""The index of requests for fresh data that have not ended, by their deadline."""
 
 REREAD_RATES = 3600.0
 """Seconds after which a process reads the rates of the fleet again, to which other processes add."""
@@ -36,12 +31,9 @@ SIGNIFICANT = math.log(1.1)
 """The change of a rate's logarithm that is worth writing it: a tenth. Each feed's own rate is less precise."""
 
 
-def _key(name: str) -> Item:
+def control_key(name: str) -> Item:
+    """Return the key of an item of the control table."""
     return {"name": name}
-
-
-def _request_key(request_id: str) -> Item:
-    return _key(f"freshness request {request_id}")
 
 
 class Control:
@@ -57,7 +49,7 @@ class Control:
 
     def api_limits(self) -> ApiLimits:
         """Return what Codat allows, as far as any function knows."""
-        item = self._table.get(_key("api limits"))
+        item = self._table.get(control_key("api limits"))
         return ApiLimits() if item is None else _API_LIMITS.validate_python(item)
 
     def update_api_limits(self, known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
@@ -66,7 +58,7 @@ class Control:
 
     def codat_schedule(self) -> CodatSchedule:
         """Return Codat's own schedule, as it was last read."""
-        item = self._table.get(_key("codat schedule"))
+        item = self._table.get(control_key("codat schedule"))
         return CodatSchedule() if item is None else _CODAT_SCHEDULE.validate_python(item)
 
     def update_codat_schedule(
@@ -77,7 +69,7 @@ class Control:
 
     def sync_durations(self) -> SyncDurations:
         """Return how long syncs usually take."""
-        item = self._table.get(_key("sync durations"))
+        item = self._table.get(control_key("sync durations"))
         return SyncDurations() if item is None else _SYNC_DURATIONS.validate_python(item)
 
     def update_sync_durations(
@@ -92,7 +84,7 @@ class Control:
         A process reads it once an hour.
         """
         if self._rates is None or self._rates_read_at + REREAD_RATES <= self._seconds():
-            item = self._table.get(_key("fleet rates"))
+            item = self._table.get(control_key("fleet rates"))
             self._rates = self._rates_written = (
                 FleetRates() if item is None else _FLEET_RATES.validate_json(item["rates"])
             )
@@ -107,73 +99,42 @@ class Control:
         """
         self._rates = self.fleet_rates().with_feeds(rates)
         if _differ(self._rates_written, self._rates):
-            self._table.put_always(_key("fleet rates") | {"rates": _FLEET_RATES.dump_json(self._rates).decode()})
+            self._table.put_always(control_key("fleet rates") | {"rates": _FLEET_RATES.dump_json(self._rates).decode()})
             self._rates_written = self._rates
 
     def is_paused(self) -> bool:
         """Return whether an operator paused all refreshes."""
-        return self._table.get(_key("paused")) is not None
+        return self._table.get(control_key("paused")) is not None
 
     def pause(self) -> None:
         """Pause all refreshes until `resume`."""
-        self._table.put_always(_key("paused"))
+        self._table.put_always(control_key("paused"))
 
     def resume(self) -> None:
         """End a pause of all refreshes."""
-        self._table.delete(_key("paused"))
+        self._table.delete(control_key("paused"))
 
     def webhook_received_at(self) -> datetime | None:
         """Return when a webhook was last applied, to within `freshness.app.webhook_heartbeat.WRITTEN_EVERY`."""
-        item = self._table.get(_key("webhook heartbeat"))
+        item = self._table.get(control_key("webhook heartbeat"))
         return None if item is None else datetime.fromisoformat(item["at"])
 
     def put_webhook_received_at(self, at: datetime) -> None:
         """Write when a webhook was last applied."""
-        self._table.put_always(_key("webhook heartbeat") | {"at": sortable(at)})
-
-    def freshness_request(self, request_id: str) -> FreshnessRequest | None:
-        """Return a request for fresh data, as long as it is kept."""
-        item = self._table.get(_request_key(request_id), consistent=True)
-        return None if item is None else _REQUESTS.validate_python(item)
-
-    def put_freshness_request(self, request: FreshnessRequest) -> FreshnessRequest:
-        """Write a request in place of the one that was read at its version, and return it as written.
-
-        Raises:
-            freshness.aws.table.VersionConflict: another writer came first.
-        """
-        written = replace(request, version=request.version + 1)
-        item = dump(_REQUESTS, written) | _request_key(request.request_id)
-        item["expires_at"] = int((request.accepted_at + KEPT).timestamp())
-        if not request.is_done:
-            item |= {"shard": shard(request.company_id), "open_until": sortable(request.deadline)}
-        self._table.put(item, request.version)
-        return written
-
-    def update_freshness_request(
-        self, known: FreshnessRequest, compute: Callable[[FreshnessRequest], FreshnessRequest]
-    ) -> FreshnessRequest:
-        """Write what `compute` returns for a request as it was read, and return it as written."""
-        return self._table.update(known, compute, self.put_freshness_request, _REQUESTS.validate_python)
-
-    def open_freshness_requests(self, before: datetime, shards: Iterable[str] = SHARDS) -> Iterator[FreshnessRequest]:
-        """Yield the requests of some shards that have not ended and whose deadline is before a time."""
-        for part in shards:
-            keys = [{"name": key["name"]} for key in self._table.due(OPEN, "open_until", part, before)]
-            yield from (_REQUESTS.validate_python(item) for item in self._table.get_many(keys))
+        self._table.put_always(control_key("webhook heartbeat") | {"at": sortable(at)})
 
     def acquire(self, lease: str, owner: str, until: datetime, now: datetime) -> bool:
         """Take a lease until a time, unless another owner holds it. Return whether it was taken."""
-        return self._table.acquire(_key(f"lease {lease}"), owner, until, now)
+        return self._table.acquire(control_key(f"lease {lease}"), owner, until, now)
 
     def release(self, lease: str, owner: str) -> None:
         """Give a lease back, unless another owner has taken it since."""
-        self._table.release(_key(f"lease {lease}"), owner)
+        self._table.release(control_key(f"lease {lease}"), owner)
 
     def _update(self, name: str, adapter: TypeAdapter[Value], known: Value, compute: Callable[[Value], Value]) -> Value:
         def put(value: Value) -> Value:
             written = replace(value, version=value.version + 1)
-            self._table.put(dump(adapter, written) | _key(name), value.version)
+            self._table.put(dump(adapter, written) | control_key(name), value.version)
             return written
 
         return self._table.update(known, compute, put, adapter.validate_python)

@@ -9,6 +9,7 @@ from freshness.aws.companies import Companies
 from freshness.aws.control import Control
 from freshness.aws.datasets import Datasets
 from freshness.aws.feeds import Feeds
+from freshness.aws.freshness_requests import FreshnessRequests
 from freshness.aws.table import Table
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Tables:
     feeds: Feeds
     datasets: Datasets
     control: Control
+    requests: FreshnessRequests
 
     @classmethod
     def open(cls, dynamodb: "DynamoDBClient", names: TableNames, sleep: Callable[[float], object] = time.sleep) -> Self:
@@ -42,4 +44,5 @@ class Tables:
             feeds=Feeds(Table(dynamodb, names.feeds, sleep)),
             datasets=Datasets(Table(dynamodb, names.datasets, sleep)),
             control=Control(Table(dynamodb, names.control, sleep)),
+            requests=FreshnessRequests(Table(dynamodb, names.control, sleep)),
         )

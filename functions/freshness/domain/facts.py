@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from freshness.domain.company import Connection
 from freshness.domain.dataset import Issue, Trigger
-from freshness.domain.feed import Decided
+from freshness.domain.feed_values import Decided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,11 @@ feed is due.
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from enum import StrEnum
 
 from freshness.domain import backoff
 from freshness.domain.company import Connection
 from freshness.domain.dataset import Outcome, Trigger, outcome
+from freshness.domain.feed_values import AsOf, Decided, End, Request, State, Unanswered, Wanted
 from freshness.domain.promise import Promise
 from freshness.domain.sync_history import NO_HISTORY, SyncHistory, usual_duration
 
@@ -24,81 +24,6 @@ UNKNOWN_SYNC_TIME = timedelta(seconds=15)
 
 FeedKey = tuple[str, str, str]
 """What identifies a feed: company, data type and connection."""
-
-
-class State(StrEnum):
-    """What a reader sees of a feed."""
-
-    FRESH = "fresh"
-    STALE = "stale"
-    REFRESHING = "refreshing"
-    FAILING = "failing"
-    """The last try failed, and another is scheduled."""
-    BLOCKED = "blocked"
-    """A person must act: relink the connection, or restore its permissions."""
-    UNSUPPORTED = "unsupported"
-    OFF = "off"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """The latest dataset requested, by anyone. An unknown `dataset_id` is empty."""
-
-    at: datetime
-    trigger: Trigger
-    dataset_id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    """The latest dataset that ended, and in which state. An unknown `dataset_id` is empty."""
-
-    at: datetime
-    state: str
-    dataset_id: str = ""
-
-    @property
-    def rank(self) -> tuple[datetime, bool, str, str]:
-        """Return what orders ends: the later is greater, and of two at the same time one that succeeded."""
-        return self.at, outcome(self.state) is Outcome.COMPLETE, self.state, self.dataset_id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AsOf:
-    """When the read of a copy was requested: the copy may lack what changed at the source since.
-
-    Where only the read's end is known, `at` is that minus the usual sync time, and `is_estimated` is true.
-    """
-
-    at: datetime
-    is_estimated: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What all callers together need of a feed: the latest `not_before`, and the earliest `deadline`."""
-
-    not_before: datetime
-    """The copy must be as of this time or later."""
-    deadline: datetime
-    at_any_time: bool = False
-    """Whether the policy's windows do not apply."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """The planner's decision that last changed a feed."""
-
-    at: datetime
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unanswered:
-    """A queueing call that may have taken effect, by its idempotency key, and when it failed."""
-
-    key: str
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,24 +167,6 @@ class Feed:
         """Return whether Codat's copy is as of a time or later."""
         return self.as_of is not None and self.as_of.at >= not_before
 
-    def with_wanted(self, wanted: Wanted) -> "Feed":
-        """Return the feed after a caller asked for data as of a time or later, unless the copy is that already."""
-        if self.is_as_of(wanted.not_before):
-            return self
-        known = self.wanted or wanted
-        merged = Wanted(
-            not_before=max(known.not_before, wanted.not_before),
-            deadline=min(known.deadline, wanted.deadline),
-            at_any_time=known.at_any_time or wanted.at_any_time,
-        )
-        return replace(self, wanted=merged)
-
-    def without_satisfied(self) -> "Feed":
-        """Return the feed without what was wanted, if the copy is that now."""
-        if self.wanted is None or not self.is_as_of(self.wanted.not_before):
-            return self
-        return replace(self, wanted=None)
-
     def call_failed(self, at: datetime, longest: timedelta, unanswered_key: str = "") -> "Feed":
         """Return the feed after a call to queue a refresh failed, due again after a delay of at most `longest`.
 
@@ -281,11 +188,6 @@ class Feed:
             return 0
         runs = self.in_flight is not None and self.in_flight.trigger is not Trigger.EXTERNAL
         return max(self.attempts - runs, 0)
-
-    @property
-    def has_sync_times(self) -> bool:
-        """Return whether the duration of a sync of this very feed was measured."""
-        return bool(self.history.durations)
 
     @property
     def usual_sync_time(self) -> timedelta:
@@ -338,7 +240,3 @@ class Feed:
         if self.is_failing:
             return State.FAILING
         return State.FRESH if self.keeps(promise, now) else State.STALE
-
-    def rate(self, promise: Promise) -> float:
-        """Return how many times a day the data is assumed to change at the source."""
-        return self.changes_per_day or promise.expected_changes_per_day

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Trigger
-from freshness.domain.feed import Feed, State
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import State
 from freshness.domain.freshness_request import FeedResult, FreshnessRequest
 from freshness.domain.times import sortable
 

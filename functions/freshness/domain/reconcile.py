@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from freshness.domain.dataset import DatasetState, Outcome, Trigger, has_ended, outcome
 from freshness.domain.facts import DatasetPolled
-from freshness.domain.feed import End, Feed, Request
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import End, Request
 
 
 def reconcile(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Feed:

@@ -7,7 +7,8 @@ from freshness.domain import backoff, windows
 from freshness.domain.change_rate import change_rate, confident_for
 from freshness.domain.company import Connection
 from freshness.domain.dataset import DatasetState, Outcome, outcome
-from freshness.domain.feed import End, Feed
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import End
 from freshness.domain.promise import Promise
 from freshness.domain.sync_history import LONGEST_SYNC
 from freshness.domain.times import BEGINNING
@@ -124,7 +125,7 @@ def _promised_at(feed: Feed, promise: Promise) -> datetime | None:
     """Return when the bound on the age, or before it the confidence, makes a feed due."""
     if not promise.confidence:
         return _at_age(feed, _age_limit(feed, promise), promise)
-    age = max(confident_for(promise.confidence, feed.rate(promise)), promise.at_most_every)
+    age = max(confident_for(promise.confidence, assumed_rate(feed, promise)), promise.at_most_every)
     if age > promise.fresh_within / 2:
         age = min(age, _age_limit(feed, promise))
     return _at_age(feed, age, promise)
@@ -141,3 +142,8 @@ def _outdated_at(feed: Feed, connection: Connection) -> datetime | None:
     """Return when the copy became outdated whatever its age: the user wrote data, or the connection was away."""
     since = max(feed.written_at or BEGINNING, connection.reconnected_at or BEGINNING)
     return since if feed.succeeded_at and feed.succeeded_at < since else None
+
+
+def assumed_rate(feed: Feed, promise: Promise) -> float:
+    """Return how many times a day the data is assumed to change at the source."""
+    return feed.changes_per_day or promise.expected_changes_per_day

@@ -26,13 +26,15 @@ from freshness.domain.facts import (
     Rescheduled,
     SyncDurationLearned,
 )
-from freshness.domain.feed import End, Feed, Request, Wanted
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import End, Request, Wanted
 from freshness.domain.notifications import CompanyDataRefreshed, Notification, promise_broken, promise_kept_again
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
 from freshness.domain.schedule import breaks_at, reschedule, with_due_at
 from freshness.domain.sync_history import SAME_END
 from freshness.domain.times import sortable
+from freshness.domain.wanted import with_wanted, without_satisfied
 
 SIGNIFICANT_CHANGE = 0.25
 """A usual sync time of the platform that differs by a smaller share is not worth a write."""
@@ -76,7 +78,7 @@ def transition(
     `promise` and `connection` are `None` where the connection is not known yet: the feed is then due only after the
     check of its company that learns the connection.
     """
-    after = _with_fact(feed, fact, connection).without_satisfied()
+    after = without_satisfied(_with_fact(feed, fact, connection))
     datasets = tuple(_ended_datasets(feed, after, fact, now))
     notifications: list[Notification] = list(_refreshes(feed, after, fact))
     if promise is None or connection is None:
@@ -113,7 +115,7 @@ def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Fee
             return feed.with_refresh_requested(fact.at, fact.trigger)
         case DataWanted():
             wanted = Wanted(not_before=fact.not_before, deadline=fact.deadline, at_any_time=fact.at_any_time)
-            return feed.with_wanted(wanted)
+            return with_wanted(feed, wanted)
         case SyncDurationLearned():
             return _with_platform_sync_time(feed, fact)
         case Deferred() | PromiseReviewed() | Rescheduled():
@@ -131,7 +133,7 @@ def _with_request(feed: Feed, fact: DatasetRequested) -> Feed:
 
 def _with_platform_sync_time(feed: Feed, fact: SyncDurationLearned) -> Feed:
     known = feed.platform_sync_time
-    if fact.duration is None or feed.has_sync_times:
+    if fact.duration is None or feed.history.durations:
         return feed
     if known and abs(fact.duration - known) <= SIGNIFICANT_CHANGE * known:
         return feed

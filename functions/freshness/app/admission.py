@@ -1,0 +1,96 @@
+"""Whether a request for fresh data can be accepted, and when it is expected to be satisfied."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from freshness.app.problems import Problem, RelinkNeeded, codat_unavailable, seconds
+from freshness.app.record import Recorder
+from freshness.domain.company import Company
+from freshness.domain.feed import Feed
+from freshness.domain.freshness_request import Forecast, FreshnessRequest, OnLate, forecast
+from freshness.planning.allowance import on_demand_allowance, renewed_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Refuses, with a `Problem`, the requests that cannot be satisfied."""
+
+    recorder: Recorder
+    clock: Callable[[], datetime]
+
+    def require_supported(self, request: FreshnessRequest, feeds: list[Feed], company: Company) -> None:
+        """Raise a `Problem` if the company cannot have one of the data types."""
+        mine = request.feeds_of(feeds, company)
+        unsupported = {feed.data_type for feed in mine if feed.is_unsupported}
+        unknown = set(request.data_types) - {feed.data_type for feed in mine}
+        if not unsupported | unknown:
+            return
+        known = sorted({feed.data_type for feed in feeds if not feed.is_unsupported})
+        raise Problem(
+            422,
+            "unsupported-data-type",
+            f"The company has no {', '.join(sorted(unsupported | unknown))}. It has {', '.join(known) or 'none yet'}.",
+        )
+
+    def require_possible(self, request: FreshnessRequest, feeds: list[Feed], company: Company) -> None:
+        """Raise a `Problem` if the data cannot be read now, or, where the caller asks for that, not in time."""
+        mine = [feed for feed in request.feeds_of(feeds, company) if not feed.is_as_of(request.not_before)]
+        blocked = {
+            feed.connection_id: company.connections[feed.connection_id]
+            for feed in mine
+            if feed.is_blocked(company.connections[feed.connection_id])
+        }
+        if blocked:
+            raise RelinkNeeded({connection_id: each.platform for connection_id, each in sorted(blocked.items())})
+        off = sorted(feed.data_type for feed in mine if self._promise_is_off(feed, company))
+        if off:
+            raise Problem(422, "off", f"The policy turns off {', '.join(off)}.")
+        if company.paused or self.recorder.tables.control.is_paused():
+            raise Problem(409, "paused", "An operator paused the company's refreshes, or all of them.")
+        to_queue = [feed for feed in mine if not request.is_served(feed)]
+        if to_queue:
+            self._require_calls(len(to_queue))
+        if request.on_late is OnLate.FAIL and mine:
+            ahead = self.forecast(request, mine, company)
+            if ahead.obstacle:
+                raise Problem(
+                    422,
+                    "deadline-impossible",
+                    f"The deadline cannot be met: {ahead.obstacle}.",
+                    extra={"expectedAt": ahead.expected_at},
+                )
+
+    def _promise_is_off(self, feed: Feed, company: Company) -> bool:
+        return self.recorder.policy.promise(feed.data_type, company, company.connections[feed.connection_id]).off
+
+    def _require_calls(self, wanted: int) -> None:
+        """Raise a `Problem` if Codat accepts no calls now, or if the share for callers is spent."""
+        now, limits = self.clock(), self.recorder.tables.control.api_limits()
+        if until := limits.stopped_before(now):
+            raise codat_unavailable("Codat accepts no calls, because a limit is reached", until, now)
+        left = on_demand_allowance(self.recorder.policy.budget, limits, now)
+        if wanted > left:
+            raise Problem(
+                429,
+                "share-spent",
+                "The share of Codat's daily quota that is reserved for such requests is spent.",
+                retry_after=seconds(renewed_at(now) - now),
+                extra={"remaining": left},
+            )
+
+    def forecast(self, request: FreshnessRequest, feeds: Iterable[Feed], company: Company) -> Forecast:
+        """Return when all of the feeds are expected, and how probable it is that the least probable is in time."""
+        now, policy = self.clock(), self.recorder.policy
+        each = [
+            forecast(
+                request, feed, policy.promise(feed.data_type, company, company.connections[feed.connection_id]), now
+            )
+            for feed in feeds
+            if not feed.is_as_of(request.not_before)
+        ]
+        return Forecast(
+            expected_at=max((ahead.expected_at for ahead in each), default=now),
+            probability=min((ahead.probability for ahead in each), default=1.0),
+            obstacle=next((ahead.obstacle for ahead in each if ahead.obstacle), ""),
+        )

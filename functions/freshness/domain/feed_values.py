@@ -1,0 +1,82 @@
+"""The values that a feed consists of."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from freshness.domain.dataset import Outcome, Trigger, outcome
+
+
+class State(StrEnum):
+    """What a reader sees of a feed."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    REFRESHING = "refreshing"
+    FAILING = "failing"
+    """The last try failed, and another is scheduled."""
+    BLOCKED = "blocked"
+    """A person must act: relink the connection, or restore its permissions."""
+    UNSUPPORTED = "unsupported"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The latest dataset requested, by anyone. An unknown `dataset_id` is empty."""
+
+    at: datetime
+    trigger: Trigger
+    dataset_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The latest dataset that ended, and in which state. An unknown `dataset_id` is empty."""
+
+    at: datetime
+    state: str
+    dataset_id: str = ""
+
+    @property
+    def rank(self) -> tuple[datetime, bool, str, str]:
+        """Return what orders ends: the later is greater, and of two at the same time one that succeeded."""
+        return self.at, outcome(self.state) is Outcome.COMPLETE, self.state, self.dataset_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsOf:
+    """When the read of a copy was requested: the copy may lack what changed at the source since.
+
+    Where only the read's end is known, `at` is that minus the usual sync time, and `is_estimated` is true.
+    """
+
+    at: datetime
+    is_estimated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What all callers together need of a feed: the latest `not_before`, and the earliest `deadline`."""
+
+    not_before: datetime
+    """The copy must be as of this time or later."""
+    deadline: datetime
+    at_any_time: bool = False
+    """Whether the policy's windows do not apply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The planner's decision that last changed a feed."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """A queueing call that may have taken effect, by its idempotency key, and when it failed."""
+
+    key: str
+    at: datetime

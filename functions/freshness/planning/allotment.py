@@ -1,0 +1,101 @@
+"""Which of the feeds that may be queued are: together with their sets, and within allowances and shares."""
+
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, time, timedelta
+from operator import attrgetter
+
+from freshness.domain.feed import Feed
+from freshness.planning.decision import Candidate, Decision, Reason
+from freshness.policy.policy import Policy
+
+
+def units_of(
+    candidates: list[Candidate], policy: Policy, now: datetime
+) -> tuple[list[list[Candidate]], list[Candidate]]:
+    """Return the groups that are queued together or not at all, the most urgent first, and the other candidates.
+
+    A set is as urgent as the most urgent of its feeds that are due; if none is due, the set is not queued. Feeds of the
+    set that were synced recently enough to agree with the others are not refreshed again.
+    """
+    units: list[list[Candidate]] = []
+    others: list[Candidate] = []
+    sets: dict[tuple[str, str], list[Candidate]] = defaultdict(list)
+    due: set[tuple[str, str]] = set()
+    for candidate in sorted(candidates, key=attrgetter("rank")):
+        together = policy.set_of(candidate.feed.data_type, candidate.company)
+        if together is None:
+            units.append([candidate])
+            continue
+        key = candidate.feed.company_id, together.name
+        age = candidate.feed.age(now)
+        if candidate.is_due and key not in due:
+            due.add(key)
+            units.append(sets[key])
+        if candidate.is_due or age is None or age > together.within:
+            sets[key].append(candidate)
+        else:
+            others.append(candidate)
+    return units, others + [candidate for key, members in sets.items() if key not in due for candidate in members]
+
+
+class Shares:
+    """How many more refreshes of each connection the policy allows today."""
+
+    def __init__(self, policy: Policy, feeds: list[Feed], now: datetime) -> None:
+        self._policy = policy
+        self._queued: Counter[tuple[str, str]] = Counter()
+        self.renewed_at = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
+        if policy.budget.refreshes_per_connection:
+            for feed in feeds:
+                self._queued[feed.company_id, feed.connection_id] += feed.requests_on(now.date())
+
+    def take(self, candidate: Candidate) -> bool:
+        """Take a refresh from its connection's share. Return whether there was one left."""
+        share = self._policy.refreshes_a_day(candidate.connection)
+        if share is None:
+            return True
+        key = candidate.feed.company_id, candidate.feed.connection_id
+        if self._queued[key] >= share:
+            return False
+        self._queued[key] += 1
+        return True
+
+
+def allotted(
+    units: list[list[Candidate]], shares: Shares, allowance: float, on_demand_allowance: float
+) -> tuple[list[Decision], list[Decision]]:
+    """Return the decisions to queue candidates, and those to leave them.
+
+    Once a group does not fit in the rest of the allowance, no later one is queued either, so that less urgent ones do
+    not spend what it waits for. A feed without a share of its connection left does not hold back the rest of its set.
+    What callers wait for is queued from an allowance of its own, and from the other only if it is due anyway.
+    """
+    queued: list[Decision] = []
+    left: list[Decision] = []
+    on_demand = 0
+    for unit in units:
+        if unit[0].feed.wanted and len(unit) <= on_demand_allowance:
+            before = len(queued)
+            _queue(unit, shares, queued, left)
+            on_demand_allowance -= len(queued) - before
+            on_demand += len(queued) - before
+            continue
+        if not any(candidate.is_promised for candidate in unit):
+            left += (candidate.waits(Reason.OVER_BUDGET) for candidate in unit)
+            continue
+        remaining = allowance - (len(queued) - on_demand)
+        if len(unit) > remaining:
+            reason = Reason.WAITING_FOR_SET if remaining >= 1 and len(unit) > 1 else Reason.OVER_BUDGET
+            left += (candidate.waits(reason) for candidate in unit)
+            allowance = 0
+            continue
+        _queue(unit, shares, queued, left)
+    return queued, left
+
+
+def _queue(unit: list[Candidate], shares: Shares, queued: list[Decision], left: list[Decision]) -> None:
+    for candidate in unit:
+        if shares.take(candidate):
+            queued.append(candidate.queued)
+        else:
+            left.append(candidate.rescheduled(Reason.OVER_SHARE, shares.renewed_at))

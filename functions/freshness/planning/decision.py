@@ -1,0 +1,100 @@
+"""What the planner decides about a feed, and the feeds that it may decide to queue."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from freshness.domain.company import Company, Connection
+from freshness.domain.dataset import Trigger
+from freshness.domain.feed import Feed
+
+
+class Action(StrEnum):
+    """What a tick does about a feed."""
+
+    QUEUE = "queue"
+    """Queue a refresh."""
+    WAIT = "wait"
+    """Do nothing: the next tick decides again."""
+    CHECK = "check"
+    """Make its company due for a check."""
+    HIDE = "hide"
+    """Remove it from the due index until its company is resumed."""
+    RESCHEDULE = "reschedule"
+    """Make it due at another time, or never."""
+
+
+class Reason(StrEnum):
+    """Why a tick does it."""
+
+    DUE = "due"
+    REQUESTED = "requested by an operator"
+    KEEP_ALIVE = "keeping its connection alive"
+    ON_DEMAND = "needed on demand"
+    DUE_WITH_SET = "due with its set"
+    NOT_YET = "not yet due"
+    IN_FLIGHT = "in flight"
+    LATE = "in flight for longer than usual"
+    OUTSIDE_WINDOW = "outside the window"
+    OVER_BUDGET = "over budget"
+    OVER_SHARE = "over its connection's share of the day"
+    WAITING_FOR_SET = "waiting for its set"
+    PAUSED = "paused"
+    BLOCKED = "blocked"
+    UNSUPPORTED = "unsupported"
+    OFF = "off"
+    NO_CONNECTION = "connection unknown"
+
+
+class Decision(NamedTuple):
+    """What to do about one feed, and why. `until` is when it is due again, or may be queued, if known.
+
+    This is a named tuple, and so is `Candidate`, because creating a frozen dataclass takes five times as long.
+    """
+
+    feed: Feed
+    company: Company
+    action: Action
+    reason: Reason
+    until: datetime | None = None
+
+
+class Candidate(NamedTuple):
+    """A feed that may be queued now: by itself if it `is_due`, else with its set. The lowest `rank` comes first."""
+
+    feed: Feed
+    company: Company
+    connection: Connection
+    due_at: datetime
+    is_due: bool
+    breaks_at: datetime | None
+    rank: tuple[int, float, str, str, str]
+    is_promised: bool = True
+    """Whether it would be due even if nobody waited for it."""
+
+    @property
+    def queued(self) -> Decision:
+        """Return the decision to queue it."""
+        reason = Reason.DUE if self.is_due else Reason.DUE_WITH_SET
+        if self.feed.refresh_requested_at:
+            is_keep_alive = self.feed.refresh_requested_by is Trigger.KEEP_ALIVE
+            reason = Reason.KEEP_ALIVE if is_keep_alive else Reason.REQUESTED
+        elif self.feed.wanted:
+            reason = Reason.ON_DEMAND
+        return Decision(feed=self.feed, company=self.company, action=Action.QUEUE, reason=reason)
+
+    def waits(self, reason: Reason) -> Decision:
+        """Return the decision to leave it to the next tick."""
+        return Decision(feed=self.feed, company=self.company, action=Action.WAIT, reason=reason)
+
+    def rescheduled(self, reason: Reason, until: datetime) -> Decision:
+        """Return the decision to make it due at another time."""
+        return rescheduled(self.feed, self.company, reason, until, self.breaks_at)
+
+
+def rescheduled(
+    feed: Feed, company: Company, reason: Reason, until: datetime | None, breaks_at: datetime | None
+) -> Decision:
+    until = min(filter(None, (until, breaks_at)), default=None)
+    action = Action.WAIT if feed.due_at == until else Action.RESCHEDULE
+    return Decision(feed=feed, company=company, action=action, reason=reason, until=until)
