@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from svix.webhooks import Webhook
 
 from freshness.aws import bootstrap
+from freshness.domain.freshness_request import FreshnessRequest
 from local.codat_sandbox.stubs import StubResponse
 from tests import webhook_bodies
 from tests.integration.deployed import SIGNING_SECRET, Deployed
@@ -59,7 +60,23 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         deployed.ahead += timedelta(minutes=20)
         deployed.check(listing=False)
+    ask_for_fresh_data(deployed)
     deployed.queue()
+
+
+def ask_for_fresh_data(deployed: Deployed) -> None:
+    """Let a request for fresh data be open."""
+    company, _ = deployed.linked()
+    now = bootstrap.clock()
+    request = FreshnessRequest(
+        request_id="request",
+        company_id=company.company_id,
+        data_types=("invoices",),
+        not_before=now,
+        deadline=now + timedelta(hours=1),
+        accepted_at=now,
+    )
+    deployed.tables.control.put_freshness_request(request)
 
 
 def complete_at_once(deployed: Deployed) -> None:

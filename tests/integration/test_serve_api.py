@@ -397,3 +397,18 @@ def test_a_thousand_calls_of_fifty_callers_cost_at_most_two_queueing_calls_for_e
             assert each["asOf"] >= body["notBefore"]
     assert queueing_calls(deployed) <= 2 * len(mine)
     assert deployed.sandbox.sandbox.calls.total() < 100
+
+
+def test_the_functions_role_allows_what_it_calls(api: httpx.Client, company: Company, deployed: Deployed) -> None:
+    call = {
+        "routeKey": "POST /companies/{companyId}/ensure-fresh",
+        "pathParameters": {"companyId": company.company_id},
+        "headers": {"prefer": "wait=20", "idempotency-key": "k"},
+        "body": json.dumps({"dataTypes": TYPES, "maxAge": 600, "within": 600}),
+    }
+
+    with deployed.roles.assumed("ServeApi"):
+        response = serve_api.handler(call, context(timedelta(seconds=29)))
+
+    assert response["statusCode"] == 200, response["body"]
+    assert not deployed.roles.refused
