@@ -76,7 +76,7 @@ def ask_for_fresh_data(deployed: Deployed) -> None:
         deadline=now + timedelta(hours=1),
         accepted_at=now,
     )
-    deployed.tables.control.put_freshness_request(request)
+    deployed.tables.requests.put(request)
 
 
 def complete_at_once(deployed: Deployed) -> None:

@@ -120,7 +120,7 @@ class History:
             await self.simulation.advance(5 * MINUTE)
         self.ensure.sweep()
         for request in self.requests:
-            ended = self.simulation.tables.control.freshness_request(request.request_id)
+            ended = self.simulation.tables.requests.get(request.request_id)
             assert ended
             assert ended.is_done
             self._require_true(ended)
@@ -155,7 +155,7 @@ def test_a_request_is_fresh_although_its_call_was_killed_and_every_webhook_was_l
         happened: list[tuple[str, object]] = [("time", 600), ("ask", 30), ("webhooks", "lost"), ("time", 60)]
         history = await _run(loop, 1, happened)
         [request] = history.requests
-        ended = history.simulation.tables.control.freshness_request(request.request_id)
+        ended = history.simulation.tables.requests.get(request.request_id)
         assert ended
         assert ended.is_fresh
         assert len(ended.results) == 3

@@ -82,3 +82,11 @@ def test_a_data_type_of_two_products_is_queued_once() -> None:
     [call] = plan(CodatSchedule(), products, COMPANY, FEEDS, {feed.key for feed in FEEDS})
 
     assert summary(call) == ("credit", TYPES)
+
+
+def test_what_is_due_soon_is_queued_with_the_product_of_something_that_is_due() -> None:
+    due, soon = {FEEDS[0].key}, {feed.key for feed in FEEDS[1:]}
+
+    [call] = plan(CodatSchedule(), PRODUCTS, COMPANY, FEEDS, due, soon)
+
+    assert summary(call) == ("credit", TYPES[:3])

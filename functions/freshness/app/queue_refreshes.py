@@ -151,7 +151,8 @@ class RefreshTick:
         wanted = [decision for decision in group if decision.feed.wanted]
         group = [decision for decision in group if not decision.feed.wanted]
         remaining = group
-        if len(group) > 1 and (schedule.on_first_link or self.policy.products):
+        is_to_be_queued = group[0].action is Action.QUEUE and not self.dry_run
+        if (len(group) > 1 and schedule.on_first_link) or (is_to_be_queued and self.policy.products):
             # What failed halfway is left to the next tick: some of the group may be in flight.
             remaining = []
             with self.failures.collected(names):

@@ -45,6 +45,7 @@ from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import Decided
 from freshness.domain.schedule import due_at
 from freshness.planning.decision import Decision
+from freshness.planning.due_soon import due_soon
 
 BULK_REMEMBERED = timedelta(minutes=15)
 """How long after a call of `data/all` another one is not made before history was read for what the first queued."""
@@ -137,9 +138,12 @@ class Queueing:
         company = group[0].company
         due = {decision.feed.key: decision for decision in group}
         feeds = await asyncio.to_thread(self.tables.feeds.of_company, company.company_id)
-        calls = bulk_refresh.plan(schedule, self.recorder.policy.types_of_products, company, feeds, due.keys())
+        products = self.recorder.policy.types_of_products
+        soon = due_soon(company, feeds, due, self.recorder.policy, self.clock()) if products else {}
+        calls = bulk_refresh.plan(schedule, products, company, feeds, due.keys(), soon.keys())
         if not calls:
             return group
+        wanted = due | soon
         together = {key: feed for call in calls for key, feed in call.feeds.items()}
         at = company.bulk_refresh_at
         is_unfinished = at and at + BULK_REMEMBERED > self.clock() and not _is_answered(together, at)
@@ -147,7 +151,7 @@ class Queueing:
             if at is None or not is_unfinished:
                 at = self.clock()
                 company = await asyncio.to_thread(self.recorder.company, company, BulkRefreshStarted(at=at))
-                at, together = await self._call(company, calls, at, due)
+                at, together = await self._call(company, calls, at, wanted)
             queued = await bulk_refresh.queued_since(at, self.codat, company.company_id, together) if together else {}
         except (Unauthorized, AccountLimit, RateLimited) as error:
             self._stop(error)
@@ -158,15 +162,15 @@ class Queueing:
                 await self._record_failure(company, decision.feed, error, unanswered.key if unanswered else "")
             return []
         for key, operation in queued.items():
-            await self._record_queued(company, together[key], operation, due[key])
-        return [decision for key, decision in due.items() if key not in queued]
+            await self._record_queued(company, together[key], operation, wanted[key])
+        return [decision for key, decision in due.items() if key not in queued and key in wanted]
 
     async def _call(
-        self, company: Company, calls: Iterable[BulkCall], at: datetime, due: dict[FeedKey, Decision]
+        self, company: Company, calls: Iterable[BulkCall], at: datetime, wanted: dict[FeedKey, Decision]
     ) -> tuple[datetime, dict[FeedKey, Feed]]:
         """Make calls that were recorded to begin at a time; return when Codat accepted the first, and for which feeds.
 
-        Feeds that run already are recorded, and removed from what is due.
+        Feeds that run already are recorded, and removed from what is `wanted`.
         """
         accepted: dict[FeedKey, Feed] = {}
         accepted_at: list[datetime] = []
@@ -176,7 +180,7 @@ class Queueing:
                 accepted |= call.feeds
             except AlreadyInProgress as error:
                 for adopted in await self._adopt_running(company, call, error):
-                    due.pop(adopted)
+                    wanted.pop(adopted)
             except (NotFound, Refused) as error:
                 names = {"company_id": company.company_id, "product": call.product, "error": str(error)}
                 logger.error(PRODUCT_REFUSED if call.product else "data/all was refused", extra=names)

@@ -36,16 +36,18 @@ def plan(
     company: Company,
     feeds: Collection[Feed],
     due: Collection[FeedKey],
+    soon: Collection[FeedKey] = (),
 ) -> list[BulkCall]:
     """Return the calls with which the fewest are needed for what is due of a company; none if one for each is as few.
 
-    `products` are the data types of custom products, of which those count that the company has.
+    `products` are the data types of custom products, of which those count that the company has. What is due `soon` is
+    queued with them: otherwise data types that were once queued a tick apart would never be queued together again.
     """
     options: list[list[BulkCall]] = [[]]
     if together := worthwhile(schedule, company, feeds, due):
         options.append([BulkCall(feeds=together)])
-    options.append(_of_products(products, company, feeds, due))
-    return min(options, key=lambda calls: _calls(calls, len(due)))
+    options.append(_of_products(products, company, feeds, {*due, *soon}, due))
+    return min(options, key=lambda calls: _calls(calls, len({*due, *soon})))
 
 
 def _calls(calls: Collection[BulkCall], due: int) -> int:
@@ -54,20 +56,27 @@ def _calls(calls: Collection[BulkCall], due: int) -> int:
 
 
 def _of_products(
-    products: Mapping[str, Iterable[str]], company: Company, feeds: Collection[Feed], due: Collection[FeedKey]
+    products: Mapping[str, Iterable[str]],
+    company: Company,
+    feeds: Collection[Feed],
+    wanted: Collection[FeedKey],
+    due: Collection[FeedKey],
 ) -> list[BulkCall]:
-    """Return a call for each product of a company with several data types that are due on all of their connections."""
+    """Return a call for each product of a company with several data types that are wanted on all of their connections.
+
+    At least one of them is due.
+    """
     calls, covered = [], set[str]()
     for product in company.products:
         of_product: dict[FeedKey, Feed] = {}
         data_types = []
         for data_type in dict.fromkeys(products.get(product, ())):
             linked = [feed for feed in feeds if feed.data_type == data_type and is_linked(feed, company)]
-            are_due = all(feed.key in due and feed.in_flight is None for feed in linked)
-            if linked and are_due and data_type not in covered:
+            are_wanted = all(feed.key in wanted and feed.in_flight is None for feed in linked)
+            if linked and are_wanted and data_type not in covered:
                 of_product |= {feed.key: feed for feed in linked}
                 data_types.append(data_type)
-        if len(of_product) > 1:
+        if len(of_product) > 1 and not of_product.keys().isdisjoint(due):
             covered.update(data_types)
             calls.append(BulkCall(feeds=of_product, product=product, data_types=tuple(data_types)))
     return calls

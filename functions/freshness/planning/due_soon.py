@@ -1,0 +1,33 @@
+"""What is due soon, which is queued together with what is due already where that needs fewer calls."""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from freshness.domain.company import Company
+from freshness.domain.feed import Feed, FeedKey
+from freshness.planning.decision import Action, Decision
+from freshness.planning.planner import decide, needs_all_feeds
+from freshness.policy.policy import Policy
+
+SOON = 0.1
+"""The share of its promise before it is due from which a feed is queued together with others."""
+
+
+def due_soon(
+    company: Company, feeds: Iterable[Feed], due: Collection[FeedKey], policy: Policy, now: datetime
+) -> dict[FeedKey, Decision]:
+    """Return the decisions to queue a company's feeds that are made soon, apart from those that are due.
+
+    Those about feeds that depend on others, by a set or a share, are left out.
+    """
+    companies = {company.company_id: company}
+    soon: dict[FeedKey, Decision] = {}
+    for feed in feeds:
+        connection = company.connections.get(feed.connection_id)
+        if feed.key in due or feed.due_at is None or connection is None or needs_all_feeds(feed, company, policy):
+            continue
+        later = now + SOON * policy.promise(feed.data_type, company, connection).fresh_within
+        if feed.due_at <= later:
+            decisions = decide([feed], companies, policy, later)
+            soon |= {each.feed.key: each for each in decisions if each.action is Action.QUEUE}
+    return soon
