@@ -151,8 +151,8 @@ class RefreshTick:
         wanted = [decision for decision in group if decision.feed.wanted]
         group = [decision for decision in group if not decision.feed.wanted]
         remaining = group
-        is_to_be_queued = group[0].action is Action.QUEUE and not self.dry_run
-        if (len(group) > 1 and schedule.on_first_link) or (is_to_be_queued and self.policy.products):
+        are_queued = not self.dry_run and all(decision.action is Action.QUEUE for decision in group)
+        if are_queued and group and (self.policy.products or (len(group) > 1 and schedule.on_first_link)):
             # What failed halfway is left to the next tick: some of the group may be in flight.
             remaining = []
             with self.failures.collected(names):
