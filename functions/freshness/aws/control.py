@@ -37,7 +37,7 @@ def control_key(name: str) -> Item:
 
 
 class Control:
-    """The repository of the account's single values, leases and requests for fresh data."""
+    """The repository of the account's single values and leases."""
 
     def __init__(self, table: Table, seconds: Callable[[], float] = time.monotonic) -> None:
         """Create the repository. `seconds` is a clock that is never set back."""
