@@ -14,6 +14,8 @@ from typing import Any, Literal
 import boto3
 import httpx
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from svix.webhooks import Webhook
 
 from freshness.app.failures import UNUSABLE
@@ -114,16 +116,34 @@ def test_ensure_waits_until_data_is_fresh_enough(freshness: Freshness, feed: dic
 
 
 def test_the_api_answers_over_http(stack: RunningStack, feed: dict[str, Any]) -> None:
-    company = f"{stack.outputs.api_url}/companies/{feed['company_id']}"
+    unsigned = httpx.get(f"{stack.outputs.api_url}/openapi.json", timeout=30)
+    assert unsigned.status_code == 403
 
-    known = httpx.get(f"{company}/freshness", timeout=30)
+    with httpx.Client(base_url=stack.outputs.api_url, auth=_signed, timeout=30) as api:
+        _ensure(api, feed)
+
+
+def _signed(request: httpx.Request) -> httpx.Request:
+    """Sign a request as the API's callers must."""
+    session = boto3.Session()
+    signed = AWSRequest(request.method, str(request.url), data=request.content)
+    credentials = session.get_credentials()
+    assert credentials
+    SigV4Auth(credentials, "execute-api", session.region_name).add_auth(signed)
+    request.headers.update(signed.headers.items())
+    return request
+
+
+def _ensure(api: httpx.Client, feed: dict[str, Any]) -> None:
+    company = f"/companies/{feed['company_id']}"
+    known = api.get(f"{company}/freshness")
     assert known.status_code == 200, known.text
     assert feed["data_type"] in {each["dataType"] for each in known.json()["dataTypes"]}
     body = {"dataTypes": [feed["data_type"]], "maxAge": "P1D", "within": "PT10M"}
-    assert httpx.post(f"{company}/ensure-fresh", json=body, timeout=30).json()["done"] is True
-    unknown = httpx.post(f"{stack.outputs.api_url}/companies/nobody/ensure-fresh", json=body, timeout=30)
+    assert api.post(f"{company}/ensure-fresh", json=body).json()["done"] is True
+    unknown = api.post("/companies/nobody/ensure-fresh", json=body)
     assert (unknown.status_code, unknown.headers["Content-Type"]) == (404, "application/problem+json")
-    assert httpx.get(f"{stack.outputs.api_url}/openapi.json", timeout=30).json()["openapi"] == "3.1.0"
+    assert api.get("/openapi.json").json()["openapi"] == "3.1.0"
 
 
 @pytest.mark.parametrize("what", ["company", "everything"])
