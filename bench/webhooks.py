@@ -82,7 +82,7 @@ class Sender:
             Message(
                 id=f"msg_{self._run}_{index}",
                 data_type=f"measured-{self._run}-{index % FEEDS}",
-                ended_at=now - timedelta(seconds=(number - index) // FEEDS),
+                ended_at=now - timedelta(seconds=2 * ((number - index) // FEEDS)),
             )
             for index in range(number)
         ]

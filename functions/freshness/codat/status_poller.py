@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 from freshness.codat.client import Codat
 from freshness.codat.errors import NotFound, Unreadable
 from freshness.codat.models import DataStatus, PullOperation
-from freshness.domain.company import Company
+from freshness.domain.company import Company, ConnectionStatus
 from freshness.domain.dataset import DatasetState, has_ended
 from freshness.domain.facts import DatasetPolled
 from freshness.domain.feed import Feed
@@ -23,26 +23,37 @@ HISTORY_READ = 500
 logger = Logger(service="codat-freshness")
 
 
-async def poll(codat: Codat, company: Company, feeds: Iterable[Feed], now: datetime) -> dict[Key, list[DatasetPolled]]:
+async def poll(
+    codat: Codat, company: Company, of_company: Iterable[Feed], now: datetime
+) -> dict[Key, list[DatasetPolled]]:
     """Return the latest dataset of each data type and connection, and what became of each one in flight.
 
-    The one in flight is looked up by itself if it is late, or if the latest is another one.
+    The one in flight is looked up by itself if it is late, or if the latest is another one. Where data status has news,
+    Codat is asked whether the company has connections that are not known yet, since the news may be about one of them.
 
     Raises:
         CodatError: the company's data status or history could not be read.
     """
+    feeds = {(feed.data_type, feed.connection_id): feed for feed in of_company}
     statuses = await codat.data_status(company.company_id)
     polled: dict[Key, list[DatasetPolled]] = {}
     ambiguous: set[Key] = set()
+    news: set[Key] = set()
     for data_type, status in statuses.by_type.items():
         connections = company.active_connections(data_type)
         if len(company.candidate_connections(data_type)) > 1 and status.current_status:
             ambiguous |= {(data_type, connection.connection_id) for connection in connections}
         elif connections and status.current_status:
-            polled[data_type, connections[0].connection_id] = [_of_status(status, statuses.at)]
+            key = data_type, connections[0].connection_id
+            polled[key] = [_of_status(status, statuses.at)]
+            if _is_news(status, feeds.get(key)):
+                news.add(key)
+    if news and await _has_unknown_connection(codat, company):
+        ambiguous |= news
+        polled = {key: facts for key, facts in polled.items() if key not in news}
     if ambiguous:
         polled |= await _in_history(codat, company.company_id, ambiguous, statuses.at)
-    for feed in feeds:
+    for feed in feeds.values():
         known = polled.setdefault((feed.data_type, feed.connection_id), [])
         if in_flight := await _in_flight(codat, feed, known, now, statuses.at):
             known[:] = [in_flight, *(fact for fact in known if fact.dataset_id != in_flight.dataset_id)]
@@ -56,6 +67,21 @@ def _of_status(status: DataStatus, at: datetime) -> DatasetPolled:
         dataset_id=status.latest_sync_id or "",
         succeeded_at=status.last_successful_sync,
         succeeded_id=status.latest_successful_sync_id or "",
+    )
+
+
+def _is_news(status: DataStatus, feed: Feed | None) -> bool:
+    """Return whether a data status names a dataset that is not known to be of a feed."""
+    known = {each.dataset_id for each in (feed.request, feed.end) if each} if feed else set()
+    return status.latest_sync_id not in known
+
+
+async def _has_unknown_connection(codat: Codat, company: Company) -> bool:
+    """Return whether Codat may have read data from a connection that is not recorded as linked yet."""
+    _, listed = await codat.company(company.company_id)
+    known = {each.connection_id for each in company.connections.values() if each.was_linked}
+    return any(
+        each.id not in known and each.status != ConnectionStatus.PENDING_AUTH for each in listed.data_connections
     )
 
 
