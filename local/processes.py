@@ -91,6 +91,11 @@ class Processes:
         for process in self._started:
             process.popen.poll()
 
+    def wait(self) -> None:
+        """Wait until every process has ended, after the guard stopped them."""
+        for process in self._started:
+            process.popen.wait(timeout=_START_SECONDS)
+
     def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Process:
         log = self._logs / f"{name.replace(' ', '-')}.log"
         with log.open("wb") as output:
@@ -134,6 +139,7 @@ def guarded_processes(logs: Path, transient: Iterable[Path]) -> Iterator[Process
         while guard.poll() is None:
             processes.reap()
             time.sleep(0.02)
+        processes.wait()
 
 
 def _is_listening(port: int) -> bool:
