@@ -10,6 +10,7 @@ import pytest
 from svix.webhooks import Webhook
 
 import receive_webhook
+import serve_api
 from freshness.aws import bootstrap
 from freshness.aws.item_codec import SHARDS
 from freshness.aws.item_codec import shard as shard_of
@@ -49,6 +50,10 @@ class Stack:
 
     def apply(self, body: str) -> None:
         self.cloudwatch.run("ApplyWebhookFunction", lambda: self.deployed.apply(body))
+
+    def ask(self) -> None:
+        event = {"routeKey": "GET /companies/{companyId}/freshness", "pathParameters": {"companyId": "unknown"}}
+        self.cloudwatch.run("ServeApiFunction", lambda: serve_api.handler(event, context()))
 
     def every_five_minutes(self, minutes: int, *runs: Callable[[], None]) -> None:
         for _ in range(minutes // 5):
@@ -269,6 +274,17 @@ def failing_application(stack: Stack) -> None:
     stack.apply("{}")
 
 
+def failing_api(stack: Stack) -> None:
+    stack.break_tables()
+    stack.ask()
+    stack.ask()
+
+
+def unknown_companies(stack: Stack) -> None:
+    stack.ask()
+    stack.ask()
+
+
 def two_malformed_webhooks(stack: Stack) -> None:
     stack.apply("{")
     stack.apply("{")
@@ -313,6 +329,7 @@ RAISED: list[tuple[str, Scenario]] = [
     ("QueueRefreshesFailing", lambda stack: two_failing_ticks_of_three(stack, Stack.queue)),
     ("ReceiveWebhookFailing", failing_intake),
     ("ApplyWebhookFailing", failing_application),
+    ("ServeApiFailing", failing_api),
     ("WebhooksSilent", silent),
     ("SignaturesFailing", lambda stack: stack.forge(5)),
     ("TicksNotStarted", lambda stack: stack.put_visible("SchedulesDeadLetterQueue", 1)),
@@ -332,6 +349,7 @@ NOT_RAISED: list[tuple[str, Scenario]] = [
     ("QueueRefreshesFailing", lambda stack: one_failing_tick_of_two(stack, Stack.queue)),
     ("ReceiveWebhookFailing", lambda stack: stack.forge(2)),
     ("ApplyWebhookFailing", two_malformed_webhooks),
+    ("ServeApiFailing", unknown_companies),
     ("WebhooksSilent", webhooks_arrive),
     ("SignaturesFailing", lambda stack: stack.forge(4)),
     ("TicksNotStarted", lambda stack: stack.put_visible("SchedulesDeadLetterQueue", 0)),

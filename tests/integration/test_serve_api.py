@@ -334,7 +334,7 @@ def test_a_tick_finishes_what_a_crash_left_behind(
         "body": json.dumps({"dataTypes": TYPES, "maxAge": 600, "within": 600}),
     }
     with monkeypatch.context() as patch:
-        patch.setattr("freshness.app.ensure_fresh.EnsureFresh._want", stop)
+        patch.setattr("freshness.app.on_demand.OnDemand.want", stop)
         with pytest.raises(Killed):
             serve_api.handler(call, context())
     [request] = deployed.tables.requests.open(bootstrap.clock() + timedelta(days=1))

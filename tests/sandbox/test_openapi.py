@@ -122,6 +122,7 @@ def _requests(codat: httpx.Client) -> Iterator[tuple[str, str, str, dict[str, ob
     yield "list-companies", "GET", "/companies?tags=region=uk%26%26team=lending", None
     yield "list-companies", "GET", "/companies?query=nonsense", None
     yield "get-company", "GET", "/companies/00000000-0000-0000-0000-000000000000", None
+    yield "get-profile", "GET", "/profile", None
     yield "get-profile-syncSettings", "GET", "/profile/syncSettings", None
     for company in codat.get("/companies").json()["results"]:
         path = f"/companies/{company['id']}"
