@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chaos.history import LOST_AND_FOUND, SETTINGS, SYNC_TAKES, TOLERANCE
 from freshness.domain.dataset import has_ended
 from freshness.domain.feed import Feed
 from freshness.domain.sync_history import LONGEST_SYNC
@@ -17,7 +18,6 @@ from freshness.policy.policy import Policy
 from local.codat_sandbox.errors import SandboxError
 from local.codat_sandbox.model import ConnectionStatus, DatasetStatus, Truth
 from local.codat_sandbox.platforms import MYOB, PLAID, QUICKBOOKS_DESKTOP, DataType
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import LEASE, Fuse, Simulation
 
@@ -38,24 +38,8 @@ POLICY = Policy.model_validate(
         },
     }
 )
-SYNC_TAKES = timedelta(minutes=2)
-SETTINGS = Settings(
-    companies=0,
-    sync_time_min=timedelta(seconds=2),
-    sync_time_max=SYNC_TAKES,
-    fails_first=0.2,
-    fails_later=0.2,
-    not_supported=0.1,
-    machine_offline=0,
-    latency=timedelta(milliseconds=50),
-    calls_per_minute=100_000,
-)
 EVERY = timedelta(minutes=5)
 """The time between ticks at the end of a history; in AWS they are a minute apart, which promises allow for."""
-TOLERANCE = timedelta(seconds=2)
-"""By how much Codat's own times of one thing differ: its webhooks are generated a moment after the sync ended."""
-
-LOST_AND_FOUND = (ConnectionStatus.LINKED, ConnectionStatus.UNLINKED, ConnectionStatus.DEAUTHORIZED)
 
 calls_made = st.none() | st.integers(0, 60)
 """After how many calls a function is killed, if at all."""

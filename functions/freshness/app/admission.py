@@ -9,6 +9,7 @@ from freshness.app.record import Recorder
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.freshness_request import Forecast, FreshnessRequest, OnLate, forecast
+from freshness.domain.promise import Promise
 from freshness.planning.allowance import on_demand_allowance, renewed_at
 
 
@@ -43,7 +44,7 @@ class Admission:
         }
         if blocked:
             raise RelinkNeeded({connection_id: each.platform for connection_id, each in sorted(blocked.items())})
-        off = sorted(feed.data_type for feed in mine if self._promise_is_off(feed, company))
+        off = sorted(feed.data_type for feed in mine if self._promise(feed, company).off)
         if off:
             raise Problem(422, "off", f"The policy turns off {', '.join(off)}.")
         if company.paused or self.recorder.tables.control.is_paused():
@@ -61,8 +62,8 @@ class Admission:
                     extra={"expectedAt": ahead.expected_at},
                 )
 
-    def _promise_is_off(self, feed: Feed, company: Company) -> bool:
-        return self.recorder.policy.promise(feed.data_type, company, company.connections[feed.connection_id]).off
+    def _promise(self, feed: Feed, company: Company) -> Promise:
+        return self.recorder.policy.promise(feed.data_type, company, company.connections[feed.connection_id])
 
     def _require_calls(self, wanted: int) -> None:
         """Raise a `Problem` if Codat accepts no calls now, or if the share for callers is spent."""
@@ -81,11 +82,9 @@ class Admission:
 
     def forecast(self, request: FreshnessRequest, feeds: Iterable[Feed], company: Company) -> Forecast:
         """Return when all of the feeds are expected, and how probable it is that the least probable is in time."""
-        now, policy = self.clock(), self.recorder.policy
+        now = self.clock()
         each = [
-            forecast(
-                request, feed, policy.promise(feed.data_type, company, company.connections[feed.connection_id]), now
-            )
+            forecast(request, feed, self._promise(feed, company), now)
             for feed in feeds
             if not feed.is_as_of(request.not_before)
         ]

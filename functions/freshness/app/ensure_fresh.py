@@ -29,7 +29,6 @@ from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.freshness_request import (
     KEPT,
-    FeedState,
     Forecast,
     FreshnessRequest,
     OnLate,
@@ -252,9 +251,4 @@ def retry_after(progress: Progress, now: datetime) -> int:
     """Return in how many seconds to ask for a request again."""
     if progress.forecast is None:
         return 0
-    return max(1, seconds(min(progress.forecast.expected_at, progress.request.deadline) - now))
-
-
-def is_satisfied(progress: Progress) -> bool:
-    """Return whether every feed of a request is as fresh as asked."""
-    return progress.request.is_done and all(result.state is FeedState.FRESH for result in progress.request.results)
+    return seconds(min(progress.forecast.expected_at, progress.request.deadline) - now)

@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 from freshness.app.concurrency import for_each
 from freshness.app.failures import Failures
 from freshness.app.promise_metrics import PromiseMetrics
-from freshness.app.queueing import Queueing
+from freshness.app.queueing import Queueing, names_of
 from freshness.app.record import Recorder
 from freshness.aws.item_codec import SHARDS
 from freshness.aws.metrics import Metric
@@ -165,7 +165,7 @@ class RefreshTick:
     async def _act(self, decision: Decision) -> None:
         match decision.action:
             case Action.QUEUE if self.dry_run:
-                logger.info("Would queue a refresh", extra=_names(decision.feed))
+                logger.info("Would queue a refresh", extra=names_of(decision.feed))
             case Action.QUEUE:
                 await self.queueing.queue(decision)
             case Action.CHECK:
@@ -204,7 +204,3 @@ def _by_company(decisions: Iterable[Decision]) -> list[list[Decision]]:
         feed = decision.feed
         groups.setdefault(feed.company_id if decision.action is Action.QUEUE else feed.key, []).append(decision)
     return list(groups.values())
-
-
-def _names(feed: Feed) -> dict[str, str]:
-    return {"company_id": feed.company_id, "data_type": feed.data_type, "connection_id": feed.connection_id}

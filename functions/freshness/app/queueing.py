@@ -117,7 +117,7 @@ class Queueing:
             self.tally[Metric.FEEDS_FOUND_UNSUPPORTED] += 1
         except Unreadable as error:
             # Codat accepted the call, though its response cannot be read: a check finds the dataset.
-            logger.warning("The response to a refresh cannot be read", extra=_names(feed) | {"error": str(error)})
+            logger.warning("The response to a refresh cannot be read", extra=names_of(feed) | {"error": str(error)})
             await self._record(feed, company, DatasetRequested(at=error.at, trigger=trigger_of(feed)))
             self.tally[Metric.QUEUEING_FAILED] += 1
         except (Unauthorized, AccountLimit, RateLimited) as error:
@@ -259,7 +259,7 @@ class Queueing:
         try:
             return await self.codat.dataset(feed.company_id, running.dataset_id)
         except CodatError as error:
-            logger.warning("A running dataset could not be read", extra=_names(feed) | {"error": str(error)})
+            logger.warning("A running dataset could not be read", extra=names_of(feed) | {"error": str(error)})
             return None
 
     async def _record_failure(self, company: Company, feed: Feed, error: CodatError, key: str) -> None:
@@ -267,7 +267,7 @@ class Queueing:
 
         `key` is the idempotency key with which to try again if the call may have taken effect.
         """
-        logger.warning("A refresh could not be queued", extra=_names(feed) | {"error": str(error)})
+        logger.warning("A refresh could not be queued", extra=names_of(feed) | {"error": str(error)})
         self.tally[Metric.QUEUEING_FAILED] += 1
         longest = backoff.LONGEST_UNANSWERED if error.status is None else backoff.LONGEST
         is_unqueued = feed.key in self.unqueued
@@ -294,5 +294,6 @@ def _is_answered(feeds: dict[FeedKey, Feed], at: datetime) -> bool:
     return any(feed.request and feed.request.at >= at - bulk_refresh.TOLERANCE for feed in feeds.values())
 
 
-def _names(feed: Feed) -> dict[str, str]:
+def names_of(feed: Feed) -> dict[str, str]:
+    """Return what a log message names a feed by."""
     return {"company_id": feed.company_id, "data_type": feed.data_type, "connection_id": feed.connection_id}

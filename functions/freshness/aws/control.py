@@ -49,8 +49,7 @@ class Control:
 
     def api_limits(self) -> ApiLimits:
         """Return what Codat allows, as far as any function knows."""
-        item = self._table.get(control_key("api limits"))
-        return ApiLimits() if item is None else _API_LIMITS.validate_python(item)
+        return self._get("api limits", _API_LIMITS) or ApiLimits()
 
     def update_api_limits(self, known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
         """Write what `compute` returns for the limits as they were read, and return them as written."""
@@ -58,8 +57,7 @@ class Control:
 
     def codat_schedule(self) -> CodatSchedule:
         """Return Codat's own schedule, as it was last read."""
-        item = self._table.get(control_key("codat schedule"))
-        return CodatSchedule() if item is None else _CODAT_SCHEDULE.validate_python(item)
+        return self._get("codat schedule", _CODAT_SCHEDULE) or CodatSchedule()
 
     def update_codat_schedule(
         self, known: CodatSchedule, compute: Callable[[CodatSchedule], CodatSchedule]
@@ -69,8 +67,7 @@ class Control:
 
     def sync_durations(self) -> SyncDurations:
         """Return how long syncs usually take."""
-        item = self._table.get(control_key("sync durations"))
-        return SyncDurations() if item is None else _SYNC_DURATIONS.validate_python(item)
+        return self._get("sync durations", _SYNC_DURATIONS) or SyncDurations()
 
     def update_sync_durations(
         self, known: SyncDurations, compute: Callable[[SyncDurations], SyncDurations]
@@ -130,6 +127,10 @@ class Control:
     def release(self, lease: str, owner: str) -> None:
         """Give a lease back, unless another owner has taken it since."""
         self._table.release(control_key(f"lease {lease}"), owner)
+
+    def _get(self, name: str, adapter: TypeAdapter[Value]) -> Value | None:
+        item = self._table.get(control_key(name))
+        return None if item is None else adapter.validate_python(item)
 
     def _update(self, name: str, adapter: TypeAdapter[Value], known: Value, compute: Callable[[Value], Value]) -> Value:
         def put(value: Value) -> Value:
