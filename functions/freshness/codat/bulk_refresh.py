@@ -13,7 +13,7 @@ from freshness.codat.models import PullOperation
 from freshness.domain.codat_schedule import CodatSchedule, is_linked
 from freshness.domain.company import Company
 from freshness.domain.dataset import has_ended
-from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.feed import Feed, FeedKey, knows
 
 WORTHWHILE = 3
 """Feeds from which on a call of `data/all`, and one to read what it queued, are fewer than one call each."""
@@ -102,7 +102,7 @@ async def queued_since(
     found: dict[FeedKey, PullOperation] = {}
     async for operation in codat.history(company_id):
         key = (company_id, operation.data_type, operation.connection_id)
-        if operation.requested >= at - TOLERANCE and key in feeds and not _knows(feeds[key], operation.id):
+        if operation.requested >= at - TOLERANCE and key in feeds and not knows(feeds[key], operation.id):
             found.setdefault(key, operation)
         if found.keys() == feeds.keys() or operation.requested < at - TOLERANCE:
             break
@@ -127,7 +127,3 @@ async def running(
         if latest.keys() == feeds.keys():
             break
     return {key: operation for key, operation in latest.items() if not has_ended(operation.status)}
-
-
-def _knows(feed: Feed, dataset_id: str) -> bool:
-    return dataset_id in {move.dataset_id for move in (feed.request, feed.end) if move}

@@ -12,7 +12,7 @@ from freshness.codat.models import DataStatus, PullOperation
 from freshness.domain.company import Company, ConnectionStatus
 from freshness.domain.dataset import DatasetState, has_ended
 from freshness.domain.facts import DatasetPolled
-from freshness.domain.feed import Feed
+from freshness.domain.feed import Feed, knows
 
 Key = tuple[str, str]
 """A data type and the id of a connection."""
@@ -46,7 +46,8 @@ async def poll(
         elif connections and status.current_status:
             key = data_type, connections[0].connection_id
             polled[key] = [_of_status(status, statuses.at)]
-            if _is_news(status, feeds.get(key)):
+            latest = status.latest_sync_id
+            if latest is None or key not in feeds or not knows(feeds[key], latest):
                 news.add(key)
     if news and await _has_unknown_connection(codat, company):
         ambiguous |= news
@@ -68,12 +69,6 @@ def _of_status(status: DataStatus, at: datetime) -> DatasetPolled:
         succeeded_at=status.last_successful_sync,
         succeeded_id=status.latest_successful_sync_id or "",
     )
-
-
-def _is_news(status: DataStatus, feed: Feed | None) -> bool:
-    """Return whether a data status names a dataset that is not known to be of a feed."""
-    known = {each.dataset_id for each in (feed.request, feed.end) if each} if feed else set()
-    return status.latest_sync_id not in known
 
 
 async def _has_unknown_connection(codat: Codat, company: Company) -> bool:

@@ -240,3 +240,8 @@ class Feed:
         if self.is_failing:
             return State.FAILING
         return State.FRESH if self.keeps(promise, now) else State.STALE
+
+
+def knows(feed: Feed, dataset_id: str) -> bool:
+    """Return whether a dataset is the feed's latest requested, or latest ended."""
+    return dataset_id in {each.dataset_id for each in (feed.request, feed.end) if each}
