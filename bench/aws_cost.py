@@ -49,7 +49,7 @@ IDLE_POLLS = 5 * 3 * 60 * 24 * MONTH
 """Requests to an empty queue: five of Lambda's pollers wait for 20 seconds each."""
 A_SECRET, SECRET_READ, KMS_CALL = 0.40, 0.05 / 10_000, 0.03 / 10_000
 A_METRIC, AN_ALARM_METRIC, A_DASHBOARD = 0.30, 0.10, 3.00
-ORDINARY_METRICS = (Metric.FEEDS_UNATTENDED, Metric.QUOTA_LEFT)
+ORDINARY_METRICS = (Metric.FEEDS_UNATTENDED,)
 """The metrics that are emitted in an ordinary hour: a metric is charged for the hours in which it is emitted."""
 
 

@@ -12,9 +12,9 @@ from aws_cdk.aws_cloudwatch import ComparisonOperator, TreatMissingData
 from aws_cdk.aws_cloudwatch_actions import SnsAction
 from constructs import Construct
 
-from freshness.aws.metrics import Metric
+from freshness.aws.metrics import LOW_QUOTA, Metric
 from infra.function import Function
-from infra.metrics import emitted
+from infra.metrics import emitted, failed_runs
 from infra.queue import Queue
 from infra.webhook_intake import MAX_RECEIVE_COUNT
 
@@ -23,8 +23,6 @@ MANY = 10
 """The number of lost connections within an hour, or of refused refreshes within a period, that is more than chance."""
 FAILURES = 2
 """The number of failed runs within a period that is more than chance."""
-LOW_QUOTA = 10
-"""The percentage of the daily quota below which the quota counts as nearly used up."""
 
 
 class Alarms(Construct):
@@ -95,9 +93,7 @@ class Alarms(Construct):
         )
         self._alarm(
             "QuotaNearlySpent",
-            emitted(self, Metric.QUOTA_LEFT, "Minimum", self._period),
-            threshold=LOW_QUOTA,
-            comparison=ComparisonOperator.LESS_THAN_THRESHOLD,
+            emitted(self, Metric.QUOTA_NEARLY_SPENT, "Sum", self._period),
             meaning=f"Less than {LOW_QUOTA} % of today's calls to Codat are left.",
             remedy="See on the dashboard whether this stack makes the calls or another program does. Promise less in "
             "freshness.toml, or pause the least important companies with `./freshness pause COMPANY`.",
@@ -106,17 +102,12 @@ class Alarms(Construct):
     def watch_codat(self) -> None:
         """Add alarms on what makes Codat refuse every call, and on ticks that run out of time."""
         self._alarm(
-            "KeyRefused",
-            emitted(self, Metric.CODAT_REFUSED_KEY, "Sum", self._period),
-            meaning="Codat refuses the API key, so nothing is refreshed.",
-            remedy="Check in Codat's portal whether the key is still valid, and store a valid one in the secret "
-            "`CodatApiKeySecret`.",
-        )
-        self._alarm(
-            "AccountRefused",
-            emitted(self, Metric.CODAT_REFUSED_ACCOUNT, "Sum", self._period),
-            meaning="Codat refuses calls because the trial or plan has ended, or its number of companies is used up.",
-            remedy="Ask the owner of the contract with Codat.",
+            "AccessRefused",
+            emitted(self, Metric.CODAT_REFUSED_ACCESS, "Sum", self._period),
+            meaning="Codat refuses the API key; or all calls, because the trial or plan has ended, or its number of "
+            "companies is used up. Nothing is refreshed.",
+            remedy="Run `./freshness doctor`, which says which of them. Store a valid key in the secret "
+            "`CodatApiKeySecret`, or ask the owner of the contract with Codat.",
         )
         self._alarm(
             "TicksOverrunning",
@@ -128,38 +119,47 @@ class Alarms(Construct):
         )
 
     def watch_tick(self, tick: Function, shards: Sequence[str] = ()) -> None:
-        """Add an alarm on a scheduled function that does not run, or fails.
+        """Add an alarm on a scheduled function of which no run ends without an error.
 
         Each of `shards` must have a tick, if there are any.
         """
-        errors = tick.function.metric_errors(statistic="Sum", period=self._period)
-        # Lambda reports no error in each run without one, so that a missing value is one of both metrics.
-        invocations = tick.function.metric_invocations(statistic="Sum", period=self._period)
-        ended: dict[str, cloudwatch.IMetric] = {"invocations": invocations}
-        least = "invocations - errors"
+        # Lambda reports 0 of each run without an error: all runs failed if the average is 1, and none started if there
+        # is no value.
+        none_ended: cloudwatch.IMetric = tick.function.metric_errors(statistic="Average", period=self._period)
         if shards:
             ended = {
                 f"shard{shard}": emitted(self, Metric.FEEDS_UNATTENDED, "SampleCount", self._period, shard)
                 for shard in shards
             }
-            least = f"MIN([{', '.join(f'FILL({name}, 0)' for name in ended)}])"
+            none_ended = cloudwatch.MathExpression(
+                expression=f"IF(MIN([{', '.join(f'FILL({name}, 0)' for name in ended)}]) < 1, 1, 0)",
+                using_metrics=ended,
+                period=self._period,
+                label="A shard of which no tick ended",
+            )
         self._alarm(
             f"{tick.node.id}Failing",
-            cloudwatch.MathExpression(
-                expression=f"IF({least} < 1 OR errors >= {FAILURES}, 1, 0)",
-                using_metrics={**ended, "errors": errors},
-                period=self._period,
-                label="No tick ended, or several failed",
-            ),
+            none_ended,
             missing=TreatMissingData.BREACHING,
-            meaning=f"Within {self._minutes()} minutes, no tick of the function has ended without an error, or "
-            f"{FAILURES} or more have failed.",
+            meaning=f"Within {self._minutes()} minutes, no tick of the function has ended without an error.",
             remedy="Run `./freshness doctor` to see whether its schedule is enabled, and read the error in its log. If "
-            "it began with a deployment, roll back.",
+            "it began with a deployment, roll back. Why a tick could not be started is in its message in the "
+            "dead-letter queue of the schedules, which may be deleted: a later tick does its work.",
         )
 
-    def watch_webhooks(self, receive_webhook: Function, apply_webhook: Function) -> None:
-        """Add alarms on webhooks that do not arrive, have invalid signatures, or cannot be processed."""
+    def watch_failures(self) -> None:
+        """Add an alarm on runs of functions that fail."""
+        self._alarm(
+            "FunctionsFailing",
+            failed_runs(self, self._period),
+            threshold=FAILURES,
+            meaning=f"Functions failed {FAILURES} or more times within {self._minutes()} minutes.",
+            remedy="See on the dashboard, or in Lambda's metric `Errors`, which function fails, and read the error in "
+            "its log. If it began with a deployment, roll back.",
+        )
+
+    def watch_webhooks(self, dead_letters: Queue) -> None:
+        """Add alarms on webhooks that do not arrive, have invalid signatures, or cannot be applied."""
         self._alarm(
             "WebhooksSilent",
             emitted(self, Metric.WEBHOOKS_SILENT, "Sum", self._period),
@@ -175,31 +175,9 @@ class Alarms(Construct):
             remedy="Compare the secret `WebhookSigningSecret` with the one in Codat's portal. If they are the same, "
             "someone is trying to forge webhooks: restrict who may send them.",
         )
-        self.watch_failures(receive_webhook, apply_webhook)
-
-    def watch_failures(self, *functions: Function) -> None:
-        """Add an alarm on failures of each function that does not run on a schedule."""
-        for function in functions:
-            self._alarm(
-                f"{function.node.id}Failing",
-                function.function.metric_errors(statistic="Sum", period=self._period),
-                threshold=FAILURES,
-                meaning=f"The function failed {FAILURES} or more times within {self._minutes()} minutes.",
-                remedy="Read the error in its log. If it began with a deployment, roll back.",
-            )
-
-    def watch_dead_letters(self, ticks: Queue, webhooks: Queue) -> None:
-        """Add alarms on messages in the dead-letter queues."""
-        self._alarm(
-            "TicksNotStarted",
-            _waiting(ticks),
-            meaning="EventBridge Scheduler could not start a tick.",
-            remedy="Read the reason in the message in the dead-letter queue of the schedules. Delete the message once "
-            "the cause is fixed: a later tick has done its work.",
-        )
         self._alarm(
             "WebhooksNotApplied",
-            _waiting(webhooks),
+            dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=Duration.minutes(5)),
             meaning=f"A webhook could not be applied in {MAX_RECEIVE_COUNT} attempts, and waits in the dead-letter "
             "queue.",
             remedy="Read the error in the log of apply_webhook. Once the cause is fixed, run `./freshness redrive`.",
@@ -265,7 +243,6 @@ class Alarms(Construct):
         threshold: float = 1,
         periods: int = 1,
         any_period: bool = False,
-        comparison: ComparisonOperator = ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
         missing: TreatMissingData = TreatMissingData.NOT_BREACHING,
     ) -> None:
         if self._local and isinstance(metric, cloudwatch.MathExpression):
@@ -278,12 +255,8 @@ class Alarms(Construct):
             threshold=threshold,
             evaluation_periods=periods,
             datapoints_to_alarm=1 if any_period else periods,
-            comparison_operator=comparison,
+            comparison_operator=ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=missing,
         )
         alarm.add_alarm_action(SnsAction(self.topic))
         alarm.add_ok_action(SnsAction(self.topic))
-
-
-def _waiting(queue: Queue) -> cloudwatch.Metric:
-    return queue.metric_approximate_number_of_messages_visible(statistic="Maximum", period=Duration.minutes(5))

@@ -12,7 +12,6 @@ from constructs import Construct
 
 from freshness.aws.metrics import Metric
 from infra.function import Function
-from infra.metrics import emitted
 from infra.queue import Queue
 from infra.tables import Tables
 
@@ -64,13 +63,13 @@ class Dashboard(Construct):
     def _is_the_quota_enough(self) -> list[cloudwatch.IWidget]:
         return _row(
             "Is the quota enough?",
-            _graph("Left of today's calls, in percent", [emitted(self, Metric.QUOTA_LEFT, "Minimum", PERIOD)]),
+            _logged("Left of today's calls, in percent", self._queue, "min", Metric.QUOTA_LEFT),
             _logged("Calls to Codat", (self._check, self._queue), "sum", Metric.CODAT_CALLS),
             _logged("Due, but not queued", self._queue, "max", Metric.FEEDS_LEFT_OVER),
         )
 
     def _is_codat_well(self) -> list[cloudwatch.IWidget]:
-        refusals = (Metric.CODAT_REFUSED_KEY, Metric.CODAT_REFUSED_ACCOUNT, Metric.CODAT_LIMITED_CALLS)
+        refusals = (Metric.CODAT_REFUSED_ACCESS, Metric.CODAT_LIMITED_CALLS)
         failed = [metric for metric in Metric if metric.startswith("ReadsFailed")]
         queued = (Metric.REFRESHES_QUEUED, Metric.DATASETS_ADOPTED, Metric.QUEUEING_FAILED)
         return _row(

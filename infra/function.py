@@ -11,6 +11,8 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from infra.metrics import failed_runs
+
 
 class Function(Construct):
     """A handler of the bundle. It may write its log; every other permission is added explicitly."""
@@ -45,6 +47,19 @@ class Function(Construct):
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             environment={"STACK_NAME": Stack.of(self).stack_name},
+        )
+        failures = failed_runs(self, Duration.minutes(1))
+        logs.MetricFilter(
+            self,
+            "FailedRuns",
+            log_group=log_group,
+            # Lambda's own record of a run, which is of a level below the one above unless the run failed.
+            filter_pattern=logs.FilterPattern.all(
+                logs.FilterPattern.string_value("$.type", "=", "platform.report"),
+                logs.FilterPattern.string_value("$.record.status", "!=", "success"),
+            ),
+            metric_namespace=failures.namespace,
+            metric_name=failures.metric_name,
         )
 
     def allow(self, resource_arn: str, *actions: str) -> None:

@@ -1,4 +1,4 @@
-"""The metrics that the functions emit, as CDK constructs."""
+"""The metrics of the functions, as CDK constructs: what they emit, and how many of their runs failed."""
 
 from aws_cdk import Duration, Stack
 from aws_cdk.aws_cloudwatch import Metric as CloudWatchMetric
@@ -23,5 +23,19 @@ def emitted(
         metric_name=metric,
         dimensions_map=dimensions | ({SHARD: shard} if shard else {}),
         statistic=statistic,
+        period=period,
+    )
+
+
+def failed_runs(scope: Construct, period: Duration) -> CloudWatchMetric:
+    """Return the number of runs that failed of all functions of the stack of `scope`.
+
+    It is one metric, counted in the functions' logs, because Lambda's own is one for each function. Such a metric can
+    have no dimension, so that its namespace is that of the stack. It is emitted, and charged, only after a failure.
+    """
+    return CloudWatchMetric(
+        namespace=f"{NAMESPACE}/{Stack.of(scope).stack_name}",
+        metric_name="FailedRuns",
+        statistic="Sum",
         period=period,
     )

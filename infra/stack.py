@@ -63,10 +63,9 @@ class CodatFreshness(Stack):
         alarms.watch_codat()
         alarms.watch_tick(check_freshness)
         alarms.watch_tick(queue_refreshes, shards)
-        alarms.watch_webhooks(receive_webhook, apply_webhook)
-        alarms.watch_failures(serve_api)
+        alarms.watch_failures()
+        alarms.watch_webhooks(intake.dead_letter_queue)
         alarms.watch_connections()
-        alarms.watch_dead_letters(schedules.dead_letter_queue, intake.dead_letter_queue)
         if settings.monthly_budget:
             alarms.watch_cost(settings.monthly_budget)
         if settings.dashboard:

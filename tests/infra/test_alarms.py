@@ -9,7 +9,6 @@ from tests.infra.template import Properties, Template, shown
 
 AWS_METRICS = {
     ("AWS/Lambda", "Errors", "FunctionName"),
-    ("AWS/Lambda", "Invocations", "FunctionName"),
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName"),
 }
 WATCHED = {
@@ -17,13 +16,13 @@ WATCHED = {
     "DataTooOld",
     "RefreshesNotTaken",
     "QuotaNearlySpent",
-    "KeyRefused",
-    "AccountRefused",
+    "AccessRefused",
     "TicksOverrunning",
-    *(f"{name}Failing" for name in ("CheckFreshness", "QueueRefreshes", "ReceiveWebhook", "ApplyWebhook", "ServeApi")),
+    "CheckFreshnessFailing",
+    "QueueRefreshesFailing",
+    "FunctionsFailing",
     "WebhooksSilent",
     "SignaturesFailing",
-    "TicksNotStarted",
     "WebhooksNotApplied",
     "ManyCompaniesBlocked",
 }
@@ -50,7 +49,7 @@ def metrics_of(alarm: Properties) -> list[Properties]:
     return stats or [alarm]
 
 
-@pytest.mark.parametrize("name", sorted(WATCHED))
+@pytest.mark.parametrize("name", sorted(WATCHED - {"FunctionsFailing"}))
 def test_an_alarm_watches_metrics_that_are_emitted(template: Template, name: str) -> None:
     for metric in metrics_of(alarms(template)[name]):
         [dimension] = metric["Dimensions"]
@@ -60,6 +59,22 @@ def test_an_alarm_watches_metrics_that_are_emitted(template: Template, name: str
         else:
             assert (metric["Namespace"], metric["MetricName"], dimension["Name"]) in AWS_METRICS
             assert "Fn::GetAtt" in dimension["Value"] or "Ref" in dimension["Value"]
+
+
+def test_one_alarm_watches_the_failed_runs_that_are_counted_in_the_logs_of_all_functions(template: Template) -> None:
+    alarm = alarms(template)["FunctionsFailing"]
+    filters = template.properties("AWS::Logs::MetricFilter").values()
+    logs = {shown(each["LogGroupName"]) for each in filters}
+    assert logs == {
+        shown(function["LoggingConfig"]["LogGroup"])
+        for function in template.properties("AWS::Lambda::Function").values()
+    }
+    for each in filters:
+        assert each["FilterPattern"] == '{ ($.type = "platform.report") && ($.record.status != "success") }'
+        [counted] = each["MetricTransformations"]
+        assert (counted["MetricNamespace"], counted["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
+        assert counted["MetricValue"] == "1"
+    assert (alarm["Namespace"], alarm.get("Dimensions")) == (f"{NAMESPACE}/CodatFreshness", None)
 
 
 def test_every_emitted_metric_is_watched_by_an_alarm(template: Template) -> None:
@@ -87,8 +102,7 @@ def test_only_the_alarms_on_ticks_treat_missing_data_as_breaching(template: Temp
 
 
 def test_a_tick_is_missing_after_the_longest_time_between_two_ticks(template: Template) -> None:
-    watched = alarms(template)["QueueRefreshesFailing"]["Metrics"]
-    assert {each["MetricStat"]["Period"] for each in watched if "MetricStat" in each} == {15 * 60}
+    assert alarms(template)["QueueRefreshesFailing"]["Period"] == 15 * 60
 
 
 def test_cloudwatch_may_publish_to_the_topic_and_tls_is_required(template: Template) -> None:

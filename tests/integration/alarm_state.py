@@ -5,11 +5,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from statistics import mean
 from typing import Any
 
 import pytest
 
 from freshness.aws import bootstrap
+from freshness.aws.metrics import NAMESPACE
 from tests.infra.template import Properties, shown
 
 Dimensions = frozenset[tuple[str, str]]
@@ -18,10 +20,10 @@ STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "Minimum": min,
     "Maximum": max,
     "SampleCount": len,
+    "Average": mean,
 }
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": lambda value, threshold: value >= threshold,
-    "LessThanThreshold": lambda value, threshold: value < threshold,
 }
 
 
@@ -54,8 +56,9 @@ class CloudWatch:
         for line in self.capsys.readouterr().out.splitlines():
             if '"_aws"' in line:
                 self._add_emitted(json.loads(line))
-        self.put("AWS/Lambda", "Invocations", {"FunctionName": function}, 1)
         self.put("AWS/Lambda", "Errors", {"FunctionName": function}, errors)
+        if errors:  # which the metric filter of each function's log counts
+            self.put(f"{NAMESPACE}/CodatFreshness", "FailedRuns", {}, errors)
 
     def put(self, namespace: str, name: str, dimensions: dict[str, str], value: float) -> None:
         """Record a value."""
@@ -86,7 +89,7 @@ class CloudWatch:
 
     def _statistic(self, metric: Properties, statistic: str, seconds: float, periods_ago: int) -> float | None:
         end = bootstrap.clock() - periods_ago * timedelta(seconds=seconds)
-        dimensions = frozenset((each["Name"], shown(each["Value"])) for each in metric["Dimensions"])
+        dimensions = frozenset((each["Name"], shown(each["Value"])) for each in metric.get("Dimensions", ()))
         values = [
             each.value
             for each in self.values

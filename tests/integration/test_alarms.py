@@ -20,7 +20,7 @@ from local.codat_sandbox.server import running_sandbox
 from local.codat_sandbox.stubs import StubResponse
 from tests import webhook_bodies
 from tests.infra.conftest import synthesise
-from tests.infra.template import Properties, shown
+from tests.infra.template import Properties
 from tests.infra.test_alarms import WATCHED, alarms
 from tests.integration.alarm_state import CloudWatch, evaluate
 from tests.integration.deployed import API_KEY, SETTINGS, Deployed, context
@@ -99,11 +99,12 @@ class Stack:
         attributes = boto3.client("sqs").get_queue_attributes(
             QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
         )["Attributes"]
-        number = float(attributes["ApproximateNumberOfMessages"])
-        self.put_visible("WebhookIntakeDeadLetterQueue", number)
-
-    def put_visible(self, queue: str, number: float) -> None:
-        self.cloudwatch.put("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": queue}, number)
+        self.cloudwatch.put(
+            "AWS/SQS",
+            "ApproximateNumberOfMessagesVisible",
+            {"QueueName": "WebhookIntakeDeadLetterQueue"},
+            float(attributes["ApproximateNumberOfMessages"]),
+        )
 
     dead_letters: str = ""
 
@@ -316,23 +317,22 @@ RAISED: list[tuple[str, Scenario]] = [
     ("DataTooOld", too_old),
     ("RefreshesNotTaken", codat_takes_no_refreshes),
     ("QuotaNearlySpent", lambda stack: quota_left(stack, 94)),
-    ("KeyRefused", lambda stack: key_refused(stack, Stack.queue)),
-    ("KeyRefused", lambda stack: key_refused(stack, Stack.check)),
-    ("AccountRefused", lambda stack: account_refused(stack, Stack.queue)),
-    ("AccountRefused", lambda stack: account_refused(stack, Stack.check)),
+    ("AccessRefused", lambda stack: key_refused(stack, Stack.queue)),
+    ("AccessRefused", lambda stack: key_refused(stack, Stack.check)),
+    ("AccessRefused", lambda stack: account_refused(stack, Stack.queue)),
+    ("AccessRefused", lambda stack: account_refused(stack, Stack.check)),
     ("TicksOverrunning", lambda stack: overrun(stack, 45)),
     ("CheckFreshnessFailing", no_ticks),
     ("CheckFreshnessFailing", lambda stack: failing_ticks(stack, Stack.check)),
-    ("CheckFreshnessFailing", lambda stack: two_failing_ticks_of_three(stack, Stack.check)),
     ("QueueRefreshesFailing", no_ticks),
     ("QueueRefreshesFailing", lambda stack: failing_ticks(stack, Stack.queue)),
-    ("QueueRefreshesFailing", lambda stack: two_failing_ticks_of_three(stack, Stack.queue)),
-    ("ReceiveWebhookFailing", failing_intake),
-    ("ApplyWebhookFailing", failing_application),
-    ("ServeApiFailing", failing_api),
+    ("FunctionsFailing", lambda stack: two_failing_ticks_of_three(stack, Stack.check)),
+    ("FunctionsFailing", lambda stack: two_failing_ticks_of_three(stack, Stack.queue)),
+    ("FunctionsFailing", failing_intake),
+    ("FunctionsFailing", failing_application),
+    ("FunctionsFailing", failing_api),
     ("WebhooksSilent", silent),
     ("SignaturesFailing", lambda stack: stack.forge(5)),
-    ("TicksNotStarted", lambda stack: stack.put_visible("SchedulesDeadLetterQueue", 1)),
     ("WebhooksNotApplied", malformed_webhook),
     ("ManyCompaniesBlocked", lambda stack: connections_lost(stack, 10)),
 ]
@@ -342,17 +342,16 @@ NOT_RAISED: list[tuple[str, Scenario]] = [
     ("DataTooOld", refreshed_nine_hours_ago),
     ("RefreshesNotTaken", codat_takes_no_refreshes_for_a_quarter_of_an_hour),
     ("QuotaNearlySpent", lambda stack: quota_left(stack, 100)),
-    ("KeyRefused", too_old),
-    ("AccountRefused", too_old),
+    ("AccessRefused", too_old),
     ("TicksOverrunning", lambda stack: overrun(stack, 30)),
     ("CheckFreshnessFailing", lambda stack: one_failing_tick_of_two(stack, Stack.check)),
     ("QueueRefreshesFailing", lambda stack: one_failing_tick_of_two(stack, Stack.queue)),
-    ("ReceiveWebhookFailing", lambda stack: stack.forge(2)),
-    ("ApplyWebhookFailing", two_malformed_webhooks),
-    ("ServeApiFailing", unknown_companies),
+    ("FunctionsFailing", lambda stack: one_failing_tick_of_two(stack, Stack.queue)),
+    ("FunctionsFailing", lambda stack: stack.forge(2)),
+    ("FunctionsFailing", two_malformed_webhooks),
+    ("FunctionsFailing", unknown_companies),
     ("WebhooksSilent", webhooks_arrive),
     ("SignaturesFailing", lambda stack: stack.forge(4)),
-    ("TicksNotStarted", lambda stack: stack.put_visible("SchedulesDeadLetterQueue", 0)),
     ("WebhooksNotApplied", applied_webhook),
     ("ManyCompaniesBlocked", lambda stack: connections_lost(stack, 9)),
 ]
@@ -409,15 +408,6 @@ def test_ticks_of_other_shards_do_not_hide_that_one_has_none(
 ) -> None:
     stack.every_five_minutes(45, *(lambda shard=shard: stack.queue(shard=shard) for shard in SHARDS[1:]))
     assert stack.cloudwatch.is_raised(alarms_by_shard["QueueRefreshesFailing"])
-
-
-def test_every_schedule_sends_its_dead_letters_to_the_queue_that_an_alarm_watches(
-    tmp_path_factory: pytest.TempPathFactory, deployed_alarms: dict[str, Properties]
-) -> None:
-    schedules = synthesise(tmp_path_factory.mktemp("schedules")).properties("AWS::Scheduler::Schedule").values()
-    queues = {shown(schedule["Target"]["DeadLetterConfig"]["Arn"]) for schedule in schedules}
-    [dimension] = deployed_alarms["TicksNotStarted"]["Dimensions"]
-    assert queues == {shown(dimension["Value"])}
 
 
 @pytest.mark.parametrize(

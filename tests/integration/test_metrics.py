@@ -52,6 +52,8 @@ def go_wrong(deployed: Deployed) -> None:
     }
     receive_webhook.handler({"headers": headers, "body": "{}"}, context())
     deployed.ahead += timedelta(days=8)
+    control = deployed.tables.control
+    control.update_api_limits(control.api_limits(), lambda limits: limits.with_quota(1000, 94, bootstrap.clock()))
     deployed.queue(timedelta(seconds=1))
     refuse(deployed, deployed.queue)
     deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(MAY_NOT_QUEUE))

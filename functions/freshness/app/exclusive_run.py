@@ -11,16 +11,16 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness.aws import bootstrap
-from freshness.aws.metrics import Metric
+from freshness.aws.metrics import LOW_QUOTA, Metric
 from freshness.codat.client import Codat
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.codat.http import CALL_TIMEOUT
 from freshness.codat.rate_limiter import RateLimiter
 
 _STOPS = {
-    Unauthorized: Metric.CODAT_REFUSED_KEY,
-    Forbidden: Metric.CODAT_REFUSED_KEY,
-    AccountLimit: Metric.CODAT_REFUSED_ACCOUNT,
+    Unauthorized: Metric.CODAT_REFUSED_ACCESS,
+    Forbidden: Metric.CODAT_REFUSED_ACCESS,
+    AccountLimit: Metric.CODAT_REFUSED_ACCESS,
     RateLimited: Metric.CODAT_LIMITED_CALLS,
 }
 TIME_TO_FINISH = timedelta(seconds=30)
@@ -85,6 +85,9 @@ def stops(errors: Iterable[CodatError]) -> Counter[Metric]:
 
 
 def quota_left() -> dict[Metric, int]:
-    """Return the metric of Codat's daily quota, if Codat has reported it."""
+    """Return the metrics of Codat's daily quota, if Codat has reported it."""
     share = bootstrap.tables().control.api_limits().share_left(bootstrap.clock())
-    return {} if share is None else {Metric.QUOTA_LEFT: round(100 * share)}
+    if share is None:
+        return {}
+    percent = round(100 * share)
+    return {Metric.QUOTA_LEFT: percent, Metric.QUOTA_NEARLY_SPENT: int(percent < LOW_QUOTA)}

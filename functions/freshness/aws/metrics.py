@@ -14,6 +14,8 @@ from aws_lambda_powertools.metrics import EphemeralMetrics
 NAMESPACE = "CodatFreshness"
 DIMENSION = "service"
 """Powertools' name for the dimension whose value is the name of the stack."""
+LOW_QUOTA = 10
+"""The percentage of the daily quota below which the quota counts as nearly spent."""
 SHARD = "shard"
 """The second dimension of a metric that each shard's tick emits."""
 
@@ -25,13 +27,15 @@ class Metric(StrEnum):
     """Ticks that ran out of time before their work was done."""
 
     CODAT_CALLS = "CodatCalls"
-    CODAT_REFUSED_KEY = "CodatRefusedKey"
-    CODAT_REFUSED_ACCOUNT = "CodatRefusedAccount"
+    CODAT_REFUSED_ACCESS = "CodatRefusedAccess"
+    """Ticks that ended because Codat refuses the API key, or the account."""
     CODAT_LIMITED_CALLS = "CodatLimitedCalls"
     RESPONSE_ITEMS_SKIPPED = "ResponseItemsSkipped"
     """Items of Codat's responses that could not be read."""
     QUOTA_LEFT = "QuotaLeft"
     """The calls left today, in percent of the daily quota."""
+    QUOTA_NEARLY_SPENT = "QuotaNearlySpent"
+    """Ticks that found less than `LOW_QUOTA` percent of the daily quota left."""
 
     LISTING_FAILED = "ListingFailed"
     COMPANIES_CHECKED = "CompaniesChecked"
@@ -93,12 +97,11 @@ class Metric(StrEnum):
 
 WATCHED = frozenset(
     {
-        Metric.CODAT_REFUSED_KEY,
-        Metric.CODAT_REFUSED_ACCOUNT,
+        Metric.CODAT_REFUSED_ACCESS,
         Metric.FEEDS_TO_WARN_OF,
         Metric.FEEDS_UNATTENDED,
         Metric.QUEUEING_FAILED,
-        Metric.QUOTA_LEFT,
+        Metric.QUOTA_NEARLY_SPENT,
         Metric.RELINKS_NEEDED,
         Metric.TICKS_CUT_SHORT,
         Metric.WEBHOOKS_REFUSED_NOT_SIGNED,
@@ -106,7 +109,7 @@ WATCHED = frozenset(
     }
 )
 """The metrics that alarms watch, which are the only ones emitted."""
-EMITTED_AS_ZERO = frozenset({Metric.QUOTA_LEFT, Metric.FEEDS_UNATTENDED})
+EMITTED_AS_ZERO = frozenset({Metric.FEEDS_UNATTENDED})
 """Metrics whose alarms use the minimum of several values, or their number."""
 EMITTED_BY_SHARD = frozenset({Metric.FEEDS_UNATTENDED})
 """Metrics whose minimum over several shards would be that of the healthiest."""
