@@ -24,9 +24,9 @@ logger = Logger(service="check_freshness")
 @logger.inject_lambda_context
 def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes both
     """Run one tick, unless another run holds the lease."""
-    with exclusive_run("check_freshness", context) as until:
-        if until is not None and codat_accepts_calls():
-            asyncio.run(_check(until, context.aws_request_id))
+    with exclusive_run("check_freshness", context) as run:
+        if run and codat_accepts_calls():
+            asyncio.run(_check(run.until, context.aws_request_id))
 
 
 async def _check(until: datetime, owner: str) -> None:

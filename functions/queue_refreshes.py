@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-from datetime import datetime
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness.app.ensure_fresh import EnsureFresh
 from freshness.app.exclusive_run import (
+    Run,
     codat_accepts_calls,
     codat_client,
     exclusive_run,
@@ -35,18 +35,18 @@ def handler(event: dict[str, object], context: LambdaContext) -> None:
     if shard is not None and shard not in SHARDS:
         raise ValueError(f"there is no shard {shard!r}: have one schedule for each of {SHARDS}, or one without input")
     lease = "queue_refreshes" if shard is None else f"queue_refreshes {shard}"
-    with exclusive_run(lease, context) as until:
-        if until is not None:
-            asyncio.run(_queue(until, None if shard is None else str(shard)))
+    with exclusive_run(lease, context) as run:
+        if run:
+            asyncio.run(_queue(run, None if shard is None else str(shard)))
 
 
-async def _queue(until: datetime, shard: str | None) -> None:
+async def _queue(run: Run, shard: str | None) -> None:
     recorder = deployed_recorder()
     shards = SHARDS if shard is None else (shard,)
     still_open = await asyncio.to_thread(EnsureFresh(recorder=recorder, clock=bootstrap.clock).sweep, shards)
     if still_open:
         logger.info("Requests for fresh data are open", extra={"requests": still_open})
-    async with codat_client(until) as codat:
+    async with codat_client(run.until) as codat:
         queueing = Queueing(tables=recorder.tables, codat=codat, recorder=recorder, clock=bootstrap.clock)
         tick = RefreshTick(
             tables=recorder.tables,
@@ -54,7 +54,8 @@ async def _queue(until: datetime, shard: str | None) -> None:
             recorder=recorder,
             policy=recorder.policy,
             clock=bootstrap.clock,
-            until=until,
+            until=run.until,
+            unfinished_since=run.unfinished_since,
             dry_run=os.environ["DRY_RUN"] == "true",
             shards=shards,
         )

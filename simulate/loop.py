@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.check_freshness import FreshnessCheck
-from freshness.app.exclusive_run import TIME_TO_FINISH
+from freshness.app.exclusive_run import TIME_TO_FINISH, Run
 from freshness.app.queue_refreshes import RefreshTick
 from freshness.app.queueing import Queueing
 from freshness.app.read_codat_schedule import read_codat_schedule
@@ -137,7 +137,7 @@ class Simulation:
     async def check(self, fuse: Fuse, *, listing: bool = True) -> None:
         """Run one tick of check_freshness, with the list of companies if `listing`."""
 
-        async def run(recorder: Recorder, codat: Codat, until: datetime) -> None:
+        async def act(recorder: Recorder, codat: Codat, run: Run) -> None:
             if not self._codat_accepts_calls():
                 return
             check = FreshnessCheck(
@@ -146,7 +146,7 @@ class Simulation:
                 recorder=recorder,
                 policy=recorder.policy,
                 clock=self.clock,
-                until=until,
+                until=run.until,
             )
             if listing:
                 with suppress(CodatError):
@@ -157,12 +157,12 @@ class Simulation:
             self.tallies.update(tally)
             check.failures.raise_temporary()
 
-        await self._run_exclusively("check_freshness", fuse, run)
+        await self._run_exclusively("check_freshness", fuse, act)
 
     async def queue(self, fuse: Fuse) -> None:
         """Run one tick of queue_refreshes."""
 
-        async def run(recorder: Recorder, codat: Codat, until: datetime) -> None:
+        async def act(recorder: Recorder, codat: Codat, run: Run) -> None:
             queueing = Queueing(tables=recorder.tables, codat=codat, recorder=recorder, clock=self.clock)
             tick = RefreshTick(
                 tables=recorder.tables,
@@ -170,20 +170,21 @@ class Simulation:
                 recorder=recorder,
                 policy=recorder.policy,
                 clock=self.clock,
-                until=until,
+                until=run.until,
+                unfinished_since=run.unfinished_since,
             )
             await tick.run(self._codat_accepts_calls)
             tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally
             self.tallies.update(tally)
             tick.failures.raise_temporary()
 
-        await self._run_exclusively("queue_refreshes", fuse, run)
+        await self._run_exclusively("queue_refreshes", fuse, act)
 
     def _codat_accepts_calls(self) -> bool:
         return self.tables.control.api_limits().stopped_before(self.clock()) is None
 
     async def _run_exclusively(
-        self, name: str, fuse: Fuse, run: Callable[[Recorder, Codat, datetime], Awaitable[None]]
+        self, name: str, fuse: Fuse, run: Callable[[Recorder, Codat, Run], Awaitable[None]]
     ) -> None:
         """Run a tick as `freshness.app.exclusive_run` does, unless another run holds the lease.
 
@@ -192,7 +193,8 @@ class Simulation:
         self._runs += 1
         owner, recorder, now = f"run {self._runs}", self._recorder(fuse), self.clock()
         control = self.tables.control
-        if not control.acquire(name, owner, until=now + LEASE, now=now):
+        unfinished_since = control.unfinished_since(name)
+        if not control.acquire(name, owner, until=now + LEASE, now=now, since=unfinished_since):
             return
         until = now + LEASE - TIME_TO_FINISH
         limiter = RateLimiter(
@@ -205,11 +207,14 @@ class Simulation:
         async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
             try:
                 try:
-                    await run(recorder, Codat(http, "key", clock=self.clock, limiter=limiter), until)
+                    codat = Codat(http, "key", clock=self.clock, limiter=limiter)
+                    await run(recorder, codat, Run(until=until, unfinished_since=unfinished_since))
                     await limiter.finish()
                 except* OUTAGES:
                     self.tallies["Failures"] += 1
-                control.release(name, owner)
+                    control.acquire(name, owner, until=self.clock(), now=now, since=unfinished_since)
+                else:
+                    control.release(name, owner)
             except* Crash:
                 self.tallies["Crashes"] += 1
 

@@ -19,8 +19,8 @@ from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
 from freshness.codat.client import Codat
 from freshness.domain.company import Company
+from freshness.domain.company_facts import CheckNeeded, CompanyPaused
 from freshness.domain.dataset import Trigger, has_ended
-from freshness.domain.facts import CheckNeeded, CompanyPaused
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.policy.policy import Policy

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.company_transition import CHECK_EVERY, DELETED_KEPT, company_transition
-from freshness.domain.facts import (
+from freshness.domain.company_facts import (
     CheckFailed,
     CheckNeeded,
     CheckSucceeded,
@@ -19,6 +18,7 @@ from freshness.domain.facts import (
     ConnectionChanged,
     ReadsRefused,
 )
+from freshness.domain.company_transition import CHECK_EVERY, DELETED_KEPT, company_transition
 from freshness.domain.notifications import relink_needed
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

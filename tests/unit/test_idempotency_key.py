@@ -6,7 +6,7 @@ from uuid import UUID
 from freshness.app.idempotency import idempotency_key
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed
-from freshness.domain.feed_values import End, Request
+from freshness.domain.feed_values import End, Request, Unanswered
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -44,9 +44,9 @@ def test_each_recorded_response_changes_the_key() -> None:
 
 def test_a_call_without_a_response_is_repeated_with_its_key_until_one_is_recorded() -> None:
     first = key(FEED)
-    unanswered = FEED.call_failed(NOON, HOUR, str(first))
+    unanswered = FEED.call_failed(NOON, HOUR, Unanswered(at=NOON, key=str(first)))
     assert key(unanswered) == first
-    again = unanswered.call_failed(NOON + MINUTE, HOUR, str(key(unanswered)))
+    again = unanswered.call_failed(NOON + MINUTE, HOUR, unanswered.unanswered)
     assert key(again) == first
 
     assert key(again.call_failed(NOON + 2 * MINUTE, HOUR)) != first
@@ -57,7 +57,7 @@ def test_a_call_without_a_response_is_repeated_with_its_key_until_one_is_recorde
 
 def test_a_read_that_ended_after_an_unanswered_call_makes_the_next_call_another_one() -> None:
     first = key(FEED)
-    unanswered = FEED.call_failed(NOON, HOUR, str(first))
+    unanswered = FEED.call_failed(NOON, HOUR, Unanswered(at=NOON, key=str(first)))
 
     assert key(unanswered.ended(End(at=NOON - MINUTE, state="FetchError"))) == first
     assert key(unanswered.ended(End(at=NOON + MINUTE, state="FetchError"))) != first

@@ -17,6 +17,7 @@ from freshness.domain.facts import (
     QueueingFailed,
     ReadEnded,
     RefreshRequested,
+    RunInterrupted,
 )
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Decided, State
@@ -105,6 +106,26 @@ def test_a_read_found_only_after_the_next_request_is_published_once() -> None:
     assert [notification.detail_type for notification in found.notifications] == ["Company data refreshed"]
     assert again.notifications == ()
     assert again.feed.in_flight
+
+
+def test_an_interrupted_run_may_have_queued_a_feed_of_which_it_recorded_nothing_later() -> None:
+    ended = after(after(NEW, requested(NOON - 60 * MINUTE)).feed, read(NOON - 59 * MINUTE)).feed
+    recorded = after(after(NEW, requested(NOON + 6 * MINUTE)).feed, read(NOON + 7 * MINUTE)).feed
+
+    interrupted = after(ended, RunInterrupted(at=NOON)).feed
+    assert interrupted.unanswered
+    assert (interrupted.unanswered.at, interrupted.unanswered.is_repeatable(NOON)) == (NOON, False)
+    assert after(interrupted, RunInterrupted(at=NOON + MINUTE)).feed == interrupted
+    assert after(interrupted, requested(NOON, "next")).feed.unanswered is None
+    assert after(recorded, RunInterrupted(at=NOON)).feed.unanswered is None
+
+
+def test_a_refresh_that_was_found_to_run_serves_no_request_from_after_it_was_queued() -> None:
+    asked = after(NEW, RefreshRequested(at=NOON, trigger=Trigger.OPERATOR)).feed
+
+    before, since = (replace(requested(NOON), called_at=NOON + minutes * MINUTE) for minutes in (-5, 5))
+    assert after(asked, before).feed.refresh_requested_at == NOON
+    assert after(asked, since).feed.refresh_requested_at is None
 
 
 def test_a_read_that_failed_is_recorded_and_not_published() -> None:

@@ -11,18 +11,14 @@ from freshness.aws.tables import Tables
 from freshness.codat import webhook_parser
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
+from freshness.domain.company_facts import CheckNeeded, CompanyCreated, CompanyDeleted, ConnectionChanged, ReadsRefused
 from freshness.domain.dataset import DatasetState, Outcome, outcome
 from freshness.domain.facts import (
-    CheckNeeded,
-    CompanyCreated,
-    CompanyDeleted,
-    ConnectionChanged,
     DatasetEnded,
     DataWritten,
     LimitReached,
     LimitReset,
     ReadEnded,
-    ReadsRefused,
     Rescheduled,
     WebhookFact,
 )

@@ -27,19 +27,11 @@ from freshness.codat.models import CompanyListing
 from freshness.codat.status_poller import Key
 from freshness.domain import backoff
 from freshness.domain.company import Company, Connection
+from freshness.domain.company_facts import CheckFailed, CheckSucceeded, CompanyFact, CompanyListed, CompanyNotFound
 from freshness.domain.company_transition import CHECK_EVERY
 from freshness.domain.data_types import custom_identifier
 from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.facts import (
-    CheckFailed,
-    CheckSucceeded,
-    CompanyFact,
-    CompanyListed,
-    CompanyNotFound,
-    DatasetPolled,
-    RefreshRequested,
-    SyncDurationLearned,
-)
+from freshness.domain.facts import DatasetPolled, RefreshRequested, SyncDurationLearned
 from freshness.domain.feed import Feed
 from freshness.domain.notifications import CompanyDataRefreshed
 from freshness.planning.sync_durations import SyncDurations

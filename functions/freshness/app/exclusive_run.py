@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import httpx
@@ -29,23 +30,34 @@ TIME_TO_FINISH = timedelta(seconds=30)
 logger = Logger(service="codat-freshness")
 
 
-@contextmanager
-def exclusive_run(name: str, context: LambdaContext) -> Iterator[datetime | None]:
-    """Hold the lease of a tick while it runs.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A tick that holds its lease. `until` is when to leave the rest to the next tick."""
 
-    Yield the time at which to leave the rest to the next tick, or `None` if another run holds the lease.
+    until: datetime
+    unfinished_since: datetime | None
+    """When the earlier runs began that were killed or failed, if the last one did: its calls may not be recorded."""
+
+
+@contextmanager
+def exclusive_run(name: str, context: LambdaContext) -> Iterator[Run | None]:
+    """Hold the lease of a tick while it runs. Yield `None` if another run holds the lease.
+
+    A run that fails gives its lease back as expired, so that the next run learns of it.
     """
     control, now = bootstrap.tables().control, bootstrap.clock()
     ends_at = now + timedelta(milliseconds=context.get_remaining_time_in_millis())
-    owner = context.aws_request_id
-    if not control.acquire(name, owner, until=ends_at, now=now):
+    owner, unfinished_since = context.aws_request_id, control.unfinished_since(name)
+    if not control.acquire(name, owner, until=ends_at, now=now, since=unfinished_since):
         logger.info("Skipped: another run holds the lease", extra={"lease": name})
         yield None
         return
     try:
-        yield ends_at - TIME_TO_FINISH
-    finally:
-        control.release(name, owner)
+        yield Run(until=ends_at - TIME_TO_FINISH, unfinished_since=unfinished_since)
+    except BaseException:
+        control.acquire(name, owner, until=now, now=now, since=unfinished_since)
+        raise
+    control.release(name, owner)
 
 
 def codat_accepts_calls() -> bool:

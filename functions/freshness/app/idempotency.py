@@ -15,7 +15,7 @@ def idempotency_key(feed: Feed) -> UUID:
     It follows from what the decision to refresh the feed was made on, so that a call whose response was not recorded,
     for example after a crash, has the same key when it is made again. Any recorded response changes it.
     """
-    if feed.unanswered:
+    if feed.unanswered and feed.unanswered.key:
         return UUID(feed.unanswered.key)
     request, end = feed.request, feed.end
     return key_of(

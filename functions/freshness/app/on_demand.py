@@ -17,8 +17,8 @@ from freshness.app.record import Recorder
 from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError
 from freshness.codat.client import Codat
+from freshness.codat.dataset_facts import polled_fact
 from freshness.codat.errors import CodatError, RateLimited
-from freshness.codat.status_poller import of_operation
 from freshness.domain.company import Company
 from freshness.domain.dataset import has_ended
 from freshness.domain.facts import DataWanted
@@ -125,5 +125,5 @@ class OnDemand:
             logger.warning("A dataset could not be polled", extra={"company_id": feed.company_id, "error": str(error)})
             return
         if has_ended(operation.status):
-            polled = of_operation(operation, max(self.clock(), operation.completed or operation.requested))
+            polled = polled_fact(operation, max(self.clock(), operation.completed or operation.requested))
             await asyncio.to_thread(self.recorder.feed, feed, company, polled)

@@ -7,8 +7,9 @@ from datetime import datetime
 from freshness.app.record import Recorder
 from freshness.domain import schedule
 from freshness.domain.company import Company
+from freshness.domain.company_facts import CompanyPaused
 from freshness.domain.dataset import Trigger
-from freshness.domain.facts import CompanyPaused, RefreshRequested, Rescheduled
+from freshness.domain.facts import RefreshRequested, Rescheduled
 from freshness.domain.feed import Feed
 
 

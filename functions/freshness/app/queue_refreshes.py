@@ -14,13 +14,15 @@ from freshness.app.failures import Failures
 from freshness.app.promise_metrics import PromiseMetrics
 from freshness.app.queueing import Queueing, names_of
 from freshness.app.record import Recorder
+from freshness.app.unanswered_calls import find_queued
 from freshness.aws.item_codec import SHARDS
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
 from freshness.domain.change_rate import MIN_SYNCS_FOR_FLEET_RATE
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
-from freshness.domain.facts import CheckNeeded, Deferred, Rescheduled
+from freshness.domain.company_facts import CheckNeeded
+from freshness.domain.facts import Deferred, Rescheduled, RunInterrupted
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Decided
 from freshness.planning.allowance import allowance, on_demand_allowance
@@ -39,6 +41,8 @@ logger = Logger(service="codat-freshness")
 class RefreshTick:
     """One tick of queueing. `until` is when to leave the rest to the next tick; `tally` counts what happened.
 
+    `unfinished_since` is when earlier runs began that were killed or failed, if the last one did.
+
     In a dry run nothing is queued: what would be is logged. `shards` are the part of the due index that is this tick's.
     """
 
@@ -48,6 +52,7 @@ class RefreshTick:
     policy: Policy
     clock: Callable[[], datetime]
     until: datetime
+    unfinished_since: datetime | None = None
     dry_run: bool = False
     shards: tuple[str, ...] = SHARDS
     tally: Counter[Metric] = field(default_factory=Counter)
@@ -115,11 +120,16 @@ class RefreshTick:
             if company is None or feed.connection_id not in company.connections:
                 return
             with self.failures.collected({"company_id": feed.company_id, "data_type": feed.data_type}):
-                recorded = await asyncio.to_thread(self.recorder.review, feed, company)
-                reviewed[feed.key] = recorded
+                reviewed[feed.key] = await asyncio.to_thread(self._review, feed, company)
 
         await for_each(feeds, review, at_once=AT_ONCE, go_on=lambda: self.clock() < self.until)
         return list(reviewed.values())
+
+    def _review(self, feed: Feed, company: Company) -> Feed:
+        feed = self.recorder.review(feed, company)
+        if self.unfinished_since is None or feed.unanswered or feed.in_flight:
+            return feed
+        return self.recorder.feed(feed, company, RunInterrupted(at=self.unfinished_since)).feed
 
     def _with_feeds_needed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> list[Feed]:
         """Return the feeds, and all others of the companies whose feeds depend on each other."""
@@ -148,6 +158,8 @@ class RefreshTick:
 
     async def _act_on(self, group: list[Decision], schedule: CodatSchedule) -> None:
         names = {"company_id": group[0].feed.company_id}
+        if group[0].action is Action.QUEUE and not self.dry_run:
+            group = await self._without_queued(group, names)
         wanted = [decision for decision in group if decision.feed.wanted]
         group = [decision for decision in group if not decision.feed.wanted]
         remaining = group
@@ -161,6 +173,12 @@ class RefreshTick:
             if self._may_continue():
                 with self.failures.collected(names | {"data_type": decision.feed.data_type}):
                     await self._act(decision)
+
+    async def _without_queued(self, group: list[Decision], names: dict[str, str]) -> list[Decision]:
+        """Return the decisions about feeds that no earlier call has queued; none if that could not be recorded."""
+        with self.failures.collected(names):
+            return await find_queued(self.queueing, group)
+        return []
 
     async def _act(self, decision: Decision) -> None:
         match decision.action:

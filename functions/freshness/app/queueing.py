@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from aws_lambda_powertools import Logger
 
@@ -16,6 +16,7 @@ from freshness.aws.tables import Tables
 from freshness.codat import bulk_refresh
 from freshness.codat.bulk_refresh import BulkCall
 from freshness.codat.client import Codat
+from freshness.codat.dataset_facts import requested_fact
 from freshness.codat.errors import (
     AccountLimit,
     AlreadyInProgress,
@@ -32,22 +33,16 @@ from freshness.codat.models import PullOperation
 from freshness.domain import backoff
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
+from freshness.domain.company_facts import BulkRefreshStarted, CheckNeeded
 from freshness.domain.dataset import Trigger, has_ended
-from freshness.domain.facts import (
-    BulkRefreshStarted,
-    CheckNeeded,
-    DatasetRequested,
-    DataTypeUnsupported,
-    FeedFact,
-    QueueingFailed,
-)
+from freshness.domain.facts import DatasetRequested, DataTypeUnsupported, FeedFact, QueueingFailed
 from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.feed_values import Decided
+from freshness.domain.feed_values import Decided, Unanswered
 from freshness.domain.schedule import due_at
 from freshness.planning.decision import Decision
 from freshness.planning.due_soon import due_soon
 
-BULK_REMEMBERED = timedelta(minutes=15)
+BULK_REMEMBERED = timedelta(days=1)
 """How long after a call of `data/all` another one is not made before history was read for what the first queued."""
 
 LONGEST_ADOPTED = timedelta(days=1)
@@ -56,7 +51,6 @@ PRODUCT_REFUSED = "A product cannot be refreshed: each of its data types is queu
 """The log message by which `doctor` finds products that the policy names by mistake."""
 LONGEST_CALL = timedelta(seconds=60)
 """How long a feed that callers wait for is left to the function that queues it."""
-
 
 logger = Logger(service="codat-freshness")
 
@@ -107,7 +101,7 @@ class Queueing:
 
     async def _queue(self, decision: Decision) -> None:
         feed, company = decision.feed, decision.company
-        key = idempotency_key(feed)
+        key, at = idempotency_key(feed), self.clock()
         try:
             operation = await self.codat.queue(feed.company_id, feed.data_type, feed.connection_id, key)
         except AlreadyInProgress as error:
@@ -121,13 +115,14 @@ class Queueing:
             await self._record(feed, company, DatasetRequested(at=error.at, trigger=trigger_of(feed)))
             self.tally[Metric.QUEUEING_FAILED] += 1
         except (Unauthorized, AccountLimit, RateLimited) as error:
-            self._stop(error)
+            self.stop(error)
         except CodatError as error:
-            await self._record_failure(company, feed, error, str(key))
+            await self.record_failure(company, feed, error, _unanswered(feed, error, key, at))
             if isinstance(error, NotFound | Refused):
                 await asyncio.to_thread(self.recorder.company, company, CheckNeeded())
         else:
-            await self._record_queued(company, feed, operation, decision)
+            called_at = feed.unanswered.at if feed.unanswered else None
+            await self.record_queued(company, feed, operation, decision, called_at)
 
     async def queue_together(self, group: list[Decision], schedule: CodatSchedule) -> list[Decision]:
         """Queue what is due of a company with as few calls as possible, and return what is left to queue by itself.
@@ -154,15 +149,14 @@ class Queueing:
                 at, together = await self._call(company, calls, at, wanted)
             queued = await bulk_refresh.queued_since(at, self.codat, company.company_id, together) if together else {}
         except (Unauthorized, AccountLimit, RateLimited) as error:
-            self._stop(error)
+            self.stop(error)
             return []
         except CodatError as error:
             for decision in due.values():
-                unanswered = decision.feed.unanswered
-                await self._record_failure(company, decision.feed, error, unanswered.key if unanswered else "")
+                await self.record_failure(company, decision.feed, error, decision.feed.unanswered)
             return []
         for key, operation in queued.items():
-            await self._record_queued(company, together[key], operation, wanted[key])
+            await self.record_queued(company, together[key], operation, wanted[key], at if is_unfinished else None)
         return [decision for key, decision in due.items() if key not in queued and key in wanted]
 
     async def _call(
@@ -197,7 +191,7 @@ class Queueing:
         since = error.at - LONGEST_ADOPTED
         running = await bulk_refresh.running(self.codat, company.company_id, call.feeds, since)
         for key, operation in running.items():
-            await self._record(call.feeds[key], company, self._requested(operation, Trigger.EXTERNAL))
+            await self._record(call.feeds[key], company, requested_fact(operation, Trigger.EXTERNAL))
             self.tally[Metric.DATASETS_ADOPTED] += 1
         return list(running)
 
@@ -206,29 +200,27 @@ class Queueing:
         recorded = await asyncio.to_thread(self.recorder.feed, feed, company, *facts)
         return recorded.feed
 
-    async def _record_queued(self, company: Company, feed: Feed, operation: PullOperation, decision: Decision) -> None:
-        """Record a dataset under the connection that Codat's response names."""
+    async def record_queued(
+        self,
+        company: Company,
+        feed: Feed,
+        operation: PullOperation,
+        decision: Decision,
+        called_at: datetime | None = None,
+    ) -> None:
+        """Record a dataset under the connection that Codat's response names.
+
+        `called_at` is when it was queued at the earliest, if not just now.
+        """
         if operation.connection_id != feed.connection_id:
             self.unqueued.discard(feed.key)
             feed = await asyncio.to_thread(
                 self.tables.feeds.get, feed.company_id, feed.data_type, operation.connection_id
             )
         decided = Decided(at=self.clock(), reason=decision.reason)
-        await self._record(feed, company, self._requested(operation, trigger_of(decision.feed), decided))
+        fact = requested_fact(operation, trigger_of(decision.feed), decided, called_at)
+        await self._record(feed, company, fact)
         self.tally[Metric.REFRESHES_QUEUED] += 1
-
-    def _requested(
-        self, operation: PullOperation, trigger: Trigger, decided: Decided | None = None
-    ) -> DatasetRequested:
-        return DatasetRequested(
-            at=operation.requested,
-            trigger=trigger,
-            dataset_id=operation.id,
-            state=operation.status,
-            # Where it is unknown when it ended, the earlier time counts.
-            ended_at=(operation.completed or operation.requested) if has_ended(operation.status) else None,
-            decided=decided,
-        )
 
     async def _adopt(self, company: Company, feed: Feed, running: AlreadyInProgress) -> None:
         """Record the dataset that runs already. Codat is asked when it was requested, and for which connection.
@@ -246,10 +238,10 @@ class Queueing:
             other = await asyncio.to_thread(
                 self.tables.feeds.get, feed.company_id, feed.data_type, adopted.connection_id
             )
-            await self._record(other, company, self._requested(adopted, Trigger.EXTERNAL))
+            await self._record(other, company, requested_fact(adopted, Trigger.EXTERNAL))
             await self._record(feed, company, retry)
             return
-        recorded = await self._record(feed, company, self._requested(adopted, Trigger.EXTERNAL))
+        recorded = await self._record(feed, company, requested_fact(adopted, Trigger.EXTERNAL))
         if recorded.in_flight is None and not has_ended(adopted.status):
             await self._record(recorded, company, retry)
 
@@ -262,22 +254,23 @@ class Queueing:
             logger.warning("A running dataset could not be read", extra=names_of(feed) | {"error": str(error)})
             return None
 
-    async def _record_failure(self, company: Company, feed: Feed, error: CodatError, key: str) -> None:
+    async def record_failure(
+        self, company: Company, feed: Feed, error: CodatError, unanswered: Unanswered | None
+    ) -> None:
         """Record that a call failed, so that the feed is tried again after a delay and others have their turn.
 
-        `key` is the idempotency key with which to try again if the call may have taken effect.
+        `unanswered` is the call that queues the feed, if it may have taken effect.
         """
         logger.warning("A refresh could not be queued", extra=names_of(feed) | {"error": str(error)})
         self.tally[Metric.QUEUEING_FAILED] += 1
         longest = backoff.LONGEST_UNANSWERED if error.status is None else backoff.LONGEST
         is_unqueued = feed.key in self.unqueued
-        is_unanswered = isinstance(error, Temporary) and error.is_unanswered
-        failed = QueueingFailed(at=error.at, longest=longest, unanswered_key=key if is_unanswered else "")
+        failed = QueueingFailed(at=error.at, longest=longest, unanswered=unanswered)
         await self._record(feed, company, failed)
         if is_unqueued and not isinstance(error, NotFound | Refused):
             self.unqueued.add(feed.key)
 
-    def _stop(self, error: CodatError) -> None:
+    def stop(self, error: CodatError) -> None:
         logger.error("Codat refuses further calls", extra={"error": str(error)})
         self.stopped_by.append(error)
 
@@ -287,6 +280,14 @@ def trigger_of(feed: Feed) -> Trigger:
     if feed.refresh_requested_at:
         return feed.refresh_requested_by
     return Trigger.ON_DEMAND if feed.wanted else Trigger.PROMISE
+
+
+def _unanswered(feed: Feed, error: CodatError, key: UUID, at: datetime) -> Unanswered | None:
+    """Return a call that was made at a time and failed, or its first try, if it may have taken effect."""
+    if not isinstance(error, Temporary) or not error.is_unanswered:
+        return None
+    known = feed.unanswered
+    return known if known and known.key == str(key) else Unanswered(at=at, key=str(key))
 
 
 def _is_answered(feeds: dict[FeedKey, Feed], at: datetime) -> bool:

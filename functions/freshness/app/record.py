@@ -16,9 +16,10 @@ from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company
+from freshness.domain.company_facts import CompanyFact
 from freshness.domain.company_transition import company_transition, connection_notifications
 from freshness.domain.dataset import Trigger
-from freshness.domain.facts import CompanyFact, FeedFact, PromiseReviewed
+from freshness.domain.facts import FeedFact, PromiseReviewed
 from freshness.domain.feed import Feed
 from freshness.domain.notifications import (
     CompanyDataRefreshed,

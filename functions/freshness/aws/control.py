@@ -120,9 +120,17 @@ class Control:
         """Write when a webhook was last applied."""
         self._table.put_always(control_key("webhook heartbeat") | {"at": sortable(at)})
 
-    def acquire(self, lease: str, owner: str, until: datetime, now: datetime) -> bool:
-        """Take a lease until a time, unless another owner holds it. Return whether it was taken."""
-        return self._table.acquire(control_key(f"lease {lease}"), owner, until, now)
+    def acquire(self, lease: str, owner: str, until: datetime, now: datetime, since: datetime | None = None) -> bool:
+        """Take a lease until a time, unless another owner holds it. Return whether it was taken.
+
+        `since` is when work under the lease began that was not finished, by default `now`.
+        """
+        return self._table.acquire(control_key(f"lease {lease}"), owner, until, now, since)
+
+    def unfinished_since(self, lease: str) -> datetime | None:
+        """Return when work under a lease began that was not finished: whoever held the lease did not give it back."""
+        item = self._table.get(control_key(f"lease {lease}"), consistent=True)
+        return None if item is None else datetime.fromisoformat(item["since"])
 
     def release(self, lease: str, owner: str) -> None:
         """Give a lease back, unless another owner has taken it since."""

@@ -153,12 +153,15 @@ class Table:
         for page in self._dynamodb.get_paginator("scan").paginate(TableName=self.name):
             yield from (unmarshal(item) for item in page["Items"])
 
-    def acquire(self, key: Item, owner: str, until: datetime, now: datetime) -> bool:
-        """Take a lease until a time, unless another owner holds it. Return whether it was taken."""
+    def acquire(self, key: Item, owner: str, until: datetime, now: datetime, since: datetime | None = None) -> bool:
+        """Take a lease until a time, unless another owner holds it. Return whether it was taken.
+
+        `since` is stored with it, by default `now`.
+        """
         try:
             self._dynamodb.put_item(
                 TableName=self.name,
-                Item=marshal(key | {"owner": owner, "until": sortable(until)}),
+                Item=marshal(key | {"owner": owner, "since": sortable(since or now), "until": sortable(until)}),
                 ConditionExpression="attribute_not_exists(#owner) OR #until < :now OR #owner = :owner",
                 ExpressionAttributeNames={"#until": "until", "#owner": "owner"},
                 ExpressionAttributeValues=marshal({":now": sortable(now), ":owner": owner}),

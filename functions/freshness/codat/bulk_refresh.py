@@ -102,11 +102,16 @@ async def queued_since(
     found: dict[FeedKey, PullOperation] = {}
     async for operation in codat.history(company_id):
         key = (company_id, operation.data_type, operation.connection_id)
-        if operation.requested >= at - TOLERANCE and key in feeds and not knows(feeds[key], operation.id):
+        if operation.requested >= at - TOLERANCE and key in feeds and _is_new(operation, feeds[key]):
             found.setdefault(key, operation)
         if found.keys() == feeds.keys() or operation.requested < at - TOLERANCE:
             break
     return found
+
+
+def _is_new(operation: PullOperation, feed: Feed) -> bool:
+    """Return whether a dataset was requested after what is known of its feed."""
+    return not knows(feed, operation.id) and (feed.request is None or operation.requested > feed.request.at)
 
 
 async def running(

@@ -7,6 +7,7 @@ from datetime import datetime
 from aws_lambda_powertools import Logger
 
 from freshness.codat.client import Codat
+from freshness.codat.dataset_facts import polled_fact
 from freshness.codat.errors import NotFound, Unreadable
 from freshness.codat.models import DataStatus, PullOperation
 from freshness.domain.company import Company, ConnectionStatus
@@ -96,21 +97,7 @@ async def _in_history(codat: Codat, company_id: str, wanted: set[Key], at: datet
         read += 1
         if wanted <= succeeded.keys() or read == HISTORY_READ:
             break
-    return {key: [_with_success(of_operation(latest[key], at), succeeded.get(key))] for key in wanted & latest.keys()}
-
-
-def of_operation(operation: PullOperation, at: datetime) -> DatasetPolled:
-    """Return the fact that Codat returned a dataset at a time."""
-    is_complete = operation.status == DatasetState.COMPLETE
-    return DatasetPolled(
-        at=at,
-        state=operation.status,
-        dataset_id=operation.id,
-        requested_at=operation.requested,
-        ended_at=operation.completed,
-        succeeded_at=operation.completed if is_complete else None,
-        succeeded_id=operation.id if is_complete else "",
-    )
+    return {key: [_with_success(polled_fact(latest[key], at), succeeded.get(key))] for key in wanted & latest.keys()}
 
 
 def _with_success(polled: DatasetPolled, success: PullOperation | None) -> DatasetPolled:
@@ -139,7 +126,7 @@ async def _in_flight(
     if not request.dataset_id:
         return None if known else cancelled
     try:
-        return of_operation(await codat.dataset(feed.company_id, request.dataset_id), at)
+        return polled_fact(await codat.dataset(feed.company_id, request.dataset_id), at)
     except NotFound:
         return cancelled
     except Unreadable as error:

@@ -19,18 +19,9 @@ from freshness.codat.webhook_models import (
     WriteEvent,
 )
 from freshness.domain.company import Connection, ConnectionStatus
+from freshness.domain.company_facts import CompanyCreated, CompanyDeleted, ConnectionChanged
 from freshness.domain.dataset import DatasetState, Issue
-from freshness.domain.facts import (
-    CompanyCreated,
-    CompanyDeleted,
-    ConnectionChanged,
-    DatasetEnded,
-    DataWritten,
-    LimitReached,
-    LimitReset,
-    ReadEnded,
-    WebhookFact,
-)
+from freshness.domain.facts import DatasetEnded, DataWritten, LimitReached, LimitReset, ReadEnded, WebhookFact
 from freshness.domain.times import sortable
 
 WRITABLE = tuple(

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from freshness.domain import backoff
 from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.facts import (
+from freshness.domain.company_facts import (
     BulkRefreshStarted,
     CheckFailed,
     CheckNeeded,

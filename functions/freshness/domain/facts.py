@@ -5,13 +5,12 @@ A webhook, a poll of Codat, the response to a queueing call and an operator's co
 own unless noted.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from freshness.domain.company import Connection
+from freshness.domain.company_facts import CompanyCreated, CompanyDeleted, ConnectionChanged
 from freshness.domain.dataset import Issue, Trigger
-from freshness.domain.feed_values import Decided
+from freshness.domain.feed_values import Decided, Unanswered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,18 +76,30 @@ class DatasetRequested:
     state: str = ""
     ended_at: datetime | None = None
     decided: Decided | None = None
+    called_at: datetime | None = None
+    """When the call was made at the earliest, by our own clock, if not just now: it serves no later request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueingFailed:
     """A queueing call failed; another try may succeed, after a delay of at most `longest`.
 
-    `unanswered_key` is the call's idempotency key if it may have taken effect, to be used by the next try.
+    `unanswered` is the call if it may have taken effect.
     """
 
     at: datetime
     longest: timedelta
-    unanswered_key: str = ""
+    unanswered: Unanswered | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInterrupted:
+    """A run that queues what is due began at `at`, by our own clock, and did not finish.
+
+    It may have queued the feed without recording it.
+    """
+
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,120 +163,13 @@ FeedFact = (
     | PolledFact
     | DatasetRequested
     | QueueingFailed
+    | RunInterrupted
     | DataTypeUnsupported
     | RefreshRequested
     | DataWanted
     | Deferred
     | PromiseReviewed
     | Rescheduled
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompanyCreated:
-    """A company was created at Codat."""
-
-    company_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompanyDeleted:
-    """A company was deleted at Codat."""
-
-    company_id: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompanyListed:
-    """A company as Codat listed it. `policy` is the fingerprint of the policy in force."""
-
-    name: str
-    tags: Mapping[str, str]
-    connections: tuple[Connection, ...]
-    at: datetime
-    policy: str
-    parent_id: str = ""
-    products: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionChanged:
-    """A connection was as given at its `status_at`."""
-
-    company_id: str
-    connection: Connection
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadsRefused:
-    """Reads ended with `AuthError`: the customer must authorise the connections again.
-
-    `at` is when, by the id of the connection.
-    """
-
-    at: Mapping[str, datetime]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BulkRefreshStarted:
-    """Several feeds of the company are about to be queued by one call. `at` is by our own clock."""
-
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckNeeded:
-    """Something happened to the company of which only Codat knows the details."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckSucceeded:
-    """The company was checked as it was at `version`. `polled` is whether Codat was polled.
-
-    `refused` is as `ReadsRefused.at`.
-    """
-
-    version: int
-    polled: bool
-    policy: str
-    refused: Mapping[str, datetime] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckFailed:
-    """A check failed, to be repeated after a delay from `first` to `longest`."""
-
-    first: timedelta
-    longest: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompanyNotFound:
-    """Codat answered 404 for the company."""
-
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompanyPaused:
-    """An operator paused the company's refreshes, or resumed them."""
-
-    paused: bool
-
-
-CompanyFact = (
-    CompanyCreated
-    | CompanyDeleted
-    | CompanyListed
-    | ConnectionChanged
-    | ReadsRefused
-    | BulkRefreshStarted
-    | CheckNeeded
-    | CheckSucceeded
-    | CheckFailed
-    | CompanyNotFound
-    | CompanyPaused
 )
 
 

@@ -167,14 +167,13 @@ class Feed:
         """Return whether Codat's copy is as of a time or later."""
         return self.as_of is not None and self.as_of.at >= not_before
 
-    def call_failed(self, at: datetime, longest: timedelta, unanswered_key: str = "") -> "Feed":
+    def call_failed(self, at: datetime, longest: timedelta, unanswered: Unanswered | None = None) -> "Feed":
         """Return the feed after a call to queue a refresh failed, due again after a delay of at most `longest`.
 
-        `unanswered_key` is the call's idempotency key if it may have taken effect.
+        `unanswered` is the call if it may have taken effect.
         """
         failed_calls = self.failed_calls + 1
         retry_at = at + backoff.delay("".join(self.key), failed_calls, longest=longest)
-        unanswered = Unanswered(key=unanswered_key, at=at) if unanswered_key else None
         return replace(self, failed_calls=failed_calls, retry_at=retry_at, unanswered=unanswered)
 
     def requests_on(self, day: date) -> int:

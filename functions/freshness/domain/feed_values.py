@@ -1,10 +1,15 @@
 """The values that a feed consists of."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.dataset import Outcome, Trigger, outcome
+
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""How much our own clock and Codat's may differ."""
+REPEATABLE = timedelta(hours=1)
+"""How long a call may be repeated with its idempotency key: Codat keeps its response for 90 minutes."""
 
 
 class State(StrEnum):
@@ -76,7 +81,14 @@ class Decided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unanswered:
-    """A queueing call that may have taken effect, by its idempotency key, and when it failed."""
+    """A queueing call that may have taken effect. It was made at `at` or later, by our own clock.
 
-    key: str
+    `key` is its idempotency key, empty if that is not known.
+    """
+
     at: datetime
+    key: str = ""
+
+    def is_repeatable(self, now: datetime) -> bool:
+        """Return whether Codat still returns the response to the first call if it is repeated with the same key."""
+        return bool(self.key) and now < self.at + REPEATABLE

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from freshness.domain.company import Connection
-from freshness.domain.dataset import Dataset, DatasetState, Issue, Outcome, Trigger, has_ended, outcome
+from freshness.domain.dataset import Dataset, DatasetState, Issue, Outcome, has_ended, outcome
 from freshness.domain.facts import (
     DatasetEnded,
     DatasetPolled,
@@ -24,16 +24,16 @@ from freshness.domain.facts import (
     ReadEnded,
     RefreshRequested,
     Rescheduled,
+    RunInterrupted,
     SyncDurationLearned,
 )
 from freshness.domain.feed import Feed
-from freshness.domain.feed_values import End, Request, Wanted
-from freshness.domain.notifications import CompanyDataRefreshed, Notification, promise_broken, promise_kept_again
+from freshness.domain.feed_values import CLOCKS_DIFFER, End, Request, Unanswered, Wanted
+from freshness.domain.notifications import Notification, promise_broken, promise_kept_again
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
+from freshness.domain.refreshes import refreshes
 from freshness.domain.schedule import breaks_at, reschedule, with_due_at
-from freshness.domain.sync_history import SAME_END
-from freshness.domain.times import sortable
 from freshness.domain.wanted import with_wanted, without_satisfied
 
 SIGNIFICANT_CHANGE = 0.25
@@ -80,7 +80,7 @@ def transition(
     """
     after = without_satisfied(_with_fact(feed, fact, connection))
     datasets = tuple(_ended_datasets(feed, after, fact, now))
-    notifications: list[Notification] = list(_refreshes(feed, after, fact))
+    notifications: list[Notification] = list(refreshes(feed, after, fact))
     if promise is None or connection is None:
         return Transition(feed=replace(after, due_at=None), datasets=datasets, notifications=tuple(notifications))
     after, promise_notification = _with_promise(after, fact, promise, connection, now)
@@ -108,7 +108,9 @@ def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Fee
         case DatasetRequested():
             return _with_request(feed, fact)
         case QueueingFailed():
-            return feed.call_failed(fact.at, fact.longest, fact.unanswered_key)
+            return feed.call_failed(fact.at, fact.longest, fact.unanswered)
+        case RunInterrupted():
+            return _with_run_interrupted(feed, fact.at)
         case DataTypeUnsupported():
             return feed.ended(End(at=fact.at, state=DatasetState.NOT_SUPPORTED))
         case RefreshRequested():
@@ -122,13 +124,26 @@ def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Fee
             return feed
 
 
-def _with_request(feed: Feed, fact: DatasetRequested) -> Feed:
-    feed = feed.requested(Request(at=fact.at, trigger=fact.trigger, dataset_id=fact.dataset_id))
+def _with_request(before: Feed, fact: DatasetRequested) -> Feed:
+    feed = before.requested(Request(at=fact.at, trigger=fact.trigger, dataset_id=fact.dataset_id))
     feed = replace(feed, decided=fact.decided or feed.decided)
+    if fact.called_at and before.refresh_requested_at and before.refresh_requested_at > fact.called_at:
+        feed = replace(
+            feed,
+            refresh_requested_at=before.refresh_requested_at,
+            refresh_requested_by=before.refresh_requested_by,
+        )
     if fact.ended_at:
         return feed.ended(End(at=fact.ended_at, state=fact.state, dataset_id=fact.dataset_id))
     is_latest = feed.in_flight is not None and feed.in_flight.dataset_id == fact.dataset_id
     return replace(feed, running_state=fact.state) if is_latest and not feed.running_state else feed
+
+
+def _with_run_interrupted(feed: Feed, began_at: datetime) -> Feed:
+    is_requested_since = feed.request is not None and feed.request.at > began_at + CLOCKS_DIFFER
+    if feed.in_flight or feed.unanswered or is_requested_since:
+        return feed
+    return replace(feed, unanswered=Unanswered(at=began_at))
 
 
 def _with_platform_sync_time(feed: Feed, fact: SyncDurationLearned) -> Feed:
@@ -220,67 +235,3 @@ def abandoned(feed: Feed, at: datetime) -> tuple[Dataset, ...]:
     if feed.in_flight is None:
         return ()
     return tuple(_record(feed, feed.in_flight, DatasetState.CANCELLED, max(at, feed.in_flight.at), None))
-
-
-def _refreshes(before: Feed, after: Feed, fact: FeedFact) -> Iterator[Notification]:
-    """Yield the notification of a refresh that was not known to have succeeded before the fact."""
-    match fact:
-        case ReadEnded() if outcome(fact.state) is Outcome.COMPLETE:
-            yield from _reported(before, after, fact.at, None if fact.is_first else fact.records_modified)
-        case DatasetEnded() if outcome(fact.state) is Outcome.COMPLETE:
-            if before.request and before.request.dataset_id == fact.dataset_id:
-                yield from _reported(before, after, before.request.at, fact.records_modified)
-        case DatasetPolled() if fact.succeeded_at and before.version:
-            yield from _found(before, after, fact, fact.succeeded_at)
-        case DatasetRequested() if fact.ended_at and outcome(fact.state) is Outcome.COMPLETE:
-            if before.request is None or before.request.dataset_id != fact.dataset_id:
-                yield _refreshed(after, fact.ended_at, None, fact.trigger, fact.dataset_id)
-        case _:
-            return
-
-
-def _reported(before: Feed, after: Feed, at: datetime, modified: bool | None) -> Iterator[Notification]:
-    """Yield the notification of a refresh that a webhook reported. It names no dataset: it may be the one in flight."""
-    request = before.in_flight if before.in_flight and at >= before.in_flight.at else None
-    if request is None and before.history.has_success_at(at, polled=False):
-        return
-    trigger, dataset_id = (request.trigger, request.dataset_id) if request else (Trigger.EXTERNAL, "")
-    notification = _refreshed(after, at, modified, trigger, dataset_id)
-    # The id must not depend on what was known of the feed: another webhook may be applied at the same time.
-    yield replace(notification, id=_content_id(after, at))
-
-
-def _found(before: Feed, after: Feed, fact: DatasetPolled, succeeded_at: datetime) -> Iterator[Notification]:
-    """Yield the notification of a refresh that a poll found, unless a webhook, which names no dataset, reported it."""
-    is_latest = outcome(fact.state) is Outcome.COMPLETE
-    dataset_id = (fact.dataset_id if is_latest else "") or fact.succeeded_id
-    request = before.in_flight
-    is_ours = request is not None and request.dataset_id in ("", dataset_id) and succeeded_at >= request.at - SAME_END
-    if request and is_ours and after.in_flight is None:
-        yield _refreshed(after, succeeded_at, None, request.trigger, dataset_id or request.dataset_id)
-        return
-    is_known = before.succeeded_at is not None and succeeded_at <= before.succeeded_at
-    if not is_known and not before.history.has_success_at(succeeded_at, polled=True):
-        yield _refreshed(after, succeeded_at, None, Trigger.EXTERNAL, dataset_id)
-
-
-def _refreshed(
-    feed: Feed, at: datetime, modified: bool | None, trigger: Trigger, dataset_id: str
-) -> CompanyDataRefreshed:
-    as_of = feed.as_of_read(at)
-    return CompanyDataRefreshed(
-        id=dataset_id or _content_id(feed, at),
-        company_id=feed.company_id,
-        connection_id=feed.connection_id,
-        data_type=feed.data_type,
-        dataset_id=dataset_id,
-        refreshed_at=at,
-        as_of=as_of.at,
-        as_of_is_estimated=as_of.is_estimated,
-        records_modified=modified,
-        trigger=trigger,
-    )
-
-
-def _content_id(feed: Feed, at: datetime) -> str:
-    return f"{feed.connection_id}/{feed.data_type}/{sortable(at)}"

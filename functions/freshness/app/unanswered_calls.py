@@ -1,0 +1,38 @@
+"""Finding what earlier calls queued whose responses are not known and can no longer be repeated."""
+
+from freshness.app.queueing import Queueing
+from freshness.codat import bulk_refresh
+from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
+from freshness.domain.feed_values import CLOCKS_DIFFER
+from freshness.planning.decision import Decision
+
+
+async def find_queued(queueing: Queueing, group: list[Decision]) -> list[Decision]:
+    """Record what was queued already of the feeds of a company, and return the decisions that are left.
+
+    Codat repeats its response to an idempotency key for 90 minutes. For calls that are older, or of which the key is
+    not known because a run was killed, the company's history is read.
+    """
+    company, now = group[0].company, queueing.clock()
+    unknown = {
+        decision.feed.key: (decision, unanswered.at)
+        for decision in group
+        if (unanswered := decision.feed.unanswered) and not unanswered.is_repeatable(now)
+    }
+    if not unknown:
+        return group
+    feeds = {key: decision.feed for key, (decision, _) in unknown.items()}
+    since = min(at for _, at in unknown.values()) - CLOCKS_DIFFER
+    try:
+        queued = await bulk_refresh.queued_since(since, queueing.codat, company.company_id, feeds)
+    except (Unauthorized, AccountLimit, RateLimited) as error:
+        queueing.stop(error)
+        return []
+    except CodatError as error:
+        for decision, _ in unknown.values():
+            await queueing.record_failure(company, decision.feed, error, decision.feed.unanswered)
+        return [decision for decision in group if decision.feed.key not in unknown]
+    for key, operation in queued.items():
+        decision, called_at = unknown[key]
+        await queueing.record_queued(company, feeds[key], operation, decision, called_at)
+    return [decision for decision in group if decision.feed.key not in queued]
