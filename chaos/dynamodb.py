@@ -171,7 +171,7 @@ def _selected(table: str, items: dict[Key, Item], query: dict[str, Any]) -> Iter
     if "IndexName" not in query:
         yield from (items[key] for key in sorted(items) if key[0] == values[":value"]["S"])
         return
-    time = INDEXED[table]
+    time = INDEXED[table][query["IndexName"]]
     shard, now = values[":shard"]["S"], values[":now"]["S"]
     due = [item for item in items.values() if time in item and item["shard"]["S"] == shard and item[time]["S"] <= now]
     for item in sorted(due, key=lambda item: (item[time]["S"], _key(table, item))):

@@ -19,6 +19,7 @@ from cli.ensure import ensure
 from cli.errors import CommandError
 from cli.explain import explain
 from cli.export import export
+from cli.page import page
 from cli.pause import pause, resume
 from cli.redrive import redrive
 from cli.refresh import refresh
@@ -44,6 +45,7 @@ app.command()(register_webhook)
 app.command()(doctor)
 app.command()(redrive)
 app.command()(export)
+app.command()(page)
 
 
 @app.callback()

@@ -1,21 +1,18 @@
 """What commands read from Codat with the stack's own API key. None of the calls changes anything."""
 
 from base64 import b64encode
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import httpx
 
+from deployed.links import codat_api_key, codat_base_url
 from deployed.stack import DeployedStack, clock
-from freshness.app.links import read_links
-from freshness.app.views import FeedView, LinkView
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
 from freshness.codat.http import CALL_TIMEOUT
 from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.codat.responses import reported_quota, response_date
-from freshness.domain.company import Company
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +30,6 @@ class CodatReport:
     error: CodatError | None = None
 
 
-async def links_of(stack: DeployedStack, company: Company, feeds: Iterable[FeedView]) -> list[LinkView]:
-    """Return the links of a company's connections that the customer must authorise again, as they are at Codat now."""
-    async with httpx.AsyncClient(base_url=_base_url(stack), timeout=CALL_TIMEOUT) as http:
-        return await read_links(Codat(http, _api_key(stack), clock=clock), company, feeds)
-
-
 async def read_report(stack: DeployedStack) -> CodatReport:
     """Return Codat's own schedule and its webhook endpoints, with what the headers of the responses report."""
     report = CodatReport()
@@ -49,8 +40,8 @@ async def read_report(stack: DeployedStack) -> CodatReport:
         report = replace(report, at=response_date(response.headers) or report.at, quota=quota)
 
     hooks = {"response": [read_headers]}
-    async with httpx.AsyncClient(base_url=_base_url(stack), timeout=CALL_TIMEOUT, event_hooks=hooks) as http:
-        key = _api_key(stack)
+    async with httpx.AsyncClient(base_url=codat_base_url(stack), timeout=CALL_TIMEOUT, event_hooks=hooks) as http:
+        key = codat_api_key(stack)
         codat = Codat(http, key, clock=clock)
         try:
             settings = await codat.sync_settings()
@@ -68,11 +59,3 @@ async def read_account(http: httpx.AsyncClient, key: str) -> str | None:
         return str(response.raise_for_status().json()["name"])
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
-
-
-def _base_url(stack: DeployedStack) -> str:
-    return stack.environment(stack.outputs.check_freshness_function)["CODAT_BASE_URL"]
-
-
-def _api_key(stack: DeployedStack) -> str:
-    return stack.secret(stack.outputs.codat_api_key_secret).strip()

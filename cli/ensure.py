@@ -15,8 +15,8 @@ from cli.errors import CommandError
 from cli.output import new_table, print_json, print_table
 from deployed.api import ApiResponse, call_api
 from deployed.stack import DeployedStack
-from deployed.text import duration
 from deployed.ticks import tick_client
+from freshness.app.text import duration
 from freshness.domain.freshness_request import OnLate
 
 NOT_IN_TIME = 3

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from cli.arguments import CompanyName, Json, selected_stack
-from cli.codat import links_of
 from cli.output import link_text, new_table, print_json, print_table, print_text
+from deployed.links import links_of
 from deployed.stack import clock
-from deployed.text import duration, moment
+from freshness.app.text import duration, moment
 from freshness.app.views import Explanation
 
 

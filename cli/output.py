@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployed.text import STYLES, moment
+from deployed.text import STYLES
+from freshness.app.text import moment
 from freshness.app.views import LinkView
 from freshness.domain.feed_values import State
 

@@ -12,8 +12,8 @@ from cli.arguments import CompanyName, Json, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_json, print_table
 from deployed.stack import DeployedStack, clock
-from deployed.text import duration
 from deployed.ticks import run_tick, tick_client
+from freshness.app.text import duration
 from freshness.domain.company import Company
 from freshness.domain.dataset import Outcome, Trigger, outcome
 from freshness.domain.feed import Feed, FeedKey

@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.arguments import Json, selected_stack
-from cli.codat import links_of
 from cli.output import link_text, new_table, print_json, print_table, print_text, state_text
+from deployed.links import links_of
 from deployed.stack import clock
-from deployed.text import STYLES, duration, moment
+from deployed.text import STYLES
+from freshness.app.text import duration, moment
 from freshness.app.views import FeedView, FleetView, LinkView, Summary
 from freshness.domain.company import Company
 from freshness.domain.feed_values import State

@@ -1,32 +1,16 @@
-"""How states, durations and times are written for people."""
+"""How states are shown in a terminal."""
 
-from datetime import datetime, timedelta
-
+from freshness.app.text import SYMBOLS
 from freshness.domain.feed_values import State
 
-STYLES = {
-    State.FRESH: ("●", "green"),
-    State.REFRESHING: ("◐", "cyan"),
-    State.STALE: ("○", "yellow"),
-    State.FAILING: ("▲", "magenta"),
-    State.BLOCKED: ("■", "red"),
-    State.UNSUPPORTED: ("·", "dim"),
-    State.OFF: ("-", "dim"),
+_COLOURS = {
+    State.FRESH: "green",
+    State.REFRESHING: "cyan",
+    State.STALE: "yellow",
+    State.FAILING: "magenta",
+    State.BLOCKED: "red",
+    State.UNSUPPORTED: "dim",
+    State.OFF: "dim",
 }
+STYLES = {state: (symbol, _COLOURS[state]) for state, symbol in SYMBOLS.items()}
 """The symbol and the rich style of each state."""
-_UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)))
-
-
-def duration(length: timedelta | None) -> str:
-    """Return a duration as a whole number of its largest unit; `never` for `None`."""
-    if length is None:
-        return "never"
-    for unit, one in _UNITS:
-        if length >= one:
-            return f"{length // one} {unit}"
-    return f"{max(length, timedelta()) // timedelta(seconds=1)} s"
-
-
-def moment(time: datetime | None) -> str:
-    """Return a time in UTC to the second; `-` for `None`."""
-    return "-" if time is None else time.strftime("%Y-%m-%d %H:%M:%S")

@@ -18,6 +18,8 @@ from py_compile import PycInvalidationMode
 
 BOTOCORE_SERVICES = ("dynamodb", "events", "secretsmanager", "sqs")
 """The services whose API descriptions are bundled. botocore has 27 MB of them, for all AWS services."""
+SUFFIXES = (".py", ".html", ".css", ".js")
+"""The files that are bundled: modules, and the templates of the page."""
 INTERPRETER = str(sys.implementation.cache_tag).encode()
 """The interpreter that builds, which decides whether a bundle has bytecode, and is part of each hash."""
 
@@ -65,7 +67,8 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
     """
     builds.mkdir(parents=True, exist_ok=True)
     dependencies = _dependencies(functions / "requirements.lock", target, builds)
-    files = {path.relative_to(functions): path for path in sorted(functions.rglob("*.py"))}
+    ours = sorted(path for suffix in SUFFIXES for path in functions.rglob(f"*{suffix}"))
+    files = {path.relative_to(functions): path for path in ours}
     files[Path("freshness.toml")] = policy
     contents = [name.as_posix().encode() + b"\n" + path.read_bytes() for name, path in files.items()]
     bundle = builds / f"bundle-{target.name}-{_digest(dependencies.name.encode(), INTERPRETER, *contents)}"

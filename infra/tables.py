@@ -7,17 +7,17 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
-from freshness.aws.companies import DUE_FOR_CHECK
-from freshness.aws.feeds import DUE
+from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
+from freshness.aws.feeds import BROKEN, DUE
 from freshness.aws.freshness_requests import OPEN
 
 
 class Tables(Construct):
     """The four tables. Comments list the access patterns of each: DynamoDB operation, key, and when.
 
-    All indexes are sparse: an item that is never due, or no longer open, is not in them. They are partitioned into a
-    few shards, since one partition takes 1,000 writes a second. They project keys only, and a tick reads the items from
-    the table.
+    All indexes are sparse: an item that is never due, not broken, or no longer open, is not in them. They are
+    partitioned into a few shards, since one partition takes 1,000 writes a second. They project keys only, and a tick
+    reads the items from the table.
 
     "Conditional" means that the item must have the version that was read. Only the command line scans tables.
     """
@@ -28,13 +28,16 @@ class Tables(Construct):
         self._disposable = disposable
 
         # - Query due_for_check (shard, check_at <= now): list the companies due for a check.
+        # - Query needs_relink (shard), first page: show the companies whose customer must act.
         # - GetItem, BatchGetItem (company_id): read companies.
         # - PutItem (company_id), conditional: change a company.
         self.companies = self._table("Companies", "company_id")
         self._add_index(self.companies, DUE_FOR_CHECK, "check_at")
+        self._add_index(self.companies, NEEDS_RELINK, "needs_relink_at")
 
         # The sort key `feed` is "{data_type}#{connection_id}".
         # - Query due (shard, due_at <= now): list the feeds that are due.
+        # - Query broken (shard), first page: show the feeds whose promise is broken.
         # - BatchGetItem (company_id, feed): read the feeds that are due.
         # - GetItem (company_id, feed): read one feed, consistently where something is to be published.
         # - Query (company_id): read all feeds of a company.
@@ -42,6 +45,7 @@ class Tables(Construct):
         # - DeleteItem (company_id, feed): delete a feed that no connection provides, or whose company was deleted.
         self.feeds = self._table("Feeds", "company_id", "feed")
         self._add_index(self.feeds, DUE, "due_at")
+        self._add_index(self.feeds, BROKEN, "broken_at")
 
         # - GetItem (company_id, dataset_id): read one dataset.
         # - Query (company_id): list the datasets of a company, from the command line.

@@ -7,7 +7,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from deployed.text import STYLES, duration
+from deployed.text import STYLES
+from freshness.app.text import duration
 from freshness.app.views import FeedView, FleetView
 from freshness.domain.data_types import SourceType, source_type
 

@@ -13,8 +13,12 @@ Item = dict[str, Any]
 Key = tuple[str, ...]
 KEYS = {"companies": ("company_id",), "feeds": ("company_id", "feed"), "datasets": ("company_id", "dataset_id")}
 """The attributes of each table's key. That of any other table is `name`."""
-INDEXED = {"companies": "check_at", "feeds": "due_at", "control": "open_until"}
-"""The sort key of each table's index, whose partition key is `shard`. An item without it is not in the index."""
+INDEXED = {
+    "companies": {"due_for_check": "check_at", "needs_relink": "needs_relink_at"},
+    "feeds": {"due": "due_at", "broken": "broken_at"},
+    "control": {"open": "open_until"},
+}
+"""The sort key of each index, whose partition key is `shard`. An item without it is not in the index."""
 
 
 class ConditionalCheckFailedException(Exception):
@@ -26,13 +30,13 @@ class ConditionalCheckFailedException(Exception):
 
 
 class Table:
-    """The items of one table by partition, and its index, which has only their keys."""
+    """The items of one table by partition, and its indexes, which have only their keys."""
 
     def __init__(self, name: str) -> None:
         self.partitions: dict[str, dict[Key, Item]] = {}
         self._key_names = KEYS.get(name, ("name",))
-        self._time = INDEXED.get(name, "")
-        self._shards: defaultdict[str, list[tuple[str, Key]]] = defaultdict(list)
+        self._times = INDEXED.get(name, {})
+        self._shards: defaultdict[tuple[str, str], list[tuple[str, Key]]] = defaultdict(list)
 
     def get(self, key: Item) -> Item | None:
         """Return one item."""
@@ -42,20 +46,20 @@ class Table:
         """Put an item in place of the one with the key, or only delete that one."""
         partition = self.partitions.setdefault(self._partition(key), {})
         before = partition.pop(self._key(key), {})
-        if self._time in before:
-            shard = self._shards[before["shard"]["S"]]
-            del shard[bisect_left(shard, self._entry(before))]
+        for shard, entry in self._entries(before):
+            del shard[bisect_left(shard, entry)]
         if item is None:
             return
         partition[self._key(item)] = item
-        if self._time in item:
-            insort(self._shards[item["shard"]["S"]], self._entry(item))
+        for shard, entry in self._entries(item):
+            insort(shard, entry)
 
-    def due(self, shard: str, until: str) -> Iterator[Item]:
-        """Yield the keys of a shard's items whose time is no later than `until`, in order of time."""
-        entries = self._shards[shard]
-        for time, key in entries[: bisect_right(entries, until, key=lambda entry: entry[0])]:
-            names = (self._time, *self._key_names)
+    def keys(self, index: str, shard: str, until: str | None) -> Iterator[Item]:
+        """Yield the keys of a shard of an index, in order of time, if they are not later than `until`, if it is set."""
+        entries = self._shards[index, shard]
+        end = len(entries) if until is None else bisect_right(entries, until, key=lambda entry: entry[0])
+        for time, key in entries[:end]:
+            names = (self._times[index], *self._key_names)
             yield {name: {"S": value} for name, value in zip(names, (time, *key), strict=True)}
 
     def _partition(self, key: Item) -> str:
@@ -64,8 +68,11 @@ class Table:
     def _key(self, item: Item) -> Key:
         return tuple(item[name]["S"] for name in self._key_names)
 
-    def _entry(self, item: Item) -> tuple[str, Key]:
-        return item[self._time]["S"], self._key(item)
+    def _entries(self, item: Item) -> Iterator[tuple[list[tuple[str, Key]], tuple[str, Key]]]:
+        """Yield the entry of an item in each index that has it, with the entries of that shard of the index."""
+        for index, time in self._times.items():
+            if time in item:
+                yield self._shards[index, item["shard"]["S"]], (item[time]["S"], self._key(item))
 
 
 class MemoryDynamoDB:
@@ -126,15 +133,21 @@ class MemoryDynamoDB:
         """Return the paginator of `query` or `scan`."""
         return _Scan(self) if operation == "scan" else _Query(self)
 
-    def query(self, table: str, condition: str, names: dict[str, str], values: Item) -> list[Item]:
-        """Return the items of a partition in order of their keys, or of a shard of the index in order of time."""
+    def query(self, table: str, index: str | None, condition: str, names: dict[str, str], values: Item) -> list[Item]:
+        """Return the items of a partition in order of their keys, or of a shard of an index in order of time."""
         self._count("Query")
         equal, _, before = condition.partition(" AND ")
         _, value = _operands(equal, " = ", names, values)
-        if not before:
+        if index is None:
             return [item for _, item in sorted(self.tables[table].partitions.get(value["S"], {}).items())]
-        _, until = _operands(before, " <= ", names, values)
-        return list(self.tables[table].due(value["S"], until["S"]))
+        until = _operands(before, " <= ", names, values)[1]["S"] if before else None
+        return list(self.tables[table].keys(index, value["S"], until))
+
+    def describe_table(self, *, TableName: str) -> Item:
+        """Return how many items a table has."""
+        self._count("DescribeTable")
+        items = sum(map(len, self.tables[TableName].partitions.values()))
+        return {"Table": {"ItemCount": items}}
 
     def scan(self, table: str) -> list[Item]:
         """Return all items of a table, in order of their keys."""
@@ -166,10 +179,11 @@ class _Query:
         KeyConditionExpression: str,
         ExpressionAttributeValues: Item,
         ExpressionAttributeNames: dict[str, str] | None = None,
+        IndexName: str | None = None,
         **_: Any,
     ) -> Iterator[Item]:
-        names = ExpressionAttributeNames or {}
-        yield {"Items": self._dynamodb.query(TableName, KeyConditionExpression, names, ExpressionAttributeValues)}
+        names, values = ExpressionAttributeNames or {}, ExpressionAttributeValues
+        yield {"Items": self._dynamodb.query(TableName, IndexName, KeyConditionExpression, names, values)}
 
 
 class _Scan:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from freshness.app.views import FeedView, FleetView
 from freshness.domain.feed_values import State
+from freshness.planning.decision import Reason
 from local.display import LiveTable, summary
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -26,6 +27,7 @@ def feed(company: int, data_type: str, state: State, obstacle: str = "") -> Feed
         as_of_is_estimated=False,
         probability_up_to_date=0.9,
         promise=timedelta(hours=6),
+        breaks_at=NOW + timedelta(hours=6),
         keeps_promise=state is State.FRESH,
         is_due=state is State.STALE,
         due_at=None,
@@ -34,6 +36,7 @@ def feed(company: int, data_type: str, state: State, obstacle: str = "") -> Feed
         obstacle=obstacle,
         rule="[default] (freshness.toml:11)",
         reason="not yet due",
+        next_reason=Reason.NOT_YET,
     )
 
 

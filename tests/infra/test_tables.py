@@ -5,8 +5,11 @@ import pytest
 from tests.infra.template import Template
 
 TABLES = {
-    "TablesCompanies": (["company_id"], {"due_for_check": ["shard", "check_at"]}),
-    "TablesFeeds": (["company_id", "feed"], {"due": ["shard", "due_at"]}),
+    "TablesCompanies": (
+        ["company_id"],
+        {"due_for_check": ["shard", "check_at"], "needs_relink": ["shard", "needs_relink_at"]},
+    ),
+    "TablesFeeds": (["company_id", "feed"], {"due": ["shard", "due_at"], "broken": ["shard", "broken_at"]}),
     "TablesDatasets": (["company_id", "dataset_id"], {}),
     "TablesControl": (["name"], {"open": ["shard", "open_until"]}),
 }

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import DAY, Feed, FeedKey
 from freshness.domain.feed_values import End, Request, State
-from freshness.domain.schedule import assumed_rate
+from freshness.domain.schedule import assumed_rate, breaks_at
 from freshness.domain.times import BEGINNING
 from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Decision, Reason
@@ -95,6 +95,13 @@ class Queries:
         """Return every feed of one company."""
         feeds = self.tables.feeds.of_company(company.company_id)
         return tuple(self._views(self._decisions(feeds, [company], now), [company], now))
+
+    def with_feeds(
+        self, companies: Collection[Company], feeds: Iterable[Feed], now: datetime
+    ) -> list[tuple[FeedView, Feed]]:
+        """Return the feeds of companies, all of which must be given, as people see them and as they are stored."""
+        decisions = self._decisions(feeds, companies, now)
+        return [(view, decisions[view.key].feed) for view in self._views(decisions, companies, now)]
 
     def explain(self, company: Company, data_type: str, now: datetime) -> list[Explanation]:
         """Return everything known of a data type of a company, for each connection that it is read from.
@@ -205,6 +212,7 @@ class Queries:
                 unchanged_probability(assumed_rate(feed, promise), (now - as_of.at) / DAY) if as_of else None
             ),
             promise=promise.fresh_within,
+            breaks_at=breaks_at(feed, promise, connection),
             keeps_promise=feed.keeps(promise, now),
             is_due=feed.in_flight is None and feed.due_at is not None and feed.due_at <= now,
             due_at=feed.due_at,
@@ -218,6 +226,7 @@ class Queries:
             ),
             rule=promise.place,
             reason=self._reason(feed.decided.reason if feed.decided else decision.reason, decision),
+            next_reason=decision.reason,
         )
 
     def _reason(self, reason: str, decision: Decision) -> str:

@@ -9,7 +9,7 @@ from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import Decided, State
 from freshness.domain.sync_history import Sync
-from freshness.planning.decision import Action
+from freshness.planning.decision import Action, Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,8 @@ class FeedView:
     probability_up_to_date: float | None
     """That nothing changed at the source since."""
     promise: timedelta
+    breaks_at: datetime | None
+    """When the copy becomes, or became, older than promised; `None` where nothing is promised."""
     keeps_promise: bool
     is_due: bool
     due_at: datetime | None
@@ -42,6 +44,8 @@ class FeedView:
     """The part of the policy that promises it."""
     reason: str
     """The decision that last changed it, or the one that applies now if there was none."""
+    next_reason: Reason
+    """Why a tick does about it now what it does."""
 
     @property
     def key(self) -> FeedKey:
@@ -52,6 +56,10 @@ class FeedView:
     def is_overdue(self) -> bool:
         """Return whether it could be fresh and is not."""
         return not self.keeps_promise and not self.obstacle
+
+    def is_broken(self, at: datetime) -> bool:
+        """Return whether the copy is older than promised at a time. One never made is, once its promise has passed."""
+        return self.breaks_at is not None and self.breaks_at <= at
 
     @property
     def is_obstructed(self) -> bool:

@@ -1,17 +1,27 @@
-"""The table of feeds, with an index of when each is due."""
+"""The table of feeds, with indexes of when each is due, and of those whose promise is broken."""
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
+from typing import NamedTuple
 
-from freshness.aws.item_codec import SHARDS, feed_from, feed_item, feed_key
+from freshness.aws.item_codec import SHARDS, Item, feed_from, feed_item, feed_key
 from freshness.aws.table import Table
-from freshness.domain.feed import Feed
+from freshness.domain.feed import Feed, FeedKey
 
 DUE = "due"
 """The index of feeds by `due_at`."""
+BROKEN = "broken"
+"""The index of feeds by `broken_at`."""
+
+
+class Broken(NamedTuple):
+    """A feed whose promise was published as broken, and when it broke."""
+
+    at: datetime
+    key: FeedKey
 
 
 class Feeds:
@@ -45,6 +55,18 @@ class Feeds:
             items = self._table.get_many([{"company_id": key["company_id"], "feed": key["feed"]} for key in next_keys])
             yield [feed_from(item) for item in items]
 
+    def broken(self) -> tuple[list[Broken], bool]:
+        """Return the feeds whose promise is broken, longest first, and whether these are all.
+
+        There are as many as one query of each shard reads, which are some 20,000.
+        """
+        shards = [self._table.first_keys(BROKEN, shard) for shard in SHARDS]
+        return sorted(_broken(item) for items, _ in shards for item in items), all(whole for _, whole in shards)
+
+    def count(self) -> int:
+        """Return about how many feeds there are."""
+        return self._table.item_count()
+
     def put(self, feed: Feed) -> Feed:
         """Write a feed in place of the one that was read at its version, and return it as written.
 
@@ -62,3 +84,8 @@ class Feeds:
     def delete(self, feed: Feed) -> None:
         """Delete a feed, if it exists."""
         self._table.delete(feed_key(feed))
+
+
+def _broken(item: Item) -> Broken:
+    data_type, _, connection_id = item["feed"].partition("#")
+    return Broken(datetime.fromisoformat(item["broken_at"]), (item["company_id"], data_type, connection_id))

@@ -1,6 +1,7 @@
 """How values of the domain are written as DynamoDB items, and read back."""
 
 import zlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -59,8 +60,9 @@ def dump(adapter: TypeAdapter[Any], value: Any) -> Item:
 
 
 def company_item(company: Company) -> Item:
-    """Return the item of a company, indexed by when it is due for a check."""
-    return dump(_COMPANIES, company) | _index(company.company_id, "check_at", company.check_at)
+    """Return the item of a company, indexed by when it is due for a check, and since when it needs a relink."""
+    times = {"check_at": company.check_at, "needs_relink_at": company.needs_relink_at}
+    return dump(_COMPANIES, company) | _index(company.company_id, times)
 
 
 def company_from(item: Item) -> Company:
@@ -69,8 +71,12 @@ def company_from(item: Item) -> Company:
 
 
 def feed_item(feed: Feed) -> Item:
-    """Return the item of a feed, indexed by when it is due. A usual one is below the 1 KB of a write unit."""
-    item = dump(_FEEDS, feed) | feed_key(feed) | _index(feed.company_id, "due_at", feed.due_at)
+    """Return the item of a feed, indexed by when it is due, and since when its promise is broken.
+
+    A usual one is below the 1 KB of a write unit.
+    """
+    times = {"due_at": feed.due_at, "broken_at": feed.broken_at}
+    item = dump(_FEEDS, feed) | feed_key(feed) | _index(feed.company_id, times)
     # Its sort key has both.
     del item["data_type"], item["connection_id"]
     if feed.history:
@@ -99,5 +105,7 @@ def dataset_from(item: Item) -> Dataset:
     return _DATASETS.validate_python(item)
 
 
-def _index(company_id: str, name: str, at: datetime | None) -> Item:
-    return {} if at is None else {"shard": shard(company_id), name: sortable(at)}
+def _index(company_id: str, times: Mapping[str, datetime | None]) -> Item:
+    """Return the attributes by which indexes have an item: an index whose time is `None` does not have it."""
+    known = {name: sortable(at) for name, at in times.items() if at}
+    return known and {"shard": shard(company_id), **known}

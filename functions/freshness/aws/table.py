@@ -148,6 +148,25 @@ class Table:
             ExpressionAttributeValues=marshal({":shard": shard, ":now": sortable(now)}),
         )
 
+    def first_keys(self, index: str, shard: str) -> tuple[list[Item], bool]:
+        """Return the keys of a shard of an index, earliest first, and whether these are all.
+
+        There are as many as one query reads, which is 1 MB of the index.
+        """
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self.name,
+            IndexName=index,
+            KeyConditionExpression="#shard = :shard",
+            ExpressionAttributeNames={"#shard": "shard"},
+            ExpressionAttributeValues=marshal({":shard": shard}),
+        )
+        page = next(iter(pages))
+        return [unmarshal(item) for item in page["Items"]], "LastEvaluatedKey" not in page
+
+    def item_count(self) -> int:
+        """Return about how many items there are, as DynamoDB counted them in the last six hours, free of charge."""
+        return self._dynamodb.describe_table(TableName=self.name)["Table"].get("ItemCount", 0)
+
     def scan(self) -> Iterator[Item]:
         """Yield every item, for an operator's tools: no function has the permission to scan."""
         for page in self._dynamodb.get_paginator("scan").paginate(TableName=self.name):

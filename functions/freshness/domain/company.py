@@ -148,6 +148,14 @@ class Company:
         """Return whether it has a connection that Codat has read through: if not, there is nothing to poll."""
         return any(connection.was_linked for connection in self.connections.values())
 
+    @property
+    def needs_relink_at(self) -> datetime | None:
+        """Return since when the customer must authorise one of its connections again; `None` if none needs it."""
+        if self.deleted_at:
+            return None
+        lapsed = (c for c in self.connections.values() if c.must_be_authorised)
+        return min((c.refused_at if c.is_refused and c.refused_at else c.status_at for c in lapsed), default=None)
+
     def active_connections(self, data_type: str) -> list[Connection]:
         """Return the connections that a data type is read from, linked or in need of a relink.
 

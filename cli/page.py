@@ -1,0 +1,47 @@
+"""`freshness page`: are promises kept, whose turn is it, and what next, as a page for a browser."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.arguments import selected_stack
+from cli.errors import CommandError
+from cli.output import print_text
+from deployed.page_server import PageServer, StackSource
+from deployed.stack import clock
+from freshness.app.page.read import page_view
+from freshness.app.page.render import Frame, Medium, render
+
+UPDATE_EVERY = timedelta(seconds=15)
+"""How often a page that is served updates itself, which reads some hundred read units."""
+
+
+def page(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("freshness.html"),
+    *,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the page to this machine, updating itself, until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="The port to serve it on.")] = 4580,
+) -> None:
+    """Write a page that shows whether promises are kept, whose turn it is and what to do next, or serve it."""
+    stack = selected_stack(context)
+    if not serve:
+        view = page_view(stack.queries, clock())
+        file.write_text(render(view, Frame(Medium.FILE)), encoding="utf-8")
+        print_text(f"{file}: {view.verdict.text}")
+        return
+    stack.queries  # noqa: B018 - a stack that does not exist is an error now, not at the first request
+    try:
+        server = PageServer(StackSource(stack), port, UPDATE_EVERY)
+    except OSError as error:
+        raise CommandError(f"Port {port} cannot be used ({error.strerror}): choose another one with --port.") from None
+    with server:
+        print_text(f"{server.url} (Ctrl-C stops it)")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return

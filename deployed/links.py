@@ -1,0 +1,28 @@
+"""Links for customers, read from Codat with the stack's own API key. The call changes nothing."""
+
+from collections.abc import Iterable
+
+import httpx
+
+from deployed.stack import DeployedStack, clock
+from freshness.app.links import read_links
+from freshness.app.views import FeedView, LinkView
+from freshness.codat.client import Codat
+from freshness.codat.http import CALL_TIMEOUT
+from freshness.domain.company import Company
+
+
+async def links_of(stack: DeployedStack, company: Company, feeds: Iterable[FeedView]) -> list[LinkView]:
+    """Return the links of a company's connections that the customer must authorise again, as they are at Codat now."""
+    async with httpx.AsyncClient(base_url=codat_base_url(stack), timeout=CALL_TIMEOUT) as http:
+        return await read_links(Codat(http, codat_api_key(stack), clock=clock), company, feeds)
+
+
+def codat_base_url(stack: DeployedStack) -> str:
+    """Return the address of the Codat that a stack reads from."""
+    return stack.environment(stack.outputs.check_freshness_function)["CODAT_BASE_URL"]
+
+
+def codat_api_key(stack: DeployedStack) -> str:
+    """Return a stack's key for Codat's API."""
+    return stack.secret(stack.outputs.codat_api_key_secret).strip()

@@ -1,0 +1,180 @@
+"""A server of the page on this machine: the page, the explanation of each feed, and links that are read when clicked.
+
+It answers only this machine's own browser. What it shows is read again for each request, and nothing is changed.
+"""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from deployed.links import links_of
+from deployed.stack import DeployedStack, clock
+from freshness.app.page.read import page_view
+from freshness.app.page.render import Frame, Medium, render, render_explanations
+from freshness.app.queries import NotFound, Queries
+
+LOOPBACK = "127.0.0.1"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+    "script-src 'nonce-{nonce}'; form-action 'self' https: http:; base-uri 'none'; frame-ancestors 'none'"
+)
+"""The security policy of every response. A browser applies `form-action` to where a form redirects, too."""
+
+
+class Source(Protocol):
+    """Where the page comes from."""
+
+    @property
+    def queries(self) -> Queries:
+        """Return what answers questions."""
+
+    def now(self) -> datetime:
+        """Return the current time in UTC."""
+
+    def link(self, company_id: str, connection_id: str) -> str:
+        """Return the link by which the customer authorises a connection again, empty if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackSource:
+    """A deployed stack, and its Codat."""
+
+    stack: DeployedStack
+
+    @property
+    def queries(self) -> Queries:
+        """Return what answers questions about the stack."""
+        return self.stack.queries
+
+    def now(self) -> datetime:
+        """Return the current time in UTC."""
+        return clock()
+
+    def link(self, company_id: str, connection_id: str) -> str:
+        """Return the link as it is at Codat now, or as Codat reported it last."""
+        company = self.queries.find_company(company_id)
+        links = asyncio.run(links_of(self.stack, company, self.queries.company(company, clock())))
+        return next((each.url for each in links if each.connection_id == connection_id), "")
+
+
+class PageServer(ThreadingHTTPServer):
+    """The server. `port` is 0 for any that is free."""
+
+    daemon_threads = True
+
+    def __init__(self, source: Source, port: int, update_every: timedelta) -> None:
+        super().__init__((LOOPBACK, port), _Handler)
+        self.source = source
+        self.update_every = update_every
+
+    @property
+    def url(self) -> str:
+        """Return the address of the page."""
+        return f"http://{LOOPBACK}:{self.server_port}/"
+
+
+@contextmanager
+def serving(source: Source, port: int, update_every: timedelta) -> Iterator[PageServer]:
+    """Serve the page during the `with` block.
+
+    Raises:
+        OSError: the port cannot be used.
+    """
+    with PageServer(source, port, update_every) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: PageServer
+
+    def do_GET(self) -> None:
+        """Answer with the page, or with a feed's explanation."""
+        parts = self._parts()
+        nonce = secrets.token_urlsafe()
+        frame = Frame(Medium.SERVER, update_every=self.server.update_every, nonce=nonce)
+        queries, now = self.server.source.queries, self.server.source.now()
+        match parts:
+            case [""]:
+                self._try(lambda: self._html(render(page_view(queries, now), frame), nonce))
+            case ["explain", company_id, data_type]:
+                self._try(lambda: self._html(self._explained(company_id, data_type, frame), nonce))
+            case _:
+                self._text(HTTPStatus.NOT_FOUND, "There is no such page.")
+
+    def do_POST(self) -> None:
+        """Redirect to a link, which may be valid for a single use: so only a click of this page reads one."""
+        if self.headers.get("Origin") not in {
+            self.server.url.rstrip("/"),
+            f"http://localhost:{self.server.server_port}",
+        }:
+            self._text(HTTPStatus.FORBIDDEN, "Only the page itself may ask for this.")
+            return
+        match self._parts():
+            case ["link", company_id, connection_id]:
+                self._try(lambda: self._redirect(self.server.source.link(company_id, connection_id)))
+            case _:
+                self._text(HTTPStatus.NOT_FOUND, "There is no such page.")
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing: the terminal shows something else."""
+
+    def _parts(self) -> list[str]:
+        """Return the parts of the path; none if another site's name was made to lead here."""
+        if self.headers.get("Host") not in {f"{name}:{self.server.server_port}" for name in (LOOPBACK, "localhost")}:
+            return []
+        return [unquote(part) for part in urlsplit(self.path).path.lstrip("/").split("/")]
+
+    def _explained(self, company_id: str, data_type: str, frame: Frame) -> str:
+        queries = self.server.source.queries
+        company = queries.find_company(company_id)
+        return render_explanations(queries.explain(company, data_type, self.server.source.now()), frame)
+
+    def _try(self, answer: Callable[[], None]) -> None:
+        try:
+            answer()
+        except NotFound as error:
+            self._text(HTTPStatus.NOT_FOUND, str(error))
+        except (BotoCoreError, ClientError) as error:
+            self._text(HTTPStatus.SERVICE_UNAVAILABLE, f"AWS did not answer: {error}")
+
+    def _redirect(self, url: str) -> None:
+        if urlsplit(url).scheme not in ("http", "https"):
+            self._text(HTTPStatus.NOT_FOUND, "Codat has no link for this connection: see Codat's portal.")
+            return
+        self.send_response(HTTPStatus.SEE_OTHER)
+        self.send_header("Location", url)
+        self.end_headers()
+
+    def _html(self, page: str, nonce: str) -> None:
+        self._respond(HTTPStatus.OK, page, "text/html; charset=utf-8", nonce)
+
+    def _text(self, status: HTTPStatus, text: str) -> None:
+        self._respond(status, text + "\n", "text/plain; charset=utf-8", "")
+
+    def _respond(self, status: HTTPStatus, body: str, media_type: str, nonce: str) -> None:
+        content = body.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Security-Policy", _POLICY.format(nonce=nonce))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        self.wfile.write(content)

@@ -1,0 +1,222 @@
+"""Reading what the page shows: the worst feeds by name, and counts of the others, never everything.
+
+It reads one page of each shard of three indexes (companies that need a relink, feeds whose promise is broken, all
+companies), and of at most `COMPANIES` companies all feeds. So a page of 100,000 feeds costs about as much as one of
+1,000.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+
+from freshness.app.page.turns import Conditions, Step, Turn, step
+from freshness.app.page.verdict import Facts, verdict
+from freshness.app.page.view import Cell, NeedsPerson, PageView, Row, TurnView, Webhooks
+from freshness.app.queries import Queries
+from freshness.app.views import FeedView
+from freshness.app.webhook_heartbeat import SILENT_AFTER
+from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
+from freshness.aws.feeds import Broken
+from freshness.domain.company import Company
+from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.feed_values import State
+from freshness.planning.allowance import allowance
+
+COMPANIES = 200
+"""The most companies whose feeds are read."""
+WORST = 200
+"""The most feeds older than promised that are named."""
+ROWS = 40
+"""The most companies that have a row."""
+PEOPLE = 40
+"""The most connections that need a person which are named."""
+HOUR = timedelta(hours=1)
+_READERS = 8
+"""Queries at once. Each takes some five milliseconds, most of which is waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What was read of the indexes."""
+
+    broken: list[Broken]
+    broken_is_whole: bool
+    relinks: list[str]
+    company_ids: list[str]
+    companies_are_whole: bool
+
+    def chosen(self) -> list[str]:
+        """Return the ids of the companies to read: of feeds broken longest and latest, then relinks, then others.
+
+        Both ends of a long list count: what has been broken for months must not hide what broke just now.
+        """
+        worst = ends([each.key[0] for each in self.broken], WORST)
+        relinks = ends(self.relinks, COMPANIES // 2)
+        return list(dict.fromkeys(chain(worst[: COMPANIES // 2], relinks, worst, self.company_ids)))[:COMPANIES]
+
+
+def page_view(queries: Queries, now: datetime) -> PageView:
+    """Return what the page shows now."""
+    with ThreadPoolExecutor(_READERS) as readers:
+        index = _read_index(queries)
+        chosen = index.chosen()
+        companies = queries.tables.companies.get_many(chosen)
+        of_companies = readers.map(queries.tables.feeds.of_company, chosen)
+        feeds = list(chain.from_iterable(of_companies))
+    named = [companies[each] for each in chosen if each in companies and not companies[each].deleted_at]
+    judged = queries.with_feeds(named, feeds, now)
+    conditions = Conditions(at=now, limits=queries.api_limits(), paused=queries.is_paused())
+    by_id = {company.company_id: company for company in named}
+    cells = [Cell(view, _step(view, feed, by_id[view.company_id], conditions), now) for view, feed in judged]
+    received_at = queries.tables.control.webhook_received_at()
+    webhooks = Webhooks(received_at=received_at, silent_since=_silent_since(received_at, [feed for _, feed in judged]))
+    return _view(queries, conditions, index, named, cells, webhooks)
+
+
+def _read_index(queries: Queries) -> _Index:
+    broken, broken_is_whole = queries.tables.feeds.broken()
+    relinks, _ = queries.tables.companies.first_ids(NEEDS_RELINK)
+    company_ids, companies_are_whole = queries.tables.companies.first_ids(DUE_FOR_CHECK)
+    return _Index(broken, broken_is_whole, relinks, company_ids, companies_are_whole)
+
+
+def _view(
+    queries: Queries,
+    conditions: Conditions,
+    index: _Index,
+    companies: Sequence[Company],
+    cells: Sequence[Cell],
+    webhooks: Webhooks,
+) -> PageView:
+    now, is_whole = conditions.at, index.companies_are_whole and len(index.company_ids) <= len(companies)
+    elsewhere = [each for each in index.broken if each.key[0] not in {company.company_id for company in companies}]
+    promised = [cell for cell in cells if cell.feed.is_promised and cell.feed.state is not State.UNSUPPORTED]
+    worst = sorted((cell for cell in promised if cell.is_broken), key=lambda cell: (-cell.badness, cell.feed.key))
+    rows = _rows(companies, cells)
+    with_row = {row.company_id for row in rows}
+    without_row = Counter(cell.feed.data_type for cell in worst if cell.feed.company_id not in with_row)
+    people = _needs_person({company.company_id: company for company in companies}, promised)
+    turns = _turns(cells)
+    feeds = len(promised) if is_whole else max(queries.tables.feeds.count(), len(promised))
+    facts = Facts(
+        conditions=conditions,
+        feeds=feeds,
+        companies=len(index.company_ids),
+        broken=len(worst) + len(elsewhere),
+        broken_is_minimum=not index.broken_is_whole,
+        needs_person=people[:PEOPLE],
+        relinks_elsewhere=max(0, len(people) - PEOPLE) + len(set(index.relinks) - {c.company_id for c in companies}),
+        turns=turns,
+        webhooks_silent_since=webhooks.silent_since,
+    )
+    return PageView(
+        at=now,
+        verdict=verdict(facts),
+        companies=facts.companies,
+        feeds=feeds,
+        is_whole=is_whole,
+        broken=facts.broken,
+        broken_is_minimum=facts.broken_is_minimum,
+        states=Counter(cell.feed.state for cell in cells),
+        needs_person=people[:PEOPLE],
+        relinks_elsewhere=facts.relinks_elsewhere,
+        turns=turns,
+        data_types=tuple(sorted({data_type for row in rows for data_type in row.cells})),
+        rows=rows,
+        broken_elsewhere=without_row + Counter(each.key[1] for each in elsewhere),
+        worst=tuple(worst[:WORST]),
+        details=tuple({cell.feed.key: cell for cell in [*worst, *_of_rows(rows)][:WORST]}.values()),
+        breaches_by_hour=_by_hour({**_broke_at(index.broken), **_broke_at_by_age(worst)}, now),
+        conditions=conditions,
+        calls_allowed=allowance(queries.policy.budget, conditions.limits, now),
+        webhooks=webhooks,
+    )
+
+
+def ends(ids: Sequence[str], most: int) -> list[str]:
+    """Return the first and the last of a sequence, alternately, up to a number."""
+    from_both = chain.from_iterable(zip(ids, reversed(ids), strict=True))
+    return list(dict.fromkeys(from_both))[:most]
+
+
+def _step(view: FeedView, feed: Feed, company: Company, conditions: Conditions) -> Step | None:
+    needed = view.state is State.BLOCKED or (view.is_promised and view.is_broken(conditions.at))
+    return step(view, feed, company, conditions) if needed and view.state is not State.UNSUPPORTED else None
+
+
+def _rows(companies: Iterable[Company], cells: Iterable[Cell]) -> tuple[Row, ...]:
+    by_company: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    for cell in cells:
+        by_company[cell.feed.company_id][cell.feed.data_type].append(cell)
+    rows = [
+        Row(each.company_id, each.name, each.paused, {name: tuple(of) for name, of in types.items()})
+        for each in companies
+        if (types := by_company.get(each.company_id))
+    ]
+    return tuple(sorted(rows[:ROWS], key=lambda row: (-_trouble(row), row.company_name, row.company_id)))
+
+
+def _of_rows(rows: Iterable[Row]) -> Iterator[Cell]:
+    return (cell for row in rows for of in row.cells.values() for cell in of)
+
+
+def _trouble(row: Row) -> int:
+    return sum(cell.step is not None for of in row.cells.values() for cell in of)
+
+
+def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tuple[NeedsPerson, ...]:
+    """Return the connections that wait for a customer, those of most broken promises first."""
+    of_connection: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.step and cell.step.turn is Turn.CUSTOMER:
+            of_connection[cell.feed.company_id, cell.feed.connection_id].append(cell)
+    people = []
+    for (company_id, connection_id), waiting in of_connection.items():
+        connection, first = companies[company_id].connections[connection_id], waiting[0]
+        lapsed_at = connection.refused_at if connection.is_refused else connection.status_at
+        people.append(
+            NeedsPerson(
+                company_id=company_id,
+                company_name=companies[company_id].name,
+                connection_id=connection_id,
+                platform=connection.platform,
+                why=first.step.why if first.step else "",
+                then=first.step.then if first.step else "",
+                since=lapsed_at if connection.must_be_authorised else None,
+                link_url=connection.link_url if first.feed.state is State.BLOCKED else "",
+                feeds=tuple(cell.feed for cell in waiting),
+                broken=sum(cell.is_broken for cell in waiting),
+            )
+        )
+    return tuple(sorted(people, key=lambda each: (-each.broken, each.company_name, each.connection_id)))
+
+
+def _turns(cells: Iterable[Cell]) -> tuple[TurnView, ...]:
+    """Return the steps that feeds wait for, those of most feeds first."""
+    counts = Counter(cell.step for cell in cells if cell.step)
+    return tuple(TurnView(each, feeds) for each, feeds in counts.most_common())
+
+
+def _silent_since(received_at: datetime | None, feeds: Iterable[Feed]) -> datetime | None:
+    """Return since when no webhook has arrived, if refreshes of ours ended long after it."""
+    ended = [(feed.request.at, feed.end.at) for feed in feeds if feed.request and feed.end and not feed.in_flight]
+    if not ended:
+        return None
+    since = received_at or min(requested_at for requested_at, _ in ended)
+    return since if max(at for _, at in ended) >= since + SILENT_AFTER else None
+
+
+def _broke_at(broken: Iterable[Broken]) -> dict[FeedKey, datetime]:
+    return {each.key: each.at for each in broken}
+
+
+def _broke_at_by_age(cells: Iterable[Cell]) -> dict[FeedKey, datetime]:
+    return {cell.feed.key: cell.feed.breaks_at for cell in cells if cell.feed.breaks_at}
+
+
+def _by_hour(broke_at: Mapping[FeedKey, datetime], now: datetime) -> tuple[int, ...]:
+    counts = Counter(23 - int((now - at) / HOUR) for at in broke_at.values() if at <= now)
+    return tuple(counts[hour] for hour in range(24))

@@ -1,0 +1,69 @@
+"""HTML of the page, for three media: a file, a server on this machine, and a widget of CloudWatch.
+
+Every value is escaped by the template: names of companies and messages of platforms are written by strangers.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from freshness.app.page.view import PageView
+from freshness.app.text import SYMBOLS, duration, moment
+from freshness.app.views import Explanation
+
+LARGEST = 200_000
+"""The most bytes of a page."""
+
+
+class Medium(StrEnum):
+    """Where the page is read, which decides what its links do."""
+
+    FILE = "file"
+    """Nothing can be read any more: a cell opens what the page knows of the feed."""
+    SERVER = "server"
+    """`deployed.page_server` answers: a cell opens the feed's own page, and a link is read from Codat when clicked."""
+    WIDGET = "widget"
+    """CloudWatch invokes the function `show_page` for every action. It allows no script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a page is embedded in."""
+
+    medium: Medium
+    theme: str = ""
+    """`light` or `dark`; empty for what the reader's system prefers."""
+    function_arn: str = ""
+    """The function that a widget invokes."""
+    update_every: timedelta = timedelta(seconds=15)
+    """How often a page of a server updates itself."""
+    nonce: str = ""
+    """By which the server's security policy recognises its own script."""
+
+
+def render(view: PageView, frame: Frame) -> str:
+    """Return the page as HTML: a whole document, or for a widget what goes inside of one."""
+    return _environment().get_template("page.html").render(view=view, frame=frame)
+
+
+def render_explanations(explanations: list[Explanation], frame: Frame) -> str:
+    """Return the page of a feed: everything known of it, for each connection that it is read from."""
+    return _environment().get_template("explain.html").render(explanations=explanations, frame=frame)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"duration": duration, "moment": moment}
+    environment.globals |= {"symbols": SYMBOLS, "milliseconds": timedelta(milliseconds=1)}
+    return environment

@@ -1,0 +1,137 @@
+"""Whose turn it is while a promise is broken, why, and what to do next."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from freshness.app.views import FeedView
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.company import Company
+from freshness.domain.dataset import DatasetState
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import State
+from freshness.planning.decision import Reason
+
+UNANSWERED_FOR = timedelta(minutes=2)
+"""For how long calls may go without a response before Codat counts as down: a tick repeats a call a few times."""
+NO_CALL_FOR = timedelta(minutes=30)
+"""For how long no call may be made, although refreshes are due, before the ticks count as stopped."""
+_AT_PLATFORM = (DatasetState.FETCH_ERROR, DatasetState.RATE_LIMIT_ERROR)
+
+
+class Turn(StrEnum):
+    """Who must do something before a promise can be kept again."""
+
+    US = "us"
+    """Whoever runs this system."""
+    CODAT = "Codat"
+    PLATFORM = "platform"
+    CUSTOMER = "customer"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Whose turn it is, why, and what to do next."""
+
+    turn: Turn
+    why: str
+    then: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What holds for all feeds at once."""
+
+    at: datetime
+    limits: ApiLimits
+    paused: bool
+
+    @property
+    def stopped_until(self) -> datetime | None:
+        """Return until when Codat accepts no calls; `None` if it accepts them."""
+        return self.limits.stopped_before(self.at)
+
+    @property
+    def is_spent(self) -> bool:
+        """Return whether nothing is left of today's quota."""
+        return self.limits.share_left(self.at) == 0
+
+    @property
+    def unanswered_since(self) -> datetime | None:
+        """Return since when Codat has answered no call; `None` if it answers, or never reported a quota."""
+        answered_at, called_at = self.limits.reported_at, self.limits.called_at
+        if answered_at is None or called_at is None or self.stopped_until:
+            return None
+        return answered_at if called_at - answered_at > UNANSWERED_FOR else None
+
+    @property
+    def no_call_since(self) -> datetime | None:
+        """Return since when no call was made at all, if that is so long that no tick can have run."""
+        called_at = self.limits.called_at
+        return called_at if called_at and self.at - called_at > NO_CALL_FOR else None
+
+
+def step(view: FeedView, feed: Feed, company: Company, conditions: Conditions) -> Step:
+    """Return whose turn it is for a feed that is blocked, or whose promise is broken."""
+    if view.state is State.BLOCKED:
+        return _of_customer(view, feed)
+    if view.state is State.REFRESHING and view.obstacle:
+        return Step(Turn.CUSTOMER, view.obstacle, "Ask the customer to switch the machine on.")
+    if conditions.paused or company.paused:
+        name = "" if conditions.paused else f' "{company.name}"'
+        paused = "everything is paused" if conditions.paused else "the company is paused"
+        return Step(Turn.US, paused, f"Run ./freshness resume{name}.")
+    return _of_everyone(conditions) or _of_feed(view, feed)
+
+
+def _of_customer(view: FeedView, feed: Feed) -> Step:
+    if feed.end and feed.end.state == DatasetState.PERMISSIONS_ERROR:
+        why = f"{view.platform} refuses it for lack of permissions"
+        return Step(Turn.CUSTOMER, why, "Ask the customer to authorise it again as someone with full access.")
+    why = f"the link to {view.platform} has lapsed"
+    return Step(Turn.CUSTOMER, why, "Send the customer the link below.")
+
+
+def _of_everyone(conditions: Conditions) -> Step | None:
+    """Return whose turn it is for all feeds alike, if something keeps every call from being made or answered."""
+    if conditions.is_spent:
+        then = "Wait until 00:00 UTC. If it recurs, promise less in freshness.toml, or buy more calls from Codat."
+        return Step(Turn.US, "today's quota of calls is spent", then)
+    if until := conditions.stopped_until:
+        return Step(Turn.CODAT, f"Codat accepts no calls until {until:%H:%M} UTC", "Wait until then.")
+    if since := conditions.unanswered_since:
+        why = f"Codat has answered no call since {since:%H:%M} UTC"
+        return Step(Turn.CODAT, why, "Wait, and see Codat's status page. ./freshness doctor shows what it answers.")
+    if since := conditions.no_call_since:
+        why = f"no tick has called Codat since {since:%H:%M} UTC"
+        return Step(Turn.US, why, "Run ./freshness doctor, and read the log of queue_refreshes.")
+    return None
+
+
+def _of_feed(view: FeedView, feed: Feed) -> Step:
+    if view.state is State.REFRESHING:
+        return Step(Turn.CODAT, "Codat is reading it", "Wait: a check follows if it takes unusually long.")
+    if view.state is State.FAILING:
+        again = f"It is tried again at {view.due_at:%H:%M} UTC." if view.due_at else "It is tried again."
+        support = f"{again} If it keeps failing, give Codat's support the dataset id."
+        if feed.failed_calls:
+            return Step(Turn.CODAT, "Codat refused the request, or did not answer it", again)
+        state = feed.end.state if feed.end else ""
+        if state in _AT_PLATFORM:
+            return Step(Turn.PLATFORM, f"{view.platform} could not be read ({state})", support)
+        return Step(Turn.CODAT, f"Codat could not process it ({state})", support)
+    return _of_us(view)
+
+
+def _of_us(view: FeedView) -> Step:
+    match view.next_reason:
+        case Reason.OVER_BUDGET:
+            why, then = "over the budget of calls", "Wait, or raise share_of_quota in freshness.toml."
+        case Reason.OVER_SHARE:
+            why = "over its connection's share of the day"
+            then = "Wait until 00:00 UTC, or raise refreshes_per_connection in freshness.toml."
+        case Reason.OUTSIDE_WINDOW:
+            why, then = "outside the policy's window", "Wait until the window opens, or change it in freshness.toml."
+        case _:
+            why, then = "due to be queued", "Nothing: a tick queues it within minutes."
+    return Step(Turn.US, why, then)

@@ -1,0 +1,147 @@
+"""What the page shows: plain values, computed once, of which `freshness.app.page.render` makes HTML."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from freshness.app.page.turns import Conditions, Step
+from freshness.app.views import FeedView
+from freshness.domain.feed import FeedKey
+from freshness.domain.feed_values import State
+
+
+class Tone(StrEnum):
+    """How bad it is."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One sentence about everything, and what to do next, which is empty if that is nothing."""
+
+    tone: Tone
+    text: str
+    then: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A feed, and whose turn it is: `None` if nobody has to do anything."""
+
+    feed: FeedView
+    step: Step | None
+    at: datetime
+
+    @property
+    def is_broken(self) -> bool:
+        """Return whether the copy is older than promised."""
+        return self.feed.is_broken(self.at)
+
+    @property
+    def ratio(self) -> float | None:
+        """Return the age as a multiple of the promise; `None` where nothing is promised."""
+        if self.feed.breaks_at is None:
+            return None
+        return 1 + (self.at - self.feed.breaks_at) / self.feed.promise
+
+    @property
+    def badness(self) -> float:
+        """Return what orders cells: the greatest is the worst."""
+        return self.ratio or 0.0
+
+    @property
+    def level(self) -> str:
+        """Return the colour of the cell by its age relative to its promise."""
+        if self.ratio is None:
+            return "none"
+        limits = (("new", 0.5), ("kept", 1.0), ("broken", 2.0))
+        return next((level for level, limit in limits if self.ratio <= limit), "lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A company with its feeds, by data type: usually one, and one for each connection if there are several."""
+
+    company_id: str
+    company_name: str
+    paused: bool
+    cells: Mapping[str, tuple[Cell, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsPerson:
+    """A connection that the customer must act on, and what waits for it."""
+
+    company_id: str
+    company_name: str
+    connection_id: str
+    platform: str
+    why: str
+    then: str
+    since: datetime | None
+    link_url: str
+    """The link as Codat reported it last, which may have expired; empty if there is none."""
+    feeds: tuple[FeedView, ...]
+    broken: int
+    """How many of the feeds are older than promised."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnView:
+    """How many feeds wait for the same step."""
+
+    step: Step
+    feeds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhooks:
+    """When a webhook last arrived, if any did, and since when they are silent although refreshes end."""
+
+    received_at: datetime | None
+    silent_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageView:
+    """Everything that the page shows."""
+
+    at: datetime
+    verdict: Verdict
+    companies: int
+    feeds: int
+    is_whole: bool
+    """Whether every company was read: if not, `companies` and `feeds` are about right, and only the worst have rows."""
+    broken: int
+    """Feeds that are older than promised."""
+    broken_is_minimum: bool
+    """Whether there are more of these than could be counted."""
+    states: Mapping[State, int]
+    """Of the feeds that were read."""
+    needs_person: tuple[NeedsPerson, ...]
+    relinks_elsewhere: int
+    """Further companies with a connection that needs a relink."""
+    turns: tuple[TurnView, ...]
+    data_types: tuple[str, ...]
+    rows: tuple[Row, ...]
+    broken_elsewhere: Mapping[str, int]
+    """How many feeds of each data type are broken of companies without a row."""
+    worst: tuple[Cell, ...]
+    """The feeds that are older than promised by name, the worst first."""
+    details: tuple[Cell, ...]
+    """The feeds of which the page itself has the details: the worst, then others that have a cell."""
+    breaches_by_hour: tuple[int, ...]
+    """How many of the promises that are broken now broke in each of the last 24 hours, the earliest first."""
+    conditions: Conditions
+    calls_allowed: float
+    """How many refreshes the budget allows now."""
+    webhooks: Webhooks
+
+    @property
+    def numbers(self) -> dict[FeedKey, int]:
+        """Return the number of each feed in `details`."""
+        return {cell.feed.key: number for number, cell in enumerate(self.details)}

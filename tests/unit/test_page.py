@@ -1,0 +1,237 @@
+"""The verdict of the page, whose turn it is, and that HTML of it is safe and small whatever names there are."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from freshness.app.page.read import ends
+from freshness.app.page.render import LARGEST, Frame, Medium, render, render_explanations
+from freshness.app.page.turns import Conditions, Step, Turn, step
+from freshness.app.page.verdict import Facts, verdict
+from freshness.app.page.view import Cell, NeedsPerson, PageView, Row, Tone, TurnView, Webhooks
+from freshness.app.views import DatasetView, Explanation, FeedView
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.company import Company
+from freshness.domain.dataset import Issue, Trigger
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import End, State
+from freshness.planning.decision import Action, Reason
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+HOSTILE = "<script>alert(1)</script>\" onmouseover='alert(2)' </title></style>&\u202e{{ 7*7 }}"
+TYPES = [f"data-type-{number:02}" for number in range(14)]
+CALM = Conditions(at=NOW, limits=ApiLimits(), paused=False)
+
+
+def feed_view(
+    company: int = 1, data_type: str = "invoices", state: State = State.STALE, age: float = 3, name: str = HOSTILE
+) -> FeedView:
+    """Return a feed with a promise of two hours, of an age in hours."""
+    return FeedView(
+        company_id=str(UUID(int=company)),
+        company_name=name,
+        data_type=data_type,
+        connection_id=str(UUID(int=7)),
+        platform=name,
+        state=state,
+        age=age * HOUR,
+        as_of=NOW - age * HOUR,
+        as_of_is_estimated=False,
+        probability_up_to_date=None,
+        promise=2 * HOUR,
+        breaks_at=NOW - age * HOUR + 2 * HOUR,
+        keeps_promise=age <= 2,
+        is_due=True,
+        due_at=NOW,
+        dataset_id=str(UUID(int=8)),
+        changed_at=NOW,
+        obstacle=name,
+        rule="[default] (freshness.toml:11)",
+        reason="due",
+        next_reason=Reason.DUE,
+    )
+
+
+def page(companies: int = 1, name: str = HOSTILE) -> PageView:
+    """Return a page of companies all of whose data types are broken."""
+    why = Step(Turn.US, name, name)
+    cells = [Cell(feed_view(company, each, name=name), why, NOW) for company in range(companies) for each in TYPES]
+    of_rows = cells[: 40 * len(TYPES)]
+    person = NeedsPerson(
+        company_id="company-1",
+        company_name=name,
+        connection_id="connection",
+        platform=name,
+        why=name,
+        then=name,
+        since=NOW,
+        link_url="javascript:alert(1)",
+        feeds=(feed_view(state=State.BLOCKED, name=name),),
+        broken=1,
+    )
+    return PageView(
+        at=NOW,
+        verdict=verdict(facts(broken=1)),
+        companies=companies,
+        feeds=len(cells),
+        is_whole=companies < 40,
+        broken=len(cells),
+        broken_is_minimum=False,
+        states=Counter({State.STALE: len(cells)}),
+        needs_person=(person,) * min(companies, 40),
+        relinks_elsewhere=3,
+        turns=(TurnView(why, 5),),
+        data_types=tuple(TYPES),
+        rows=tuple(
+            Row(f"company-{n}", name, False, {cell.feed.data_type: (cell,) for cell in of_rows[n * 14 : n * 14 + 14]})
+            for n in range(min(companies, 40))
+        ),
+        broken_elsewhere={TYPES[0]: 12},
+        worst=tuple(cells[:200]),
+        details=tuple(cells[:200]),
+        breaches_by_hour=tuple(range(24)),
+        conditions=CALM,
+        calls_allowed=10,
+        webhooks=Webhooks(received_at=None, silent_since=None),
+    )
+
+
+def facts(**changes: Any) -> Facts:
+    known = Facts(
+        conditions=CALM,
+        feeds=100,
+        companies=10,
+        broken=0,
+        broken_is_minimum=False,
+        needs_person=(),
+        relinks_elsewhere=0,
+        turns=(),
+        webhooks_silent_since=None,
+    )
+    return replace(known, **changes)
+
+
+class Elements(HTMLParser):
+    """The elements and attributes of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: set[str] = set()
+        self.links: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes |= {name for name, _ in attrs}
+        self.links |= {value or "" for name, value in attrs if name in ("href", "action", "src")}
+
+
+@pytest.mark.parametrize("medium", Medium)
+def test_no_name_can_add_an_element_an_attribute_or_a_script(medium: Medium) -> None:
+    html = render(page(), Frame(medium, function_arn="arn:aws:lambda:x", nonce="n"))
+    elements = Elements(html)
+
+    assert elements.tags["script"] == (1 if medium is Medium.SERVER else 0)
+    assert not {name for name in elements.attributes if name.startswith("on")}
+    assert "<script>alert" not in html
+    assert not [link for link in elements.links if link.startswith("javascript:")]
+    assert "{{ 7*7 }}" in html
+
+
+def test_the_explanation_of_a_feed_shows_what_a_platform_wrote_as_text() -> None:
+    dataset = DatasetView(
+        dataset_id="1",
+        trigger=Trigger.PROMISE,
+        state=HOSTILE,
+        requested_at=NOW,
+        ended_at=None,
+        records_modified=None,
+        issues=(Issue(type=HOSTILE, message=HOSTILE),),
+    )
+    explanation = Explanation(
+        feed=feed_view(),
+        action=Action.QUEUE,
+        reason=HOSTILE,
+        until=None,
+        changes_per_day=None,
+        last_decided=None,
+        datasets=(dataset,),
+    )
+    html = render_explanations([explanation], Frame(Medium.FILE))
+    assert Elements(html).tags["script"] == 0
+    assert "alert(1)" in html
+
+
+@pytest.mark.parametrize("medium", Medium)
+def test_the_page_of_any_number_of_companies_is_small(medium: Medium) -> None:
+    arn = "arn:aws:lambda:eu-west-2:123456789012:function:CodatFreshness-ShowPageFunction0123456789-0123456789ab"
+    html = render(page(300, name="A company with a long name Ltd"), Frame(medium, function_arn=arn))
+    assert len(html.encode()) < LARGEST
+
+
+def test_a_calm_fleet_needs_nothing() -> None:
+    said = verdict(facts())
+    assert (said.tone, said.text, said.then) == (
+        Tone.GOOD,
+        "Every promise is kept: 100 data types of 10 companies.",
+        "",
+    )
+
+
+def test_the_verdict_names_what_keeps_everything_from_being_refreshed() -> None:
+    spent = ApiLimits(daily_quota=100, remaining=0, reported_at=NOW - HOUR)
+    unanswered = ApiLimits(daily_quota=100, remaining=50, reported_at=NOW - HOUR, called_at=NOW)
+    stopped = ApiLimits(stopped_at=NOW, stopped_until=NOW + HOUR)
+    for conditions, beginning in (
+        (replace(CALM, paused=True), "Everything is paused, and 7 of 100 promises are broken."),
+        (replace(CALM, limits=spent), "Today's quota of calls to Codat is spent until 00:00 UTC, and 7 of 100"),
+        (replace(CALM, limits=unanswered), "Codat has answered no call since 11:00 UTC, and 7 of 100"),
+        (replace(CALM, limits=stopped), "Codat accepts no calls until 13:00 UTC, and 7 of 100"),
+    ):
+        said = verdict(facts(conditions=conditions, broken=7))
+        assert (said.tone, said.text[: len(beginning)]) == (Tone.BAD, beginning)
+        assert said.then
+        assert verdict(facts(conditions=conditions)).tone is Tone.WARNING
+
+
+def test_the_verdict_says_whose_turn_it_is_for_most_broken_promises() -> None:
+    turns = (TurnView(Step(Turn.PLATFORM, "Xero could not be read (FetchError)", "Wait."), 5),)
+    said = verdict(facts(broken=6, turns=turns))
+    expected = "6 of 100 promises are broken, and it is the platform's turn: Xero could not be read (FetchError)."
+    assert (said.text, said.then) == (expected, "Wait.")
+
+
+def test_silent_webhooks_are_a_warning_while_promises_are_kept() -> None:
+    said = verdict(facts(webhooks_silent_since=NOW))
+    assert (said.tone, said.text[:60]) == (Tone.WARNING, "Every promise is kept, although no webhook has arrived since")
+
+
+@pytest.mark.parametrize(
+    ("state", "end", "turn"),
+    [
+        (State.BLOCKED, "AuthError", Turn.CUSTOMER),
+        (State.BLOCKED, "PermissionsError", Turn.CUSTOMER),
+        (State.FAILING, "FetchError", Turn.PLATFORM),
+        (State.FAILING, "MapError", Turn.CODAT),
+        (State.STALE, "Complete", Turn.US),
+    ],
+)
+def test_it_is_somebodys_turn(state: State, end: str, turn: Turn) -> None:
+    feed = Feed(company_id="1", data_type="invoices", connection_id="1", end=End(at=NOW, state=end))
+    said = step(feed_view(state=state), feed, Company(company_id="1"), CALM)
+    assert said.turn is turn
+    assert said.why
+    assert said.then
+
+
+def test_of_a_long_list_both_ends_are_named() -> None:
+    assert ends(list("abcdefg"), 4) == ["a", "g", "b", "f"]
+    assert ends(list("abc"), 9) == ["a", "c", "b"]
+    assert ends([], 9) == []
