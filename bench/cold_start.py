@@ -29,10 +29,10 @@ PROCESSES = 20
 PROCESSES_WITHOUT_BYTECODE = 5
 """Fewer, because each takes three times as long."""
 CLIENTS = {
-    "receive_webhook": ("sqs", "secretsmanager"),
+    "receive_webhook": ("sqs", "ssm"),
     "apply_webhook": ("dynamodb", "events"),
-    "check_freshness": ("dynamodb", "events", "secretsmanager"),
-    "queue_refreshes": ("dynamodb", "secretsmanager"),
+    "check_freshness": ("dynamodb", "events", "ssm"),
+    "queue_refreshes": ("dynamodb", "events", "ssm"),
 }
 """The clients that each handler creates."""
 READS_POLICY = ("apply_webhook", "check_freshness", "queue_refreshes")

@@ -28,8 +28,8 @@ MICROSECONDS = 1e6
 class _Client:
     """Clients of AWS that respond immediately, so that only the handler's own work is measured."""
 
-    def get_secret_value(self, **_: object) -> dict[str, str]:
-        return {"SecretString": SECRET}
+    def get_parameter(self, **_: object) -> dict[str, dict[str, str]]:
+        return {"Parameter": {"Value": SECRET}}
 
     def send_message(self, **_: object) -> dict[str, str]:
         return {}

@@ -181,7 +181,7 @@ def _webhook(stack: DeployedStack, consumers: tuple[WebhookConsumer, ...]) -> Fi
 def _signing_secret(stack: DeployedStack) -> Finding:
     subject = "webhooks' signing secret"
     secrets = stack.secret(stack.outputs.webhook_signing_secret).split()
-    to_do = "Copy it from the webhook's endpoint in Codat's portal into the secret WebhookSigningSecret."
+    to_do = f"Copy it from the webhook's endpoint in Codat's portal into {stack.outputs.webhook_signing_secret}."
     if not secrets or not all(_SECRET.fullmatch(secret) for secret in secrets):
         return Finding(subject=subject, found='it is not one of Codat\'s, which begin with "whsec_"', to_do=to_do)
     refused_at = _last_logged(stack, stack.outputs.receive_webhook_function, "NotSigned", clock() - LOOK_BACK)

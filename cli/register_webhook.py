@@ -62,8 +62,8 @@ def _text(stack: DeployedStack, registration: Registration) -> str:
         "The stack refuses webhooks until it has the endpoint's signing secret:",
         "1. In Codat's portal, open the endpoint and copy its signing secret.",
         "2. Store it; the command waits for you to paste it:",
-        '   read -rs SECRET && printf %s "$SECRET" | aws secretsmanager put-secret-value \\',
-        f"     --secret-id {stack.outputs.webhook_signing_secret} --secret-string file:///dev/stdin",
+        '   read -rs SECRET && printf %s "$SECRET" | aws ssm put-parameter --type SecureString --overwrite \\',
+        f"     --name {stack.outputs.webhook_signing_secret} --value file:///dev/stdin",
         'Then run "./freshness doctor" to see whether webhooks arrive and the secret is right.',
     ]
     return "\n".join(lines)

@@ -180,9 +180,12 @@ class DeployedStack:
         return self._configuration(function).get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{function}")
 
     def secret(self, name: str) -> str:
-        """Return the value of a secret."""
-        client = self.session.client("secretsmanager", endpoint_url=self.endpoint)
-        return client.get_secret_value(SecretId=name)["SecretString"]
+        """Return the value of a secret, empty if none is stored."""
+        client = self.session.client("ssm", endpoint_url=self.endpoint)
+        try:
+            return client.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        except client.exceptions.ParameterNotFound:
+            return ""
 
     def _configuration(self, function: str) -> "FunctionConfigurationResponseTypeDef":
         client = self.session.client("lambda", endpoint_url=self.endpoint)

@@ -99,12 +99,12 @@ def _header_values() -> CachedSecrets:
 
 
 def _secret_reader(name: str) -> Callable[[], str]:
-    """Return a function that reads a secret from Secrets Manager, or raises `SecretsUnavailable`."""
-    secrets_manager = boto3.client("secretsmanager")
+    """Return a function that reads a secret from Systems Manager, or raises `SecretsUnavailable`."""
+    systems_manager = boto3.client("ssm")
 
     def read() -> str:
         try:
-            return secrets_manager.get_secret_value(SecretId=name)["SecretString"]
+            return systems_manager.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
         except (ClientError, BotoCoreError) as error:
             raise SecretsUnavailable(f"cannot read the secret {name}: {error}") from error
 

@@ -8,7 +8,6 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.metrics import failed_runs
@@ -79,10 +78,14 @@ class Function(Construct):
         """Allow querying an index of a table."""
         self.allow(f"{table.table_arn}/index/{index}", "dynamodb:Query")
 
-    def use_secret(self, variable: str, secret: secretsmanager.Secret) -> None:
-        """Set `variable` to the secret's ARN, and allow reading the secret."""
-        self.set(variable, secret.secret_arn)
-        self.allow(secret.secret_arn, "secretsmanager:GetSecretValue")
+    def use_secret(self, variable: str, name: str) -> None:
+        """Set `variable` to the name of a secret, and allow reading the secret.
+
+        It is encrypted with the account's key for parameters, which needs no permission of its own.
+        """
+        self.set(variable, name)
+        arn = Stack.of(self).format_arn(service="ssm", resource="parameter", resource_name=name.removeprefix("/"))
+        self.allow(arn, "ssm:GetParameter")
 
     def use_bus(self, variable: str, bus: events.EventBus) -> None:
         """Set `variable` to the bus's name, and allow publishing to the bus."""

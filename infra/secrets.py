@@ -1,38 +1,29 @@
-"""The secrets shared with Codat, which the user sets after the first deployment."""
+"""The secrets shared with Codat: parameters of Systems Manager that the user stores after the first deployment.
 
-from aws_cdk import Acknowledgment, RemovalPolicy, Validations
-from aws_cdk import aws_secretsmanager as secretsmanager
-from constructs import Construct
+CloudFormation cannot create encrypted parameters. The template only names them, and they outlive the stack. Unlike the
+secrets of Secrets Manager they are free of charge.
+"""
+
+from dataclasses import dataclass
 
 
-class Secrets(Construct):
-    """Secrets with random values until they are set, so that Codat refuses the key and no signature is valid."""
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """The names of the secrets of a stack."""
 
-    def __init__(self, scope: Construct, *, disposable: bool) -> None:
-        """Create the secrets. Disposable ones are deleted with their stack; others are retained."""
-        super().__init__(scope, "Secrets")
-        self._removal_policy = RemovalPolicy.DESTROY if disposable else RemovalPolicy.RETAIN
-        self.codat_api_key = self._secret("CodatApiKey", "Codat's API key, as its portal shows it")
-        self.webhook_signing = self._secret(
-            "WebhookSigning", "The webhook's signing secret, as Codat's portal shows it"
-        )
+    stack_name: str
 
-    def add_webhook_header(self) -> secretsmanager.Secret:
-        """Add a random secret for the header that identifies webhooks, which the user copies to Codat's portal."""
-        return self._secret(
-            "WebhookHeader", "The value of the header that Codat's webhook endpoint is configured to send"
-        )
+    @property
+    def codat_api_key(self) -> str:
+        """Codat's API key, as its portal shows it."""
+        return f"/{self.stack_name}/codat-api-key"
 
-    def _secret(self, name: str, description: str) -> secretsmanager.Secret:
-        secret = secretsmanager.Secret(
-            self,
-            name,
-            description=description,
-            removal_policy=self._removal_policy,
-            # A signing secret must be base64. Letters and digits are, if their number is a multiple of four.
-            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=32, exclude_punctuation=True),
-        )
-        Validations.of(secret).acknowledge(
-            Acknowledgment(id="AwsSolutions-SMG4", reason="Only Codat's portal can issue it, so AWS cannot rotate it")
-        )
-        return secret
+    @property
+    def webhook_signing(self) -> str:
+        """The webhook's signing secret, as Codat's portal shows it."""
+        return f"/{self.stack_name}/webhook-signing-secret"
+
+    @property
+    def webhook_header(self) -> str:
+        """The value of the header that Codat's webhook endpoint is configured to send."""
+        return f"/{self.stack_name}/webhook-header"

@@ -41,7 +41,7 @@ class CodatFreshness(Stack):
         self._settings = settings
         self._bundle = bundle
         self._tables = Tables(self, disposable=settings.local)
-        self._secrets = Secrets(self, disposable=settings.local)
+        self._secrets = Secrets(settings.name)
         self._bus = events.EventBus(self, "EventBus", description="Events about companies' data at Codat")
 
         check_freshness = self._check_freshness()
@@ -89,8 +89,8 @@ class CodatFreshness(Stack):
         self._output("DatasetsTable", self._tables.datasets.table_name)
         self._output("ControlTable", self._tables.control.table_name)
         self._output("EventBusName", self._bus.event_bus_name)
-        self._output("CodatApiKeySecret", self._secrets.codat_api_key.secret_arn)
-        self._output("WebhookSigningSecret", self._secrets.webhook_signing.secret_arn)
+        self._output("CodatApiKeySecret", self._secrets.codat_api_key)
+        self._output("WebhookSigningSecret", self._secrets.webhook_signing)
         self._output("CheckFreshnessFunction", check_freshness.function.function_name)
         self._output("QueueRefreshesFunction", queue_refreshes.function.function_name)
         self._output("ReceiveWebhookFunction", receive_webhook.function.function_name)
@@ -131,10 +131,9 @@ class CodatFreshness(Stack):
         if self._settings.webhook_addresses:
             function.set("WEBHOOK_ADDRESSES", " ".join(map(str, self._settings.webhook_addresses)))
         if self._settings.webhook_header:
-            secret = self._secrets.add_webhook_header()
             function.set("WEBHOOK_HEADER", self._settings.webhook_header)
-            function.use_secret("WEBHOOK_HEADER_SECRET", secret)
-            self._output("WebhookHeaderSecret", secret.secret_arn)
+            function.use_secret("WEBHOOK_HEADER_SECRET", self._secrets.webhook_header)
+            self._output("WebhookHeaderSecret", self._secrets.webhook_header)
         return function
 
     def _apply_webhook(self) -> Function:

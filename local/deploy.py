@@ -75,7 +75,7 @@ def enable_time_to_live(outputs: Outputs) -> None:
 
 
 def put_secrets(outputs: Outputs, api_key: str, signing_secret: str) -> None:
-    """Store the key for Codat's API and the signing secret of Codat's webhooks in the stack's secrets."""
-    secrets_manager = boto3.client("secretsmanager")
-    secrets_manager.put_secret_value(SecretId=outputs.codat_api_key_secret, SecretString=api_key)
-    secrets_manager.put_secret_value(SecretId=outputs.webhook_signing_secret, SecretString=signing_secret)
+    """Store the key for Codat's API and the signing secret of Codat's webhooks as the stack's secrets."""
+    systems_manager = boto3.client("ssm")
+    for name, value in ((outputs.codat_api_key_secret, api_key), (outputs.webhook_signing_secret, signing_secret)):
+        systems_manager.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)

@@ -228,13 +228,13 @@ class Codat:
 
 @contextmanager
 def secret(name: str, value: str) -> Iterator[None]:
-    secrets = boto3.client("secretsmanager")
-    before = secrets.get_secret_value(SecretId=name)["SecretString"]
-    secrets.put_secret_value(SecretId=name, SecretString=value)
+    secrets = boto3.client("ssm")
+    before = secrets.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    secrets.put_parameter(Name=name, Value=value, Overwrite=True)
     try:
         yield
     finally:
-        secrets.put_secret_value(SecretId=name, SecretString=before)
+        secrets.put_parameter(Name=name, Value=before, Overwrite=True)
 
 
 @contextmanager

@@ -52,6 +52,11 @@ def shown(value: Any) -> str:
             return str(value)
 
 
+def parameter(name: str) -> str:
+    """Return a parameter of Systems Manager of the stack, as `shown` returns its ARN."""
+    return f"arn:AWS::Partition:ssm:AWS::Region:AWS::AccountId:parameter/CodatFreshness/{name}"
+
+
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 

@@ -9,8 +9,8 @@ def test_alarms_watch_at_most_13_metrics(template: Template) -> None:
     assert sum(watched) <= 13
 
 
-def test_at_most_two_secrets_are_charged(template: Template) -> None:
-    assert len(template.resources("AWS::SecretsManager::Secret")) <= 2
+def test_no_secret_is_charged(template: Template) -> None:
+    assert "secretsmanager" not in str(template.body).lower()
 
 
 def test_no_resource_has_a_key_of_kms_whose_calls_are_charged(template: Template) -> None:

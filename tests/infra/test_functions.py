@@ -2,14 +2,14 @@ from typing import Any
 
 import pytest
 
-from tests.infra.template import Template, shown
+from tests.infra.template import Template, parameter, shown
 
 TICK_VARIABLES = {
     "COMPANIES_TABLE": "TablesCompanies",
     "FEEDS_TABLE": "TablesFeeds",
     "DATASETS_TABLE": "TablesDatasets",
     "CONTROL_TABLE": "TablesControl",
-    "CODAT_API_KEY_SECRET": "SecretsCodatApiKey",
+    "CODAT_API_KEY_SECRET": "/CodatFreshness/codat-api-key",
     "CODAT_BASE_URL": "https://api.codat.io",
     "EVENT_BUS": "EventBus",
 }
@@ -18,7 +18,7 @@ VARIABLES = {
     "QueueRefreshes": TICK_VARIABLES | {"DRY_RUN": "false"},
     "ServeApi": TICK_VARIABLES | {"DRY_RUN": "false"},
     "ReceiveWebhook": {
-        "WEBHOOK_SIGNING_SECRET": "SecretsWebhookSigning",
+        "WEBHOOK_SIGNING_SECRET": "/CodatFreshness/webhook-signing-secret",
         "WEBHOOK_QUEUE_URL": "WebhookIntakeQueue",
     },
     "ApplyWebhook": {
@@ -46,7 +46,7 @@ ALLOWED = {
         ("dynamodb:GetItem", "TablesControl"),
         ("dynamodb:PutItem", "TablesControl"),
         ("dynamodb:DeleteItem", "TablesControl"),
-        ("secretsmanager:GetSecretValue", "SecretsCodatApiKey"),
+        ("ssm:GetParameter", parameter("codat-api-key")),
         ("events:PutEvents", "EventBus"),
     },
     "QueueRefreshes": {
@@ -67,7 +67,7 @@ ALLOWED = {
         ("dynamodb:Query", "TablesControl/index/open"),
         ("dynamodb:PutItem", "TablesControl"),
         ("dynamodb:DeleteItem", "TablesControl"),
-        ("secretsmanager:GetSecretValue", "SecretsCodatApiKey"),
+        ("ssm:GetParameter", parameter("codat-api-key")),
         ("events:PutEvents", "EventBus"),
     },
     "ServeApi": {
@@ -82,11 +82,11 @@ ALLOWED = {
         ("dynamodb:GetItem", "TablesControl"),
         ("dynamodb:PutItem", "TablesControl"),
         ("dynamodb:DeleteItem", "TablesControl"),
-        ("secretsmanager:GetSecretValue", "SecretsCodatApiKey"),
+        ("ssm:GetParameter", parameter("codat-api-key")),
         ("events:PutEvents", "EventBus"),
     },
     "ReceiveWebhook": {
-        ("secretsmanager:GetSecretValue", "SecretsWebhookSigning"),
+        ("ssm:GetParameter", parameter("webhook-signing-secret")),
         ("sqs:SendMessage", "WebhookIntakeQueue"),
     },
     "ApplyWebhook": {

@@ -18,7 +18,6 @@ def test_what_forgotten_settings_had_added_is_listed(template: Template, tmp_pat
     found = [name.rsplit(" ", 1)[0] for name in removals(deployed.body, template.body)]
     assert found == [
         "AWS::SNS::Subscription",
-        "AWS::SecretsManager::Secret",
         "variable WEBHOOK_HEADER of",
         "variable WEBHOOK_HEADER_SECRET of",
     ]

@@ -17,8 +17,6 @@ LOGICAL_IDS = {
     "TablesFeedsCC965DAB",
     "TablesDatasetsBFB8A6D3",
     "TablesControlDF2E6BDD",
-    "SecretsCodatApiKey8EC5D868",
-    "SecretsWebhookSigning06C6E933",
     "EventBus7B8748AA",
     "SchedulesDeadLetterQueue84E31400",
     "WebhookIntakeDeadLetterQueueF7FDA6A6",
@@ -30,7 +28,6 @@ STATEFUL = {
     "AWS::DynamoDB::Table",
     "AWS::Events::EventBus",
     "AWS::SQS::Queue",
-    "AWS::SecretsManager::Secret",
 }
 
 
@@ -51,8 +48,8 @@ def test_the_stack_has_these_outputs(template: Template) -> None:
         "DatasetsTable": "TablesDatasets",
         "ControlTable": "TablesControl",
         "EventBusName": "EventBus",
-        "CodatApiKeySecret": "SecretsCodatApiKey",
-        "WebhookSigningSecret": "SecretsWebhookSigning",
+        "CodatApiKeySecret": "/CodatFreshness/codat-api-key",
+        "WebhookSigningSecret": "/CodatFreshness/webhook-signing-secret",
         "CheckFreshnessFunction": "CheckFreshnessFunction",
         "QueueRefreshesFunction": "QueueRefreshesFunction",
         "ReceiveWebhookFunction": "ReceiveWebhookFunction",
@@ -61,12 +58,9 @@ def test_the_stack_has_these_outputs(template: Template) -> None:
     }
 
 
-def test_secrets_are_generated_by_aws_and_are_not_in_the_template(template: Template) -> None:
-    secrets = template.properties("AWS::SecretsManager::Secret")
-    assert secrets.keys() == {"SecretsCodatApiKey", "SecretsWebhookSigning"}
-    for secret in secrets.values():
-        assert "SecretString" not in secret
-        assert secret["GenerateSecretString"] == {"PasswordLength": 32, "ExcludePunctuation": True}
+def test_secrets_are_only_named_by_the_template(template: Template) -> None:
+    # CloudFormation can create neither an encrypted parameter nor, free of charge, another secret.
+    assert template.resources("AWS::SSM::Parameter") == template.resources("AWS::SecretsManager::Secret") == {}
 
 
 def test_cdk_nag_finds_nothing(template: Template, synthesised: Path) -> None:
@@ -91,15 +85,6 @@ def test_cfn_lint_finds_nothing(template: Template, synthesised: Path) -> None:
     command: list[str | Path] = [cfn_lint, path, "--ignore-checks", "W3005"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (found.stdout, found.stderr, found.returncode) == ("", "", 0)
-
-
-def test_secrets_are_retained_when_the_stack_is_deleted_unless_it_is_local(
-    template: Template, local_template: Template
-) -> None:
-    policies = {each["DeletionPolicy"] for each in template.resources("AWS::SecretsManager::Secret").values()}
-    assert policies == {"Retain"}
-    local = {each["DeletionPolicy"] for each in local_template.resources("AWS::SecretsManager::Secret").values()}
-    assert local == {"Delete"}
 
 
 def test_the_bus_keeps_its_name(template: Template) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.infra.conftest import synthesise
-from tests.infra.template import Template, shown
+from tests.infra.template import Template, parameter, shown
 
 QUEUES = ("SchedulesDeadLetterQueue", "WebhookIntakeDeadLetterQueue", "WebhookIntakeQueue")
 
@@ -96,9 +96,9 @@ def test_webhook_senders_can_be_restricted_by_address_and_header(tmp_path: Path)
     assert variables["WEBHOOK_ADDRESSES"] == "4.159.114.108 20.117.190.191"
     assert (variables["WEBHOOK_HEADER"], variables["WEBHOOK_HEADER_SECRET"]) == (
         "X-Webhook-Key",
-        "SecretsWebhookHeader",
+        "/CodatFreshness/webhook-header",
     )
-    assert ("secretsmanager:GetSecretValue", "SecretsWebhookHeader") in narrowed.allowed("ReceiveWebhookRole")
+    assert ("ssm:GetParameter", parameter("webhook-header")) in narrowed.allowed("ReceiveWebhookRole")
 
 
 def test_the_log_of_the_api_is_below_the_prefix_for_logs_that_services_deliver(template: Template) -> None:

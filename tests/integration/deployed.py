@@ -103,5 +103,5 @@ class Deployed:
 def secret(value: str) -> str:
     """Create a secret in the local AWS, and return its name."""
     name = uuid4().hex
-    boto3.client("secretsmanager").create_secret(Name=name, SecretString=value)
+    boto3.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString")
     return name

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from freshness.aws.tables import Tables
 from tests.infra.conftest import synthesise
-from tests.infra.template import Template, shown
+from tests.infra.template import Template, parameter, shown
 
 Permission = tuple[str, str]
 """An action and the resource of the template that it is allowed on."""
@@ -85,9 +85,10 @@ class Roles:
             return [f"Tables{re.split('-', table)[0].title()}{index}" for table in tables]
         if "Entries" in request:
             return ["EventBus"]
-        name = request.get("QueueUrl") or request.get("SecretId")
+        name = request.get("QueueUrl") or request.get("Name")
         assert self.function
-        return [of for variable, of in variables(self.function).items() if os.environ.get(variable) == name] or ["?"]
+        named = [of for variable, of in variables(self.function).items() if os.environ.get(variable) == name]
+        return [parameter(of.rpartition("/")[2]) if of.startswith("/") else of for of in named] or ["?"]
 
 
 def enforce(roles: Roles, patch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
+from aws_lambda_powertools.utilities import parameters
 
 from freshness.app import exclusive_run
 from freshness.aws import bootstrap
@@ -24,8 +25,8 @@ POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
 async def test_a_key_that_codat_refuses_is_read_again_for_the_next_tick(
     tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secrets, name = boto3.client("secretsmanager"), "key-that-is-replaced"
-    secrets.create_secret(Name=name, SecretString="the old one")
+    secrets, name = boto3.client("ssm"), "key-that-is-replaced"
+    secrets.put_parameter(Name=name, Value="the old one", Type="SecureString")
     monkeypatch.setenv("CODAT_API_KEY_SECRET", name)
     monkeypatch.setattr(bootstrap, "tables", lambda: tables)
     monkeypatch.setattr(bootstrap, "policy", lambda: POLICY)
@@ -35,10 +36,20 @@ async def test_a_key_that_codat_refuses_is_read_again_for_the_next_tick(
         async with exclusive_run.codat_client(until) as codat:
             with pytest.raises(Unauthorized):
                 await codat.sync_settings()
-            secrets.put_secret_value(SecretId=name, SecretString="the new one")
+            secrets.put_parameter(Name=name, Value="the new one", Overwrite=True)
 
         async with exclusive_run.codat_client(until) as codat:
             assert await codat.sync_settings()
+
+
+def test_codat_refuses_the_key_until_one_is_stored(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODAT_API_KEY_SECRET", "/not/stored")
+    parameters.clear_caches()  # type: ignore[no-untyped-call]
+
+    assert bootstrap.codat_api_key() == ""
+    deployed.check()
+
+    assert list(deployed.tables.companies.scan()) == []
 
 
 class RefusingBus(EventBus):

@@ -36,7 +36,7 @@ def queue(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], l
     """Create a queue and a secret for the handler, and yield a function that returns the queued ids and bodies."""
     sqs, name = boto3.client("sqs"), uuid4().hex
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
-    boto3.client("secretsmanager").create_secret(Name=name, SecretString=f"whsec_b3RoZXI=\n{SECRET}\n")
+    boto3.client("ssm").put_parameter(Name=name, Value=f"whsec_b3RoZXI=\n{SECRET}\n", Type="SecureString")
     monkeypatch.setenv("WEBHOOK_QUEUE_URL", url)
     monkeypatch.setenv("WEBHOOK_SIGNING_SECRET", name)
 
@@ -113,7 +113,7 @@ def test_only_requests_with_the_header_are_accepted_if_one_is_configured(
     queue: Callable[[], list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = uuid4().hex
-    boto3.client("secretsmanager").create_secret(Name=name, SecretString="old-value new-value")
+    boto3.client("ssm").put_parameter(Name=name, Value="old-value new-value", Type="SecureString")
     monkeypatch.setenv("WEBHOOK_HEADER", "X-Our-Key")
     monkeypatch.setenv("WEBHOOK_HEADER_SECRET", name)
 

@@ -17,6 +17,7 @@ from freshness.aws import bootstrap
 from freshness.domain.freshness_request import FreshnessRequest
 from local.codat_sandbox.stubs import StubResponse
 from tests import webhook_bodies
+from tests.infra.template import parameter
 from tests.integration.deployed import SIGNING_SECRET, Deployed
 from tests.integration.roles import FUNCTIONS, Permission, allowed
 
@@ -121,7 +122,7 @@ def test_every_permission_of_every_role_is_used(deployed: Deployed, monkeypatch:
     [
         ("dynamodb:Query", "TablesCompanies/index/due_for_check"),
         ("dynamodb:PutItem", "TablesControl"),
-        ("secretsmanager:GetSecretValue", "SecretsCodatApiKey"),
+        ("ssm:GetParameter", parameter("codat-api-key")),
     ],
 )
 def test_a_call_that_the_role_does_not_allow_fails(deployed: Deployed, denied: Permission) -> None:

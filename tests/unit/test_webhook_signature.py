@@ -148,7 +148,7 @@ def test_a_body_of_the_maximum_size_is_accepted(base64_encoded: bool) -> None:
 
 
 class SecretStore:
-    """A stand-in for Secrets Manager that counts its reads, and the `SigningSecrets` that read from it."""
+    """A stand-in for Systems Manager that counts its reads, and the `SigningSecrets` that read from it."""
 
     def __init__(self, value: str) -> None:
         self.value: str | None = value
@@ -218,7 +218,7 @@ def test_malformed_headers_cause_no_read_of_the_secret(changed: dict[str, str]) 
     assert store.reads == 1
 
 
-def test_the_cached_secret_stays_in_use_while_secrets_manager_is_unavailable() -> None:
+def test_the_cached_secret_stays_in_use_while_systems_manager_is_unavailable() -> None:
     store = SecretStore(SECRET)
     assert store.accepts(signed())
 

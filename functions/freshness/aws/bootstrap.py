@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import boto3
 from aws_lambda_powertools.utilities import parameters
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from botocore.exceptions import ClientError
 
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import TableNames, Tables
@@ -59,8 +61,15 @@ def informed_policy() -> Policy:
 
 
 def codat_api_key(*, reload: bool = False) -> str:
-    """Return the key for Codat's API from Secrets Manager.
+    """Return the key for Codat's API from Systems Manager; an empty one, which Codat refuses, until one is stored.
 
     It is cached for five minutes, so that it can be rotated; `reload` reads it again at once.
     """
-    return parameters.get_secret(os.environ["CODAT_API_KEY_SECRET"], max_age=300, force_fetch=reload).strip()
+    name = os.environ["CODAT_API_KEY_SECRET"]
+    try:
+        return parameters.get_parameter(name, decrypt=True, max_age=300, force_fetch=reload).strip()
+    except GetParameterError as error:
+        cause = error.__context__
+        if isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ParameterNotFound":
+            return ""
+        raise

@@ -18,7 +18,7 @@ MAX_BODY_BYTES = 256_000
 CACHE_SECONDS = 300.0
 """The time after which cached secrets are read again. A secret that was removed is accepted no longer than that."""
 MIN_SECONDS_BETWEEN_READS = 60.0
-"""The minimum time between two reads, so that forged requests cannot cause a Secrets Manager call each."""
+"""The minimum time between two reads, so that forged requests cannot cause a call of Systems Manager each."""
 
 _ID = re.compile(r"[!-~]{1,256}")
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
