@@ -23,6 +23,7 @@ BENCHMARKS = (
     "codat_calls",
     "aws_cost",
     "planner",
+    "office",
     "scale",
 )
 RESULTS = Path(__file__).parent / "results.md"

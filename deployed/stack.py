@@ -152,8 +152,7 @@ class DeployedStack:
         Raises:
             freshness.policy.errors.PolicyError: the policy file is missing or invalid.
         """
-        policy = load(self.policy_file)
-        return policy.knowing(self.tables.control.fleet_rates()) if policy.learns else policy
+        return load(self.policy_file).knowing(self.tables.learned.fleet())
 
     @cached_property
     def queries(self) -> Queries:

@@ -103,7 +103,7 @@ class CodatFreshness(Stack):
         function.use_index(self._tables.companies, DUE_FOR_CHECK)
         function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "Query", "PutItem", "DeleteItem")
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
-        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem", "DeleteItem")
+        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "DeleteItem")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
         function.use_bus("EVENT_BUS", self._bus)
@@ -141,7 +141,7 @@ class CodatFreshness(Stack):
         function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
         function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "Query", "PutItem", "DeleteItem")
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
-        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem")
+        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem")
         function.use_bus("EVENT_BUS", self._bus)
         return function
 
@@ -150,7 +150,7 @@ class CodatFreshness(Stack):
         function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
         function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "Query", "PutItem", "DeleteItem")
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
-        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "PutItem", "DeleteItem")
+        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "DeleteItem")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
         function.use_bus("EVENT_BUS", self._bus)

@@ -55,7 +55,8 @@ class Tables(Construct):
         # Each item has its own `name`.
         # - GetItem, PutItem, DeleteItem: whether all refreshes are paused.
         # - PutItem if free, DeleteItem if held by the same owner: the lease of a running tick.
-        # - GetItem, PutItem: how often feeds change.
+        # - GetItem, PutItem: how often the feeds of each kind change.
+        # - BatchGetItem, PutItem: in which hours of the week the feeds of a kind change.
         # - GetItem, PutItem conditional: Codat's API limits, Codat's own schedule, and typical sync durations.
         # - GetItem, PutItem: when the last webhook arrived.
         # - GetItem, PutItem conditional: a request for fresh data. It expires at `expires_at`.

@@ -107,7 +107,7 @@ def load_fleet(path: Path, policy: Policy, seed: int) -> tuple[list[SimulatedFee
             history=SyncHistory.of(exported.syncs),
         )
         promise = policy.promise(feed.data_type, company, company.connections[feed.connection_id])
-        rate = change_rate(feed.history.observations, promise.expected_changes_per_day)
+        rate = change_rate(feed.history.observations(), promise.expected_changes_per_day)
         simulated_feeds.append(_simulated_feed(feed, company, rate, random, start))
     return simulated_feeds, start
 

@@ -8,23 +8,28 @@ simulated: changes are a Poisson process, and every sync succeeds, after a durat
 import heapq
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from freshness.domain.change_rate import MIN_SYNCS_FOR_FLEET_RATE
+from freshness.domain import windows
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import Deferred, FeedFact, ReadEnded
 from freshness.domain.feed import DAY, Feed, FeedKey
 from freshness.domain.feed_values import Decided, Request
 from freshness.domain.promise import Promise
+from freshness.domain.rhythm import STEADY, Rhythm
 from freshness.domain.schedule import due_at, reschedule
 from freshness.domain.transition import transition
+from freshness.domain.windows import Window
 from freshness.planning.decision import Action, Decision, Reason
+from freshness.planning.lessons import lessons
 from freshness.planning.planner import decide, needs_all_feeds
 from freshness.policy.policy import Policy
+
+HOUR = timedelta(hours=1)
 
 
 @dataclass(slots=True)
@@ -35,7 +40,7 @@ class Measured:
     current_days: float = 0.0
     """The expected number of days in which the copy was the same as the source."""
     days: float = 0.0
-    """The days measured."""
+    """The days measured, as `World.measured_in` says."""
     refreshes: int = 0
     found_nothing: int = 0
     """Refreshes that found no change."""
@@ -53,6 +58,8 @@ class SimulatedFeed:
     changes_per_day: float
     sync_time: timedelta
     measured: Measured
+    rhythm: Rhythm = STEADY
+    """In which hours of the week its data truly changes."""
 
 
 Allowance = Callable[[datetime], float]
@@ -66,6 +73,8 @@ class World:
     policy: Policy
     random: Random
     knows_rates: bool = False
+    measured_in: tuple[Window, ...] = ()
+    """The hours in which it is measured how long copies are up to date, if not always."""
     queued: Counter[datetime] = field(default_factory=Counter)
     """The number of refreshes queued, by tick."""
     reasons: Counter[Reason] = field(default_factory=Counter)
@@ -109,7 +118,7 @@ class World:
         queued = [decision for decision in decisions if decision.action is Action.QUEUE]
         for decision in decisions:
             self._act(decision, now)
-        self._learn_rates(queued)
+        self._learn(queued)
         self.queued[now] += len(queued)
         return len(queued)
 
@@ -150,7 +159,7 @@ class World:
         """Record the end of a sync, which found a change with the probability that follows from the feed's rate."""
         simulated = self.simulated_feeds[index]
         age = simulated.feed.age(at)
-        modified = age is None or self.random.random() < -math.expm1(-simulated.changes_per_day * (age / DAY))
+        modified = age is None or self.random.random() < 1 - _unchanged(simulated, at - age, at)
         self._measure(simulated, at)
         simulated.measured.refreshes += 1
         simulated.measured.found_nothing += not modified
@@ -185,24 +194,41 @@ class World:
         feed = replace(feed, changes_per_day=simulated.changes_per_day)
         return replace(feed, due_at=due_at(feed, self.promise(simulated), simulated.connection))
 
-    def _learn_rates(self, queued: list[Decision]) -> None:
-        """Update the fleet's rates from the feeds queued, as `queue_refreshes` does."""
-        learned = [
-            (decision.company.connections[feed.connection_id].platform, feed.data_type, feed.changes_per_day)
-            for decision in queued
-            if (feed := decision.feed).changes_per_day and len(feed.history) >= MIN_SYNCS_FOR_FLEET_RATE
-        ]
-        if learned and self.policy.learns and not self.knows_rates:
-            self.policy = self.policy.knowing(self.policy.fleet_rates.with_feeds(learned))
+    def _learn(self, queued: list[Decision]) -> None:
+        """Learn from the feeds queued, as `queue_refreshes` does."""
+        if not self.knows_rates and (learned := lessons(queued, self.policy)):
+            fleet = self.policy.fleet
+            self.policy = self.policy.knowing(fleet.merged(fleet.learned(learned)))
 
     def _measure(self, simulated: SimulatedFeed, until: datetime) -> None:
         """Add the time since the last sync, or since the start of the measurement, during which the copy ages."""
         measured, synced_at = simulated.measured, simulated.feed.succeeded_at
         since = max(measured.since, synced_at or measured.since)
-        measured.days += (until - since) / DAY
-        if synced_at:
-            rate = simulated.changes_per_day
-            current = (math.exp(-rate * ((at - synced_at) / DAY)) for at in (since, until))
-            measured.current_days += (next(current) - next(current)) / rate
+        for start, end in _parts(since, until, simulated.rhythm, self.measured_in):
+            days = (end - start) / DAY
+            measured.days += days
+            if synced_at and days:
+                changes = simulated.changes_per_day * simulated.rhythm.days_between(start, end)
+                mean = -math.expm1(-changes) / changes if changes else 1.0
+                measured.current_days += days * _unchanged(simulated, synced_at, start) * mean
         if synced_at is None or until - synced_at > self.promise(simulated).fresh_within:
             measured.broken += 1
+
+
+def _unchanged(simulated: SimulatedFeed, start: datetime, end: datetime) -> float:
+    """Return the true probability that a feed's data does not change between two times."""
+    return math.exp(-simulated.changes_per_day * simulated.rhythm.days_between(start, end))
+
+
+def _parts(
+    start: datetime, end: datetime, rhythm: Rhythm, measured_in: tuple[Window, ...]
+) -> Iterator[tuple[datetime, datetime]]:
+    """Yield the parts of an interval that are measured, each with a constant rate."""
+    if not rhythm.by_hour and not measured_in:
+        yield start, end
+        return
+    while start < end:
+        later = min(start.replace(minute=0, second=0, microsecond=0) + HOUR, end)
+        if windows.allowed(measured_in, start):
+            yield start, later
+        start = later

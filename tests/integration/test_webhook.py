@@ -203,11 +203,11 @@ def test_the_first_read_after_linking_teaches_nothing_about_changes(webhook: Web
     webhook.apply(read_completed(NOON, modified=False, initial=True))
 
     assert the_feed(tables).succeeded_at
-    assert list(the_feed(tables).history.observations) == []
+    assert list(the_feed(tables).history.observations()) == []
 
     webhook.apply(read_completed(NOON + timedelta(hours=12)))
 
-    assert list(the_feed(tables).history.observations) == [Observation(0.5, True)]
+    assert list(the_feed(tables).history.observations()) == [Observation(0.5, True)]
 
 
 def test_the_end_of_an_earlier_read_leaves_the_dataset_in_flight(webhook: WebhookApplier, tables: Tables) -> None:

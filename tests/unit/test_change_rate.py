@@ -1,13 +1,12 @@
 """Change rates: their estimation from the syncs of a feed, and what follows from them."""
 
 import math
-from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.change_rate import FleetRates, Observation, change_rate, confident_for, value_of_refreshing
+from freshness.domain.change_rate import Observation, change_rate, confident_days, value_of_refreshing
 
 SPANS = st.floats(1e-9, 1e4)
 OBSERVATIONS = st.lists(st.builds(Observation, SPANS, st.booleans()), max_size=31)
@@ -62,9 +61,9 @@ def test_the_order_of_observations_does_not_matter(
     assert change_rate(shuffled, expected) == pytest.approx(change_rate(observations, expected), rel=0.11)
 
 
-def test_confident_for_is_the_time_until_the_probability_of_no_change_falls_to_the_confidence() -> None:
-    assert confident_for(0.5, rate=2.0) == timedelta(days=math.log(2) / 2)
-    assert confident_for(0.999, rate=1e-9) > timedelta(days=365)
+def test_confident_days_are_those_until_the_probability_of_no_change_falls_to_the_confidence() -> None:
+    assert confident_days(0.5, rate=2.0) == math.log(2) / 2
+    assert confident_days(0.999, rate=1e-9) > 365
 
 
 @given(weight=st.floats(0.01, 100), rate=RATES, days=st.floats(0, 1e4))
@@ -83,10 +82,3 @@ def test_the_value_of_refreshing_is_zero_without_changes_and_the_series_joins_th
     assert value_of_refreshing(1, 1e-12, 1) == pytest.approx(0, abs=1e-12)
     just_below, just_above = value_of_refreshing(1, 0.999e-3, 1), value_of_refreshing(1, 1.001e-3, 1)
     assert just_above / just_below == pytest.approx(1.002, rel=2e-3)
-
-
-def test_the_expected_rate_of_a_kind_is_the_geometric_mean_of_its_feeds() -> None:
-    rates = FleetRates().with_feeds([("Xero", "invoices", 1.0), ("Xero", "invoices", 100.0), ("Xero", "bills", 5.0)])
-
-    assert rates.expected("Xero", "invoices") == pytest.approx(10.0)
-    assert rates.expected("Sage 50", "invoices") is None

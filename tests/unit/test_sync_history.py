@@ -27,7 +27,7 @@ def kept_one_by_one(found: list[bool]) -> list[Sync]:
 
 def observed(syncs: list[Sync]) -> tuple[list[Observation], float]:
     """Return what an estimate is computed from: each interval with a change, and the sum of the others."""
-    observations = list(SyncHistory.of(syncs).observations)
+    observations = list(SyncHistory.of(syncs).observations())
     changed = [observation for observation in observations if observation.changed]
     return changed, sum(observation.days for observation in observations if not observation.changed)
 

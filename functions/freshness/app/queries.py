@@ -10,12 +10,11 @@ from freshness.app.obstacles import closed_window, obstacle, waiting_for_machine
 from freshness.app.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
 from freshness.aws.tables import Tables
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.change_rate import unchanged_probability
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import DAY, Feed, FeedKey
+from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import End, Request, State
-from freshness.domain.schedule import assumed_rate, breaks_at
+from freshness.domain.schedule import breaks_at, probability_up_to_date
 from freshness.domain.times import BEGINNING
 from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Decision, Reason
@@ -208,9 +207,7 @@ class Queries:
             age=feed.age(now),
             as_of=as_of.at if as_of else None,
             as_of_is_estimated=as_of is not None and as_of.is_estimated,
-            probability_up_to_date=(
-                unchanged_probability(assumed_rate(feed, promise), (now - as_of.at) / DAY) if as_of else None
-            ),
+            probability_up_to_date=probability_up_to_date(feed, promise, now),
             promise=promise.fresh_within,
             breaks_at=breaks_at(feed, promise, connection),
             keeps_promise=feed.keeps(promise, now),

@@ -18,7 +18,6 @@ from freshness.app.unanswered_calls import find_queued
 from freshness.aws.item_codec import SHARDS
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
-from freshness.domain.change_rate import MIN_SYNCS_FOR_FLEET_RATE
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CheckNeeded
@@ -27,6 +26,7 @@ from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Decided
 from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Action, Decision
+from freshness.planning.lessons import lessons
 from freshness.planning.planner import decide, needs_all_feeds
 from freshness.policy.policy import Policy
 
@@ -142,16 +142,10 @@ class RefreshTick:
         return whole + [feed for feed in feeds if feed.company_id not in company_ids]
 
     def _learn(self, decisions: list[Decision]) -> None:
-        """Record how often the feeds to be queued change, if any promise depends on the rates of the fleet."""
-        rates = [
-            (decision.company.connections[feed.connection_id].platform, feed.data_type, feed.changes_per_day)
-            for decision in decisions
-            if decision.action is Action.QUEUE
-            and (feed := decision.feed).changes_per_day
-            and len(feed.history) >= MIN_SYNCS_FOR_FLEET_RATE
-        ]
-        if rates and self.policy.learns and not self.dry_run:
-            self.tables.control.add_to_fleet_rates(rates)
+        """Record what the feeds to be queued show of their platform and data type."""
+        learned = lessons(decisions, self.policy)
+        if learned and not self.dry_run:
+            self.tables.learned.add(learned)
 
     def _may_continue(self) -> bool:
         return not self.queueing.stopped_by and not self.queueing.codat.is_down and self.clock() < self.until

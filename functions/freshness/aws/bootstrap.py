@@ -56,8 +56,8 @@ def policy() -> Policy:
 
 
 def informed_policy() -> Policy:
-    """Return the policy with what was learned of the fleet, which is read only where a promise depends on it."""
-    return policy().knowing(tables().control.fleet_rates()) if policy().learns else policy()
+    """Return the policy with what was learned of the fleet."""
+    return policy().knowing(tables().learned.fleet())
 
 
 def codat_api_key(*, reload: bool = False) -> str:

@@ -4,9 +4,7 @@ Every key of an item is made by `control_key`: a second Codat account in the sam
 and nothing else.
 """
 
-import math
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,7 +13,6 @@ from pydantic import TypeAdapter
 from freshness.aws.item_codec import Item, dump
 from freshness.aws.table import Table, Value
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.change_rate import FleetRates
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.times import sortable
 from freshness.planning.sync_durations import SyncDurations
@@ -23,12 +20,6 @@ from freshness.planning.sync_durations import SyncDurations
 _API_LIMITS = TypeAdapter(ApiLimits)
 _CODAT_SCHEDULE = TypeAdapter(CodatSchedule)
 _SYNC_DURATIONS = TypeAdapter(SyncDurations)
-_FLEET_RATES = TypeAdapter(FleetRates)
-
-REREAD_RATES = 3600.0
-"""Seconds after which a process reads the rates of the fleet again, to which other processes add."""
-SIGNIFICANT = math.log(1.1)
-"""The change of a rate's logarithm that is worth writing it: a tenth. Each feed's own rate is less precise."""
 
 
 def control_key(name: str) -> Item:
@@ -39,13 +30,8 @@ def control_key(name: str) -> Item:
 class Control:
     """The repository of the account's single values and leases."""
 
-    def __init__(self, table: Table, seconds: Callable[[], float] = time.monotonic) -> None:
-        """Create the repository. `seconds` is a clock that is never set back."""
+    def __init__(self, table: Table) -> None:
         self._table = table
-        self._seconds = seconds
-        self._rates: FleetRates | None = None
-        self._rates_written = FleetRates()
-        self._rates_read_at = 0.0
 
     def api_limits(self) -> ApiLimits:
         """Return what Codat allows, as far as any function knows."""
@@ -74,30 +60,6 @@ class Control:
     ) -> SyncDurations:
         """Write what `compute` returns for the durations as they were read, and return them as written."""
         return self._update("sync durations", _SYNC_DURATIONS, known, compute)
-
-    def fleet_rates(self) -> FleetRates:
-        """Return what was learned of how often feeds of each platform and data type change.
-
-        A process reads it once an hour.
-        """
-        if self._rates is None or self._rates_read_at + REREAD_RATES <= self._seconds():
-            item = self._table.get(control_key("fleet rates"))
-            self._rates = self._rates_written = (
-                FleetRates() if item is None else _FLEET_RATES.validate_json(item["rates"])
-            )
-            self._rates_read_at = self._seconds()
-        return self._rates
-
-    def add_to_fleet_rates(self, rates: Iterable[tuple[str, str, float]]) -> None:
-        """Add feeds to what was learned, each given by its platform, data type and rate.
-
-        It is written once it differs significantly from what the table has. Two processes overwrite each other: each
-        value is a mean of many.
-        """
-        self._rates = self.fleet_rates().with_feeds(rates)
-        if _differ(self._rates_written, self._rates):
-            self._table.put_always(control_key("fleet rates") | {"rates": _FLEET_RATES.dump_json(self._rates).decode()})
-            self._rates_written = self._rates
 
     def is_paused(self) -> bool:
         """Return whether an operator paused all refreshes."""
@@ -147,12 +109,3 @@ class Control:
             return written
 
         return self._table.update(known, compute, put, adapter.validate_python)
-
-
-def _differ(written: FleetRates, rates: FleetRates) -> bool:
-    """Return whether a rate is new, changed by a tenth since it was written, or is of twice as many feeds."""
-    for kind, rate in rates.by_kind.items():
-        known = written.by_kind.get(kind)
-        if known is None or rate.feeds >= 2 * known.feeds or abs(rate.mean_log - known.mean_log) >= SIGNIFICANT:
-            return True
-    return False

@@ -10,6 +10,7 @@ from freshness.aws.control import Control
 from freshness.aws.datasets import Datasets
 from freshness.aws.feeds import Feeds
 from freshness.aws.freshness_requests import FreshnessRequests
+from freshness.aws.learned import Learned
 from freshness.aws.table import Table
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Tables:
     feeds: Feeds
     datasets: Datasets
     control: Control
+    learned: Learned
     requests: FreshnessRequests
 
     @classmethod
@@ -44,5 +46,6 @@ class Tables:
             feeds=Feeds(Table(dynamodb, names.feeds, sleep)),
             datasets=Datasets(Table(dynamodb, names.datasets, sleep)),
             control=Control(Table(dynamodb, names.control, sleep)),
+            learned=Learned(Table(dynamodb, names.control, sleep)),
             requests=FreshnessRequests(Table(dynamodb, names.control, sleep)),
         )

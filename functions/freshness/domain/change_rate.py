@@ -1,12 +1,13 @@
 """How often feeds change at their source: the rate estimated from their syncs, and what follows from it.
 
-The changes of a feed are modelled as a Poisson process. Rates are in changes a day, and time spans in days. The methods
-are those of Cho and Garcia-Molina, "Estimating frequency of change" (TOIT 2003), and of Azar et al. (PNAS 2018).
+The changes of a feed are modelled as a Poisson process. Rates are in changes a day, and time spans in days; where the
+rate differs between the hours of the week, in rhythm days (`freshness.domain.rhythm`). The methods are those of Cho and
+Garcia-Molina, "Estimating frequency of change" (TOIT 2003), and of Azar et al. (PNAS 2018).
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 MAX_ITERATIONS = 100
@@ -14,10 +15,6 @@ TOLERANCE = 1e-4
 """The relative size of a step of Newton's method at which it stops."""
 SIGNIFICANT_DIGITS = 2
 """The few syncs that are kept give a rate to within a fifth at best: more digits would only cause writes."""
-MIN_SYNCS_FOR_FLEET_RATE = 8
-"""The minimum number of syncs in a feed's history for its rate to count towards the rate of its kind."""
-MAX_FEEDS = 500
-"""The maximum number of feeds that the rate of a kind is averaged over. Earlier feeds lose weight beyond it."""
 SERIES_BELOW = 1e-3
 """The value of x below which `1 - exp(-x) * (1 + x)` loses precision. The first term of its series is used instead."""
 PRIOR_WEIGHT = 0.25
@@ -81,9 +78,9 @@ def unchanged_probability(rate: float, days: float) -> float:
     return math.exp(-rate * max(days, 0.0))
 
 
-def confident_for(confidence: float, rate: float) -> timedelta:
-    """Return how long after a sync the probability that nothing has changed is at least `confidence`."""
-    return timedelta(days=min(-math.log(confidence) / rate, timedelta.max.days / 2))
+def confident_days(confidence: float, rate: float) -> float:
+    """Return how many days after a sync the probability that nothing has changed falls to `confidence`."""
+    return min(-math.log(confidence) / rate, timedelta.max.days / 2)
 
 
 def value_of_refreshing(weight: float, rate: float, days: float) -> float:
@@ -96,37 +93,3 @@ def value_of_refreshing(weight: float, rate: float, days: float) -> float:
     if changes < SERIES_BELOW:
         return weight * rate * days * days / 2
     return weight / rate * (1 - math.exp(-changes) * (1 + changes))
-
-
-@dataclass(frozen=True, slots=True)
-class KindRate:
-    """The rate of the feeds of one platform and data type: the mean of its logarithm over `feeds` feeds."""
-
-    feeds: int
-    mean_log: float
-
-    def with_feed(self, rate: float) -> "KindRate":
-        """Return the rate after another feed's rate was added to the mean."""
-        feeds = min(self.feeds + 1, MAX_FEEDS)
-        return KindRate(feeds, self.mean_log + (math.log(rate) - self.mean_log) / feeds)
-
-
-@dataclass(frozen=True, slots=True)
-class FleetRates:
-    """The rates of the feeds of each platform and data type: what is expected of a feed without a sync history."""
-
-    by_kind: dict[str, KindRate] = field(default_factory=dict)
-    """By "{platform}/{data type}"."""
-
-    def expected(self, platform: str, data_type: str) -> float | None:
-        """Return the rate to expect of a feed, or `None` if no rate of its kind is known."""
-        kind = self.by_kind.get(f"{platform}/{data_type}")
-        return math.exp(kind.mean_log) if kind else None
-
-    def with_feeds(self, rates: Iterable[tuple[str, str, float]]) -> "FleetRates":
-        """Return the rates after feeds were added, each given by its platform, data type and rate."""
-        by_kind = dict(self.by_kind)
-        for platform, data_type, rate in rates:
-            kind = f"{platform}/{data_type}"
-            by_kind[kind] = by_kind.get(kind, KindRate(0, 0.0)).with_feed(rate)
-        return replace(self, by_kind=by_kind)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from freshness.domain.rhythm import STEADY, Rhythm
 from freshness.domain.windows import Window
 
 DAY = timedelta(days=1)
@@ -28,8 +29,12 @@ class Promise:
     """Whether nothing is promised: the feed is never refreshed."""
     windows: tuple[Window, ...] = ()
     """When it may, or may not, be refreshed."""
+    matters: tuple[Window, ...] = ()
+    """When it matters that the data is up to date, if not always: `confidence` causes no refresh at other times."""
     fleet_changes_per_day: float | None = None
     """How often other feeds of its platform and data type change at the source, if that was learned."""
+    rhythm: Rhythm = STEADY
+    """In which hours of the week the feeds of its platform and data type change."""
     place: str = ""
     """The table of the policy that sets `fresh_within` or `off`, with its file and line."""
 

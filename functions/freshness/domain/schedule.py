@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from freshness.domain import backoff, windows
-from freshness.domain.change_rate import change_rate, confident_for
+from freshness.domain.change_rate import change_rate, confident_days, unchanged_probability
 from freshness.domain.company import Connection
 from freshness.domain.dataset import DatasetState, Outcome, outcome
 from freshness.domain.feed import Feed
@@ -36,7 +36,7 @@ def with_due_at(feed: Feed, promise: Promise, connection: Connection) -> Feed:
 def _with_change_rate(feed: Feed, promise: Promise) -> Feed:
     rate = None
     if len(feed.history) > 1:
-        rate = change_rate(feed.history.observations, promise.expected_changes_per_day)
+        rate = change_rate(feed.history.observations(promise.rhythm), promise.expected_changes_per_day)
     return feed if rate == feed.changes_per_day else replace(feed, changes_per_day=rate)
 
 
@@ -125,10 +125,31 @@ def _promised_at(feed: Feed, promise: Promise) -> datetime | None:
     """Return when the bound on the age, or before it the confidence, makes a feed due."""
     if not promise.confidence:
         return _at_age(feed, _age_limit(feed, promise), promise)
-    age = max(confident_for(promise.confidence, assumed_rate(feed, promise)), promise.at_most_every)
+    age = _confident_for(promise.confidence, feed, promise)
     if age > promise.fresh_within / 2:
         age = min(age, _age_limit(feed, promise))
     return _at_age(feed, age, promise)
+
+
+def _confident_for(confidence: float, feed: Feed, promise: Promise) -> timedelta:
+    """Return at which age the confidence makes a feed due.
+
+    That is when the probability that nothing changed falls below it; or, if it does not matter then, so late that a
+    sync ends as it begins to matter.
+    """
+    if feed.succeeded_at is None:
+        return timedelta(0)
+    days = confident_days(confidence, assumed_rate(feed, promise))
+    age = max(promise.rhythm.time_until(feed.succeeded_at, days), promise.at_most_every)
+    if not promise.matters or age >= promise.fresh_within:
+        return age
+    reached = feed.succeeded_at + age
+    matters_at = windows.next_allowed(promise.matters, reached)
+    if matters_at is None:
+        return promise.fresh_within
+    if matters_at == reached:
+        return age
+    return max(age, matters_at - feed.usual_sync_time - TICK - feed.succeeded_at)
 
 
 def _at_age(feed: Feed, age: timedelta, promise: Promise) -> datetime | None:
@@ -142,6 +163,13 @@ def _outdated_at(feed: Feed, connection: Connection) -> datetime | None:
     """Return when the copy became outdated whatever its age: the user wrote data, or the connection was away."""
     since = max(feed.written_at or BEGINNING, connection.reconnected_at or BEGINNING)
     return since if feed.succeeded_at and feed.succeeded_at < since else None
+
+
+def probability_up_to_date(feed: Feed, promise: Promise, now: datetime) -> float | None:
+    """Return the probability that nothing changed at the source since the copy was read; `None` without a copy."""
+    if feed.as_of is None:
+        return None
+    return unchanged_probability(assumed_rate(feed, promise), promise.rhythm.days_between(feed.as_of.at, now))
 
 
 def assumed_rate(feed: Feed, promise: Promise) -> float:

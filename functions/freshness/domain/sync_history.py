@@ -12,6 +12,7 @@ from itertools import chain, pairwise
 from statistics import median_low
 
 from freshness.domain.change_rate import Observation
+from freshness.domain.rhythm import STEADY, Rhythm, SyncInterval
 from freshness.domain.times import BEGINNING
 
 KEPT = 32
@@ -79,7 +80,7 @@ class SyncHistory:
         """Yield each of them, oldest first."""
         for ended_at, flags, took in self._unpacked():
             yield Sync(
-                ended_at=BEGINNING + timedelta(microseconds=ended_at),
+                ended_at=_time(ended_at),
                 records_modified=None if flags & _UNKNOWN else bool(flags & _MODIFIED),
                 succeeded=not flags & _FAILED,
                 took=timedelta(milliseconds=took - 1) if took else None,
@@ -97,12 +98,25 @@ class SyncHistory:
         return next((sync for sync in reversed(list(self)) if sync.succeeded), None)
 
     @property
-    def observations(self) -> Iterator[Observation]:
-        """Yield what each sync but the first showed of how often the data changes."""
+    def intervals(self) -> Iterator[SyncInterval]:
+        """Yield the time between each two successes, where it is known whether the second found a change."""
+        for before, ended_at, changed in self._intervals():
+            yield SyncInterval(_time(before), _time(ended_at), changed)
+
+    def observations(self, rhythm: Rhythm = STEADY) -> Iterator[Observation]:
+        """Yield what each sync but the first showed of how often the data changes, in rhythm days."""
+        if rhythm.by_hour:
+            for start, end, changed in self.intervals:
+                yield Observation(rhythm.days_between(start, end), changed)
+        else:
+            for before, ended_at, changed in self._intervals():
+                yield Observation((ended_at - before) / _DAY, changed)
+
+    def _intervals(self) -> Iterator[tuple[int, int, bool]]:
         succeeded = (sync for sync in self._unpacked() if not sync[1] & _FAILED)
         for (before, *_), (ended_at, flags, _) in pairwise(succeeded):
             if not flags & _UNKNOWN:
-                yield Observation((ended_at - before) / _DAY, bool(flags & _MODIFIED))
+                yield before, ended_at, bool(flags & _MODIFIED)
 
     def has_success_at(self, at: datetime, *, polled: bool) -> bool:
         """Return whether a success is known that is the one reported for `at`, by a poll or by a webhook.
@@ -218,6 +232,10 @@ def _flags(records_modified: bool | None, succeeded: bool) -> int:
 def _merged(before: int, flags: int) -> int:
     """Return the flags of one end that was reported twice: success, modification and a webhook win."""
     return (before | flags) & _MODIFIED | before & flags & (_UNKNOWN | _FAILED | _POLLED)
+
+
+def _time(microseconds: int) -> datetime:
+    return BEGINNING + timedelta(microseconds=microseconds)
 
 
 def _microseconds(time: datetime) -> int:

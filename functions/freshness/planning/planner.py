@@ -16,7 +16,7 @@ from freshness.domain import schedule, windows
 from freshness.domain.change_rate import value_of_refreshing
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Trigger
-from freshness.domain.feed import DAY, Feed
+from freshness.domain.feed import Feed
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import assumed_rate
 from freshness.planning.allotment import Shares, allotted, units_of
@@ -127,5 +127,6 @@ def _rank(feed: Feed, promise: Promise, now: datetime) -> tuple[int, float, str,
     elif schedule.is_bound(feed, promise, now):
         kind, urgency = 1, promise.weight * (age / promise.fresh_within)
     else:
-        kind, urgency = 2, value_of_refreshing(promise.weight, assumed_rate(feed, promise), age / DAY)
+        days = promise.rhythm.days_between(now - age, now)
+        kind, urgency = 2, value_of_refreshing(promise.weight, assumed_rate(feed, promise), days)
     return kind, -urgency, *feed.key

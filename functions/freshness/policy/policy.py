@@ -3,15 +3,15 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from freshness.domain.change_rate import FleetRates
 from freshness.domain.company import Company, Connection
+from freshness.domain.fleet import Fleet
 from freshness.domain.promise import AT_MOST_EVERY, Promise
 from freshness.domain.windows import Window
 from freshness.policy import values
@@ -60,7 +60,7 @@ class Policy(Table):
     products: dict[str, Product] = Field(default_factory=dict)
     budget: Budget = Budget()
 
-    _rates: FleetRates = PrivateAttr(default_factory=FleetRates)
+    _fleet: Fleet = PrivateAttr(default_factory=Fleet)
     _upper_bounds: Mapping[str, timedelta] = PrivateAttr(default_factory=dict)
     _positions: Mapping[Location, str] = PrivateAttr(default_factory=dict)
 
@@ -82,11 +82,6 @@ class Policy(Table):
         """A hash of the policy's content. Comments and line numbers do not change it."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
-    @cached_property
-    def learns(self) -> bool:
-        """Whether any promise depends on how often feeds change, that is, whether any table sets `confidence`."""
-        return any(table.terms.confidence for table in self._terms_tables)
-
     def named_for(self, company: Company) -> set[str]:
         """Return the data types that the policy names for a company.
 
@@ -106,14 +101,14 @@ class Policy(Table):
         )
 
     @property
-    def fleet_rates(self) -> FleetRates:
-        """The change rates learned for each platform and data type."""
-        return self._rates
+    def fleet(self) -> Fleet:
+        """What was learned of each platform and data type."""
+        return self._fleet
 
-    def knowing(self, rates: FleetRates) -> "Policy":
-        """Return a copy of the policy whose promises expect these change rates of feeds without a sync history."""
+    def knowing(self, fleet: Fleet) -> "Policy":
+        """Return a copy of the policy whose promises expect of feeds what was learned of their platform and type."""
         policy = self._copy()
-        policy._rates = rates
+        policy._fleet = fleet
         return policy
 
     def with_positions(self, positions: Mapping[Location, str]) -> "Policy":
@@ -202,7 +197,11 @@ class Policy(Table):
             merged["fresh_within"] = min(merged["fresh_within"], upper_bound)
         windows = tuple(table.window for table in self.windows if table.applies(data_type, company, connection))
         terms = Terms.model_construct(**merged)
-        return _promise(terms, windows, self._rates.expected(connection.platform, data_type), label)
+        return replace(
+            _promise(terms, windows, label),
+            fleet_changes_per_day=self._fleet.expected(connection.platform, data_type),
+            rhythm=self._fleet.rhythm(connection.platform, data_type),
+        )
 
     @cached_property
     def _terms_tables(self) -> list[_TermsTable]:
@@ -245,7 +244,7 @@ def _duplicates(names: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         seen.add(name)
 
 
-def _promise(terms: Terms, windows: tuple[Window, ...], fleet_changes_per_day: float | None, place: str) -> Promise:
+def _promise(terms: Terms, windows: tuple[Window, ...], place: str) -> Promise:
     """Build a promise from merged terms, with the defaults of the keys that no table sets."""
     fresh_within: timedelta = terms.fresh_within or timedelta.max
     return Promise(
@@ -253,9 +252,9 @@ def _promise(terms: Terms, windows: tuple[Window, ...], fleet_changes_per_day: f
         warn_after=max(terms.warn_after, fresh_within) if terms.warn_after else None,
         confidence=terms.confidence,
         at_most_every=min(terms.at_most_every or AT_MOST_EVERY, fresh_within),
+        matters=(terms.matters.window,) if terms.matters else (),
         weight=terms.weight or 1.0,
         off=bool(terms.off),
         windows=windows,
-        fleet_changes_per_day=fleet_changes_per_day,
         place=place,
     )

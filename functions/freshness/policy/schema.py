@@ -1,9 +1,9 @@
 """The tables and keys of the policy file, as pydantic models. `freshness.toml` has an example of each."""
 
 from functools import cached_property
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from freshness.domain.company import Company, Connection
 from freshness.domain.data_types import custom_identifier
@@ -11,6 +11,11 @@ from freshness.domain.windows import Window
 from freshness.policy import values
 
 Location = tuple[str | int, ...]
+
+
+def _hours_alone(value: object) -> object:
+    """Accept the hours of every day alone: "08:00 to 18:00"."""
+    return {"hours": value} if isinstance(value, str) else value
 
 
 class LocatedError(ValueError):
@@ -27,6 +32,22 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ReadHours(Table):
+    """The times of day and days at which data is read."""
+
+    hours: values.TimesOfDay
+    days: tuple[values.Day, ...] = Field(values.DAYS, min_length=1)
+    """The days of the week on which they start."""
+    time_zone: values.TimeZone = values.UTC
+
+    @cached_property
+    def window(self) -> Window:
+        """The hours as a window."""
+        days = frozenset(values.DAYS.index(day) for day in self.days)
+        start, end = self.hours
+        return Window(name="matters", allows=True, start=start, end=end, days=days, zone=self.time_zone)
+
+
 class Terms(Table):
     """The terms of a promise. A key that a table does not set is taken from the next less specific table."""
 
@@ -38,6 +59,8 @@ class Terms(Table):
     """Refresh early, once the probability that nothing has changed at the source is below this."""
     at_most_every: values.Duration | None = None
     """The minimum time between a sync and a refresh that `confidence` causes; 1 hour by default."""
+    matters: Annotated[ReadHours, BeforeValidator(_hours_alone)] | None = None
+    """When it matters that the data is up to date; always, by default. `confidence` causes no refresh otherwise."""
     weight: values.Weight | None = None
     """The priority of a feed if the budget does not suffice for all; 1 by default."""
     off: values.Flag | None = None

@@ -1,0 +1,99 @@
+"""What is learned of all feeds of one platform and data type, a *kind*: how often, and when in the week, they change.
+
+It is a value that is added up from lessons, in any order, so that several processes can learn.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from typing import NamedTuple
+
+from freshness.domain.rhythm import NO_COUNTS, STEADY, HourCounts, Rhythm, SyncInterval, counted
+
+MAX_FEEDS = 500
+"""The maximum number of feeds that the rate of a kind is averaged over. Earlier feeds lose weight beyond it."""
+
+
+class Lesson(NamedTuple):
+    """What the syncs of one feed showed since it was last queued."""
+
+    kind: str
+    rate: float
+    """How many times a day the feed changes."""
+    intervals: tuple[SyncInterval, ...]
+    zone: tzinfo = UTC
+    """The time zone whose hours the rhythm of the kind is in."""
+
+
+def kind_of(platform: str, data_type: str) -> str:
+    """Return the name of a kind."""
+    return f"{platform}/{data_type}"
+
+
+@dataclass(frozen=True, slots=True)
+class KindRate:
+    """The rate of the feeds of one kind: the mean of its logarithm over `feeds` feeds."""
+
+    feeds: int
+    mean_log: float
+
+    def merged(self, other: "KindRate") -> "KindRate":
+        """Return the rate after other feeds were added to the mean."""
+        feeds = min(self.feeds + other.feeds, MAX_FEEDS)
+        return KindRate(feeds, self.mean_log + (other.mean_log - self.mean_log) * min(other.feeds / feeds, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What was learned of one kind."""
+
+    rate: KindRate
+    hours: HourCounts = NO_COUNTS
+
+    def merged(self, other: "Kind") -> "Kind":
+        """Return what was learned from both."""
+        return Kind(self.rate.merged(other.rate), self.hours.merged(other.hours))
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What was learned of each kind, by its name: what is expected of a feed without a sync history."""
+
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+
+    def expected(self, platform: str, data_type: str) -> float | None:
+        """Return the rate to expect of a feed, in changes a day, or `None` if no rate of its kind is known."""
+        kind = self.kinds.get(kind_of(platform, data_type))
+        return math.exp(kind.rate.mean_log) if kind else None
+
+    def rhythm(self, platform: str, data_type: str, zone: tzinfo = UTC) -> Rhythm:
+        """Return in which hours of the week, by the clock of a zone, the feeds of a kind change."""
+        kind = self.kinds.get(kind_of(platform, data_type))
+        return kind.hours.rhythm(zone) if kind and kind.hours.weight else STEADY
+
+    def learned(self, lessons: Iterable[Lesson]) -> "Fleet":
+        """Return what lessons show by themselves, given what is known already; `merged` adds it."""
+        by_kind: dict[str, list[Lesson]] = defaultdict(list)
+        for lesson in lessons:
+            by_kind[lesson.kind].append(lesson)
+        return Fleet({name: self._learned(name, of_kind) for name, of_kind in by_kind.items()})
+
+    def _learned(self, name: str, lessons: list[Lesson]) -> Kind:
+        rate = KindRate(1, math.log(lessons[0].rate))
+        for lesson in lessons[1:]:
+            rate = rate.merged(KindRate(1, math.log(lesson.rate)))
+        known, hours = self.kinds.get(name), NO_COUNTS
+        for zone in {lesson.zone for lesson in lessons}:
+            rhythm = known.hours.rhythm(zone) if known else Rhythm(zone=zone)
+            of_zone = ((each, lesson.rate) for lesson in lessons if lesson.zone == zone for each in lesson.intervals)
+            hours = hours.merged(counted(of_zone, rhythm))
+        return Kind(rate, hours)
+
+    def merged(self, other: "Fleet") -> "Fleet":
+        """Return what was learned from both."""
+        kinds = dict(self.kinds)
+        for name, kind in other.kinds.items():
+            kinds[name] = kinds[name].merged(kind) if name in kinds else kind
+        return Fleet(kinds)

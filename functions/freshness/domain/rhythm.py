@@ -1,0 +1,173 @@
+"""In which hours of the week data changes, learned from the syncs of all feeds of a kind.
+
+A feed changes as a Poisson process whose rate at a time is its own rate multiplied by a factor of the hour of the week,
+whose mean over the week is 1. Everything that holds for a constant rate then holds with *rhythm days* in place of the
+days between two times: the integral of the factor. An hour in which twice as much changes as on average counts twice.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+HOURS = 168
+"""Hours of a week, from Monday 00:00."""
+WEEK = 7.0
+"""Days in it."""
+LONGEST_LEARNED = 36.0
+"""Hours: the longest interval between two syncs that is learned from. Longer ones tell little of the hour."""
+MOST_CHANGES = 3.0
+"""Expected changes in an interval above which it is not learned from: that it changed was to be expected anyway."""
+PRIOR = 8.0
+"""How many expected changes a factor of 1 counts as in each hour, to smooth what few syncs show."""
+MOST_KEPT = 400.0
+"""Expected changes an hour, on average, beyond which earlier ones lose weight."""
+LEAST = 0.02
+"""The lowest factor of an hour: no hour is known to be without changes."""
+_WORKING_DAYS = 5
+_SIMILAR = tuple(
+    tuple(each for each in range(hour % 24, HOURS, 24) if (each < _WORKING_DAYS * 24) == (hour < _WORKING_DAYS * 24))
+    for hour in range(HOURS)
+)
+"""For each hour of the week, the same hour of all working days, or of Saturday and Sunday."""
+_HOUR = timedelta(hours=1)
+_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+_LONG = timedelta(weeks=520)
+"""Beyond this, the hour of the week makes no difference, and days are rhythm days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How much more often than on average data changes in each hour of the week, in the local time of `zone`.
+
+    Without `by_hour`, it changes as often in every hour.
+    """
+
+    by_hour: tuple[float, ...] = ()
+    """A factor for each of the `HOURS`, positive, and 1 on average."""
+    zone: tzinfo = UTC
+    _until: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    """Rhythm days from Monday 00:00 until the start of each hour, and of the next week."""
+
+    def __post_init__(self) -> None:
+        """Integrate the factors."""
+        object.__setattr__(self, "_until", tuple(accumulate((each / 24 for each in self.by_hour), initial=0.0)))
+
+    def days_between(self, start: datetime, end: datetime) -> float:
+        """Return the rhythm days between two times; 0 if the end is earlier."""
+        if not self.by_hour:
+            return max((end - start) / (24 * _HOUR), 0.0)
+        return max(self._days_until(end) - self._days_until(start), 0.0)
+
+    def time_until(self, start: datetime, days: float) -> timedelta:
+        """Return how long after `start` so many rhythm days have passed."""
+        if not self.by_hour or days >= _LONG / timedelta(days=1):
+            return timedelta(days=days)
+        weeks, rest = divmod(self._days_until(start) + days, WEEK)
+        hour = min(bisect_right(self._until, rest) - 1, HOURS - 1)
+        reached = weeks * HOURS + hour + (rest - self._until[hour]) / (self.by_hour[hour] / 24)
+        return max((reached - self._position(start)) * _HOUR, timedelta(0))
+
+    def parts(self, start: datetime, end: datetime) -> Iterator[tuple[int, float]]:
+        """Yield the hours of the week that an interval touches, each with the part of the hour that is within it."""
+        first, last = self._position(start), self._position(end)
+        edges = [first, *range(math.floor(first) + 1, math.ceil(last)), last]
+        for before, after in pairwise(edges):
+            yield math.floor(before) % HOURS, after - before
+
+    def _days_until(self, at: datetime) -> float:
+        weeks, hours = divmod(self._position(at), HOURS)
+        hour = int(hours)
+        return weeks * WEEK + self._until[hour] + (hours - hour) * self.by_hour[hour] / 24
+
+    def _position(self, at: datetime) -> float:
+        """Return the hours from a Monday 00:00 until a time, by the clock of the zone."""
+        position = (at - _MONDAY) / _HOUR
+        if self.zone is UTC:
+            return position
+        offset = at.astimezone(self.zone).utcoffset()
+        return position + offset / _HOUR if offset else position
+
+
+STEADY = Rhythm()
+
+
+class SyncInterval(NamedTuple):
+    """The time between two syncs of a feed, and whether the second found that anything had changed in it."""
+
+    start: datetime
+    end: datetime
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HourCounts:
+    """Changes of the feeds of a kind in each hour of the week: what a rhythm is estimated from.
+
+    `changes` are those that probably happened, and `expected` those that a constant rate would have made. Counts of
+    different syncs are added.
+    """
+
+    changes: tuple[float, ...] = (0.0,) * HOURS
+    expected: tuple[float, ...] = (0.0,) * HOURS
+
+    def rhythm(self, zone: tzinfo = UTC) -> Rhythm:
+        """Return the rhythm that the counts show.
+
+        Each hour is shrunk towards the same hour of all working days, or of both other days, and that towards 1.
+        """
+        level = (sum(self.changes) + PRIOR) / (sum(self.expected) + PRIOR)
+        shrunk = []
+        for hour, similar in enumerate(_SIMILAR):
+            changes, expected = (sum(counts[each] for each in similar) for counts in (self.changes, self.expected))
+            towards = _shrunk(changes, expected, level, 1.0)
+            shrunk.append(_shrunk(self.changes[hour], self.expected[hour], level, towards))
+        bounded = [max(each, LEAST) for each in shrunk]
+        mean = sum(bounded) / HOURS
+        return Rhythm(tuple(each / mean for each in bounded), zone)
+
+    @property
+    def weight(self) -> float:
+        """Return how many changes were expected in all."""
+        return sum(self.expected)
+
+    def merged(self, other: "HourCounts") -> "HourCounts":
+        """Return the sum of two counts; if it is large, both lose weight."""
+        total = sum(self.expected) + sum(other.expected)
+        scale = min(1.0, MOST_KEPT * HOURS / total) if total else 1.0
+        return HourCounts(
+            tuple(scale * (one + two) for one, two in zip(self.changes, other.changes, strict=True)),
+            tuple(scale * (one + two) for one, two in zip(self.expected, other.expected, strict=True)),
+        )
+
+
+def _shrunk(changes: float, expected: float, level: float, towards: float) -> float:
+    return (changes / level + PRIOR * towards) / (expected + PRIOR)
+
+
+NO_COUNTS = HourCounts()
+
+
+def counted(intervals: Iterable[tuple[SyncInterval, float]], rhythm: Rhythm) -> HourCounts:
+    """Return the counts of intervals, each of a feed with a rate in changes a day, given the rhythm known so far.
+
+    This is the step of expectation maximisation: an interval of x expected changes that saw at least one holds
+    x / (1 - exp(-x)) on average, spread over its hours in proportion to the rhythm.
+    """
+    changes, expected = [0.0] * HOURS, [0.0] * HOURS
+    factors = rhythm.by_hour or (1.0,) * HOURS
+    for (start, end, changed), rate in intervals:
+        if not timedelta(0) < end - start <= LONGEST_LEARNED * _HOUR:
+            continue
+        parts = [(hour, rate * part / 24) for hour, part in rhythm.parts(start, end)]
+        x = sum(steady * factors[hour] for hour, steady in parts)
+        if not 0 < x <= MOST_CHANGES:
+            continue
+        share = 1 / -math.expm1(-x) if changed else 0.0
+        for hour, steady in parts:
+            changes[hour] += share * steady * factors[hour]
+            expected[hour] += steady
+    return HourCounts(tuple(changes), tuple(expected))

@@ -1,0 +1,112 @@
+"""When what was learned of the fleet is read from the control table, and when it is written."""
+
+from typing import Any
+
+import pytest
+
+from freshness.aws.learned import REREAD, Learned
+from freshness.domain.fleet import Lesson
+from freshness.domain.rhythm import SyncInterval
+from tests.unit.test_rhythm import MONDAY, at
+
+
+class Items:
+    """A fake control table, with the number of reads and writes of the rates' item."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, dict[str, Any]] = {}
+        self.reads = 0
+        self.writes: list[str] = []
+
+    def get(self, key: dict[str, Any]) -> dict[str, Any] | None:
+        self.reads += 1
+        return self.items.get(key["name"])
+
+    def get_many(self, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [self.items[key["name"]] for key in keys if key["name"] in self.items]
+
+    def put_always(self, item: dict[str, Any]) -> None:
+        self.writes.append(item["name"])
+        self.items[item["name"]] = item
+
+
+class Process:
+    """A process with a clock that a test can let pass."""
+
+    def __init__(self, items: Items) -> None:
+        self.now = 1000.0
+        self.learned = Learned(items, seconds=lambda: self.now)  # type: ignore[arg-type]
+
+    def learn(self, kind: str, rate: float, *intervals: SyncInterval) -> None:
+        self.learned.add([Lesson(kind, rate, intervals)])
+
+    def expected(self) -> float:
+        return self.learned.fleet().expected("Xero", "invoices") or 0.0
+
+
+@pytest.fixture
+def items() -> Items:
+    return Items()
+
+
+@pytest.fixture
+def process(items: Items) -> Process:
+    return Process(items)
+
+
+def test_what_was_learned_is_read_once_an_hour(process: Process, items: Items) -> None:
+    for _ in range(60):
+        process.learned.fleet()
+    assert items.reads == 1
+    process.now += REREAD
+    process.learned.fleet()
+    assert items.reads == 2
+
+
+def test_rates_are_written_only_when_they_changed_significantly(process: Process, items: Items) -> None:
+    for _ in range(1000):
+        process.learn("Xero/invoices", 4.0)
+    # For the 1st, 2nd, 4th, …, 256th feed, after which the weight of a feed hardly changes.
+    assert items.writes == ["fleet rates"] * 9
+    assert process.expected() == pytest.approx(4.0)
+
+
+def test_small_changes_of_a_rate_that_add_up_are_written(process: Process, items: Items) -> None:
+    process.learned.add([Lesson("Xero/invoices", 4.0, ())] * 500)
+    before = len(items.writes)
+    for _ in range(500):
+        process.learn("Xero/invoices", 40.0)
+    assert 5 < len(items.writes) - before < 50
+    assert Process(items).expected() > 12
+
+
+def test_a_new_kind_of_feed_is_written_at_once(process: Process, items: Items) -> None:
+    process.learn("Xero/invoices", 4.0)
+    process.learn("Xero/bills", 4.0)
+    assert items.writes == ["fleet rates"] * 2
+
+
+def test_a_rhythm_is_written_rarely_and_survives_that_the_process_reads_again(process: Process, items: Items) -> None:
+    for number in range(200):
+        process.learn("Xero/invoices", 2.0, SyncInterval(at(8), at(20), changed=True))
+        if number % 20 == 0:
+            process.now += REREAD
+
+    assert 3 < items.writes.count("rhythm Xero/invoices") < 20
+    process.now += REREAD
+    assert process.learned.fleet().kinds["Xero/invoices"].hours.weight == pytest.approx(200, rel=0.02)
+
+
+def test_two_processes_add_to_what_the_other_learned(items: Items) -> None:
+    first, second = Process(items), Process(items)
+    for _ in range(100):
+        for each in (first, second):
+            each.learn("Xero/invoices", 2.0, SyncInterval(MONDAY, at(12), changed=True))
+
+    assert Process(items).learned.fleet().kinds["Xero/invoices"].hours.weight > 150
+
+
+def test_a_rhythm_fits_into_one_write_unit(process: Process, items: Items) -> None:
+    process.learn("Xero/invoices", 2.0, SyncInterval(MONDAY, at(12), changed=True))
+
+    assert len(items.items["rhythm Xero/invoices"]["hours"]) < 1000
