@@ -31,6 +31,11 @@ _POLICY = (
 """The security policy of every response. A browser applies `form-action` to where a form redirects, too."""
 
 
+def page_url(port: int) -> str:
+    """Return the address of the page that is served on a port."""
+    return f"http://{LOOPBACK}:{port}/"
+
+
 class Source(Protocol):
     """Where the page comes from."""
 
@@ -80,7 +85,7 @@ class PageServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Return the address of the page."""
-        return f"http://{LOOPBACK}:{self.server_port}/"
+        return page_url(self.server_port)
 
 
 @contextmanager
@@ -150,6 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
             answer()
         except NotFound as error:
             self._text(HTTPStatus.NOT_FOUND, str(error))
+        except ConnectionError:
+            return  # The reader has left.
         except (BotoCoreError, ClientError) as error:
             self._text(HTTPStatus.SERVICE_UNAVAILABLE, f"AWS did not answer: {error}")
 
@@ -174,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Content-Security-Policy", _POLICY.format(nonce=nonce))
         self.send_header("Cache-Control", "no-store")
-        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Referrer-Policy", "same-origin")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(content)

@@ -7,6 +7,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from deployed.page_server import page_url
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
 from local import local_aws
@@ -48,6 +49,7 @@ def run(console: Console) -> int:
     os.environ.pop("PYTHONPATH", None)
     os.environ.update(local_aws.tool_environment(settings.local_aws_port))
     load(ROOT / "freshness.toml")
+    console.print(f"Page: {page_url(settings.page_port)} (once everything has started)", highlight=False)
     with running_stack(settings, Progress(console)) as stack:
         before = stack.codat.remaining_calls()
         snapshot = watch(stack, console, settings.run_for)

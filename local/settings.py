@@ -40,6 +40,7 @@ class Settings(BaseModel):
     """How long to run; until Ctrl-C if it is not set."""
     local_aws_port: Port = 4566
     sandbox_port: Port = 4577
+    page_port: Port = 4580
     webhooks_lost: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The share of webhooks that the sandbox never sends, from 0 to 1."""
     codat_api_key: SecretStr | None = None

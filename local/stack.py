@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from deployed.outputs import Outputs
+from deployed.page_server import StackSource, serving
 from deployed.stack import DeployedStack
 from freshness.app.queries import Queries
 from freshness.aws.tables import Tables
@@ -23,6 +25,7 @@ from local.settings import ROOT, Settings
 
 EVERY_MINUTE = "cron(* * * * ? *)"
 """The shortest interval of EventBridge Scheduler."""
+UPDATE_PAGE_EVERY = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class RunningStack:
     codat: Codat
     dry_run: bool
     processes: Processes
+    page_url: str
+    """Where the page of it is served."""
 
     @property
     def outputs(self) -> Outputs:
@@ -66,6 +71,7 @@ def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningSta
     _require_free_port("LOCAL_AWS_PORT", settings.local_aws_port)
     if codat.is_sandbox:
         _require_free_port("SANDBOX_PORT", settings.sandbox_port)
+    _require_free_port("PAGE_PORT", settings.page_port)
     with guarded_processes(logs, transient=(outputs_file, tools_file, scratch)) as processes:
         with progress.step("Starting the local AWS"):
             local_aws.start(processes, settings.local_aws_port, scratch / "ministack")
@@ -88,7 +94,10 @@ def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningSta
         _write(outputs_file, json.dumps(outputs.model_dump(by_alias=True), indent=2) + "\n")
         _write(tools_file, _exports(settings, codat))
         deployed = DeployedStack.of_local_run(ROOT / "freshness.toml", folder)
-        yield RunningStack(deployed=deployed, codat=codat, dry_run=settings.dry_run, processes=processes)
+        with serving(StackSource(deployed), settings.page_port, UPDATE_PAGE_EVERY) as page:
+            yield RunningStack(
+                deployed=deployed, codat=codat, dry_run=settings.dry_run, processes=processes, page_url=page.url
+            )
 
 
 def _require_free_port(variable: str, port: int) -> None:

@@ -148,7 +148,7 @@ def _snapshots(stack: RunningStack, run_for: timedelta | None) -> Iterator[Snaps
 
 def _title(stack: RunningStack, snapshot: Snapshot) -> str:
     refreshes = "dry run" if stack.dry_run else f"{snapshot.refreshes} refreshes queued"
-    return f"Codat Freshness · {stack.codat.base_url} · {refreshes} · {_minutes(snapshot.elapsed)} · Ctrl-C stops it"
+    return f"Codat Freshness · {stack.page_url} · {refreshes} · {_minutes(snapshot.elapsed)} · Ctrl-C stops it"
 
 
 def _minutes(elapsed: timedelta) -> str:

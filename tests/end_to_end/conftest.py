@@ -53,7 +53,9 @@ def dead_letters(stack: RunningStack) -> str:
 @pytest.fixture(scope="package")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings with their own ports and folder, so that a `make run` at the same time is not disturbed."""
-    return Settings(local_aws_port=free_port(), sandbox_port=free_port(), local_folder=tmp_path_factory.mktemp("local"))
+    aws, sandbox, page = free_port(), free_port(), free_port()
+    folder = tmp_path_factory.mktemp("local")
+    return Settings(local_aws_port=aws, sandbox_port=sandbox, page_port=page, local_folder=folder)
 
 
 @pytest.fixture(scope="package")

@@ -28,6 +28,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "PYTHONPATH": "functions",
         "LOCAL_AWS_PORT": str(free_port()),
         "SANDBOX_PORT": str(free_port()),
+        "PAGE_PORT": str(free_port()),
         "LOCAL_FOLDER": str(tmp_path),
     }
 

@@ -49,6 +49,7 @@ class World:
         self.queries = Queries(tables=self.simulation.tables, policy=self.simulation.policy)
         self.random = Random(1)
         self.links_read: list[tuple[str, str]] = []
+        self.links_at = "https://link.example/"
 
     def now(self) -> datetime:
         """Return the simulated time."""
@@ -57,7 +58,7 @@ class World:
     def link(self, company_id: str, connection_id: str) -> str:
         """Return a link, and remember that it was read."""
         self.links_read.append((company_id, connection_id))
-        return f"https://link.example/{connection_id}"
+        return f"{self.links_at}{connection_id}"
 
     def close(self) -> None:
         """Close the event loop."""

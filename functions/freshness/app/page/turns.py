@@ -112,10 +112,9 @@ def _of_feed(view: FeedView, feed: Feed) -> Step:
     if view.state is State.REFRESHING:
         return Step(Turn.CODAT, "Codat is reading it", "Wait: a check follows if it takes unusually long.")
     if view.state is State.FAILING:
-        again = f"It is tried again at {view.due_at:%H:%M} UTC." if view.due_at else "It is tried again."
-        support = f"{again} If it keeps failing, give Codat's support the dataset id."
+        support = "Wait: it is tried again. If it keeps failing, give Codat's support the dataset id."
         if feed.failed_calls:
-            return Step(Turn.CODAT, "Codat refused the request, or did not answer it", again)
+            return Step(Turn.CODAT, "Codat refused the request, or did not answer it", "Wait: it is tried again.")
         state = feed.end.state if feed.end else ""
         if state in _AT_PLATFORM:
             return Step(Turn.PLATFORM, f"{view.platform} could not be read ({state})", support)

@@ -56,7 +56,7 @@ class Cell:
     @property
     def level(self) -> str:
         """Return the colour of the cell by its age relative to its promise."""
-        if self.ratio is None:
+        if self.ratio is None or (self.feed.age is None and not self.is_broken):
             return "none"
         limits = (("new", 0.5), ("kept", 1.0), ("broken", 2.0))
         return next((level for level, limit in limits if self.ratio <= limit), "lost")

@@ -1,0 +1,62 @@
+"""A real Chromium, from the npm package `@sparticuz/chromium`, which carries it for Linux on x86-64."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+_FOLDER = ROOT / "node_modules" / ".cache" / "chromium"
+_UNPACK = 'import chromium from "@sparticuz/chromium"; await chromium.executablePath()'
+_OPTIONS = ("--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-software-rasterizer", "--in-process-gpu")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run a browser during the `with` block. Where there is none, the tests are skipped; in CI, they fail."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        _unavailable("its npm package has it for Linux on x86-64 only")
+    _unpack()
+    # Libraries that a machine without a desktop lacks are in the package, too.
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(_FOLDER / "al2023" / "lib")}
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(
+                executable_path=_FOLDER / "chromium", args=_OPTIONS, env=dict(environment)
+            )
+        except Error as error:
+            _unavailable(error.message.splitlines()[0])
+        yield browser
+        browser.close()
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe finds wrong with a page."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run().then(results => results.violations)")
+    return [f"{each['id']}: {node['html'][:200]} {node['failureSummary']}" for each in found for node in each["nodes"]]
+
+
+def _unpack() -> None:
+    if (_FOLDER / "chromium").exists():
+        return
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "TMPDIR": str(_FOLDER), "AWS_LAMBDA_JS_RUNTIME": "nodejs22.x"}
+    command = ["node", "--input-type=module", "--eval", _UNPACK]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if run.returncode:
+        _unavailable(f'it could not be unpacked ("make install" installs it): {run.stderr.strip()[-200:]}')
+
+
+def _unavailable(reason: str) -> None:
+    message = f"No Chromium for the tests of the page: {reason}."
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
