@@ -53,7 +53,7 @@ def planner(*, knows: bool, minds_the_clock: bool) -> float:
         policy=rules.knowing(knowing_the_rhythm()) if knows and minds_the_clock else rules,
         random=Random(2),
         knows_rates=knows,
-        measured_in=(read.window,) if read else (),
+        measured_in=(read.window_in(read.time_zone),) if read else (),
     )
     an_hour = len(world.simulated_feeds) * (HOUR / EVERY)
     allowance, now = 0.0, START

@@ -43,6 +43,9 @@ def _print(explanation: Explanation) -> None:
     feed = explanation.feed
     print_text(f"{feed.data_type} of {feed.company_name}, from {feed.platform} ({feed.connection_id})", "bold")
     print_text(f"Promise   no older than {duration(feed.promise)}, by {feed.rule}")
+    for part in explanation.timing:
+        coming = f", next at {moment(part.next_at)} UTC" if part.next_at else ""
+        print_text(f"          {part.when}: no older than {duration(part.fresh_within)}{coming}, by {part.rule}")
     print_text(f"Now       {feed.state}, " + (f"{duration(feed.age)} old" if feed.age else "never synced"))
     if feed.as_of:
         estimated = ", estimated: only the end of the read is known" if feed.as_of_is_estimated else ""

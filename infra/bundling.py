@@ -1,4 +1,4 @@
-"""Builds the bundle that all functions share: dependencies, handlers, `freshness/` and the policy file.
+"""Builds the bundle that all functions share: dependencies, handlers, `freshness/`, the policy file and its holidays.
 
 pip installs the dependencies for Lambda's platform or for this machine, without Docker. Bundles and installed
 dependencies are cached under a hash of their inputs, so that changing a handler does not run pip again.
@@ -13,8 +13,11 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from py_compile import PycInvalidationMode
+
+from freshness.policy import calendars
 
 BOTOCORE_SERVICES = ("dynamodb", "events", "sqs", "ssm")
 """The services whose API descriptions are bundled. botocore has 27 MB of them, for all AWS services."""
@@ -68,17 +71,19 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
     builds.mkdir(parents=True, exist_ok=True)
     dependencies = _dependencies(functions / "requirements.lock", target, builds)
     ours = sorted(path for suffix in SUFFIXES for path in functions.rglob(f"*{suffix}"))
-    files = {path.relative_to(functions): path for path in ours}
-    files[Path("freshness.toml")] = policy
-    contents = [name.as_posix().encode() + b"\n" + path.read_bytes() for name, path in files.items()]
+    files = {path.relative_to(functions): path.read_bytes() for path in ours}
+    files[Path("freshness.toml")] = policy.read_bytes()
+    if holidays := calendars.resolved(policy.read_text(encoding="utf-8-sig"), datetime.now(UTC).year):
+        files[Path(calendars.FILE)] = holidays.encode()
+    contents = [name.as_posix().encode() + b"\n" + content for name, content in files.items()]
     bundle = builds / f"bundle-{target.name}-{_digest(dependencies.name.encode(), INTERPRETER, *contents)}"
     if not bundle.exists():
         with tempfile.TemporaryDirectory(dir=builds) as scratch:
             unfinished = Path(scratch, "bundle")
             shutil.copytree(dependencies, unfinished)
-            for name, path in files.items():
+            for name, content in files.items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, unfinished / name)
+                (unfinished / name).write_bytes(content)
             _compile(unfinished, target)
             _make_readable(unfinished)
             _keep(unfinished, bundle)

@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,23 @@ def test_the_bundle_contains_dependencies_handlers_the_package_and_the_policy(
         "freshness.toml",
     }
     assert (bundle / "freshness.toml").read_text() == policy.read_text()
+
+
+def test_the_bundle_contains_the_dates_of_the_public_holidays_that_the_policy_names(
+    functions: Path, policy: Path, tmp_path: Path
+) -> None:
+    policy.write_text('[default]\nfresh_within = "1 day"\n[calendars.uk]\nholidays = "GB-ENG"\n')
+
+    bundle = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+
+    program = (
+        "import sys; sys.modules['holidays'] = None\nfrom pathlib import Path\n"
+        f"from freshness.policy.loader import load\npolicy = load(Path({str(bundle)!r}, 'freshness.toml'))\n"
+        "print(max(policy.calendars['uk'].all_dates).year)"
+    )
+    command = [sys.executable, "-c", program]
+    deployed = subprocess.run(command, env={"PYTHONPATH": str(ROOT / "functions")}, capture_output=True, check=True)
+    assert int(deployed.stdout) >= datetime.now(UTC).year + 9
 
 
 def test_modules_are_compiled_only_if_the_target_has_the_interpreter_that_builds(

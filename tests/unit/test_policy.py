@@ -1,5 +1,6 @@
 """The policy file: the promises that result from it, and the messages for mistakes in it."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,6 +42,12 @@ def test_the_policy_in_the_repository_is_valid() -> None:
     assert promise(policy, "invoices", replace(COMPANY, tags={})).fresh_within == timedelta(hours=6)
 
 
+def test_the_examples_in_its_comments_are_valid_too(tmp_path: Path) -> None:
+    text = re.sub(r"(?m)^# (?=\[|\w+ = )", "", (ROOT / "freshness.toml").read_text())
+
+    assert [each.name for each in load(write(tmp_path, text)).deadlines] == ["ready on Monday at nine"]
+
+
 def test_a_data_type_that_is_not_named_gets_the_default(tmp_path: Path) -> None:
     policy = load(write(tmp_path, '[default]\nfresh_within = "2 weeks"\n[data_types]\nbills.fresh_within = "1 day"'))
 
@@ -51,6 +58,10 @@ def test_a_data_type_that_is_not_named_gets_the_default(tmp_path: Path) -> None:
 DEFAULT = '[default]\nfresh_within = "1 day"\n'
 RULE = "[[rules]]\nname = 'a'\ntags.plan = 'free'\noff = true"
 WINDOW = "[[windows]]\nname = 'a'\n"
+OFFICE = "[[rules]]\nname = 'office'\nfresh_within = '1 hour'\n"
+BY_HOURS = OFFICE + "hours = '08:00 to 18:00'\n"
+LATER_HOURS = "[[rules]]\nname = 'late'\nhours = '17:00 to 20:00'\nfresh_within = '2 hours'"
+DEADLINE = "[[deadlines]]\nname = 'ready'\nfresh_within = '2 hours'\n"
 SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
 
 
@@ -99,6 +110,19 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + "[budget]\nshare_of_quota = 2", 4, "less than or equal to 1"),
         (DEFAULT + "[budget]\ncalls_per_minutes = 5", 4, "did you mean 'calls_per_minute'?"),
         (DEFAULT + "[budget.refreshes_per_connection]\nXero = 0", 4, "greater than or equal to 1"),
+        (DEFAULT + OFFICE + "hours = '8 to 18'", 6, "two times of day"),
+        (DEFAULT + OFFICE + "hours = '08:00 to 18:00'\ncalendar = 'uk'", 7, "expected one of calendars (none"),
+        (DEFAULT + OFFICE + "hours = '08:00 to 18:00'\noff = true", 7, "expected no off with hours"),
+        (DEFAULT + OFFICE + "tags.plan = 'free'\ndays = ['Monday']", 7, "expected it with hours only"),
+        (DEFAULT + BY_HOURS + LATER_HOURS, 9, "do not overlap with those of 'office', which sets another fresh_within"),
+        (DEFAULT + DEADLINE + "by = '8'", 6, 'a time of day such as "08:00"'),
+        (DEFAULT + DEADLINE, 3, "deadlines.1.by: expected, but it is missing"),
+        (DEFAULT + DEADLINE + "by = '08:00'\n" + DEADLINE + "by = '09:00'", 8, "expected another name than 'ready'"),
+        (DEFAULT + DEADLINE + "by = '08:00'\ncalendar = 'uk'", 7, "expected one of calendars"),
+        (DEFAULT + "[calendars.uk]\nholidays = 'GB-XX'", 4, "the parts of GB are"),
+        (DEFAULT + "[calendars.uk]\ndates = ['2026-13-01']", 4, "valid date"),
+        (DEFAULT + "[calendars.uk]", 3, "at least one of holidays, dates"),
+        (DEFAULT + "[local_time]\nzone_tag = 'zone'", 4, "unknown key"),
     ],
 )
 def test_a_mistake_is_reported_with_its_line_and_the_expected_value(
@@ -295,3 +319,64 @@ def test_the_hours_in_which_data_is_read_are_given_alone_or_with_days_and_a_time
     assert not allowed(promise(policy, "bills").matters, monday)
     assert allowed(promise(policy, "bills").matters, monday.replace(hour=1))
     assert not allowed(promise(policy, "bills").matters, tuesday.replace(hour=1))
+
+
+NINE_IN_LONDON = datetime(2026, 7, 6, 8, 30, tzinfo=UTC)
+"""A Monday: 09:30 in London, and 04:30 in New York."""
+
+
+def within(policy: Policy, at: datetime, data_type: str = "bills", **tags: str) -> timedelta:
+    return promise(policy, data_type, replace(COMPANY, tags=tags)).at(at).fresh_within
+
+
+def test_a_rule_with_hours_holds_during_them_in_the_time_zone_of_the_company(tmp_path: Path) -> None:
+    text = DEFAULT + '[local_time]\ntime_zone_tag = "zone"\n' + BY_HOURS + "time_zone = 'Europe/London'\n"
+    policy = load(write(tmp_path, text))
+
+    assert within(policy, NINE_IN_LONDON) == timedelta(hours=1)
+    assert within(policy, NINE_IN_LONDON, zone="America/New_York") == timedelta(days=1)
+    assert within(policy, NINE_IN_LONDON, zone="nowhere") == timedelta(hours=1)
+    assert within(policy, NINE_IN_LONDON + timedelta(hours=9)) == timedelta(days=1)
+
+
+def test_hours_and_deadlines_do_not_hold_on_the_dates_of_a_calendar(tmp_path: Path) -> None:
+    text = (
+        DEFAULT
+        + '[calendars.uk]\nholidays = "GB-ENG"\ndates = [2026-07-06]\n[calendars.us]\nholidays = "US"\n'
+        + '[local_time]\ncalendar_tag = "country"\n'
+        + BY_HOURS
+        + "calendar = 'uk'\n"
+    )
+    policy = load(write(tmp_path, text))
+    christmas = datetime(2026, 12, 25, 12, tzinfo=UTC)
+
+    assert within(policy, NINE_IN_LONDON) == timedelta(days=1)
+    assert within(policy, NINE_IN_LONDON, country="us") == timedelta(hours=1)
+    assert within(policy, christmas) == within(policy, christmas, country="us") == timedelta(days=1)
+
+
+def test_a_rule_with_hours_overrides_only_what_is_less_specific(tmp_path: Path) -> None:
+    text = (
+        DEFAULT
+        + BY_HOURS
+        + '[data_types.invoices]\nfresh_within = "6 hours"\n'
+        + '[[rules]]\nname = "free"\ntags.plan = "free"\nfresh_within = "3 days"\n'
+        + '[[rules]]\nname = "lunch"\nhours = "12:00 to 13:00"\ntags.plan = "paid"\nfresh_within = "30 minutes"\n'
+    )
+    policy = load(write(tmp_path, text))
+
+    assert within(policy, NINE_IN_LONDON, "invoices") == timedelta(hours=1)
+    assert within(policy, NINE_IN_LONDON, plan="free") == timedelta(days=3)
+    noon = NINE_IN_LONDON.replace(hour=12)
+    assert [within(policy, noon, plan=plan) for plan in ("paid", "")] == [timedelta(minutes=30), timedelta(hours=1)]
+
+
+def test_a_deadline_applies_to_what_it_selects(tmp_path: Path) -> None:
+    text = DEFAULT + DEADLINE + "by = '08:00'\ndata_types = ['invoices']\ntags.plan = 'free'"
+    policy = load(write(tmp_path, text))
+
+    clock = promise(policy, "invoices").clock
+    assert clock is not None
+    assert [(each.name, each.place) for each in clock.deadlines] == [("ready", 'deadline "ready" (freshness.toml:3)')]
+    assert promise(policy, "bills").clock is None
+    assert promise(policy, "invoices", replace(COMPANY, tags={})).clock is None

@@ -39,17 +39,18 @@ class PromiseMetrics:
             if connection is None:
                 continue
             promise = policy.promise(feed.data_type, decision.company, connection)
+            in_force = promise.at(now)
             state = feed.state(promise, connection, now)
             if state not in STATES or promise.off:
                 continue
             measured[STATES[state]] += 1
             age = feed.age(now)
             if age:
-                percent = round(100 * (age / promise.fresh_within))
+                percent = round(100 * (age / in_force.fresh_within))
                 measured[Metric.OLDEST_AGE_AGAINST_PROMISE] = max(measured[Metric.OLDEST_AGE_AGAINST_PROMISE], percent)
             if feed.keeps(promise, now):
                 continue
             measured[Metric.FEEDS_OVER_PROMISE] += 1
-            measured[Metric.FEEDS_TO_WARN_OF] += bool(promise.warn_after and age and age > promise.warn_after)
+            measured[Metric.FEEDS_TO_WARN_OF] += bool(in_force.warn_after and age and age > in_force.warn_after)
             held_back = decision.action is not Action.QUEUE and decision.reason in HELD_BACK
             measured[Metric.FEEDS_UNATTENDED] += held_back or feed.key in unqueued

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from freshness.app.obstacles import closed_window, obstacle, waiting_for_machine
+from freshness.app.timing import timing
 from freshness.app.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
 from freshness.aws.tables import Tables
 from freshness.domain.api_limits import ApiLimits
@@ -111,7 +112,7 @@ class Queries:
         wanted = {feed.key: feed for feed in self.find_feeds(company, [data_type])}
         decisions = self._decisions(self.tables.feeds.of_company(company.company_id), [company], now)
         views = self._views(decisions, [company], now)
-        return [self._explanation(view, decisions[view.key]) for view in views if view.key in wanted]
+        return [self._explanation(view, decisions[view.key], now) for view in views if view.key in wanted]
 
     def is_paused(self) -> bool:
         """Return whether all refreshes are paused."""
@@ -194,7 +195,7 @@ class Queries:
     ) -> FeedView:
         feed, company = decision.feed, decision.company
         promise = self.policy.promise(feed.data_type, company, connection)
-        state, as_of = feed.state(promise, connection, now), feed.as_of
+        in_force, state, as_of = promise.at(now), feed.state(promise, connection, now), feed.as_of
         known: tuple[Request | End | None, ...] = feed.request, feed.end
         changes = sorted((change for change in known if change), key=lambda change: change.at, reverse=True)
         return FeedView(
@@ -208,7 +209,7 @@ class Queries:
             as_of=as_of.at if as_of else None,
             as_of_is_estimated=as_of is not None and as_of.is_estimated,
             probability_up_to_date=probability_up_to_date(feed, promise, now),
-            promise=promise.fresh_within,
+            promise=in_force.fresh_within,
             breaks_at=breaks_at(feed, promise, connection),
             keeps_promise=feed.keeps(promise, now),
             is_due=feed.in_flight is None and feed.due_at is not None and feed.due_at <= now,
@@ -221,7 +222,7 @@ class Queries:
                 or waiting_for_machine(state, connection, feed, of_connection, now)
                 or closed_window(state, promise, now)
             ),
-            rule=promise.place,
+            rule=in_force.place,
             reason=self._reason(feed.decided.reason if feed.decided else decision.reason, decision),
             next_reason=decision.reason,
         )
@@ -238,8 +239,10 @@ class Queries:
             names = [window.name for window in promise.windows]
         return " ".join([reason, ", ".join(f'"{name}"' for name in names)]).rstrip()
 
-    def _explanation(self, view: FeedView, decision: Decision) -> Explanation:
+    def _explanation(self, view: FeedView, decision: Decision, now: datetime) -> Explanation:
         reason = self._reason(decision.reason, decision)
+        company = decision.company
+        promise = self.policy.promise(view.data_type, company, company.connections[view.connection_id])
         return Explanation(
             feed=view,
             action=decision.action,
@@ -248,6 +251,7 @@ class Queries:
             changes_per_day=decision.feed.changes_per_day,
             last_decided=decision.feed.decided,
             datasets=tuple(self._datasets(decision.feed)),
+            timing=tuple(timing(promise, now)),
         )
 
     def _datasets(self, feed: Feed) -> list[DatasetView]:

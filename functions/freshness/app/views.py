@@ -138,6 +138,18 @@ class LinkView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimingView:
+    """A part of a promise that holds at some times only: during hours, at all other times, or at a deadline."""
+
+    when: str
+    fresh_within: timedelta
+    rule: str
+    """The part of the policy that promises it."""
+    next_at: datetime | None = None
+    """When the deadline comes next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Everything known of one feed."""
 
@@ -153,6 +165,8 @@ class Explanation:
     """The decision for which a tick last wrote it."""
     datasets: tuple[DatasetView, ...]
     """Its datasets, newest first."""
+    timing: tuple[TimingView, ...] = ()
+    """What of its promise depends on the time, if anything does."""
     link: LinkView | None = None
     """Where the customer authorises its connection again, if that would help."""
 

@@ -103,7 +103,7 @@ class Feed:
         """Return whether the copy is as fresh as promised, and not older than what the user last wrote."""
         if self.succeeded_at is None or (self.written_at and self.succeeded_at < self.written_at):
             return False
-        return now - self.succeeded_at <= promise.fresh_within
+        return promise.is_kept(self.succeeded_at, now)
 
     def requested(self, request: Request) -> "Feed":
         """Return the feed after a dataset was requested, by us or by anyone else."""

@@ -1,10 +1,14 @@
 """What the policy promises of one feed."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from freshness.domain.rhythm import STEADY, Rhythm
 from freshness.domain.windows import Window
+
+if TYPE_CHECKING:
+    from freshness.domain.clock import Clock
 
 DAY = timedelta(days=1)
 AT_MOST_EVERY = timedelta(hours=1)
@@ -37,6 +41,27 @@ class Promise:
     """In which hours of the week the feeds of its platform and data type change."""
     place: str = ""
     """The table of the policy that sets `fresh_within` or `off`, with its file and line."""
+    clock: "Clock | None" = None
+    """What depends on the time of day, if anything: the other fields are then what holds outside all hours."""
+
+    def at(self, now: datetime) -> "Promise":
+        """Return the promise in force at a time."""
+        return self.clock.in_force(now) if self.clock else self
+
+    def breaks_at(self, succeeded_at: datetime) -> datetime:
+        """Return when a copy made at a time is first older than is promised at that moment."""
+        if self.clock is None:
+            return succeeded_at + self.fresh_within
+        too_old_at, _ = self.clock.first_reached(succeeded_at, fresh_within)
+        missed = self.clock.first_missed(succeeded_at, too_old_at)
+        return missed.at if missed else too_old_at
+
+    def is_kept(self, succeeded_at: datetime, now: datetime) -> bool:
+        """Return whether a copy made at a time is as fresh as is promised now, and met all deadlines since."""
+        in_force = self.at(now)
+        if now - succeeded_at > in_force.fresh_within:
+            return False
+        return self.clock is None or self.clock.first_missed(succeeded_at, now) is None
 
     @property
     def expected_changes_per_day(self) -> float:
@@ -45,3 +70,8 @@ class Promise:
         Where nothing was learned of similar feeds either, about one change is assumed within `fresh_within`.
         """
         return self.fleet_changes_per_day or DAY / self.fresh_within
+
+
+def fresh_within(promise: Promise) -> timedelta:
+    """Return the bound on the age."""
+    return promise.fresh_within

@@ -1,16 +1,19 @@
 """When a feed is due, and when its promise breaks."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from zlib import crc32
 
 from freshness.domain import backoff, windows
 from freshness.domain.change_rate import change_rate, confident_days, unchanged_probability
 from freshness.domain.company import Connection
 from freshness.domain.dataset import DatasetState, Outcome, outcome
-from freshness.domain.feed import Feed
+from freshness.domain.feed import UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.feed_values import End
-from freshness.domain.promise import Promise
-from freshness.domain.sync_history import LONGEST_SYNC
+from freshness.domain.promise import Promise, fresh_within
+from freshness.domain.sync_history import LONGEST_SYNC, usual_duration
 from freshness.domain.times import BEGINNING
 
 NEXT_LOOK = timedelta(minutes=30)
@@ -72,7 +75,7 @@ def breaks_at(feed: Feed, promise: Promise, connection: Connection) -> datetime 
     """
     if promise.off or feed.is_unsupported:
         return None
-    return (feed.succeeded_at or connection.status_at) + promise.fresh_within
+    return promise.breaks_at(feed.succeeded_at or connection.status_at)
 
 
 def promise_event_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | None:
@@ -84,11 +87,12 @@ def promise_event_at(feed: Feed, promise: Promise, connection: Connection) -> da
 def is_bound(feed: Feed, promise: Promise, now: datetime) -> bool:
     """Return whether the bound on the feed's age alone makes it due by now."""
     age = feed.age(now)
-    if age is None or not promise.confidence:
+    if age is None or not promise.at(now).confidence:
         return True
-    if not promise.windows and age < promise.fresh_within - min(LONGEST_SYNC + TICK, promise.fresh_within / 2):
+    longest_lead = min(LONGEST_SYNC + TICK, promise.fresh_within / 2)
+    if not promise.windows and not promise.clock and age < promise.fresh_within - longest_lead:
         return False  # however long its syncs take
-    bound_at = _at_age(feed, _age_limit(feed, promise), promise)
+    bound_at = _planned(feed, promise, partial(_bound_at, feed, promise))
     return bound_at is not None and bound_at <= now
 
 
@@ -113,50 +117,88 @@ def _retry_delay(feed: Feed) -> timedelta:
     return backoff.delay("".join(feed.key), feed.attempts)
 
 
-def _age_limit(feed: Feed, promise: Promise) -> timedelta:
-    """Return the age at which the bound makes a feed due.
-
-    That is so early that a sync usually ends before the bound, but not before half of it has passed.
-    """
-    return promise.fresh_within - min(feed.usual_sync_time + TICK, promise.fresh_within / 2)
-
-
 def _promised_at(feed: Feed, promise: Promise) -> datetime | None:
-    """Return when the bound on the age, or before it the confidence, makes a feed due."""
-    if not promise.confidence:
-        return _at_age(feed, _age_limit(feed, promise), promise)
-    age = _confident_for(promise.confidence, feed, promise)
-    if age > promise.fresh_within / 2:
-        age = min(age, _age_limit(feed, promise))
-    return _at_age(feed, age, promise)
+    """Return when the bound on the age, or before it a deadline or the confidence, makes a feed due."""
+    return _planned(feed, promise, partial(_bound_or_confident_at, feed, promise))
 
 
-def _confident_for(confidence: float, feed: Feed, promise: Promise) -> timedelta:
+def _confident_for(confidence: float, feed: Feed, promise: Promise, succeeded_at: datetime) -> timedelta:
     """Return at which age the confidence makes a feed due.
 
     That is when the probability that nothing changed falls below it; or, if it does not matter then, so late that a
     sync ends as it begins to matter.
     """
-    if feed.succeeded_at is None:
-        return timedelta(0)
     days = confident_days(confidence, assumed_rate(feed, promise))
-    age = max(promise.rhythm.time_until(feed.succeeded_at, days), promise.at_most_every)
+    age = max(promise.rhythm.time_until(succeeded_at, days), promise.at_most_every)
     if not promise.matters or age >= promise.fresh_within:
         return age
-    reached = feed.succeeded_at + age
+    reached = succeeded_at + age
     matters_at = windows.next_allowed(promise.matters, reached)
     if matters_at is None:
         return promise.fresh_within
     if matters_at == reached:
         return age
-    return max(age, matters_at - feed.usual_sync_time - TICK - feed.succeeded_at)
+    return max(age, matters_at - feed.usual_sync_time - TICK - succeeded_at)
 
 
-def _at_age(feed: Feed, age: timedelta, promise: Promise) -> datetime | None:
-    """Return when a feed reaches an age, or earlier if windows are shut then; at once if it was never synced."""
+def _planned(feed: Feed, promise: Promise, due_after: Callable[[datetime], datetime]) -> datetime | None:
+    """Return when a feed is due, or earlier if windows are shut then; at once if it was never synced."""
     if feed.succeeded_at is None:
         return BEGINNING
-    return windows.planned(promise.windows, feed.succeeded_at + age, after=feed.succeeded_at, room=TICK)
+    due = due_after(feed.succeeded_at)
+    return windows.planned(promise.windows, due, after=feed.succeeded_at, room=TICK)
+
+
+def _bound_or_confident_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
+    if promise.clock:
+        confident_until, _ = promise.clock.first_reached(succeeded_at, partial(_confident_age, feed, succeeded_at))
+        return min(confident_until, _bound_at(feed, promise, succeeded_at))
+    age = _confident_age(feed, succeeded_at, promise)
+    if age > promise.fresh_within / 2:
+        return min(succeeded_at + age, _bound_at(feed, promise, succeeded_at))
+    return succeeded_at + age
+
+
+def _confident_age(feed: Feed, succeeded_at: datetime, promise: Promise) -> timedelta:
+    """Return the age at which confidence makes a feed due: that of the bound if there is none."""
+    if not promise.confidence:
+        return promise.fresh_within
+    return min(_confident_for(promise.confidence, feed, promise, succeeded_at), promise.fresh_within)
+
+
+def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
+    """Return when the bound on the age, or a deadline, makes a feed due: so early that a sync usually ends before it.
+
+    Where many feeds become too old at the same moment, each company's are due up to half of the bound earlier, so that
+    they do not all start at once, and one that fails can be tried again.
+    """
+    if promise.clock is None:
+        return succeeded_at + promise.fresh_within - _lead(feed.usual_sync_time, promise.fresh_within)
+    too_old_at, in_force = promise.clock.first_reached(succeeded_at, fresh_within)
+    missed = promise.clock.first_missed(succeeded_at, too_old_at)
+    durations, within = feed.history.durations, in_force.fresh_within
+    due = too_old_at - _lead(_sync_time(feed, durations), within)
+    if too_old_at > succeeded_at + within:
+        due -= _spread(feed, within)
+    if missed:
+        within = missed.deadline.fresh_within
+        due = min(due, missed.at - _lead(_sync_time(feed, durations, percent=95), within) - _spread(feed, within))
+    return due
+
+
+def _sync_time(feed: Feed, durations: list[timedelta], percent: int = 90) -> timedelta:
+    """Return how long this share of the syncs of a feed takes at most."""
+    return usual_duration(durations, feed.platform_sync_time, percent) or UNKNOWN_SYNC_TIME
+
+
+def _lead(sync_time: timedelta, within: timedelta) -> timedelta:
+    """Return how long before the moment that counts a refresh must start, but at most half of the bound."""
+    return min(sync_time + TICK, within / 2)
+
+
+def _spread(feed: Feed, within: timedelta) -> timedelta:
+    """Return how much earlier than necessary a company's feeds start, from none to half of the bound."""
+    return within / 2 * (crc32(feed.company_id.encode()) / 2**32)
 
 
 def _outdated_at(feed: Feed, connection: Connection) -> datetime | None:

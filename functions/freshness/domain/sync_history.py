@@ -34,6 +34,7 @@ _LONGEST = 2**32 - 1
 _MICROSECOND = timedelta(microseconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
 _PER_MILLISECOND = 1000
+_LONGEST_SYNC = LONGEST_SYNC // _MILLISECOND + 1
 _DAY = timedelta(days=1) / _MICROSECOND
 _NEAR = SAME_END // _MICROSECOND
 _NEXT = SAME_READ // _MICROSECOND
@@ -89,8 +90,8 @@ class SyncHistory:
     @property
     def durations(self) -> list[timedelta]:
         """Return the measured durations up to `LONGEST_SYNC`, shortest first."""
-        measured = (timedelta(milliseconds=took - 1) for *_, took in self._unpacked() if took)
-        return sorted(took for took in measured if took <= LONGEST_SYNC)
+        measured = sorted(took for *_, took in self._unpacked() if 0 < took <= _LONGEST_SYNC)
+        return [(took - 1) * _MILLISECOND for took in measured]
 
     @property
     def last_success(self) -> Sync | None:
@@ -185,14 +186,14 @@ class SyncHistory:
 NO_HISTORY = SyncHistory()
 
 
-def usual_duration(durations: Sequence[timedelta], expected: timedelta | None) -> timedelta | None:
-    """Return how long nine of ten syncs take at most; `None` if nothing is known.
+def usual_duration(durations: Sequence[timedelta], expected: timedelta | None, percent: int = 90) -> timedelta | None:
+    """Return how long this share of syncs takes at most; `None` if nothing is known.
 
     `durations` are sorted. `expected`, where it is known, counts as one more of a small sample, in which outliers are
     ignored: one wrong measurement must not decide.
     """
     if len(durations) >= SMALL_SAMPLE:
-        return durations[len(durations) * 9 // 10]
+        return durations[len(durations) * percent // 100]
     sample = [*durations, *([expected] if expected else [])]
     if not sample:
         return None

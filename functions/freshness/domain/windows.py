@@ -4,42 +4,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
-DAY = timedelta(days=1)
+from freshness.domain.hours import Hours, Interval
+
 HORIZON_DAYS = 8
 """A week and a day. Windows repeat weekly, so that this many days before and after a time cover every case."""
 
-Interval = tuple[datetime, datetime]
-"""A start and an end in UTC. The start is included, the end is not."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """A time of day on some days of the week, in the local time of `zone`. It belongs to the day on which it starts.
-
-    A window whose end is not after its start ends on the next day. When clocks change for daylight saving time, it
-    still starts and ends at its local times.
-    """
+class Window(Hours):
+    """Hours that restrict when refreshes are queued."""
 
     name: str
     allows: bool
     """Whether refreshes are queued only within the window (true), or never within it (false)."""
-    start: time
-    end: time
-    days: frozenset[int]
-    """Days of the week, from 0 for Monday to 6 for Sunday."""
-    zone: ZoneInfo
-
-    def interval(self, day: date) -> Interval | None:
-        """Return the interval of the window that starts on `day`, or `None` if none does."""
-        if day.weekday() not in self.days:
-            return None
-        last = day + DAY if self.end <= self.start else day
-        start, end = (
-            datetime.combine(on, at, self.zone).astimezone(UTC) for on, at in ((day, self.start), (last, self.end))
-        )
-        return (start, end) if start < end else None
 
 
 def allowed(windows: tuple[Window, ...], at: datetime) -> bool:
@@ -80,7 +58,7 @@ def planned(windows: tuple[Window, ...], at: datetime, *, after: datetime, room:
 @lru_cache(maxsize=1024)
 def _closed(windows: tuple[Window, ...], day: date) -> list[Interval]:
     """Return the intervals around a day in which no refresh may be queued, in ascending order."""
-    days = [day + n * DAY for n in range(-HORIZON_DAYS, HORIZON_DAYS + 1)]
+    days = [day + timedelta(days=n) for n in range(-HORIZON_DAYS, HORIZON_DAYS + 1)]
     intervals = [
         (window.allows, interval)
         for window in windows

@@ -26,7 +26,7 @@ def due_soon(
         connection = company.connections.get(feed.connection_id)
         if feed.key in due or feed.due_at is None or connection is None or needs_all_feeds(feed, company, policy):
             continue
-        later = now + SOON * policy.promise(feed.data_type, company, connection).fresh_within
+        later = now + SOON * policy.promise(feed.data_type, company, connection).at(now).fresh_within
         if feed.due_at <= later:
             decisions = decide([feed], companies, policy, later)
             soon |= {each.feed.key: each for each in decisions if each.action is Action.QUEUE}

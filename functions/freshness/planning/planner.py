@@ -114,19 +114,19 @@ def _why_never(feed: Feed, promise: Promise, connection: Connection) -> Reason:
 def _rank(feed: Feed, promise: Promise, now: datetime) -> tuple[int, float, str, str, str]:
     """Return what orders candidates: requested ones, then those that their bound makes due, then the others.
 
-    Bounds are ordered by age relative to the promise, and the others, which confidence alone makes due, by the value
-    of a refresh now.
+    Bounds are ordered by age relative to that at which the promise breaks, and the others, which confidence alone makes
+    due, by the value of a refresh now.
     """
-    age = feed.age(now)
+    age, in_force = feed.age(now), promise.at(now)
     if feed.refresh_requested_at:
         kind, urgency = 0, -feed.refresh_requested_at.timestamp()
     elif feed.wanted:
         kind, urgency = 0, -feed.wanted.deadline.timestamp()
-    elif age is None:
+    elif age is None or feed.succeeded_at is None:
         kind, urgency = 1, math.inf
     elif schedule.is_bound(feed, promise, now):
-        kind, urgency = 1, promise.weight * (age / promise.fresh_within)
+        kind, urgency = 1, in_force.weight * (age / (promise.breaks_at(feed.succeeded_at) - feed.succeeded_at))
     else:
         days = promise.rhythm.days_between(now - age, now)
-        kind, urgency = 2, value_of_refreshing(promise.weight, assumed_rate(feed, promise), days)
+        kind, urgency = 2, value_of_refreshing(in_force.weight, assumed_rate(feed, promise), days)
     return kind, -urgency, *feed.key

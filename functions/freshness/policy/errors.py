@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from freshness.policy.policy import Policy
-from freshness.policy.schema import LocatedError, Location
+from freshness.policy.table import LocatedError, Location
 from freshness.policy.values import suggestion
 
 _TYPE_NAMES = {

@@ -2,10 +2,12 @@
 
 import re
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from freshness.policy.calendars import written_beside
 from freshness.policy.errors import PolicyError, describe, line_numbers
 from freshness.policy.policy import Policy
 
@@ -18,7 +20,8 @@ def load(path: Path) -> Policy:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        policy = Policy.model_validate(tomllib.loads(text))
+        context = {"holidays": written_beside(path), "year": datetime.now(UTC).year}
+        policy = Policy.model_validate(tomllib.loads(text), context=context)
     except OSError as error:
         raise PolicyError(f"{path}: expected a policy file here, but: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -3,10 +3,10 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -15,32 +15,20 @@ from freshness.domain.fleet import Fleet
 from freshness.domain.promise import AT_MOST_EVERY, Promise
 from freshness.domain.windows import Window
 from freshness.policy import values
+from freshness.policy.local_time import Calendar, LocalTime
 from freshness.policy.schema import (
     Budget,
     ConsistencySet,
+    DeadlineTable,
     Default,
-    LocatedError,
-    Location,
     Product,
     Rule,
-    Table,
     Terms,
     WindowTable,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _TermsTable:
-    """A table of the file that sets terms, and the data type that it sets them for."""
-
-    specificity: tuple[bool, bool, int, bool, bool, int]
-    """Orders the tables: the terms of a table with a higher specificity override those of the others."""
-    location: Location
-    label: str
-    """The name of the table in output, such as `[default]`."""
-    data_type: str | None
-    """The data type that the terms are for; `None` if they are for all data types."""
-    terms: Terms
+from freshness.policy.table import LocatedError, Location, Table
+from freshness.policy.terms import TermsTable, merge, terms_tables
+from freshness.policy.timing import Local, check_calendars, check_hours, clock
 
 
 class Policy(Table):
@@ -48,16 +36,19 @@ class Policy(Table):
 
     The terms of a feed are resolved key by key, each key from the most specific table that sets it. A rule overrides
     the tables for all companies; a rule that names companies overrides one that does not; then one that names groups;
-    then the rule with more tags wins; then the rule that names platforms; then a table for one data type; of equals,
-    the later in the file.
+    then the rule with more tags wins; then the rule that names platforms; then one with hours; then a table for one
+    data type; of equals, the later in the file.
     """
 
     default: Default
     data_types: dict[values.DataType, Terms] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+    deadlines: tuple[DeadlineTable, ...] = ()
     windows: tuple[WindowTable, ...] = ()
     sets: tuple[ConsistencySet, ...] = ()
     products: dict[str, Product] = Field(default_factory=dict)
+    local_time: LocalTime = LocalTime()
+    calendars: dict[str, Calendar] = Field(default_factory=dict)
     budget: Budget = Budget()
 
     _fleet: Fleet = PrivateAttr(default_factory=Fleet)
@@ -65,9 +56,11 @@ class Policy(Table):
     _positions: Mapping[Location, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        kinds: dict[str, tuple[Rule | WindowTable | ConsistencySet, ...]]
-        kinds = {"rules": self.rules, "windows": self.windows, "sets": self.sets}
+    def _tables_are_consistent(self) -> Self:
+        kinds: dict[str, tuple[Rule | DeadlineTable | WindowTable | ConsistencySet, ...]]
+        kinds = {"rules": self.rules, "deadlines": self.deadlines, "windows": self.windows, "sets": self.sets}
+        check_calendars(self.rules, self.deadlines, self.calendars)
+        check_hours(self.rules, self.local_time)
         for kind, tables in kinds.items():
             for index, name in _duplicates((index, table.name) for index, table in enumerate(tables)):
                 raise LocatedError((kind, index, "name"), f"expected another name than {name!r}, which is used above")
@@ -151,14 +144,14 @@ class Policy(Table):
             value if (value := company.tags.get(name)) in selected else None for name, selected in tags.items()
         ]
         ids = (each if each in company_ids else None for each in (company.company_id, company.parent_id))
-        return *ids, *tag_values
+        return *ids, *tag_values, *(company.tags.get(name) for name in self.local_time.tag_names)
 
     @cached_property
     def _selected_values(self) -> tuple[set[str], dict[str, set[str]]]:
         """The company ids, and the values of each tag, by which rules and windows select companies."""
         company_ids: set[str] = set()
         tags: dict[str, set[str]] = defaultdict(set)
-        for selection in (*self.rules, *self.windows):
+        for selection in (*self.rules, *self.deadlines, *self.windows):
             company_ids.update(selection.companies, selection.groups)
             for name, value in selection.tags.items():
                 tags[name].add(value)
@@ -184,55 +177,44 @@ class Policy(Table):
 
     def _resolve(self, data_type: str, company: Company, connection: Connection) -> Promise:
         """Merge the terms of all tables that apply to a feed into its promise."""
-        matching_rules = {index for index, rule in enumerate(self.rules) if rule.matches(company, connection)}
-        merged: dict[str, Any] = {}
-        label = ""
-        for table in self._terms_tables:
-            if table.data_type not in (None, data_type) or not _applies(table, matching_rules):
-                continue
-            merged |= table.terms.specified
-            if table.terms.fresh_within or table.terms.off is not None:
-                label = _label_with_position(table, self._positions)
+        matching = {rule.name for rule in self.rules if rule.matches(company, connection)}
+        merged = merge(
+            table
+            for table in self._terms_tables
+            if table.data_type in (None, data_type) and (table.rule is None or table.rule.name in matching)
+        )
         if upper_bound := self._upper_bounds.get(data_type):
-            merged["fresh_within"] = min(merged["fresh_within"], upper_bound)
-        windows = tuple(table.window for table in self.windows if table.applies(data_type, company, connection))
-        terms = Terms.model_construct(**merged)
-        return replace(
+            for specified in (merged.terms, *(specified for _, specified in merged.timed)):
+                if "fresh_within" in specified:
+                    specified["fresh_within"] = min(specified["fresh_within"], upper_bound)
+        windows = tuple(
+            table.window_in(self.local_time.zone(company, table.time_zone))
+            for table in self.windows
+            if table.applies(data_type, company, connection)
+        )
+        label = merged.decisive.at(self._positions) if merged.decisive else ""
+        terms = Terms.model_construct(**merged.terms)
+        read = (terms.matters,) if terms.matters else ()
+        promise = replace(
             _promise(terms, windows, label),
+            matters=tuple(each.window_in(self.local_time.zone(company, each.time_zone)) for each in read),
             fleet_changes_per_day=self._fleet.expected(connection.platform, data_type),
             rhythm=self._fleet.rhythm(connection.platform, data_type),
         )
+        if promise.off:
+            return promise
+        deadlines = (
+            (index, table)
+            for index, table in enumerate(self.deadlines)
+            if table.applies(data_type, company, connection)
+        )
+        local = Local(company, self.local_time, self.calendars)
+        return replace(promise, clock=clock(promise, merged, deadlines, local, self._positions))
 
     @cached_property
-    def _terms_tables(self) -> list[_TermsTable]:
+    def _terms_tables(self) -> list[TermsTable]:
         """All tables that set terms, the least specific first."""
-        return sorted(_iter_terms_tables(self), key=lambda table: table.specificity)
-
-
-def _applies(table: _TermsTable, matching_rules: set[int]) -> bool:
-    """Return whether a table is for all companies, or belongs to one of the matching rules."""
-    return table.location[0] != "rules" or table.location[1] in matching_rules
-
-
-def _label_with_position(table: _TermsTable, positions: Mapping[Location, str]) -> str:
-    position = positions.get(table.location)
-    return f"{table.label} ({position})" if position else table.label
-
-
-def _iter_terms_tables(policy: Policy) -> Iterator[_TermsTable]:
-    """Yield all tables that set terms, in the order of the file."""
-    no_rule = (False, False, 0, False)
-    yield _TermsTable((*no_rule, False, 0), ("default",), "[default]", None, policy.default)
-    for data_type, terms in policy.data_types.items():
-        location: Location = ("data_types", data_type)
-        yield _TermsTable((*no_rule, True, 0), location, f"[data_types.{data_type}]", data_type, terms)
-    for index, rule in enumerate(policy.rules):
-        location, label = ("rules", index), f'rule "{rule.name}"'
-        yield _TermsTable((*rule.specificity, False, index + 1), location, label, None, rule)
-        for data_type, terms in rule.data_types.items():
-            location_of_type, label_of_type = (*location, "data_types", data_type), f"{label}, {data_type}"
-            specificity = (*rule.specificity, True, index + 1)
-            yield _TermsTable(specificity, location_of_type, label_of_type, data_type, terms)
+        return terms_tables(self.default, self.data_types, self.rules)
 
 
 def _duplicates(names: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
@@ -252,7 +234,6 @@ def _promise(terms: Terms, windows: tuple[Window, ...], place: str) -> Promise:
         warn_after=max(terms.warn_after, fresh_within) if terms.warn_after else None,
         confidence=terms.confidence,
         at_most_every=min(terms.at_most_every or AT_MOST_EVERY, fresh_within),
-        matters=(terms.matters.window,) if terms.matters else (),
         weight=terms.weight or 1.0,
         off=bool(terms.off),
         windows=windows,

@@ -1,35 +1,21 @@
 """The tables and keys of the policy file, as pydantic models. `freshness.toml` has an example of each."""
 
-from functools import cached_property
 from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from freshness.domain.company import Company, Connection
 from freshness.domain.data_types import custom_identifier
 from freshness.domain.windows import Window
 from freshness.policy import values
-
-Location = tuple[str | int, ...]
+from freshness.policy.local_time import Timing
+from freshness.policy.table import LocatedError, Location, Table
 
 
 def _hours_alone(value: object) -> object:
     """Accept the hours of every day alone: "08:00 to 18:00"."""
     return {"hours": value} if isinstance(value, str) else value
-
-
-class LocatedError(ValueError):
-    """A mistake found by comparing tables, with the location of the key to correct."""
-
-    def __init__(self, location: Location, message: str) -> None:
-        super().__init__(message)
-        self.location = location
-
-
-class Table(BaseModel):
-    """Base class of the tables."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ReadHours(Table):
@@ -40,12 +26,11 @@ class ReadHours(Table):
     """The days of the week on which they start."""
     time_zone: values.TimeZone = values.UTC
 
-    @cached_property
-    def window(self) -> Window:
-        """The hours as a window."""
+    def window_in(self, zone: ZoneInfo) -> Window:
+        """Return the hours as a window, in a time zone."""
         days = frozenset(values.DAYS.index(day) for day in self.days)
         start, end = self.hours
-        return Window(name="matters", allows=True, start=start, end=end, days=days, zone=self.time_zone)
+        return Window(name="matters", allows=True, start=start, end=end, days=days, zone=zone)
 
 
 class Terms(Table):
@@ -93,7 +78,7 @@ class CompanySelection(Table):
     """Codat's ids of the companies."""
     groups: tuple[values.CompanyId, ...] = ()
     """Codat's ids of parent companies: a company is in the group of its parent, and in its own."""
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default_factory=dict)
     """Codat's tags of the companies, by name. A company must have all of them."""
 
     def matches_company(self, company: Company) -> bool:
@@ -116,26 +101,60 @@ class Selection(CompanySelection):
         return (not self.platforms or connection.platform in self.platforms) and self.matches_company(company)
 
 
-class Rule(Selection, Terms):
+class Rule(Selection, Timing, Terms):
     """Terms for a selection of connections: for all their data types, or for the data types that the rule names."""
 
     name: str = Field(min_length=1)
-    data_types: dict[values.DataType, Terms] = {}
+    hours: values.TimesOfDay | None = None
+    """The time of day to which the rule is restricted, if any."""
+    data_types: dict[values.DataType, Terms] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_not_empty(self) -> Self:
-        if not (self.companies or self.groups or self.tags or self.platforms):
+        if not (self.companies or self.groups or self.tags or self.platforms or self.hours):
             raise ValueError(
-                "expected at least one of companies, groups, tags, platforms; [default] is for all companies"
+                "expected at least one of companies, groups, tags, platforms, hours; [default] is for all companies"
             )
         if not (self.specified or self.data_types):
             raise ValueError(f"expected at least one of {', '.join(Terms.model_fields)}, data_types")
         return self
 
+    @model_validator(mode="after")
+    def _timing_is_that_of_hours(self) -> Self:
+        if not self.hours:
+            for key in ("days", "time_zone", "calendar"):
+                if key in self.model_fields_set:
+                    raise LocatedError((key,), 'expected it with hours only; a whole day is hours = "00:00 to 24:00"')
+            return self
+        tables: list[tuple[Location, Terms]] = [((), self)]
+        tables += [(("data_types", data_type), terms) for data_type, terms in self.data_types.items()]
+        for location, terms in tables:
+            if terms.off is not None:
+                raise LocatedError((*location, "off"), "expected no off with hours: a window restricts when to refresh")
+            if terms.matters is not None:
+                raise LocatedError((*location, "matters"), "expected no matters with hours: it has hours of its own")
+        return self
+
     @property
-    def specificity(self) -> tuple[bool, bool, int, bool]:
+    def specificity(self) -> tuple[bool, bool, int, bool, bool]:
         """Orders rules: a rule with a higher specificity overrides the others."""
-        return bool(self.companies), bool(self.groups), len(self.tags), bool(self.platforms)
+        return bool(self.companies), bool(self.groups), len(self.tags), bool(self.platforms), bool(self.hours)
+
+
+class DeadlineTable(Selection, Timing):
+    """A time of day by which data must have been refreshed."""
+
+    name: str = Field(min_length=1)
+    by: values.TimeOfDay
+    """The local time of the deadline."""
+    fresh_within: values.Duration
+    """The maximum age of the data at that time."""
+    data_types: tuple[values.DataType, ...] = ()
+    """The data types that it applies to; all if empty."""
+
+    def applies(self, data_type: str, company: Company, connection: Connection) -> bool:
+        """Return whether the deadline applies to a feed."""
+        return (not self.data_types or data_type in self.data_types) and self.matches(company, connection)
 
 
 class WindowTable(Selection):
@@ -149,7 +168,7 @@ class WindowTable(Selection):
     days: tuple[values.Day, ...] = Field(values.DAYS, min_length=1)
     """The days of the week on which the window starts."""
     time_zone: values.TimeZone = values.UTC
-    """The time zone of the times."""
+    """The time zone of the times, for companies whose tags name none."""
     data_types: tuple[values.DataType, ...] = ()
     """The data types that the window applies to; all if empty."""
 
@@ -163,14 +182,11 @@ class WindowTable(Selection):
         """Return whether the window applies to a feed."""
         return (not self.data_types or data_type in self.data_types) and self.matches(company, connection)
 
-    @cached_property
-    def window(self) -> Window:
-        """The window without its selection."""
+    def window_in(self, zone: ZoneInfo) -> Window:
+        """Return the window without its selection, in a time zone."""
         start, end = self.only or self.never or values.WHOLE_DAY
         days = frozenset(values.DAYS.index(day) for day in self.days)
-        return Window(
-            name=self.name, allows=self.only is not None, start=start, end=end, days=days, zone=self.time_zone
-        )
+        return Window(name=self.name, allows=self.only is not None, start=start, end=end, days=days, zone=zone)
 
 
 class ConsistencySet(CompanySelection):
@@ -204,5 +220,5 @@ class Budget(Table):
     """The part of that share which is reserved for callers who wait for fresh data, at any time of the day."""
     calls_per_minute: int = Field(600, ge=1, le=1000, strict=True)
     """Codat may block an IP address that makes more than 1,000 calls a minute."""
-    refreshes_per_connection: dict[str, values.Count] = {}
+    refreshes_per_connection: dict[str, values.Count] = Field(default_factory=dict)
     """The maximum number of refreshes of one connection in a day, by platform."""

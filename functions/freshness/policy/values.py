@@ -2,15 +2,17 @@
 
 import difflib
 import re
-from collections.abc import Iterable
-from datetime import time, timedelta
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, time, timedelta
 from typing import Annotated
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from freshness.domain.data_types import CUSTOM, DATA_TYPES
+from freshness.policy.calendars import public_holidays
 
 UTC = ZoneInfo("UTC")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -24,7 +26,19 @@ _UNITS = {
 _LONGEST = timedelta(days=366)
 _DURATION = re.compile(r"(\d{1,6}) (minute|hour|day|week)s?")
 _CUSTOM_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 _TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d) to (?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
+
+
+EARLIEST_YEAR = 2026
+
+
+@dataclass(frozen=True)
+class Holidays:
+    """The public holidays of a country or a part of it, by its code."""
+
+    code: str
+    dates: tuple[date, ...]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -69,6 +83,24 @@ def _times_of_day(value: object) -> tuple[time, time]:
     return start, end
 
 
+def _time_of_day(value: object) -> time:
+    match = _TIME_OF_DAY.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f'expected a time of day such as "08:00", got {value!r}')
+    return time(int(match[1]), int(match[2]))
+
+
+def _holidays(value: object, info: ValidationInfo) -> Holidays:
+    """Take the dates from the context if it has them, which is so where the package `holidays` is not installed."""
+    if not isinstance(value, str):
+        raise ValueError(f'expected the code of a country or of a part of it, such as "GB-ENG", got {value!r}')
+    context = info.context or {}
+    known: Mapping[str, tuple[date, ...]] | None = context.get("holidays")
+    if known is not None and value in known:
+        return Holidays(code=value, dates=known[value])
+    return Holidays(code=value, dates=public_holidays(value, context.get("year", EARLIEST_YEAR)))
+
+
 def _time_zone(value: object) -> ZoneInfo:
     name = str(value)
     try:
@@ -89,6 +121,8 @@ def _company_id(value: str) -> str:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 DataType = Annotated[str, AfterValidator(_data_type)]
 Day = Annotated[str, AfterValidator(_day)]
+TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
+PublicHolidays = Annotated[Holidays, BeforeValidator(_holidays)]
 TimesOfDay = Annotated[tuple[time, time], BeforeValidator(_times_of_day)]
 TimeZone = Annotated[ZoneInfo, BeforeValidator(_time_zone)]
 CompanyId = Annotated[str, AfterValidator(_company_id)]

@@ -1,0 +1,25 @@
+"""What of a promise depends on the time of day, in words."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from freshness.app.views import TimingView
+from freshness.domain.promise import Promise
+
+
+def timing(promise: Promise, now: datetime) -> Iterator[TimingView]:
+    """Yield the hours of a promise, what it is at all other times, and its deadlines; nothing if it has neither."""
+    if promise.clock is None:
+        return
+    for terms in promise.clock.terms:
+        within = terms.fresh_within or promise.fresh_within
+        yield TimingView(when=str(terms.hours), fresh_within=within, rule=terms.place)
+    if promise.clock.terms:
+        yield TimingView(when="at other times", fresh_within=promise.fresh_within, rule=promise.place)
+    for deadline in promise.clock.deadlines:
+        yield TimingView(
+            when=str(deadline),
+            fresh_within=deadline.fresh_within,
+            rule=deadline.place,
+            next_at=promise.clock.next_moment(deadline, now),
+        )

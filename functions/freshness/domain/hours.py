@@ -1,0 +1,67 @@
+"""Hours on some days of the week, and moments in them, in local time."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+DAY = timedelta(days=1)
+
+Interval = tuple[datetime, datetime]
+"""A start and an end in UTC. The start is included, the end is not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Days:
+    """Days of the week, from 0 for Monday to 6 for Sunday, without `holidays`, in the local time of `zone`."""
+
+    days: frozenset[int]
+    zone: ZoneInfo
+    holidays: frozenset[date] = frozenset()
+
+    def include(self, day: date) -> bool:
+        """Return whether a date is one of the days."""
+        return day.weekday() in self.days and day not in self.holidays
+
+    def moment(self, day: date, at: time) -> datetime:
+        """Return a local time of a date in UTC; where clocks skip it, it is as much later as they are advanced."""
+        return datetime.combine(day, at, self.zone).astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hours(Days):
+    """A time of day on some days. It belongs to the day on which it starts.
+
+    If its end is not after its start, it ends on the next day. When clocks change for daylight saving time, it still
+    starts and ends at its local times.
+    """
+
+    start: time
+    end: time
+
+    def interval(self, day: date) -> Interval | None:
+        """Return the interval that starts on `day`, or `None` if none does."""
+        if not self.include(day):
+            return None
+        last = day + DAY if self.end <= self.start else day
+        start, end = self.moment(day, self.start), self.moment(last, self.end)
+        return (start, end) if start < end else None
+
+    def __str__(self) -> str:
+        end = f"{self.end:%H:%M}" if self.end != time() else "24:00"
+        return f"{self.start:%H:%M} to {end} {days_text(self)}"
+
+
+def days_text(days: Days) -> str:
+    """Return days in words, such as `Mon to Fri, not on holidays, Europe/London`."""
+    holidays = ", not on holidays" if days.holidays else ""
+    return f"{_weekdays(days.days)}{holidays}, {days.zone.key}"
+
+
+def _weekdays(days: frozenset[int]) -> str:
+    names = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+    numbers = sorted(days)
+    if len(numbers) == len(names):
+        return "every day"
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{names[numbers[0]]} to {names[numbers[-1]]}"
+    return ", ".join(names[number] for number in numbers)

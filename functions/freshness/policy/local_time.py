@@ -1,0 +1,70 @@
+"""Local time in the policy file: days, time zones, and calendars of dates that are left out."""
+
+from datetime import date
+from functools import cached_property
+from typing import Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, model_validator
+
+from freshness.domain.company import Company
+from freshness.policy import values
+from freshness.policy.table import Table
+
+
+class Timing(Table):
+    """On which days something applies, in local time."""
+
+    days: tuple[values.Day, ...] = Field(values.DAYS, min_length=1)
+    """Days of the week."""
+    time_zone: values.TimeZone = values.UTC
+    """The time zone of companies whose tags name none."""
+    calendar: str | None = None
+    """The calendar whose dates are left out, for companies whose tags name none."""
+
+    @property
+    def day_numbers(self) -> frozenset[int]:
+        """The days of the week, from 0 for Monday."""
+        return frozenset(values.DAYS.index(day) for day in self.days)
+
+
+class Calendar(Table):
+    """Dates on which hours and deadlines do not apply."""
+
+    holidays: values.PublicHolidays | None = None
+    """The public holidays of a country, or of a part of it."""
+    dates: tuple[date, ...] = ()
+    """Further dates."""
+
+    @model_validator(mode="after")
+    def _has_dates(self) -> Self:
+        if not (self.holidays or self.dates):
+            raise ValueError("expected at least one of holidays, dates")
+        return self
+
+    @cached_property
+    def all_dates(self) -> frozenset[date]:
+        """All dates of the calendar."""
+        return frozenset(self.dates).union(self.holidays.dates if self.holidays else ())
+
+
+class LocalTime(Table):
+    """The tags of companies at Codat that say what their local time is."""
+
+    time_zone_tag: str | None = Field(None, min_length=1)
+    """The name of the tag with the time zone."""
+    calendar_tag: str | None = Field(None, min_length=1)
+    """The name of the tag with the name of a calendar of this file."""
+
+    @property
+    def tag_names(self) -> tuple[str, ...]:
+        """The names of the tags that are read."""
+        return tuple(filter(None, (self.time_zone_tag, self.calendar_tag)))
+
+    def zone(self, company: Company, default: ZoneInfo) -> ZoneInfo:
+        """Return the time zone that a company's tag names, or the default if it names none."""
+        name = company.tags.get(self.time_zone_tag or "", "")
+        try:
+            return ZoneInfo(name) if name else default
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            return default

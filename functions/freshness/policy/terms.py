@@ -1,0 +1,86 @@
+"""The tables of the policy file that set terms, and what those that apply to a feed set together."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from freshness.policy.schema import Rule, Terms
+from freshness.policy.table import Location
+
+
+@dataclass(frozen=True, slots=True)
+class TermsTable:
+    """A table of the file that sets terms, and the data type that it sets them for."""
+
+    specificity: tuple[bool, bool, int, bool, bool, bool, int]
+    """Orders the tables: the terms of a table with a higher specificity override those of the others."""
+    location: Location
+    label: str
+    """The name of the table in output, such as `[default]`."""
+    data_type: str | None
+    """The data type that the terms are for; `None` if they are for all data types."""
+    terms: Terms
+    rule: Rule | None = None
+    """The rule that the table belongs to, if it is not for all companies at all times."""
+
+    def at(self, positions: Mapping[Location, str]) -> str:
+        """Return the label with the position, "file:line", if that is known."""
+        return labelled(self.label, self.location, positions)
+
+
+@dataclass(slots=True)
+class Merged:
+    """The terms that several tables set together."""
+
+    terms: dict[str, Any] = field(default_factory=dict)
+    """By key, at all times."""
+    decisive: TermsTable | None = None
+    """The table that sets `fresh_within` or `off` at all times."""
+    timed: list[tuple[TermsTable, dict[str, Any]]] = field(default_factory=list)
+    """The terms of rules that are restricted to hours, the most specific first."""
+
+
+def labelled(label: str, location: Location, positions: Mapping[Location, str]) -> str:
+    """Return a label with the position, "file:line", of a location, if that is known."""
+    position = positions.get(location)
+    return f"{label} ({position})" if position else label
+
+
+def merge(tables: Iterable[TermsTable]) -> Merged:
+    """Merge the terms of tables that apply to a feed, which are given in ascending order of specificity."""
+    merged = Merged()
+    for table in tables:
+        specified = table.terms.specified
+        if table.rule and table.rule.hours:
+            merged.timed.insert(0, (table, specified))
+            continue
+        merged.terms |= specified
+        merged.timed = [
+            (timed, {key: value for key, value in terms.items() if key not in specified})
+            for timed, terms in merged.timed
+        ]
+        if table.terms.fresh_within or table.terms.off is not None:
+            merged.decisive = table
+    merged.timed = [(timed, terms) for timed, terms in merged.timed if terms]
+    return merged
+
+
+def terms_tables(default: Terms, data_types: Mapping[str, Terms], rules: Iterable[Rule]) -> list[TermsTable]:
+    """Return all tables that set terms, the least specific first."""
+    return sorted(_tables(default, data_types, rules), key=lambda table: table.specificity)
+
+
+def _tables(default: Terms, data_types: Mapping[str, Terms], rules: Iterable[Rule]) -> Iterator[TermsTable]:
+    """Yield all tables that set terms, in the order of the file."""
+    no_rule = (False, False, 0, False, False)
+    yield TermsTable((*no_rule, False, 0), ("default",), "[default]", None, default)
+    for data_type, terms in data_types.items():
+        location: Location = ("data_types", data_type)
+        yield TermsTable((*no_rule, True, 0), location, f"[data_types.{data_type}]", data_type, terms)
+    for index, rule in enumerate(rules):
+        location, label = ("rules", index), f'rule "{rule.name}"'
+        yield TermsTable((*rule.specificity, False, index + 1), location, label, None, rule, rule)
+        for data_type, terms in rule.data_types.items():
+            location_of_type, label_of_type = (*location, "data_types", data_type), f"{label}, {data_type}"
+            specificity = (*rule.specificity, True, index + 1)
+            yield TermsTable(specificity, location_of_type, label_of_type, data_type, terms, rule)

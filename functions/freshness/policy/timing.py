@@ -1,0 +1,135 @@
+"""What of the policy depends on the time of day: the clock of a promise, and rules whose hours conflict."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from itertools import combinations
+from zoneinfo import ZoneInfo
+
+from freshness.domain.clock import Clock, Deadline, TimedTerms
+from freshness.domain.company import Company
+from freshness.domain.hours import Hours
+from freshness.domain.promise import Promise
+from freshness.policy import values
+from freshness.policy.local_time import Calendar, LocalTime, Timing
+from freshness.policy.schema import DeadlineTable, Rule, Terms
+from freshness.policy.table import LocatedError, Location
+from freshness.policy.terms import Merged, labelled
+
+_WEEKS = (date(2026, 1, 5), date(2026, 7, 6))
+"""Mondays in winter and in summer: hours in different time zones may overlap in one of them only."""
+
+
+def clock(
+    base: Promise,
+    merged: Merged,
+    deadlines: Iterable[tuple[int, DeadlineTable]],
+    local: "Local",
+    positions: Mapping[Location, str],
+) -> Clock | None:
+    """Return what depends on the time of day, apart from the promise at all other times; `None` if nothing does.
+
+    `deadlines` are those that apply, with their numbers in the file.
+    """
+    terms = tuple(
+        TimedTerms(hours=local.hours(table.rule), place=table.at(positions), **specified)
+        for table, specified in merged.timed
+        if table.rule
+    )
+    ends = tuple(
+        Deadline(
+            name=table.name,
+            by=table.by,
+            fresh_within=table.fresh_within,
+            place=labelled(f'deadline "{table.name}"', ("deadlines", index), positions),
+            days=table.day_numbers,
+            zone=local.zone(table),
+            holidays=local.holidays(table),
+        )
+        for index, table in deadlines
+    )
+    return Clock(base=base, terms=terms, deadlines=ends) if terms or ends else None
+
+
+class Local:
+    """The local time of one company."""
+
+    def __init__(self, company: Company, local_time: LocalTime, calendars: Mapping[str, Calendar]) -> None:
+        self._company = company
+        self._local_time = local_time
+        self._calendars = calendars
+
+    def zone(self, timing: Timing) -> ZoneInfo:
+        """Return the time zone in which a table holds for the company."""
+        return self._local_time.zone(self._company, timing.time_zone)
+
+    def holidays(self, timing: Timing) -> frozenset[date]:
+        """Return the dates on which a table does not hold for the company."""
+        name = self._company.tags.get(self._local_time.calendar_tag or "")
+        calendar = self._calendars.get(name or "") or self._calendars.get(timing.calendar or "")
+        return calendar.all_dates if calendar else frozenset()
+
+    def hours(self, rule: Rule) -> Hours:
+        """Return the hours of a rule for the company."""
+        start, end = rule.hours or values.WHOLE_DAY
+        return Hours(start=start, end=end, days=rule.day_numbers, zone=self.zone(rule), holidays=self.holidays(rule))
+
+
+def check_calendars(
+    rules: Iterable[Rule], deadlines: Iterable[DeadlineTable], calendars: Mapping[str, Calendar]
+) -> None:
+    """Raise `LocatedError` if a table names a calendar that is not in the file."""
+    tables: dict[Location, Timing] = {("rules", index): rule for index, rule in enumerate(rules)}
+    tables |= {("deadlines", index): deadline for index, deadline in enumerate(deadlines)}
+    for location, table in tables.items():
+        if table.calendar is not None and table.calendar not in calendars:
+            known = ", ".join(sorted(calendars)) or "none: add [calendars.NAME]"
+            raise LocatedError((*location, "calendar"), f"expected one of calendars ({known}), got {table.calendar!r}")
+
+
+def check_hours(rules: tuple[Rule, ...], local_time: LocalTime) -> None:
+    """Raise `LocatedError` if two rules set another value of the same key at the same time, and none is more specific.
+
+    They conflict only where they may select the same feed.
+    """
+    timed = [(index, rule) for index, rule in enumerate(rules) if rule.hours]
+    for (_, rule), (index, later) in combinations(timed, 2):
+        if rule.specificity != later.specificity or not _may_select_the_same(rule, later):
+            continue
+        keys = _keys_set_differently(rule, later)
+        if keys and _overlap(rule, later, in_one_zone=local_time.time_zone_tag is not None):
+            message = f"expected hours that do not overlap with those of {rule.name!r}, which sets another {keys[0]}"
+            raise LocatedError(("rules", index, "hours"), message)
+
+
+def _may_select_the_same(rule: Rule, other: Rule) -> bool:
+    lists = ((rule.companies, other.companies), (rule.groups, other.groups), (rule.platforms, other.platforms))
+    if any(some and others and not set(some) & set(others) for some, others in lists):
+        return False
+    return all(other.tags.get(name, value) == value for name, value in rule.tags.items())
+
+
+def _keys_set_differently(rule: Rule, other: Rule) -> list[str]:
+    pairs: list[tuple[Terms, Terms]] = [(rule, other)]
+    pairs += [(rule.data_types[name], other.data_types[name]) for name in rule.data_types if name in other.data_types]
+    return [
+        key
+        for terms, others in pairs
+        for key, value in terms.specified.items()
+        if key in others.specified and others.specified[key] != value
+    ]
+
+
+def _overlap(rule: Rule, other: Rule, *, in_one_zone: bool) -> bool:
+    hours, others = (
+        Hours(
+            start=each.hours[0],
+            end=each.hours[1],
+            days=each.day_numbers,
+            zone=values.UTC if in_one_zone else each.time_zone,
+        )
+        for each in (rule, other)
+        if each.hours
+    )
+    days = [monday + timedelta(days=number) for monday in _WEEKS for number in range(-1, 8)]
+    intervals = [[interval for day in days if (interval := each.interval(day))] for each in (hours, others)]
+    return any(a < d and c < b for a, b in intervals[0] for c, d in intervals[1])

@@ -1,0 +1,199 @@
+"""Promises by time of day and deadlines: when a copy becomes too old, and when its feed is due."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freshness.domain.clock import Clock, Deadline, TimedTerms, moments
+from freshness.domain.company import Connection, ConnectionStatus
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import State
+from freshness.domain.hours import Hours
+from freshness.domain.promise import Promise
+from freshness.domain.schedule import TICK, due_at
+
+HOUR, MINUTE, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
+LONDON = ZoneInfo("Europe/London")
+EVERY_DAY, WEEKDAYS = frozenset(range(7)), frozenset(range(5))
+ZONES = [ZoneInfo(name) for name in ("Europe/London", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata")]
+MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
+LINKED = Connection(
+    connection_id="1",
+    platform="Xero",
+    source_type="Accounting",
+    status=ConnectionStatus.LINKED,
+    status_at=MONDAY - 30 * DAY,
+)
+OFFICE = Hours(start=time(8), end=time(18), days=WEEKDAYS, zone=LONDON)
+READY = Deadline(name="ready", by=time(8), fresh_within=2 * HOUR, place="", days=WEEKDAYS, zone=LONDON)
+
+
+def timed(hours: Hours, fresh_within: timedelta, at_most_every: timedelta | None = None) -> TimedTerms:
+    return TimedTerms(hours=hours, place="office", fresh_within=fresh_within, at_most_every=at_most_every)
+
+
+def promise(*terms: TimedTerms, deadlines: tuple[Deadline, ...] = (), within: timedelta = DAY) -> Promise:
+    base = Promise(fresh_within=within)
+    return replace(base, clock=Clock(base=base, terms=terms, deadlines=deadlines))
+
+
+def synced(at: datetime, company_id: str = "company") -> Feed:
+    return Feed(company_id=company_id, data_type="invoices", connection_id="1", succeeded_at=at)
+
+
+def test_an_age_is_judged_by_the_promise_in_force_at_that_moment() -> None:
+    office_hours = promise(timed(OFFICE, fresh_within=HOUR))
+    evening = MONDAY + 6 * HOUR
+
+    assert office_hours.at(MONDAY + 7 * HOUR).fresh_within == DAY
+    assert office_hours.at(MONDAY + 8 * HOUR).fresh_within == HOUR
+    assert office_hours.at(MONDAY + 18 * HOUR).fresh_within == DAY
+    states = [synced(evening).state(office_hours, LINKED, MONDAY + hour * HOUR) for hour in (7, 9, 17, 19)]
+    assert states == [State.FRESH, State.STALE, State.STALE, State.FRESH]
+
+
+def test_a_tighter_bound_makes_a_feed_due_before_it_starts() -> None:
+    office_hours = promise(timed(OFFICE, fresh_within=HOUR))
+    feed = synced(MONDAY - HOUR)
+
+    due = due_at(feed, office_hours, LINKED)
+
+    assert office_hours.breaks_at(MONDAY - HOUR) == MONDAY + 8 * HOUR
+    assert due is not None
+    assert MONDAY + 7 * HOUR < due <= MONDAY + 8 * HOUR - TICK
+
+
+def test_a_looser_bound_at_night_leaves_a_feed_alone_until_the_morning() -> None:
+    night = Hours(start=time(18), end=time(8), days=EVERY_DAY, zone=LONDON)
+    office_hours = promise(timed(night, fresh_within=DAY), within=HOUR)
+
+    assert office_hours.breaks_at(MONDAY + timedelta(hours=16)) == MONDAY + timedelta(hours=17)
+    assert office_hours.breaks_at(MONDAY + timedelta(hours=17, minutes=30)) == MONDAY + timedelta(hours=32)
+
+
+def test_where_hours_overlap_each_term_is_taken_from_the_most_specific() -> None:
+    lunch = Hours(start=time(12), end=time(13), days=EVERY_DAY, zone=LONDON)
+    terms = timed(lunch, fresh_within=30 * MINUTE), timed(OFFICE, fresh_within=HOUR, at_most_every=20 * MINUTE)
+
+    in_force = promise(*terms).at(MONDAY + timedelta(hours=12, minutes=30))
+
+    assert (in_force.fresh_within, in_force.at_most_every) == (30 * MINUTE, 20 * MINUTE)
+
+
+def test_one_refresh_serves_a_deadline_and_is_not_sooner_than_fresh_within_before_it() -> None:
+    ready = promise(deadlines=(READY,), within=7 * DAY)
+    feeds = [synced(MONDAY - DAY, f"company {number}") for number in range(200)]
+
+    due = [at for feed in feeds if (at := due_at(feed, ready, LINKED))]
+
+    assert min(due) >= MONDAY + 6 * HOUR
+    assert max(due) <= MONDAY + 8 * HOUR - TICK
+    assert max(due) - min(due) > 50 * MINUTE  # they do not all start at once
+    assert all(ready.breaks_at(at) == MONDAY + DAY + 8 * HOUR for at in due)
+
+
+def test_a_missed_deadline_leaves_the_feed_stale_until_it_is_refreshed() -> None:
+    ready = promise(deadlines=(READY,), within=7 * DAY)
+    missed = synced(MONDAY)
+
+    assert missed.state(ready, LINKED, MONDAY + 8 * HOUR) is State.FRESH
+    assert missed.state(ready, LINKED, MONDAY + 8 * HOUR + MINUTE) is State.STALE
+    assert synced(MONDAY + 9 * HOUR).state(ready, LINKED, MONDAY + 10 * HOUR) is State.FRESH
+
+
+def test_hours_and_deadlines_leave_out_holidays() -> None:
+    christmas = datetime(2026, 12, 25, tzinfo=UTC)
+    days = frozenset({christmas.date()})
+    office = replace(OFFICE, holidays=days)
+
+    assert promise(timed(office, fresh_within=HOUR)).at(christmas + 9 * HOUR).fresh_within == DAY
+    clock = promise(deadlines=(replace(READY, holidays=days),)).clock
+    assert clock is not None
+    assert moments(clock, christmas.date()) == ()
+
+
+def test_every_working_day_of_a_year_has_one_deadline_at_its_local_time() -> None:
+    for zone in ZONES:
+        clock = promise(deadlines=(replace(READY, zone=zone),)).clock
+        assert clock is not None
+        year = [date(2026, 1, 1) + DAY * number for number in range(365)]
+        found = [moment.at.astimezone(zone) for day in year for moment in moments(clock, day)]
+
+        assert {at.time() for at in found} == {time(8)}
+        expected = [day for day in year if day.weekday() in WEEKDAYS]
+        # A day in UTC at either end of the year may be another local day.
+        assert {at.date() for at in found} ^ set(expected) <= {date(2025, 12, 31), date(2026, 1, 1), date(2027, 1, 1)}
+        assert len(found) == len({at.date() for at in found})
+
+
+TIMES = st.builds(time, st.integers(0, 23), st.sampled_from([0, 1, 30]))
+DAYS = st.frozensets(st.integers(0, 6), min_size=1)
+BOUNDS = st.integers(20, 3000).map(lambda minutes: minutes * MINUTE)
+HOURS = st.builds(Hours, start=TIMES, end=TIMES, days=DAYS, zone=st.sampled_from(ZONES))
+DEADLINES = st.builds(
+    Deadline,
+    name=st.just("d"),
+    by=TIMES,
+    fresh_within=BOUNDS,
+    place=st.just(""),
+    days=DAYS,
+    zone=st.sampled_from(ZONES),
+)
+PROMISES = st.builds(
+    lambda terms, deadlines, within: promise(*terms, deadlines=tuple(deadlines), within=within),
+    st.lists(st.builds(TimedTerms, hours=HOURS, place=st.just("t"), fresh_within=BOUNDS), max_size=3),
+    st.lists(DEADLINES, max_size=2),
+    BOUNDS,
+)
+MINUTES_OF_A_YEAR = st.integers(0, 365 * 24 * 60).map(lambda minute: datetime(2026, 1, 1, tzinfo=UTC) + minute * MINUTE)
+
+
+def bound_by_local_clock(given: Promise, at: datetime) -> timedelta:
+    """Return the bound at a moment, from what a clock on the wall in each time zone shows."""
+    assert given.clock is not None
+    for terms in given.clock.terms:
+        hours, local = terms.hours, at.astimezone(terms.hours.zone)
+        for started in (local.date() - DAY, local.date()):
+            ended = started + DAY if hours.end <= hours.start else started
+            first, last = (
+                datetime.combine(day, clock, hours.zone).astimezone(UTC)
+                for day, clock in ((started, hours.start), (ended, hours.end))
+            )
+            if started.weekday() in hours.days and first <= at < last:
+                return terms.fresh_within or DAY
+    return given.fresh_within
+
+
+@given(PROMISES, MINUTES_OF_A_YEAR, st.floats(0, 0.999))
+def test_a_copy_is_never_too_old_before_its_promise_breaks_and_is_then(
+    given_promise: Promise, at: datetime, part: float
+) -> None:
+    breaks_at = given_promise.breaks_at(at)
+    before = at + part * (breaks_at - at)
+
+    assert given_promise.clock is not None
+    assert before - at <= bound_by_local_clock(given_promise, before)
+    assert given_promise.is_kept(at, before)
+    assert not given_promise.is_kept(at, breaks_at + timedelta(microseconds=1))
+
+
+@given(PROMISES, MINUTES_OF_A_YEAR)
+def test_a_refresh_when_due_keeps_the_promise_for_longer_and_is_not_repeated_at_once(
+    given_promise: Promise, at: datetime
+) -> None:
+    due = due_at(synced(at), given_promise, LINKED)
+
+    assert due is not None
+    assert at < due < given_promise.breaks_at(at)
+    assert given_promise.breaks_at(due) > given_promise.breaks_at(at)
+    again = due_at(synced(due), given_promise, LINKED)
+    assert again is not None
+    assert again > due
+
+
+@given(PROMISES, MINUTES_OF_A_YEAR, st.integers(1, 10_000))
+def test_a_later_copy_is_never_too_old_before_an_earlier_one(given_promise: Promise, at: datetime, later: int) -> None:
+    assert given_promise.breaks_at(at + later * MINUTE) >= given_promise.breaks_at(at)
