@@ -17,7 +17,7 @@ def pause(context: typer.Context, company: CompanyOrAll = None, *, as_json: Json
     """Pause the refreshes of a company, or of all, until "resume". Datasets in flight and checks continue."""
     stack = selected_stack(context)
     if company is None:
-        stack.operations.pause_all()
+        stack.tables.control.pause()
         _print(_ALL, paused=True, as_json=as_json)
         return
     found = stack.queries.find_company(company)
@@ -29,7 +29,7 @@ def resume(context: typer.Context, company: CompanyOrAll = None, *, as_json: Jso
     """Resume the refreshes of a company, or of all but those that were paused by themselves."""
     stack = selected_stack(context)
     if company is None:
-        stack.operations.resume_all()
+        stack.tables.control.resume()
         _print(_ALL, paused=False, as_json=as_json)
         return
     found = stack.queries.find_company(company)

@@ -99,29 +99,20 @@ class CodatFreshness(Stack):
 
     def _check_freshness(self) -> Function:
         function = Function(self, "check_freshness", self._bundle, timeout=Duration.minutes(5), memory_size=TICK_MEMORY)
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "BatchGetItem", "PutItem")
+        self._let_record(function)
+        self._let_call_codat(function)
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem")
         function.use_index(self._tables.companies, DUE_FOR_CHECK)
-        function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "Query", "PutItem", "DeleteItem")
-        function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
-        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "DeleteItem")
-        function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
-        function.set("CODAT_BASE_URL", self._settings.codat_base_url)
-        function.use_bus("EVENT_BUS", self._bus)
         return function
 
     def _queue_refreshes(self) -> Function:
         function = Function(self, "queue_refreshes", self._bundle, timeout=Duration.minutes(5), memory_size=TICK_MEMORY)
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "BatchGetItem", "PutItem")
-        function.use_table(
-            "FEEDS_TABLE", self._tables.feeds, "GetItem", "BatchGetItem", "Query", "PutItem", "DeleteItem"
-        )
+        self._let_record(function)
+        self._let_call_codat(function)
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem")
+        function.use_table("FEEDS_TABLE", self._tables.feeds, "BatchGetItem")
         function.use_index(self._tables.feeds, DUE)
-        function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
-        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "DeleteItem")
         function.use_index(self._tables.control, OPEN)
-        function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
-        function.set("CODAT_BASE_URL", self._settings.codat_base_url)
-        function.use_bus("EVENT_BUS", self._bus)
         function.set("DRY_RUN", str(self._settings.dry_run).lower())
         return function
 
@@ -138,24 +129,29 @@ class CodatFreshness(Stack):
 
     def _apply_webhook(self) -> Function:
         function = Function(self, "apply_webhook", self._bundle, timeout=Duration.seconds(30), memory_size=256)
+        self._let_record(function)
+        return function
+
+    def _serve_api(self) -> Function:
+        function = Function(self, "serve_api", self._bundle, timeout=Duration.seconds(29), memory_size=512)
+        self._let_record(function)
+        self._let_call_codat(function)
+        function.set("DRY_RUN", str(self._settings.dry_run).lower())
+        return function
+
+    def _let_record(self, function: Function) -> None:
+        """Let a function record facts, and publish what follows from them."""
         function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
         function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "Query", "PutItem", "DeleteItem")
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem")
         function.use_bus("EVENT_BUS", self._bus)
-        return function
 
-    def _serve_api(self) -> Function:
-        function = Function(self, "serve_api", self._bundle, timeout=Duration.seconds(29), memory_size=512)
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
-        function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "Query", "PutItem", "DeleteItem")
-        function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
-        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "DeleteItem")
+    def _let_call_codat(self, function: Function) -> None:
+        """Let a function call Codat, for which it takes leases and gives them back."""
+        function.use_table("CONTROL_TABLE", self._tables.control, "DeleteItem")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
-        function.use_bus("EVENT_BUS", self._bus)
-        function.set("DRY_RUN", str(self._settings.dry_run).lower())
-        return function
 
     def _output(self, name: str, value: str) -> None:
         CfnOutput(self, name, value=value)

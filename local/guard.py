@@ -2,12 +2,12 @@
 
 The run keeps a pipe to this process open. It writes the id of each process group that it starts, and `-id` once that
 group has ended. When the pipe closes, because the run ended, failed or was killed, this process stops the remaining
-groups and deletes the paths.
+groups and deletes the paths. Deleting folders with the code of many functions takes minutes: nobody waits for that.
 """
 
 import os
-import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterable
@@ -47,16 +47,21 @@ def _stop(groups: list[int]) -> None:
         _send(group, signal.SIGKILL)
 
 
+def _delete(paths: Iterable[Path]) -> None:
+    """Delete files and folders: rename them at once, so that the next run finds none of them, and do not wait."""
+    renamed = [path.rename(path.with_name(f"{path.name}.deleted-{os.getpid()}")) for path in paths if path.exists()]
+    if renamed:
+        command = ["rm", "-rf", "--", *map(str, renamed)]
+        quiet = subprocess.DEVNULL
+        subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
 def main() -> None:
     """Wait for the run to end, then stop its processes and delete its paths."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     _stop(_groups(sys.stdin))
-    for path in map(Path, sys.argv[1:]):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    _delete([Path(argument) for argument in sys.argv[1:]])
 
 
 if __name__ == "__main__":

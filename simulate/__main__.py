@@ -107,8 +107,8 @@ def _rules_table(report: Report) -> Table:
         table.add_row(
             escape(place),
             str(rule.feeds),
-            f"{rule.kept / rule.feeds:.1%}",
-            f"{rule.current_days / rule.days:.1%}" if rule.days else "",
+            _share(rule.kept, rule.feeds),
+            _share(rule.current_days, rule.days),
             f"{rule.refreshes / report.days:,.0f}",
             f"{rule.found_nothing / rule.refreshes:.0%}" if rule.refreshes else "",
         )
@@ -135,11 +135,16 @@ def _totals_table(reports: dict[str, Report]) -> Table:
             f"{calls:,.0f}",
             f"{calls / report.quota:.1%}",
             f"{max(report.calls.values()):,}",
-            f"{total.kept / total.feeds:.1%}",
-            f"{total.current_days / total.days:.1%}",
+            _share(total.kept, total.feeds),
+            _share(total.current_days, total.days),
             f"{report.usd_a_month:.2f}",
         )
     return table
+
+
+def _share(part: float, whole: float) -> str:
+    """Return a share in percent; nothing of nothing, as where a policy refreshes no feed."""
+    return f"{part / whole:.1%}" if whole else ""
 
 
 if __name__ == "__main__":

@@ -120,8 +120,9 @@ def _read_export(path: Path) -> Iterator[ExportedFeed]:
     """
     adapter = TypeAdapter(ExportedFeed)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        # Of bytes: names may contain other characters at which `str.splitlines` would split.
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
         raise FleetError(f"{path}: expected a file written by `freshness export`, but: {error}") from error
     for number, line in enumerate(lines, start=1):
         try:

@@ -30,6 +30,18 @@ name = "statements"
 data_types = ["balanceSheet", "profitAndLoss"]
 within = "1 hour"
 """
+EXPORTED = {
+    "company_id": "c",
+    "company_name": "Acme",
+    "data_type": "invoices",
+    "connection_id": "x",
+    "platform": "Xero",
+    "source_type": "Accounting",
+    "state": "fresh",
+    "tags": {"plan": "free"},
+    "succeeded_at": "2026-11-20T10:00:00Z",
+    "syncs": [{"ended_at": "2026-11-20T10:00:00Z", "records_modified": True, "took": 12.5}],
+}
 
 
 @pytest.fixture
@@ -104,24 +116,30 @@ def test_a_budget_that_is_too_small_is_not_exceeded(policy: Path) -> None:
 
 def test_an_exported_fleet_is_simulated(policy: Path) -> None:
     fleet = policy.parent / "fleet.jsonl"
-    line = {
-        "company_id": "c",
-        "company_name": "Acme",
-        "data_type": "invoices",
-        "connection_id": "x",
-        "platform": "Xero",
-        "source_type": "Accounting",
-        "state": "fresh",
-        "tags": {"plan": "free"},
-        "succeeded_at": "2026-11-20T10:00:00Z",
-        "syncs": [{"ended_at": "2026-11-20T10:00:00Z", "records_modified": True, "took": 12.5}],
-    }
-    fleet.write_text(json.dumps(line) + "\n" + json.dumps(line | {"data_type": "bills", "state": "blocked"}) + "\n")
+    fleet.write_text(
+        json.dumps(EXPORTED) + "\n" + json.dumps(EXPORTED | {"data_type": "bills", "state": "blocked"}) + "\n"
+    )
 
     result = simulated(policy, "--fleet", str(fleet))
 
     assert result.exit_code == 0, result.output
     assert re.search(r"1 companies, 1 ", result.output)
+
+
+def test_a_name_with_a_line_separator_of_unicode_does_not_end_its_line(policy: Path) -> None:
+    fleet = policy.parent / "fleet.jsonl"
+    fleet.write_text(json.dumps(EXPORTED | {"company_name": "Acme\u2028Ltd\u0085"}, ensure_ascii=False) + "\n")
+
+    assert simulated(policy, "--fleet", str(fleet)).exit_code == 0
+
+
+def test_a_policy_that_refreshes_nothing_is_simulated(policy: Path) -> None:
+    policy.write_text("[default]\noff = true\nfresh_within = '1 day'\n")
+
+    result = simulated(policy)
+
+    assert result.exit_code == 0, result.output
+    assert "companies, 0 feeds" in result.output
 
 
 @pytest.mark.parametrize(

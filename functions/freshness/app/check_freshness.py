@@ -5,7 +5,7 @@ connections that were added, changed or deleted.
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from freshness.app.concurrency import for_each
 from freshness.app.failures import Failures, is_refused_data
 from freshness.app.record import Recorder
+from freshness.app.tally import Tally
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
 from freshness.codat import status_poller
@@ -56,7 +57,7 @@ class FreshnessCheck:
     policy: Policy
     clock: Callable[[], datetime]
     until: datetime
-    tally: Counter[Metric] = field(default_factory=Counter)
+    tally: Tally = field(default_factory=Tally)
     stopped_by: list[CodatError] = field(default_factory=list)
     failures: Failures = field(default_factory=Failures)
     """Why some companies were left to the next tick, which does not keep others from their turn."""
@@ -154,7 +155,7 @@ class FreshnessCheck:
                 self.stopped_by.append(error)
             except CodatError as error:
                 logger.warning("A company could not be checked", extra={"company_id": company_id, "error": str(error)})
-                self.tally[Metric.CHECKS_FAILED] += 1
+                self.tally.count(Metric.CHECKS_FAILED)
                 await asyncio.to_thread(self._record, company_id, _failed(error))
 
     def _record(self, company_id: str, fact: CompanyFact) -> None:
@@ -162,7 +163,7 @@ class FreshnessCheck:
         if company is None or company.deleted_at:
             return
         if self.recorder.company(company, fact).deleted_at:
-            self.tally[Metric.COMPANIES_DELETED] += 1
+            self.tally.count(Metric.COMPANIES_DELETED)
             logger.info("A company was deleted at Codat", extra={"company_id": company_id})
 
     async def _check(self, company_id: str, known: SyncDurations) -> None:
@@ -173,7 +174,7 @@ class FreshnessCheck:
         polled: dict[Key, list[DatasetPolled]] | None = None
         if self._needs_poll(company, feeds):
             polled = await status_poller.poll(self.codat, company, feeds, self.clock())
-            self.tally[Metric.COMPANIES_CHECKED] += 1
+            self.tally.count(Metric.COMPANIES_CHECKED)
         await asyncio.to_thread(self._record_check, company, feeds, polled, known)
 
     def _needs_poll(self, company: Company, feeds: list[Feed]) -> bool:
@@ -231,7 +232,7 @@ class FreshnessCheck:
         learned = SyncDurationLearned(duration=known.typical(platform, feed.data_type))
         recorded = self.recorder.feed(feed, company, *polled, learned)
         found = sum(isinstance(notification, CompanyDataRefreshed) for notification in recorded.notifications)
-        self.tally[Metric.REFRESHES_FOUND_BY_CHECK] += found
+        self.tally.count(Metric.REFRESHES_FOUND_BY_CHECK, found)
         if polled and recorded.feed.history.durations:
             self.durations[platform, feed.data_type].append(recorded.feed.usual_sync_time)
         return recorded.feed
@@ -254,7 +255,7 @@ class FreshnessCheck:
                 continue
             quickest = min(readable, key=lambda feed: (feed.usual_sync_time, feed.data_type))
             self.recorder.feed(quickest, company, RefreshRequested(at=now, trigger=Trigger.KEEP_ALIVE))
-            self.tally[Metric.CONNECTIONS_KEPT_ALIVE] += 1
+            self.tally.count(Metric.CONNECTIONS_KEPT_ALIVE)
 
 
 def _refused(before: list[Feed], after: list[Feed]) -> dict[str, datetime]:

@@ -1,6 +1,5 @@
 """Errors that end one company's or feed's turn in a tick, and no other's."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
+from freshness.app.tally import Tally
 from freshness.aws.event_bus import NotPublished
 from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError
@@ -29,7 +29,7 @@ def is_refused_data(error: ClientError) -> bool:
 class Failures:
     """What failed in a tick. `tally` counts data that cannot be stored; `temporary` is the first other error."""
 
-    tally: Counter[Metric] = field(default_factory=Counter)
+    tally: Tally = field(default_factory=Tally)
     temporary: NotPublished | ContentionError | BotoCoreError | ClientError | None = None
 
     @contextmanager
@@ -55,7 +55,7 @@ class Failures:
 
     def _add_unusable(self, error: ValueError | ClientError, subject: Mapping[str, str]) -> None:
         logger.error(UNUSABLE, extra={**{name: ascii(value) for name, value in subject.items()}, "error": ascii(error)})
-        self.tally[Metric.COMPANIES_UNUSABLE] += 1
+        self.tally.count(Metric.COMPANIES_UNUSABLE)
 
     def raise_temporary(self) -> None:
         """Raise the first error that was no fault of one company's data, so that the tick counts as failed."""

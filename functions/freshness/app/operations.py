@@ -50,14 +50,6 @@ class Operations:
         for feed in self.recorder.tables.feeds.of_company(company.company_id, consistent=True):
             self.recorder.feed(feed, company, Rescheduled())
 
-    def pause_all(self) -> None:
-        """Pause all refreshes."""
-        self.recorder.tables.control.pause()
-
-    def resume_all(self) -> None:
-        """Resume all refreshes but those of companies that were paused by themselves."""
-        self.recorder.tables.control.resume()
-
     def _can_be_queued(self, company: Company, feed: Feed) -> bool:
         connection = company.connections.get(feed.connection_id)
         if connection is None or feed.in_flight:

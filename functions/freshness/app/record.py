@@ -6,11 +6,11 @@ item, and what then follows is published and recorded. Notifications are publish
 feed is written: a crash in between repeats them under the same ids, and loses none.
 """
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from freshness.app.tally import Tally
 from freshness.aws import bootstrap
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
@@ -44,7 +44,7 @@ class Recorder:
     bus: EventBus
     policy: Policy
     clock: Callable[[], datetime]
-    tally: Counter[Metric] = field(default_factory=Counter)
+    tally: Tally = field(default_factory=Tally)
 
     def feed(self, known: Feed, company: Company, *facts: FeedFact) -> Transition:
         """Record facts about a feed, as it was read, and return what followed, with the feed as it is now.
@@ -124,13 +124,13 @@ class Recorder:
         for notification in notifications:
             match notification:
                 case PromiseBroken():
-                    self.tally[Metric.PROMISES_BROKEN] += 1
+                    self.tally.count(Metric.PROMISES_BROKEN)
                 case PromiseKeptAgain():
-                    self.tally[Metric.PROMISES_KEPT_AGAIN] += 1
+                    self.tally.count(Metric.PROMISES_KEPT_AGAIN)
                 case RelinkNeeded():
-                    self.tally[Metric.RELINKS_NEEDED] += 1
+                    self.tally.count(Metric.RELINKS_NEEDED)
                 case CompanyDataRefreshed(trigger=Trigger.EXTERNAL):
-                    self.tally[Metric.REFRESHES_BY_OTHERS] += 1
+                    self.tally.count(Metric.REFRESHES_BY_OTHERS)
                 case _:
                     pass
 

@@ -1,0 +1,27 @@
+"""Counting from several threads."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from freshness.app.tally import Tally
+from freshness.aws.metrics import Metric
+
+TIMES = 2_000
+
+
+def test_no_count_of_several_threads_is_lost() -> None:
+    tally = Tally()
+
+    def count(_: int) -> None:
+        for _ in range(TIMES):
+            tally.count(Metric.PROMISES_BROKEN)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(count, range(8)))
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert tally[Metric.PROMISES_BROKEN] == 8 * TIMES
