@@ -1,4 +1,4 @@
-"""The CloudWatch dashboard: a row of graphs for each of six questions that the person on call asks.
+"""The CloudWatch dashboard: the page, and a row of graphs for each of six questions that the person on call asks.
 
 It shows at most 50 metrics, up to which a dashboard may be free of charge. What no alarm watches is queried from logs.
 """
@@ -25,6 +25,7 @@ class Dashboard(Construct):
         self,
         scope: Construct,
         *,
+        show_page: Function,
         check_freshness: Function,
         queue_refreshes: Function,
         receive_webhook: Function,
@@ -34,6 +35,7 @@ class Dashboard(Construct):
         tables: Tables,
     ) -> None:
         super().__init__(scope, "Dashboard")
+        self._show = show_page
         self._check, self._queue = check_freshness, queue_refreshes
         self._receive, self._apply = receive_webhook, apply_webhook
         self._webhooks, self._dead_letters, self._tables = webhooks, tuple(dead_letters), tables
@@ -42,6 +44,7 @@ class Dashboard(Construct):
             "Dashboard",
             default_interval=Duration.days(1),
             widgets=[
+                [self._page()],
                 self._is_the_promise_kept(),
                 self._is_the_quota_enough(),
                 self._is_codat_well(),
@@ -49,6 +52,17 @@ class Dashboard(Construct):
                 self._does_it_run(),
                 self._what_does_it_cost(),
             ],
+        )
+
+    def _page(self) -> cloudwatch.IWidget:
+        """Return the widget with the page, which CloudWatch invokes as whoever looks at the dashboard."""
+        return cloudwatch.CustomWidget(
+            title="Are the promises kept, whose turn is it, and what next?",
+            function_arn=self._show.function.function_arn,
+            update_on_time_range_change=False,
+            update_on_resize=False,
+            width=24,
+            height=14,
         )
 
     def _is_the_promise_kept(self) -> list[cloudwatch.IWidget]:

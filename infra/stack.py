@@ -6,8 +6,8 @@ from aws_cdk import CfnOutput, Duration, Stack, Tags
 from aws_cdk import aws_events as events
 from constructs import Construct
 
-from freshness.aws.companies import DUE_FOR_CHECK
-from freshness.aws.feeds import DUE
+from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
+from freshness.aws.feeds import BROKEN, DUE
 from freshness.aws.freshness_requests import OPEN
 from freshness.aws.item_codec import SHARDS
 from infra.alarms import Alarms
@@ -71,6 +71,7 @@ class CodatFreshness(Stack):
         if settings.dashboard:
             Dashboard(
                 self,
+                show_page=self._show_page(),
                 check_freshness=check_freshness,
                 queue_refreshes=queue_refreshes,
                 receive_webhook=receive_webhook,
@@ -152,6 +153,20 @@ class CodatFreshness(Stack):
         function.use_table("CONTROL_TABLE", self._tables.control, "DeleteItem")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
+
+    def _show_page(self) -> Function:
+        function = Function(self, "show_page", self._bundle, timeout=Duration.seconds(30), memory_size=512)
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "BatchGetItem")
+        function.use_index(self._tables.companies, DUE_FOR_CHECK)
+        function.use_index(self._tables.companies, NEEDS_RELINK)
+        function.use_table("FEEDS_TABLE", self._tables.feeds, "DescribeTable", "Query", "PutItem")
+        function.use_index(self._tables.feeds, BROKEN)
+        function.use_table("DATASETS_TABLE", self._tables.datasets, "Query")
+        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "DeleteItem")
+        function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
+        function.set("CODAT_BASE_URL", self._settings.codat_base_url)
+        function.use_bus("EVENT_BUS", self._bus)
+        return function
 
     def _output(self, name: str, value: str) -> None:
         CfnOutput(self, name, value=value)

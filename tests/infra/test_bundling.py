@@ -12,7 +12,7 @@ import pytest
 from infra import bundling
 
 ROOT = Path(__file__).parents[2]
-HANDLERS = ("check_freshness", "queue_refreshes", "receive_webhook", "apply_webhook", "serve_api")
+HANDLERS = ("check_freshness", "queue_refreshes", "receive_webhook", "apply_webhook", "serve_api", "show_page")
 # A small package that runs on any platform and has no dependencies.
 SIX = "six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\n"
 

@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -22,6 +23,11 @@ def body(template: Template) -> str:
 
 def test_each_question_has_a_row(template: Template) -> None:
     assert re.findall(r"## ([^\"]+)", body(template)) == QUESTIONS
+
+
+def test_the_page_is_a_widget_that_invokes_its_function(template: Template) -> None:
+    [widget] = [each for each in json.loads(body(template))["widgets"] if each["type"] == "custom"]
+    assert (widget["properties"]["endpoint"], widget["y"]) == ("ShowPageFunction", 0)
 
 
 def test_the_dashboard_shows_no_metric_that_is_charged(template: Template) -> None:

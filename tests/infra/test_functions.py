@@ -17,6 +17,7 @@ VARIABLES = {
     "CheckFreshness": TICK_VARIABLES,
     "QueueRefreshes": TICK_VARIABLES | {"DRY_RUN": "false"},
     "ServeApi": TICK_VARIABLES | {"DRY_RUN": "false"},
+    "ShowPage": TICK_VARIABLES,
     "ReceiveWebhook": {
         "WEBHOOK_SIGNING_SECRET": "/CodatFreshness/webhook-signing-secret",
         "WEBHOOK_QUEUE_URL": "WebhookIntakeQueue",
@@ -87,6 +88,23 @@ ALLOWED = {
         ("ssm:GetParameter", parameter("codat-api-key")),
         ("events:PutEvents", "EventBus"),
     },
+    "ShowPage": {
+        ("dynamodb:GetItem", "TablesCompanies"),
+        ("dynamodb:BatchGetItem", "TablesCompanies"),
+        ("dynamodb:Query", "TablesCompanies/index/due_for_check"),
+        ("dynamodb:Query", "TablesCompanies/index/needs_relink"),
+        ("dynamodb:DescribeTable", "TablesFeeds"),
+        ("dynamodb:Query", "TablesFeeds"),
+        ("dynamodb:PutItem", "TablesFeeds"),
+        ("dynamodb:Query", "TablesFeeds/index/broken"),
+        ("dynamodb:Query", "TablesDatasets"),
+        ("dynamodb:GetItem", "TablesControl"),
+        ("dynamodb:BatchGetItem", "TablesControl"),
+        ("dynamodb:PutItem", "TablesControl"),
+        ("dynamodb:DeleteItem", "TablesControl"),
+        ("ssm:GetParameter", parameter("codat-api-key")),
+        ("events:PutEvents", "EventBus"),
+    },
     "ReceiveWebhook": {
         ("ssm:GetParameter", parameter("webhook-signing-secret")),
         ("sqs:SendMessage", "WebhookIntakeQueue"),
@@ -116,7 +134,7 @@ def function(template: Template, name: str) -> dict[str, Any]:
     return template.properties("AWS::Lambda::Function")[f"{name}Function"]
 
 
-def test_there_are_five_functions(template: Template) -> None:
+def test_there_are_six_functions(template: Template) -> None:
     assert set(template.resources("AWS::Lambda::Function")) == {f"{name}Function" for name in ALLOWED}
 
 
@@ -146,6 +164,7 @@ def test_a_function_has_only_the_environment_variables_it_needs(template: Templa
         ("CheckFreshness", 300, 256),
         ("QueueRefreshes", 300, 256),
         ("ServeApi", 29, 512),
+        ("ShowPage", 30, 512),
         ("ReceiveWebhook", 10, 256),
         ("ApplyWebhook", 30, 256),
     ],

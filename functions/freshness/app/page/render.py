@@ -45,14 +45,23 @@ class Frame:
     """By which the server's security policy recognises its own script."""
 
 
-def render(view: PageView, frame: Frame) -> str:
-    """Return the page as HTML: a whole document, or for a widget what goes inside of one."""
-    return _environment().get_template("page.html").render(view=view, frame=frame)
+def render(view: PageView, frame: Frame, notice: str = "") -> str:
+    """Return the page as HTML: a whole document, or for a widget what goes inside of one.
+
+    `notice` says what was just done.
+    """
+    return _environment().get_template("page.html").render(view=view, frame=frame, notice=notice)
 
 
 def render_explanations(explanations: list[Explanation], frame: Frame) -> str:
     """Return the page of a feed: everything known of it, for each connection that it is read from."""
     return _environment().get_template("explain.html").render(explanations=explanations, frame=frame)
+
+
+def render_text(text: str, url: str, frame: Frame) -> str:
+    """Return a page with one sentence, and an address, if there is one."""
+    is_safe = url.startswith(("https://", "http://"))
+    return _environment().get_template("text.html").render(text=text, url=url if is_safe else "", frame=frame)
 
 
 @cache

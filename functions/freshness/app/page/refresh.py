@@ -1,0 +1,27 @@
+"""Refreshing what the page names as older than promised."""
+
+from collections import defaultdict
+from datetime import datetime
+
+from freshness.app.operations import Operations
+from freshness.app.page.read import page_view
+from freshness.app.queries import Queries
+from freshness.domain.feed import FeedKey
+
+
+def refresh_worst(queries: Queries, operations: Operations, now: datetime) -> int:
+    """Request a refresh of the worst feeds where one can be queued, and return of how many.
+
+    Raises:
+        Paused: all refreshes are paused.
+    """
+    wanted: dict[str, set[FeedKey]] = defaultdict(set)
+    for cell in page_view(queries, now).worst:
+        wanted[cell.feed.company_id].add(cell.feed.key)
+    requested = 0
+    for company_id, company in queries.tables.companies.get_many(wanted).items():
+        if company.paused:
+            continue
+        feeds = [feed for feed in queries.tables.feeds.of_company(company_id) if feed.key in wanted[company_id]]
+        requested += len(operations.request_refreshes(company, feeds))
+    return requested

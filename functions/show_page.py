@@ -1,0 +1,96 @@
+"""A custom widget of the CloudWatch dashboard: the page, and what its buttons do.
+
+CloudWatch invokes the function as whoever looks at the dashboard, who needs the permission to invoke it. The event is
+what the widget or a button asks for, and `widgetContext`; the result is HTML.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from freshness.app.exclusive_run import codat_client
+from freshness.app.links import read_links
+from freshness.app.operations import Operations, Paused
+from freshness.app.page.read import page_view
+from freshness.app.page.refresh import refresh_worst
+from freshness.app.page.render import Frame, Medium, render, render_explanations, render_text
+from freshness.app.queries import NotFound, Queries
+from freshness.app.record import deployed_recorder
+from freshness.app.views import LinkView
+from freshness.aws import bootstrap
+from freshness.aws.control import Control
+from freshness.domain.company import Company
+
+TIME_FOR_CODAT = timedelta(seconds=10)
+"""How long reading a link may take."""
+DESCRIPTION = """## Codat Freshness
+Whether the promises about the age of companies' data are kept, whose turn it is, and what to do next.
+It needs no parameters. Give the widget the width of the dashboard, and let it refresh itself.
+"""
+
+logger = Logger(service="show_page")
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> str:
+    """Return the HTML of the page, after what a button asks for; or of what else it opens."""
+    if event.get("describe"):
+        return DESCRIPTION
+    theme = str((event.get("widgetContext") or {}).get("theme", ""))
+    frame = Frame(Medium.WIDGET, theme=theme, function_arn=context.invoked_function_arn)
+    recorder = deployed_recorder()
+    queries = Queries(tables=recorder.tables, policy=recorder.policy)
+    operations = Operations(recorder=recorder, clock=bootstrap.clock)
+    try:
+        match event:
+            case {"explain": str(company_id), "dataType": str(data_type)}:
+                company = _company(queries, company_id)
+                return render_explanations(queries.explain(company, data_type, bootstrap.clock()), frame)
+            case {"link": str(company_id), "connection": str(connection_id)}:
+                return _link(queries, _company(queries, company_id), connection_id, frame)
+            case {"pause": bool(pause)}:
+                notice = _set_paused(recorder.tables.control, pause)
+            case {"refresh": True}:
+                notice = _refresh(queries, operations)
+            case _:
+                notice = ""
+    except (NotFound, Paused) as error:
+        return render_text(str(error), "", frame)
+    return render(page_view(queries, bootstrap.clock()), frame, notice)
+
+
+def _company(queries: Queries, company_id: str) -> Company:
+    company = queries.tables.companies.get(company_id)
+    if company is None:
+        raise NotFound(f"There is no company {company_id} any more.")
+    return company
+
+
+def _set_paused(control: Control, pause: bool) -> str:
+    control.pause() if pause else control.resume()
+    logger.info("Paused or resumed on the dashboard", extra={"paused": pause})
+    return "Everything is paused." if pause else "Refreshes are resumed."
+
+
+def _refresh(queries: Queries, operations: Operations) -> str:
+    requested = refresh_worst(queries, operations, bootstrap.clock())
+    logger.info("Refreshes were requested on the dashboard", extra={"refreshes": requested})
+    return f"{requested} refreshes are requested, which the next tick queues."
+
+
+def _link(queries: Queries, company: Company, connection_id: str, frame: Frame) -> str:
+    links = asyncio.run(_links(queries, company))
+    link = next((each for each in links if each.connection_id == connection_id), None)
+    if link is None or not link.url:
+        return render_text("Codat has no link for this connection: see Codat's portal.", "", frame)
+    age = "" if link.is_live else " Codat could not be asked for another one, so it may have expired."
+    return render_text(f"{company.name} authorises {link.platform} again at this address.{age}", link.url, frame)
+
+
+async def _links(queries: Queries, company: Company) -> list[LinkView]:
+    now = bootstrap.clock()
+    async with codat_client(now + TIME_FOR_CODAT, on_demand=True) as codat:
+        return await read_links(codat, company, queries.company(company, now))

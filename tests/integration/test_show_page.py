@@ -1,0 +1,89 @@
+"""The widget of the dashboard, with its role: it shows the page, and does what its buttons ask for."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities import parameters
+
+import show_page
+from freshness.app.page import read
+from freshness.domain.company import Company
+from local.codat_sandbox.model import ConnectionStatus
+from tests.integration.deployed import Deployed, context
+from tests.integration.roles import allowed
+
+UNUSED = {("events:PutEvents", "EventBus"), ("dynamodb:BatchGetItem", "TablesControl")}
+"""Used only if a policy was deployed that promises less, so that a promise is kept again without a refresh; and to read
+what was learned of the fleet, once there is something."""
+
+
+def shown(deployed: Deployed, **event: Any) -> str:
+    """Return what the widget shows for an event, on a dashboard with the dark theme."""
+    with deployed.roles.assumed("ShowPage"):
+        return show_page.handler(event | {"widgetContext": {"theme": "dark"}}, context())
+
+
+def make_stale(deployed: Deployed) -> None:
+    """Let all promises break of companies whose data was read before."""
+    deployed.check()
+    deployed.queue()
+    deployed.ahead += timedelta(days=8)
+    deployed.queue(timedelta(seconds=20))
+
+
+def let_link_lapse(deployed: Deployed) -> tuple[Company, str]:
+    """Let the link of a company lapse, and return the company and the connection's id."""
+    company, connection_id = deployed.linked()
+    ids, status = (company.company_id, connection_id), ConnectionStatus.DEAUTHORIZED
+    deployed.sandbox.do(lambda codat: codat.backend.set_connection_status(*ids, status, codat.now()))
+    deployed.check()
+    return deployed.tables.companies.get(company.company_id) or company, connection_id
+
+
+def test_the_widget_describes_itself_without_reading_anything(deployed: Deployed) -> None:
+    assert shown(deployed, describe=True).startswith("## Codat Freshness")
+    assert deployed.roles.used == set()
+    assert "No company with data has been found" in shown(deployed)
+    assert "There is no company nobody any more." in shown(deployed, explain="nobody", dataType="invoices")
+
+
+def test_its_role_allows_what_the_page_and_its_buttons_need_and_nothing_else(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_stale(deployed)
+    company, connection_id = let_link_lapse(deployed)
+    parameters.clear_caches()  # type: ignore[no-untyped-call]
+    deployed.tables.learned._read_at = None
+
+    html = shown(deployed)
+    assert '<div class="cf" data-theme="dark">' in html
+    assert "must act, because the link to" in html
+    actions = [each for each in html.split("<cwdb-action")[1:] if '{"refresh"' in each or '{"pause"' in each]
+    assert len(actions) == 2
+    assert all('confirmation="' in each for each in actions)
+    with monkeypatch.context() as patch:
+        patch.setattr(read, "COMPANIES", 1)
+        assert "3 others" in shown(deployed)
+
+    link = shown(deployed, link=company.company_id, connection=connection_id)
+    assert f"{company.name} authorises" in link
+    assert 'href="http' in link
+    data_type = deployed.tables.feeds.of_company(company.company_id)[0].data_type
+    assert f"{data_type} of {company.name}" in shown(deployed, explain=company.company_id, dataType=data_type)
+
+    deployed.tables.companies.put(replace(company, paused=True))
+    assert "refreshes are requested, which the next tick queues" in shown(deployed, refresh=True)
+    requested = {feed.company_id for feed in deployed.tables.feeds.scan() if feed.refresh_requested_at}
+    assert requested
+    assert company.company_id not in requested
+    assert "Everything is paused" in shown(deployed, pause=True)
+    assert "Everything is paused. Resume it" in shown(deployed, refresh=True)
+    assert "Refreshes are resumed" in shown(deployed, pause=False)
+    assert not deployed.tables.control.is_paused()
+
+    used = {permission for function, permission in deployed.roles.used if function == "ShowPage"}
+    needed = {permission for permission in allowed("ShowPage") if not permission[0].startswith("logs:")}
+    assert needed - used == UNUSED
+    assert deployed.roles.refused == set()
