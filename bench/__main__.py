@@ -25,6 +25,7 @@ BENCHMARKS = (
     "planner",
     "office",
     "scale",
+    "year",
 )
 RESULTS = Path(__file__).parent / "results.md"
 

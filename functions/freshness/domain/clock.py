@@ -8,7 +8,7 @@ that allows needs the fewest refreshes, since a later copy is never too old befo
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -62,7 +62,7 @@ class Stretch(NamedTuple):
     promise: Promise
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Clock:
     """What depends on the time of day. It is compared by identity: the policy makes one for all feeds alike."""
 
@@ -97,13 +97,18 @@ class Clock:
         """Return the first moment before a time at which a copy made at `succeeded_at` is too old for a deadline."""
         if not self.deadlines:
             return None
-        day = (succeeded_at + min(deadline.fresh_within for deadline in self.deadlines)).date()
-        while day <= before.date():
+        day, last = (succeeded_at + self._shortest).date(), before.date()
+        while day <= last:
             for moment in moments(self, day):
                 if moment.at < before and moment.at - succeeded_at > moment.deadline.fresh_within:
                     return moment
             day += DAY
         return None
+
+    @cached_property
+    def _shortest(self) -> timedelta:
+        """The shortest `fresh_within` of the deadlines: none can be missed before."""
+        return min(deadline.fresh_within for deadline in self.deadlines)
 
     def next_moment(self, deadline: Deadline, now: datetime) -> datetime | None:
         """Return when a deadline comes next; `None` if it does not within a year."""

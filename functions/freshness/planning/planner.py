@@ -73,9 +73,9 @@ def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -
         return Decision(feed=feed, company=company, action=Action.CHECK, reason=Reason.NO_CONNECTION)
     promise = policy.promise(feed.data_type, company, connection)
     due = schedule.due_at(feed, promise, connection)
-    breaks_at = schedule.promise_event_at(feed, promise, connection)
+    too_old_at = schedule.breaks_at(feed, promise, connection)
     # A promise that broke by now was published by this tick.
-    breaks_at = breaks_at if breaks_at and breaks_at > now else None
+    breaks_at = too_old_at if too_old_at and too_old_at > now else None
     if due is None:
         return rescheduled(feed, company, _why_never(feed, promise, connection), None, breaks_at)
     if feed.in_flight and feed.late_at:
@@ -95,7 +95,9 @@ def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -
             return rescheduled(feed, company, Reason.NOT_YET, due, breaks_at)
         return rescheduled(feed, company, Reason.OUTSIDE_WINDOW, windows.next_allowed(promise.windows, now), breaks_at)
     is_promised = not feed.wanted or (is_open and _is_due_anyway(feed, promise, connection, now))
-    return Candidate(feed, company, connection, due, is_due, breaks_at, _rank(feed, promise, now), is_promised)
+    return Candidate(
+        feed, company, connection, due, is_due, breaks_at, _rank(feed, promise, too_old_at, now), is_promised
+    )
 
 
 def _is_due_anyway(feed: Feed, promise: Promise, connection: Connection, now: datetime) -> bool:
@@ -111,7 +113,7 @@ def _why_never(feed: Feed, promise: Promise, connection: Connection) -> Reason:
     return Reason.BLOCKED if feed.is_blocked(connection) else Reason.OUTSIDE_WINDOW
 
 
-def _rank(feed: Feed, promise: Promise, now: datetime) -> tuple[int, float, str, str, str]:
+def _rank(feed: Feed, promise: Promise, too_old_at: datetime | None, now: datetime) -> tuple[int, float, str, str, str]:
     """Return what orders candidates: requested ones, then those that their bound makes due, then the others.
 
     Bounds are ordered by age relative to that at which the promise breaks, and the others, which confidence alone makes
@@ -122,10 +124,10 @@ def _rank(feed: Feed, promise: Promise, now: datetime) -> tuple[int, float, str,
         kind, urgency = 0, -feed.refresh_requested_at.timestamp()
     elif feed.wanted:
         kind, urgency = 0, -feed.wanted.deadline.timestamp()
-    elif age is None or feed.succeeded_at is None:
+    elif age is None or feed.succeeded_at is None or too_old_at is None:
         kind, urgency = 1, math.inf
     elif schedule.is_bound(feed, promise, now):
-        kind, urgency = 1, in_force.weight * (age / (promise.breaks_at(feed.succeeded_at) - feed.succeeded_at))
+        kind, urgency = 1, in_force.weight * (age / (too_old_at - feed.succeeded_at))
     else:
         days = promise.rhythm.days_between(now - age, now)
         kind, urgency = 2, value_of_refreshing(in_force.weight, assumed_rate(feed, promise), days)

@@ -1,0 +1,57 @@
+"""Deadlines over a year: how many are met, and with how many calls, compared with a bound on the age at all times.
+
+The loosest bound that meets all deadlines is the age that they allow, since the one refresh that it saves might be the
+one before a deadline. It is simulated with fewer companies, because it takes so many more refreshes.
+"""
+
+from datetime import UTC, datetime
+
+from bench.figures import Figure, show
+from simulate.year import DATA_TYPES, Year, policy, without_deadlines
+
+COMPANIES = 1000
+COMPANIES_WITH_A_BOUND = 6
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def measure() -> list[Figure]:
+    """Simulate both."""
+    by_deadline = Year(companies=COMPANIES, policy=policy("1 week"), start=START)
+    by_bound = Year(companies=COMPANIES_WITH_A_BOUND, policy=without_deadlines("2 hours"), start=START)
+    by_deadline.run()
+    by_bound.run()
+    year = f"{COMPANIES:,} companies, three time zones, holidays, daylight saving"
+    return [
+        Figure(
+            what="deadlines met in a year where a refresh could succeed",
+            value=100 * by_deadline.met / (by_deadline.met + by_deadline.missed),
+            unit="%",
+            against=year,
+            at_least=99.5,
+        ),
+        Figure(
+            what="refreshes of a feed in that year",
+            value=by_deadline.calls / COMPANIES / len(DATA_TYPES),
+            unit="refreshes",
+            against="the loosest fresh_within that meets them, 2 hours",
+            floor=by_bound.calls / COMPANIES_WITH_A_BOUND / len(DATA_TYPES),
+            at_most=1.0,
+        ),
+        Figure(
+            what="deadlines met by that bound",
+            value=100 * by_bound.met / (by_bound.met + by_bound.missed),
+            unit="%",
+        ),
+        Figure(
+            what="refreshes in the busiest minute",
+            value=by_deadline.busiest_minute,
+            unit="refreshes",
+            against="budget.calls_per_minute",
+            floor=by_deadline.policy.budget.calls_per_minute,
+            at_most=1.0,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    show("Year", measure())

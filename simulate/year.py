@@ -1,0 +1,198 @@
+"""A fast simulation of deadlines over a year: three time zones with their holidays and daylight saving.
+
+The code that runs in Lambda decides and computes what follows, as in `simulate.world`. Syncs may be slow or fail, and
+each company is out of reach now and then. When deadlines are is computed here once more, from the calendar.
+"""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, time, timedelta
+from random import Random
+from zoneinfo import ZoneInfo
+
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.dataset import DatasetState, Trigger
+from freshness.domain.facts import ReadEnded
+from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.feed_values import Request
+from freshness.domain.schedule import reschedule
+from freshness.domain.transition import transition
+from freshness.planning.decision import Action
+from freshness.planning.planner import decide
+from freshness.policy.calendars import public_holidays
+from freshness.policy.policy import Policy
+
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+ZONES = {"Europe/London": "GB-ENG", "America/New_York": "US-NY", "Australia/Sydney": "AU-NSW"}
+"""The time zones of the companies, and whose public holidays are theirs."""
+BY, FRESH_WITHIN = time(8), timedelta(hours=2)
+DATA_TYPES = ("invoices", "balanceSheet")
+OUTAGES_A_YEAR, OUTAGE_HOURS = 12.0, 3.0
+"""How often a company is out of reach, and for how long on average."""
+FAILURES = 0.02
+"""The share of other syncs that fail."""
+SYNC_SECONDS, SLOW_SECONDS, SLOW = 20.0, 300.0, 0.02
+"""How long a sync takes on average, a slow one, and the share of those."""
+
+
+def policy(base: str) -> Policy:
+    """Return a policy with the deadline, and `base` as the bound on the age at all other times."""
+    calendars = {f"c{number}": {"holidays": code} for number, code in enumerate(ZONES.values())}
+    days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
+    ready = {"name": "ready", "by": f"{BY:%H:%M}", "days": days, "fresh_within": "2 hours"}
+    return Policy.model_validate(
+        {
+            "default": {"fresh_within": base},
+            "deadlines": [ready],
+            "calendars": calendars,
+            "local_time": {"time_zone_tag": "zone", "calendar_tag": "calendar"},
+        },
+        context={"year": 2026},
+    )
+
+
+def without_deadlines(fresh_within: str) -> Policy:
+    """Return a policy that bounds the age at all times alike."""
+    return Policy.model_validate({"default": {"fresh_within": fresh_within}})
+
+
+@dataclass(slots=True, kw_only=True)
+class Year:
+    """The fleet over a year, or a part of it from `start`. Set `policy` to what is to be simulated."""
+
+    companies: int
+    policy: Policy
+    start: datetime
+    days: int = 365
+    calls: int = 0
+    """Refreshes queued."""
+    met: int = 0
+    """Deadlines that were met, counting each feed."""
+    missed: int = 0
+    """Deadlines that were missed although a refresh could have succeeded."""
+    unreachable: int = 0
+    """Deadlines before which the company was out of reach for all of the time allowed."""
+    busiest_minute: int = 0
+    _random: Random = field(default_factory=lambda: Random(1))
+    _companies: dict[str, Company] = field(default_factory=dict)
+    _feeds: dict[FeedKey, Feed] = field(default_factory=dict)
+    _due: list[tuple[datetime, FeedKey]] = field(default_factory=list)
+    _ends: list[tuple[datetime, FeedKey]] = field(default_factory=list)
+    _outages: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Simulate every minute in which anything happens."""
+        self._populate()
+        end = self.start + self.days * DAY
+        deadlines = sorted(self._deadlines(), reverse=True)
+        while (now := min(self._next_tick(), deadlines[-1][0] if deadlines else end)) < end:
+            while self._ends and self._ends[0][0] <= now:
+                self._finish(*heapq.heappop(self._ends))
+            while deadlines and deadlines[-1][0] == now:
+                self._count(*deadlines.pop())
+            self._tick(now)
+
+    def _populate(self) -> None:
+        zones = list(ZONES)
+        for number in range(self.companies):
+            zone = number % len(zones)
+            connection = Connection(
+                connection_id=f"connection {number}",
+                platform="Xero",
+                source_type="Accounting",
+                status=ConnectionStatus.LINKED,
+                status_at=self.start - DAY,
+            )
+            company = Company(
+                company_id=f"company {number}",
+                connections={connection.connection_id: connection},
+                tags={"zone": zones[zone], "calendar": f"c{zone}"},
+            )
+            self._companies[company.company_id] = company
+            self._outages[company.company_id] = list(self._random_outages())
+            for data_type in DATA_TYPES:
+                succeeded_at = self.start - self._random.random() * timedelta(hours=2)
+                feed = Feed(
+                    company_id=company.company_id,
+                    data_type=data_type,
+                    connection_id=connection.connection_id,
+                    succeeded_at=succeeded_at,
+                )
+                self._put(reschedule(feed, self.policy.promise(data_type, company, connection), connection))
+
+    def _random_outages(self) -> Iterator[tuple[datetime, datetime]]:
+        at = self.start
+        while (at := at + self._random.expovariate(OUTAGES_A_YEAR / 365) * DAY) < self.start + self.days * DAY:
+            yield at, at + self._random.expovariate(1 / OUTAGE_HOURS) * timedelta(hours=1)
+
+    def _deadlines(self) -> Iterator[tuple[datetime, str]]:
+        """Yield each deadline with its time zone, from what a wall clock there shows."""
+        for zone, code in ZONES.items():
+            holidays = set(public_holidays(code, self.start.year))
+            for number in range(self.days):
+                day = self.start.date() + number * DAY
+                if day.weekday() < 5 and day not in holidays:
+                    yield datetime.combine(day, BY, ZoneInfo(zone)).astimezone(UTC), zone
+
+    def _next_tick(self) -> datetime:
+        """Return the first minute from the next event on."""
+        at = min(heap[0][0] for heap in (self._due, self._ends) if heap)
+        return self.start + -((self.start - at) // MINUTE) * MINUTE
+
+    def _tick(self, now: datetime) -> None:
+        due = []
+        while self._due and self._due[0][0] <= now:
+            at, key = heapq.heappop(self._due)
+            if self._feeds[key].due_at == at:
+                due.append(self._feeds[key])
+        queued = 0
+        for decision in decide(due, self._companies, self.policy, now, allowance=self.policy.budget.calls_per_minute):
+            if decision.action is Action.QUEUE:
+                queued += 1
+                feed = decision.feed.requested(Request(at=now, trigger=Trigger.PROMISE, dataset_id=f"{self.calls}"))
+                self._feeds[feed.key] = feed
+                is_slow = self._random.random() < SLOW
+                took = self._random.expovariate(1 / (SLOW_SECONDS if is_slow else SYNC_SECONDS))
+                heapq.heappush(self._ends, (now + timedelta(seconds=5 + took), feed.key))
+            else:
+                until = decision.until if decision.action is Action.RESCHEDULE else now + MINUTE
+                self._put(replace(decision.feed, due_at=until))
+        self.calls += queued
+        self.busiest_minute = max(self.busiest_minute, queued)
+
+    def _finish(self, at: datetime, key: FeedKey) -> None:
+        feed, company = self._feeds[key], self._companies[key[0]]
+        fails = self._is_out(key[0], at) or self._random.random() < FAILURES
+        fact = ReadEnded(
+            company_id=feed.company_id,
+            connection_id=feed.connection_id,
+            data_type=feed.data_type,
+            at=at,
+            state=DatasetState.FETCH_ERROR if fails else DatasetState.COMPLETE,
+            records_modified=False,
+            is_first=False,
+        )
+        connection = company.connections[feed.connection_id]
+        promise = self.policy.promise(feed.data_type, company, connection)
+        self._put(transition(feed, fact, promise, connection, at).feed)
+
+    def _put(self, feed: Feed) -> None:
+        self._feeds[feed.key] = feed
+        if feed.due_at:
+            heapq.heappush(self._due, (feed.due_at, feed.key))
+
+    def _is_out(self, company_id: str, at: datetime) -> bool:
+        return any(start <= at < end for start, end in self._outages[company_id])
+
+    def _count(self, at: datetime, zone: str) -> None:
+        """Count which feeds of the companies in a time zone meet their deadline."""
+        for (company_id, *_), feed in self._feeds.items():
+            if self._companies[company_id].tags["zone"] != zone:
+                continue
+            if feed.succeeded_at and at - feed.succeeded_at <= FRESH_WITHIN:
+                self.met += 1
+            elif any(start <= at - FRESH_WITHIN and at <= end for start, end in self._outages[company_id]):
+                self.unreachable += 1
+            else:
+                self.missed += 1
