@@ -13,6 +13,7 @@ from bench.figures import Figure, markdown, show
 
 BENCHMARKS = (
     "cold_start",
+    "lambda_runtime",
     "bundle",
     "receive_webhook",
     "webhooks",

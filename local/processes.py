@@ -56,7 +56,7 @@ class Processes:
         """
         process = self._start(name, command, environment, ROOT)
         deadline = time.monotonic() + _START_SECONDS
-        while not _is_listening(port):
+        while not is_listening(port):
             if process.popen.poll() is not None:
                 raise process.failure(f"{name} exited before it was ready")
             if time.monotonic() > deadline:
@@ -142,6 +142,7 @@ def guarded_processes(logs: Path, transient: Iterable[Path]) -> Iterator[Process
         processes.wait()
 
 
-def _is_listening(port: int) -> bool:
+def is_listening(port: int) -> bool:
+    """Return whether a server accepts connections on a port of 127.0.0.1."""
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", port)) == 0
