@@ -9,7 +9,15 @@ from typing import Any
 
 from chaos.faults import Dice, KillSwitch, client_error, timeout
 from chaos.interleaving import pause
-from simulate.memory_dynamodb import INDEXED, KEYS, ConditionalCheckFailedException, Item, Key, MemoryDynamoDB
+from simulate.memory_dynamodb import (
+    INDEXED,
+    KEYS,
+    PROJECTED,
+    ConditionalCheckFailedException,
+    Item,
+    Key,
+    MemoryDynamoDB,
+)
 
 STALENESS = 2.0
 """Seconds by which a read that is not consistent may be behind; AWS is usually well below one."""
@@ -96,6 +104,11 @@ class FaultyDynamoDB:
         _require_storable(TableName, Item)
         self._write(TableName, Item, lambda: self._inner.put_item(TableName=TableName, Item=Item, **condition))
 
+    def update_item(self, *, TableName: str, Key: Item, **update: Any) -> None:
+        """Add to numbers of an item, and set other values."""
+        self._begin("UpdateItem")
+        self._write(TableName, Key, lambda: self._inner.update_item(TableName=TableName, Key=Key, **update))
+
     def delete_item(self, *, TableName: str, Key: Item, **condition: Any) -> None:
         """Delete an item.
 
@@ -172,10 +185,10 @@ def _selected(table: str, items: dict[Key, Item], query: dict[str, Any]) -> Iter
         yield from (items[key] for key in sorted(items) if key[0] == values[":value"]["S"])
         return
     time = INDEXED[table][query["IndexName"]]
-    shard, now = values[":shard"]["S"], values[":now"]["S"]
+    shard, now = values[":shard"]["S"], values.get(":now", {"S": "9999"})["S"]
     due = [item for item in items.values() if time in item and item["shard"]["S"] == shard and item[time]["S"] <= now]
     for item in sorted(due, key=lambda item: (item[time]["S"], _key(table, item))):
-        yield {name: item[name] for name in (time, *KEYS[table])}
+        yield {name: item[name] for name in (time, *KEYS.get(table, ("name",)), *PROJECTED) if name in item}
 
 
 def _require_storable(table: str, item: Item) -> None:

@@ -55,6 +55,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
         applier.apply(record.body)
 
     response = process_partial_response(event=event, record_handler=apply, processor=processor, context=context)
+    recorder.record_attainment()
     tally = applier.tally + recorder.tally
     emit(tally)
     logger.info("Applied", extra={"tally": dict(tally)})

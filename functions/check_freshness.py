@@ -25,6 +25,8 @@ logger = Logger(service="check_freshness")
 def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: ARG001 - Lambda passes both
     """Run one tick, unless another run holds the lease."""
     with exclusive_run("check_freshness", context) as run:
+        if run:
+            bootstrap.tables().attainment.settle(bootstrap.clock())
         if run and codat_accepts_calls():
             asyncio.run(_check(run.until, context.aws_request_id))
 
@@ -42,6 +44,7 @@ async def _check(until: datetime, owner: str) -> None:
         )
         await _list_companies(check, owner)
         done = await check.check_due()
+    recorder.record_attainment()
     tally = check.tally + recorder.tally + check.failures.tally + stops(check.stopped_by)
     if is_silent(check.tables.control, check.tally[Metric.REFRESHES_FOUND_BY_CHECK], bootstrap.clock()):
         tally[Metric.WEBHOOKS_SILENT] += 1

@@ -60,6 +60,7 @@ async def _queue(run: Run, shard: str | None) -> None:
             shards=shards,
         )
         done = await tick.run(codat_accepts_calls)
+    recorder.record_attainment()
     tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally + stops(queueing.stopped_by)
     if not done and not queueing.stopped_by and not codat.is_down:
         tally[Metric.TICKS_CUT_SHORT] += 1

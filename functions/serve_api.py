@@ -128,6 +128,7 @@ async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, contex
             try:
                 progress = await ensure.wait(progress, min(now + _wait(event), ends_at), client)
             finally:
+                ensure.recorder.record_attainment()
                 tally = ensure.tally + ensure.recorder.tally
                 emit(tally)
                 calls = sum(each.calls for each in opened)

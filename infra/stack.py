@@ -145,7 +145,7 @@ class CodatFreshness(Stack):
         function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
         function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "Query", "PutItem", "DeleteItem")
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
-        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem")
+        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "UpdateItem")
         function.use_bus("EVENT_BUS", self._bus)
 
     def _let_call_codat(self, function: Function) -> None:

@@ -17,7 +17,7 @@ class Tables(Construct):
 
     All indexes are sparse: an item that is never due, not broken, or no longer open, is not in them. They are
     partitioned into a few shards, since one partition takes 1,000 writes a second. They project keys only, and a tick
-    reads the items from the table.
+    reads the items from the table; but that of broken promises has the breaches, so that all of them can be added up.
 
     "Conditional" means that the item must have the version that was read. Only the command line scans tables.
     """
@@ -37,7 +37,7 @@ class Tables(Construct):
 
         # The sort key `feed` is "{data_type}#{connection_id}".
         # - Query due (shard, due_at <= now): list the feeds that are due.
-        # - Query broken (shard), first page: show the feeds whose promise is broken.
+        # - Query broken (shard), first page: show the feeds whose promise is broken; all: add up their breaches.
         # - BatchGetItem (company_id, feed): read the feeds that are due.
         # - GetItem (company_id, feed): read one feed, consistently where something is to be published.
         # - Query (company_id): read all feeds of a company.
@@ -45,7 +45,7 @@ class Tables(Construct):
         # - DeleteItem (company_id, feed): delete a feed that no connection provides, or whose company was deleted.
         self.feeds = self._table("Feeds", "company_id", "feed")
         self._add_index(self.feeds, DUE, "due_at")
-        self._add_index(self.feeds, BROKEN, "broken_at")
+        self._add_index(self.feeds, BROKEN, "broken_at", "breach")
 
         # - GetItem (company_id, dataset_id): read one dataset.
         # - Query (company_id): list the datasets of a company, from the command line.
@@ -62,6 +62,7 @@ class Tables(Construct):
         # - GetItem, PutItem conditional: a request for fresh data. It expires at `expires_at`.
         # - Query open (shard, open_until): list the requests that have not ended.
         # - BatchGetItem (name): read them.
+        # - UpdateItem, BatchGetItem: the attainment of an hour or a day. It expires at `expires_at`.
         # - PutItem if free, DeleteItem if held by the same owner: the lease of a feed that is queued or polled.
         self.control = self._table("Control", "name", expires="expires_at")
         self._add_index(self.control, OPEN, "open_until")
@@ -85,12 +86,13 @@ class Tables(Construct):
             deletion_protection=not self._disposable,
         )
 
-    def _add_index(self, table: dynamodb.Table, name: str, sort_key: str) -> None:
+    def _add_index(self, table: dynamodb.Table, name: str, sort_key: str, *projected: str) -> None:
         table.add_global_secondary_index(
             index_name=name,
             partition_key=_string("shard"),
             sort_key=_string(sort_key),
-            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+            projection_type=dynamodb.ProjectionType.INCLUDE if projected else dynamodb.ProjectionType.KEYS_ONLY,
+            non_key_attributes=list(projected) or None,
         )
 
 

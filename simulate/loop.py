@@ -138,6 +138,7 @@ class Simulation:
         """Run one tick of check_freshness, with the list of companies if `listing`."""
 
         async def act(recorder: Recorder, codat: Codat, run: Run) -> None:
+            recorder.tables.attainment.settle(self.clock())
             if not self._codat_accepts_calls():
                 return
             check = FreshnessCheck(
@@ -153,6 +154,7 @@ class Simulation:
                     await check.list_companies()
                     await read_codat_schedule(check.codat, check.tables.control, check.tally, self.clock())
             await check.check_due()
+            recorder.record_attainment()
             tally = check.tally + recorder.tally + check.failures.tally
             self.tallies.update(tally)
             check.failures.raise_temporary()
@@ -174,6 +176,7 @@ class Simulation:
                 unfinished_since=run.unfinished_since,
             )
             await tick.run(self._codat_accepts_calls)
+            recorder.record_attainment()
             tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally
             self.tallies.update(tally)
             tick.failures.raise_temporary()
@@ -264,6 +267,7 @@ class Simulation:
         applier = WebhookApplier(tables=recorder.tables, recorder=recorder, clock=self.clock)
         with suppress(Crash, *OUTAGES):
             applier.apply(body)
+            recorder.record_attainment()
             tally = applier.tally + recorder.tally
             self.tallies.update(tally)
             return True

@@ -7,6 +7,7 @@ It makes simulations of many days fast. The integration tests check the same con
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 Item = dict[str, Any]
@@ -19,6 +20,8 @@ INDEXED = {
     "control": {"open": "open_until"},
 }
 """The sort key of each index, whose partition key is `shard`. An item without it is not in the index."""
+PROJECTED = ("breach",)
+"""Attributes that an index has of an item, beside its keys."""
 
 
 class ConditionalCheckFailedException(Exception):
@@ -55,12 +58,14 @@ class Table:
             insort(shard, entry)
 
     def keys(self, index: str, shard: str, until: str | None) -> Iterator[Item]:
-        """Yield the keys of a shard of an index, in order of time, if they are not later than `until`, if it is set."""
+        """Yield what a shard of an index has, in order of time, if that is not later than `until`, if it is set."""
         entries = self._shards[index, shard]
         end = len(entries) if until is None else bisect_right(entries, until, key=lambda entry: entry[0])
         for time, key in entries[:end]:
             names = (self._times[index], *self._key_names)
-            yield {name: {"S": value} for name, value in zip(names, (time, *key), strict=True)}
+            keys = {name: {"S": value} for name, value in zip(names, (time, *key), strict=True)}
+            item = self.partitions[key[0]][key]
+            yield keys | {name: item[name] for name in PROJECTED if name in item}
 
     def _partition(self, key: Item) -> str:
         return str(key[self._key_names[0]]["S"])
@@ -118,6 +123,28 @@ class MemoryDynamoDB:
         self._count("PutItem")
         self._require(TableName, Item, condition)
         self.tables[TableName].replace(Item, Item)
+
+    def update_item(
+        self,
+        *,
+        TableName: str,
+        Key: Item,
+        UpdateExpression: str,
+        ExpressionAttributeNames: dict[str, str],
+        ExpressionAttributeValues: Item,
+    ) -> None:
+        """Add to numbers of an item, and set other values, by an expression such as `ADD #0 :0 SET #1 = :1`."""
+        self._count("UpdateItem")
+        item = dict(self.tables[TableName].get(Key) or Key)
+        added, _, assigned = UpdateExpression.removeprefix("ADD ").partition("SET ")
+        for clause in filter(None, map(str.strip, added.split(","))):
+            alias, value = clause.split()
+            name, known = ExpressionAttributeNames[alias], item.get(ExpressionAttributeNames[alias], {"N": "0"})
+            item[name] = {"N": str(Decimal(known["N"]) + Decimal(ExpressionAttributeValues[value]["N"]))}
+        for clause in filter(None, map(str.strip, assigned.split(","))):
+            alias, value = clause.split(" = ")
+            item[ExpressionAttributeNames[alias]] = ExpressionAttributeValues[value]
+        self.tables[TableName].replace(Key, item)
 
     def delete_item(self, *, TableName: str, Key: Item, **condition: Any) -> None:
         """Delete the item with a key, if it exists.

@@ -26,11 +26,13 @@ def test_the_tables_and_indexes_have_these_keys(template: Template) -> None:
     } == TABLES
 
 
-def test_every_key_is_a_string_and_every_index_projects_keys_only(template: Template) -> None:
+def test_every_key_is_a_string_and_an_index_projects_keys_and_what_attainment_needs(template: Template) -> None:
     for table in template.properties("AWS::DynamoDB::Table").values():
         assert {attribute["AttributeType"] for attribute in table["AttributeDefinitions"]} == {"S"}
         for index in table.get("GlobalSecondaryIndexes", []):
-            assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+            measured = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["breach"]}
+            keys = {"ProjectionType": "KEYS_ONLY"}
+            assert index["Projection"] == (measured if index["IndexName"] == "broken" else keys)
 
 
 @pytest.mark.parametrize("name", TABLES)

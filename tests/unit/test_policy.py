@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from freshness.domain.company import Company, Connection
-from freshness.domain.promise import Promise
+from freshness.domain.promise import Group, Promise
 from freshness.domain.windows import allowed
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
-from freshness.policy.policy import Policy
+from freshness.policy.policy import Policy, objective
 
 ROOT = Path(__file__).parent.parent.parent
 XERO = Connection(
@@ -93,6 +93,7 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + "[rules]\nname = 'a'", 3, "rules: expected a list"),
         ("default = '1 day'", 1, "default: expected a table"),
         (DEFAULT + "off = 'yes'", 3, "expected true or false, got 'yes'"),
+        (DEFAULT + "[data_types.bills]\nobjective = 0.9", 3, "expected fresh_within beside objective"),
         (DEFAULT + "confidence = '0.9'", 3, "expected a number, got '0.9'"),
         (DEFAULT + "weight = inf", 3, "expected a finite number"),
         (DEFAULT + "warn_after = '999999 weeks'", 3, "at most 366 days"),
@@ -380,3 +381,26 @@ def test_a_deadline_applies_to_what_it_selects(tmp_path: Path) -> None:
     assert [(each.name, each.place) for each in clock.deadlines] == [("ready", 'deadline "ready" (freshness.toml:3)')]
     assert promise(policy, "bills").clock is None
     assert promise(policy, "invoices", replace(COMPANY, tags={})).clock is None
+
+
+def test_a_table_without_an_objective_has_that_of_its_rule_or_of_all_companies(tmp_path: Path) -> None:
+    text = """objective = 0.95
+[data_types.invoices]
+fresh_within = "6 hours"
+[[rules]]
+name = "lending"
+tags.team = "lending"
+objective = 0.999
+data_types.bills.fresh_within = "1 hour"
+"""
+    policy = load(write(tmp_path, DEFAULT + text))
+
+    assert objective(policy, "[default]") == objective(policy, "[data_types.invoices]") == 0.95
+    assert objective(policy, 'rule "lending", bills') == 0.999
+
+
+def test_attainment_is_measured_by_the_rule_and_by_the_tags_that_the_policy_selects_by(tmp_path: Path) -> None:
+    policy = load(write(tmp_path, DEFAULT + RULE.replace("off = true", "fresh_within = '1 hour'")))
+    company = replace(COMPANY, tags={"plan": "free", "owner": "me"})
+
+    assert promise(policy, "bills", company).group == Group(rule='rule "a"', platform="Xero", tags=("plan=free",))

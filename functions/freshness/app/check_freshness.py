@@ -5,7 +5,7 @@ connections that were added, changed or deleted.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from functools import partial
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
+from freshness.app.attainment import promised, supported
 from freshness.app.concurrency import for_each
 from freshness.app.failures import Failures, is_refused_data
 from freshness.app.record import Recorder
@@ -27,6 +28,7 @@ from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimit
 from freshness.codat.models import CompanyListing
 from freshness.codat.status_poller import Key
 from freshness.domain import backoff
+from freshness.domain.attainment import Cell, hour_of
 from freshness.domain.company import Company, Connection
 from freshness.domain.company_facts import CheckFailed, CheckSucceeded, CompanyFact, CompanyListed, CompanyNotFound
 from freshness.domain.company_transition import CHECK_EVERY
@@ -74,6 +76,7 @@ class FreshnessCheck:
             CodatError: the list could not be read to its end.
         """
         page: list[tuple[datetime, CompanyListing]] = []
+        feeds: Counter[Cell] = Counter()
         async with aclosing(self.codat.companies()) as companies:
             async for listed in companies:
                 page.append(listed)
@@ -81,14 +84,18 @@ class FreshnessCheck:
                     continue
                 if not self._may_continue():
                     return False
-                await asyncio.to_thread(self._record_page, page)
+                await asyncio.to_thread(self._record_page, page, feeds)
                 page = []
-        await asyncio.to_thread(self._record_page, page)
+        await asyncio.to_thread(self._record_page, page, feeds)
+        await asyncio.to_thread(self.tables.attainment.put_feeds, feeds, hour_of(self.clock()))
         return True
 
-    def _record_page(self, page: list[tuple[datetime, CompanyListing]]) -> None:
+    def _record_page(self, page: list[tuple[datetime, CompanyListing]], feeds: Counter[Cell]) -> None:
+        """Record a page of the list, and add the feeds that are kept fresh of its companies to `feeds`."""
         with self.failures.collected({}):
             known = self._known([company.id for _, company in page])
+            for company in known.values():
+                feeds.update(promised(company, self.policy))
             for at, listed in page:
                 with self.failures.collected({"company_id": listed.id}):
                     company = known.get(listed.id) or Company(company_id=listed.id)
@@ -214,6 +221,7 @@ class FreshnessCheck:
             polled=polled is not None,
             policy=self.policy.fingerprint,
             refused=_refused(feeds, recorded),
+            feeds=supported(recorded),
         )
         self.recorder.company(company, fact)
 

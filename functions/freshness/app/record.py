@@ -10,11 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
 from freshness.app.tally import Tally
 from freshness.aws import bootstrap
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
+from freshness.domain.breach import BreachTime, until_deleted
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CompanyFact
 from freshness.domain.company_transition import company_transition, connection_notifications
@@ -31,10 +35,16 @@ from freshness.domain.notifications import (
 from freshness.domain.transition import Transition, abandoned, transitions
 from freshness.policy.policy import Policy
 
+logger = Logger(service="codat-freshness")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorder:
     """Records facts. `tally` counts the notifications that were published. May be used from several threads.
+
+    Times of breach that have ended are collected in `breach_times`, for one write of many: call `record_attainment` at
+    the end of each run. What a killed run has collected is lost. Only what a write of a feed accounts for is added, so
+    that repeated facts and lost races add nothing; a call that AWS carried out and did not answer may be added twice.
 
     Its methods raise `freshness.aws.event_bus.NotPublished` or `freshness.aws.table.ContentionError` if nothing could
     be recorded now, and botocore's errors. Recording the same facts again is then safe.
@@ -45,6 +55,7 @@ class Recorder:
     policy: Policy
     clock: Callable[[], datetime]
     tally: Tally = field(default_factory=Tally)
+    breach_times: list[BreachTime] = field(default_factory=list)
 
     def feed(self, known: Feed, company: Company, *facts: FeedFact) -> Transition:
         """Record facts about a feed, as it was read, and return what followed, with the feed as it is now.
@@ -70,6 +81,7 @@ class Recorder:
             return last.feed
 
         written = self.tables.feeds.update(known, compute)
+        self.breach_times.extend(last.breach_times)
         return replace(last, feed=written)
 
     def review(self, feed: Feed, company: Company) -> Feed:
@@ -113,6 +125,17 @@ class Recorder:
         for dataset in abandoned(feed, self.clock()):
             self.tables.datasets.merge(dataset)
         self.tables.feeds.delete(feed)
+        self.breach_times.extend(until_deleted(feed, self.clock()))
+
+    def record_attainment(self) -> None:
+        """Add the times of breach that were collected to what is known of attainment."""
+        breach_times = self.breach_times.copy()
+        self.breach_times.clear()
+        try:
+            self.tables.attainment.add(breach_times, self.clock())
+        except (BotoCoreError, ClientError):
+            # The facts are recorded: to fail now would only repeat the work.
+            logger.exception("Times of breach are missing in attainment", extra={"times": len(breach_times)})
 
     def _transition(self, feed: Feed, company: Company, facts: tuple[FeedFact, ...]) -> Transition:
         connection = company.connections.get(feed.connection_id)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshness.domain.api_limits import ApiLimits
+from freshness.domain.attainment import Attained, Kind
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import Decided, State
@@ -109,6 +110,23 @@ class Summary:
     limits: ApiLimits
     not_fresh: tuple[FeedView, ...]
     """Every feed that is older than promised, also where a person must act first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttainmentView:
+    """What was attained in a part of the fleet from `since` on. That of the whole fleet has no `kind`."""
+
+    kind: Kind | None
+    name: str
+    times: Attained
+    since: datetime
+    objective: float | None = None
+    """The attainment that the rule aims at, from 0 to 1, if it is a rule that sets one."""
+
+    @property
+    def budget_left(self) -> float | None:
+        """Return the part of the error budget that is left: 1 if nothing was late, below 0 if it was exceeded."""
+        return None if self.objective is None else self.times.budget_left(self.objective)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,15 @@ from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-from freshness.aws.item_codec import SHARDS, Item, feed_from, feed_item, feed_key
+from freshness.aws.item_codec import SHARDS, Item, breach_from, feed_from, feed_item, feed_key
 from freshness.aws.table import Table
+from freshness.domain.breach import OpenBreach
 from freshness.domain.feed import Feed, FeedKey
 
 DUE = "due"
 """The index of feeds by `due_at`."""
 BROKEN = "broken"
-"""The index of feeds by `broken_at`."""
+"""The index of feeds by `broken_at`, with the breach that is open."""
 
 
 class Broken(NamedTuple):
@@ -62,6 +63,13 @@ class Feeds:
         """
         shards = [self._table.first_keys(BROKEN, shard) for shard in SHARDS]
         return sorted(_broken(item) for items, _ in shards for item in items), all(whole for _, whole in shards)
+
+    def open_breaches(self) -> Iterator[OpenBreach]:
+        """Yield the breaches of all feeds whose promise is broken, which reads the index only."""
+        for shard in SHARDS:
+            for item in self._table.of_shard(BROKEN, shard):
+                if "breach" in item:
+                    yield breach_from(item)
 
     def count(self) -> int:
         """Return about how many feeds there are."""

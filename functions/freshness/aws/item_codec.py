@@ -9,9 +9,11 @@ from typing import Any
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from pydantic import TypeAdapter
 
+from freshness.domain.breach import OpenBreach
 from freshness.domain.company import Company
 from freshness.domain.dataset import Dataset
 from freshness.domain.feed import Feed
+from freshness.domain.feed_values import Breach
 from freshness.domain.times import sortable
 
 Item = dict[str, Any]
@@ -24,6 +26,7 @@ DATASETS_KEPT = timedelta(days=30)
 _COMPANIES = TypeAdapter(Company)
 _FEEDS = TypeAdapter(Feed)
 _DATASETS = TypeAdapter(Dataset)
+_BREACHES = TypeAdapter(Breach)
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
@@ -93,6 +96,12 @@ def feed_from(item: Item) -> Feed:
     if isinstance(item.get("history"), Binary):
         item["history"] = {"packed": bytes(item["history"])}
     return _FEEDS.validate_python(item)
+
+
+def breach_from(item: Item) -> OpenBreach:
+    """Return the open breach of what the index of broken promises has of a feed."""
+    data_type, _, _ = item["feed"].partition("#")
+    return OpenBreach(data_type=data_type, breach=_BREACHES.validate_python(item["breach"]))
 
 
 def dataset_item(dataset: Dataset) -> Item:

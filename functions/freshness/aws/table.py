@@ -127,6 +127,23 @@ class Table:
         """Write an item, whether or not there is one."""
         self._dynamodb.put_item(TableName=self.name, Item=marshal(item))
 
+    def add(self, key: Item, numbers: Item, values: Item) -> None:
+        """Add to numbers of an item, which may not exist yet, and set other values of it, in one step."""
+        aliases = {name: str(index) for index, name in enumerate((*numbers, *values))}
+        added = ", ".join(f"#{aliases[name]} :{aliases[name]}" for name in numbers)
+        assigned = ", ".join(f"#{aliases[name]} = :{aliases[name]}" for name in values)
+        self._dynamodb.update_item(
+            TableName=self.name,
+            Key=marshal(key),
+            UpdateExpression=" ".join(
+                f"{verb} {clause}" for verb, clause in (("ADD", added), ("SET", assigned)) if clause
+            ),
+            ExpressionAttributeNames={f"#{alias}": name for name, alias in aliases.items()},
+            ExpressionAttributeValues=marshal(
+                {f":{aliases[name]}": value for name, value in (numbers | values).items()}
+            ),
+        )
+
     def delete(self, key: Item) -> None:
         """Delete an item, if it exists."""
         self._dynamodb.delete_item(TableName=self.name, Key=marshal(key))
@@ -148,19 +165,17 @@ class Table:
             ExpressionAttributeValues=marshal({":shard": shard, ":now": sortable(now)}),
         )
 
+    def of_shard(self, index: str, shard: str) -> Iterator[Item]:
+        """Yield what an index has of all items in a shard."""
+        for page in self._of_shard(index, shard):
+            yield from (unmarshal(item) for item in page["Items"])
+
     def first_keys(self, index: str, shard: str) -> tuple[list[Item], bool]:
         """Return the keys of a shard of an index, earliest first, and whether these are all.
 
         There are as many as one query reads, which is 1 MB of the index.
         """
-        pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self.name,
-            IndexName=index,
-            KeyConditionExpression="#shard = :shard",
-            ExpressionAttributeNames={"#shard": "shard"},
-            ExpressionAttributeValues=marshal({":shard": shard}),
-        )
-        page = next(iter(pages))
+        page = next(self._of_shard(index, shard))
         return [unmarshal(item) for item in page["Items"]], "LastEvaluatedKey" not in page
 
     def item_count(self) -> int:
@@ -201,6 +216,17 @@ class Table:
             )
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return
+
+    def _of_shard(self, index: str, shard: str) -> Iterator[Any]:
+        return iter(
+            self._dynamodb.get_paginator("query").paginate(
+                TableName=self.name,
+                IndexName=index,
+                KeyConditionExpression="#shard = :shard",
+                ExpressionAttributeNames={"#shard": "shard"},
+                ExpressionAttributeValues=marshal({":shard": shard}),
+            )
+        )
 
     def _query(self, **query: Any) -> Iterator[Item]:
         for page in self._dynamodb.get_paginator("query").paginate(TableName=self.name, **query):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from freshness.aws.attainment import AttainmentRecords
 from freshness.aws.companies import Companies
 from freshness.aws.control import Control
 from freshness.aws.datasets import Datasets
@@ -37,6 +38,7 @@ class Tables:
     control: Control
     learned: Learned
     requests: FreshnessRequests
+    attainment: AttainmentRecords
 
     @classmethod
     def open(cls, dynamodb: "DynamoDBClient", names: TableNames, sleep: Callable[[float], object] = time.sleep) -> Self:
@@ -48,4 +50,5 @@ class Tables:
             control=Control(Table(dynamodb, names.control, sleep)),
             learned=Learned(Table(dynamodb, names.control, sleep)),
             requests=FreshnessRequests(Table(dynamodb, names.control, sleep)),
+            attainment=AttainmentRecords(Table(dynamodb, names.control, sleep)),
         )

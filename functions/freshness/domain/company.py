@@ -137,6 +137,8 @@ class Company:
     """When several feeds were last queued by one call, or were about to be, by our own clock."""
     paused: bool = False
     """Whether an operator paused its refreshes."""
+    feeds: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The data types that are kept fresh, by connection, as of the last check."""
     version: int = 0
 
     def due_for_check(self, now: datetime) -> "Company":

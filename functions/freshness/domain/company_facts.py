@@ -76,6 +76,8 @@ class CheckSucceeded:
     polled: bool
     policy: str
     refused: Mapping[str, datetime] = field(default_factory=dict)
+    feeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The data types that the platforms have, by connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

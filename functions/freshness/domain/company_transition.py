@@ -178,6 +178,7 @@ def _checked(company: Company, fact: CheckSucceeded, now: datetime) -> Company:
         failed_checks=0,
         not_found_at=None,
         planned_by=fact.policy,
+        feeds=dict(fact.feeds),
     )
 
 

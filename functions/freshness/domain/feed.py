@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from freshness.domain import backoff
 from freshness.domain.company import Connection
 from freshness.domain.dataset import Outcome, Trigger, outcome
-from freshness.domain.feed_values import AsOf, Decided, End, Request, State, Unanswered, Wanted
+from freshness.domain.feed_values import AsOf, Breach, Decided, End, Request, State, Unanswered, Wanted
 from freshness.domain.promise import Promise
 from freshness.domain.sync_history import NO_HISTORY, SyncHistory, usual_duration
 
@@ -67,6 +67,8 @@ class Feed:
     """When the user last wrote such data to the platform: an older copy is out of date."""
     broken_at: datetime | None = None
     """When the promise was broken, if that was published, and it is not known to be kept again."""
+    breach: Breach | None = None
+    """The part of the breach that is open, whose time is not recorded yet."""
     due_at: datetime | None = None
     """When a tick must read the feed next; indexed."""
     version: int = 0

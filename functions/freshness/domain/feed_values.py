@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.dataset import Outcome, Trigger, outcome
+from freshness.domain.promise import Group
 
 CLOCKS_DIFFER = timedelta(minutes=5)
 """How much our own clock and Codat's may differ."""
@@ -92,3 +93,15 @@ class Unanswered:
     def is_repeatable(self, now: datetime) -> bool:
         """Return whether Codat still returns the response to the first call if it is repeated with the same key."""
         return bool(self.key) and now < self.at + REPEATABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breach:
+    """An open breach of a promise, from the time on that was not recorded yet.
+
+    `waiting` is whether the customer must act before a refresh can succeed.
+    """
+
+    since: datetime
+    group: Group
+    waiting: bool = False

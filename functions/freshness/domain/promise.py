@@ -16,6 +16,17 @@ AT_MOST_EVERY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """What attainment is measured by, beside the data type."""
+
+    rule: str = ""
+    """The table of the policy that sets `fresh_within` or `off`, such as `rule "free plan"`."""
+    platform: str = ""
+    tags: tuple[str, ...] = ()
+    """The tags of the company that the policy selects by, each as `name=value`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
     """How old one data type of a company, read from one connection, may be."""
 
@@ -41,6 +52,8 @@ class Promise:
     """In which hours of the week the feeds of its platform and data type change."""
     place: str = ""
     """The table of the policy that sets `fresh_within` or `off`, with its file and line."""
+    group: Group = Group()
+    """What its attainment is measured by."""
     clock: "Clock | None" = None
     """What depends on the time of day, if anything: the other fields are then what holds outside all hours."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from freshness.domain.breach import BreachTime, breach_times
 from freshness.domain.company import Connection
 from freshness.domain.dataset import Dataset, DatasetState, Issue, Outcome, has_ended, outcome
 from freshness.domain.facts import (
@@ -48,6 +49,8 @@ class Transition:
     datasets: tuple[Dataset, ...] = ()
     """Records of datasets that have ended."""
     notifications: tuple[Notification, ...] = ()
+    breach_times: tuple[BreachTime, ...] = ()
+    """Times of breach that have ended."""
 
     @property
     def has_effects(self) -> bool:
@@ -66,6 +69,7 @@ def transitions(
             feed=step.feed,
             datasets=total.datasets + step.datasets,
             notifications=total.notifications + step.notifications,
+            breach_times=total.breach_times + step.breach_times,
         )
     return total
 
@@ -86,8 +90,9 @@ def transition(
     after, promise_notification = _with_promise(after, fact, promise, connection, now)
     if promise_notification:
         notifications.append(promise_notification)
+    after, ended = breach_times(feed, after, promise, connection, now)
     after = _rescheduled(feed, after, fact, promise, connection)
-    return Transition(feed=after, datasets=datasets, notifications=tuple(notifications))
+    return Transition(feed=after, datasets=datasets, notifications=tuple(notifications), breach_times=ended)
 
 
 def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Feed:  # noqa: C901 - a case for each fact

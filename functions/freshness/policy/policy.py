@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from freshness.domain.company import Company, Connection
 from freshness.domain.fleet import Fleet
-from freshness.domain.promise import AT_MOST_EVERY, Promise
+from freshness.domain.promise import AT_MOST_EVERY, Group, Promise
 from freshness.domain.windows import Window
 from freshness.policy import values
 from freshness.policy.local_time import Calendar, LocalTime
@@ -200,6 +200,11 @@ class Policy(Table):
             matters=tuple(each.window_in(self.local_time.zone(company, each.time_zone)) for each in read),
             fleet_changes_per_day=self._fleet.expected(connection.platform, data_type),
             rhythm=self._fleet.rhythm(connection.platform, data_type),
+            group=Group(
+                rule=merged.decisive.label if merged.decisive else "",
+                platform=connection.platform,
+                tags=_selecting_tags(company, self._selected_values[1]),
+            ),
         )
         if promise.off:
             return promise
@@ -215,6 +220,21 @@ class Policy(Table):
     def _terms_tables(self) -> list[TermsTable]:
         """All tables that set terms, the least specific first."""
         return terms_tables(self.default, self.data_types, self.rules)
+
+
+def objective(policy: Policy, rule: str) -> float | None:
+    """Return the objective of a table that sets `fresh_within`, by its name in output, such as `rule "free plan"`.
+
+    A table that sets none has that of the rule that it belongs to, or of `[default]`.
+    """
+    tables = terms_tables(policy.default, policy.data_types, policy.rules)
+    own = [table.terms.objective for table in tables if rule == table.label or rule.startswith(f"{table.label}, ")]
+    return next(filter(None, reversed(own)), policy.default.objective)
+
+
+def _selecting_tags(company: Company, selected: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """Return the tags of a company, each as `name=value`, whose values are among those selected by name."""
+    return tuple(f"{name}={value}" for name, values in selected.items() if (value := company.tags.get(name)) in values)
 
 
 def _duplicates(names: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:

@@ -50,6 +50,8 @@ class Terms(Table):
     """The priority of a feed if the budget does not suffice for all; 1 by default."""
     off: values.Flag | None = None
     """Whether the feed is never refreshed."""
+    objective: float | None = Field(None, gt=0, lt=1, strict=True)
+    """The share of promised time in which the data is to be as fresh as promised."""
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> Self:
@@ -57,7 +59,13 @@ class Terms(Table):
             raise ValueError("expected warn_after not to be shorter than fresh_within")
         if self.fresh_within and self.at_most_every and self.at_most_every > self.fresh_within:
             raise ValueError("expected at_most_every not to be longer than fresh_within")
+        if self.objective and not self._sets_fresh_within:
+            raise ValueError("expected fresh_within beside objective: attainment is measured by the table that sets it")
         return self
+
+    @property
+    def _sets_fresh_within(self) -> bool:
+        return self.fresh_within is not None
 
     @property
     def specified(self) -> dict[str, Any]:
@@ -108,6 +116,10 @@ class Rule(Selection, Timing, Terms):
     hours: values.TimesOfDay | None = None
     """The time of day to which the rule is restricted, if any."""
     data_types: dict[values.DataType, Terms] = Field(default_factory=dict)
+
+    @property
+    def _sets_fresh_within(self) -> bool:
+        return any(terms.fresh_within for terms in (self, *self.data_types.values()))
 
     @model_validator(mode="after")
     def _is_not_empty(self) -> Self:

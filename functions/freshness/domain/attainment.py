@@ -1,0 +1,182 @@
+"""Attainment: the share of promised time in which copies were as fresh as promised.
+
+It is good feed-time divided by promised feed-time. Time in which a feed was older than promised while the customer had
+to act first counts as neither. Promised time follows from the number of feeds, late time from the times of breach
+(`freshness.domain.breach`). Both are kept by hour for two days, and by day after that, in UTC.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from freshness.domain.breach import BreachTime
+from freshness.domain.promise import Group
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+HOURS_KEPT = 2 * DAY
+"""How long before the current day attainment is kept by hour."""
+
+
+class Kind(StrEnum):
+    """What attainment is broken down by."""
+
+    RULE = "rule"
+    """The table of the policy that sets `fresh_within`: each feed is in one, so that they add up to the whole."""
+    DATA_TYPE = "data_type"
+    PLATFORM = "platform"
+    TAG = "tag"
+    """A tag by which the policy selects companies, as `name=value`."""
+
+
+Cell = tuple[Kind, str]
+"""A part of the fleet for which attainment is measured, such as one rule."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attained:
+    """Feed-time of a part of the fleet. `late` and `waiting` are parts of `promised` in which it was not good."""
+
+    promised: timedelta = timedelta(0)
+    late: timedelta = timedelta(0)
+    """Feeds were older than promised although no customer had to act."""
+    waiting: timedelta = timedelta(0)
+    """Feeds were older than promised, and a customer had to act first."""
+
+    def __add__(self, other: "Attained") -> "Attained":
+        """Return both times together."""
+        return Attained(
+            promised=self.promised + other.promised,
+            late=self.late + other.late,
+            waiting=self.waiting + other.waiting,
+        )
+
+    @property
+    def counted(self) -> timedelta:
+        """Return the promised time without that spent waiting for a customer."""
+        return self.promised - self.waiting
+
+    @property
+    def share(self) -> float | None:
+        """Return the attainment, from 0 to 1; `None` where nothing was promised."""
+        return max(0.0, 1 - self.late / self.counted) if self.counted > timedelta(0) else None
+
+    def budget_left(self, objective: float) -> float | None:
+        """Return the part of the error budget that is left: 1 if nothing was late, below 0 if it was exceeded.
+
+        The error budget is the time that may be late by the objective: `1 - objective` of the promised time.
+        """
+        allowed = (1 - objective) * self.counted
+        return 1 - self.late / allowed if allowed > timedelta(0) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """An hour or a day, in UTC."""
+
+    start: datetime
+    length: timedelta
+
+    @property
+    def end(self) -> datetime:
+        """Return when it ends."""
+        return self.start + self.length
+
+    @property
+    def name(self) -> str:
+        """Return its name, such as `2026-11-23T09` or `2026-11-23`."""
+        return f"{self.start:%Y-%m-%dT%H}" if self.length == HOUR else f"{self.start:%Y-%m-%d}"
+
+    def overlap(self, start: datetime, end: datetime) -> timedelta:
+        """Return how much of a time is within the period."""
+        return max(timedelta(0), min(end, self.end) - max(start, self.start))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodRecord:
+    """What was recorded of a period.
+
+    Of a day it is all in `times`. Of an hour these are only the times of breach that have ended: what was promised
+    follows from `feeds`, the number of feeds that are promised, which is empty where it was not counted.
+    """
+
+    period: Period
+    times: Mapping[Cell, Attained] = field(default_factory=dict)
+    feeds: Mapping[Cell, int] = field(default_factory=dict)
+
+
+def cells(data_type: str, group: Group) -> Iterator[Cell]:
+    """Yield the parts of the fleet that a feed belongs to."""
+    yield Kind.RULE, group.rule
+    yield Kind.DATA_TYPE, data_type
+    yield Kind.PLATFORM, group.platform
+    for tag in group.tags:
+        yield Kind.TAG, tag
+
+
+def hour_of(at: datetime) -> Period:
+    """Return the hour that a time is in."""
+    return Period(start=at.astimezone(UTC).replace(minute=0, second=0, microsecond=0), length=HOUR)
+
+
+def day_of(at: datetime) -> Period:
+    """Return the day that a time is in."""
+    return Period(start=at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0), length=DAY)
+
+
+def by_hour_since(now: datetime) -> datetime:
+    """Return since when attainment is kept by hour; before that it is kept by day."""
+    return day_of(now).start - HOURS_KEPT
+
+
+def periods(start: datetime, end: datetime, now: datetime) -> Iterator[Period]:
+    """Yield the days, and then the hours, that cover a time, as attainment is kept now."""
+    at, hours_since = start, by_hour_since(now)
+    while at < end:
+        period = day_of(at) if at < hours_since else hour_of(at)
+        yield period
+        at = period.end
+
+
+def by_period(breaches: Iterable[BreachTime], now: datetime) -> dict[Period, dict[Cell, Attained]]:
+    """Return times of breach by the period that each part of them is recorded in."""
+    total: defaultdict[Period, dict[Cell, Attained]] = defaultdict(dict)
+    for breach in breaches:
+        for period in periods(breach.start, breach.end, now):
+            _add(total[period], breach, period.overlap(breach.start, breach.end))
+    return dict(total)
+
+
+def attained(
+    records: Iterable[PeriodRecord], open_breaches: Iterable[BreachTime], start: datetime, now: datetime
+) -> dict[Cell, Attained]:
+    """Return what was attained from `start`, the start of a period, until `now`, in each part of the fleet.
+
+    `records` are of all periods since then, and of the hour before. Where the feeds of an hour were not counted, those
+    of the hour before it count.
+    """
+    total: dict[Cell, Attained] = {}
+    feeds: Mapping[Cell, int] = {}
+    for record in sorted(records, key=lambda record: record.period.start):
+        feeds = record.feeds or feeds
+        if record.period.start < start:
+            continue
+        for cell, times in record.times.items():
+            total[cell] = total.get(cell, Attained()) + times
+        if record.period.length == HOUR:
+            elapsed = record.period.overlap(start, now)
+            for cell, number in feeds.items():
+                total[cell] = total.get(cell, Attained()) + Attained(promised=number * elapsed)
+    whole = Period(start=start, length=now - start)
+    for breach in open_breaches:
+        _add(total, breach, whole.overlap(breach.start, breach.end))
+    return total
+
+
+def _add(total: dict[Cell, Attained], breach: BreachTime, time: timedelta) -> None:
+    if time:
+        added = Attained(waiting=time) if breach.waiting else Attained(late=time)
+        for cell in cells(breach.data_type, breach.group):
+            total[cell] = total.get(cell, Attained()) + added

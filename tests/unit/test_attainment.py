@@ -1,0 +1,184 @@
+"""The time in which promises were broken, and the share of promised time in which they were kept."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freshness.domain.attainment import (
+    DAY,
+    HOUR,
+    Attained,
+    Kind,
+    Period,
+    PeriodRecord,
+    attained,
+    by_period,
+    day_of,
+    hour_of,
+    periods,
+)
+from freshness.domain.breach import BreachTime, until_deleted
+from freshness.domain.company import Connection, ConnectionStatus
+from freshness.domain.facts import DatasetPolled, FeedFact, PromiseReviewed, ReadEnded, Rescheduled
+from freshness.domain.feed import Feed
+from freshness.domain.promise import Group, Promise
+from freshness.domain.transition import Transition, transitions
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+GROUP = Group(rule="[default]", platform="Xero", tags=("plan=free",))
+PROMISE = Promise(fresh_within=6 * HOUR, group=GROUP)
+LINKED = Connection(
+    connection_id="connection",
+    platform="Xero",
+    source_type="Accounting",
+    status=ConnectionStatus.LINKED,
+    status_at=NOON - 30 * DAY,
+)
+KNOWN = Feed(company_id="company", data_type="invoices", connection_id="connection", succeeded_at=NOON, version=1)
+BREAKS = NOON + 6 * HOUR
+WHOLE = (Kind.RULE, "[default]")
+
+
+def after(
+    feed: Feed, *facts: FeedFact, now: datetime, connection: Connection = LINKED, promise: Promise = PROMISE
+) -> Transition:
+    return transitions(feed, facts, promise, connection, now)
+
+
+def read(at: datetime, state: str = "Complete") -> ReadEnded:
+    return ReadEnded(
+        company_id="company",
+        connection_id="connection",
+        data_type="invoices",
+        at=at,
+        state=state,
+        records_modified=True,
+        is_first=False,
+    )
+
+
+def times(result: Transition) -> list[tuple[datetime, datetime, bool]]:
+    return [(each.start, each.end, each.waiting) for each in result.breach_times]
+
+
+def broken(now: datetime = BREAKS + MINUTE) -> Feed:
+    return after(KNOWN, PromiseReviewed(), now=now).feed
+
+
+def breach(start: datetime, end: datetime, *, waiting: bool = False) -> BreachTime:
+    return BreachTime(data_type="invoices", group=GROUP, waiting=waiting, start=start, end=end)
+
+
+def test_a_breach_ends_with_the_read_and_not_when_that_becomes_known() -> None:
+    result = after(broken(), read(BREAKS + 10 * MINUTE), now=BREAKS + HOUR)
+    assert times(result) == [(BREAKS, BREAKS + 10 * MINUTE, False)]
+    assert result.feed.breach is None
+
+
+def test_a_breach_that_no_tick_noticed_counts() -> None:
+    result = after(KNOWN, read(BREAKS + 20 * MINUTE), now=BREAKS + 21 * MINUTE)
+    assert times(result) == [(BREAKS, BREAKS + 20 * MINUTE, False)]
+
+
+def test_a_read_that_ended_before_the_promise_broke_leaves_no_breach() -> None:
+    lost = DatasetPolled(at=BREAKS + HOUR, state="Complete", dataset_id="x", succeeded_at=BREAKS - MINUTE)
+    result = after(broken(), lost, now=BREAKS + HOUR)
+    assert (times(result), result.feed.breach) == ([], None)
+
+
+def test_a_repeated_read_counts_once() -> None:
+    end = read(BREAKS + 10 * MINUTE)
+    first = after(broken(), end, now=BREAKS + HOUR)
+    assert times(after(first.feed, end, now=BREAKS + 2 * HOUR)) == []
+
+
+def test_time_while_the_connection_is_lapsed_waits_for_the_customer() -> None:
+    lapsed = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED, status_at=BREAKS + HOUR)
+    back = replace(LINKED, status_at=BREAKS + 3 * HOUR)
+    first = after(broken(), Rescheduled(), now=BREAKS + HOUR + MINUTE, connection=lapsed)
+    second = after(first.feed, Rescheduled(), now=BREAKS + 3 * HOUR + MINUTE, connection=back)
+    third = after(second.feed, read(BREAKS + 4 * HOUR), now=BREAKS + 4 * HOUR, connection=back)
+    assert times(first) == [(BREAKS, BREAKS + HOUR, False)]
+    assert times(second) == [(BREAKS + HOUR, BREAKS + 3 * HOUR, True)]
+    assert times(third) == [(BREAKS + 3 * HOUR, BREAKS + 4 * HOUR, False)]
+
+
+def test_a_copy_that_is_too_old_when_it_is_found_begins_the_next_breach() -> None:
+    result = after(broken(), read(BREAKS + HOUR), now=BREAKS + 9 * HOUR)
+    assert times(result) == [(BREAKS, BREAKS + HOUR, False)]
+    assert result.feed.breach and result.feed.breach.since == BREAKS + 7 * HOUR
+
+
+def test_what_was_too_old_before_the_feed_was_known_does_not_count() -> None:
+    new = replace(KNOWN, version=0, succeeded_at=None)
+    polled = DatasetPolled(at=NOON, state="Complete", dataset_id="x", succeeded_at=NOON - 5 * DAY)
+    result = after(new, polled, now=NOON)
+    assert times(result) == []
+    assert result.feed.breach and result.feed.breach.since == NOON
+
+
+def test_a_breach_ends_when_nothing_is_promised_any_more_or_the_feed_is_deleted() -> None:
+    now = BREAKS + HOUR
+    assert times(after(broken(), Rescheduled(), now=now, promise=replace(PROMISE, off=True))) == [(BREAKS, now, False)]
+    assert until_deleted(broken(), now) == (breach(BREAKS, now),)
+
+
+READS = st.lists(st.integers(1, 60 * 48), min_size=1, max_size=8, unique=True).map(sorted)
+LOOKS = st.lists(st.integers(1, 60 * 50), max_size=12)
+
+
+@given(READS, LOOKS)
+def test_all_parts_together_are_the_time_in_which_the_copy_was_too_old(reads: list[int], looks: list[int]) -> None:
+    """Whenever ticks look, and reads are reported at once."""
+    feed, found, end = KNOWN, timedelta(0), NOON + 51 * HOUR
+    facts: list[tuple[datetime, FeedFact]] = [(NOON + at * MINUTE, read(NOON + at * MINUTE)) for at in reads]
+    facts += [(NOON + at * MINUTE, PromiseReviewed()) for at in looks]
+    for now, fact in sorted(facts, key=lambda each: each[0]):
+        result = after(feed, fact, now=now)
+        feed = result.feed
+        found += sum((each.end - each.start for each in result.breach_times), timedelta(0))
+    feed = after(feed, PromiseReviewed(), now=end).feed
+    found += sum((each.end - each.start for each in until_deleted(feed, end)), timedelta(0))
+    copies = [NOON, *(NOON + at * MINUTE for at in reads), end]
+    late = (max(timedelta(0), later - earlier - 6 * HOUR) for earlier, later in pairwise(copies))
+    assert found == sum(late, timedelta(0))
+
+
+def test_attainment_is_good_time_divided_by_promised_time_without_the_customers() -> None:
+    times = Attained(promised=100 * HOUR, late=1 * HOUR, waiting=50 * HOUR)
+    assert times.share == 0.98
+    assert times.budget_left(0.96) == pytest.approx(0.5)
+    assert times.budget_left(0.99) == pytest.approx(-1)
+    assert Attained().share is None
+
+
+def test_time_is_kept_by_hour_for_two_days_and_by_day_before() -> None:
+    midnight = day_of(NOON).start
+    recorded = by_period([breach(midnight - 2 * DAY - 5 * HOUR, midnight - 2 * DAY + 90 * MINUTE)], NOON)
+    late = {period.name: parts[WHOLE].late for period, parts in recorded.items()}
+    assert late == {"2026-11-20": 5 * HOUR, "2026-11-21T00": HOUR, "2026-11-21T01": 30 * MINUTE}
+
+
+def recorded(of: Iterable[Period], feeds: int) -> list[PeriodRecord]:
+    """Return records of periods, the first of which counted feeds."""
+    return [PeriodRecord(period=period, feeds={} if index else {WHOLE: feeds}) for index, period in enumerate(of)]
+
+
+def test_feeds_that_were_not_counted_are_as_many_as_in_the_hour_before() -> None:
+    start = hour_of(NOON).start
+    records = recorded(periods(start - HOUR, NOON + 90 * MINUTE, NOON), feeds=10)
+    assert attained(records, (), start, NOON + 90 * MINUTE)[WHOLE].promised == 15 * HOUR
+
+
+def test_open_breaches_count_until_now() -> None:
+    start, now = hour_of(NOON).start, NOON + HOUR
+    open_breaches = (breach(NOON - DAY, now), breach(NOON + 30 * MINUTE, now, waiting=True))
+    whole = attained(recorded(periods(start - HOUR, now, now), feeds=4), open_breaches, start, now)[WHOLE]
+    assert whole == Attained(promised=4 * HOUR, late=HOUR, waiting=30 * MINUTE)
+    assert whole.share == pytest.approx(1 - 1 / 3.5)
