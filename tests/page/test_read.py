@@ -85,3 +85,4 @@ def test_lost_webhooks_are_noticed_once_refreshes_end_without_them(world: World)
     view = page_view(world.queries, world.now())
     assert view.webhooks.silent_since
     assert "no webhook has arrived since 09:" in view.verdict.text.lower()
+    assert [(each.step.turn, each.feeds) for each in view.turns if "no webhook" in each.step.why] == [(Turn.US, 0)]

@@ -72,9 +72,9 @@ class World:
         """Let the ticks run for a time, with a share of webhooks lost."""
         self.do(self.simulation.run_for(duration, every=every, random=self.random, lost=lost))
 
-    def set_link(self, status: ConnectionStatus) -> str:
-        """Let the authorisation of the first company's first connection lapse or return; return the company's name."""
-        company = self.simulation.backend.companies()[0]
+    def set_link(self, status: ConnectionStatus, number: int = 0) -> str:
+        """Let the authorisation of a company's first connection lapse or return, and return the company's name."""
+        company = self.simulation.backend.companies()[number]
         connection = company.connections[0]
         self.simulation.backend.set_connection_status(company.id, connection.id, status, self.simulation.loop.clock())
         return company.name

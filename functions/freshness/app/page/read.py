@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 
-from freshness.app.page.turns import Conditions, Step, Turn, step
+from freshness.app.page.turns import Conditions, Step, Turn, of_everything, step
 from freshness.app.page.verdict import Facts, verdict
 from freshness.app.page.view import Cell, NeedsPerson, PageView, Row, TurnView, Webhooks
 from freshness.app.queries import Queries
@@ -99,7 +99,7 @@ def _view(
     with_row = {row.company_id for row in rows}
     without_row = Counter(cell.feed.data_type for cell in worst if cell.feed.company_id not in with_row)
     people = _needs_person({company.company_id: company for company in companies}, promised)
-    turns = _turns(cells)
+    turns = _turns(cells, of_everything(conditions, webhooks.silent_since))
     feeds = len(promised) if is_whole else max(queries.tables.feeds.count(), len(promised))
     facts = Facts(
         conditions=conditions,
@@ -124,7 +124,7 @@ def _view(
         needs_person=people[:PEOPLE],
         relinks_elsewhere=facts.relinks_elsewhere,
         turns=turns,
-        data_types=tuple(sorted({data_type for row in rows for data_type in row.cells})),
+        data_types=_data_types(rows),
         rows=rows,
         broken_elsewhere=without_row + Counter(each.key[1] for each in elsewhere),
         worst=tuple(worst[:WORST]),
@@ -163,6 +163,13 @@ def _of_rows(rows: Iterable[Row]) -> Iterator[Cell]:
     return (cell for row in rows for of in row.cells.values() for cell in of)
 
 
+def _data_types(rows: Iterable[Row]) -> tuple[str, ...]:
+    """Return the data types of the rows that are promised, those of most feeds that wait for someone first."""
+    waiting = Counter(cell.feed.data_type for cell in _of_rows(rows) if cell.step)
+    names = {cell.feed.data_type for cell in _of_rows(rows) if cell.feed.is_promised}
+    return tuple(sorted(names, key=lambda name: (-waiting[name], name)))
+
+
 def _trouble(row: Row) -> int:
     return sum(cell.step is not None for of in row.cells.values() for cell in of)
 
@@ -194,9 +201,10 @@ def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tu
     return tuple(sorted(people, key=lambda each: (-each.broken, each.company_name, each.connection_id)))
 
 
-def _turns(cells: Iterable[Cell]) -> tuple[TurnView, ...]:
-    """Return the steps that feeds wait for, those of most feeds first."""
+def _turns(cells: Iterable[Cell], also: Iterable[Step]) -> tuple[TurnView, ...]:
+    """Return the steps that feeds wait for, those of most feeds first, and other steps that are needed."""
     counts = Counter(cell.step for cell in cells if cell.step)
+    counts.update(dict.fromkeys(also, 0))
     return tuple(TurnView(each, feeds) for each, feeds in counts.most_common())
 
 

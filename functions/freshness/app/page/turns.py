@@ -16,6 +16,7 @@ UNANSWERED_FOR = timedelta(minutes=2)
 """For how long calls may go without a response before Codat counts as down: a tick repeats a call a few times."""
 NO_CALL_FOR = timedelta(minutes=30)
 """For how long no call may be made, although refreshes are due, before the ticks count as stopped."""
+WEBHOOKS_THEN = "Run ./freshness doctor, which checks the webhook at Codat. Until then checks find what ended."
 _AT_PLATFORM = (DatasetState.FETCH_ERROR, DatasetState.RATE_LIMIT_ERROR)
 
 
@@ -71,6 +72,17 @@ class Conditions:
         return called_at if called_at and self.at - called_at > NO_CALL_FOR else None
 
 
+def of_everything(conditions: Conditions, webhooks_silent_since: datetime | None) -> list[Step]:
+    """Return whose turn it is whether or not a promise is broken yet."""
+    steps = [Step(Turn.US, "everything is paused", "Run ./freshness resume.")] if conditions.paused else []
+    if not conditions.paused and (stopped := _of_calls(conditions)):
+        steps.append(stopped)
+    if webhooks_silent_since:
+        why = f"no webhook has arrived since {webhooks_silent_since:%H:%M} UTC"
+        steps.append(Step(Turn.US, why, WEBHOOKS_THEN))
+    return steps
+
+
 def step(view: FeedView, feed: Feed, company: Company, conditions: Conditions) -> Step:
     """Return whose turn it is for a feed that is blocked, or whose promise is broken."""
     if view.state is State.BLOCKED:
@@ -81,7 +93,7 @@ def step(view: FeedView, feed: Feed, company: Company, conditions: Conditions) -
         name = "" if conditions.paused else f' "{company.name}"'
         paused = "everything is paused" if conditions.paused else "the company is paused"
         return Step(Turn.US, paused, f"Run ./freshness resume{name}.")
-    return _of_everyone(conditions) or _of_feed(view, feed)
+    return _of_calls(conditions) or _no_tick(conditions) or _of_feed(view, feed)
 
 
 def _of_customer(view: FeedView, feed: Feed) -> Step:
@@ -89,10 +101,10 @@ def _of_customer(view: FeedView, feed: Feed) -> Step:
         why = f"{view.platform} refuses it for lack of permissions"
         return Step(Turn.CUSTOMER, why, "Ask the customer to authorise it again as someone with full access.")
     why = f"the link to {view.platform} has lapsed"
-    return Step(Turn.CUSTOMER, why, "Send the customer the link below.")
+    return Step(Turn.CUSTOMER, why, "Send the customer the link under Needs a person.")
 
 
-def _of_everyone(conditions: Conditions) -> Step | None:
+def _of_calls(conditions: Conditions) -> Step | None:
     """Return whose turn it is for all feeds alike, if something keeps every call from being made or answered."""
     if conditions.is_spent:
         then = "Wait until 00:00 UTC. If it recurs, promise less in freshness.toml, or buy more calls from Codat."
@@ -102,6 +114,10 @@ def _of_everyone(conditions: Conditions) -> Step | None:
     if since := conditions.unanswered_since:
         why = f"Codat has answered no call since {since:%H:%M} UTC"
         return Step(Turn.CODAT, why, "Wait, and see Codat's status page. ./freshness doctor shows what it answers.")
+    return None
+
+
+def _no_tick(conditions: Conditions) -> Step | None:
     if since := conditions.no_call_since:
         why = f"no tick has called Codat since {since:%H:%M} UTC"
         return Step(Turn.US, why, "Run ./freshness doctor, and read the log of queue_refreshes.")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from freshness.app.page.turns import Conditions, Turn
+from freshness.app.page.turns import WEBHOOKS_THEN, Conditions, Turn
 from freshness.app.page.view import NeedsPerson, Tone, TurnView, Verdict
 
 
@@ -39,7 +39,7 @@ def verdict(facts: Facts) -> Verdict:
         return Verdict(Tone.BAD, f"{_broken(facts)}, and it is {_possessive(most.turn)} turn: {most.why}.", most.then)
     if since := facts.webhooks_silent_since:
         text = f"Every promise is kept, although no webhook has arrived since {_hour(since)}."
-        return Verdict(Tone.WARNING, text, _webhooks_then())
+        return Verdict(Tone.WARNING, text, WEBHOOKS_THEN)
     kept = f"{_count(facts.feeds, 'data type')} of {_count(facts.companies, 'company', 'companies')}"
     return Verdict(Tone.GOOD, f"Every promise is kept: {kept}.")
 
@@ -63,20 +63,19 @@ def _of_everything(facts: Facts) -> Verdict | None:
         then = "Run ./freshness doctor, and read the log of queue_refreshes."
         return Verdict(tone, f"No tick has called Codat since {_hour(since)}, {broken}.", then)
     if facts.broken and (since := facts.webhooks_silent_since):
-        return Verdict(tone, f"No webhook has arrived since {_hour(since)}, {broken}.", _webhooks_then())
+        return Verdict(tone, f"No webhook has arrived since {_hour(since)}, {broken}.", WEBHOOKS_THEN)
     return None
 
 
 def _of_people(facts: Facts) -> Verdict:
     number = len(facts.needs_person) + facts.relinks_elsewhere
     first = facts.needs_person[0]
+    who, then = f"{number:,} connections wait for their customers", "Send each customer the link under Needs a person."
     if number == 1:
-        who = f"{first.company_name} must act, because {first.why}"
-    else:
-        who = f"{number} connections need their customers, such as {first.company_name}, because {first.why}"
+        who, then = f"{first.company_name} must act, because {first.why}", first.then
     if not facts.broken:
-        return Verdict(Tone.WARNING, f"{who}; every promise is still kept.", first.then)
-    return Verdict(Tone.BAD, f"{who}; {_lower(_broken(facts))}.", first.then)
+        return Verdict(Tone.WARNING, f"{who}, but every promise is still kept.", then)
+    return Verdict(Tone.BAD, f"{who}, and {_lower(_broken(facts))}.", then)
 
 
 def _broken(facts: Facts) -> str:
@@ -105,7 +104,3 @@ def _possessive(turn: Turn) -> str:
             return "Codat's"
         case _:
             return f"the {turn}'s"
-
-
-def _webhooks_then() -> str:
-    return "Checks find what ended, at more calls. Run ./freshness doctor, which checks the webhook at Codat."

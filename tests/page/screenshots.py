@@ -1,0 +1,35 @@
+"""Write the pictures of the page in `docs/`: run `python -m tests.page.screenshots` after a change of its looks."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from freshness.app.page.read import page_view
+from freshness.app.page.render import Frame, Medium, render
+from local.codat_sandbox.model import ConnectionStatus
+from tests.page.browser import ROOT, chromium
+from tests.page.world import HOUR, MINUTE, SETTINGS, World
+
+HEIGHTS = {360: 800, 1280: 1240, 2560: 1200}
+
+
+def main() -> None:
+    """Picture a fleet of which two links have lapsed, and a few reads have failed."""
+    world = World(SETTINGS.model_copy(update={"fails_later": 0.03}))
+    world.pass_time(HOUR)
+    for number in (1, 4):
+        world.set_link(ConnectionStatus.DEAUTHORIZED, number)
+        world.pass_time(9 * HOUR, every=5 * MINUTE)
+    html = render(page_view(world.queries, world.now()), Frame(Medium.FILE))
+    world.close()
+    with TemporaryDirectory() as folder, chromium() as browser:
+        file = Path(folder, "page.html")
+        file.write_text(html, encoding="utf-8")
+        for width, height in HEIGHTS.items():
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.goto(file.as_uri())
+            page.screenshot(path=ROOT / "docs" / f"page-{width}.png")
+            page.close()
+
+
+if __name__ == "__main__":
+    main()
