@@ -50,6 +50,8 @@ def _print(explanation: Explanation) -> None:
     if feed.as_of:
         estimated = ", estimated: only the end of the read is known" if feed.as_of_is_estimated else ""
         print_text(f"As of     {moment(feed.as_of)} UTC{estimated}")
+    if feed.probability_up_to_date is not None:
+        print_text(f"Current   with a probability of {feed.probability_up_to_date:.0%}: nothing changed since")
     until = f", until {moment(explanation.until)} UTC" if explanation.until else ""
     print_text(f"Next      {explanation.action}: {explanation.reason}{until}")
     if explanation.link:

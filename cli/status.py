@@ -100,7 +100,7 @@ def _print_company(company: Company, feeds: Iterable[FeedView], links: Iterable[
 
 def _feeds_table(feeds: Iterable[FeedView], *, with_company: bool) -> Table:
     """Return a table of feeds, either with their companies or, for the feeds of one company, with their platforms."""
-    columns = "data type", "state", "age", "promise", "due (UTC)", "obstacle"
+    columns = "data type", "state", "age", "promise", "current", "due (UTC)", "obstacle"
     table = new_table("company" if with_company else "platform", *columns)
     for feed in feeds:
         cells = (
@@ -108,6 +108,7 @@ def _feeds_table(feeds: Iterable[FeedView], *, with_company: bool) -> Table:
             state_text(feed.state),
             duration(feed.age),
             duration(feed.promise),
+            "-" if feed.probability_up_to_date is None else f"{feed.probability_up_to_date:.0%}",
             _due(feed),
             feed.obstacle,
         )

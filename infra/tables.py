@@ -57,6 +57,7 @@ class Tables(Construct):
         # - PutItem if free, DeleteItem if held by the same owner: the lease of a running tick.
         # - GetItem, PutItem: how often the feeds of each kind change.
         # - BatchGetItem, PutItem: in which hours of the week the feeds of a kind change.
+        # - GetItem, BatchGetItem, PutItem conditional: how good a day's predictions were. They expire at `expires_at`.
         # - GetItem, PutItem conditional: Codat's API limits, Codat's own schedule, and typical sync durations.
         # - GetItem, PutItem: when the last webhook arrived.
         # - GetItem, PutItem conditional: a request for fresh data. It expires at `expires_at`.

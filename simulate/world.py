@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from freshness.domain import windows
+from freshness.domain.calibration import Scores, scored
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import Deferred, FeedFact, ReadEnded
@@ -25,7 +26,7 @@ from freshness.domain.schedule import due_at, reschedule
 from freshness.domain.transition import transition
 from freshness.domain.windows import Window
 from freshness.planning.decision import Action, Decision, Reason
-from freshness.planning.lessons import lessons
+from freshness.planning.lessons import lessons, outcomes
 from freshness.planning.planner import decide, needs_all_feeds
 from freshness.policy.policy import Policy
 
@@ -79,6 +80,8 @@ class World:
     """The number of refreshes queued, by tick."""
     reasons: Counter[Reason] = field(default_factory=Counter)
     """The number of decisions, by reason."""
+    scores: Scores = field(default_factory=Scores)
+    """How good the predictions were that copies are up to date."""
     _sync_ends: list[tuple[datetime, int]] = field(default_factory=list)
     """A heap of the times at which syncs end, each with the index of its feed."""
     _due_times: list[tuple[datetime, int]] = field(default_factory=list)
@@ -126,6 +129,7 @@ class World:
         """Discard the measurements so far, and start new ones."""
         for simulated in self.simulated_feeds:
             simulated.measured = Measured(since=now)
+        self.scores = Scores()
 
     def measure_until(self, now: datetime) -> None:
         """Add the time since each feed's last sync to the measurements."""
@@ -196,6 +200,7 @@ class World:
 
     def _learn(self, queued: list[Decision]) -> None:
         """Learn from the feeds queued, as `queue_refreshes` does."""
+        self.scores = self.scores.merged(scored(outcomes(queued, self.policy)))
         if not self.knows_rates and (learned := lessons(queued, self.policy)):
             fleet = self.policy.fleet
             self.policy = self.policy.knowing(fleet.merged(fleet.learned(learned)))

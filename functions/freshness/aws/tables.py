@@ -12,6 +12,7 @@ from freshness.aws.datasets import Datasets
 from freshness.aws.feeds import Feeds
 from freshness.aws.freshness_requests import FreshnessRequests
 from freshness.aws.learned import Learned
+from freshness.aws.prediction_scores import PredictionScores
 from freshness.aws.table import Table
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Tables:
     datasets: Datasets
     control: Control
     learned: Learned
+    scores: PredictionScores
     requests: FreshnessRequests
     attainment: AttainmentRecords
 
@@ -49,6 +51,7 @@ class Tables:
             datasets=Datasets(Table(dynamodb, names.datasets, sleep)),
             control=Control(Table(dynamodb, names.control, sleep)),
             learned=Learned(Table(dynamodb, names.control, sleep)),
+            scores=PredictionScores(Table(dynamodb, names.control, sleep)),
             requests=FreshnessRequests(Table(dynamodb, names.control, sleep)),
             attainment=AttainmentRecords(Table(dynamodb, names.control, sleep)),
         )

@@ -8,12 +8,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from functools import reduce
 from typing import NamedTuple
 
 from freshness.domain.rhythm import NO_COUNTS, STEADY, HourCounts, Rhythm, SyncInterval, counted
 
 MAX_FEEDS = 500
 """The maximum number of feeds that the rate of a kind is averaged over. Earlier feeds lose weight beyond it."""
+
+
+PASSES = 10
+"""Steps of expectation maximisation over the same lessons: each makes the rhythm sharper."""
 
 
 class Lesson(NamedTuple):
@@ -84,11 +89,14 @@ class Fleet:
         rate = KindRate(1, math.log(lessons[0].rate))
         for lesson in lessons[1:]:
             rate = rate.merged(KindRate(1, math.log(lesson.rate)))
-        known, hours = self.kinds.get(name), NO_COUNTS
-        for zone in {lesson.zone for lesson in lessons}:
-            rhythm = known.hours.rhythm(zone) if known else Rhythm(zone=zone)
-            of_zone = ((each, lesson.rate) for lesson in lessons if lesson.zone == zone for each in lesson.intervals)
-            hours = hours.merged(counted(of_zone, rhythm))
+        known, hours = self.kinds[name].hours if name in self.kinds else NO_COUNTS, NO_COUNTS
+        by_zone: dict[tzinfo, list[tuple[SyncInterval, float]]] = defaultdict(list)
+        for lesson in lessons:
+            by_zone[lesson.zone] += ((interval, lesson.rate) for interval in lesson.intervals)
+        for _ in range(PASSES):
+            before = known.merged(hours)
+            of_zones = [counted(intervals, before.rhythm(zone)) for zone, intervals in by_zone.items()]
+            hours = reduce(HourCounts.merged, of_zones, NO_COUNTS)
         return Kind(rate, hours)
 
     def merged(self, other: "Fleet") -> "Fleet":
