@@ -22,6 +22,8 @@ BENCHMARKS = (
     "pace",
     "memory",
     "codat_calls",
+    "ensure_fresh",
+    "products",
     "aws_cost",
     "planner",
     "office",

@@ -112,6 +112,7 @@ async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, contex
     if progress.request.is_done:
         return progress
     now = ensure.clock()
+    known = progress.account.limits if progress.account else None
     ends_at = now + timedelta(milliseconds=context.get_remaining_time_in_millis()) - TIME_TO_ANSWER
     try:
         async with AsyncExitStack() as stack:
@@ -121,7 +122,9 @@ async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, contex
             async def codat() -> Codat:
                 async with lock:
                     if not opened:
-                        opened.append(await stack.enter_async_context(codat_client(ends_at, on_demand=True)))
+                        opened.append(
+                            await stack.enter_async_context(codat_client(ends_at, on_demand=True, known=known))
+                        )
                 return opened[0]
 
             client: Callable[[], Awaitable[Codat]] = codat

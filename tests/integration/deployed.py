@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import apply_webhook
 import check_freshness
@@ -19,6 +18,7 @@ from freshness.domain.company import Company
 from freshness.policy.loader import load
 from local.codat_sandbox.server import RunningSandbox
 from local.codat_sandbox.settings import Settings
+from local.http_api import context
 from tests.integration.roles import Roles, enforce
 
 ROOT = Path(__file__).parents[2]
@@ -26,19 +26,6 @@ API_KEY = "canary-of-the-api-key"
 SIGNING_SECRET = "whsec_canaryOfTheSigningSecret00"
 INSTANT = timedelta(0)
 SETTINGS = Settings(companies=4, sync_time_min=INSTANT, sync_time_max=INSTANT, needs_relink=0, machine_offline=0)
-
-
-def context(remaining: timedelta = timedelta(minutes=5)) -> LambdaContext:
-    """Return the context of a Lambda invocation."""
-    made = LambdaContext()
-    vars(made).update(
-        _function_name="test",
-        _invoked_function_arn="test",
-        _memory_limit_in_mb=512,
-        _aws_request_id=uuid4().hex,
-        get_remaining_time_in_millis=lambda: int(remaining / timedelta(milliseconds=1)),
-    )
-    return made
 
 
 class Deployed:

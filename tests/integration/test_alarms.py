@@ -18,12 +18,13 @@ from freshness.aws.tables import Tables
 from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.server import running_sandbox
 from local.codat_sandbox.stubs import StubResponse
+from local.http_api import context
 from tests import webhook_bodies
 from tests.infra.conftest import synthesise
 from tests.infra.template import Properties
 from tests.infra.test_alarms import WATCHED, alarms
 from tests.integration.alarm_state import CloudWatch, evaluate
-from tests.integration.deployed import API_KEY, SETTINGS, Deployed, context
+from tests.integration.deployed import API_KEY, SETTINGS, Deployed
 
 NO_ACCOUNT = StubResponse(path="*", status=402, times=1000)
 FAILING = StubResponse(method="POST", path="*", status=500, times=1000)

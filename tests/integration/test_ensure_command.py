@@ -19,7 +19,8 @@ from freshness.aws import bootstrap
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState
 from freshness.domain.feed_values import End
-from tests.integration.deployed import Deployed, context
+from local.http_api import context
+from tests.integration.deployed import Deployed
 from tests.integration.test_serve_api import feeds, read_an_hour_ago, taking
 
 

@@ -14,8 +14,9 @@ from freshness.aws import bootstrap
 from freshness.aws.metrics import DIMENSION, NAMESPACE, WATCHED
 from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.stubs import StubResponse
+from local.http_api import context
 from tests import webhook_bodies
-from tests.integration.deployed import API_KEY, Deployed, context
+from tests.integration.deployed import API_KEY, Deployed
 
 NO_ACCOUNT = StubResponse(path="*", status=402, times=1000)
 MAY_NOT_QUEUE = StubResponse(method="POST", path="*", status=403, times=1000)

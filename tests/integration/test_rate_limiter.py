@@ -42,10 +42,29 @@ class Slow:
         }
         return httpx.Response(self.status, json=operation, headers=self.headers)
 
-    def client(self, tables: Tables, until: datetime, calls_per_minute: int = 600) -> Codat:
+    def client(self, tables: Tables, until: datetime, calls_per_minute: int = 600, *, on_demand: bool = False) -> Codat:
         http = httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(self))
-        limiter = RateLimiter(tables.control, clock=self.loop.clock, until=until, calls_per_minute=calls_per_minute)
+        limiter = RateLimiter(
+            tables.control,
+            clock=self.loop.clock,
+            until=until,
+            calls_per_minute=calls_per_minute,
+            on_demand=on_demand,
+        )
         return Codat(http, "key", clock=self.loop.clock, limiter=limiter)
+
+
+def test_callers_who_wait_take_no_more_slots_than_they_use(tables: Tables) -> None:
+    async def run(loop: SimulatedLoop) -> list[datetime]:
+        slow = Slow(loop)
+        clients = [slow.client(tables, START + MINUTE, on_demand=True) for _ in range(10)]
+        await asyncio.gather(*(codat.dataset(f"company-{at}", "dataset") for at, codat in enumerate(clients)))
+        return slow.asked_at
+
+    asked_at = simulate(run)
+
+    assert len(asked_at) == 10
+    assert max(asked_at) - min(asked_at) <= timedelta(seconds=1)
 
 
 @pytest.mark.parametrize("functions", [1, 3])

@@ -19,8 +19,8 @@ from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request
 from local.codat_sandbox.settings import Settings
-from tests.integration.deployed import Deployed, context
-from tests.integration.http_api import serving
+from local.http_api import context, serving
+from tests.integration.deployed import Deployed
 
 SECOND = timedelta(seconds=1)
 TYPES = ["invoices", "bills"]

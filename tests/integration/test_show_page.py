@@ -11,7 +11,8 @@ import show_page
 from freshness.app.page import read
 from freshness.domain.company import Company
 from local.codat_sandbox.model import ConnectionStatus
-from tests.integration.deployed import Deployed, context
+from local.http_api import context
+from tests.integration.deployed import Deployed
 from tests.integration.roles import allowed
 
 UNUSED = {("events:PutEvents", "EventBus"), ("dynamodb:BatchGetItem", "TablesControl")}

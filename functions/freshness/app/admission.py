@@ -6,6 +6,8 @@ from datetime import datetime
 
 from freshness.app.problems import Problem, RelinkNeeded, codat_unavailable, seconds
 from freshness.app.record import Recorder
+from freshness.aws.control import Account
+from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.freshness_request import Forecast, FreshnessRequest, OnLate, forecast
@@ -34,7 +36,9 @@ class Admission:
             f"The company has no {', '.join(sorted(unsupported | unknown))}. It has {', '.join(known) or 'none yet'}.",
         )
 
-    def require_possible(self, request: FreshnessRequest, feeds: list[Feed], company: Company) -> None:
+    def require_possible(
+        self, request: FreshnessRequest, feeds: list[Feed], company: Company, account: Account
+    ) -> None:
         """Raise a `Problem` if the data cannot be read now, or, where the caller asks for that, not in time."""
         mine = [feed for feed in request.feeds_of(feeds, company) if not feed.is_as_of(request.not_before)]
         blocked = {
@@ -47,11 +51,11 @@ class Admission:
         off = sorted(feed.data_type for feed in mine if self._promise(feed, company).off)
         if off:
             raise Problem(422, "off", f"The policy turns off {', '.join(off)}.")
-        if company.paused or self.recorder.tables.control.is_paused():
+        if company.paused or account.is_paused:
             raise Problem(409, "paused", "An operator paused the company's refreshes, or all of them.")
         to_queue = [feed for feed in mine if not request.is_served(feed)]
         if to_queue:
-            self._require_calls(len(to_queue))
+            self._require_calls(len(to_queue), account.limits)
         if request.on_late is OnLate.FAIL and mine:
             ahead = self.forecast(request, mine, company)
             if ahead.obstacle:
@@ -65,9 +69,9 @@ class Admission:
     def _promise(self, feed: Feed, company: Company) -> Promise:
         return self.recorder.policy.promise(feed.data_type, company, company.connections[feed.connection_id])
 
-    def _require_calls(self, wanted: int) -> None:
+    def _require_calls(self, wanted: int, limits: ApiLimits) -> None:
         """Raise a `Problem` if Codat accepts no calls now, or if the share for callers is spent."""
-        now, limits = self.clock(), self.recorder.tables.control.api_limits()
+        now = self.clock()
         if until := limits.stopped_before(now):
             raise codat_unavailable("Codat accepts no calls, because a limit is reached", until, now)
         left = on_demand_allowance(self.recorder.policy.budget, limits, now)

@@ -19,6 +19,7 @@ from freshness.app.admission import Admission
 from freshness.app.on_demand import OnDemand
 from freshness.app.problems import Problem, seconds
 from freshness.app.record import Recorder
+from freshness.aws.control import Account
 from freshness.aws.event_bus import NotPublished
 from freshness.aws.item_codec import SHARDS
 from freshness.aws.metrics import Metric
@@ -63,6 +64,8 @@ class Progress:
     feeds: tuple[Feed, ...]
     forecast: Forecast | None = None
     """`None` once the request is done."""
+    account: Account | None = None
+    """What was read to accept the request, a moment ago."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +140,9 @@ class EnsureFresh:
         feeds = self.tables.feeds.of_company(company.company_id)
         self._admission.require_supported(request, feeds, company)
         ended = request.with_results(feeds, company, now)
-        if not ended.is_fresh:
-            self._admission.require_possible(request, feeds, company)
+        account = None if ended.is_fresh else self.tables.control.account()
+        if account:
+            self._admission.require_possible(request, feeds, company, account)
         if ended.is_fresh and not key:
             return Progress(request=ended, company=company, feeds=tuple(request.feeds_of(feeds, company)))
         try:
@@ -146,7 +150,7 @@ class EnsureFresh:
         except VersionConflict:
             known = self.tables.requests.get(request.request_id) or request
             return self._again(known, company, fingerprint)
-        return self.progress(stored, company, feeds)
+        return replace(self.progress(stored, company, feeds), account=account)
 
     def answered(self, request: FreshnessRequest) -> None:
         """Record that the call that made a request was answered, so that its key may be used again."""
@@ -183,11 +187,15 @@ class EnsureFresh:
         if progress.request.is_done:
             return progress
         feeds = await asyncio.to_thread(self._on_demand.want, progress.request, progress.company, progress.feeds)
-        decisions = [] if self.dry_run else await asyncio.to_thread(self._on_demand.decide, feeds, progress.company)
+        decisions = []
+        if not self.dry_run:
+            decisions = await asyncio.to_thread(self._on_demand.decide, feeds, progress.company, progress.account)
         if decisions:
             await self._on_demand.queue(decisions, await codat())
         await asyncio.gather(*(self._on_demand.poll(feed, progress.request, progress.company, codat) for feed in feeds))
-        return await asyncio.to_thread(self.progress, progress.request)
+        progress = await asyncio.to_thread(self.progress, progress.request, progress.company)
+        self._on_demand.require_accepted(decisions, progress.feeds)
+        return progress
 
     async def wait(self, progress: Progress, until: datetime, codat: Callable[[], Awaitable[Codat]]) -> Progress:
         """Pursue a request until it is done, or until a time."""
@@ -200,6 +208,8 @@ class EnsureFresh:
             if progress.request.is_done or self.clock() >= until:
                 return progress
             await asyncio.sleep(BETWEEN_READS)
+            company = await asyncio.to_thread(self.tables.companies.get, progress.company.company_id)
+            progress = replace(progress, company=company or progress.company, account=None)
 
     def sweep(self, shards: Iterable[str] = SHARDS) -> int:
         """End the open requests whose results are final, and record what the feeds of the others lack.

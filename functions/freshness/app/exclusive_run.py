@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
+from ssl import SSLContext
 
 import httpx
 from aws_lambda_powertools import Logger
@@ -17,6 +19,7 @@ from freshness.codat.client import Codat
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.codat.http import CALL_TIMEOUT
 from freshness.codat.rate_limiter import RateLimiter
+from freshness.domain.api_limits import ApiLimits
 
 _STOPS = {
     Unauthorized: Metric.CODAT_REFUSED_ACCESS,
@@ -69,10 +72,13 @@ def codat_accepts_calls() -> bool:
 
 
 @asynccontextmanager
-async def codat_client(until: datetime, *, on_demand: bool = False) -> AsyncIterator[Codat]:
+async def codat_client(
+    until: datetime, *, on_demand: bool = False, known: ApiLimits | None = None
+) -> AsyncIterator[Codat]:
     """Yield a client for Codat, for a tick that lasts until `until`. A refused key is read again for the next tick.
 
-    `on_demand` is whether its calls are made for callers who wait for fresh data.
+    `on_demand` is whether its calls are made for callers who wait for fresh data, and `known` what Codat allows if that
+    was read a moment ago.
     """
     limiter = RateLimiter(
         bootstrap.tables().control,
@@ -80,8 +86,10 @@ async def codat_client(until: datetime, *, on_demand: bool = False) -> AsyncIter
         until=until,
         calls_per_minute=bootstrap.policy().budget.calls_per_minute,
         on_demand=on_demand,
+        known=known,
     )
-    async with httpx.AsyncClient(base_url=os.environ["CODAT_BASE_URL"], timeout=CALL_TIMEOUT) as http:
+    base_url = os.environ["CODAT_BASE_URL"]
+    async with httpx.AsyncClient(base_url=base_url, timeout=CALL_TIMEOUT, verify=_ssl_context()) as http:
         codat = Codat(http, bootstrap.codat_api_key(), clock=bootstrap.clock, limiter=limiter)
         try:
             yield codat
@@ -89,6 +97,12 @@ async def codat_client(until: datetime, *, on_demand: bool = False) -> AsyncIter
             await limiter.finish()
     if codat.key_is_refused:
         bootstrap.codat_api_key(reload=True)
+
+
+@cache
+def _ssl_context() -> SSLContext:
+    """Return what verifies Codat's certificate. To load the authorities takes longer than a call."""
+    return httpx.create_ssl_context()
 
 
 def stops(errors: Iterable[CodatError]) -> Counter[Metric]:

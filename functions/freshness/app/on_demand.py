@@ -14,6 +14,7 @@ from freshness.app.exclusive_run import stops
 from freshness.app.problems import codat_unavailable
 from freshness.app.queueing import Queueing
 from freshness.app.record import Recorder
+from freshness.aws.control import Account
 from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError
 from freshness.codat.client import Codat
@@ -26,7 +27,7 @@ from freshness.domain.feed import Feed
 from freshness.domain.freshness_request import FreshnessRequest
 from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Action, Decision
-from freshness.planning.planner import decide
+from freshness.planning.planner import decide, needs_all_feeds
 
 POLL_EVERY = timedelta(seconds=1)
 """The shortest time between two polls of a dataset that callers wait for; longer for a longer sync."""
@@ -61,22 +62,27 @@ class OnDemand:
                 now.append(self.recorder.feed(feed, company, fact).feed)
         return now
 
-    def decide(self, feeds: list[Feed], company: Company) -> list[Decision]:
-        """Return the decisions to queue those of the feeds that callers wait for and that may be queued now."""
+    def decide(self, feeds: list[Feed], company: Company, account: Account | None) -> list[Decision]:
+        """Return the decisions to queue those of the feeds that callers wait for and that may be queued now.
+
+        `account` is read if it is not given.
+        """
         wanted = {feed.key: feed for feed in feeds if feed.wanted and not feed.in_flight}
         if not wanted:
             return []
-        control, policy, now = self.recorder.tables.control, self.recorder.policy, self.clock()
-        others = self.recorder.tables.feeds.of_company(company.company_id)
-        limits = control.api_limits()
+        tables, policy, now = self.recorder.tables, self.recorder.policy, self.clock()
+        is_paused, limits = account or tables.control.account()
         if limits.stopped_before(now):
             return []
+        others: list[Feed] = []
+        if any(needs_all_feeds(feed, company, policy) for feed in wanted.values()):
+            others = [feed for feed in tables.feeds.of_company(company.company_id) if feed.key not in wanted]
         decisions = decide(
-            [*wanted.values(), *(feed for feed in others if feed.key not in wanted)],
+            [*wanted.values(), *others],
             {company.company_id: company},
             policy,
             now,
-            paused=control.is_paused(),
+            paused=is_paused,
             allowance=allowance(policy.budget, limits, now),
             on_demand_allowance=on_demand_allowance(policy.budget, limits, now),
         )
@@ -99,10 +105,14 @@ class OnDemand:
             raise codat_unavailable("Codat accepts no calls, because a limit is reached", stop, now)
         if queueing.stopped_by:
             raise codat_unavailable("Codat refuses this account's calls", now + timedelta(minutes=5), now)
-        feeds = [await asyncio.to_thread(self.recorder.tables.feeds.get, *decision.feed.key) for decision in decisions]
-        if feeds and all(feed.retry_at and feed.retry_at > now for feed in feeds):
-            until = min(feed.retry_at for feed in feeds if feed.retry_at)
-            raise codat_unavailable("Codat did not accept the calls", until, now)
+
+    def require_accepted(self, decisions: Iterable[Decision], feeds: Iterable[Feed]) -> None:
+        """Raise a `Problem` if Codat accepted none of the calls that were decided: each feed is tried again later."""
+        now, queued = self.clock(), {decision.feed.key for decision in decisions}
+        retries = [feed.retry_at for feed in feeds if feed.key in queued]
+        later = [retry_at for retry_at in retries if retry_at and retry_at > now]
+        if later and len(later) == len(retries):
+            raise codat_unavailable("Codat did not accept the calls", min(later), now)
 
     async def poll(
         self, feed: Feed, request: FreshnessRequest, company: Company, codat: Callable[[], Awaitable[Codat]]

@@ -7,6 +7,7 @@ and nothing else.
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -21,6 +22,16 @@ _API_LIMITS = TypeAdapter(ApiLimits)
 _CODAT_SCHEDULE = TypeAdapter(CodatSchedule)
 _SYNC_DURATIONS = TypeAdapter(SyncDurations)
 
+API_LIMITS = "api limits"
+PAUSED = "paused"
+
+
+class Account(NamedTuple):
+    """What decides about a refresh besides its feed: whether an operator paused all, and what Codat allows."""
+
+    is_paused: bool
+    limits: ApiLimits
+
 
 def control_key(name: str) -> Item:
     """Return the key of an item of the control table."""
@@ -33,13 +44,24 @@ class Control:
     def __init__(self, table: Table) -> None:
         self._table = table
 
+    def account(self) -> Account:
+        """Return what decides about refreshes of all companies, by one call.
+
+        Raises:
+            ContentionError: it could not be read now.
+        """
+        found = self._table.get_many([control_key(PAUSED), control_key(API_LIMITS)])
+        items = {item["name"]: item for item in found}
+        limits = _API_LIMITS.validate_python(items[API_LIMITS]) if API_LIMITS in items else ApiLimits()
+        return Account(PAUSED in items, limits)
+
     def api_limits(self) -> ApiLimits:
         """Return what Codat allows, as far as any function knows."""
-        return self._get("api limits", _API_LIMITS) or ApiLimits()
+        return self._get(API_LIMITS, _API_LIMITS) or ApiLimits()
 
     def update_api_limits(self, known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
         """Write what `compute` returns for the limits as they were read, and return them as written."""
-        return self._update("api limits", _API_LIMITS, known, compute)
+        return self._update(API_LIMITS, _API_LIMITS, known, compute)
 
     def codat_schedule(self) -> CodatSchedule:
         """Return Codat's own schedule, as it was last read."""
@@ -63,15 +85,15 @@ class Control:
 
     def is_paused(self) -> bool:
         """Return whether an operator paused all refreshes."""
-        return self._table.get(control_key("paused")) is not None
+        return self._table.get(control_key(PAUSED)) is not None
 
     def pause(self) -> None:
         """Pause all refreshes until `resume`."""
-        self._table.put_always(control_key("paused"))
+        self._table.put_always(control_key(PAUSED))
 
     def resume(self) -> None:
         """End a pause of all refreshes."""
-        self._table.delete(control_key("paused"))
+        self._table.delete(control_key(PAUSED))
 
     def webhook_received_at(self) -> datetime | None:
         """Return when a webhook was last applied, to within `freshness.app.webhook_heartbeat.WRITTEN_EVERY`."""

@@ -1,7 +1,8 @@
 """Limits how fast one tick calls Codat, so that all functions together stay within what Codat allows.
 
-Slots are reserved about a second's worth at a time: one write for some ten calls. It also carries the quota that Codat
-last reported, and shows whether Codat made another function stop.
+A tick reserves slots about a second's worth at a time: one write for some ten calls. For callers who wait, no more are
+reserved than there are calls to make, so that those of many callers at the same moment follow each other closely. The
+write also carries the quota that Codat last reported, and shows whether Codat made another function stop.
 """
 
 import asyncio
@@ -30,7 +31,8 @@ class LimitsRepository(Protocol):
 class RateLimiter:
     """Makes the calls of one tick wait for their slots, but not far beyond `until`, when the tick is to end.
 
-    `on_demand` is whether the calls are made for callers who wait for fresh data.
+    `on_demand` is whether the calls are made for callers who wait for fresh data. `known` are the limits if they were
+    read a moment ago.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class RateLimiter:
         until: datetime,
         calls_per_minute: int,
         on_demand: bool = False,
+        known: ApiLimits | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._repository = repository
@@ -49,9 +52,10 @@ class RateLimiter:
         self._calls_per_minute = calls_per_minute
         self._on_demand = on_demand
         self._sleep = sleep
-        self._limits = ApiLimits()
+        self._limits = known or ApiLimits()
         self._reported = ApiLimits()
         self._made = 0
+        self._waiting = 0
         self._slots: deque[datetime] = deque()
         self._lock = asyncio.Lock()
 
@@ -61,8 +65,12 @@ class RateLimiter:
         Raises:
             RateLimited: no call may be sent for longer than is worth waiting.
         """
-        async with self._lock:
-            slot = await self._next_slot()
+        self._waiting += 1
+        try:
+            async with self._lock:
+                slot = await self._next_slot()
+        finally:
+            self._waiting -= 1
         if slot > self._until + LONGEST_WAIT:
             raise self._no_call_before(slot)
         self._made += 1
@@ -93,6 +101,8 @@ class RateLimiter:
     async def _reserve(self) -> None:
         now = self._clock()
         calls = max(1, round(self._calls_per_minute / 60))
+        if self._on_demand:
+            calls = min(calls, self._waiting)
 
         def reserve(limits: ApiLimits) -> ApiLimits:
             if limits.stopped_before(now):

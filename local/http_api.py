@@ -8,13 +8,14 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
+from uuid import uuid4
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import serve_api
-from tests.integration.deployed import context
 
 TIMEOUT = timedelta(seconds=29)
+"""The timeout of the function: the HTTP API waits for 30 seconds."""
 ROUTES = {
     key: re.compile(key.replace("{companyId}", "(?P<companyId>[^/]+)").replace("{id}", "(?P<id>[^/]+)"))
     for key in serve_api._ROUTES
@@ -22,9 +23,22 @@ ROUTES = {
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
 
+def context(remaining: timedelta = timedelta(minutes=5)) -> LambdaContext:
+    """Return the context of a Lambda invocation."""
+    made = LambdaContext()
+    vars(made).update(
+        _function_name="test",
+        _invoked_function_arn="test",
+        _memory_limit_in_mb=512,
+        _aws_request_id=uuid4().hex,
+        get_remaining_time_in_millis=lambda: int(remaining / timedelta(milliseconds=1)),
+    )
+    return made
+
+
 @contextmanager
 def serving(handler: Handler = serve_api.handler) -> Iterator[str]:
-    """Serve the API on a free port, and yield its URL."""
+    """Serve the API on a free port, and yield its URL. The header `X-Test-Caller` names the caller."""
 
     class Gateway(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,0 +1,137 @@
+"""Custom products: calls that queue refreshes in a simulated day, compared with a call for each data type.
+
+Both keep the same companies fresh, in simulated time, with the code that runs in Lambda. Without Codat's sync settings,
+`data/all` is not used.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import Random
+
+from bench.figures import Figure, show
+from freshness.policy.policy import Policy
+from local.codat_sandbox.platforms import XERO, DataType
+from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.stubs import StubResponse
+from simulate.clock import SimulatedLoop, simulate
+from simulate.loop import Simulation
+
+COMPANIES = 500
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+CREDIT = (DataType.INVOICES, DataType.BILLS, DataType.PAYMENTS, DataType.BILL_PAYMENTS, DataType.CUSTOMERS)
+STATEMENTS = (DataType.BALANCE_SHEET, DataType.PROFIT_AND_LOSS, DataType.CHART_OF_ACCOUNTS, DataType.SUPPLIERS)
+LEDGER = replace(XERO, data_types=(*CREDIT, *STATEMENTS))
+PRODUCTS = {"credit-model": CREDIT, "statements": STATEMENTS}
+SETTINGS = Settings(
+    companies=0,
+    fails_first=0,
+    not_supported=0,
+    permissions_error=0,
+    sync_schedule={},
+    custom_products=PRODUCTS,
+)
+PROMISED: dict[str, object] = {
+    "default": {"fresh_within": "1 week", "off": True},
+    "data_types": {str(each): {"fresh_within": "6 hours", "off": False} for each in (*CREDIT, *STATEMENTS)},
+}
+WITH_PRODUCTS = PROMISED | {"products": {name: {"data_types": list(types)} for name, types in PRODUCTS.items()}}
+
+
+def simulation_of(loop: SimulatedLoop, policy: dict[str, object], companies: int) -> Simulation:
+    """Return a simulation of companies that are connected to one ledger, without `data/all`."""
+    simulation = Simulation(loop, SETTINGS, Policy.model_validate(policy))
+    simulation.sandbox.stubs.add(StubResponse(path="/profile/syncSettings", status=403, times=10**6))
+    for _ in range(companies):
+        simulation.backend.add_company((LEDGER,), loop.clock())
+    return simulation
+
+
+def queueing_calls(simulation: Simulation) -> int:
+    """Return the number of calls that queued refreshes, with those that read what they queued."""
+    posts = sum(count for call, count in simulation.calls.items() if call.startswith("POST"))
+    return posts + simulation.calls["GET data/history"]
+
+
+def oldest(simulation: Simulation) -> timedelta:
+    """Return the greatest age at Codat of the data types that are promised."""
+    now = simulation.loop.clock()
+    ages = [
+        now - truth.latest_successful.completed
+        for truth in simulation.backend.truth(now)
+        if truth.data_type in (*CREDIT, *STATEMENTS) and truth.latest_successful and truth.latest_successful.completed
+    ]
+    return max(ages)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What a simulated day took: the queueing calls, the promises broken, and the greatest age of promised data."""
+
+    calls: int
+    broken: int
+    oldest: timedelta
+
+
+def a_day(policy: dict[str, object], companies: int, *, at_once: bool = False) -> Day:
+    """Simulate a day of companies that were added before, at different times or all `at_once`."""
+
+    async def scenario(loop: SimulatedLoop) -> Day:
+        simulation = simulation_of(loop, policy, companies if at_once else 0)
+        for _ in range(0 if at_once else companies):
+            simulation.backend.add_company((LEDGER,), loop.clock())
+            await simulation.run_for(6 * HOUR / companies, every=MINUTE, checks=15, random=Random(0))
+        await simulation.run_for(13 * HOUR if at_once else 7 * HOUR, every=MINUTE, checks=15, random=Random(0))
+        simulation.calls.clear()
+        broken, worst = simulation.tallies["PromisesBroken"], timedelta(0)
+        for _ in range(8):
+            await simulation.run_for(3 * HOUR, every=MINUTE, checks=15, random=Random(0))
+            worst = max(worst, oldest(simulation))
+        return Day(queueing_calls(simulation), simulation.tallies["PromisesBroken"] - broken, worst)
+
+    return simulate(scenario)
+
+
+def measure() -> list[Figure]:
+    """Measure a day with products, and one without."""
+    return [*_figures("that were added over six hours", at_once=False), *_figures("added at once", at_once=True)]
+
+
+def _figures(added: str, *, at_once: bool) -> list[Figure]:
+    with _without_logs():
+        singly = a_day(PROMISED, COMPANIES, at_once=at_once)
+        together = a_day(WITH_PRODUCTS, COMPANIES, at_once=at_once)
+    what = f"of {COMPANIES} companies {added}, with two custom products"
+    return [
+        Figure(
+            what=f"queueing calls a day {what}",
+            value=together.calls,
+            unit="calls",
+            against="one for each data type",
+            floor=singly.calls,
+            at_most=0.4,
+        ),
+        Figure(
+            what=f"promises broken in a day {what}",
+            value=together.broken,
+            unit="promises",
+            against=f"with a call for each data type {singly.broken:,}",
+            at_most=singly.broken,
+        ),
+    ]
+
+
+@contextmanager
+def _without_logs() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+if __name__ == "__main__":
+    show("Custom products", measure())
