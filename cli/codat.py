@@ -1,6 +1,5 @@
 """What commands read from Codat with the stack's own API key. None of the calls changes anything."""
 
-from base64 import b64encode
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -41,21 +40,19 @@ async def read_report(stack: DeployedStack) -> CodatReport:
 
     hooks = {"response": [read_headers]}
     async with httpx.AsyncClient(base_url=codat_base_url(stack), timeout=CALL_TIMEOUT, event_hooks=hooks) as http:
-        key = codat_api_key(stack)
-        codat = Codat(http, key, clock=clock)
+        codat = Codat(http, codat_api_key(stack), clock=clock)
         try:
             settings = await codat.sync_settings()
             consumers = await codat.webhook_consumers()
         except CodatError as error:
             return replace(report, error=error)
-        account = await read_account(http, key)
+        account = await read_account(codat)
     return replace(report, settings=tuple(settings), consumers=tuple(consumers), account=account)
 
 
-async def read_account(http: httpx.AsyncClient, key: str) -> str | None:
+async def read_account(codat: Codat) -> str | None:
     """Return the name in Codat's profile of the account, or `None` if it cannot be read."""
     try:
-        response = await http.get("/profile", headers={"Authorization": f"Basic {b64encode(key.encode()).decode()}"})
-        return str(response.raise_for_status().json()["name"])
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return (await codat.account())[1]
+    except CodatError:
         return None

@@ -70,7 +70,7 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
     report = asyncio.run(read_report(stack))
     yield _api_key(report)
     if report.account:
-        yield Finding(subject="Codat's account", found=f"the key belongs to {report.account}")
+        yield account(report.account, stack.policy.codat.account)
     if report.at:
         yield _clock(report.at)
     yield _quota(stack.queries.api_limits(), report, clock())
@@ -85,6 +85,15 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
         yield _products(stack)
     yield from predictions(stack.tables.scores.recent(clock()))
     yield concurrency(stack)
+
+
+def account(name: str, pinned: str) -> Finding:
+    """Return whose key the stack has; a problem, if the policy names another account."""
+    subject, found = "Codat's account", f"the key belongs to {name}"
+    if pinned in ("", name):
+        return Finding(subject=subject, found=found)
+    to_do = f"[codat] of the policy names {pinned}. Store that account's key, or deploy the policy of this one."
+    return Finding(subject=subject, found=found, to_do=to_do)
 
 
 def _schedules(stack: DeployedStack) -> Iterator[Finding]:

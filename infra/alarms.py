@@ -105,7 +105,7 @@ class Alarms(Construct):
             "AccessRefused",
             emitted(self, Metric.CODAT_REFUSED_ACCESS, "Sum", self._period),
             meaning="Codat refuses the API key; or all calls, because the trial or plan has ended, or its number of "
-            "companies is used up. Nothing is refreshed.",
+            "companies is used up; or the key is not of the account that freshness.toml names. Nothing is refreshed.",
             remedy="Run `./freshness doctor`, which says which of them. Store a valid key in the secret "
             "`CodatApiKeySecret`, or ask the owner of the contract with Codat.",
         )

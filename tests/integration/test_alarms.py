@@ -15,6 +15,7 @@ from freshness.aws import bootstrap
 from freshness.aws.item_codec import SHARDS
 from freshness.aws.item_codec import shard as shard_of
 from freshness.aws.tables import Tables
+from freshness.policy.schema import CodatTable
 from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.server import running_sandbox
 from local.codat_sandbox.stubs import StubResponse
@@ -198,6 +199,14 @@ def account_refused(stack: Stack, run: Callable[[Stack], None]) -> None:
     run(stack)
 
 
+def pinned(stack: Stack, account: str) -> None:
+    policy = bootstrap.policy().model_copy(update={"codat": CodatTable(account=account)})
+    stack.patch.setattr(bootstrap, "policy", lambda: policy)
+    stack.check()
+    listed = bool(list(stack.deployed.tables.companies.scan()))
+    assert listed is (account == "Codat sandbox")
+
+
 def overrun(stack: Stack, minutes: int) -> None:
     stack.make_old()
     stack.every_five_minutes(minutes, lambda: stack.queue(timedelta(seconds=1)))
@@ -322,6 +331,7 @@ RAISED: list[tuple[str, Scenario]] = [
     ("AccessRefused", lambda stack: key_refused(stack, Stack.check)),
     ("AccessRefused", lambda stack: account_refused(stack, Stack.queue)),
     ("AccessRefused", lambda stack: account_refused(stack, Stack.check)),
+    ("AccessRefused", lambda stack: pinned(stack, "Another account")),
     ("TicksOverrunning", lambda stack: overrun(stack, 45)),
     ("CheckFreshnessFailing", no_ticks),
     ("CheckFreshnessFailing", lambda stack: failing_ticks(stack, Stack.check)),
@@ -344,6 +354,7 @@ NOT_RAISED: list[tuple[str, Scenario]] = [
     ("RefreshesNotTaken", codat_takes_no_refreshes_for_a_quarter_of_an_hour),
     ("QuotaNearlySpent", lambda stack: quota_left(stack, 100)),
     ("AccessRefused", too_old),
+    ("AccessRefused", lambda stack: pinned(stack, "Codat sandbox")),
     ("TicksOverrunning", lambda stack: overrun(stack, 30)),
     ("CheckFreshnessFailing", lambda stack: one_failing_tick_of_two(stack, Stack.check)),
     ("QueueRefreshesFailing", lambda stack: one_failing_tick_of_two(stack, Stack.queue)),

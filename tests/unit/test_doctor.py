@@ -1,29 +1,31 @@
 """What the doctor finds in answers of Codat and AWS that no test of a whole stack can cause."""
 
 from base64 import b64encode
+from datetime import UTC, datetime
 from unittest.mock import Mock
 
 import httpx
 import pytest
 
 from cli.codat import read_account
-from cli.doctor import concurrency
+from cli.doctor import account, concurrency
+from freshness.codat.client import Codat
 
 FUNCTION = "CodatFreshness-QueueRefreshes"
 
 
-async def account(response: httpx.Response) -> str | None:
+async def account_of(response: httpx.Response) -> str | None:
     def answer(request: httpx.Request) -> httpx.Response:
         assert request.url.path == "/profile"
         assert request.headers["Authorization"] == f"Basic {b64encode(b'key').decode()}"
         return response
 
     async with httpx.AsyncClient(base_url="https://codat.test", transport=httpx.MockTransport(answer)) as http:
-        return await read_account(http, "key")
+        return await read_account(Codat(http, "key", clock=lambda: datetime.now(UTC)))
 
 
 async def test_the_account_is_the_name_in_codats_profile() -> None:
-    assert await account(httpx.Response(200, json={"name": "Lender (test)", "redirectUrl": ""})) == "Lender (test)"
+    assert await account_of(httpx.Response(200, json={"name": "Lender (test)", "redirectUrl": ""})) == "Lender (test)"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,16 @@ async def test_the_account_is_the_name_in_codats_profile() -> None:
     ],
 )
 async def test_a_profile_that_cannot_be_read_is_no_problem(response: httpx.Response) -> None:
-    assert await account(response) is None
+    assert await account_of(response) is None
+
+
+@pytest.mark.parametrize(
+    ("pinned", "is_a_problem"), [("", False), ("Lender (test)", False), ("Lender", True), ("lender (test)", True)]
+)
+def test_the_key_of_another_account_than_the_policy_names_is_a_problem(pinned: str, is_a_problem: bool) -> None:
+    finding = account("Lender (test)", pinned)
+    assert "Lender (test)" in finding.found
+    assert bool(finding.to_do) is is_a_problem
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from freshness.aws import bootstrap
 from freshness.aws.metrics import LOW_QUOTA, Metric
 from freshness.codat.client import Codat
-from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
+from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized, WrongAccount
 from freshness.codat.http import CALL_TIMEOUT
 from freshness.codat.rate_limiter import RateLimiter
 from freshness.domain.api_limits import ApiLimits
@@ -25,6 +25,7 @@ _STOPS = {
     Unauthorized: Metric.CODAT_REFUSED_ACCESS,
     Forbidden: Metric.CODAT_REFUSED_ACCESS,
     AccountLimit: Metric.CODAT_REFUSED_ACCESS,
+    WrongAccount: Metric.CODAT_REFUSED_ACCESS,
     RateLimited: Metric.CODAT_LIMITED_CALLS,
 }
 TIME_TO_FINISH = timedelta(seconds=30)

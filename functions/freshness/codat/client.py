@@ -16,6 +16,7 @@ from freshness.codat.models import (
     DataStatus,
     Listed,
     Page,
+    Profile,
     PullOperation,
     Readable,
     SyncSetting,
@@ -146,6 +147,11 @@ class Codat:
         path = path_of("companies", company_id, "products", product, "refresh")
         body = {"dataTypes": sorted(data_types)}
         return self._http.time(await self._http.post(path, body=body, key=key))
+
+    async def account(self) -> tuple[datetime, str]:
+        """Return the name of the account that the API key belongs to, and when Codat returned it."""
+        response = await self._http.get("/profile")
+        return self._http.time(response), self._http.read(response, Profile).name
 
     async def sync_settings(self) -> list[SyncSetting]:
         """Return the account's sync settings: Codat's own schedule."""

@@ -5,6 +5,7 @@ CodatError
  ├─ UnsupportedDataType    no platform of the company has this data type
  ├─ NotFound               no such company, connection or dataset
  ├─ Unauthorized           the API key is wrong
+ ├─ WrongAccount           the API key belongs to another account than the policy names
  ├─ AccountLimit           the account's trial, plan or company limit is used up
  ├─ RateLimited            no more calls until `until`: a limit is reached, or Codat is being maintained
  ├─ Temporary              Codat is down, overloaded or unreachable: another try later may succeed
@@ -53,6 +54,10 @@ class NotFound(CodatError):
 
 class Unauthorized(CodatError):
     """The API key is wrong: every other call will fail the same way."""
+
+
+class WrongAccount(CodatError):
+    """The API key belongs to another account than the policy names: no other call is to be made."""
 
 
 class AccountLimit(CodatError):

@@ -128,6 +128,12 @@ class SyncSetting(Response):
     sync_schedule: int = 0
 
 
+class Profile(Response):
+    """The account that an API key belongs to."""
+
+    name: str
+
+
 class SyncSettings(Response):
     """The sync settings of an account."""
 

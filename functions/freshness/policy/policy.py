@@ -18,6 +18,7 @@ from freshness.policy import values
 from freshness.policy.local_time import Calendar, LocalTime
 from freshness.policy.schema import (
     Budget,
+    CodatTable,
     ConsistencySet,
     DeadlineTable,
     Default,
@@ -49,6 +50,7 @@ class Policy(Table):
     products: dict[str, Product] = Field(default_factory=dict)
     local_time: LocalTime = LocalTime()
     calendars: dict[str, Calendar] = Field(default_factory=dict)
+    codat: CodatTable = CodatTable()
     budget: Budget = Budget()
 
     _fleet: Fleet = PrivateAttr(default_factory=Fleet)

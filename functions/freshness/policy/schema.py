@@ -223,6 +223,13 @@ class Product(Table):
         return self
 
 
+class CodatTable(Table):
+    """The account at Codat that the policy is for."""
+
+    account: str = ""
+    """Its name in Codat's profile; any if it is empty. With the key of another, no company is listed or checked."""
+
+
 class Budget(Table):
     """The share of the limits of Codat and of the platforms that may be used."""
 
