@@ -103,6 +103,7 @@ def fullest_feed() -> Feed:
         decided=Decided(at=NOW_IN_FULL, reason=max(Reason, key=len)),
         written_at=NOW_IN_FULL,
         broken_at=NOW_IN_FULL,
+        miss_expected_at=NOW_IN_FULL,
         due_at=NOW_IN_FULL,
     )
 

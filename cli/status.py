@@ -15,7 +15,7 @@ from deployed.links import links_of
 from deployed.stack import clock
 from deployed.text import STYLES
 from freshness.app.text import duration, moment
-from freshness.app.views import FeedView, FleetView, LinkView, Summary
+from freshness.app.views import FeedView, FleetView, LinkView, MissView, Summary
 from freshness.domain.company import Company
 from freshness.domain.feed_values import State
 
@@ -65,11 +65,25 @@ def _print(summary: Summary, fleet: FleetView) -> None:
     if limits.remaining is not None:
         reported_at = moment(limits.reported_at)
         print_text(f"Calls to Codat left: {limits.remaining} of {limits.daily_quota} a day, as of {reported_at} UTC.")
+    if summary.misses_ahead:
+        print_text("\nDeadlines that will be missed:", "bold")
+        print_table(_misses_table(summary.misses_ahead[:WORST]))
+    if len(summary.misses_ahead) > WORST:
+        print_text(f"and {len(summary.misses_ahead) - WORST} more, which --json lists.")
     if summary.not_fresh:
         print_text("\nOlder than promised:", "bold")
         print_table(_feeds_table(summary.not_fresh[:WORST], with_company=True))
     if len(summary.not_fresh) > WORST:
         print_text(f"and {len(summary.not_fresh) - WORST} more, which --json lists.")
+
+
+def _misses_table(misses: Iterable[MissView]) -> Table:
+    table = new_table("company", "data type", "deadline", "at (UTC)", "expected (UTC)")
+    for miss in misses:
+        table.add_row(
+            miss.company_name, miss.data_type, miss.deadline, moment(miss.deadline_at), moment(miss.expected_at)
+        )
+    return table
 
 
 def _by_data_type(fleet: FleetView) -> Table:

@@ -15,6 +15,7 @@ from freshness.app.exclusive_run import (
     quota_left,
     stops,
 )
+from freshness.app.forecast import Forecast
 from freshness.app.queue_refreshes import RefreshTick
 from freshness.app.queueing import Queueing
 from freshness.app.record import deployed_recorder
@@ -37,10 +38,10 @@ def handler(event: dict[str, object], context: LambdaContext) -> None:
     lease = "queue_refreshes" if shard is None else f"queue_refreshes {shard}"
     with exclusive_run(lease, context) as run:
         if run:
-            asyncio.run(_queue(run, None if shard is None else str(shard)))
+            asyncio.run(_queue(run, None if shard is None else str(shard), context.aws_request_id))
 
 
-async def _queue(run: Run, shard: str | None) -> None:
+async def _queue(run: Run, shard: str | None, owner: str) -> None:
     recorder = deployed_recorder()
     shards = SHARDS if shard is None else (shard,)
     still_open = await asyncio.to_thread(EnsureFresh(recorder=recorder, clock=bootstrap.clock).sweep, shards)
@@ -60,6 +61,7 @@ async def _queue(run: Run, shard: str | None) -> None:
             shards=shards,
         )
         done = await tick.run(codat_accepts_calls)
+    await asyncio.to_thread(Forecast(recorder=recorder, clock=bootstrap.clock).publish, owner)
     recorder.record_attainment()
     tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally + stops(queueing.stopped_by)
     if not done and not queueing.stopped_by and not codat.is_down:

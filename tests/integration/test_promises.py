@@ -1,25 +1,29 @@
 """What ticks and webhooks publish of promises and connections, on real tables."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
 from freshness.app.apply_webhook import WebhookApplier
+from freshness.app.forecast import Forecast
 from freshness.app.queue_refreshes import RefreshTick
 from freshness.app.queueing import Queueing
 from freshness.app.record import Recorder
 from freshness.app.webhook_heartbeat import SILENT_AFTER, WebhookHeartbeat, is_silent
+from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
 from freshness.codat.client import Codat
 from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.facts import ReadEnded
+from freshness.domain.facts import ReadEnded, Rescheduled
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.domain.notifications import (
     CompanyDataRefreshed,
     ConnectionBack,
+    DeadlineAtRisk,
     PromiseBroken,
     PromiseKeptAgain,
     RelinkNeeded,
@@ -250,3 +254,23 @@ def test_silence_is_detected_when_refreshes_end_and_no_webhook_arrived_for_a_whi
     assert not is_silent(control, found_by_check=1, now=NOON + SILENT_AFTER - timedelta(seconds=1))
     assert is_silent(control, found_by_check=1, now=NOON + SILENT_AFTER)
     assert not is_silent(control, found_by_check=0, now=NOON + 100 * SILENT_AFTER)
+
+
+def test_a_deadline_that_will_be_missed_is_published_once_in_advance(world: World) -> None:
+    deadline = {"name": "ready", "by": "13:30", "fresh_within": "1 hour"}
+    policy = Policy.model_validate({"default": {"fresh_within": "1 day"}, "deadlines": [deadline]})
+    company = world.tables.companies.get(bodies.COMPANY)
+    assert company
+    recorder = replace(world.recorder, policy=policy)
+    recorder.feed(world.feed, company, Rescheduled())
+    world.tables.control.pause()
+    forecast = Forecast(recorder=recorder, clock=lambda: world.now)
+
+    for minutes in (0, 1, 20):
+        world.now = NOON + timedelta(minutes=minutes)
+        forecast.publish("tick")
+
+    [notification] = world.bus.published
+    assert isinstance(notification, DeadlineAtRisk)
+    assert (notification.deadline, notification.deadline_at) == ("ready", NOON + 1.5 * HOUR)
+    assert recorder.tally[Metric.DEADLINES_AT_RISK] == 1

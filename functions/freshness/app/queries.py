@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from freshness.app.forecast import misses_ahead
 from freshness.app.obstacles import closed_window, obstacle, waiting_for_machine
-from freshness.app.timing import timing
+from freshness.app.timing import miss_view, timing
 from freshness.app.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
 from freshness.aws.tables import Tables
 from freshness.domain.api_limits import ApiLimits
@@ -89,6 +90,7 @@ class Queries:
             oldest_age_against_promise=max((feed.age / feed.promise for feed in overdue if feed.age), default=None),
             limits=self.api_limits(),
             not_fresh=tuple(sorted((feed for feed in late if not feed.keeps_promise), key=_worst_first)),
+            misses_ahead=tuple(miss_view(risk) for risk in misses_ahead(self.tables, self.policy, now)),
         )
 
     def company(self, company: Company, now: datetime) -> tuple[FeedView, ...]:

@@ -27,6 +27,7 @@ from freshness.domain.facts import FeedFact, PromiseReviewed
 from freshness.domain.feed import Feed
 from freshness.domain.notifications import (
     CompanyDataRefreshed,
+    DeadlineAtRisk,
     Notification,
     PromiseBroken,
     PromiseKeptAgain,
@@ -148,6 +149,8 @@ class Recorder:
             match notification:
                 case PromiseBroken():
                     self.tally.count(Metric.PROMISES_BROKEN)
+                case DeadlineAtRisk():
+                    self.tally.count(Metric.DEADLINES_AT_RISK)
                 case PromiseKeptAgain():
                     self.tally.count(Metric.PROMISES_KEPT_AGAIN)
                 case RelinkNeeded():

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from freshness.app.views import TimingView
+from freshness.app.views import MissView, TimingView
 from freshness.domain.promise import Promise
+from freshness.planning.forecast import AtRisk
 
 
 def timing(promise: Promise, now: datetime) -> Iterator[TimingView]:
@@ -23,3 +24,16 @@ def timing(promise: Promise, now: datetime) -> Iterator[TimingView]:
             rule=deadline.place,
             next_at=promise.clock.next_moment(deadline, now),
         )
+
+
+def miss_view(risk: AtRisk) -> MissView:
+    """Return what people see of a feed that will miss a deadline."""
+    return MissView(
+        company_id=risk.company.company_id,
+        company_name=risk.company.name,
+        data_type=risk.feed.data_type,
+        connection_id=risk.feed.connection_id,
+        deadline=risk.moment.deadline.name,
+        deadline_at=risk.moment.at,
+        expected_at=risk.expected_at,
+    )

@@ -96,6 +96,20 @@ class FleetView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MissView:
+    """A deadline that a feed will miss, as it seems now."""
+
+    company_id: str
+    company_name: str
+    data_type: str
+    connection_id: str
+    deadline: str
+    deadline_at: datetime
+    expected_at: datetime | None
+    """When its refresh is expected to end, if that can be seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """The whole fleet in numbers, with the feeds that are older than promised."""
 
@@ -110,6 +124,8 @@ class Summary:
     limits: ApiLimits
     not_fresh: tuple[FeedView, ...]
     """Every feed that is older than promised, also where a person must act first."""
+    misses_ahead: tuple[MissView, ...]
+    """The deadlines that will be missed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,8 @@ class Metric(StrEnum):
     QUEUEING_FAILED = "QueueingFailed"
     PROMISES_BROKEN = "PromisesBroken"
     PROMISES_KEPT_AGAIN = "PromisesKeptAgain"
+    DEADLINES_AT_RISK = "DeadlinesAtRisk"
+    """Deadlines of feeds of which it was published in advance that they will be missed."""
 
     WEBHOOKS_REFUSED_ADDRESS_NOT_ALLOWED = "WebhooksRefusedAddressNotAllowed"
     WEBHOOKS_REFUSED_HEADER_WRONG = "WebhooksRefusedHeaderWrong"

@@ -93,14 +93,19 @@ class Clock:
                     return max(start, at), promise
             day += DAY
 
-    def first_missed(self, succeeded_at: datetime, before: datetime) -> Moment | None:
-        """Return the first moment before a time at which a copy made at `succeeded_at` is too old for a deadline."""
+    def first_missed(self, succeeded_at: datetime, before: datetime, since: datetime | None = None) -> Moment | None:
+        """Return the first moment before a time at which a copy made at `succeeded_at` is too old for a deadline.
+
+        Moments before `since` are left out.
+        """
         if not self.deadlines:
             return None
-        day, last = (succeeded_at + self._shortest).date(), before.date()
+        first = succeeded_at + self._shortest
+        first = max(first, since) if since else first
+        day, last = first.date(), before.date()
         while day <= last:
             for moment in moments(self, day):
-                if moment.at < before and moment.at - succeeded_at > moment.deadline.fresh_within:
+                if first <= moment.at < before and moment.at - succeeded_at > moment.deadline.fresh_within:
                     return moment
             day += DAY
         return None

@@ -151,6 +151,18 @@ class PromiseReviewed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MissExpected:
+    """A deadline of the feed will be missed, as it seems now, since its copy of `succeeded_at` is too old for it."""
+
+    deadline: str
+    """Its name in the policy."""
+    deadline_at: datetime
+    expected_at: datetime | None
+    """When the next refresh is expected to end, if that can be seen."""
+    succeeded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rescheduled:
     """Nothing happened to the feed itself, but to its connection, its promise or a pause of its company."""
 
@@ -168,6 +180,7 @@ FeedFact = (
     | RefreshRequested
     | DataWanted
     | Deferred
+    | MissExpected
     | PromiseReviewed
     | Rescheduled
 )

@@ -67,6 +67,8 @@ class Feed:
     """When the user last wrote such data to the platform: an older copy is out of date."""
     broken_at: datetime | None = None
     """When the promise was broken, if that was published, and it is not known to be kept again."""
+    miss_expected_at: datetime | None = None
+    """The last deadline of which it was published in advance that it will be missed."""
     breach: Breach | None = None
     """The part of the breach that is open, whose time is not recorded yet."""
     due_at: datetime | None = None

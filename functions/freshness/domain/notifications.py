@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Trigger
+from freshness.domain.facts import MissExpected
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.domain.freshness_request import FeedResult, FreshnessRequest
@@ -74,6 +75,19 @@ class PromiseKeptAgain(Notification):
 
     data_type: str
     broken_at: datetime
+    refreshed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlineAtRisk(Notification):
+    """A data type of a company will miss a deadline, as it seems now. `expected_at` is `None` if it cannot be seen."""
+
+    detail_type = "Deadline at risk"
+
+    data_type: str
+    deadline: str
+    deadline_at: datetime
+    expected_at: datetime | None
     refreshed_at: datetime | None
 
 
@@ -169,6 +183,20 @@ def promise_kept_again(feed: Feed, broken_at: datetime) -> PromiseKeptAgain:
         connection_id=feed.connection_id,
         data_type=feed.data_type,
         broken_at=broken_at,
+        refreshed_at=feed.succeeded_at,
+    )
+
+
+def deadline_at_risk(feed: Feed, fact: MissExpected) -> DeadlineAtRisk:
+    """Return the notification that a deadline of a feed will be missed."""
+    return DeadlineAtRisk(
+        id=f"{feed.connection_id}/{feed.data_type}/at risk/{sortable(fact.deadline_at)}",
+        company_id=feed.company_id,
+        connection_id=feed.connection_id,
+        data_type=feed.data_type,
+        deadline=fact.deadline,
+        deadline_at=fact.deadline_at,
+        expected_at=fact.expected_at,
         refreshed_at=feed.succeeded_at,
     )
 

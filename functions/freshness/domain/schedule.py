@@ -177,19 +177,19 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
         return succeeded_at + promise.fresh_within - _lead(feed.usual_sync_time, promise.fresh_within)
     too_old_at, in_force = promise.clock.first_reached(succeeded_at, fresh_within)
     missed = promise.clock.first_missed(succeeded_at, too_old_at)
-    durations, within = feed.history.durations, in_force.fresh_within
-    due = too_old_at - _lead(_sync_time(feed, durations), within)
+    within = in_force.fresh_within
+    due = too_old_at - _lead(feed.usual_sync_time, within)
     if too_old_at > succeeded_at + within:
         due -= _spread(feed, within)
     if missed:
         within = missed.deadline.fresh_within
-        due = min(due, missed.at - _lead(_sync_time(feed, durations, percent=95), within) - _spread(feed, within))
+        due = min(due, missed.at - _lead(longest_sync_time(feed), within) - _spread(feed, within))
     return due
 
 
-def _sync_time(feed: Feed, durations: list[timedelta], percent: int = 90) -> timedelta:
-    """Return how long this share of the syncs of a feed takes at most."""
-    return usual_duration(durations, feed.platform_sync_time, percent) or UNKNOWN_SYNC_TIME
+def longest_sync_time(feed: Feed) -> timedelta:
+    """Return how long 95 percent of the syncs of a feed take at most."""
+    return usual_duration(feed.history.durations, feed.platform_sync_time, percent=95) or UNKNOWN_SYNC_TIME
 
 
 def _lead(sync_time: timedelta, within: timedelta) -> timedelta:

@@ -20,6 +20,7 @@ from freshness.domain.facts import (
     DataWritten,
     Deferred,
     FeedFact,
+    MissExpected,
     PromiseReviewed,
     QueueingFailed,
     ReadEnded,
@@ -30,7 +31,7 @@ from freshness.domain.facts import (
 )
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import CLOCKS_DIFFER, End, Request, Unanswered, Wanted
-from freshness.domain.notifications import Notification, promise_broken, promise_kept_again
+from freshness.domain.notifications import Notification, deadline_at_risk, promise_broken, promise_kept_again
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
 from freshness.domain.refreshes import refreshes
@@ -87,6 +88,8 @@ def transition(
     notifications: list[Notification] = list(refreshes(feed, after, fact))
     if promise is None or connection is None:
         return Transition(feed=replace(after, due_at=None), datasets=datasets, notifications=tuple(notifications))
+    if isinstance(fact, MissExpected) and after.miss_expected_at != feed.miss_expected_at:
+        notifications.append(deadline_at_risk(after, fact))
     after, promise_notification = _with_promise(after, fact, promise, connection, now)
     if promise_notification:
         notifications.append(promise_notification)
@@ -125,7 +128,9 @@ def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Fee
             return with_wanted(feed, wanted)
         case SyncDurationLearned():
             return _with_platform_sync_time(feed, fact)
-        case Deferred() | PromiseReviewed() | Rescheduled():
+        case MissExpected() if fact.succeeded_at == feed.succeeded_at:
+            return replace(feed, miss_expected_at=fact.deadline_at)
+        case Deferred() | MissExpected() | PromiseReviewed() | Rescheduled():
             return feed
 
 

@@ -1,0 +1,81 @@
+"""Which deadlines will be missed, as far as can be seen ahead."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.clock import Moment
+from freshness.domain.company import Company
+from freshness.domain.feed import Feed
+from freshness.domain.schedule import longest_sync_time
+from freshness.planning.allowance import allowance
+from freshness.policy.policy import Policy
+from freshness.policy.schema import Budget
+
+AHEAD = timedelta(hours=2)
+"""How far ahead deadlines are looked at."""
+_STEP = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtRisk:
+    """A feed that will miss a deadline, and when its refresh is expected to end; `None` if later than can be seen."""
+
+    feed: Feed
+    company: Company
+    moment: Moment
+    expected_at: datetime | None
+
+
+def at_risk(
+    feeds: Iterable[Feed],
+    companies: Mapping[str, Company],
+    policy: Policy,
+    limits: ApiLimits,
+    now: datetime,
+    *,
+    paused: bool = False,
+) -> Iterator[AtRisk]:
+    """Yield the feeds that will miss a deadline in the next `AHEAD`.
+
+    `feeds` are those that are due by then, the longest due first. Each starts when it is due, when those before it have
+    started at the pace allowed, and when the day's quota reaches for it. What a person must act on first is left out.
+    """
+    starts = _Starts(policy.budget, limits, now)
+    for feed in feeds:
+        company = companies.get(feed.company_id)
+        connection = company.connections.get(feed.connection_id) if company else None
+        if company is None or connection is None or feed.is_blocked(connection) or feed.is_unsupported:
+            continue
+        promise = policy.promise(feed.data_type, company, connection)
+        held = paused or company.paused
+        starts_at = feed.in_flight.at if feed.in_flight else None if held else starts.take(feed.due_at or now)
+        expected_at = max(now, starts_at + longest_sync_time(feed)) if starts_at else None
+        copied_at = feed.succeeded_at or connection.status_at
+        moment = promise.clock.first_missed(copied_at, now + AHEAD, since=now) if promise.clock else None
+        if moment and (expected_at is None or expected_at > moment.at):
+            yield AtRisk(feed=feed, company=company, moment=moment, expected_at=expected_at)
+
+
+class _Starts:
+    """When further refreshes may start, one after another."""
+
+    def __init__(self, budget: Budget, limits: ApiLimits, now: datetime) -> None:
+        self._budget = budget
+        self._limits = limits
+        self._at = now
+        self._until = now + AHEAD
+        self._taken = 0
+
+    def take(self, due_at: datetime) -> datetime | None:
+        """Return when the next one starts, `None` if that is later than `AHEAD`."""
+        self._at = max(self._at, due_at)
+        while self._at <= self._until:
+            if allowance(self._budget, self._limits, self._at) > self._taken:
+                starts_at = self._at
+                self._taken += 1
+                self._at += _STEP / self._budget.calls_per_minute
+                return starts_at
+            self._at += _STEP
+        return None

@@ -1,0 +1,84 @@
+"""Which deadlines will be missed, seen in advance."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.facts import MissExpected
+from freshness.domain.feed import Feed
+from freshness.domain.schedule import reschedule
+from freshness.domain.transition import transition
+from freshness.planning.forecast import AtRisk, at_risk
+from freshness.policy.policy import Policy
+
+SEVEN = datetime(2026, 11, 23, 7, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+DEADLINE = {"name": "ready", "by": "08:00", "fresh_within": "2 hours"}
+LINKED = Connection(
+    connection_id="1",
+    platform="Xero",
+    source_type="Accounting",
+    status=ConnectionStatus.LINKED,
+    status_at=SEVEN - timedelta(days=30),
+)
+COMPANIES = {f"{number}": Company(company_id=f"{number}", connections={"1": LINKED}) for number in range(100)}
+PLENTY = ApiLimits(daily_quota=100_000)
+
+
+def policy(calls_per_minute: int = 600) -> Policy:
+    budget = {"calls_per_minute": calls_per_minute}
+    return Policy.model_validate({"default": {"fresh_within": "1 week"}, "deadlines": [DEADLINE], "budget": budget})
+
+
+def feeds(rules: Policy) -> list[Feed]:
+    """Return a feed of each company, synced yesterday, the longest due first."""
+    synced = [
+        Feed(company_id=name, data_type="invoices", connection_id="1", succeeded_at=SEVEN - timedelta(days=1))
+        for name in COMPANIES
+    ]
+    due = [reschedule(feed, rules.promise("invoices", COMPANIES[feed.company_id], LINKED), LINKED) for feed in synced]
+    return sorted(due, key=lambda feed: str(feed.due_at))
+
+
+def risks(rules: Policy, limits: ApiLimits = PLENTY, now: datetime = SEVEN, *, paused: bool = False) -> list[AtRisk]:
+    return list(at_risk(feeds(rules), COMPANIES, rules, limits, now, paused=paused))
+
+
+def test_no_deadline_is_at_risk_while_the_pace_and_the_quota_reach() -> None:
+    assert risks(policy()) == []
+
+
+def test_the_last_feeds_are_at_risk_if_the_pace_does_not_reach_for_all() -> None:
+    late = risks(policy(calls_per_minute=1), now=SEVEN)
+
+    assert 30 < len(late) < 60
+    assert {risk.moment.at for risk in late} == {SEVEN + 60 * MINUTE}
+    assert all(risk.expected_at is None or risk.expected_at > risk.moment.at for risk in late)
+
+
+def test_all_are_at_risk_once_the_day_s_quota_is_spent_or_everything_is_paused() -> None:
+    spent = replace(PLENTY, daily_quota=1000, remaining=0, reported_at=SEVEN)
+
+    assert len(risks(policy(), spent)) == len(COMPANIES)
+    assert len(risks(policy(), paused=True)) == len(COMPANIES)
+
+
+def test_a_deadline_further_ahead_is_not_looked_at() -> None:
+    assert risks(policy(), paused=True, now=SEVEN - 61 * MINUTE) == []
+
+
+def test_a_miss_is_published_once_for_each_deadline_and_not_if_the_feed_was_refreshed_since() -> None:
+    rules = policy()
+    feed = feeds(rules)[0]
+    promise = rules.promise("invoices", COMPANIES["0"], LINKED)
+    fact = MissExpected(
+        deadline="ready", deadline_at=SEVEN + 60 * MINUTE, expected_at=None, succeeded_at=feed.succeeded_at
+    )
+
+    first = transition(feed, fact, promise, LINKED, SEVEN)
+    again = transition(first.feed, fact, promise, LINKED, SEVEN)
+    refreshed = transition(replace(feed, succeeded_at=SEVEN), fact, promise, LINKED, SEVEN)
+
+    assert [notification.detail_type for notification in first.notifications] == ["Deadline at risk"]
+    assert again.notifications == refreshed.notifications == ()
