@@ -59,6 +59,8 @@ def simulate(
     except (PolicyError, FleetError, TighterError) as error:
         _fail(console, str(error))
     console.print(_rules_table(report))
+    if report.deadlines_met or report.deadlines_missed:
+        console.print(_deadlines_table(report))
     console.print(_totals_table({"the policy": report, **dict(zip(alternatives, others, strict=True))}))
     try:
         draw(report, chart)
@@ -112,6 +114,19 @@ def _rules_table(report: Report) -> Table:
             f"{rule.refreshes / report.days:,.0f}",
             f"{rule.found_nothing / rule.refreshes:.0%}" if rule.refreshes else "",
         )
+    return table
+
+
+def _deadlines_table(report: Report) -> Table:
+    """Return how many deadlines are met; one that is missed cannot be met with this budget and these windows."""
+    table = _table("Deadlines of feeds")
+    table.add_column("deadline", overflow="fold", min_width=32)
+    for name in ("in all", "missed", "met"):
+        table.add_column(name, justify="right")
+    for place in sorted(report.deadlines_met | report.deadlines_missed):
+        met, missed = report.deadlines_met[place], report.deadlines_missed[place]
+        style = "red" if missed else ""
+        table.add_row(escape(place), f"{met + missed:,}", f"{missed:,}", f"{met / (met + missed):.1%}", style=style)
     return table
 
 

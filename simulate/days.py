@@ -1,6 +1,6 @@
 """Simulation of a fleet under a policy over several days, tick by tick, within Codat's quota for the fleet."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -51,6 +51,9 @@ class Report:
     """Refreshes queued, by hour, from 0."""
     rules: dict[str, RuleReport] = field(default_factory=lambda: defaultdict(RuleReport))
     """By the table of the policy that sets the freshness, such as `[default] (freshness.toml:11)`."""
+    deadlines_met: Counter[str] = field(default_factory=Counter)
+    """Deadlines of feeds, by where the policy sets them."""
+    deadlines_missed: Counter[str] = field(default_factory=Counter)
 
     @property
     def total(self) -> RuleReport:
@@ -114,7 +117,8 @@ def _simulate_day(world: World, limits: ApiLimits, report: Report, start_of_day:
     limits = limits.with_calls(calls, start_of_day)
     now = start_of_day
     while now < start_of_day + DAY:
-        queued = world.tick(now, allowance(world.policy.budget, limits, now))
+        allowed = min(allowance(world.policy.budget, limits, now), world.policy.budget.calls_per_minute)
+        queued = world.tick(now, allowed)
         limits = limits.with_calls(queued, now)
         calls += queued
         if day >= 0:
@@ -136,6 +140,8 @@ def _add_to_report(report: Report, world: World, simulated: SimulatedFeed) -> No
     if promise.off:
         return
     measured, rule = simulated.measured, report.rules[promise.place]
+    report.deadlines_met.update(measured.deadlines_met)
+    report.deadlines_missed.update(measured.deadlines_missed)
     rule.feeds += 1
     rule.refreshes += measured.refreshes
     rule.found_nothing += measured.found_nothing

@@ -47,6 +47,9 @@ class Measured:
     """Refreshes that found no change."""
     broken: int = 0
     """The number of times that the feed became older than promised."""
+    deadlines_met: Counter[str] = field(default_factory=Counter)
+    """The deadlines that were met, by where the policy sets them."""
+    deadlines_missed: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -216,8 +219,11 @@ class World:
                 changes = simulated.changes_per_day * simulated.rhythm.days_between(start, end)
                 mean = -math.expm1(-changes) / changes if changes else 1.0
                 measured.current_days += days * _unchanged(simulated, synced_at, start) * mean
-        if synced_at is None or until - synced_at > self.promise(simulated).fresh_within:
-            measured.broken += 1
+        promise = self.promise(simulated)
+        measured.broken += synced_at is None or promise.breaks_at(synced_at) < until
+        for at, deadline in promise.clock.moments_between(since, until) if promise.clock else ():
+            is_met = synced_at is not None and at - synced_at <= deadline.fresh_within
+            (measured.deadlines_met if is_met else measured.deadlines_missed)[deadline.place] += 1
 
 
 def _unchanged(simulated: SimulatedFeed, start: datetime, end: datetime) -> float:

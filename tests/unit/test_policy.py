@@ -62,6 +62,7 @@ OFFICE = "[[rules]]\nname = 'office'\nfresh_within = '1 hour'\n"
 BY_HOURS = OFFICE + "hours = '08:00 to 18:00'\n"
 LATER_HOURS = "[[rules]]\nname = 'late'\nhours = '17:00 to 20:00'\nfresh_within = '2 hours'"
 DEADLINE = "[[deadlines]]\nname = 'ready'\nfresh_within = '2 hours'\n"
+TOO_MANY = DEADLINE.replace("ready", "noon") + "by = '12:00'\n[budget.refreshes_per_connection]\nXero = 1"
 SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
 
 
@@ -120,6 +121,9 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + DEADLINE, 3, "deadlines.1.by: expected, but it is missing"),
         (DEFAULT + DEADLINE + "by = '08:00'\n" + DEADLINE + "by = '09:00'", 8, "expected another name than 'ready'"),
         (DEFAULT + DEADLINE + "by = '08:00'\ncalendar = 'uk'", 7, "expected one of calendars"),
+        (DEFAULT + DEADLINE + "by = '08:00'\n" + WINDOW + "never = '05:30 to 09:00'", 6, "the windows 'a' forbid it"),
+        (DEFAULT + DEADLINE + "by = '08:00'\n" + WINDOW + "only = '10:00 to 12:00'", 6, "the windows 'a' forbid it"),
+        (DEFAULT + DEADLINE + "by = '08:00'\n" + TOO_MANY, 10, "Xero needs 2 refreshes a day for those up to here"),
         (DEFAULT + "[calendars.uk]\nholidays = 'GB-XX'", 4, "the parts of GB are"),
         (DEFAULT + "[calendars.uk]\ndates = ['2026-13-01']", 4, "valid date"),
         (DEFAULT + "[calendars.uk]", 3, "at least one of holidays, dates"),
@@ -404,3 +408,18 @@ def test_attainment_is_measured_by_the_rule_and_by_the_tags_that_the_policy_sele
     company = replace(COMPANY, tags={"plan": "free", "owner": "me"})
 
     assert promise(policy, "bills", company).group == Group(rule='rule "a"', platform="Xero", tags=("plan=free",))
+
+
+@pytest.mark.parametrize(
+    "window", ["never = '05:30 to 07:30'", "never = '05:30 to 09:00'\nplatforms = ['Xero']", "only = '22:00 to 06:30'"]
+)
+def test_a_window_that_leaves_time_before_a_deadline_or_applies_to_others_is_no_mistake(
+    tmp_path: Path, window: str
+) -> None:
+    assert load(write(tmp_path, DEFAULT + DEADLINE + "by = '08:00'\n" + WINDOW + window)).deadlines
+
+
+def test_deadlines_that_one_refresh_serves_need_one_of_a_connection(tmp_path: Path) -> None:
+    both = DEADLINE + "by = '08:00'\n" + TOO_MANY.replace("12:00", "09:00")
+
+    assert len(load(write(tmp_path, DEFAULT + both)).deadlines) == 2

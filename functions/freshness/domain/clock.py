@@ -5,7 +5,7 @@ the age at one moment alone. A copy breaks its promise at the first moment at wh
 that allows needs the fewest refreshes, since a later copy is never too old before an earlier one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property, lru_cache
@@ -115,13 +115,15 @@ class Clock:
         """The shortest `fresh_within` of the deadlines: none can be missed before."""
         return min(deadline.fresh_within for deadline in self.deadlines)
 
+    def moments_between(self, since: datetime, until: datetime) -> Iterator[Moment]:
+        """Yield the occurrences of the deadlines after a time, up to another."""
+        for number in range((until.date() - since.date()).days + 1):
+            yield from (each for each in moments(self, since.date() + number * DAY) if since < each.at <= until)
+
     def next_moment(self, deadline: Deadline, now: datetime) -> datetime | None:
         """Return when a deadline comes next; `None` if it does not within a year."""
-        days = (now.date() + DAY * number for number in range(366))
-        return next(
-            (each.at for day in days for each in moments(self, day) if each.deadline is deadline and each.at >= now),
-            None,
-        )
+        coming = self.moments_between(now, now + 366 * DAY)
+        return next((each.at for each in coming if each.deadline is deadline), None)
 
 
 @lru_cache(maxsize=4096)

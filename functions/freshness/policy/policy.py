@@ -15,6 +15,7 @@ from freshness.domain.fleet import Fleet
 from freshness.domain.promise import AT_MOST_EVERY, Group, Promise
 from freshness.domain.windows import Window
 from freshness.policy import values
+from freshness.policy.feasibility import check_deadlines
 from freshness.policy.local_time import Calendar, LocalTime
 from freshness.policy.schema import (
     Budget,
@@ -63,6 +64,12 @@ class Policy(Table):
         kinds = {"rules": self.rules, "deadlines": self.deadlines, "windows": self.windows, "sets": self.sets}
         check_calendars(self.rules, self.deadlines, self.calendars)
         check_hours(self.rules, self.local_time)
+        check_deadlines(
+            self.deadlines,
+            self.windows,
+            self.budget.refreshes_per_connection,
+            in_one_zone=self.local_time.time_zone_tag is not None,
+        )
         for kind, tables in kinds.items():
             for index, name in _duplicates((index, table.name) for index, table in enumerate(tables)):
                 raise LocatedError((kind, index, "name"), f"expected another name than {name!r}, which is used above")
