@@ -15,9 +15,8 @@ from local.http_api import context
 from tests.integration.deployed import Deployed
 from tests.integration.roles import allowed
 
-UNUSED = {("events:PutEvents", "EventBus"), ("dynamodb:BatchGetItem", "TablesControl")}
-"""Used only if a policy was deployed that promises less, so that a promise is kept again without a refresh; and to read
-what was learned of the fleet, once there is something."""
+UNUSED = {("events:PutEvents", "EventBus")}
+"""Used only if a policy was deployed that promises less, so that a promise is kept again without a refresh."""
 
 
 def shown(deployed: Deployed, **event: Any) -> str:
@@ -56,7 +55,6 @@ def test_its_role_allows_what_the_page_and_its_buttons_need_and_nothing_else(
     make_stale(deployed)
     company, connection_id = let_link_lapse(deployed)
     parameters.clear_caches()  # type: ignore[no-untyped-call]
-    deployed.tables.learned._read_at = None
 
     html = shown(deployed)
     assert '<div class="cf" data-theme="dark">' in html

@@ -9,7 +9,7 @@ from local.codat_sandbox.model import ConnectionStatus
 from tests.page.browser import ROOT, chromium
 from tests.page.world import HOUR, MINUTE, SETTINGS, World
 
-HEIGHTS = {360: 800, 1280: 1240, 2560: 1200}
+HEIGHTS = {360: 800, 1280: 1240, 2560: 1060}
 
 
 def main() -> None:

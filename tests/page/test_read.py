@@ -5,10 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from freshness.app.attainment import attainment
 from freshness.app.page import read
 from freshness.app.page.read import page_view
 from freshness.app.page.turns import Turn
 from freshness.app.page.view import PageView, Tone
+from freshness.domain.attainment import DAY, Kind
 from freshness.domain.feed_values import State
 from local.codat_sandbox.model import ConnectionStatus
 from tests.page.world import HOUR, World
@@ -86,3 +88,20 @@ def test_lost_webhooks_are_noticed_once_refreshes_end_without_them(world: World)
     assert view.webhooks.silent_since
     assert "no webhook has arrived since 09:" in view.verdict.text.lower()
     assert [(each.step.turn, each.feeds) for each in view.turns if "no webhook" in each.step.why] == [(Turn.US, 0)]
+
+
+def test_attainment_is_that_of_the_report_and_the_hours_add_up_to_it(world: World) -> None:
+    world.simulation.is_down = True
+    world.pass_time(6 * HOUR, every=FEW_MINUTES)
+    world.simulation.is_down = False
+    world.pass_time(2 * HOUR, every=FEW_MINUTES)
+    view = page_view(world.queries, world.now())
+    for since in (DAY, 30 * DAY):
+        reported = attainment(world.simulation.tables, world.queries.policy, world.now(), since)
+        of_rules = {each.name: each.times for each in reported if each.kind is Kind.RULE}
+        shown = {each.rule: each.day if since == DAY else each.month for each in view.attainment[1:]}
+        assert shown == of_rules
+    whole = view.attainment[0].day
+    broken = sum((hour.late * min(HOUR, world.now() - hour.start) for hour in view.hours), timedelta(0))
+    assert abs(whole.late - broken) < timedelta(seconds=1)
+    assert whole.late > HOUR

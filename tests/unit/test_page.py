@@ -9,13 +9,14 @@ from uuid import UUID
 
 import pytest
 
-from freshness.app.page.read import ends
+from freshness.app.page.read import PEOPLE, ROWS, ends
 from freshness.app.page.render import LARGEST, Frame, Medium, render, render_explanations
 from freshness.app.page.turns import Conditions, Step, Turn, step
 from freshness.app.page.verdict import Facts, verdict
-from freshness.app.page.view import Cell, NeedsPerson, PageView, Row, Tone, TurnView, Webhooks
+from freshness.app.page.view import Cell, HourView, NeedsPerson, PageView, Row, RuleView, Tone, TurnView, Webhooks
 from freshness.app.views import DatasetView, Explanation, FeedView
 from freshness.domain.api_limits import ApiLimits
+from freshness.domain.attainment import Attained
 from freshness.domain.company import Company
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import Feed
@@ -26,6 +27,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 HOSTILE = "<script>alert(1)</script>\" onmouseover='alert(2)' </title></style>&\u202e{{ 7*7 }}"
 TYPES = [f"data-type-{number:02}" for number in range(14)]
+TIMES = Attained(promised=1000 * HOUR, late=3 * HOUR, waiting=HOUR)
 CALM = Conditions(at=NOW, limits=ApiLimits(), paused=False)
 
 
@@ -62,7 +64,7 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
     """Return a page of companies all of whose data types are broken."""
     why = Step(Turn.US, name, name)
     cells = [Cell(feed_view(company, each, name=name), why, NOW) for company in range(companies) for each in TYPES]
-    of_rows = cells[: 40 * len(TYPES)]
+    of_rows = cells[: ROWS * len(TYPES)]
     person = NeedsPerson(
         company_id="company-1",
         company_name=name,
@@ -80,22 +82,23 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         verdict=verdict(facts(broken=1)),
         companies=companies,
         feeds=len(cells),
-        is_whole=companies < 40,
+        is_whole=companies < ROWS,
         broken=len(cells),
         broken_is_minimum=False,
         states=Counter({State.STALE: len(cells)}),
-        needs_person=(person,) * min(companies, 40),
+        needs_person=(person,) * min(companies, PEOPLE),
         relinks_elsewhere=3,
         turns=(TurnView(why, 5),),
         data_types=tuple(TYPES),
         rows=tuple(
             Row(f"company-{n}", name, False, {cell.feed.data_type: (cell,) for cell in of_rows[n * 14 : n * 14 + 14]})
-            for n in range(min(companies, 40))
+            for n in range(min(companies, ROWS))
         ),
         broken_elsewhere={TYPES[0]: 12},
         worst=tuple(cells[:200]),
         details=tuple(cells[:200]),
-        breaches_by_hour=tuple(range(24)),
+        attainment=(RuleView(rule=name, day=TIMES, month=TIMES, objective=0.99),) * 12,
+        hours=tuple(HourView(start=NOW - (24 - n) * HOUR, late=n, waiting=2.0) for n in range(24)),
         conditions=CALM,
         calls_allowed=10,
         webhooks=Webhooks(received_at=None, silent_since=None),

@@ -1,5 +1,6 @@
 """How states, durations and times are written for people."""
 
+import math
 from datetime import datetime, timedelta
 
 from freshness.domain.feed_values import State
@@ -30,3 +31,8 @@ def duration(length: timedelta | None) -> str:
 def moment(time: datetime | None) -> str:
     """Return a time in UTC to the second; `-` for `None`."""
     return "-" if time is None else time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def percent(share: float | None) -> str:
+    """Return a share in percent, rounded down, so that only all is 100 %; `-` for `None`."""
+    return "-" if share is None else f"{math.floor(share * 10_000 + 1e-9) / 100:.2f} %"

@@ -19,10 +19,11 @@ BROKEN = "broken"
 
 
 class Broken(NamedTuple):
-    """A feed whose promise was published as broken, and when it broke."""
+    """A feed whose promise was published as broken, when it broke, and what of that is not recorded yet."""
 
     at: datetime
     key: FeedKey
+    breach: OpenBreach | None
 
 
 class Feeds:
@@ -62,7 +63,8 @@ class Feeds:
         There are as many as one query of each shard reads, which are some 20,000.
         """
         shards = [self._table.first_keys(BROKEN, shard) for shard in SHARDS]
-        return sorted(_broken(item) for items, _ in shards for item in items), all(whole for _, whole in shards)
+        broken = [_broken(item) for items, _ in shards for item in items]
+        return sorted(broken, key=lambda each: (each.at, each.key)), all(whole for _, whole in shards)
 
     def open_breaches(self) -> Iterator[OpenBreach]:
         """Yield the breaches of all feeds whose promise is broken, which reads the index only."""
@@ -96,4 +98,5 @@ class Feeds:
 
 def _broken(item: Item) -> Broken:
     data_type, _, connection_id = item["feed"].partition("#")
-    return Broken(datetime.fromisoformat(item["broken_at"]), (item["company_id"], data_type, connection_id))
+    key = item["company_id"], data_type, connection_id
+    return Broken(datetime.fromisoformat(item["broken_at"]), key, breach_from(item) if "breach" in item else None)

@@ -9,9 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain
 
+from freshness.app.page.attained import read_attainment
 from freshness.app.page.turns import Conditions, Step, Turn, of_everything, step
 from freshness.app.page.verdict import Facts, verdict
 from freshness.app.page.view import Cell, NeedsPerson, PageView, Row, TurnView, Webhooks
@@ -21,7 +22,7 @@ from freshness.app.webhook_heartbeat import SILENT_AFTER
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import Broken
 from freshness.domain.company import Company
-from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.planning.allowance import allowance
 
@@ -29,11 +30,10 @@ COMPANIES = 200
 """The most companies whose feeds are read."""
 WORST = 200
 """The most feeds older than promised that are named."""
-ROWS = 40
+ROWS = 30
 """The most companies that have a row."""
-PEOPLE = 40
+PEOPLE = 30
 """The most connections that need a person which are named."""
-HOUR = timedelta(hours=1)
 _READERS = 8
 """Queries at once. Each takes some five milliseconds, most of which is waiting."""
 
@@ -100,6 +100,8 @@ def _view(
     without_row = Counter(cell.feed.data_type for cell in worst if cell.feed.company_id not in with_row)
     people = _needs_person({company.company_id: company for company in companies}, promised)
     turns = _turns(cells, of_everything(conditions, webhooks.silent_since))
+    breaches = [each.breach.until(now) for each in index.broken if each.breach]
+    rules, hours = read_attainment(queries.tables.attainment, queries.policy, breaches, now)
     feeds = len(promised) if is_whole else max(queries.tables.feeds.count(), len(promised))
     facts = Facts(
         conditions=conditions,
@@ -129,7 +131,8 @@ def _view(
         broken_elsewhere=without_row + Counter(each.key[1] for each in elsewhere),
         worst=tuple(worst[:WORST]),
         details=tuple({cell.feed.key: cell for cell in [*worst, *_of_rows(rows)][:WORST]}.values()),
-        breaches_by_hour=_by_hour({**_broke_at(index.broken), **_broke_at_by_age(worst)}, now),
+        attainment=rules,
+        hours=hours,
         conditions=conditions,
         calls_allowed=allowance(queries.policy.budget, conditions.limits, now),
         webhooks=webhooks,
@@ -215,16 +218,3 @@ def _silent_since(received_at: datetime | None, feeds: Iterable[Feed]) -> dateti
         return None
     since = received_at or min(requested_at for requested_at, _ in ended)
     return since if max(at for _, at in ended) >= since + SILENT_AFTER else None
-
-
-def _broke_at(broken: Iterable[Broken]) -> dict[FeedKey, datetime]:
-    return {each.key: each.at for each in broken}
-
-
-def _broke_at_by_age(cells: Iterable[Cell]) -> dict[FeedKey, datetime]:
-    return {cell.feed.key: cell.feed.breaks_at for cell in cells if cell.feed.breaks_at}
-
-
-def _by_hour(broke_at: Mapping[FeedKey, datetime], now: datetime) -> tuple[int, ...]:
-    counts = Counter(23 - int((now - at) / HOUR) for at in broke_at.values() if at <= now)
-    return tuple(counts[hour] for hour in range(24))

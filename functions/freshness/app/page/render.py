@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from freshness.app.page.view import PageView
-from freshness.app.text import SYMBOLS, duration, moment
+from freshness.app.text import SYMBOLS, duration, moment, percent
 from freshness.app.views import Explanation
 
 LARGEST = 200_000
@@ -73,6 +73,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": duration, "moment": moment}
+    environment.filters |= {"duration": duration, "moment": moment, "percent": percent}
     environment.globals |= {"symbols": SYMBOLS, "milliseconds": timedelta(milliseconds=1)}
     return environment

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from freshness.app.page.turns import Conditions, Step
 from freshness.app.views import FeedView
+from freshness.domain.attainment import Attained
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import State
 
@@ -99,6 +100,30 @@ class TurnView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuleView:
+    """What was attained by a rule of the policy in the last day and in the last month; by all, if `rule` is empty."""
+
+    rule: str
+    day: Attained
+    month: Attained
+    objective: float | None
+
+    @property
+    def budget_left(self) -> float | None:
+        """Return the part of the month's error budget that is left; `None` if the rule has no objective."""
+        return None if self.objective is None else self.month.budget_left(self.objective)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourView:
+    """How many promises were broken in an hour, on average: late, or waiting for a customer."""
+
+    start: datetime
+    late: float
+    waiting: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Webhooks:
     """When a webhook last arrived, if any did, and since when they are silent although refreshes end."""
 
@@ -134,8 +159,10 @@ class PageView:
     """The feeds that are older than promised by name, the worst first."""
     details: tuple[Cell, ...]
     """The feeds of which the page itself has the details: the worst, then others that have a cell."""
-    breaches_by_hour: tuple[int, ...]
-    """How many of the promises that are broken now broke in each of the last 24 hours, the earliest first."""
+    attainment: tuple[RuleView, ...]
+    """Of the whole fleet, and of each rule."""
+    hours: tuple[HourView, ...]
+    """The hours of the last day, the earliest first."""
     conditions: Conditions
     calls_allowed: float
     """How many refreshes the budget allows now."""

@@ -1,0 +1,77 @@
+"""What the page shows of attainment: by rule, and how many promises were broken in each hour of the last day."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from freshness.app.page.view import HourView, RuleView
+from freshness.aws.attainment import AttainmentRecords
+from freshness.domain.attainment import (
+    DAY,
+    HOUR,
+    Attained,
+    Cell,
+    Kind,
+    Period,
+    PeriodRecord,
+    attained,
+    day_of,
+    hour_of,
+)
+from freshness.domain.breach import BreachTime
+from freshness.policy.policy import Policy, objective
+
+MONTH = 30 * DAY
+
+
+def read_attainment(
+    records: AttainmentRecords, policy: Policy, breaches: Sequence[BreachTime], now: datetime
+) -> tuple[tuple[RuleView, ...], tuple[HourView, ...]]:
+    """Return the attainment of the whole fleet and of each rule, and the hours of the last day.
+
+    `breaches` are those that are open. It reads a record for each hour of the last two days, and for each day before.
+    """
+    month, day = day_of(now - MONTH).start, hour_of(now - DAY).start
+    known = records.since(month, now)
+    of_month = attained(known, breaches, month, now)
+    of_day = attained([each for each in known if each.period.start >= day - HOUR], breaches, day, now)
+    rules = sorted({name for kind, name in of_month if kind is Kind.RULE})
+    views = sorted((_rule(name, of_day, of_month, policy) for name in rules), key=_share)
+    whole = RuleView(
+        rule="",
+        day=sum((each.day for each in views), Attained()),
+        month=sum((each.month for each in views), Attained()),
+        objective=None,
+    )
+    return (whole, *views), tuple(_hours(known, breaches, day, now))
+
+
+def _rule(name: str, of_day: dict[Cell, Attained], of_month: dict[Cell, Attained], policy: Policy) -> RuleView:
+    cell = Kind.RULE, name
+    day, month = of_day.get(cell, Attained()), of_month.get(cell, Attained())
+    return RuleView(rule=name, day=day, month=month, objective=objective(policy, name))
+
+
+def _share(view: RuleView) -> float:
+    return 1.0 if view.month.share is None else view.month.share
+
+
+def _hours(
+    records: Iterable[PeriodRecord], breaches: Sequence[BreachTime], first: datetime, now: datetime
+) -> Iterable[HourView]:
+    """Yield the hours since a time, with how many promises were broken on average in each."""
+    by_start = {each.period.start: each for each in records if each.period.length == HOUR}
+    start = first
+    while start < now:
+        hour = Period(start=start, length=HOUR)
+        known = by_start.get(start)
+        ended = [times for (kind, _), times in known.times.items() if kind is Kind.RULE] if known else []
+        late = sum((times.late for times in ended), timedelta(0))
+        waiting = sum((times.waiting for times in ended), timedelta(0))
+        for breach in breaches:
+            if breach.waiting:
+                waiting += hour.overlap(breach.start, breach.end)
+            else:
+                late += hour.overlap(breach.start, breach.end)
+        passed = hour.overlap(start, now)
+        yield HourView(start=start, late=late / passed, waiting=waiting / passed)
+        start = hour.end
