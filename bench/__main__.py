@@ -25,6 +25,7 @@ BENCHMARKS = (
     "ensure_fresh",
     "products",
     "aws_cost",
+    "attainment",
     "planner",
     "office",
     "scale",

@@ -33,7 +33,7 @@ BATCH = 25
 Item = dict[str, dict[str, object]]
 """An item in DynamoDB's own notation, with the type of each attribute."""
 _READS = ("GetItem", "BatchGetItem", "Query")
-_WRITES = ("PutItem", "DeleteItem")
+_WRITES = ("PutItem", "UpdateItem", "DeleteItem")
 _CONSISTENT = "bench.consistent"
 """The entry in boto3's context of a request for whether it is a consistent read, which costs twice as much."""
 

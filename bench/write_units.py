@@ -1,7 +1,9 @@
 """The units that DynamoDB charges for a refresh: for queueing it, and for applying the webhook that reports its end."""
 
 import asyncio
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cache
 
 import httpx
@@ -10,15 +12,26 @@ from bench import fleet
 from bench.figures import Figure, show
 from bench.fleet import NOW
 from bench.parts import example_policy, recorder, run_refresh_tick
-from bench.tables import Usage, running_aws
+from bench.tables import Meter, Usage, running_aws
 from freshness.app.apply_webhook import WebhookApplier
+from freshness.app.attainment import promised
+from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
+from freshness.aws.tables import Tables
+from freshness.domain.attainment import hour_of
+from freshness.domain.company import Company
+from freshness.policy.policy import Policy
 from simulate import prices
 
 COMPANIES = 20
 REFRESHES = COMPANIES * len(fleet.DATA_TYPES)
 WRITE_UNIT = 1024
 """The bytes that one write unit covers."""
+A_DAY = 40_000
+"""Refreshes of 1,000 companies with ten data types each, four times a day."""
+LATE = 0.01
+"""The share of refreshes that end after their promise broke on a day without an outage."""
+LATE_BY = timedelta(hours=1)
 FLOOR = 3
 """Write units of one refresh without an index: the feed when it is queued, and the feed and its dataset at the end."""
 
@@ -32,6 +45,10 @@ class Used:
     repeats: Usage
     fullest_feed: int
     """The bytes of a feed with every attribute set."""
+    late: Usage
+    """For recording the attainment of `REFRESHES` that end late, one after another."""
+    counted: Usage
+    """For writing how many feeds are promised."""
 
 
 @cache
@@ -66,7 +83,34 @@ def use() -> Used:
             applier.apply(body)
         repeats = meter.take()
         tables.feeds.put(fleet.fullest_feed())
-        return Used(tick, webhooks, repeats, meter.take().largest_item)
+        fullest = meter.take().largest_item
+        late = _record_late(tables, bus, policy, companies, meter)
+        tables.attainment.put_feeds(
+            Counter(cell for company in companies for cell in promised(_checked(company), policy)), hour_of(NOW)
+        )
+        return Used(tick, webhooks, repeats, fullest, late, meter.take())
+
+
+def _record_late(tables: Tables, bus: EventBus, policy: Policy, companies: list[Company], meter: Meter) -> Usage:
+    """Let every promise break, end it by a webhook each, and return what recording the attainment used."""
+    now = NOW + timedelta(days=8)
+    recording = recorder(tables, bus, policy, lambda: now)
+    applier = WebhookApplier(tables=tables, recorder=recording, clock=lambda: now)
+    units = 0.0
+    for company in companies:
+        for feed in tables.feeds.of_company(company.company_id):
+            recording.review(feed, company)
+            applier.apply(fleet.read_completed(company, feed.data_type, now))
+            # The hours of a usual breach: what is older than two days is recorded by day.
+            recording.breach_times[:] = [replace(each, start=now - LATE_BY) for each in recording.breach_times]
+            meter.take()
+            recording.record_attainment()
+            units += meter.take().write_units
+    return Usage(write_units=units)
+
+
+def _checked(company: Company) -> Company:
+    return replace(company, feeds=dict.fromkeys(company.connections, tuple(fleet.DATA_TYPES)))
 
 
 def measure() -> list[Figure]:
@@ -107,6 +151,14 @@ def measure() -> list[Figure]:
             value=used.repeats.write_units / REFRESHES,
             unit="units",
             at_most=0,
+        ),
+        Figure(
+            what=f"write units of attainment a day, {LATE:.0%} of {A_DAY:,} refreshes late by an hour",
+            value=LATE * A_DAY * used.late.write_units / REFRESHES + 24 * used.counted.write_units,
+            unit="units",
+            against="all refreshes of the day",
+            floor=A_DAY * write_units,
+            at_most=0.05,
         ),
         Figure(
             what="read units of one refresh, with its webhook",

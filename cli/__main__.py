@@ -24,6 +24,7 @@ from cli.pause import pause, resume
 from cli.redrive import redrive
 from cli.refresh import refresh
 from cli.register_webhook import register_webhook
+from cli.report import report
 from cli.status import status
 from deployed.errors import StackError
 from deployed.stack import ROOT, DeployedStack
@@ -36,6 +37,7 @@ from freshness.policy.errors import PolicyError
 
 app = typer.Typer(name="freshness", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(status)
+app.command()(report)
 app.command()(explain)
 app.command()(refresh)
 app.command()(ensure)

@@ -20,6 +20,8 @@ from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.policy.policy import Policy, objective
 
+KINDS = tuple(Kind)
+
 
 def supported(feeds: Iterable[Feed]) -> dict[str, tuple[str, ...]]:
     """Return the data types of feeds that their platforms have, by connection."""
@@ -63,6 +65,6 @@ def attainment(tables: Tables, policy: Policy, now: datetime, since: timedelta) 
                 since=start,
                 objective=objective(policy, name) if kind is Kind.RULE else None,
             )
-            for (kind, name), times in sorted(parts.items())
+            for (kind, name), times in sorted(parts.items(), key=lambda part: (KINDS.index(part[0][0]), part[0][1]))
         ),
     )

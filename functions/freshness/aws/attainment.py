@@ -10,6 +10,7 @@ from freshness.aws.item_codec import Item
 from freshness.aws.table import Table
 from freshness.domain.attainment import (
     DAY,
+    DAYS_KEPT,
     HOUR,
     Attained,
     Cell,
@@ -23,8 +24,6 @@ from freshness.domain.attainment import (
 )
 from freshness.domain.breach import BreachTime
 
-DAYS_KEPT = 400 * DAY
-"""How long the records of days are kept: a year, and the month to compare it with."""
 LAST_HOURS = 4 * DAY
 """How long the records of hours are kept: until their day is recorded, and longer if no tick runs."""
 MOST_NUMBERS = 100

@@ -18,6 +18,8 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 HOURS_KEPT = 2 * DAY
 """How long before the current day attainment is kept by hour."""
+DAYS_KEPT = 400 * DAY
+"""How long attainment is kept by day: a year, and the month to compare it with."""
 
 
 class Kind(StrEnum):

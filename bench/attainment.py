@@ -1,0 +1,153 @@
+"""The attainment that the system records, against a calculation from what is so at Codat at each minute.
+
+Webhooks are lost, syncs fail, Codat is down for hours, and connections lapse and come back.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from random import Random
+
+from bench.figures import Figure, show
+from freshness.app.attainment import attainment
+from freshness.domain.attainment import HOUR, Attained
+from freshness.policy.policy import Policy
+from local.codat_sandbox.model import ConnectionStatus, Truth
+from local.codat_sandbox.platforms import MYOB, PLAID, DataType
+from local.codat_sandbox.settings import Settings
+from simulate.clock import START, SimulatedLoop, simulate
+from simulate.loop import Simulation
+
+MINUTE = timedelta(minutes=1)
+WEEK = timedelta(weeks=1)
+COMPANIES = 9
+LOST = 0.2
+"""The share of webhooks that are never delivered."""
+OUTAGE_EVERY = 12 * HOUR
+"""How often Codat is down, on average: for half an hour to four hours."""
+AT_MOST = 0.1
+"""The greatest difference, in percentage points."""
+FRESH_WITHIN = {DataType.INVOICES: 2 * HOUR, DataType.BILLS: 6 * HOUR, DataType.BANKING_TRANSACTIONS: HOUR}
+POLICY = Policy.model_validate(
+    {"default": {"fresh_within": "1 day"}}
+    | {"data_types": {str(name): {"fresh_within": f"{within // HOUR} hours"} for name, within in FRESH_WITHIN.items()}}
+)
+PLATFORMS = (
+    replace(MYOB, data_types=(DataType.INVOICES, DataType.BILLS)),
+    replace(PLAID, data_types=(DataType.BANKING_TRANSACTIONS,)),
+)
+SETTINGS = Settings(
+    companies=0,
+    sync_time_min=timedelta(seconds=20),
+    sync_time_max=timedelta(minutes=4),
+    fails_first=0.1,
+    fails_later=0.05,
+    not_supported=0,
+    permissions_error=0,
+    sync_schedule={},
+    calls_per_minute=100_000,
+)
+
+
+@dataclass
+class AtCodat:
+    """What is so at Codat."""
+
+    times: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Feed-time in seconds, by the names of `Attained`."""
+    counted_at: datetime = START
+
+    def count(self, truths: list[Truth], now: datetime) -> None:
+        """Count the time since the last call, as all feeds are now."""
+        elapsed = (now - self.counted_at).total_seconds()
+        self.counted_at = now
+        for truth in truths:
+            successful = truth.latest_successful
+            read_at = successful.completed if successful and successful.completed else START
+            self.times["promised"] += elapsed
+            if now - read_at > FRESH_WITHIN[DataType(truth.data_type)]:
+                self.times["late" if truth.connection.status is ConnectionStatus.LINKED else "waiting"] += elapsed
+
+    @property
+    def attained(self) -> Attained:
+        """Return the time that was counted."""
+        return Attained(**{name: timedelta(seconds=seconds) for name, seconds in self.times.items()})
+
+
+@dataclass
+class Troubles:
+    """What goes wrong at random: Codat is down, and connections lapse for some hours."""
+
+    simulation: Simulation
+    random: Random
+    down_until: datetime = START
+    lapsed: dict[str, datetime] = field(default_factory=dict)
+    """Until when the connection of each company is lapsed."""
+
+    def pass_minute(self) -> None:
+        """Let something begin or end."""
+        now, random = self.simulation.loop.clock(), self.random
+        if random.random() < MINUTE / OUTAGE_EVERY:
+            self.down_until = now + random.uniform(0.5, 4) * HOUR
+        self.simulation.is_down = now < self.down_until
+        company = random.choice(self.simulation.backend.companies())
+        if company.id not in self.lapsed and random.random() < MINUTE / (20 * HOUR):
+            self.lapsed[company.id] = now + random.uniform(1, 12) * HOUR
+            self._set_status(company.id, ConnectionStatus.DEAUTHORIZED, now)
+        for company_id in [company_id for company_id, until in self.lapsed.items() if until <= now]:
+            del self.lapsed[company_id]
+            self._set_status(company_id, ConnectionStatus.LINKED, now)
+
+    def _set_status(self, company_id: str, status: ConnectionStatus, now: datetime) -> None:
+        [connection] = self.simulation.backend.company(company_id).connections
+        self.simulation.backend.set_connection_status(company_id, connection.id, status, now)
+
+
+async def _run(loop: SimulatedLoop, length: timedelta, seed: int) -> tuple[Attained, Attained]:
+    random = Random(seed)  # noqa: S311 - not for cryptography
+    simulation, at_codat = Simulation(loop, SETTINGS, POLICY), AtCodat()
+    for number in range(COMPANIES):
+        simulation.backend.add_company([PLATFORMS[number % 3 == 0]], loop.clock())
+    troubles = Troubles(simulation, random)
+    while loop.clock() < START + length:
+        troubles.pass_minute()
+        await simulation.run_for(MINUTE, every=MINUTE, random=random, lost=LOST)
+        at_codat.count(list(simulation.backend.truth(loop.clock())), loop.clock())
+    whole, *_ = attainment(simulation.tables, POLICY, loop.clock(), loop.clock() - START)
+    return at_codat.attained, whole.times
+
+
+def compare(length: timedelta, seed: int = 1) -> tuple[Attained, Attained]:
+    """Return what was attained at Codat in a time, and what was recorded of it."""
+    return simulate(lambda loop: _run(loop, length, seed))
+
+
+def measure() -> list[Figure]:
+    """Compare a week."""
+    at_codat, recorded = compare(WEEK)
+    if at_codat.share is None or recorded.share is None:
+        raise RuntimeError("nothing was promised")
+    return [
+        Figure(
+            what="attainment of a week with outages, as recorded",
+            value=100 * recorded.share,
+            unit="%",
+            against=f"minute by minute at Codat {100 * at_codat.share:.3f} %",
+        ),
+        Figure(
+            what="attainment of a week: difference from what is so at Codat",
+            value=100 * abs(recorded.share - at_codat.share),
+            unit="percentage points",
+            at_most=AT_MOST,
+        ),
+        Figure(
+            what="time waiting for customers in that week, as recorded",
+            value=recorded.waiting / HOUR,
+            unit="feed-hours",
+            against=f"minute by minute at Codat {at_codat.waiting / HOUR:.1f}",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    show("Attainment", measure())
