@@ -28,6 +28,7 @@ BENCHMARKS = (
     "attainment",
     "planner",
     "office",
+    "quiet",
     "scale",
     "year",
 )

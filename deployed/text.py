@@ -5,6 +5,7 @@ from freshness.domain.feed_values import State
 
 _COLOURS = {
     State.FRESH: "green",
+    State.QUIET: "magenta",
     State.REFRESHING: "cyan",
     State.STALE: "yellow",
     State.FAILING: "magenta",

@@ -157,6 +157,9 @@ class DataTypeFreshness(Body):
     keeps_promise: bool
     due_at: datetime | None = Field(description="When its next refresh is due.")
     probability_up_to_date: float | None = Field(description="That nothing changed at the source since asOf.")
+    quiet_since: datetime | None = Field(
+        description="Since when nothing changed at the source, null unless that is much longer than usual."
+    )
     obstacle: str = Field(description="Why it cannot be fresh, empty if it can.")
 
 
@@ -186,6 +189,7 @@ class CompanyFreshness(Body):
                     keeps_promise=view.keeps_promise,
                     due_at=view.due_at,
                     probability_up_to_date=view.probability_up_to_date,
+                    quiet_since=view.quiet_since,
                     obstacle=view.obstacle,
                 )
                 for view in views

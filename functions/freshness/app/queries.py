@@ -211,6 +211,7 @@ class Queries:
             as_of=as_of.at if as_of else None,
             as_of_is_estimated=as_of is not None and as_of.is_estimated,
             probability_up_to_date=probability_up_to_date(feed, promise, now),
+            quiet_since=feed.quiet_since,
             promise=in_force.fresh_within,
             breaks_at=breaks_at(feed, promise, connection),
             keeps_promise=feed.keeps(promise, now),

@@ -7,6 +7,7 @@ from freshness.domain.feed_values import State
 
 SYMBOLS = {
     State.FRESH: "●",
+    State.QUIET: "◌",
     State.REFRESHING: "◐",
     State.STALE: "○",
     State.FAILING: "▲",

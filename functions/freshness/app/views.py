@@ -30,6 +30,8 @@ class FeedView:
     """Whether only the end of that read is known."""
     probability_up_to_date: float | None
     """That nothing changed at the source since."""
+    quiet_since: datetime | None = None
+    """Since when nothing has changed at the source, if that is much longer than usual."""
     promise: timedelta
     breaks_at: datetime | None
     """When the copy becomes, or became, older than promised; `None` where nothing is promised."""

@@ -1,7 +1,9 @@
 """How values of the domain are written as DynamoDB items, and read back."""
 
+import struct
 import zlib
 from collections.abc import Mapping
+from dataclasses import astuple
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +16,7 @@ from freshness.domain.company import Company
 from freshness.domain.dataset import Dataset
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Breach
+from freshness.domain.quiet import NO_PAST, PastSyncs
 from freshness.domain.times import sortable
 
 Item = dict[str, Any]
@@ -24,6 +27,7 @@ DATASETS_KEPT = timedelta(days=30)
 """How long records of datasets are kept; Codat's own history has older ones."""
 
 _COMPANIES = TypeAdapter(Company)
+_PAST = struct.Struct(">4f")
 _FEEDS = TypeAdapter(Feed)
 _DATASETS = TypeAdapter(Dataset)
 _BREACHES = TypeAdapter(Breach)
@@ -58,7 +62,9 @@ def feed_key(feed: Feed) -> Item:
 
 def dump(adapter: TypeAdapter[Any], value: Any) -> Item:
     """Return the item of a value, without what is unset or as by default."""
-    item: Item = adapter.dump_python(value, mode="json", exclude={"history"}, exclude_none=True, exclude_defaults=True)
+    item: Item = adapter.dump_python(
+        value, mode="json", exclude={"history", "past"}, exclude_none=True, exclude_defaults=True
+    )
     return item
 
 
@@ -84,6 +90,8 @@ def feed_item(feed: Feed) -> Item:
     del item["data_type"], item["connection_id"]
     if feed.history:
         item["history"] = feed.history.packed
+    if feed.past != NO_PAST:
+        item["past"] = _PAST.pack(*astuple(feed.past))
     if feed.changes_per_day:
         # DynamoDB's client accepts no floats.
         item["changes_per_day"] = Decimal(str(feed.changes_per_day))
@@ -95,6 +103,8 @@ def feed_from(item: Item) -> Feed:
     item["data_type"], _, item["connection_id"] = item["feed"].partition("#")
     if isinstance(item.get("history"), Binary):
         item["history"] = {"packed": bytes(item["history"])}
+    if "past" in item:
+        item["past"] = PastSyncs(*_PAST.unpack(bytes(item["past"])))
     return _FEEDS.validate_python(item)
 
 

@@ -27,10 +27,14 @@ MIN_RATE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The result of one sync: whether anything had changed in the `days` since the previous sync."""
+    """The result of one sync: whether anything had changed in the `days` since the previous sync.
+
+    It may stand for several syncs with the same result, `count` of them.
+    """
 
     days: float
     changed: bool
+    count: float = 1.0
 
 
 def change_rate(observations: Iterable[Observation], expected: float) -> float:
@@ -44,9 +48,9 @@ def change_rate(observations: Iterable[Observation], expected: float) -> float:
     changed, unchanged = [(span, PRIOR_WEIGHT)], PRIOR_WEIGHT * span
     for observation in observations:
         if observation.days > 0 and observation.changed:
-            changed.append((observation.days, 1.0))
+            changed.append((observation.days, observation.count))
         elif observation.days > 0:
-            unchanged += observation.days
+            unchanged += observation.days * observation.count
     rate = max(_most_likely(changed, unchanged), MIN_RATE)
     return float(f"{rate:.{SIGNIFICANT_DIGITS}g}")
 

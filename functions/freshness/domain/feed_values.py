@@ -17,6 +17,8 @@ class State(StrEnum):
     """What a reader sees of a feed."""
 
     FRESH = "fresh"
+    QUIET = "quiet"
+    """Fresh, but nothing has changed at the source for much longer than usual."""
     STALE = "stale"
     REFRESHING = "refreshing"
     FAILING = "failing"

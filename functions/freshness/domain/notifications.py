@@ -92,6 +92,16 @@ class DeadlineAtRisk(Notification):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceQuiet(Notification):
+    """Reads of a data type succeed, but nothing has changed at the source for much longer than usual."""
+
+    detail_type = "Source quiet"
+
+    data_type: str
+    quiet_since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RelinkNeeded(Notification):
     """Codat can no longer read through a connection until the customer opens its link and authorises it again.
 
@@ -198,6 +208,17 @@ def deadline_at_risk(feed: Feed, fact: MissExpected) -> DeadlineAtRisk:
         deadline_at=fact.deadline_at,
         expected_at=fact.expected_at,
         refreshed_at=feed.succeeded_at,
+    )
+
+
+def source_quiet(feed: Feed, since: datetime) -> SourceQuiet:
+    """Return the notification that nothing has changed since a time, which is much longer than usual of the feed."""
+    return SourceQuiet(
+        id=f"{feed.connection_id}/{feed.data_type}/quiet/{sortable(since)}",
+        company_id=feed.company_id,
+        connection_id=feed.connection_id,
+        data_type=feed.data_type,
+        quiet_since=since,
     )
 
 

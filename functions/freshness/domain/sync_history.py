@@ -99,6 +99,11 @@ class SyncHistory:
         return next((sync for sync in reversed(list(self)) if sync.succeeded), None)
 
     @property
+    def first_success(self) -> datetime | None:
+        """Return when the oldest of the successes ended, if there is one."""
+        return next((_time(ended_at) for ended_at, flags, _ in self._unpacked() if not flags & _FAILED), None)
+
+    @property
     def intervals(self) -> Iterator[SyncInterval]:
         """Yield the time between each two successes, where it is known whether the second found a change."""
         for before, ended_at, changed in self._intervals():

@@ -31,8 +31,15 @@ from freshness.domain.facts import (
 )
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import CLOCKS_DIFFER, End, Request, Unanswered, Wanted
-from freshness.domain.notifications import Notification, deadline_at_risk, promise_broken, promise_kept_again
+from freshness.domain.notifications import (
+    Notification,
+    deadline_at_risk,
+    promise_broken,
+    promise_kept_again,
+    source_quiet,
+)
 from freshness.domain.promise import Promise
+from freshness.domain.quiet import quiet_since
 from freshness.domain.reconcile import reconcile
 from freshness.domain.refreshes import refreshes
 from freshness.domain.schedule import breaks_at, reschedule, with_due_at
@@ -93,6 +100,9 @@ def transition(
     after, promise_notification = _with_promise(after, fact, promise, connection, now)
     if promise_notification:
         notifications.append(promise_notification)
+    after, quiet_notification = _with_silence(feed, after, promise)
+    if quiet_notification:
+        notifications.append(quiet_notification)
     after, ended = breach_times(feed, after, promise, connection, now)
     after = _rescheduled(feed, after, fact, promise, connection)
     return Transition(feed=after, datasets=datasets, notifications=tuple(notifications), breach_times=ended)
@@ -184,6 +194,16 @@ def _with_promise(
     if feed.broken_at is None or feed.succeeded_at is None:
         return feed, None
     return replace(feed, broken_at=None), promise_kept_again(feed, feed.broken_at)
+
+
+def _with_silence(before: Feed, after: Feed, promise: Promise) -> tuple[Feed, Notification | None]:
+    """Return the feed with `quiet_since`, and what to publish if its source has become quiet."""
+    if after.history == before.history:
+        return after, None
+    past = before.past.with_dropped(before.history, after.history, promise.rhythm)
+    since = quiet_since(after.history, past, promise.rhythm, promise.expected_changes_per_day)
+    after = replace(after, past=past, quiet_since=since)
+    return after, source_quiet(after, since) if since and before.quiet_since is None else None
 
 
 def _rescheduled(before: Feed, after: Feed, fact: FeedFact, promise: Promise, connection: Connection) -> Feed:
