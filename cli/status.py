@@ -65,6 +65,8 @@ def _print(summary: Summary, fleet: FleetView) -> None:
     if limits.remaining is not None:
         reported_at = moment(limits.reported_at)
         print_text(f"Calls to Codat left: {limits.remaining} of {limits.daily_quota} a day, as of {reported_at} UTC.")
+    for each in summary.spending:
+        print_text(f"Spent on {each.platform} this month: {each.spent:,.2f} of {each.cap:,.2f} {each.currency}.")
     if summary.misses_ahead:
         print_text("\nDeadlines that will be missed:", "bold")
         print_table(_misses_table(summary.misses_ahead[:WORST]))

@@ -132,6 +132,7 @@ async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, contex
                 progress = await ensure.wait(progress, min(now + _wait(event), ends_at), client)
             finally:
                 ensure.recorder.record_attainment()
+                ensure.recorder.record_spending()
                 tally = ensure.tally + ensure.recorder.tally
                 emit(tally)
                 calls = sum(each.calls for each in opened)

@@ -15,7 +15,7 @@ from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from simulate.chart import draw
-from simulate.days import Report, run
+from simulate.days import DAYS_A_MONTH, Report, run
 from simulate.fleet import FleetError, generate_fleet, load_fleet
 from simulate.tighter import TighterError, tighten
 from simulate.world import SimulatedFeed
@@ -61,6 +61,8 @@ def simulate(
     console.print(_rules_table(report))
     if report.deadlines_met or report.deadlines_missed:
         console.print(_deadlines_table(report))
+    if loaded.prices:
+        console.print(_spending_table(report, loaded))
     console.print(_totals_table({"the policy": report, **dict(zip(alternatives, others, strict=True))}))
     try:
         draw(report, chart)
@@ -127,6 +129,20 @@ def _deadlines_table(report: Report) -> Table:
         met, missed = report.deadlines_met[place], report.deadlines_missed[place]
         style = "red" if missed else ""
         table.add_row(escape(place), f"{met + missed:,}", f"{missed:,}", f"{met / (met + missed):.1%}", style=style)
+    return table
+
+
+def _spending_table(report: Report, policy: Policy) -> Table:
+    """Return what the platforms charge for each rule in a month of days like those measured."""
+    currency = next(price.currency for price in policy.prices.values())
+    table = _table("Charges of the platforms")
+    table.caption = "of those with a price"
+    table.add_column("policy table", overflow="fold", min_width=32)
+    for name in (f"{currency}\na month", "for refreshes that\nfound nothing"):
+        table.add_column(name, justify="right")
+    for place, rule in sorted({**report.rules, "in all": report.total}.items(), key=lambda each: each[1].cost):
+        costs = (cost * DAYS_A_MONTH / report.days for cost in (rule.cost, rule.cost_of_nothing))
+        table.add_row(escape(place), *(f"{cost:,.2f}" for cost in costs))
     return table
 
 

@@ -34,6 +34,10 @@ class RuleReport:
     """The expected number of days in which the copies were the same as the source, summed over the feeds."""
     days: float = 0.0
     """The days measured, summed over the feeds."""
+    cost: float = 0.0
+    """What the platforms charge for the refreshes, in the currency of the policy's prices."""
+    cost_of_nothing: float = 0.0
+    """The part of it for refreshes that found no change."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +70,8 @@ class Report:
             total.kept += rule.kept
             total.current_days += rule.current_days
             total.days += rule.days
+            total.cost += rule.cost
+            total.cost_of_nothing += rule.cost_of_nothing
         return total
 
     @property
@@ -148,3 +154,6 @@ def _add_to_report(report: Report, world: World, simulated: SimulatedFeed) -> No
     rule.kept += not measured.broken
     rule.current_days += measured.current_days
     rule.days += measured.days
+    if price := world.policy.prices.get(simulated.connection.platform):
+        rule.cost += measured.refreshes * price.amount
+        rule.cost_of_nothing += measured.found_nothing * price.amount

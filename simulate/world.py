@@ -28,6 +28,7 @@ from freshness.domain.windows import Window
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.lessons import lessons, outcomes
 from freshness.planning.planner import decide, needs_all_feeds
+from freshness.planning.spending import AHEAD, affordable, month_of
 from freshness.policy.policy import Policy
 
 HOUR = timedelta(hours=1)
@@ -85,6 +86,8 @@ class World:
     """The number of decisions, by reason."""
     scores: Scores = field(default_factory=Scores)
     """How good the predictions were that copies are up to date."""
+    _refreshes_by_platform: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """By month, and then by platform."""
     _sync_ends: list[tuple[datetime, int]] = field(default_factory=list)
     """A heap of the times at which syncs end, each with the index of its feed."""
     _due_times: list[tuple[datetime, int]] = field(default_factory=list)
@@ -120,7 +123,18 @@ class World:
             due_at, index = heapq.heappop(self._due_times)
             if self.simulated_feeds[index].feed.due_at == due_at:
                 self._waiting.add(index)
-        decisions = decide(self._feeds_to_decide(), self.companies, self.policy, now, allowance=allowance)
+        month = self._refreshes_by_platform[month_of(now)]
+        if not self.queued and month_of(now - AHEAD) == month_of(now):
+            # So much was spent before the simulation begins.
+            month.update({platform: int(n) for platform, n in affordable(self.policy, {}, now - AHEAD).items()})
+        decisions = decide(
+            self._feeds_to_decide(),
+            self.companies,
+            self.policy,
+            now,
+            allowance=allowance,
+            affordable=affordable(self.policy, month, now),
+        )
         queued = [decision for decision in decisions if decision.action is Action.QUEUE]
         for decision in decisions:
             self._act(decision, now)
@@ -158,6 +172,7 @@ class World:
             self._apply(index, Deferred(until=decision.until, decided=decided, version=simulated.feed.version), now)
         elif decision.action is Action.QUEUE:
             # When a feed in flight is late does not matter here, so its due time is not computed.
+            self._refreshes_by_platform[month_of(now)][simulated.connection.platform] += 1
             request = Request(at=now, trigger=Trigger.PROMISE, dataset_id=f"{index} {now}")
             self._put(index, simulated.feed.requested(request))
             heapq.heappush(self._sync_ends, (now + simulated.sync_time, index))

@@ -63,6 +63,7 @@ BY_HOURS = OFFICE + "hours = '08:00 to 18:00'\n"
 LATER_HOURS = "[[rules]]\nname = 'late'\nhours = '17:00 to 20:00'\nfresh_within = '2 hours'"
 DEADLINE = "[[deadlines]]\nname = 'ready'\nfresh_within = '2 hours'\n"
 TOO_MANY = DEADLINE.replace("ready", "noon") + "by = '12:00'\n[budget.refreshes_per_connection]\nXero = 1"
+PRICES = "[prices]\nXero = '0.002 USD per refresh'\n"
 SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
 
 
@@ -124,6 +125,12 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + DEADLINE + "by = '08:00'\n" + WINDOW + "never = '05:30 to 09:00'", 6, "the windows 'a' forbid it"),
         (DEFAULT + DEADLINE + "by = '08:00'\n" + WINDOW + "only = '10:00 to 12:00'", 6, "the windows 'a' forbid it"),
         (DEFAULT + DEADLINE + "by = '08:00'\n" + TOO_MANY, 10, "Xero needs 2 refreshes a day for those up to here"),
+        (DEFAULT + "[prices]\nXero = '0.002 USD'", 4, "expected a price such as"),
+        (DEFAULT + "[prices]\nXero = '0 USD per refresh'", 4, "leave it out if reading is free"),
+        (DEFAULT + PRICES + "Sage = '1 GBP per GB, 2 MB a refresh'", 5, "expected USD, as in the prices above"),
+        (DEFAULT + PRICES + "[budget.spending]\nXero = '50 USD'", 6, 'an amount such as "50 USD a month"'),
+        (DEFAULT + PRICES + "[budget.spending]\nSage = '50 USD a month'", 6, "expected the price of Sage in [prices]"),
+        (DEFAULT + PRICES + "[budget.spending]\nXero = '50 GBP a month'", 6, "expected USD, as in [prices]"),
         (DEFAULT + "[calendars.uk]\nholidays = 'GB-XX'", 4, "the parts of GB are"),
         (DEFAULT + "[calendars.uk]\ndates = ['2026-13-01']", 4, "valid date"),
         (DEFAULT + "[calendars.uk]", 3, "at least one of holidays, dates"),

@@ -101,6 +101,30 @@ def test_promises_within_the_budget_are_kept_and_a_tighter_promise_takes_more_ca
     assert tight.total.current_days > loose.total.current_days
 
 
+def test_a_cap_on_spending_is_kept_and_what_each_rule_costs_is_shown(policy: Path) -> None:
+    prices = "".join(
+        f'"{name}" = "0.01 USD per refresh"\n'
+        for name in ("Xero", "Plaid", "TrueLayer", "QuickBooks Online", "Shopify", "Sage 50", "Stripe")
+    )
+    policy.write_text(f"{POLICY}\n[prices]\n{prices}")
+    free = report(policy)
+    policy.write_text(f'{POLICY}\n[prices]\n{prices}[budget.spending]\nXero = "0.30 USD a month"\n')
+
+    capped, shown = report(policy), simulated(policy)
+
+    assert 0 < free.total.cost_of_nothing <= free.total.cost == pytest.approx(0.01 * free.total.refreshes)
+    assert capped.total.cost < free.total.cost
+    assert "Charges of the platforms" in shown.output
+
+
+def test_the_deadlines_that_are_missed_are_shown(policy: Path) -> None:
+    policy.write_text(POLICY + "[[deadlines]]\nname = 'ready'\nby = '08:00'\nfresh_within = '2 hours'\n")
+
+    shown = simulated(policy)
+
+    assert re.search(r'deadline "ready" \(\S+\) +\d+ +0 +100.0%', shown.output)
+
+
 def test_the_same_seed_gives_the_same_report(policy: Path) -> None:
     assert report(policy) == report(policy)
 

@@ -14,6 +14,7 @@ from freshness.app.exclusive_run import stops
 from freshness.app.problems import codat_unavailable
 from freshness.app.queueing import Queueing
 from freshness.app.record import Recorder
+from freshness.app.spending import affordable_now
 from freshness.aws.control import Account
 from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError
@@ -85,6 +86,7 @@ class OnDemand:
             paused=is_paused,
             allowance=allowance(policy.budget, limits, now),
             on_demand_allowance=on_demand_allowance(policy.budget, limits, now),
+            affordable=affordable_now(tables, policy, now),
         )
         return [each for each in decisions if each.action is Action.QUEUE and each.feed.key in wanted]
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from freshness.app.forecast import misses_ahead
 from freshness.app.obstacles import closed_window, obstacle, waiting_for_machine
+from freshness.app.spending import affordable_now, spending
 from freshness.app.timing import miss_view, timing
 from freshness.app.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
 from freshness.aws.tables import Tables
@@ -91,6 +92,7 @@ class Queries:
             limits=self.api_limits(),
             not_fresh=tuple(sorted((feed for feed in late if not feed.keeps_promise), key=_worst_first)),
             misses_ahead=tuple(miss_view(risk) for risk in misses_ahead(self.tables, self.policy, now)),
+            spending=tuple(spending(self.tables, self.policy, now)),
         )
 
     def company(self, company: Company, now: datetime) -> tuple[FeedView, ...]:
@@ -173,6 +175,7 @@ class Queries:
             paused=self.is_paused(),
             allowance=allowance(self.policy.budget, limits, now),
             on_demand_allowance=on_demand_allowance(self.policy.budget, limits, now),
+            affordable=affordable_now(self.tables, self.policy, now),
         )
         return {decision.feed.key: decision for decision in decisions}
 

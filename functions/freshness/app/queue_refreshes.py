@@ -14,6 +14,7 @@ from freshness.app.failures import Failures
 from freshness.app.promise_metrics import PromiseMetrics
 from freshness.app.queueing import Queueing, names_of
 from freshness.app.record import Recorder
+from freshness.app.spending import affordable_now
 from freshness.app.unanswered_calls import find_queued
 from freshness.aws.item_codec import SHARDS
 from freshness.aws.metrics import Metric
@@ -95,6 +96,9 @@ class RefreshTick:
             paused=paused,
             allowance=max(0.0, allowed),
             on_demand_allowance=on_demand,
+            affordable=await asyncio.to_thread(
+                affordable_now, self.tables, self.policy, now, len(self.shards) / len(SHARDS)
+            ),
         )
         self.queueing.unqueued.update(
             decision.feed.key for decision in decisions if decision.action is Action.QUEUE and not self.dry_run

@@ -6,6 +6,7 @@ item, and what then follows is published and recorded. Notifications are publish
 feed is written: a crash in between repeats them under the same ids, and loses none.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -57,6 +58,8 @@ class Recorder:
     clock: Callable[[], datetime]
     tally: Tally = field(default_factory=Tally)
     breach_times: list[BreachTime] = field(default_factory=list)
+    refreshes: list[str] = field(default_factory=list)
+    """The platforms of the refreshes that were requested, for `record_spending`."""
 
     def feed(self, known: Feed, company: Company, *facts: FeedFact) -> Transition:
         """Record facts about a feed, as it was read, and return what followed, with the feed as it is now.
@@ -69,10 +72,11 @@ class Recorder:
             if known.version and not current.version:
                 return Transition(feed=known)
             known = current
-        last = Transition(feed=known)
+        before, last = known, Transition(feed=known)
 
         def compute(feed: Feed) -> Feed:
-            nonlocal last
+            nonlocal before, last
+            before = feed
             # A promise that was published as broken before a lost race is published as kept again if it is.
             feed = replace(feed, broken_at=feed.broken_at or _published_as_broken(last))
             last = self._transition(feed, company, facts)
@@ -83,6 +87,9 @@ class Recorder:
 
         written = self.tables.feeds.update(known, compute)
         self.breach_times.extend(last.breach_times)
+        connection = company.connections.get(known.connection_id)
+        if connection and _was_requested_by_us(before, written):
+            self.refreshes.append(connection.platform)
         return replace(last, feed=written)
 
     def review(self, feed: Feed, company: Company) -> Feed:
@@ -138,6 +145,17 @@ class Recorder:
             # The facts are recorded: to fail now would only repeat the work.
             logger.exception("Times of breach are missing in attainment", extra={"times": len(breach_times)})
 
+    def record_spending(self) -> None:
+        """Add the refreshes that were requested to those of the month, if a cap on spending counts them."""
+        refreshes = Counter(platform for platform in self.refreshes if platform in self.policy.budget.spending)
+        self.refreshes.clear()
+        try:
+            if refreshes:
+                self.tables.spending.add(refreshes, self.clock())
+        except (BotoCoreError, ClientError):
+            # The facts are recorded: to fail now would only repeat the work.
+            logger.exception("Refreshes are missing in what was spent", extra={"refreshes": refreshes})
+
     def _transition(self, feed: Feed, company: Company, facts: tuple[FeedFact, ...]) -> Transition:
         connection = company.connections.get(feed.connection_id)
         promise = self.policy.promise(feed.data_type, company, connection) if connection else None
@@ -159,6 +177,13 @@ class Recorder:
                     self.tally.count(Metric.REFRESHES_BY_OTHERS)
                 case _:
                     pass
+
+
+def _was_requested_by_us(before: Feed, after: Feed) -> bool:
+    request = after.request
+    if request is None or request.trigger is Trigger.EXTERNAL:
+        return False
+    return before.request is None or before.request.at != request.at
 
 
 def _published_as_broken(transition: Transition) -> datetime | None:

@@ -112,6 +112,16 @@ class MissView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpendingView:
+    """What was spent this month on refreshes of a platform that has a cap."""
+
+    platform: str
+    spent: float
+    cap: float
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """The whole fleet in numbers, with the feeds that are older than promised."""
 
@@ -128,6 +138,7 @@ class Summary:
     """Every feed that is older than promised, also where a person must act first."""
     misses_ahead: tuple[MissView, ...]
     """The deadlines that will be missed."""
+    spending: tuple[SpendingView, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from freshness.aws.feeds import Feeds
 from freshness.aws.freshness_requests import FreshnessRequests
 from freshness.aws.learned import Learned
 from freshness.aws.prediction_scores import PredictionScores
+from freshness.aws.spending import Spending
 from freshness.aws.table import Table
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Tables:
     scores: PredictionScores
     requests: FreshnessRequests
     attainment: AttainmentRecords
+    spending: Spending
 
     @classmethod
     def open(cls, dynamodb: "DynamoDBClient", names: TableNames, sleep: Callable[[float], object] = time.sleep) -> Self:
@@ -54,4 +56,5 @@ class Tables:
             scores=PredictionScores(Table(dynamodb, names.control, sleep)),
             requests=FreshnessRequests(Table(dynamodb, names.control, sleep)),
             attainment=AttainmentRecords(Table(dynamodb, names.control, sleep)),
+            spending=Spending(Table(dynamodb, names.control, sleep)),
         )

@@ -1,11 +1,13 @@
 """Which of the feeds that may be queued are: together with their sets, and within allowances and shares."""
 
+import math
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from operator import attrgetter
 
 from freshness.domain.feed import Feed
-from freshness.planning.decision import Candidate, Decision, Reason
+from freshness.planning.decision import Action, Candidate, Decision, Reason
 from freshness.policy.policy import Policy
 
 
@@ -38,27 +40,40 @@ def units_of(
     return units, others + [candidate for key, members in sets.items() if key not in due for candidate in members]
 
 
-class Shares:
-    """How many more refreshes of each connection the policy allows today."""
+SPENDING_RENEWED = timedelta(hours=1)
+"""How long a feed waits that a cap on spending holds back: what may be spent grows all month."""
 
-    def __init__(self, policy: Policy, feeds: list[Feed], now: datetime) -> None:
+
+class Shares:
+    """How many more refreshes the policy allows: of each connection today, and of platforms with a cap on spending.
+
+    `affordable` is how many of such a platform may be queued now.
+    """
+
+    def __init__(self, policy: Policy, feeds: list[Feed], affordable: Mapping[str, float], now: datetime) -> None:
         self._policy = policy
+        self._affordable = dict(affordable)
+        self._now = now
         self._queued: Counter[tuple[str, str]] = Counter()
-        self.renewed_at = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
+        self._renewed_at = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
         if policy.budget.refreshes_per_connection:
             for feed in feeds:
                 self._queued[feed.company_id, feed.connection_id] += feed.requests_on(now.date())
 
-    def take(self, candidate: Candidate) -> bool:
-        """Take a refresh from its connection's share. Return whether there was one left."""
+    def take(self, candidate: Candidate) -> Decision:
+        """Return the decision to queue a candidate if there is a refresh left for it, which is then taken."""
         share = self._policy.refreshes_a_day(candidate.connection)
-        if share is None:
-            return True
         key = candidate.feed.company_id, candidate.feed.connection_id
-        if self._queued[key] >= share:
-            return False
-        self._queued[key] += 1
-        return True
+        platform = candidate.connection.platform
+        if share is not None and self._queued[key] >= share:
+            return candidate.rescheduled(Reason.OVER_SHARE, self._renewed_at)
+        if self._affordable.get(platform, math.inf) < 1:
+            return candidate.rescheduled(Reason.OVER_SPENDING, self._now + SPENDING_RENEWED)
+        if share is not None:
+            self._queued[key] += 1
+        if platform in self._affordable:
+            self._affordable[platform] -= 1
+        return candidate.queued
 
 
 def allotted(
@@ -95,7 +110,5 @@ def allotted(
 
 def _queue(unit: list[Candidate], shares: Shares, queued: list[Decision], left: list[Decision]) -> None:
     for candidate in unit:
-        if shares.take(candidate):
-            queued.append(candidate.queued)
-        else:
-            left.append(candidate.rescheduled(Reason.OVER_SHARE, shares.renewed_at))
+        decision = shares.take(candidate)
+        (queued if decision.action is Action.QUEUE else left).append(decision)

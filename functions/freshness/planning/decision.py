@@ -38,6 +38,7 @@ class Reason(StrEnum):
     OUTSIDE_WINDOW = "outside the window"
     OVER_BUDGET = "over budget"
     OVER_SHARE = "over its connection's share of the day"
+    OVER_SPENDING = "over its platform's spending cap"
     WAITING_FOR_SET = "waiting for its set"
     PAUSED = "paused"
     BLOCKED = "blocked"

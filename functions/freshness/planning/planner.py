@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 from freshness.domain import schedule, windows
 from freshness.domain.change_rate import value_of_refreshing
@@ -33,11 +34,13 @@ def decide(
     paused: bool = False,
     allowance: float = math.inf,
     on_demand_allowance: float = math.inf,
+    affordable: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Decision]:
     """Return a decision about every feed: those to be queued come last, the most urgent of them first.
 
     All feeds of a company must be given if `needs_all_feeds` is true for one of them. `allowance` is how many refreshes
-    may be queued now, and `on_demand_allowance` how many of those that callers wait for. While everything is `paused`,
+    may be queued now, `on_demand_allowance` how many of those that callers wait for, and `affordable` how many of each
+    platform that has a cap on spending. While everything is `paused`,
     none is queued.
     """
     given = list(feeds)
@@ -53,7 +56,7 @@ def decide(
     if paused:
         return [*decisions, *(candidate.waits(Reason.PAUSED) for candidate in candidates)]
     units, others = units_of(candidates, policy, now)
-    queued, left = allotted(units, Shares(policy, given, now), allowance, on_demand_allowance)
+    queued, left = allotted(units, Shares(policy, given, affordable, now), allowance, on_demand_allowance)
     not_yet = [candidate.rescheduled(Reason.NOT_YET, candidate.due_at) for candidate in others]
     return decisions + not_yet + left + queued
 

@@ -17,6 +17,7 @@ from freshness.domain.windows import Window
 from freshness.policy import values
 from freshness.policy.feasibility import check_deadlines
 from freshness.policy.local_time import Calendar, LocalTime
+from freshness.policy.money import PricePerRefresh, check_spending
 from freshness.policy.schema import (
     Budget,
     CodatTable,
@@ -52,6 +53,7 @@ class Policy(Table):
     local_time: LocalTime = LocalTime()
     calendars: dict[str, Calendar] = Field(default_factory=dict)
     codat: CodatTable = CodatTable()
+    prices: dict[str, PricePerRefresh] = Field(default_factory=dict)
     budget: Budget = Budget()
 
     _fleet: Fleet = PrivateAttr(default_factory=Fleet)
@@ -64,6 +66,7 @@ class Policy(Table):
         kinds = {"rules": self.rules, "deadlines": self.deadlines, "windows": self.windows, "sets": self.sets}
         check_calendars(self.rules, self.deadlines, self.calendars)
         check_hours(self.rules, self.local_time)
+        check_spending(self.prices, self.budget.spending)
         check_deadlines(
             self.deadlines,
             self.windows,

@@ -10,6 +10,7 @@ from freshness.domain.data_types import custom_identifier
 from freshness.domain.windows import Window
 from freshness.policy import values
 from freshness.policy.local_time import Timing
+from freshness.policy.money import AmountAMonth
 from freshness.policy.table import LocatedError, Location, Table
 
 
@@ -241,3 +242,5 @@ class Budget(Table):
     """Codat may block an IP address that makes more than 1,000 calls a minute."""
     refreshes_per_connection: dict[str, values.Count] = Field(default_factory=dict)
     """The maximum number of refreshes of one connection in a day, by platform."""
+    spending: dict[str, AmountAMonth] = Field(default_factory=dict)
+    """The maximum to spend on refreshes in a month, by platform."""

@@ -1,0 +1,51 @@
+"""What was spent on a platform: counted where a refresh was recorded, and read by the next tick."""
+
+from datetime import UTC, datetime, timedelta
+
+from freshness.app.record import Recorder
+from freshness.app.spending import affordable_now, spending
+from freshness.aws.tables import Tables
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.dataset import Trigger
+from freshness.domain.facts import DatasetRequested
+from freshness.domain.feed import Feed
+from freshness.policy.policy import Policy
+from tests.integration.recording_bus import RecordingBus
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+POLICY = Policy.model_validate(
+    {
+        "default": {"fresh_within": "6 hours"},
+        "prices": {"Xero": "0.50 USD per refresh"},
+        "budget": {"spending": {"Xero": "30 USD a month"}},
+    }
+)
+
+
+def test_refreshes_of_ours_are_counted_once_by_month_and_platform(tables: Tables) -> None:
+    now = NOON
+    recorder = Recorder(tables=tables, bus=RecordingBus(), policy=POLICY, clock=lambda: now)
+    before = affordable_now(tables, POLICY, NOON)["Xero"]
+    for platform in ("Xero", "Stripe"):
+        connection = Connection(
+            connection_id=platform,
+            platform=platform,
+            source_type="Accounting",
+            status=ConnectionStatus.LINKED,
+            status_at=NOON - timedelta(days=1),
+        )
+        company = Company(company_id="c", connections={platform: connection})
+        feed = Feed(company_id="c", data_type="invoices", connection_id=platform)
+        for number, trigger in enumerate((Trigger.PROMISE, Trigger.PROMISE, Trigger.EXTERNAL)):
+            at = NOON + timedelta(hours=number)
+            fact = DatasetRequested(at=at, trigger=trigger, dataset_id=f"{platform} {number}")
+            for _ in range(2):
+                recorder.feed(tables.feeds.get(*feed.key, consistent=True), company, fact)
+    recorder.record_spending()
+    recorder.record_spending()
+
+    assert tables.spending.refreshes(NOON) == {"Xero": 2}
+    assert affordable_now(tables, POLICY, NOON) == {"Xero": before - 2}
+    [view] = spending(tables, POLICY, NOON)
+    assert (view.platform, view.spent, view.cap, view.currency) == ("Xero", 1.0, 30.0, "USD")
+    assert tables.spending.refreshes(NOON + timedelta(days=10)) == {}
