@@ -1,7 +1,12 @@
 """The fleet as text: a live table for a terminal, and a summary for the end of a run."""
 
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain, repeat
+from string import ascii_lowercase, ascii_uppercase
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
@@ -12,6 +17,8 @@ from freshness.app.text import duration
 from freshness.app.views import FeedView, FleetView
 from freshness.domain.data_types import SourceType, source_type
 
+RECENT = timedelta(seconds=10)
+"""For how long a change stands out."""
 _OTHER_COLUMNS = 44
 """The width of the four columns that are never cut, and of the space between all."""
 _NAME_WIDTH = 32
@@ -24,30 +31,68 @@ _WIDE = 120
 class LiveTable:
     """The fleet at one moment, cut to the height of the terminal.
 
-    A line for each company has the state of each of its data types: a symbol's column is the same data type in every
-    line. Below are the data types that changed last, with their age, promise and dataset.
+    A line for each company has the state of each of its data types, under the letter of the data type, which a legend
+    names. Below are the data types that changed last, with their age, promise and dataset. What changed within
+    `RECENT` is highlighted in both.
     """
 
-    def __init__(self, fleet: FleetView, title: str, notes: Iterable[str], dry_run: bool) -> None:
+    def __init__(self, fleet: FleetView, title: str, notes: Iterable[str], dry_run: bool, now: datetime) -> None:
         self._fleet = fleet
         self._dry_run = dry_run
         self._title = title
         self._notes = tuple(notes)
+        self._since = now - RECENT
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield what rich prints."""
-        height = (options.height or console.height) - len(self._notes) - 5
         by_company: dict[str, list[FeedView]] = defaultdict(list)
         for feed in self._fleet.feeds:
             by_company[feed.company_id].append(feed)
+        columns = _Columns.of(by_company.values())
+        legend = columns.legend(options.max_width)
+        height = (options.height or console.height) - len(self._notes) - len(legend) - 6
         companies = list(by_company.values())[: max(height * 2 // 3, 1)]
         yield Text(self._title, style="bold", no_wrap=True, overflow="ellipsis")
         states = states_text(self._fleet)
         states.truncate(options.max_width, overflow="ellipsis")
         yield states
         yield from (Text(note, style="yellow", no_wrap=True, overflow="ellipsis") for note in self._notes)
-        yield _companies_table(companies, options.max_width)
-        yield _feeds_table(self._fleet.feeds, self._dry_run, options.max_width, max(height - len(companies), 1))
+        yield _companies_table(companies, columns, options.max_width, self._since)
+        yield from (Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in legend)
+        rows = max(height - len(companies), 1)
+        yield _feeds_table(self._fleet.feeds, self._dry_run, options.max_width, rows, self._since)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The data types of a fleet, by source type, each with its letter and the most feeds that a company has of it."""
+
+    by_source_type: dict[SourceType, list[str]]
+    letters: dict[str, str]
+    counts: Counter[str]
+
+    @classmethod
+    def of(cls, companies: Iterable[list[FeedView]]) -> "_Columns":
+        counts: Counter[str] = Counter()
+        for feeds in companies:
+            counts |= Counter(feed.data_type for feed in feeds)
+        by_source_type: dict[SourceType, list[str]] = defaultdict(list)
+        for data_type in sorted(counts):
+            by_source_type[source_type(data_type)].append(data_type)
+        ordered = [data_type for each in sorted(by_source_type) for data_type in by_source_type[each]]
+        letters = dict(zip(ordered, chain(ascii_lowercase, ascii_uppercase, repeat("?")), strict=False))
+        return cls({each: by_source_type[each] for each in sorted(by_source_type)}, letters, counts)
+
+    def legend(self, width: int) -> list[str]:
+        """Return which letter is which data type, in lines of at most a width."""
+        # A letter must not be separated from its name.
+        names = (f"{letter}\u00a0{data_type}" for data_type, letter in self.letters.items())
+        return textwrap.wrap("  ".join(names), width, break_on_hyphens=False)
+
+    def header(self, data_types: Iterable[str], gap: str) -> str:
+        """Return the letters of data types, each above the first of its symbols."""
+        letters = ([self.letters[each]] + [" "] * (self.counts[each] - 1) for each in data_types)
+        return gap.join(chain.from_iterable(letters))
 
 
 def state_of(feed: FeedView, dry_run: bool) -> str:
@@ -113,36 +158,39 @@ def _reasons(feeds: Iterable[tuple[FeedView, str]]) -> list[Text]:
     ]
 
 
-def _companies_table(companies: list[list[FeedView]], width: int) -> Table:
+def _companies_table(companies: list[list[FeedView]], columns: _Columns, width: int, since: datetime) -> Table:
     """Return a table with a line for each company, and a column for each source type with a symbol for each feed."""
-    counts: Counter[str] = Counter()
-    for feeds in companies:
-        counts |= Counter(feed.data_type for feed in feeds)
-    by_source_type: dict[SourceType, list[str]] = defaultdict(list)
-    for data_type in sorted(counts):
-        by_source_type[source_type(data_type)].append(data_type)
     name_width = min(max((len(feeds[0].company_name) for feeds in companies), default=0), _NAME_WIDTH)
-    gap = " " if name_width + 2 * (counts.total() + len(by_source_type)) <= width else ""
+    gap = " " if name_width + 2 * (columns.counts.total() + len(columns.by_source_type)) <= width else ""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("", no_wrap=True, overflow="ellipsis", max_width=name_width)
-    for each in sorted(by_source_type):
-        table.add_column(each.lower(), no_wrap=True, overflow="ellipsis")
+    for each, data_types in columns.by_source_type.items():
+        header = f"{each.lower()}\n{columns.header(data_types, gap)}"
+        table.add_column(header, no_wrap=True, overflow="ellipsis")
     for feeds in companies:
-        cells = (_symbols(feeds, by_source_type[each], counts, gap) for each in sorted(by_source_type))
+        cells = (
+            _symbols(feeds, data_types, columns.counts, gap, since) for data_types in columns.by_source_type.values()
+        )
         table.add_row(feeds[0].company_name, *cells)
     return table
 
 
-def _symbols(feeds: list[FeedView], data_types: list[str], counts: Counter[str], gap: str) -> Text:
+def _symbols(feeds: list[FeedView], data_types: list[str], counts: Counter[str], gap: str, since: datetime) -> Text:
     """Return the symbols of a company's feeds, each at the position of its data type."""
     symbols = []
     for data_type in data_types:
-        of_type = [Text(*STYLES[feed.state]) for feed in feeds if feed.data_type == data_type]
+        of_type = [Text(STYLES[feed.state][0], _style(feed, since)) for feed in feeds if feed.data_type == data_type]
         symbols += of_type + [Text(" ")] * (counts[data_type] - len(of_type))
     return Text(gap).join(symbols)
 
 
-def _feeds_table(feeds: tuple[FeedView, ...], dry_run: bool, width: int, height: int) -> Table:
+def _style(feed: FeedView, since: datetime) -> str:
+    """Return the style of a feed's state, which stands out if the feed has changed since a time."""
+    _, style = STYLES[feed.state]
+    return f"{style} reverse" if feed.changed_at >= since else style
+
+
+def _feeds_table(feeds: tuple[FeedView, ...], dry_run: bool, width: int, height: int, since: datetime) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for name in ("company", "data type"):
         table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=max((width - _OTHER_COLUMNS) // 2, 8))
@@ -153,12 +201,12 @@ def _feeds_table(feeds: tuple[FeedView, ...], dry_run: bool, width: int, height:
     table.add_column("promise", no_wrap=True, min_width=7, justify="right")
     table.add_column("dataset", no_wrap=True, min_width=8)
     for feed in sorted(feeds, key=lambda feed: feed.changed_at, reverse=True)[:height]:
-        symbol, style = STYLES[feed.state]
+        symbol, _ = STYLES[feed.state]
         table.add_row(
             feed.company_name,
             feed.data_type,
             *([feed.reason] if width >= _WIDE else []),
-            Text(f"{symbol} {state_of(feed, dry_run)}", style=style),
+            Text(f"{symbol} {state_of(feed, dry_run)}", style=_style(feed, since)),
             duration(feed.age),
             duration(feed.promise),
             feed.dataset_id[:8],

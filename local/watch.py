@@ -104,7 +104,8 @@ def _show_live(stack: RunningStack, runner: TickRunner, console: Console, run_fo
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         for snapshot in _snapshots(stack, run_for):
             notes = [runner.error] if runner.error else []
-            live.update(LiveTable(snapshot.fleet, _title(stack, snapshot), notes, stack.dry_run), refresh=True)
+            table = LiveTable(snapshot.fleet, _title(stack, snapshot), notes, stack.dry_run, clock())
+            live.update(table, refresh=True)
     return snapshot
 
 

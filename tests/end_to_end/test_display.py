@@ -1,5 +1,6 @@
 """The live table and the summary of a local run."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -52,15 +53,38 @@ def shown(renderable: object, width: int, height: int) -> list[str]:
 def test_the_live_table_fits_the_terminal(companies: int, width: int, height: int) -> None:
     types = ("invoices", "balanceSheet", "banking-transactionCategories")
     fleet = FleetView(tuple(feed(company, name, State.FRESH) for company in range(companies) for name in types))
-    lines = shown(LiveTable(fleet, "title", ["a note"], dry_run=False), width, height)
+    lines = shown(LiveTable(fleet, "title", ["a note"], dry_run=False, now=NOW), width, height)
     assert len(lines) < height
     assert all(len(text) <= width for text in lines)
 
 
 def test_the_live_table_shows_state_age_promise_and_dataset() -> None:
-    lines = shown(LiveTable(FleetView((feed(1, "invoices", State.REFRESHING),)), "title", [], dry_run=False), 100, 24)
-    text = next(text for text in lines if "invoices" in text)
+    lines = shown(
+        LiveTable(FleetView((feed(1, "invoices", State.REFRESHING),)), "title", [], dry_run=False, now=NOW), 100, 24
+    )
+    text = next(text for text in lines if "invoices" in text and "6 h" in text)
     assert text.split()[-7:] == ["◐", "refreshing", "3", "min", "6", "h", "01234567"]
+
+
+def test_a_symbol_is_under_the_letter_of_its_data_type_which_the_legend_names() -> None:
+    first = (feed(1, "balanceSheet", State.FRESH), feed(1, "banking-accounts", State.STALE))
+    second = (feed(2, "banking-accounts", State.FRESH), feed(2, "invoices", State.BLOCKED))
+    lines = shown(LiveTable(FleetView(first + second), "title", [], dry_run=False, now=NOW), 100, 30)
+    letters = next(text for text in lines if text.split() == ["a", "b", "c"])
+    company = next(text for text in lines if text.startswith("Company 002"))
+    assert company[letters.index("a")] == " "
+    assert company[letters.index("b")] == "■"
+    assert company[letters.index("c")] == "●"
+    assert any("a\u00a0balanceSheet  b\u00a0invoices  c\u00a0banking-accounts" in text for text in lines)
+
+
+def test_what_changed_just_now_stands_out() -> None:
+    console = Console(width=100, height=30, force_terminal=True, color_system="standard")
+    for age, stands_out in ((timedelta(seconds=3), True), (timedelta(minutes=1), False)):
+        changed = replace(feed(1, "invoices", State.FRESH), changed_at=NOW - age)
+        with console.capture() as capture:
+            console.print(LiveTable(FleetView((changed,)), "title", [], dry_run=False, now=NOW))
+        assert ("\x1b[7;32m●" in capture.get()) is stands_out
 
 
 def test_the_summary_shows_why_a_data_type_cannot_be_fresh_with_an_unbroken_link() -> None:

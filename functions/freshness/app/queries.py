@@ -253,7 +253,8 @@ class Queries:
             feed=view,
             action=decision.action,
             reason=f"{reason}: {view.obstacle}" if view.obstacle else reason,
-            until=decision.until,
+            # A blocked feed is then looked at, and not refreshed.
+            until=None if view.state is State.BLOCKED else decision.until,
             changes_per_day=decision.feed.changes_per_day,
             last_decided=decision.feed.decided,
             datasets=tuple(self._datasets(decision.feed)),
