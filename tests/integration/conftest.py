@@ -17,6 +17,7 @@ from local import local_aws
 from local.codat_sandbox.server import running_sandbox
 from local.processes import free_port, guarded_processes
 from tests.integration.deployed import API_KEY, SETTINGS, Deployed
+from tests.integration.roles import Roles, enforce
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -77,8 +78,17 @@ def tables(make_tables: Callable[[], Tables]) -> Tables:
     return make_tables()
 
 
+@pytest.fixture(autouse=True)
+def roles(monkeypatch: pytest.MonkeyPatch) -> Iterator[Roles]:
+    """Enforce the roles of all handlers, and fail a test in which one makes a call that its role does not allow."""
+    enforced = Roles()
+    enforce(enforced, monkeypatch)
+    yield enforced
+    assert enforced.refused <= enforced.denied
+
+
 @pytest.fixture
-def deployed(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+def deployed(tables: Tables, monkeypatch: pytest.MonkeyPatch, roles: Roles) -> Iterator[Deployed]:
     """Return the functions, with empty tables and a sandbox for one test."""
     with running_sandbox(SETTINGS, API_KEY) as sandbox:
-        yield Deployed(tables, sandbox, monkeypatch)
+        yield Deployed(tables, sandbox, monkeypatch, roles)

@@ -19,7 +19,7 @@ from freshness.policy.loader import load
 from local.codat_sandbox.server import RunningSandbox
 from local.codat_sandbox.settings import Settings
 from local.http_api import context
-from tests.integration.roles import Roles, enforce
+from tests.integration.roles import Roles
 
 ROOT = Path(__file__).parents[2]
 API_KEY = "canary-of-the-api-key"
@@ -31,8 +31,8 @@ SETTINGS = Settings(companies=4, sync_time_min=INSTANT, sync_time_max=INSTANT, n
 class Deployed:
     """The four functions with their environment, on a clock that a test can move forward."""
 
-    def __init__(self, tables: Tables, sandbox: RunningSandbox, patch: pytest.MonkeyPatch) -> None:
-        self.tables, self.sandbox, self._patch = tables, sandbox, patch
+    def __init__(self, tables: Tables, sandbox: RunningSandbox, patch: pytest.MonkeyPatch, roles: Roles) -> None:
+        self.tables, self.sandbox, self._patch, self.roles = tables, sandbox, patch, roles
         self.ahead = INSTANT
         patch.setattr(bootstrap, "clock", lambda: datetime.now(UTC) + self.ahead)
         policy = load(ROOT / "freshness.toml")
@@ -43,8 +43,6 @@ class Deployed:
         patch.setenv("DRY_RUN", "false")
         patch.setenv("WEBHOOK_SIGNING_SECRET", secret(SIGNING_SECRET))
         self.key(API_KEY)
-        self.roles = Roles(tables)
-        enforce(self.roles, patch)
         for cached in (bootstrap.event_bus, receive_webhook._sqs, receive_webhook._signing_secrets):
             cached.cache_clear()
 
@@ -55,16 +53,13 @@ class Deployed:
         if listing:
             # The list of companies is otherwise read only every so often.
             self.tables.control._table.delete({"name": f"lease {check_freshness.LISTING}"})
-        with self.roles.assumed("CheckFreshness"):
-            check_freshness.handler({}, context(within))
+        check_freshness.handler({}, context(within))
 
     def queue(self, within: timedelta = timedelta(minutes=5), event: dict[str, object] | None = None) -> None:
-        with self.roles.assumed("QueueRefreshes"):
-            queue_refreshes.handler(event or {}, context(within))
+        queue_refreshes.handler(event or {}, context(within))
 
     def receive(self, event: dict[str, Any]) -> dict[str, int]:
-        with self.roles.assumed("ReceiveWebhook"):
-            return receive_webhook.handler(event, context())
+        return receive_webhook.handler(event, context())
 
     def apply(self, body: str) -> None:
         attribute = {"stringValue": uuid4().hex, "dataType": "String"}
@@ -74,8 +69,7 @@ class Deployed:
             "body": body,
             "messageAttributes": {"webhook-id": attribute},
         }
-        with self.roles.assumed("ApplyWebhook"):
-            apply_webhook.handler({"Records": [record]}, context())
+        apply_webhook.handler({"Records": [record]}, context())
 
     def linked(self) -> tuple[Company, str]:
         """Return a company, and the id of a connection of it that is linked."""

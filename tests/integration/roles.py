@@ -1,33 +1,46 @@
-"""Enforcement of the functions' roles: a call that the synthesised role does not allow fails, as it would in AWS."""
+"""Enforcement of the functions' roles: a call that the synthesised role does not allow fails, as it would in AWS.
+
+A fixture enforces them on every handler that an integration test runs.
+"""
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from freshness.aws.tables import Tables
+import apply_webhook
+import check_freshness
+import queue_refreshes
+import receive_webhook
+import serve_api
+import show_page
 from tests.infra.conftest import synthesise
 from tests.infra.template import Template, parameter, shown
 
 Permission = tuple[str, str]
 """An action and the resource of the template that it is allowed on."""
 FUNCTIONS = ("CheckFreshness", "QueueRefreshes", "ReceiveWebhook", "ApplyWebhook")
+HANDLERS = (apply_webhook, check_freshness, queue_refreshes, receive_webhook, serve_api, show_page)
+_function: ContextVar[str | None] = ContextVar("function", default=None)
+"""The function whose role is assumed."""
 
 
 @cache
 def template() -> Template:
-    """Return the template that is deployed to AWS."""
+    """Return the template that is deployed to AWS, with all that settings add to the functions."""
     with TemporaryDirectory() as folder:
-        return synthesise(Path(folder))
+        return synthesise(Path(folder), webhook_header="X-Our-Key")
 
 
 @cache
@@ -47,52 +60,53 @@ def variables(function: str) -> dict[str, str]:
 class Roles:
     """The role with which handlers make their calls to AWS, and the permissions that were used of each."""
 
-    tables: Tables
     denied: set[tuple[str, Permission]] = field(default_factory=set)
     """Functions and permissions to deny although the template allows them."""
     used: set[tuple[str, Permission]] = field(default_factory=set)
     refused: set[tuple[str, Permission]] = field(default_factory=set)
-    function: str | None = None
 
     @contextmanager
     def assumed(self, function: str) -> Iterator[None]:
-        """Check all calls to AWS against the role of a function."""
-        self.function = function
+        """Check all calls to AWS against the role of a function, also in the threads that it waits for."""
+        before = _function.set(function)
         try:
             yield
         finally:
-            self.function = None
+            _function.reset(before)
 
     def check(self, client: BaseClient, operation: str, request: dict[str, Any]) -> None:
         """Raise the error of AWS, if the role that is assumed does not allow a call."""
-        if self.function is None:
+        function = _function.get()
+        if function is None:
             return
         service = str(client.meta.service_model.endpoint_prefix)
-        for resource in self._resources(request):
+        for resource in _resources(function, request):
             permission = (f"{service}:{operation}", resource)
-            is_allowed = permission in allowed(self.function) and (self.function, permission) not in self.denied
+            is_allowed = permission in allowed(function) and (function, permission) not in self.denied
             if not is_allowed:
-                self.refused.add((self.function, permission))
-                message = f"{self.function} may not {permission}"
+                self.refused.add((function, permission))
+                message = f"{function} may not {permission}"
                 raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": message}}, operation)
-            self.used.add((self.function, permission))
+            self.used.add((function, permission))
 
-    def _resources(self, request: dict[str, Any]) -> list[str]:
-        """Return the resources of the template that a call names."""
-        tables = [*request.get("RequestItems", ()), *([request["TableName"]] if "TableName" in request else ())]
-        if tables:
-            index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
-            return [f"Tables{re.split('-', table)[0].title()}{index}" for table in tables]
-        if "Entries" in request:
-            return ["EventBus"]
-        name = request.get("QueueUrl") or request.get("Name")
-        assert self.function
-        named = [of for variable, of in variables(self.function).items() if os.environ.get(variable) == name]
-        return [parameter(of.rpartition("/")[2]) if of.startswith("/") else of for of in named] or ["?"]
+
+def _resources(function: str, request: dict[str, Any]) -> list[str]:
+    """Return the resources of the template that a function's call names."""
+    tables = [*request.get("RequestItems", ()), *([request["TableName"]] if "TableName" in request else ())]
+    if tables:
+        index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
+        return [f"Tables{re.split('-', table)[0].title()}{index}" for table in tables]
+    if "Entries" in request:
+        return ["EventBus"]
+    name = request.get("QueueUrl") or request.get("Name")
+    named = [of for variable, of in variables(function).items() if os.environ.get(variable) == name]
+    return [parameter(of.rpartition("/")[2]) if of.startswith("/") else of for of in named] or ["?"]
 
 
 def enforce(roles: Roles, patch: pytest.MonkeyPatch) -> None:
-    """Check every call that any client of boto3 makes while a role is assumed."""
+    """Run every handler with its role, and check each call that any client of boto3 makes meanwhile."""
+    for module in HANDLERS:
+        patch.setattr(module, "handler", _with_role(roles, module))
     call = BaseClient._make_api_call  # type: ignore[attr-defined]
 
     def checked(client: BaseClient, operation: str, request: dict[str, Any]) -> Any:
@@ -100,3 +114,13 @@ def enforce(roles: Roles, patch: pytest.MonkeyPatch) -> None:
         return call(client, operation, request)
 
     patch.setattr(BaseClient, "_make_api_call", checked)
+
+
+def _with_role(roles: Roles, module: ModuleType) -> Callable[[Any, Any], Any]:
+    handler: Callable[[Any, Any], Any] = module.handler
+
+    def run(event: Any, context: Any) -> Any:
+        with roles.assumed(module.__name__.title().replace("_", "")):
+            return handler(event, context)
+
+    return run

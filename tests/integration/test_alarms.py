@@ -26,6 +26,7 @@ from tests.infra.template import Properties
 from tests.infra.test_alarms import WATCHED, alarms
 from tests.integration.alarm_state import CloudWatch, evaluate
 from tests.integration.deployed import API_KEY, SETTINGS, Deployed
+from tests.integration.roles import Roles
 
 NO_ACCOUNT = StubResponse(path="*", status=402, times=1000)
 FAILING = StubResponse(method="POST", path="*", status=500, times=1000)
@@ -123,13 +124,17 @@ def alarms_by_shard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Prope
 
 @pytest.fixture
 def stack(
-    request: pytest.FixtureRequest, tables: Tables, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    request: pytest.FixtureRequest,
+    tables: Tables,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    roles: Roles,
 ) -> Iterator[Stack]:
     # Ten connections are many, and elsewhere fewer companies make a test quicker.
     companies = 12 if "ManyCompaniesBlocked" in request.node.name else 2
     settings = SETTINGS.model_copy(update={"companies": companies})
     with running_sandbox(settings, API_KEY) as sandbox:
-        made = Stack(Deployed(tables, sandbox, monkeypatch), CloudWatch(capsys), monkeypatch)
+        made = Stack(Deployed(tables, sandbox, monkeypatch, roles), CloudWatch(capsys), monkeypatch)
         made.dead_letters = boto3.client("sqs").create_queue(QueueName=uuid4().hex)["QueueUrl"]
         monkeypatch.setenv("WEBHOOK_DEAD_LETTER_QUEUE_URL", made.dead_letters)
         monkeypatch.setenv("MAX_RECEIVE_COUNT", "20")

@@ -14,11 +14,12 @@ from botocore.exceptions import ClientError
 from svix.webhooks import Webhook
 
 from freshness.aws import bootstrap
+from freshness.domain.fleet import Kind, KindRate
 from freshness.domain.freshness_request import FreshnessRequest
 from local.codat_sandbox.stubs import StubResponse
 from tests import webhook_bodies
 from tests.infra.template import parameter
-from tests.integration.deployed import SIGNING_SECRET, Deployed
+from tests.integration.deployed import SIGNING_SECRET, Deployed, secret
 from tests.integration.roles import FUNCTIONS, Permission, allowed
 
 BY_LAMBDA = ("logs:", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
@@ -35,7 +36,10 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
         "webhook-id": "m",
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Webhook(SIGNING_SECRET).sign("m", now, "{}"),
+        "x-our-key": "value",
     }
+    patch.setenv("WEBHOOK_HEADER", "X-Our-Key")
+    patch.setenv("WEBHOOK_HEADER_SECRET", secret("value"))
     assert deployed.receive({"headers": headers, "body": "{}"}) == {"statusCode": 202}
     deployed.check()
     complete_at_once(deployed)
@@ -51,6 +55,8 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
         if feed.in_flight and feed.connection_id == connection_id
     )
     read = (connection_id, feed.data_type, "Complete")
+    deployed.tables.learned._write({"Xero invoices": Kind(KindRate(1, 0.0))})
+    deployed.tables.learned._read_at = None  # In AWS each function has a process of its own.
     deployed.apply(webhook_bodies.read_completed(bootstrap.clock(), read, company_id=company.company_id))
     deployed.apply(webhook_bodies.rate_limit(bootstrap.clock(), "reached", bootstrap.clock()))
     deployed.apply("{")
@@ -135,3 +141,4 @@ def test_a_call_that_the_role_does_not_allow_fails(deployed: Deployed, denied: P
 def test_another_functions_role_does_not_allow_a_call(deployed: Deployed) -> None:
     with deployed.roles.assumed("ReceiveWebhook"), pytest.raises(ClientError, match="may not"):
         bootstrap.tables().control.is_paused()
+    deployed.roles.refused.clear()

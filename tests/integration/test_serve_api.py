@@ -407,8 +407,7 @@ def test_the_functions_role_allows_what_it_calls(api: httpx.Client, company: Com
         "body": json.dumps({"dataTypes": TYPES, "maxAge": 600, "within": 600}),
     }
 
-    with deployed.roles.assumed("ServeApi"):
-        response = serve_api.handler(call, context(timedelta(seconds=29)))
+    response = serve_api.handler(call, context(timedelta(seconds=29)))
 
     assert response["statusCode"] == 200, response["body"]
     assert not deployed.roles.refused
