@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimi
 from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.calibration import Scores
+from freshness.domain.company import Company
+from freshness.policy.policy import Policy
 
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
@@ -83,6 +85,8 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
     yield _unusable_companies(stack)
     if stack.policy.products:
         yield _products(stack)
+    if stack.policy.local_time.tag_names:
+        yield local_time(stack.tables.companies.scan(), stack.policy)
     yield from predictions(stack.tables.scores.recent(clock()))
     yield concurrency(stack)
 
@@ -94,6 +98,21 @@ def account(name: str, pinned: str) -> Finding:
         return Finding(subject=subject, found=found)
     to_do = f"[codat] of the policy names {pinned}. Store that account's key, or deploy the policy of this one."
     return Finding(subject=subject, found=found, to_do=to_do)
+
+
+def local_time(companies: Iterable[Company], policy: Policy) -> Finding:
+    """Return which companies have a tag that names no time zone or calendar, which then is the policy's default."""
+    unknown = {
+        company.name: tags
+        for company in companies
+        if (tags := policy.local_time.unknown(company, policy.calendars)) and not company.deleted_at
+    }
+    subject = "tags with a time zone or calendar"
+    if not unknown:
+        return Finding(subject=subject, found="all are known")
+    listed = "; ".join(f"{name} ({', '.join(tags)})" for name, tags in list(unknown.items())[:LISTED])
+    to_do = "Correct them in Codat: a time zone is named as Europe/London is, a calendar as in the policy."
+    return Finding(subject=subject, found=f"{len(unknown)} companies have unknown ones: {listed}", to_do=to_do)
 
 
 def _schedules(stack: DeployedStack) -> Iterator[Finding]:

@@ -54,6 +54,8 @@ def _print(explanation: Explanation) -> None:
         print_text(f"Current   with a probability of {feed.probability_up_to_date:.0%}: nothing changed since")
     if feed.quiet_since:
         print_text(f"Quiet     nothing changed since {moment(feed.quiet_since)} UTC, much longer than usual", "magenta")
+    if feed.misses_at:
+        print_text(f"At risk   the deadline at {moment(feed.misses_at)} UTC will be missed, as it seems now", "yellow")
     until = f", until {moment(explanation.until)} UTC" if explanation.until else ""
     print_text(f"Next      {explanation.action}: {explanation.reason}{until}")
     if explanation.link:

@@ -14,6 +14,7 @@ from freshness.domain.feed_values import State
 from freshness.domain.hours import Hours
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import TICK, due_at
+from freshness.domain.windows import Window
 
 HOUR, MINUTE, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
 LONDON = ZoneInfo("Europe/London")
@@ -93,6 +94,15 @@ def test_one_refresh_serves_a_deadline_and_is_not_sooner_than_fresh_within_befor
     assert max(due) <= MONDAY + 8 * HOUR - TICK
     assert max(due) - min(due) > 50 * MINUTE  # they do not all start at once
     assert all(ready.breaks_at(at) == MONDAY + DAY + 8 * HOUR for at in due)
+
+
+def test_a_refresh_for_a_deadline_waits_for_a_window_rather_than_be_too_early() -> None:
+    backup = Window(name="b", allows=False, start=time(5, 30), end=time(7, 30), days=EVERY_DAY, zone=LONDON)
+    ready = replace(promise(deadlines=(READY,), within=7 * DAY), windows=(backup,))
+
+    due = [due_at(synced(MONDAY - DAY, f"company {number}"), ready, LINKED) for number in range(50)]
+
+    assert all(at and MONDAY + 7.5 * HOUR <= at <= MONDAY + 8 * HOUR - TICK for at in due)
 
 
 def test_a_missed_deadline_leaves_the_feed_stale_until_it_is_refreshed() -> None:

@@ -8,8 +8,10 @@ import httpx
 import pytest
 
 from cli.codat import read_account
-from cli.doctor import account, concurrency
+from cli.doctor import account, concurrency, local_time
 from freshness.codat.client import Codat
+from freshness.domain.company import Company
+from freshness.policy.policy import Policy
 
 FUNCTION = "CodatFreshness-QueueRefreshes"
 
@@ -65,3 +67,20 @@ def test_few_concurrent_executions_are_a_problem_with_a_tick_for_each_shard(
     finding = concurrency(stack)
     assert str(limit) in finding.found
     assert bool(finding.to_do) is is_a_problem
+
+
+def test_companies_whose_tags_name_no_time_zone_or_calendar_are_found() -> None:
+    policy = Policy.model_validate(
+        {
+            "default": {"fresh_within": "1 day"},
+            "calendars": {"uk": {"dates": ["2026-12-24"]}},
+            "local_time": {"time_zone_tag": "zone", "calendar_tag": "calendar"},
+        }
+    )
+    right = Company(company_id="1", name="Right", tags={"zone": "Europe/London", "calendar": "uk"})
+    wrong = Company(company_id="2", name="Wrong", tags={"zone": "Londn", "calendar": "fr"})
+
+    assert local_time([right, Company(company_id="3")], policy).to_do == ""
+    finding = local_time([right, wrong], policy)
+    assert finding.found.endswith("Wrong (zone = Londn, calendar = fr)")
+    assert finding.to_do

@@ -217,6 +217,7 @@ class Queries:
             quiet_since=feed.quiet_since,
             promise=in_force.fresh_within,
             breaks_at=breaks_at(feed, promise, connection),
+            misses_at=feed.miss_expected_at if feed.miss_expected_at and feed.miss_expected_at > now else None,
             keeps_promise=feed.keeps(promise, now),
             is_due=feed.in_flight is None and feed.due_at is not None and feed.due_at <= now,
             due_at=feed.due_at,

@@ -9,13 +9,13 @@ from freshness.planning.forecast import AtRisk
 
 
 def timing(promise: Promise, now: datetime) -> Iterator[TimingView]:
-    """Yield the hours of a promise, what it is at all other times, and its deadlines; nothing if it has neither."""
+    """Yield the hours in which a promise is another, what it is at other times, and its deadlines, if it has any."""
     if promise.clock is None:
         return
-    for terms in promise.clock.terms:
-        within = terms.fresh_within or promise.fresh_within
+    hours = [(terms, terms.fresh_within) for terms in promise.clock.terms if terms.fresh_within]
+    for terms, within in hours:
         yield TimingView(when=str(terms.hours), fresh_within=within, rule=terms.place)
-    if promise.clock.terms:
+    if hours:
         yield TimingView(when="at other times", fresh_within=promise.fresh_within, rule=promise.place)
     for deadline in promise.clock.deadlines:
         yield TimingView(

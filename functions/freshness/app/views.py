@@ -35,6 +35,8 @@ class FeedView:
     promise: timedelta
     breaks_at: datetime | None
     """When the copy becomes, or became, older than promised; `None` where nothing is promised."""
+    misses_at: datetime | None = None
+    """The coming deadline that it will miss, if that was seen in advance."""
     keeps_promise: bool
     is_due: bool
     due_at: datetime | None

@@ -183,8 +183,21 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
         due -= _spread(feed, within)
     if missed:
         within = missed.deadline.fresh_within
-        due = min(due, missed.at - _lead(longest_sync_time(feed), within) - _spread(feed, within))
+        latest = missed.at - _lead(longest_sync_time(feed), within)
+        start = latest - _spread(feed, within)
+        due = min(due, _late_enough(promise, start, latest, missed.at - within, succeeded_at))
     return due
+
+
+def _late_enough(
+    promise: Promise, start: datetime, latest: datetime, earliest: datetime, succeeded_at: datetime
+) -> datetime:
+    """Return when windows open again before a deadline, if what is queued before they shut would be too old for it."""
+    planned = windows.planned(promise.windows, start, after=succeeded_at, room=TICK)
+    if planned is None or planned >= earliest:
+        return start
+    opens_at = windows.next_allowed(promise.windows, start)
+    return opens_at if opens_at and opens_at <= latest else start
 
 
 def longest_sync_time(feed: Feed) -> timedelta:

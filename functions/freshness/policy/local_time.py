@@ -1,5 +1,6 @@
 """Local time in the policy file: days, time zones, and calendars of dates that are left out."""
 
+from collections.abc import Collection
 from datetime import date
 from functools import cached_property
 from typing import Self
@@ -61,10 +62,25 @@ class LocalTime(Table):
         """The names of the tags that are read."""
         return tuple(filter(None, (self.time_zone_tag, self.calendar_tag)))
 
+    def unknown(self, company: Company, calendars: Collection[str]) -> tuple[str, ...]:
+        """Return the tags of a company that name no time zone or calendar, such as `zone = Londn`."""
+        zone = company.tags.get(self.time_zone_tag or "")
+        calendar = company.tags.get(self.calendar_tag or "")
+        unknown = []
+        if zone and _zone(zone) is None:
+            unknown.append(f"{self.time_zone_tag} = {zone}")
+        if calendar and calendar not in calendars:
+            unknown.append(f"{self.calendar_tag} = {calendar}")
+        return tuple(unknown)
+
     def zone(self, company: Company, default: ZoneInfo) -> ZoneInfo:
         """Return the time zone that a company's tag names, or the default if it names none."""
-        name = company.tags.get(self.time_zone_tag or "", "")
-        try:
-            return ZoneInfo(name) if name else default
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            return default
+        name = company.tags.get(self.time_zone_tag or "")
+        return (_zone(name) if name else None) or default
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
