@@ -1,8 +1,13 @@
-"""How the tests are shared out among processes."""
+"""How the tests are shared out among processes, and how Hypothesis runs."""
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("without a deadline", deadline=None)
+settings.load_profile("without a deadline")
 
 
 class OneForEndToEnd(LoadScopeScheduling):
