@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.apply_webhook import WebhookApplier
+from freshness.app.ending import Ending
 from freshness.app.record import deployed_recorder
 from freshness.app.webhook_heartbeat import WebhookHeartbeat
 from freshness.aws import bootstrap
@@ -55,6 +56,8 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
         applier.apply(record.body)
 
     response = process_partial_response(event=event, record_handler=apply, processor=processor, context=context)
+    if applier.satisfied:
+        Ending(recorder=recorder, clock=bootstrap.clock).end_of_companies(applier.satisfied)
     recorder.record_attainment()
     tally = applier.tally + recorder.tally
     emit(tally)

@@ -9,8 +9,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ from freshness.aws.table import ContentionError
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
 from freshness.domain.company import Company
-from freshness.domain.freshness_request import FeedState
+from freshness.domain.freshness_request import FeedState, FreshnessRequest
 
 TIME_TO_ANSWER = timedelta(seconds=3)
 """How long before its timeout a call stops waiting."""
@@ -54,8 +54,7 @@ def handler(event: Event, context: LambdaContext) -> Response:
         logger.info("A call was refused", extra={"status": problem.status, "kind": problem.kind})
         return _problem(problem)
     except (ContentionError, NotPublished) as error:
-        logger.warning("A call could not be answered", extra={"error": str(error)})
-        return _problem(Problem(503, "contended", "Too many callers at once. Repeat the call.", retry_after=1))
+        return _problem(_contended(error))
 
 
 def _ensure(event: Event, context: LambdaContext) -> Response:
@@ -74,17 +73,22 @@ def _ensure(event: Event, context: LambdaContext) -> Response:
         )
     except RelinkNeeded as problem:
         raise problem.with_links(asyncio.run(_links(company, ensure.clock()))) from None
-    try:
-        progress = asyncio.run(_pursued(ensure, progress, event, context))
-    finally:
-        ensure.answered(progress.request)
+    with _naming(progress.request):
+        try:
+            progress = asyncio.run(_pursued(ensure, progress, event, context))
+        finally:
+            ensure.answered(progress.request)
     return _status(progress, ensure.clock(), accepted=True)
 
 
 def _request(event: Event, context: LambdaContext) -> Response:
     ensure = _ensure_fresh()
     progress = ensure.progress(ensure.load(event["pathParameters"]["id"]))
-    progress = asyncio.run(_pursued(ensure, progress, event, context))
+    try:
+        progress = asyncio.run(_pursued(ensure, progress, event, context))
+    except Problem as problem:
+        # What Codat does not accept now, ticks queue later: the request's state is known all the same.
+        logger.info("A request could not be pursued", extra={"reason": problem.detail})
     return _status(progress, ensure.clock(), accepted=False)
 
 
@@ -211,11 +215,35 @@ def _status(progress: Progress, now: datetime, *, accepted: bool) -> Response:
     request = progress.request
     needs_person = any(result.state is FeedState.NEEDS_PERSON for result in request.results)
     links = asyncio.run(_links(progress.company, now)) if needs_person else {}
-    if request.version:
-        headers["Location"] = f"/ensure-fresh/{request.request_id}"
+    if location := _location(request):
+        headers["Location"] = location
     if not request.is_done:
         headers["Retry-After"] = str(retry_after(progress, now))
     return _model(200 if request.is_done or not accepted else 202, RequestStatus.of(progress, links, now), headers)
+
+
+def _location(request: FreshnessRequest) -> str:
+    """Return where a request is found, empty if it is not stored."""
+    return f"/ensure-fresh/{request.request_id}" if request.version else ""
+
+
+@contextmanager
+def _naming(request: FreshnessRequest) -> Iterator[None]:
+    """Name a request that was accepted in the problem with which its call ends."""
+    try:
+        yield
+    except (ContentionError, NotPublished) as error:
+        problem = _contended(error)
+        problem.location = _location(request)
+        raise problem from error
+    except Problem as problem:
+        problem.location = _location(request)
+        raise
+
+
+def _contended(error: Exception) -> Problem:
+    logger.warning("A call could not be answered", extra={"error": str(error)})
+    return Problem(503, "contended", "Too many callers at once. Repeat the call.", retry_after=1)
 
 
 def _model(status: int, model: BaseModel, headers: dict[str, str] | None = None) -> Response:
@@ -224,6 +252,8 @@ def _model(status: int, model: BaseModel, headers: dict[str, str] | None = None)
 
 def _problem(problem: Problem) -> Response:
     headers = {"Retry-After": str(problem.retry_after)} if problem.retry_after else {}
+    if problem.location:
+        headers["Location"] = problem.location
     return _response(problem.status, json.dumps(problem.body), "application/problem+json", headers)
 
 

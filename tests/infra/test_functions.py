@@ -120,6 +120,7 @@ ALLOWED = {
         ("dynamodb:PutItem", "TablesDatasets"),
         ("dynamodb:GetItem", "TablesControl"),
         ("dynamodb:BatchGetItem", "TablesControl"),
+        ("dynamodb:Query", "TablesControl/index/open"),
         ("dynamodb:PutItem", "TablesControl"),
         ("events:PutEvents", "EventBus"),
         ("sqs:SendMessage", "WebhookIntakeDeadLetterQueue"),

@@ -14,6 +14,8 @@ from botocore.exceptions import ClientError
 from svix.webhooks import Webhook
 
 from freshness.aws import bootstrap
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import Wanted
 from freshness.domain.fleet import Kind, KindRate
 from freshness.domain.freshness_request import FreshnessRequest
 from local.codat_sandbox.stubs import StubResponse
@@ -54,6 +56,7 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
         for feed in deployed.tables.feeds.of_company(company.company_id)
         if feed.in_flight and feed.connection_id == connection_id
     )
+    ask_for_fresh_data(deployed, feed)
     read = (connection_id, feed.data_type, "Complete")
     deployed.tables.learned._write({"Xero invoices": Kind(KindRate(1, 0.0))})
     deployed.tables.learned._read_at = None  # In AWS each function has a process of its own.
@@ -67,20 +70,23 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         deployed.ahead += timedelta(minutes=20)
         deployed.check(listing=False)
-    ask_for_fresh_data(deployed)
+    ask_for_fresh_data(deployed, feed)
     deployed.queue()
 
 
-def ask_for_fresh_data(deployed: Deployed) -> None:
-    """Let a request for fresh data be open."""
-    company, _ = deployed.linked()
+def ask_for_fresh_data(deployed: Deployed, feed: Feed) -> None:
+    """Let a request for fresh data of a feed be open, which the read in flight satisfies if there is one."""
     now = bootstrap.clock()
+    not_before = feed.in_flight.at if feed.in_flight else now
+    deadline = now + timedelta(hours=1)
+    wanted = Wanted(not_before=not_before, deadline=deadline)
+    deployed.tables.feeds.update(feed, lambda known: replace(known, wanted=wanted))
     request = FreshnessRequest(
-        request_id="request",
-        company_id=company.company_id,
-        data_types=("invoices",),
-        not_before=now,
-        deadline=now + timedelta(hours=1),
+        request_id=uuid4().hex,
+        company_id=feed.company_id,
+        data_types=(feed.data_type,),
+        not_before=not_before,
+        deadline=deadline,
         accepted_at=now,
     )
     deployed.tables.requests.put(request)

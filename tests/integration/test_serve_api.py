@@ -19,7 +19,9 @@ from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request
 from local.codat_sandbox.settings import Settings
+from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context, serving
+from tests import webhook_bodies
 from tests.integration.deployed import Deployed
 
 SECOND = timedelta(seconds=1)
@@ -232,7 +234,7 @@ def test_a_share_that_is_spent_is_refused_until_it_is_renewed(
     control = deployed.tables.control
     now = bootstrap.clock()
     control.update_api_limits(
-        control.api_limits(), lambda known: known.with_quota(100, 90, now + SECOND).with_calls(7, now, on_demand=True)
+        control.api_limits(), lambda known: known.with_quota(100, 90, now + SECOND).with_calls(7, now, on_demand=7)
     )
 
     response = ensure(api, company.company_id)
@@ -252,6 +254,38 @@ def test_while_codat_accepts_no_calls_the_service_is_unavailable_until_then(
 
     assert problem(response, 503, "codat-unavailable")["until"]
     assert 400 < int(response.headers["Retry-After"]) <= 420
+
+
+def test_a_request_that_was_accepted_before_codat_failed_goes_on_and_the_error_names_it(
+    api: httpx.Client, company: Company, deployed: Deployed
+) -> None:
+    stub = StubResponse(method="POST", path="*/data/queue/*", status=500, times=100)
+    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(stub))
+
+    response = ensure(api, company.company_id)
+
+    assert problem(response, 503, "codat-unavailable")["until"]
+    body = api.get(response.headers["Location"]).json()
+    require_described(body, "RequestStatus")
+    assert body["done"] is False
+    assert {each["state"] for each in body["dataTypes"]} == {"stale"}
+
+
+def test_a_webhook_ends_a_request_at_once(api: httpx.Client, company: Company, deployed: Deployed) -> None:
+    settings = taking(deployed.sandbox.backend.settings, timedelta(minutes=5))
+    deployed.sandbox.do(lambda sandbox: sandbox.backend.change_settings(settings, datetime.now(UTC)))
+    request_id = ensure(api, company.company_id).json()["id"]
+    reads = [(feed.connection_id, feed.data_type, "Complete") for feed in feeds(deployed, company, TYPES)]
+
+    deployed.apply(webhook_bodies.read_completed(datetime.now(UTC), reads[0], company_id=company.company_id))
+    waits = deployed.tables.requests.get(request_id)
+    deployed.apply(webhook_bodies.read_completed(datetime.now(UTC), *reads[1:], company_id=company.company_id))
+    ended = deployed.tables.requests.get(request_id)
+
+    assert waits
+    assert not waits.is_done
+    assert ended
+    assert ended.is_fresh
 
 
 def test_a_deadline_that_the_last_syncs_make_impossible_is_refused_at_once_if_the_caller_prefers(
@@ -342,6 +376,7 @@ def test_a_tick_finishes_what_a_crash_left_behind(
 
     deployed.queue()
     assert all(feed.in_flight or feed.is_as_of(request.not_before) for feed in feeds(deployed, company, TYPES))
+    assert deployed.tables.control.api_limits().on_demand_calls_on(bootstrap.clock().date()) == len(TYPES)
     deployed.ahead = timedelta(minutes=1)
     deployed.queue()
     deployed.check(listing=False)

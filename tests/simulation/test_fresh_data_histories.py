@@ -1,19 +1,26 @@
-"""Random histories of requests for fresh data, with crashes, lost webhooks, outages and refreshes by others."""
+"""Random histories of requests for fresh data, with crashes, stale reads, lost webhooks and refreshes by others."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from random import Random
 
+import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from freshness.app.ensure_fresh import Ask, EnsureFresh
+from chaos.faults import NONE, STALE, Faults, KillSwitch
+from chaos.simulation import ChaosSimulation
+from freshness.app.ensure_fresh import Ask, EnsureFresh, Progress
 from freshness.app.problems import Problem
+from freshness.codat.client import Codat
+from freshness.codat.rate_limiter import RateLimiter
 from freshness.domain.freshness_request import FeedState, FreshnessRequest
 from freshness.policy.policy import Policy
 from local.codat_sandbox.errors import SandboxError
 from local.codat_sandbox.platforms import MYOB
 from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import OUTAGES, Crash
 
 MINUTE = timedelta(minutes=1)
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 week"}})
@@ -29,12 +36,17 @@ SETTINGS = Settings(
     latency=timedelta(milliseconds=50),
     calls_per_minute=100_000,
 )
+STORED = "freshness request "
+"""What the names of stored requests begin with."""
 WITHIN = timedelta(hours=2)
-calls_made = st.none() | st.integers(0, 40)
-"""After how many calls a function is killed, if at all."""
+CALL = timedelta(seconds=25)
+"""How long a call of the API may take."""
+calls_made = st.none() | st.integers(0, 80)
+"""Before or after how many calls a function is killed, if at all."""
 steps = st.one_of(
     st.tuples(st.just("time"), st.sampled_from([1, 20, 60, 600])),
-    st.tuples(st.just("ask"), st.sampled_from([0, 30, 600])),
+    st.tuples(st.just("ask"), st.tuples(st.sampled_from([0, 30, 600]), calls_made)),
+    st.tuples(st.just("get"), st.tuples(st.integers(0, 9), calls_made)),
     st.tuples(st.just("tick"), calls_made),
     st.tuples(st.just("check"), calls_made),
     st.tuples(st.just("webhooks"), st.sampled_from(["all", "lost", "doubled"])),
@@ -46,10 +58,15 @@ steps = st.one_of(
 class History:
     """A simulation with one company, and the requests that were accepted."""
 
-    def __init__(self, simulation: Simulation) -> None:
+    def __init__(self, simulation: ChaosSimulation) -> None:
         self.simulation = simulation
-        self.requests: list[FreshnessRequest] = []
-        self.ensure = EnsureFresh(recorder=simulation.recorder(), clock=simulation.clock)
+
+    def requests(self) -> list[FreshnessRequest]:
+        """Return the requests that were stored, also by calls that were killed afterwards."""
+        tables = self.simulation.tables
+        names = sorted(item["name"] for item in tables.requests._table.scan())
+        ids = [name.removeprefix(STORED) for name in names if name.startswith(STORED)]
+        return [request for request_id in ids if (request := tables.requests.get(request_id))]
 
     async def happen(self, kind: str, how: object) -> None:
         """Let one thing happen."""
@@ -57,17 +74,18 @@ class History:
         match kind, how:
             case "time", int(seconds):
                 await simulation.advance(timedelta(seconds=seconds))
-            case "ask", int(seconds):
-                self._ask(timedelta(seconds=seconds))
+            case "ask", (int(seconds), dies_after):
+                await self._ask(timedelta(seconds=seconds), _switch(dies_after))
+            case "get", (int(number), dies_after):
+                await self._get(number, _switch(dies_after))
             case "tick", dies_after:
-                self.ensure.sweep()
-                await simulation.queue(Fuse(dies_after if isinstance(dies_after, int) else None))
+                await self.tick(_switch(dies_after))
             case "check", dies_after:
-                await simulation.check(Fuse(dies_after if isinstance(dies_after, int) else None))
+                await simulation.check(_switch(dies_after))
             case "webhooks", fate:
                 bodies, simulation.pending = simulation.pending, []
                 for body in [] if fate == "lost" else bodies * (2 if fate == "doubled" else 1):
-                    simulation.deliver(body, Fuse())
+                    simulation.deliver(body, _switch(None))
             case "outage", is_down:
                 simulation.is_down = bool(is_down)
             case "others", int(number):
@@ -79,19 +97,51 @@ class History:
                     return
         simulation.collect()
 
-    def _ask(self, max_age: timedelta) -> None:
-        """Ask as a call does that is killed after it stored its request, or that comes to its end."""
+    async def tick(self, switch: KillSwitch) -> None:
+        """Run a tick of queue_refreshes."""
+        try:
+            EnsureFresh(recorder=self.simulation._recorder(switch), clock=self.simulation.clock).sweep()
+        except Crash:
+            return
+        await self.simulation.queue(switch)
+
+    async def _ask(self, max_age: timedelta, switch: KillSwitch) -> None:
+        """Make a request."""
         [company] = self.simulation.tables.companies.scan()
         now = self.simulation.clock()
         known = sorted({feed.data_type for feed in self.simulation.feeds()})
         ask = Ask(data_types=tuple(known[:3]), not_before=now - max_age, deadline=now + WITHIN)
-        try:
-            progress = self.ensure.accept(company, ask, caller="c", key="", fingerprint="")
-        except Problem:
-            return
-        if progress.request.version:
-            self.requests.append(progress.request)
-        self._require_true(progress.request)
+        await self._call(switch, lambda ensure: ensure.accept(company, ask, caller="c", key="", fingerprint=""))
+
+    async def _get(self, number: int, switch: KillSwitch) -> None:
+        """Ask for a request that was made."""
+        if known := self.requests():
+            request_id = known[number % len(known)].request_id
+            await self._call(switch, lambda ensure: ensure.progress(ensure.load(request_id)))
+
+    async def _call(self, switch: KillSwitch, begin: Callable[[EnsureFresh], Progress]) -> None:
+        """Make a call of the API, which pursues a request until it ends, or is killed."""
+        simulation, recorder = self.simulation, self.simulation._recorder(switch)
+        ensure = EnsureFresh(recorder=recorder, clock=simulation.clock)
+        until = simulation.clock() + CALL
+        limiter = RateLimiter(
+            recorder.tables.control, clock=simulation.clock, until=until, calls_per_minute=600, on_demand=True
+        )
+        transport = httpx.MockTransport(lambda request: simulation._exchange(request, switch))
+        async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
+            codat = Codat(http, "key", clock=simulation.clock, limiter=limiter)
+
+            async def client() -> Codat:
+                return codat
+
+            try:
+                progress = begin(ensure)
+                self._require_true(progress.request)
+                progress = await ensure.wait(progress, until, client)
+                self._require_true(progress.request)
+                await limiter.finish()
+            except (Crash, Problem, *OUTAGES):
+                return
 
     def _require_true(self, request: FreshnessRequest) -> None:
         """Fail if a request says that data is fresh which no read since `not_before` gave."""
@@ -114,25 +164,27 @@ class History:
         self.simulation.is_down = False
         ends_at = self.simulation.clock() + WITHIN
         while self.simulation.clock() < ends_at:
-            await self.simulation.check(Fuse())
-            self.ensure.sweep()
-            await self.simulation.queue(Fuse())
+            await self.simulation.check(_switch(None))
+            await self.tick(_switch(None))
             await self.simulation.advance(5 * MINUTE)
-        self.ensure.sweep()
-        for request in self.requests:
-            ended = self.simulation.tables.requests.get(request.request_id)
-            assert ended
-            assert ended.is_done
-            self._require_true(ended)
+        await self.tick(_switch(None))
+        for request in self.requests():
+            assert request.is_done
+            self._require_true(request)
             assert self.simulation.published[f"request/{request.request_id}"] == 1
         assert not [feed for feed in self.simulation.feeds() if feed.wanted], "something is still wanted"
 
 
-async def _run(loop: SimulatedLoop, seed: int, happened: list[tuple[str, object]]) -> History:
-    simulation = Simulation(loop, SETTINGS.model_copy(update={"seed": seed}), POLICY)
+def _switch(calls_left: object) -> KillSwitch:
+    return KillSwitch(calls_left if isinstance(calls_left, int) else None)
+
+
+async def _run(loop: SimulatedLoop, seed: int, faults: Faults, happened: list[tuple[str, object]]) -> History:
+    settings = SETTINGS.model_copy(update={"seed": seed})
+    simulation = ChaosSimulation(loop, settings, POLICY, faults=faults, random=Random(seed))
     simulation.backend.add_company((MYOB,), loop.clock())
-    await simulation.check(Fuse())
-    await simulation.queue(Fuse())
+    await simulation.check(_switch(None))
+    await simulation.queue(_switch(None))
     await simulation.advance(2 * MINUTE)
     history = History(simulation)
     for kind, how in happened:
@@ -143,22 +195,18 @@ async def _run(loop: SimulatedLoop, seed: int, happened: list[tuple[str, object]
 
 
 @settings(deadline=None, max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(seed=st.integers(0, 1000), happened=st.lists(steps, max_size=20))
+@given(seed=st.integers(0, 1000), faults=st.sampled_from([NONE, STALE]), happened=st.lists(steps, max_size=20))
 def test_every_request_ends_once_and_none_is_fresh_without_a_read_since_its_not_before(
-    seed: int, happened: list[tuple[str, object]]
+    seed: int, faults: Faults, happened: list[tuple[str, object]]
 ) -> None:
-    simulate(lambda loop: _run(loop, seed, happened))
+    simulate(lambda loop: _run(loop, seed, faults, happened))
 
 
 def test_a_request_is_fresh_although_its_call_was_killed_and_every_webhook_was_lost() -> None:
     async def run(loop: SimulatedLoop) -> None:
-        happened: list[tuple[str, object]] = [("time", 600), ("ask", 30), ("webhooks", "lost"), ("time", 60)]
-        history = await _run(loop, 1, happened)
-        [request] = history.requests
-        ended = history.simulation.tables.requests.get(request.request_id)
-        assert ended
-        assert ended.is_fresh
-        assert len(ended.results) == 3
-        assert history.simulation.calls["POST data/queue/"] >= 3
+        happened: list[tuple[str, object]] = [("time", 600), ("ask", (30, 9)), ("webhooks", "lost"), ("time", 60)]
+        history = await _run(loop, 1, NONE, happened)
+        [request] = history.requests()
+        assert request.is_fresh
 
     simulate(run)

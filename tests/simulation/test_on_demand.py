@@ -68,8 +68,11 @@ class World:
         )
         self.recorder.feed(self.feed, self.company, read)
 
-    async def queue(self, company_id: str, data_type: str, connection_id: str, key: UUID) -> PullOperation:
+    async def queue(
+        self, company_id: str, data_type: str, connection_id: str, key: UUID, *, on_demand: bool
+    ) -> PullOperation:
         """Respond as Codat to a queueing call."""
+        assert on_demand
         self.keys.append(key)
         await asyncio.sleep(0.01)
         if self.is_down:

@@ -73,7 +73,7 @@ def test_what_is_reserved_for_callers_is_not_spread_over_the_day_and_not_spent_b
 
 
 def test_callers_and_promises_spend_only_their_own_share() -> None:
-    limits = reported(1000, 1000).with_calls(70, MIDNIGHT + HOUR, on_demand=True).with_calls(30, MIDNIGHT + HOUR)
+    limits = reported(1000, 1000).with_calls(70, MIDNIGHT + HOUR, on_demand=70).with_calls(30, MIDNIGHT + HOUR)
 
     assert on_demand_allowance(SPLIT, limits, MIDNIGHT + 2 * HOUR) == 100 - 70
     assert allowance(SPLIT, limits, MIDNIGHT + 18 * HOUR) == 400 - 30

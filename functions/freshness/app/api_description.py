@@ -88,7 +88,8 @@ def _ensure_fresh() -> dict[str, Any]:
                 "headers": _LOCATION,
                 "content": _json("RequestStatus"),
             },
-            **_problems(400, 404, 409, 422, 429, 503),
+            **_problems(400, 404, 409, 422, 429),
+            "503": _problems(503)["503"] | {"headers": _LOCATION},
         },
     }
 

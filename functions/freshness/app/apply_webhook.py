@@ -16,6 +16,7 @@ from freshness.domain.dataset import DatasetState, Outcome, outcome
 from freshness.domain.facts import (
     DatasetEnded,
     DataWritten,
+    FeedFact,
     LimitReached,
     LimitReset,
     ReadEnded,
@@ -43,6 +44,8 @@ class WebhookApplier:
     recorder: Recorder
     clock: Callable[[], datetime]
     tally: Counter[Metric] = field(default_factory=Counter)
+    satisfied: set[str] = field(default_factory=set)
+    """The companies of which a feed is now as fresh as callers wait for."""
 
     def apply(self, body: str) -> None:
         """Apply one webhook, whose signature was verified.
@@ -118,7 +121,7 @@ class WebhookApplier:
         if connection_id not in company.connections:
             company = self.recorder.company(company, CheckNeeded())
         feed = self.tables.feeds.get(company_id, data_type, connection_id)
-        self.recorder.feed(feed, company, fact)
+        self._record_feed(feed, company, fact)
 
     def _record_dataset(self, fact: DatasetEnded) -> None:
         """Record the end of a feed's latest dataset. What any other dataset means, only a check can find out."""
@@ -129,7 +132,12 @@ class WebhookApplier:
         if feed is None or feed.connection_id not in company.connections:
             company = self.recorder.company(company, CheckNeeded())
         if feed:
-            self.recorder.feed(feed, company, fact)
+            self._record_feed(feed, company, fact)
+
+    def _record_feed(self, feed: Feed, company: Company, fact: FeedFact) -> None:
+        recorded = self.recorder.feed(feed, company, fact)
+        if feed.wanted and not recorded.feed.wanted:
+            self.satisfied.add(feed.company_id)
 
     def _feed_of(self, fact: DatasetEnded) -> Feed | None:
         feeds = self.tables.feeds.of_company(fact.company_id)

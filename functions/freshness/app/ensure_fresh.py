@@ -13,14 +13,13 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.admission import Admission
+from freshness.app.ending import Ending, left_to_the_next_tick
 from freshness.app.on_demand import OnDemand
 from freshness.app.problems import Problem, seconds
 from freshness.app.record import Recorder
 from freshness.aws.control import Account
-from freshness.aws.event_bus import NotPublished
 from freshness.aws.item_codec import SHARDS
 from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError, VersionConflict
@@ -34,7 +33,6 @@ from freshness.domain.freshness_request import (
     FreshnessRequest,
     OnLate,
 )
-from freshness.domain.notifications import request_ended
 
 LONGEST_ANSWER = timedelta(seconds=30)
 """How long the call that makes a request may take, as the HTTP API allows."""
@@ -174,7 +172,7 @@ class EnsureFresh:
         """Return a request as it is now, ended and published if its results are final."""
         company = company or self.tables.companies.get(request.company_id) or Company(company_id=request.company_id)
         known = list(self.tables.feeds.of_company(request.company_id) if feeds is None else feeds)
-        request = self._ended(request, company, known)
+        request = Ending(recorder=self.recorder, clock=self.clock).end(request, company, known)
         mine = request.feeds_of(known, company)
         ahead = None if request.is_done else self._admission.forecast(request, mine, company)
         return Progress(request=request, company=company, feeds=tuple(mine), forecast=ahead)
@@ -218,14 +216,11 @@ class EnsureFresh:
         """
         still_open = 0
         for request in list(self.tables.requests.open(self.clock() + KEPT, shards)):
-            try:
+            with left_to_the_next_tick(request):
                 progress = self.progress(request)
                 if not progress.request.is_done:
                     still_open += 1
                     self._on_demand.want(request, progress.company, progress.feeds)
-            except (ContentionError, NotPublished, BotoCoreError, ClientError) as error:
-                context = {"request_id": request.request_id, "error": str(error)}
-                logger.warning("A request for fresh data was left to the next tick", extra=context)
         return still_open
 
     def _again(self, known: FreshnessRequest, company: Company, fingerprint: str) -> Progress:
@@ -237,19 +232,6 @@ class EnsureFresh:
                 409, "key-in-progress", "A request with this Idempotency-Key is being answered.", retry_after=1
             )
         return self.progress(known, company)
-
-    def _ended(self, request: FreshnessRequest, company: Company, feeds: list[Feed]) -> FreshnessRequest:
-        """Return the request, published and stored as ended if its results are final."""
-        if request.is_done or not request.with_results(feeds, company, self.clock()).is_done:
-            return request
-
-        def end(known: FreshnessRequest) -> FreshnessRequest:
-            ended = known.with_results(feeds, company, self.clock())
-            if ended != known:
-                self.recorder.bus.publish([request_ended(ended)])
-            return ended
-
-        return self.tables.requests.update(request, end)
 
 
 def request_id(caller: str, company_id: str, key: str) -> str:

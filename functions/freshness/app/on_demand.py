@@ -25,17 +25,17 @@ from freshness.domain.company import Company
 from freshness.domain.dataset import has_ended
 from freshness.domain.facts import DataWanted
 from freshness.domain.feed import Feed
-from freshness.domain.freshness_request import FreshnessRequest
+from freshness.domain.freshness_request import ENOUGH_SYNCS, FreshnessRequest
 from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import decide, needs_all_feeds
 
-POLL_EVERY = timedelta(seconds=1)
-"""The shortest time between two polls of a dataset that callers wait for; longer for a longer sync."""
-POLL_SHARE = 0.1
-"""The time between two polls, as a share of the time that a dataset has run."""
-FIRST_POLL = 0.8
-"""When to poll first, as a share of the shortest sync that was measured."""
+POLL_EVERY = timedelta(seconds=1.5)
+"""The shortest time between two polls of a dataset that callers wait for."""
+POLL_SHARE = 0.15
+"""What is added to it, as a share of the time that the dataset has run, so that a long sync needs few polls."""
+FIRST_POLL = 0.6
+"""When to poll first, as a share of the shortest sync of those that were measured, if they are enough to know it."""
 
 logger = Logger(service="codat-freshness")
 
@@ -124,11 +124,12 @@ class OnDemand:
         if sync is None or not sync.dataset_id or feed.is_as_of(request.not_before):
             return
         ran = max(now - sync.at, timedelta(0))
-        shortest = next(iter(feed.history.durations), timedelta(0))
+        known = feed.history.durations
+        shortest = known[0] if len(known) >= ENOUGH_SYNCS else timedelta(0)
         if ran < max(POLL_EVERY, FIRST_POLL * shortest):
             return
         lease = f"poll {'/'.join(feed.key)}"
-        until = now + max(POLL_EVERY, POLL_SHARE * ran)
+        until = now + POLL_EVERY + POLL_SHARE * ran
         if not await asyncio.to_thread(self.recorder.tables.control.acquire, lease, uuid4().hex, until, now):
             return
         try:

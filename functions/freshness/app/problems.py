@@ -23,8 +23,11 @@ TYPE = "urn:codat-freshness:problem:"
 class Problem(Exception):
     """A request that is refused. `kind` distinguishes problems with the same status; `extra` are further members.
 
-    `retry_after` is in how many seconds the same request may succeed.
+    `retry_after` is in how many seconds the same request may succeed. `location` is the request, if it was accepted
+    before, and so goes on.
     """
+
+    location = ""
 
     def __init__(
         self,

@@ -103,7 +103,7 @@ class Queueing:
         feed, company = decision.feed, decision.company
         key, at = idempotency_key(feed), self.clock()
         try:
-            operation = await self.codat.queue(feed.company_id, feed.data_type, feed.connection_id, key)
+            operation = await self.codat.queue(*feed.key, key, on_demand=feed.wanted is not None)
         except AlreadyInProgress as error:
             await self._adopt(company, feed, error)
         except UnsupportedDataType as error:

@@ -107,25 +107,25 @@ class Codat:
         return self._http.read(await self._http.get(path), PullOperation)
 
     async def queue(
-        self, company_id: str, data_type: str, connection_id: str, key: UUID | None = None
+        self, company_id: str, data_type: str, connection_id: str, key: UUID | None = None, *, on_demand: bool = False
     ) -> PullOperation:
         """Queue a refresh of a data type from one connection, and return the dataset, which names its connection.
 
-        `key` is the idempotency key, as `HttpClient.post` has it.
+        `key` is the idempotency key, and `on_demand` whether callers wait, as `HttpClient.post` has them.
         """
         if identifier := custom_identifier(data_type):
-            return await self._queue_custom(company_id, identifier, connection_id, key)
+            return await self._queue_custom(company_id, identifier, connection_id, key, on_demand=on_demand)
         parameters: Parameters = {"connectionId": connection_id}
         path = path_of("companies", company_id, "data", "queue", data_type)
-        return self._http.read(await self._http.post(path, parameters, key=key), PullOperation)
+        return self._http.read(await self._http.post(path, parameters, key=key, on_demand=on_demand), PullOperation)
 
     async def _queue_custom(
-        self, company_id: str, identifier: str, connection_id: str, key: UUID | None
+        self, company_id: str, identifier: str, connection_id: str, key: UUID | None, *, on_demand: bool
     ) -> PullOperation:
         """Queue a refresh of a custom data type. A 404 is taken as that the connection does not have it."""
         path = path_of("companies", company_id, "connections", connection_id, "data", "queue", "custom", identifier)
         try:
-            response = await self._http.post(path, key=key)
+            response = await self._http.post(path, key=key, on_demand=on_demand)
         except NotFound as error:
             raise UnsupportedDataType(
                 error.call, error.message, at=error.at, status=error.status, correlation_id=error.correlation_id

@@ -55,8 +55,11 @@ _IN_PROGRESS = re.compile(r"DatasetAlreadyInProgressException.*previous sync (\S
 class Limiter(Protocol):
     """Keeps the limits on calls, shared with everything else that calls Codat for the same account."""
 
-    async def wait(self) -> None:
-        """Return when the next call may be sent; raise `errors.RateLimited` if that is too long to wait for."""
+    async def wait(self, *, on_demand: bool = False) -> None:
+        """Return when the next call may be sent; raise `errors.RateLimited` if that is too long to wait for.
+
+        `on_demand` is whether it is made for callers who wait for fresh data.
+        """
 
     def report(self, daily_quota: int, remaining: int, at: datetime) -> None:
         """Take note of the daily quota that a response reported at `at`, by Codat's clock."""
@@ -74,6 +77,7 @@ class _Call:
     parameters: Parameters | None = None
     body: object = None
     key: UUID | None = None
+    on_demand: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -110,14 +114,21 @@ class HttpClient:
         return await self._try(_Call("GET", path, parameters))
 
     async def post(
-        self, path: str, parameters: Parameters | None = None, body: object = None, *, key: UUID | None = None
+        self,
+        path: str,
+        parameters: Parameters | None = None,
+        body: object = None,
+        *,
+        key: UUID | None = None,
+        on_demand: bool = False,
     ) -> httpx.Response:
         """Send a POST with an idempotency key, and again at once with the same key if there was no response.
 
         Codat answers a repeat within 90 minutes with the response to the first, so that it has no second effect. Until
         a response was recorded, the same request must be sent with the same `key`; without one, it is random.
+        `on_demand` is whether it is made for callers who wait.
         """
-        return await self._try(_Call("POST", path, parameters, body, key or uuid4()))
+        return await self._try(_Call("POST", path, parameters, body, key or uuid4(), on_demand))
 
     async def _try(self, call: _Call) -> httpx.Response:
         now = asyncio.get_running_loop().time
@@ -152,7 +163,7 @@ class HttpClient:
     async def _respond(self, call: _Call, *, is_repeat: bool) -> httpx.Response:
         async with self._semaphore(call.path):
             if self._limiter:
-                await self._limiter.wait()
+                await self._limiter.wait(on_demand=call.on_demand)
             response = await self._exchange(call)
         self._report_quota(response)
         if response.is_success:

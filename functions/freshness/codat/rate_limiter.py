@@ -55,12 +55,13 @@ class RateLimiter:
         self._limits = known or ApiLimits()
         self._reported = ApiLimits()
         self._made = 0
+        self._made_on_demand = 0
         self._waiting = 0
         self._slots: deque[datetime] = deque()
         self._lock = asyncio.Lock()
 
-    async def wait(self) -> None:
-        """Return when the next call may be sent.
+    async def wait(self, *, on_demand: bool = False) -> None:
+        """Return when the next call may be sent, which may be `on_demand` also where others are not.
 
         Raises:
             RateLimited: no call may be sent for longer than is worth waiting.
@@ -74,6 +75,7 @@ class RateLimiter:
         if slot > self._until + LONGEST_WAIT:
             raise self._no_call_before(slot)
         self._made += 1
+        self._made_on_demand += on_demand or self._on_demand
         await self._sleep_until(slot)
 
     def report(self, daily_quota: int, remaining: int, at: datetime) -> None:
@@ -130,15 +132,17 @@ class RateLimiter:
         return error
 
     async def _update(self, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
-        reported, made, now = self._reported, self._made, self._clock()
+        reported, made, on_demand = self._reported, self._made, self._made_on_demand
+        now = self._clock()
 
         def with_report(limits: ApiLimits) -> ApiLimits:
             if reported.reported_at and reported.daily_quota is not None and reported.remaining is not None:
                 limits = limits.with_quota(reported.daily_quota, reported.remaining, reported.reported_at)
-            return compute(limits.with_calls(made, now, on_demand=self._on_demand))
+            return compute(limits.with_calls(made, now, on_demand=on_demand))
 
         if not self._limits.version:
             self._limits = await asyncio.to_thread(self._repository.api_limits)
         self._limits = await asyncio.to_thread(self._repository.update_api_limits, self._limits, with_report)
         self._made -= made
+        self._made_on_demand -= on_demand
         return self._limits

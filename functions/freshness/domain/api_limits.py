@@ -36,11 +36,11 @@ class ApiLimits:
     """When the last call of ours was made."""
     version: int = 0
 
-    def with_calls(self, calls: int, at: datetime, *, on_demand: bool = False) -> "ApiLimits":
-        """Return the limits after calls of ours."""
+    def with_calls(self, calls: int, at: datetime, *, on_demand: int = 0) -> "ApiLimits":
+        """Return the limits after calls of ours, of which some were made for callers who wait."""
         if not calls:
             return self
-        on_demand_calls = self.on_demand_calls_on(at.date()) + (calls if on_demand else 0)
+        on_demand_calls = self.on_demand_calls_on(at.date()) + on_demand
         return replace(self, calls=self.calls_on(at.date()) + calls, on_demand_calls=on_demand_calls, called_at=at)
 
     def on_demand_calls_on(self, day: date) -> int:

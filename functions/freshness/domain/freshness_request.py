@@ -13,7 +13,7 @@ from freshness.domain.promise import Promise
 KEPT = timedelta(days=7)
 """How long a request is kept after it was accepted."""
 ENOUGH_SYNCS = 3
-"""How many measured syncs show that a deadline cannot be met."""
+"""How many measured syncs show how short a sync can be."""
 
 
 class OnLate(StrEnum):

@@ -1,0 +1,62 @@
+"""Ending requests for fresh data: publishing their results once these are final, and storing them."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from freshness.app.record import Recorder
+from freshness.aws.event_bus import NotPublished
+from freshness.aws.item_codec import shard
+from freshness.aws.table import ContentionError
+from freshness.domain.company import Company
+from freshness.domain.feed import Feed
+from freshness.domain.freshness_request import KEPT, FreshnessRequest
+from freshness.domain.notifications import request_ended
+
+logger = Logger(service="codat-freshness")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Ends requests for fresh data."""
+
+    recorder: Recorder
+    clock: Callable[[], datetime]
+
+    def end(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> FreshnessRequest:
+        """Return a request, published and stored as ended if its results are final."""
+        known_feeds = list(feeds)
+        if request.is_done or not request.with_results(known_feeds, company, self.clock()).is_done:
+            return request
+
+        def compute(known: FreshnessRequest) -> FreshnessRequest:
+            ended = known.with_results(known_feeds, company, self.clock())
+            if ended != known:
+                self.recorder.bus.publish([request_ended(ended)])
+            return ended
+
+        return self.recorder.tables.requests.update(request, compute)
+
+    def end_of_companies(self, company_ids: Collection[str]) -> None:
+        """End the open requests about companies, of which a feed is as fresh now as callers need."""
+        tables = self.recorder.tables
+        shards = sorted({shard(company_id) for company_id in company_ids})
+        for request in list(tables.requests.open(self.clock() + KEPT, shards)):
+            if request.company_id in company_ids:
+                with left_to_the_next_tick(request):
+                    company = tables.companies.get(request.company_id) or Company(company_id=request.company_id)
+                    self.end(request, company, tables.feeds.of_company(request.company_id))
+
+
+@contextmanager
+def left_to_the_next_tick(request: FreshnessRequest) -> Iterator[None]:
+    """Log an error because of which nothing can be done for a request now."""
+    try:
+        yield
+    except (ContentionError, NotPublished, BotoCoreError, ClientError) as error:
+        context = {"request_id": request.request_id, "error": str(error)}
+        logger.warning("A request for fresh data was left to the next tick", extra=context)
