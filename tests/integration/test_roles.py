@@ -77,7 +77,7 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
 def ask_for_fresh_data(deployed: Deployed, feed: Feed) -> None:
     """Let a request for fresh data of a feed be open, which the read in flight satisfies if there is one."""
     now = bootstrap.clock()
-    not_before = feed.in_flight.at if feed.in_flight else now
+    not_before = (feed.in_flight.at if feed.in_flight else now) - timedelta(seconds=1)
     deadline = now + timedelta(hours=1)
     wanted = Wanted(not_before=not_before, deadline=deadline)
     deployed.tables.feeds.update(feed, lambda known: replace(known, wanted=wanted))

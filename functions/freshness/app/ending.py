@@ -28,18 +28,23 @@ class Ending:
     clock: Callable[[], datetime]
 
     def end(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> FreshnessRequest:
-        """Return a request, published and stored as ended if its results are final."""
-        known_feeds = list(feeds)
-        if request.is_done or not request.with_results(known_feeds, company, self.clock()).is_done:
+        """Return a request, published and stored as ended if its results are final.
+
+        What was given may be from before the last writes, so that it is read again before anything is published.
+        """
+        if request.is_done or not request.with_results(feeds, company, self.clock()).is_done:
             return request
+        tables = self.recorder.tables
+        current_company = tables.companies.get(request.company_id, consistent=True) or company
+        current_feeds = tables.feeds.of_company(request.company_id, consistent=True)
 
         def compute(known: FreshnessRequest) -> FreshnessRequest:
-            ended = known.with_results(known_feeds, company, self.clock())
+            ended = known.with_results(current_feeds, current_company, self.clock())
             if ended != known:
                 self.recorder.bus.publish([request_ended(ended)])
             return ended
 
-        return self.recorder.tables.requests.update(request, compute)
+        return tables.requests.update(tables.requests.get(request.request_id) or request, compute)
 
     def end_of_companies(self, company_ids: Collection[str]) -> None:
         """End the open requests about companies, of which a feed is as fresh now as callers need."""
