@@ -15,7 +15,7 @@ from bench.calibration import calibration_figures
 from bench.figures import Figure, show
 from bench.planner import HOUR
 from bench.simulated_fleet import DATA_TYPES, START, policy, simulated_feeds, true_rates
-from freshness.domain.calibration import Scores
+from freshness.domain.calibration import Scores, scored
 from freshness.domain.feed import DAY
 from freshness.domain.fleet import Fleet, Kind, KindRate, kind_of
 from freshness.domain.rhythm import HOURS, HourCounts, Rhythm
@@ -70,7 +70,7 @@ def planner(*, knows: bool, minds_the_clock: bool) -> tuple[float, Scores]:
     measured = [simulated.measured for simulated in world.simulated_feeds]
     weights = [world.promise(simulated).weight for simulated in world.simulated_feeds]
     freshness = np.average([each.current_days / each.days for each in measured], weights=weights)
-    return float(freshness), world.scores
+    return float(freshness), scored(world.predictions)
 
 
 def measure() -> list[Figure]:

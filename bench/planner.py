@@ -23,7 +23,7 @@ from bench.figures import Figure, show
 from bench.optimum import Numbers, best_refreshes, mean_freshness
 from bench.peak import peak_memory
 from bench.simulated_fleet import COMPANIES, DATA_TYPES, EVERY, START, policy, simulated_feeds, true_rates
-from freshness.domain.calibration import NO_SCORES, Scores
+from freshness.domain.calibration import NO_SCORES, Scores, scored
 from freshness.domain.feed import DAY
 from freshness.domain.schedule import TICK, reschedule
 from freshness.planning.decision import Action
@@ -86,7 +86,7 @@ def planner(
         freshness=float(np.average([each.current_days / each.days for each in measured], weights=weights)),
         found_nothing=sum(each.found_nothing for each in measured) / sum(each.refreshes for each in measured),
         broken=sum(each.broken for each in measured),
-        scores=world.scores,
+        scores=scored(world.predictions),
     )
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from freshness.domain import windows
-from freshness.domain.calibration import Scores, scored
+from freshness.domain.calibration import Prediction
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import Deferred, FeedFact, ReadEnded
@@ -26,7 +26,7 @@ from freshness.domain.schedule import due_at, reschedule
 from freshness.domain.transition import transition
 from freshness.domain.windows import Window
 from freshness.planning.decision import Action, Decision, Reason
-from freshness.planning.lessons import lessons, outcomes
+from freshness.planning.lessons import lessons
 from freshness.planning.planner import decide, needs_all_feeds
 from freshness.planning.spending import AHEAD, affordable, month_of
 from freshness.policy.policy import Policy
@@ -84,8 +84,8 @@ class World:
     """The number of refreshes queued, by tick."""
     reasons: Counter[Reason] = field(default_factory=Counter)
     """The number of decisions, by reason."""
-    scores: Scores = field(default_factory=Scores)
-    """How good the predictions were that copies are up to date."""
+    predictions: list[Prediction] = field(default_factory=list)
+    """What was predicted of the syncs that have ended."""
     _refreshes_by_platform: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """By month, and then by platform."""
     _sync_ends: list[tuple[datetime, int]] = field(default_factory=list)
@@ -146,7 +146,7 @@ class World:
         """Discard the measurements so far, and start new ones."""
         for simulated in self.simulated_feeds:
             simulated.measured = Measured(since=now)
-        self.scores = Scores()
+        self.predictions.clear()
 
     def measure_until(self, now: datetime) -> None:
         """Add the time since each feed's last sync to the measurements."""
@@ -199,7 +199,9 @@ class World:
     def _apply(self, index: int, fact: FeedFact, now: datetime) -> None:
         """Compute what follows from a fact about a feed."""
         simulated = self.simulated_feeds[index]
-        feed = transition(simulated.feed, fact, self.promise(simulated), simulated.connection, now).feed
+        after = transition(simulated.feed, fact, self.promise(simulated), simulated.connection, now)
+        self.predictions += after.predictions
+        feed = after.feed
         self._put(index, feed if isinstance(fact, Deferred) else self._with_true_rate(simulated, feed))
 
     def _put(self, index: int, feed: Feed) -> None:
@@ -218,7 +220,6 @@ class World:
 
     def _learn(self, queued: list[Decision]) -> None:
         """Learn from the feeds queued, as `queue_refreshes` does."""
-        self.scores = self.scores.merged(scored(outcomes(queued, self.policy)))
         if not self.knows_rates and (learned := lessons(queued, self.policy)):
             fleet = self.policy.fleet
             self.policy = self.policy.knowing(fleet.merged(fleet.learned(learned)))

@@ -1,7 +1,8 @@
 """How predictions that data is up to date are scored."""
 
+import math
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from unittest.mock import Mock
 
@@ -12,24 +13,29 @@ from freshness.aws.prediction_scores import WRITE_EVERY, PredictionScores
 from freshness.aws.table import Table
 from freshness.domain.calibration import BINS, Calibration, Prediction, Scores, scored
 from freshness.domain.company import Company
-from freshness.domain.dataset import Trigger
+from freshness.domain.dataset import DatasetState, Trigger
+from freshness.domain.facts import ReadEnded
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Request
+from freshness.domain.promise import Promise
 from freshness.domain.sync_history import Sync, SyncHistory
+from freshness.domain.transition import Transition, transition
 from freshness.planning.decision import Action, Decision, Reason
-from freshness.planning.lessons import lessons, outcomes
+from freshness.planning.lessons import lessons
 from simulate.memory_dynamodb import MemoryDynamoDB
-from tests.unit.test_planner import NOON, company, policy
+from tests.unit.test_planner import NOON, company, connection, policy
 
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
 KIND = "Xero/invoices"
 
 
-def predicted(count: int, bias: float = 0.0, kind: str = KIND) -> list[tuple[str, Prediction]]:
+def predicted(count: int, bias: float = 0.0, kind: str = KIND) -> list[Prediction]:
     """Return predictions that come true as often as they say, apart from a bias."""
     random = Random(1)
     probabilities = [random.random() for _ in range(count)]
-    return [(kind, Prediction(each, random.random() < each - bias)) for each in probabilities]
+    return [Prediction(kind, each, random.random() < each - bias) for each in probabilities]
 
 
 def test_predictions_that_come_true_as_often_as_they_say_are_calibrated() -> None:
@@ -77,18 +83,34 @@ def synced(count: int) -> Feed:
     )
 
 
-def test_each_sync_since_the_last_request_is_scored_by_what_the_earlier_ones_predicted() -> None:
-    feed, rules = synced(20), policy()
+def after_read(feed: Feed, at: datetime, *, modified: bool = False) -> Transition:
+    """Return what follows from a webhook about a read."""
+    fact = ReadEnded(
+        company_id="company",
+        connection_id="Xero",
+        data_type="invoices",
+        at=at,
+        state=DatasetState.COMPLETE,
+        records_modified=modified,
+        is_first=False,
+    )
+    return transition(feed, fact, Promise(fresh_within=DAY), connection(), at)
 
-    (first, earlier), (kind, last) = outcomes(queued(feed), rules)
 
-    assert first == kind == KIND
-    assert earlier.unchanged
-    assert not last.unchanged
-    assert 0.5 < last.probability < 0.9
-    turned = [replace(sync, records_modified=False) for sync in feed.history][-1:]
-    otherwise = replace(feed, history=SyncHistory.of([*list(feed.history)[:-1], *turned]))
-    assert outcomes(queued(otherwise), rules)[-1] == (KIND, Prediction(last.probability, unchanged=True))
+@pytest.mark.parametrize("modified", [False, True])
+def test_a_sync_is_scored_by_what_was_predicted_before_it_and_once_however_often_it_is_reported(
+    *, modified: bool
+) -> None:
+    end = NOON + 2 * HOUR
+    feed = replace(synced(20), succeeded_at=NOON)
+    first = after_read(feed, end, modified=modified)
+
+    (prediction,) = first.predictions
+    assert (prediction.kind, prediction.unchanged) == (KIND, not modified)
+    assert prediction.probability == pytest.approx(math.exp(-8.0 * 2 / 24))
+    for late in (timedelta(0), timedelta(milliseconds=300)):
+        assert not after_read(first.feed, end + late, modified=modified).predictions
+    assert not after_read(first.feed, end - 50 * MINUTE).predictions
 
 
 def test_nothing_is_learned_twice_from_a_feed_whose_call_failed_or_from_one_that_waits() -> None:
@@ -99,10 +121,8 @@ def test_nothing_is_learned_twice_from_a_feed_whose_call_failed_or_from_one_that
     waits = [decision._replace(action=Action.WAIT) for decision in queued(feed)]
     for decisions in (waits, queued(replace(feed, failed_calls=1))):
         assert not lessons(decisions, rules)
-        assert not outcomes(decisions, rules)
     (first,) = lessons(queued(replace(feed, request=None)), rules)
     assert len(first.intervals) == 19
-    assert not outcomes(queued(replace(feed, request=None)), rules)
     assert not lessons(queued(synced(4)), rules)
 
 

@@ -17,7 +17,8 @@ from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import End, Request, State
-from freshness.domain.schedule import breaks_at, probability_up_to_date
+from freshness.domain.predictions import probability_up_to_date
+from freshness.domain.schedule import breaks_at
 from freshness.domain.times import BEGINNING
 from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Decision, Reason

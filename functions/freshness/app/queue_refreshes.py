@@ -27,7 +27,7 @@ from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Decided
 from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Action, Decision
-from freshness.planning.lessons import lessons, outcomes
+from freshness.planning.lessons import lessons
 from freshness.planning.planner import decide, needs_all_feeds
 from freshness.policy.policy import Policy
 
@@ -146,13 +146,10 @@ class RefreshTick:
         return whole + [feed for feed in feeds if feed.company_id not in company_ids]
 
     def _learn(self, decisions: list[Decision]) -> None:
-        """Record what the feeds to be queued show of their kinds, and which predictions came true."""
-        if self.dry_run:
-            return
-        if learned := lessons(decisions, self.policy):
+        """Record what the feeds to be queued show of their kinds."""
+        learned = lessons(decisions, self.policy)
+        if learned and not self.dry_run:
             self.tables.learned.add(learned)
-        if predicted := outcomes(decisions, self.policy):
-            self.tables.scores.add(predicted, self.clock())
 
     def _may_continue(self) -> bool:
         return not self.queueing.stopped_by and not self.queueing.codat.is_down and self.clock() < self.until

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
+from threading import Lock
 
 from pydantic import TypeAdapter
 
@@ -21,7 +22,7 @@ _SCORES = TypeAdapter(Scores)
 
 
 class PredictionScores:
-    """The repository of the scores. Several processes may add to it, and no prediction is counted twice."""
+    """The repository of the scores. Several processes and threads may add to it."""
 
     def __init__(self, table: Table, seconds: Callable[[], float] = time.monotonic) -> None:
         """Create the repository. `seconds` is a clock that is never set back."""
@@ -29,15 +30,17 @@ class PredictionScores:
         self._seconds = seconds
         self._written_at = seconds()
         self._gathered: dict[date, Scores] = {}
+        self._lock = Lock()
 
-    def add(self, predictions: Iterable[tuple[str, Prediction]], now: datetime) -> None:
-        """Add the predictions of a tick, each about a feed of a kind."""
+    def add(self, predictions: Iterable[Prediction], now: datetime) -> None:
+        """Add predictions."""
         day = now.astimezone(UTC).date()
-        self._gathered[day] = self._gathered.get(day, Scores()).merged(scored(predictions))
-        if self._written_at + WRITE_EVERY <= self._seconds():
-            self._written_at = self._seconds()
-            while self._gathered:
-                self._write(*self._gathered.popitem())
+        with self._lock:
+            self._gathered[day] = self._gathered.get(day, Scores()).merged(scored(predictions))
+            if self._written_at + WRITE_EVERY <= self._seconds():
+                self._written_at = self._seconds()
+                while self._gathered:
+                    self._write(*self._gathered.popitem())
 
     def recent(self, now: datetime) -> Scores:
         """Return the scores of the last 30 days."""

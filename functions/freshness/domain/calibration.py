@@ -16,8 +16,9 @@ POOR = 0.1
 
 
 class Prediction(NamedTuple):
-    """The probability with which data was said to be unchanged before a sync, and whether it was."""
+    """The probability with which data of a kind was said to be unchanged before a sync, and whether it was."""
 
+    kind: str
     probability: float
     unchanged: bool
 
@@ -107,11 +108,11 @@ class Scores:
 NO_SCORES = Scores()
 
 
-def scored(predictions: Iterable[tuple[str, Prediction]]) -> Scores:
-    """Return the scores of predictions, each about a feed of a kind."""
+def scored(predictions: Iterable[Prediction]) -> Scores:
+    """Return the scores of predictions."""
     by_kind: dict[str, Score] = {}
     bins: dict[str, list[Score]] = {}
-    for kind, (probability, unchanged) in predictions:
+    for kind, probability, unchanged in predictions:
         score = Score(1, probability, int(unchanged), (probability - unchanged) ** 2)
         by_kind[kind] = by_kind.get(kind, NO_SCORE).merged(score)
         of_platform = bins.setdefault(kind.rpartition("/")[0], [NO_SCORE] * BINS)

@@ -51,9 +51,11 @@ class Rhythm:
     zone: tzinfo = UTC
     _until: tuple[float, ...] = field(init=False, repr=False, compare=False)
     """Rhythm days from Monday 00:00 until the start of each hour, and of the next week."""
+    _is_utc: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Integrate the factors."""
+        object.__setattr__(self, "_is_utc", str(self.zone) == "UTC")
         object.__setattr__(self, "_until", tuple(accumulate((each / 24 for each in self.by_hour), initial=0.0)))
 
     def days_between(self, start: datetime, end: datetime) -> float:
@@ -86,7 +88,7 @@ class Rhythm:
     def _position(self, at: datetime) -> float:
         """Return the hours from a Monday 00:00 until a time, by the clock of the zone."""
         position = (at - _MONDAY) / _HOUR
-        if self.zone is UTC:
+        if self._is_utc:
             return position
         offset = at.astimezone(self.zone).utcoffset()
         return position + offset / _HOUR if offset else position
@@ -117,7 +119,8 @@ class HourCounts:
     def rhythm(self, zone: tzinfo = UTC) -> Rhythm:
         """Return the rhythm that the counts show.
 
-        Each hour is shrunk towards the same hour of all working days, or of both other days, and that towards 1.
+        Each hour is shrunk towards the same hour of all working days, or of both other days, and that towards 1; and
+        averaged with its neighbours.
         """
         level = (sum(self.changes) + PRIOR) / (sum(self.expected) + PRIOR)
         shrunk = []
@@ -125,7 +128,9 @@ class HourCounts:
             changes, expected = (sum(counts[each] for each in similar) for counts in (self.changes, self.expected))
             towards = _shrunk(changes, expected, level, 1.0)
             shrunk.append(_shrunk(self.changes[hour], self.expected[hour], level, towards))
-        bounded = [max(each, LEAST) for each in shrunk]
+        # Without it, expectation maximisation makes hours that no sync tells apart differ by chance.
+        smooth = [(shrunk[each - 1] + 2 * shrunk[each] + shrunk[(each + 1) % HOURS]) / 4 for each in range(HOURS)]
+        bounded = [max(each, LEAST) for each in smooth]
         mean = sum(bounded) / HOURS
         return Rhythm(tuple(each / mean for each in bounded), zone)
 

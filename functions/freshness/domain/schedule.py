@@ -1,14 +1,13 @@
 """When a feed is due, and when its promise breaks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from zlib import crc32
 
 from freshness.domain import backoff, windows
-from freshness.domain.calibration import Prediction
-from freshness.domain.change_rate import change_rate, confident_days, unchanged_probability
+from freshness.domain.change_rate import change_rate, confident_days
 from freshness.domain.company import Connection
 from freshness.domain.dataset import DatasetState, Outcome, outcome
 from freshness.domain.feed import UNKNOWN_SYNC_TIME, Feed
@@ -219,23 +218,6 @@ def _outdated_at(feed: Feed, connection: Connection) -> datetime | None:
     """Return when the copy became outdated whatever its age: the user wrote data, or the connection was away."""
     since = max(feed.written_at or BEGINNING, connection.reconnected_at or BEGINNING)
     return since if feed.succeeded_at and feed.succeeded_at < since else None
-
-
-def probability_up_to_date(feed: Feed, promise: Promise, now: datetime) -> float | None:
-    """Return the probability that nothing changed at the source since the copy was read; `None` without a copy."""
-    if feed.as_of is None:
-        return None
-    return unchanged_probability(assumed_rate(feed, promise), promise.rhythm.days_between(feed.as_of.at, now))
-
-
-def predictions(feed: Feed, promise: Promise, since: datetime) -> Iterator[Prediction]:
-    """Yield what the syncs before each sync that ended after a time predicted of it, and what it showed."""
-    observations = list(feed.history.observations(promise.rhythm))
-    for number, interval in enumerate(feed.history.intervals):
-        if interval.end > since:
-            rate = change_rate(observations[:number], promise.expected_changes_per_day)
-            probability = unchanged_probability(rate, observations[number].days)
-            yield Prediction(probability, not interval.changed)
 
 
 def assumed_rate(feed: Feed, promise: Promise) -> float:

@@ -211,7 +211,7 @@ class Policy(Table):
             _promise(terms, windows, label),
             matters=tuple(each.window_in(self.local_time.zone(company, each.time_zone)) for each in read),
             fleet_changes_per_day=self._fleet.expected(connection.platform, data_type),
-            rhythm=self._fleet.rhythm(connection.platform, data_type),
+            rhythm=self._fleet.rhythm(connection.platform, data_type, self.local_time.zone(company, values.UTC)),
             group=Group(
                 rule=merged.decisive.label if merged.decisive else "",
                 platform=connection.platform,
