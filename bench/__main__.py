@@ -26,6 +26,7 @@ BENCHMARKS = (
     "products",
     "aws_cost",
     "attainment",
+    "alarms",
     "planner",
     "office",
     "quiet",

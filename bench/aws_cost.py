@@ -19,7 +19,6 @@ from bench import write_units
 from bench.figures import Figure, show
 from check_freshness import LIST_EVERY
 from freshness.aws.item_codec import DATASETS_KEPT
-from freshness.aws.metrics import Metric
 from freshness.domain.feed import DAY
 from infra.settings import Settings
 from infra.stack import CodatFreshness
@@ -52,8 +51,8 @@ IDLE_POLLS = 5 * 3 * 60 * 24 * MONTH
 A_SECRET, KMS_CALL = 0.40, 0.03 / 10_000
 A_METRIC, AN_ALARM_METRIC = 0.30, 0.10
 DASHBOARD = "CloudWatch dashboard"
-ORDINARY_METRICS = (Metric.FEEDS_UNATTENDED,)
-"""The metrics that are emitted in an ordinary hour: a metric is charged for the hours in which it is emitted."""
+ATTAINMENT_READ_UNITS = 40.0
+"""Read units of a check tick for the burn rate: the records of up to 73 hours, and the index of broken promises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,6 @@ def parts(refreshes: float = REFRESHES, companies: int = COMPANIES) -> list[Part
         Part("EventBridge Scheduler", "1M", ticks / MILLION, prices.SCHEDULER_INVOCATIONS, free_units=14),
         Part("KMS calls to read secrets", "call", SECRET_READS, KMS_CALL, free_units=20_000),
         Part("CloudWatch logs", "GB", log_bytes / 1e9, 0.50, free_units=5),
-        Part("CloudWatch metrics", "metric", len(ORDINARY_METRICS), A_METRIC, free_units=10),
         Part("CloudWatch alarms", "metric", _alarm_metrics(), AN_ALARM_METRIC, free_units=10),
         Part(DASHBOARD, "dashboard", len(_resources("AWS::CloudWatch::Dashboard")), 3.00, free_units=3, least=0),
     ]
@@ -207,7 +205,7 @@ def _dynamodb(refreshes: float, ticks: float, writes: float, reads: float, compa
         Part(
             "DynamoDB reads of ticks",
             "1M units",
-            (prices.TICK_READ_UNITS * ticks + 24 * MONTH) / MILLION,
+            (prices.TICK_READ_UNITS * ticks + ATTAINMENT_READ_UNITS * CHECK_TICKS + 24 * MONTH) / MILLION,
             read,
             because="the due index's shards, the account's limits, the rates",
         ),

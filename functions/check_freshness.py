@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from freshness.app.attainment import burn_percent
 from freshness.app.check_freshness import FreshnessCheck
 from freshness.app.exclusive_run import codat_accepts_calls, codat_client, exclusive_run, stops
 from freshness.app.read_codat_schedule import read_codat_schedule
 from freshness.app.record import deployed_recorder
 from freshness.app.webhook_heartbeat import is_silent
 from freshness.aws import bootstrap
-from freshness.aws.metrics import Metric, emit
+from freshness.aws.metrics import TOO_FAST, Metric, emit
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized, WrongAccount
 
 LIST_EVERY = timedelta(minutes=15)
@@ -26,9 +27,19 @@ def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: 
     """Run one tick, unless another run holds the lease."""
     with exclusive_run("check_freshness", context) as run:
         if run:
-            bootstrap.tables().attainment.settle(bootstrap.clock())
+            _measure()
         if run and codat_accepts_calls():
             asyncio.run(_check(run.until, context.aws_request_id))
+
+
+def _measure() -> None:
+    """Keep the records of attainment, and emit the burn rate of error budgets if it is too high."""
+    tables, now = bootstrap.tables(), bootstrap.clock()
+    tables.attainment.settle(now)
+    measured = {Metric.BURN_RATE: burn_percent(tables, bootstrap.policy(), now)}
+    if measured[Metric.BURN_RATE] >= TOO_FAST:
+        emit(measured)
+    logger.info("Measured", extra={"tally": measured})
 
 
 async def _check(until: datetime, owner: str) -> None:

@@ -12,7 +12,7 @@ from aws_cdk.aws_cloudwatch import ComparisonOperator, TreatMissingData
 from aws_cdk.aws_cloudwatch_actions import SnsAction
 from constructs import Construct
 
-from freshness.aws.metrics import LOW_QUOTA, Metric
+from freshness.aws.metrics import LOW_QUOTA, TOO_FAST, Metric
 from infra.function import Function
 from infra.metrics import emitted, failed_runs
 from infra.queue import Queue
@@ -56,18 +56,16 @@ class Alarms(Construct):
         if email:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
 
-    def watch_promises(self, shards: Sequence[str]) -> None:
-        """Add alarms on broken promises, and on what keeps refreshes from being queued.
-
-        `shards` are the parts of the feeds that have a tick of their own; none, if a single tick is for all.
-        """
+    def watch_promises(self) -> None:
+        """Add alarms on broken promises, and on what keeps refreshes from being queued."""
         self._alarm(
-            "PromisesBroken",
-            self._of_worst_shard(Metric.FEEDS_UNATTENDED, "Minimum", shards),
-            periods=3,
-            meaning=f"For {self._minutes(3)} minutes, feeds older than promised were neither being refreshed nor "
-            "waiting for a retry.",
-            remedy="Run `./freshness status` to list them, and `./freshness explain COMPANY TYPE` to see why. If there "
+            "ErrorBudgetBurning",
+            emitted(self, Metric.BURN_RATE, "Maximum", self._period),
+            threshold=TOO_FAST,
+            meaning="So much data is older than promised that 2 % of the error budget of 30 days is used up in an "
+            "hour, or 5 % in six hours.",
+            remedy="Run `./freshness report --since 24h` to see of which rules, `./freshness status` to list the data, "
+            "and `./freshness explain COMPANY TYPE` to see why. If there "
             "are too few calls, raise `share_of_quota` or promise less in freshness.toml. If refreshes are paused, run "
             "`./freshness resume`. If Codat is down, wait.",
         )
@@ -128,7 +126,7 @@ class Alarms(Construct):
         none_ended: cloudwatch.IMetric = tick.function.metric_errors(statistic="Average", period=self._period)
         if shards:
             ended = {
-                f"shard{shard}": emitted(self, Metric.FEEDS_UNATTENDED, "SampleCount", self._period, shard)
+                f"shard{shard}": emitted(self, Metric.TICKS_ENDED, "SampleCount", self._period, shard)
                 for shard in shards
             }
             none_ended = cloudwatch.MathExpression(
@@ -219,15 +217,6 @@ class Alarms(Construct):
                     ],
                 )
             ],
-        )
-
-    def _of_worst_shard(self, metric: Metric, statistic: str, shards: Sequence[str]) -> cloudwatch.IMetric:
-        """Return a metric of which the greatest of several shards' values counts."""
-        if not shards:
-            return emitted(self, metric, statistic, self._period)
-        by_shard = {f"shard{shard}": emitted(self, metric, statistic, self._period, shard) for shard in shards}
-        return cloudwatch.MathExpression(
-            expression=f"MAX([{', '.join(by_shard)}])", using_metrics=by_shard, period=self._period, label=metric
         )
 
     def _minutes(self, periods: int = 1) -> str:

@@ -70,7 +70,13 @@ class Dashboard(Construct):
         return _row(
             "Is the promise kept?",
             _logged("Older than promised", self._queue, "max", Metric.FEEDS_OVER_PROMISE, Metric.FEEDS_UNATTENDED),
-            _logged("Oldest age, in percent of its promise", self._queue, "max", Metric.OLDEST_AGE_AGAINST_PROMISE),
+            _logged(
+                "In percent: oldest age, of its promise, and burn rate, of what raises an alarm",
+                (self._queue, self._check),
+                "max",
+                Metric.OLDEST_AGE_AGAINST_PROMISE,
+                Metric.BURN_RATE,
+            ),
             _logged("Feeds that are due, by state", self._queue, "max", *states),
         )
 

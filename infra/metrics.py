@@ -15,7 +15,7 @@ def emitted(
     Raises:
         ValueError: no function emits the metric.
     """
-    if metric not in WATCHED:
+    if metric not in WATCHED | {Metric.TICKS_ENDED}:
         raise ValueError(f"no function emits {metric}: add it to freshness.aws.metrics.WATCHED")
     dimensions = {DIMENSION: Stack.of(scope).stack_name}
     return CloudWatchMetric(

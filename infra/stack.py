@@ -59,7 +59,7 @@ class CodatFreshness(Stack):
 
         period = Duration.minutes(settings.tick_at_least_every)
         alarms = Alarms(self, tick_at_least_every=period, email=settings.alarm_email, local=settings.local)
-        alarms.watch_promises(shards)
+        alarms.watch_promises()
         alarms.watch_codat()
         alarms.watch_tick(check_freshness)
         alarms.watch_tick(queue_refreshes, shards)
@@ -104,6 +104,7 @@ class CodatFreshness(Stack):
         self._let_call_codat(function)
         function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem")
         function.use_index(self._tables.companies, DUE_FOR_CHECK)
+        function.use_index(self._tables.feeds, BROKEN)
         return function
 
     def _queue_refreshes(self) -> Function:

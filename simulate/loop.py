@@ -7,7 +7,7 @@ network, the queue of webhooks and the clock are in memory.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,6 +25,7 @@ from freshness.app.queueing import Queueing
 from freshness.app.read_codat_schedule import read_codat_schedule
 from freshness.app.record import Recorder
 from freshness.aws.event_bus import EventBus, NotPublished
+from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError
 from freshness.aws.tables import TableNames, Tables
 from freshness.codat.client import Codat
@@ -120,6 +121,8 @@ class Simulation:
     """Feeds for which a refresh was queued while one of ours was in flight."""
     tallies: Counter[str] = field(default_factory=Counter)
     """The metrics of all functions, and `Crashes`."""
+    measured: Mapping[Metric, int] = field(default_factory=dict)
+    """What the last tick of queue_refreshes measured of the feeds that were due."""
 
     def __post_init__(self) -> None:
         self.sandbox = ModelledSandbox(self.settings, self.loop)
@@ -177,6 +180,7 @@ class Simulation:
             )
             await tick.run(self._codat_accepts_calls)
             recorder.record_attainment()
+            self.measured = tick.metrics.measured
             tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally
             self.tallies.update(tally)
             tick.failures.raise_temporary()

@@ -12,7 +12,7 @@ AWS_METRICS = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName"),
 }
 WATCHED = {
-    "PromisesBroken",
+    "ErrorBudgetBurning",
     "DataTooOld",
     "RefreshesNotTaken",
     "QuotaNearlySpent",

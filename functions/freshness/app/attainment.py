@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 
 from freshness.app.views import AttainmentView
 from freshness.aws.tables import Tables
@@ -16,6 +17,7 @@ from freshness.domain.attainment import (
     day_of,
     hour_of,
 )
+from freshness.domain.burn_rate import burn
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.policy.policy import Policy, objective
@@ -68,3 +70,10 @@ def attainment(tables: Tables, policy: Policy, now: datetime, since: timedelta) 
             for (kind, name), times in sorted(parts.items(), key=lambda part: (KINDS.index(part[0][0]), part[0][1]))
         ),
     )
+
+
+def burn_percent(tables: Tables, policy: Policy, now: datetime) -> int:
+    """Return how fast error budgets are used up, in percent of what is too fast (`freshness.domain.burn_rate`)."""
+    open_breaches = (breach.until(now) for breach in tables.feeds.open_breaches())
+    records = tables.attainment.since(by_hour_since(now), now)
+    return round(100 * burn(records, open_breaches, partial(objective, policy), now))

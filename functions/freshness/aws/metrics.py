@@ -70,6 +70,10 @@ class Metric(StrEnum):
     QUEUEING_FAILED = "QueueingFailed"
     PROMISES_BROKEN = "PromisesBroken"
     PROMISES_KEPT_AGAIN = "PromisesKeptAgain"
+    BURN_RATE = "BurnRate"
+    """How fast error budgets are used up, in percent of what is too fast; emitted only if it is."""
+    TICKS_ENDED = "TicksEnded"
+    """Ticks of a shard that ended, if each has its own."""
     DEADLINES_AT_RISK = "DeadlinesAtRisk"
     """Deadlines of feeds of which it was published in advance that they will be missed."""
 
@@ -91,7 +95,7 @@ class Metric(StrEnum):
     def unit(self) -> str:
         """CloudWatch's name of the unit."""
         match self:
-            case Metric.QUOTA_LEFT | Metric.OLDEST_AGE_AGAINST_PROMISE:
+            case Metric.QUOTA_LEFT | Metric.OLDEST_AGE_AGAINST_PROMISE | Metric.BURN_RATE:
                 return "Percent"
             case _:
                 return "Count"
@@ -99,9 +103,9 @@ class Metric(StrEnum):
 
 WATCHED = frozenset(
     {
+        Metric.BURN_RATE,
         Metric.CODAT_REFUSED_ACCESS,
         Metric.FEEDS_TO_WARN_OF,
-        Metric.FEEDS_UNATTENDED,
         Metric.QUEUEING_FAILED,
         Metric.QUOTA_NEARLY_SPENT,
         Metric.RELINKS_NEEDED,
@@ -110,22 +114,18 @@ WATCHED = frozenset(
         Metric.WEBHOOKS_SILENT,
     }
 )
-"""The metrics that alarms watch, which are the only ones emitted."""
-EMITTED_AS_ZERO = frozenset({Metric.FEEDS_UNATTENDED})
-"""Metrics whose alarms use the minimum of several values, or their number."""
-EMITTED_BY_SHARD = frozenset({Metric.FEEDS_UNATTENDED})
-"""Metrics whose minimum over several shards would be that of the healthiest."""
+"""The metrics that alarms watch. No others are emitted, but `TICKS_ENDED` by the ticks of shards."""
+
+
+TOO_FAST = 100
+"""The burn rate from which on an alarm is raised."""
 
 
 def emit(measured: Mapping[Metric, int], shard: str | None = None) -> None:
-    """Emit those of the metrics that alarms watch. `shard` is the part of the feeds that the tick was for."""
-    by_shard: dict[Metric, int] = {}
-    shared: dict[Metric, int] = {}
-    for metric in WATCHED & measured.keys():
-        if measured[metric] or metric in EMITTED_AS_ZERO:
-            (by_shard if shard and metric in EMITTED_BY_SHARD else shared)[metric] = measured[metric]
-    _write(shared, {})
-    _write(by_shard, {SHARD: shard or ""})
+    """Emit those of the metrics that alarms watch. `shard` is the part of the feeds that a tick that ended was for."""
+    _write({metric: measured[metric] for metric in WATCHED & measured.keys() if measured[metric]}, {})
+    if shard:
+        _write({Metric.TICKS_ENDED: 1}, {SHARD: shard})
 
 
 def _write(values: Mapping[Metric, int], dimensions: Mapping[str, str]) -> None:
