@@ -19,6 +19,7 @@ BENCHMARKS = (
     "webhooks",
     "write_units",
     "read_units",
+    "page",
     "pace",
     "memory",
     "codat_calls",

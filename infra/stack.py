@@ -158,7 +158,7 @@ class CodatFreshness(Stack):
 
     def _show_page(self) -> Function:
         function = Function(self, "show_page", self._bundle, timeout=Duration.seconds(30), memory_size=512)
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "BatchGetItem")
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "DescribeTable", "GetItem", "BatchGetItem")
         function.use_index(self._tables.companies, DUE_FOR_CHECK)
         function.use_index(self._tables.companies, NEEDS_RELINK)
         function.use_table("FEEDS_TABLE", self._tables.feeds, "DescribeTable", "Query", "PutItem")

@@ -207,10 +207,17 @@ class _Query:
         ExpressionAttributeValues: Item,
         ExpressionAttributeNames: dict[str, str] | None = None,
         IndexName: str | None = None,
+        PaginationConfig: dict[str, int] | None = None,
         **_: Any,
     ) -> Iterator[Item]:
         names, values = ExpressionAttributeNames or {}, ExpressionAttributeValues
-        yield {"Items": self._dynamodb.query(TableName, IndexName, KeyConditionExpression, names, values)}
+        items = self._dynamodb.query(TableName, IndexName, KeyConditionExpression, names, values)
+        size = (PaginationConfig or {}).get("PageSize", len(items))
+        if len(items) <= size:
+            yield {"Items": items}
+            return
+        yield {"Items": items[:size], "LastEvaluatedKey": True}
+        yield {"Items": items[size:]}
 
 
 class _Scan:

@@ -97,6 +97,7 @@ ALLOWED = {
         ("dynamodb:BatchGetItem", "TablesCompanies"),
         ("dynamodb:Query", "TablesCompanies/index/due_for_check"),
         ("dynamodb:Query", "TablesCompanies/index/needs_relink"),
+        ("dynamodb:DescribeTable", "TablesCompanies"),
         ("dynamodb:DescribeTable", "TablesFeeds"),
         ("dynamodb:Query", "TablesFeeds"),
         ("dynamodb:PutItem", "TablesFeeds"),

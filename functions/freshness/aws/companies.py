@@ -41,16 +41,17 @@ class Companies:
             for key in self._table.due(DUE_FOR_CHECK, "check_at", shard, now):
                 yield key["company_id"]
 
-    def first_ids(self, index: str) -> tuple[list[str], bool]:
-        """Return the ids of the companies in an index, earliest first, and whether these are all.
+    def first_ids(self, index: str, most: int) -> tuple[list[str], bool]:
+        """Return the ids of companies in an index, earliest of each shard first, and whether these are all.
 
-        There are as many as one query of each shard reads, which are some 30,000. All companies that were not deleted
-        are in `DUE_FOR_CHECK`.
+        There are `most` or fewer of each shard. All companies that were not deleted are in `DUE_FOR_CHECK`.
         """
-        attribute = {DUE_FOR_CHECK: "check_at", NEEDS_RELINK: "needs_relink_at"}[index]
-        shards = [self._table.first_keys(index, shard) for shard in SHARDS]
-        items = sorted((item for items, _ in shards for item in items), key=lambda item: str(item[attribute]))
-        return [item["company_id"] for item in items], all(whole for _, whole in shards)
+        shards = [self._table.first_keys(index, shard, most) for shard in SHARDS]
+        return [item["company_id"] for items, _ in shards for item in items], all(whole for _, whole in shards)
+
+    def count(self) -> int:
+        """Return about how many companies there are."""
+        return self._table.item_count()
 
     def put(self, company: Company) -> Company:
         """Write a company in place of the one that was read at its version, and return it as written.

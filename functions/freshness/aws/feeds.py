@@ -18,6 +18,10 @@ BROKEN = "broken"
 """The index of feeds by `broken_at`, with the breach that is open."""
 
 
+MOST_BROKEN = 3_000
+"""How many of these are read at once, to show them: decoding more takes longer than a person waits."""
+
+
 class Broken(NamedTuple):
     """A feed whose promise was published as broken, when it broke, and what of that is not recorded yet."""
 
@@ -58,11 +62,8 @@ class Feeds:
             yield [feed_from(item) for item in items]
 
     def broken(self) -> tuple[list[Broken], bool]:
-        """Return the feeds whose promise is broken, longest first, and whether these are all.
-
-        There are as many as one query of each shard reads, which are some 20,000.
-        """
-        shards = [self._table.first_keys(BROKEN, shard) for shard in SHARDS]
+        """Return feeds whose promise is broken, longest first, and whether these are all: `MOST_BROKEN` or fewer."""
+        shards = [self._table.first_keys(BROKEN, shard, MOST_BROKEN // len(SHARDS)) for shard in SHARDS]
         broken = [_broken(item) for items, _ in shards for item in items]
         return sorted(broken, key=lambda each: (each.at, each.key)), all(whole for _, whole in shards)
 

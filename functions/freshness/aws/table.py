@@ -171,12 +171,12 @@ class Table:
         for page in self._of_shard(index, shard):
             yield from (unmarshal(item) for item in page["Items"])
 
-    def first_keys(self, index: str, shard: str) -> tuple[list[Item], bool]:
-        """Return the keys of a shard of an index, earliest first, and whether these are all.
+    def first_keys(self, index: str, shard: str, most: int) -> tuple[list[Item], bool]:
+        """Return what an index has of the first items in a shard, earliest first, and whether these are all.
 
-        There are as many as one query reads, which is 1 MB of the index.
+        There are `most` or fewer: a query reads no more than 1 MB.
         """
-        page = next(self._of_shard(index, shard))
+        page = next(self._of_shard(index, shard, PaginationConfig={"PageSize": most}))
         return [unmarshal(item) for item in page["Items"]], "LastEvaluatedKey" not in page
 
     def item_count(self) -> int:
@@ -218,7 +218,7 @@ class Table:
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return
 
-    def _of_shard(self, index: str, shard: str) -> Iterator[Any]:
+    def _of_shard(self, index: str, shard: str, **options: Any) -> Iterator[Any]:
         return iter(
             self._dynamodb.get_paginator("query").paginate(
                 TableName=self.name,
@@ -226,6 +226,7 @@ class Table:
                 KeyConditionExpression="#shard = :shard",
                 ExpressionAttributeNames={"#shard": "shard"},
                 ExpressionAttributeValues=marshal({":shard": shard}),
+                **options,
             )
         )
 

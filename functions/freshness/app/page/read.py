@@ -1,8 +1,7 @@
 """Reading what the page shows: the worst feeds by name, and counts of the others, never everything.
 
-It reads one page of each shard of three indexes (companies that need a relink, feeds whose promise is broken, all
-companies), and of at most `COMPANIES` companies all feeds. So a page of 100,000 feeds costs about as much as one of
-1,000.
+It reads the first part of three indexes (companies that need a relink, feeds whose promise is broken, all companies),
+and of at most `COMPANIES` companies all feeds. So a page of 100,000 feeds costs about as much as one of 1,000.
 """
 
 from collections import Counter, defaultdict
@@ -15,7 +14,7 @@ from itertools import chain
 from freshness.app.page.attained import read_attainment
 from freshness.app.page.turns import Conditions, Step, Turn, of_everything, step
 from freshness.app.page.verdict import Facts, verdict
-from freshness.app.page.view import Cell, NeedsPerson, PageView, Row, TurnView, Webhooks
+from freshness.app.page.view import Cell, HourView, NeedsPerson, PageView, Row, RuleView, TurnView, Webhooks
 from freshness.app.queries import Queries
 from freshness.app.views import FeedView
 from freshness.app.webhook_heartbeat import SILENT_AFTER
@@ -51,11 +50,15 @@ class _Index:
     def chosen(self) -> list[str]:
         """Return the ids of the companies to read: of feeds broken longest and latest, then relinks, then others.
 
-        Both ends of a long list count: what has been broken for months must not hide what broke just now.
+        Both ends of a long list count: what has been broken for months must not hide what broke just now. Of a fleet
+        that is too large to be read whole, others only fill the rows.
         """
         worst = ends([each.key[0] for each in self.broken], WORST)
         relinks = ends(self.relinks, COMPANIES // 2)
-        return list(dict.fromkeys(chain(worst[: COMPANIES // 2], relinks, worst, self.company_ids)))[:COMPANIES]
+        named = list(dict.fromkeys(chain(worst[: COMPANIES // 2], relinks, worst)))
+        is_small = self.companies_are_whole and len(self.company_ids) <= COMPANIES
+        most = COMPANIES if is_small else max(ROWS, len(named))
+        return list(dict.fromkeys(chain(named, self.company_ids)))[: min(most, COMPANIES)]
 
 
 def page_view(queries: Queries, now: datetime) -> PageView:
@@ -78,8 +81,9 @@ def page_view(queries: Queries, now: datetime) -> PageView:
 
 def _read_index(queries: Queries) -> _Index:
     broken, broken_is_whole = queries.tables.feeds.broken()
-    relinks, _ = queries.tables.companies.first_ids(NEEDS_RELINK)
-    company_ids, companies_are_whole = queries.tables.companies.first_ids(DUE_FOR_CHECK)
+    companies = queries.tables.companies
+    relinks, _ = companies.first_ids(NEEDS_RELINK, COMPANIES)
+    company_ids, companies_are_whole = companies.first_ids(DUE_FOR_CHECK, COMPANIES)
     return _Index(broken, broken_is_whole, relinks, company_ids, companies_are_whole)
 
 
@@ -100,13 +104,12 @@ def _view(
     without_row = Counter(cell.feed.data_type for cell in worst if cell.feed.company_id not in with_row)
     people = _needs_person({company.company_id: company for company in companies}, promised)
     turns = _turns(cells, of_everything(conditions, webhooks.silent_since))
-    breaches = [each.breach.until(now) for each in index.broken if each.breach]
-    rules, hours = read_attainment(queries.tables.attainment, queries.policy, breaches, now)
+    rules, hours = _attainment(queries, index, now)
     feeds = len(promised) if is_whole else max(queries.tables.feeds.count(), len(promised))
     facts = Facts(
         conditions=conditions,
         feeds=feeds,
-        companies=len(index.company_ids),
+        companies=len(index.company_ids) if is_whole else max(queries.tables.companies.count(), len(index.company_ids)),
         broken=len(worst) + len(elsewhere),
         broken_is_minimum=not index.broken_is_whole,
         needs_person=people[:PEOPLE],
@@ -137,6 +140,14 @@ def _view(
         calls_allowed=allowance(queries.policy.budget, conditions.limits, now),
         webhooks=webhooks,
     )
+
+
+def _attainment(queries: Queries, index: _Index, now: datetime) -> tuple[tuple[RuleView, ...], tuple[HourView, ...]]:
+    """Return what was attained; nothing if more promises are broken than were read, since that would be too much."""
+    if not index.broken_is_whole:
+        return (), ()
+    breaches = [each.breach.until(now) for each in index.broken if each.breach]
+    return read_attainment(queries.tables.attainment, queries.policy, breaches, now)
 
 
 def ends(ids: Sequence[str], most: int) -> list[str]:

@@ -160,7 +160,7 @@ class PageView:
     details: tuple[Cell, ...]
     """The feeds of which the page itself has the details: the worst, then others that have a cell."""
     attainment: tuple[RuleView, ...]
-    """Of the whole fleet, and of each rule."""
+    """Of the whole fleet, and of each rule; empty while more promises are broken than were counted."""
     hours: tuple[HourView, ...]
     """The hours of the last day, the earliest first."""
     conditions: Conditions

@@ -1,0 +1,85 @@
+"""The page of 100,000 feeds: its time, read units and size, while few promises are broken and while many are.
+
+The time is the processor time of reading and rendering: the local AWS takes longer to answer than DynamoDB.
+"""
+
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+from bench import fleet
+from bench.figures import Figure, show
+from bench.fleet import NOW
+from bench.parts import example_policy
+from bench.tables import Item, LocalAws, running_aws, write
+from freshness.app.page.read import page_view
+from freshness.app.page.render import LARGEST, Frame, Medium, render
+from freshness.app.queries import Queries
+from freshness.aws.item_codec import company_item, feed_item, marshal
+from freshness.aws.tables import TableNames
+from freshness.domain.feed_values import Breach
+from freshness.policy.policy import Policy
+
+COMPANIES = 10_000
+FEW, MANY = 100, 1_000
+"""Companies whose promises are all broken."""
+FEEDS = COMPANIES * len(fleet.DATA_TYPES)
+MOST_SECONDS = 1.0
+
+
+def measure() -> list[Figure]:
+    """Measure a page while a hundredth of the promises are broken, and while a tenth are."""
+    policy = example_policy()
+    with running_aws() as aws:
+        names = aws.create_tables()
+        write(aws, names.companies, (_item(company_item(fleet.company(number))) for number in range(COMPANIES)))
+        write(aws, names.feeds, _feeds(policy, FEW, COMPANIES, are_broken=False))
+        write(aws, names.feeds, _feeds(policy, 0, FEW, are_broken=True))
+        few = _measure(aws, names, policy, FEW)
+        write(aws, names.feeds, _feeds(policy, FEW, MANY, are_broken=True))
+        return few + _measure(aws, names, policy, MANY)
+
+
+def _measure(aws: LocalAws, names: TableNames, policy: Policy, broken: int) -> list[Figure]:
+    tables, meter = aws.open_tables(names)
+    queries = Queries(tables=tables, policy=policy)
+    started = time.process_time()
+    view = page_view(queries, NOW)
+    html = render(view, Frame(Medium.WIDGET, function_arn="arn:aws:lambda:eu-west-2:123456789012:function:ShowPage"))
+    seconds = time.process_time() - started
+    used, feeds = meter.take(), broken * len(fleet.DATA_TYPES)
+    if view.broken != feeds and not view.broken_is_minimum:
+        raise RuntimeError(f"expected {feeds} broken promises on the page, got {view.broken}")
+    of = f"of {FEEDS:,} feeds, {feeds:,} of them older than promised"
+    return [
+        Figure(what=f"processor time of the page {of}", value=seconds, unit="s", at_most=MOST_SECONDS),
+        Figure(what=f"read units of the page {of}", value=used.read_units, unit="units"),
+        Figure(what=f"size of the page {of}", value=len(html.encode()), unit="bytes", at_most=LARGEST),
+    ]
+
+
+def _feeds(policy: Policy, start: int, stop: int, *, are_broken: bool) -> Iterator[Item]:
+    """Yield the items of the feeds of some companies, which may be broken for a few hours."""
+    for number in range(start, stop):
+        company = fleet.company(number)
+        [connection] = company.connections.values()
+        for feed in fleet.due_feeds(company, policy):
+            promise = policy.promise(feed.data_type, company, connection)
+            broken_at = NOW - timedelta(minutes=1 + number % 600)
+            breach = Breach(since=broken_at, group=promise.group)
+            late = replace(feed, succeeded_at=broken_at - promise.fresh_within, broken_at=broken_at, breach=breach)
+            yield _item(feed_item(replace(late if are_broken else feed, version=1)))
+
+
+def _item(item: dict[str, object]) -> Item:
+    """Return an item in DynamoDB's notation as JSON has it, in which bytes are text."""
+    return {
+        name: {kind: b64encode(value).decode() if kind == "B" else value for kind, value in typed.items()}
+        for name, typed in marshal(item).items()
+    }
+
+
+if __name__ == "__main__":
+    show("Page", measure())
