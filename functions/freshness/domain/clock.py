@@ -111,6 +111,11 @@ class Clock:
         return None
 
     @cached_property
+    def has_confidence(self) -> bool:
+        """Whether the promise sets `confidence` at any time."""
+        return bool(self.base.confidence) or any(terms.confidence for terms in self.terms)
+
+    @cached_property
     def _shortest(self) -> timedelta:
         """The shortest `fresh_within` of the deadlines: none can be missed before."""
         return min(deadline.fresh_within for deadline in self.deadlines)

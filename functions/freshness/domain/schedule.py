@@ -151,6 +151,8 @@ def _planned(feed: Feed, promise: Promise, due_after: Callable[[datetime], datet
 
 def _bound_or_confident_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
     if promise.clock:
+        if not promise.clock.has_confidence:
+            return _bound_at(feed, promise, succeeded_at)
         confident_until, _ = promise.clock.first_reached(succeeded_at, partial(_confident_age, feed, succeeded_at))
         return min(confident_until, _bound_at(feed, promise, succeeded_at))
     age = _confident_age(feed, succeeded_at, promise)
@@ -176,13 +178,14 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
         return succeeded_at + promise.fresh_within - _lead(feed.usual_sync_time, promise.fresh_within)
     too_old_at, in_force = promise.clock.first_reached(succeeded_at, fresh_within)
     missed = promise.clock.first_missed(succeeded_at, too_old_at)
-    within = in_force.fresh_within
-    due = too_old_at - _lead(feed.usual_sync_time, within)
+    # To look into a history takes longer than all else here: once for both.
+    durations, within = feed.history.durations, in_force.fresh_within
+    due = too_old_at - _lead(_sync_time(feed, durations), within)
     if too_old_at > succeeded_at + within:
         due -= _spread(feed, within)
     if missed:
         within = missed.deadline.fresh_within
-        latest = missed.at - _lead(longest_sync_time(feed), within)
+        latest = missed.at - _lead(_sync_time(feed, durations, percent=95), within)
         start = latest - _spread(feed, within)
         due = min(due, _late_enough(promise, start, latest, missed.at - within, succeeded_at))
     return due
@@ -201,7 +204,11 @@ def _late_enough(
 
 def longest_sync_time(feed: Feed) -> timedelta:
     """Return how long 95 percent of the syncs of a feed take at most."""
-    return usual_duration(feed.history.durations, feed.platform_sync_time, percent=95) or UNKNOWN_SYNC_TIME
+    return _sync_time(feed, feed.history.durations, percent=95)
+
+
+def _sync_time(feed: Feed, durations: list[timedelta], percent: int = 90) -> timedelta:
+    return usual_duration(durations, feed.platform_sync_time, percent) or UNKNOWN_SYNC_TIME
 
 
 def _lead(sync_time: timedelta, within: timedelta) -> timedelta:
