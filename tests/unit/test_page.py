@@ -238,3 +238,16 @@ def test_of_a_long_list_both_ends_are_named() -> None:
     assert ends(list("abcdefg"), 4) == ["a", "g", "b", "f"]
     assert ends(list("abc"), 9) == ["a", "c", "b"]
     assert ends([], 9) == []
+
+
+def test_the_page_says_what_to_do_about_a_cap_on_spending_and_a_deadline_that_will_be_missed() -> None:
+    feed = Feed(company_id="1", data_type="invoices", connection_id="7")
+    capped = replace(feed_view(name="Xero"), next_reason=Reason.OVER_SPENDING)
+    late = replace(feed_view(age=1), misses_at=NOW + HOUR)
+
+    said = [step(view, feed, Company(company_id="1"), CALM) for view in (capped, late)]
+
+    assert [each.why for each in said] == [
+        "over the cap on spending for Xero",
+        "it will miss the deadline at 13:00 UTC, as it seems now",
+    ]

@@ -157,7 +157,7 @@ def ends(ids: Sequence[str], most: int) -> list[str]:
 
 
 def _step(view: FeedView, feed: Feed, company: Company, conditions: Conditions) -> Step | None:
-    needed = view.state is State.BLOCKED or (view.is_promised and view.is_broken(conditions.at))
+    needed = view.state is State.BLOCKED or (view.is_promised and (view.is_broken(conditions.at) or view.misses_at))
     return step(view, feed, company, conditions) if needed and view.state is not State.UNSUPPORTED else None
 
 

@@ -84,7 +84,7 @@ def of_everything(conditions: Conditions, webhooks_silent_since: datetime | None
 
 
 def step(view: FeedView, feed: Feed, company: Company, conditions: Conditions) -> Step:
-    """Return whose turn it is for a feed that is blocked, or whose promise is broken."""
+    """Return whose turn it is for a feed that is blocked, whose promise is broken, or that will miss a deadline."""
     if view.state is State.BLOCKED:
         return _of_customer(view, feed)
     if view.state is State.REFRESHING and view.obstacle:
@@ -145,8 +145,14 @@ def _of_us(view: FeedView) -> Step:
         case Reason.OVER_SHARE:
             why = "over its connection's share of the day"
             then = "Wait until 00:00 UTC, or raise refreshes_per_connection in freshness.toml."
+        case Reason.OVER_SPENDING:
+            why = f"over the cap on spending for {view.platform}"
+            then = "Wait: more may be spent each day. Or raise budget.spending in freshness.toml."
         case Reason.OUTSIDE_WINDOW:
             why, then = "outside the policy's window", "Wait until the window opens, or change it in freshness.toml."
+        case _ if view.misses_at:
+            why = f"it will miss the deadline at {view.misses_at:%H:%M} UTC, as it seems now"
+            then = "Resume what is paused, or raise share_of_quota, calls_per_minute or the deadline's fresh_within."
         case _:
             why, then = "due to be queued", "Nothing: a tick queues it within minutes."
     return Step(Turn.US, why, then)
