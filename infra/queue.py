@@ -15,6 +15,7 @@ class Queue(sqs.Queue):
         scope: Construct,
         name: str,
         *,
+        local: bool = False,
         queue_name: str | None = None,
         dead_letters_of: Sequence[str] | None = None,
         visibility_timeout: Duration | None = None,
@@ -22,7 +23,8 @@ class Queue(sqs.Queue):
     ) -> None:
         """Create the queue.
 
-        `dead_letters_of` are the ARNs of the queues whose dead letters this one takes; `None`, if it takes none.
+        It requires TLS unless it is `local`. `dead_letters_of` are the ARNs of the queues whose dead letters this one
+        takes; `None`, if it takes none.
         """
         super().__init__(
             scope,
@@ -30,7 +32,8 @@ class Queue(sqs.Queue):
             queue_name=queue_name,
             retention_period=Duration.days(14),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
+            # The local AWS speaks HTTP.
+            enforce_ssl=not local,
             visibility_timeout=visibility_timeout,
             dead_letter_queue=dead_letter_queue,
         )

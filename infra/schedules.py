@@ -19,10 +19,10 @@ class Schedules(Construct):
     A tick that fails is not retried: the next one starts within minutes, and reads everything to do from the tables.
     """
 
-    def __init__(self, scope: Construct, time_zone: ZoneInfo) -> None:
+    def __init__(self, scope: Construct, time_zone: ZoneInfo, *, local: bool) -> None:
         super().__init__(scope, "Schedules")
         self._time_zone = time_zone
-        self.dead_letter_queue = Queue(self, "DeadLetterQueue", dead_letters_of=[])
+        self.dead_letter_queue = Queue(self, "DeadLetterQueue", local=local, dead_letters_of=[])
         Validations.of(self.dead_letter_queue).acknowledge(
             Acknowledgment(id="AwsSolutions-SQS3", reason="It is a dead-letter queue of schedules, not of a queue")
         )

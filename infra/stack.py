@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from aws_cdk import CfnOutput, Duration, Stack, Tags
+from aws_cdk import CfnOutput, CliCredentialsStackSynthesizer, Duration, Stack, Tags
 from aws_cdk import aws_events as events
 from constructs import Construct
 
@@ -35,6 +35,8 @@ class CodatFreshness(Stack):
             settings.name,
             description="Keeps companies' data at Codat as fresh as freshness.toml promises",
             termination_protection=not settings.local,
+            # The local AWS does not know a condition in the policies of the roles that `cdk bootstrap` makes.
+            synthesizer=CliCredentialsStackSynthesizer() if settings.local else None,
         )
         Tags.of(self).add("project", "codat-freshness")
         Tags.of(self).add("stack", settings.name)
@@ -47,13 +49,13 @@ class CodatFreshness(Stack):
         check_freshness = self._check_freshness()
         queue_refreshes = self._queue_refreshes()
         shards = SHARDS if settings.queue_by_shard else ()
-        schedules = Schedules(self, settings.time_zone)
+        schedules = Schedules(self, settings.time_zone, local=settings.local)
         schedules.run(check_freshness, settings.check_schedule)
         schedules.run(queue_refreshes, settings.queue_schedule, shards=shards)
 
         receive_webhook = self._receive_webhook()
         apply_webhook = self._apply_webhook()
-        intake = WebhookIntake(self, receive=receive_webhook, apply=apply_webhook)
+        intake = WebhookIntake(self, receive=receive_webhook, apply=apply_webhook, local=settings.local)
         serve_api = self._serve_api()
         api = Api(self, intake.api, serve_api)
 

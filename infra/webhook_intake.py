@@ -36,16 +36,17 @@ class WebhookIntake(Construct):
     `api` is the HTTP API, to which other routes may be added.
     """
 
-    def __init__(self, scope: Construct, *, receive: Function, apply: Function) -> None:
+    def __init__(self, scope: Construct, *, receive: Function, apply: Function, local: bool) -> None:
         super().__init__(scope, "WebhookIntake")
         stack = Stack.of(self)
         # The queue has a name because its dead-letter queue must not refer to it: it already refers to that.
         name = f"{stack.stack_name}-webhooks"
         queue_arn = stack.format_arn(service="sqs", resource=name)
-        self.dead_letter_queue = Queue(self, "DeadLetterQueue", dead_letters_of=[queue_arn])
+        self.dead_letter_queue = Queue(self, "DeadLetterQueue", local=local, dead_letters_of=[queue_arn])
         self.queue = Queue(
             self,
             "Queue",
+            local=local,
             queue_name=name,
             # As AWS recommends: a message must not reappear while a throttled function is still retrying it.
             visibility_timeout=Duration.seconds(6 * apply.timeout.to_seconds() + BATCHING_WINDOW.to_seconds()),

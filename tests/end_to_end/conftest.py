@@ -66,6 +66,7 @@ def stack(settings: Settings) -> Iterator[RunningStack]:
             environment.delenv(name)
         for name, value in local_aws.tool_environment(settings.local_aws_port).items():
             environment.setenv(name, value)
+        environment.setenv("AUTH", "true")  # ministack enforces the policies of the deployed roles.
         with running_stack(settings, Progress(Console())) as running:
             yield running
 

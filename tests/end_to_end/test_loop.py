@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from deployed.stack import clock
 from freshness.app.views import FleetView
@@ -142,3 +143,15 @@ def test_the_secrets_are_in_no_log_and_no_template(stack: RunningStack, settings
     # Only `env` contains the key of the sandbox, so that people can call it.
     assert files_with(stack.codat.api_key, settings.local_folder).splitlines() == [str(settings.local_folder / "env")]
     assert files_with(stack.codat.signing_secret, settings.local_folder) == ""
+
+
+def test_the_functions_run_with_their_roles_because_the_local_aws_enforces_policies(stack: RunningStack) -> None:
+    iam = boto3.client("iam")
+    iam.create_user(UserName="nobody")
+    key = iam.create_access_key(UserName="nobody")["AccessKey"]
+    nobody = boto3.client(
+        "dynamodb", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"]
+    )
+
+    with pytest.raises(ClientError, match="not authorized"):
+        nobody.scan(TableName=stack.outputs.feeds_table)

@@ -151,6 +151,11 @@ def test_a_function_has_only_the_permissions_it_needs(template: Template, name: 
     assert template.allowed(f"{name}Role") == ALLOWED[name] | log
 
 
+def test_of_every_role_a_test_lists_all_that_it_allows(template: Template) -> None:
+    # Removing an action from a role, or adding one, fails the test of that role.
+    assert set(template.resources("AWS::IAM::Role")) == {f"{name}Role" for name in ALLOWED} | {"SchedulesRole"}
+
+
 @pytest.mark.parametrize("name", ALLOWED)
 def test_a_function_has_its_own_role_without_managed_policies(template: Template, name: str) -> None:
     assert shown(function(template, name)["Role"]) == f"{name}Role"
