@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 def synthesise(folder: Path, **context: str) -> Template:
     """Return the template with the settings of `deployment.toml`, overridden by `context`, and with a dummy bundle.
 
-    cdk-nag's AwsSolutions pack checks it, unless it is for a local AWS, which speaks HTTP; and fails the synthesis if it finds anything.
+    cdk-nag's AwsSolutions pack checks it, and fails the synthesis if it finds anything; unless it is for a local AWS,
+    which speaks HTTP.
     """
     bundle = folder / "bundle"
     bundle.mkdir()
