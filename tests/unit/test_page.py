@@ -13,10 +13,11 @@ from freshness.app.page.read import PEOPLE, ROWS, ends
 from freshness.app.page.render import LARGEST, Frame, Medium, render, render_explanations
 from freshness.app.page.turns import Conditions, Step, Turn, step
 from freshness.app.page.verdict import Facts, verdict
-from freshness.app.page.view import Cell, HourView, NeedsPerson, PageView, Row, RuleView, Tone, TurnView, Webhooks
-from freshness.app.views import DatasetView, Explanation, FeedView
+from freshness.app.page.view import Cell, HourView, Miss, NeedsPerson, PageView, Row, RuleView, Tone, TurnView, Webhooks
+from freshness.app.views import DatasetView, Explanation, FeedView, SpendingView
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.attainment import Attained
+from freshness.domain.calibration import Prediction, scored
 from freshness.domain.company import Company
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import Feed
@@ -97,11 +98,14 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         broken_elsewhere={TYPES[0]: 12},
         worst=tuple(cells[:200]),
         details=tuple(cells[:200]),
+        misses=(Miss(cells[0].feed, NOW + HOUR),),
         attainment=(RuleView(rule=name, day=TIMES, month=TIMES, objective=0.99),) * 12,
         hours=tuple(HourView(start=NOW - (24 - n) * HOUR, late=n, waiting=2.0) for n in range(24)),
         conditions=CALM,
         calls_allowed=10,
         webhooks=Webhooks(received_at=None, silent_since=None),
+        spending=(SpendingView(platform=name, spent=1.5, cap=20, currency="USD"),),
+        calibration=scored([Prediction(f"{name}/invoices", 0.8, unchanged=True)]).by_platform,
     )
 
 
@@ -146,6 +150,13 @@ def test_no_name_can_add_an_element_an_attribute_or_a_script(medium: Medium) -> 
     assert "<script>alert" not in html
     assert not [link for link in elements.links if link.startswith("javascript:")]
     assert "{{ 7*7 }}" in html
+
+
+def test_the_page_shows_deadlines_spending_and_how_good_predictions_were() -> None:
+    html = render(page(name="Xero"), Frame(Medium.FILE))
+    assert f'<li>Xero: <a href="#f0">{TYPES[0]}</a>, at 2026-11-23 13:00:00 UTC</li>' in html.replace("\n", "")
+    assert "<dt>Spent at Xero</dt><dd>1.50 of 20.00 USD this month</dd>" in html
+    assert "<dt>Predictions, Xero</dt><dd>off by 20.0 percent points on average, in 1 syncs</dd>" in html
 
 
 def test_the_explanation_of_a_feed_shows_what_a_platform_wrote_as_text() -> None:

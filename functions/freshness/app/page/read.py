@@ -14,8 +14,9 @@ from itertools import chain
 from freshness.app.page.attained import read_attainment
 from freshness.app.page.turns import Conditions, Step, Turn, of_everything, step
 from freshness.app.page.verdict import Facts, verdict
-from freshness.app.page.view import Cell, HourView, NeedsPerson, PageView, Row, RuleView, TurnView, Webhooks
+from freshness.app.page.view import Cell, HourView, Miss, NeedsPerson, PageView, Row, RuleView, TurnView, Webhooks
 from freshness.app.queries import Queries
+from freshness.app.spending import spending
 from freshness.app.views import FeedView
 from freshness.app.webhook_heartbeat import SILENT_AFTER
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
@@ -33,6 +34,8 @@ ROWS = 30
 """The most companies that have a row."""
 PEOPLE = 30
 """The most connections that need a person which are named."""
+MISSES = 20
+"""The most deadlines that will be missed which are named."""
 _READERS = 8
 """Queries at once. Each takes some five milliseconds, most of which is waiting."""
 
@@ -76,7 +79,9 @@ def page_view(queries: Queries, now: datetime) -> PageView:
     cells = [Cell(view, _step(view, feed, by_id[view.company_id], conditions), now) for view, feed in judged]
     received_at = queries.tables.control.webhook_received_at()
     webhooks = Webhooks(received_at=received_at, silent_since=_silent_since(received_at, [feed for _, feed in judged]))
-    return _view(queries, conditions, index, named, cells, webhooks)
+    expected = [Miss(view, at) for view, feed in judged if (at := feed.miss_expected_at) and at > now]
+    misses = tuple(sorted(expected, key=lambda miss: miss.deadline_at)[:MISSES])
+    return _view(queries, conditions, index, named, cells, webhooks, misses)
 
 
 def _read_index(queries: Queries) -> _Index:
@@ -94,6 +99,7 @@ def _view(
     companies: Sequence[Company],
     cells: Sequence[Cell],
     webhooks: Webhooks,
+    misses: tuple[Miss, ...],
 ) -> PageView:
     now, is_whole = conditions.at, index.companies_are_whole and len(index.company_ids) <= len(companies)
     elsewhere = [each for each in index.broken if each.key[0] not in {company.company_id for company in companies}]
@@ -134,11 +140,14 @@ def _view(
         broken_elsewhere=without_row + Counter(each.key[1] for each in elsewhere),
         worst=tuple(worst[:WORST]),
         details=tuple({cell.feed.key: cell for cell in [*worst, *_of_rows(rows)][:WORST]}.values()),
+        misses=misses,
         attainment=rules,
         hours=hours,
         conditions=conditions,
         calls_allowed=allowance(queries.policy.budget, conditions.limits, now),
         webhooks=webhooks,
+        spending=tuple(spending(queries.tables, queries.policy, now)),
+        calibration=queries.tables.scores.recent(now).by_platform,
     )
 
 

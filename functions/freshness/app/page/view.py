@@ -6,8 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from freshness.app.page.turns import Conditions, Step
-from freshness.app.views import FeedView
+from freshness.app.views import FeedView, SpendingView
 from freshness.domain.attainment import Attained
+from freshness.domain.calibration import Calibration
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import State
 
@@ -99,6 +100,14 @@ class TurnView:
     feeds: int
 
 
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A feed that will miss a deadline, and when that is, as was published in advance."""
+
+    feed: FeedView
+    deadline_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
     """What was attained by a rule of the policy in the last day and in the last month; by all, if `rule` is empty."""
@@ -159,6 +168,8 @@ class PageView:
     """The feeds that are older than promised by name, the worst first."""
     details: tuple[Cell, ...]
     """The feeds of which the page itself has the details: the worst, then others that have a cell."""
+    misses: tuple[Miss, ...]
+    """The next deadlines that will be missed, of the companies that were read."""
     attainment: tuple[RuleView, ...]
     """Of the whole fleet, and of each rule; empty while more promises are broken than were counted."""
     hours: tuple[HourView, ...]
@@ -167,6 +178,10 @@ class PageView:
     calls_allowed: float
     """How many refreshes the budget allows now."""
     webhooks: Webhooks
+    spending: tuple[SpendingView, ...]
+    """What was spent this month at each platform that has a cap."""
+    calibration: Mapping[str, Calibration]
+    """How good the predictions of the last 30 days were that data is up to date, by platform."""
 
     @property
     def numbers(self) -> dict[FeedKey, int]:
