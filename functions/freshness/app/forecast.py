@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 
 from freshness.app.record import Recorder
+from freshness.app.spending import affordable_now
 from freshness.aws.tables import Tables
 from freshness.domain.facts import MissExpected
 from freshness.planning.forecast import AHEAD, AtRisk, at_risk
@@ -45,5 +46,14 @@ def misses_ahead(tables: Tables, policy: Policy, now: datetime) -> list[AtRisk]:
         return []
     feeds = list(chain.from_iterable(tables.feeds.due(now + AHEAD, BATCH)))
     companies = tables.companies.get_many({feed.company_id for feed in feeds})
-    paused = tables.control.is_paused()
-    return list(at_risk(feeds, companies, policy, tables.control.api_limits(), now, paused=paused))
+    return list(
+        at_risk(
+            feeds,
+            companies,
+            policy,
+            tables.control.api_limits(),
+            now,
+            paused=tables.control.is_paused(),
+            affordable=affordable_now(tables, policy, now),
+        )
+    )

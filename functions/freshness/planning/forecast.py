@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.clock import Moment
@@ -36,20 +37,24 @@ def at_risk(
     now: datetime,
     *,
     paused: bool = False,
+    affordable: Mapping[str, float] = MappingProxyType({}),
 ) -> Iterator[AtRisk]:
     """Yield the feeds that will miss a deadline in the next `AHEAD`.
 
     `feeds` are those that are due by then, the longest due first. Each starts when it is due, when those before it have
-    started at the pace allowed, and when the day's quota reaches for it. What a person must act on first is left out.
+    started at the pace allowed, and when the day's quota reaches for it. Of a platform with a cap on spending, no more
+    start than are `affordable` now. What a person must act on first is left out.
     """
-    starts = _Starts(policy.budget, limits, now)
+    starts, left = _Starts(policy.budget, limits, now), dict(affordable)
     for feed in feeds:
         company = companies.get(feed.company_id)
         connection = company.connections.get(feed.connection_id) if company else None
         if company is None or connection is None or feed.is_blocked(connection) or feed.is_unsupported:
             continue
         promise = policy.promise(feed.data_type, company, connection)
-        held = paused or company.paused
+        held = paused or company.paused or left.get(connection.platform, 1.0) < 1
+        if connection.platform in left and not held and not feed.in_flight:
+            left[connection.platform] -= 1
         starts_at = feed.in_flight.at if feed.in_flight else None if held else starts.take(feed.due_at or now)
         expected_at = max(now, starts_at + longest_sync_time(feed)) if starts_at else None
         copied_at = feed.succeeded_at or connection.status_at
