@@ -84,7 +84,7 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
     yield _dead_letters(stack)
     yield _unusable_companies(stack)
     if stack.policy.products:
-        yield _products(stack)
+        yield products(stack)
     if stack.policy.local_time.tag_names:
         yield local_time(stack.tables.companies.scan(), stack.policy)
     yield from predictions(stack.tables.scores.recent(clock()))
@@ -282,7 +282,8 @@ def predictions(scores: Scores) -> Iterator[Finding]:
         yield Finding(subject=f"predictions for {platform}", found=found, to_do=to_do)
 
 
-def _products(stack: DeployedStack) -> Finding:
+def products(stack: DeployedStack) -> Finding:
+    """Return whether Codat refused products that the policy names."""
     events = _logged(stack, stack.outputs.queue_refreshes_function, f'"{PRODUCT_REFUSED}"', clock() - LOOK_BACK)
     refused = sorted({_attribute(event.get("message", ""), "product") for event in events} - {""})
     if not refused:

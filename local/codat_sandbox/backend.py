@@ -33,6 +33,7 @@ from local.codat_sandbox.model import (
     DatasetStatus,
     DataStatus,
     Event,
+    ProductEventType,
     RequestedBy,
     Truth,
 )
@@ -216,6 +217,39 @@ class CodatBackend:
         for feed in feeds:
             if data_types is None or feed.data_type in data_types:
                 self._syncs.start(feed, RequestedBy.API, now)
+
+    def add_product(self, company_id: str, product: str, now: datetime) -> None:
+        """Let a company have a product, and queue the data types of a custom one.
+
+        Raises:
+            CompanyNotFoundError, ProductNotFoundError: there is no such company or product.
+        """
+        self._timers.run_until(now)
+        if product not in (*self.settings.custom_products, *companies.STANDARD_PRODUCTS):
+            raise ProductNotFoundError(product)
+        known = self.company(company_id).products
+        if product in known:
+            return
+        company = self._store.set_products(company_id, (*known, product))
+        self._events.add_product_event(ProductEventType.ADDED, company, product, now)
+        linked = {each.id for each in company.connections if each.status is ConnectionStatus.LINKED}
+        for feed in self._store.feeds(company_id):
+            is_of_product = feed.data_type in self.settings.custom_products.get(product, ())
+            if is_of_product and feed.connection_id in linked and not feed.running:
+                self._syncs.start(feed, RequestedBy.FIRST_LINK, now)
+
+    def remove_product(self, company_id: str, product: str, now: datetime) -> None:
+        """Take a product from a company.
+
+        Raises:
+            CompanyNotFoundError, ProductNotFoundError: there is no such company, or it does not have the product.
+        """
+        self._timers.run_until(now)
+        known = self.company(company_id).products
+        if product not in known:
+            raise ProductNotFoundError(product)
+        company = self._store.set_products(company_id, tuple(each for each in known if each != product))
+        self._events.add_product_event(ProductEventType.REMOVED, company, product, now)
 
     def add_company(self, platforms: Sequence[Platform], now: datetime) -> Company:
         """Add a company with linked connections, queue its "fetch on first link" types, and return it."""

@@ -86,6 +86,8 @@ class CodatApi:
                 methods=["POST"],
                 name="refresh-product-data",
             ),
+            Route(f"{company}/products/{{product}}", self._add_product, methods=["PUT"], name="add-product"),
+            Route(f"{company}/products/{{product}}", self._remove_product, methods=["DELETE"], name="remove-product"),
             Route(f"{company}/dataStatus", self._data_status, name="get-company-data-status"),
             Route(f"{company}/data/history", self._list_pull_operations, name="list-pull-operations"),
             Route(f"{company}/data/history/{{dataset_id}}", self._get_pull_operation, name="get-pull-operation"),
@@ -163,6 +165,18 @@ class CodatApi:
         )
         self._sandbox.changed()
         return Response(status_code=202)
+
+    async def _add_product(self, request: Request) -> Response:
+        company_id, product = request.path_params["company_id"], request.path_params["product"]
+        self._sandbox.backend.add_product(company_id, product, self._sandbox.now())
+        self._sandbox.changed()
+        return Response(status_code=204)
+
+    async def _remove_product(self, request: Request) -> Response:
+        company_id, product = request.path_params["company_id"], request.path_params["product"]
+        self._sandbox.backend.remove_product(company_id, product, self._sandbox.now())
+        self._sandbox.changed()
+        return Response(status_code=204)
 
     async def _data_status(self, request: Request) -> Response:
         statuses = self._sandbox.backend.data_status(request.path_params["company_id"], self._sandbox.now())

@@ -13,6 +13,8 @@ from local.codat_sandbox.model import (
     ConnectionEvent,
     ConnectionEventType,
     Event,
+    ProductEvent,
+    ProductEventType,
     Read,
     ReadCompleted,
 )
@@ -34,6 +36,10 @@ class EventLog:
     def add_company_event(self, event_type: CompanyEventType, company: Company, now: datetime) -> None:
         """Add an event of a company."""
         self._events.append(CompanyEvent(random_uuid(self._random), now, company, event_type))
+
+    def add_product_event(self, event_type: ProductEventType, company: Company, product: str, now: datetime) -> None:
+        """Add an event of a product that a company got or lost."""
+        self._events.append(ProductEvent(random_uuid(self._random), now, company, product, event_type))
 
     def add_connection_event(
         self, event_type: ConnectionEventType, company: Company, connection: Connection, now: datetime

@@ -221,6 +221,24 @@ class CompanyEvent:
     event_type: CompanyEventType
 
 
+class ProductEventType(StrEnum):
+    """Codat's names of the events about a company's products."""
+
+    ADDED = "company.product.added"
+    REMOVED = "company.product.removed"
+
+
+@dataclass(frozen=True, slots=True)
+class ProductEvent:
+    """A company got or lost a product; `company` is as it is since then."""
+
+    id: str
+    generated: datetime
+    company: Company
+    product: str
+    event_type: ProductEventType
+
+
 class RateLimitEventType(StrEnum):
     """Codat's names of the events about the daily quota."""
 
@@ -240,4 +258,4 @@ class RateLimitEvent:
     event_type: RateLimitEventType
 
 
-Event = ReadCompleted | ConnectionEvent | CompanyEvent | RateLimitEvent
+Event = ReadCompleted | ConnectionEvent | CompanyEvent | ProductEvent | RateLimitEvent

@@ -16,6 +16,7 @@ from local.codat_sandbox.model import (
     DatasetStatus,
     DataStatus,
     Event,
+    ProductEvent,
     RateLimitEvent,
     Read,
     ReadCompleted,
@@ -208,6 +209,15 @@ def _payload(event: Event) -> Json:
             }
         case CompanyEvent():
             return _company_details(event.company)
+        case ProductEvent():
+            return {
+                "id": event.company.id,
+                "name": event.company.name,
+                "description": None,
+                "productId": event.product,
+                "productName": event.product,
+                "products": list(event.company.products),
+            }
         case RateLimitEvent():
             return {
                 "dailyQuota": event.daily_quota,

@@ -121,6 +121,15 @@ class Store:
             del self._syncs[sync.as_requested.id]
         return company
 
+    def set_products(self, company_id: str, products: tuple[str, ...]) -> Company:
+        """Replace the products of a company, and return the company.
+
+        Raises:
+            CompanyNotFoundError: there is no such company.
+        """
+        self._put(replace(self.company(company_id), products=products))
+        return self.company(company_id)
+
     def set_parent(self, company_id: str, parent_id: str | None) -> None:
         """Make a company a subsidiary of another one, or of none.
 

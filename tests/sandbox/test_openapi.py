@@ -20,8 +20,7 @@ OPENAPI = Path(__file__).parents[3] / "shared" / "codat" / "platform-openapi-ful
 
 OPERATIONS = {route.name for route in CodatApi(Sandbox(Settings(companies=0), "key")).routes()}
 """The operations that the sandbox has."""
-NOT_SENT = {"company.product.added", "company.product.removed"}
-NOT_SENT |= {"{dataType}.write.successful", "{dataType}.write.unsuccessful", "client.rateLimit.reset"}
+NOT_SENT = {"{dataType}.write.successful", "{dataType}.write.unsuccessful", "client.rateLimit.reset"}
 
 pytestmark = pytest.mark.skipif(not OPENAPI.exists(), reason=f"Codat's OpenAPI file is not at {OPENAPI}")
 
@@ -144,6 +143,11 @@ def _requests(codat: httpx.Client) -> Iterator[tuple[str, str, str, dict[str, ob
         yield "refresh-product-data", "POST", refresh, None
         yield "refresh-product-data", "POST", f"{path}/products/lending/refresh", None
         yield "refresh-product-data", "POST", f"{path}/products/unknown/refresh", None
+        for product in ("lending", "credit-model"):
+            yield "remove-product", "DELETE", f"{path}/products/{product}", None
+            yield "remove-product", "DELETE", f"{path}/products/{product}", None
+            yield "add-product", "PUT", f"{path}/products/{product}", None
+        yield "add-product", "PUT", f"{path}/products/unknown", None
         for connection in company["dataConnections"]:
             custom = f"{path}/connections/{connection['id']}/data/queue/custom/budgets"
             yield "refresh-custom-data-type", "POST", custom, None
@@ -192,6 +196,8 @@ def test_every_webhook_is_sent_as_described(codat: httpx.Client, receiver: Recei
     for status in ("PendingAuth", "Linked", "Deauthorized", "Linked"):
         codat.patch(f"{path}/connections/{connection['id']}", json={"status": status})
     codat.delete(f"{path}/connections/{connection['id']}")
+    codat.delete(f"/companies/{company['id']}/products/lending")
+    codat.put(f"/companies/{company['id']}/products/lending")
     everything = set(description.content["webhooks"]) - NOT_SENT
 
     seen: set[str] = set()

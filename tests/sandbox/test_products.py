@@ -5,7 +5,9 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from local.codat_sandbox.model import RequestedBy
 from local.codat_sandbox.platforms import DataType
+from local.codat_sandbox.server import RunningSandbox
 from local.codat_sandbox.settings import Settings
 
 SLOW = timedelta(hours=1)
@@ -43,6 +45,22 @@ def test_a_refresh_queues_the_data_types_that_it_lists_and_returns_no_ids(codat:
 def test_a_refresh_without_a_body_queues_all_data_types_of_the_product(codat: httpx.Client, path: str) -> None:
     assert codat.post(f"{path}/products/credit-model/refresh").status_code == 202
     assert running(codat, path) >= {"bills", "invoices"}
+
+
+def test_a_product_that_is_added_is_read_at_once_and_one_that_is_removed_cannot_be_refreshed(
+    codat: httpx.Client, path: str, sandbox: RunningSandbox
+) -> None:
+    company_id = path.removeprefix("/companies/")
+
+    assert codat.delete(f"{path}/products/credit-model").status_code == 204
+    assert codat.get(path).json()["products"] == ["lending"]
+    assert codat.post(f"{path}/products/credit-model/refresh").status_code == 404
+    assert codat.put(f"{path}/products/credit-model").status_code == 204
+    assert codat.get(path).json()["products"] == ["lending", "credit-model"]
+
+    history = sandbox.do(lambda sandbox: sandbox.backend.history(company_id, sandbox.now()))
+    added = [each for each in history if each.requested_by is RequestedBy.FIRST_LINK]
+    assert {each.data_type for each in added} >= {DataType.BILLS, DataType.INVOICES}
 
 
 def test_a_refresh_while_a_sync_of_the_product_runs_is_refused(codat: httpx.Client, path: str) -> None:

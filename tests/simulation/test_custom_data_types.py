@@ -6,6 +6,7 @@ from random import Random
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.policy.policy import Policy
+from local.codat_sandbox.model import Dataset
 from local.codat_sandbox.platforms import PLAID, XERO
 from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
@@ -80,3 +81,26 @@ def test_no_custom_data_type_is_queued_that_the_policy_does_not_name() -> None:
 
     assert budgets(simulation) == []
     assert ages(simulation) == []
+
+
+def test_a_read_that_somebody_else_started_is_found_in_history_within_a_day() -> None:
+    rule = {"name": "budgets", "platforms": ["Xero"], "data_types": {BUDGETS: {"fresh_within": "4 weeks"}}}
+
+    async def scenario(loop: SimulatedLoop) -> tuple[Simulation, Dataset]:
+        policy = Policy.model_validate({"default": {"fresh_within": "4 weeks"}, "rules": [rule]})
+        simulation = Simulation(loop, SETTINGS, policy)
+        simulation.backend.add_company((XERO,), loop.clock())
+        await simulation.run_for(HOUR, every=MINUTE, random=Random(0))
+        [feed] = budgets(simulation)
+        queued = simulation.refresh_by_others(feed.company_id, BUDGETS, feed.connection_id)
+        await simulation.run_for(25 * HOUR, every=5 * MINUTE, random=Random(0))
+        history = simulation.backend.history(feed.company_id, loop.clock())
+        return simulation, next(dataset for dataset in history if dataset.id == queued.id)
+
+    simulation, dataset = simulate(scenario)
+
+    [feed] = budgets(simulation)
+    assert dataset.completed
+    assert feed.succeeded_at == dataset.completed
+    assert feed.end
+    assert feed.end.dataset_id == dataset.id

@@ -1,14 +1,17 @@
 """What the doctor finds in answers of Codat and AWS that no test of a whole stack can cause."""
 
+import json
 from base64 import b64encode
 from datetime import UTC, datetime
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import httpx
 import pytest
 
+import cli.doctor
 from cli.codat import read_account
-from cli.doctor import account, concurrency, local_time
+from cli.doctor import account, concurrency, local_time, products
+from freshness.app.queueing import PRODUCT_REFUSED
 from freshness.codat.client import Codat
 from freshness.domain.company import Company
 from freshness.policy.policy import Policy
@@ -84,3 +87,16 @@ def test_companies_whose_tags_name_no_time_zone_or_calendar_are_found() -> None:
     finding = local_time([right, wrong], policy)
     assert finding.found.endswith("Wrong (zone = Londn, calendar = fr)")
     assert finding.to_do
+
+
+@pytest.mark.parametrize(
+    ("logged", "refused"), [([], ""), (["'lending'", "'expenses'", "'lending'"], "expenses, lending")]
+)
+def test_standard_products_that_the_policy_names_are_a_problem(logged: list[str], refused: str) -> None:
+    events = [{"message": json.dumps({"message": PRODUCT_REFUSED, "product": product})} for product in logged]
+
+    with patch.object(cli.doctor, "_logged", return_value=iter(events)):
+        finding = products(Mock())
+
+    assert refused in finding.found
+    assert bool(finding.to_do) is bool(refused)

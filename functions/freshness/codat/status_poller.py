@@ -11,6 +11,7 @@ from freshness.codat.dataset_facts import polled_fact
 from freshness.codat.errors import NotFound, Unreadable
 from freshness.codat.models import DataStatus, PullOperation
 from freshness.domain.company import Company, ConnectionStatus
+from freshness.domain.data_types import DATA_TYPES, custom_identifier
 from freshness.domain.dataset import DatasetState, has_ended
 from freshness.domain.facts import DatasetPolled
 from freshness.domain.feed import Feed, knows
@@ -38,7 +39,8 @@ async def poll(
     feeds = {(feed.data_type, feed.connection_id): feed for feed in of_company}
     statuses = await codat.data_status(company.company_id)
     polled: dict[Key, list[DatasetPolled]] = {}
-    ambiguous: set[Key] = set()
+    # Data status does not have custom data types: others may have read them.
+    ambiguous = {key for key, feed in feeds.items() if custom_identifier(feed.data_type) and not feed.is_unsupported}
     news: set[Key] = set()
     for data_type, status in statuses.by_type.items():
         connections = company.active_connections(data_type)
@@ -84,13 +86,17 @@ async def _has_unknown_connection(codat: Codat, company: Company) -> bool:
 async def _in_history(codat: Codat, company_id: str, wanted: set[Key], at: datetime) -> dict[Key, list[DatasetPolled]]:
     """Return the latest dataset of each wanted key, with the latest success of the same key.
 
-    Data status does not say which connection it is about, so keys of several connections are looked up in history.
+    Data status does not say which connection it is about, so keys of several connections are looked up in history,
+    which names custom data types by Codat's identifiers alone.
     """
+    custom = {(custom_identifier(data_type), connection_id): data_type for data_type, connection_id in wanted}
     latest: dict[Key, PullOperation] = {}
     succeeded: dict[Key, PullOperation] = {}
     read = 0
     async for operation in codat.history(company_id):
         key = (operation.data_type, operation.connection_id)
+        if operation.data_type not in DATA_TYPES and key in custom:
+            key = custom[key], operation.connection_id
         latest.setdefault(key, operation)
         if operation.status == DatasetState.COMPLETE and operation.completed:
             succeeded.setdefault(key, operation)
