@@ -38,7 +38,7 @@ CLIENTS = {
 }
 """The clients that each handler creates."""
 READS_POLICY = ("show_page", "apply_webhook", "check_freshness", "queue_refreshes")
-AT_MOST = {"receive_webhook": 1.3}
+AT_MOST = {"receive_webhook": 1.3, "show_page": 2.0}
 AT_MOST_OTHERS = 1.6
 
 _TIMED = """

@@ -60,6 +60,15 @@ def test_a_handler_imports_only_from_the_bundle_and_needs_no_environment_variabl
     assert (done.stderr, done.returncode) == ("", 0)
 
 
+def test_the_page_takes_its_templates_from_the_bundle(bundle: Path) -> None:
+    program = (
+        "from freshness.app.page.render import Frame, Medium, render_text\n"
+        "assert 'color-scheme' in render_text('text', '', Frame(Medium.SERVER))"
+    )
+    done = run_isolated(bundle, program)
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
 @pytest.mark.parametrize("handler", ["check_freshness", "queue_refreshes", "apply_webhook"])
 def test_a_handler_takes_time_zones_from_the_bundle(bundle: Path, handler: str) -> None:
     program = f"import zoneinfo; zoneinfo.reset_tzpath(()); import {handler}; zoneinfo.ZoneInfo('Europe/London')"
