@@ -15,7 +15,7 @@ from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from simulate.chart import draw
-from simulate.days import DAYS_A_MONTH, Report, run
+from simulate.days import DAYS_A_MONTH, Report, RuleReport, run
 from simulate.fleet import FleetError, generate_fleet, load_fleet
 from simulate.tighter import TighterError, tighten
 from simulate.world import SimulatedFeed
@@ -111,7 +111,7 @@ def _rules_table(report: Report) -> Table:
         table.add_row(
             escape(place),
             str(rule.feeds),
-            _share(rule.kept, rule.feeds),
+            _attained(rule),
             _share(rule.current_days, rule.days),
             f"{rule.refreshes / report.days:,.0f}",
             f"{rule.found_nothing / rule.refreshes:.0%}" if rule.refreshes else "",
@@ -166,11 +166,15 @@ def _totals_table(reports: dict[str, Report]) -> Table:
             f"{calls:,.0f}",
             f"{calls / report.quota:.1%}",
             f"{max(report.calls.values()):,}",
-            _share(total.kept, total.feeds),
+            _attained(total),
             _share(total.current_days, total.days),
             f"{report.usd_a_month:.2f}",
         )
     return table
+
+
+def _attained(rule: RuleReport) -> str:
+    return "" if rule.attained.share is None else f"{rule.attained.share:.1%}"
 
 
 def _share(part: float, whole: float) -> str:

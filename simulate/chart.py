@@ -106,7 +106,7 @@ def _shortened(name: str) -> str:
 
 
 def _kept(rule: RuleReport) -> float:
-    return rule.kept / rule.feeds
+    return rule.attained.share or 0.0
 
 
 def _up_to_date(rule: RuleReport) -> float:

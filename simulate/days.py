@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from freshness.domain.api_limits import ApiLimits
+from freshness.domain.attainment import Attained
 from freshness.domain.feed import DAY
 from freshness.planning.allowance import allowance
 from freshness.policy.policy import Policy
@@ -28,8 +29,8 @@ class RuleReport:
     refreshes: int = 0
     found_nothing: int = 0
     """The number of refreshes that found no change."""
-    kept: int = 0
-    """The number of feeds that were never older than promised."""
+    attained: Attained = field(default_factory=Attained)
+    """The time promised, and the part of it in which feeds were older than promised, as `./freshness report` has it."""
     current_days: float = 0.0
     """The expected number of days in which the copies were the same as the source, summed over the feeds."""
     days: float = 0.0
@@ -67,7 +68,7 @@ class Report:
             total.feeds += rule.feeds
             total.refreshes += rule.refreshes
             total.found_nothing += rule.found_nothing
-            total.kept += rule.kept
+            total.attained += rule.attained
             total.current_days += rule.current_days
             total.days += rule.days
             total.cost += rule.cost
@@ -151,7 +152,7 @@ def _add_to_report(report: Report, world: World, simulated: SimulatedFeed) -> No
     rule.feeds += 1
     rule.refreshes += measured.refreshes
     rule.found_nothing += measured.found_nothing
-    rule.kept += not measured.broken
+    rule.attained += measured.attained
     rule.current_days += measured.current_days
     rule.days += measured.days
     if price := world.policy.prices.get(simulated.connection.platform):

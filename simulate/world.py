@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from freshness.domain import windows
+from freshness.domain.attainment import Attained
 from freshness.domain.calibration import Prediction
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
@@ -22,7 +23,7 @@ from freshness.domain.feed import DAY, Feed, FeedKey
 from freshness.domain.feed_values import Decided, Request
 from freshness.domain.promise import Promise
 from freshness.domain.rhythm import STEADY, Rhythm
-from freshness.domain.schedule import due_at, reschedule
+from freshness.domain.schedule import breaks_at, due_at, reschedule
 from freshness.domain.transition import transition
 from freshness.domain.windows import Window
 from freshness.planning.decision import Action, Decision, Reason
@@ -48,6 +49,8 @@ class Measured:
     """Refreshes that found no change."""
     broken: int = 0
     """The number of times that the feed became older than promised."""
+    attained: Attained = field(default_factory=Attained)
+    """The time promised, and the part of it in which the feed was older than promised."""
     deadlines_met: Counter[str] = field(default_factory=Counter)
     """The deadlines that were met, by where the policy sets them."""
     deadlines_missed: Counter[str] = field(default_factory=Counter)
@@ -237,6 +240,8 @@ class World:
                 measured.current_days += days * _unchanged(simulated, synced_at, start) * mean
         promise = self.promise(simulated)
         measured.broken += synced_at is None or promise.breaks_at(synced_at) < until
+        late_since = max(since, breaks_at(simulated.feed, promise, simulated.connection) or until)
+        measured.attained += Attained(promised=until - since, late=max(timedelta(), until - late_since))
         for at, deadline in promise.clock.moments_between(since, until) if promise.clock else ():
             is_met = synced_at is not None and at - synced_at <= deadline.fresh_within
             (measured.deadlines_met if is_met else measured.deadlines_missed)[deadline.place] += 1
