@@ -190,6 +190,19 @@ def test_a_copy_is_never_too_old_before_its_promise_breaks_and_is_then(
     assert not given_promise.is_kept(at, breaks_at + timedelta(microseconds=1))
 
 
+def test_of_two_deadlines_at_one_moment_one_refresh_serves_both() -> None:
+    loose, tight = (
+        Deadline(name="d", by=time(4), fresh_within=within, place="", days=WEEKDAYS, zone=ZONES[0])
+        for within in (114 * MINUTE, 20 * MINUTE)
+    )
+    given_promise = promise(deadlines=(loose, tight), within=116 * MINUTE)
+    at = datetime(2026, 1, 1, 2, 5, tzinfo=UTC)
+
+    due = due_at(synced(at), given_promise, LINKED)
+    assert due is not None
+    assert given_promise.breaks_at(due) > given_promise.breaks_at(at)
+
+
 @given(PROMISES, MINUTES_OF_A_YEAR)
 def test_a_refresh_when_due_keeps_the_promise_for_longer_and_is_not_repeated_at_once(
     given_promise: Promise, at: datetime

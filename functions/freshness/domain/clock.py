@@ -133,14 +133,14 @@ class Clock:
 
 @lru_cache(maxsize=4096)
 def moments(clock: Clock, day: date) -> tuple[Moment, ...]:
-    """Return the occurrences of the deadlines on a day in UTC, in order."""
+    """Return the occurrences of the deadlines on a day in UTC, in order, and of one moment the tightest first."""
     found = [
         Moment(at, deadline)
         for deadline in clock.deadlines
         for local in (day - DAY, day, day + DAY)
         if deadline.include(local) and (at := deadline.moment(local, deadline.by)).date() == day
     ]
-    return tuple(sorted(found, key=lambda moment: (moment.at, moment.deadline.name)))
+    return tuple(sorted(found, key=lambda moment: (moment.at, moment.deadline.fresh_within, moment.deadline.name)))
 
 
 @lru_cache(maxsize=4096)
