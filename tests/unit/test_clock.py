@@ -7,13 +7,13 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.clock import Clock, Deadline, TimedTerms, moments
 from freshness.domain.company import Connection, ConnectionStatus
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.domain.hours import Hours
-from freshness.domain.promise import Promise
+from freshness.domain.promise import Clock, Promise, moments
 from freshness.domain.schedule import TICK, due_at
+from freshness.domain.terms import Deadline, TimedTerms
 from freshness.domain.windows import Window
 
 HOUR, MINUTE, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.clock import Moment
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.schedule import longest_sync_time
+from freshness.domain.terms import Moment
 from freshness.planning.allowance import allowance
 from freshness.policy.policy import Policy
 from freshness.policy.schema import Budget

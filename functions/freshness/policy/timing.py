@@ -5,10 +5,10 @@ from datetime import date, timedelta
 from itertools import combinations
 from zoneinfo import ZoneInfo
 
-from freshness.domain.clock import Clock, Deadline, TimedTerms
 from freshness.domain.company import Company
 from freshness.domain.hours import Hours
-from freshness.domain.promise import Promise
+from freshness.domain.promise import Clock, Promise
+from freshness.domain.terms import Deadline, TimedTerms
 from freshness.policy import values
 from freshness.policy.local_time import Calendar, LocalTime, Timing
 from freshness.policy.schema import DeadlineTable, Rule, Terms
