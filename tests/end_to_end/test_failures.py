@@ -73,7 +73,7 @@ def test_without_a_usable_node_make_names_the_version_needed(tmp_path: Path, nod
 
 def test_with_too_old_a_python_make_names_the_version_needed(tmp_path: Path) -> None:
     (tmp_path / "functions").mkdir()
-    for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "functions/requirements.txt"):
+    for name in ("Makefile", "requirements.txt", "requirements-dev.lock", "functions/requirements.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     run = subprocess.run(["make", "test", "PYTHON=false"], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode != 0

@@ -388,12 +388,6 @@ def test_every_alarm_has_a_state_that_raises_it_and_one_that_does_not() -> None:
     assert {name for name, _ in RAISED} == {name for name, _ in NOT_RAISED} == WATCHED
 
 
-def test_an_idle_tick_emits_that_no_feed_is_unattended(stack: Stack) -> None:
-    stack.queue()
-    [value] = [each.value for each in stack.cloudwatch.values if each.name == "FeedsUnattended"]
-    assert value == 0
-
-
 def test_no_alarm_is_raised_while_all_shards_are_healthy(stack: Stack, alarms_by_shard: dict[str, Properties]) -> None:
     stack.every_five_minutes(45, *(lambda shard=shard: stack.queue(shard=shard) for shard in SHARDS))
     assert not stack.cloudwatch.is_raised(alarms_by_shard["ErrorBudgetBurning"])

@@ -183,13 +183,16 @@ class World:
 
     @property
     def values(self) -> tuple[object, ...]:
-        """Return what is in the tables, apart from versions."""
+        """Return what is in the tables, apart from versions, and from how much of a breach is recorded already."""
         company = self.tables.companies.get(bodies.COMPANY)
         # How the datasets of a deleted company ended does not matter.
         datasets = [] if company and company.deleted_at else self.tables.datasets.of_company(bodies.COMPANY)
         return (
             company and replace(company, version=0),
-            sorted((replace(feed, version=0) for feed in self.tables.feeds.of_company(bodies.COMPANY)), key=repr),
+            sorted(
+                (replace(feed, version=0, breach=None) for feed in self.tables.feeds.of_company(bodies.COMPANY)),
+                key=repr,
+            ),
             sorted((replace(dataset, version=0) for dataset in datasets), key=repr),
             replace(self.tables.control.api_limits(), version=0),
         )
