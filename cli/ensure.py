@@ -35,7 +35,7 @@ def ensure(
     max_age: Annotated[str, typer.Option(metavar="DURATION", help="The greatest age of the data.")] = "1h",
     within: Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for it at most.")] = "10m",
     on_late: Annotated[
-        OnLate, typer.Option(help="Whether the best copy will do after that, or the request shall fail.")
+        OnLate, typer.Option(help="After that, accept the best copy (stale) or fail (fail).")
     ] = OnLate.STALE,
     override_windows: Annotated[
         bool, typer.Option("--override-windows", help="Queue refreshes outside the policy's windows too.")

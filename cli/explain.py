@@ -55,7 +55,7 @@ def _print(explanation: Explanation) -> None:
     if feed.quiet_since:
         print_text(f"Quiet     nothing changed since {moment(feed.quiet_since)} UTC, much longer than usual", "magenta")
     if feed.misses_at:
-        print_text(f"At risk   the deadline at {moment(feed.misses_at)} UTC will be missed, as it seems now", "yellow")
+        print_text(f"At risk   the deadline at {moment(feed.misses_at)} UTC is expected to be missed", "yellow")
     until = f", until {moment(explanation.until)} UTC" if explanation.until else ""
     print_text(f"Next      {explanation.action}: {explanation.reason}{until}")
     if explanation.link:

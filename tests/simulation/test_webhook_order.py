@@ -17,7 +17,7 @@ from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import TableNames, Tables
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.facts import DatasetRequested, Rescheduled
+from freshness.domain.facts import DatasetRequested, DataWritten, Rescheduled
 from freshness.domain.feed import Feed
 from freshness.domain.notifications import CompanyDataRefreshed, ConnectionBack, Notification, RelinkNeeded
 from freshness.domain.sync_history import Sync
@@ -129,6 +129,19 @@ class World:
         recorder = self._recorder(tables, WatchedBus(self.bus, before_call))
         WebhookApplier(tables=tables, recorder=recorder, clock=lambda: LATER).apply(body)
 
+    def touch(self) -> None:
+        """Write the feed whose dataset is in flight, as another function does."""
+        feed, company = (
+            self.tables.feeds.get(bodies.COMPANY, "invoices", "xero"),
+            self.tables.companies.get(bodies.COMPANY),
+        )
+        assert company
+        self._recorder(self.tables, self.bus).feed(
+            feed,
+            company,
+            DataWritten(company_id=bodies.COMPANY, connection_id="xero", data_type="invoices", at=NOON - MINUTE),
+        )
+
     @property
     def items(self) -> dict[tuple[str, ...], Any]:
         """Return everything in the tables."""
@@ -209,6 +222,19 @@ class WatchedBus(EventBus):
         """Publish notifications, unless the function raises."""
         self._before_call()
         self._bus.publish(notifications)
+
+
+def test_a_refresh_is_published_once_although_its_feed_is_written_by_another_function_in_between() -> None:
+    world, calls = World(), count()
+
+    def write_the_feed_once() -> None:
+        if len(world.bus.published) == 1 and next(calls) == 0:
+            world.touch()
+
+    world.apply(bodies.read_completed(NOON + MINUTE, ("xero", "invoices", "Complete")), write_the_feed_once)
+
+    assert next(calls) > 1
+    assert [type(each) for each in world.bus.published] == [CompanyDataRefreshed]
 
 
 @settings(max_examples=300, deadline=None)

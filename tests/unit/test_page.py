@@ -260,5 +260,5 @@ def test_the_page_says_what_to_do_about_a_cap_on_spending_and_a_deadline_that_wi
 
     assert [each.why for each in said] == [
         "over the cap on spending for Xero",
-        "it will miss the deadline at 13:00 UTC, as it seems now",
+        "it is expected to miss the deadline at 13:00 UTC",
     ]

@@ -116,6 +116,7 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + OFFICE + "hours = '8 to 18'", 6, "two times of day"),
         (DEFAULT + OFFICE + "hours = '08:00 to 18:00'\ncalendar = 'uk'", 7, "expected one of calendars (none"),
         (DEFAULT + OFFICE + "hours = '08:00 to 18:00'\noff = true", 7, "expected no off with hours"),
+        (DEFAULT + OFFICE + "hours = '08:00 to 18:00'\nobjective = 0.9", 7, "expected no objective with hours"),
         (DEFAULT + OFFICE + "tags.plan = 'free'\ndays = ['Monday']", 7, "expected it with hours only"),
         (DEFAULT + BY_HOURS + LATER_HOURS, 9, "do not overlap with those of 'office', which sets another fresh_within"),
         (DEFAULT + DEADLINE + "by = '8'", 6, 'a time of day such as "08:00"'),

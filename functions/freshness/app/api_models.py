@@ -44,9 +44,7 @@ class EnsureFreshBody(Body):
         None, gt=timedelta(0), description="The time to the deadline: ISO 8601, or seconds."
     )
     deadline: AwareDatetime | None = Field(None, description="The deadline, instead of within.")
-    on_late: OnLate = Field(
-        OnLate.STALE, description="Whether the best copy will do after the deadline, or the request shall fail."
-    )
+    on_late: OnLate = Field(OnLate.STALE, description="After the deadline, accept the best copy, or fail.")
     override_windows: bool = Field(False, description="Whether the policy's windows do not apply.")
 
     @model_validator(mode="after")

@@ -73,6 +73,7 @@ class Recorder:
                 return Transition(feed=known)
             known = current
         before, last = known, Transition(feed=known)
+        published = set[str]()
 
         def compute(feed: Feed) -> Feed:
             nonlocal before, last
@@ -80,7 +81,8 @@ class Recorder:
             # A promise that was published as broken before a lost race is published as kept again if it is.
             feed = replace(feed, broken_at=feed.broken_at or _published_as_broken(last))
             last = self._transition(feed, company, facts)
-            self._publish(last.notifications)
+            self._publish(tuple(each for each in last.notifications if each.id not in published))
+            published.update(each.id for each in last.notifications)
             for dataset in last.datasets:
                 self.tables.datasets.merge(dataset)
             return last.feed
@@ -145,7 +147,9 @@ class Recorder:
             self.tables.attainment.add(breach_times, self.clock())
         except (BotoCoreError, ClientError):
             # The facts are recorded: to fail now would only repeat the work.
-            logger.exception("Times of breach are missing in attainment", extra={"times": len(breach_times)})
+            logger.exception(
+                "Attainment could not be written: times of breach are lost", extra={"times": len(breach_times)}
+            )
 
     def record_spending(self) -> None:
         """Add the refreshes that were requested to those of the month, if a cap on spending counts them."""
@@ -156,7 +160,7 @@ class Recorder:
                 self.tables.spending.add(refreshes, self.clock())
         except (BotoCoreError, ClientError):
             # The facts are recorded: to fail now would only repeat the work.
-            logger.exception("Refreshes are missing in what was spent", extra={"refreshes": refreshes})
+            logger.exception("Spending could not be written: refreshes are not counted", extra={"refreshes": refreshes})
 
     def _transition(self, feed: Feed, company: Company, facts: tuple[FeedFact, ...]) -> Transition:
         connection = company.connections.get(feed.connection_id)

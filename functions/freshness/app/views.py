@@ -101,7 +101,7 @@ class FleetView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissView:
-    """A deadline that a feed will miss, as it seems now."""
+    """A deadline that a feed is expected to miss."""
 
     company_id: str
     company_name: str

@@ -1,7 +1,6 @@
 """The control table: what is known of the Codat account as a whole, and leases.
 
-Every key of an item is made by `control_key`: a second Codat account in the same table would need another prefix there,
-and nothing else.
+Every key of an item is made by `control_key`, the one place to change if the table is to serve a second Codat account.
 """
 
 from collections.abc import Callable

@@ -44,7 +44,7 @@ class Metric(StrEnum):
     """Connections that the customer must authorise again."""
     COMPANIES_DELETED = "CompaniesDeleted"
     COMPANIES_UNUSABLE = "CompaniesUnusable"
-    """Turns of companies or feeds that ended because DynamoDB cannot store their data."""
+    """Companies or feeds that were left out because DynamoDB cannot store their data."""
     REFRESHES_FOUND_BY_CHECK = "RefreshesFoundByCheck"
     REFRESHES_BY_OTHERS = "RefreshesByOthers"
     CONNECTIONS_KEPT_ALIVE = "ConnectionsKeptAlive"
@@ -52,7 +52,7 @@ class Metric(StrEnum):
     WEBHOOKS_SILENT = "WebhooksSilent"
 
     FEEDS_LEFT_OVER = "FeedsLeftOver"
-    """Feeds that should have been queued, and were not. Like the next seven, counted of the feeds due at a tick."""
+    """Feeds that should have been queued, and were not. Counted over the feeds due at a tick, as the next seven are."""
     FEEDS_STALE = "FeedsStale"
     FEEDS_REFRESHING = "FeedsRefreshing"
     FEEDS_FAILING = "FeedsFailing"

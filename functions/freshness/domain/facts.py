@@ -152,7 +152,7 @@ class PromiseReviewed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissExpected:
-    """A deadline of the feed will be missed, as it seems now, since its copy of `succeeded_at` is too old for it."""
+    """A deadline of the feed is expected to be missed, since its copy of `succeeded_at` is too old for it."""
 
     deadline: str
     """Its name in the policy."""

@@ -80,7 +80,7 @@ class PromiseKeptAgain(Notification):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadlineAtRisk(Notification):
-    """A data type of a company will miss a deadline, as it seems now. `expected_at` is `None` if it cannot be seen."""
+    """A data type of a company is expected to miss a deadline. `expected_at` is `None` if it cannot be seen."""
 
     detail_type = "Deadline at risk"
 

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from freshness.domain.company import Company, Connection
 from freshness.domain.data_types import custom_identifier
+from freshness.domain.terms import TERMS
 from freshness.domain.windows import Window
 from freshness.policy import values
 from freshness.policy.local_time import Timing
@@ -32,6 +33,9 @@ class ReadHours(Table):
         days = frozenset(values.DAYS.index(day) for day in self.days)
         start, end = self.hours
         return Window(name="matters", allows=True, start=start, end=end, days=days, zone=zone)
+
+
+_WITHOUT_HOURS = {"off": "a window restricts when to refresh", "matters": "it has hours of its own"}
 
 
 class Terms(Table):
@@ -142,10 +146,9 @@ class Rule(Selection, Timing, Terms):
         tables: list[tuple[Location, Terms]] = [((), self)]
         tables += [(("data_types", data_type), terms) for data_type, terms in self.data_types.items()]
         for location, terms in tables:
-            if terms.off is not None:
-                raise LocatedError((*location, "off"), "expected no off with hours: a window restricts when to refresh")
-            if terms.matters is not None:
-                raise LocatedError((*location, "matters"), "expected no matters with hours: it has hours of its own")
+            for key in terms.specified.keys() - set(TERMS):
+                advice = _WITHOUT_HOURS.get(key, "it may not depend on the time of day")
+                raise LocatedError((*location, key), f"expected no {key} with hours: {advice}")
         return self
 
     @property

@@ -151,7 +151,7 @@ def _of_us(view: FeedView) -> Step:
         case Reason.OUTSIDE_WINDOW:
             why, then = "outside the policy's window", "Wait until the window opens, or change it in freshness.toml."
         case _ if view.misses_at:
-            why = f"it will miss the deadline at {view.misses_at:%H:%M} UTC, as it seems now"
+            why = f"it is expected to miss the deadline at {view.misses_at:%H:%M} UTC"
             then = "Resume what is paused, or raise share_of_quota, calls_per_minute or the deadline's fresh_within."
         case _:
             why, then = "due to be queued", "Nothing: a tick queues it within minutes."
