@@ -2,12 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
-from freshness.codat.bulk_refresh import BulkCall, plan
+import httpx
+
+from freshness.codat.bulk_refresh import BulkCall, plan, queued_since
+from freshness.codat.client import Codat
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed
-from freshness.domain.feed_values import Request
+from freshness.domain.feed_values import End, Request
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TYPES = ("balanceSheet", "bills", "customers", "invoices", "payments", "suppliers")
@@ -90,3 +93,37 @@ def test_what_is_due_soon_is_queued_with_the_product_of_something_that_is_due() 
     [call] = plan(CodatSchedule(), PRODUCTS, COMPANY, FEEDS, due, soon)
 
     assert summary(call) == ("credit", TYPES[:3])
+
+
+async def test_only_what_was_requested_after_all_that_is_known_of_a_feed_was_queued_by_a_call() -> None:
+    minute = timedelta(minutes=1)
+    known = FEEDS[0].requested(Request(at=NOON - minute, trigger=Trigger.PROMISE, dataset_id="known"))
+    ended = FEEDS[1].ended(End(at=NOON - minute, state="Complete"))
+    history = [
+        ("new", "balanceSheet", NOON),
+        ("known", "balanceSheet", NOON - minute),
+        ("the one that ended", "bills", NOON - 2 * minute),
+        ("first", "customers", NOON - 2 * minute),
+        ("long ago", "invoices", NOON - 60 * minute),
+    ]
+    results = [
+        {
+            "id": dataset_id,
+            "companyId": "company",
+            "connectionId": "xero",
+            "dataType": data_type,
+            "status": "Complete",
+            "requested": requested.isoformat(),
+            "progress": 100,
+        }
+        for dataset_id, data_type, requested in history
+    ]
+    page = {"pageNumber": 1, "pageSize": 500, "totalResults": len(results), "results": results, "_links": {}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=page))
+    feeds = {feed.key: feed for feed in (known, ended, *FEEDS[2:])}
+
+    async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
+        codat = Codat(http, "key", clock=lambda: NOON)
+        found = await queued_since(NOON - 5 * minute, codat, "company", feeds)
+
+    assert {operation.id for operation in found.values()} == {"new", "first"}

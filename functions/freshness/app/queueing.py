@@ -37,7 +37,7 @@ from freshness.domain.company_facts import BulkRefreshStarted, CheckNeeded
 from freshness.domain.dataset import Trigger, has_ended
 from freshness.domain.facts import DatasetRequested, DataTypeUnsupported, FeedFact, QueueingFailed
 from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.feed_values import Decided, Unanswered
+from freshness.domain.feed_values import CLOCKS_DIFFER, Decided, Unanswered
 from freshness.domain.schedule import due_at
 from freshness.planning.decision import Decision
 from freshness.planning.due_soon import due_soon
@@ -141,13 +141,17 @@ class Queueing:
         wanted = due | soon
         together = {key: feed for call in calls for key, feed in call.feeds.items()}
         at = company.bulk_refresh_at
-        is_unfinished = at and at + BULK_REMEMBERED > self.clock() and not _is_answered(together, at)
+        is_unfinished = at and at + BULK_REMEMBERED > self.clock() and not bulk_refresh.is_answered(together, at)
         try:
             if at is None or not is_unfinished:
                 at = self.clock()
                 company = await asyncio.to_thread(self.recorder.company, company, BulkRefreshStarted(at=at))
                 at, together = await self._call(company, calls, at, wanted)
-            queued = await bulk_refresh.queued_since(at, self.codat, company.company_id, together) if together else {}
+            # What was recorded before the call is by our own clock.
+            since = at - CLOCKS_DIFFER if is_unfinished else at
+            queued = (
+                await bulk_refresh.queued_since(since, self.codat, company.company_id, together) if together else {}
+            )
         except (Unauthorized, AccountLimit, RateLimited) as error:
             self.stop(error)
             return []
@@ -288,11 +292,6 @@ def _unanswered(feed: Feed, error: CodatError, key: UUID, at: datetime) -> Unans
         return None
     known = feed.unanswered
     return known if known and known.key == str(key) else Unanswered(at=at, key=str(key))
-
-
-def _is_answered(feeds: dict[FeedKey, Feed], at: datetime) -> bool:
-    """Return whether any of the feeds has a request from after `data/all` was called at a time."""
-    return any(feed.request and feed.request.at >= at - bulk_refresh.TOLERANCE for feed in feeds.values())
 
 
 def names_of(feed: Feed) -> dict[str, str]:

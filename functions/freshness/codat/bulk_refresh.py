@@ -14,6 +14,7 @@ from freshness.domain.codat_schedule import CodatSchedule, is_linked
 from freshness.domain.company import Company
 from freshness.domain.dataset import has_ended
 from freshness.domain.feed import Feed, FeedKey, knows
+from freshness.domain.times import BEGINNING
 
 WORTHWHILE = 3
 """Feeds from which on a call of `data/all`, and one to read what it queued, are fewer than one call each."""
@@ -91,6 +92,11 @@ def worthwhile(
     return together if all_due and len(together) >= WORTHWHILE else {}
 
 
+def is_answered(feeds: Mapping[FeedKey, Feed], at: datetime) -> bool:
+    """Return whether any of the feeds has a request from after `data/all` was called at a time."""
+    return any(feed.request and feed.request.at >= at - TOLERANCE for feed in feeds.values())
+
+
 async def queued_since(
     at: datetime, codat: Codat, company_id: str, feeds: Mapping[FeedKey, Feed]
 ) -> Mapping[FeedKey, PullOperation]:
@@ -100,6 +106,8 @@ async def queued_since(
         CodatError: the company's history could not be read.
     """
     found: dict[FeedKey, PullOperation] = {}
+    if not feeds:
+        return found
     async for operation in codat.history(company_id):
         key = (company_id, operation.data_type, operation.connection_id)
         if operation.requested >= at - TOLERANCE and key in feeds and _is_new(operation, feeds[key]):
@@ -110,8 +118,9 @@ async def queued_since(
 
 
 def _is_new(operation: PullOperation, feed: Feed) -> bool:
-    """Return whether a dataset was requested after what is known of its feed."""
-    return not knows(feed, operation.id) and (feed.request is None or operation.requested > feed.request.at)
+    """Return whether a dataset was requested after all that is known of its feed."""
+    latest = max((each.at for each in (feed.request, feed.end) if each), default=BEGINNING)
+    return not knows(feed, operation.id) and operation.requested > latest
 
 
 async def running(
