@@ -23,7 +23,7 @@ from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CheckNeeded
 from freshness.domain.facts import Deferred, Rescheduled, RunInterrupted
-from freshness.domain.feed import Feed
+from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import Decided
 from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Action, Decision
@@ -82,7 +82,7 @@ class RefreshTick:
     async def decide(self, feeds: list[Feed], *, paused: bool = False) -> list[Decision]:
         """Record and publish which promises of the feeds broke by now, and decide about each feed."""
         companies = await asyncio.to_thread(self.tables.companies.get_many, (feed.company_id for feed in feeds))
-        feeds = await self._reviewed(feeds, companies)
+        feeds, unmarked = await self._reviewed(feeds, companies)
         feeds = await asyncio.to_thread(self._with_feeds_needed, feeds, companies)
         now = self.clock()
         limits = await asyncio.to_thread(self.tables.control.api_limits)
@@ -100,6 +100,7 @@ class RefreshTick:
                 affordable_now, self.tables, self.policy, now, len(self.shards) / len(SHARDS)
             ),
         )
+        decisions = [decision for decision in decisions if decision.feed.key not in unmarked]
         self.queueing.unqueued.update(
             decision.feed.key for decision in decisions if decision.action is Action.QUEUE and not self.dry_run
         )
@@ -115,22 +116,32 @@ class RefreshTick:
         act = partial(self._act_on, schedule=schedule)
         return await for_each(groups, act, at_once=AT_ONCE, go_on=self._may_continue)
 
-    async def _reviewed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> list[Feed]:
-        """Return the feeds after their promises were reviewed, which makes no call of Codat."""
+    async def _reviewed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> tuple[list[Feed], set[FeedKey]]:
+        """Return the feeds after their promises were reviewed, which makes no call of Codat.
+
+        The second value has the keys of those that may be in flight, which could not be recorded: they are left to the
+        next tick.
+        """
         reviewed = {feed.key: feed for feed in feeds}
+        unmarked = set[FeedKey]()
 
         async def review(feed: Feed) -> None:
             company = companies.get(feed.company_id)
             if company is None or feed.connection_id not in company.connections:
                 return
-            with self.failures.collected({"company_id": feed.company_id, "data_type": feed.data_type}):
-                reviewed[feed.key] = await asyncio.to_thread(self._review, feed, company)
+            names = {"company_id": feed.company_id, "data_type": feed.data_type}
+            with self.failures.collected(names):
+                reviewed[feed.key] = await asyncio.to_thread(self.recorder.review, feed, company)
+            unmarked.add(feed.key)
+            with self.failures.collected(names):
+                reviewed[feed.key] = await asyncio.to_thread(self._marked, reviewed[feed.key], company)
+                unmarked.remove(feed.key)
 
         await for_each(feeds, review, at_once=AT_ONCE, go_on=lambda: self.clock() < self.until)
-        return list(reviewed.values())
+        return list(reviewed.values()), unmarked
 
-    def _review(self, feed: Feed, company: Company) -> Feed:
-        feed = self.recorder.review(feed, company)
+    def _marked(self, feed: Feed, company: Company) -> Feed:
+        """Return a feed, marked as perhaps queued if earlier runs were interrupted."""
         if self.unfinished_since is None or feed.unanswered or feed.in_flight:
             return feed
         return self.recorder.feed(feed, company, RunInterrupted(at=self.unfinished_since)).feed
