@@ -10,11 +10,11 @@ from uuid import uuid4
 
 from aws_lambda_powertools import Logger
 
+from freshness.app.deciding import decide_now
 from freshness.app.exclusive_run import stops
 from freshness.app.problems import codat_unavailable
 from freshness.app.queueing import Queueing
 from freshness.app.record import Recorder
-from freshness.app.spending import affordable_now
 from freshness.aws.control import Account
 from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError
@@ -26,9 +26,8 @@ from freshness.domain.dataset import has_ended
 from freshness.domain.facts import DataWanted
 from freshness.domain.feed import Feed
 from freshness.domain.freshness_request import ENOUGH_SYNCS, FreshnessRequest
-from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Action, Decision
-from freshness.planning.planner import decide, needs_all_feeds
+from freshness.planning.planner import needs_all_feeds
 
 POLL_EVERY = timedelta(seconds=1.5)
 """The shortest time between two polls of a dataset that callers wait for."""
@@ -72,22 +71,14 @@ class OnDemand:
         if not wanted:
             return []
         tables, policy, now = self.recorder.tables, self.recorder.policy, self.clock()
-        is_paused, limits = account or tables.control.account()
-        if limits.stopped_before(now):
+        account = account or tables.control.account()
+        if account.limits.stopped_before(now):
             return []
         others: list[Feed] = []
         if any(needs_all_feeds(feed, company, policy) for feed in wanted.values()):
             others = [feed for feed in tables.feeds.of_company(company.company_id) if feed.key not in wanted]
-        decisions = decide(
-            [*wanted.values(), *others],
-            {company.company_id: company},
-            policy,
-            now,
-            paused=is_paused,
-            allowance=allowance(policy.budget, limits, now),
-            on_demand_allowance=on_demand_allowance(policy.budget, limits, now),
-            affordable=affordable_now(tables, policy, now),
-        )
+        companies = {company.company_id: company}
+        decisions = decide_now(tables, policy, [*wanted.values(), *others], companies, account, now)
         return [each for each in decisions if each.action is Action.QUEUE and each.feed.key in wanted]
 
     async def queue(self, decisions: list[Decision], codat: Codat) -> None:

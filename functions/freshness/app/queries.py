@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from freshness.app.deciding import decide_now
 from freshness.app.forecast import misses_ahead
 from freshness.app.obstacles import closed_window, obstacle, waiting_for_machine
-from freshness.app.spending import affordable_now, spending
+from freshness.app.spending import spending
 from freshness.app.timing import miss_view, timing
 from freshness.app.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
+from freshness.aws.control import Account
 from freshness.aws.tables import Tables
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company, Connection
@@ -20,9 +22,7 @@ from freshness.domain.feed_values import End, Request, State
 from freshness.domain.predictions import probability_up_to_date
 from freshness.domain.schedule import breaks_at
 from freshness.domain.times import BEGINNING
-from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Decision, Reason
-from freshness.planning.planner import decide
 from freshness.policy.policy import Policy
 
 
@@ -167,17 +167,8 @@ class Queries:
     def _decisions(self, feeds: Iterable[Feed], companies: Iterable[Company], now: datetime) -> dict[FeedKey, Decision]:
         """Return what the next tick would decide, given all feeds of the companies."""
         known = {company.company_id: company for company in companies}
-        limits = self.api_limits()
-        decisions = decide(
-            feeds,
-            known,
-            self.policy,
-            now,
-            paused=self.is_paused(),
-            allowance=allowance(self.policy.budget, limits, now),
-            on_demand_allowance=on_demand_allowance(self.policy.budget, limits, now),
-            affordable=affordable_now(self.tables, self.policy, now),
-        )
+        account = Account(self.is_paused(), self.api_limits())
+        decisions = decide_now(self.tables, self.policy, feeds, known, account, now)
         return {decision.feed.key: decision for decision in decisions}
 
     def _views(

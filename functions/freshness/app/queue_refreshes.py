@@ -10,12 +10,13 @@ from functools import partial
 from aws_lambda_powertools import Logger
 
 from freshness.app.concurrency import for_each
+from freshness.app.deciding import decide_now
 from freshness.app.failures import Failures
 from freshness.app.promise_metrics import PromiseMetrics
 from freshness.app.queueing import Queueing, names_of
 from freshness.app.record import Recorder
-from freshness.app.spending import affordable_now
 from freshness.app.unanswered_calls import find_queued
+from freshness.aws.control import Account
 from freshness.aws.item_codec import SHARDS
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
@@ -25,10 +26,9 @@ from freshness.domain.company_facts import CheckNeeded
 from freshness.domain.facts import Deferred, Rescheduled, RunInterrupted
 from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import Decided
-from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Action, Decision
 from freshness.planning.lessons import lessons
-from freshness.planning.planner import decide, needs_all_feeds
+from freshness.planning.planner import needs_all_feeds
 from freshness.policy.policy import Policy
 
 AT_ONCE = 10
@@ -86,20 +86,8 @@ class RefreshTick:
         feeds = await asyncio.to_thread(self._with_feeds_needed, feeds, companies)
         now = self.clock()
         limits = await asyncio.to_thread(self.tables.control.api_limits)
-        allowed = allowance(self.policy.budget, limits, now) * len(self.shards) / len(SHARDS)
-        on_demand = on_demand_allowance(self.policy.budget, limits, now) * len(self.shards) / len(SHARDS)
-        decisions = decide(
-            feeds,
-            companies,
-            self.policy,
-            now,
-            paused=paused,
-            allowance=max(0.0, allowed),
-            on_demand_allowance=on_demand,
-            affordable=await asyncio.to_thread(
-                affordable_now, self.tables, self.policy, now, len(self.shards) / len(SHARDS)
-            ),
-        )
+        account, share = Account(paused, limits), len(self.shards) / len(SHARDS)
+        decisions = await asyncio.to_thread(decide_now, self.tables, self.policy, feeds, companies, account, now, share)
         decisions = [decision for decision in decisions if decision.feed.key not in unmarked]
         self.queueing.unqueued.update(
             decision.feed.key for decision in decisions if decision.action is Action.QUEUE and not self.dry_run
@@ -131,20 +119,17 @@ class RefreshTick:
                 return
             names = {"company_id": feed.company_id, "data_type": feed.data_type}
             with self.failures.collected(names):
-                reviewed[feed.key] = await asyncio.to_thread(self.recorder.review, feed, company)
+                reviewed[feed.key] = feed = await asyncio.to_thread(self.recorder.review, feed, company)
+            if self.unfinished_since is None or feed.unanswered or feed.in_flight:
+                return
             unmarked.add(feed.key)
             with self.failures.collected(names):
-                reviewed[feed.key] = await asyncio.to_thread(self._marked, reviewed[feed.key], company)
+                fact = RunInterrupted(at=self.unfinished_since)
+                reviewed[feed.key] = (await asyncio.to_thread(self.recorder.feed, feed, company, fact)).feed
                 unmarked.remove(feed.key)
 
         await for_each(feeds, review, at_once=AT_ONCE, go_on=lambda: self.clock() < self.until)
         return list(reviewed.values()), unmarked
-
-    def _marked(self, feed: Feed, company: Company) -> Feed:
-        """Return a feed, marked as perhaps queued if earlier runs were interrupted."""
-        if self.unfinished_since is None or feed.unanswered or feed.in_flight:
-            return feed
-        return self.recorder.feed(feed, company, RunInterrupted(at=self.unfinished_since)).feed
 
     def _with_feeds_needed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> list[Feed]:
         """Return the feeds, and all others of the companies whose feeds depend on each other."""

@@ -44,7 +44,6 @@ from freshness.planning.due_soon import due_soon
 
 BULK_REMEMBERED = timedelta(days=1)
 """How long after a call of `data/all` another one is not made before history was read for what the first queued."""
-
 LONGEST_ADOPTED = timedelta(days=1)
 """How old a dataset may be that a refresh of a product, which was refused as already in progress, may have meant."""
 PRODUCT_REFUSED = "A product cannot be refreshed: each of its data types is queued by itself"
@@ -115,9 +114,9 @@ class Queueing:
             await self._record(feed, company, DatasetRequested(at=error.at, trigger=trigger_of(feed)))
             self.tally[Metric.QUEUEING_FAILED] += 1
         except (Unauthorized, AccountLimit, RateLimited) as error:
-            self.stop(error)
+            self._stop(error)
         except CodatError as error:
-            await self.record_failure(company, feed, error, _unanswered(feed, error, key, at))
+            await self._record_failure(company, feed, error, _unanswered(feed, error, key, at))
             if isinstance(error, NotFound | Refused):
                 await asyncio.to_thread(self.recorder.company, company, CheckNeeded())
         else:
@@ -147,17 +146,11 @@ class Queueing:
                 at = self.clock()
                 company = await asyncio.to_thread(self.recorder.company, company, BulkRefreshStarted(at=at))
                 at, together = await self._call(company, calls, at, wanted)
-            # What was recorded before the call is by our own clock.
+            # The time that was recorded before the call is by our own clock.
             since = at - CLOCKS_DIFFER if is_unfinished else at
-            queued = (
-                await bulk_refresh.queued_since(since, self.codat, company.company_id, together) if together else {}
-            )
-        except (Unauthorized, AccountLimit, RateLimited) as error:
-            self.stop(error)
-            return []
+            queued = await bulk_refresh.queued_since(since, self.codat, company.company_id, together)
         except CodatError as error:
-            for decision in due.values():
-                await self.record_failure(company, decision.feed, error, decision.feed.unanswered)
+            await self.record_unknown(company, due.values(), error)
             return []
         for key, operation in queued.items():
             await self.record_queued(company, together[key], operation, wanted[key], at if is_unfinished else None)
@@ -258,7 +251,7 @@ class Queueing:
             logger.warning("A running dataset could not be read", extra=names_of(feed) | {"error": str(error)})
             return None
 
-    async def record_failure(
+    async def _record_failure(
         self, company: Company, feed: Feed, error: CodatError, unanswered: Unanswered | None
     ) -> None:
         """Record that a call failed, so that the feed is tried again after a delay and others have their turn.
@@ -274,7 +267,15 @@ class Queueing:
         if is_unqueued and not isinstance(error, NotFound | Refused):
             self.unqueued.add(feed.key)
 
-    def stop(self, error: CodatError) -> None:
+    async def record_unknown(self, company: Company, decisions: Iterable[Decision], error: CodatError) -> None:
+        """Record that it cannot be read now what was queued, or stop if Codat refuses further calls."""
+        if isinstance(error, Unauthorized | AccountLimit | RateLimited):
+            self._stop(error)
+            return
+        for decision in decisions:
+            await self._record_failure(company, decision.feed, error, decision.feed.unanswered)
+
+    def _stop(self, error: CodatError) -> None:
         logger.error("Codat refuses further calls", extra={"error": str(error)})
         self.stopped_by.append(error)
 

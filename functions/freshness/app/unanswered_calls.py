@@ -2,7 +2,7 @@
 
 from freshness.app.queueing import Queueing
 from freshness.codat import bulk_refresh
-from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
+from freshness.codat.errors import CodatError
 from freshness.domain.feed_values import CLOCKS_DIFFER
 from freshness.planning.decision import Decision
 
@@ -25,13 +25,9 @@ async def find_queued(queueing: Queueing, group: list[Decision]) -> list[Decisio
     since = min(at for _, at in unknown.values()) - CLOCKS_DIFFER
     try:
         queued = await bulk_refresh.queued_since(since, queueing.codat, company.company_id, feeds)
-    except (Unauthorized, AccountLimit, RateLimited) as error:
-        queueing.stop(error)
-        return []
     except CodatError as error:
-        for decision, _ in unknown.values():
-            await queueing.record_failure(company, decision.feed, error, decision.feed.unanswered)
-        return [decision for decision in group if decision.feed.key not in unknown]
+        await queueing.record_unknown(company, (decision for decision, _ in unknown.values()), error)
+        return [decision for decision in group if decision.feed.key not in unknown and not queueing.stopped_by]
     for key, operation in queued.items():
         decision, called_at = unknown[key]
         await queueing.record_queued(company, feeds[key], operation, decision, called_at)
