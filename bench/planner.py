@@ -25,7 +25,7 @@ from bench.peak import peak_memory
 from bench.simulated_fleet import COMPANIES, DATA_TYPES, EVERY, START, policy, simulated_feeds, true_rates
 from freshness.domain.calibration import NO_SCORES, Scores, scored
 from freshness.domain.feed import DAY
-from freshness.domain.schedule import TICK, reschedule
+from freshness.domain.schedule import QUEUEING_MARGIN, reschedule
 from freshness.planning.decision import Action
 from freshness.planning.planner import decide
 from freshness.policy.policy import Policy
@@ -147,7 +147,7 @@ def measure() -> list[Figure]:
             FEW * len(DATA_TYPES) * (DAY / EVERY),
             fresh_within=BOUND,
             companies=FEW,
-            tick=TICK,
+            tick=QUEUEING_MARGIN,
         ),
     }
     with ProcessPoolExecutor() as pool:

@@ -61,7 +61,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
     recorder.record_attainment()
     tally = applier.tally + recorder.tally
     emit(tally)
-    logger.info("Applied", extra={"tally": dict(tally)})
+    logger.info("Batch of webhooks ended", extra={"tally": dict(tally)})
     try:
         _heartbeat.beat(recorder.tables.control, bootstrap.clock())
     except (ClientError, BotoCoreError):

@@ -39,7 +39,7 @@ def _measure() -> None:
     measured = {Metric.BURN_RATE: burn_percent(tables, bootstrap.policy(), now)}
     if measured[Metric.BURN_RATE] >= TOO_FAST:
         emit(measured)
-    logger.info("Measured", extra={"tally": measured})
+    logger.info("Attainment was measured", extra={"tally": measured})
 
 
 async def _check(until: datetime, owner: str) -> None:
@@ -64,7 +64,7 @@ async def _check(until: datetime, owner: str) -> None:
         tally[Metric.TICKS_CUT_SHORT] += 1
     measured = {**tally, Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}
     emit(measured)
-    logger.info("Checked", extra={"tally": measured})
+    logger.info("Tick of check_freshness ended", extra={"tally": measured})
     check.failures.raise_temporary()
 
 

@@ -71,5 +71,5 @@ async def _queue(run: Run, shard: str | None, owner: str) -> None:
     # Not a sum of counters, which would leave out zeros.
     measured = {**tally, **tick.metrics.measured, **quota_left(), **calls}
     emit(measured, shard)
-    logger.info("Queued", extra={"tally": measured})
+    logger.info("Tick of queue_refreshes ended", extra={"tally": measured})
     tick.failures.raise_temporary()

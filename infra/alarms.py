@@ -80,7 +80,7 @@ class Alarms(Construct):
             "the customer, or ask Codat's support with the dataset id that `./freshness explain COMPANY TYPE` shows.",
         )
         self._alarm(
-            "RefreshesNotTaken",
+            "RefreshesNotQueued",
             emitted(self, Metric.QUEUEING_FAILED, "Sum", self._period),
             threshold=MANY,
             periods=3,

@@ -14,7 +14,7 @@ AWS_METRICS = {
 WATCHED = {
     "ErrorBudgetBurning",
     "DataTooOld",
-    "RefreshesNotTaken",
+    "RefreshesNotQueued",
     "QuotaNearlySpent",
     "AccessRefused",
     "TicksOverrunning",

@@ -169,14 +169,14 @@ def refreshed_nine_hours_ago(stack: Stack) -> None:
     stack.queue()
 
 
-def codat_takes_no_refreshes(stack: Stack) -> None:
+def no_refresh_can_be_queued(stack: Stack) -> None:
     stack.make_old()
     stack.stub(FAILING)
     stack.every_five_minutes(45, stack.queue)
 
 
-def codat_takes_no_refreshes_for_a_quarter_of_an_hour(stack: Stack) -> None:
-    codat_takes_no_refreshes(stack)
+def no_refresh_can_be_queued_for_a_quarter_of_an_hour(stack: Stack) -> None:
+    no_refresh_can_be_queued(stack)
     stack.deployed.sandbox.do(lambda sandbox: sandbox.stubs.clear())
     stack.every_five_minutes(15, stack.queue)
 
@@ -325,7 +325,7 @@ Scenario = Callable[[Stack], None]
 RAISED: list[tuple[str, Scenario]] = [
     ("ErrorBudgetBurning", paused),
     ("DataTooOld", too_old),
-    ("RefreshesNotTaken", codat_takes_no_refreshes),
+    ("RefreshesNotQueued", no_refresh_can_be_queued),
     ("QuotaNearlySpent", lambda stack: quota_left(stack, 94)),
     ("AccessRefused", lambda stack: key_refused(stack, Stack.queue)),
     ("AccessRefused", lambda stack: key_refused(stack, Stack.check)),
@@ -350,7 +350,7 @@ RAISED: list[tuple[str, Scenario]] = [
 NOT_RAISED: list[tuple[str, Scenario]] = [
     ("ErrorBudgetBurning", idle),
     ("DataTooOld", refreshed_nine_hours_ago),
-    ("RefreshesNotTaken", codat_takes_no_refreshes_for_a_quarter_of_an_hour),
+    ("RefreshesNotQueued", no_refresh_can_be_queued_for_a_quarter_of_an_hour),
     ("QuotaNearlySpent", lambda stack: quota_left(stack, 100)),
     ("AccessRefused", too_old),
     ("AccessRefused", lambda stack: pinned(stack, "Codat sandbox")),

@@ -12,7 +12,7 @@ from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.domain.hours import Hours
 from freshness.domain.promise import Clock, Promise, moments
-from freshness.domain.schedule import TICK, due_at
+from freshness.domain.schedule import QUEUEING_MARGIN, due_at
 from freshness.domain.terms import Deadline, TimedTerms
 from freshness.domain.windows import Window
 
@@ -64,7 +64,7 @@ def test_a_tighter_bound_makes_a_feed_due_before_it_starts() -> None:
 
     assert office_hours.breaks_at(MONDAY - HOUR) == MONDAY + 8 * HOUR
     assert due is not None
-    assert MONDAY + 7 * HOUR < due <= MONDAY + 8 * HOUR - TICK
+    assert MONDAY + 7 * HOUR < due <= MONDAY + 8 * HOUR - QUEUEING_MARGIN
 
 
 def test_a_looser_bound_at_night_leaves_a_feed_alone_until_the_morning() -> None:
@@ -91,7 +91,7 @@ def test_one_refresh_serves_a_deadline_and_is_not_sooner_than_fresh_within_befor
     due = [at for feed in feeds if (at := due_at(feed, ready, LINKED))]
 
     assert min(due) >= MONDAY + 6 * HOUR
-    assert max(due) <= MONDAY + 8 * HOUR - TICK
+    assert max(due) <= MONDAY + 8 * HOUR - QUEUEING_MARGIN
     assert max(due) - min(due) > 50 * MINUTE  # they do not all start at once
     assert all(ready.breaks_at(at) == MONDAY + DAY + 8 * HOUR for at in due)
 
@@ -102,7 +102,7 @@ def test_a_refresh_for_a_deadline_waits_for_a_window_rather_than_be_too_early() 
 
     due = [due_at(synced(MONDAY - DAY, f"company {number}"), ready, LINKED) for number in range(50)]
 
-    assert all(at and MONDAY + 7.5 * HOUR <= at <= MONDAY + 8 * HOUR - TICK for at in due)
+    assert all(at and MONDAY + 7.5 * HOUR <= at <= MONDAY + 8 * HOUR - QUEUEING_MARGIN for at in due)
 
 
 def test_a_missed_deadline_leaves_the_feed_stale_until_it_is_refreshed() -> None:

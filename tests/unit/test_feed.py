@@ -15,7 +15,7 @@ from freshness.domain.feed import FIRST_PATIENCE, UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.feed_values import AsOf, End, Request, State, Wanted
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
-from freshness.domain.schedule import NEXT_LOOK, REQUESTED_DUE, due_at
+from freshness.domain.schedule import REQUESTED_DUE, RETRY_AFTER_REFUSAL, due_at
 from freshness.domain.sync_history import LAST_KEPT
 from freshness.domain.times import BEGINNING
 from freshness.domain.wanted import with_wanted, without_satisfied
@@ -105,7 +105,7 @@ def test_a_feed_that_needs_a_person_is_blocked_until_its_connection_is_back(stat
     assert feed.state(PROMISE, LINKED, NOON) is State.BLOCKED
     due = due_at(feed, PROMISE, LINKED)
     # Codat lists it as linked: an authorisation may be restored without a webhook, permissions may not.
-    assert due == (NOON + MINUTE + NEXT_LOOK if state is DatasetState.AUTH_ERROR else None)
+    assert due == (NOON + MINUTE + RETRY_AFTER_REFUSAL if state is DatasetState.AUTH_ERROR else None)
 
     relinked = replace(LINKED, status_at=NOON + 2 * MINUTE)
     assert feed.state(PROMISE, relinked, NOON) is State.STALE

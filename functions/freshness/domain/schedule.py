@@ -16,11 +16,11 @@ from freshness.domain.promise import Promise, fresh_within
 from freshness.domain.sync_history import LONGEST_SYNC, usual_duration
 from freshness.domain.times import BEGINNING
 
-NEXT_LOOK = timedelta(minutes=30)
+RETRY_AFTER_REFUSAL = timedelta(minutes=30)
 """How long a feed whose read was refused waits for another try: longer than from one list of companies to the next."""
 REQUESTED_DUE = BEGINNING - timedelta(seconds=1)
 """When a feed is due whose refresh was requested or is wanted: before everything that a promise makes due."""
-TICK = timedelta(minutes=2)
+QUEUEING_MARGIN = timedelta(minutes=2)
 """How long a due feed may wait for its request: for the next tick, and for its turn in it."""
 
 
@@ -89,7 +89,7 @@ def is_bound(feed: Feed, promise: Promise, now: datetime) -> bool:
     age = feed.age(now)
     if age is None or not promise.at(now).confidence:
         return True
-    longest_lead = min(LONGEST_SYNC + TICK, promise.fresh_within / 2)
+    longest_lead = min(LONGEST_SYNC + QUEUEING_MARGIN, promise.fresh_within / 2)
     if not promise.windows and not promise.clock and age < promise.fresh_within - longest_lead:
         return False  # however long its syncs take
     bound_at = _planned(feed, promise, partial(_bound_at, feed, promise))
@@ -104,7 +104,7 @@ def _retry_after_refusal(feed: Feed, end: End) -> datetime | None:
     """
     if end.state != DatasetState.AUTH_ERROR:
         return None
-    return end.at + max(_retry_delay(feed), NEXT_LOOK)
+    return end.at + max(_retry_delay(feed), RETRY_AFTER_REFUSAL)
 
 
 def _retry_after_failure(feed: Feed) -> datetime | None:
@@ -138,7 +138,7 @@ def _confident_for(confidence: float, feed: Feed, promise: Promise, succeeded_at
         return promise.fresh_within
     if matters_at == reached:
         return age
-    return max(age, matters_at - feed.usual_sync_time - TICK - succeeded_at)
+    return max(age, matters_at - feed.usual_sync_time - QUEUEING_MARGIN - succeeded_at)
 
 
 def _planned(feed: Feed, promise: Promise, due_after: Callable[[datetime], datetime]) -> datetime | None:
@@ -146,7 +146,7 @@ def _planned(feed: Feed, promise: Promise, due_after: Callable[[datetime], datet
     if feed.succeeded_at is None:
         return BEGINNING
     due = due_after(feed.succeeded_at)
-    return windows.planned(promise.windows, due, after=feed.succeeded_at, room=TICK)
+    return windows.planned(promise.windows, due, after=feed.succeeded_at, room=QUEUEING_MARGIN)
 
 
 def _bound_or_confident_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
@@ -195,7 +195,7 @@ def _late_enough(
     promise: Promise, start: datetime, latest: datetime, earliest: datetime, succeeded_at: datetime
 ) -> datetime:
     """Return when windows open again before a deadline, if what is queued before they shut would be too old for it."""
-    planned = windows.planned(promise.windows, start, after=succeeded_at, room=TICK)
+    planned = windows.planned(promise.windows, start, after=succeeded_at, room=QUEUEING_MARGIN)
     if planned is None or planned >= earliest:
         return start
     opens_at = windows.next_allowed(promise.windows, start)
@@ -213,7 +213,7 @@ def _sync_time(feed: Feed, durations: list[timedelta], percent: int = 90) -> tim
 
 def _lead(sync_time: timedelta, within: timedelta) -> timedelta:
     """Return how long before the moment that counts a refresh must start, but at most half of the bound."""
-    return min(sync_time + TICK, within / 2)
+    return min(sync_time + QUEUEING_MARGIN, within / 2)
 
 
 def _spread(feed: Feed, within: timedelta) -> timedelta:
