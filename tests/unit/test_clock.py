@@ -13,6 +13,7 @@ from freshness.domain.feed_values import State
 from freshness.domain.hours import Hours
 from freshness.domain.promise import Clock, Promise, moments
 from freshness.domain.schedule import QUEUEING_MARGIN, due_at
+from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.domain.terms import Deadline, TimedTerms
 from freshness.domain.windows import Window
 
@@ -94,6 +95,19 @@ def test_one_refresh_serves_a_deadline_and_is_not_sooner_than_fresh_within_befor
     assert max(due) <= MONDAY + 8 * HOUR - QUEUEING_MARGIN
     assert max(due) - min(due) > 50 * MINUTE  # they do not all start at once
     assert all(ready.breaks_at(at) == MONDAY + DAY + 8 * HOUR for at in due)
+
+
+def test_a_slow_sync_starts_so_early_that_it_ends_before_a_deadline_or_a_bound_that_is_shorter_than_it() -> None:
+    ends = [MONDAY - number * DAY for number in reversed(range(1, 13))]
+    slow = SyncHistory.of(Sync(ended_at=end, records_modified=True, took=20 * MINUTE) for end in ends)
+    feed = replace(synced(MONDAY - DAY), history=slow)
+    ready = promise(deadlines=(replace(READY, fresh_within=10 * MINUTE),), within=7 * DAY)
+    office = promise(timed(OFFICE, fresh_within=10 * MINUTE), within=7 * DAY)
+
+    for each in (ready, office):
+        due = due_at(feed, each, LINKED)
+        assert due is not None
+        assert MONDAY + 8 * HOUR - 10 * MINUTE <= due + 20 * MINUTE <= MONDAY + 8 * HOUR - QUEUEING_MARGIN
 
 
 def test_a_refresh_for_a_deadline_waits_for_a_window_rather_than_be_too_early() -> None:

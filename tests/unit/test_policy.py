@@ -64,6 +64,8 @@ LATER_HOURS = "[[rules]]\nname = 'late'\nhours = '17:00 to 20:00'\nfresh_within 
 DEADLINE = "[[deadlines]]\nname = 'ready'\nfresh_within = '2 hours'\n"
 TOO_MANY = DEADLINE.replace("ready", "noon") + "by = '12:00'\n[budget.refreshes_per_connection]\nXero = 1"
 PRICES = "[prices]\nXero = '0.002 USD per refresh'\n"
+READY_OFF = "[data_types.bills]\noff = true\n" + DEADLINE + "by = '08:00'\ndata_types = ['bills']"
+DEAR = "[prices]\nXero = '1 USD per refresh'\n[budget.spending]\nXero = '27 USD a month'\n"
 SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
 
 
@@ -126,6 +128,10 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + DEADLINE + "by = '08:00'\n" + WINDOW + "never = '05:30 to 09:00'", 6, "the windows 'a' forbid it"),
         (DEFAULT + DEADLINE + "by = '08:00'\n" + WINDOW + "only = '10:00 to 12:00'", 6, "the windows 'a' forbid it"),
         (DEFAULT + DEADLINE + "by = '08:00'\n" + TOO_MANY, 10, "Xero needs 2 refreshes a day for those up to here"),
+        (DEFAULT + READY_OFF, 9, "expected data types that are refreshed, but 'bills' is off"),
+        (DEFAULT + DEADLINE.replace("2 hours", "3 minutes") + "by = '08:00'", 5, "expected at least 4 minutes"),
+        (DEFAULT + DEADLINE + "by = '08:00'\n" + DEAR, 6, "one connection to Xero needs 28 refreshes in 28 days"),
+        (DEFAULT + DEAR.replace("27", "0.99"), 6, "expected at least the price of a refresh, 1"),
         (DEFAULT + "[prices]\nXero = '0.002 USD'", 4, "expected a price such as"),
         (DEFAULT + "[prices]\nXero = '0 USD per refresh'", 4, "leave it out if reading is free"),
         (DEFAULT + PRICES + "Sage = '1 GBP per GB, 2 MB a refresh'", 5, "expected USD, as in the prices above"),
@@ -134,6 +140,7 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + PRICES + "[budget.spending]\nXero = '50 GBP a month'", 6, "expected USD, as in [prices]"),
         (DEFAULT + "[calendars.uk]\nholidays = 'GB-XX'", 4, "the parts of GB are"),
         (DEFAULT + "[calendars.uk]\ndates = ['2026-13-01']", 4, "valid date"),
+        (DEFAULT + "[calendars.uk]\ndates = [2026-12-24T08:00:00Z]", 4, "a valid date such as 2026-12-24, got"),
         (DEFAULT + "[calendars.uk]", 3, "at least one of holidays, dates"),
         (DEFAULT + "[local_time]\nzone_tag = 'zone'", 4, "unknown key"),
     ],
@@ -431,3 +438,12 @@ def test_deadlines_that_one_refresh_serves_need_one_of_a_connection(tmp_path: Pa
     both = DEADLINE + "by = '08:00'\n" + TOO_MANY.replace("12:00", "09:00")
 
     assert len(load(write(tmp_path, DEFAULT + both)).deadlines) == 2
+
+
+def test_data_types_whose_deadlines_allow_different_days_need_one_refresh_of_a_connection_a_day(tmp_path: Path) -> None:
+    text = DEFAULT + DEADLINE.replace("2 hours", "3 days") + "by = '08:00'\ndata_types = ['bills', 'invoices']\n"
+    limit = "[budget.refreshes_per_connection]\nXero = 1"
+
+    assert load(write(tmp_path, text + limit)).deadlines
+    with pytest.raises(PolicyError, match="Xero needs 4 refreshes in 3 days"):
+        load(write(tmp_path, text.replace("3 days", "20 hours") + limit))

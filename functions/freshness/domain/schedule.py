@@ -180,12 +180,13 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
     missed = promise.clock.first_missed(succeeded_at, too_old_at)
     # To look into a history takes longer than all else here: once for both.
     durations, within = feed.history.durations, in_force.fresh_within
-    due = too_old_at - _lead(_sync_time(feed, durations), within)
     if too_old_at > succeeded_at + within:
-        due -= _spread(feed, within)
+        due = too_old_at - _lead_to_moment(feed, durations, 90, within) - _spread(feed, within)
+    else:
+        due = too_old_at - _lead(_sync_time(feed, durations), within)
     if missed:
         within = missed.deadline.fresh_within
-        latest = missed.at - _lead(_sync_time(feed, durations, percent=95), within)
+        latest = missed.at - _lead_to_moment(feed, durations, 95, within)
         start = latest - _spread(feed, within)
         due = min(due, _late_enough(promise, start, latest, missed.at - within, succeeded_at))
     return due
@@ -214,6 +215,15 @@ def _sync_time(feed: Feed, durations: list[timedelta], percent: int = 90) -> tim
 def _lead(sync_time: timedelta, within: timedelta) -> timedelta:
     """Return how long before the moment that counts a refresh must start, but at most half of the bound."""
     return min(sync_time + QUEUEING_MARGIN, within / 2)
+
+
+def _lead_to_moment(feed: Feed, durations: list[timedelta], percent: int, within: timedelta) -> timedelta:
+    """Return how long before a moment a refresh must start to end in time, yet usually at most half of a bound before.
+
+    Unlike a lead before the age reaches a bound, it may be longer than the bound: the copy is as old as its end.
+    """
+    slow, usual = _sync_time(feed, durations, percent), _sync_time(feed, durations, percent=50)
+    return min(slow + QUEUEING_MARGIN, usual + within / 2)
 
 
 def _spread(feed: Feed, within: timedelta) -> timedelta:

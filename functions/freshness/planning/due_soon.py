@@ -18,13 +18,16 @@ def due_soon(
 ) -> dict[FeedKey, Decision]:
     """Return the decisions to queue a company's feeds that are made soon, apart from those that are due.
 
-    Those about feeds that depend on others, by a set or a share, are left out.
+    Those about feeds that depend on others, by a set or a share, are left out, and so are those of platforms with a cap
+    on spending: there it costs more to refresh early.
     """
     companies = {company.company_id: company}
     soon: dict[FeedKey, Decision] = {}
     for feed in feeds:
         connection = company.connections.get(feed.connection_id)
         if feed.key in due or feed.due_at is None or connection is None or needs_all_feeds(feed, company, policy):
+            continue
+        if connection.platform in policy.budget.spending:
             continue
         later = now + SOON * policy.promise(feed.data_type, company, connection).at(now).fresh_within
         if feed.due_at <= later:

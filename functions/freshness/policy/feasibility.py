@@ -1,37 +1,86 @@
-"""Deadlines that no refresh can meet, whatever the fleet: because of windows, or of a limit for each connection."""
+"""Deadlines that no refresh can meet, whatever the fleet: because of windows, limits, or caps on spending."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from freshness.domain.hours import DAY, Days
+from freshness.domain.schedule import QUEUEING_MARGIN
 from freshness.domain.windows import next_allowed
 from freshness.policy import values
-from freshness.policy.schema import DeadlineTable, WindowTable
+from freshness.policy.money import Money
+from freshness.policy.schema import Budget, DeadlineTable, Rule, Terms, WindowTable
 from freshness.policy.table import LocatedError
 
 _MONDAY = date(2026, 1, 5)
+_WEEK = len(values.DAYS)
+_SHORTEST_MONTH = 28
+_SHORTEST = 2 * QUEUEING_MARGIN
+"""The shortest `fresh_within` that a deadline may have: a refresh waits up to `QUEUEING_MARGIN` for its request."""
 
 
 def check_deadlines(
     deadlines: Sequence[DeadlineTable],
     windows: Sequence[WindowTable],
-    refreshes_per_connection: Mapping[str, int],
+    budget: Budget,
+    prices: Mapping[str, Money],
     *,
     in_one_zone: bool,
 ) -> None:
     """Raise `LocatedError` if a deadline cannot be met. `in_one_zone` is whether all tables hold in the same zone."""
     for index, deadline in enumerate(deadlines):
-        if problem := _always_shut(deadline, windows, in_one_zone=in_one_zone):
+        if deadline.fresh_within < _SHORTEST:
+            minutes = timedelta(minutes=1)
+            problem = (
+                f"expected at least {_SHORTEST // minutes} minutes: a refresh waits up to {QUEUEING_MARGIN // minutes}"
+            )
+            raise LocatedError(("deadlines", index, "fresh_within"), problem)
+        together = [each for each in deadlines[:index] if not (each.companies or each.groups or each.tags)]
+        problems = (
+            _always_shut(deadline, windows, in_one_zone=in_one_zone),
+            *(_over_share([*together, deadline], *limit) for limit in budget.refreshes_per_connection.items()),
+            *(_over_cap([*together, deadline], *cap, prices) for cap in budget.spending.items()),
+        )
+        if problem := next(filter(None, problems), ""):
             raise LocatedError(("deadlines", index, "by"), problem)
-        for platform, allowed in refreshes_per_connection.items():
-            earlier = [each for each in deadlines[: index + 1] if _concerns_all_of(each, platform)]
-            needed = max((_needed(earlier, day) for day in values.DAYS), default=0)
-            if _concerns_all_of(deadline, platform) and needed > allowed:
+
+
+def check_refreshed(
+    deadlines: Sequence[DeadlineTable], default: Terms, data_types: Mapping[str, Terms], rules: Sequence[Rule]
+) -> None:
+    """Raise `LocatedError` if a deadline names a data type that is never refreshed."""
+    if any(terms.off is False for rule in rules for terms in (rule, *rule.data_types.values())):
+        return
+    for index, deadline in enumerate(deadlines):
+        for name in deadline.data_types:
+            own = data_types[name].off if name in data_types else None
+            if default.off if own is None else own:
                 raise LocatedError(
-                    ("deadlines", index, "by"),
-                    f"expected deadlines that budget.refreshes_per_connection allows: {platform} needs {needed} "
-                    f"refreshes a day for those up to here, and gets {allowed}",
+                    ("deadlines", index, "data_types"), f"expected data types that are refreshed, but {name!r} is off"
                 )
+
+
+def _over_share(deadlines: Sequence[DeadlineTable], platform: str, allowed: int) -> str:
+    """Return why the refreshes allowed to a connection a day do not suffice, empty if they do."""
+    for days in range(1, _WEEK + 1):
+        needed = max(_needed(deadlines, platform, first, days) for first in range(_WEEK))
+        if needed > allowed * days:
+            time = "a day" if days == 1 else f"in {days} days"
+            return (
+                f"expected deadlines that budget.refreshes_per_connection allows: {platform} needs {needed} refreshes "
+                f"{time} for those up to here, and gets {allowed * days}"
+            )
+    return ""
+
+
+def _over_cap(deadlines: Sequence[DeadlineTable], platform: str, cap: Money, prices: Mapping[str, Money]) -> str:
+    """Return why a cap on spending does not even suffice for one connection, empty if it does."""
+    needed = _needed(deadlines, platform, 0, _SHORTEST_MONTH)
+    if needed * prices[platform].amount <= cap.amount:
+        return ""
+    return (
+        f"expected deadlines that budget.spending allows: one connection to {platform} needs {needed} refreshes in "
+        f"{_SHORTEST_MONTH} days for those up to here, of {prices[platform].amount:g} {cap.currency} each"
+    )
 
 
 def _always_shut(deadline: DeadlineTable, windows: Sequence[WindowTable], *, in_one_zone: bool) -> str:
@@ -39,7 +88,7 @@ def _always_shut(deadline: DeadlineTable, windows: Sequence[WindowTable], *, in_
     covering = [window for window in windows if _covers(window, deadline)]
     shut = tuple(window.window_in(values.UTC if in_one_zone else window.time_zone) for window in covering)
     days = Days(days=deadline.day_numbers, zone=values.UTC if in_one_zone else deadline.time_zone)
-    for day in (_MONDAY + number * DAY for number in range(len(values.DAYS))):
+    for day in (_MONDAY + number * DAY for number in range(_WEEK)):
         at: datetime = days.moment(day, deadline.by)
         opens_at = next_allowed(shut, at - deadline.fresh_within)
         if days.include(day) and (opens_at is None or opens_at >= at):
@@ -56,25 +105,24 @@ def _covers(window: WindowTable, deadline: DeadlineTable) -> bool:
     return bool(data_types and platforms and companies and window.tags.items() <= deadline.tags.items())
 
 
-def _concerns_all_of(deadline: DeadlineTable, platform: str) -> bool:
-    """Return whether a deadline applies to every connection to a platform."""
-    is_for_some = deadline.companies or deadline.groups or deadline.tags
-    return not is_for_some and (not deadline.platforms or platform in deadline.platforms)
+def _needed(deadlines: Sequence[DeadlineTable], platform: str, first: int, days: int) -> int:
+    """Return how many refreshes of a connection deadlines take at least within some days from a day of the week on.
 
-
-def _needed(deadlines: Sequence[DeadlineTable], day: str) -> int:
-    """Return how many refreshes of a connection the deadlines of a day take at least.
-
-    A refresh that ends at a deadline also serves the later ones that allow its age.
+    A refresh that ends at a deadline also serves the later ones that allow its age. Deadlines that a refresh before
+    these days could serve are left out.
     """
+    concerning = [each for each in deadlines if not each.platforms or platform in each.platforms]
     total = 0
-    for data_type in {name for deadline in deadlines for name in deadline.data_types} or {""}:
-        refreshed: timedelta | None = None
-        of_type = (
-            each for each in deadlines if day in each.days and (not each.data_types or data_type in each.data_types)
+    for data_type in {name for deadline in concerning for name in deadline.data_types} or {""}:
+        moments = sorted(
+            (number * DAY + timedelta(hours=each.by.hour, minutes=each.by.minute), each.fresh_within)
+            for each in concerning
+            if not each.data_types or data_type in each.data_types
+            for number in range(days)
+            if (first + number) % _WEEK in each.day_numbers
         )
-        for deadline in sorted(of_type, key=lambda each: each.by):
-            at = timedelta(hours=deadline.by.hour, minutes=deadline.by.minute)
-            if refreshed is None or at - deadline.fresh_within > refreshed:
+        refreshed: timedelta | None = None
+        for at, within in moments:
+            if at >= within and (refreshed is None or at - within > refreshed):
                 refreshed, total = at, total + 1
     return total

@@ -34,7 +34,7 @@ class Calendar(Table):
 
     holidays: values.PublicHolidays | None = None
     """The public holidays of a country, or of a part of it."""
-    dates: tuple[date, ...] = ()
+    dates: tuple[values.Date, ...] = ()
     """Further dates."""
 
     @model_validator(mode="after")

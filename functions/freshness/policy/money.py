@@ -64,3 +64,5 @@ def check_spending(prices: Mapping[str, Money], spending: Mapping[str, Money]) -
             raise LocatedError(location, f"expected the price of {platform} in [prices] too")
         if cap.currency != currency:
             raise LocatedError(location, f"expected {currency}, as in [prices]")
+        if cap.amount < prices[platform].amount:
+            raise LocatedError(location, f"expected at least the price of a refresh, {prices[platform].amount:g}")

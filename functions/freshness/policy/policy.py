@@ -15,7 +15,7 @@ from freshness.domain.fleet import Fleet
 from freshness.domain.promise import AT_MOST_EVERY, Group, Promise
 from freshness.domain.windows import Window
 from freshness.policy import values
-from freshness.policy.feasibility import check_deadlines
+from freshness.policy.feasibility import check_deadlines, check_refreshed
 from freshness.policy.local_time import Calendar, LocalTime
 from freshness.policy.money import PricePerRefresh, check_spending
 from freshness.policy.schema import (
@@ -70,9 +70,11 @@ class Policy(Table):
         check_deadlines(
             self.deadlines,
             self.windows,
-            self.budget.refreshes_per_connection,
+            self.budget,
+            self.prices,
             in_one_zone=self.local_time.time_zone_tag is not None,
         )
+        check_refreshed(self.deadlines, self.default, self.data_types, self.rules)
         for kind, tables in kinds.items():
             for index, name in _duplicates((index, table.name) for index, table in enumerate(tables)):
                 raise LocatedError((kind, index, "name"), f"expected another name than {name!r}, which is used above")

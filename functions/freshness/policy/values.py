@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Annotated
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -90,6 +90,15 @@ def _time_of_day(value: object) -> time:
     return time(int(match[1]), int(match[2]))
 
 
+def _date(value: object) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError(f"expected a valid date such as 2026-12-24, got {value!r}") from None
+
+
 def _holidays(value: object, info: ValidationInfo) -> Holidays:
     """Take the dates from the context if it has them, which is so where the package `holidays` is not installed."""
     if not isinstance(value, str):
@@ -122,6 +131,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 DataType = Annotated[str, AfterValidator(_data_type)]
 Day = Annotated[str, AfterValidator(_day)]
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
+Date = Annotated[date, BeforeValidator(_date)]
 PublicHolidays = Annotated[Holidays, BeforeValidator(_holidays)]
 TimesOfDay = Annotated[tuple[time, time], BeforeValidator(_times_of_day)]
 TimeZone = Annotated[ZoneInfo, BeforeValidator(_time_zone)]
