@@ -27,12 +27,12 @@ def main() -> None:
     app = App()
     try:
         settings = Settings.from_context(app.node, ROOT / "deployment.toml")
-        load(settings.policy)
+        policy = load(settings.policy)
         target = bundling.THIS_MACHINE if settings.local else bundling.LAMBDA
         bundle = bundling.build(FUNCTIONS, settings.policy, target, ROOT / ".build")
     except (SettingsError, PolicyError, bundling.BundlingError) as error:
         sys.exit(str(error))
-    CodatFreshness(app, settings, bundle)
+    CodatFreshness(app, settings, bundle, has_deadlines=bool(policy.deadlines))
     template = app.synth().get_stack_by_name(settings.name).template
     account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
     if account and region and not settings.local:

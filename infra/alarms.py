@@ -97,6 +97,17 @@ class Alarms(Construct):
             "freshness.toml, or pause the least important companies with `./freshness pause COMPANY`.",
         )
 
+    def watch_deadlines(self) -> None:
+        """Add an alarm on deadlines that will be missed, for a policy that has any."""
+        self._alarm(
+            "DeadlinesAtRisk",
+            emitted(self, Metric.DEADLINES_AT_RISK, "Sum", self._period),
+            meaning="Data will miss a deadline of freshness.toml within the next two hours.",
+            remedy="Run `./freshness status` to list such data and when it is expected to be ready. If refreshes are "
+            "paused, run `./freshness resume`. If there are too few calls, raise `share_of_quota`, `calls_per_minute` "
+            "or the cap on spending in freshness.toml, or give the deadline a longer `fresh_within`.",
+        )
+
     def watch_codat(self) -> None:
         """Add alarms on what makes Codat refuse every call, and on ticks that run out of time."""
         self._alarm(

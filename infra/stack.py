@@ -28,8 +28,11 @@ times as many refreshes a minute as Codat accepts."""
 class CodatFreshness(Stack):
     """The stack that keeps companies' data at Codat as fresh as the policy promises."""
 
-    def __init__(self, scope: Construct, settings: Settings, bundle: Path) -> None:
-        """Create the stack. `bundle` is the folder with the code of all functions."""
+    def __init__(self, scope: Construct, settings: Settings, bundle: Path, *, has_deadlines: bool) -> None:
+        """Create the stack.
+
+        `bundle` is the folder with the code of all functions; `has_deadlines` is whether the policy has any.
+        """
         super().__init__(
             scope,
             settings.name,
@@ -62,6 +65,8 @@ class CodatFreshness(Stack):
         period = Duration.minutes(settings.tick_at_least_every)
         alarms = Alarms(self, tick_at_least_every=period, email=settings.alarm_email, local=settings.local)
         alarms.watch_promises()
+        if has_deadlines:
+            alarms.watch_deadlines()
         alarms.watch_codat()
         alarms.watch_tick(check_freshness)
         alarms.watch_tick(queue_refreshes, shards)

@@ -13,7 +13,7 @@ from tests.infra.template import Template
 ROOT = Path(__file__).parents[2]
 
 
-def synthesise(folder: Path, **context: str) -> Template:
+def synthesise(folder: Path, *, has_deadlines: bool = False, **context: str) -> Template:
     """Return the template with the settings of `deployment.toml`, overridden by `context`, and with a dummy bundle.
 
     cdk-nag's AwsSolutions pack checks it, and fails the synthesis if it finds anything; unless it is for a local AWS,
@@ -24,7 +24,9 @@ def synthesise(folder: Path, **context: str) -> Template:
     (bundle / "check_freshness.py").touch()
     defaults: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
     app = App(outdir=str(folder / "cdk.out"), context=defaults | context)
-    stack = CodatFreshness(app, Settings.from_context(app.node, ROOT / "deployment.toml"), bundle)
+    stack = CodatFreshness(
+        app, Settings.from_context(app.node, ROOT / "deployment.toml"), bundle, has_deadlines=has_deadlines
+    )
     if context.get("local") != "true":
         Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return Template(app.synth().get_stack_by_name(stack.stack_name).template)
@@ -38,8 +40,10 @@ def synthesised(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def template(synthesised: Path) -> Template:
-    """Return the template that is deployed to AWS."""
-    return synthesise(synthesised, check_schedule="cron(0/10 6-22 * * ? *)", time_zone="Europe/London")
+    """Return the template that is deployed to AWS, for a policy with deadlines."""
+    return synthesise(
+        synthesised, has_deadlines=True, check_schedule="cron(0/10 6-22 * * ? *)", time_zone="Europe/London"
+    )
 
 
 @pytest.fixture(scope="session")

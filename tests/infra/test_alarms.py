@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ AWS_METRICS = {
 WATCHED = {
     "ErrorBudgetBurning",
     "DataTooOld",
+    "DeadlinesAtRisk",
     "RefreshesNotQueued",
     "QuotaNearlySpent",
     "AccessRefused",
@@ -41,6 +43,10 @@ def documented_alarms() -> dict[str, str]:
 
 def test_the_stack_has_these_alarms(template: Template) -> None:
     assert alarms(template).keys() == WATCHED
+
+
+def test_deadlines_are_watched_only_if_the_policy_has_any(tmp_path: Path) -> None:
+    assert alarms(synthesise(tmp_path)).keys() == WATCHED - {"DeadlinesAtRisk"}
 
 
 def metrics_of(alarm: Properties) -> list[Properties]:

@@ -16,6 +16,7 @@ from freshness.aws import bootstrap
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company
 from freshness.policy.loader import load
+from freshness.policy.policy import Policy
 from local.codat_sandbox.server import RunningSandbox
 from local.codat_sandbox.settings import Settings
 from local.http_api import context
@@ -79,6 +80,12 @@ class Deployed:
             for connection in company.connections.values()
             if connection.is_linked
         )
+
+
+def policy_with_deadline(at: datetime) -> Policy:
+    """Return a policy with a deadline at the time of day of a time in UTC."""
+    deadline = {"name": "ready", "by": f"{at:%H:%M}", "fresh_within": "30 minutes"}
+    return Policy.model_validate({"default": {"fresh_within": "1 day"}, "deadlines": [deadline]})
 
 
 def secret(value: str) -> str:

@@ -24,7 +24,7 @@ from tests.infra.conftest import synthesise
 from tests.infra.template import Properties
 from tests.infra.test_alarms import WATCHED, alarms
 from tests.integration.alarm_state import CloudWatch, evaluate
-from tests.integration.deployed import API_KEY, SETTINGS, Deployed
+from tests.integration.deployed import API_KEY, SETTINGS, Deployed, policy_with_deadline
 from tests.integration.roles import Roles
 
 NO_ACCOUNT = StubResponse(path="*", status=402, times=1000)
@@ -113,7 +113,7 @@ class Stack:
 
 @pytest.fixture(scope="session")
 def deployed_alarms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Properties]:
-    return alarms(synthesise(tmp_path_factory.mktemp("alarms")))
+    return alarms(synthesise(tmp_path_factory.mktemp("alarms"), has_deadlines=True))
 
 
 @pytest.fixture(scope="session")
@@ -197,6 +197,16 @@ def account_refused(stack: Stack, run: Callable[[Stack], None]) -> None:
     stack.make_old()
     stack.stub(NO_ACCOUNT)
     run(stack)
+
+
+def with_deadline(stack: Stack, *, is_paused: bool) -> None:
+    """Let a deadline come in an hour, for which all data must be refreshed again."""
+    policy = policy_with_deadline(bootstrap.clock() + 60 * MINUTE)
+    stack.patch.setattr(bootstrap, "policy", lambda: policy)
+    stack.check()
+    if is_paused:
+        stack.deployed.tables.control.pause()
+    stack.queue()
 
 
 def pinned(stack: Stack, account: str) -> None:
@@ -325,6 +335,7 @@ Scenario = Callable[[Stack], None]
 RAISED: list[tuple[str, Scenario]] = [
     ("ErrorBudgetBurning", paused),
     ("DataTooOld", too_old),
+    ("DeadlinesAtRisk", lambda stack: with_deadline(stack, is_paused=True)),
     ("RefreshesNotQueued", no_refresh_can_be_queued),
     ("QuotaNearlySpent", lambda stack: quota_left(stack, 94)),
     ("AccessRefused", lambda stack: key_refused(stack, Stack.queue)),
@@ -350,6 +361,7 @@ RAISED: list[tuple[str, Scenario]] = [
 NOT_RAISED: list[tuple[str, Scenario]] = [
     ("ErrorBudgetBurning", idle),
     ("DataTooOld", refreshed_nine_hours_ago),
+    ("DeadlinesAtRisk", lambda stack: with_deadline(stack, is_paused=False)),
     ("RefreshesNotQueued", no_refresh_can_be_queued_for_a_quarter_of_an_hour),
     ("QuotaNearlySpent", lambda stack: quota_left(stack, 100)),
     ("AccessRefused", too_old),

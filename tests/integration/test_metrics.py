@@ -16,13 +16,13 @@ from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context
 from tests import webhook_bodies
-from tests.integration.deployed import API_KEY, Deployed
+from tests.integration.deployed import API_KEY, Deployed, policy_with_deadline
 
 NO_ACCOUNT = StubResponse(path="*", status=402, times=1000)
 MAY_NOT_QUEUE = StubResponse(method="POST", path="*", status=403, times=1000)
 
 
-def go_wrong(deployed: Deployed) -> None:
+def go_wrong(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     """Let everything that alarms watch go wrong, one after the other."""
     deployed.check()
     deployed.queue()
@@ -45,6 +45,7 @@ def go_wrong(deployed: Deployed) -> None:
             company_id=company.company_id,
         )
     )
+    foresee_a_miss(deployed, patch)
     now = datetime.now(UTC)
     headers = {
         "webhook-id": "m",
@@ -64,6 +65,16 @@ def go_wrong(deployed: Deployed) -> None:
     make_all_due(deployed)
     deployed.check(timedelta(seconds=1), listing=False)
     refuse(deployed, deployed.check)
+
+
+def foresee_a_miss(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
+    """Run a tick an hour before a deadline while everything is paused."""
+    policy = policy_with_deadline(bootstrap.clock() + timedelta(hours=1))
+    with patch.context() as deadlines:
+        deadlines.setattr(bootstrap, "policy", lambda: policy)
+        deployed.tables.control.pause()
+        deployed.queue()
+    deployed.tables.control.resume()
 
 
 def refuse(deployed: Deployed, run: Callable[[], None]) -> None:
@@ -95,11 +106,11 @@ def emitted(output: str) -> set[str]:
 
 
 def test_only_metrics_that_an_alarm_watches_are_emitted_and_no_secret_is_logged(
-    deployed: Deployed, capsys: pytest.CaptureFixture[str]
+    deployed: Deployed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     capsys.readouterr()
 
-    go_wrong(deployed)
+    go_wrong(deployed, monkeypatch)
 
     output = capsys.readouterr()
     assert emitted(output.out) == set(WATCHED)

@@ -105,6 +105,7 @@ WATCHED = frozenset(
     {
         Metric.BURN_RATE,
         Metric.CODAT_REFUSED_ACCESS,
+        Metric.DEADLINES_AT_RISK,
         Metric.FEEDS_TO_WARN_OF,
         Metric.QUEUEING_FAILED,
         Metric.QUOTA_NEARLY_SPENT,
