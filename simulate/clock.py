@@ -25,13 +25,14 @@ class _Selector(selectors.DefaultSelector):
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """An event loop that starts at `START`.
+    """An event loop that starts at a time, by default `START`.
 
     Functions for its executor are called immediately instead of in a thread, so that each run has the same order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: datetime = START) -> None:
         self._simulated = _Selector()
+        self._start = start
         super().__init__(self._simulated)
 
     def time(self) -> float:
@@ -51,11 +52,11 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def clock(self) -> datetime:
         """Return the simulated time."""
-        return START + timedelta(seconds=self.time())
+        return self._start + timedelta(seconds=self.time())
 
 
-def simulate(main: Callable[[SimulatedLoop], Coroutine[Any, Any, Result]]) -> Result:
+def simulate(main: Callable[[SimulatedLoop], Coroutine[Any, Any, Result]], start: datetime = START) -> Result:
     """Run a coroutine in simulated time, and return its result."""
-    loop = SimulatedLoop()
+    loop = SimulatedLoop(start)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main(loop))

@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.check_freshness import FreshnessCheck
 from freshness.app.exclusive_run import TIME_TO_FINISH, Run
+from freshness.app.forecast import Forecast
 from freshness.app.queue_refreshes import RefreshTick
 from freshness.app.queueing import Queueing
 from freshness.app.read_codat_schedule import read_codat_schedule
@@ -179,6 +180,7 @@ class Simulation:
                 unfinished_since=run.unfinished_since,
             )
             await tick.run(self._codat_accepts_calls)
+            Forecast(recorder=recorder, clock=self.clock).publish(f"run {self._runs}")
             recorder.record_attainment()
             self.measured = tick.metrics.measured
             tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally
