@@ -17,7 +17,7 @@ from bench.planner import HOUR
 from bench.simulated_fleet import DATA_TYPES, START, policy, simulated_feeds, true_rates
 from freshness.domain.calibration import Scores, scored
 from freshness.domain.feed import DAY
-from freshness.domain.fleet import Fleet, Kind, KindRate, kind_of
+from freshness.domain.fleet import MOST_EVIDENCE, Fleet, Kind, KindRate, kind_of
 from freshness.domain.rhythm import HOURS, HourCounts, Rhythm
 from freshness.policy.policy import Policy
 from simulate.world import World
@@ -43,7 +43,7 @@ def knowing_the_rhythm() -> Fleet:
     """Return what a planner knows that knows the rhythm."""
     many = 1e9
     hours = HourCounts(tuple(many * each for each in office_rhythm().by_hour), (many,) * HOURS)
-    return Fleet({kind_of("Xero", data_type): Kind(KindRate(1, 0.0), hours) for data_type in DATA_TYPES})
+    return Fleet({kind_of("Xero", data_type): Kind(KindRate(1, 0.0), hours, MOST_EVIDENCE) for data_type in DATA_TYPES})
 
 
 def planner(*, knows: bool, minds_the_clock: bool) -> tuple[float, Scores]:

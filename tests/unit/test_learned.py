@@ -1,12 +1,14 @@
 """When what was learned of the fleet is read from the control table, and when it is written."""
 
+from datetime import UTC, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from freshness.aws.learned import REREAD, Learned
-from freshness.domain.fleet import Lesson
-from freshness.domain.rhythm import SyncInterval
+from freshness.domain.fleet import Fleet, Lesson
+from freshness.domain.rhythm import HourCounts, SyncInterval
 from tests.unit.test_rhythm import MONDAY, at
 
 
@@ -29,13 +31,18 @@ class Items:
         self.writes.append(item["name"])
         self.items[item["name"]] = item
 
+    def add(self, key: dict[str, Any], numbers: dict[str, Any], values: dict[str, Any]) -> None:
+        self.writes.append(key["name"])
+        item = self.items.setdefault(key["name"], dict(key))
+        item.update({name: item.get(name, 0) + number for name, number in numbers.items()} | values)
+
 
 class Process:
     """A process with a clock that a test can let pass."""
 
     def __init__(self, items: Items) -> None:
         self.now = 1000.0
-        self.learned = Learned(items, seconds=lambda: self.now)  # type: ignore[arg-type]
+        self.learned = Learned(items, seconds=lambda: self.now, clock=lambda: MONDAY)  # type: ignore[arg-type]
 
     def learn(self, kind: str, rate: float, *intervals: SyncInterval) -> None:
         self.learned.add([Lesson(kind, rate, intervals)])
@@ -94,7 +101,10 @@ def test_a_rhythm_is_written_rarely_and_survives_that_the_process_reads_again(pr
 
     assert 3 < items.writes.count("rhythm Xero/invoices") < 20
     process.now += REREAD
-    assert process.learned.fleet().kinds["Xero/invoices"].hours.weight == pytest.approx(200, rel=0.02)
+    kept = process.learned.fleet().kinds["Xero/invoices"]
+    assert kept.hours.weight == pytest.approx(200, rel=0.02)
+    assert kept.evidence == pytest.approx(float(items.items["rhythm Xero/invoices"]["evidence"]), abs=1)
+    assert kept.evidence != 0
 
 
 def test_two_processes_add_to_what_the_other_learned(items: Items) -> None:
@@ -110,3 +120,31 @@ def test_a_rhythm_fits_into_one_write_unit(process: Process, items: Items) -> No
     process.learn("Xero/invoices", 2.0, SyncInterval(MONDAY, at(12), changed=True))
 
     assert len(items.items["rhythm Xero/invoices"]["hours"]) < 1000
+
+
+def test_when_data_is_read_is_counted_of_a_sample_of_the_requests_in_the_time_of_the_company(items: Items) -> None:
+    process = Process(items)
+    for number in range(4000):
+        process.learned.count_read(str(number), at(number % 10 + 8), ZoneInfo("America/New_York"))
+
+    assert 900 < len(items.writes) < 1100
+    reads = Process(items).learned.fleet().reads
+    assert reads.weight == pytest.approx(len(items.writes))
+    assert [hour for hour, number in enumerate(reads.changes) if number] == list(range(3, 13))
+
+
+def test_what_was_read_in_the_last_two_months_counts(items: Items) -> None:
+    for days in (0, 20, 70):
+        for number in range(400):
+            Process(items).learned.count_read(str(number), MONDAY - timedelta(days=days), UTC)
+
+    weights = [Process(items).learned.fleet().reads.weight, len(items.writes)]
+    assert weights[0] == pytest.approx(weights[1] * 2 / 3)
+
+
+def test_a_few_requests_hardly_show_when_data_is_read_and_many_do(items: Items) -> None:
+    few, many = (HourCounts.of({9: number}) for number in (1, 1000))
+
+    assert max(few.rhythm().by_hour) < 1.2
+    assert many.rhythm().by_hour[9] > 20
+    assert Fleet().when_read().by_hour == ()

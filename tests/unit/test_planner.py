@@ -16,7 +16,9 @@ from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request, Wanted
+from freshness.domain.fleet import Fleet
 from freshness.domain.promise import Promise
+from freshness.domain.rhythm import HourCounts
 from freshness.domain.schedule import due_at, reschedule
 from freshness.domain.wanted import with_wanted
 from freshness.domain.windows import Window, allowed, next_allowed
@@ -237,6 +239,23 @@ def test_confidence_makes_a_feed_due_by_the_rhythm_of_its_kind() -> None:
     next_monday = due_at(replace(on_friday, changes_per_day=0.2), rhythmic, connection())
     assert next_monday
     assert NOON + 7 * DAY - 5 * HOUR < next_monday < NOON + 7 * DAY
+
+
+def test_of_feeds_that_confidence_makes_due_those_are_first_whose_customers_read_them_now() -> None:
+    office = {hour: 1000.0 for hour in range(5 * 24) if hour % 24 in range(8, 18)}
+    confident = {"fresh_within": "4 weeks", "confidence": 0.999}
+    zones = {"london": "Europe/London", "auckland": "Pacific/Auckland"}
+    companies = [replace(company(name), tags={"zone": zone}) for name, zone in zones.items()]
+    feeds = [feed(8 * HOUR, company_id="auckland"), feed(7 * HOUR, company_id="london")]
+
+    def first(default: dict[str, object], fleet: Fleet) -> str:
+        rules = policy(default=default, local_time={"time_zone_tag": "zone"}).knowing(fleet)
+        return decided(feeds, rules, companies)[-2].feed.company_id
+
+    read_in_office_hours = Fleet(reads=HourCounts.of(office))
+    assert first(confident, Fleet()) == "auckland"
+    assert first(confident, read_in_office_hours) == "london"
+    assert first(confident | {"matters": "00:00 to 24:00"}, read_in_office_hours) == "auckland"
 
 
 def test_confidence_refreshes_when_it_matters_and_just_before() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.fleet import Fleet, Lesson
+from freshness.domain.fleet import MOST_EVIDENCE, Fleet, Lesson
 from freshness.domain.rhythm import HOURS, NO_COUNTS, STEADY, Rhythm, SyncInterval, counted
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
@@ -132,3 +132,25 @@ def test_kinds_are_learned_separately_and_in_any_order() -> None:
         assert fleet.expected("Sage 50", "invoices") is None
         assert fleet.rhythm("Xero", "bills") == STEADY
     assert parts.rhythm("Xero", "invoices").by_hour == pytest.approx(once.rhythm("Xero", "invoices").by_hour)
+
+
+def learned_fleet(rhythm: Rhythm, batches: int = 12) -> Fleet:
+    """Return what is learned of 12,000 intervals of six hours, batch by batch."""
+    fleet, seen = Fleet(), [interval for interval, _ in syncs(rhythm, 1.0, 12000, 6)]
+    size = len(seen) // batches
+    for start in range(0, len(seen), size):
+        fleet = fleet.merged(fleet.learned([Lesson("Xero/invoices", 1.0, tuple(seen[start : start + size]))]))
+    return fleet
+
+
+def test_a_rhythm_that_does_not_predict_later_syncs_better_than_a_constant_rate_is_left_out() -> None:
+    assert learned_fleet(STEADY).rhythm("Xero", "invoices") == STEADY
+
+
+def test_a_rhythm_that_predicts_later_syncs_is_used() -> None:
+    learned = learned_fleet(OFFICE_HOURS)
+
+    assert learned.kinds["Xero/invoices"].evidence == MOST_EVIDENCE
+    by_hour = learned.rhythm("Xero", "invoices", ZoneInfo("Asia/Tokyo")).by_hour
+    assert by_hour[2 * 24 + 12] > 1.7
+    assert by_hour == pytest.approx(learned.kinds["Xero/invoices"].hours.rhythm().by_hour)

@@ -33,6 +33,7 @@ from freshness.domain.freshness_request import (
     FreshnessRequest,
     OnLate,
 )
+from freshness.policy import values
 
 LONGEST_ANSWER = timedelta(seconds=30)
 """How long the call that makes a request may take, as the HTTP API allows."""
@@ -141,6 +142,8 @@ class EnsureFresh:
         account = None if ended.is_fresh else self.tables.control.account()
         if account:
             self._admission.require_possible(request, feeds, company, account)
+        zone = self.recorder.policy.local_time.zone(company, values.UTC)
+        self.tables.learned.count_read(request.request_id, now, zone)
         if ended.is_fresh and not key:
             return Progress(request=ended, company=company, feeds=tuple(request.feeds_of(feeds, company)))
         try:

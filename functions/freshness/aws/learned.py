@@ -1,10 +1,16 @@
-"""What was learned of the fleet, in the control table: an item with the rates of all kinds, and one for each rhythm."""
+"""What was learned of the fleet, in the control table.
+
+That is an item with the rates of all kinds, one for each rhythm, and one for each month with when data was read.
+"""
 
 import math
 import struct
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
+from zlib import crc32
 
 from pydantic import TypeAdapter
 
@@ -12,7 +18,8 @@ from freshness.aws.control import control_key
 from freshness.aws.item_codec import Item
 from freshness.aws.table import Table
 from freshness.domain.fleet import Fleet, Kind, KindRate, Lesson
-from freshness.domain.rhythm import HOURS, HourCounts
+from freshness.domain.rhythm import HOURS, NO_COUNTS, HourCounts, hour_of_week
+from freshness.planning.spending import month_of
 
 REREAD = 3600.0
 """Seconds after which a process reads again what other processes learned too."""
@@ -21,7 +28,13 @@ SIGNIFICANT = math.log(1.1)
 SIGNIFICANT_SHARE, SIGNIFICANT_CHANGES = 0.01, 20.0
 """How many more expected changes make a rhythm worth writing: as a share of those counted, and at least."""
 
+SAMPLE = 4
+"""Of so many requests for fresh data one is counted: that data is read at that hour is not worth a write of each."""
+READS_KEPT = timedelta(days=62)
+
 _RATES = TypeAdapter(dict[str, KindRate])
+_HOUR = "hour "
+"""What precedes an hour of the week in the name of its number of reads."""
 _HOURS = struct.Struct(f">{2 * HOURS}e")
 """Half floats, so that a rhythm fits into one write unit."""
 
@@ -29,10 +42,16 @@ _HOURS = struct.Struct(f">{2 * HOURS}e")
 class Learned:
     """The repository of what was learned of the fleet. Several processes may add to it: each value is a sum of many."""
 
-    def __init__(self, table: Table, seconds: Callable[[], float] = time.monotonic) -> None:
-        """Create the repository. `seconds` is a clock that is never set back."""
+    def __init__(
+        self,
+        table: Table,
+        seconds: Callable[[], float] = time.monotonic,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Create the repository. `seconds` is a clock that is never set back; `clock` says which month it is."""
         self._table = table
         self._seconds = seconds
+        self._clock = clock
         self._read = Fleet()
         self._read_at: float | None = None
         self._unwritten = Fleet()
@@ -42,6 +61,12 @@ class Learned:
         if self._read_at is None or self._read_at + REREAD <= self._seconds():
             self._read, self._read_at = self._stored(), self._seconds()
         return self._read.merged(self._unwritten)
+
+    def count_read(self, request_id: str, at: datetime, zone: tzinfo) -> None:
+        """Count a request for fresh data about a company in a zone, if it is in the sample."""
+        if crc32(request_id.encode()) % SAMPLE == 0:
+            expires = {"expires_at": int((at + READS_KEPT).timestamp())}
+            self._table.add(_reads_key(at), {f"{_HOUR}{hour_of_week(at, zone)}": 1}, expires)
 
     def add(self, lessons: Iterable[Lesson]) -> None:
         """Add lessons. What they show of a kind is written once it differs significantly from what the table has."""
@@ -64,21 +89,37 @@ class Learned:
             hours = self._read.kinds[name].hours
             if hours.weight:
                 packed = _HOURS.pack(*hours.changes, *hours.expected)
-                self._table.put_always(_rhythm_key(name) | {"hours": packed})
+                evidence = Decimal(f"{self._read.kinds[name].evidence:.3f}")
+                self._table.put_always(_rhythm_key(name) | {"hours": packed, "evidence": evidence})
 
     def _stored(self) -> Fleet:
         item = self._table.get(control_key("fleet rates"))
-        if item is None:
-            return Fleet()
-        kinds = {name: Kind(rate) for name, rate in _RATES.validate_json(item["rates"]).items()}
-        for item in self._table.get_many([_rhythm_key(name) for name in kinds]):
+        rates = _RATES.validate_json(item["rates"]) if item else {}
+        kinds = {name: Kind(rate) for name, rate in rates.items()}
+        now, reads = self._clock(), NO_COUNTS
+        months = [_reads_key(now), _reads_key(now.replace(day=1) - timedelta(days=1))]
+        for item in self._table.get_many([*months, *map(_rhythm_key, kinds)]):
+            if "hours" not in item:
+                reads = reads.merged(_reads(item))
+                continue
             name = item["name"].removeprefix(_rhythm_key("")["name"])
-            kinds[name] = replace(kinds[name], hours=_hours(bytes(item["hours"])))
-        return Fleet(kinds)
+            kinds[name] = replace(
+                kinds[name], hours=_hours(bytes(item["hours"])), evidence=float(item.get("evidence", 0))
+            )
+        return Fleet(kinds, reads)
 
 
 def _rhythm_key(kind: str) -> Item:
     return control_key(f"rhythm {kind}")
+
+
+def _reads_key(at: datetime) -> Item:
+    return control_key(f"reads {month_of(at)}")
+
+
+def _reads(item: Item) -> HourCounts:
+    hours = {int(name.removeprefix(_HOUR)): float(n) for name, n in item.items() if name.startswith(_HOUR)}
+    return HourCounts.of(hours)
 
 
 def _hours(packed: bytes) -> HourCounts:

@@ -1,4 +1,5 @@
-"""What is learned of all feeds of one platform and data type, a *kind*: how often, and when in the week, they change.
+"""What is learned of all feeds: how often, and when in the week, those of one platform and data type, a *kind*, change;
+and when in the week data is read.
 
 It is a value that is added up from lessons, in any order, so that several processes can learn.
 """
@@ -11,14 +12,16 @@ from datetime import UTC, tzinfo
 from functools import reduce
 from typing import NamedTuple
 
-from freshness.domain.rhythm import NO_COUNTS, STEADY, HourCounts, Rhythm, SyncInterval, counted
+from freshness.domain.rhythm import NO_COUNTS, STEADY, HourCounts, Rhythm, SyncInterval, counted, evidence
 
 MAX_FEEDS = 500
 """The maximum number of feeds that the rate of a kind is averaged over. Earlier feeds lose weight beyond it."""
-
-
 PASSES = 10
 """Steps of expectation maximisation over the same lessons: each makes the rhythm sharper."""
+MOST_EVIDENCE = 20.0
+"""How much evidence for or against a rhythm counts, so that it is noticed if that changes."""
+IMPROBABLE = 0.01
+"""The probability of a rhythm below which it is left out."""
 
 
 class Lesson(NamedTuple):
@@ -56,10 +59,24 @@ class Kind:
 
     rate: KindRate
     hours: HourCounts = NO_COUNTS
+    evidence: float = 0.0
+    """The logarithm of how much more probable the rhythm known before made what syncs showed than a constant rate."""
 
     def merged(self, other: "Kind") -> "Kind":
         """Return what was learned from both."""
-        return Kind(self.rate.merged(other.rate), self.hours.merged(other.hours))
+        evidence = max(-MOST_EVIDENCE, min(self.evidence + other.evidence, MOST_EVIDENCE))
+        return Kind(self.rate.merged(other.rate), self.hours.merged(other.hours), evidence)
+
+    def rhythm(self, zone: tzinfo = UTC) -> Rhythm:
+        """Return the rhythm, averaged with a constant rate by how probable each of them is.
+
+        What chance makes of an hour would otherwise count as a rhythm: the planner looks for hours in which much is
+        said to change, and so for those that are overestimated.
+        """
+        probability = 1 / (1 + math.exp(-self.evidence))
+        if not self.hours.weight or probability < IMPROBABLE:
+            return STEADY
+        return Rhythm(tuple(1 + probability * (each - 1) for each in self.hours.rhythm().by_hour), zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,8 @@ class Fleet:
     """What was learned of each kind, by its name: what is expected of a feed without a sync history."""
 
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    reads: HourCounts = NO_COUNTS
+    """How often data was asked for in each hour of the week, in the local time of each company."""
 
     def expected(self, platform: str, data_type: str) -> float | None:
         """Return the rate to expect of a feed, in changes a day, or `None` if no rate of its kind is known."""
@@ -76,7 +95,11 @@ class Fleet:
     def rhythm(self, platform: str, data_type: str, zone: tzinfo = UTC) -> Rhythm:
         """Return in which hours of the week, by the clock of a zone, the feeds of a kind change."""
         kind = self.kinds.get(kind_of(platform, data_type))
-        return kind.hours.rhythm(zone) if kind and kind.hours.weight else STEADY
+        return kind.rhythm(zone) if kind else STEADY
+
+    def when_read(self, zone: tzinfo = UTC) -> Rhythm:
+        """Return in which hours of the week, by the clock of a zone, data is read, as requests for fresh data show."""
+        return self.reads.rhythm(zone) if self.reads.weight else STEADY
 
     def learned(self, lessons: Iterable[Lesson]) -> "Fleet":
         """Return what lessons show by themselves, given what is known already; `merged` adds it."""
@@ -93,15 +116,18 @@ class Fleet:
         by_zone: dict[tzinfo, list[tuple[SyncInterval, float]]] = defaultdict(list)
         for lesson in lessons:
             by_zone[lesson.zone] += ((interval, lesson.rate) for interval in lesson.intervals)
+        shown = (
+            sum(evidence(intervals, known.rhythm(zone)) for zone, intervals in by_zone.items()) if known.weight else 0.0
+        )
         for _ in range(PASSES):
             before = known.merged(hours)
             of_zones = [counted(intervals, before.rhythm(zone)) for zone, intervals in by_zone.items()]
             hours = reduce(HourCounts.merged, of_zones, NO_COUNTS)
-        return Kind(rate, hours)
+        return Kind(rate, hours, shown)
 
     def merged(self, other: "Fleet") -> "Fleet":
         """Return what was learned from both."""
         kinds = dict(self.kinds)
         for name, kind in other.kinds.items():
             kinds[name] = kinds[name].merged(kind) if name in kinds else kind
-        return Fleet(kinds)
+        return Fleet(kinds, self.reads.merged(other.reads))

@@ -56,6 +56,8 @@ class Promise:
     """How often other feeds of its platform and data type change at the source, if that was learned."""
     rhythm: Rhythm = STEADY
     """In which hours of the week the feeds of its platform and data type change."""
+    reads: Rhythm = STEADY
+    """In which hours of the week the data is read, if that was learned and `matters` does not say it."""
     place: str = ""
     """The table of the policy that sets `fresh_within` or `off`, with its file and line."""
     group: Group = Group()

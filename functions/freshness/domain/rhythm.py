@@ -7,7 +7,7 @@ days between two times: the integral of the factor. An hour in which twice as mu
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import accumulate, pairwise
@@ -97,6 +97,12 @@ class Rhythm:
 STEADY = Rhythm()
 
 
+def hour_of_week(at: datetime, zone: tzinfo) -> int:
+    """Return the hour of the week that a time is in, from 0 on Monday at 00:00, by the clock of a zone."""
+    local = at.astimezone(zone)
+    return local.weekday() * 24 + local.hour
+
+
 class SyncInterval(NamedTuple):
     """The time between two syncs of a feed, and whether the second found that anything had changed in it."""
 
@@ -134,6 +140,12 @@ class HourCounts:
         mean = sum(bounded) / HOURS
         return Rhythm(tuple(each / mean for each in bounded), zone)
 
+    @classmethod
+    def of(cls, numbers: Mapping[int, float]) -> "HourCounts":
+        """Return the counts of what happened in hours of the week, of which each was watched for as long."""
+        changes = tuple(float(numbers.get(hour, 0)) for hour in range(HOURS))
+        return cls(changes, (sum(changes) / HOURS,) * HOURS)
+
     @property
     def weight(self) -> float:
         """Return how many changes were expected in all."""
@@ -164,9 +176,7 @@ def counted(intervals: Iterable[tuple[SyncInterval, float]], rhythm: Rhythm) -> 
     """
     changes, expected = [0.0] * HOURS, [0.0] * HOURS
     factors = rhythm.by_hour or (1.0,) * HOURS
-    for (start, end, changed), rate in intervals:
-        if not timedelta(0) < end - start <= LONGEST_LEARNED * _HOUR:
-            continue
+    for (start, end, changed), rate in _learned_from(intervals):
         parts = [(hour, rate * part / 24) for hour, part in rhythm.parts(start, end)]
         x = sum(steady * factors[hour] for hour, steady in parts)
         if not 0 < x <= MOST_CHANGES:
@@ -176,3 +186,23 @@ def counted(intervals: Iterable[tuple[SyncInterval, float]], rhythm: Rhythm) -> 
             changes[hour] += share * steady * factors[hour]
             expected[hour] += steady
     return HourCounts(tuple(changes), tuple(expected))
+
+
+def evidence(intervals: Iterable[tuple[SyncInterval, float]], rhythm: Rhythm) -> float:
+    """Return the logarithm of how much more probable a rhythm makes what intervals showed than a constant rate does.
+
+    The rhythm must not have been learned from these intervals. Each is of a feed with a rate in changes a day.
+    """
+    total = 0.0
+    for (start, end, changed), rate in _learned_from(intervals):
+        x, steady = rate * rhythm.days_between(start, end), rate * STEADY.days_between(start, end)
+        if not 0 < x <= MOST_CHANGES:
+            continue
+        total += math.log(math.expm1(-x) / math.expm1(-steady)) if changed else steady - x
+    return total
+
+
+def _learned_from(intervals: Iterable[tuple[SyncInterval, float]]) -> Iterator[tuple[SyncInterval, float]]:
+    for interval, rate in intervals:
+        if timedelta(0) < interval.end - interval.start <= LONGEST_LEARNED * _HOUR:
+            yield interval, rate
