@@ -15,7 +15,7 @@ from rich.text import Text
 from cli.arguments import Json, selected_stack
 from cli.output import new_table, print_json, print_table, print_text
 from deployed.stack import clock
-from freshness.app.attainment import attainment
+from freshness.app.report import attainment
 from freshness.app.text import duration, moment
 from freshness.app.views import AttainmentView
 from freshness.domain.attainment import DAY, DAYS_KEPT, HOUR, Kind

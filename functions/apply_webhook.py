@@ -1,13 +1,9 @@
 """Reads Codat's webhooks from the queue, and applies them to the tables."""
 
 import os
+from typing import Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
-from aws_lambda_powertools.utilities.batch.base import FailureResponse, SuccessResponse
-from aws_lambda_powertools.utilities.batch.exceptions import ExceptionInfo
-from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -19,43 +15,19 @@ from freshness.aws import bootstrap
 from freshness.aws.metrics import emit
 from freshness.codat.webhook_parser import Malformed
 
+Message = dict[str, Any]
+"""A message as SQS hands it to the function."""
+
 logger = Logger(service="apply_webhook")
-
-
-class Processor(BatchProcessor):
-    """Returns a failed message to the queue by itself; moves one that cannot succeed to the dead-letter queue."""
-
-    def failure_handler(self, record: SQSRecord, exception: ExceptionInfo) -> SuccessResponse | FailureResponse:
-        """Handle what was raised while a message was applied."""
-        error, is_final = exception[1], isinstance(exception[1], Malformed)
-        reason = str(error) if is_final else f"{type(error).__name__}: {error}"
-        context = {"message_id": _message_id(record), "reason": reason}
-        # The content of a malformed message does not belong in the log.
-        logger.warning("A webhook could not be applied", exc_info=None if is_final else error, extra=context)
-        if is_final or int(record.attributes.approximate_receive_count) >= int(os.environ["MAX_RECEIVE_COUNT"]):
-            try:
-                _move_to_dead_letters(record, reason)
-            except (ClientError, BotoCoreError):
-                logger.exception("A webhook could not be moved to the dead-letter queue: SQS moves it", extra=context)
-            else:
-                return self.success_handler(record, None)
-        return super().failure_handler(record, exception)
-
-
-processor = Processor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 _heartbeat = WebhookHeartbeat()
 
 
 @logger.inject_lambda_context
-def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFailureResponse:
+def handler(event: dict[str, list[Message]], context: LambdaContext) -> dict[str, list[dict[str, str]]]:  # noqa: ARG001
     """Apply a batch of messages. One that fails returns to the queue, in the end to the dead-letter queue."""
     recorder = deployed_recorder()
     applier = WebhookApplier(tables=recorder.tables, recorder=recorder, clock=bootstrap.clock)
-
-    def apply(record: SQSRecord) -> None:
-        applier.apply(record.body)
-
-    response = process_partial_response(event=event, record_handler=apply, processor=processor, context=context)
+    returned = [message["messageId"] for message in event["Records"] if not _settle(message, applier)]
     if applier.satisfied:
         Ending(recorder=recorder, clock=bootstrap.clock).end_of_companies(applier.satisfied)
     recorder.record_attainment()
@@ -66,22 +38,51 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
         _heartbeat.beat(recorder.tables.control, bootstrap.clock())
     except (ClientError, BotoCoreError):
         logger.exception("The webhook heartbeat could not be written; the next batch writes it")
-    return response
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in returned]}
 
 
-def _message_id(record: SQSRecord) -> str:
-    attribute = record.message_attributes["webhook-id"]
-    return attribute.string_value if attribute and attribute.string_value else record.message_id
+def _settle(message: Message, applier: WebhookApplier) -> bool:
+    """Apply a message, or move it to the dead-letter queue. Return whether either was done, so that SQS deletes it."""
+    try:
+        applier.apply(message["body"])
+    except Malformed as error:
+        # The content of a malformed message does not belong in the log.
+        context = {"message_id": _webhook_id(message), "reason": str(error)}
+        logger.warning("A webhook could not be applied", extra=context)
+        return _move_to_dead_letters(message, str(error))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        context = {"message_id": _webhook_id(message), "reason": reason}
+        logger.warning("A webhook could not be applied", exc_info=error, extra=context)
+        is_last = int(message["attributes"]["ApproximateReceiveCount"]) >= int(os.environ["MAX_RECEIVE_COUNT"])
+        return is_last and _move_to_dead_letters(message, reason)
+    return True
 
 
-def _move_to_dead_letters(record: SQSRecord, reason: str) -> None:
-    """Send a message to the dead-letter queue with the reason, which SQS would leave out."""
-    bootstrap.sqs().send_message(
-        QueueUrl=os.environ["WEBHOOK_DEAD_LETTER_QUEUE_URL"],
-        MessageBody=record.body,
-        MessageAttributes={
-            "webhook-id": {"DataType": "String", "StringValue": _message_id(record)},
-            # SQS accepts no control characters, of which an error may contain any.
-            "reason": {"DataType": "String", "StringValue": ascii(reason)[1:-1][:1000]},
-        },
-    )
+def _move_to_dead_letters(message: Message, reason: str) -> bool:
+    """Send a message to the dead-letter queue with the reason, which SQS would leave out. Return whether that was done.
+
+    If it is not, SQS moves it after the last attempt.
+    """
+    attributes = {
+        "webhook-id": _webhook_id(message),
+        # SQS accepts no control characters, of which an error may contain any.
+        "reason": ascii(reason)[1:-1][:1000],
+    }
+    try:
+        bootstrap.sqs().send_message(
+            QueueUrl=os.environ["WEBHOOK_DEAD_LETTER_QUEUE_URL"],
+            MessageBody=message["body"],
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+            },
+        )
+    except (ClientError, BotoCoreError):
+        logger.exception("A webhook could not be moved to the dead-letter queue: SQS moves it", extra=attributes)
+        return False
+    return True
+
+
+def _webhook_id(message: Message) -> str:
+    attribute = message["messageAttributes"].get("webhook-id", {})
+    return str(attribute.get("stringValue") or message["messageId"])

@@ -1,4 +1,4 @@
-"""Builds the bundle that all functions share: dependencies, handlers, `freshness/`, the policy file and its holidays.
+"""Builds the bundle that all functions share: dependencies, handlers, `freshness/`, and the compiled policy.
 
 pip installs the dependencies for Lambda's platform or for this machine, without Docker. Bundles and installed
 dependencies are cached under a hash of their inputs, so that changing a handler does not run pip again.
@@ -13,11 +13,11 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-from freshness.policy import calendars
+from freshness.policy import compiled
+from freshness.policy.loader import load
 
 BOTOCORE_SERVICES = ("dynamodb", "events", "sqs", "ssm")
 """The services whose API descriptions are bundled. botocore has 27 MB of them, for all AWS services."""
@@ -61,21 +61,22 @@ THIS_MACHINE = Target(
 
 
 def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
-    """Build the bundle of the folder `functions` with `policy` as `freshness.toml`, and return its folder.
+    """Build the bundle of the folder `functions` with the policy file `policy`, and return its folder.
 
-    The bundle is a folder in `builds`, which also holds the cache.
+    The bundle is a folder in `builds`, which also holds the cache. Its name ends with a hash of all that it is made of.
 
     Raises:
+        PolicyError: the policy is not valid.
         BundlingError: pip could not install the dependencies.
     """
     builds.mkdir(parents=True, exist_ok=True)
     dependencies = _dependencies(functions / "requirements.lock", target, builds)
     ours = sorted(path for suffix in SUFFIXES for path in functions.rglob(f"*{suffix}"))
     files = {path.relative_to(functions): path.read_bytes() for path in ours}
-    files[Path("freshness.toml")] = policy.read_bytes()
-    if holidays := calendars.resolved(policy.read_text(encoding="utf-8-sig"), datetime.now(UTC).year):
-        files[Path(calendars.FILE)] = holidays.encode()
     contents = [name.as_posix().encode() + b"\n" + content for name, content in files.items()]
+    loaded = load(policy)
+    # Not the compiled policy, whose bytes differ from process to process; the text, for the lines of its tables.
+    contents += [policy.read_bytes(), loaded.model_dump_json().encode()]
     bundle = builds / f"bundle-{target.name}-{_digest(dependencies.name.encode(), INTERPRETER, *contents)}"
     if not bundle.exists():
         with tempfile.TemporaryDirectory(dir=builds) as scratch:
@@ -84,6 +85,7 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
             for name, content in files.items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 (unfinished / name).write_bytes(content)
+            (unfinished / compiled.FILE).write_bytes(compiled.compiled(loaded))
             _compile(unfinished, target)
             _make_readable(unfinished)
             _keep(unfinished, bundle)

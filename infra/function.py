@@ -33,7 +33,8 @@ class Function(Construct):
         self.function = lambda_.Function(
             self,
             "Function",
-            code=lambda_.Code.from_asset(str(bundle)),
+            # By the hash in its name: its files differ where another machine built the same bundle.
+            code=lambda_.Code.from_asset(str(bundle), asset_hash=bundle.name),
             handler=f"{name}.handler",
             runtime=lambda_.Runtime.PYTHON_3_14,
             architecture=lambda_.Architecture.ARM_64,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from freshness.policy import compiled
+from freshness.policy.loader import load
 from infra import bundling
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +38,7 @@ def functions(tmp_path: Path) -> Path:
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
     path = tmp_path / "policy.toml"
-    path.write_text("[default]\n")
+    path.write_text("[default]\nfresh_within = '2 days'\n")
     return path
 
 
@@ -96,9 +98,9 @@ def test_the_bundle_contains_dependencies_handlers_the_package_and_the_policy(
         "six.py",
         "check_freshness.py",
         "freshness/policy.py",
-        "freshness.toml",
+        "policy.pickle",
     }
-    assert (bundle / "freshness.toml").read_text() == policy.read_text()
+    assert compiled.read(bundle) == load(policy)
 
 
 def test_the_bundle_contains_the_dates_of_the_public_holidays_that_the_policy_names(
@@ -109,13 +111,37 @@ def test_the_bundle_contains_the_dates_of_the_public_holidays_that_the_policy_na
     bundle = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
 
     program = (
-        "import sys; sys.modules['holidays'] = None\nfrom pathlib import Path\n"
-        f"from freshness.policy.loader import load\npolicy = load(Path({str(bundle)!r}, 'freshness.toml'))\n"
-        "print(max(policy.calendars['uk'].all_dates).year)"
+        "import sys; sys.modules['holidays'] = None\nfrom pathlib import Path\nfrom freshness.policy import compiled\n"
+        f"policy = compiled.read(Path({str(bundle)!r}))\nprint(max(policy.calendars['uk'].all_dates).year)"
     )
     command = [sys.executable, "-c", program]
     deployed = subprocess.run(command, env={"PYTHONPATH": str(ROOT / "functions")}, capture_output=True, check=True)
     assert int(deployed.stdout) >= datetime.now(UTC).year + 9
+
+
+def test_the_functions_have_the_policy_without_validating_it(bundle: Path) -> None:
+    program = (
+        "from freshness.aws import bootstrap\n"
+        "from freshness.domain.company import Company, Connection\n"
+        "from freshness.policy.policy import Policy\n"
+        "from freshness.domain.times import BEGINNING\n"
+        "connection = Connection(\n"
+        "    connection_id='a', platform='Xero', source_type='', status='Linked', status_at=BEGINNING)\n"
+        "company = Company(company_id='c')\n"
+        "print(bootstrap.policy().fingerprint, bootstrap.policy().promise('invoices', company, connection).place)\n"
+        "assert type(Policy.__pydantic_validator__).__name__ == 'MockValSer'"
+    )
+    done = run_isolated(bundle, program)
+    policy = load(ROOT / "freshness.toml")
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.startswith(f"{policy.fingerprint} [data_types.invoices] (freshness.toml:")
+
+
+def test_the_same_bundle_has_the_same_name_wherever_it_is_built(functions: Path, policy: Path, tmp_path: Path) -> None:
+    here, there = (
+        bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / name) for name in ("here", "there")
+    )
+    assert here.name == there.name
 
 
 def test_modules_are_compiled_only_if_the_target_has_the_interpreter_that_builds(

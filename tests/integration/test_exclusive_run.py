@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities import parameters
 
 from freshness.app import exclusive_run
 from freshness.aws import bootstrap
@@ -44,7 +43,7 @@ async def test_a_key_that_codat_refuses_is_read_again_for_the_next_tick(
 
 def test_codat_refuses_the_key_until_one_is_stored(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODAT_API_KEY_SECRET", "/not/stored")
-    parameters.clear_caches()  # type: ignore[no-untyped-call]
+    bootstrap.stored_key.cache_clear()
 
     assert bootstrap.codat_api_key() == ""
     deployed.check()

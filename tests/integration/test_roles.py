@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities import parameters
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 from svix.webhooks import Webhook
@@ -118,7 +117,7 @@ def set_paused_and_deleted(deployed: Deployed) -> None:
     paused, deleted, *_ = (each for each in deployed.tables.companies.scan() if each != company)
     deployed.tables.companies.put(replace(paused, paused=True))
     deployed.tables.companies.put(replace(deleted, deleted_at=bootstrap.clock()))
-    parameters.clear_caches()  # type: ignore[no-untyped-call]
+    bootstrap.stored_key.cache_clear()
 
 
 def test_every_permission_of_every_role_is_used(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from aws_lambda_powertools.utilities import parameters
 
 import show_page
 from freshness.app.page import read
+from freshness.aws import bootstrap
 from freshness.domain.company import Company
 from local.codat_sandbox.model import ConnectionStatus
 from local.http_api import context
@@ -54,7 +54,7 @@ def test_its_role_allows_what_the_page_and_its_buttons_need_and_nothing_else(
 ) -> None:
     make_stale(deployed)
     company, connection_id = let_link_lapse(deployed)
-    parameters.clear_caches()  # type: ignore[no-untyped-call]
+    bootstrap.stored_key.cache_clear()
 
     html = shown(deployed)
     assert '<div class="cf" data-theme="dark">' in html

@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
+from freshness.app.deciding import affordable_now
 from freshness.app.record import Recorder
-from freshness.app.spending import affordable_now, spending
+from freshness.app.spending import spending
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import Trigger

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from freshness.app.attainment import attainment
 from freshness.app.page import read
 from freshness.app.page.read import page_view
 from freshness.app.page.turns import Turn
 from freshness.app.page.view import PageView, Tone
+from freshness.app.report import attainment
 from freshness.domain.attainment import DAY, Kind
 from freshness.domain.feed_values import State
 from local.codat_sandbox.model import ConnectionStatus

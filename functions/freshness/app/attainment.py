@@ -1,28 +1,16 @@
-"""Attainment: how much of the promised time copies were fresh, and how many feeds are promised."""
+"""Attainment: how many feeds are promised, and how fast the error budgets of the promises are used up."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
-from freshness.app.views import AttainmentView
 from freshness.aws.tables import Tables
-from freshness.domain.attainment import (
-    Attained,
-    Cell,
-    Kind,
-    attained,
-    by_hour_since,
-    cells,
-    day_of,
-    hour_of,
-)
+from freshness.domain.attainment import Cell, by_hour_since, cells
 from freshness.domain.burn_rate import burn
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.policy.policy import Policy, objective
-
-KINDS = tuple(Kind)
 
 
 def supported(feeds: Iterable[Feed]) -> dict[str, tuple[str, ...]]:
@@ -44,32 +32,6 @@ def promised(company: Company, policy: Policy) -> Iterator[Cell]:
             promise = policy.promise(data_type, company, connection)
             if not promise.off:
                 yield from cells(data_type, promise.group)
-
-
-def attainment(tables: Tables, policy: Policy, now: datetime, since: timedelta) -> tuple[AttainmentView, ...]:
-    """Return what was attained in a time until now: in the whole fleet, and in each part of it.
-
-    The time begins with an hour, or where that is more than two days ago with a day, in UTC. It reads a record for each
-    hour or day, and the index of broken promises.
-    """
-    first = now - since
-    start = (day_of(first) if first < by_hour_since(now) else hour_of(first)).start
-    open_breaches = (breach.until(now) for breach in tables.feeds.open_breaches())
-    parts = attained(tables.attainment.since(start, now), open_breaches, start, now)
-    whole = sum((times for (kind, _), times in parts.items() if kind is Kind.RULE), Attained())
-    return (
-        AttainmentView(kind=None, name="", times=whole, since=start),
-        *(
-            AttainmentView(
-                kind=kind,
-                name=name,
-                times=times,
-                since=start,
-                objective=objective(policy, name) if kind is Kind.RULE else None,
-            )
-            for (kind, name), times in sorted(parts.items(), key=lambda part: (KINDS.index(part[0][0]), part[0][1]))
-        ),
-    )
 
 
 def burn_percent(tables: Tables, policy: Policy, now: datetime) -> int:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from freshness.app.spending import affordable_now
 from freshness.aws.control import Account
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company
@@ -11,6 +10,7 @@ from freshness.domain.feed import Feed
 from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Decision
 from freshness.planning.planner import decide
+from freshness.planning.spending import affordable
 from freshness.policy.policy import Policy
 
 
@@ -34,3 +34,11 @@ def decide_now(
         on_demand_allowance=share * on_demand_allowance(policy.budget, account.limits, now),
         affordable=affordable_now(tables, policy, now, share),
     )
+
+
+def affordable_now(tables: Tables, policy: Policy, now: datetime, share: float = 1.0) -> dict[str, float]:
+    """Return how many refreshes may be queued now by platform, as `affordable`, of which a tick has this share."""
+    if not policy.budget.spending:
+        return {}
+    left = affordable(policy, tables.spending.refreshes(now), now)
+    return {platform: share * refreshes for platform, refreshes in left.items()}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 
+from freshness.app.deciding import affordable_now
 from freshness.app.record import Recorder
-from freshness.app.spending import affordable_now
 from freshness.aws.tables import Tables
 from freshness.domain.facts import MissExpected
 from freshness.planning.forecast import AHEAD, AtRisk, at_risk

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from freshness.aws.metrics import Metric
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import State
+from freshness.domain.value import value
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
 
@@ -20,7 +21,7 @@ STATES = {
 HELD_BACK = (Reason.OVER_BUDGET, Reason.OVER_SHARE, Reason.OVER_SPENDING, Reason.WAITING_FOR_SET, Reason.PAUSED)
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class PromiseMetrics:
     """The metrics of one tick, which may read the feeds that are due in several batches."""
 

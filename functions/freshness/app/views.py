@@ -1,7 +1,6 @@
 """What people and programs see of feeds: plain values that `freshness.app.queries` returns."""
 
 from collections import Counter
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshness.domain.api_limits import ApiLimits
@@ -10,10 +9,11 @@ from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import Decided, State
 from freshness.domain.sync_history import Sync
+from freshness.domain.value import value
 from freshness.planning.decision import Action, Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class FeedView:
     """One feed with its promise and what a tick would do about it now."""
 
@@ -77,7 +77,7 @@ class FeedView:
         return self.state is not State.OFF
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class FleetView:
     """All feeds at one moment, by company and data type."""
 
@@ -99,7 +99,7 @@ class FleetView:
         return tuple(feed for feed in self.feeds if feed.is_obstructed)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class MissView:
     """A deadline that a feed is expected to miss."""
 
@@ -113,7 +113,7 @@ class MissView:
     """When its refresh is expected to end, if that can be seen."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SpendingView:
     """What was spent this month on refreshes of a platform that has a cap."""
 
@@ -123,7 +123,7 @@ class SpendingView:
     currency: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Summary:
     """The whole fleet in numbers, with the feeds that are older than promised."""
 
@@ -143,7 +143,7 @@ class Summary:
     spending: tuple[SpendingView, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class AttainmentView:
     """What was attained in a part of the fleet from `since` on. That of the whole fleet has no `kind`."""
 
@@ -160,7 +160,7 @@ class AttainmentView:
         return None if self.objective is None else self.times.budget_left(self.objective)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class DatasetView:
     """A dataset of a feed: the one in flight, or one that has ended."""
 
@@ -174,7 +174,7 @@ class DatasetView:
     """What a webhook reported of the data that was read, or of why the read failed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class LinkView:
     """Where the customer authorises a connection again. `url` is empty if Codat never reported one."""
 
@@ -186,7 +186,7 @@ class LinkView:
     """Whether it was read for this answer: if not, it may have expired."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class TimingView:
     """A part of a promise that holds at some times only: during hours, at all other times, or at a deadline."""
 
@@ -198,7 +198,7 @@ class TimingView:
     """When the deadline comes next."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Explanation:
     """Everything known of one feed."""
 
@@ -220,7 +220,7 @@ class Explanation:
     """Where the customer authorises its connection again, if that would help."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class FeedExport:
     """A feed with what is needed to plan it elsewhere."""
 

@@ -1,23 +1,25 @@
 """Settings from the environment, and the clients that they name, each created when it is first used."""
 
 import os
+import time
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
-from aws_lambda_powertools.utilities import parameters
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import TableNames, Tables
-from freshness.policy.loader import load
+from freshness.policy import compiled
 from freshness.policy.policy import Policy
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+
+KEY_CACHED_SECONDS = 300
+"""How long the key for Codat's API is cached."""
 
 
 def clock() -> datetime:
@@ -52,7 +54,7 @@ def sqs() -> "SQSClient":
 @cache
 def policy() -> Policy:
     """Return the policy that was deployed with the functions."""
-    return load(Path(__file__).parents[2] / "freshness.toml")
+    return compiled.read(Path(__file__).parents[2])
 
 
 def informed_policy() -> Policy:
@@ -65,11 +67,18 @@ def codat_api_key(*, reload: bool = False) -> str:
 
     It is cached for five minutes, so that it can be rotated; `reload` reads it again at once.
     """
-    name = os.environ["CODAT_API_KEY_SECRET"]
+    if reload:
+        stored_key.cache_clear()
+    return stored_key(os.environ["CODAT_API_KEY_SECRET"], int(time.monotonic() // KEY_CACHED_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def stored_key(secret: str, period: int) -> str:  # noqa: ARG001 - it is read once in each period
+    """Return the key for Codat's API that is stored as a secret; an empty one if none is."""
     try:
-        return parameters.get_parameter(name, decrypt=True, max_age=300, force_fetch=reload).strip()
-    except GetParameterError as error:
-        cause = error.__context__
-        if isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ParameterNotFound":
+        response = boto3.client("ssm").get_parameter(Name=secret, WithDecryption=True)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ParameterNotFound":
             return ""
         raise
+    return response["Parameter"]["Value"].strip()

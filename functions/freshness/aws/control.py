@@ -8,18 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from pydantic import TypeAdapter
-
-from freshness.aws.item_codec import Item, dump
+from freshness.aws.item_codec import Item, adapter, dump
 from freshness.aws.table import Table, Value
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.times import sortable
 from freshness.planning.sync_durations import SyncDurations
-
-_API_LIMITS = TypeAdapter(ApiLimits)
-_CODAT_SCHEDULE = TypeAdapter(CodatSchedule)
-_SYNC_DURATIONS = TypeAdapter(SyncDurations)
 
 API_LIMITS = "api limits"
 PAUSED = "paused"
@@ -51,36 +45,36 @@ class Control:
         """
         found = self._table.get_many([control_key(PAUSED), control_key(API_LIMITS)])
         items = {item["name"]: item for item in found}
-        limits = _API_LIMITS.validate_python(items[API_LIMITS]) if API_LIMITS in items else ApiLimits()
+        limits = adapter(ApiLimits).validate_python(items[API_LIMITS]) if API_LIMITS in items else ApiLimits()
         return Account(PAUSED in items, limits)
 
     def api_limits(self) -> ApiLimits:
         """Return what Codat allows, as far as any function knows."""
-        return self._get(API_LIMITS, _API_LIMITS) or ApiLimits()
+        return self._get(API_LIMITS, ApiLimits) or ApiLimits()
 
     def update_api_limits(self, known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
         """Write what `compute` returns for the limits as they were read, and return them as written."""
-        return self._update(API_LIMITS, _API_LIMITS, known, compute)
+        return self._update(API_LIMITS, ApiLimits, known, compute)
 
     def codat_schedule(self) -> CodatSchedule:
         """Return Codat's own schedule, as it was last read."""
-        return self._get("codat schedule", _CODAT_SCHEDULE) or CodatSchedule()
+        return self._get("codat schedule", CodatSchedule) or CodatSchedule()
 
     def update_codat_schedule(
         self, known: CodatSchedule, compute: Callable[[CodatSchedule], CodatSchedule]
     ) -> CodatSchedule:
         """Write what `compute` returns for the schedule as it was read, and return it as written."""
-        return self._update("codat schedule", _CODAT_SCHEDULE, known, compute)
+        return self._update("codat schedule", CodatSchedule, known, compute)
 
     def sync_durations(self) -> SyncDurations:
         """Return how long syncs usually take."""
-        return self._get("sync durations", _SYNC_DURATIONS) or SyncDurations()
+        return self._get("sync durations", SyncDurations) or SyncDurations()
 
     def update_sync_durations(
         self, known: SyncDurations, compute: Callable[[SyncDurations], SyncDurations]
     ) -> SyncDurations:
         """Write what `compute` returns for the durations as they were read, and return them as written."""
-        return self._update("sync durations", _SYNC_DURATIONS, known, compute)
+        return self._update("sync durations", SyncDurations, known, compute)
 
     def is_paused(self) -> bool:
         """Return whether an operator paused all refreshes."""
@@ -119,14 +113,14 @@ class Control:
         """Give a lease back, unless another owner has taken it since."""
         self._table.release(control_key(f"lease {lease}"), owner)
 
-    def _get(self, name: str, adapter: TypeAdapter[Value]) -> Value | None:
+    def _get(self, name: str, kind: type[Value]) -> Value | None:
         item = self._table.get(control_key(name))
-        return None if item is None else adapter.validate_python(item)
+        return None if item is None else adapter(kind).validate_python(item)
 
-    def _update(self, name: str, adapter: TypeAdapter[Value], known: Value, compute: Callable[[Value], Value]) -> Value:
+    def _update(self, name: str, kind: type[Value], known: Value, compute: Callable[[Value], Value]) -> Value:
         def put(value: Value) -> Value:
             written = replace(value, version=value.version + 1)
-            self._table.put(dump(adapter, written) | control_key(name), value.version)
+            self._table.put(dump(written) | control_key(name), value.version)
             return written
 
-        return self._table.update(known, compute, put, adapter.validate_python)
+        return self._table.update(known, compute, put, adapter(kind).validate_python)

@@ -4,18 +4,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from pydantic import TypeAdapter
-
 from freshness.aws.control import control_key
-from freshness.aws.item_codec import SHARDS, Item, dump, shard
+from freshness.aws.item_codec import SHARDS, Item, adapter, dump, shard
 from freshness.aws.table import Table
 from freshness.domain.freshness_request import KEPT, FreshnessRequest
 from freshness.domain.times import sortable
 
 OPEN = "open"
 """The index of requests that have not ended, by their deadline."""
-
-_REQUESTS = TypeAdapter(FreshnessRequest)
 
 
 def _request_key(request_id: str) -> Item:
@@ -31,7 +27,7 @@ class FreshnessRequests:
     def get(self, request_id: str) -> FreshnessRequest | None:
         """Return a request for fresh data, as long as it is kept."""
         item = self._table.get(_request_key(request_id), consistent=True)
-        return None if item is None else _REQUESTS.validate_python(item)
+        return None if item is None else adapter(FreshnessRequest).validate_python(item)
 
     def put(self, request: FreshnessRequest) -> FreshnessRequest:
         """Write a request in place of the one that was read at its version, and return it as written.
@@ -40,7 +36,7 @@ class FreshnessRequests:
             freshness.aws.table.VersionConflict: another writer came first.
         """
         written = replace(request, version=request.version + 1)
-        item = dump(_REQUESTS, written) | _request_key(request.request_id)
+        item = dump(written) | _request_key(request.request_id)
         item["expires_at"] = int((request.accepted_at + KEPT).timestamp())
         if not request.is_done:
             item |= {"shard": shard(request.company_id), "open_until": sortable(request.deadline)}
@@ -51,10 +47,10 @@ class FreshnessRequests:
         self, known: FreshnessRequest, compute: Callable[[FreshnessRequest], FreshnessRequest]
     ) -> FreshnessRequest:
         """Write what `compute` returns for a request as it was read, and return it as written."""
-        return self._table.update(known, compute, self.put, _REQUESTS.validate_python)
+        return self._table.update(known, compute, self.put, adapter(FreshnessRequest).validate_python)
 
     def open(self, before: datetime, shards: Iterable[str] = SHARDS) -> Iterator[FreshnessRequest]:
         """Yield the requests of some shards that have not ended and whose deadline is before a time."""
         for part in shards:
             keys = [{"name": key["name"]} for key in self._table.due(OPEN, "open_until", part, before)]
-            yield from (_REQUESTS.validate_python(item) for item in self._table.get_many(keys))
+            yield from (adapter(FreshnessRequest).validate_python(item) for item in self._table.get_many(keys))

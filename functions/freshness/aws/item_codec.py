@@ -2,11 +2,12 @@
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from pydantic import TypeAdapter
@@ -20,17 +21,15 @@ from freshness.domain.quiet import NO_PAST, PastSyncs
 from freshness.domain.times import sortable
 
 Item = dict[str, Any]
+Stored = TypeVar("Stored")
 
 SHARDS = ("0", "1", "2", "3")
 """Partitions of each index, so that none receives more writes than one partition accepts."""
 DATASETS_KEPT = timedelta(days=30)
 """How long records of datasets are kept; Codat's own history has older ones."""
 
-_COMPANIES = TypeAdapter(Company)
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 _PAST = struct.Struct(">4f")
-_FEEDS = TypeAdapter(Feed)
-_DATASETS = TypeAdapter(Dataset)
-_BREACHES = TypeAdapter(Breach)
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
@@ -60,9 +59,14 @@ def feed_key(feed: Feed) -> Item:
     return {"company_id": feed.company_id, "feed": sort_key(feed.data_type, feed.connection_id)}
 
 
-def dump(adapter: TypeAdapter[Any], value: Any) -> Item:
+def adapter(kind: type[Stored]) -> TypeAdapter[Stored]:
+    """Return what validates and dumps values of a class. It is built at first use: no function needs all of them."""
+    return _adapter(kind)
+
+
+def dump(value: object) -> Item:
     """Return the item of a value, without what is unset or as by default."""
-    item: Item = adapter.dump_python(
+    item: Item = adapter(type(value)).dump_python(
         value, mode="json", exclude={"history", "past"}, exclude_none=True, exclude_defaults=True
     )
     return item
@@ -71,12 +75,12 @@ def dump(adapter: TypeAdapter[Any], value: Any) -> Item:
 def company_item(company: Company) -> Item:
     """Return the item of a company, indexed by when it is due for a check, and since when it needs a relink."""
     times = {"check_at": company.check_at, "needs_relink_at": company.needs_relink_at}
-    return dump(_COMPANIES, company) | _index(company.company_id, times)
+    return dump(company) | _index(company.company_id, times)
 
 
 def company_from(item: Item) -> Company:
     """Return the company of an item."""
-    return _COMPANIES.validate_python(item)
+    return adapter(Company).validate_python(item)
 
 
 def feed_item(feed: Feed) -> Item:
@@ -85,7 +89,7 @@ def feed_item(feed: Feed) -> Item:
     A usual one is below the 1 KB of a write unit.
     """
     times = {"due_at": feed.due_at, "broken_at": feed.broken_at}
-    item = dump(_FEEDS, feed) | feed_key(feed) | _index(feed.company_id, times)
+    item = dump(feed) | feed_key(feed) | _index(feed.company_id, times)
     # Its sort key has both.
     del item["data_type"], item["connection_id"]
     if feed.history:
@@ -105,23 +109,23 @@ def feed_from(item: Item) -> Feed:
         item["history"] = {"packed": bytes(item["history"])}
     if "past" in item:
         item["past"] = PastSyncs(*_PAST.unpack(bytes(item["past"])))
-    return _FEEDS.validate_python(item)
+    return adapter(Feed).validate_python(item)
 
 
 def breach_from(item: Item) -> OpenBreach:
     """Return the open breach of what the index of broken promises has of a feed."""
     data_type, _, _ = item["feed"].partition("#")
-    return OpenBreach(data_type=data_type, breach=_BREACHES.validate_python(item["breach"]))
+    return OpenBreach(data_type=data_type, breach=adapter(Breach).validate_python(item["breach"]))
 
 
 def dataset_item(dataset: Dataset) -> Item:
     """Return the item of a dataset's record, which DynamoDB deletes after `DATASETS_KEPT`."""
-    return dump(_DATASETS, dataset) | {"expires_at": int((dataset.requested_at + DATASETS_KEPT).timestamp())}
+    return dump(dataset) | {"expires_at": int((dataset.requested_at + DATASETS_KEPT).timestamp())}
 
 
 def dataset_from(item: Item) -> Dataset:
     """Return the dataset of an item."""
-    return _DATASETS.validate_python(item)
+    return adapter(Dataset).validate_python(item)
 
 
 def _index(company_id: str, times: Mapping[str, datetime | None]) -> Item:

@@ -12,10 +12,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from zlib import crc32
 
-from pydantic import TypeAdapter
-
 from freshness.aws.control import control_key
-from freshness.aws.item_codec import Item
+from freshness.aws.item_codec import Item, adapter
 from freshness.aws.table import Table
 from freshness.domain.fleet import Fleet, Kind, KindRate, Lesson
 from freshness.domain.rhythm import HOURS, NO_COUNTS, HourCounts, hour_of_week
@@ -32,7 +30,6 @@ SAMPLE = 4
 """Of so many requests for fresh data one is counted: that data is read at that hour is not worth a write of each."""
 READS_KEPT = timedelta(days=62)
 
-_RATES = TypeAdapter(dict[str, KindRate])
 _HOUR = "hour "
 """What precedes an hour of the week in the name of its number of reads."""
 _HOURS = struct.Struct(f">{2 * HOURS}e")
@@ -84,7 +81,9 @@ class Learned:
         kept = self._unwritten.kinds.items()
         self._unwritten = Fleet({name: kind for name, kind in kept if name not in changed})
         rates = {name: kind.rate for name, kind in self._read.kinds.items()}
-        self._table.put_always(control_key("fleet rates") | {"rates": _RATES.dump_json(rates).decode()})
+        self._table.put_always(
+            control_key("fleet rates") | {"rates": adapter(dict[str, KindRate]).dump_json(rates).decode()}
+        )
         for name in changed:
             hours = self._read.kinds[name].hours
             if hours.weight:
@@ -94,7 +93,7 @@ class Learned:
 
     def _stored(self) -> Fleet:
         item = self._table.get(control_key("fleet rates"))
-        rates = _RATES.validate_json(item["rates"]) if item else {}
+        rates = adapter(dict[str, KindRate]).validate_json(item["rates"]) if item else {}
         kinds = {name: Kind(rate) for name, rate in rates.items()}
         now, reads = self._clock(), NO_COUNTS
         months = [_reads_key(now), _reads_key(now.replace(day=1) - timedelta(days=1))]

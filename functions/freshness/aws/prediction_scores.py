@@ -7,10 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from threading import Lock
 
-from pydantic import TypeAdapter
-
 from freshness.aws.control import control_key
-from freshness.aws.item_codec import Item
+from freshness.aws.item_codec import Item, adapter
 from freshness.aws.table import Table
 from freshness.domain.calibration import Prediction, Scores, scored
 
@@ -18,7 +16,6 @@ KEPT = timedelta(days=30)
 WRITE_EVERY = 900.0
 """Seconds for which a process gathers scores before it writes them. Those of its last minutes may be lost with it."""
 _DAY = timedelta(days=1)
-_SCORES = TypeAdapter(Scores)
 
 
 class PredictionScores:
@@ -51,7 +48,7 @@ class PredictionScores:
     def _write(self, day: date, gathered: Scores) -> None:
         def put(value: Scores) -> Scores:
             written = replace(value, version=value.version + 1)
-            text = _SCORES.dump_json(written, round_trip=True).decode()
+            text = adapter(Scores).dump_json(written, round_trip=True).decode()
             expires_at = datetime(day.year, day.month, day.day, tzinfo=UTC) + KEPT + _DAY
             item = _key(day) | {"scores": text, "version": written.version, "expires_at": int(expires_at.timestamp())}
             self._table.put(item, value.version)
@@ -67,4 +64,4 @@ def _key(day: date) -> Item:
 
 
 def _from(item: Item) -> Scores:
-    return _SCORES.validate_json(item["scores"])
+    return adapter(Scores).validate_json(item["scores"])

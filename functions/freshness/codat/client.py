@@ -1,13 +1,11 @@
 """The operations of Codat's HTTP API that this project uses."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from uuid import UUID
 
 import httpx
-from pydantic import TypeAdapter
 
 from freshness.codat.errors import NotFound, UnsupportedDataType
 from freshness.codat.http import HttpClient, Limiter, Parameters
@@ -18,21 +16,21 @@ from freshness.codat.models import (
     Page,
     Profile,
     PullOperation,
-    Readable,
     SyncSetting,
     SyncSettings,
     WebhookConsumer,
     WebhookConsumers,
 )
+from freshness.codat.response_model import Readable
 from freshness.codat.responses import path_of
 from freshness.domain.data_types import custom_identifier
+from freshness.domain.value import value
 
 PAGE_SIZE = 1000
 HISTORY_PAGE_SIZE = 100
-_DATA_STATUSES = TypeAdapter(dict[str, Readable[DataStatus]])
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class DataStatuses:
     """What Codat's cache holds of a company, by data type; `at` is when, by Codat's clock."""
 
@@ -90,7 +88,7 @@ class Codat:
     async def data_status(self, company_id: str) -> DataStatuses:
         """Return what Codat's cache holds of a company. Data types that were never synced may be missing."""
         response = await self._http.get(path_of("companies", company_id, "dataStatus"))
-        statuses = self._http.read(response, _DATA_STATUSES)
+        statuses = self._http.read(response, dict[str, Readable[DataStatus]])
         by_type = {data_type: status for data_type, status in statuses.items() if status is not None}
         return DataStatuses(at=self._http.time(response), by_type=by_type)
 

@@ -6,7 +6,6 @@ import random
 import re
 from asyncio import Semaphore
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
@@ -14,7 +13,7 @@ from weakref import WeakValueDictionary
 
 import httpx
 from aws_lambda_powertools import Logger
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from freshness.codat import errors
 from freshness.codat.models import ErrorBody
@@ -29,6 +28,7 @@ from freshness.codat.responses import (
     retry_after,
     validate,
 )
+from freshness.domain.value import value
 
 Form = TypeVar("Form")
 Parameters = dict[str, str | int]
@@ -68,7 +68,7 @@ class Limiter(Protocol):
         """Let no call be sent before `until`, as Codat said at `at` by its own clock."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class _Call:
     """A request, with the idempotency key of a POST."""
 
@@ -219,17 +219,16 @@ class HttpClient:
             error.until = self._clock() + retry_after(response.headers.get("Retry-After", ""), self.time(response))
         return error
 
-    def read(self, response: httpx.Response, form: type[Form] | TypeAdapter[Form]) -> Form:
+    def read(self, response: httpx.Response, form: type[Form]) -> Form:
         """Return the content of a response, without the items of a list that cannot be read.
 
         Raises:
             Unreadable: the response is not as Codat describes it.
         """
-        adapter = form if isinstance(form, TypeAdapter) else TypeAdapter(form)
         skipped: list[ValidationError] = []
         context = {"by": self.time(response) + LARGEST_SKEW, "skipped": skipped}
         try:
-            content = validate(adapter, response.content, context)
+            content = validate(form, response.content, context)
         except ValidationError as error:
             message = f"the response is not as Codat describes it: {mistake_of(error)}"
             raise errors.Unreadable(

@@ -2,45 +2,10 @@
 
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-)
-from pydantic.alias_generators import to_camel
-from pydantic.functional_validators import WrapValidator
+from pydantic import BeforeValidator, Field
 
+from freshness.codat.response_model import Readable, Response, Text
 from freshness.domain.times import Instant, InstantIfAny
-
-Anything = TypeVar("Anything")
-
-
-def _or_none(value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
-    try:
-        return validate(value)
-    except ValidationError as error:
-        if info.context and "skipped" in info.context:
-            info.context["skipped"].append(error)
-        return None
-
-
-Readable = Annotated[Anything | None, WrapValidator(_or_none)]
-"""An item of a list: `None` if it cannot be read, so that the others still can.
-
-The error is appended to `skipped` of the validation context, if that is given.
-"""
-Text = Annotated[str, BeforeValidator(lambda given: given if isinstance(given, str) else "")]
-"""Text that may be missing or null."""
-
-
-class Response(BaseModel):
-    """Any object that Codat sends."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
 
 class Identified(Response):
@@ -90,7 +55,7 @@ class CompanyListing(Identified):
     """A company."""
 
     name: Text = ""
-    tags: Annotated[dict[str, str], BeforeValidator(lambda tags: tags or {})] = {}
+    tags: Annotated[dict[str, str], BeforeValidator(lambda tags: tags or {})] = Field(default_factory=dict)
     products: Annotated[
         tuple[str, ...],
         BeforeValidator(lambda given: [each for each in given or () if isinstance(each, str)]),

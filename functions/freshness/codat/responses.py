@@ -1,8 +1,10 @@
 """Reads what Codat's responses say: headers, bodies and errors."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -15,6 +17,7 @@ from freshness.domain.api_limits import LONGEST_STOP
 from freshness.domain.times import in_utc
 
 Form = TypeVar("Form")
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 DEFAULT_STOP = timedelta(minutes=1)
 """How long to stop where a refused call has no readable `Retry-After`."""
@@ -34,8 +37,9 @@ def response_date(headers: httpx.Headers) -> datetime | None:
         return None
 
 
-def validate(adapter: TypeAdapter[Form], content: bytes, context: dict[str, Any]) -> Form:
+def validate(form: type[Form], content: bytes, context: dict[str, Any]) -> Form:
     """Return the value of a JSON text. Pydantic refuses one with a lone surrogate: then only its item is refused."""
+    adapter: TypeAdapter[Form] = _adapter(form)
     try:
         return adapter.validate_json(content, context=context)
     except ValidationError as error:

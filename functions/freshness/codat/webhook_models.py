@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AliasChoices, AliasPath, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_pascal
 
-from freshness.codat.models import Readable, Response, Text
+from freshness.codat.response_model import Readable, Response, Text
 from freshness.domain.times import Instant, InstantIfAny
 
 

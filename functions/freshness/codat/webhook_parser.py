@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from freshness.codat.webhook_models import (
     CompanyEvent,
@@ -52,9 +52,6 @@ class Malformed(Exception):
     """A message is not a webhook as Codat describes it: retrying will not help."""
 
 
-_KIND = TypeAdapter(Kind)
-
-
 def parse(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
     """Return the facts of a webhook; `None` if its kind is not used here.
 
@@ -70,7 +67,7 @@ def parse(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
 
 
 def _read(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
-    kind = _KIND.validate_json(body)
+    kind = Kind.model_validate_json(body)
     if kind.event_type is None and kind.rule_type is not None:
         # Codat's documentation spells one of them in two ways.
         read_rule = _RULES.get(kind.rule_type.casefold())

@@ -1,10 +1,9 @@
 """Registration of this stack's URL as a webhook endpoint at Codat."""
 
-from dataclasses import dataclass
-
 from freshness.codat.client import Codat
 from freshness.codat.models import WebhookConsumer
 from freshness.codat.webhook_parser import EVENT_TYPES
+from freshness.domain.value import value
 
 _FORMS = {
     "read.completed": {"read.completed.successful", "read.completed.unsuccessful"},
@@ -13,7 +12,7 @@ _FORMS = {
 """The event types that together report as much as another one."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Registration:
     """The endpoint that Codat sends webhooks to.
 

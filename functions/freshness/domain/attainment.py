@@ -7,12 +7,13 @@ to act first counts as neither. Promised time follows from the number of feeds, 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.breach import BreachTime
 from freshness.domain.promise import Group
+from freshness.domain.value import value
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -37,7 +38,7 @@ Cell = tuple[Kind, str]
 """A part of the fleet for which attainment is measured, such as one rule."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Attained:
     """Feed-time of a part of the fleet. `late` and `waiting` are parts of `promised` in which it was not good."""
 
@@ -74,7 +75,7 @@ class Attained:
         return 1 - self.late / allowed if allowed > timedelta(0) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Period:
     """An hour or a day, in UTC."""
 
@@ -96,7 +97,7 @@ class Period:
         return max(timedelta(0), min(end, self.end) - max(start, self.start))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class PeriodRecord:
     """What was recorded of a period.
 
@@ -175,6 +176,11 @@ def attained(
     for breach in open_breaches:
         _add(total, breach, whole.overlap(breach.start, breach.end))
     return total
+
+
+def of_fleet(parts: Mapping[Cell, Attained]) -> Attained:
+    """Return what was attained in the whole fleet, by what was attained in each part of it: a feed is in one rule."""
+    return sum((times for (kind, _), times in parts.items() if kind is Kind.RULE), Attained())
 
 
 def _add(total: dict[Cell, Attained], breach: BreachTime, time: timedelta) -> None:

@@ -6,7 +6,7 @@ part that is still open is held by the feed.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from freshness.domain.company import Connection
@@ -14,9 +14,10 @@ from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Breach
 from freshness.domain.promise import Group, Promise
 from freshness.domain.schedule import breaks_at
+from freshness.domain.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class BreachTime:
     """A time in which a feed was older than promised, and whether it then waited for the customer."""
 
@@ -27,7 +28,7 @@ class BreachTime:
     end: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class OpenBreach:
     """The part of a feed's breach that is not recorded yet."""
 

@@ -4,8 +4,10 @@ Scores are sums, so that those of different syncs, processes and days can be add
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
+
+from freshness.domain.value import value
 
 BINS = 10
 """Ranges of the predicted probability, each of a tenth."""
@@ -23,7 +25,7 @@ class Prediction(NamedTuple):
     unchanged: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Score:
     """Sums over predictions."""
 
@@ -56,7 +58,7 @@ class Score:
 NO_SCORE = Score()
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Calibration:
     """The scores of predictions by their probability: from 0 to 0.1 in the first of the `BINS`, and so on."""
 
@@ -87,7 +89,7 @@ class Calibration:
         return sum(abs(each.bias) * each.count for each in self.bins) / total if total else 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Scores:
     """Scores by platform, and by kind (`freshness.domain.fleet.kind_of`)."""
 

@@ -1,10 +1,11 @@
 """Companies and their connections, as Codat last reported them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from enum import StrEnum
 
 from freshness.domain.data_types import SOURCE_TYPES_WITH_OWN_DATA_TYPES, custom_identifier, source_type
+from freshness.domain.value import value
 
 
 class ConnectionStatus(StrEnum):
@@ -21,7 +22,7 @@ class ConnectionStatus(StrEnum):
 _STATUSES = tuple(ConnectionStatus)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Connection:
     """A company's link to one platform. `status_at` is when Codat last reported it, by Codat's clock."""
 
@@ -109,7 +110,7 @@ def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str
     return (connection.status_at, position, status, connection.link_url, connection.platform, connection.source_type)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Company:
     """A company that is watched. `check_at` is when to check it next; `None` once it was deleted."""
 

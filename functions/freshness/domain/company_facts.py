@@ -1,20 +1,21 @@
 """Facts about companies and their connections, which `freshness.domain.company_transition` applies."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from freshness.domain.company import Connection
+from freshness.domain.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompanyCreated:
     """A company was created at Codat."""
 
     company_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompanyDeleted:
     """A company was deleted at Codat."""
 
@@ -22,7 +23,7 @@ class CompanyDeleted:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompanyListed:
     """A company as Codat listed it. `policy` is the fingerprint of the policy in force."""
 
@@ -35,7 +36,7 @@ class CompanyListed:
     products: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ConnectionChanged:
     """A connection was as given at its `status_at`."""
 
@@ -43,7 +44,7 @@ class ConnectionChanged:
     connection: Connection
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ReadsRefused:
     """Reads ended with `AuthError`: the customer must authorise the connections again.
 
@@ -53,19 +54,19 @@ class ReadsRefused:
     at: Mapping[str, datetime]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class BulkRefreshStarted:
     """Several feeds of the company are about to be queued by one call. `at` is by our own clock."""
 
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CheckNeeded:
     """Something happened to the company of which only Codat knows the details."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CheckSucceeded:
     """The company was checked as it was at `version`. `polled` is whether Codat was polled.
 
@@ -80,7 +81,7 @@ class CheckSucceeded:
     """The data types that the platforms have, by connection."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CheckFailed:
     """A check failed, to be repeated after a delay from `first` to `longest`."""
 
@@ -88,14 +89,14 @@ class CheckFailed:
     longest: timedelta
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompanyNotFound:
     """Codat answered 404 for the company."""
 
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompanyPaused:
     """An operator paused the company's refreshes, or resumed them."""
 

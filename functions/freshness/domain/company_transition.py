@@ -1,7 +1,7 @@
 """What follows from a fact about a company: the company after it, and what to publish."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from freshness.domain import backoff
@@ -21,6 +21,7 @@ from freshness.domain.company_facts import (
     ReadsRefused,
 )
 from freshness.domain.notifications import Notification, connection_back, relink_needed
+from freshness.domain.value import value
 
 CHECK_EVERY = timedelta(days=1)
 """How long a company may go without any fact about it before Codat is polled."""
@@ -30,7 +31,7 @@ DELETED_KEPT = timedelta(days=30)
 """How long a deleted connection is remembered: webhooks may be replayed for two weeks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompanyTransition:
     """What follows from a fact about a company."""
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from freshness.domain.value import value
+
 
 class DatasetState(StrEnum):
     """The states that Codat documents. It may add others, so a state is passed on as `str` and never refused."""
@@ -104,7 +106,7 @@ class Issue:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Dataset:
     """The record of a dataset that has ended. While a dataset is in flight, its feed holds what is known of it."""
 

@@ -5,15 +5,15 @@ A webhook, a poll of Codat, the response to a queueing call and an operator's co
 own unless noted.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshness.domain.company_facts import CompanyCreated, CompanyDeleted, ConnectionChanged
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed_values import Decided, Unanswered
+from freshness.domain.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ReadEnded:
     """A read of a data type from a connection ended in `state`. `records_modified` is `None` where it is unknown.
 
@@ -30,7 +30,7 @@ class ReadEnded:
     issues: tuple[Issue, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class DatasetEnded:
     """A dataset ended in `state`. When it ended is unknown: only that it was after it had been requested."""
 
@@ -41,7 +41,7 @@ class DatasetEnded:
     records_modified: bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class DataWritten:
     """The user wrote data through Codat to the platform, so Codat's copy is out of date."""
 
@@ -51,7 +51,7 @@ class DataWritten:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class DatasetPolled:
     """The state of a feed's latest dataset when Codat was polled at `at`. Times that Codat left out are `None`."""
 
@@ -66,7 +66,7 @@ class DatasetPolled:
     """The id of that dataset, if Codat returned it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class DatasetRequested:
     """A queueing call was answered: this dataset runs, or has ended already. An unknown `dataset_id` is empty."""
 
@@ -80,7 +80,7 @@ class DatasetRequested:
     """When the call was made at the earliest, by our own clock, if not just now: it serves no later request."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class QueueingFailed:
     """A queueing call failed; another try may succeed, after a delay of at most `longest`.
 
@@ -92,7 +92,7 @@ class QueueingFailed:
     unanswered: Unanswered | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RunInterrupted:
     """A run that queues what is due began at `at`, by our own clock, and did not finish.
 
@@ -102,14 +102,14 @@ class RunInterrupted:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class DataTypeUnsupported:
     """The platform does not have the data type."""
 
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RefreshRequested:
     """A refresh was requested beyond what the promise needs. `at` is by our own clock."""
 
@@ -117,7 +117,7 @@ class RefreshRequested:
     trigger: Trigger
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class DataWanted:
     """A caller needs data whose read was requested at `not_before` or later, by `deadline`, by our own clock.
 
@@ -129,14 +129,14 @@ class DataWanted:
     at_any_time: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SyncDurationLearned:
     """How long a sync usually takes on the feed's platform."""
 
     duration: timedelta | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Deferred:
     """The planner decided to look at the feed again at `until`, or never; valid for the feed at `version` only."""
 
@@ -145,12 +145,12 @@ class Deferred:
     version: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class PromiseReviewed:
     """A tick read the feed: time passed, so its promise may have broken."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class MissExpected:
     """A deadline of the feed is expected to be missed, since its copy of `succeeded_at` is too old for it."""
 
@@ -162,7 +162,7 @@ class MissExpected:
     succeeded_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Rescheduled:
     """Nothing happened to the feed itself, but to its connection, its promise or a pause of its company."""
 
@@ -186,7 +186,7 @@ FeedFact = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class LimitReached:
     """Codat accepts no calls before `until`."""
 
@@ -194,7 +194,7 @@ class LimitReached:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class LimitReset:
     """Codat accepts calls again."""
 

@@ -6,7 +6,7 @@ comparing two such facts. `freshness.domain.transition` applies facts, and `fres
 feed is due.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from freshness.domain import backoff
@@ -16,6 +16,7 @@ from freshness.domain.feed_values import AsOf, Breach, Decided, End, Request, St
 from freshness.domain.promise import Promise
 from freshness.domain.quiet import NO_PAST, PastSyncs
 from freshness.domain.sync_history import NO_HISTORY, SyncHistory, usual_duration
+from freshness.domain.value import value
 
 DAY = timedelta(days=1)
 FIRST_PATIENCE = timedelta(seconds=30)
@@ -27,7 +28,7 @@ FeedKey = tuple[str, str, str]
 """What identifies a feed: company, data type and connection."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Feed:
     """What is known of one data type from one connection."""
 

@@ -1,11 +1,11 @@
 """The values that a feed consists of."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.dataset import Outcome, Trigger, outcome
 from freshness.domain.promise import Group
+from freshness.domain.value import value
 
 CLOCKS_DIFFER = timedelta(minutes=5)
 """How much our own clock and Codat's may differ."""
@@ -29,7 +29,7 @@ class State(StrEnum):
     OFF = "off"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Request:
     """The latest dataset requested, by anyone. An unknown `dataset_id` is empty."""
 
@@ -38,7 +38,7 @@ class Request:
     dataset_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class End:
     """The latest dataset that ended, and in which state. An unknown `dataset_id` is empty."""
 
@@ -52,7 +52,7 @@ class End:
         return self.at, outcome(self.state) is Outcome.COMPLETE, self.state, self.dataset_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class AsOf:
     """When the read of a copy was requested: the copy may lack what changed at the source since.
 
@@ -63,7 +63,7 @@ class AsOf:
     is_estimated: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Wanted:
     """What all callers together need of a feed: the latest `not_before`, and the earliest `deadline`."""
 
@@ -74,7 +74,7 @@ class Wanted:
     """Whether the policy's windows do not apply."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Decided:
     """The planner's decision that last changed a feed."""
 
@@ -82,7 +82,7 @@ class Decided:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Unanswered:
     """A queueing call that may have taken effect. It was made at `at` or later, by our own clock.
 
@@ -97,7 +97,7 @@ class Unanswered:
         return bool(self.key) and now < self.at + REPEATABLE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Breach:
     """An open breach of a promise, from the time on that was not recorded yet.
 

@@ -7,12 +7,13 @@ It is a value that is added up from lessons, in any order, so that several proce
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, tzinfo
 from functools import reduce
 from typing import NamedTuple
 
 from freshness.domain.rhythm import NO_COUNTS, STEADY, HourCounts, Rhythm, SyncInterval, counted, evidence
+from freshness.domain.value import value
 
 MAX_FEEDS = 500
 """The maximum number of feeds that the rate of a kind is averaged over. Earlier feeds lose weight beyond it."""
@@ -40,7 +41,7 @@ def kind_of(platform: str, data_type: str) -> str:
     return f"{platform}/{data_type}"
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class KindRate:
     """The rate of the feeds of one kind: the mean of its logarithm over `feeds` feeds."""
 
@@ -53,7 +54,7 @@ class KindRate:
         return KindRate(feeds, self.mean_log + (other.mean_log - self.mean_log) * min(other.feeds / feeds, 1.0))
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Kind:
     """What was learned of one kind."""
 
@@ -79,7 +80,7 @@ class Kind:
         return Rhythm(tuple(1 + probability * (each - 1) for each in self.hours.rhythm().by_hour), zone)
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Fleet:
     """What was learned of each kind, by its name: what is expected of a feed without a sync history."""
 

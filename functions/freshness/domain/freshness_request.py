@@ -1,7 +1,7 @@
 """Requests for fresh data: a caller needs data types of a company as of a time or later, by a deadline."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -9,6 +9,7 @@ from freshness.domain import windows
 from freshness.domain.company import Company, Connection
 from freshness.domain.feed import Feed
 from freshness.domain.promise import Promise
+from freshness.domain.value import value
 
 KEPT = timedelta(days=7)
 """How long a request is kept after it was accepted."""
@@ -34,7 +35,7 @@ class FeedState(StrEnum):
     NEEDS_PERSON = "needs-person"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class FeedResult:
     """What a request found of one feed. Times are of the copy there is, and `None` if there is none."""
 
@@ -49,7 +50,7 @@ class FeedResult:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class FreshnessRequest:
     """A request that was accepted. `results` are those at its end, and empty before."""
 
@@ -148,7 +149,7 @@ class FreshnessRequest:
         return FeedState.STALE, "the deadline passed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Forecast:
     """When a read that serves a request is expected to end, and how probable it is that it does by the deadline.
 

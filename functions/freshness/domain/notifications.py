@@ -3,7 +3,7 @@
 The `id` of a notification follows from what it is about, so that consumers can drop a repeat.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -14,9 +14,10 @@ from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.domain.freshness_request import FeedResult, FreshnessRequest
 from freshness.domain.times import sortable
+from freshness.domain.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Notification:
     """Anything that is published."""
 
@@ -31,7 +32,7 @@ class Notification:
         return {_camel(field.name): _json(getattr(self, field.name)) for field in fields(self)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompanyDataRefreshed(Notification):
     """A data type of a company was refreshed. `records_modified` is `None` where that is unknown.
 
@@ -50,7 +51,7 @@ class CompanyDataRefreshed(Notification):
     trigger: Trigger
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class PromiseBroken(Notification):
     """A data type of a company is older than promised. `link_url` is empty unless a relink would help.
 
@@ -67,7 +68,7 @@ class PromiseBroken(Notification):
     link_url_read_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class PromiseKeptAgain(Notification):
     """A data type of a company is as fresh as promised again."""
 
@@ -78,7 +79,7 @@ class PromiseKeptAgain(Notification):
     refreshed_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class DeadlineAtRisk(Notification):
     """A data type of a company is expected to miss a deadline. `expected_at` is `None` if it cannot be seen."""
 
@@ -91,7 +92,7 @@ class DeadlineAtRisk(Notification):
     refreshed_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SourceQuiet(Notification):
     """Reads of a data type succeed, but nothing has changed at the source for much longer than usual."""
 
@@ -101,7 +102,7 @@ class SourceQuiet(Notification):
     quiet_since: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RelinkNeeded(Notification):
     """Codat can no longer read through a connection until the customer opens its link and authorises it again.
 
@@ -116,7 +117,7 @@ class RelinkNeeded(Notification):
     since: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ConnectionBack(Notification):
     """Codat can read through a connection again."""
 
@@ -126,7 +127,7 @@ class ConnectionBack(Notification):
     since: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class FreshnessEnsured(Notification):
     """Every data type of a request for fresh data is as fresh as asked. It is about a company, not a connection."""
 
@@ -150,7 +151,7 @@ class FreshnessEnsured(Notification):
         return detail | {"dataTypes": feeds}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class FreshnessNotEnsured(FreshnessEnsured):
     """At least one data type of a request for fresh data is not as fresh as asked, and the request has ended."""
 

@@ -5,12 +5,13 @@ A bank feed may have stopped, or a customer may have left the platform, without 
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from freshness.domain.change_rate import MAX_EXPONENT, Observation, change_rate
 from freshness.domain.rhythm import Rhythm
 from freshness.domain.sync_history import SyncHistory
+from freshness.domain.value import value
 
 MIN_CHANGES = 30.0
 """How many changes must have been seen of a feed: by fewer, its rate is not known well enough."""
@@ -24,7 +25,7 @@ MEMORY = 512.0
 _SMALL = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class PastSyncs:
     """What syncs showed that are no longer in a feed's history: how many found a change, how many did not, and after
     how many rhythm days in all.

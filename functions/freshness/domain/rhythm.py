@@ -8,10 +8,12 @@ days between two times: the integral of the factor. An hour in which twice as mu
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import accumulate, pairwise
 from typing import NamedTuple
+
+from freshness.domain.value import value
 
 HOURS = 168
 """Hours of a week, from Monday 00:00."""
@@ -39,7 +41,7 @@ _LONG = timedelta(weeks=520)
 """Beyond this, the hour of the week makes no difference, and days are rhythm days."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Rhythm:
     """How much more often than on average data changes in each hour of the week, in the local time of `zone`.
 
@@ -111,7 +113,7 @@ class SyncInterval(NamedTuple):
     changed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class HourCounts:
     """Changes of the feeds of a kind in each hour of the week: what a rhythm is estimated from.
 

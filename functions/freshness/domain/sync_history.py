@@ -6,7 +6,6 @@ They are kept packed, as they are stored: a tick reads many histories and looks 
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, pairwise
 from statistics import median_low
@@ -14,6 +13,7 @@ from statistics import median_low
 from freshness.domain.change_rate import Observation
 from freshness.domain.rhythm import STEADY, Rhythm, SyncInterval
 from freshness.domain.times import BEGINNING
+from freshness.domain.value import value
 
 KEPT = 32
 LAST_KEPT = 16
@@ -43,7 +43,7 @@ _Packed = tuple[int, int, int]
 """Microseconds of the end since `BEGINNING`; flags; and the duration in milliseconds plus one, or 0."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Sync:
     """A sync that ended. `records_modified` is `None` where unknown; `took` is from its request to its end."""
 
@@ -53,7 +53,7 @@ class Sync:
     took: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class SyncHistory:
     """Syncs, oldest first, 13 bytes each, so that a feed with all of them fits into one write unit."""
 

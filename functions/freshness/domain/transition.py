@@ -5,7 +5,7 @@ Nothing that follows from a fact is computed anywhere else, and nothing here is 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from freshness.domain.breach import BreachTime, breach_times
@@ -45,13 +45,14 @@ from freshness.domain.quiet import quiet_since
 from freshness.domain.reconcile import reconcile
 from freshness.domain.refreshes import refreshes
 from freshness.domain.schedule import breaks_at, reschedule, with_due_at
+from freshness.domain.value import value
 from freshness.domain.wanted import with_wanted, without_satisfied
 
 SIGNIFICANT_CHANGE = 0.25
 """A usual sync time of the platform that differs by a smaller share is not worth a write."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Transition:
     """What follows from a fact."""
 

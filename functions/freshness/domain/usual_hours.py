@@ -7,8 +7,9 @@ therefore learned apart.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from freshness.domain.value import value
 
 MIN_SYNCS = 6
 """Syncs on weekdays, or at weekends, from which on their hours are known."""
@@ -18,7 +19,7 @@ _HOUR = timedelta(hours=1)
 _SATURDAY = 5
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class UsualHours:
     """The hours of the day in UTC, from 0 to 23, on weekdays and at weekends; `None` where too little is known."""
 

@@ -1,7 +1,6 @@
 """Which deadlines will be missed, as far as can be seen ahead."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -10,6 +9,7 @@ from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.schedule import longest_sync_time
 from freshness.domain.terms import Moment
+from freshness.domain.value import value
 from freshness.planning.allowance import allowance
 from freshness.policy.policy import Policy
 from freshness.policy.schema import Budget
@@ -19,7 +19,7 @@ AHEAD = timedelta(hours=2)
 _STEP = timedelta(minutes=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class AtRisk:
     """A feed that will miss a deadline, and when its refresh is expected to end; `None` if later than can be seen."""
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from freshness.policy.calendars import written_beside
 from freshness.policy.errors import PolicyError, describe, line_numbers
 from freshness.policy.policy import Policy
 
@@ -20,7 +19,7 @@ def load(path: Path) -> Policy:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        context = {"holidays": written_beside(path), "year": datetime.now(UTC).year}
+        context = {"year": datetime.now(UTC).year}
         policy = Policy.model_validate(tomllib.loads(text), context=context)
     except OSError as error:
         raise PolicyError(f"{path}: expected a policy file here, but: {error.strerror}") from error

@@ -16,4 +16,4 @@ class LocatedError(ValueError):
 class Table(BaseModel):
     """Base class of the tables."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)

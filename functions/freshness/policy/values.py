@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Annotated
@@ -100,14 +100,10 @@ def _date(value: object) -> date:
 
 
 def _holidays(value: object, info: ValidationInfo) -> Holidays:
-    """Take the dates from the context if it has them, which is so where the package `holidays` is not installed."""
+    """Look up the dates, from the `year` of the validation context on."""
     if not isinstance(value, str):
         raise ValueError(f'expected the code of a country or of a part of it, such as "GB-ENG", got {value!r}')
-    context = info.context or {}
-    known: Mapping[str, tuple[date, ...]] | None = context.get("holidays")
-    if known is not None and value in known:
-        return Holidays(code=value, dates=known[value])
-    return Holidays(code=value, dates=public_holidays(value, context.get("year", EARLIEST_YEAR)))
+    return Holidays(code=value, dates=public_holidays(value, (info.context or {}).get("year", EARLIEST_YEAR)))
 
 
 def _time_zone(value: object) -> ZoneInfo:

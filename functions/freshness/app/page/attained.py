@@ -16,6 +16,7 @@ from freshness.domain.attainment import (
     attained,
     day_of,
     hour_of,
+    of_fleet,
 )
 from freshness.domain.breach import BreachTime
 from freshness.policy.policy import Policy, objective
@@ -36,12 +37,7 @@ def read_attainment(
     of_day = attained([each for each in known if each.period.start >= day - HOUR], breaches, day, now)
     rules = sorted({name for kind, name in of_month if kind is Kind.RULE})
     views = sorted((_rule(name, of_day, of_month, policy) for name in rules), key=_share)
-    whole = RuleView(
-        rule="",
-        day=sum((each.day for each in views), Attained()),
-        month=sum((each.month for each in views), Attained()),
-        objective=None,
-    )
+    whole = RuleView(rule="", day=of_fleet(of_day), month=of_fleet(of_month), objective=None)
     return (whole, *views), tuple(_hours(known, breaches, day, now))
 
 

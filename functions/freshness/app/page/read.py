@@ -7,7 +7,6 @@ and of at most `COMPANIES` companies all feeds. So a page of 100,000 feeds costs
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 
@@ -24,6 +23,7 @@ from freshness.aws.feeds import Broken
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
+from freshness.domain.value import value
 from freshness.planning.allowance import allowance
 
 COMPANIES = 200
@@ -40,7 +40,7 @@ _READERS = 8
 """Queries at once. Each takes some five milliseconds, most of which is waiting."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class _Index:
     """What was read of the indexes."""
 

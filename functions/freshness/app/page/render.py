@@ -3,7 +3,6 @@
 Every value is escaped by the template: names of companies and messages of platforms are written by strangers.
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import cache
@@ -14,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from freshness.app.page.view import PageView
 from freshness.app.text import SYMBOLS, duration, moment, percent
 from freshness.app.views import Explanation
+from freshness.domain.value import value
 
 LARGEST = 200_000
 """The most bytes of a page."""
@@ -30,7 +30,7 @@ class Medium(StrEnum):
     """CloudWatch invokes the function `show_page` for every action. It allows no script."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Frame:
     """What a page is embedded in."""
 

@@ -1,6 +1,5 @@
 """Whose turn it is while a promise is broken, why, and what to do next."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -10,6 +9,7 @@ from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
+from freshness.domain.value import value
 from freshness.planning.decision import Reason
 
 UNANSWERED_FOR = timedelta(minutes=2)
@@ -30,7 +30,7 @@ class Turn(StrEnum):
     CUSTOMER = "customer"
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Step:
     """Whose turn it is, why, and what to do next."""
 
@@ -39,7 +39,7 @@ class Step:
     then: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Conditions:
     """What holds for all feeds at once."""
 

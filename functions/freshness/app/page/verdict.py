@@ -1,14 +1,14 @@
 """The sentence at the top of the page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from freshness.app.page.turns import WEBHOOKS_THEN, Conditions, Turn
 from freshness.app.page.view import NeedsPerson, Tone, TurnView, Verdict
+from freshness.domain.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Facts:
     """What the verdict depends on."""
 

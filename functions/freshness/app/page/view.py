@@ -1,7 +1,6 @@
 """What the page shows: plain values, computed once, of which `freshness.app.page.render` makes HTML."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -11,6 +10,7 @@ from freshness.domain.attainment import Attained
 from freshness.domain.calibration import Calibration
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import State
+from freshness.domain.value import value
 
 
 class Tone(StrEnum):
@@ -21,7 +21,7 @@ class Tone(StrEnum):
     BAD = "bad"
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Verdict:
     """One sentence about everything, and what to do next, which is empty if that is nothing."""
 
@@ -30,7 +30,7 @@ class Verdict:
     then: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Cell:
     """A feed, and whose turn it is: `None` if nobody has to do anything."""
 
@@ -64,7 +64,7 @@ class Cell:
         return next((level for level, limit in limits if self.ratio <= limit), "lost")
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Row:
     """A company with its feeds, by data type: usually one, and one for each connection if there are several."""
 
@@ -74,7 +74,7 @@ class Row:
     cells: Mapping[str, tuple[Cell, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class NeedsPerson:
     """A connection that the customer must act on, and what waits for it."""
 
@@ -92,7 +92,7 @@ class NeedsPerson:
     """How many of the feeds are older than promised."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class TurnView:
     """How many feeds wait for the same step."""
 
@@ -100,7 +100,7 @@ class TurnView:
     feeds: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(kw_only=False)
 class Miss:
     """A feed that will miss a deadline, and when that is, as was published in advance."""
 
@@ -108,7 +108,7 @@ class Miss:
     deadline_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RuleView:
     """What was attained by a rule of the policy in the last day and in the last month; by all, if `rule` is empty."""
 
@@ -123,7 +123,7 @@ class RuleView:
         return None if self.objective is None else self.month.budget_left(self.objective)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class HourView:
     """How many promises were broken in an hour, on average: late, or waiting for a customer."""
 
@@ -132,7 +132,7 @@ class HourView:
     waiting: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Webhooks:
     """When a webhook last arrived, if any did, and since when they are silent although refreshes end."""
 
@@ -140,7 +140,7 @@ class Webhooks:
     silent_since: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class PageView:
     """Everything that the page shows."""
 

@@ -1,0 +1,42 @@
+"""The base of what Codat sends: unknown fields are accepted, and items that cannot be read can be left out."""
+
+from typing import Annotated, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+)
+from pydantic.alias_generators import to_camel
+from pydantic.functional_validators import WrapValidator
+
+Anything = TypeVar("Anything")
+
+
+def _or_none(value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
+    try:
+        return validate(value)
+    except ValidationError as error:
+        if info.context and "skipped" in info.context:
+            info.context["skipped"].append(error)
+        return None
+
+
+Readable = Annotated[Anything | None, WrapValidator(_or_none)]
+"""An item of a list: `None` if it cannot be read, so that the others still can.
+
+The error is appended to `skipped` of the validation context, if that is given.
+"""
+Text = Annotated[str, BeforeValidator(lambda given: given if isinstance(given, str) else "")]
+"""Text that may be missing or null."""
+
+
+class Response(BaseModel):
+    """Any object that Codat sends."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True, defer_build=True
+    )
