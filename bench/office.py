@@ -18,25 +18,16 @@ from bench.simulated_fleet import DATA_TYPES, START, policy, simulated_feeds, tr
 from freshness.domain.calibration import Scores, scored
 from freshness.domain.feed import DAY
 from freshness.domain.fleet import MOST_EVIDENCE, Fleet, Kind, KindRate, kind_of
-from freshness.domain.rhythm import HOURS, HourCounts, Rhythm
+from freshness.domain.rhythm import HOURS, HourCounts
 from freshness.policy.policy import Policy
+from simulate.rhythm import office_rhythm
 from simulate.world import World
 
 COMPANIES = 200
 EVERY = timedelta(hours=12)
 """The interval of Codat's fixed schedule, whose number of refreshes the planner has."""
 LEARNING, MEASURED = 7 * DAY, 7 * DAY
-SHARE = 0.9
-"""The share of changes that happen in office hours."""
 READ = {"hours": "08:00 to 18:00", "days": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]}
-IN_OFFICE = [hour % 24 in range(8, 18) and hour < 5 * 24 for hour in range(HOURS)]
-
-
-def office_rhythm() -> Rhythm:
-    """Return the rhythm of the world."""
-    hours = sum(IN_OFFICE)
-    within, outside = SHARE * HOURS / hours, (1 - SHARE) * HOURS / (HOURS - hours)
-    return Rhythm(tuple(within if each else outside for each in IN_OFFICE))
 
 
 def knowing_the_rhythm() -> Fleet:

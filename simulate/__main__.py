@@ -88,10 +88,11 @@ def _run(
 ) -> Report:
     simulated_feeds: list[SimulatedFeed]
     if fleet:
-        simulated_feeds, now = load_fleet(fleet, policy, seed)
+        simulated_feeds, now, learned = load_fleet(fleet, policy, seed)
+        policy = policy.knowing(learned)
         start = now.replace(hour=0, minute=0, second=0, microsecond=0)
     else:
-        simulated_feeds, start = generate_fleet(companies, changes_per_day, seed, START), START
+        simulated_feeds, start = generate_fleet(companies, changes_per_day, seed, START, policy.local_time), START
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(f"Simulating {days} days of {title}", total=days + 1)
         return run(simulated_feeds, policy, start, days, on_day=lambda: progress.advance(task))

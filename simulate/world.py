@@ -21,9 +21,11 @@ from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import Deferred, FeedFact, ReadEnded
 from freshness.domain.feed import DAY, Feed, FeedKey
 from freshness.domain.feed_values import Decided, Request
+from freshness.domain.fleet import Lesson
 from freshness.domain.promise import Promise
 from freshness.domain.rhythm import STEADY, Rhythm
 from freshness.domain.schedule import breaks_at, due_at, reschedule
+from freshness.domain.times import BEGINNING
 from freshness.domain.transition import transition
 from freshness.domain.windows import Window
 from freshness.planning.decision import Action, Decision, Reason
@@ -89,6 +91,9 @@ class World:
     """The number of decisions, by reason."""
     predictions: list[Prediction] = field(default_factory=list)
     """What was predicted of the syncs that have ended."""
+    _lessons: list[Lesson] = field(default_factory=list)
+    """What was not learned from yet."""
+    _learned_at: datetime = BEGINNING
     _refreshes_by_platform: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """By month, and then by platform."""
     _sync_ends: list[tuple[datetime, int]] = field(default_factory=list)
@@ -141,7 +146,7 @@ class World:
         queued = [decision for decision in decisions if decision.action is Action.QUEUE]
         for decision in decisions:
             self._act(decision, now)
-        self._learn(queued)
+        self._learn(queued, now)
         self.queued[now] += len(queued)
         return len(queued)
 
@@ -221,11 +226,16 @@ class World:
         feed = replace(feed, changes_per_day=simulated.changes_per_day)
         return replace(feed, due_at=due_at(feed, self.promise(simulated), simulated.connection))
 
-    def _learn(self, queued: list[Decision]) -> None:
-        """Learn from the feeds queued, as `queue_refreshes` does."""
-        if not self.knows_rates and (learned := lessons(queued, self.policy)):
+    def _learn(self, queued: list[Decision], now: datetime) -> None:
+        """Learn from the feeds queued, as `queue_refreshes` does, and use it once an hour."""
+        if self.knows_rates:
+            return
+        self._lessons += lessons(queued, self.policy)
+        if self._lessons and now >= self._learned_at + HOUR:
             fleet = self.policy.fleet
-            self.policy = self.policy.knowing(fleet.merged(fleet.learned(learned)))
+            self.policy = self.policy.knowing(fleet.merged(fleet.learned(self._lessons)))
+            self._lessons.clear()
+            self._learned_at = now
 
     def _measure(self, simulated: SimulatedFeed, until: datetime) -> None:
         """Add the time since the last sync, or since the start of the measurement, during which the copy ages."""

@@ -31,10 +31,11 @@ LEAST = 0.02
 """The lowest factor of an hour: no hour is known to be without changes."""
 _WORKING_DAYS = 5
 _SIMILAR = tuple(
-    tuple(each for each in range(hour % 24, HOURS, 24) if (each < _WORKING_DAYS * 24) == (hour < _WORKING_DAYS * 24))
-    for hour in range(HOURS)
+    tuple(range(first, last, 24))
+    for start, last in ((0, _WORKING_DAYS * 24), (_WORKING_DAYS * 24, HOURS))
+    for first in range(start, start + 24)
 )
-"""For each hour of the week, the same hour of all working days, or of Saturday and Sunday."""
+"""Hours of the week that are similar: the same hour of all working days, or of Saturday and Sunday."""
 _HOUR = timedelta(hours=1)
 _MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 _LONG = timedelta(weeks=520)
@@ -131,11 +132,12 @@ class HourCounts:
         averaged with its neighbours.
         """
         level = (sum(self.changes) + PRIOR) / (sum(self.expected) + PRIOR)
-        shrunk = []
-        for hour, similar in enumerate(_SIMILAR):
-            changes, expected = (sum(counts[each] for each in similar) for counts in (self.changes, self.expected))
+        shrunk = [1.0] * HOURS
+        for similar in _SIMILAR:
+            changes, expected = (sum([counts[each] for each in similar]) for counts in (self.changes, self.expected))
             towards = _shrunk(changes, expected, level, 1.0)
-            shrunk.append(_shrunk(self.changes[hour], self.expected[hour], level, towards))
+            for hour in similar:
+                shrunk[hour] = _shrunk(self.changes[hour], self.expected[hour], level, towards)
         # Without it, expectation maximisation makes hours that no sync tells apart differ by chance.
         smooth = [(shrunk[each - 1] + 2 * shrunk[each] + shrunk[(each + 1) % HOURS]) / 4 for each in range(HOURS)]
         bounded = [max(each, LEAST) for each in smooth]
