@@ -104,7 +104,7 @@ def _record_late(tables: Tables, bus: EventBus, policy: Policy, companies: list[
             # The hours of a usual breach: what is older than two days is recorded by day.
             recording.breach_times[:] = [replace(each, start=now - LATE_BY) for each in recording.breach_times]
             meter.take()
-            recording.record_attainment()
+            recording.write_collected()
             units += meter.take().write_units
     return Usage(write_units=units)
 

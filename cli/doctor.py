@@ -15,7 +15,7 @@ from cli.codat import CodatReport, read_report
 from cli.output import print_json, print_text
 from deployed.stack import DeployedStack, clock
 from freshness.app.failures import UNUSABLE
-from freshness.app.queueing import PRODUCT_REFUSED
+from freshness.app.queue_together import PRODUCT_REFUSED
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.domain.api_limits import ApiLimits

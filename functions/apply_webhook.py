@@ -30,7 +30,7 @@ def handler(event: dict[str, list[Message]], context: LambdaContext) -> dict[str
     returned = [message["messageId"] for message in event["Records"] if not _settle(message, applier)]
     if applier.satisfied:
         Ending(recorder=recorder, clock=bootstrap.clock).end_of_companies(applier.satisfied)
-    recorder.record_attainment()
+    recorder.write_collected()
     tally = applier.tally + recorder.tally
     emit(tally)
     logger.info("Batch of webhooks ended", extra={"tally": dict(tally)})

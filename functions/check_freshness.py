@@ -55,7 +55,7 @@ async def _check(until: datetime, owner: str) -> None:
         )
         await _list_companies(check, owner)
         done = await check.check_due()
-    recorder.record_attainment()
+    recorder.write_collected()
     tally = check.tally + recorder.tally + check.failures.tally + stops(check.stopped_by)
     if is_silent(check.tables.control, check.tally[Metric.REFRESHES_FOUND_BY_CHECK], bootstrap.clock()):
         tally[Metric.WEBHOOKS_SILENT] += 1

@@ -62,8 +62,7 @@ async def _queue(run: Run, shard: str | None, owner: str) -> None:
         )
         done = await tick.run(codat_accepts_calls)
     await asyncio.to_thread(Forecast(recorder=recorder, clock=bootstrap.clock).publish, owner)
-    recorder.record_attainment()
-    recorder.record_spending()
+    recorder.write_collected()
     tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally + stops(queueing.stopped_by)
     if not done and not queueing.stopped_by and not codat.is_down:
         tally[Metric.TICKS_CUT_SHORT] += 1

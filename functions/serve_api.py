@@ -135,8 +135,7 @@ async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, contex
             try:
                 progress = await ensure.wait(progress, min(now + _wait(event), ends_at), client)
             finally:
-                ensure.recorder.record_attainment()
-                ensure.recorder.record_spending()
+                ensure.recorder.write_collected()
                 tally = ensure.tally + ensure.recorder.tally
                 emit(tally)
                 calls = sum(each.calls for each in opened)

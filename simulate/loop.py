@@ -158,7 +158,7 @@ class Simulation:
                     await check.list_companies()
                     await read_codat_schedule(check.codat, check.tables.control, check.tally, self.clock())
             await check.check_due()
-            recorder.record_attainment()
+            recorder.write_collected()
             tally = check.tally + recorder.tally + check.failures.tally
             self.tallies.update(tally)
             check.failures.raise_temporary()
@@ -181,7 +181,7 @@ class Simulation:
             )
             await tick.run(self._codat_accepts_calls)
             Forecast(recorder=recorder, clock=self.clock).publish(f"run {self._runs}")
-            recorder.record_attainment()
+            recorder.write_collected()
             self.measured = tick.metrics.measured
             tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally
             self.tallies.update(tally)
@@ -273,7 +273,7 @@ class Simulation:
         applier = WebhookApplier(tables=recorder.tables, recorder=recorder, clock=self.clock)
         with suppress(Crash, *OUTAGES):
             applier.apply(body)
-            recorder.record_attainment()
+            recorder.write_collected()
             tally = applier.tally + recorder.tally
             self.tallies.update(tally)
             return True

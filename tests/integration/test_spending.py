@@ -42,8 +42,8 @@ def test_refreshes_of_ours_are_counted_once_by_month_and_platform(tables: Tables
             fact = DatasetRequested(at=at, trigger=trigger, dataset_id=f"{platform} {number}")
             for _ in range(2):
                 recorder.feed(tables.feeds.get(*feed.key, consistent=True), company, fact)
-    recorder.record_spending()
-    recorder.record_spending()
+    recorder.write_collected()
+    recorder.write_collected()
 
     assert tables.spending.refreshes(NOON) == {"Xero": 2}
     assert affordable_now(tables, POLICY, NOON) == {"Xero": before - 2}

@@ -11,7 +11,7 @@ import pytest
 import cli.doctor
 from cli.codat import read_account
 from cli.doctor import account, concurrency, local_time, products
-from freshness.app.queueing import PRODUCT_REFUSED
+from freshness.app.queue_together import PRODUCT_REFUSED
 from freshness.codat.client import Codat
 from freshness.domain.company import Company
 from freshness.policy.policy import Policy

@@ -13,6 +13,7 @@ from freshness.app.concurrency import for_each
 from freshness.app.deciding import decide_now
 from freshness.app.failures import Failures
 from freshness.app.promise_metrics import PromiseMetrics
+from freshness.app.queue_together import queue_together
 from freshness.app.queueing import Queueing, names_of
 from freshness.app.record import Recorder
 from freshness.app.unanswered_calls import find_queued
@@ -162,7 +163,7 @@ class RefreshTick:
             # What failed halfway is left to the next tick: some of the group may be in flight.
             remaining = []
             with self.failures.collected(names):
-                remaining = await self.queueing.queue_together(group, schedule)
+                remaining = await queue_together(self.queueing, group, schedule)
         for decision in (*wanted, *remaining):
             if self._may_continue():
                 with self.failures.collected(names | {"data_type": decision.feed.data_type}):

@@ -1,4 +1,4 @@
-"""Queueing refreshes at Codat and recording its responses: for one feed, or for several of a company by one call."""
+"""Queueing refreshes at Codat, a call for each feed, and recording its responses."""
 
 import asyncio
 from collections import Counter
@@ -9,12 +9,10 @@ from uuid import UUID, uuid4
 
 from aws_lambda_powertools import Logger
 
-from freshness.app.idempotency import idempotency_key, key_of, text_of
+from freshness.app.idempotency import idempotency_key
 from freshness.app.record import Recorder
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
-from freshness.codat import bulk_refresh
-from freshness.codat.bulk_refresh import BulkCall
 from freshness.codat.client import Codat
 from freshness.codat.dataset_facts import requested_fact
 from freshness.codat.errors import (
@@ -31,23 +29,15 @@ from freshness.codat.errors import (
 )
 from freshness.codat.models import PullOperation
 from freshness.domain import backoff
-from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
-from freshness.domain.company_facts import BulkRefreshStarted, CheckNeeded
+from freshness.domain.company_facts import CheckNeeded
 from freshness.domain.dataset import Trigger, has_ended
 from freshness.domain.facts import DatasetRequested, DataTypeUnsupported, FeedFact, QueueingFailed
 from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.feed_values import CLOCKS_DIFFER, Decided, Unanswered
+from freshness.domain.feed_values import Decided, Unanswered
 from freshness.domain.schedule import due_at
 from freshness.planning.decision import Decision
-from freshness.planning.due_soon import due_soon
 
-BULK_REMEMBERED = timedelta(days=1)
-"""How long after a call of `data/all` another one is not made before history was read for what the first queued."""
-LONGEST_ADOPTED = timedelta(days=1)
-"""How old a dataset may be that a refresh of a product, which was refused as already in progress, may have meant."""
-PRODUCT_REFUSED = "A product cannot be refreshed: each of its data types is queued by itself"
-"""The log message by which `doctor` finds products that the policy names by mistake."""
 LONGEST_CALL = timedelta(seconds=60)
 """How long a feed that callers wait for is left to the function that queues it."""
 
@@ -106,12 +96,12 @@ class Queueing:
         except AlreadyInProgress as error:
             await self._adopt(company, feed, error)
         except UnsupportedDataType as error:
-            await self._record(feed, company, DataTypeUnsupported(at=error.at))
+            await self.record(feed, company, DataTypeUnsupported(at=error.at))
             self.tally[Metric.FEEDS_FOUND_UNSUPPORTED] += 1
         except Unreadable as error:
             # Codat accepted the call, though its response cannot be read: a check finds the dataset.
             logger.warning("The response to a refresh cannot be read", extra=names_of(feed) | {"error": str(error)})
-            await self._record(feed, company, DatasetRequested(at=error.at, trigger=trigger_of(feed)))
+            await self.record(feed, company, DatasetRequested(at=error.at, trigger=trigger_of(feed)))
             self.tally[Metric.QUEUEING_FAILED] += 1
         except (Unauthorized, AccountLimit, RateLimited) as error:
             self._stop(error)
@@ -123,76 +113,8 @@ class Queueing:
             called_at = feed.unanswered.at if feed.unanswered else None
             await self.record_queued(company, feed, operation, decision, called_at)
 
-    async def queue_together(self, group: list[Decision], schedule: CodatSchedule) -> list[Decision]:
-        """Queue what is due of a company with as few calls as possible, and return what is left to queue by itself.
-
-        That the calls are about to be made is recorded first. If no response was recorded, history is read for what
-        they queued before anything is queued again.
-        """
-        company = group[0].company
-        due = {decision.feed.key: decision for decision in group}
-        feeds = await asyncio.to_thread(self.tables.feeds.of_company, company.company_id)
-        products = self.recorder.policy.types_of_products
-        soon = due_soon(company, feeds, due, self.recorder.policy, self.clock()) if products else {}
-        calls = bulk_refresh.plan(schedule, products, company, feeds, due.keys(), soon.keys())
-        if not calls:
-            return group
-        wanted = due | soon
-        together = {key: feed for call in calls for key, feed in call.feeds.items()}
-        at = company.bulk_refresh_at
-        is_unfinished = at and at + BULK_REMEMBERED > self.clock() and not bulk_refresh.is_answered(together, at)
-        try:
-            if at is None or not is_unfinished:
-                at = self.clock()
-                company = await asyncio.to_thread(self.recorder.company, company, BulkRefreshStarted(at=at))
-                at, together = await self._call(company, calls, at, wanted)
-            # The time that was recorded before the call is by our own clock.
-            since = at - CLOCKS_DIFFER if is_unfinished else at
-            queued = await bulk_refresh.queued_since(since, self.codat, company.company_id, together)
-        except CodatError as error:
-            await self.record_unknown(company, due.values(), error)
-            return []
-        for key, operation in queued.items():
-            await self.record_queued(company, together[key], operation, wanted[key], at if is_unfinished else None)
-        return [decision for key, decision in due.items() if key not in queued and key in wanted]
-
-    async def _call(
-        self, company: Company, calls: Iterable[BulkCall], at: datetime, wanted: dict[FeedKey, Decision]
-    ) -> tuple[datetime, dict[FeedKey, Feed]]:
-        """Make calls that were recorded to begin at a time; return when Codat accepted the first, and for which feeds.
-
-        Feeds that run already are recorded, and removed from what is `wanted`.
-        """
-        accepted: dict[FeedKey, Feed] = {}
-        accepted_at: list[datetime] = []
-        for call in calls:
-            try:
-                accepted_at.append(await self._call_one(company, call, at))
-                accepted |= call.feeds
-            except AlreadyInProgress as error:
-                for adopted in await self._adopt_running(company, call, error):
-                    wanted.pop(adopted)
-            except (NotFound, Refused) as error:
-                names = {"company_id": company.company_id, "product": call.product, "error": str(error)}
-                logger.error(PRODUCT_REFUSED if call.product else "data/all was refused", extra=names)
-        return min(accepted_at, default=at), accepted
-
-    async def _call_one(self, company: Company, call: BulkCall, at: datetime) -> datetime:
-        key = key_of(company.company_id, text_of(at), call.product)
-        if call.product:
-            return await self.codat.refresh_product(company.company_id, call.product, call.data_types, key)
-        return await self.codat.queue_all(company.company_id, key)
-
-    async def _adopt_running(self, company: Company, call: BulkCall, error: AlreadyInProgress) -> list[FeedKey]:
-        """Record the datasets of a product that run already, and return their feeds."""
-        since = error.at - LONGEST_ADOPTED
-        running = await bulk_refresh.running(self.codat, company.company_id, call.feeds, since)
-        for key, operation in running.items():
-            await self._record(call.feeds[key], company, requested_fact(operation, Trigger.EXTERNAL))
-            self.tally[Metric.DATASETS_ADOPTED] += 1
-        return list(running)
-
-    async def _record(self, feed: Feed, company: Company, *facts: FeedFact) -> Feed:
+    async def record(self, feed: Feed, company: Company, *facts: FeedFact) -> Feed:
+        """Record facts that follow from a call, and return the feed as it is now."""
         self.unqueued.discard(feed.key)
         recorded = await asyncio.to_thread(self.recorder.feed, feed, company, *facts)
         return recorded.feed
@@ -216,7 +138,7 @@ class Queueing:
             )
         decided = Decided(at=self.clock(), reason=decision.reason)
         fact = requested_fact(operation, trigger_of(decision.feed), decided, called_at)
-        await self._record(feed, company, fact)
+        await self.record(feed, company, fact)
         self.tally[Metric.REFRESHES_QUEUED] += 1
 
     async def _adopt(self, company: Company, feed: Feed, running: AlreadyInProgress) -> None:
@@ -227,7 +149,7 @@ class Queueing:
         adopted = await self._running(feed, running)
         if adopted is None:
             fact = DatasetRequested(at=running.at, trigger=Trigger.EXTERNAL, dataset_id=running.dataset_id)
-            await self._record(feed, company, fact)
+            await self.record(feed, company, fact)
             return
         self.tally[Metric.DATASETS_ADOPTED] += 1
         retry = QueueingFailed(at=running.at, longest=backoff.LONGEST_UNANSWERED)
@@ -235,12 +157,12 @@ class Queueing:
             other = await asyncio.to_thread(
                 self.tables.feeds.get, feed.company_id, feed.data_type, adopted.connection_id
             )
-            await self._record(other, company, requested_fact(adopted, Trigger.EXTERNAL))
-            await self._record(feed, company, retry)
+            await self.record(other, company, requested_fact(adopted, Trigger.EXTERNAL))
+            await self.record(feed, company, retry)
             return
-        recorded = await self._record(feed, company, requested_fact(adopted, Trigger.EXTERNAL))
+        recorded = await self.record(feed, company, requested_fact(adopted, Trigger.EXTERNAL))
         if recorded.in_flight is None and not has_ended(adopted.status):
-            await self._record(recorded, company, retry)
+            await self.record(recorded, company, retry)
 
     async def _running(self, feed: Feed, running: AlreadyInProgress) -> PullOperation | None:
         if not running.dataset_id:
@@ -263,7 +185,7 @@ class Queueing:
         longest = backoff.LONGEST_UNANSWERED if error.status is None else backoff.LONGEST
         is_unqueued = feed.key in self.unqueued
         failed = QueueingFailed(at=error.at, longest=longest, unanswered=unanswered)
-        await self._record(feed, company, failed)
+        await self.record(feed, company, failed)
         if is_unqueued and not isinstance(error, NotFound | Refused):
             self.unqueued.add(feed.key)
 

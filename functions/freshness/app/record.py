@@ -7,7 +7,8 @@ feed is written: a crash in between repeats them under the same ids, and loses n
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -44,8 +45,8 @@ logger = Logger(service="codat-freshness")
 class Recorder:
     """Records facts. `tally` counts the notifications that were published. May be used from several threads.
 
-    Times of breach that have ended are collected in `breach_times`, for one write of many: call `record_attainment` at
-    the end of each run. What a killed run has collected is lost. Only what a write of a feed accounts for is added, so
+    Times of breach that have ended, and refreshes, are collected for one write of many: call `write_collected` at the
+    end of each run. What a killed run has collected is lost. Only what a write of a feed accounts for is added, so
     that repeated facts and lost races add nothing; a call that AWS carried out and did not answer may be added twice.
 
     Its methods raise `freshness.aws.event_bus.NotPublished` or `freshness.aws.table.ContentionError` if nothing could
@@ -59,7 +60,7 @@ class Recorder:
     tally: Tally = field(default_factory=Tally)
     breach_times: list[BreachTime] = field(default_factory=list)
     refreshes: list[str] = field(default_factory=list)
-    """The platforms of the refreshes that were requested, for `record_spending`."""
+    """The platforms of the refreshes that were requested."""
 
     def feed(self, known: Feed, company: Company, *facts: FeedFact) -> Transition:
         """Record facts about a feed, as it was read, and return what followed, with the feed as it is now.
@@ -139,28 +140,17 @@ class Recorder:
         self.tables.feeds.delete(feed)
         self.breach_times.extend(until_deleted(feed, self.clock()))
 
-    def record_attainment(self) -> None:
-        """Add the times of breach that were collected to what is known of attainment."""
+    def write_collected(self) -> None:
+        """Add what was collected to what is known of attainment, and of spending at platforms with a cap."""
         breach_times = self.breach_times.copy()
-        self.breach_times.clear()
-        try:
-            self.tables.attainment.add(breach_times, self.clock())
-        except (BotoCoreError, ClientError):
-            # The facts are recorded: to fail now would only repeat the work.
-            logger.exception(
-                "Attainment could not be written: times of breach are lost", extra={"times": len(breach_times)}
-            )
-
-    def record_spending(self) -> None:
-        """Add the refreshes that were requested to those of the month, if a cap on spending counts them."""
         refreshes = Counter(platform for platform in self.refreshes if platform in self.policy.budget.spending)
+        self.breach_times.clear()
         self.refreshes.clear()
-        try:
+        with _logged("Attainment could not be written: times of breach are lost"):
+            self.tables.attainment.add(breach_times, self.clock())
+        with _logged("Spending could not be written: refreshes are not counted"):
             if refreshes:
                 self.tables.spending.add(refreshes, self.clock())
-        except (BotoCoreError, ClientError):
-            # The facts are recorded: to fail now would only repeat the work.
-            logger.exception("Spending could not be written: refreshes are not counted", extra={"refreshes": refreshes})
 
     def _transition(self, feed: Feed, company: Company, facts: tuple[FeedFact, ...]) -> Transition:
         connection = company.connections.get(feed.connection_id)
@@ -183,6 +173,15 @@ class Recorder:
                     self.tally.count(Metric.REFRESHES_BY_OTHERS)
                 case _:
                     pass
+
+
+@contextmanager
+def _logged(loss: str) -> Iterator[None]:
+    """Log that something could not be written to the tables: the facts are recorded, and failing would repeat them."""
+    try:
+        yield
+    except (BotoCoreError, ClientError):
+        logger.exception(loss)
 
 
 def _was_requested_by_us(before: Feed, after: Feed) -> bool:

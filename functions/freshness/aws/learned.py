@@ -75,7 +75,11 @@ class Learned:
             self._write(changed)
 
     def _write(self, changed: dict[str, Kind]) -> None:
-        """Add to what the table has by now."""
+        """Add to what the table has by now.
+
+        It is not conditional: of two ticks of shards that write at the same moment, what one had learned may be lost.
+        That is harmless. The values are averages of many syncs, and the next syncs are learned from again.
+        """
         stored = self._stored()
         self._read, self._read_at = stored.merged(Fleet(changed)), self._seconds()
         kept = self._unwritten.kinds.items()

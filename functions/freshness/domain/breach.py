@@ -5,7 +5,6 @@ becomes known. While the connection is lapsed it waits for the customer. Time is
 part that is still open is held by the feed.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -47,26 +46,27 @@ def breach_times(
 
     Of a feed that becomes known, only what follows counts.
     """
-    breaks = breaks_at(after, promise, connection)
-    is_broken = breaks is not None and breaks <= now
-    since = before.breach.since if before.breach else None
-    ended: Iterator[BreachTime] = iter(())
+    opened_at = before.breach.since if before.breach else None
+    broke_at = _broke_at(after, promise, connection, now)
+    ended: tuple[BreachTime, ...] = ()
+    since = opened_at
     if before.version and after.succeeded_at and after.succeeded_at != before.succeeded_at:
-        # A tick may not have noticed the breach before it ended.
-        start = since or breaks_at(before, promise, connection)
-        ended = _between(before, promise, start, after.succeeded_at)
-        since = max(breaks, since or breaks) if breaks and is_broken else None
-    elif before.breach and not is_broken:
-        ended, since = _between(before, promise, since, now), None
-    elif breaks and is_broken and since is None and (after.broken_at or not before.version):
-        since = breaks if before.version else now
+        # A read replaced the copy. A tick may not have noticed the breach before that.
+        start = opened_at or breaks_at(before, promise, connection)
+        ended = _time_between(before, promise, start, after.succeeded_at)
+        since = max(broke_at, opened_at or broke_at) if broke_at else None
+    elif opened_at and not broke_at:
+        # Less is promised than before.
+        ended, since = _time_between(before, promise, opened_at, now), None
+    elif broke_at and not opened_at and (after.broken_at or not before.version):
+        since = broke_at if before.version else now
     waiting = after.is_blocked(connection)
-    if since and before.breach and before.breach.since == since and before.breach.waiting != waiting:
-        changed_at = max(connection.status_at, after.end.at if after.end else connection.status_at)
-        changed_at = min(max(changed_at, since), now)
-        ended, since = _between(before, promise, since, changed_at), changed_at
-    breach = Breach(since=since, group=promise.group, waiting=waiting) if since and is_broken else None
-    return (after if breach == after.breach else replace(after, breach=breach)), tuple(ended)
+    if since and before.breach and since == opened_at and waiting != before.breach.waiting:
+        # From now on the breach counts as the customer's, or no longer.
+        turned_at = _waiting_changed_at(after, connection, since, now)
+        ended, since = _time_between(before, promise, since, turned_at), turned_at
+    breach = Breach(since=since, group=promise.group, waiting=waiting) if since and broke_at else None
+    return (after if breach == after.breach else replace(after, breach=breach)), ended
 
 
 def until_deleted(feed: Feed, now: datetime) -> tuple[BreachTime, ...]:
@@ -79,8 +79,21 @@ def _time(data_type: str, breach: Breach, end: datetime) -> BreachTime:
     return BreachTime(data_type=data_type, group=breach.group, waiting=breach.waiting, start=breach.since, end=end)
 
 
-def _between(before: Feed, promise: Promise, start: datetime | None, end: datetime) -> Iterator[BreachTime]:
-    """Yield the time from the start of a breach to its end, unless it ended before it began."""
-    if start is not None and start < end:
-        breach = before.breach or Breach(since=start, group=promise.group)
-        yield replace(_time(before.data_type, breach, end), start=start)
+def _broke_at(feed: Feed, promise: Promise, connection: Connection, now: datetime) -> datetime | None:
+    """Return when the copy became older than promised; `None` if it is not by now."""
+    breaks = breaks_at(feed, promise, connection)
+    return breaks if breaks and breaks <= now else None
+
+
+def _waiting_changed_at(feed: Feed, connection: Connection, since: datetime, now: datetime) -> datetime:
+    """Return when a breach that is open since a time began, or ceased, to wait for the customer."""
+    latest = max(connection.status_at, feed.end.at if feed.end else connection.status_at)
+    return min(max(latest, since), now)
+
+
+def _time_between(before: Feed, promise: Promise, start: datetime | None, end: datetime) -> tuple[BreachTime, ...]:
+    """Return the time from the start of a breach to its end; none if it ended before it began."""
+    if start is None or start >= end:
+        return ()
+    breach = before.breach or Breach(since=start, group=promise.group)
+    return (replace(_time(before.data_type, breach, end), start=start),)

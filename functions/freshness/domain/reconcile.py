@@ -45,19 +45,28 @@ def _with_running(feed: Feed, polled: DatasetPolled) -> Feed:
 
 
 def _with_failure(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Feed:
+    """Return the feed after a poll found that its latest dataset failed, unless more is known of it already."""
     if feed.end and feed.end.dataset_id == polled.dataset_id:
         return feed
-    if feed.end and not feed.end.dataset_id and feed.end.state == polled.state and not feed.in_flight:
+    was_reported_without_id = feed.end is not None and not feed.end.dataset_id and feed.end.state == polled.state
+    if feed.end and was_reported_without_id and not feed.in_flight:
         return replace(feed, end=replace(feed.end, dataset_id=polled.dataset_id))
-    if feed.in_flight and not _is_requested(feed, polled) and polled.at <= feed.in_flight.at:
+    is_from_before_request = not _is_requested(feed, polled) and feed.in_flight and polled.at <= feed.in_flight.at
+    if is_from_before_request:
         return feed
+    return feed.ended(End(at=_failed_at(feed, polled, linked_at), state=polled.state, dataset_id=polled.dataset_id))
+
+
+def _failed_at(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> datetime:
+    """Return when a dataset failed, or where Codat does not say, the time that has the right effect."""
     at = polled.ended_at or polled.at
     if feed.request is None and feed.end is None:
         # When it failed is unknown, and the connection is linked now: one try is worthwhile.
-        at = min(at, linked_at - timedelta.resolution)
-    elif feed.request and _is_requested(feed, polled):
-        at = max(at, feed.request.at)
-    return feed.ended(End(at=at, state=polled.state, dataset_id=polled.dataset_id))
+        return min(at, linked_at - timedelta.resolution)
+    if feed.request and _is_requested(feed, polled):
+        # Our own clock's time of the request may be ahead of Codat's.
+        return max(at, feed.request.at)
+    return at
 
 
 def _without_dataset_in_flight(feed: Feed, polled: DatasetPolled) -> Feed:

@@ -36,8 +36,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 _PER_MILLISECOND = 1000
 _LONGEST_SYNC = LONGEST_SYNC // _MILLISECOND + 1
 _DAY = timedelta(days=1) / _MICROSECOND
-_NEAR = SAME_END // _MICROSECOND
-_NEXT = SAME_READ // _MICROSECOND
+_SAME_END = SAME_END // _MICROSECOND
+_SAME_READ = SAME_READ // _MICROSECOND
 
 _Packed = tuple[int, int, int]
 """Microseconds of the end since `BEGINNING`; flags; and the duration in milliseconds plus one, or 0."""
@@ -133,7 +133,7 @@ class SyncHistory:
         if len(syncs) >= LAST_KEPT and reported < syncs[-LAST_KEPT][0]:
             return True
         return any(
-            abs(ended_at - reported) <= (_NEAR if polled or flags & _POLLED else _NEXT)
+            abs(ended_at - reported) <= (_SAME_END if polled or flags & _POLLED else _SAME_READ)
             for ended_at, flags, _ in syncs
             if not flags & _FAILED
         )
@@ -144,7 +144,7 @@ class SyncHistory:
         Return `None` if that was not measured.
         """
         end = _microseconds(ended_at)
-        near = (sync for sync in self._unpacked() if abs(sync[0] - end) <= _NEAR and not sync[1] & _FAILED)
+        near = (sync for sync in self._unpacked() if abs(sync[0] - end) <= _SAME_END and not sync[1] & _FAILED)
         found, _, took = min(near, key=lambda sync: (abs(sync[0] - end), sync), default=(0, 0, 0))
         if not took or took == _LONGEST:
             return None
@@ -174,18 +174,12 @@ class SyncHistory:
         end = _microseconds(ended_at)
         known = {sync[0]: sync for sync in self._unpacked()}
         flags = _flags(records_modified, succeeded) | (_POLLED if polled else 0)
-        _, before, took = known.get(end, (end, flags, 0))
-        known[end] = (end, _merged(before, flags), took)
-        kept = _trimmed(_distinct(sorted(known.values())))
-        if requested_at is None:
-            return self._of(kept)
-        requested = _microseconds(requested_at)
-        first = bisect_right(kept, requested, key=lambda sync: sync[0])
-        later = [(end, flags, 0) for end, flags, _ in kept[first:]]
-        if later and measured and not later[0][1] & _FAILED:
-            end, flags, _ = later[0]
-            later[0] = (end, flags, _duration_between(requested, end))
-        return self._of(kept[:first] + later)
+        _, flags_before, took = known.get(end, (end, flags, 0))
+        known[end] = (end, _merged(flags_before, flags), took)
+        kept = _trimmed(_without_doubles(sorted(known.values())))
+        if requested_at is not None:
+            kept = _with_durations(kept, _microseconds(requested_at), measured)
+        return self._of(kept)
 
 
 NO_HISTORY = SyncHistory()
@@ -206,24 +200,35 @@ def usual_duration(durations: Sequence[timedelta], expected: timedelta | None, p
     return max((took for took in durations if took <= limit), default=expected)
 
 
-def _distinct(syncs: list[_Packed]) -> list[_Packed]:
-    """Return the syncs without the successes that were reported twice: by a poll, or by several forms of a webhook."""
-    doubled = {
-        sync[0]
-        for sync, later in pairwise(sync for sync in syncs if not sync[1] & (_POLLED | _FAILED))
-        if later[0] - sync[0] <= _NEXT
-    }
+def _with_durations(syncs: list[_Packed], requested: int, measured: bool) -> list[_Packed]:
+    """Return the syncs with the duration of the first that ended after the latest request; later ones have none."""
+    first = bisect_right(syncs, requested, key=lambda sync: sync[0])
+    later = [(end, flags, 0) for end, flags, _ in syncs[first:]]
+    if later and measured and not later[0][1] & _FAILED:
+        end, flags, _ = later[0]
+        later[0] = (end, flags, _duration_between(requested, end))
+    return syncs[:first] + later
+
+
+def _without_doubles(syncs: list[_Packed]) -> list[_Packed]:
+    """Return the syncs without the successes that were reported twice: by a poll, or by several forms of a webhook.
+
+    Of two webhooks about a read the later stays, and of a poll and a webhook the webhook.
+    """
+    by_webhook = [sync for sync in syncs if not sync[1] & (_POLLED | _FAILED)]
+    doubled = {sync[0] for sync, later in pairwise(by_webhook) if later[0] - sync[0] <= _SAME_READ}
     syncs = [sync for sync in syncs if sync[0] not in doubled]
     reported = [ended_at for ended_at, flags, _ in syncs if not flags & (_POLLED | _FAILED)]
 
     def is_reported(end: int) -> bool:
-        index = bisect_left(reported, end - _NEAR)
-        return index < len(reported) and reported[index] <= end + _NEAR
+        index = bisect_left(reported, end - _SAME_END)
+        return index < len(reported) and reported[index] <= end + _SAME_END
 
     return [sync for sync in syncs if not sync[1] & _POLLED or sync[1] & _FAILED or not is_reported(sync[0])]
 
 
 def _trimmed(syncs: list[_Packed]) -> list[_Packed]:
+    """Return the last syncs, and of those before them the successes that found something, each with the one before."""
     earlier, last = syncs[:-LAST_KEPT], syncs[-LAST_KEPT:]
     earlier = [sync for sync in earlier if not sync[1] & _FAILED]
     found = [sync for sync, later in pairwise([*earlier, *last[:1]]) if (sync[1] | later[1]) & ~_POLLED]
