@@ -19,8 +19,6 @@ MAX_FEEDS = 500
 """The maximum number of feeds that the rate of a kind is averaged over. Earlier feeds lose weight beyond it."""
 PASSES = 10
 """Steps of expectation maximisation over the same lessons: each makes the rhythm sharper."""
-LITTLE = 0.02
-"""The share of what is known below which lessons hardly change the rhythm."""
 MOST_EVIDENCE = 20.0
 """How much evidence for or against a rhythm counts, so that it is noticed if that changes."""
 IMPROBABLE = 0.01
@@ -126,8 +124,6 @@ class Fleet:
             before = known.merged(hours)
             of_zones = [counted(intervals, before.rhythm(zone)) for zone, intervals in by_zone.items()]
             hours = reduce(HourCounts.merged, of_zones, NO_COUNTS)
-            if hours.weight < LITTLE * known.weight:
-                break  # The next step would begin with the same rhythm.
         return Kind(rate, hours, shown)
 
     def merged(self, other: "Fleet") -> "Fleet":

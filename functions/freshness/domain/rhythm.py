@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import accumulate, pairwise
+from operator import add
 from typing import NamedTuple
 
 from freshness.domain.value import value
@@ -31,7 +32,7 @@ LEAST = 0.02
 """The lowest factor of an hour: no hour is known to be without changes."""
 _WORKING_DAYS = 5
 _SIMILAR = tuple(
-    tuple(range(first, last, 24))
+    slice(first, last, 24)
     for start, last in ((0, _WORKING_DAYS * 24), (_WORKING_DAYS * 24, HOURS))
     for first in range(start, start + 24)
 )
@@ -59,7 +60,7 @@ class Rhythm:
     def __post_init__(self) -> None:
         """Integrate the factors."""
         object.__setattr__(self, "_is_utc", str(self.zone) == "UTC")
-        object.__setattr__(self, "_until", tuple(accumulate((each / 24 for each in self.by_hour), initial=0.0)))
+        object.__setattr__(self, "_until", tuple(accumulate([each / 24 for each in self.by_hour], initial=0.0)))
 
     def days_between(self, start: datetime, end: datetime) -> float:
         """Return the rhythm days between two times; 0 if the end is earlier."""
@@ -134,13 +135,12 @@ class HourCounts:
         level = (sum(self.changes) + PRIOR) / (sum(self.expected) + PRIOR)
         shrunk = [1.0] * HOURS
         for similar in _SIMILAR:
-            changes, expected = (sum([counts[each] for each in similar]) for counts in (self.changes, self.expected))
-            towards = _shrunk(changes, expected, level, 1.0)
-            for hour in similar:
-                shrunk[hour] = _shrunk(self.changes[hour], self.expected[hour], level, towards)
+            changes, expected = self.changes[similar], self.expected[similar]
+            towards = _shrunk(sum(changes), sum(expected), level, 1.0)
+            shrunk[similar] = [_shrunk(*counts, level, towards) for counts in zip(changes, expected, strict=True)]
         # Without it, expectation maximisation makes hours that no sync tells apart differ by chance.
-        smooth = [(shrunk[each - 1] + 2 * shrunk[each] + shrunk[(each + 1) % HOURS]) / 4 for each in range(HOURS)]
-        bounded = [max(each, LEAST) for each in smooth]
+        neighbours = zip([shrunk[-1], *shrunk], shrunk, [*shrunk[1:], shrunk[0]], strict=False)
+        bounded = [max((before + 2 * hour + after) / 4, LEAST) for before, hour, after in neighbours]
         mean = sum(bounded) / HOURS
         return Rhythm(tuple(each / mean for each in bounded), zone)
 
@@ -157,12 +157,13 @@ class HourCounts:
 
     def merged(self, other: "HourCounts") -> "HourCounts":
         """Return the sum of two counts; if it is large, both lose weight."""
-        total = sum(self.expected) + sum(other.expected)
-        scale = min(1.0, MOST_KEPT * HOURS / total) if total else 1.0
-        return HourCounts(
-            tuple(scale * (one + two) for one, two in zip(self.changes, other.changes, strict=True)),
-            tuple(scale * (one + two) for one, two in zip(self.expected, other.expected, strict=True)),
+        changes, expected = (
+            tuple(map(add, *both)) for both in ((self.changes, other.changes), (self.expected, other.expected))
         )
+        scale = MOST_KEPT * HOURS / max(sum(expected), MOST_KEPT * HOURS)
+        if scale == 1:
+            return HourCounts(changes, expected)
+        return HourCounts(tuple([scale * each for each in changes]), tuple([scale * each for each in expected]))
 
 
 def _shrunk(changes: float, expected: float, level: float, towards: float) -> float:
