@@ -61,7 +61,7 @@ async def _queue(run: Run, shard: str | None, owner: str) -> None:
             shards=shards,
         )
         done = await tick.run(codat_accepts_calls)
-    await asyncio.to_thread(Forecast(recorder=recorder, clock=bootstrap.clock).publish, owner)
+    await asyncio.to_thread(Forecast(recorder=recorder, clock=bootstrap.clock).publish, owner, run.until)
     recorder.write_collected()
     tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally + stops(queueing.stopped_by)
     if not done and not queueing.stopped_by and not codat.is_down:

@@ -180,7 +180,7 @@ class Simulation:
                 unfinished_since=run.unfinished_since,
             )
             await tick.run(self._codat_accepts_calls)
-            Forecast(recorder=recorder, clock=self.clock).publish(f"run {self._runs}")
+            Forecast(recorder=recorder, clock=self.clock).publish(f"run {self._runs}", run.until)
             recorder.write_collected()
             self.measured = tick.metrics.measured
             tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally

@@ -268,7 +268,7 @@ def test_a_deadline_that_will_be_missed_is_published_once_in_advance(world: Worl
 
     for minutes in (0, 1, 20):
         world.now = NOON + timedelta(minutes=minutes)
-        forecast.publish("tick")
+        forecast.publish("tick", world.now + HOUR)
 
     [notification] = world.bus.published
     assert isinstance(notification, DeadlineAtRisk)

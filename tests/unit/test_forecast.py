@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any, cast
 
+import pytest
+
+from freshness.app import forecast
+from freshness.app.forecast import misses_ahead
+from freshness.aws.tables import TableNames, Tables
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.facts import MissExpected
@@ -11,6 +18,7 @@ from freshness.domain.schedule import reschedule
 from freshness.domain.transition import transition
 from freshness.planning.forecast import AtRisk, at_risk
 from freshness.policy.policy import Policy
+from simulate.memory_dynamodb import MemoryDynamoDB
 
 SEVEN = datetime(2026, 11, 23, 7, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -90,3 +98,28 @@ def test_a_miss_is_published_once_for_each_deadline_and_not_if_the_feed_was_refr
 
     assert [notification.detail_type for notification in first.notifications] == ["Deadline at risk"]
     assert again.notifications == refreshed.notifications == ()
+
+
+NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
+
+
+def test_feeds_are_read_batch_by_batch_while_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "BATCH", 10)
+    dynamodb = MemoryDynamoDB()
+    tables, rules = Tables.open(cast(Any, dynamodb), NAMES), policy()
+    for company in COMPANIES.values():
+        tables.companies.put(company)
+    for feed in feeds(rules):
+        tables.feeds.put(feed)
+    tables.control.pause()
+
+    def read_for(number: int, checks: int | None = None) -> int:
+        """Return how many batches were read for the first so many misses, with time for so many batches."""
+        before, left = dynamodb.calls["BatchGetItem"], iter([True] * (len(COMPANIES) if checks is None else checks))
+        misses = misses_ahead(tables, rules, SEVEN, lambda: next(left, False))
+        assert len(list(islice(misses, number))) == min(number, 10 * (number if checks is None else checks))
+        return dynamodb.calls["BatchGetItem"] - before
+
+    one_batch = read_for(1)
+    assert read_for(100) == 10 * one_batch
+    assert read_for(100, checks=3) <= 4 * one_batch
