@@ -168,7 +168,7 @@ class CodatFreshness(Stack):
         function.use_table("COMPANIES_TABLE", self._tables.companies, "DescribeTable", "GetItem", "BatchGetItem")
         function.use_index(self._tables.companies, DUE_FOR_CHECK)
         function.use_index(self._tables.companies, NEEDS_RELINK)
-        function.use_table("FEEDS_TABLE", self._tables.feeds, "DescribeTable", "Query", "PutItem")
+        function.use_table("FEEDS_TABLE", self._tables.feeds, "DescribeTable", "GetItem", "Query", "PutItem")
         function.use_index(self._tables.feeds, BROKEN)
         function.use_table("DATASETS_TABLE", self._tables.datasets, "Query")
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "DeleteItem")

@@ -99,6 +99,7 @@ ALLOWED = {
         ("dynamodb:Query", "TablesCompanies/index/needs_relink"),
         ("dynamodb:DescribeTable", "TablesCompanies"),
         ("dynamodb:DescribeTable", "TablesFeeds"),
+        ("dynamodb:GetItem", "TablesFeeds"),
         ("dynamodb:Query", "TablesFeeds"),
         ("dynamodb:PutItem", "TablesFeeds"),
         ("dynamodb:Query", "TablesFeeds/index/broken"),

@@ -1,4 +1,7 @@
-"""The roles allow what the functions do, and nothing else: each call of every test with handlers is checked."""
+"""The roles allow what the functions do, and nothing else: each call of every test with handlers is checked.
+
+Of each action on a resource that a role allows, a test here makes a call: without it, that test fails.
+"""
 
 import contextlib
 import json
@@ -12,16 +15,20 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 from botocore.exceptions import ClientError
 from svix.webhooks import Webhook
 
+import serve_api
 from freshness.aws import bootstrap
+from freshness.domain.company import Company
+from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
-from freshness.domain.feed_values import Wanted
+from freshness.domain.feed_values import End, Request, Wanted
 from freshness.domain.fleet import Kind, KindRate
 from freshness.domain.freshness_request import FreshnessRequest
 from local.codat_sandbox.stubs import StubResponse
+from local.http_api import context
 from tests import webhook_bodies
 from tests.infra.template import parameter
 from tests.integration.deployed import SIGNING_SECRET, Deployed, secret
-from tests.integration.roles import FUNCTIONS, Permission, allowed
+from tests.integration.roles import FUNCTIONS, Permission, allowed, template
 
 BY_LAMBDA = ("logs:", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 """What Lambda itself does with the role: it writes the log, and reads the queue."""
@@ -120,12 +127,74 @@ def set_paused_and_deleted(deployed: Deployed) -> None:
     bootstrap.stored_key.cache_clear()
 
 
-def test_every_permission_of_every_role_is_used(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+def ensure_fresh(company: Company, feed: Feed, prefer: str = "") -> dict[str, object]:
+    """Ask the API for fresh data of a feed, and return the response."""
+    body = {"dataTypes": [feed.data_type], "maxAge": "PT10M", "within": "PT10M"}
+    event = {
+        "routeKey": "POST /companies/{companyId}/ensure-fresh",
+        "pathParameters": {"companyId": company.company_id},
+        "headers": {"prefer": prefer},
+        "body": json.dumps(body),
+    }
+    response: dict[str, object] = serve_api.handler(event, context(timedelta(seconds=29)))
+    return response
+
+
+def read_last_week(feed: Feed) -> Feed:
+    """Return a feed as it is when it was read eight days ago, and is due."""
+    at = datetime.now(UTC) - timedelta(days=8)
+    new = Feed(company_id=feed.company_id, data_type=feed.data_type, connection_id=feed.connection_id)
+    read = new.requested(Request(at=at, trigger=Trigger.PROMISE, dataset_id="earlier"))
+    ended = read.ended(End(at=at + timedelta(seconds=1), state=DatasetState.COMPLETE), records_modified=True)
+    return replace(ended, due_at=datetime.now(UTC) - timedelta(days=1))
+
+
+def unused(deployed: Deployed, function: str) -> set[Permission]:
+    """Return what the role of a function allows it and no test needed so far."""
+    used = {permission for of, permission in deployed.roles.used if of == function}
+    return {permission for permission in allowed(function) if not permission[0].startswith(BY_LAMBDA)} - used
+
+
+def test_every_function_that_has_a_role_is_tested_here() -> None:
+    roles = template().properties("AWS::IAM::Role").keys()
+    assert {f"{function}Role" for function in (*FUNCTIONS, "ServeApi", "ShowPage")} == roles - {"SchedulesRole"}
+
+
+def test_every_permission_of_the_roles_of_ticks_and_webhooks_is_used(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     do_everything(deployed, monkeypatch)
-    for function in FUNCTIONS:
-        used = {permission for of, permission in deployed.roles.used if of == function}
-        needed = {permission for permission in allowed(function) if not permission[0].startswith(BY_LAMBDA)}
-        assert (function, needed - used) == (function, set())
+    assert {function: unused(deployed, function) for function in FUNCTIONS} == {
+        function: set() for function in FUNCTIONS
+    }
+
+
+def test_every_permission_of_the_role_of_the_api_is_used(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed.check()
+    company, connection_id = deployed.linked()
+    feeds = deployed.tables.feeds.of_company(company.company_id)
+    late, gone = [feed for feed in feeds if feed.connection_id == connection_id and not feed.is_unsupported][:2]
+    for feed in (late, gone):
+        deployed.tables.feeds.update(feed, read_last_week)
+    deployed.queue(timedelta(seconds=20))  # There is only time to see that promises are broken.
+    bootstrap.stored_key.cache_clear()
+
+    # The read that ends lets the promise be kept again.
+    assert ensure_fresh(company, late, "wait=20")["statusCode"] == 200
+    # Codat does not know the company. Whether it was deleted, a check is to find out.
+    deployed.sandbox.do(
+        lambda sandbox: sandbox.stubs.add(StubResponse(method="POST", path="*", status=404, times=1000))
+    )
+    ensure_fresh(company, gone)
+    # Meanwhile, a check has found out. Who read the company before, and learns of it now, deletes its feeds.
+    [known] = [each for each in deployed.tables.companies.scan() if each.company_id == company.company_id]
+    deployed.tables.companies.put(replace(known, deleted_at=bootstrap.clock()))
+    monkeypatch.setattr(deployed.tables.companies, "get", lambda *_, **__: company)
+    deployed.tables.feeds.update(deployed.tables.feeds.get(*gone.key), read_last_week)
+    ensure_fresh(company, gone)
+
+    assert not deployed.tables.feeds.of_company(company.company_id)
+    assert unused(deployed, "ServeApi") == set()
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,25 @@
 """The widget of the dashboard, with its role: it shows the page, and does what its buttons ask for."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import show_page
-from freshness.app.page import read
+from freshness.app.page import read, refresh
+from freshness.app.page.read import page_view
+from freshness.app.page.view import PageView
+from freshness.app.queries import Queries
 from freshness.aws import bootstrap
 from freshness.domain.company import Company
+from freshness.policy.loader import load
 from local.codat_sandbox.model import ConnectionStatus
 from local.http_api import context
 from tests.integration.deployed import Deployed
 from tests.integration.roles import allowed
-
-UNUSED = {("events:PutEvents", "EventBus")}
-"""Used only if a policy was deployed that promises less, so that a promise is kept again without a refresh."""
 
 
 def shown(deployed: Deployed, **event: Any) -> str:
@@ -42,6 +45,25 @@ def let_link_lapse(deployed: Deployed) -> tuple[Company, str]:
     return deployed.tables.companies.get(company.company_id) or company, connection_id
 
 
+def let_less_be_promised_meanwhile(deployed: Deployed, patch: pytest.MonkeyPatch, policy: Path) -> None:
+    """Let companies get a tag by which less is promised, after it was read which promises are broken.
+
+    Promises are then kept again without a refresh, which whoever sees it first publishes.
+    """
+    rule = '[[rules]]\nname = "lax"\ntags = { plan = "lax" }\nfresh_within = "30 days"\n'
+    policy.write_text(f'[default]\nfresh_within = "1 day"\n{rule}')
+    patch.setattr(bootstrap, "policy", lambda: load(policy))
+    tagged = [replace(each, tags={"plan": "lax"}) for each in deployed.tables.companies.scan()]
+
+    def read_before(queries: Queries, now: datetime) -> PageView:
+        view = page_view(queries, now)
+        with ThreadPoolExecutor() as other_functions:
+            list(other_functions.map(deployed.tables.companies.put, tagged))
+        return view
+
+    patch.setattr(refresh, "page_view", read_before)
+
+
 def test_the_widget_describes_itself_without_reading_anything(deployed: Deployed) -> None:
     assert shown(deployed, describe=True).startswith("## Codat Freshness")
     assert deployed.roles.used == set()
@@ -50,7 +72,7 @@ def test_the_widget_describes_itself_without_reading_anything(deployed: Deployed
 
 
 def test_its_role_allows_what_the_page_and_its_buttons_need_and_nothing_else(
-    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     make_stale(deployed)
     company, connection_id = let_link_lapse(deployed)
@@ -77,6 +99,9 @@ def test_its_role_allows_what_the_page_and_its_buttons_need_and_nothing_else(
     requested = {feed.company_id for feed in deployed.tables.feeds.scan() if feed.refresh_requested_at}
     assert requested
     assert company.company_id not in requested
+    with monkeypatch.context() as patch:
+        let_less_be_promised_meanwhile(deployed, patch, tmp_path / "policy.toml")
+        shown(deployed, refresh=True)
     assert "Everything is paused" in shown(deployed, pause=True)
     assert "Everything is paused. Resume it" in shown(deployed, refresh=True)
     assert "Refreshes are resumed" in shown(deployed, pause=False)
@@ -84,5 +109,5 @@ def test_its_role_allows_what_the_page_and_its_buttons_need_and_nothing_else(
 
     used = {permission for function, permission in deployed.roles.used if function == "ShowPage"}
     needed = {permission for permission in allowed("ShowPage") if not permission[0].startswith("logs:")}
-    assert needed - used == UNUSED
+    assert needed - used == set()
     assert deployed.roles.refused == set()
