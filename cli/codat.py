@@ -53,6 +53,6 @@ async def read_report(stack: DeployedStack) -> CodatReport:
 async def read_account(codat: Codat) -> str | None:
     """Return the name in Codat's profile of the account, or `None` if it cannot be read."""
     try:
-        return (await codat.account())[1]
+        return await codat.account()
     except CodatError:
         return None

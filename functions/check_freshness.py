@@ -14,7 +14,7 @@ from freshness.app.record import deployed_recorder
 from freshness.app.webhook_heartbeat import is_silent
 from freshness.aws import bootstrap
 from freshness.aws.metrics import TOO_FAST, Metric, emit
-from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized, WrongAccount
+from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 
 LIST_EVERY = timedelta(minutes=15)
 LISTING = "list_companies"
@@ -80,7 +80,7 @@ async def _list_companies(check: FreshnessCheck, owner: str) -> None:
     except CodatError as error:
         control.release(LISTING, owner)
         check.tally[Metric.LISTING_FAILED] += 1
-        if isinstance(error, (Unauthorized, Forbidden, WrongAccount, AccountLimit, RateLimited)):
+        if isinstance(error, (Unauthorized, Forbidden, AccountLimit, RateLimited)):
             check.stopped_by.append(error)
         logger.warning(
             "The list of companies could not be read; the next tick tries again",

@@ -209,12 +209,18 @@ def with_deadline(stack: Stack, *, is_paused: bool) -> None:
     stack.queue()
 
 
-def pinned(stack: Stack, account: str) -> None:
+def pinned(stack: Stack, account: str, run: Callable[[Stack], None]) -> None:
+    stack.make_old()
     policy = bootstrap.policy().model_copy(update={"codat": CodatTable(account=account)})
     stack.patch.setattr(bootstrap, "policy", lambda: policy)
-    stack.check()
-    listed = bool(list(stack.deployed.tables.companies.scan()))
-    assert listed is (account == "Codat sandbox")
+    calls = stack.deployed.sandbox.sandbox.calls
+    calls.clear()
+    run(stack)
+    if account == "Codat sandbox":
+        assert calls["get-profile"] <= 1
+        assert calls.total() > 1
+    else:
+        assert calls == {"get-profile": 1}
 
 
 def overrun(stack: Stack, minutes: int) -> None:
@@ -342,7 +348,8 @@ RAISED: list[tuple[str, Scenario]] = [
     ("AccessRefused", lambda stack: key_refused(stack, Stack.check)),
     ("AccessRefused", lambda stack: account_refused(stack, Stack.queue)),
     ("AccessRefused", lambda stack: account_refused(stack, Stack.check)),
-    ("AccessRefused", lambda stack: pinned(stack, "Another account")),
+    ("AccessRefused", lambda stack: pinned(stack, "Another account", Stack.queue)),
+    ("AccessRefused", lambda stack: pinned(stack, "Another account", Stack.check)),
     ("TicksOverrunning", lambda stack: overrun(stack, 45)),
     ("CheckFreshnessFailing", no_ticks),
     ("CheckFreshnessFailing", lambda stack: failing_ticks(stack, Stack.check)),
@@ -365,7 +372,8 @@ NOT_RAISED: list[tuple[str, Scenario]] = [
     ("RefreshesNotQueued", no_refresh_can_be_queued_for_a_quarter_of_an_hour),
     ("QuotaNearlySpent", lambda stack: quota_left(stack, 100)),
     ("AccessRefused", too_old),
-    ("AccessRefused", lambda stack: pinned(stack, "Codat sandbox")),
+    ("AccessRefused", lambda stack: pinned(stack, "Codat sandbox", Stack.queue)),
+    ("AccessRefused", lambda stack: pinned(stack, "Codat sandbox", Stack.check)),
     ("TicksOverrunning", lambda stack: overrun(stack, 30)),
     ("CheckFreshnessFailing", lambda stack: one_failing_tick_of_two(stack, Stack.check)),
     ("QueueRefreshesFailing", lambda stack: one_failing_tick_of_two(stack, Stack.queue)),

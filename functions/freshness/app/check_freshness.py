@@ -24,7 +24,7 @@ from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
 from freshness.codat import status_poller
 from freshness.codat.client import Codat
-from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimited, Refused, Unauthorized, WrongAccount
+from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimited, Refused, Unauthorized
 from freshness.codat.models import CompanyListing
 from freshness.codat.status_poller import Key
 from freshness.domain import backoff
@@ -73,13 +73,8 @@ class FreshnessCheck:
         gets further.
 
         Raises:
-            CodatError: the list could not be read to its end, or is of another account than the policy names.
+            CodatError: the list could not be read to its end.
         """
-        if pinned := self.policy.codat.account:
-            at, account = await self.codat.account()
-            if account != pinned:
-                message = f'the key belongs to "{account}", but [codat] of the policy names "{pinned}"'
-                raise WrongAccount("GET /profile", message, at=at)
         page: list[tuple[datetime, CompanyListing]] = []
         feeds: Counter[Cell] = Counter()
         async with aclosing(self.codat.companies()) as companies:

@@ -16,8 +16,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from freshness.aws import bootstrap
 from freshness.aws.metrics import LOW_QUOTA, Metric
 from freshness.codat.client import Codat
-from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized, WrongAccount
+from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.codat.http import CALL_TIMEOUT
+from freshness.codat.pinned_http import PinnedAccount
 from freshness.codat.rate_limiter import RateLimiter
 from freshness.domain.api_limits import ApiLimits
 
@@ -25,7 +26,6 @@ _STOPS = {
     Unauthorized: Metric.CODAT_REFUSED_ACCESS,
     Forbidden: Metric.CODAT_REFUSED_ACCESS,
     AccountLimit: Metric.CODAT_REFUSED_ACCESS,
-    WrongAccount: Metric.CODAT_REFUSED_ACCESS,
     RateLimited: Metric.CODAT_LIMITED_CALLS,
 }
 TIME_TO_FINISH = timedelta(seconds=30)
@@ -91,13 +91,20 @@ async def codat_client(
     )
     base_url = os.environ["CODAT_BASE_URL"]
     async with httpx.AsyncClient(base_url=base_url, timeout=CALL_TIMEOUT, verify=_ssl_context()) as http:
-        codat = Codat(http, bootstrap.codat_api_key(), clock=bootstrap.clock, limiter=limiter)
+        account = _pinned_account(bootstrap.policy().codat.account)
+        codat = Codat(http, bootstrap.codat_api_key(), clock=bootstrap.clock, limiter=limiter, account=account)
         try:
             yield codat
         finally:
             await limiter.finish()
     if codat.key_is_refused:
         bootstrap.codat_api_key(reload=True)
+
+
+@cache
+def _pinned_account(name: str) -> PinnedAccount | None:
+    """Return the account of a name, with the keys that were seen to be of it, so that each is looked up once."""
+    return PinnedAccount(name) if name else None
 
 
 @cache

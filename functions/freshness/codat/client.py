@@ -21,6 +21,7 @@ from freshness.codat.models import (
     WebhookConsumer,
     WebhookConsumers,
 )
+from freshness.codat.pinned_http import PROFILE, PinnedAccount, PinnedHttpClient
 from freshness.codat.response_model import Readable
 from freshness.codat.responses import path_of
 from freshness.domain.data_types import custom_identifier
@@ -41,13 +42,24 @@ class DataStatuses:
 class Codat:
     """A client for one API key. Every call raises `freshness.codat.errors.CodatError` if it fails.
 
-    `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once.
+    `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once. With a key that is not
+    of `account`, they raise `WrongAccount`.
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, api_key: str, *, clock: Callable[[], datetime], limiter: Limiter | None = None
+        self,
+        http: httpx.AsyncClient,
+        api_key: str,
+        *,
+        clock: Callable[[], datetime],
+        limiter: Limiter | None = None,
+        account: PinnedAccount | None = None,
     ) -> None:
-        self._http = HttpClient(http, api_key, clock=clock, limiter=limiter)
+        self._http = (
+            PinnedHttpClient(http, api_key, clock=clock, limiter=limiter, account=account)
+            if account
+            else HttpClient(http, api_key, clock=clock, limiter=limiter)
+        )
 
     @property
     def calls(self) -> int:
@@ -146,10 +158,9 @@ class Codat:
         body = {"dataTypes": sorted(data_types)}
         return self._http.time(await self._http.post(path, body=body, key=key))
 
-    async def account(self) -> tuple[datetime, str]:
-        """Return the name of the account that the API key belongs to, and when Codat returned it."""
-        response = await self._http.get("/profile")
-        return self._http.time(response), self._http.read(response, Profile).name
+    async def account(self) -> str:
+        """Return the name of the account that the API key belongs to."""
+        return self._http.read(await self._http.get(PROFILE), Profile).name
 
     async def sync_settings(self) -> list[SyncSetting]:
         """Return the account's sync settings: Codat's own schedule."""

@@ -5,7 +5,7 @@ CodatError
  ├─ UnsupportedDataType    no platform of the company has this data type
  ├─ NotFound               no such company, connection or dataset
  ├─ Unauthorized           the API key is wrong
- ├─ WrongAccount           the API key belongs to another account than the policy names
+ │   └─ WrongAccount       it belongs to another account than the policy names; the call was not made
  ├─ AccountLimit           the account's trial, plan or company limit is used up
  ├─ RateLimited            no more calls until `until`: a limit is reached, or Codat is being maintained
  ├─ Temporary              Codat is down, overloaded or unreachable: another try later may succeed
@@ -56,8 +56,8 @@ class Unauthorized(CodatError):
     """The API key is wrong: every other call will fail the same way."""
 
 
-class WrongAccount(CodatError):
-    """The API key belongs to another account than the policy names: no other call is to be made."""
+class WrongAccount(Unauthorized):
+    """The API key belongs to another account than the policy names: the call was not made."""
 
 
 class AccountLimit(CodatError):

@@ -231,7 +231,7 @@ class CodatTable(Table):
     """The account at Codat that the policy is for."""
 
     account: str = ""
-    """Its name in Codat's profile; any if it is empty. With the key of another, no company is listed or checked."""
+    """Its name in Codat's profile; any if it is empty. With the key of another, no other call is made."""
 
 
 class Budget(Table):
