@@ -29,19 +29,20 @@ def bootstrap(processes: Processes, scratch: Path) -> None:
 
 
 def deploy(processes: Processes, context: Mapping[str, str], scratch: Path) -> Outputs:
-    """Deploy the stack with `context` in place of those in `deployment.toml`, and return its outputs.
+    """Deploy the stack with the settings of `context` in place of those in `deployment.toml`, and return its outputs.
 
     Raises:
         LocalRunError: the command failed.
     """
     outputs_file = scratch / "cdk-outputs.json"
-    arguments = [LOCAL_STACK, "--require-approval", "never", "--progress", "events", "--no-staging"]
+    name = context.get("name", LOCAL_STACK)
+    arguments = [name, "--require-approval", "never", "--progress", "events", "--no-staging"]
     arguments += ["--output", str(scratch / "cdk.out"), "--outputs-file", str(outputs_file)]
-    for name, value in context.items():
-        arguments += ["--context", f"{name}={value}"]
+    for setting, value in context.items():
+        arguments += ["--context", f"{setting}={value}"]
     _cdk(processes, scratch, ROOT, "deploy", *arguments)
     stacks = TypeAdapter(dict[str, Outputs]).validate_json(outputs_file.read_bytes())
-    outputs = stacks[LOCAL_STACK]
+    outputs = stacks[name]
     urls = {"webhook_url": _loopback_url(outputs.webhook_url), "api_url": _loopback_url(outputs.api_url)}
     return outputs.model_copy(update=urls)
 

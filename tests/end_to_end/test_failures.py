@@ -30,6 +30,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "SANDBOX_PORT": str(free_port()),
         "PAGE_PORT": str(free_port()),
         "LOCAL_FOLDER": str(tmp_path),
+        "AUTH": "true",  # ministack enforces the policies of the deployed roles.
     }
 
 

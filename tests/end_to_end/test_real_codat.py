@@ -42,6 +42,7 @@ def test_a_dry_run_shows_what_it_would_queue_and_writes_the_key_nowhere(codat: s
         "CODAT_BASE_URL": codat,
         "CODAT_API_KEY": API_KEY,
         "RUN_FOR": "5",
+        "AUTH": "true",  # ministack enforces the policies of the deployed roles.
     }
     with subprocess.Popen(RUN, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
