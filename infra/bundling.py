@@ -4,8 +4,8 @@ pip installs the dependencies for Lambda's platform or for this machine, without
 dependencies are cached under a hash of their inputs, so that changing a handler does not run pip again.
 """
 
-import compileall
 import hashlib
+import os
 import platform
 import shutil
 import stat
@@ -14,7 +14,6 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from py_compile import PycInvalidationMode
 
 from freshness.policy import compiled
 from freshness.policy.loader import load
@@ -23,8 +22,10 @@ BOTOCORE_SERVICES = ("dynamodb", "events", "sqs", "ssm")
 """The services whose API descriptions are bundled. botocore has 27 MB of them, for all AWS services."""
 SUFFIXES = (".py", ".html", ".css", ".js")
 """The files that are bundled: modules, and the templates of the page."""
-INTERPRETER = str(sys.implementation.cache_tag).encode()
-"""The interpreter that builds, which decides whether a bundle has bytecode, and is part of each hash."""
+
+
+KEPT = 4
+"""Folders of the same kind and target that are kept: stacks with other policies have other bundles."""
 
 
 class BundlingError(Exception):
@@ -38,12 +39,20 @@ class Target:
     name: str
     cache_tag: str
     """The platform's `sys.implementation.cache_tag`, which says whose bytecode its interpreter can read."""
+    interpreter: str
+    """The name of the command that runs the platform's Python."""
     pip_options: tuple[str, ...]
+
+    @property
+    def compiler(self) -> str | None:
+        """The path of an interpreter whose bytecode the target can read, `None` if this machine has none."""
+        return sys.executable if self.cache_tag == sys.implementation.cache_tag else shutil.which(self.interpreter)
 
 
 LAMBDA = Target(
     "lambda-arm64-cpython-314",
     "cpython-314",
+    "python3.14",
     (
         # pip does not infer older tags from newer ones, so each tag that Lambda's Amazon Linux 2023 supports is listed.
         *("--platform", "manylinux_2_28_aarch64"),
@@ -55,7 +64,7 @@ LAMBDA = Target(
 """Lambda's runtime python3.14 on arm64."""
 
 THIS_MACHINE = Target(
-    f"local-{platform.machine()}-{sys.implementation.cache_tag}", str(sys.implementation.cache_tag), ()
+    f"local-{platform.machine()}-{sys.implementation.cache_tag}", str(sys.implementation.cache_tag), "python3", ()
 )
 """This machine, and the interpreter that runs this module."""
 
@@ -77,7 +86,7 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
     loaded = load(policy)
     # Not the compiled policy, whose bytes differ from process to process; the text, for the lines of its tables.
     contents += [policy.read_bytes(), loaded.model_dump_json().encode()]
-    bundle = builds / f"bundle-{target.name}-{_digest(dependencies.name.encode(), INTERPRETER, *contents)}"
+    bundle = builds / f"bundle-{target.name}-{_digest(dependencies.name.encode(), *contents)}"
     if not bundle.exists():
         with tempfile.TemporaryDirectory(dir=builds) as scratch:
             unfinished = Path(scratch, "bundle")
@@ -94,7 +103,8 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
 
 def _dependencies(requirements: Path, target: Target, builds: Path) -> Path:
     """Return the folder with the installed and pruned `requirements`. pip runs only if they changed."""
-    inputs = (requirements.read_bytes(), repr(target).encode(), INTERPRETER, Path(__file__).read_bytes())
+    has_bytecode = str(target.compiler is not None).encode()
+    inputs = (requirements.read_bytes(), repr(target).encode(), has_bytecode, Path(__file__).read_bytes())
     dependencies = builds / f"dependencies-{target.name}-{_digest(*inputs)}"
     if not dependencies.exists():
         print(f"Installing the functions' dependencies ({target.name}) ...", file=sys.stderr, flush=True)
@@ -132,16 +142,16 @@ def _prune(dependencies: Path) -> None:
 
 
 def _compile(folder: Path, target: Target) -> None:
-    """Compile all modules, if the target can read this interpreter's bytecode.
+    """Compile all modules, if this machine has the target's Python.
 
     Lambda cannot store bytecode, and would compile at each cold start, which is two thirds of its time (`bench/`).
-    Deploy with the target's Python where that matters.
     """
-    if target.cache_tag != sys.implementation.cache_tag:
+    if target.compiler is None:
         return
     # Unchecked, because pip and `cdk` do not preserve the modification times that a check compares.
-    mode = PycInvalidationMode.UNCHECKED_HASH
-    compileall.compile_dir(folder, quiet=2, invalidation_mode=mode, stripdir=str(folder), prependdir="/var/task")
+    options = ("-q", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", "/var/task")
+    # Not checked: a package may have modules of another Python, which are never imported.
+    subprocess.run([target.compiler, "-m", "compileall", *options, str(folder)], check=False)  # noqa: S603
 
 
 def _make_readable(folder: Path) -> None:
@@ -152,12 +162,13 @@ def _make_readable(folder: Path) -> None:
 
 
 def _keep(unfinished: Path, finished: Path) -> None:
-    """Rename a finished folder atomically, and delete older folders of the same kind and target."""
+    """Rename a finished folder atomically, and delete all but the latest of the same kind and target."""
+    os.utime(unfinished)
     if not finished.exists():
         unfinished.rename(finished)
-    for folder in finished.parent.glob(f"{finished.name.rpartition('-')[0]}-*"):
-        if folder != finished:
-            shutil.rmtree(folder, ignore_errors=True)
+    folders = finished.parent.glob(f"{finished.name.rpartition('-')[0]}-*")
+    for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digest(*parts: bytes) -> str:

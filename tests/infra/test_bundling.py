@@ -16,6 +16,7 @@ from infra import bundling
 ROOT = Path(__file__).parents[2]
 HANDLERS = ("check_freshness", "queue_refreshes", "receive_webhook", "apply_webhook", "serve_api", "show_page")
 # A small package that runs on any platform and has no dependencies.
+OTHER = replace(bundling.THIS_MACHINE, name="other", cache_tag="cpython-999", interpreter="python9.99")
 SIX = "six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\n"
 
 
@@ -144,12 +145,11 @@ def test_the_same_bundle_has_the_same_name_wherever_it_is_built(functions: Path,
     assert here.name == there.name
 
 
-def test_modules_are_compiled_only_if_the_target_has_the_interpreter_that_builds(
+def test_modules_are_compiled_only_if_there_is_an_interpreter_of_the_target(
     functions: Path, policy: Path, tmp_path: Path
 ) -> None:
     own = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
-    other = replace(bundling.THIS_MACHINE, name="other", cache_tag="cpython-999")
-    sources_only = bundling.build(functions, policy, other, tmp_path / "builds")
+    sources_only = bundling.build(functions, policy, OTHER, tmp_path / "builds")
 
     tag = sys.implementation.cache_tag
     assert {path.relative_to(own).as_posix() for path in own.rglob("*.pyc")} == {
@@ -181,12 +181,12 @@ def test_pip_runs_once_for_the_same_requirements(
     assert capsys.readouterr().err == ""
 
 
-def test_only_the_newest_bundle_is_kept(functions: Path, policy: Path, tmp_path: Path) -> None:
-    first = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
-    policy.write_text("[default]\nfresh_within = '1 day'\n")
-    second = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
-    assert not first.exists()
-    assert second.exists()
+def test_only_the_latest_bundles_are_kept(functions: Path, policy: Path, tmp_path: Path) -> None:
+    bundles = []
+    for days in range(bundling.KEPT + 1):
+        policy.write_text(f"[default]\nfresh_within = '{days + 1} days'\n")
+        bundles.append(bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds"))
+    assert [bundle.exists() for bundle in bundles] == [False] + bundling.KEPT * [True]
 
 
 def test_a_package_that_pip_cannot_install_is_reported_and_leaves_no_files(
@@ -236,12 +236,18 @@ def test_everyone_can_read_a_bundle_that_is_built_with_umask_077(functions: Path
     assert {path: mode for path, mode in modes.items() if mode != (0o755 if path.is_dir() else 0o644)} == {}
 
 
-def test_another_interpreter_builds_another_bundle(
+def test_an_interpreter_of_the_target_compiles_the_modules_whichever_interpreter_builds(
     functions: Path, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builds = tmp_path / "builds"
-    first = bundling.build(functions, policy, bundling.LAMBDA, builds)
-    dependencies = {path.name for path in builds.glob("dependencies-*")}
-    monkeypatch.setattr(bundling, "INTERPRETER", b"cpython-999")
-    assert bundling.build(functions, policy, bundling.LAMBDA, builds) != first
-    assert {path.name for path in builds.glob("dependencies-*")}.isdisjoint(dependencies)
+    without = bundling.build(functions, policy, OTHER, builds)
+    command = tmp_path / OTHER.interpreter
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    compiled = bundling.build(functions, policy, OTHER, builds)
+
+    assert {path.name.partition(".")[0] for path in compiled.rglob("*.pyc")} == {"six", "check_freshness", "policy"}
+    assert compiled != without
+    assert len(list(builds.glob("dependencies-*"))) == 2
