@@ -45,14 +45,7 @@ class Alarms(Construct):
             self, "Topic", display_name=f"Codat Freshness: {Stack.of(self).stack_name}", enforce_ssl=True
         )
         # `enforce_ssl` adds a topic policy, which replaces the default policy that lets CloudWatch publish.
-        self.topic.add_to_resource_policy(
-            iam.PolicyStatement(
-                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["sns:Publish"],
-                resources=[self.topic.topic_arn],
-                conditions={"StringEquals": {"aws:SourceAccount": self.topic.stack.account}},
-            )
-        )
+        self._let_publish("cloudwatch.amazonaws.com")
         if email:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
 
@@ -208,7 +201,7 @@ class Alarms(Construct):
         It counts what has the stack's tag, which must be activated as a cost allocation tag.
         """
         stack = Stack.of(self)
-        self.topic.grant_publish(iam.ServicePrincipal("budgets.amazonaws.com"))
+        self._let_publish("budgets.amazonaws.com")
         budgets.CfnBudget(
             self,
             "Budget",
@@ -228,6 +221,16 @@ class Alarms(Construct):
                     ],
                 )
             ],
+        )
+
+    def _let_publish(self, service: str) -> None:
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal(service)],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": self.topic.stack.account}},
+            )
         )
 
     def _minutes(self, periods: int = 1) -> str:

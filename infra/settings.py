@@ -43,8 +43,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,40}$")]
-    """The name of the stack, of its metrics' dimension and of its event bus."""
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,23}$")]
+    """The name of the stack and of its metrics' dimension. In the names of functions, CloudFormation would shorten a
+    longer one, and policies would not apply that name them by it."""
 
     codat_base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+$")]
     dry_run: bool

@@ -48,6 +48,7 @@ def test_the_default_settings_of_a_deployment() -> None:
         ("webhook_header", "X Key"),
         ("local", ""),
         ("name", "two words"),
+        ("name", "a-name-of-25-characters-x"),
         ("monthly_budget", "-1"),
     ],
 )

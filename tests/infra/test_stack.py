@@ -116,5 +116,9 @@ def test_a_budget_notifies_the_topic_of_the_alarms(template: Template, tmp_path:
     [notification] = budget["NotificationsWithSubscribers"]
     assert [shown(each["Address"]) for each in notification["Subscribers"]] == ["AlarmsTopic"]
     [policy] = limited.properties("AWS::SNS::TopicPolicy").values()
-    principals = [statement["Principal"] for statement in policy["PolicyDocument"]["Statement"]]
-    assert {"Service": "budgets.amazonaws.com"} in principals
+    conditions = {
+        statement["Principal"]["Service"]: shown(statement["Condition"]["StringEquals"]["aws:SourceAccount"])
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    }
+    assert conditions == dict.fromkeys(("cloudwatch.amazonaws.com", "budgets.amazonaws.com"), "AWS::AccountId")
