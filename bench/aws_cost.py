@@ -1,11 +1,14 @@
 """The charges of AWS in a month for 1,000 companies with ten data types each, refreshed four times a day.
 
-Everything that AWS charges for is counted: also what the stack reads without a refresh, the alarms and the dashboard.
-Each line has a floor: what it costs with the fewest units that keep what the stack guarantees. The total is also given
+Everything that AWS charges for is counted: also what the stack reads without a refresh, the alarms, and the dashboard
+with whoever looks at it. Each line says what its units are, and has a floor: what it costs with the fewest units that
+keep what the stack guarantees, and why they cannot be fewer. The total is
+given for a webhook for each read, which is the most expensive case, and for one for all data types of a company; also
 with AWS's monthly free tier, which has no end; for a stack that has nothing to do; and for a hand-written alternative.
 Prices that are not in `simulate.prices` are list prices of the same region and month.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -50,7 +53,15 @@ IDLE_POLLS = 5 * 3 * 60 * 24 * MONTH
 """Requests to an empty queue: five of Lambda's pollers wait for 20 seconds each."""
 A_SECRET, KMS_CALL = 0.40, 0.03 / 10_000
 A_METRIC, AN_ALARM_METRIC = 0.30, 0.10
+LOOKS = 22 * 60
+"""How often the dashboard is shown in a month: on working days, every minute of an hour."""
+PAGE_GB_SECONDS, PAGE_READ_UNITS = 0.5 * 0.5, 250.0
+"""For the page that the dashboard shows, measured for 10,000 companies of which a hundredth are late."""
+LOG_QUERIES = 0.005
+"""Per GB scanned by Logs Insights."""
 DASHBOARD = "CloudWatch dashboard"
+TYPES = 10
+"""The data types of a company. Codat sends one webhook for those that it fetched together."""
 ATTAINMENT_READ_UNITS = 40.0
 """Read units of a check tick for the burn rate: the records of up to 73 hours, and the index of broken promises."""
 
@@ -68,6 +79,8 @@ class Part:
     """The fewest units that keep the guarantees; `None` if these are."""
     because: str = ""
     """What these units are."""
+    floor: str = ""
+    """Why there cannot be fewer."""
 
     @property
     def cost(self) -> float:
@@ -88,9 +101,11 @@ class Part:
     def shown(self) -> str:
         """The units and their price, the floor if it is lower, and what it consists of."""
         text = f"{self.units:,.3g} x {self.price:.2g} per {self.of}"
-        if self.least is not None:
-            text += f"; at least {self.at_least.cost:.2g}"
-        return f"{text}: {self.because}" if self.because else text
+        if self.because:
+            text += f": {self.because}"
+        if self.floor:
+            text += f". Floor {self.at_least.cost:.2f}: {self.floor}"
+        return text
 
 
 @cache
@@ -118,51 +133,145 @@ def _alarm_metrics() -> int:
     )
 
 
-def parts(refreshes: float = REFRESHES, companies: int = COMPANIES) -> list[Part]:
-    """Return the parts of the bill. The Lambda time of ticks includes the wait for slots at 600 calls a minute."""
+def parts(refreshes: float = REFRESHES, companies: int = COMPANIES, types_in_a_webhook: int = 1) -> list[Part]:
+    """Return the parts of the bill, if so many data types share a webhook.
+
+    The Lambda time of ticks includes the wait for slots at 600 calls a minute.
+    """
     used = write_units.use()
     writes = (used.tick.write_units + used.webhooks.write_units) / write_units.REFRESHES * refreshes
     reads = (used.tick.read_units + used.webhooks.read_units) / write_units.REFRESHES * refreshes
-    ticks = QUEUE_TICKS + CHECK_TICKS
+    ticks, webhooks = QUEUE_TICKS + CHECK_TICKS, refreshes / types_in_a_webhook
     # Webhooks that are evenly spread are the most expensive. The first of a batch waits for others.
-    batches = refreshes / (1 + refreshes / (MONTH * DAY.total_seconds()) * BATCHING_WINDOW.to_seconds())
+    batches = webhooks / (1 + webhooks / (MONTH * DAY.total_seconds()) * BATCHING_WINDOW.to_seconds())
     gb_seconds = (
         QUEUE_TICKS * prices.QUEUE_TICK_GB_SECONDS
         + CHECK_TICKS * prices.CHECK_TICK_GB_SECONDS
-        + refreshes * (prices.QUEUED_GB_SECONDS + prices.RECEIVED_GB_SECONDS + prices.APPLIED_GB_SECONDS)
+        + refreshes * (prices.QUEUED_GB_SECONDS + prices.APPLIED_GB_SECONDS)
+        + webhooks * prices.RECEIVED_GB_SECONDS
     )
-    invocations = ticks + refreshes + batches
-    log_bytes = ticks * TICK_LOG_BYTES + batches * BATCH_LOG_BYTES + refreshes * ACCESS_LOG_BYTES
-    millions = refreshes / MILLION
+    log_bytes = ticks * TICK_LOG_BYTES + batches * BATCH_LOG_BYTES + webhooks * ACCESS_LOG_BYTES
     return [
         *_dynamodb(refreshes, ticks, writes, reads, companies),
-        Part("API Gateway", "1M requests", millions, prices.HTTP_API_REQUESTS, because="a webhook for each read"),
+        *_webhooks(webhooks, batches),
         Part(
-            "SQS messages",
-            "1M requests",
-            (refreshes + 2 * batches) / MILLION,
-            prices.SQS_REQUESTS,
-            free_units=0.34,
-            least=1.2 * millions,
-            because="a message for each webhook, received and deleted by tens",
+            "Lambda time",
+            "GB-second",
+            gb_seconds,
+            prices.LAMBDA_GB_SECOND,
+            free_units=400_000,
+            because="with 256 MB, ticks 0.5 and 2 s, 0.1 s to queue a refresh at Codat's pace, 0.13 s for its webhook",
+            floor="less memory is a slower processor, and takes as many GB-seconds",
         ),
-        Part("SQS idle polling", "1M requests", IDLE_POLLS / MILLION, prices.SQS_REQUESTS, free_units=0.66),
-        Part("Lambda time", "GB-second", gb_seconds, prices.LAMBDA_GB_SECOND, free_units=400_000),
         Part(
             "Lambda requests",
             "1M",
-            invocations / MILLION,
+            (ticks + webhooks + batches) / MILLION,
             prices.LAMBDA_REQUESTS,
             free_units=1,
-            least=(ticks + 1.1 * refreshes) / MILLION,
-            because="one to receive each webhook, one to apply ten, and the ticks",
+            least=(ticks + 1.1 * webhooks) / MILLION,
+            because="one to receive each webhook, one to apply a batch, and the ticks",
+            floor="batches of ten",
         ),
-        Part("EventBridge events", "1M", millions, prices.EVENTBRIDGE_EVENTS, because="an event for each refresh"),
-        Part("EventBridge Scheduler", "1M", ticks / MILLION, prices.SCHEDULER_INVOCATIONS, free_units=14),
-        Part("KMS calls to read secrets", "call", SECRET_READS, KMS_CALL, free_units=20_000),
-        Part("CloudWatch logs", "GB", log_bytes / 1e9, 0.50, free_units=5),
-        Part("CloudWatch alarms", "metric", _alarm_metrics(), AN_ALARM_METRIC, free_units=10),
-        Part(DASHBOARD, "dashboard", len(_resources("AWS::CloudWatch::Dashboard")), 3.00, free_units=3, least=0),
+        Part(
+            "EventBridge events",
+            "1M",
+            refreshes / MILLION,
+            prices.EVENTBRIDGE_EVENTS,
+            because="an event for each refresh",
+            floor="also of one that found no change: where the webhook of an earlier read by others was lost, no other "
+            "event shows the change. Events are charged one by one, also those sent together",
+        ),
+        Part(
+            "EventBridge Scheduler",
+            "1M",
+            ticks / MILLION,
+            prices.SCHEDULER_INVOCATIONS,
+            free_units=14,
+            because="a tick to queue every minute, and one to check every five",
+            floor="a less frequent tick would start refreshes later",
+        ),
+        Part(
+            "KMS calls to read secrets",
+            "call",
+            SECRET_READS,
+            KMS_CALL,
+            free_units=20_000,
+            because="three functions read theirs every five minutes",
+            floor="a secret that was rotated must be used within minutes",
+        ),
+        Part(
+            "CloudWatch logs",
+            "GB",
+            log_bytes / 1e9,
+            0.50,
+            free_units=5,
+            because="a record of each tick, of each batch of webhooks, and of each request to API Gateway",
+            floor="the record of a request shows who sent forged webhooks",
+        ),
+        Part(
+            "CloudWatch alarms",
+            "metric",
+            _alarm_metrics(),
+            AN_ALARM_METRIC,
+            free_units=10,
+            because="the metrics that alarms watch",
+            floor="each calls for another remedy",
+        ),
+    ]
+
+
+def dashboard() -> list[Part]:
+    """Return what the dashboard adds to the bill, which `dashboard = false` leaves out."""
+    log = (QUEUE_TICKS + CHECK_TICKS) / MONTH * TICK_LOG_BYTES
+    widgets = _resources("AWS::CloudWatch::Dashboard")
+    sources = sum(json.dumps(each["DashboardBody"]).count("SOURCE") for each in widgets)
+    return [
+        Part(DASHBOARD, "dashboard", len(widgets), 3.00, free_units=3, least=0, because="the graphs"),
+        Part("Lambda time to show the page", "GB-second", LOOKS * PAGE_GB_SECONDS, prices.LAMBDA_GB_SECOND, LOOKS),
+        Part("DynamoDB reads to show the page", "1M units", LOOKS * PAGE_READ_UNITS / MILLION, prices.DYNAMODB_READS),
+        Part(
+            "Logs Insights queries to show the graphs",
+            "GB",
+            LOOKS * sources * log / 1e9,
+            LOG_QUERIES,
+            because=f"the records of a day are read {sources} times; each of their numbers would cost 0.30 as a metric",
+        ),
+    ]
+
+
+def _webhooks(webhooks: float, batches: float) -> list[Part]:
+    """Return what is charged for webhooks until they are applied, apart from Lambda."""
+    return [
+        Part(
+            "API Gateway",
+            "1M requests",
+            webhooks / MILLION,
+            prices.HTTP_API_REQUESTS,
+            because="a request for each webhook",
+            floor="a function URL is free of charge, but only reserved concurrency limits how much someone can send "
+            "there, of which a new account has none",
+        ),
+        Part(
+            "SQS messages",
+            "1M requests",
+            (webhooks + 2 * batches) / MILLION,
+            prices.SQS_REQUESTS,
+            free_units=0.34,
+            least=1.2 * webhooks / MILLION,
+            because="a message for each webhook, received and deleted in batches",
+            floor="a message for each, received and deleted by tens. Invoking Lambda asynchronously is free of charge, "
+            "but tries for minutes only, and one by one",
+        ),
+        Part(
+            "SQS idle polling",
+            "1M requests",
+            IDLE_POLLS / MILLION,
+            prices.SQS_REQUESTS,
+            free_units=0.66,
+            because="five of Lambda's pollers, each for 20 seconds",
+            floor="Lambda has no setting for fewer",
+        ),
     ]
 
 
@@ -177,6 +286,9 @@ def _dynamodb(refreshes: float, ticks: float, writes: float, reads: float, compa
             writes / MILLION,
             write,
             because="the feed when queued and at the end 2, its move in the due index 2, the dataset 1",
+            floor="a crash must lose neither what was queued nor what ended; a move in an index deletes and puts. With "
+            "one entry for each company, ten webhooks at once would compete for one item, and where its data types "
+            "are due apart, a refresh would take a unit more",
         ),
         Part(
             "DynamoDB writes of ticks",
@@ -184,7 +296,8 @@ def _dynamodb(refreshes: float, ticks: float, writes: float, reads: float, compa
             prices.TICK_WRITE_UNITS * ticks / MILLION,
             write,
             least=2 * ticks / MILLION,
-            because="a lease is taken and given back",
+            because="a lease and what was learned",
+            floor="a lease is taken and given back",
         ),
         Part(
             "DynamoDB reads of refreshes",
@@ -192,22 +305,24 @@ def _dynamodb(refreshes: float, ticks: float, writes: float, reads: float, compa
             reads / MILLION,
             read,
             least=2 * refreshes / MILLION,
-            because="the feed for the tick 0.5; the company 0.5, and the feed consistently 1, for the webhook",
+            because="the feed for the tick, and the company, the feed and the dataset for the webhook",
+            floor="the feed for the tick 0.5; the company 0.5, and the feed consistently 1, for the webhook",
         ),
         Part(
             "DynamoDB reads of feeds in flight",
             "1M units",
             IN_FLIGHT_READ_UNITS * refreshes / MILLION,
             read,
-            least=0,
-            because="to hide such feeds from ticks would take writes, which cost more",
+            because="a feed is due until its read has ended, four minutes or ticks",
+            floor="to hide it from ticks would take two write units, which cost five times as much",
         ),
         Part(
             "DynamoDB reads of ticks",
             "1M units",
             (prices.TICK_READ_UNITS * ticks + ATTAINMENT_READ_UNITS * CHECK_TICKS + 24 * MONTH) / MILLION,
             read,
-            because="the due index's shards, the account's limits, the rates",
+            because="the due index's shards, the account's limits, the rates; the burn rate of error budgets",
+            floor="each tick decides from what is so now",
         ),
         Part(
             "DynamoDB reads of listed companies",
@@ -215,9 +330,25 @@ def _dynamodb(refreshes: float, ticks: float, writes: float, reads: float, compa
             companies * 0.5 * (DAY / LIST_EVERY) * MONTH / MILLION,
             read,
             because=f"each company every {LIST_EVERY.total_seconds() / 60:.0f} minutes",
+            floor="without webhooks, a lost connection is found by the list alone",
         ),
-        Part("DynamoDB storage", "GB", gb_stored, 0.25, free_units=25, because="30 days of datasets"),
-        Part("DynamoDB point-in-time recovery", "GB", gb_stored, 0.20),
+        Part(
+            "DynamoDB storage",
+            "GB",
+            gb_stored,
+            0.25,
+            free_units=25,
+            because="30 days of datasets",
+            floor="the history that is promised",
+        ),
+        Part(
+            "DynamoDB point-in-time recovery",
+            "GB",
+            gb_stored,
+            0.20,
+            because="backups of the tables",
+            floor="the tables are the only record of what is to be done",
+        ),
     ]
 
 
@@ -246,31 +377,49 @@ def _with_free_tier(bill: Iterable[Part]) -> float:
 
 def measure() -> list[Figure]:
     """Calculate each part, and the totals."""
-    bill, idle, other = parts(), parts(refreshes=0, companies=1), alternative()
+    bill, shown, idle, other = parts(), dashboard(), parts(refreshes=0, companies=1), alternative()
     floor = [part.at_least for part in bill]
-    dashboard = sum(part.cost for part in bill if part.name == DASHBOARD)
+    together = parts(types_in_a_webhook=TYPES)
     return [
-        *(Figure(what=f"AWS a month: {part.name}", value=part.cost, unit="USD", against=part.shown) for part in bill),
+        *(
+            Figure(what=f"AWS a month: {part.name}", value=part.cost, unit="USD", against=part.shown)
+            for part in bill + shown
+        ),
         Figure(
-            what="AWS a month: total, 1,000 companies x 10 types x 4 refreshes a day, list prices",
-            value=_total(bill) - dashboard,
+            what="AWS a month: total, 1,000 companies x 10 types x 4 refreshes a day, a webhook each, list prices",
+            value=_total(bill),
             unit="USD",
             against=f"us-east-1, November 2026; the floors of all lines are {_total(floor):.2f}; "
-            f"the dashboard, which is optional, adds {dashboard:.2f}",
+            f"the dashboard, which is optional, adds {_total(shown):.2f}",
             at_most=AT_MOST,
         ),
         Figure(
-            what="AWS a month: total with the free tier, dashboard included",
-            value=_with_free_tier(bill),
+            what="AWS a month: total, if one webhook reports the data types of a company, list prices",
+            value=_total(together),
             unit="USD",
-            against=f"the floors of all lines are {_with_free_tier(floor):.2f}",
+            against='Codat sends `read.completed` "when the fetch of data types for a product has completed"',
+            at_most=AT_MOST,
+        ),
+        Figure(
+            what="AWS a month: total with the free tier, a webhook each, dashboard included",
+            value=_with_free_tier(bill + shown),
+            unit="USD",
+            against=f"the floors of all lines are {_with_free_tier(floor):.2f}: it has no requests to API Gateway, no "
+            "events, and of DynamoDB only provisioned units, 25 a second, which a tick with much to do exceeds",
+            at_most=AT_MOST_WITH_FREE_TIER,
+        ),
+        Figure(
+            what="AWS a month: total with the free tier, if one webhook reports the data types of a company",
+            value=_with_free_tier(together + shown),
+            unit="USD",
+            against=f"the floors of all lines are {_with_free_tier(part.at_least for part in together):.2f}",
             at_most=AT_MOST_WITH_FREE_TIER,
         ),
         Figure(
             what="AWS a month: one company and nothing to do, with the free tier",
-            value=_with_free_tier(idle),
+            value=_with_free_tier(idle + shown[:1]),
             unit="USD",
-            against=f"at list prices {_total(idle) - dashboard:.2f}, the dashboard {dashboard:.2f}",
+            against=f"at list prices {_total(idle):.2f}, the dashboard {shown[0].cost:.2f}",
             at_most=AT_MOST_IDLE,
         ),
         *(

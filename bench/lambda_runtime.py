@@ -119,7 +119,18 @@ def runs() -> dict[str, Run]:
         }
         if run("serve_api", question)["statusCode"] != 200:
             raise RuntimeError(f"serve_api returned {done['serve_api'].response}")
+        if '<div class="cf"' not in run("show_page", {"widgetContext": {"theme": "light"}}):
+            raise RuntimeError(f"show_page returned {done['show_page'].response}")
+    if left_out := handlers() - done.keys():
+        raise RuntimeError(f"the template has functions that were not run: {left_out}")
     return done
+
+
+def handlers() -> set[str]:
+    """Return the modules of the handlers in the template."""
+    resources = template()["Resources"].values()
+    functions = (each["Properties"] for each in resources if each["Type"] == "AWS::Lambda::Function")
+    return {function["Handler"].removesuffix(".handler") for function in functions}
 
 
 def _read_completed(feed: Feed) -> str:
