@@ -103,7 +103,7 @@ def companies(
     for lease in LEASES:
         wait_for(partial(control.acquire, lease, "a test", until, clock()), seconds=60)
     with running_ticks(staging):
-        wait_for(are_read, seconds=120)
+        wait_for(are_read, seconds=240)
     yield {company.company_id for company in staging.tables.companies.scan()}
     for lease in LEASES:
         control.release(lease, "a test")
@@ -162,7 +162,7 @@ def test_a_stack_accepts_only_webhooks_that_are_signed_with_its_own_secret(
         signature = Webhook(secret).sign("m", now, body)
         timestamp = str(int(now.timestamp()))
         headers = {"webhook-id": "m", "webhook-timestamp": timestamp, "webhook-signature": signature}
-        return httpx.post(url, headers=headers, content=body, timeout=30).status_code
+        return httpx.post(url, headers=headers, content=body, timeout=60).status_code
 
     assert status(staging.outputs.webhook_url, stack.codat.signing_secret) == httpx.codes.UNAUTHORIZED
     assert status(staging.outputs.webhook_url, SIGNING_SECRET) == httpx.codes.ACCEPTED

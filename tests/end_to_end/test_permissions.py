@@ -1,0 +1,152 @@
+"""The policies of IAM in `docs/deploying.md` allow what the command line does, and nothing else."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from botocore.client import BaseClient
+from typer.testing import CliRunner, Result
+
+from cli.__main__ import app
+from deployed.stack import DeployedStack, clock
+from freshness.app.page.read import page_view
+from freshness.domain.company import Company
+from freshness.domain.feed import Feed
+from local import local_aws
+from local.settings import ROOT
+from local.stack import RunningStack
+from local.watch import running_ticks
+from tests.end_to_end.conftest import wait_for
+
+NAMES = {"Invoke": "InvokeFunction"}
+"""Actions of IAM that are not named as the operation."""
+Run = Callable[..., Result]
+
+
+def documented(stack: RunningStack) -> dict[str, list[dict[str, Any]]]:
+    """Return the statements of `docs/deploying.md` by the word in bold that precedes them."""
+    manual = (ROOT / "docs" / "deploying.md").read_text()
+    names = {"STACK": "CodatFreshness", "REGION": local_aws.REGION, "ACCOUNT": local_aws.ACCOUNT}
+    names |= {"BUS": stack.outputs.event_bus_name}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for section in re.split(r"^(?=\S.*\*\*\w+\*\*)", manual, flags=re.MULTILINE):
+        blocks = re.findall(r"^    \{.*?\}$", section, flags=re.MULTILINE | re.DOTALL)
+        if blocks and (who := re.search(r"\*\*(\w+)\*\*", section)):
+            text = re.sub("|".join(names), lambda name: names[name[0]], f"[{','.join(blocks)}]")
+            found[who[1]] = json.loads(text)
+    return found
+
+
+def actions(statements: list[dict[str, Any]]) -> set[str]:
+    """Return the actions that statements allow."""
+    listed = [each["Action"] for each in statements]
+    return {action for each in listed for action in ([each] if isinstance(each, str) else each)}
+
+
+@pytest.fixture(scope="module")
+def read(stack: RunningStack) -> tuple[Company, Feed]:
+    """A company, and a feed of it that can be refreshed and was."""
+
+    def found() -> tuple[Company, Feed] | None:
+        for company in stack.tables.companies.scan():
+            for feed in stack.tables.feeds.of_company(company.company_id):
+                if feed.succeeded_at and not feed.in_flight and company.connections[feed.connection_id].is_linked:
+                    return company, feed
+        return None
+
+    with running_ticks(stack.deployed):
+        return wait_for(found, seconds=120)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The actions of IAM that the calls of this process need."""
+    made, call = set[str](), BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def recorded(client: BaseClient, operation: str, request: dict[str, Any]) -> Any:
+        service = client.meta.service_model.signing_name
+        made.add(f"{service}:{NAMES.get(operation, operation)}")
+        return call(client, operation, request)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", recorded)
+    return made
+
+
+@pytest.fixture
+def run_as(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Run]]:
+    """A function that creates a user with policies, and returns one that runs commands as that user."""
+    iam = boto3.client("iam")
+
+    def run_as(name: str, *statements: dict[str, Any]) -> Run:
+        iam.create_user(UserName=name)
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        iam.put_user_policy(UserName=name, PolicyName="documented", PolicyDocument=policy)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+
+        def run(*arguments: str) -> Result:
+            return CliRunner().invoke(app, ["--stack", "CodatFreshness", *arguments])
+
+        return run
+
+    yield run_as
+
+
+def test_a_reader_may_do_what_the_manual_says_and_needs_every_action(
+    stack: RunningStack, read: tuple[Company, Feed], calls: set[str], run_as: Callable[..., Run]
+) -> None:
+    policies, (company, feed) = documented(stack), read
+    run = run_as("reader", *policies["reader"], *policies["secrets"])
+    calls.clear()
+    for arguments in (
+        ("status", "--json"),
+        ("status", company.company_id),
+        ("explain", company.company_id, feed.data_type),
+        ("report",),
+        ("export",),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 0, (arguments, result.output, result.exception)
+    page_view(DeployedStack.in_aws("CodatFreshness", None, None, ROOT / "freshness.toml").queries, clock())
+    examined = run("doctor", "--json")
+    assert isinstance(examined.exception, SystemExit | None), examined.exception
+    subjects = {finding["subject"] for finding in json.loads(examined.stdout)}
+    assert {"Codat's account", "concurrent executions"} <= subjects
+    assert calls == actions(policies["reader"]) | actions(policies["secrets"])
+
+    refused = run("pause", company.company_id)
+    assert refused.exit_code != 0
+    assert "not authorized" in str(refused.exception)
+
+
+def test_an_operator_may_do_what_the_manual_says_and_needs_every_action(
+    stack: RunningStack, read: tuple[Company, Feed], calls: set[str], run_as: Callable[..., Run]
+) -> None:
+    policies, (company, feed) = documented(stack), read
+    event = {"id": "e", "eventType": "not.used", "generatedDate": "2026-11-23T12:00:00Z", "payload": {}}
+    boto3.client("sqs").send_message(
+        QueueUrl=stack.outputs.webhook_dead_letter_queue_url, MessageBody=json.dumps(event)
+    )
+    run = run_as("operator", *policies["reader"], *policies["secrets"], *policies["operator"])
+    calls.clear()
+    for arguments in (
+        ("pause", company.company_id),
+        ("resume", company.company_id),
+        ("pause",),
+        ("resume",),
+        ("refresh", company.company_id, feed.data_type),
+        ("redrive",),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 0, (arguments, result.output, result.exception)
+    with httpx.Client(base_url=stack.codat.base_url, auth=(stack.codat.api_key, "")) as codat:
+        registered = run("register-webhook", "--json")
+        assert registered.exit_code == 0, (registered.output, registered.exception)
+        codat.delete(f"/webhooks/{json.loads(registered.stdout)['id']}")
+    assert actions(policies["operator"]) <= calls
+    assert calls <= actions(policies["reader"] + policies["secrets"] + policies["operator"])
