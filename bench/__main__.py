@@ -25,6 +25,7 @@ BENCHMARKS = (
     "codat_calls",
     "ensure_fresh",
     "products",
+    "lost_responses",
     "aws_cost",
     "attainment",
     "alarms",

@@ -1,6 +1,8 @@
 """The results of benchmarks: figures, each with what it is compared with and its target."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -68,6 +70,16 @@ def markdown(figures: Sequence[Figure]) -> str:
     """Return figures as a table in Markdown."""
     rows = [HEADINGS, tuple("---" for _ in HEADINGS), *(figure.cells() for figure in figures)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+@contextmanager
+def without_logs() -> Iterator[None]:
+    """Drop what functions log."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _number(value: float) -> str:

@@ -4,14 +4,11 @@ Both keep the same companies fresh, in simulated time, with the code that runs i
 `data/all` is not used.
 """
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 
-from bench.figures import Figure, show
+from bench.figures import Figure, show, without_logs
 from freshness.policy.policy import Policy
 from local.codat_sandbox.platforms import XERO, DataType
 from local.codat_sandbox.settings import Settings
@@ -101,7 +98,7 @@ def measure() -> list[Figure]:
 
 
 def _figures(added: str, *, at_once: bool) -> list[Figure]:
-    with _without_logs():
+    with without_logs():
         singly = a_day(PROMISED, COMPANIES, at_once=at_once)
         together = a_day(WITH_PRODUCTS, COMPANIES, at_once=at_once)
     what = f"of {COMPANIES} companies {added}, with two custom products"
@@ -122,15 +119,6 @@ def _figures(added: str, *, at_once: bool) -> list[Figure]:
             at_most=singly.broken,
         ),
     ]
-
-
-@contextmanager
-def _without_logs() -> Iterator[None]:
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from freshness.app.failures import UNUSABLE
 from freshness.app.queue_together import PRODUCT_REFUSED
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.codat.models import SyncSetting, WebhookConsumer
+from freshness.codat.webhook_registration import missing, of_url
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.calibration import Scores
 from freshness.domain.company import Company
@@ -77,7 +78,7 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
         yield _clock(report.at)
     yield _quota(stack.queries.api_limits(), report, clock())
     if report.consumers is not None:
-        yield _webhook(stack, report.consumers)
+        yield webhook(stack.outputs.webhook_url, report.consumers, stack.policy.products)
     yield _signing_secret(stack)
     if report.settings is not None:
         yield _doubled_schedule(report.settings)
@@ -194,9 +195,9 @@ def _quota(limits: ApiLimits, report: CodatReport, now: datetime) -> Finding:
     return Finding(subject="quota", found=found)
 
 
-def _webhook(stack: DeployedStack, consumers: tuple[WebhookConsumer, ...]) -> Finding:
-    url = stack.outputs.webhook_url
-    of_stack = [consumer for consumer in consumers if consumer.url.rstrip("/") == url.rstrip("/")]
+def webhook(url: str, consumers: Iterable[WebhookConsumer], products: Collection[str]) -> Finding:
+    """Return whether Codat sends all webhooks that are used to a URL, those of the policy's products among them."""
+    of_stack = of_url(consumers, url, products)
     if not of_stack:
         to_do = f'Register {url} at Codat with "./freshness register-webhook".'
         return Finding(subject="webhook", found="Codat has none for this stack", to_do=to_do)
@@ -205,6 +206,9 @@ def _webhook(stack: DeployedStack, consumers: tuple[WebhookConsumer, ...]) -> Fi
             "Fix what made it fail (Codat disables a webhook after five days of failures), and enable it in its portal."
         )
         return Finding(subject="webhook", found="it is disabled at Codat", to_do=to_do)
+    if lacking := missing(of_stack[0], products):
+        to_do = f"Add them to the endpoint in Codat's portal: {', '.join(lacking)}."
+        return Finding(subject="webhook", found=f"{len(lacking)} event types are not sent to it", to_do=to_do)
     return Finding(subject="webhook", found="it is registered and enabled at Codat")
 
 

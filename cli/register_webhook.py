@@ -39,7 +39,7 @@ async def _register(stack: DeployedStack) -> Registration:
     base_url = stack.environment(stack.outputs.check_freshness_function)["CODAT_BASE_URL"]
     async with httpx.AsyncClient(base_url=base_url, timeout=CALL_TIMEOUT) as http:
         key = stack.secret(stack.outputs.codat_api_key_secret).strip()
-        return await register(Codat(http, key, clock=clock), stack.outputs.webhook_url)
+        return await register(Codat(http, key, clock=clock), stack.outputs.webhook_url, stack.policy.products)
 
 
 def _text(stack: DeployedStack, registration: Registration) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
@@ -36,20 +37,20 @@ class Codat:
         base_url = str(settings.codat_base_url).rstrip("/")
         return cls(base_url, settings.codat_api_key.get_secret_value(), signing_secret, is_sandbox=False)
 
-    def register_webhook(self, url: str) -> None:
-        """Register a URL for Codat's webhooks.
+    def register_webhook(self, url: str, products: Collection[str] = ()) -> None:
+        """Register a URL for Codat's webhooks, those of the policy's custom products among them.
 
         Raises:
             LocalRunError: the registration failed.
         """
         try:
-            asyncio.run(self._register_webhook(url))
+            asyncio.run(self._register_webhook(url, products))
         except CodatError as error:
             raise LocalRunError(f"The webhook could not be registered: {error}. Run this again.") from error
 
-    async def _register_webhook(self, url: str) -> None:
+    async def _register_webhook(self, url: str, products: Collection[str]) -> None:
         async with httpx.AsyncClient(base_url=self.base_url) as http:
-            await register(client.Codat(http, self.api_key, clock=lambda: datetime.now(UTC)), url)
+            await register(client.Codat(http, self.api_key, clock=lambda: datetime.now(UTC)), url, products)
 
     def remaining_calls(self) -> int | None:
         """Return how many calls are left of today's quota; `None` if Codat does not report it. Makes one call itself.

@@ -16,6 +16,7 @@ from deployed.page_server import StackSource, serving
 from deployed.stack import DeployedStack
 from freshness.app.queries import Queries
 from freshness.aws.tables import Tables
+from freshness.policy.loader import load
 from local import deploy, local_aws
 from local.codat import Codat
 from local.errors import LocalRunError
@@ -86,7 +87,7 @@ def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningSta
         outputs = _deploy(processes, settings, codat, scratch, progress)
         if codat.is_sandbox:
             with progress.step("Registering the webhook at Codat"):
-                codat.register_webhook(outputs.webhook_url)
+                codat.register_webhook(outputs.webhook_url, load(ROOT / "freshness.toml").products)
         else:
             progress.note(
                 "No webhook is registered, because Codat cannot reach this machine. Checks find the same, a bit later."

@@ -32,6 +32,7 @@ from freshness.aws.tables import TableNames, Tables
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
 from freshness.codat.rate_limiter import RateLimiter
+from freshness.codat.webhook_registration import event_types
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed
 from freshness.policy.policy import Policy
@@ -131,6 +132,8 @@ class Simulation:
         self._app = httpx.ASGITransport(create_app(self.sandbox))
         self._dynamodb = MemoryDynamoDB()
         self.tables = self._tables(Fuse())
+        self.event_types = set(event_types(self.policy.products))
+        """The event types that the stack subscribes to."""
         self._runs = 0
         self._rounds = 0
 
@@ -265,7 +268,11 @@ class Simulation:
 
     def collect(self) -> None:
         """Collect the webhooks of all that has happened at Codat by now."""
-        self.pending += [json.dumps(responses.webhook(event)) for event in self.backend.advance(self.loop.clock())]
+        self.pending += [
+            json.dumps(responses.webhook(event))
+            for event in self.backend.advance(self.loop.clock())
+            if event.event_type in self.event_types
+        ]
 
     def deliver(self, body: str, fuse: Fuse) -> bool:
         """Apply a webhook, and return whether that was completed. If not, deliver it again."""

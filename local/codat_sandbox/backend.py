@@ -216,7 +216,7 @@ class CodatBackend:
             raise ProductInProgressError
         for feed in feeds:
             if data_types is None or feed.data_type in data_types:
-                self._syncs.start(feed, RequestedBy.API, now)
+                self._syncs.start(feed, RequestedBy.API, now, product)
 
     def add_product(self, company_id: str, product: str, now: datetime) -> None:
         """Let a company have a product, and queue the data types of a custom one.
@@ -233,10 +233,7 @@ class CodatBackend:
         company = self._store.set_products(company_id, (*known, product))
         self._events.add_product_event(ProductEventType.ADDED, company, product, now)
         linked = {each.id for each in company.connections if each.status is ConnectionStatus.LINKED}
-        for feed in self._store.feeds(company_id):
-            is_of_product = feed.data_type in self.settings.custom_products.get(product, ())
-            if is_of_product and feed.connection_id in linked and not feed.running:
-                self._syncs.start(feed, RequestedBy.FIRST_LINK, now)
+        self._syncs.start_product(company_id, linked, product, RequestedBy.FIRST_LINK, now)
 
     def remove_product(self, company_id: str, product: str, now: datetime) -> None:
         """Take a product from a company.

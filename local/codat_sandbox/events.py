@@ -1,6 +1,7 @@
 """The events that the sandbox's webhooks report."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from random import Random
 
@@ -12,6 +13,7 @@ from local.codat_sandbox.model import (
     Connection,
     ConnectionEvent,
     ConnectionEventType,
+    DatasetStatus,
     Event,
     ProductEvent,
     ProductEventType,
@@ -48,9 +50,26 @@ class EventLog:
         self._events.append(ConnectionEvent(random_uuid(self._random), now, company, connection, event_type))
 
     def add_reads(self, company: Company, reads: Sequence[Read], now: datetime) -> None:
-        """Add one event for the reads that are the first of their feed, and one for the others."""
-        first = tuple(read for read in reads if read.last_fetched is None)
-        others = tuple(read for read in reads if read.last_fetched is not None)
-        for group, initial in ((first, True), (others, False)):
-            if group:
-                self._events.append(ReadCompleted(random_uuid(self._random), now, company, group, initial))
+        """Add the events of reads: for each product, those that are the first of their feed, and the others.
+
+        Each is reported in all its forms, so whoever subscribes to several of them receives it several times.
+        """
+        groups: dict[tuple[str, bool], list[Read]] = defaultdict(list)
+        for read in reads:
+            groups[read.product, read.last_fetched is None].append(read)
+        for (product, is_initial), group in groups.items():
+            for event_type in _forms(product, group, is_initial=is_initial):
+                self._events.append(ReadCompleted(random_uuid(self._random), now, company, tuple(group), event_type))
+
+
+def _forms(product: str, reads: Sequence[Read], *, is_initial: bool) -> Iterator[str]:
+    """Yield the event types that report reads.
+
+    Those of a custom product's sync have its identifier in front: Codat's guide to products names no others for them.
+    """
+    prefix = f"{product}." if product else ""
+    is_successful = all(read.status is DatasetStatus.COMPLETE for read in reads)
+    for ending in ("", ".successful" if is_successful else ".unsuccessful"):
+        yield f"{prefix}read.completed{ending}"
+        if is_initial:
+            yield f"{prefix}read.completed{ending}.initial"

@@ -156,7 +156,8 @@ class Truth:
 class Read:
     """One data type of a `read.completed` event.
 
-    `last_fetched` is when the previous successful read fetched its data, or None if there was none.
+    `last_fetched` is when the previous successful read fetched its data, or None if there was none. `product` is the
+    custom product whose sync it was part of, or empty.
     """
 
     connection_id: str
@@ -164,22 +165,18 @@ class Read:
     status: DatasetStatus
     records_modified: bool
     last_fetched: datetime | None
+    product: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadCompleted:
-    """`read.completed`, or `read.completed.initial` if none of the feeds had been read successfully before."""
+    """Reads that ended, in one of the forms of `read.completed` that Codat reports them in."""
 
     id: str
     generated: datetime
     company: Company
     reads: tuple[Read, ...]
-    initial: bool
-
-    @property
-    def event_type(self) -> str:
-        """Return Codat's name of the event."""
-        return "read.completed.initial" if self.initial else "read.completed"
+    event_type: str
 
 
 class ConnectionEventType(StrEnum):

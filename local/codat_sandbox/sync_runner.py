@@ -1,6 +1,7 @@
 """Runs syncs: starts them, moves each through its states, and applies what follows from its end."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -30,8 +31,8 @@ class SyncRunner:
         self._running: Counter[str] = Counter()
         self._unreported: dict[str, list[Read]] = {}
 
-    def start(self, feed: Feed, requested_by: RequestedBy, now: datetime) -> Dataset:
-        """Queue a sync of a feed that has none running, and return its dataset."""
+    def start(self, feed: Feed, requested_by: RequestedBy, now: datetime, product: str = "") -> Dataset:
+        """Queue a sync of a feed that has none running, perhaps for a custom product, and return its dataset."""
         feed.attempts += 1
         random = Random(f"{self.settings.seed}/{feed.connection_id}/{feed.data_type}/{feed.attempts}")
         connection = self._store.connection(feed.company_id, feed.connection_id)
@@ -47,6 +48,7 @@ class SyncRunner:
         shortest, longest = self.settings.sync_time_min, self.settings.sync_time_max
         duration = shortest + (longest - shortest) * random.random()
         sync = syncs.plan(dataset, feed.draw_end(connection, self.settings, random), duration, random)
+        sync.product = product
         feed.latest = sync
         self._store.add_sync(sync)
         self._running[feed.company_id] += 1
@@ -56,10 +58,25 @@ class SyncRunner:
     def start_first_link_types(
         self, company_id: str, connection_id: str, requested_by: RequestedBy, now: datetime
     ) -> None:
-        """Queue each "fetch on first link" type of a connection that has no sync running."""
+        """Queue each "fetch on first link" type of a connection that has no sync running.
+
+        When it is linked, the data types of the company's custom products are queued first.
+        """
+        if requested_by is RequestedBy.FIRST_LINK:
+            for product in self._store.company(company_id).products:
+                self.start_product(company_id, [connection_id], product, requested_by, now)
         for feed in self._store.feeds(company_id, connection_id):
             if feed.data_type in FETCH_ON_FIRST_LINK and feed.running is None:
                 self.start(feed, requested_by, now)
+
+    def start_product(
+        self, company_id: str, connection_ids: Collection[str], product: str, requested_by: RequestedBy, now: datetime
+    ) -> None:
+        """Queue each data type of a custom product that has no sync running, on these connections."""
+        for feed in self._store.feeds(company_id):
+            is_of_product = feed.data_type in self.settings.custom_products.get(product, ())
+            if is_of_product and feed.connection_id in connection_ids and feed.running is None:
+                self.start(feed, requested_by, now, product)
 
     def end_all(self, company_id: str, connection_id: str, status: DatasetStatus, now: datetime) -> None:
         """End every running sync of a connection in `status`."""
@@ -123,6 +140,7 @@ class SyncRunner:
             status,
             records_modified=status is DatasetStatus.COMPLETE and feed.records_modified(sync),
             last_fetched=before.fetched if before else None,
+            product=sync.product,
         )
         if status is DatasetStatus.COMPLETE:
             feed.latest_successful = sync

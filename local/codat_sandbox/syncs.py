@@ -93,6 +93,7 @@ class Sync:
         remaining: The statuses still to come in reverse order, each with how long the sync stays in it.
         chance: A random number from 0 to 1 that decides whether the read finds changed records.
         fetched: When the data was fetched from the platform.
+        product: The custom product that it is read for, or empty.
     """
 
     as_requested: Dataset
@@ -101,6 +102,7 @@ class Sync:
     remaining: list[tuple[DatasetStatus, timedelta]] = field(default_factory=list)
     chance: float = 0.0
     fetched: datetime | None = None
+    product: str = ""
     waits_for_machine: bool = False
     _dataset: Dataset | None = None
 

@@ -210,6 +210,17 @@ def test_the_first_read_after_linking_teaches_nothing_about_changes(webhook: Web
     assert list(the_feed(tables).history.observations()) == [Observation(0.5, True)]
 
 
+def test_of_the_first_read_it_is_unknown_whether_records_were_modified_in_whatever_form_it_is_reported(
+    webhook: WebhookApplier, listener: Listener
+) -> None:
+    """Codat always reports false of it, and the plain form does not say that it is the first."""
+    webhook.apply(read_completed(NOON, modified=False))
+    webhook.apply(read_completed(NOON, modified=False, initial=True))
+    webhook.apply(read_completed(NOON + 60 * MINUTE, modified=False))
+
+    assert [event["recordsModified"] for event in listener.received()] == [None, False]
+
+
 def test_the_end_of_an_earlier_read_leaves_the_dataset_in_flight(webhook: WebhookApplier, tables: Tables) -> None:
     queued(tables, at=NOON + 2 * MINUTE)
 

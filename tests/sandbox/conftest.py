@@ -38,8 +38,8 @@ def empty_backend(settings: Settings) -> CodatBackend:
 
 
 def reads(events: list[Event]) -> list[ReadCompleted]:
-    """Return the events that report reads."""
-    return [event for event in events if isinstance(event, ReadCompleted)]
+    """Return the events that report reads, each in one of its forms."""
+    return [each for each in events if isinstance(each, ReadCompleted) and each.event_type.endswith("read.completed")]
 
 
 @pytest.fixture

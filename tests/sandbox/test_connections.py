@@ -40,8 +40,10 @@ def test_syncs_of_a_deauthorized_connection_end_in_auth_error_until_it_is_linked
     assert [event.event_type for event in events] == [
         "connection.disconnected",
         "read.completed",
+        "read.completed.unsuccessful",
         "connection.reconnected",
         "read.completed",
+        "read.completed.successful",
     ]
 
 

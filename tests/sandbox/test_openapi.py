@@ -56,12 +56,17 @@ class Description:
 
     def check_webhook(self, event: dict[str, Any]) -> None:
         """Fail unless the event conforms to the webhook's description."""
-        body = self.content["webhooks"][event["eventType"]]["post"]["requestBody"]
+        body = self.content["webhooks"][described_as(event["eventType"])]["post"]["requestBody"]
         self.check(body["content"]["application/json"]["schema"], event)
 
     def check(self, schema: dict[str, Any], value: object) -> None:
         schema = _with_absolute_references(schema)
         Draft202012Validator(schema, registry=self._registry, format_checker=FormatChecker()).validate(value)
+
+
+def described_as(event_type: str) -> str:
+    """Return the event of Codat's description that has the payload of another one: it describes not all forms."""
+    return "read.completed" if "read.completed" in event_type else event_type
 
 
 def _with_null_as_type(node: Any) -> Any:
@@ -189,6 +194,7 @@ def test_every_operation_returns_errors_as_described(
 
 
 def test_every_webhook_is_sent_as_described(codat: httpx.Client, receiver: Receiver, description: Description) -> None:
+    codat.patch("/sandbox/settings", json={"custom_products": {"credit-model": ["invoices", "bills"]}})
     codat.post("/webhooks", json={"url": f"http://127.0.0.1:{receiver.port}", "eventTypes": []})
     company = codat.post("/sandbox/companies", json={"platforms": ["Xero"]}).json()
     path = f"/sandbox/companies/{company['id']}"
@@ -198,12 +204,14 @@ def test_every_webhook_is_sent_as_described(codat: httpx.Client, receiver: Recei
     codat.delete(f"{path}/connections/{connection['id']}")
     codat.delete(f"/companies/{company['id']}/products/lending")
     codat.put(f"/companies/{company['id']}/products/lending")
-    everything = set(description.content["webhooks"]) - NOT_SENT
+    read = {"read.completed", "read.completed.successful"}
+    first_read = {
+        f"{prefix}{form}{end}" for prefix in ("", "credit-model.") for form in read for end in ("", ".initial")
+    }
+    everything = (set(description.content["webhooks"]) - NOT_SENT) | first_read
 
     seen: set[str] = set()
     while seen != everything:
-        if seen == everything - {"read.completed", "company.deleted", "client.rateLimit.reached"}:
-            codat.post(f"{path}/refresh", json={"dataType": "invoices"})
         if seen == everything - {"company.deleted", "client.rateLimit.reached"}:
             codat.delete(path)
         if seen == everything - {"client.rateLimit.reached"}:

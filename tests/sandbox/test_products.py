@@ -5,10 +5,11 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from local.codat_sandbox.model import RequestedBy
-from local.codat_sandbox.platforms import DataType
+from local.codat_sandbox.model import Event, ReadCompleted, RequestedBy
+from local.codat_sandbox.platforms import XERO, DataType
 from local.codat_sandbox.server import RunningSandbox
 from local.codat_sandbox.settings import Settings
+from tests.sandbox.conftest import MINUTE, NOON, empty_backend
 
 SLOW = timedelta(hours=1)
 
@@ -61,6 +62,31 @@ def test_a_product_that_is_added_is_read_at_once_and_one_that_is_removed_cannot_
     history = sandbox.do(lambda sandbox: sandbox.backend.history(company_id, sandbox.now()))
     added = [each for each in history if each.requested_by is RequestedBy.FIRST_LINK]
     assert {each.data_type for each in added} >= {DataType.BILLS, DataType.INVOICES}
+
+
+QUICK = timedelta(milliseconds=1)
+
+
+def test_the_syncs_of_a_product_are_reported_by_events_with_its_identifier(settings: Settings) -> None:
+    """From the first link, and from a refresh, while those of the account are reported without one."""
+    backend = empty_backend(settings.model_copy(update={"sync_time_min": QUICK, "sync_time_max": QUICK}))
+    company = backend.add_company([XERO], NOON)
+    linked = backend.advance(NOON + MINUTE)
+    backend.refresh_product(company.id, "credit-model", ["bills"], NOON + MINUTE)
+    backend.queue(company.id, DataType.INVOICES, NOON + MINUTE)
+    refreshed = backend.advance(NOON + 2 * MINUTE)
+
+    def types(events: list[Event], event_type: str) -> set[str]:
+        found = [each for each in events if isinstance(each, ReadCompleted) and each.event_type == event_type]
+        return {read.data_type for each in found for read in each.reads}
+
+    for ending in ("", ".successful", ".initial", ".successful.initial"):
+        assert types(linked, f"credit-model.read.completed{ending}") == {"invoices", "bills"}
+        assert "customers" in types(linked, f"read.completed{ending}")
+        assert not types(linked, f"read.completed{ending}") & {"invoices", "bills"}
+    for ending in ("", ".successful"):
+        assert types(refreshed, f"credit-model.read.completed{ending}") == {"bills"}
+        assert types(refreshed, f"read.completed{ending}") == {"invoices"}
 
 
 def test_a_refresh_while_a_sync_of_the_product_runs_is_refused(codat: httpx.Client, path: str) -> None:

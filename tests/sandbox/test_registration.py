@@ -1,22 +1,24 @@
 """Registration of the stack's webhook at Codat."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 
 from freshness.codat.client import Codat
+from freshness.codat.models import WebhookConsumer
 from freshness.codat.webhook_parser import EVENT_TYPES
-from freshness.codat.webhook_registration import Registration, register
+from freshness.codat.webhook_registration import Registration, missing, register
 from local.codat_sandbox.server import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
 
 URL = "https://example.execute-api.eu-west-2.amazonaws.com/webhooks"
 
 
-async def register_webhook(sandbox: RunningSandbox, url: str = URL) -> Registration:
+async def register_webhook(sandbox: RunningSandbox, url: str = URL, products: Collection[str] = ()) -> Registration:
     async with httpx.AsyncClient(base_url=sandbox.base_url) as http:
-        return await register(Codat(http, sandbox.api_key, clock=lambda: datetime.now(UTC)), url)
+        return await register(Codat(http, sandbox.api_key, clock=lambda: datetime.now(UTC)), url, products)
 
 
 @pytest.mark.parametrize("again", [URL, URL + "/"])
@@ -26,7 +28,7 @@ async def test_a_webhook_is_registered_once_with_all_event_types_in_use(again: s
 
         assert (first.is_new, second.is_new) == (True, False)
         assert first.consumer.id == second.consumer.id
-        assert (first.missing, second.missing) == ([], [])
+        assert (first.missing, second.missing) == ((), ())
         [consumer] = sandbox.do(lambda sandbox: list(sandbox.webhooks.consumers()))
         assert set(consumer.event_types) == set(EVENT_TYPES)
 
@@ -40,6 +42,22 @@ async def test_the_missing_event_types_of_an_existing_consumer_are_returned() ->
         assert not registration.is_new
         assert registration.consumer.disabled
         assert set(registration.missing) == set(EVENT_TYPES) - {"read.completed"}
+
+
+async def test_the_events_of_the_policys_products_are_subscribed_to_and_missed() -> None:
+    products = ["credit-model"]
+    of_product = {"credit-model.read.completed", "credit-model.read.completed.initial"}
+    with running_sandbox(Settings(companies=1)) as sandbox:
+        without = await register_webhook(sandbox)
+        later = await register_webhook(sandbox, products=products)
+        elsewhere = await register_webhook(sandbox, "https://another.example/webhooks", products)
+
+    assert without.is_new
+    assert set(later.missing) == of_product
+    assert set(elsewhere.consumer.event_types) == {*EVENT_TYPES, *of_product}
+    finer = ["credit-model.read.completed.successful", "credit-model.read.completed.unsuccessful"]
+    consumer = WebhookConsumer(id="1", url=URL, event_types=(*EVENT_TYPES, *finer))
+    assert missing(consumer, products) == ("credit-model.read.completed.initial",)
 
 
 async def test_finer_event_types_that_report_as_much_as_another_one_do_not_count_as_missing() -> None:

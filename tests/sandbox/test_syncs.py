@@ -1,10 +1,12 @@
 """How syncs run, end and are reported."""
 
+from collections import Counter
 from datetime import datetime, timedelta
 
 from local.codat_sandbox.backend import CodatBackend
 from local.codat_sandbox.model import (
     DatasetStatus,
+    ReadCompleted,
     RequestedBy,
 )
 from local.codat_sandbox.platforms import (
@@ -78,14 +80,40 @@ def test_every_status_occurs(settings: Settings) -> None:
 def test_the_first_read_is_initial_and_reports_no_changes(settings: Settings) -> None:
     backend = empty_backend(settings.model_copy(update={"changes_per_day": 1e9, "changes_spread": 0}))
     company = backend.add_company([XERO], NOON)
-    first = reads(backend.advance(NOON + MINUTE))
+    first = [event for event in backend.advance(NOON + MINUTE) if isinstance(event, ReadCompleted)]
     backend.queue(company.id, DataType.INVOICES, NOON + MINUTE)
-    [second] = reads(backend.advance(NOON + 2 * MINUTE))
+    second = [event for event in backend.advance(NOON + 2 * MINUTE) if isinstance(event, ReadCompleted)]
 
-    assert all(event.initial for event in first)
+    forms = Counter(event.event_type for event in first)
+    ended = forms["read.completed"]
+    assert ended
+    assert forms == {
+        "read.completed": ended,
+        "read.completed.initial": ended,
+        "read.completed.successful": ended,
+        "read.completed.successful.initial": ended,
+    }
     assert not any(read.records_modified for event in first for read in event.reads)
-    assert second.event_type == "read.completed"
-    assert second.reads[0].records_modified
+    assert [event.event_type for event in second] == ["read.completed", "read.completed.successful"]
+    assert all(event.reads[0].records_modified for event in second)
+    assert len({event.id for event in second}) == 2
+
+
+def test_reads_that_did_not_all_succeed_are_reported_as_unsuccessful(settings: Settings) -> None:
+    backend = empty_backend(
+        settings.model_copy(update={"fails_first": 0.5, "read_completed_within": timedelta(hours=1)})
+    )
+    backend.add_company([XERO], NOON)
+
+    events = [event for event in backend.advance(NOON + MINUTE) if isinstance(event, ReadCompleted)]
+
+    assert {read.status is DatasetStatus.COMPLETE for read in events[0].reads} == {True, False}
+    assert [event.event_type for event in events] == [
+        "read.completed",
+        "read.completed.initial",
+        "read.completed.unsuccessful",
+        "read.completed.unsuccessful.initial",
+    ]
 
 
 def test_reads_find_changes_at_the_rate_at_which_records_change(settings: Settings) -> None:

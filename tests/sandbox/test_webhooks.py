@@ -53,6 +53,34 @@ def test_a_read_is_reported_by_a_signed_webhook(codat: httpx.Client, receiver: R
     assert {read["recordsModified"] for read in event["payload"]["dataTypes"]} == {False}
 
 
+@pytest.mark.parametrize(
+    "event_types",
+    [
+        ["read.completed"],
+        ["read.completed.successful"],
+        ["read.completed.initial", "read.completed.successful.initial"],
+        ["read.completed.unsuccessful", "read.completed.initial"],
+    ],
+)
+def test_a_read_is_sent_in_each_form_that_the_consumer_subscribes_to(
+    codat: httpx.Client, receiver: Receiver, event_types: list[str], wait_until: WaitUntil
+) -> None:
+    codat.patch("/sandbox/settings", json={"read_completed_within": 60})
+    register(codat, receiver, [*event_types, "company.deleted"])
+    company = codat.post("/sandbox/companies", json={"platforms": ["Plaid"]}).json()
+    wait_until(lambda: not any(feed["isRunning"] for feed in codat.get("/sandbox/state").json()["feeds"]))
+    codat.delete(f"/sandbox/companies/{company['id']}")
+
+    received: list[dict[str, Any]] = []
+    while "company.deleted" not in [event["eventType"] for event in received]:
+        received.append(json.loads(receiver.next().body))
+
+    sent = [event["eventType"] for event in received if event["eventType"] != "company.deleted"]
+    assert sorted(sent) == sorted(set(event_types) - {"read.completed.unsuccessful"})
+    assert len({event["id"] for event in received}) == len(received)
+    assert len({json.dumps(e["payload"]) for e in received if e["eventType"] != "company.deleted"}) == 1
+
+
 def test_the_headers_can_have_svixs_prefix(codat: httpx.Client, receiver: Receiver) -> None:
     codat.patch("/sandbox/settings", json={"webhook_headers": "svix"})
     consumer_id = register(codat, receiver, CHANGES)

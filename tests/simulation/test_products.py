@@ -7,7 +7,7 @@ import pytest
 
 from bench.products import CREDIT, HOUR, MINUTE, PROMISED, STATEMENTS, WITH_PRODUCTS, a_day, oldest, simulation_of
 from freshness.domain.dataset import Trigger
-from local.codat_sandbox.model import RequestedBy
+from local.codat_sandbox.model import DatasetStatus, RequestedBy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 
@@ -39,6 +39,32 @@ def test_what_a_product_queued_is_recorded_under_its_dataset_ids() -> None:
     assert at_codat
     assert at_codat <= recorded.keys() | {feed.request.dataset_id for feed in simulation.feeds() if feed.request}
     assert {trigger for dataset_id, trigger in recorded.items() if dataset_id in at_codat} == {Trigger.PROMISE}
+
+
+class Everything(set[str]):
+    """All event types that there are."""
+
+    def __contains__(self, event_type: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("event_types", [None, Everything()], ids=["the fewest", "all"])
+def test_each_read_is_published_once_in_however_many_forms_it_is_reported(event_types: set[str] | None) -> None:
+    async def scenario(loop: SimulatedLoop) -> Simulation:
+        simulation = simulation_of(loop, WITH_PRODUCTS, 1)
+        if event_types is not None:
+            simulation.event_types = event_types
+        await simulation.run_for(14 * HOUR, every=MINUTE, random=Random(0), doubled=0.2)
+        return simulation
+
+    simulation = simulate(scenario)
+
+    [company] = simulation.backend.companies()
+    history = simulation.backend.history(company.id, simulation.loop.clock())
+    completed = [dataset for dataset in history if dataset.status is DatasetStatus.COMPLETE]
+    assert set(simulation.published.values()) == {1}
+    assert len(simulation.published) == len(completed)
+    assert simulation.tallies["ReadsCompleted"] >= len(completed) * (1 if event_types is None else 2)
 
 
 def test_a_product_that_syncs_already_is_adopted() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from unittest.mock import Mock, patch
 
@@ -10,9 +11,12 @@ import pytest
 
 import cli.doctor
 from cli.codat import read_account
-from cli.doctor import account, concurrency, local_time, products
+from cli.doctor import account, concurrency, local_time, products, webhook
 from freshness.app.queue_together import PRODUCT_REFUSED
 from freshness.codat.client import Codat
+from freshness.codat.models import WebhookConsumer
+from freshness.codat.webhook_parser import EVENT_TYPES
+from freshness.codat.webhook_registration import event_types
 from freshness.domain.company import Company
 from freshness.policy.policy import Policy
 
@@ -53,6 +57,29 @@ def test_the_key_of_another_account_than_the_policy_names_is_a_problem(pinned: s
     finding = account("Lender (test)", pinned)
     assert "Lender (test)" in finding.found
     assert bool(finding.to_do) is is_a_problem
+
+
+WEBHOOKS = "https://stack.test/webhooks"
+
+
+@pytest.mark.parametrize(
+    ("event_types", "lacking"),
+    [
+        ((), ()),
+        (event_types(["credit-model"]), ()),
+        (EVENT_TYPES, ("credit-model.read.completed", "credit-model.read.completed.initial")),
+        (set(event_types(["credit-model"])) - {"company.deleted"}, ("company.deleted",)),
+    ],
+)
+def test_an_endpoint_that_is_not_sent_all_event_types_is_a_problem(
+    event_types: Iterable[str], lacking: tuple[str, ...]
+) -> None:
+    consumer = WebhookConsumer(id="1", url=WEBHOOKS, event_types=tuple(event_types))
+
+    finding = webhook(WEBHOOKS, [consumer], ["credit-model"])
+
+    assert bool(finding.to_do) is bool(lacking)
+    assert all(each in finding.to_do for each in lacking)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ MAX_ISSUES = 20
 MAX_ISSUE_LENGTH = 500
 """Issues of a read beyond these, and characters of each, are dropped, so that a dataset's record stays small."""
 
-_READ = re.compile(r"(?:.+\.)?read\.completed((?:\.(?:initial|successful|unsuccessful))*)")
+_READ = re.compile(r"(?:.+\.)?read\.completed(?:\.(?:initial|successful|unsuccessful))*")
 """The forms in which the end of a read is reported: to all of them, its payload is the same.
 
 A custom product's identifier may come first. The suffixes say whether it is the first read, and whether all data types
@@ -95,8 +95,7 @@ def _reader(event_type: str) -> Callable[[str], tuple[WebhookFact, ...]] | None:
 
 def _read_completed(body: str) -> tuple[WebhookFact, ...]:
     event = ReadCompletedEvent.model_validate_json(body)
-    form = _READ.fullmatch(event.event_type)
-    is_first = form is not None and "initial" in form[1].split(".")
+    is_first = event.event_type.endswith(".initial")
     return tuple(
         ReadEnded(
             company_id=event.payload.reference_company.id,
@@ -199,10 +198,6 @@ _RULES: dict[str, Callable[[RuleEvent], tuple[WebhookFact, ...]]] = {
     "dataset data changed": lambda event: _dataset_ended(event, DatasetState.COMPLETE, True),
     "data sync status changed to error": lambda event: _dataset_ended(event, DatasetState.INTERNAL_ERROR, None),
 }
-EVENT_TYPES = (
-    "read.completed",
-    "read.completed.initial",
-    *_EVENTS,
-    *(f"{data_type}{_WRITTEN}" for data_type in WRITABLE),
-)
+READS = ("read.completed", "read.completed.initial")
+EVENT_TYPES = (*READS, *_EVENTS, *(f"{data_type}{_WRITTEN}" for data_type in WRITABLE))
 """The event types to subscribe to: the fewest that report everything. The finer forms of `read.completed` repeat it."""

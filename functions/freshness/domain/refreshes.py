@@ -36,6 +36,10 @@ def _reported(before: Feed, after: Feed, at: datetime, modified: bool | None) ->
     if request is None and before.history.has_success_at(at, polled=False):
         return
     trigger, dataset_id = (request.trigger, request.dataset_id) if request else (Trigger.EXTERNAL, "")
+    first = before.history.first_success
+    if not modified and (first is None or first >= at):
+        # Of a connection's first read Codat always reports false, and not every form of the webhook says that it is.
+        modified = None
     notification = _refreshed(after, at, modified, trigger, dataset_id)
     # The id must not depend on what was known of the feed: another webhook may be applied at the same time.
     yield replace(notification, id=_content_id(after, at))

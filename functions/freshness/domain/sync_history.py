@@ -241,8 +241,14 @@ def _flags(records_modified: bool | None, succeeded: bool) -> int:
 
 
 def _merged(before: int, flags: int) -> int:
-    """Return the flags of one end that was reported twice: success, modification and a webhook win."""
-    return (before | flags) & _MODIFIED | before & flags & (_UNKNOWN | _FAILED | _POLLED)
+    """Return the flags of one end that was reported twice: success, modification and a webhook win.
+
+    A webhook that leaves unknown whether records were modified is that of a first read: another one cannot know either.
+    """
+    modified, unknown = (before | flags) & _MODIFIED, before & flags & _UNKNOWN
+    if not modified and any(each & (_UNKNOWN | _POLLED) == _UNKNOWN for each in (before, flags)):
+        unknown = _UNKNOWN
+    return modified | unknown | before & flags & (_FAILED | _POLLED)
 
 
 def _time(microseconds: int) -> datetime:
