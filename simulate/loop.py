@@ -314,6 +314,9 @@ class Simulation:
             await self.queue(Fuse())
             self._rounds += 1
             await self.advance(every)
+        if deliveries.done():
+            # It ends by itself only if a webhook could not be applied for an error that is not expected.
+            deliveries.result()
         deliveries.cancel()
 
     async def _keep_delivering(self, random: Random, lost: float, doubled: float) -> None:

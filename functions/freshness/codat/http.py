@@ -204,7 +204,8 @@ class HttpClient:
         try:
             answer = ErrorBody.model_validate_json(response.content)
         except ValidationError:
-            answer = ErrorBody(error=response.text[:200])
+            # Not `text`, whose decoder the response chooses: for some of the names that it accepts it fails.
+            answer = ErrorBody(error=response.content[:200].decode("utf-8", "replace"))
         kind = kind_of(response, answer.error, is_repeat=is_repeat)
         error = kind(
             call_of(response),

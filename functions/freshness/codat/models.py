@@ -1,11 +1,16 @@
 """Codat's responses: the fields that this project reads. Unknown fields, states and data types are accepted."""
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, Field
 
 from freshness.codat.response_model import Readable, Response, Text
 from freshness.domain.times import Instant, InstantIfAny
+
+
+def _as_list(given: object) -> list[Any]:
+    """Return a list that may be missing, null, or something else altogether."""
+    return given if isinstance(given, list) else []
 
 
 class Identified(Response):
@@ -58,7 +63,7 @@ class CompanyListing(Identified):
     tags: Annotated[dict[str, str], BeforeValidator(lambda tags: tags or {})] = Field(default_factory=dict)
     products: Annotated[
         tuple[str, ...],
-        BeforeValidator(lambda given: [each for each in given or () if isinstance(each, str)]),
+        BeforeValidator(lambda given: [each for each in _as_list(given) if isinstance(each, str)]),
     ] = ()
     reference_parent_company: Readable[CompanyReference] = None
     data_connections: Annotated[tuple[ConnectionListing, ...], BeforeValidator(lambda given: given or ())] = ()

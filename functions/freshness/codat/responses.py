@@ -19,6 +19,8 @@ from freshness.domain.times import in_utc
 Form = TypeVar("Form")
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
+LONGEST_NUMBER = 12
+"""Digits of the largest quota that is believed: far longer ones cannot be stored, or even converted."""
 DEFAULT_STOP = timedelta(minutes=1)
 """How long to stop where a refused call has no readable `Retry-After`."""
 
@@ -26,7 +28,8 @@ DEFAULT_STOP = timedelta(minutes=1)
 def reported_quota(headers: httpx.Headers) -> tuple[int, int] | None:
     """Return the daily quota of calls and how many are left, by a response's headers; `None` if it has none."""
     limit, remaining = (headers.get(f"X-Rate-Limit-{name}", "") for name in ("Limit", "Remaining"))
-    return (int(limit), int(remaining)) if limit.isdecimal() and remaining.isdecimal() else None
+    is_readable = all(text.isdecimal() and len(text) <= LONGEST_NUMBER for text in (limit, remaining))
+    return (int(limit), int(remaining)) if is_readable else None
 
 
 def response_date(headers: httpx.Headers) -> datetime | None:
@@ -47,7 +50,7 @@ def validate(form: type[Form], content: bytes, context: dict[str, Any]) -> Form:
             raise
         try:
             value = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise error from None
     return adapter.validate_python(value, context=context)
 

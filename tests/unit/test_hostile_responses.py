@@ -1,0 +1,255 @@
+"""The client against responses that no server should send: each is read, or is an error of Codat's."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from freshness.codat.client import Codat
+from freshness.codat.errors import CodatError, Unreadable
+from freshness.codat.responses import retry_after
+from freshness.codat.webhook_parser import Malformed, parse
+from freshness.domain.api_limits import LONGEST_STOP
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+TIMES = ["0001-01-01T00:00:00", "9999-12-31T23:59:59.9999999+14:00", "2026-02-30", "-1", "now", "2026-11-23T12:00:00Z"]
+DATASET = {
+    "id": "d",
+    "companyId": "c",
+    "connectionId": "x",
+    "dataType": "invoices",
+    "status": "Complete",
+    "requested": "2026-11-23T11:00:00.1234567Z",
+    "completed": "2026-11-23T11:01:00Z",
+}
+COMPANY = {
+    "id": "c",
+    "name": "Toft stores",
+    "tags": {"region": "uk"},
+    "products": ["credit-model"],
+    "referenceParentCompany": {"id": "p", "name": "Parent"},
+    "dataConnections": [{"id": "x", "platformName": "Xero", "sourceType": "Accounting", "status": "Linked"}],
+}
+STATUS = {"dataType": "invoices", "currentStatus": "Complete", "lastSuccessfulSync": "2026-11-23T11:00:00Z"}
+SETTING = {"dataType": "invoices", "fetchOnFirstLink": True, "syncSchedule": 24}
+CONSUMER = {"id": "w", "url": "https://example.com", "eventTypes": ["read.completed"], "companyTags": ["region:uk"]}
+
+
+def page(item: object) -> dict[str, object]:
+    return {"results": [item], "pageNumber": 1, "_links": {"next": {"href": "/next"}}}
+
+
+async def every(items: AsyncIterator[object]) -> None:
+    """Read the first items of a list, whose pages are all the same."""
+    async for _ in items:
+        pass
+
+
+CALLS: dict[str, tuple[object, Callable[[Codat], Awaitable[object]]]] = {
+    "companies": (page(COMPANY), lambda codat: every(codat.companies())),
+    "company": (COMPANY, lambda codat: codat.company("c")),
+    "data status": ({"invoices": STATUS, "bills": None}, lambda codat: codat.data_status("c")),
+    "history": (page(DATASET), lambda codat: every(codat.history("c"))),
+    "dataset": (DATASET, lambda codat: codat.dataset("c", "d")),
+    "queue": (DATASET, lambda codat: codat.queue("c", "invoices", "x")),
+    "queue custom": (DATASET, lambda codat: codat.queue("c", "custom.budgets", "x")),
+    "queue all": (None, lambda codat: codat.queue_all("c")),
+    "product": (None, lambda codat: codat.refresh_product("c", "credit-model", ["invoices"])),
+    "profile": ({"name": "Lender"}, lambda codat: codat.account()),
+    "sync settings": ({"settings": [SETTING]}, lambda codat: codat.sync_settings()),
+    "consumers": ({"results": [CONSUMER]}, lambda codat: codat.webhook_consumers()),
+    "new consumer": (CONSUMER, lambda codat: codat.create_webhook_consumer("https://example.com", ["read.completed"])),
+}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(TIMES),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+odd_values = json_values | st.sampled_from([10**5000, "x" * 20_000, [[]] * 300, {"": None}, "\ud800", float("nan")])
+
+
+@st.composite
+def mutated(draw: st.DrawFn, value: object) -> object:
+    """Return a value of which one part, at any depth, is another one, or is missing."""
+    if not isinstance(value, dict | list) or not value or draw(st.integers(0, 3)) == 0:
+        return draw(odd_values)
+    if isinstance(value, list):
+        return [draw(mutated(value[0])), *value[1:]]
+    key = draw(st.sampled_from(sorted(value)))
+    if draw(st.booleans()) and draw(st.booleans()):
+        return {name: each for name, each in value.items() if name != key}
+    return value | {key: draw(mutated(value[key]))}
+
+
+def texts(body: object) -> st.SearchStrategy[bytes]:
+    """Return bodies that resemble one, and others that are no JSON at all."""
+    as_described = json.dumps(body).encode()
+    return st.one_of(
+        mutated(body).map(_encoded),
+        st.integers(0, len(as_described)).map(lambda length: as_described[:length]),
+        st.binary(max_size=50),
+        st.sampled_from([b"", b"<html><body>Bad gateway</body></html>", b"\xef\xbb\xbf{}", b"[" * 3000, b"9" * 5000]),
+        st.sampled_from([b'{"a":' * 3000, b"NaN", b"-", b'"\\ud800"', b"\xff\xfe{\x00}\x00", b"null", b"[]", b"0"]),
+    )
+
+
+def _encoded(value: object) -> bytes:
+    with suppress(ValueError):
+        return json.dumps(value).encode()
+    return b"[" + b"9" * 5000 + b"]"
+
+
+headers = st.dictionaries(
+    st.sampled_from(
+        [
+            "Date",
+            "Retry-After",
+            "X-Rate-Limit-Limit",
+            "X-Rate-Limit-Remaining",
+            "X-Correlation-Id",
+            "Content-Type",
+            "Location",
+        ]
+    ),
+    st.sampled_from(
+        [
+            "",
+            "0",
+            "-1",
+            "1e400",
+            "nan",
+            "9" * 5000,
+            "1" * 100,
+            "Mon, 23 Nov 2026 12:00:00 GMT",
+            "Mon, 32 Nov 99999 12:00:00 +9999",
+            "text/html; charset=base64",
+            "text/html; charset=rot13",
+            "text/html; charset=utf-16",
+            "application/json; charset=nonsense",
+            "//[",
+        ]
+    )
+    | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30),
+    max_size=4,
+)
+statuses = st.sampled_from([200, 200, 200, 201, 202, 204, 206, 302, 400, 401, 402, 403, 404, 408, 409, 418, 422, 429])
+
+
+class RecordingLimiter:
+    """A limiter that never waits, and keeps what was reported to it."""
+
+    def __init__(self) -> None:
+        self.reported: list[tuple[int, int]] = []
+        self.stops: list[datetime] = []
+
+    async def wait(self, *, on_demand: bool = False) -> None:
+        pass
+
+    def report(self, daily_quota: int, remaining: int, _at: datetime) -> None:
+        self.reported.append((daily_quota, remaining))
+
+    async def stop(self, until: datetime, _at: datetime) -> None:
+        self.stops.append(until)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), status=statuses | st.just(500) | st.just(503), headers=headers)
+async def test_any_response_is_read_or_is_an_error_of_codat(
+    call: str, data: st.DataObject, status: int, headers: dict[str, str]
+) -> None:
+    body, send = CALLS[call]
+    content = data.draw(texts(body))
+    left = iter(range(3))
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        # A list whose every page has new items would never end.
+        is_over = next(left, None) is None
+        return httpx.Response(403 if is_over else status, content=content, headers=headers, request=request)
+
+    limiter = RecordingLimiter()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("freshness.codat.http.FIRST_PAUSE", 0)
+        async with httpx.AsyncClient(base_url="https://codat.test", transport=httpx.MockTransport(respond)) as http:
+            codat = Codat(http, "key", clock=lambda: NOW, limiter=limiter)
+            with suppress(CodatError):
+                await send(codat)
+
+    assert all(0 <= number < 10**12 for reported in limiter.reported for number in reported)
+    assert all(NOW < until <= NOW + 2 * LONGEST_STOP for until in limiter.stops)
+
+
+@pytest.mark.parametrize(
+    "company", [COMPANY | {"products": 5}, COMPANY | {"products": "credit-model"}, COMPANY | {"products": {"a": 1}}]
+)
+async def test_products_that_are_no_list_are_none(company: dict[str, Any]) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=company, request=request)
+
+    async with httpx.AsyncClient(base_url="https://codat.test", transport=httpx.MockTransport(respond)) as http:
+        _, read = await Codat(http, "key", clock=lambda: NOW).company("c")
+
+    assert read.products == ()
+
+
+async def test_a_response_that_is_nested_too_deep_is_unreadable() -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=b"[" * 3000, request=request)
+
+    async with httpx.AsyncClient(base_url="https://codat.test", transport=httpx.MockTransport(respond)) as http:
+        with pytest.raises(Unreadable):
+            await Codat(http, "key", clock=lambda: NOW).company("c")
+
+
+@settings(max_examples=300, deadline=None)
+@given(header=st.text(max_size=40) | st.sampled_from(TIMES))
+@example(header="nan")
+@example(header="1e400")
+@example(header="Mon, 23 Nov 2026 12:00:00 +9999999999")
+def test_any_retry_after_is_a_pause_within_reason(header: str) -> None:
+    assert 0 < retry_after(header, NOW).total_seconds() <= LONGEST_STOP.total_seconds()
+
+
+EVENT = {
+    "id": str(uuid4()),
+    "eventType": "read.completed",
+    "generatedDate": "2026-11-23T12:00:00Z",
+    "payload": {
+        "referenceCompany": {"id": "c", "name": "Toft stores"},
+        "connection": COMPANY["dataConnections"][0],  # type: ignore[index]
+        "connectionId": "x",
+        "expiryDate": "2026-11-24T00:00:00Z",
+        "dataTypes": [
+            {
+                "connectionId": "x",
+                "dataType": "invoices",
+                "status": "Complete",
+                "issues": [{"type": "t", "message": "m"}],
+            }
+        ],
+    },
+}
+EVENT_TYPES = [
+    "read.completed",
+    "connection.created",
+    "company.created",
+    "client.rateLimit.reached",
+    "bills.write.successful",
+]
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_any_webhook_is_read_ignored_or_malformed(event_type: str, data: st.DataObject) -> None:
+    body = data.draw(texts(EVENT | {"eventType": event_type})).decode("utf-8", "replace")
+    with suppress(Malformed):
+        parse(body, NOW)
