@@ -77,6 +77,8 @@ def _print(summary: Summary, fleet: FleetView) -> None:
         print_table(_feeds_table(summary.not_fresh[:WORST], with_company=True))
     if len(summary.not_fresh) > WORST:
         print_text(f"and {len(summary.not_fresh) - WORST} more, which --json lists.")
+    if summary.states[State.BLOCKED]:
+        print_text('The link with which a customer relinks, read from Codat: "./freshness status COMPANY".')
 
 
 def _misses_table(misses: Iterable[MissView]) -> Table:

@@ -149,16 +149,15 @@ async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, contex
 async def _links(company: Company, now: datetime) -> dict[str, str]:
     """Return the links by which the customer authorises a company's connections again, read from Codat now.
 
-    If Codat cannot be called, they are those that it reported last.
+    There are none if Codat cannot be called: those that it reported before may have expired.
     """
-    links = {each.connection_id: each.link_url for each in company.connections.values()}
     try:
         async with codat_client(now + LONGEST_WAIT, on_demand=True) as codat:
             _, listed = await codat.company(company.company_id)
     except CodatError as error:
         logger.warning("Links could not be read", extra={"company_id": company.company_id, "error": str(error)})
-        return links
-    return links | {each.id: each.link_url for each in listed.data_connections if each.link_url}
+        return {}
+    return {each.id: each.link_url for each in listed.data_connections if each.link_url}
 
 
 def _ensure_fresh() -> EnsureFresh:

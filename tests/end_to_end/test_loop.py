@@ -1,5 +1,6 @@
 """The whole loop on a deployed stack: tables, webhooks, the event bus, and the files for other tools."""
 
+import asyncio
 import json
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from deployed.links import links_of
 from deployed.stack import clock
 from freshness.app.views import FleetView
 from freshness.domain.dataset import DatasetState, Trigger, has_ended
@@ -56,10 +58,14 @@ def test_every_feed_that_can_be_fresh_becomes_fresh(fresh_fleet: FleetView) -> N
     assert [(feed.company_name, feed.data_type, feed.state, feed.age) for feed in fresh_fleet.overdue] == []
 
 
-def test_a_feed_that_cannot_be_fresh_has_the_reason(fresh_fleet: FleetView) -> None:
-    reasons = " ".join(feed.obstacle for feed in fresh_fleet.obstructed)
-    assert "must relink" in reasons
-    assert "http" in reasons
+def test_a_feed_that_cannot_be_fresh_has_the_reason_and_a_link_that_is_read_from_codat(
+    stack: RunningStack, fresh_fleet: FleetView
+) -> None:
+    lapsed = [feed for feed in fresh_fleet.obstructed if "must relink" in feed.obstacle]
+    company = stack.queries.find_company(lapsed[0].company_id)
+    [link, *_] = asyncio.run(links_of(stack.deployed, company, stack.queries.company(company, clock())))
+    assert link.is_live
+    assert link.url.startswith("http")
 
 
 @pytest.mark.usefixtures("fresh_fleet")

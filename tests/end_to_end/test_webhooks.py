@@ -76,7 +76,7 @@ def test_a_read_that_codat_reports_in_all_its_forms_is_published_once(
     def known() -> list[Feed]:
         return [feed for feed in stack.tables.feeds.of_company(company_id) if feed.succeeded_at and not feed.in_flight]
 
-    data_type = wait_for(known, seconds=120)[0].data_type
+    data_type = wait_for(known, seconds=240)[0].data_type
     sent = len(_reads(codat))
     refresh = {"dataType": data_type}
     wait_for(lambda: codat.post(f"/sandbox/companies/{company_id}/refresh", json=refresh).is_success, seconds=60)

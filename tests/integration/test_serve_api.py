@@ -219,6 +219,10 @@ def test_a_connection_that_must_be_authorised_is_a_conflict_with_its_link(
 
     [link] = body["linkUrls"].values()
     assert link.startswith("http")
+    deployed.sandbox.do(
+        lambda sandbox: sandbox.stubs.add(StubResponse(path=f"/companies/{company.company_id}", status=403))
+    )
+    assert list(problem(ensure(api, company.company_id), 409, "relink-needed")["linkUrls"].values()) == [""]
 
 
 def test_a_pause_applies(api: httpx.Client, company: Company, deployed: Deployed) -> None:

@@ -74,7 +74,6 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         why=name,
         then=name,
         since=NOW,
-        link_url="javascript:alert(1)",
         feeds=(feed_view(state=State.BLOCKED, name=name),),
         broken=1,
     )

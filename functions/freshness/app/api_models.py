@@ -90,7 +90,8 @@ class DataTypeResult(Body):
     records_modified: bool | None = Field(description="Whether that read changed anything, null if it is not known.")
     dataset_id: str = Field(description="Codat's id of that read, empty if it is not known.")
     link_url: str = Field(
-        description="Where the customer authorises the connection again; empty unless that is needed."
+        description="Where the customer authorises the connection again, read from Codat for this response; empty "
+        "unless that is needed, or if Codat could not be asked."
     )
     reason: str = Field(description="Why it is not fresh, empty if it may still become so.")
 

@@ -34,10 +34,10 @@ def obstacle(state: State, connection: Connection, feed: Feed) -> str:
         case State.UNSUPPORTED:
             return f"{connection.platform} does not have this data type"
         case State.BLOCKED if not connection.is_linked:
-            return f"the customer must relink {connection.platform}{_link(connection)}"
+            return f"the customer must relink {connection.platform}"
         case State.BLOCKED:
             end = feed.end.state if feed.end else ""
-            return f"the customer must restore the permissions of {connection.platform} ({end}){_link(connection)}"
+            return f"the customer must restore the permissions of {connection.platform} ({end})"
         case _:
             return ""
 
@@ -57,12 +57,6 @@ def waiting_for_machine(
         return f"the customer's machine with {connection.platform} is offline"
     hours = f", usually {usual}" if usual.is_known else ""
     return f"it waits until the customer's machine with {connection.platform} is online{hours}"
-
-
-def _link(connection: Connection) -> str:
-    """Return a connection's link as Codat reported it last: `freshness.app.links` reads it again."""
-    at = connection.link_url_known_at
-    return f": {connection.link_url} (as of {at:%Y-%m-%d %H:%M} UTC)" if at else ""
 
 
 def _is_queued(feed: Feed) -> bool:

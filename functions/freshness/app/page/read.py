@@ -216,7 +216,6 @@ def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tu
                 why=first.step.why if first.step else "",
                 then=first.step.then if first.step else "",
                 since=lapsed_at if connection.must_be_authorised else None,
-                link_url=connection.link_url if first.feed.state is State.BLOCKED else "",
                 feeds=tuple(cell.feed for cell in waiting),
                 broken=sum(cell.is_broken for cell in waiting),
             )

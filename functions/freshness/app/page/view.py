@@ -85,8 +85,6 @@ class NeedsPerson:
     why: str
     then: str
     since: datetime | None
-    link_url: str
-    """The link as Codat reported it last, which may have expired; empty if there is none."""
     feeds: tuple[FeedView, ...]
     broken: int
     """How many of the feeds are older than promised."""
