@@ -12,8 +12,11 @@ from freshness.domain.promise import Promise
 
 ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
 """Platforms that Codat reads only while the customer's own machine is online."""
-OFFLINE_AFTER = timedelta(hours=1)
-"""How long a dataset waits in the usual hours of a machine before the machine counts as offline."""
+OFFLINE_AFTER = timedelta(hours=2)
+"""How long a dataset waits in the usual hours of a machine before the machine counts as offline.
+
+It is longer than clocks are changed by, since the hours are learned in UTC.
+"""
 OFFLINE_AFTER_IF_UNKNOWN = timedelta(days=1)
 """The same where these hours are not known."""
 
