@@ -81,7 +81,7 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
         yield webhook(stack.outputs.webhook_url, report.consumers, stack.policy.products)
     yield _signing_secret(stack)
     if report.settings is not None:
-        yield _doubled_schedule(report.settings)
+        yield doubled_schedule(report.settings, stack.policy.products_types)
     yield _dead_letters(stack)
     yield _unusable_companies(stack)
     if stack.policy.products:
@@ -225,13 +225,18 @@ def _signing_secret(stack: DeployedStack) -> Finding:
     return Finding(subject=subject, found="it fits the webhooks that arrive")
 
 
-def _doubled_schedule(settings: tuple[SyncSetting, ...]) -> Finding:
-    hours = {setting.data_type: setting.sync_schedule for setting in settings if setting.sync_schedule}
-    if not hours:
-        return Finding(subject="Codat's own schedule", found="it is off")
-    listed = ", ".join(f"{data_type} every {interval} h" for data_type, interval in sorted(hours.items()))
+def doubled_schedule(settings: Iterable[SyncSetting], of_products: Collection[str]) -> Finding:
+    """Return which data types Codat reads by itself too. `of_products` are those of the policy's custom products."""
+    subject, listed = "Codat's own schedule", []
+    for setting in sorted(settings, key=lambda setting: setting.data_type):
+        if setting.sync_schedule:
+            listed.append(f"{setting.data_type} every {setting.sync_schedule} h")
+        elif setting.fetch_on_first_link and setting.data_type in of_products:
+            listed.append(f"{setting.data_type} on first link, which is in a product")
+    if not listed:
+        return Finding(subject=subject, found="it is off")
     to_do = 'Set these to "never" under Settings > Sync in Codat\'s portal: each data type is read twice.'
-    return Finding(subject="Codat's own schedule", found=f"it also reads {listed}", to_do=to_do)
+    return Finding(subject=subject, found=f"it also reads {', '.join(listed)}", to_do=to_do)
 
 
 def _dead_letters(stack: DeployedStack) -> Finding:

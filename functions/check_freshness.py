@@ -76,7 +76,9 @@ async def _list_companies(check: FreshnessCheck, owner: str) -> None:
     try:
         if not await check.list_companies():
             control.release(LISTING, owner)
-        await read_codat_schedule(check.codat, check.tables.control, check.tally, bootstrap.clock())
+        await read_codat_schedule(
+            check.codat, check.tables.control, check.tally, bootstrap.clock(), check.policy.products_types
+        )
     except CodatError as error:
         control.release(LISTING, owner)
         check.tally[Metric.LISTING_FAILED] += 1

@@ -159,7 +159,9 @@ class Simulation:
             if listing:
                 with suppress(CodatError):
                     await check.list_companies()
-                    await read_codat_schedule(check.codat, check.tables.control, check.tally, self.clock())
+                    await read_codat_schedule(
+                        check.codat, check.tables.control, check.tally, self.clock(), self.policy.products_types
+                    )
             await check.check_due()
             recorder.write_collected()
             tally = check.tally + recorder.tally + check.failures.tally

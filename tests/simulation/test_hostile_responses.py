@@ -30,7 +30,7 @@ SETTINGS = Settings(
     companies=0,
     not_supported=0,
     permissions_error=0,
-    custom_products={"credit-model": ("invoices", "bills")},  # type: ignore[arg-type]
+    custom_products={"credit-model": ("invoices", "bills")},
     custom_data_types={"Xero": ("budgets",)},
 )
 ODD_VALUES: tuple[Any, ...] = (

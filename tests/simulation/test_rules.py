@@ -276,6 +276,25 @@ def test_codats_own_schedule_is_logged_once(caplog: pytest.LogCaptureFixture) ->
     assert len([message for message in caplog.messages if "each is read twice" in message]) == 2
 
 
+def test_a_data_type_of_a_product_that_the_account_reads_on_first_link_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(loop: SimulatedLoop) -> Simulation:
+        products = {"model": {"data_types": ["invoices", "payments"]}}
+        policy = Policy.model_validate({"default": {"fresh_within": "1 day"}, "products": products})
+        simulation = Simulation(loop, SETTINGS, policy)
+        for _ in range(4):
+            await simulation.check(Fuse())
+            await simulation.advance(DAY)
+        return simulation
+
+    simulation = simulate(scenario)
+
+    assert simulation.tallies[Metric.DOUBLED_SCHEDULES] == 1
+    [warning] = [vars(record) for record in caplog.records if "each is read twice" in record.getMessage()]
+    assert warning["data_types"] == ["invoices"]
+
+
 def test_a_machine_that_is_offline_for_days_causes_few_calls() -> None:
     async def scenario(simulation: Simulation) -> None:
         (company,) = simulation.backend.companies()

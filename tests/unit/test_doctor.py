@@ -11,10 +11,10 @@ import pytest
 
 import cli.doctor
 from cli.codat import read_account
-from cli.doctor import account, concurrency, local_time, products, webhook
+from cli.doctor import account, concurrency, doubled_schedule, local_time, products, webhook
 from freshness.app.queue_together import PRODUCT_REFUSED
 from freshness.codat.client import Codat
-from freshness.codat.models import WebhookConsumer
+from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.codat.webhook_parser import EVENT_TYPES
 from freshness.codat.webhook_registration import event_types
 from freshness.domain.company import Company
@@ -57,6 +57,27 @@ def test_the_key_of_another_account_than_the_policy_names_is_a_problem(pinned: s
     finding = account("Lender (test)", pinned)
     assert "Lender (test)" in finding.found
     assert bool(finding.to_do) is is_a_problem
+
+
+@pytest.mark.parametrize(
+    ("hours", "on_first_link", "is_in_product", "found"),
+    [
+        (24, True, True, "bills every 24 h"),
+        (24, False, False, "bills every 24 h"),
+        (0, True, True, "bills on first link, which is in a product"),
+        (0, True, False, "it is off"),
+        (0, False, True, "it is off"),
+    ],
+)
+def test_a_data_type_that_codat_reads_too_is_reported_once(
+    hours: int, on_first_link: bool, is_in_product: bool, found: str
+) -> None:
+    setting = SyncSetting(data_type="bills", sync_schedule=hours, fetch_on_first_link=on_first_link)
+
+    finding = doubled_schedule([setting], ["bills"] if is_in_product else [])
+
+    assert finding.found.removeprefix("it also reads ") == found
+    assert bool(finding.to_do) is (found != "it is off")
 
 
 WEBHOOKS = "https://stack.test/webhooks"

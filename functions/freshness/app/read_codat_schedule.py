@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection
 from datetime import datetime
 
 from aws_lambda_powertools import Logger
@@ -15,8 +16,13 @@ from freshness.domain.codat_schedule import CodatSchedule
 logger = Logger(service="codat-freshness")
 
 
-async def read_codat_schedule(codat: Codat, control: Control, tally: Counter[Metric], now: datetime) -> None:
-    """Read the account's sync settings once a day, and warn if Codat syncs data types that are kept fresh here too."""
+async def read_codat_schedule(
+    codat: Codat, control: Control, tally: Counter[Metric], now: datetime, of_products: Collection[str]
+) -> None:
+    """Read the account's sync settings once a day, and warn if Codat syncs data types that are kept fresh here too.
+
+    `of_products` are the data types of the policy's custom products, which the account's settings must not name at all.
+    """
     known = await asyncio.to_thread(control.codat_schedule)
     if not known.is_outdated(now):
         return
@@ -31,11 +37,12 @@ async def read_codat_schedule(codat: Codat, control: Control, tally: Counter[Met
         hours={setting.data_type: setting.sync_schedule for setting in settings if setting.sync_schedule > 0},
         read_at=now,
     )
-    if schedule.hours and schedule.hours != known.hours:
-        tally[Metric.DOUBLED_SCHEDULES] += len(schedule.hours)
+    doubled = schedule.doubles(of_products)
+    if doubled and (schedule.hours != known.hours or doubled != known.doubles(of_products)):
+        tally[Metric.DOUBLED_SCHEDULES] += len(doubled)
         logger.warning(
             "Codat syncs data types on its own schedule as well, so that each is read twice: "
             "turn that off in Codat's portal, Settings > Integrations > Data types",
-            extra={"hours_by_data_type": schedule.hours},
+            extra={"data_types": sorted(doubled), "hours_by_data_type": schedule.hours},
         )
     await asyncio.to_thread(control.update_codat_schedule, known, lambda _: schedule)

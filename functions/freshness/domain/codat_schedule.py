@@ -1,6 +1,6 @@
 """Codat's own schedule, as set for the account: which data types Codat reads by itself, and when."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import field
 from datetime import datetime, timedelta
 
@@ -25,6 +25,13 @@ class CodatSchedule:
     def is_outdated(self, now: datetime) -> bool:
         """Return whether it is time to read the settings again."""
         return self.read_at is None or self.read_at + READ_EVERY <= now
+
+    def doubles(self, of_products: Collection[str]) -> frozenset[str]:
+        """Return the data types that Codat reads by itself although they are kept fresh here.
+
+        Those of custom products, which have sync settings of their own, are then read twice at the first link too.
+        """
+        return frozenset(self.hours) | (self.on_first_link & frozenset(of_products))
 
     def queued_by_data_all(self, company: Company, feeds: Iterable[Feed]) -> list[Feed]:
         """Return the feeds of which `data/all` would queue a refresh; none if some of these cannot succeed.

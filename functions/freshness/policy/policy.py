@@ -182,6 +182,11 @@ class Policy(Table):
         """The data types of each custom product, by Codat's identifier of the product."""
         return {identifier: product.data_types for identifier, product in self.products.items()}
 
+    @cached_property
+    def products_types(self) -> frozenset[str]:
+        """The data types of all custom products."""
+        return frozenset(each for data_types in self.types_of_products.values() for each in data_types)
+
     def refreshes_a_day(self, connection: Connection) -> int | None:
         """Return how many refreshes a day a connection may get, or `None` if the policy sets no limit."""
         return self.budget.refreshes_per_connection.get(connection.platform)
