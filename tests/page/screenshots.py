@@ -5,20 +5,15 @@ from tempfile import TemporaryDirectory
 
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
-from local.codat_sandbox.model import ConnectionStatus
 from tests.page.browser import ROOT, chromium
-from tests.page.world import HOUR, MINUTE, SETTINGS, World
+from tests.page.scenarios import links_lapsed
 
 HEIGHTS = {360: 800, 1280: 1240, 2560: 1060}
 
 
 def main() -> None:
     """Picture a fleet of which two links have lapsed, and a few reads have failed."""
-    world = World(SETTINGS.model_copy(update={"fails_later": 0.03}))
-    world.pass_time(HOUR)
-    for number in (1, 4):
-        world.set_link(ConnectionStatus.DEAUTHORIZED, number)
-        world.pass_time(9 * HOUR, every=5 * MINUTE)
+    world = links_lapsed()
     html = render(page_view(world.queries, world.now()), Frame(Medium.FILE))
     world.close()
     with TemporaryDirectory() as folder, chromium() as browser:

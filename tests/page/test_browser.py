@@ -108,6 +108,7 @@ def test_the_page_shows_that_a_link_lapses_and_returns_without_being_loaded_agai
     site.pass_time(HOUR / 4)
     verdict = page.get_by_role("heading", level=1)
     expect(verdict).to_contain_text(f"{name} must act, because the link to Xero has lapsed")
+    expect(page.locator("#verdict")).to_contain_text("Whose turn")
 
     site.world.links_at = site.url.replace("127.0.0.1", "localhost") + "authorise/"
     with page.context.expect_page() as opened:

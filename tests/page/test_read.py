@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from freshness.app.page import read
+from freshness.app.page import read, timeline
 from freshness.app.page.read import page_view
 from freshness.app.page.turns import Turn
 from freshness.app.page.view import PageView, Tone
@@ -13,6 +13,7 @@ from freshness.app.report import attainment
 from freshness.domain.attainment import DAY, Kind
 from freshness.domain.feed_values import State
 from local.codat_sandbox.model import ConnectionStatus
+from tests.page.scenarios import SCENARIOS
 from tests.page.world import HOUR, World
 
 FEW_MINUTES = timedelta(minutes=5)
@@ -88,6 +89,54 @@ def test_lost_webhooks_are_noticed_once_refreshes_end_without_them(world: World)
     assert view.webhooks.silent_since
     assert "no webhook has arrived since 09:" in view.verdict.text.lower()
     assert [(each.step.turn, each.feeds) for each in view.turns if "no webhook" in each.step.why] == [(Turn.US, 0)]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "sentence", "turn", "first"),
+    [
+        ("all-kept", "Every promise is kept", "nobody's", "There is nothing to do"),
+        ("links-lapsed", "2 of 140 promises are broken, because the link to", "the customers'", "Send the customer"),
+        ("quota-spent", "Today's quota of calls to Codat is spent", "ours", "Wait until 00:00 UTC"),
+        ("codat-down", "Codat has answered no call since", "Codat's", "Wait, and see Codat's status page"),
+        ("platforms-fail", "17 of 142 promises are broken: 14 wait for a platform", "the platforms' (14)", "Ask the"),
+    ],
+)
+def test_the_top_of_the_page_says_what_is_broken_whose_turn_it_is_and_what_to_do_next(
+    scenario: str, sentence: str, turn: str, first: str
+) -> None:
+    world = SCENARIOS[scenario]()
+    view = page_view(world.queries, world.now())
+    said, shown = view.verdict, view.broken
+    world.close()
+    assert said.text.startswith(sentence)
+    assert said.turn.startswith(turn)
+    assert said.then[0].startswith(first)
+    assert bool(said.broken) is bool(shown)
+
+
+def test_the_timeline_names_the_longest_breaches_and_all_of_them_add_up_to_the_attainment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = world.set_link(ConnectionStatus.DEAUTHORIZED)
+    world.pass_time(9 * HOUR, every=FEW_MINUTES)
+    world.set_link(ConnectionStatus.LINKED)
+    world.pass_time(HOUR, every=FEW_MINUTES)
+    world.simulation.is_down = True
+    world.pass_time(3 * HOUR, every=FEW_MINUTES)
+
+    named = page_view(world.queries, world.now()).breaches
+    monkeypatch.setattr(timeline, "LONGEST", 1000)
+    monkeypatch.setattr(timeline, "SHORTEST", timedelta(0))
+    view = page_view(world.queries, world.now())
+    spans = [span for each in view.breaches for span in each.spans]
+
+    assert named == view.breaches[: len(named)]
+    assert {each.feed.company_name for each in named[:2]} == {name}
+    assert any(span.is_open for span in spans)
+    for waiting, recorded in ((False, view.attainment[0].day.late), (True, view.attainment[0].day.waiting)):
+        shown = sum((span.length for span in spans if span.waiting is waiting), timedelta(0))
+        assert abs(shown - recorded) < timedelta(minutes=15), waiting
+        assert shown > HOUR
 
 
 def test_attainment_is_that_of_the_report_and_the_hours_add_up_to_it(world: World) -> None:

@@ -13,7 +13,20 @@ from freshness.app.page.read import PEOPLE, ROWS, ends
 from freshness.app.page.render import LARGEST, Frame, Medium, render, render_explanations
 from freshness.app.page.turns import Conditions, Step, Turn, step
 from freshness.app.page.verdict import Facts, verdict
-from freshness.app.page.view import Cell, HourView, Miss, NeedsPerson, PageView, Row, RuleView, Tone, TurnView, Webhooks
+from freshness.app.page.view import (
+    Cell,
+    FeedBreaches,
+    HourView,
+    Miss,
+    NeedsPerson,
+    PageView,
+    Row,
+    RuleView,
+    Span,
+    Tone,
+    TurnView,
+    Webhooks,
+)
 from freshness.app.views import DatasetView, Explanation, FeedView, SpendingView
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.attainment import Attained
@@ -88,7 +101,7 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         states=Counter({State.STALE: len(cells)}),
         needs_person=(person,) * min(companies, PEOPLE),
         relinks_elsewhere=3,
-        turns=(TurnView(why, 5),),
+        turns=(TurnView(why, 5, 4),),
         data_types=tuple(TYPES),
         rows=tuple(
             Row(f"company-{n}", name, False, {cell.feed.data_type: (cell,) for cell in of_rows[n * 14 : n * 14 + 14]})
@@ -100,6 +113,12 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         misses=(Miss(cells[0].feed, NOW + HOUR),),
         attainment=(RuleView(rule=name, day=TIMES, month=TIMES, objective=0.99),) * 12,
         hours=tuple(HourView(start=NOW - (24 - n) * HOUR, late=n, waiting=2.0) for n in range(24)),
+        breaches=(
+            FeedBreaches(
+                cells[0].feed, (Span(NOW - 5 * HOUR, NOW - 3 * HOUR, waiting=True), Span(NOW - HOUR, NOW, is_open=True))
+            ),
+        )
+        * 12,
         conditions=CALM,
         calls_allowed=10,
         webhooks=Webhooks(received_at=None, silent_since=None),
@@ -115,6 +134,8 @@ def facts(**changes: Any) -> Facts:
         companies=10,
         broken=0,
         broken_is_minimum=False,
+        worst=(),
+        elsewhere=(),
         needs_person=(),
         relinks_elsewhere=0,
         turns=(),
@@ -191,11 +212,8 @@ def test_the_page_of_any_number_of_companies_is_small(medium: Medium) -> None:
 
 def test_a_calm_fleet_needs_nothing() -> None:
     said = verdict(facts())
-    assert (said.tone, said.text, said.then) == (
-        Tone.GOOD,
-        "Every promise is kept: 100 data types of 10 companies.",
-        "",
-    )
+    assert (said.tone, said.text) == (Tone.GOOD, "Every promise is kept: 100 data types of 10 companies.")
+    assert (said.broken, said.turn, said.then) == ((), "nobody's", ("There is nothing to do.",))
 
 
 def test_the_verdict_names_what_keeps_everything_from_being_refreshed() -> None:
@@ -214,11 +232,51 @@ def test_the_verdict_names_what_keeps_everything_from_being_refreshed() -> None:
         assert verdict(facts(conditions=conditions)).tone is Tone.WARNING
 
 
-def test_the_verdict_says_whose_turn_it_is_for_most_broken_promises() -> None:
-    turns = (TurnView(Step(Turn.PLATFORM, "Xero could not be read (FetchError)", "Wait."), 5),)
-    said = verdict(facts(broken=6, turns=turns))
-    expected = "6 of 100 promises are broken, and it is the platform's turn: Xero could not be read (FetchError)."
-    assert (said.text, said.then) == (expected, "Wait.")
+LIMITED = TurnView(Step(Turn.PLATFORM, "Xero has reached its own limit", "Wait."), 5, 5)
+OFFLINE = TurnView(Step(Turn.CUSTOMER, "the machine is offline", "Ask the customer to switch the machine on."), 9, 1)
+
+
+def test_the_verdict_of_promises_that_are_broken_for_one_reason_says_which_and_whose_turn_it_is() -> None:
+    said = verdict(facts(broken=5, turns=(LIMITED,)))
+    assert said.text == "5 of 100 promises are broken, because Xero has reached its own limit."
+    assert (said.turn, said.then) == ("the platforms'", ("Wait.",))
+
+
+def test_the_verdict_of_promises_that_are_broken_for_several_reasons_names_first_what_people_can_do() -> None:
+    person = NeedsPerson(
+        company_id="1",
+        company_name="Tide Bakery",
+        connection_id="7",
+        platform="Sage 50",
+        why=OFFLINE.step.why,
+        then=OFFLINE.step.then,
+        since=None,
+        link_url="",
+        feeds=(feed_view(),),
+        broken=1,
+    )
+    said = verdict(facts(broken=6, turns=(LIMITED, OFFLINE), needs_person=(person,)))
+    assert said.text == "6 of 100 promises are broken: 5 wait for a platform and 1 waits for a customer."
+    assert said.turn == "the platforms' (5) and the customers' (1)"
+    assert said.then == (
+        "Ask the customer to switch the machine on: Tide Bakery (1 data type).",
+        "Wait (5 data types).",
+    )
+
+
+def test_the_verdict_names_a_few_broken_promises_and_counts_many() -> None:
+    few = [feed_view(1, "invoices", age=30, name="Tide Bakery"), feed_view(2, "bills", age=3, name="Amber Florists")]
+    assert verdict(facts(broken=2, worst=few)).broken == (
+        "invoices of Tide Bakery (1 d old, not 2 h)",
+        "bills of Amber Florists (3 h old, not 2 h)",
+    )
+    many = [feed_view(number, name="Tide Bakery") for number in range(5)]
+    elsewhere = [("8", "invoices", "7"), ("8", "bills", "7")]
+    assert verdict(facts(broken=7, worst=many, elsewhere=elsewhere)).broken == (
+        "invoices of 6 companies",
+        "bills of 1 company",
+        "the oldest is 3 h old, not 2 h (Tide Bakery)",
+    )
 
 
 def test_silent_webhooks_are_a_warning_while_promises_are_kept() -> None:

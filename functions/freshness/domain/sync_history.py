@@ -104,6 +104,12 @@ class SyncHistory:
         return next((_time(ended_at) for ended_at, flags, _ in self._unpacked() if not flags & _FAILED), None)
 
     @property
+    def last_successes(self) -> list[datetime]:
+        """Return when the successes among the last syncs ended: between two of these there was no other."""
+        last = list(self._unpacked())[-LAST_KEPT:]
+        return [_time(ended_at) for ended_at, flags, _ in last if not flags & _FAILED]
+
+    @property
     def intervals(self) -> Iterator[SyncInterval]:
         """Yield the time between each two successes, where it is known whether the second found a change."""
         for before, ended_at, changed in self._intervals():

@@ -11,15 +11,28 @@ from datetime import datetime
 from itertools import chain
 
 from freshness.app.page.attained import read_attainment
+from freshness.app.page.timeline import breaches_of, longest, within
 from freshness.app.page.turns import Conditions, Step, Turn, of_everything, step
 from freshness.app.page.verdict import Facts, verdict
-from freshness.app.page.view import Cell, HourView, Miss, NeedsPerson, PageView, Row, RuleView, TurnView, Webhooks
+from freshness.app.page.view import (
+    Cell,
+    FeedBreaches,
+    HourView,
+    Miss,
+    NeedsPerson,
+    PageView,
+    Row,
+    RuleView,
+    TurnView,
+    Webhooks,
+)
 from freshness.app.queries import Queries
 from freshness.app.spending import spending
 from freshness.app.views import FeedView
 from freshness.app.webhook_heartbeat import SILENT_AFTER
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import Broken
+from freshness.domain.attainment import DAY, hour_of
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
@@ -64,6 +77,15 @@ class _Index:
         return list(dict.fromkeys(chain(named, self.company_ids)))[: min(most, COMPANIES)]
 
 
+@value(kw_only=False)
+class _OfFeeds:
+    """What follows from all feeds that were read."""
+
+    webhooks: Webhooks
+    misses: tuple[Miss, ...]
+    breaches: tuple[FeedBreaches, ...]
+
+
 def page_view(queries: Queries, now: datetime) -> PageView:
     """Return what the page shows now."""
     with ThreadPoolExecutor(_READERS) as readers:
@@ -81,7 +103,8 @@ def page_view(queries: Queries, now: datetime) -> PageView:
     webhooks = Webhooks(received_at=received_at, silent_since=_silent_since(received_at, [feed for _, feed in judged]))
     expected = [Miss(view, at) for view, feed in judged if (at := feed.miss_expected_at) and at > now]
     misses = tuple(sorted(expected, key=lambda miss: miss.deadline_at)[:MISSES])
-    return _view(queries, conditions, index, named, cells, webhooks, misses)
+    breaches = _breaches(queries, by_id, judged, now)
+    return _view(queries, conditions, index, named, cells, _OfFeeds(webhooks, misses, breaches))
 
 
 def _read_index(queries: Queries) -> _Index:
@@ -98,8 +121,7 @@ def _view(
     index: _Index,
     companies: Sequence[Company],
     cells: Sequence[Cell],
-    webhooks: Webhooks,
-    misses: tuple[Miss, ...],
+    found: _OfFeeds,
 ) -> PageView:
     now, is_whole = conditions.at, index.companies_are_whole and len(index.company_ids) <= len(companies)
     elsewhere = [each for each in index.broken if each.key[0] not in {company.company_id for company in companies}]
@@ -109,7 +131,7 @@ def _view(
     with_row = {row.company_id for row in rows}
     without_row = Counter(cell.feed.data_type for cell in worst if cell.feed.company_id not in with_row)
     people = _needs_person({company.company_id: company for company in companies}, promised)
-    turns = _turns(cells, of_everything(conditions, webhooks.silent_since))
+    turns = _turns(cells, of_everything(conditions, found.webhooks.silent_since))
     rules, hours = _attainment(queries, index, now)
     feeds = len(promised) if is_whole else max(queries.tables.feeds.count(), len(promised))
     facts = Facts(
@@ -118,10 +140,12 @@ def _view(
         companies=len(index.company_ids) if is_whole else max(queries.tables.companies.count(), len(index.company_ids)),
         broken=len(worst) + len(elsewhere),
         broken_is_minimum=not index.broken_is_whole,
+        worst=[cell.feed for cell in worst],
+        elsewhere=[each.key for each in elsewhere],
         needs_person=people[:PEOPLE],
         relinks_elsewhere=max(0, len(people) - PEOPLE) + len(set(index.relinks) - {c.company_id for c in companies}),
         turns=turns,
-        webhooks_silent_since=webhooks.silent_since,
+        webhooks_silent_since=found.webhooks.silent_since,
     )
     return PageView(
         at=now,
@@ -140,12 +164,13 @@ def _view(
         broken_elsewhere=without_row + Counter(each.key[1] for each in elsewhere),
         worst=tuple(worst[:WORST]),
         details=tuple({cell.feed.key: cell for cell in [*worst, *_of_rows(rows)][:WORST]}.values()),
-        misses=misses,
+        misses=found.misses,
         attainment=rules,
         hours=hours,
+        breaches=found.breaches,
         conditions=conditions,
         calls_allowed=allowance(queries.policy.budget, conditions.limits, now),
-        webhooks=webhooks,
+        webhooks=found.webhooks,
         spending=tuple(spending(queries.tables, queries.policy, now)),
         calibration=queries.tables.scores.recent(now).by_platform,
     )
@@ -157,6 +182,21 @@ def _attainment(queries: Queries, index: _Index, now: datetime) -> tuple[tuple[R
         return (), ()
     breaches = [each.breach.until(now) for each in index.broken if each.breach]
     return read_attainment(queries.tables.attainment, queries.policy, breaches, now)
+
+
+def _breaches(
+    queries: Queries, companies: Mapping[str, Company], judged: Iterable[tuple[FeedView, Feed]], now: datetime
+) -> tuple[FeedBreaches, ...]:
+    """Return the feeds that were older than promised for longest in the last day."""
+    since = hour_of(now - DAY).start
+    found = []
+    for view, feed in judged:
+        if view.is_promised and view.state is not State.UNSUPPORTED:
+            company = companies[view.company_id]
+            connection = company.connections[view.connection_id]
+            promise = queries.policy.promise(feed.data_type, company, connection)
+            found.append(FeedBreaches(view, within(breaches_of(feed, view, promise, connection, now), since)))
+    return longest(each for each in found if each.spans)
 
 
 def ends(ids: Sequence[str], most: int) -> list[str]:
@@ -187,10 +227,11 @@ def _of_rows(rows: Iterable[Row]) -> Iterator[Cell]:
 
 
 def _data_types(rows: Iterable[Row]) -> tuple[str, ...]:
-    """Return the data types of the rows that are promised, those of most feeds that wait for someone first."""
+    """Return the data types of the rows that are promised: those first of which most are broken, or wait."""
+    broken = Counter(cell.feed.data_type for cell in _of_rows(rows) if cell.is_broken)
     waiting = Counter(cell.feed.data_type for cell in _of_rows(rows) if cell.step)
     names = {cell.feed.data_type for cell in _of_rows(rows) if cell.feed.is_promised}
-    return tuple(sorted(names, key=lambda name: (-waiting[name], name)))
+    return tuple(sorted(names, key=lambda name: (-broken[name], -waiting[name], name)))
 
 
 def _trouble(row: Row) -> int:
@@ -225,9 +266,11 @@ def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tu
 
 def _turns(cells: Iterable[Cell], also: Iterable[Step]) -> tuple[TurnView, ...]:
     """Return the steps that feeds wait for, those of most feeds first, and other steps that are needed."""
+    cells = [cell for cell in cells if cell.step]
     counts = Counter(cell.step for cell in cells if cell.step)
     counts.update(dict.fromkeys(also, 0))
-    return tuple(TurnView(each, feeds) for each, feeds in counts.most_common())
+    broken = Counter(cell.step for cell in cells if cell.is_broken)
+    return tuple(TurnView(each, feeds, broken[each]) for each, feeds in counts.most_common())
 
 
 def _silent_since(received_at: datetime | None, feeds: Iterable[Feed]) -> datetime | None:

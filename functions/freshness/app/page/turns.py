@@ -101,7 +101,7 @@ def _of_customer(view: FeedView, feed: Feed) -> Step:
         why = f"{view.platform} refuses it for lack of permissions"
         return Step(Turn.CUSTOMER, why, "Ask the customer to authorise it again as someone with full access.")
     why = f"the link to {view.platform} has lapsed"
-    return Step(Turn.CUSTOMER, why, "Send the customer the link under Needs a person.")
+    return Step(Turn.CUSTOMER, why, "Send the customer the link, which is under Needs a person.")
 
 
 def _of_calls(conditions: Conditions) -> Step | None:
@@ -133,7 +133,8 @@ def _of_feed(view: FeedView, feed: Feed) -> Step:
             return Step(Turn.CODAT, "Codat refused the request, or did not answer it", "Wait: it is tried again.")
         state = feed.end.state if feed.end else ""
         if state in _AT_PLATFORM:
-            return Step(Turn.PLATFORM, f"{view.platform} could not be read ({state})", support)
+            what = "has reached its own limit" if state == DatasetState.RATE_LIMIT_ERROR else "answered with an error"
+            return Step(Turn.PLATFORM, f"{view.platform} {what} ({state})", support)
         return Step(Turn.CODAT, f"Codat could not process it ({state})", support)
     return _of_us(view)
 

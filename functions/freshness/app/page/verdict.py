@@ -1,11 +1,29 @@
-"""The sentence at the top of the page."""
+"""The top of the page: what is wrong in one sentence, what is broken, whose turn it is, and what to do next."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from freshness.app.page.turns import WEBHOOKS_THEN, Conditions, Turn
 from freshness.app.page.view import NeedsPerson, Tone, TurnView, Verdict
+from freshness.app.text import duration
+from freshness.app.views import FeedView
+from freshness.domain.feed import FeedKey
 from freshness.domain.value import value
+
+FEW = 3
+"""So many broken promises are named one by one; of more, the data types are counted."""
+MOST_TYPES = 5
+"""The most data types that are named."""
+MOST_STEPS = 3
+"""The most things that are named of what to do next."""
+OWNERS = {Turn.US: "ours", Turn.CODAT: "Codat's", Turn.PLATFORM: "the platforms'", Turn.CUSTOMER: "the customers'"}
+"""Whose turn it is, in words."""
+QUOTA_SPENT_THEN = (
+    "Wait until 00:00 UTC, when Codat grants new calls. "
+    "If it recurs, promise less in freshness.toml, or buy more calls from Codat."
+)
 
 
 @value
@@ -17,6 +35,10 @@ class Facts:
     companies: int
     broken: int
     broken_is_minimum: bool
+    worst: Sequence[FeedView]
+    """Feeds that are older than promised, the worst first."""
+    elsewhere: Sequence[FeedKey]
+    """Further ones, of companies that were not read."""
     needs_person: Sequence[NeedsPerson]
     relinks_elsewhere: int
     turns: Sequence[TurnView]
@@ -24,24 +46,13 @@ class Facts:
 
 
 def verdict(facts: Facts) -> Verdict:
-    """Return whether the promises are kept, and if not the one cause that explains most, and what to do about it."""
+    """Return whether the promises are kept, and if not what is broken, whose turn it is and what to do about it."""
     if not facts.feeds:
-        return Verdict(Tone.WARNING, "No company with data has been found at Codat yet.", "Run ./freshness doctor.")
-    of_all = _of_everything(facts)
-    if of_all:
-        return of_all
-    if facts.needs_person:
-        return _of_people(facts)
-    if facts.broken:
-        if not facts.turns:
-            return Verdict(Tone.BAD, f"{_broken(facts)}.")
-        most = facts.turns[0].step
-        return Verdict(Tone.BAD, f"{_broken(facts)}, and it is {_possessive(most.turn)} turn: {most.why}.", most.then)
-    if since := facts.webhooks_silent_since:
-        text = f"Every promise is kept, although no webhook has arrived since {_hour(since)}."
-        return Verdict(Tone.WARNING, text, WEBHOOKS_THEN)
-    kept = f"{_count(facts.feeds, 'data type')} of {_count(facts.companies, 'company', 'companies')}"
-    return Verdict(Tone.GOOD, f"Every promise is kept: {kept}.")
+        return Verdict(
+            Tone.WARNING, "No company with data has been found at Codat yet.", then=("Run ./freshness doctor.",)
+        )
+    said = _of_everything(facts) or _of_feeds(facts) or _of_people(facts) or _of_webhooks(facts)
+    return replace(said, broken=tuple(_what(facts)))
 
 
 def _of_everything(facts: Facts) -> Verdict | None:
@@ -49,39 +60,125 @@ def _of_everything(facts: Facts) -> Verdict | None:
     conditions = facts.conditions
     broken = f"and {_lower(_broken(facts))}" if facts.broken else "but every promise is still kept"
     tone = Tone.BAD if facts.broken else Tone.WARNING
+
+    def because(cause: str, turn: str, then: str) -> Verdict:
+        return Verdict(tone, f"{cause}, {broken}.", turn=turn, then=(then,))
+
     if conditions.paused:
-        return Verdict(tone, f"Everything is paused, {broken}.", "Run ./freshness resume.")
+        return because("Everything is paused", "ours", "Run ./freshness resume.")
     if conditions.is_spent:
-        text = f"Today's quota of calls to Codat is spent until 00:00 UTC, {broken}."
-        return Verdict(tone, text, "Wait until 00:00 UTC. If it recurs, promise less, or buy more calls from Codat.")
+        return because("Today's quota of calls to Codat is spent until 00:00 UTC", "ours", QUOTA_SPENT_THEN)
     if until := conditions.stopped_until:
-        return Verdict(tone, f"Codat accepts no calls until {_hour(until)}, {broken}.", "Wait until then.")
+        return because(f"Codat accepts no calls until {_hour(until)}", "Codat's", "Wait until then.")
     if since := conditions.unanswered_since:
         then = "Wait, and see Codat's status page. ./freshness doctor shows what it answers."
-        return Verdict(tone, f"Codat has answered no call since {_hour(since)}, {broken}.", then)
+        return because(f"Codat has answered no call since {_hour(since)}", "Codat's", then)
     if facts.broken and (since := conditions.no_call_since):
         then = "Run ./freshness doctor, and read the log of queue_refreshes."
-        return Verdict(tone, f"No tick has called Codat since {_hour(since)}, {broken}.", then)
+        return because(f"No tick has called Codat since {_hour(since)}", "ours", then)
     if facts.broken and (since := facts.webhooks_silent_since):
-        return Verdict(tone, f"No webhook has arrived since {_hour(since)}, {broken}.", WEBHOOKS_THEN)
+        return because(f"No webhook has arrived since {_hour(since)}", "ours", WEBHOOKS_THEN)
     return None
 
 
-def _of_people(facts: Facts) -> Verdict:
-    number = len(facts.needs_person) + facts.relinks_elsewhere
-    first = facts.needs_person[0]
+def _of_feeds(facts: Facts) -> Verdict | None:
+    """Return the verdict if promises are broken for reasons of their own."""
+    if not facts.broken:
+        return None
+    causes = [each for each in facts.turns if each.broken]
+    waiting = Counter[Turn]()
+    for each in causes:
+        waiting[each.step.turn] += each.broken
+    match waiting.most_common():
+        case []:
+            return Verdict(Tone.BAD, f"{_broken(facts)}.")
+        case [(turn, _)]:
+            others = f", and {len(causes) - 1} other reasons" if len(causes) > 2 else ""
+            why = " and ".join(each.step.why for each in (causes if len(causes) == 2 else causes[:1]))
+            text, whose = f"{_broken(facts)}, because {why}{others}.", OWNERS[turn]
+        case turns:
+            counts = [f"{number:,} {'waits' if number == 1 else 'wait'} for {_whom(turn)}" for turn, number in turns]
+            text = f"{_broken(facts)}: {_listed(counts)}."
+            whose = _listed([f"{OWNERS[turn]} ({number:,})" for turn, number in turns])
+    return Verdict(Tone.BAD, text, turn=whose, then=tuple(_next(facts, causes)))
+
+
+def _next(facts: Facts, causes: Iterable[TurnView]) -> Iterator[str]:
+    """Yield what to do next: first what a person can do, then what only takes time."""
+    by_step = Counter[tuple[Turn, str]]()
+    for each in causes:
+        by_step[each.step.turn, each.step.then] += each.broken
+    order = (Turn.US, Turn.CUSTOMER, Turn.CODAT, Turn.PLATFORM)
+    steps = sorted(by_step.items(), key=lambda item: (order.index(item[0][0]), -item[1]))
+    for (turn, then), number in steps[:MOST_STEPS]:
+        about = "" if len(steps) == 1 else f" ({_count(number, 'data type')})"
+        names = _customers(facts.needs_person, then) if turn is Turn.CUSTOMER else ""
+        yield f"{then.removesuffix('.')}{': ' if names else ''}{names}{about}."
+
+
+def _customers(people: Iterable[NeedsPerson], then: str) -> str:
+    """Return the names of the customers who must do something."""
+    names = list(dict.fromkeys(each.company_name or each.company_id for each in people if each.then == then))
+    listed = names if len(names) <= FEW else [*names[:FEW], f"{len(names) - FEW:,} more"]
+    return _listed(listed) if listed else ""
+
+
+def _of_people(facts: Facts) -> Verdict | None:
+    """Return the verdict if only connections wait for their customers."""
+    if not facts.needs_person:
+        return None
+    number, first = len(facts.needs_person) + facts.relinks_elsewhere, facts.needs_person[0]
     who, then = f"{number:,} connections wait for their customers", "Send each customer the link under Needs a person."
     if number == 1:
         who, then = f"{first.company_name} must act, because {first.why}", first.then
-    if not facts.broken:
-        return Verdict(Tone.WARNING, f"{who}, but every promise is still kept.", then)
-    return Verdict(Tone.BAD, f"{who}, and {_lower(_broken(facts))}.", then)
+    text = f"{who}, but every promise is still kept."
+    return Verdict(Tone.WARNING, text, turn="the customer's" if number == 1 else "the customers'", then=(then,))
+
+
+def _of_webhooks(facts: Facts) -> Verdict:
+    """Return the verdict if every promise is kept."""
+    if since := facts.webhooks_silent_since:
+        text = f"Every promise is kept, although no webhook has arrived since {_hour(since)}."
+        return Verdict(Tone.WARNING, text, turn="ours", then=(WEBHOOKS_THEN,))
+    kept = f"{_count(facts.feeds, 'data type')} of {_count(facts.companies, 'company', 'companies')}"
+    return Verdict(Tone.GOOD, f"Every promise is kept: {kept}.", turn="nobody's", then=("There is nothing to do.",))
+
+
+def _what(facts: Facts) -> Iterator[str]:
+    """Yield what is broken: each feed if these are few, or else each data type and of how many companies."""
+    if not facts.elsewhere and len(facts.worst) <= FEW:
+        yield from (f"{feed.data_type} of {_name(feed)} ({_age(feed)})" for feed in facts.worst)
+        return
+    keys = {key[:2] for key in (*(feed.key for feed in facts.worst), *facts.elsewhere)}
+    companies = Counter(data_type for _, data_type in keys).most_common()
+    for data_type, number in companies[:MOST_TYPES]:
+        yield f"{data_type} of {_count(number, 'company', 'companies')}"
+    if more := companies[MOST_TYPES:]:
+        yield f"{_count(len(more), 'other data type')}"
+    if facts.worst:
+        yield f"the oldest is {_age(facts.worst[0])} ({_name(facts.worst[0])})"
+
+
+def _name(feed: FeedView) -> str:
+    return feed.company_name or feed.company_id
+
+
+def _age(feed: FeedView) -> str:
+    return "never read" if feed.age is None else f"{duration(feed.age)} old, not {duration(feed.promise)}"
 
 
 def _broken(facts: Facts) -> str:
     least = "At least " if facts.broken_is_minimum else ""
     verb = "is" if facts.broken == 1 else "are"
     return f"{least}{facts.broken:,} of {_count(facts.feeds, 'promise')} {verb} broken"
+
+
+def _whom(turn: Turn) -> str:
+    return {Turn.PLATFORM: "a platform", Turn.CUSTOMER: "a customer"}.get(turn, str(turn))
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _count(number: int, one: str, many: str = "") -> str:
@@ -94,13 +191,3 @@ def _lower(text: str) -> str:
 
 def _hour(time: datetime) -> str:
     return f"{time:%H:%M} UTC"
-
-
-def _possessive(turn: Turn) -> str:
-    match turn:
-        case Turn.US:
-            return "our"
-        case Turn.CODAT:
-            return "Codat's"
-        case _:
-            return f"the {turn}'s"

@@ -1,8 +1,9 @@
 """What the page shows: plain values, computed once, of which `freshness.app.page.render` makes HTML."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from freshness.app.page.turns import Conditions, Step
 from freshness.app.views import FeedView, SpendingView
@@ -23,11 +24,13 @@ class Tone(StrEnum):
 
 @value(kw_only=False)
 class Verdict:
-    """One sentence about everything, and what to do next, which is empty if that is nothing."""
+    """One sentence about everything; then what is broken, whose turn it is and what to do next, if anything is."""
 
     tone: Tone
     text: str
-    then: str = ""
+    broken: tuple[str, ...] = ()
+    turn: str = ""
+    then: tuple[str, ...] = ()
 
 
 @value(kw_only=False)
@@ -92,10 +95,11 @@ class NeedsPerson:
 
 @value(kw_only=False)
 class TurnView:
-    """How many feeds wait for the same step."""
+    """How many feeds wait for the same step, and how many of them are older than promised."""
 
     step: Step
     feeds: int
+    broken: int
 
 
 @value(kw_only=False)
@@ -128,6 +132,33 @@ class HourView:
     start: datetime
     late: float
     waiting: float
+
+
+class Span(NamedTuple):
+    """A time in which a feed was older than promised, and whether it waited for the customer and goes on."""
+
+    start: datetime
+    end: datetime
+    waiting: bool = False
+    is_open: bool = False
+
+    @property
+    def length(self) -> timedelta:
+        """Return how long it was."""
+        return self.end - self.start
+
+
+@value(kw_only=False)
+class FeedBreaches:
+    """The times of the last day in which a feed was older than promised, the earliest first."""
+
+    feed: FeedView
+    spans: tuple[Span, ...]
+
+    @property
+    def length(self) -> timedelta:
+        """Return how long they were together."""
+        return sum((span.length for span in self.spans), timedelta(0))
 
 
 @value
@@ -172,6 +203,8 @@ class PageView:
     """Of the whole fleet, and of each rule; empty while more promises are broken than were counted."""
     hours: tuple[HourView, ...]
     """The hours of the last day, the earliest first."""
+    breaches: tuple[FeedBreaches, ...]
+    """The feeds that were older than promised for longest in these hours, of the companies that were read."""
     conditions: Conditions
     calls_allowed: float
     """How many refreshes the budget allows now."""
@@ -185,3 +218,9 @@ class PageView:
     def numbers(self) -> dict[FeedKey, int]:
         """Return the number of each feed in `details`."""
         return {cell.feed.key: number for number, cell in enumerate(self.details)}
+
+    @property
+    def cells_without_details(self) -> int:
+        """Return how many feeds have a cell, and are not in `details`."""
+        cells = {cell.feed.key for row in self.rows for of in row.cells.values() for cell in of}
+        return len(cells - self.numbers.keys())

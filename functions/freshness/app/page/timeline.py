@@ -1,0 +1,56 @@
+"""The breaches of the last day, each as a span of time, of the feeds that were older than promised for longest.
+
+They follow from when the last copies of a feed were made, so that nothing is recorded for them and nothing else is
+read. Of a feed with so many reads a day that not all of them are kept, the breaches before these are left out.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from freshness.app.page.view import FeedBreaches, Span
+from freshness.app.views import FeedView
+from freshness.domain.company import Connection
+from freshness.domain.feed import Feed
+from freshness.domain.promise import Promise
+
+LONGEST = 12
+"""The most feeds that the timeline names."""
+SHORTEST = timedelta(minutes=1)
+"""Shorter breaches cannot be seen on it."""
+
+
+def breaches_of(feed: Feed, view: FeedView, promise: Promise, connection: Connection, now: datetime) -> Iterator[Span]:
+    """Yield the times in which a feed was older than promised, as far as its last copies show, the earliest first."""
+    ends = feed.history.last_successes
+    for made_at, next_at in pairwise(ends):
+        breaks_at = promise.breaks_at(made_at)
+        if breaks_at < next_at:
+            yield from _split(Span(breaks_at, next_at), connection.reconnected_at)
+    if view.is_broken(now) and view.breaks_at:
+        breach = feed.breach
+        if breach is None or not breach.waiting:
+            yield from _split(Span(view.breaks_at, now, is_open=True), connection.reconnected_at)
+            return
+        if view.breaks_at < breach.since:
+            yield Span(view.breaks_at, breach.since)
+        yield Span(breach.since, now, waiting=True, is_open=True)
+
+
+def longest(found: Iterable[FeedBreaches]) -> tuple[FeedBreaches, ...]:
+    """Return those that were broken for longest, the longest first."""
+    return tuple(sorted(found, key=lambda each: (-each.length, each.feed.key))[:LONGEST])
+
+
+def within(spans: Iterable[Span], since: datetime) -> tuple[Span, ...]:
+    """Return the parts of spans after a time."""
+    later = (span._replace(start=max(span.start, since)) for span in spans)
+    return tuple(span for span in later if span.length >= SHORTEST)
+
+
+def _split(span: Span, reconnected_at: datetime | None) -> Iterator[Span]:
+    """Yield a span whose first part waited for the customer, if the link returned within it."""
+    if reconnected_at and span.start < reconnected_at < span.end:
+        yield Span(span.start, reconnected_at, waiting=True)
+        span = span._replace(start=reconnected_at)
+    yield span
