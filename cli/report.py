@@ -3,7 +3,7 @@
 import csv
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -15,10 +15,10 @@ from rich.text import Text
 from cli.arguments import Json, selected_stack
 from cli.output import new_table, print_json, print_table, print_text
 from deployed.stack import clock
-from freshness.app.report import attainment
+from freshness.app.report import attainment, attainment_by
 from freshness.app.text import duration, moment
 from freshness.app.views import AttainmentView
-from freshness.domain.attainment import DAY, DAYS_KEPT, HOUR, Kind
+from freshness.domain.attainment import DAY, DAYS_KEPT, HOUR, Kind, by_hour_since, day_of, hour_of
 
 UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
 LITTLE_LEFT = 0.25
@@ -40,6 +40,13 @@ class Column(StrEnum):
     WAITING = "waiting"
 
 
+class Step(StrEnum):
+    """What the report may be divided by."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+
 def _length(text: str) -> timedelta:
     found = re.fullmatch(r"([1-9]\d{0,3})([hdw])", text)
     length = int(found[1]) * UNITS[found[2]] if found else timedelta.max
@@ -52,19 +59,29 @@ def report(
     context: typer.Context,
     *,
     since: Annotated[str, typer.Option(metavar="TIME", help="How far back: 24h, 30d or 4w.")] = "30d",
+    by: Annotated[Step | None, typer.Option(help="Show each hour (of two days at most) or day by itself.")] = None,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Show what share of the promised time data was as fresh as promised, and the error budget that is left."""
     length, now = _length(since), clock()
     queries = selected_stack(context).queries
-    rows = attainment(queries.tables, queries.policy, now, length)
+    if by is Step.HOUR and now - length < by_hour_since(now):
+        raise typer.BadParameter("attainment is kept by hour for two days: add --since 48h, or use --by day")
+    if by is None:
+        periods = [attainment(queries.tables, queries.policy, now, length)]
+    else:
+        period_of = hour_of if by is Step.HOUR else day_of
+        periods = list(attainment_by(queries.tables, queries.policy, now, length, period_of))
+    rows = [row for period in periods for row in period]
     if as_json:
         print_json([_record(row) for row in rows])
     elif as_csv:
         writer = csv.DictWriter(sys.stdout, list(Column))
         writer.writeheader()
         writer.writerows(to_jsonable_python(_record(row), timedelta_mode="float") for row in rows)
+    elif by:
+        _print_periods(periods)
     else:
         _print(rows)
 
@@ -104,6 +121,23 @@ def _print(rows: Iterable[AttainmentView]) -> None:
         )
     print_table(table)
     print_text("Times are those of all feeds together. What waited for customers counts neither as kept nor as late.")
+
+
+def _print_periods(periods: Iterable[Sequence[AttainmentView]]) -> None:
+    """Print a line for each hour or day, with the part of it in which the least was kept."""
+    table = new_table("from (UTC)", "kept", "promised", "late", "waiting for customers", "least kept")
+    for whole, *parts in periods:
+        times = whole.times
+        rules = [part for part in parts if part.kind is Kind.RULE and part.times.late]
+        worst = min(rules, key=lambda part: part.times.share or 0.0, default=None)
+        table.add_row(
+            f"{whole.since:%Y-%m-%d %H:%M}",
+            _kept(whole),
+            *(duration(each) if each else "-" for each in (times.promised, times.late, times.waiting)),
+            Text.assemble(_kept(worst), f" {worst.name}") if worst else "",
+        )
+    print_table(table)
+    print_text("Times are those of all feeds together. --json and --csv also have each part of the fleet.")
 
 
 def _kept(row: AttainmentView) -> Text:

@@ -67,3 +67,26 @@ def test_the_table_begins_with_one_sentence_about_everything() -> None:
 
     assert output.startswith("95.00% of promises were kept since 2026-10-24 00:00:00 UTC.")
     assert "[default]" in output
+
+
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize("by", ["hour", "day"])
+def test_the_hours_or_days_add_up_to_the_whole(by: str) -> None:
+    whole = json.loads(printed("--json", "--since", "24h"))
+    parts = json.loads(printed("--json", "--since", "24h", "--by", by))
+
+    assert len({part["since"] for part in parts}) == (24 if by == "hour" else 2)
+    for record in whole:
+        same = [part for part in parts if (part["kind"], part["name"]) == (record["kind"], record["name"])]
+        for column in ("promised", "late", "waiting"):
+            assert sum(part[column] for part in same) == record[column]
+    output = printed("--since", "24h", "--by", by)
+    assert "95.00%" in output
+    assert "[default]" in output
+
+
+@pytest.mark.usefixtures("recorded")
+def test_hours_that_are_not_kept_are_refused() -> None:
+    result = CliRunner().invoke(app, ["report", "--by", "hour"])
+    assert result.exit_code == 2
+    assert "kept by hour for two days" in result.output

@@ -1,10 +1,23 @@
 """What `./freshness report` shows of attainment: how much of the promised time copies were fresh."""
 
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from freshness.app.views import AttainmentView
 from freshness.aws.tables import Tables
-from freshness.domain.attainment import Kind, attained, by_hour_since, day_of, hour_of, of_fleet
+from freshness.domain.attainment import (
+    Attained,
+    Cell,
+    Kind,
+    Period,
+    attained,
+    by_hour_since,
+    day_of,
+    hour_of,
+    of_fleet,
+)
+from freshness.domain.breach import BreachTime
 from freshness.policy.policy import Policy, objective
 
 KINDS = tuple(Kind)
@@ -19,7 +32,33 @@ def attainment(tables: Tables, policy: Policy, now: datetime, since: timedelta) 
     first = now - since
     start = (day_of(first) if first < by_hour_since(now) else hour_of(first)).start
     open_breaches = (breach.until(now) for breach in tables.feeds.open_breaches())
-    parts = attained(tables.attainment.since(start, now), open_breaches, start, now)
+    return _views(attained(tables.attainment.since(start, now), open_breaches, start, now), policy, start)
+
+
+def attainment_by(
+    tables: Tables, policy: Policy, now: datetime, since: timedelta, period_of: Callable[[datetime], Period]
+) -> Iterator[tuple[AttainmentView, ...]]:
+    """Yield for each hour or day of a time until now what was attained in it, the earliest first.
+
+    `period_of` is `hour_of`, for at most the time that is kept by hour, or `day_of`. It reads the same as `attainment`.
+    """
+    period = period_of(now - since)
+    records = tables.attainment.since(period.start, now)
+    open_breaches = [breach.until(now) for breach in tables.feeds.open_breaches()]
+    while period.start < now:
+        until = min(period.end, now)
+        known = [record for record in records if record.period.start < until]
+        parts = attained(known, (_before(breach, until) for breach in open_breaches), period.start, until)
+        yield _views(parts, policy, period.start)
+        period = period_of(period.end)
+
+
+def _before(breach: BreachTime, until: datetime) -> BreachTime:
+    return replace(breach, end=min(breach.end, until))
+
+
+def _views(parts: Mapping[Cell, Attained], policy: Policy, start: datetime) -> tuple[AttainmentView, ...]:
+    """Return what was attained in the whole fleet, and in each part of it."""
     return (
         AttainmentView(kind=None, name="", times=of_fleet(parts), since=start),
         *(
