@@ -46,7 +46,7 @@ def synced(at: datetime, company_id: str = "company") -> Feed:
     return Feed(company_id=company_id, data_type="invoices", connection_id="1", succeeded_at=at)
 
 
-def test_an_age_is_judged_by_the_promise_in_force_at_that_moment() -> None:
+def test_an_age_is_judged_by_the_promise_in_force_until_that_breaks() -> None:
     office_hours = promise(timed(OFFICE, fresh_within=HOUR))
     evening = MONDAY + 6 * HOUR
 
@@ -54,7 +54,7 @@ def test_an_age_is_judged_by_the_promise_in_force_at_that_moment() -> None:
     assert office_hours.at(MONDAY + 8 * HOUR).fresh_within == HOUR
     assert office_hours.at(MONDAY + 18 * HOUR).fresh_within == DAY
     states = [synced(evening).state(office_hours, LINKED, MONDAY + hour * HOUR) for hour in (7, 9, 17, 19)]
-    assert states == [State.FRESH, State.STALE, State.STALE, State.FRESH]
+    assert states == [State.FRESH, State.STALE, State.STALE, State.STALE]
 
 
 def test_a_tighter_bound_makes_a_feed_due_before_it_starts() -> None:
@@ -202,6 +202,13 @@ def test_a_copy_is_never_too_old_before_its_promise_breaks_and_is_then(
     assert before - at <= bound_by_local_clock(given_promise, before)
     assert given_promise.is_kept(at, before)
     assert not given_promise.is_kept(at, breaks_at + timedelta(microseconds=1))
+
+
+@given(PROMISES, MINUTES_OF_A_YEAR, st.integers(1, 10_000))
+def test_a_broken_promise_stays_broken_until_the_next_copy_also_when_less_is_promised(
+    given_promise: Promise, at: datetime, later: int
+) -> None:
+    assert not given_promise.is_kept(at, given_promise.breaks_at(at) + later * MINUTE)
 
 
 def test_of_two_deadlines_at_one_moment_one_refresh_serves_both() -> None:

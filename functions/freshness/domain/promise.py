@@ -79,11 +79,11 @@ class Promise:
         return missed.at if missed else too_old_at
 
     def is_kept(self, succeeded_at: datetime, now: datetime) -> bool:
-        """Return whether a copy made at a time is as fresh as is promised now, and met all deadlines since."""
-        in_force = self.at(now)
-        if now - succeeded_at > in_force.fresh_within:
-            return False
-        return self.clock is None or self.clock.first_missed(succeeded_at, now) is None
+        """Return whether a copy made at a time was never older than was promised at a moment, until now.
+
+        A promise that broke in hours in which more is promised stays broken after them, until the next copy.
+        """
+        return now <= self.breaks_at(succeeded_at)
 
     @property
     def expected_changes_per_day(self) -> float:
