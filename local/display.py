@@ -26,6 +26,7 @@ _NAME_WIDTH = 32
 WOULD_BE_QUEUED = "would queue"
 _WIDE = 120
 """The width from which there is room for the reason."""
+_REASON_WIDTH = 24
 
 
 class LiveTable:
@@ -192,10 +193,12 @@ def _style(feed: FeedView, since: datetime) -> str:
 
 def _feeds_table(feeds: tuple[FeedView, ...], dry_run: bool, width: int, height: int, since: datetime) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    is_wide = width >= _WIDE
+    left = width - _OTHER_COLUMNS - (_REASON_WIDTH + 2 if is_wide else 0)
     for name in ("company", "data type"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=max((width - _OTHER_COLUMNS) // 2, 8))
-    if width >= _WIDE:
-        table.add_column("reason", no_wrap=True)
+        table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=max(left // 2, 8))
+    if is_wide:
+        table.add_column("reason", no_wrap=True, overflow="ellipsis", max_width=_REASON_WIDTH)
     table.add_column("state", no_wrap=True, min_width=13)
     table.add_column("age", no_wrap=True, min_width=6, justify="right")
     table.add_column("promise", no_wrap=True, min_width=7, justify="right")
@@ -205,7 +208,7 @@ def _feeds_table(feeds: tuple[FeedView, ...], dry_run: bool, width: int, height:
         table.add_row(
             feed.company_name,
             feed.data_type,
-            *([feed.reason] if width >= _WIDE else []),
+            *([feed.reason] if is_wide else []),
             Text(f"{symbol} {state_of(feed, dry_run)}", style=_style(feed, since)),
             duration(feed.age),
             duration(feed.promise),

@@ -66,6 +66,15 @@ def test_the_live_table_shows_state_age_promise_and_dataset() -> None:
     assert text.split()[-7:] == ["◐", "refreshing", "3", "min", "6", "h", "01234567"]
 
 
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_no_column_is_left_out_because_of_long_names_or_reasons(width: int) -> None:
+    long = replace(
+        feed(1, "banking-transactionCategories", State.REFRESHING), reason='due with its set "financial statements"'
+    )
+    lines = shown(LiveTable(FleetView((long,)), "title", [], dry_run=False, now=NOW), width, 24)
+    assert lines[-1].split()[-7:] == ["◐", "refreshing", "3", "min", "6", "h", "01234567"]
+
+
 def test_a_symbol_is_under_the_letter_of_its_data_type_which_the_legend_names() -> None:
     first = (feed(1, "balanceSheet", State.FRESH), feed(1, "banking-accounts", State.STALE))
     second = (feed(2, "banking-accounts", State.FRESH), feed(2, "invoices", State.BLOCKED))
