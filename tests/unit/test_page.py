@@ -1,5 +1,6 @@
 """The verdict of the page, whose turn it is, and that HTML of it is safe and small whatever names there are."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -170,6 +171,54 @@ def test_no_name_can_add_an_element_an_attribute_or_a_script(medium: Medium) -> 
     assert "<script>alert" not in html
     assert not [link for link in elements.links if link.startswith("javascript:")]
     assert "{{ 7*7 }}" in html
+
+
+class Actions(HTMLParser):
+    """The actions of a widget: each with its attributes, its parameters, and the element before it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[dict[str, str | None], str, str]] = []
+        self._ended, self._opened = "", False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._opened = tag == "cwdb-action"
+        if self._opened:
+            self.found.append((dict(attrs), "", self._ended))
+        self._ended = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._opened:
+            attributes, text, before = self.found[-1]
+            self.found[-1] = attributes, text + data, before
+        elif data.strip():
+            self._ended = ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._opened, self._ended = False, tag
+
+
+def test_the_widget_has_only_what_cloudwatch_allows_and_actions_that_it_understands() -> None:
+    arn = "arn:aws:lambda:eu-west-2:123456789012:function:ShowPage"
+    html = render(page(10), Frame(Medium.WIDGET, theme="dark", function_arn=arn))
+    elements = Elements(html)
+    # It removes scripts and what could embed or load them. There is one document, which is its own.
+    forbidden = {"script", "iframe", "object", "embed", "use", "link", "meta", "base", "form", "html", "head", "body"}
+    assert not elements.tags.keys() & forbidden
+
+    actions = Actions(html).found
+    assert len(actions) == elements.tags["cwdb-action"] > 100
+    for attributes, text, before in actions:
+        # An action is about the element just before it.
+        assert before == "a"
+        assert attributes.keys() <= {"action", "display", "endpoint", "confirmation"}
+        assert (attributes["action"], attributes["endpoint"]) == ("call", arn)
+        assert attributes["display"] in ("popup", "widget")
+        request = json.loads(text)
+        changes = request.keys() & {"pause", "refresh"}
+        assert bool(attributes.get("confirmation")) is bool(changes)
+        assert changes or request.keys() in ({"explain", "dataType"}, {"link", "connection"})
 
 
 def test_the_page_shows_deadlines_spending_and_how_good_predictions_were() -> None:
