@@ -7,9 +7,11 @@ import pytest
 
 from freshness.app.page import read, timeline
 from freshness.app.page.read import page_view
+from freshness.app.page.render import Frame, Medium, render
 from freshness.app.page.turns import Turn
 from freshness.app.page.view import PageView, Tone
 from freshness.app.report import attainment
+from freshness.aws import feeds
 from freshness.domain.attainment import DAY, Kind
 from freshness.domain.feed_values import State
 from local.codat_sandbox.model import ConnectionStatus
@@ -30,8 +32,8 @@ def world() -> Iterator[World]:
 
 def broken(world: World) -> int:
     """Return how many promises are broken, of everything that there is."""
-    feeds = world.queries.fleet(world.now()).feeds
-    return sum(feed.is_broken(world.now()) for feed in feeds if feed.state is not State.UNSUPPORTED)
+    all_feeds = world.queries.fleet(world.now()).feeds
+    return sum(feed.is_broken(world.now()) for feed in all_feeds if feed.state is not State.UNSUPPORTED)
 
 
 def turns(view: PageView) -> dict[Turn, int]:
@@ -69,6 +71,22 @@ def test_of_a_large_fleet_the_worst_are_named_and_the_others_counted(
     assert view.broken == broken(world)
     in_rows = sum(cell.is_broken for row in view.rows for of in row.cells.values() for cell in of)
     assert in_rows + sum(view.broken_elsewhere.values()) == view.broken
+
+
+def test_while_more_promises_are_broken_than_can_be_counted_the_attainment_is_an_upper_bound(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.simulation.is_down = True
+    world.pass_time(6 * HOUR, every=FEW_MINUTES)
+    counted = page_view(world.queries, world.now()).attainment[0].day.share
+    monkeypatch.setattr(feeds, "MOST_BROKEN", 8)
+    view = page_view(world.queries, world.now())
+    shown = view.attainment[0].day.share
+    assert view.broken_is_minimum
+    assert counted
+    assert shown
+    assert counted < shown < 1
+    assert "At most:" in render(view, Frame(Medium.FILE))
 
 
 def test_a_lapsed_link_needs_its_customer_until_it_returns(world: World) -> None:

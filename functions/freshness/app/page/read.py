@@ -17,12 +17,10 @@ from freshness.app.page.verdict import Facts, verdict
 from freshness.app.page.view import (
     Cell,
     FeedBreaches,
-    HourView,
     Miss,
     NeedsPerson,
     PageView,
     Row,
-    RuleView,
     TurnView,
     Webhooks,
 )
@@ -132,7 +130,8 @@ def _view(
     without_row = Counter(cell.feed.data_type for cell in worst if cell.feed.company_id not in with_row)
     people = _needs_person({company.company_id: company for company in companies}, promised)
     turns = _turns(cells, of_everything(conditions, found.webhooks.silent_since))
-    rules, hours = _attainment(queries, index, now)
+    open_breaches = [each.breach.until(now) for each in index.broken if each.breach]
+    rules, hours = read_attainment(queries.tables.attainment, queries.policy, open_breaches, now)
     feeds = len(promised) if is_whole else max(queries.tables.feeds.count(), len(promised))
     facts = Facts(
         conditions=conditions,
@@ -174,14 +173,6 @@ def _view(
         spending=tuple(spending(queries.tables, queries.policy, now)),
         calibration=queries.tables.scores.recent(now).by_platform,
     )
-
-
-def _attainment(queries: Queries, index: _Index, now: datetime) -> tuple[tuple[RuleView, ...], tuple[HourView, ...]]:
-    """Return what was attained; nothing if more promises are broken than were read, since that would be too much."""
-    if not index.broken_is_whole:
-        return (), ()
-    breaches = [each.breach.until(now) for each in index.broken if each.breach]
-    return read_attainment(queries.tables.attainment, queries.policy, breaches, now)
 
 
 def _breaches(

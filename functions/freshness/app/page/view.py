@@ -200,7 +200,7 @@ class PageView:
     misses: tuple[Miss, ...]
     """The next deadlines that will be missed, of the companies that were read."""
     attainment: tuple[RuleView, ...]
-    """Of the whole fleet, and of each rule; empty while more promises are broken than were counted."""
+    """Of the whole fleet, and of each rule; an upper bound while more promises are broken than were counted."""
     hours: tuple[HourView, ...]
     """The hours of the last day, the earliest first."""
     breaches: tuple[FeedBreaches, ...]
