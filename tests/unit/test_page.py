@@ -300,7 +300,6 @@ def test_the_verdict_of_promises_that_are_broken_for_several_reasons_names_first
         why=OFFLINE.step.why,
         then=OFFLINE.step.then,
         since=None,
-        link_url="",
         feeds=(feed_view(),),
         broken=1,
     )
