@@ -81,17 +81,21 @@ class FaultyDynamoDB:
     def batch_get_item(self, *, RequestItems: dict[str, Any]) -> Item:
         """Return the items with the keys of a request, or some of them."""
         self._begin("BatchGetItem")
-        [(table, wanted)] = RequestItems.items()
-        keys, unprocessed = wanted["Keys"], []
-        for key in keys:
-            _require_key(table, key, "BatchGetItem")
-        if self._dice.throws(self._dice.faults.partial):
-            unprocessed = [key for key in keys if self._dice.random.random() < 0.5]
-            keys = [key for key in keys if key not in unprocessed]
-        stale = self._stale(table) if self._dice.throws(self._dice.faults.stale) else self._current(table)
-        found = [item for key in keys if (item := stale.get(_key(table, key))) is not None]
+        responses: dict[str, list[Item]] = {}
+        unprocessed: dict[str, Any] = {}
+        for table, wanted in RequestItems.items():
+            keys, left = wanted["Keys"], []
+            for key in keys:
+                _require_key(table, key, "BatchGetItem")
+            if self._dice.throws(self._dice.faults.partial):
+                left = [key for key in keys if self._dice.random.random() < 0.5]
+                keys = [key for key in keys if key not in left]
+            stale = self._stale(table) if self._dice.throws(self._dice.faults.stale) else self._current(table)
+            responses[table] = [item for key in keys if (item := stale.get(_key(table, key))) is not None]
+            if left:
+                unprocessed[table] = {"Keys": left}
         self._end()
-        return {"Responses": {table: found}, "UnprocessedKeys": {table: {"Keys": unprocessed}} if unprocessed else {}}
+        return {"Responses": responses, "UnprocessedKeys": unprocessed}
 
     def put_item(self, *, TableName: str, Item: Item, **condition: Any) -> None:
         """Write an item.

@@ -44,7 +44,10 @@ def handler(event: dict[str, object], context: LambdaContext) -> None:
 async def _queue(run: Run, shard: str | None, owner: str) -> None:
     recorder = deployed_recorder()
     shards = SHARDS if shard is None else (shard,)
-    still_open = await asyncio.to_thread(EnsureFresh(recorder=recorder, clock=bootstrap.clock).sweep, shards)
+    now = bootstrap.clock()
+    # However many requests are open, half of the time is left for what the promises need.
+    until = now + (run.until - now) / 2
+    still_open = await asyncio.to_thread(EnsureFresh(recorder=recorder, clock=bootstrap.clock).sweep, until, shards)
     if still_open:
         logger.info("Requests for fresh data are open", extra={"requests": still_open})
     async with codat_client(run.until) as codat:

@@ -61,11 +61,12 @@ def _ensure(event: Event, context: LambdaContext) -> Response:
     text = _text(event)
     body = _parsed(text)
     ensure = _ensure_fresh()
-    company = ensure.company(event["pathParameters"]["companyId"])
+    company, account = ensure.company(event["pathParameters"]["companyId"])
     data_types = body.data_types or ensure.types_of_set(body.set_name or "", company)
     try:
         progress = ensure.accept(
             company,
+            account,
             body.ask(data_types, ensure.clock()),
             caller=_caller(event),
             key=_header(event, "idempotency-key"),
@@ -94,7 +95,7 @@ def _request(event: Event, context: LambdaContext) -> Response:
 
 def _freshness(event: Event, context: LambdaContext) -> Response:  # noqa: ARG001 - every route has both
     ensure = _ensure_fresh()
-    company = ensure.company(event["pathParameters"]["companyId"])
+    company, _ = ensure.company(event["pathParameters"]["companyId"])
     queries = Queries(tables=ensure.tables, policy=ensure.recorder.policy)
     return _model(200, CompanyFreshness.of(company, queries.company(company, ensure.clock())))
 

@@ -146,6 +146,7 @@ class CodatFreshness(Stack):
         function = Function(self, "serve_api", self._bundle, timeout=Duration.seconds(29), memory_size=512)
         self._let_record(function)
         self._let_call_codat(function)
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem")
         function.set("DRY_RUN", str(self._settings.dry_run).lower())
         return function
 

@@ -77,6 +77,7 @@ ALLOWED = {
     },
     "ServeApi": {
         ("dynamodb:GetItem", "TablesCompanies"),
+        ("dynamodb:BatchGetItem", "TablesCompanies"),
         ("dynamodb:PutItem", "TablesCompanies"),
         ("dynamodb:GetItem", "TablesFeeds"),
         ("dynamodb:Query", "TablesFeeds"),

@@ -100,7 +100,8 @@ class History:
     async def tick(self, switch: KillSwitch) -> None:
         """Run a tick of queue_refreshes."""
         try:
-            EnsureFresh(recorder=self.simulation._recorder(switch), clock=self.simulation.clock).sweep()
+            ensure = EnsureFresh(recorder=self.simulation._recorder(switch), clock=self.simulation.clock)
+            ensure.sweep(self.simulation.clock() + MINUTE)
         except Crash:
             return
         await self.simulation.queue(switch)
@@ -108,10 +109,13 @@ class History:
     async def _ask(self, max_age: timedelta, switch: KillSwitch) -> None:
         """Make a request."""
         [company] = self.simulation.tables.companies.scan()
+        account = self.simulation.tables.control.account()
         now = self.simulation.clock()
         known = sorted({feed.data_type for feed in self.simulation.feeds()})
         ask = Ask(data_types=tuple(known[:3]), not_before=now - max_age, deadline=now + WITHIN)
-        await self._call(switch, lambda ensure: ensure.accept(company, ask, caller="c", key="", fingerprint=""))
+        await self._call(
+            switch, lambda ensure: ensure.accept(company, account, ask, caller="c", key="", fingerprint="")
+        )
 
     async def _get(self, number: int, switch: KillSwitch) -> None:
         """Ask for a request that was made."""

@@ -7,7 +7,8 @@ from typing import Any, cast
 from uuid import UUID
 
 from freshness.app.ensure_fresh import Ask, EnsureFresh
-from freshness.app.queueing import LONGEST_CALL, Queueing
+from freshness.app.queue_lease import LONGEST_CALL
+from freshness.app.queueing import Queueing
 from freshness.app.record import Recorder
 from freshness.aws.learned import SAMPLE, Learned
 from freshness.aws.tables import TableNames, Tables
@@ -15,6 +16,7 @@ from freshness.codat.client import Codat
 from freshness.codat.errors import Temporary
 from freshness.codat.models import PullOperation
 from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.company_facts import CheckNeeded
 from freshness.domain.facts import DataWanted, ReadEnded
 from freshness.domain.feed import Feed
 from freshness.planning.decision import Action, Decision, Reason
@@ -33,7 +35,8 @@ class World:
 
     def __init__(self) -> None:
         self.now = NOON
-        self.tables = Tables.open(cast(Any, MemoryDynamoDB()), NAMES, sleep=lambda _: None)
+        self.dynamodb = MemoryDynamoDB()
+        self.tables = Tables.open(cast(Any, self.dynamodb), NAMES, sleep=lambda _: None)
         self.recorder = Recorder(tables=self.tables, bus=RecordingBus(), policy=POLICY, clock=lambda: self.now)
         connection = Connection(
             connection_id="connection",
@@ -169,11 +172,34 @@ def test_requests_whether_or_not_they_need_a_refresh_show_in_which_hour_of_the_w
     world, requests = World(), 80 * SAMPLE
     world.end()
     ensure = EnsureFresh(recorder=world.recorder, clock=lambda: world.now)
+    account = world.tables.control.account()
     for number in range(requests):
         not_before = NOON - (number % 2) * timedelta(days=300)
         ask = Ask(data_types=("invoices",), not_before=not_before, deadline=NOON + 10 * MINUTE)
-        ensure.accept(world.company, ask, caller="caller", key=f"{number}", fingerprint="")
+        ensure.accept(world.company, account, ask, caller="caller", key=f"{number}", fingerprint="")
 
     reads = Learned(world.tables.learned._table, clock=lambda: NOON).fleet().reads
     assert [hour for hour, number in enumerate(reads.changes) if number] == [12]
     assert 0.5 < reads.weight / (requests / SAMPLE) < 1.5
+
+
+def test_a_tick_reads_a_company_once_for_all_of_its_open_requests_and_leaves_the_rest_when_its_time_is_over() -> None:
+    world = World()
+    world.want(NOON)
+    world.recorder.company(world.company, CheckNeeded())
+    ensure = EnsureFresh(recorder=world.recorder, clock=lambda: world.now)
+    ask = Ask(data_types=("invoices",), not_before=NOON, deadline=NOON + 10 * MINUTE)
+    for number in range(20):
+        ensure.accept(
+            world.company, world.tables.control.account(), ask, caller="caller", key=f"{number}", fingerprint=""
+        )
+
+    world.dynamodb.calls.clear()
+    assert ensure.sweep(NOON) == 20
+    before = world.dynamodb.calls.total()
+    assert ensure.sweep(NOON + MINUTE) == 20
+    assert world.dynamodb.calls.total() - before == before + 2  # the company, and its feeds
+    assert world.feed.wanted
+    world.now = NOON + 10 * MINUTE
+    assert ensure.sweep(world.now) == 20
+    assert ensure.sweep(world.now + MINUTE) == 0

@@ -1,7 +1,7 @@
 """The bodies of the API's requests and responses, as pydantic models."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -18,6 +18,8 @@ LONGEST_WAIT = timedelta(seconds=25)
 """How long a call may wait at most: the HTTP API ends a call after 30 s."""
 LATEST_DEADLINE = timedelta(days=6)
 """How far ahead a deadline may be: a request is kept for seven days."""
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""Any copy is as of this time or later: an earlier `notBefore`, or a greater age, means the same."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
@@ -61,8 +63,8 @@ class EnsureFreshBody(Body):
         Raises:
             Problem: a time is out of range.
         """
-        not_before = self.not_before or now - (self.max_age or timedelta(0))
-        deadline = self.deadline or now + (self.within or timedelta(0))
+        not_before = self.not_before or now - min(self.max_age or timedelta(0), now - EARLIEST)
+        deadline = self.deadline or now + min(self.within or timedelta(0), 2 * LATEST_DEADLINE)
         if not_before > now:
             raise Problem(422, "not-before-in-future", "notBefore must not be in the future.")
         if not now < deadline <= now + LATEST_DEADLINE:
@@ -70,11 +72,15 @@ class EnsureFreshBody(Body):
         return Ask(
             data_types=data_types,
             # Codat's times are compared by the millisecond.
-            not_before=not_before.replace(microsecond=not_before.microsecond // 1000 * 1000),
-            deadline=deadline,
+            not_before=_utc(not_before).replace(microsecond=not_before.microsecond // 1000 * 1000),
+            deadline=deadline.astimezone(UTC),
             on_late=self.on_late,
             at_any_time=self.override_windows,
         )
+
+
+def _utc(not_before: datetime) -> datetime:
+    return max(not_before, EARLIEST).astimezone(UTC)
 
 
 class DataTypeResult(Body):

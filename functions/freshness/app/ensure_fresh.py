@@ -7,9 +7,11 @@ finds and finishes what a crash left behind: `EnsureFresh.sweep` records again w
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from uuid import uuid4
 
 from aws_lambda_powertools import Logger
@@ -37,6 +39,8 @@ from freshness.policy import values
 
 LONGEST_ANSWER = timedelta(seconds=30)
 """How long the call that makes a request may take, as the HTTP API allows."""
+LONGEST_ID = 100
+"""Of a longer id, DynamoDB might refuse to look for it."""
 BETWEEN_READS = 0.3
 """Seconds between two reads of the tables while a caller waits."""
 
@@ -89,18 +93,20 @@ class EnsureFresh:
 
     @property
     def _on_demand(self) -> OnDemand:
-        return OnDemand(recorder=self.recorder, clock=self.clock, tally=self.tally)
+        return OnDemand(recorder=self.recorder, clock=self.clock, tally=self.tally, dry_run=self.dry_run)
 
-    def company(self, company_id: str) -> Company:
-        """Return a company.
+    def company(self, company_id: str) -> tuple[Company, Account]:
+        """Return a company, and what decides about refreshes of all companies.
 
         Raises:
             Problem: there is no such company.
         """
-        company = self.tables.companies.get(company_id)
+        if len(company_id) > LONGEST_ID:
+            raise Problem(404, "unknown-company", "There is no company with such a long id.")
+        company, account = self.tables.companies.get_with_account(company_id, self.tables.control)
         if company is None or company.deleted_at:
             raise Problem(404, "unknown-company", f"There is no company {company_id!r}.")
-        return company
+        return company, account
 
     def types_of_set(self, name: str, company: Company) -> tuple[str, ...]:
         """Return the data types of a set of the policy that applies to a company.
@@ -113,7 +119,9 @@ class EnsureFresh:
                 return each.data_types
         raise Problem(422, "unknown-set", f"The policy has no set {name!r} for this company.")
 
-    def accept(self, company: Company, ask: Ask, *, caller: str, key: str, fingerprint: str) -> Progress:
+    def accept(
+        self, company: Company, account: Account, ask: Ask, *, caller: str, key: str, fingerprint: str
+    ) -> Progress:
         """Return the progress of a new request, or of the one that was made with the same key.
 
         A request that is satisfied at once is stored only if it has a key.
@@ -139,8 +147,7 @@ class EnsureFresh:
         feeds = self.tables.feeds.of_company(company.company_id)
         self._admission.require_supported(request, feeds, company)
         ended = request.with_results(feeds, company, now)
-        account = None if ended.is_fresh else self.tables.control.account()
-        if account:
+        if not ended.is_fresh:
             self._admission.require_possible(request, feeds, company, account)
         zone = self.recorder.policy.local_time.zone(company, values.UTC)
         self.tables.learned.count_read(request.request_id, now, zone)
@@ -164,9 +171,9 @@ class EnsureFresh:
         Raises:
             Problem: there is no such request, or it is no longer kept.
         """
-        request = self.tables.requests.get(request_id)
+        request = self.tables.requests.get(request_id) if len(request_id) <= LONGEST_ID else None
         if request is None or request.accepted_at + KEPT <= self.clock():
-            raise Problem(404, "unknown-request", f"There is no request {request_id!r}, or it is older than 7 days.")
+            raise Problem(404, "unknown-request", "There is no such request, or it is older than 7 days.")
         return request
 
     def progress(
@@ -187,43 +194,51 @@ class EnsureFresh:
         """
         if progress.request.is_done:
             return progress
-        feeds = await asyncio.to_thread(self._on_demand.want, progress.request, progress.company, progress.feeds)
-        decisions = []
-        if not self.dry_run:
-            decisions = await asyncio.to_thread(self._on_demand.decide, feeds, progress.company, progress.account)
-        if decisions:
-            await self._on_demand.queue(decisions, await codat())
-        await asyncio.gather(*(self._on_demand.poll(feed, progress.request, progress.company, codat) for feed in feeds))
-        progress = await asyncio.to_thread(self.progress, progress.request, progress.company)
-        self._on_demand.require_accepted(decisions, progress.feeds)
-        return progress
+        request, company = progress.request, progress.company
+        feeds = await self._on_demand.pursue(request, company, progress.feeds, progress.account, codat)
+        return await asyncio.to_thread(self.progress, request, company, feeds)
 
     async def wait(self, progress: Progress, until: datetime, codat: Callable[[], Awaitable[Codat]]) -> Progress:
         """Pursue a request until it is done, or until a time."""
         while True:
-            try:
+            with _left_to_a_later_turn():
                 progress = await self.pursue(progress, codat)
-            except ContentionError as error:
-                # Another caller's turn does it, or a later one of this caller.
-                logger.info("Others changed the same items", extra={"error": str(error)})
             if progress.request.is_done or self.clock() >= until:
                 return progress
             await asyncio.sleep(BETWEEN_READS)
-            company = await asyncio.to_thread(self.tables.companies.get, progress.company.company_id)
-            progress = replace(progress, company=company or progress.company, account=None)
+            with _left_to_a_later_turn():
+                progress = await asyncio.to_thread(self.progress, progress.request)
 
-    def sweep(self, shards: Iterable[str] = SHARDS) -> int:
+    def sweep(self, until: datetime, shards: Iterable[str] = SHARDS) -> int:
         """End the open requests whose results are final, and record what the feeds of the others lack.
 
-        Only the requests of some shards are read. Return how many of them are still open.
+        Only the requests of some shards are read. What is not done by `until`, of companies whose deadlines are the
+        latest, is left to the next tick. Return how many requests are still open.
         """
+        of_companies: dict[str, list[FreshnessRequest]] = {}
+        for request in sorted(self.tables.requests.open(self.clock() + KEPT, shards), key=attrgetter("deadline")):
+            of_companies.setdefault(request.company_id, []).append(request)
         still_open = 0
-        for request in list(self.tables.requests.open(self.clock() + KEPT, shards)):
+        for company_id, requests in of_companies.items():
+            if self.clock() >= until:
+                still_open += len(requests)
+                continue
+            with left_to_the_next_tick(requests[0]):
+                still_open += self._sweep(company_id, requests)
+        return still_open
+
+    def _sweep(self, company_id: str, requests: Iterable[FreshnessRequest]) -> int:
+        """Sweep the requests about a company, which is read once for all of them."""
+        company = self.tables.companies.get(company_id)
+        feeds = {feed.key: feed for feed in self.tables.feeds.of_company(company_id)}
+        still_open = 0
+        for request in requests:
             with left_to_the_next_tick(request):
-                progress = self.progress(request)
+                progress = self.progress(request, company, feeds.values())
                 if not progress.request.is_done:
                     still_open += 1
-                    self._on_demand.want(request, progress.company, progress.feeds)
+                    for feed in progress.feeds:
+                        feeds[feed.key] = self._on_demand.want(request, progress.company, feed)
         return still_open
 
     def _again(self, known: FreshnessRequest, company: Company, fingerprint: str) -> Progress:
@@ -235,6 +250,15 @@ class EnsureFresh:
                 409, "key-in-progress", "A request with this Idempotency-Key is being answered.", retry_after=1
             )
         return self.progress(known, company)
+
+
+@contextmanager
+def _left_to_a_later_turn() -> Iterator[None]:
+    """Log that others changed the same items: a turn of another caller does it, or a later one of this caller."""
+    try:
+        yield
+    except ContentionError as error:
+        logger.info("Others changed the same items", extra={"error": str(error)})
 
 
 def request_id(caller: str, company_id: str, key: str) -> str:

@@ -3,9 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import uuid4
 
 from aws_lambda_powertools import Logger
@@ -13,6 +14,7 @@ from aws_lambda_powertools import Logger
 from freshness.app.deciding import decide_now
 from freshness.app.exclusive_run import stops
 from freshness.app.problems import codat_unavailable
+from freshness.app.queue_lease import QueueLease
 from freshness.app.queueing import Queueing
 from freshness.app.record import Recorder
 from freshness.aws.control import Account
@@ -24,7 +26,7 @@ from freshness.codat.errors import CodatError, RateLimited
 from freshness.domain.company import Company
 from freshness.domain.dataset import has_ended
 from freshness.domain.facts import DataWanted
-from freshness.domain.feed import Feed
+from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.freshness_request import ENOUGH_SYNCS, FreshnessRequest
 from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import needs_all_feeds
@@ -46,29 +48,71 @@ class OnDemand:
     recorder: Recorder
     clock: Callable[[], datetime]
     tally: Counter[Metric]
+    dry_run: bool = False
+    """Whether nothing is queued."""
 
-    def want(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> list[Feed]:
-        """Record what the feeds lack, unless a read in flight has it, and return them as they are now.
+    def want(self, request: FreshnessRequest, company: Company, feed: Feed) -> Feed:
+        """Record what a feed lacks, unless a read in flight has it, and return it as it is now.
 
         Where many callers write the same feed at the same moment, a later turn records it.
         """
+        if request.is_served(feed) or feed.is_unsupported:
+            return feed
         fact = DataWanted(not_before=request.not_before, deadline=request.deadline, at_any_time=request.at_any_time)
-        now = []
-        for feed in feeds:
-            if request.is_served(feed) or feed.is_unsupported:
-                now.append(feed)
-                continue
-            with suppress(ContentionError):
-                now.append(self.recorder.feed(feed, company, fact).feed)
-        return now
+        with suppress(ContentionError):
+            return self.recorder.feed(feed, company, fact).feed
+        return feed
 
-    def decide(self, feeds: list[Feed], company: Company, account: Account | None) -> list[Decision]:
-        """Return the decisions to queue those of the feeds that callers wait for and that may be queued now.
+    async def pursue(
+        self,
+        request: FreshnessRequest,
+        company: Company,
+        feeds: Iterable[Feed],
+        account: Account | None,
+        codat: Callable[[], Awaitable[Codat]],
+    ) -> list[Feed]:
+        """Record what feeds lack, queue those that may be queued, poll those in flight; return them as they are now.
 
         `account` is read if it is not given.
+
+        Raises:
+            Problem: Codat accepted none of the calls.
         """
+        claims = await asyncio.gather(*(asyncio.to_thread(self._claim, request, company, feed) for feed in feeds))
+        leases = {claim.feed.key: claim.lease for claim in claims if claim.lease}
+        current = {claim.feed.key: claim.feed for claim in claims}
+        try:
+            mine = [claim.feed for claim in claims if not claim.is_queued_elsewhere]
+            decisions = await asyncio.to_thread(self._decide, mine, company, account)
+            if decisions:
+                current |= await self._queue(decisions, leases, await codat())
+        finally:
+            for lease in leases.values():
+                await asyncio.to_thread(lease.release)
+        polled = await asyncio.gather(*(self._poll(feed, request, company, codat) for feed in current.values()))
+        self._require_accepted(decisions, polled)
+        return polled
+
+    def _claim(self, request: FreshnessRequest, company: Company, feed: Feed) -> "_Claim":
+        """Record what a feed lacks, under its lease if it may be queued: then it need not be read again before that."""
+        lacks = feed.wanted is None or feed.wanted.not_before < request.not_before
+        if not lacks or feed.in_flight or feed.is_unsupported or request.is_served(feed):
+            return _Claim(self.want(request, company, feed))
+        lease = QueueLease.take(self.recorder.tables.control, feed, self.clock())
+        if lease is None:
+            return _Claim(self.want(request, company, feed), is_queued_elsewhere=True)
+        with ExitStack() as otherwise:
+            otherwise.callback(lease.release)
+            written = self.want(request, company, feed)
+            if written.version == feed.version:
+                return _Claim(written)
+            otherwise.pop_all()
+        return _Claim(written, lease)
+
+    def _decide(self, feeds: list[Feed], company: Company, account: Account | None) -> list[Decision]:
+        """Return the decisions to queue those of the feeds that callers wait for and that may be queued now."""
         wanted = {feed.key: feed for feed in feeds if feed.wanted and not feed.in_flight}
-        if not wanted:
+        if self.dry_run or not wanted:
             return []
         tables, policy, now = self.recorder.tables, self.recorder.policy, self.clock()
         account = account or tables.control.account()
@@ -81,8 +125,10 @@ class OnDemand:
         decisions = decide_now(tables, policy, [*wanted.values(), *others], companies, account, now)
         return [each for each in decisions if each.action is Action.QUEUE and each.feed.key in wanted]
 
-    async def queue(self, decisions: list[Decision], codat: Codat) -> None:
-        """Queue feeds at the same time.
+    async def _queue(
+        self, decisions: list[Decision], leases: dict[FeedKey, QueueLease], codat: Codat
+    ) -> dict[FeedKey, Feed]:
+        """Queue feeds at the same time, which gives back their leases; return those of which anything was recorded.
 
         Raises:
             Problem: Codat accepts none of the calls.
@@ -90,7 +136,7 @@ class OnDemand:
         queueing = Queueing(
             tables=self.recorder.tables, codat=codat, recorder=self.recorder, clock=self.clock, tally=self.tally
         )
-        await asyncio.gather(*(queueing.queue(decision) for decision in decisions))
+        await asyncio.gather(*(queueing.queue(each, leases.pop(each.feed.key, None)) for each in decisions))
         self.tally.update(stops(queueing.stopped_by))
         now = self.clock()
         stop = next((error.until for error in queueing.stopped_by if isinstance(error, RateLimited)), None)
@@ -98,8 +144,9 @@ class OnDemand:
             raise codat_unavailable("Codat accepts no calls, because a limit is reached", stop, now)
         if queueing.stopped_by:
             raise codat_unavailable("Codat refuses this account's calls", now + timedelta(minutes=5), now)
+        return queueing.recorded
 
-    def require_accepted(self, decisions: Iterable[Decision], feeds: Iterable[Feed]) -> None:
+    def _require_accepted(self, decisions: Iterable[Decision], feeds: Iterable[Feed]) -> None:
         """Raise a `Problem` if Codat accepted none of the calls that were decided: each feed is tried again later."""
         now, queued = self.clock(), {decision.feed.key for decision in decisions}
         retries = [feed.retry_at for feed in feeds if feed.key in queued]
@@ -107,27 +154,41 @@ class OnDemand:
         if later and len(later) == len(retries):
             raise codat_unavailable("Codat did not accept the calls", min(later), now)
 
-    async def poll(
+    async def _poll(
         self, feed: Feed, request: FreshnessRequest, company: Company, codat: Callable[[], Awaitable[Codat]]
-    ) -> None:
-        """Ask Codat for the dataset in flight, if no other caller did a moment ago, and record its end."""
+    ) -> Feed:
+        """Ask Codat for the dataset in flight, if no other caller did a moment ago, and record its end.
+
+        Return the feed as it is now.
+        """
         sync, now = feed.in_flight, self.clock()
         if sync is None or not sync.dataset_id or feed.is_as_of(request.not_before):
-            return
+            return feed
         ran = max(now - sync.at, timedelta(0))
         known = feed.history.durations
         shortest = known[0] if len(known) >= ENOUGH_SYNCS else timedelta(0)
         if ran < max(POLL_EVERY, FIRST_POLL * shortest):
-            return
+            return feed
         lease = f"poll {'/'.join(feed.key)}"
         until = now + POLL_EVERY + POLL_SHARE * ran
         if not await asyncio.to_thread(self.recorder.tables.control.acquire, lease, uuid4().hex, until, now):
-            return
+            return feed
         try:
             operation = await (await codat()).dataset(feed.company_id, sync.dataset_id)
         except CodatError as error:
             logger.warning("A dataset could not be polled", extra={"company_id": feed.company_id, "error": str(error)})
-            return
-        if has_ended(operation.status):
-            polled = polled_fact(operation, max(self.clock(), operation.completed or operation.requested))
-            await asyncio.to_thread(self.recorder.feed, feed, company, polled)
+            return feed
+        if not has_ended(operation.status):
+            return feed
+        polled = polled_fact(operation, max(self.clock(), operation.completed or operation.requested))
+        recorded = await asyncio.to_thread(self.recorder.feed, feed, company, polled)
+        return recorded.feed
+
+
+class _Claim(NamedTuple):
+    """A feed after what it lacks was recorded, and its lease if it was recorded under it."""
+
+    feed: Feed
+    lease: QueueLease | None = None
+    is_queued_elsewhere: bool = False
+    """Whether another function holds the lease, and so queues the feed."""

@@ -4,12 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from datetime import datetime
+from uuid import UUID
 
 from aws_lambda_powertools import Logger
 
 from freshness.app.idempotency import idempotency_key
+from freshness.app.queue_lease import QueueLease
 from freshness.app.record import Recorder
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
@@ -38,9 +39,6 @@ from freshness.domain.feed_values import Decided, Unanswered
 from freshness.domain.schedule import due_at
 from freshness.planning.decision import Decision
 
-LONGEST_CALL = timedelta(seconds=60)
-"""How long a feed that callers wait for is left to the function that queues it."""
-
 logger = Logger(service="codat-freshness")
 
 
@@ -48,7 +46,8 @@ logger = Logger(service="codat-freshness")
 class Queueing:
     """Queues what was decided. `tally` counts what happened; `stopped_by` is why no further call is made, if any.
 
-    `unqueued` are the feeds to queue of which nothing was recorded yet.
+    `unqueued` are the feeds to queue of which nothing was recorded yet. `recorded` are the feeds that callers wait for,
+    as they are after something was recorded.
     """
 
     tables: Tables
@@ -58,27 +57,29 @@ class Queueing:
     tally: Counter[Metric] = field(default_factory=Counter)
     stopped_by: list[CodatError] = field(default_factory=list)
     unqueued: set[FeedKey] = field(default_factory=set)
+    recorded: dict[FeedKey, Feed] = field(default_factory=dict)
 
-    async def queue(self, decision: Decision) -> None:
+    async def queue(self, decision: Decision, lease: QueueLease | None = None) -> None:
         """Queue a refresh of one feed, and record the response.
 
         If callers wait for it, nothing is queued while another function queues it, or if one did since it was read:
-        many may ask at the same moment.
+        many may ask at the same moment. With a `lease`, that is its own, the feed was read after the lease was taken.
         """
         feed = decision.feed
         if feed.wanted is None:
             await self._queue(decision)
             return
-        control, lease, owner, now = self.tables.control, f"queue {'/'.join(feed.key)}", uuid4().hex, self.clock()
+        now = self.clock()
         self.unqueued.discard(feed.key)
-        if not await asyncio.to_thread(control.acquire, lease, owner, now + LONGEST_CALL, now):
+        held = lease or await asyncio.to_thread(QueueLease.take, self.tables.control, feed, now)
+        if held is None:
             return
         try:
-            current = await asyncio.to_thread(self.tables.feeds.get, *feed.key, consistent=True)
+            current = feed if lease else await asyncio.to_thread(self.tables.feeds.get, *feed.key, consistent=True)
             if current.wanted and not current.in_flight and self._is_due(current, decision.company, now):
                 await self._queue(decision._replace(feed=current))
         finally:
-            await asyncio.to_thread(control.release, lease, owner)
+            await asyncio.to_thread(held.release)
 
     def _is_due(self, feed: Feed, company: Company, now: datetime) -> bool:
         connection = company.connections.get(feed.connection_id)
@@ -117,6 +118,8 @@ class Queueing:
         """Record facts that follow from a call, and return the feed as it is now."""
         self.unqueued.discard(feed.key)
         recorded = await asyncio.to_thread(self.recorder.feed, feed, company, *facts)
+        if feed.wanted:
+            self.recorded[feed.key] = recorded.feed
         return recorded.feed
 
     async def record_queued(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from freshness.aws.control import Account, Control
 from freshness.aws.item_codec import SHARDS, company_from, company_item
 from freshness.aws.table import Table
 from freshness.domain.company import Company
@@ -24,6 +25,15 @@ class Companies:
         """Return one company."""
         item = self._table.get({"company_id": company_id}, consistent=consistent)
         return None if item is None else company_from(item)
+
+    def get_with_account(self, company_id: str, control: Control) -> tuple[Company | None, Account]:
+        """Return one company, and what decides about refreshes of all, by one call.
+
+        Raises:
+            ContentionError: they could not be read now.
+        """
+        account, items = control.account_with(self._table, [{"company_id": company_id}])
+        return (company_from(items[0]) if items else None), account
 
     def get_many(self, company_ids: Iterable[str]) -> dict[str, Company]:
         """Return those of the companies that exist, by their ids."""

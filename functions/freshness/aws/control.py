@@ -3,7 +3,7 @@
 Every key of an item is made by `control_key`, the one place to change if the table is to serve a second Codat account.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -31,6 +31,9 @@ def control_key(name: str) -> Item:
     return {"name": name}
 
 
+_ACCOUNT_KEYS = [control_key(PAUSED), control_key(API_LIMITS)]
+
+
 class Control:
     """The repository of the account's single values and leases."""
 
@@ -43,10 +46,16 @@ class Control:
         Raises:
             ContentionError: it could not be read now.
         """
-        found = self._table.get_many([control_key(PAUSED), control_key(API_LIMITS)])
-        items = {item["name"]: item for item in found}
-        limits = adapter(ApiLimits).validate_python(items[API_LIMITS]) if API_LIMITS in items else ApiLimits()
-        return Account(PAUSED in items, limits)
+        return _account_of(self._table.get_many(_ACCOUNT_KEYS))
+
+    def account_with(self, other: Table, keys: list[Item]) -> tuple[Account, list[Item]]:
+        """Return `account` and items of another table, by one call.
+
+        Raises:
+            ContentionError: they could not be read now.
+        """
+        found = self._table.get_together({self._table.name: _ACCOUNT_KEYS, other.name: keys})
+        return _account_of(found[self._table.name]), found[other.name]
 
     def api_limits(self) -> ApiLimits:
         """Return what Codat allows, as far as any function knows."""
@@ -124,3 +133,9 @@ class Control:
             return written
 
         return self._table.update(known, compute, put, adapter(kind).validate_python)
+
+
+def _account_of(found: Iterable[Item]) -> Account:
+    items = {item["name"]: item for item in found}
+    limits = adapter(ApiLimits).validate_python(items[API_LIMITS]) if API_LIMITS in items else ApiLimits()
+    return Account(PAUSED in items, limits)

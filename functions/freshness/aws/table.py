@@ -64,16 +64,25 @@ class Table:
             ContentionError: DynamoDB kept leaving out items.
         """
         for start in range(0, len(keys), BATCH):
-            wanted: Any = {self.name: {"Keys": [marshal(key) for key in keys[start : start + BATCH]]}}
-            for attempt in range(BATCH_TRIES):
-                response = self._dynamodb.batch_get_item(RequestItems=wanted)
-                yield from (unmarshal(item) for item in response["Responses"].get(self.name, []))
-                wanted = response["UnprocessedKeys"]
-                if not wanted:
-                    break
-                self._pause(attempt)
-            else:
-                raise ContentionError(f"{self.name}: DynamoDB left out items {BATCH_TRIES} times; try again later")
+            yield from self.get_together({self.name: keys[start : start + BATCH]})[self.name]
+
+    def get_together(self, keys: dict[str, list[Item]]) -> dict[str, list[Item]]:
+        """Return those of the items of several tables that exist, by the names of the tables: `BATCH` together at most.
+
+        Raises:
+            ContentionError: DynamoDB kept leaving out items.
+        """
+        found: dict[str, list[Item]] = {name: [] for name in keys}
+        wanted: Any = {name: {"Keys": [marshal(key) for key in of_table]} for name, of_table in keys.items()}
+        for attempt in range(BATCH_TRIES):
+            response = self._dynamodb.batch_get_item(RequestItems=wanted)
+            for name, items in response["Responses"].items():
+                found[name] += (unmarshal(item) for item in items)
+            wanted = response["UnprocessedKeys"]
+            if not wanted:
+                return found
+            self._pause(attempt)
+        raise ContentionError(f"{', '.join(keys)}: DynamoDB left out items {BATCH_TRIES} times; try again later")
 
     def put(self, item: Item, version: int) -> None:
         """Write an item in place of the one that was read at `version`, 0 being none.

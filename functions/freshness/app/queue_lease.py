@@ -1,0 +1,31 @@
+"""Leases for queueing feeds that callers wait for: of many functions at the same moment, one queues a feed."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
+from uuid import uuid4
+
+from freshness.aws.control import Control
+from freshness.domain.feed import Feed
+
+LONGEST_CALL = timedelta(seconds=60)
+"""How long a feed is left to the function that queues it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLease:
+    """The lease of a feed, which the holder gives back after it has queued the feed."""
+
+    control: Control
+    name: str
+    owner: str
+
+    @classmethod
+    def take(cls, control: Control, feed: Feed, now: datetime) -> Self | None:
+        """Return the lease of a feed; `None` if another function holds it."""
+        lease = cls(control=control, name=f"queue {'/'.join(feed.key)}", owner=uuid4().hex)
+        return lease if control.acquire(lease.name, lease.owner, now + LONGEST_CALL, now) else None
+
+    def release(self) -> None:
+        """Give the lease back, unless another owner has taken it since."""
+        self.control.release(self.name, self.owner)
