@@ -80,7 +80,7 @@ def test_its_role_allows_what_the_page_and_its_buttons_need_and_nothing_else(
 
     html = shown(deployed)
     assert '<div class="cf" data-theme="dark">' in html
-    assert "must act, because the link to" in html
+    assert f"<strong>{company.name}</strong>: the link to" in html
     actions = [each for each in html.split("<cwdb-action")[1:] if '{"refresh"' in each or '{"pause"' in each]
     assert len(actions) == 2
     assert all('confirmation="' in each for each in actions)
