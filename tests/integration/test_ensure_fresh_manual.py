@@ -4,8 +4,11 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import boto3
 import httpx
+import pytest
 from typer.testing import CliRunner
 
 import serve_api
@@ -16,8 +19,9 @@ from freshness.aws import bootstrap
 from freshness.domain.company import Company
 from freshness.domain.freshness_request import FreshnessRequest
 from freshness.domain.notifications import request_ended
+from tests.end_to_end.conftest import wait_for
 from tests.integration.deployed import ROOT, Deployed
-from tests.integration.test_serve_api import TYPES, api, company, read_an_hour_ago
+from tests.integration.test_serve_api import TYPES, api, company, ensure, feeds, read_an_hour_ago
 
 __all__ = ["api", "company"]
 
@@ -27,6 +31,63 @@ MANUAL: Path = ROOT / "docs" / "ensure-fresh.md"
 def blocks(language: str) -> list[str]:
     """Return the examples in a language."""
     return re.findall(rf"```{language}\n(.*?)```", MANUAL.read_text(), flags=re.DOTALL)
+
+
+class StateMachines:
+    """The state machines of the manual and their rule, in the local AWS, which has no integration of API Gateway."""
+
+    def __init__(self) -> None:
+        self._client = boto3.client("stepfunctions")
+        _, self._first, pattern, second = blocks("json")
+        waiting = json.loads(self._first)["States"]["Wait for the event"]["Parameters"]["TableName"]
+        boto3.client("dynamodb").create_table(
+            TableName=waiting,
+            KeySchema=[{"AttributeName": "requestId", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "requestId", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        role = "arn:aws:iam::000000000000:role/any"
+        continues = self._client.create_state_machine(name="continue", definition=second, roleArn=role)
+        events = boto3.client("events")
+        events.put_rule(Name="ended", EventPattern=pattern)
+        events.put_targets(
+            Rule="ended", Targets=[{"Id": "continue", "Arn": continues["stateMachineArn"], "RoleArn": role}]
+        )
+
+    def start(self, response: httpx.Response) -> str:
+        """Start the state machine of a caller whose call had this response."""
+        machine = json.loads(self._first)
+        ensure = machine["States"]["Ensure"]
+        machine["States"]["Ensure"] = {
+            "Type": "Pass",
+            "Result": {"ResponseBody": response.json(), "StatusCode": response.status_code},
+            "OutputPath": ensure["OutputPath"],
+            "Next": ensure["Next"],
+        }
+        made = self._client.create_state_machine(
+            name=f"caller-{uuid4().hex}",
+            definition=json.dumps(machine),
+            roleArn="arn:aws:iam::000000000000:role/any",
+        )
+        execution: str = self._client.start_execution(stateMachineArn=made["stateMachineArn"])["executionArn"]
+        return execution
+
+    def output(self, execution: str) -> Any:
+        """Return with what an execution ended."""
+
+        def ended() -> Any:
+            described = self._client.describe_execution(executionArn=execution)
+            return None if described["status"] == "RUNNING" else described
+
+        described = wait_for(ended, seconds=60)
+        assert described["status"] == "SUCCEEDED", described
+        return json.loads(described["output"])
+
+
+@pytest.fixture(scope="module")
+def state_machines(aws: None) -> StateMachines:
+    """Return the state machines of the manual."""
+    return StateMachines()
 
 
 def test_the_python_example_ensures_fresh_data(api: httpx.Client, company: Company, deployed: Deployed) -> None:
@@ -47,27 +108,45 @@ def test_the_python_example_ensures_fresh_data(api: httpx.Client, company: Compa
     assert "/execute-api/aws4_request" in signed
 
 
-def test_the_state_machine_asks_until_the_request_is_done() -> None:
-    machine = json.loads(blocks("json")[2])
-    states = machine["States"]
+def test_the_first_state_of_the_state_machine_calls_a_route_of_the_api() -> None:
+    first = json.loads(blocks("json")[1])["States"]["Ensure"]["Parameters"]
 
-    body = EnsureFreshBody.model_validate(states["Ensure"]["Parameters"]["RequestBody"])
+    body = EnsureFreshBody.model_validate(first["RequestBody"])
     assert body.data_types == ("invoices", "balanceSheet")
-    reachable = {machine["StartAt"]}
-    for _ in states:
-        for name in set(reachable):
-            state = states[name]
-            reachable |= {state[key] for key in ("Next", "Default") if key in state}
-            reachable |= {choice["Next"] for choice in state.get("Choices", ())}
-    assert reachable == states.keys()
-    for state in ("Ensure", "Ask"):
-        [path] = re.findall(r"Format\('([^']*)'", states[state]["Parameters"]["Path.$"])
-        parameter = "companyId" if state == "Ensure" else "id"
-        assert path.replace("{}", f"{{{parameter}}}") in openapi()["paths"]
+    [path] = re.findall(r"Format\('([^']*)'", first["Path.$"])
+    assert "post" in openapi()["paths"][path.replace("{}", "{companyId}")]
+
+
+def test_the_state_machines_continue_with_the_event_of_the_request(
+    api: httpx.Client, company: Company, deployed: Deployed, state_machines: StateMachines
+) -> None:
+    for feed in feeds(deployed, company, TYPES):
+        deployed.tables.feeds.update(feed, read_an_hour_ago)
+    asked = ensure(api, company.company_id)
+    assert asked.status_code == 202
+    execution = state_machines.start(asked)
+
+    # A request of somebody else, whose event is published too.
+    ensure(api, company.company_id, Prefer="wait=15")
+    api.get(asked.headers["Location"], headers={"Prefer": "wait=15"})
+    output = state_machines.output(execution)
+
+    assert output["requestId"] == asked.json()["id"]
+    assert {(each["dataType"], each["state"]) for each in output["dataTypes"]} == {(each, "fresh") for each in TYPES}
+
+
+def test_the_state_machine_goes_on_at_once_with_data_that_is_fresh(
+    api: httpx.Client, company: Company, state_machines: StateMachines
+) -> None:
+    asked = ensure(api, company.company_id, {"maxAge": "PT2H"})
+
+    output = state_machines.output(state_machines.start(asked))
+
+    assert {(each["dataType"], each["state"]) for each in output["dataTypes"]} == {(each, "fresh") for each in TYPES}
 
 
 def test_the_event_pattern_matches_the_events_of_a_request() -> None:
-    pattern = json.loads(blocks("json")[1])
+    pattern = json.loads(blocks("json")[2])
     now = bootstrap.clock()
     request = FreshnessRequest(
         request_id="REQUEST_ID", company_id="c", data_types=("bills",), not_before=now, deadline=now, accepted_at=now
@@ -75,7 +154,7 @@ def test_the_event_pattern_matches_the_events_of_a_request() -> None:
     event = request_ended(request.with_results([], Company(company_id="c"), now))
 
     assert event.detail_type in pattern["detail-type"]
-    assert event.detail()["requestId"] in pattern["detail"]["requestId"]
+    assert event.detail()["requestId"] == "REQUEST_ID"
     assert "connectionId" not in event.detail()
     assert [each["state"] for each in event.detail()["dataTypes"]] == ["failed"]
 
