@@ -323,7 +323,7 @@ def test_the_verdict_names_a_few_broken_promises_and_counts_many() -> None:
     assert verdict(facts(broken=7, worst=many, elsewhere=elsewhere)).broken == (
         "invoices of 6 companies",
         "bills of 1 company",
-        "the oldest is 3 h old, not 2 h (Tide Bakery)",
+        "the worst: invoices of Tide Bakery (3 h old, not 2 h)",
     )
 
 

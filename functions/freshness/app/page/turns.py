@@ -17,6 +17,7 @@ UNANSWERED_FOR = timedelta(minutes=2)
 NO_CALL_FOR = timedelta(minutes=30)
 """For how long no call may be made, although refreshes are due, before the ticks count as stopped."""
 WEBHOOKS_THEN = "Run ./freshness doctor, which checks the webhook at Codat. Until then checks find what ended."
+NO_ANSWER_THEN = "See Codat's status page, and wait. If it reports nothing, ./freshness doctor shows how calls fail."
 _AT_PLATFORM = (DatasetState.FETCH_ERROR, DatasetState.RATE_LIMIT_ERROR)
 
 
@@ -113,7 +114,7 @@ def _of_calls(conditions: Conditions) -> Step | None:
         return Step(Turn.CODAT, f"Codat accepts no calls until {until:%H:%M} UTC", "Wait until then.")
     if since := conditions.unanswered_since:
         why = f"Codat has answered no call since {since:%H:%M} UTC"
-        return Step(Turn.CODAT, why, "Wait, and see Codat's status page. ./freshness doctor shows what it answers.")
+        return Step(Turn.CODAT, why, NO_ANSWER_THEN)
     return None
 
 

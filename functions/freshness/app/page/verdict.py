@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from freshness.app.page.turns import WEBHOOKS_THEN, Conditions, Turn
+from freshness.app.page.turns import NO_ANSWER_THEN, WEBHOOKS_THEN, Conditions, Turn
 from freshness.app.page.view import NeedsPerson, Tone, TurnView, Verdict
 from freshness.app.text import duration
 from freshness.app.views import FeedView
@@ -71,8 +71,7 @@ def _of_everything(facts: Facts) -> Verdict | None:
     if until := conditions.stopped_until:
         return because(f"Codat accepts no calls until {_hour(until)}", "Codat's", "Wait until then.")
     if since := conditions.unanswered_since:
-        then = "Wait, and see Codat's status page. ./freshness doctor shows what it answers."
-        return because(f"Codat has answered no call since {_hour(since)}", "Codat's", then)
+        return because(f"Codat has answered no call since {_hour(since)}", "Codat's", NO_ANSWER_THEN)
     if facts.broken and (since := conditions.no_call_since):
         then = "Run ./freshness doctor, and read the log of queue_refreshes."
         return because(f"No tick has called Codat since {_hour(since)}", "ours", then)
@@ -156,7 +155,7 @@ def _what(facts: Facts) -> Iterator[str]:
     if more := companies[MOST_TYPES:]:
         yield f"{_count(len(more), 'other data type')}"
     if facts.worst:
-        yield f"the oldest is {_age(facts.worst[0])} ({_name(facts.worst[0])})"
+        yield f"the worst: {facts.worst[0].data_type} of {_name(facts.worst[0])} ({_age(facts.worst[0])})"
 
 
 def _name(feed: FeedView) -> str:
