@@ -19,8 +19,8 @@ register-webhook: $(VENV) ## Register the stack's webhook at Codat: ./freshness 
 test: node $(VENV) $(CDK) ## Run all tests, including a deployment to a local AWS.
 	@.venv/bin/pytest --numprocesses 2
 
-bench: node $(VENV) ## Run the benchmarks and write bench/results.md.
-	@.venv/bin/python -m bench
+bench: node $(VENV) ## Run the benchmarks and write bench/results.md; ARGS="planner office" runs only these.
+	@.venv/bin/python -m bench $(ARGS)
 
 chaos: $(VENV) ## Run many random histories with faults and every kill point, and write chaos/results.md.
 	@PYTHONPATH=functions .venv/bin/python -m chaos $(ARGS)

@@ -1,6 +1,9 @@
 """The results of benchmarks: figures, each with what it is compared with and its target."""
 
+import importlib
 import logging
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +57,15 @@ class Figure:
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
         met = "" if not self.target else "yes" if self.is_met else "NO"
         return (self.what, f"{_number(self.value)} {self.unit}", against, ratio, self.target, met)
+
+
+def measured_by(name: str) -> Sequence[Figure]:
+    """Run the benchmark that is a module of this package, and print how long it took."""
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    began = time.monotonic()
+    figures: Sequence[Figure] = importlib.import_module(f"bench.{name}").measure()
+    print(f"    {name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return figures
 
 
 def show(title: str, figures: Sequence[Figure]) -> None:

@@ -38,10 +38,11 @@ def test_a_dry_run_shows_what_it_would_queue_and_writes_the_key_nowhere(codat: s
         **os.environ,
         "PYTHONPATH": "functions",
         "LOCAL_AWS_PORT": str(free_port()),
+        "PAGE_PORT": str(free_port()),
         "LOCAL_FOLDER": str(tmp_path),
         "CODAT_BASE_URL": codat,
         "CODAT_API_KEY": API_KEY,
-        "RUN_FOR": "5",
+        "RUN_FOR": "15",
         "AUTH": "true",  # ministack enforces the policies of the deployed roles.
     }
     with subprocess.Popen(RUN, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as run:

@@ -189,6 +189,8 @@ def test_every_permission_of_the_role_of_the_api_is_used(deployed: Deployed, mon
     # Meanwhile, a check has found out. Who read the company before, and learns of it now, deletes its feeds.
     [known] = [each for each in deployed.tables.companies.scan() if each.company_id == company.company_id]
     deployed.tables.companies.put(replace(known, deleted_at=bootstrap.clock()))
+    account = deployed.tables.control.account()
+    monkeypatch.setattr(deployed.tables.companies, "get_with_account", lambda *_: (company, account))
     monkeypatch.setattr(deployed.tables.companies, "get", lambda *_, **__: company)
     deployed.tables.feeds.update(deployed.tables.feeds.get(*gone.key), read_last_week)
     ensure_fresh(company, gone)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
@@ -35,6 +35,25 @@ def chromium() -> Iterator[Browser]:
             _unavailable(error.message.splitlines()[0])
         yield browser
         browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, url: str) -> Iterator[Page]:
+    """Open a page during the `with` block, in which the browser must report no error."""
+    errors: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            errors.append(message.text)
+
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.on("console", note)
+    page.on("pageerror", lambda error: errors.append(error.message))
+    page.goto(url)
+    yield page
+    context.close()
+    assert errors == []
 
 
 def violations(page: Page) -> list[str]:

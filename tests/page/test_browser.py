@@ -7,13 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from deployed.page_server import PageServer, serving
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
 from local.codat_sandbox.model import ConnectionStatus
-from tests.page.browser import chromium, violations
+from tests.page.browser import chromium, opened, violations
 from tests.page.world import HOUR, SETTINGS, World
 
 UPDATE_EVERY = timedelta(milliseconds=100)
@@ -50,21 +50,8 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
-    """The page, on which the browser must report no error."""
-    errors: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            errors.append(message.text)
-
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    opened.on("console", note)
-    opened.on("pageerror", lambda error: errors.append(error.message))
-    opened.goto(site.url)
-    yield opened
-    context.close()
-    assert errors == []
+    with opened(browser, site.url) as page:
+        yield page
 
 
 @pytest.fixture
@@ -111,11 +98,11 @@ def test_the_page_shows_that_a_link_lapses_and_returns_without_being_loaded_agai
     expect(page.locator("#verdict")).to_contain_text("Whose turn")
 
     site.world.links_at = site.url.replace("127.0.0.1", "localhost") + "authorise/"
-    with page.context.expect_page() as opened:
+    with page.context.expect_page() as following:
         page.get_by_role("button", name=f"Open the link for {name}").click()
-    opened.value.wait_for_url("**/authorise/*")
+    following.value.wait_for_url("**/authorise/*")
     [(company_id, connection_id)] = site.world.links_read
-    assert opened.value.url == site.world.links_at + connection_id
+    assert following.value.url == site.world.links_at + connection_id
     assert company_id == site.world.queries.find_company(name).company_id
 
     site.world.set_link(ConnectionStatus.LINKED)

@@ -115,7 +115,7 @@ def test_lost_webhooks_are_noticed_once_refreshes_end_without_them(world: World)
         ("all-kept", "Every promise is kept", "nobody's", "There is nothing to do"),
         ("links-lapsed", "2 of 140 promises are broken, because the link to", "the customers'", "Send the customer"),
         ("quota-spent", "Today's quota of calls to Codat is spent", "ours", "Wait until 00:00 UTC"),
-        ("codat-down", "Codat has answered no call since", "Codat's", "Wait, and see Codat's status page"),
+        ("codat-down", "Codat has answered no call since", "Codat's", "See Codat's status page, and wait"),
         ("platforms-fail", "17 of 142 promises are broken: 14 wait for a platform", "the platforms' (14)", "Ask the"),
     ],
 )

@@ -198,6 +198,8 @@ def test_every_webhook_is_sent_as_described(codat: httpx.Client, receiver: Recei
     codat.post("/webhooks", json={"url": f"http://127.0.0.1:{receiver.port}", "eventTypes": []})
     company = codat.post("/sandbox/companies", json={"platforms": ["Xero"]}).json()
     path = f"/sandbox/companies/{company['id']}"
+    # Of this one, no read fails because its link lapses.
+    other = codat.post("/sandbox/companies", json={"platforms": ["Xero"]}).json()
     connection = codat.post(f"{path}/connections", json={"platform": "Plaid"}).json()
     for status in ("PendingAuth", "Linked", "Deauthorized", "Linked"):
         codat.patch(f"{path}/connections/{connection['id']}", json={"status": status})
@@ -211,10 +213,12 @@ def test_every_webhook_is_sent_as_described(codat: httpx.Client, receiver: Recei
     everything = (set(description.content["webhooks"]) - NOT_SENT) | first_read
 
     seen: set[str] = set()
-    while seen != everything:
-        if seen == everything - {"company.deleted", "client.rateLimit.reached"}:
+    while missing := everything - seen:
+        if missing == {"read.completed.successful", "company.deleted", "client.rateLimit.reached"}:
+            codat.post(f"/companies/{other['id']}/data/queue/invoices")
+        if missing == {"company.deleted", "client.rateLimit.reached"}:
             codat.delete(path)
-        if seen == everything - {"client.rateLimit.reached"}:
+        if missing == {"client.rateLimit.reached"}:
             codat.patch("/sandbox/settings", json={"daily_quota": 0})
             codat.get("/companies")
         event = json.loads(receiver.next().body)
