@@ -73,12 +73,15 @@ def stack(settings: Settings) -> Iterator[RunningStack]:
 
 @pytest.fixture(scope="package")
 def domain_events(stack: RunningStack) -> "tuple[SQSClient, str]":
-    """A queue that receives every "Company data refreshed" of the stack's bus, set up as a user would do it."""
+    """A queue that receives every "Company data refreshed" of the stack's bus."""
+    return queue_of_events("domain-events", stack.outputs.event_bus_name, {"detail-type": ["Company data refreshed"]})
+
+
+def queue_of_events(name: str, bus: str, pattern: dict[str, list[str]]) -> "tuple[SQSClient, str]":
+    """Create a queue that receives the events of a bus that match a pattern, as a user would set it up."""
     sqs, events = boto3.client("sqs"), boto3.client("events")
-    url = sqs.create_queue(QueueName="domain-events")["QueueUrl"]
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    bus = stack.outputs.event_bus_name
-    pattern = json.dumps({"detail-type": ["Company data refreshed"]})
-    events.put_rule(Name="refreshed", EventBusName=bus, EventPattern=pattern)
-    events.put_targets(Rule="refreshed", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+    events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
     return sqs, url

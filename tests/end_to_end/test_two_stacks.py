@@ -21,7 +21,7 @@ from local.codat_sandbox.settings import Settings as SandboxSettings
 from local.settings import ROOT
 from local.stack import EVERY_MINUTE, RunningStack
 from local.watch import running_ticks
-from tests.end_to_end.conftest import wait_for
+from tests.end_to_end.conftest import queue_of_events, wait_for
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -78,13 +78,7 @@ def _exists(cloudformation: Any, name: str) -> bool:
 @pytest.fixture(scope="module")
 def events(staging: DeployedStack) -> "tuple[SQSClient, str]":
     """A queue that receives everything of the second stack's bus."""
-    sqs, bus = boto3.client("sqs"), boto3.client("events")
-    url = sqs.create_queue(QueueName="events-of-staging")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    name = staging.outputs.event_bus_name
-    bus.put_rule(Name="all", EventBusName=name, EventPattern=json.dumps({"source": ["codat-freshness"]}))
-    bus.put_targets(Rule="all", EventBusName=name, Targets=[{"Id": "queue", "Arn": arn}])
-    return sqs, url
+    return queue_of_events("events-of-staging", staging.outputs.event_bus_name, {"source": ["codat-freshness"]})
 
 
 @pytest.fixture(scope="module")
