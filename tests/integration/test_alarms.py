@@ -57,9 +57,9 @@ class Stack:
         event = {"routeKey": "GET /companies/{companyId}/freshness", "pathParameters": {"companyId": "unknown"}}
         self.cloudwatch.run("ServeApiFunction", lambda: serve_api.handler(event, context()))
 
-    def every_five_minutes(self, minutes: int, *runs: Callable[[], None]) -> None:
-        for _ in range(minutes // 5):
-            self.deployed.ahead += 5 * MINUTE
+    def repeat(self, times: int, every: timedelta, *runs: Callable[[], None]) -> None:
+        for _ in range(times):
+            self.deployed.ahead += every
             for run in runs:
                 run()
 
@@ -147,11 +147,11 @@ def paused(stack: Stack) -> None:
     stack.deployed.ahead += timedelta(days=8)
     stack.queue()
     stack.check()
-    stack.every_five_minutes(15, stack.queue, stack.check)
+    stack.repeat(1, 15 * MINUTE, stack.queue, stack.check)
 
 
 def idle(stack: Stack) -> None:
-    stack.every_five_minutes(45, stack.queue, lambda: stack.check(listing=False))
+    stack.repeat(9, 5 * MINUTE, stack.queue, lambda: stack.check(listing=False))
 
 
 def too_old(stack: Stack) -> None:
@@ -172,13 +172,13 @@ def refreshed_nine_hours_ago(stack: Stack) -> None:
 def no_refresh_can_be_queued(stack: Stack) -> None:
     stack.make_old()
     stack.stub(FAILING)
-    stack.every_five_minutes(45, stack.queue)
+    stack.repeat(3, 15 * MINUTE, stack.queue)
 
 
 def no_refresh_can_be_queued_for_a_quarter_of_an_hour(stack: Stack) -> None:
     no_refresh_can_be_queued(stack)
     stack.deployed.sandbox.do(lambda sandbox: sandbox.stubs.clear())
-    stack.every_five_minutes(15, stack.queue)
+    stack.repeat(1, 15 * MINUTE, stack.queue)
 
 
 def quota_left(stack: Stack, left: int) -> None:
@@ -225,7 +225,7 @@ def pinned(stack: Stack, account: str, run: Callable[[Stack], None]) -> None:
 
 def overrun(stack: Stack, minutes: int) -> None:
     stack.make_old()
-    stack.every_five_minutes(minutes, lambda: stack.queue(timedelta(seconds=1)))
+    stack.repeat(minutes // 5, 5 * MINUTE, lambda: stack.queue(timedelta(seconds=1)))
 
 
 def failing_ticks(stack: Stack, run: Callable[[Stack], None]) -> None:
@@ -409,7 +409,7 @@ def test_every_alarm_has_a_state_that_raises_it_and_one_that_does_not() -> None:
 
 
 def test_no_alarm_is_raised_while_all_shards_are_healthy(stack: Stack, alarms_by_shard: dict[str, Properties]) -> None:
-    stack.every_five_minutes(45, *(lambda shard=shard: stack.queue(shard=shard) for shard in SHARDS))
+    stack.repeat(3, 15 * MINUTE, *(lambda shard=shard: stack.queue(shard=shard) for shard in SHARDS))
     assert not stack.cloudwatch.is_raised(alarms_by_shard["ErrorBudgetBurning"])
     assert not stack.cloudwatch.is_raised(alarms_by_shard["QueueRefreshesFailing"])
 
@@ -417,7 +417,7 @@ def test_no_alarm_is_raised_while_all_shards_are_healthy(stack: Stack, alarms_by
 def test_ticks_of_other_shards_do_not_hide_that_one_has_none(
     stack: Stack, alarms_by_shard: dict[str, Properties]
 ) -> None:
-    stack.every_five_minutes(45, *(lambda shard=shard: stack.queue(shard=shard) for shard in SHARDS[1:]))
+    stack.repeat(3, 15 * MINUTE, *(lambda shard=shard: stack.queue(shard=shard) for shard in SHARDS[1:]))
     assert stack.cloudwatch.is_raised(alarms_by_shard["QueueRefreshesFailing"])
 
 

@@ -392,7 +392,7 @@ def test_a_tick_finishes_what_a_crash_left_behind(
     assert list(deployed.tables.requests.open(bootstrap.clock() + timedelta(days=9))) == []
 
 
-def test_a_thousand_calls_of_fifty_callers_cost_at_most_two_queueing_calls_for_each_feed(
+def test_many_calls_of_fifty_callers_cost_at_most_two_queueing_calls_for_each_feed(
     api: httpx.Client, company: Company, deployed: Deployed
 ) -> None:
     known = deployed.tables.feeds.of_company(company.company_id)
@@ -412,10 +412,10 @@ def test_a_thousand_calls_of_fifty_callers_cost_at_most_two_queueing_calls_for_e
     deployed.sandbox.do(lambda sandbox: sandbox.backend.change_settings(settings, datetime.now(UTC)))
 
     def call(caller: int) -> list[tuple[int, dict[str, Any]]]:
-        """Make twenty calls, and ask for each until it is done."""
+        """Make four calls, and ask for each until it is done."""
         done = []
         with httpx.Client(base_url=api.base_url, timeout=60) as client:
-            for number in range(20):
+            for number in range(4):
                 body = {"dataTypes": data_types, "maxAge": 60 + number}
                 response = ensure(
                     client, company.company_id, body, X_Test_Caller=f"arn:aws:iam::1:user/{caller}", Prefer="wait=20"
@@ -428,7 +428,7 @@ def test_a_thousand_calls_of_fifty_callers_cost_at_most_two_queueing_calls_for_e
     with ThreadPoolExecutor(max_workers=50) as pool:
         answers = [answer for answers in pool.map(call, range(50)) for answer in answers]
 
-    assert len(answers) == 1000
+    assert len(answers) == 200
     assert {(status, body.get("type")) for status, body in answers} == {(200, None)}
     for _, body in answers:
         for each in body["dataTypes"]:

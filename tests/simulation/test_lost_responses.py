@@ -2,7 +2,7 @@
 
 from random import Random
 
-from bench.lost_responses import HOUR, MINUTE, POSTS, SETTINGS, datasets_by_feed, lose_responses
+from bench.lost_responses import HOUR, MINUTE, SETTINGS, datasets_by_feed, lose_responses
 from freshness.app.operations import Operations
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import Dataset
@@ -10,10 +10,11 @@ from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import LEASE, Fuse, Simulation
 
 
-def test_10000_posts_whose_responses_are_lost_take_effect_once_each_and_none_is_forgotten() -> None:
-    outcome = lose_responses(POSTS)
+def test_posts_whose_responses_are_lost_take_effect_once_each_and_none_is_forgotten() -> None:
+    """A short run; `make bench` loses the responses to 10,000."""
+    outcome = lose_responses(1_500)
 
-    assert outcome.posts >= POSTS == 10_000
+    assert outcome.posts >= 1_500
     assert outcome.doubled == 0
     assert outcome.mispublished == 0
     assert outcome.crashes > 20

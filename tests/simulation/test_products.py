@@ -13,7 +13,7 @@ from simulate.loop import Fuse, Simulation
 
 
 def test_two_products_need_at_most_two_fifths_of_the_calls_and_keep_the_promises_equally_well() -> None:
-    singly, together = a_day(PROMISED, companies=36), a_day(WITH_PRODUCTS, companies=36)
+    singly, together = a_day(PROMISED, companies=16), a_day(WITH_PRODUCTS, companies=16)
 
     assert together.calls <= 0.4 * singly.calls
     assert together.broken <= singly.broken
