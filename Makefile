@@ -42,11 +42,12 @@ types: $(VENV) ## Check the types.
 clean: ## Delete everything that these targets install or build.
 	rm -rf .venv node_modules .local .build cdk.out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
+# Python compiles modules when they are first imported; compiling all of them takes longer than downloading them.
 $(VENV): requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo 'Python 3.11 or newer is needed: install it, or set its path with "make $(MAKECMDGOALS) PYTHON=/path/to/python3".' >&2; exit 1; }
 	@local/progress.sh 'Creating the virtual environment' $(PYTHON) -m venv .venv
-	@local/progress.sh 'Installing the Python packages' .venv/bin/pip install --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@local/progress.sh 'Installing the Python packages' .venv/bin/pip install --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.lock
 	@touch $@
 
 $(CDK): package.json package-lock.json

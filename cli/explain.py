@@ -10,7 +10,7 @@ from cli.arguments import CompanyName, Json, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text
 from deployed.links import links_of
 from deployed.stack import clock
-from freshness.app.text import duration, moment
+from freshness.app.text import duration, moment, week
 from freshness.app.views import Explanation
 
 
@@ -50,10 +50,7 @@ def _print(explanation: Explanation) -> None:
     if feed.as_of:
         estimated = ", estimated: only the end of the read is known" if feed.as_of_is_estimated else ""
         print_text(f"As of     {moment(feed.as_of)} UTC{estimated}")
-    if feed.probability_up_to_date is not None:
-        print_text(f"Current   with a probability of {feed.probability_up_to_date:.0%}: nothing changed since")
-    if feed.quiet_since:
-        print_text(f"Quiet     nothing changed since {moment(feed.quiet_since)} UTC, much longer than usual", "magenta")
+    _print_learned(explanation)
     if feed.misses_at:
         print_text(f"At risk   the deadline at {moment(feed.misses_at)} UTC is expected to be missed", "yellow")
     until = f", until {moment(explanation.until)} UTC" if explanation.until else ""
@@ -62,8 +59,6 @@ def _print(explanation: Explanation) -> None:
         print_text(f"Link      {link_text(explanation.link)}", "yellow")
     if explanation.last_decided:
         print_text(f"Last      {feed.reason}, at {moment(explanation.last_decided.at)} UTC")
-    if explanation.changes_per_day:
-        print_text(f"Changes   about {explanation.changes_per_day:.2g} times a day, as learned from its syncs")
     table = new_table("requested (UTC)", "trigger", "state", "took", "changed", "dataset")
     for dataset in explanation.datasets:
         took = duration(dataset.ended_at - dataset.requested_at) if dataset.ended_at else "-"
@@ -74,3 +69,18 @@ def _print(explanation: Explanation) -> None:
     for dataset in explanation.datasets:
         for issue in dataset.issues:
             print_text(f"Issue     {moment(dataset.requested_at)} {issue.type}: {issue.message}", "yellow")
+
+
+def _print_learned(explanation: Explanation) -> None:
+    """Print what was learned of how often and when the data changes, and what follows from that."""
+    feed = explanation.feed
+    if feed.probability_up_to_date is not None:
+        print_text(f"Current   with a probability of {feed.probability_up_to_date:.0%}: nothing changed since")
+    if feed.quiet_since:
+        print_text(f"Quiet     nothing changed since {moment(feed.quiet_since)} UTC, much longer than usual", "magenta")
+    if explanation.changes_per_day:
+        print_text(f"Changes   about {explanation.changes_per_day:.2g} times a day, as learned from its syncs")
+    if explanation.changes_by_hour:
+        print_text(f"Rhythm    {week(explanation.changes_by_hour)}")
+    if explanation.reads_by_hour:
+        print_text(f"Read      {week(explanation.reads_by_hour)}")

@@ -1,9 +1,12 @@
 """How states, durations and times are written for people."""
 
 import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from statistics import fmean
 
 from freshness.domain.feed_values import State
+from freshness.domain.rhythm import HOURS
 
 SYMBOLS = {
     State.FRESH: "●",
@@ -17,6 +20,9 @@ SYMBOLS = {
 }
 """The symbol of each state."""
 _UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)))
+
+_BARS = "▁▂▃▄▅▆▇█"
+_WEEKEND = HOURS - 2 * 24
 
 
 def duration(length: timedelta | None) -> str:
@@ -37,3 +43,11 @@ def moment(time: datetime | None) -> str:
 def percent(share: float | None) -> str:
     """Return a share in percent, rounded down, so that only all is 100 %; `-` for `None`."""
     return "-" if share is None else f"{math.floor(share * 10_000 + 1e-9) / 100:.2f} %"
+
+
+def week(by_hour: Sequence[float]) -> str:
+    """Return a bar for each hour of a working day and of a day of the weekend, as high as the hour's mean factor."""
+    days = [[fmean(part[hour::24]) for hour in range(24)] for part in (by_hour[:_WEEKEND], by_hour[_WEEKEND:])]
+    highest = max(map(max, days))
+    working_day, weekend = ("".join(_BARS[round(each / highest * (len(_BARS) - 1))] for each in day) for day in days)
+    return f"Monday to Friday {working_day}, Saturday and Sunday {weekend}, an hour each from 00:00 local time"

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from freshness.app.page.view import PageView
-from freshness.app.text import SYMBOLS, duration, moment, percent
+from freshness.app.text import SYMBOLS, duration, moment, percent, week
 from freshness.app.views import Explanation
 from freshness.domain.value import value
 
@@ -73,6 +73,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": duration, "moment": moment, "percent": percent}
+    environment.filters |= {"duration": duration, "moment": moment, "percent": percent, "week": week}
     environment.globals |= {"symbols": SYMBOLS, "milliseconds": timedelta(milliseconds=1)}
     return environment
