@@ -306,6 +306,7 @@ def products(stack: DeployedStack) -> Finding:
 
 
 def concurrency(stack: DeployedStack) -> Finding:
+    """Return whether Lambda allows enough concurrent executions in this account and region."""
     subject, client = "concurrent executions", stack.session.client("lambda", endpoint_url=stack.endpoint)
     limit = client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
     found = f"Lambda allows {limit} in this account and region"

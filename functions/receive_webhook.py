@@ -43,6 +43,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  #
         message_id = _signing_secrets().verify(body, headers)
         _queue(message_id, body)
     except WebhookRefused as refused:
+        # These are the metrics `Metric.WEBHOOKS_REFUSED_…`, one for each reason.
         emit({Metric(f"WebhooksRefused{refused.reason}"): 1})
         logger.warning("A webhook was refused", extra={"reason": refused.reason})
         return {"statusCode": 401}

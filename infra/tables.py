@@ -57,6 +57,7 @@ class Tables(Construct):
         # - PutItem if free, DeleteItem if held by the same owner: the lease of a running tick.
         # - GetItem, PutItem: how often the feeds of each kind change.
         # - BatchGetItem, PutItem: in which hours of the week the feeds of a kind change.
+        # - UpdateItem, BatchGetItem: in which hours of the week data is read. It expires at `expires_at`.
         # - GetItem, BatchGetItem, PutItem conditional: how good a day's predictions were. They expire at `expires_at`.
         # - GetItem, PutItem conditional: Codat's API limits, Codat's own schedule, and typical sync durations.
         # - GetItem, PutItem: when the last webhook arrived.
@@ -64,6 +65,8 @@ class Tables(Construct):
         # - Query open (shard, open_until): list the requests that have not ended.
         # - BatchGetItem (name): read them.
         # - UpdateItem, BatchGetItem: the attainment of an hour or a day. It expires at `expires_at`.
+        # - GetItem, PutItem: sum a day's attainment, once.
+        # - UpdateItem, GetItem: the refreshes of a month at platforms with a cap on spending. It expires too.
         # - PutItem if free, DeleteItem if held by the same owner: the lease of a feed that is queued or polled.
         self.control = self._table("Control", "name", expires="expires_at")
         self._add_index(self.control, OPEN, "open_until")

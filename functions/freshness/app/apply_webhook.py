@@ -12,7 +12,8 @@ from freshness.codat import webhook_parser
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CheckNeeded, CompanyCreated, CompanyDeleted, ConnectionChanged, ReadsRefused
-from freshness.domain.dataset import DatasetState, Outcome, outcome
+from freshness.domain.company_transition import ReadEnd, refusals
+from freshness.domain.dataset import Outcome, outcome
 from freshness.domain.facts import (
     DatasetEnded,
     DataWritten,
@@ -104,12 +105,13 @@ class WebhookApplier:
 
     def _record_refusals(self, facts: Iterable[WebhookFact]) -> None:
         """Record the connections through which reads were refused, with one write for each company."""
-        refused: dict[str, dict[str, datetime]] = defaultdict(dict)
+        ends: dict[str, list[ReadEnd]] = defaultdict(list)
         for fact in facts:
-            if isinstance(fact, ReadEnded) and fact.state == DatasetState.AUTH_ERROR:
-                refused[fact.company_id][fact.connection_id] = fact.at
-        for company_id, at in refused.items():
-            self.recorder.company(self._company(company_id), ReadsRefused(at=at))
+            if isinstance(fact, ReadEnded):
+                ends[fact.company_id].append((fact.connection_id, fact.state, fact.at))
+        for company_id, of_company in ends.items():
+            if refused := refusals(of_company):
+                self.recorder.company(self._company(company_id), ReadsRefused(at=refused))
 
     def _record_on_feed(
         self, company_id: str, data_type: str, connection_id: str, fact: ReadEnded | DataWritten

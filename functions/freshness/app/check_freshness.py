@@ -31,9 +31,9 @@ from freshness.domain import backoff
 from freshness.domain.attainment import Cell, hour_of
 from freshness.domain.company import Company, Connection
 from freshness.domain.company_facts import CheckFailed, CheckSucceeded, CompanyFact, CompanyListed, CompanyNotFound
-from freshness.domain.company_transition import CHECK_EVERY
+from freshness.domain.company_transition import CHECK_EVERY, refusals
 from freshness.domain.data_types import custom_identifier
-from freshness.domain.dataset import DatasetState, Trigger
+from freshness.domain.dataset import Trigger
 from freshness.domain.facts import DatasetPolled, RefreshRequested, SyncDurationLearned
 from freshness.domain.feed import Feed
 from freshness.domain.notifications import CompanyDataRefreshed
@@ -267,13 +267,13 @@ class FreshnessCheck:
 
 
 def _refused(before: list[Feed], after: list[Feed]) -> dict[str, datetime]:
-    """Return when reads were refused that a check found to have ended with `AuthError`, by connection."""
+    """Return when reads were refused that a check found to have ended, by connection."""
     known = {feed.key: feed.end for feed in before}
-    return {
-        feed.connection_id: feed.end.at
+    return refusals(
+        (feed.connection_id, feed.end.state, feed.end.at)
         for feed in after
-        if feed.end and feed.end.state == DatasetState.AUTH_ERROR and feed.end != known.get(feed.key)
-    }
+        if feed.end and feed.end != known.get(feed.key)
+    )
 
 
 def _failed(error: CodatError) -> CheckFailed:

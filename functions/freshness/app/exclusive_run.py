@@ -1,4 +1,4 @@
-"""What both scheduled functions share: a lease against overlapping runs, a client for Codat, and its metrics."""
+"""A lease against overlapping runs of a tick, and the client for Codat of all functions that call it."""
 
 import os
 from collections import Counter

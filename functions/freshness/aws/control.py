@@ -1,6 +1,7 @@
 """The control table: what is known of the Codat account as a whole, and leases.
 
-Every key of an item is made by `control_key`, the one place to change if the table is to serve a second Codat account.
+Every key of an item is made by `control_key`. If the table is to serve a second Codat account, that must add the
+account to the key; `_ACCOUNT_KEYS` is computed once, at import.
 """
 
 from collections.abc import Callable, Iterable
@@ -90,7 +91,7 @@ class Control:
         return self._table.get(control_key(PAUSED)) is not None
 
     def pause(self) -> None:
-        """Pause all refreshes until `resume`."""
+        """Pause all refreshes until `resume`. The last of `pause` and `resume` counts, so neither is conditional."""
         self._table.put_always(control_key(PAUSED))
 
     def resume(self) -> None:
@@ -103,7 +104,10 @@ class Control:
         return None if item is None else datetime.fromisoformat(item["at"])
 
     def put_webhook_received_at(self, at: datetime) -> None:
-        """Write when a webhook was last applied."""
+        """Write when a webhook was last applied.
+
+        It is not conditional: of two processes that write at the same moment, the times are seconds apart.
+        """
         self._table.put_always(control_key("webhook heartbeat") | {"at": sortable(at)})
 
     def acquire(self, lease: str, owner: str, until: datetime, now: datetime, since: datetime | None = None) -> bool:

@@ -93,7 +93,11 @@ class Feeds:
         return self._table.update(feed, compute, self.put, feed_from)
 
     def delete(self, feed: Feed) -> None:
-        """Delete a feed, if it exists."""
+        """Delete a feed, if it exists.
+
+        It is not conditional: the feed is no longer to be kept fresh, whatever was written meanwhile. If it is again,
+        the next check creates it.
+        """
         self._table.delete(feed_key(feed))
 
 

@@ -258,6 +258,7 @@ class HttpClient:
         )
 
     def time(self, response: httpx.Response) -> datetime:
+        """Return the time of a response by Codat's clock, or by ours if that differs by more than `LARGEST_SKEW`."""
         now = self._clock()
         date = response_date(response.headers)
         return date if date and abs(date - now) <= LARGEST_SKEW else now

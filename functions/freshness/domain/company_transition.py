@@ -1,6 +1,6 @@
 """What follows from a fact about a company: the company after it, and what to publish."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -20,6 +20,7 @@ from freshness.domain.company_facts import (
     ConnectionChanged,
     ReadsRefused,
 )
+from freshness.domain.dataset import DatasetState
 from freshness.domain.notifications import Notification, connection_back, relink_needed
 from freshness.domain.value import value
 
@@ -29,6 +30,9 @@ NOT_FOUND_AGAIN_AFTER = timedelta(minutes=10)
 """How long after a first 404 a second one means that the company was deleted: one alone may be a mistake."""
 DELETED_KEPT = timedelta(days=30)
 """How long a deleted connection is remembered: webhooks may be replayed for two weeks."""
+
+ReadEnd = tuple[str, str, datetime]
+"""Of a read that ended: the connection's id, the dataset's state, and when."""
 
 
 @value
@@ -139,6 +143,15 @@ def _with_connection(company: Company, connection: Connection, now: datetime) ->
     if latest == known:
         return company
     return replace(company, connections=company.connections | {connection.connection_id: latest}).due_for_check(now)
+
+
+def refusals(ends: Iterable[ReadEnd]) -> dict[str, datetime]:
+    """Return when each connection last refused a read, of reads that ended: only with `AuthError` must it relink."""
+    refused: dict[str, datetime] = {}
+    for connection_id, state, at in ends:
+        if state == DatasetState.AUTH_ERROR:
+            refused[connection_id] = max(at, refused.get(connection_id, at))
+    return refused
 
 
 def _refused(company: Company, refused: Mapping[str, datetime]) -> Company:

@@ -19,7 +19,7 @@ class Action(StrEnum):
     CHECK = "check"
     """Make its company due for a check."""
     HIDE = "hide"
-    """Remove it from the due index until its company is resumed."""
+    """Make it due only when its promise breaks, or never: resuming its company makes it due again."""
     RESCHEDULE = "reschedule"
     """Make it due at another time, or never."""
 
@@ -96,6 +96,7 @@ class Candidate(NamedTuple):
 def rescheduled(
     feed: Feed, company: Company, reason: Reason, until: datetime | None, breaks_at: datetime | None
 ) -> Decision:
+    """Return the decision to make a feed due at `until`, or when its promise breaks if that is earlier."""
     until = min(filter(None, (until, breaks_at)), default=None)
     action = Action.WAIT if feed.due_at == until else Action.RESCHEDULE
     return Decision(feed=feed, company=company, action=action, reason=reason, until=until)
