@@ -18,12 +18,18 @@ from deployed.stack import clock
 from freshness.app.report import attainment, attainment_by
 from freshness.app.text import duration, moment
 from freshness.app.views import AttainmentView
-from freshness.domain.attainment import DAY, DAYS_KEPT, HOUR, Kind, by_hour_since, day_of, hour_of
+from freshness.domain.attainment import DAY, DAYS_KEPT, HOUR, Breakdown, by_hour_since, day_of, hour_of
 
 UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
 LITTLE_LEFT = 0.25
 """The part of an error budget below which little of it is left."""
-TITLES = {None: "all", Kind.RULE: "rule", Kind.DATA_TYPE: "data type", Kind.PLATFORM: "platform", Kind.TAG: "tag"}
+TITLES = {
+    None: "all",
+    Breakdown.RULE: "rule",
+    Breakdown.DATA_TYPE: "data type",
+    Breakdown.PLATFORM: "platform",
+    Breakdown.TAG: "tag",
+}
 
 
 class Column(StrEnum):
@@ -128,7 +134,7 @@ def _print_periods(periods: Iterable[Sequence[AttainmentView]]) -> None:
     table = new_table("from (UTC)", "kept", "promised", "late", "waiting for customers", "least kept")
     for whole, *parts in periods:
         times = whole.times
-        rules = [part for part in parts if part.kind is Kind.RULE and part.times.late]
+        rules = [part for part in parts if part.kind is Breakdown.RULE and part.times.late]
         worst = min(rules, key=lambda part: part.times.share or 0.0, default=None)
         table.add_row(
             f"{whole.since:%Y-%m-%d %H:%M}",

@@ -137,10 +137,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._text(HTTPStatus.NOT_FOUND, "There is no such page.")
 
     def log_message(self, *_: object) -> None:
-        """Log nothing: the terminal shows something else."""
+        """Log nothing: the terminal shows the fleet."""
 
     def _parts(self) -> list[str]:
-        """Return the parts of the path; none if another site's name was made to lead here."""
+        """Return the parts of the path; none if the Host header is not this server's (DNS rebinding)."""
         if self.headers.get("Host") not in {f"{name}:{self.server.server_port}" for name in (LOOPBACK, "localhost")}:
             return []
         return [unquote(part) for part in urlsplit(self.path).path.lstrip("/").split("/")]

@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from freshness.aws.metrics import Metric, emit
 from freshness.codat.webhook_signature import (
     CachedSecrets,
-    Reason,
+    RefusalReason,
     SecretsUnavailable,
     SigningSecrets,
     WebhookRefused,
@@ -61,10 +61,10 @@ def _require_allowed_sender(event: dict[str, Any], headers: dict[str, Any]) -> N
     """
     addresses = os.environ.get("WEBHOOK_ADDRESSES", "").split()
     if addresses and _source_address(event) not in addresses:
-        raise WebhookRefused(Reason.ADDRESS_NOT_ALLOWED)
+        raise WebhookRefused(RefusalReason.ADDRESS_NOT_ALLOWED)
     header = os.environ.get("WEBHOOK_HEADER", "").lower()
     if header and not _header_values().contains(str(headers.get(header, ""))):
-        raise WebhookRefused(Reason.HEADER_WRONG)
+        raise WebhookRefused(RefusalReason.HEADER_WRONG)
 
 
 def _source_address(event: dict[str, Any]) -> str | None:

@@ -47,8 +47,8 @@ class Dashboard(Construct):
                 [self._page()],
                 self._is_the_promise_kept(),
                 self._is_the_quota_enough(),
-                self._is_codat_well(),
-                self._are_webhooks_coming(),
+                self._does_codat_respond(),
+                self._do_webhooks_arrive(),
                 self._does_it_run(),
                 self._what_does_it_cost(),
             ],
@@ -88,12 +88,12 @@ class Dashboard(Construct):
             _logged("Due, but not queued", self._queue, "max", Metric.FEEDS_LEFT_OVER),
         )
 
-    def _is_codat_well(self) -> list[cloudwatch.IWidget]:
+    def _does_codat_respond(self) -> list[cloudwatch.IWidget]:
         refusals = (Metric.CODAT_REFUSED_ACCESS, Metric.CODAT_LIMITED_CALLS)
         failed = [metric for metric in Metric if metric.startswith("ReadsFailed")]
         queued = (Metric.REFRESHES_QUEUED, Metric.DATASETS_ADOPTED, Metric.QUEUEING_FAILED)
         return _row(
-            "Is Codat well?",
+            "Does Codat respond?",
             _logged("Refreshes queued", self._queue, "sum", *queued),
             _logged("Reads ended, as reported by webhooks", self._apply, "sum", Metric.READS_COMPLETED, *failed),
             _logged(
@@ -104,14 +104,14 @@ class Dashboard(Construct):
             ),
         )
 
-    def _are_webhooks_coming(self) -> list[cloudwatch.IWidget]:
+    def _do_webhooks_arrive(self) -> list[cloudwatch.IWidget]:
         waiting = [
             queue.metric_approximate_number_of_messages_visible(statistic="Maximum", period=PERIOD)
             for queue in (self._webhooks, *self._dead_letters)
         ]
         accepted = self._webhooks.metric_number_of_messages_sent(statistic="Sum", period=PERIOD, label="Accepted")
         return _row(
-            "Are webhooks coming?",
+            "Do webhooks arrive?",
             _graph("Accepted", [accepted]),
             _logged("Refreshes found only by a check", self._check, "sum", Metric.REFRESHES_FOUND_BY_CHECK),
             _graph("Waiting in queues and dead-letter queues", waiting),

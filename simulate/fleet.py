@@ -11,7 +11,7 @@ from freshness.domain.change_rate import change_rate
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
-from freshness.domain.fleet import Fleet, Lesson, kind_of
+from freshness.domain.fleet import FeedSample, Fleet, kind_of
 from freshness.domain.rhythm import STEADY, Rhythm
 from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.policy.local_time import LocalTime
@@ -109,7 +109,7 @@ def load_fleet(path: Path, policy: Policy, seed: int) -> tuple[list[SimulatedFee
         )
     random = Random(seed)
     found: list[tuple[Feed, Company, float]] = []
-    lessons: list[Lesson] = []
+    samples: list[FeedSample] = []
     for exported in exported_feeds:
         company = companies[exported.company_id]
         feed = Feed(
@@ -122,12 +122,12 @@ def load_fleet(path: Path, policy: Policy, seed: int) -> tuple[list[SimulatedFee
         promise = policy.promise(feed.data_type, company, company.connections[feed.connection_id])
         rate = change_rate(feed.history.observations(), promise.expected_changes_per_day)
         kind, zone = kind_of(exported.platform, feed.data_type), policy.local_time.zone(company, UTC)
-        lessons.append(Lesson(kind, rate, tuple(feed.history.intervals), zone))
+        samples.append(FeedSample(kind, rate, tuple(feed.history.intervals), zone))
         found.append((feed, company, rate))
-    fleet = learned_of([lesson for lesson in lessons if lesson.intervals])
+    fleet = learned_of([sample for sample in samples if sample.intervals])
     simulated_feeds = []
-    for (feed, company, rate), lesson in zip(found, lessons, strict=True):
-        rhythm = fleet.kinds[lesson.kind].rhythm(lesson.zone) if lesson.kind in fleet.kinds else STEADY
+    for (feed, company, rate), sample in zip(found, samples, strict=True):
+        rhythm = fleet.kinds[sample.kind].rhythm(sample.zone) if sample.kind in fleet.kinds else STEADY
         simulated_feeds.append(_simulated_feed(feed, company, rate, rhythm, random, start))
     return simulated_feeds, start, fleet
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, tzinfo
 
-from freshness.domain.fleet import Fleet, Lesson
+from freshness.domain.fleet import FeedSample, Fleet
 from freshness.domain.rhythm import HOURS, Rhythm
 
 OFFICE_HOURS = tuple(hour % 24 in range(8, 18) and hour < 5 * 24 for hour in range(HOURS))
@@ -11,7 +11,7 @@ OFFICE_HOURS = tuple(hour % 24 in range(8, 18) and hour < 5 * 24 for hour in ran
 SHARE = 0.9
 """The share of changes that happen in office hours."""
 BATCHES = 10
-"""In how many parts lessons are learned: each shows whether the rhythm learned before it predicts what it holds."""
+"""In how many parts samples are learned: each shows whether the rhythm learned before it predicts what it holds."""
 
 
 def office_rhythm(zone: tzinfo = UTC) -> Rhythm:
@@ -21,13 +21,13 @@ def office_rhythm(zone: tzinfo = UTC) -> Rhythm:
     return Rhythm(tuple(within if each else outside for each in OFFICE_HOURS), zone)
 
 
-def learned_of(lessons: Sequence[Lesson]) -> Fleet:
-    """Return what lessons show of the fleet."""
+def learned_of(samples: Sequence[FeedSample]) -> Fleet:
+    """Return what samples show of the fleet."""
     fleet = Fleet()
-    for part in _parts(lessons):
+    for part in _parts(samples):
         fleet = fleet.merged(fleet.learned(part))
     return fleet
 
 
-def _parts(lessons: Sequence[Lesson]) -> Iterable[Sequence[Lesson]]:
-    return (lessons[number::BATCHES] for number in range(BATCHES))
+def _parts(samples: Sequence[FeedSample]) -> Iterable[Sequence[FeedSample]]:
+    return (samples[number::BATCHES] for number in range(BATCHES))

@@ -21,7 +21,7 @@ from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import Deferred, FeedFact, ReadEnded
 from freshness.domain.feed import DAY, Feed, FeedKey
 from freshness.domain.feed_values import Decided, Request
-from freshness.domain.fleet import Lesson
+from freshness.domain.fleet import FeedSample
 from freshness.domain.promise import Promise
 from freshness.domain.rhythm import STEADY, Rhythm
 from freshness.domain.schedule import breaks_at, due_at, reschedule
@@ -29,9 +29,9 @@ from freshness.domain.times import BEGINNING
 from freshness.domain.transition import transition
 from freshness.domain.windows import Window
 from freshness.planning.decision import Action, Decision, Reason
-from freshness.planning.lessons import lessons
 from freshness.planning.planner import decide, needs_all_feeds
-from freshness.planning.spending import AHEAD, affordable, month_of
+from freshness.planning.samples import samples
+from freshness.planning.spending import AHEAD_OF_MONTH, affordable, month_of
 from freshness.policy.policy import Policy
 
 HOUR = timedelta(hours=1)
@@ -91,7 +91,7 @@ class World:
     """The number of decisions, by reason."""
     predictions: list[Prediction] = field(default_factory=list)
     """What was predicted of the syncs that have ended."""
-    _lessons: list[Lesson] = field(default_factory=list)
+    _samples: list[FeedSample] = field(default_factory=list)
     """What was not learned from yet."""
     _learned_at: datetime = BEGINNING
     _refreshes_by_platform: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -132,9 +132,11 @@ class World:
             if self.simulated_feeds[index].feed.due_at == due_at:
                 self._waiting.add(index)
         month = self._refreshes_by_platform[month_of(now)]
-        if not self.queued and month_of(now - AHEAD) == month_of(now):
+        if not self.queued and month_of(now - AHEAD_OF_MONTH) == month_of(now):
             # So much was spent before the simulation begins.
-            month.update({platform: int(n) for platform, n in affordable(self.policy, {}, now - AHEAD).items()})
+            month.update(
+                {platform: int(n) for platform, n in affordable(self.policy, {}, now - AHEAD_OF_MONTH).items()}
+            )
         decisions = decide(
             self._feeds_to_decide(),
             self.companies,
@@ -230,11 +232,11 @@ class World:
         """Learn from the feeds queued, as `queue_refreshes` does, and use it once an hour."""
         if self.knows_rates:
             return
-        self._lessons += lessons(queued, self.policy)
-        if self._lessons and now >= self._learned_at + HOUR:
+        self._samples += samples(queued, self.policy)
+        if self._samples and now >= self._learned_at + HOUR:
             fleet = self.policy.fleet
-            self.policy = self.policy.knowing(fleet.merged(fleet.learned(self._lessons)))
-            self._lessons.clear()
+            self.policy = self.policy.knowing(fleet.merged(fleet.learned(self._samples)))
+            self._samples.clear()
             self._learned_at = now
 
     def _measure(self, simulated: SimulatedFeed, until: datetime) -> None:

@@ -9,8 +9,8 @@ from tests.infra.template import Template, shown
 QUESTIONS = [
     "Is the promise kept?",
     "Is the quota enough?",
-    "Is Codat well?",
-    "Are webhooks coming?",
+    "Does Codat respond?",
+    "Do webhooks arrive?",
     "Does it run?",
     "What does it cost?",
 ]

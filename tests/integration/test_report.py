@@ -13,7 +13,7 @@ from cli import report
 from cli.__main__ import app
 from freshness.app.queries import Queries
 from freshness.aws.tables import Tables
-from freshness.domain.attainment import HOUR, Kind, hour_of
+from freshness.domain.attainment import HOUR, Breakdown, hour_of
 from freshness.domain.breach import BreachTime
 from freshness.domain.promise import Group
 from freshness.policy.policy import Policy
@@ -26,7 +26,7 @@ NOW = START + HOUR
 @pytest.fixture
 def recorded(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ten feeds be promised for an hour, of which one was late for half of it."""
-    tables.attainment.put_feeds({(Kind.RULE, "[default]"): 10, (Kind.PLATFORM, "Xero"): 10}, hour_of(START))
+    tables.attainment.put_feeds({(Breakdown.RULE, "[default]"): 10, (Breakdown.PLATFORM, "Xero"): 10}, hour_of(START))
     late = BreachTime(
         data_type="invoices",
         group=Group(rule="[default]", platform="Xero"),

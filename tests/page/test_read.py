@@ -12,7 +12,7 @@ from freshness.app.page.turns import Turn
 from freshness.app.page.view import PageView, Tone
 from freshness.app.report import attainment
 from freshness.aws import feeds
-from freshness.domain.attainment import DAY, Kind
+from freshness.domain.attainment import DAY, Breakdown
 from freshness.domain.feed_values import State
 from local.codat_sandbox.model import ConnectionStatus
 from tests.page.scenarios import SCENARIOS
@@ -165,7 +165,7 @@ def test_attainment_is_that_of_the_report_and_the_hours_add_up_to_it(world: Worl
     view = page_view(world.queries, world.now())
     for since in (DAY, 30 * DAY):
         reported = attainment(world.simulation.tables, world.queries.policy, world.now(), since)
-        of_rules = {each.name: each.times for each in reported if each.kind is Kind.RULE}
+        of_rules = {each.name: each.times for each in reported if each.kind is Breakdown.RULE}
         shown = {each.rule: each.day if since == DAY else each.month for each in view.attainment[1:]}
         assert shown == of_rules
     whole = view.attainment[0].day

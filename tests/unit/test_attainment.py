@@ -13,7 +13,7 @@ from freshness.domain.attainment import (
     DAY,
     HOUR,
     Attained,
-    Kind,
+    Breakdown,
     Period,
     PeriodRecord,
     attained,
@@ -42,7 +42,7 @@ LINKED = Connection(
 )
 KNOWN = Feed(company_id="company", data_type="invoices", connection_id="connection", succeeded_at=NOON, version=1)
 BREAKS = NOON + 6 * HOUR
-WHOLE = (Kind.RULE, "[default]")
+WHOLE = (Breakdown.RULE, "[default]")
 
 
 def after(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from freshness.domain.attainment import HOUR, Kind, PeriodRecord, by_period, periods
+from freshness.domain.attainment import HOUR, Breakdown, PeriodRecord, by_period, periods
 from freshness.domain.breach import BreachTime
 from freshness.domain.burn_rate import burn
 from freshness.domain.promise import Group
@@ -28,7 +28,7 @@ def rate(
     times = by_period(ended or [], NOON)
     hours = list(periods(NOON - 40 * HOUR, NOON, NOON))
     records = [PeriodRecord(period=each, times=times.get(each, {})) for each in hours]
-    feeds = {(Kind.RULE, rule): number for rule, number in FLEET.items()}
+    feeds = {(Breakdown.RULE, rule): number for rule, number in FLEET.items()}
     counted = len(hours) - 1 - counted_ago
     records[counted] = PeriodRecord(period=hours[counted], times=times.get(hours[counted], {}), feeds=feeds)
     first = PeriodRecord(period=hours[0], feeds=feeds)

@@ -21,7 +21,7 @@ from freshness.domain.promise import Promise
 from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.domain.transition import Transition, transition
 from freshness.planning.decision import Action, Decision, Reason
-from freshness.planning.lessons import lessons
+from freshness.planning.samples import samples
 from simulate.memory_dynamodb import MemoryDynamoDB
 from tests.unit.test_planner import NOON, company, connection, policy
 
@@ -115,15 +115,15 @@ def test_a_sync_is_scored_by_what_was_predicted_before_it_and_once_however_often
 
 def test_nothing_is_learned_twice_from_a_feed_whose_call_failed_or_from_one_that_waits() -> None:
     feed, rules = synced(20), policy()
-    (lesson,) = lessons(queued(feed), rules)
-    assert len(lesson.intervals) == 2
+    (sample,) = samples(queued(feed), rules)
+    assert len(sample.intervals) == 2
 
     waits = [decision._replace(action=Action.WAIT) for decision in queued(feed)]
     for decisions in (waits, queued(replace(feed, failed_calls=1))):
-        assert not lessons(decisions, rules)
-    (first,) = lessons(queued(replace(feed, request=None)), rules)
+        assert not samples(decisions, rules)
+    (first,) = samples(queued(replace(feed, request=None)), rules)
     assert len(first.intervals) == 19
-    assert not lessons(queued(synced(4)), rules)
+    assert not samples(queued(synced(4)), rules)
 
 
 def test_scores_of_several_processes_add_up_and_are_kept_for_30_days() -> None:

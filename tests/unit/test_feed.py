@@ -11,7 +11,7 @@ from freshness.domain.backoff import FIRST as FIRST_RETRY
 from freshness.domain.company import Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import DatasetPolled
-from freshness.domain.feed import FIRST_PATIENCE, UNKNOWN_SYNC_TIME, Feed
+from freshness.domain.feed import MIN_LATE_AFTER, UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.feed_values import AsOf, End, Request, State, Wanted
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
@@ -141,7 +141,7 @@ def test_patience_with_a_dataset_doubles_each_time_it_is_seen_still_running() ->
         waits.append(late_at - NOON)
         feed = reconcile(feed, DatasetPolled(at=late_at, state=DatasetState.QUEUED, dataset_id="dataset"), NOON)
 
-    assert waits == [FIRST_PATIENCE * 2**n for n in range(4)]
+    assert waits == [MIN_LATE_AFTER * 2**n for n in range(4)]
 
 
 def polled(

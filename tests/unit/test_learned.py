@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from freshness.aws.learned import REREAD, Learned
-from freshness.domain.fleet import Fleet, Lesson
+from freshness.domain.fleet import FeedSample, Fleet
 from freshness.domain.rhythm import HourCounts, SyncInterval
 from tests.unit.test_rhythm import MONDAY, at
 
@@ -45,7 +45,7 @@ class Process:
         self.learned = Learned(items, seconds=lambda: self.now, clock=lambda: MONDAY)  # type: ignore[arg-type]
 
     def learn(self, kind: str, rate: float, *intervals: SyncInterval) -> None:
-        self.learned.add([Lesson(kind, rate, intervals)])
+        self.learned.add([FeedSample(kind, rate, intervals)])
 
     def expected(self) -> float:
         return self.learned.fleet().expected("Xero", "invoices") or 0.0
@@ -79,7 +79,7 @@ def test_rates_are_written_only_when_they_changed_significantly(process: Process
 
 
 def test_small_changes_of_a_rate_that_add_up_are_written(process: Process, items: Items) -> None:
-    process.learned.add([Lesson("Xero/invoices", 4.0, ())] * 500)
+    process.learned.add([FeedSample("Xero/invoices", 4.0, ())] * 500)
     before = len(items.writes)
     for _ in range(500):
         process.learn("Xero/invoices", 40.0)

@@ -13,7 +13,7 @@ import pytest
 from freshness.app.page.read import PEOPLE, ROWS, ends
 from freshness.app.page.render import LARGEST, Frame, Medium, render, render_explanations
 from freshness.app.page.turns import Conditions, Step, Turn, step
-from freshness.app.page.verdict import Facts, verdict
+from freshness.app.page.verdict import VerdictInputs, verdict
 from freshness.app.page.view import (
     Cell,
     FeedBreaches,
@@ -128,8 +128,8 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
     )
 
 
-def facts(**changes: Any) -> Facts:
-    known = Facts(
+def facts(**changes: Any) -> VerdictInputs:
+    known = VerdictInputs(
         conditions=CALM,
         feeds=100,
         companies=10,

@@ -97,7 +97,7 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + "[rules]\nname = 'a'", 3, "rules: expected a list"),
         ("default = '1 day'", 1, "default: expected a table"),
         (DEFAULT + "off = 'yes'", 3, "expected true or false, got 'yes'"),
-        (DEFAULT + "[data_types.bills]\nobjective = 0.9", 3, "expected fresh_within beside objective"),
+        (DEFAULT + "[data_types.bills]\nobjective = 0.9", 3, "expected fresh_within in the same table as objective"),
         (DEFAULT + "confidence = '0.9'", 3, "expected a number, got '0.9'"),
         (DEFAULT + "weight = inf", 3, "expected a finite number"),
         (DEFAULT + "warn_after = '999999 weeks'", 3, "at most 366 days"),

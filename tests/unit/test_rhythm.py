@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.fleet import MOST_EVIDENCE, Fleet, Lesson
+from freshness.domain.fleet import MOST_EVIDENCE, FeedSample, Fleet
 from freshness.domain.rhythm import HOURS, NO_COUNTS, STEADY, Rhythm, SyncInterval, counted
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
@@ -118,14 +118,14 @@ def test_whatever_syncs_showed_every_factor_is_positive_and_their_mean_is_one(
 
 
 def test_kinds_are_learned_separately_and_in_any_order() -> None:
-    lessons = [
-        Lesson("Xero/invoices", 1.0, tuple(each for each, _ in syncs(OFFICE_HOURS, 1.0, 50, 6))),
-        Lesson("Xero/invoices", 100.0, ()),
-        Lesson("Xero/bills", 5.0, ()),
+    samples = [
+        FeedSample("Xero/invoices", 1.0, tuple(each for each, _ in syncs(OFFICE_HOURS, 1.0, 50, 6))),
+        FeedSample("Xero/invoices", 100.0, ()),
+        FeedSample("Xero/bills", 5.0, ()),
     ]
-    once, parts = Fleet().learned(lessons), Fleet()
-    for lesson in reversed(lessons):
-        parts = parts.merged(Fleet().learned([lesson]))
+    once, parts = Fleet().learned(samples), Fleet()
+    for sample in reversed(samples):
+        parts = parts.merged(Fleet().learned([sample]))
 
     for fleet in (once, parts):
         assert fleet.expected("Xero", "invoices") == pytest.approx(10.0)
@@ -139,7 +139,7 @@ def learned_fleet(rhythm: Rhythm, batches: int = 12) -> Fleet:
     fleet, seen = Fleet(), [interval for interval, _ in syncs(rhythm, 1.0, 12000, 6)]
     size = len(seen) // batches
     for start in range(0, len(seen), size):
-        fleet = fleet.merged(fleet.learned([Lesson("Xero/invoices", 1.0, tuple(seen[start : start + size]))]))
+        fleet = fleet.merged(fleet.learned([FeedSample("Xero/invoices", 1.0, tuple(seen[start : start + size]))]))
     return fleet
 
 

@@ -12,7 +12,7 @@ from freshness.codat.webhook_signature import (
     CACHE_SECONDS,
     MAX_BODY_BYTES,
     MIN_SECONDS_BETWEEN_READS,
-    Reason,
+    RefusalReason,
     SecretsUnavailable,
     SigningSecrets,
     WebhookRefused,
@@ -60,36 +60,36 @@ def test_a_malformed_secret_does_not_prevent_the_use_of_another(malformed: str) 
 
 @pytest.mark.parametrize("secrets", [[], [OTHER], ["whsec_"], ["whsec_é"]])
 def test_a_message_is_refused_if_no_secret_fits(secrets: list[str]) -> None:
-    with pytest.raises(WebhookRefused, match=Reason.NOT_SIGNED):
+    with pytest.raises(WebhookRefused, match=RefusalReason.NOT_SIGNED):
         verify(BODY, signed(), secrets)
 
 
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"webhook-id": "another"}, Reason.NOT_SIGNED),
-        ({"webhook-id": ""}, Reason.HEADERS_MALFORMED),
-        ({"webhook-id": None}, Reason.HEADERS_MALFORMED),
-        ({"webhook-id": "two\nlines"}, Reason.HEADERS_MALFORMED),
-        ({"webhook-id": "m" * 257}, Reason.HEADERS_MALFORMED),
-        ({"webhook-id": "message,message"}, Reason.NOT_SIGNED),
-        ({"webhook-timestamp": "0"}, Reason.NOT_SIGNED),
-        ({"webhook-timestamp": "999999999999"}, Reason.NOT_SIGNED),
-        ({"webhook-timestamp": "soon"}, Reason.HEADERS_MALFORMED),
-        ({"webhook-timestamp": "nan"}, Reason.HEADERS_MALFORMED),
-        ({"webhook-timestamp": "1e400"}, Reason.HEADERS_MALFORMED),
-        ({"webhook-timestamp": "١٢٣"}, Reason.HEADERS_MALFORMED),
-        ({"webhook-timestamp": 1}, Reason.HEADERS_MALFORMED),
-        ({"webhook-signature": ""}, Reason.HEADERS_MALFORMED),
-        ({"webhook-signature": ["v1,AAAA"]}, Reason.HEADERS_MALFORMED),
-        ({"webhook-signature": "v1"}, Reason.HEADERS_MALFORMED),
-        ({"webhook-signature": "v1,%%%"}, Reason.HEADERS_MALFORMED),
-        ({"webhook-signature": "v1,é"}, Reason.HEADERS_MALFORMED),
-        ({"webhook-signature": "v2,AAAA"}, Reason.NOT_SIGNED),
-        ({"webhook-signature": "v1,a,b"}, Reason.HEADERS_MALFORMED),
+        ({"webhook-id": "another"}, RefusalReason.NOT_SIGNED),
+        ({"webhook-id": ""}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-id": None}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-id": "two\nlines"}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-id": "m" * 257}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-id": "message,message"}, RefusalReason.NOT_SIGNED),
+        ({"webhook-timestamp": "0"}, RefusalReason.NOT_SIGNED),
+        ({"webhook-timestamp": "999999999999"}, RefusalReason.NOT_SIGNED),
+        ({"webhook-timestamp": "soon"}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-timestamp": "nan"}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-timestamp": "1e400"}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-timestamp": "١٢٣"}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-timestamp": 1}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-signature": ""}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-signature": ["v1,AAAA"]}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-signature": "v1"}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-signature": "v1,%%%"}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-signature": "v1,é"}, RefusalReason.HEADERS_MALFORMED),
+        ({"webhook-signature": "v2,AAAA"}, RefusalReason.NOT_SIGNED),
+        ({"webhook-signature": "v1,a,b"}, RefusalReason.HEADERS_MALFORMED),
     ],
 )
-def test_a_message_with_a_changed_header_is_refused(changed: dict[str, Any], reason: Reason) -> None:
+def test_a_message_with_a_changed_header_is_refused(changed: dict[str, Any], reason: RefusalReason) -> None:
     with pytest.raises(WebhookRefused, match=reason):
         verify(BODY, signed() | changed, [SECRET])
 
@@ -99,13 +99,13 @@ def test_a_missing_header_is_not_replaced_by_the_one_with_the_other_prefix(missi
     headers = signed()
     headers[missing.replace("webhook", "svix")] = headers.pop(missing)
 
-    with pytest.raises(WebhookRefused, match=Reason.HEADERS_MALFORMED):
+    with pytest.raises(WebhookRefused, match=RefusalReason.HEADERS_MALFORMED):
         verify(BODY, headers, [SECRET])
 
 
 @pytest.mark.parametrize("minutes", [-10, 10])
 def test_a_message_with_a_timestamp_ten_minutes_off_is_refused(minutes: int) -> None:
-    with pytest.raises(WebhookRefused, match=Reason.NOT_SIGNED):
+    with pytest.raises(WebhookRefused, match=RefusalReason.NOT_SIGNED):
         verify(BODY, signed(at=datetime.now(UTC) + timedelta(minutes=minutes)), [SECRET])
 
 
@@ -119,23 +119,23 @@ def test_the_body_is_decoded_to_what_was_sent(base64_encoded: bool) -> None:
 @pytest.mark.parametrize(
     ("event", "reason"),
     [
-        ({}, Reason.BODY_MALFORMED),
-        ({"body": None}, Reason.BODY_MALFORMED),
-        ({"body": {}}, Reason.BODY_MALFORMED),
-        ({"body": "\ud800"}, Reason.BODY_MALFORMED),
-        ({"body": "!", "isBase64Encoded": True}, Reason.BODY_MALFORMED),
-        ({"body": "é", "isBase64Encoded": True}, Reason.BODY_MALFORMED),
-        ({"body": "/w==", "isBase64Encoded": True}, Reason.BODY_MALFORMED),
-        ({"body": "a" * (MAX_BODY_BYTES + 1)}, Reason.BODY_TOO_LARGE),
-        ({"body": "é" * (MAX_BODY_BYTES // 2 + 1)}, Reason.BODY_TOO_LARGE),
+        ({}, RefusalReason.BODY_MALFORMED),
+        ({"body": None}, RefusalReason.BODY_MALFORMED),
+        ({"body": {}}, RefusalReason.BODY_MALFORMED),
+        ({"body": "\ud800"}, RefusalReason.BODY_MALFORMED),
+        ({"body": "!", "isBase64Encoded": True}, RefusalReason.BODY_MALFORMED),
+        ({"body": "é", "isBase64Encoded": True}, RefusalReason.BODY_MALFORMED),
+        ({"body": "/w==", "isBase64Encoded": True}, RefusalReason.BODY_MALFORMED),
+        ({"body": "a" * (MAX_BODY_BYTES + 1)}, RefusalReason.BODY_TOO_LARGE),
+        ({"body": "é" * (MAX_BODY_BYTES // 2 + 1)}, RefusalReason.BODY_TOO_LARGE),
         (
             {"body": base64.b64encode(b"a" * (MAX_BODY_BYTES + 1)).decode(), "isBase64Encoded": True},
-            Reason.BODY_TOO_LARGE,
+            RefusalReason.BODY_TOO_LARGE,
         ),
-        ({"body": "!" * 10 * MAX_BODY_BYTES, "isBase64Encoded": True}, Reason.BODY_TOO_LARGE),
+        ({"body": "!" * 10 * MAX_BODY_BYTES, "isBase64Encoded": True}, RefusalReason.BODY_TOO_LARGE),
     ],
 )
-def test_an_invalid_body_is_refused(event: dict[str, Any], reason: Reason) -> None:
+def test_an_invalid_body_is_refused(event: dict[str, Any], reason: RefusalReason) -> None:
     with pytest.raises(WebhookRefused, match=reason):
         decode_body(event)
 

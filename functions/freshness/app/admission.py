@@ -10,7 +10,7 @@ from freshness.aws.control import Account
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
-from freshness.domain.freshness_request import Forecast, FreshnessRequest, OnLate, forecast
+from freshness.domain.freshness_request import FreshnessRequest, OnLate, ReadEstimate, estimate
 from freshness.domain.promise import Promise
 from freshness.planning.allowance import on_demand_allowance, renewed_at
 
@@ -57,7 +57,7 @@ class Admission:
         if to_queue:
             self._require_calls(len(to_queue), account.limits)
         if request.on_late is OnLate.FAIL and mine:
-            ahead = self.forecast(request, mine, company)
+            ahead = self.estimate(request, mine, company)
             if ahead.obstacle:
                 raise Problem(
                     422,
@@ -84,15 +84,15 @@ class Admission:
                 extra={"remaining": left},
             )
 
-    def forecast(self, request: FreshnessRequest, feeds: Iterable[Feed], company: Company) -> Forecast:
+    def estimate(self, request: FreshnessRequest, feeds: Iterable[Feed], company: Company) -> ReadEstimate:
         """Return when all of the feeds are expected, and how probable it is that the least probable is in time."""
         now = self.clock()
         each = [
-            forecast(request, feed, self._promise(feed, company), now)
+            estimate(request, feed, self._promise(feed, company), now)
             for feed in feeds
             if not feed.is_as_of(request.not_before)
         ]
-        return Forecast(
+        return ReadEstimate(
             expected_at=max((ahead.expected_at for ahead in each), default=now),
             probability=min((ahead.probability for ahead in each), default=1.0),
             obstacle=next((ahead.obstacle for ahead in each if ahead.obstacle), ""),

@@ -117,7 +117,7 @@ class RequestStatus(Body):
     @classmethod
     def of(cls, progress: Progress, links: Mapping[str, str], now: datetime) -> Self:
         """Return the state of a request as a caller sees it, with the links of connections by their ids."""
-        request, ahead = progress.request, progress.forecast
+        request, ahead = progress.request, progress.estimate
         results = request.results or request.results_of(progress.feeds, progress.company, now)
         return cls(
             id=request.request_id if request.version else None,

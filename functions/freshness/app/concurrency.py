@@ -1,4 +1,4 @@
-"""Doing the same to many things, several at once."""
+"""Bounded concurrency over an iterable."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable

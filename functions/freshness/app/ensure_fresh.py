@@ -31,9 +31,9 @@ from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.freshness_request import (
     KEPT,
-    Forecast,
     FreshnessRequest,
     OnLate,
+    ReadEstimate,
 )
 from freshness.policy import values
 
@@ -65,7 +65,7 @@ class Progress:
     request: FreshnessRequest
     company: Company
     feeds: tuple[Feed, ...]
-    forecast: Forecast | None = None
+    estimate: ReadEstimate | None = None
     """`None` once the request is done."""
     account: Account | None = None
     """What was read to accept the request, a moment ago."""
@@ -184,8 +184,8 @@ class EnsureFresh:
         known = list(self.tables.feeds.of_company(request.company_id) if feeds is None else feeds)
         request = Ending(recorder=self.recorder, clock=self.clock).end(request, company, known)
         mine = request.feeds_of(known, company)
-        ahead = None if request.is_done else self._admission.forecast(request, mine, company)
-        return Progress(request=request, company=company, feeds=tuple(mine), forecast=ahead)
+        ahead = None if request.is_done else self._admission.estimate(request, mine, company)
+        return Progress(request=request, company=company, feeds=tuple(mine), estimate=ahead)
 
     async def pursue(self, progress: Progress, codat: Callable[[], Awaitable[Codat]]) -> Progress:
         """Record what the feeds of a request lack, queue those that may be queued, and poll those in flight.
@@ -268,6 +268,6 @@ def request_id(caller: str, company_id: str, key: str) -> str:
 
 def retry_after(progress: Progress, now: datetime) -> int:
     """Return in how many seconds to ask for a request again."""
-    if progress.forecast is None:
+    if progress.estimate is None:
         return 0
-    return seconds(min(progress.forecast.expected_at, progress.request.deadline) - now)
+    return seconds(min(progress.estimate.expected_at, progress.request.deadline) - now)

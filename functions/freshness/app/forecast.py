@@ -10,7 +10,7 @@ from freshness.aws.tables import Tables
 from freshness.domain.company import Company
 from freshness.domain.facts import MissExpected
 from freshness.domain.feed import Feed
-from freshness.planning.forecast import AHEAD, AtRisk, at_risk
+from freshness.planning.forecast import LOOK_AHEAD, AtRisk, at_risk
 from freshness.policy.policy import Policy
 
 EVERY = timedelta(minutes=15)
@@ -56,7 +56,7 @@ def misses_ahead(
     companies: dict[str, Company] = {}
 
     def due() -> Iterator[Feed]:
-        for batch in tables.feeds.due(now + AHEAD, BATCH):
+        for batch in tables.feeds.due(now + LOOK_AHEAD, BATCH):
             if not is_time_left():
                 return
             companies.clear()

@@ -1,6 +1,6 @@
 """Links for customers to authorise connections again, read from Codat at the moment when someone asks for them.
 
-Some accounts have links that expire after a day or one use, so a stored one may be dead.
+Some accounts have links that expire after a day or one use, so a stored one may have expired.
 """
 
 from collections.abc import Iterable

@@ -28,8 +28,8 @@ from freshness.domain.facts import Deferred, Rescheduled, RunInterrupted
 from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import Decided
 from freshness.planning.decision import Action, Decision
-from freshness.planning.lessons import lessons
 from freshness.planning.planner import needs_all_feeds
+from freshness.planning.samples import samples
 from freshness.policy.policy import Policy
 
 AT_ONCE = 10
@@ -71,7 +71,7 @@ class RefreshTick:
         done, may_queue = True, None
         batches = self.tables.feeds.due(self.clock(), BATCH, self.shards)
         while feeds := await asyncio.to_thread(next, batches, None):
-            decisions = await self.decide(feeds, paused=paused)
+            decisions = await self.review_and_decide(feeds, paused=paused)
             may_queue = may_call() if may_queue is None else may_queue
             if may_queue:
                 done = await self.act(decisions) and done
@@ -80,7 +80,7 @@ class RefreshTick:
                 return False
         return done
 
-    async def decide(self, feeds: list[Feed], *, paused: bool = False) -> list[Decision]:
+    async def review_and_decide(self, feeds: list[Feed], *, paused: bool = False) -> list[Decision]:
         """Record and publish which promises of the feeds broke by now, and decide about each feed."""
         companies = await asyncio.to_thread(self.tables.companies.get_many, (feed.company_id for feed in feeds))
         feeds, unmarked = await self._reviewed(feeds, companies)
@@ -144,7 +144,7 @@ class RefreshTick:
 
     def _learn(self, decisions: list[Decision]) -> None:
         """Record what the feeds to be queued show of their kinds."""
-        learned = lessons(decisions, self.policy)
+        learned = samples(decisions, self.policy)
         if learned and not self.dry_run:
             self.tables.learned.add(learned)
 

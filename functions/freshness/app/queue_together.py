@@ -81,7 +81,7 @@ async def _call(
             accepted_at.append(await _call_one(queueing, company, call, at))
             accepted |= call.feeds
         except AlreadyInProgress as error:
-            for adopted in await _adopt_running(queueing, company, call, error):
+            for adopted in await _record_running(queueing, company, call, error):
                 to_queue.pop(adopted)
         except (NotFound, Refused) as error:
             names = {"company_id": company.company_id, "product": call.product, "error": str(error)}
@@ -96,7 +96,7 @@ async def _call_one(queueing: Queueing, company: Company, call: BulkCall, at: da
     return await queueing.codat.queue_all(company.company_id, key)
 
 
-async def _adopt_running(
+async def _record_running(
     queueing: Queueing, company: Company, call: BulkCall, error: AlreadyInProgress
 ) -> list[FeedKey]:
     """Record the datasets of a product that run already, and return their feeds."""

@@ -95,7 +95,7 @@ class Queueing:
         try:
             operation = await self.codat.queue(*feed.key, key, on_demand=feed.wanted is not None)
         except AlreadyInProgress as error:
-            await self._adopt(company, feed, error)
+            await self._record_running(company, feed, error)
         except UnsupportedDataType as error:
             await self.record(feed, company, DataTypeUnsupported(at=error.at))
             self.tally[Metric.FEEDS_FOUND_UNSUPPORTED] += 1
@@ -144,7 +144,7 @@ class Queueing:
         await self.record(feed, company, fact)
         self.tally[Metric.REFRESHES_QUEUED] += 1
 
-    async def _adopt(self, company: Company, feed: Feed, running: AlreadyInProgress) -> None:
+    async def _record_running(self, company: Company, feed: Feed, running: AlreadyInProgress) -> None:
         """Record the dataset that runs already. Codat is asked when it was requested, and for which connection.
 
         Where that dataset is another connection's, or was recorded as ended, the feed is tried again later.

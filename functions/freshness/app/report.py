@@ -8,8 +8,8 @@ from freshness.app.views import AttainmentView
 from freshness.aws.tables import Tables
 from freshness.domain.attainment import (
     Attained,
+    Breakdown,
     Cell,
-    Kind,
     Period,
     attained,
     by_hour_since,
@@ -20,7 +20,7 @@ from freshness.domain.attainment import (
 from freshness.domain.breach import BreachTime
 from freshness.policy.policy import Policy, objective
 
-KINDS = tuple(Kind)
+KINDS = tuple(Breakdown)
 
 
 def attainment(tables: Tables, policy: Policy, now: datetime, since: timedelta) -> tuple[AttainmentView, ...]:
@@ -67,7 +67,7 @@ def _views(parts: Mapping[Cell, Attained], policy: Policy, start: datetime) -> t
                 name=name,
                 times=times,
                 since=start,
-                objective=objective(policy, name) if kind is Kind.RULE else None,
+                objective=objective(policy, name) if kind is Breakdown.RULE else None,
             )
             for (kind, name), times in sorted(parts.items(), key=lambda part: (KINDS.index(part[0][0]), part[0][1]))
         ),

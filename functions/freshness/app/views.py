@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.attainment import Attained, Kind
+from freshness.domain.attainment import Attained, Breakdown
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import Decided, State
@@ -147,7 +147,7 @@ class Summary:
 class AttainmentView:
     """What was attained in a part of the fleet from `since` on. That of the whole fleet has no `kind`."""
 
-    kind: Kind | None
+    kind: Breakdown | None
     name: str
     times: Attained
     since: datetime

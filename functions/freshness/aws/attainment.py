@@ -13,8 +13,8 @@ from freshness.domain.attainment import (
     DAYS_KEPT,
     HOUR,
     Attained,
+    Breakdown,
     Cell,
-    Kind,
     Period,
     PeriodRecord,
     attained,
@@ -112,7 +112,7 @@ def _record(period: Period, item: Item) -> PeriodRecord:
         name, *cell = attribute.split(" ", 2)
         if len(cell) < len(("kind", "part")):
             continue
-        key = Kind(cell[0]), cell[1]
+        key = Breakdown(cell[0]), cell[1]
         if name == _FEEDS:
             feeds[key] = int(number)
         else:

@@ -23,7 +23,7 @@ MOST_BROKEN = 3_000
 
 
 class Broken(NamedTuple):
-    """A feed whose promise was published as broken, when it broke, and what of that is not recorded yet."""
+    """A feed whose promise was published as broken, when it broke, and the part of the breach that is not recorded."""
 
     at: datetime
     key: FeedKey

@@ -15,7 +15,7 @@ from zlib import crc32
 from freshness.aws.control import control_key
 from freshness.aws.item_codec import Item, adapter
 from freshness.aws.table import Table
-from freshness.domain.fleet import Fleet, Kind, KindRate, Lesson
+from freshness.domain.fleet import FeedSample, Fleet, Kind, KindRate
 from freshness.domain.rhythm import HOURS, NO_COUNTS, HourCounts, hour_of_week
 from freshness.planning.spending import month_of
 
@@ -27,7 +27,7 @@ SIGNIFICANT_SHARE, SIGNIFICANT_CHANGES = 0.01, 20.0
 """How many more expected changes make a rhythm worth writing: as a share of those counted, and at least."""
 
 SAMPLE = 4
-"""Of so many requests for fresh data one is counted: that data is read at that hour is not worth a write of each."""
+"""One of `SAMPLE` requests for fresh data is counted, to save writes."""
 READS_KEPT = timedelta(days=62)
 
 _HOUR = "hour "
@@ -65,9 +65,9 @@ class Learned:
             expires = {"expires_at": int((at + READS_KEPT).timestamp())}
             self._table.add(_reads_key(at), {f"{_HOUR}{hour_of_week(at, zone)}": 1}, expires)
 
-    def add(self, lessons: Iterable[Lesson]) -> None:
-        """Add lessons. What they show of a kind is written once it differs significantly from what the table has."""
-        self._unwritten = self._unwritten.merged(self.fleet().learned(lessons))
+    def add(self, samples: Iterable[FeedSample]) -> None:
+        """Add samples. What they show of a kind is written once it differs significantly from what the table has."""
+        self._unwritten = self._unwritten.merged(self.fleet().learned(samples))
         changed = {
             name: kind for name, kind in self._unwritten.kinds.items() if _differs(self._read.kinds.get(name), kind)
         }

@@ -65,7 +65,7 @@ class Limiter(Protocol):
         """Take note of the daily quota that a response reported at `at`, by Codat's clock."""
 
     async def stop(self, until: datetime, at: datetime) -> None:
-        """Let no call be sent before `until`, as Codat said at `at` by its own clock."""
+        """Block calls until `until`, as Codat said at `at` by its own clock."""
 
 
 @value(kw_only=False)

@@ -132,7 +132,7 @@ class RuleEvent(Response):
     data: RuleData
 
 
-class Kind(Response):
+class WebhookKind(Response):
     """The fields that identify the kind of a webhook."""
 
     event_type: str | None = None

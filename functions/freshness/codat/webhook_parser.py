@@ -12,10 +12,10 @@ from freshness.codat.webhook_models import (
     ConnectionEvent,
     DataTypeRead,
     Envelope,
-    Kind,
     RateLimitReachedEvent,
     ReadCompletedEvent,
     RuleEvent,
+    WebhookKind,
     WriteEvent,
 )
 from freshness.domain.company import Connection, ConnectionStatus
@@ -32,8 +32,8 @@ WRITABLE = tuple(
 )
 """The data types that Codat's event catalogue has a `{dataType}.write.successful` for."""
 
-AHEAD = timedelta(days=1)
-"""How far ahead of our clock a webhook may be dated: with a later date it would count as the latest fact for good."""
+MAX_CLOCK_LEAD = timedelta(days=1)
+"""How far ahead of our clock a webhook may be dated: a later date would permanently make it the latest fact."""
 
 MAX_ISSUES = 20
 MAX_ISSUE_LENGTH = 500
@@ -67,7 +67,7 @@ def parse(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
 
 
 def _read(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
-    kind = Kind.model_validate_json(body)
+    kind = WebhookKind.model_validate_json(body)
     if kind.event_type is None and kind.rule_type is not None:
         # Codat's documentation spells one of them in two ways.
         read_rule = _RULES.get(kind.rule_type.casefold())
@@ -77,7 +77,7 @@ def _read(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
     if read is None:
         return None
     generated_date = Envelope.model_validate_json(body).generated_date
-    if generated_date > now + AHEAD:
+    if generated_date > now + MAX_CLOCK_LEAD:
         raise Malformed(f"generatedDate {sortable(generated_date)} is in the future")
     return read(body)
 

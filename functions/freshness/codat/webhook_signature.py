@@ -25,7 +25,7 @@ _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _SIGNATURES = re.compile(r"\w{1,9},[\w+/]{1,999}={0,2}( \w{1,9},[\w+/]{1,999}={0,2}){0,9}", re.ASCII)
 
 
-class Reason(StrEnum):
+class RefusalReason(StrEnum):
     """Why a request was refused."""
 
     ADDRESS_NOT_ALLOWED = "AddressNotAllowed"
@@ -43,7 +43,7 @@ class Reason(StrEnum):
 class WebhookRefused(Exception):
     """The request was not sent by Codat, or is not verifiable."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: RefusalReason) -> None:
         super().__init__(reason)
         self.reason = reason
 
@@ -107,7 +107,9 @@ class SigningSecrets(CachedSecrets):
         try:
             return verify(body, headers, self._secrets)
         except WebhookRefused as refused:
-            if refused.reason is not Reason.NOT_SIGNED or not self._read_if_older_than(MIN_SECONDS_BETWEEN_READS):
+            if refused.reason is not RefusalReason.NOT_SIGNED or not self._read_if_older_than(
+                MIN_SECONDS_BETWEEN_READS
+            ):
                 raise
         return verify(body, headers, self._secrets)
 
@@ -120,16 +122,16 @@ def decode_body(event: Mapping[str, Any]) -> str:
     """
     given = event.get("body")
     if not isinstance(given, str):
-        raise WebhookRefused(Reason.BODY_MALFORMED)
+        raise WebhookRefused(RefusalReason.BODY_MALFORMED)
     if len(given) > MAX_BODY_BYTES * 4 // 3 + 4:
-        raise WebhookRefused(Reason.BODY_TOO_LARGE)
+        raise WebhookRefused(RefusalReason.BODY_TOO_LARGE)
     try:
         body = base64.b64decode(given, validate=True) if event.get("isBase64Encoded") else given.encode()
         text = body.decode()
     except ValueError as error:
-        raise WebhookRefused(Reason.BODY_MALFORMED) from error
+        raise WebhookRefused(RefusalReason.BODY_MALFORMED) from error
     if len(body) > MAX_BODY_BYTES:
-        raise WebhookRefused(Reason.BODY_TOO_LARGE)
+        raise WebhookRefused(RefusalReason.BODY_TOO_LARGE)
     return text
 
 
@@ -146,7 +148,7 @@ def verify(body: str, headers: Mapping[str, Any], secrets: Sequence[str]) -> str
         except (WebhookVerificationError, EmptyWebhookSecretError, ValueError):
             continue
         return standard["webhook-id"]
-    raise WebhookRefused(Reason.NOT_SIGNED)
+    raise WebhookRefused(RefusalReason.NOT_SIGNED)
 
 
 def _standard_headers(headers: Mapping[str, Any]) -> dict[str, str]:
@@ -158,7 +160,7 @@ def _standard_headers(headers: Mapping[str, Any]) -> dict[str, str]:
     prefix = "webhook" if "webhook-id" in headers else "svix"
     message_id, timestamp, signature = (headers.get(f"{prefix}-{name}") for name in ("id", "timestamp", "signature"))
     if not (isinstance(message_id, str) and isinstance(timestamp, str) and isinstance(signature, str)):
-        raise WebhookRefused(Reason.HEADERS_MALFORMED)
+        raise WebhookRefused(RefusalReason.HEADERS_MALFORMED)
     if not (_ID.fullmatch(message_id) and _TIMESTAMP.fullmatch(timestamp) and _SIGNATURES.fullmatch(signature)):
-        raise WebhookRefused(Reason.HEADERS_MALFORMED)
+        raise WebhookRefused(RefusalReason.HEADERS_MALFORMED)
     return {"webhook-id": message_id, "webhook-timestamp": timestamp, "webhook-signature": signature}

@@ -31,15 +31,15 @@ class ApiLimits:
     next_slot: datetime | None = None
     """When the next call that nobody has reserved yet may be sent."""
     calls: int = 0
-    """Calls of ours on the day of `called_at`, in UTC."""
+    """Calls made by this stack on the day of `called_at`, in UTC."""
     on_demand_calls: int = 0
     """Those of them that were made for callers who wait for fresh data."""
     called_at: datetime | None = None
-    """When the last call of ours was made."""
+    """When this stack made its last call."""
     version: int = 0
 
     def with_calls(self, calls: int, at: datetime, *, on_demand: int = 0) -> "ApiLimits":
-        """Return the limits after calls of ours, of which some were made for callers who wait."""
+        """Return the limits after calls of this stack, of which some were made for callers who wait."""
         if not calls:
             return self
         on_demand_calls = self.on_demand_calls_on(at.date()) + on_demand

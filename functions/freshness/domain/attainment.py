@@ -23,7 +23,7 @@ DAYS_KEPT = 400 * DAY
 """How long attainment is kept by day: a year, and the month to compare it with."""
 
 
-class Kind(StrEnum):
+class Breakdown(StrEnum):
     """What attainment is broken down by."""
 
     RULE = "rule"
@@ -34,7 +34,7 @@ class Kind(StrEnum):
     """A tag by which the policy selects companies, as `name=value`."""
 
 
-Cell = tuple[Kind, str]
+Cell = tuple[Breakdown, str]
 """A part of the fleet for which attainment is measured, such as one rule."""
 
 
@@ -112,11 +112,11 @@ class PeriodRecord:
 
 def cells(data_type: str, group: Group) -> Iterator[Cell]:
     """Yield the parts of the fleet that a feed belongs to."""
-    yield Kind.RULE, group.rule
-    yield Kind.DATA_TYPE, data_type
-    yield Kind.PLATFORM, group.platform
+    yield Breakdown.RULE, group.rule
+    yield Breakdown.DATA_TYPE, data_type
+    yield Breakdown.PLATFORM, group.platform
     for tag in group.tags:
-        yield Kind.TAG, tag
+        yield Breakdown.TAG, tag
 
 
 def hour_of(at: datetime) -> Period:
@@ -180,7 +180,7 @@ def attained(
 
 def of_fleet(parts: Mapping[Cell, Attained]) -> Attained:
     """Return what was attained in the whole fleet, by what was attained in each part of it: a feed is in one rule."""
-    return sum((times for (kind, _), times in parts.items() if kind is Kind.RULE), Attained())
+    return sum((times for (kind, _), times in parts.items() if kind is Breakdown.RULE), Attained())
 
 
 def _add(total: dict[Cell, Attained], breach: BreachTime, time: timedelta) -> None:

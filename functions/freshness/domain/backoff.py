@@ -5,7 +5,7 @@ from datetime import timedelta
 
 FIRST = timedelta(seconds=15)
 FIRST_REFUSED = timedelta(hours=1)
-"""The first wait after a refusal, such as 403: the same call will hardly succeed sooner."""
+"""The first wait after a refusal, such as 403: the same call is unlikely to succeed sooner."""
 LONGEST = timedelta(hours=6)
 LONGEST_UNANSWERED = timedelta(minutes=15)
 """The longest wait where no response came: that is often an outage, after which work should go on soon."""

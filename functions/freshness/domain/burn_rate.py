@@ -9,12 +9,12 @@ high.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from freshness.domain.attainment import HOUR, Attained, Kind, PeriodRecord, attained, hour_of
+from freshness.domain.attainment import HOUR, Attained, Breakdown, PeriodRecord, attained, hour_of
 from freshness.domain.breach import BreachTime
 from freshness.domain.value import value
 
 MANY_FEEDS = 20
-"""The feeds from which on a rule is watched by itself: of fewer, a single feed that is late would be much."""
+"""The feeds from which on a rule is watched by itself: with fewer, one late feed is already a high rate."""
 MOST = 0.5
 """The share of feeds that is enough for an alarm, also where an objective is so low that no burn rate is high."""
 
@@ -46,7 +46,7 @@ def burn(
 
     def since(length: timedelta) -> dict[str, Attained]:
         parts = attained(records, open_breaches, hour_of(now - length).start, now)
-        return {name: times for (kind, name), times in parts.items() if kind is Kind.RULE}
+        return {name: times for (kind, name), times in parts.items() if kind is Breakdown.RULE}
 
     present = _present(records, open_breaches)
     watched = {rule for rule, times in present.items() if times.promised >= MANY_FEEDS * HOUR}
@@ -63,7 +63,9 @@ def _present(records: Iterable[PeriodRecord], open_breaches: Iterable[BreachTime
     """Return by rule how many feeds are promised, late and waiting at the moment, as if for an hour."""
     ordered = sorted(records, key=lambda record: record.period.start, reverse=True)
     feeds = next((record.feeds for record in ordered if record.feeds), {})
-    present = {name: Attained(promised=number * HOUR) for (kind, name), number in feeds.items() if kind is Kind.RULE}
+    present = {
+        name: Attained(promised=number * HOUR) for (kind, name), number in feeds.items() if kind is Breakdown.RULE
+    }
     for breach in open_breaches:
         rule = breach.group.rule
         present[rule] = present.get(rule, Attained()) + (

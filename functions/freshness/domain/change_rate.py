@@ -23,7 +23,7 @@ PRIOR_WEIGHT = 0.25
 MAX_EXPONENT = 700.0
 """The exponential of a larger number overflows a float."""
 MIN_RATE = 1e-9
-"""The lowest rate that is estimated: one change in about three million years, which is as good as none."""
+"""The lowest rate that is estimated: one change in about three million years, which is effectively zero."""
 
 
 @value(kw_only=False)

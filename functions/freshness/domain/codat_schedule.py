@@ -41,10 +41,10 @@ class CodatSchedule:
         """
         candidates = [feed for feed in feeds if feed.data_type in self.on_first_link]
         linked = [feed for feed in candidates if is_linked(feed, company)]
-        hopeless = any(
+        cannot_succeed = any(
             feed.is_unsupported or feed.is_blocked(company.connections[feed.connection_id]) for feed in linked
         )
-        return [] if hopeless else linked
+        return [] if cannot_succeed else linked
 
 
 def is_linked(feed: Feed, company: Company) -> bool:

@@ -29,7 +29,7 @@ CHECK_EVERY = timedelta(days=1)
 NOT_FOUND_AGAIN_AFTER = timedelta(minutes=10)
 """How long after a first 404 a second one means that the company was deleted: one alone may be a mistake."""
 DELETED_KEPT = timedelta(days=30)
-"""How long a deleted connection is remembered: webhooks may be replayed for two weeks."""
+"""How long a deleted connection is kept: webhooks may be replayed for two weeks."""
 
 ReadEnd = tuple[str, str, datetime]
 """Of a read that ended: the connection's id, the dataset's state, and when."""
@@ -102,7 +102,7 @@ def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
             known, listed.get(connection_id) or replace(known, status=ConnectionStatus.DELETED, status_at=fact.at)
         )
         for connection_id, known in company.connections.items()
-        if connection_id in listed or not _is_forgotten(known, fact.at)
+        if connection_id in listed or not _is_expired(known, fact.at)
     }
     connections |= {connection_id: listed[connection_id] for connection_id in listed.keys() - connections.keys()}
     is_matched_as_before = dict(fact.tags) == company.tags and fact.parent_id == company.parent_id
@@ -124,7 +124,7 @@ def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
     )
 
 
-def _is_forgotten(connection: Connection, at: datetime) -> bool:
+def _is_expired(connection: Connection, at: datetime) -> bool:
     return connection.status == ConnectionStatus.DELETED and connection.status_at + DELETED_KEPT < at
 
 

@@ -19,8 +19,9 @@ from freshness.domain.sync_history import NO_HISTORY, SyncHistory, usual_duratio
 from freshness.domain.value import value
 
 DAY = timedelta(days=1)
-FIRST_PATIENCE = timedelta(seconds=30)
-LONGEST_PATIENCE = timedelta(hours=6)
+MIN_LATE_AFTER = timedelta(seconds=30)
+MAX_LATE_AFTER = timedelta(hours=6)
+"""How long after its request, or after it was last seen to run, a dataset is late: at least, and at most."""
 UNKNOWN_SYNC_TIME = timedelta(seconds=15)
 """How long a sync is assumed to take before one was measured."""
 
@@ -39,7 +40,7 @@ class Feed:
     end: End | None = None
     succeeded_at: datetime | None = None
     attempts: int = 0
-    """Requests of ours since the last success."""
+    """Requests made by this stack since the last success."""
     running_state: str = ""
     """The state in which the dataset in flight was last seen."""
     seen_running_at: datetime | None = None
@@ -66,7 +67,7 @@ class Feed:
     changes_per_day: float | None = None
     """How often the data changes at the source, as estimated when the feed was last scheduled."""
     requests_that_day: int = 0
-    """Requests of ours on the day, in UTC, of the latest request."""
+    """Requests made by this stack on the day, in UTC, of the latest request."""
     decided: Decided | None = None
     """The last decision that changed the feed. What applies now, `freshness.planning.planner` computes."""
     written_at: datetime | None = None
@@ -192,7 +193,7 @@ class Feed:
 
     @property
     def failures(self) -> int:
-        """Return how many requests of ours failed in a row, not counting one that still runs."""
+        """Return how many requests made by this stack failed in a row, not counting one that still runs."""
         if self.request and self.succeeded_at and self.succeeded_at >= self.request.at:
             return 0
         runs = self.in_flight is not None and self.in_flight.trigger is not Trigger.EXTERNAL
@@ -207,15 +208,16 @@ class Feed:
     def late_at(self) -> datetime | None:
         """Return when the dataset in flight is late, so that a check must ask Codat about it.
 
-        Each check that finds it still running doubles the patience: an on-premise platform may take days.
+        Each check that finds it still running doubles the time until the next check: an on-premise platform may take
+        days.
         """
         if self.in_flight is None:
             return None
         requested_at = self.in_flight.at
         if self.seen_running_at is None:
-            return requested_at + max(2 * self.usual_sync_time, FIRST_PATIENCE)
+            return requested_at + max(2 * self.usual_sync_time, MIN_LATE_AFTER)
         waited = self.seen_running_at - requested_at
-        return self.seen_running_at + min(max(waited, FIRST_PATIENCE), LONGEST_PATIENCE)
+        return self.seen_running_at + min(max(waited, MIN_LATE_AFTER), MAX_LATE_AFTER)
 
     def is_blocked(self, connection: Connection) -> bool:
         """Return whether a person must act before a refresh can succeed."""

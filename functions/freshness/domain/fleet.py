@@ -1,7 +1,7 @@
 """What is learned of all feeds: how often, and when in the week, those of one platform and data type, a *kind*, change;
 and when in the week data is read.
 
-It is a value that is added up from lessons, in any order, so that several processes can learn.
+It is a value that is added up from samples, in any order, so that several processes can learn.
 """
 
 import math
@@ -18,14 +18,14 @@ from freshness.domain.value import value
 MAX_FEEDS = 500
 """The maximum number of feeds that the rate of a kind is averaged over. Earlier feeds lose weight beyond it."""
 PASSES = 10
-"""Steps of expectation maximisation over the same lessons: each makes the rhythm sharper."""
+"""Steps of expectation maximisation over the same samples: each makes the rhythm sharper."""
 MOST_EVIDENCE = 20.0
 """How much evidence for or against a rhythm counts, so that it is noticed if that changes."""
 IMPROBABLE = 0.01
 """The probability of a rhythm below which it is left out."""
 
 
-class Lesson(NamedTuple):
+class FeedSample(NamedTuple):
     """What the syncs of one feed showed since it was last queued."""
 
     kind: str
@@ -102,21 +102,21 @@ class Fleet:
         """Return in which hours of the week, by the clock of a zone, data is read, as requests for fresh data show."""
         return self.reads.rhythm(zone) if self.reads.weight else STEADY
 
-    def learned(self, lessons: Iterable[Lesson]) -> "Fleet":
-        """Return what lessons show by themselves, given what is known already; `merged` adds it."""
-        by_kind: dict[str, list[Lesson]] = defaultdict(list)
-        for lesson in lessons:
-            by_kind[lesson.kind].append(lesson)
+    def learned(self, samples: Iterable[FeedSample]) -> "Fleet":
+        """Return what samples show by themselves, given what is known already; `merged` adds it."""
+        by_kind: dict[str, list[FeedSample]] = defaultdict(list)
+        for sample in samples:
+            by_kind[sample.kind].append(sample)
         return Fleet({name: self._learned(name, of_kind) for name, of_kind in by_kind.items()})
 
-    def _learned(self, name: str, lessons: list[Lesson]) -> Kind:
-        rate = KindRate(1, math.log(lessons[0].rate))
-        for lesson in lessons[1:]:
-            rate = rate.merged(KindRate(1, math.log(lesson.rate)))
+    def _learned(self, name: str, samples: list[FeedSample]) -> Kind:
+        rate = KindRate(1, math.log(samples[0].rate))
+        for sample in samples[1:]:
+            rate = rate.merged(KindRate(1, math.log(sample.rate)))
         known, hours = self.kinds[name].hours if name in self.kinds else NO_COUNTS, NO_COUNTS
         by_zone: dict[tzinfo, list[tuple[SyncInterval, float]]] = defaultdict(list)
-        for lesson in lessons:
-            by_zone[lesson.zone] += ((interval, lesson.rate) for interval in lesson.intervals)
+        for sample in samples:
+            by_zone[sample.zone] += ((interval, sample.rate) for interval in sample.intervals)
         shown = (
             sum(evidence(intervals, known.rhythm(zone)) for zone, intervals in by_zone.items()) if known.weight else 0.0
         )

@@ -150,7 +150,7 @@ class FreshnessRequest:
 
 
 @value
-class Forecast:
+class ReadEstimate:
     """When a read that serves a request is expected to end, and how probable it is that it does by the deadline.
 
     `obstacle` is why it is impossible, empty if it is not.
@@ -161,22 +161,22 @@ class Forecast:
     obstacle: str = ""
 
 
-def forecast(request: FreshnessRequest, feed: Feed, promise: Promise, now: datetime) -> Forecast:
+def estimate(request: FreshnessRequest, feed: Feed, promise: Promise, now: datetime) -> ReadEstimate:
     """Return when the read of a feed that serves a request is expected to end, from its windows and its last syncs."""
     in_flight, usual = feed.in_flight, feed.usual_sync_time
     if in_flight and in_flight.at >= request.not_before:
-        return _forecast(request, feed, in_flight.at, max(in_flight.at + usual, now))
+        return _estimate(request, feed, in_flight.at, max(in_flight.at + usual, now))
     start: datetime | None = max(now, in_flight.at + usual) if in_flight else now
     if start and not request.at_any_time:
         start = windows.next_allowed(promise.windows, start)
     if start is None or start >= request.deadline:
         opens = f"open only at {start.isoformat(timespec='minutes')}" if start else "never open"
         expected_at = (start or request.deadline) + usual
-        return Forecast(expected_at=expected_at, probability=0.0, obstacle=f"the policy's windows {opens}")
-    return _forecast(request, feed, start, start + usual)
+        return ReadEstimate(expected_at=expected_at, probability=0.0, obstacle=f"the policy's windows {opens}")
+    return _estimate(request, feed, start, start + usual)
 
 
-def _forecast(request: FreshnessRequest, feed: Feed, start: datetime, expected_at: datetime) -> Forecast:
+def _estimate(request: FreshnessRequest, feed: Feed, start: datetime, expected_at: datetime) -> ReadEstimate:
     durations, room = feed.history.durations, request.deadline - start
     in_time = sum(took <= room for took in durations)
     # Before any sync was measured, the usual time of the platform is all that is known.
@@ -186,7 +186,7 @@ def _forecast(request: FreshnessRequest, feed: Feed, start: datetime, expected_a
     if len(durations) >= ENOUGH_SYNCS and durations[0] > room:
         obstacle = f"the shortest of its last {len(durations)} syncs took {durations[0].total_seconds():.0f} s"
     probability = 0.0 if obstacle else (in_time + prior) / (len(durations) + 1)
-    return Forecast(expected_at=expected_at, probability=probability, obstacle=obstacle)
+    return ReadEstimate(expected_at=expected_at, probability=probability, obstacle=obstacle)
 
 
 def _dataset_id(feed: Feed) -> str:

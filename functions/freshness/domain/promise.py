@@ -24,7 +24,7 @@ AT_MOST_EVERY = timedelta(hours=1)
 
 @value
 class Group:
-    """What attainment is measured by, beside the data type."""
+    """What attainment is measured by, besides the data type."""
 
     rule: str = ""
     """The table of the policy that sets `fresh_within` or `off`, such as `rule "free plan"`."""

@@ -90,7 +90,7 @@ def informative(observations: Sequence[Observation], rate: float) -> tuple[float
     """Return how many changes the observations show, in how many days, weighted by what they tell of the rate.
 
     An observation of x expected changes has x / (exp(x) - 1) of the information that a count of its changes would have:
-    that an interval of many expected changes saw one tells next to nothing.
+    that an interval of many expected changes saw one carries almost no information.
     """
     changes, total_days = 0.0, 0.0
     for days, changed, count in ((each.days, each.changed, each.count) for each in observations):

@@ -1,4 +1,4 @@
-"""What a poll of Codat may change of a feed: the rules, one by one, for what the poll knows better."""
+"""What a poll of Codat may change of a feed: the rules, one by one, for what a poll overrides."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ def _is_requested(feed: Feed, polled: DatasetPolled) -> bool:
 
 
 def _with_success(feed: Feed, polled: DatasetPolled, succeeded_at: datetime) -> Feed:
-    """Return the feed with the latest success. One that a webhook reported, under a slightly later time, stays so."""
+    """Return the feed with the latest success. One that a webhook reported, under a slightly later time, is kept."""
     is_latest = outcome(polled.state) is Outcome.COMPLETE
     if _is_requested(feed, polled) and is_latest and feed.request:
         # A request that was adopted may carry our own clock's time, which may be ahead of Codat's.
@@ -58,7 +58,7 @@ def _with_failure(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Fee
 
 
 def _failed_at(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> datetime:
-    """Return when a dataset failed, or where Codat does not say, the time that has the right effect."""
+    """Return when a dataset failed, as Codat says, otherwise a time that permits one retry."""
     at = polled.ended_at or polled.at
     if feed.request is None and feed.end is None:
         # When it failed is unknown, and the connection is linked now: one try is worthwhile.

@@ -21,7 +21,7 @@ HOURS = 168
 WEEK = 7.0
 """Days in it."""
 LONGEST_LEARNED = 36.0
-"""Hours: the longest interval between two syncs that is learned from. Longer ones tell little of the hour."""
+"""Hours: the longest interval between two syncs that is learned from. Longer ones say little about the hour."""
 MOST_CHANGES = 3.0
 """Expected changes in an interval above which it is not learned from: that it changed was to be expected anyway."""
 PRIOR = 8.0

@@ -142,7 +142,7 @@ def _confident_for(confidence: float, feed: Feed, promise: Promise, succeeded_at
 
 
 def _planned(feed: Feed, promise: Promise, due_after: Callable[[datetime], datetime]) -> datetime | None:
-    """Return when a feed is due, or earlier if windows are shut then; at once if it was never synced."""
+    """Return when a feed is due, or earlier if windows are closed then; at once if it was never synced."""
     if feed.succeeded_at is None:
         return BEGINNING
     due = due_after(feed.succeeded_at)
@@ -178,7 +178,7 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
         return succeeded_at + promise.fresh_within - _lead(feed.usual_sync_time, promise.fresh_within)
     too_old_at, in_force = promise.clock.first_reached(succeeded_at, fresh_within)
     missed = promise.clock.first_missed(succeeded_at, too_old_at)
-    # To look into a history takes longer than all else here: once for both.
+    # Decoding the history is the slowest step, so it is done once.
     durations, within = feed.history.durations, in_force.fresh_within
     if too_old_at > succeeded_at + within:
         due = too_old_at - _lead_to_moment(feed, durations, 90, within) - _spread(feed, within)
@@ -195,7 +195,7 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
 def _late_enough(
     promise: Promise, start: datetime, latest: datetime, earliest: datetime, succeeded_at: datetime
 ) -> datetime:
-    """Return when windows open again before a deadline, if what is queued before they shut would be too old for it."""
+    """Return when windows open again before a deadline, if what is queued before they close would be too old for it."""
     planned = windows.planned(promise.windows, start, after=succeeded_at, room=QUEUEING_MARGIN)
     if planned is None or planned >= earliest:
         return start
@@ -232,7 +232,7 @@ def _spread(feed: Feed, within: timedelta) -> timedelta:
 
 
 def _outdated_at(feed: Feed, connection: Connection) -> datetime | None:
-    """Return when the copy became outdated whatever its age: the user wrote data, or the connection was away."""
+    """Return when the copy became outdated whatever its age: the user wrote data, or the connection was not linked."""
     since = max(feed.written_at or BEGINNING, connection.reconnected_at or BEGINNING)
     return since if feed.succeeded_at and feed.succeeded_at < since else None
 

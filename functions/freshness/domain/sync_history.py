@@ -1,6 +1,6 @@
 """The last syncs of one feed: how long they took, what they found, and so how often the data changes.
 
-They are kept packed, as they are stored: a tick reads many histories and looks into few.
+They are kept packed, as they are stored: a tick reads many histories and decodes few.
 """
 
 import struct
@@ -19,7 +19,7 @@ KEPT = 32
 LAST_KEPT = 16
 """How many of the last syncs are kept whatever they found: a fact may arrive that many syncs late."""
 LONGEST_SYNC = timedelta(minutes=30)
-"""What took longer was waiting, perhaps for a customer's own machine: it is no measure of a sync."""
+"""Longer durations include waiting, perhaps for a customer's own machine, and are not used."""
 SAME_END = timedelta(seconds=30)
 """How far apart two reports of the same end may be: a webhook is generated a moment after the sync completed."""
 SAME_READ = timedelta(seconds=1)
@@ -168,7 +168,8 @@ class SyncHistory:
     ) -> "SyncHistory":
         """Return the history after an end, whether it was known or not.
 
-        An end that was `polled` gives way to one that a webhook reported for nearly the same time, with what it found.
+        An end that was `polled` is replaced by one that a webhook reported for nearly the same time, with what that
+        found.
 
         `requested_at` is that of the latest request: only the first end after it is the end of what was requested, so
         only that end has a duration, in whatever order the ends are added; it has none either if it is not `measured`,

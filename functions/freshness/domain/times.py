@@ -30,7 +30,7 @@ def _plausible(time: datetime, info: ValidationInfo) -> datetime:
     """Reject a time that is not after 1970-01-01, or is later than `by` of the validation context, if that is given."""
     by = (info.context or {}).get("by")
     if time <= BEGINNING or (by and time > by):
-        raise ValueError(f"{time.isoformat()} is no time at which anything happened")
+        raise ValueError(f"{time.isoformat()} is not plausible: expected a time after 1970 and not in the future")
     return time
 
 

@@ -67,7 +67,7 @@ class Transition:
 
     @property
     def has_effects(self) -> bool:
-        """Return whether anything is to be recorded or published beside the feed itself."""
+        """Return whether anything is to be recorded or published besides the feed itself."""
         return bool(self.datasets or self.notifications)
 
 

@@ -18,7 +18,7 @@ RECENT = timedelta(days=8)
 MIN_SYNCS = 6
 """Syncs on a kind of day from which on its hours are known."""
 MIN_DAYS = 3
-"""Days with syncs from which on anything is known: when it is first linked, a machine may be online at an odd hour."""
+"""Days with syncs from which on anything is known: when first linked, a machine may be online at an unusual hour."""
 LARGEST_GAP = 2
 """Hours without a sync between two hours with one that count as hours with one."""
 _HOUR = timedelta(hours=1)

@@ -7,7 +7,7 @@ from freshness.domain.api_limits import ApiLimits
 from freshness.policy.schema import Budget
 
 DAY = timedelta(days=1)
-AHEAD = timedelta(hours=6)
+AHEAD_OF_DAY = timedelta(hours=6)
 """How far ahead of an even spread over the day spending may be: what is due at once need not wait for its hour."""
 
 
@@ -15,13 +15,13 @@ def allowance(budget: Budget, limits: ApiLimits, now: datetime) -> float:
     """Return how many refreshes that promises need may be queued now, each being one call.
 
     It is infinity until Codat has reported its quota. By any time of the day no more is spent than the share of the
-    quota for the part of the day that has passed and `AHEAD`, calls for checks included, without the part of it that is
-    reserved for callers who wait; nor more than Codat reports to be left for everyone who uses this account.
+    quota for the part of the day that has passed and `AHEAD_OF_DAY`, calls for checks included, without the part of it
+    that is reserved for callers who wait; nor more than Codat reports to be left for everyone who uses this account.
     """
     if limits.daily_quota is None:
         return math.inf
     midnight = _midnight(now)
-    passed = min(1.0, (now - midnight + AHEAD) / DAY)
+    passed = min(1.0, (now - midnight + AHEAD_OF_DAY) / DAY)
     calls = limits.calls_on(midnight.date()) - limits.on_demand_calls_on(midnight.date())
     allowed = budget.share_of_quota * (1 - budget.on_demand_share) * limits.daily_quota * passed - calls
     return _within_what_is_left(allowed, limits, midnight)

@@ -14,7 +14,7 @@ from freshness.planning.allowance import allowance
 from freshness.policy.policy import Policy
 from freshness.policy.schema import Budget
 
-AHEAD = timedelta(hours=2)
+LOOK_AHEAD = timedelta(hours=2)
 """How far ahead deadlines are looked at."""
 _STEP = timedelta(minutes=1)
 
@@ -39,7 +39,7 @@ def at_risk(
     paused: bool = False,
     affordable: Mapping[str, float] = MappingProxyType({}),
 ) -> Iterator[AtRisk]:
-    """Yield the feeds that will miss a deadline in the next `AHEAD`.
+    """Yield the feeds that will miss a deadline in the next `LOOK_AHEAD`.
 
     `feeds` are those that are due by then, the longest due first. Each starts when it is due, when those before it have
     started at the pace allowed, and when the day's quota reaches for it. Of a platform with a cap on spending, no more
@@ -58,7 +58,7 @@ def at_risk(
         starts_at = feed.in_flight.at if feed.in_flight else None if held else starts.take(feed.due_at or now)
         expected_at = max(now, starts_at + longest_sync_time(feed)) if starts_at else None
         copied_at = feed.succeeded_at or connection.status_at
-        moment = promise.clock.first_missed(copied_at, now + AHEAD, since=now) if promise.clock else None
+        moment = promise.clock.first_missed(copied_at, now + LOOK_AHEAD, since=now) if promise.clock else None
         if moment and (expected_at is None or expected_at > moment.at):
             yield AtRisk(feed=feed, company=company, moment=moment, expected_at=expected_at)
 
@@ -70,11 +70,11 @@ class _Starts:
         self._budget = budget
         self._limits = limits
         self._at = now
-        self._until = now + AHEAD
+        self._until = now + LOOK_AHEAD
         self._taken = 0
 
     def take(self, due_at: datetime) -> datetime | None:
-        """Return when the next one starts, `None` if that is later than `AHEAD`."""
+        """Return when the next one starts, `None` if that is later than `LOOK_AHEAD`."""
         self._at = max(self._at, due_at)
         while self._at <= self._until:
             if allowance(self._budget, self._limits, self._at) > self._taken:

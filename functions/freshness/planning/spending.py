@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from freshness.policy.policy import Policy
 
-AHEAD = timedelta(days=1)
+AHEAD_OF_MONTH = timedelta(days=1)
 """How far ahead of an even spread over the month spending may be."""
 
 
@@ -19,11 +19,11 @@ def affordable(policy: Policy, refreshes: Mapping[str, int], now: datetime) -> d
     """Return how many more refreshes may be queued now, by platform, of those that have a cap.
 
     `refreshes` are those of the month so far. By any time of the month no more is spent than the cap for the part of
-    the month that has passed, and `AHEAD`.
+    the month that has passed, and `AHEAD_OF_MONTH`.
     """
     start = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     end = (start + timedelta(days=32)).replace(day=1)
-    passed = min(1.0, (now - start + AHEAD) / (end - start))
+    passed = min(1.0, (now - start + AHEAD_OF_MONTH) / (end - start))
     return {
         platform: max(0, math.floor(cap.amount * passed / policy.prices[platform].amount) - refreshes.get(platform, 0))
         for platform, cap in policy.budget.spending.items()

@@ -36,7 +36,7 @@ def check_deadlines(
             raise LocatedError(("deadlines", index, "fresh_within"), problem)
         together = [each for each in deadlines[:index] if not (each.companies or each.groups or each.tags)]
         problems = (
-            _always_shut(deadline, windows, in_one_zone=in_one_zone),
+            _always_closed(deadline, windows, in_one_zone=in_one_zone),
             *(_over_share([*together, deadline], *limit) for limit in budget.refreshes_per_connection.items()),
             *(_over_cap([*together, deadline], *cap, prices) for cap in budget.spending.items()),
         )
@@ -83,14 +83,14 @@ def _over_cap(deadlines: Sequence[DeadlineTable], platform: str, cap: Money, pri
     )
 
 
-def _always_shut(deadline: DeadlineTable, windows: Sequence[WindowTable], *, in_one_zone: bool) -> str:
+def _always_closed(deadline: DeadlineTable, windows: Sequence[WindowTable], *, in_one_zone: bool) -> str:
     """Return why no refresh may be queued in the time before a deadline, empty if one may be."""
     covering = [window for window in windows if _covers(window, deadline)]
-    shut = tuple(window.window_in(values.UTC if in_one_zone else window.time_zone) for window in covering)
+    closed = tuple(window.window_in(values.UTC if in_one_zone else window.time_zone) for window in covering)
     days = Days(days=deadline.day_numbers, zone=values.UTC if in_one_zone else deadline.time_zone)
     for day in (_MONDAY + number * DAY for number in range(_WEEK)):
         at: datetime = days.moment(day, deadline.by)
-        opens_at = next_allowed(shut, at - deadline.fresh_within)
+        opens_at = next_allowed(closed, at - deadline.fresh_within)
         if days.include(day) and (opens_at is None or opens_at >= at):
             names = ", ".join(repr(window.name) for window in covering)
             return f"expected a time before which a refresh may be queued, but the windows {names} forbid it"

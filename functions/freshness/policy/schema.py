@@ -65,7 +65,9 @@ class Terms(Table):
         if self.fresh_within and self.at_most_every and self.at_most_every > self.fresh_within:
             raise ValueError("expected at_most_every not to be longer than fresh_within")
         if self.objective and not self._sets_fresh_within:
-            raise ValueError("expected fresh_within beside objective: attainment is measured by the table that sets it")
+            raise ValueError(
+                "expected fresh_within in the same table as objective: attainment is measured by the table that sets it"
+            )
         return self
 
     @property

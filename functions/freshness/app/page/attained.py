@@ -9,8 +9,8 @@ from freshness.domain.attainment import (
     DAY,
     HOUR,
     Attained,
+    Breakdown,
     Cell,
-    Kind,
     Period,
     PeriodRecord,
     attained,
@@ -35,14 +35,14 @@ def read_attainment(
     known = records.since(month, now)
     of_month = attained(known, breaches, month, now)
     of_day = attained([each for each in known if each.period.start >= day - HOUR], breaches, day, now)
-    rules = sorted({name for kind, name in of_month if kind is Kind.RULE})
+    rules = sorted({name for kind, name in of_month if kind is Breakdown.RULE})
     views = sorted((_rule(name, of_day, of_month, policy) for name in rules), key=_share)
     whole = RuleView(rule="", day=of_fleet(of_day), month=of_fleet(of_month), objective=None)
     return (whole, *views), tuple(_hours(known, breaches, day, now))
 
 
 def _rule(name: str, of_day: dict[Cell, Attained], of_month: dict[Cell, Attained], policy: Policy) -> RuleView:
-    cell = Kind.RULE, name
+    cell = Breakdown.RULE, name
     day, month = of_day.get(cell, Attained()), of_month.get(cell, Attained())
     return RuleView(rule=name, day=day, month=month, objective=objective(policy, name))
 
@@ -60,7 +60,7 @@ def _hours(
     while start < now:
         hour = Period(start=start, length=HOUR)
         known = by_start.get(start)
-        ended = [times for (kind, _), times in known.times.items() if kind is Kind.RULE] if known else []
+        ended = [times for (kind, _), times in known.times.items() if kind is Breakdown.RULE] if known else []
         late = sum((times.late for times in ended), timedelta(0))
         waiting = sum((times.waiting for times in ended), timedelta(0))
         for breach in breaches:

@@ -13,7 +13,7 @@ from itertools import chain
 from freshness.app.page.attained import read_attainment
 from freshness.app.page.timeline import breaches_of, longest, within
 from freshness.app.page.turns import Conditions, Step, Turn, of_everything, step
-from freshness.app.page.verdict import Facts, verdict
+from freshness.app.page.verdict import VerdictInputs, verdict
 from freshness.app.page.view import (
     Cell,
     FeedBreaches,
@@ -133,7 +133,7 @@ def _view(
     open_breaches = [each.breach.until(now) for each in index.broken if each.breach]
     rules, hours = read_attainment(queries.tables.attainment, queries.policy, open_breaches, now)
     feeds = len(promised) if is_whole else max(queries.tables.feeds.count(), len(promised))
-    facts = Facts(
+    facts = VerdictInputs(
         conditions=conditions,
         feeds=feeds,
         companies=len(index.company_ids) if is_whole else max(queries.tables.companies.count(), len(index.company_ids)),

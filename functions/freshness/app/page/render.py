@@ -1,6 +1,6 @@
 """HTML of the page, for three media: a file, a server on this machine, and a widget of CloudWatch.
 
-Every value is escaped by the template: names of companies and messages of platforms are written by strangers.
+Every value is escaped by the template: names of companies and messages of platforms are untrusted input.
 """
 
 from datetime import timedelta

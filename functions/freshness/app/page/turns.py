@@ -137,10 +137,10 @@ def _of_feed(view: FeedView, feed: Feed) -> Step:
             what = "has reached its own limit" if state == DatasetState.RATE_LIMIT_ERROR else "answered with an error"
             return Step(Turn.PLATFORM, f"{view.platform} {what} ({state})", support)
         return Step(Turn.CODAT, f"Codat could not process it ({state})", support)
-    return _of_us(view)
+    return _own_step(view)
 
 
-def _of_us(view: FeedView) -> Step:
+def _own_step(view: FeedView) -> Step:
     match view.next_reason:
         case Reason.OVER_BUDGET:
             why, then = "over the budget of calls", "Wait, or raise share_of_quota in freshness.toml."

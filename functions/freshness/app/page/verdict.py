@@ -27,7 +27,7 @@ QUOTA_SPENT_THEN = (
 
 
 @value
-class Facts:
+class VerdictInputs:
     """What the verdict depends on."""
 
     conditions: Conditions
@@ -45,17 +45,17 @@ class Facts:
     webhooks_silent_since: datetime | None
 
 
-def verdict(facts: Facts) -> Verdict:
+def verdict(facts: VerdictInputs) -> Verdict:
     """Return whether the promises are kept, and if not what is broken, whose turn it is and what to do about it."""
     if not facts.feeds:
         return Verdict(
             Tone.WARNING, "No company with data has been found at Codat yet.", then=("Run ./freshness doctor.",)
         )
-    said = _of_everything(facts) or _of_feeds(facts) or _of_people(facts) or _of_webhooks(facts)
-    return replace(said, broken=tuple(_what(facts)))
+    result = _of_everything(facts) or _of_feeds(facts) or _of_people(facts) or _of_webhooks(facts)
+    return replace(result, broken=tuple(_what(facts)))
 
 
-def _of_everything(facts: Facts) -> Verdict | None:
+def _of_everything(facts: VerdictInputs) -> Verdict | None:
     """Return the verdict if one thing keeps everything from being refreshed."""
     conditions = facts.conditions
     broken = f"and {_lower(_broken(facts))}" if facts.broken else "but every promise is still kept"
@@ -80,7 +80,7 @@ def _of_everything(facts: Facts) -> Verdict | None:
     return None
 
 
-def _of_feeds(facts: Facts) -> Verdict | None:
+def _of_feeds(facts: VerdictInputs) -> Verdict | None:
     """Return the verdict if promises are broken for reasons of their own."""
     if not facts.broken:
         return None
@@ -96,13 +96,15 @@ def _of_feeds(facts: Facts) -> Verdict | None:
             why = " and ".join(each.step.why for each in (causes if len(causes) == 2 else causes[:1]))
             text, whose = f"{_broken(facts)}, because {why}{others}.", OWNERS[turn]
         case turns:
-            counts = [f"{number:,} {'waits' if number == 1 else 'wait'} for {_whom(turn)}" for turn, number in turns]
+            counts = [
+                f"{number:,} {'waits' if number == 1 else 'wait'} for {_owner_name(turn)}" for turn, number in turns
+            ]
             text = f"{_broken(facts)}: {_listed(counts)}."
             whose = _listed([f"{OWNERS[turn]} ({number:,})" for turn, number in turns])
     return Verdict(Tone.BAD, text, turn=whose, then=tuple(_next(facts, causes)))
 
 
-def _next(facts: Facts, causes: Iterable[TurnView]) -> Iterator[str]:
+def _next(facts: VerdictInputs, causes: Iterable[TurnView]) -> Iterator[str]:
     """Yield what to do next: first what a person can do, then what only takes time."""
     by_step = Counter[tuple[Turn, str]]()
     for each in causes:
@@ -122,7 +124,7 @@ def _customers(people: Iterable[NeedsPerson], then: str) -> str:
     return _listed(listed) if listed else ""
 
 
-def _of_people(facts: Facts) -> Verdict | None:
+def _of_people(facts: VerdictInputs) -> Verdict | None:
     """Return the verdict if only connections wait for their customers."""
     if not facts.needs_person:
         return None
@@ -134,7 +136,7 @@ def _of_people(facts: Facts) -> Verdict | None:
     return Verdict(Tone.WARNING, text, turn="the customer's" if number == 1 else "the customers'", then=(then,))
 
 
-def _of_webhooks(facts: Facts) -> Verdict:
+def _of_webhooks(facts: VerdictInputs) -> Verdict:
     """Return the verdict if every promise is kept."""
     if since := facts.webhooks_silent_since:
         text = f"Every promise is kept, although no webhook has arrived since {_hour(since)}."
@@ -143,7 +145,7 @@ def _of_webhooks(facts: Facts) -> Verdict:
     return Verdict(Tone.GOOD, f"Every promise is kept: {kept}.", turn="nobody's", then=("There is nothing to do.",))
 
 
-def _what(facts: Facts) -> Iterator[str]:
+def _what(facts: VerdictInputs) -> Iterator[str]:
     """Yield what is broken: each feed if these are few, or else each data type and of how many companies."""
     if not facts.elsewhere and len(facts.worst) <= FEW:
         yield from (f"{feed.data_type} of {_name(feed)} ({_age(feed)})" for feed in facts.worst)
@@ -166,13 +168,13 @@ def _age(feed: FeedView) -> str:
     return "never read" if feed.age is None else f"{duration(feed.age)} old, not {duration(feed.promise)}"
 
 
-def _broken(facts: Facts) -> str:
+def _broken(facts: VerdictInputs) -> str:
     least = "At least " if facts.broken_is_minimum else ""
     verb = "is" if facts.broken == 1 else "are"
     return f"{least}{facts.broken:,} of {_count(facts.feeds, 'promise')} {verb} broken"
 
 
-def _whom(turn: Turn) -> str:
+def _owner_name(turn: Turn) -> str:
     return {Turn.PLATFORM: "a platform", Turn.CUSTOMER: "a customer"}.get(turn, str(turn))
 
 

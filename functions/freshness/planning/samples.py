@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from freshness.domain.fleet import Lesson, kind_of
+from freshness.domain.fleet import FeedSample, kind_of
 from freshness.domain.times import BEGINNING
 from freshness.planning.decision import Action, Decision
 from freshness.policy.policy import Policy
@@ -11,7 +11,7 @@ MIN_SYNCS = 8
 """The minimum number of syncs in a feed's history for its rate to be reliable enough to learn from."""
 
 
-def lessons(decisions: Iterable[Decision], policy: Policy) -> list[Lesson]:
+def samples(decisions: Iterable[Decision], policy: Policy) -> list[FeedSample]:
     """Return what the feeds to be queued show of their kinds. No sync counts twice: only those since the last request.
 
     A feed that is queued again because the call failed shows nothing more.
@@ -26,7 +26,7 @@ def lessons(decisions: Iterable[Decision], policy: Policy) -> list[Lesson]:
         connection = decision.company.connections[feed.connection_id]
         since = feed.request.at if feed.request else BEGINNING
         learned.append(
-            Lesson(
+            FeedSample(
                 kind_of(connection.platform, feed.data_type),
                 feed.changes_per_day,
                 tuple(each for each in feed.history.intervals if each.end > since),
