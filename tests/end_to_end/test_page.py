@@ -1,0 +1,190 @@
+"""The page of the deployed stack in a real browser, as `make run` serves it.
+
+Some promises of the sandbox's companies are broken at first: a link has lapsed, a machine is offline, permissions are
+missing, or a window of the policy is closed. The tests let all of that be solved, and look at the page meanwhile.
+"""
+
+import base64
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import boto3
+import httpx
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Route, expect
+
+from deployed.stack import clock
+from freshness.planning.decision import Reason
+from local.stack import RunningStack
+from local.watch import running_ticks
+from tests.end_to_end.conftest import wait_for
+from tests.page.browser import chromium, opened, violations
+
+SOON = 60
+"""Seconds within which a few ticks have run and the page has updated itself."""
+SETTLED = 240
+"""Seconds within which every feed was read, also one whose first reads failed."""
+KEPT = re.compile("^Every promise is kept")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection in the sandbox."""
+
+    company_id: str
+    connection_id: str
+    company_name: str
+    platform: str
+
+
+class Codat:
+    """The sandbox's own API."""
+
+    def __init__(self, stack: RunningStack) -> None:
+        authorization = "Basic " + base64.b64encode(stack.codat.api_key.encode()).decode()
+        self.http = httpx.Client(base_url=stack.codat.base_url, headers={"Authorization": authorization})
+
+    def obstructed(self, obstacle: str) -> Connection:
+        """Return the first connection with an obstacle."""
+        return next(
+            Connection(each["companyId"], each["connectionId"], each["companyName"], each["platformName"])
+            for each in self.http.get("/sandbox/state").json()["feeds"]
+            if obstacle in (each["obstacle"] or "")
+        )
+
+    def is_reading(self, connection: Connection) -> bool:
+        """Return whether a dataset of a connection is running."""
+        feeds = self.http.get("/sandbox/state").json()["feeds"]
+        return any(each["isRunning"] for each in feeds if each["connectionId"] == connection.connection_id)
+
+    def change(self, connection: Connection, **change: object) -> None:
+        """Change a connection."""
+        path = f"/sandbox/companies/{connection.company_id}/connections/{connection.connection_id}"
+        self.http.patch(path, json=change).raise_for_status()
+
+    def relink(self, connection: Connection) -> None:
+        """Authorise a connection again, while no read with the earlier authorisation is running."""
+        wait_for(lambda: not self.is_reading(connection), seconds=30)
+        self.change(connection, status="Deauthorized")
+        self.change(connection, status="Linked")
+
+    @contextmanager
+    def spent(self, stack: RunningStack) -> Iterator[None]:
+        """Grant fewer calls a day than were made, during the block."""
+        self.http.patch("/sandbox/settings", json={"daily_quota": 1}).raise_for_status()
+        try:
+            yield
+        finally:
+            self.http.patch("/sandbox/settings", json={"daily_quota": None}).raise_for_status()
+            # The ticks would respect the recorded quota until midnight.
+            name = {"S": "api limits"}
+            boto3.client("dynamodb").delete_item(TableName=stack.outputs.control_table, Key={"name": name})
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def codat(stack: RunningStack) -> Iterator[Codat]:
+    codat = Codat(stack)
+    with codat.http:
+        yield codat
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, stack: RunningStack) -> Iterator[Page]:
+    with running_ticks(stack.deployed), opened(browser, stack.page_url) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def lapsed(codat: Codat) -> Iterator[Connection]:
+    """A connection whose link has lapsed at first."""
+    connection = codat.obstructed("Deauthorized")
+    yield connection
+    codat.change(connection, status="Deauthorized")
+
+
+def verdict(page: Page) -> Locator:
+    return page.get_by_role("heading", level=1)
+
+
+def test_the_page_says_which_customer_must_act_and_opens_the_link(page: Page, lapsed: Connection) -> None:
+    expect(page.locator("#people")).to_contain_text(lapsed.company_name, timeout=SETTLED * 1000)
+    expect(verdict(page)).to_contain_text("broken")
+    expect(page.locator("#verdict")).to_contain_text("Send the customer the link, which is under Needs a person")
+    links: list[str] = []
+
+    def follow(route: Route) -> None:
+        # The link itself is an address of Codat.
+        links.append(route.fetch(max_redirects=0).headers["location"])
+        route.fulfill(body="Authorise")
+
+    page.context.route("**/link/**", follow)
+    with page.context.expect_page() as following:
+        page.get_by_role("button", name=f"Open the link for {lapsed.company_name}").click()
+    expect(following.value.locator("body")).to_have_text("Authorise")
+    following.value.close()
+    assert links == [
+        f"https://link-api.codat.io/companies/{lapsed.company_id}/connections/{lapsed.connection_id}/start"
+    ]
+
+
+@pytest.fixture(scope="module")
+def kept(page: Page, stack: RunningStack, codat: Codat, lapsed: Connection) -> Iterator[Page]:
+    """The page once everything that keeps a promise broken is solved."""
+    offline, refused = codat.obstructed("the machine is offline"), codat.obstructed("may not read this data type")
+    for connection in (lapsed, refused):
+        codat.relink(connection)
+    codat.change(offline, machineOnline=True)
+
+    def settled() -> bool:
+        for view in stack.queries.fleet(clock()).feeds:
+            if view.next_reason == Reason.OUTSIDE_WINDOW and not view.keeps_promise:
+                company = stack.queries.find_company(view.company_id)
+                feeds = stack.queries.find_feeds(company, [view.data_type])
+                stack.deployed.operations.request_refreshes(company, feeds)
+        return KEPT.match(verdict(page).inner_text()) is not None
+
+    wait_for(settled, seconds=SETTLED)
+    yield page
+    codat.change(offline, machineOnline=False)
+
+
+def test_the_page_shows_that_a_link_lapses_and_returns_and_opens_what_is_clicked(
+    kept: Page, codat: Codat, lapsed: Connection
+) -> None:
+    page = kept
+    page.evaluate("window.kept = true")
+    codat.change(lapsed, status="Deauthorized")
+    why = f"the link to {lapsed.platform} has lapsed"
+    must_act = f"{lapsed.company_name} must act, because {why}, but every promise is still kept."
+    expect(verdict(page)).to_have_text(must_act, timeout=SOON * 1000)
+    assert page.evaluate("window.kept"), "the page was loaded again"
+    assert violations(page) == []
+
+    page.get_by_role("row", name=re.compile(re.escape(lapsed.company_name))).get_by_role("link").first.click()
+    expect(verdict(page)).to_contain_text(f"of {lapsed.company_name}, from")
+    expect(page.locator("dt").filter(has_text="Next")).to_be_visible()
+    page.get_by_role("link", name="All companies").click()
+    expect(verdict(page)).to_have_text(must_act)
+
+    codat.change(lapsed, status="Linked")
+    expect(verdict(page)).to_have_text(KEPT, timeout=SOON * 1000)
+
+
+def test_the_page_shows_that_the_quota_runs_out_and_returns(
+    kept: Page, codat: Codat, stack: RunningStack, lapsed: Connection
+) -> None:
+    page, company = kept, stack.queries.find_company(lapsed.company_id)
+    with codat.spent(stack):
+        stack.deployed.operations.request_refreshes(company, stack.queries.find_feeds(company))
+        spent = "Today's quota of calls to Codat is spent until 00:00 UTC, but every promise is still kept."
+        expect(verdict(page)).to_have_text(spent, timeout=SOON * 1000)
+        expect(page.locator("#verdict")).to_contain_text("Wait until 00:00 UTC, when Codat grants new calls.")
+    expect(verdict(page)).to_have_text(KEPT, timeout=SOON * 1000)
