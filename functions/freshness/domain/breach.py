@@ -44,29 +44,59 @@ def breach_times(
 ) -> tuple[Feed, tuple[BreachTime, ...]]:
     """Return a feed after a fact with the breach that is open, and the times of breach that have ended.
 
-    Of a feed that becomes known, only what follows counts.
+    Four things may happen: a new copy ends the breach, a laxer promise ends it, one opens, or the one that is open
+    begins or ceases to wait for the customer, which divides it. For a feed recorded for the first time, the breach
+    starts now.
     """
-    opened_at = before.breach.since if before.breach else None
-    broke_at = _broke_at(after, promise, connection, now)
+    known, broke_at = before.breach, _broke_at(after, promise, connection, now)
+    since: datetime | None
     ended: tuple[BreachTime, ...] = ()
-    since = opened_at
     if before.version and after.succeeded_at and after.succeeded_at != before.succeeded_at:
-        # A read replaced the copy. A tick may not have noticed the breach before that.
-        start = opened_at or breaks_at(before, promise, connection)
-        ended = _time_between(before, promise, start, after.succeeded_at)
-        since = max(broke_at, opened_at or broke_at) if broke_at else None
-    elif opened_at and not broke_at:
-        # Less is promised than before.
-        ended, since = _time_between(before, promise, opened_at, now), None
-    elif broke_at and not opened_at and (after.broken_at or not before.version):
-        since = broke_at if before.version else now
+        since, ended = _ended_by_new_copy(before, after.succeeded_at, broke_at, promise, connection)
+    elif broke_at is None:
+        since, ended = None, _ended_by_promise(before, promise, now)
+    elif known is None:
+        since = _opened(before, after, broke_at, now)
+    else:
+        since = known.since
     waiting = after.is_blocked(connection)
-    if since and before.breach and since == opened_at and waiting != before.breach.waiting:
-        # From now on the breach counts as the customer's, or no longer.
-        turned_at = _waiting_changed_at(after, connection, since, now)
-        ended, since = _time_between(before, promise, since, turned_at), turned_at
-    breach = Breach(since=since, group=promise.group, waiting=waiting) if since and broke_at else None
+    if known and since == known.since and waiting != known.waiting:
+        since, ended = _divided_by_waiting(before, after, known, promise, connection, now)
+    breach = Breach(since=since, group=promise.group, waiting=waiting) if since else None
     return (after if breach == after.breach else replace(after, breach=breach)), ended
+
+
+def _ended_by_new_copy(
+    before: Feed, copied_at: datetime, broke_at: datetime | None, promise: Promise, connection: Connection
+) -> tuple[datetime | None, tuple[BreachTime, ...]]:
+    """Return since when the new copy is in breach itself, if it is, and the breach of the one that it replaced.
+
+    No tick may have noticed that breach.
+    """
+    known = before.breach
+    start = known.since if known else breaks_at(before, promise, connection)
+    since = max(broke_at, known.since) if broke_at and known else broke_at
+    return since, _time_between(before, promise, start, copied_at)
+
+
+def _ended_by_promise(before: Feed, promise: Promise, now: datetime) -> tuple[BreachTime, ...]:
+    """Return the breach that ends now because less is promised than before, if one was open."""
+    return _time_between(before, promise, before.breach.since if before.breach else None, now)
+
+
+def _opened(before: Feed, after: Feed, broke_at: datetime, now: datetime) -> datetime | None:
+    """Return since when a breach is open; `None` until a tick has published that the promise broke."""
+    if not before.version:
+        return now
+    return broke_at if after.broken_at else None
+
+
+def _divided_by_waiting(
+    before: Feed, after: Feed, known: Breach, promise: Promise, connection: Connection, now: datetime
+) -> tuple[datetime, tuple[BreachTime, ...]]:
+    """Return from when on an open breach counts as the customer's, or no longer, and its part before that."""
+    turned_at = _waiting_changed_at(after, connection, known.since, now)
+    return turned_at, _time_between(before, promise, known.since, turned_at)
 
 
 def until_deleted(feed: Feed, now: datetime) -> tuple[BreachTime, ...]:
