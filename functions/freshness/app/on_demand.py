@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -94,20 +94,26 @@ class OnDemand:
         return polled
 
     def _claim(self, request: FreshnessRequest, company: Company, feed: Feed) -> "_Claim":
-        """Record what a feed lacks, under its lease if it may be queued: then it need not be read again before that."""
+        """Record what a feed lacks, and keep its lease if it may be queued.
+
+        1. Take the lease, unless the feed lacks nothing new, or waits for a read in flight.
+        2. Write what it lacks.
+        3. Keep the lease only if the feed was written under it: then it need not be read again before it is queued.
+        """
         lacks = feed.wanted is None or feed.wanted.not_before < request.not_before
         if not lacks or feed.in_flight or feed.is_unsupported or request.is_served(feed):
             return _Claim(self.want(request, company, feed))
         lease = QueueLease.take(self.recorder.tables.control, feed, self.clock())
         if lease is None:
             return _Claim(self.want(request, company, feed), is_queued_elsewhere=True)
-        with ExitStack() as otherwise:
-            otherwise.callback(lease.release)
-            written = self.want(request, company, feed)
-            if written.version == feed.version:
-                return _Claim(written)
-            otherwise.pop_all()
-        return _Claim(written, lease)
+        is_written = False
+        try:
+            current = self.want(request, company, feed)
+            is_written = current.version != feed.version
+        finally:
+            if not is_written:
+                lease.release()
+        return _Claim(current, lease if is_written else None)
 
     def _decide(self, feeds: list[Feed], company: Company, account: Account | None) -> list[Decision]:
         """Return the decisions to queue those of the feeds that callers wait for and that may be queued now."""
@@ -128,7 +134,9 @@ class OnDemand:
     async def _queue(
         self, decisions: list[Decision], leases: dict[FeedKey, QueueLease], codat: Codat
     ) -> dict[FeedKey, Feed]:
-        """Queue feeds at the same time, which gives back their leases; return those of which anything was recorded.
+        """Queue feeds at the same time, and return those of which anything was recorded.
+
+        Their leases are removed from `leases`: to queue a feed gives its lease back.
 
         Raises:
             Problem: Codat accepts none of the calls.
@@ -136,7 +144,7 @@ class OnDemand:
         queueing = Queueing(
             tables=self.recorder.tables, codat=codat, recorder=self.recorder, clock=self.clock, tally=self.tally
         )
-        await asyncio.gather(*(queueing.queue(each, leases.pop(each.feed.key, None)) for each in decisions))
+        await asyncio.gather(*[_queued(queueing, each, leases.pop(each.feed.key, None)) for each in decisions])
         self.tally.update(stops(queueing.stopped_by))
         now = self.clock()
         stop = next((error.until for error in queueing.stopped_by if isinstance(error, RateLimited)), None)
@@ -183,6 +191,10 @@ class OnDemand:
         polled = polled_fact(operation, max(self.clock(), operation.completed or operation.requested))
         recorded = await asyncio.to_thread(self.recorder.feed, feed, company, polled)
         return recorded.feed
+
+
+def _queued(queueing: Queueing, decision: Decision, lease: QueueLease | None) -> Awaitable[None]:
+    return queueing.queue_read_under_lease(decision, lease) if lease else queueing.queue(decision)
 
 
 class _Claim(NamedTuple):

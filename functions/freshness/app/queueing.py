@@ -59,27 +59,41 @@ class Queueing:
     unqueued: set[FeedKey] = field(default_factory=set)
     recorded: dict[FeedKey, Feed] = field(default_factory=dict)
 
-    async def queue(self, decision: Decision, lease: QueueLease | None = None) -> None:
+    async def queue(self, decision: Decision) -> None:
         """Queue a refresh of one feed, and record the response.
 
         If callers wait for it, nothing is queued while another function queues it, or if one did since it was read:
-        many may ask at the same moment. With a `lease`, that is its own, the feed was read after the lease was taken.
+        many may ask at the same moment.
         """
         feed = decision.feed
         if feed.wanted is None:
             await self._queue(decision)
             return
-        now = self.clock()
         self.unqueued.discard(feed.key)
-        held = lease or await asyncio.to_thread(QueueLease.take, self.tables.control, feed, now)
-        if held is None:
+        lease = await asyncio.to_thread(QueueLease.take, self.tables.control, feed, self.clock())
+        if lease is None:
             return
         try:
-            current = feed if lease else await asyncio.to_thread(self.tables.feeds.get, *feed.key, consistent=True)
-            if current.wanted and not current.in_flight and self._is_due(current, decision.company, now):
-                await self._queue(decision._replace(feed=current))
+            current = await asyncio.to_thread(self.tables.feeds.get, *feed.key, consistent=True)
+            await self._queue_if_due(decision._replace(feed=current))
         finally:
-            await asyncio.to_thread(held.release)
+            await asyncio.to_thread(lease.release)
+
+    async def queue_read_under_lease(self, decision: Decision, lease: QueueLease) -> None:
+        """Queue a refresh of a feed that callers wait for, record the response, and give the feed's lease back.
+
+        The feed was read after the lease was taken, so no other function has queued it since.
+        """
+        self.unqueued.discard(decision.feed.key)
+        try:
+            await self._queue_if_due(decision)
+        finally:
+            await asyncio.to_thread(lease.release)
+
+    async def _queue_if_due(self, decision: Decision) -> None:
+        feed = decision.feed
+        if feed.wanted and not feed.in_flight and self._is_due(feed, decision.company, self.clock()):
+            await self._queue(decision)
 
     def _is_due(self, feed: Feed, company: Company, now: datetime) -> bool:
         connection = company.connections.get(feed.connection_id)
