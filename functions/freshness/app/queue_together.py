@@ -1,7 +1,7 @@
 """Queueing several feeds of a company by as few calls as possible, and recording what they queued."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from aws_lambda_powertools import Logger
@@ -19,6 +19,7 @@ from freshness.domain.company_facts import BulkRefreshStarted
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import CLOCKS_DIFFER
+from freshness.domain.value import value
 from freshness.planning.decision import Decision
 from freshness.planning.due_soon import due_soon
 
@@ -30,6 +31,20 @@ PRODUCT_REFUSED = "A product cannot be refreshed: each of its data types is queu
 """The log message by which `doctor` finds products that the policy names by mistake."""
 
 logger = Logger(service="codat-freshness")
+
+
+@value
+class BulkAttempt:
+    """Calls that queued feeds of a company without naming their datasets, which are looked up in its history."""
+
+    feeds: Mapping[FeedKey, Feed]
+    """The feeds that the calls may have queued."""
+    since: datetime
+    """When the first of the calls may have taken effect."""
+    called_at: datetime | None = None
+    """When they were made at the earliest, if an earlier run made them and recorded no response."""
+    running: frozenset[FeedKey] = frozenset()
+    """Feeds that the calls did not queue, because they were in flight already."""
 
 
 async def queue_together(queueing: Queueing, group: list[Decision], schedule: CodatSchedule) -> list[Decision]:
@@ -46,51 +61,52 @@ async def queue_together(queueing: Queueing, group: list[Decision], schedule: Co
     calls = bulk_refresh.plan(schedule, products, company, feeds, due.keys(), soon.keys())
     if not calls:
         return group
-    to_queue = due | soon
-    together = {key: feed for call in calls for key, feed in call.feeds.items()}
-    at = company.bulk_refresh_at
-    is_unfinished = at and at + REMEMBERED > queueing.clock() and not bulk_refresh.is_answered(together, at)
+    attempt = _find_unfinished(company, calls, queueing.clock())
     try:
-        if at is None or not is_unfinished:
-            at = queueing.clock()
-            company = await asyncio.to_thread(queueing.recorder.company, company, BulkRefreshStarted(at=at))
-            at, together = await _call(queueing, company, calls, at, to_queue)
-        # The time that was recorded before the call is by our own clock.
-        since = at - CLOCKS_DIFFER if is_unfinished else at
-        queued = await bulk_refresh.queued_since(since, queueing.codat, company.company_id, together)
+        if attempt is None:
+            started_at = queueing.clock()
+            company = await asyncio.to_thread(queueing.recorder.company, company, BulkRefreshStarted(at=started_at))
+            attempt = await _call(queueing, company, calls, started_at)
+        queued = await bulk_refresh.queued_since(attempt.since, queueing.codat, company.company_id, attempt.feeds)
     except CodatError as error:
         await queueing.record_unknown(company, due.values(), error)
         return []
+    to_queue = due | soon
     for key, operation in queued.items():
-        called_at = at if is_unfinished else None
-        await queueing.record_queued(company, together[key], operation, to_queue[key], called_at)
-    return [decision for key, decision in due.items() if key not in queued and key in to_queue]
+        await queueing.record_queued(company, attempt.feeds[key], operation, to_queue[key], attempt.called_at)
+    return [decision for key, decision in due.items() if key not in queued and key not in attempt.running]
 
 
-async def _call(
-    queueing: Queueing, company: Company, calls: Iterable[BulkCall], at: datetime, to_queue: dict[FeedKey, Decision]
-) -> tuple[datetime, dict[FeedKey, Feed]]:
-    """Make calls that were recorded to begin at a time; return when Codat accepted the first, and for which feeds.
+def _find_unfinished(company: Company, calls: Iterable[BulkCall], now: datetime) -> BulkAttempt | None:
+    """Return the attempt of an earlier run, if it recorded no response."""
+    started_at = company.bulk_refresh_at
+    feeds = {key: feed for call in calls for key, feed in call.feeds.items()}
+    if started_at is None or started_at + REMEMBERED <= now or bulk_refresh.is_answered(feeds, started_at):
+        return None
+    # The time that was recorded before the call is by our own clock.
+    return BulkAttempt(feeds=feeds, since=started_at - CLOCKS_DIFFER, called_at=started_at)
 
-    Feeds that run already are recorded, and removed from `to_queue`.
-    """
+
+async def _call(queueing: Queueing, company: Company, calls: Iterable[BulkCall], started_at: datetime) -> BulkAttempt:
+    """Make calls that were recorded to begin at a time, and record the feeds that were in flight already."""
     accepted: dict[FeedKey, Feed] = {}
     accepted_at: list[datetime] = []
+    running: set[FeedKey] = set()
     for call in calls:
         try:
-            accepted_at.append(await _call_one(queueing, company, call, at))
+            accepted_at.append(await _call_one(queueing, company, call, started_at))
             accepted |= call.feeds
         except AlreadyInProgress as error:
-            for adopted in await _record_running(queueing, company, call, error):
-                to_queue.pop(adopted)
+            running.update(await _record_running(queueing, company, call, error))
         except (NotFound, Refused) as error:
             names = {"company_id": company.company_id, "product": call.product, "error": str(error)}
             logger.error(PRODUCT_REFUSED if call.product else "data/all was refused", extra=names)
-    return min(accepted_at, default=at), accepted
+    return BulkAttempt(feeds=accepted, since=min(accepted_at, default=started_at), running=frozenset(running))
 
 
-async def _call_one(queueing: Queueing, company: Company, call: BulkCall, at: datetime) -> datetime:
-    key = key_of(company.company_id, text_of(at), call.product)
+async def _call_one(queueing: Queueing, company: Company, call: BulkCall, started_at: datetime) -> datetime:
+    """Make a call, and return when Codat accepted it. The key repeats the call if its response is lost."""
+    key = key_of(company.company_id, text_of(started_at), call.product)
     if call.product:
         return await queueing.codat.refresh_product(company.company_id, call.product, call.data_types, key)
     return await queueing.codat.queue_all(company.company_id, key)
