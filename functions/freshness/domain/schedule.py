@@ -23,6 +23,14 @@ REQUESTED_DUE = BEGINNING - timedelta(seconds=1)
 QUEUEING_MARGIN = timedelta(minutes=2)
 """How long a due feed may wait for its request: for the next tick, and for its turn in it."""
 
+TYPICAL, USUAL, SLOW = 50, 90, 95
+"""Percentiles of a feed's sync times that a refresh is given time for.
+
+That is `USUAL` before the age reaches its bound: a sync in ten may end a little late. It is `SLOW` before a deadline,
+since a deadline that is missed cannot be kept later. A refresh that must not end too early either is expected to take
+as long as a `TYPICAL` one.
+"""
+
 
 def reschedule(feed: Feed, promise: Promise, connection: Connection) -> Feed:
     """Return the feed with its change rate and `due_at` computed from what is known."""
@@ -84,7 +92,7 @@ def promise_event_at(feed: Feed, promise: Promise, connection: Connection) -> da
     return None if at == feed.broken_at else at
 
 
-def is_bound(feed: Feed, promise: Promise, now: datetime) -> bool:
+def is_due_by_age(feed: Feed, promise: Promise, now: datetime) -> bool:
     """Return whether the bound on the feed's age alone makes it due by now."""
     age = feed.age(now)
     if age is None or not promise.at(now).confidence:
@@ -181,18 +189,18 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
     # Decoding the history is the slowest step, so it is done once.
     durations, within = feed.history.durations, in_force.fresh_within
     if too_old_at > succeeded_at + within:
-        due = too_old_at - _lead_to_moment(feed, durations, 90, within) - _spread(feed, within)
+        due = too_old_at - _lead_to_deadline(feed, durations, USUAL, within) - _spread(feed, within)
     else:
         due = too_old_at - _lead(_sync_time(feed, durations), within)
     if missed:
         within = missed.deadline.fresh_within
-        latest = missed.at - _lead_to_moment(feed, durations, 95, within)
+        latest = missed.at - _lead_to_deadline(feed, durations, SLOW, within)
         start = latest - _spread(feed, within)
-        due = min(due, _late_enough(promise, start, latest, missed.at - within, succeeded_at))
+        due = min(due, _after_window_if_needed(promise, start, latest, missed.at - within, succeeded_at))
     return due
 
 
-def _late_enough(
+def _after_window_if_needed(
     promise: Promise, start: datetime, latest: datetime, earliest: datetime, succeeded_at: datetime
 ) -> datetime:
     """Return when windows open again before a deadline, if what is queued before they close would be too old for it."""
@@ -204,11 +212,11 @@ def _late_enough(
 
 
 def longest_sync_time(feed: Feed) -> timedelta:
-    """Return how long 95 percent of the syncs of a feed take at most."""
-    return _sync_time(feed, feed.history.durations, percent=95)
+    """Return how long `SLOW` percent of the syncs of a feed take at most."""
+    return _sync_time(feed, feed.history.durations, SLOW)
 
 
-def _sync_time(feed: Feed, durations: list[timedelta], percent: int = 90) -> timedelta:
+def _sync_time(feed: Feed, durations: list[timedelta], percent: int = USUAL) -> timedelta:
     return usual_duration(durations, feed.platform_sync_time, percent) or UNKNOWN_SYNC_TIME
 
 
@@ -217,12 +225,15 @@ def _lead(sync_time: timedelta, within: timedelta) -> timedelta:
     return min(sync_time + QUEUEING_MARGIN, within / 2)
 
 
-def _lead_to_moment(feed: Feed, durations: list[timedelta], percent: int, within: timedelta) -> timedelta:
-    """Return how long before a moment a refresh must start to end in time, yet usually at most half of a bound before.
+def _lead_to_deadline(feed: Feed, durations: list[timedelta], percent: int, within: timedelta) -> timedelta:
+    """Return how long before a moment a refresh must start, so that it ends in time and its copy is not too old then.
 
     Unlike a lead before the age reaches a bound, it may be longer than the bound: the copy is as old as its end.
+
+    For a copy of at most an hour at 09:00, where `SLOW` syncs take 40 minutes and `TYPICAL` ones 5, it is not 42 but
+    35 minutes: started at 08:25, a typical sync ends at 08:30, so that its copy is half an hour old at 09:00.
     """
-    slow, usual = _sync_time(feed, durations, percent), _sync_time(feed, durations, percent=50)
+    slow, usual = _sync_time(feed, durations, percent), _sync_time(feed, durations, TYPICAL)
     return min(slow + QUEUEING_MARGIN, usual + within / 2)
 
 

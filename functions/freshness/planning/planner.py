@@ -131,7 +131,7 @@ def _rank(feed: Feed, promise: Promise, too_old_at: datetime | None, now: dateti
         kind, urgency = 0, -feed.wanted.deadline.timestamp()
     elif age is None or feed.succeeded_at is None or too_old_at is None:
         kind, urgency = 1, math.inf
-    elif schedule.is_bound(feed, promise, now):
+    elif schedule.is_due_by_age(feed, promise, now):
         kind, urgency = 1, in_force.weight * (age / (too_old_at - feed.succeeded_at))
     else:
         days, rate = promise.rhythm.days_between(now - age, now), assumed_rate(feed, promise)
