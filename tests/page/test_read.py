@@ -128,7 +128,7 @@ def test_the_top_of_the_page_says_what_is_broken_whose_turn_it_is_and_what_to_do
     world.close()
     assert said.text.startswith(sentence)
     assert said.turn.startswith(turn)
-    assert said.then[0].startswith(first)
+    assert said.next_actions[0].startswith(first)
     assert bool(said.broken) is bool(shown)
 
 

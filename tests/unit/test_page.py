@@ -86,7 +86,7 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         connection_id="connection",
         platform=name,
         why=name,
-        then=name,
+        next_action=name,
         since=NOW,
         feeds=(feed_view(state=State.BLOCKED, name=name),),
         broken=1,
@@ -262,7 +262,7 @@ def test_the_page_of_any_number_of_companies_is_small(medium: Medium) -> None:
 def test_a_calm_fleet_needs_nothing() -> None:
     said = verdict(facts())
     assert (said.tone, said.text) == (Tone.GOOD, "Every promise is kept: 100 data types of 10 companies.")
-    assert (said.broken, said.turn, said.then) == ((), "nobody's", ("There is nothing to do.",))
+    assert (said.broken, said.turn, said.next_actions) == ((), "nobody's", ("There is nothing to do.",))
 
 
 def test_the_verdict_names_what_keeps_everything_from_being_refreshed() -> None:
@@ -277,7 +277,7 @@ def test_the_verdict_names_what_keeps_everything_from_being_refreshed() -> None:
     ):
         said = verdict(facts(conditions=conditions, broken=7))
         assert (said.tone, said.text[: len(beginning)]) == (Tone.BAD, beginning)
-        assert said.then
+        assert said.next_actions
         assert verdict(facts(conditions=conditions)).tone is Tone.WARNING
 
 
@@ -288,7 +288,7 @@ OFFLINE = TurnView(Step(Turn.CUSTOMER, "the machine is offline", "Ask the custom
 def test_the_verdict_of_promises_that_are_broken_for_one_reason_says_which_and_whose_turn_it_is() -> None:
     said = verdict(facts(broken=5, turns=(LIMITED,)))
     assert said.text == "5 of 100 promises are broken, because Xero has reached its own limit."
-    assert (said.turn, said.then) == ("the platforms'", ("Wait.",))
+    assert (said.turn, said.next_actions) == ("the platforms'", ("Wait.",))
 
 
 def test_the_verdict_of_promises_that_are_broken_for_several_reasons_names_first_what_people_can_do() -> None:
@@ -298,7 +298,7 @@ def test_the_verdict_of_promises_that_are_broken_for_several_reasons_names_first
         connection_id="7",
         platform="Sage 50",
         why=OFFLINE.step.why,
-        then=OFFLINE.step.then,
+        next_action=OFFLINE.step.next_action,
         since=None,
         feeds=(feed_view(),),
         broken=1,
@@ -306,7 +306,7 @@ def test_the_verdict_of_promises_that_are_broken_for_several_reasons_names_first
     said = verdict(facts(broken=6, turns=(LIMITED, OFFLINE), needs_person=(person,)))
     assert said.text == "6 of 100 promises are broken: 5 wait for a platform and 1 waits for a customer."
     assert said.turn == "the platforms' (5) and the customers' (1)"
-    assert said.then == (
+    assert said.next_actions == (
         "Ask the customer to switch the machine on: Tide Bakery (1 data type).",
         "Wait (5 data types).",
     )
@@ -347,7 +347,7 @@ def test_it_is_somebodys_turn(state: State, end: str, turn: Turn) -> None:
     said = step(feed_view(state=state), feed, Company(company_id="1"), CALM)
     assert said.turn is turn
     assert said.why
-    assert said.then
+    assert said.next_action
 
 
 def test_of_a_long_list_both_ends_are_named() -> None:

@@ -246,7 +246,7 @@ def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tu
                 connection_id=connection_id,
                 platform=connection.platform,
                 why=first.step.why if first.step else "",
-                then=first.step.then if first.step else "",
+                next_action=first.step.next_action if first.step else "",
                 since=lapsed_at if connection.must_be_authorised else None,
                 feeds=tuple(cell.feed for cell in waiting),
                 broken=sum(cell.is_broken for cell in waiting),

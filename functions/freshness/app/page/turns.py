@@ -16,8 +16,10 @@ UNANSWERED_FOR = timedelta(minutes=2)
 """For how long calls may go without a response before Codat counts as down: a tick repeats a call a few times."""
 NO_CALL_FOR = timedelta(minutes=30)
 """For how long no call may be made, although refreshes are due, before the ticks count as stopped."""
-WEBHOOKS_THEN = "Run ./freshness doctor, which checks the webhook at Codat. Until then checks find what ended."
-NO_ANSWER_THEN = "See Codat's status page, and wait. If it reports nothing, ./freshness doctor shows how calls fail."
+WEBHOOKS_NEXT_ACTION = "Run ./freshness doctor, which checks the webhook at Codat. Until then checks find what ended."
+NO_ANSWER_NEXT_ACTION = (
+    "See Codat's status page, and wait. If it reports nothing, ./freshness doctor shows how calls fail."
+)
 _AT_PLATFORM = (DatasetState.FETCH_ERROR, DatasetState.RATE_LIMIT_ERROR)
 
 
@@ -37,7 +39,7 @@ class Step:
 
     turn: Turn
     why: str
-    then: str
+    next_action: str
 
 
 @value
@@ -80,7 +82,7 @@ def of_everything(conditions: Conditions, webhooks_silent_since: datetime | None
         steps.append(stopped)
     if webhooks_silent_since:
         why = f"no webhook has arrived since {webhooks_silent_since:%H:%M} UTC"
-        steps.append(Step(Turn.US, why, WEBHOOKS_THEN))
+        steps.append(Step(Turn.US, why, WEBHOOKS_NEXT_ACTION))
     return steps
 
 
@@ -108,13 +110,15 @@ def _of_customer(view: FeedView, feed: Feed) -> Step:
 def _of_calls(conditions: Conditions) -> Step | None:
     """Return whose turn it is for all feeds alike, if something keeps every call from being made or answered."""
     if conditions.is_spent:
-        then = "Wait until 00:00 UTC. If it recurs, promise less in freshness.toml, or buy more calls from Codat."
-        return Step(Turn.US, "today's quota of calls is spent", then)
+        next_action = (
+            "Wait until 00:00 UTC. If it recurs, promise less in freshness.toml, or buy more calls from Codat."
+        )
+        return Step(Turn.US, "today's quota of calls is spent", next_action)
     if until := conditions.stopped_until:
         return Step(Turn.CODAT, f"Codat accepts no calls until {until:%H:%M} UTC", "Wait until then.")
     if since := conditions.unanswered_since:
         why = f"Codat has answered no call since {since:%H:%M} UTC"
-        return Step(Turn.CODAT, why, NO_ANSWER_THEN)
+        return Step(Turn.CODAT, why, NO_ANSWER_NEXT_ACTION)
     return None
 
 
@@ -143,18 +147,23 @@ def _of_feed(view: FeedView, feed: Feed) -> Step:
 def _own_step(view: FeedView) -> Step:
     match view.next_reason:
         case Reason.OVER_BUDGET:
-            why, then = "over the budget of calls", "Wait, or raise share_of_quota in freshness.toml."
+            why, next_action = "over the budget of calls", "Wait, or raise share_of_quota in freshness.toml."
         case Reason.OVER_SHARE:
             why = "over its connection's share of the day"
-            then = "Wait until 00:00 UTC, or raise refreshes_per_connection in freshness.toml."
+            next_action = "Wait until 00:00 UTC, or raise refreshes_per_connection in freshness.toml."
         case Reason.OVER_SPENDING:
             why = f"over the cap on spending for {view.platform}"
-            then = "Wait: more may be spent each day. Or raise budget.spending in freshness.toml."
+            next_action = "Wait: more may be spent each day. Or raise budget.spending in freshness.toml."
         case Reason.OUTSIDE_WINDOW:
-            why, then = "outside the policy's window", "Wait until the window opens, or change it in freshness.toml."
+            why, next_action = (
+                "outside the policy's window",
+                "Wait until the window opens, or change it in freshness.toml.",
+            )
         case _ if view.misses_at:
             why = f"it is expected to miss the deadline at {view.misses_at:%H:%M} UTC"
-            then = "Resume what is paused, or raise share_of_quota, calls_per_minute or the deadline's fresh_within."
+            next_action = (
+                "Resume what is paused, or raise share_of_quota, calls_per_minute or the deadline's fresh_within."
+            )
         case _:
-            why, then = "due to be queued", "Nothing: a tick queues it within minutes."
-    return Step(Turn.US, why, then)
+            why, next_action = "due to be queued", "Nothing: a tick queues it within minutes."
+    return Step(Turn.US, why, next_action)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from freshness.app.page.turns import NO_ANSWER_THEN, WEBHOOKS_THEN, Conditions, Turn
+from freshness.app.page.turns import NO_ANSWER_NEXT_ACTION, WEBHOOKS_NEXT_ACTION, Conditions, Turn
 from freshness.app.page.view import NeedsPerson, Tone, TurnView, Verdict
 from freshness.app.text import duration
 from freshness.app.views import FeedView
@@ -20,7 +20,7 @@ MOST_STEPS = 3
 """The most things that are named of what to do next."""
 OWNERS = {Turn.US: "ours", Turn.CODAT: "Codat's", Turn.PLATFORM: "the platforms'", Turn.CUSTOMER: "the customers'"}
 """Whose turn it is, in words."""
-QUOTA_SPENT_THEN = (
+QUOTA_SPENT_NEXT_ACTION = (
     "Wait until 00:00 UTC, when Codat grants new calls. "
     "If it recurs, promise less in freshness.toml, or buy more calls from Codat."
 )
@@ -49,7 +49,7 @@ def verdict(facts: VerdictInputs) -> Verdict:
     """Return whether the promises are kept, and if not what is broken, whose turn it is and what to do about it."""
     if not facts.feeds:
         return Verdict(
-            Tone.WARNING, "No company with data has been found at Codat yet.", then=("Run ./freshness doctor.",)
+            Tone.WARNING, "No company with data has been found at Codat yet.", next_actions=("Run ./freshness doctor.",)
         )
     result = _of_everything(facts) or _of_feeds(facts) or _of_people(facts) or _of_webhooks(facts)
     return replace(result, broken=tuple(_what(facts)))
@@ -61,22 +61,22 @@ def _of_everything(facts: VerdictInputs) -> Verdict | None:
     broken = f"and {_lower(_broken(facts))}" if facts.broken else "but every promise is still kept"
     tone = Tone.BAD if facts.broken else Tone.WARNING
 
-    def because(cause: str, turn: str, then: str) -> Verdict:
-        return Verdict(tone, f"{cause}, {broken}.", turn=turn, then=(then,))
+    def because(cause: str, turn: str, next_action: str) -> Verdict:
+        return Verdict(tone, f"{cause}, {broken}.", turn=turn, next_actions=(next_action,))
 
     if conditions.paused:
         return because("Everything is paused", "ours", "Run ./freshness resume.")
     if conditions.is_spent:
-        return because("Today's quota of calls to Codat is spent until 00:00 UTC", "ours", QUOTA_SPENT_THEN)
+        return because("Today's quota of calls to Codat is spent until 00:00 UTC", "ours", QUOTA_SPENT_NEXT_ACTION)
     if until := conditions.stopped_until:
         return because(f"Codat accepts no calls until {_hour(until)}", "Codat's", "Wait until then.")
     if since := conditions.unanswered_since:
-        return because(f"Codat has answered no call since {_hour(since)}", "Codat's", NO_ANSWER_THEN)
+        return because(f"Codat has answered no call since {_hour(since)}", "Codat's", NO_ANSWER_NEXT_ACTION)
     if facts.broken and (since := conditions.no_call_since):
-        then = "Run ./freshness doctor, and read the log of queue_refreshes."
-        return because(f"No tick has called Codat since {_hour(since)}", "ours", then)
+        next_action = "Run ./freshness doctor, and read the log of queue_refreshes."
+        return because(f"No tick has called Codat since {_hour(since)}", "ours", next_action)
     if facts.broken and (since := facts.webhooks_silent_since):
-        return because(f"No webhook has arrived since {_hour(since)}", "ours", WEBHOOKS_THEN)
+        return because(f"No webhook has arrived since {_hour(since)}", "ours", WEBHOOKS_NEXT_ACTION)
     return None
 
 
@@ -101,25 +101,27 @@ def _of_feeds(facts: VerdictInputs) -> Verdict | None:
             ]
             text = f"{_broken(facts)}: {_listed(counts)}."
             whose = _listed([f"{OWNERS[turn]} ({number:,})" for turn, number in turns])
-    return Verdict(Tone.BAD, text, turn=whose, then=tuple(_next(facts, causes)))
+    return Verdict(Tone.BAD, text, turn=whose, next_actions=tuple(_next(facts, causes)))
 
 
 def _next(facts: VerdictInputs, causes: Iterable[TurnView]) -> Iterator[str]:
     """Yield what to do next: first what a person can do, then what only takes time."""
     by_step = Counter[tuple[Turn, str]]()
     for each in causes:
-        by_step[each.step.turn, each.step.then] += each.broken
+        by_step[each.step.turn, each.step.next_action] += each.broken
     order = (Turn.US, Turn.CUSTOMER, Turn.CODAT, Turn.PLATFORM)
     steps = sorted(by_step.items(), key=lambda item: (order.index(item[0][0]), -item[1]))
-    for (turn, then), number in steps[:MOST_STEPS]:
+    for (turn, next_action), number in steps[:MOST_STEPS]:
         about = "" if len(steps) == 1 else f" ({_count(number, 'data type')})"
-        names = _customers(facts.needs_person, then) if turn is Turn.CUSTOMER else ""
-        yield f"{then.removesuffix('.')}{': ' if names else ''}{names}{about}."
+        names = _customers(facts.needs_person, next_action) if turn is Turn.CUSTOMER else ""
+        yield f"{next_action.removesuffix('.')}{': ' if names else ''}{names}{about}."
 
 
-def _customers(people: Iterable[NeedsPerson], then: str) -> str:
+def _customers(people: Iterable[NeedsPerson], next_action: str) -> str:
     """Return the names of the customers who must do something."""
-    names = list(dict.fromkeys(each.company_name or each.company_id for each in people if each.then == then))
+    names = list(
+        dict.fromkeys(each.company_name or each.company_id for each in people if each.next_action == next_action)
+    )
     listed = names if len(names) <= FEW else [*names[:FEW], f"{len(names) - FEW:,} more"]
     return _listed(listed) if listed else ""
 
@@ -129,20 +131,27 @@ def _of_people(facts: VerdictInputs) -> Verdict | None:
     if not facts.needs_person:
         return None
     number, first = len(facts.needs_person) + facts.relinks_elsewhere, facts.needs_person[0]
-    who, then = f"{number:,} connections wait for their customers", "Send each customer the link under Needs a person."
+    who, next_action = (
+        f"{number:,} connections wait for their customers",
+        "Send each customer the link under Needs a person.",
+    )
     if number == 1:
-        who, then = f"{first.company_name} must act, because {first.why}", first.then
+        who, next_action = f"{first.company_name} must act, because {first.why}", first.next_action
     text = f"{who}, but every promise is still kept."
-    return Verdict(Tone.WARNING, text, turn="the customer's" if number == 1 else "the customers'", then=(then,))
+    return Verdict(
+        Tone.WARNING, text, turn="the customer's" if number == 1 else "the customers'", next_actions=(next_action,)
+    )
 
 
 def _of_webhooks(facts: VerdictInputs) -> Verdict:
     """Return the verdict if every promise is kept."""
     if since := facts.webhooks_silent_since:
         text = f"Every promise is kept, although no webhook has arrived since {_hour(since)}."
-        return Verdict(Tone.WARNING, text, turn="ours", then=(WEBHOOKS_THEN,))
+        return Verdict(Tone.WARNING, text, turn="ours", next_actions=(WEBHOOKS_NEXT_ACTION,))
     kept = f"{_count(facts.feeds, 'data type')} of {_count(facts.companies, 'company', 'companies')}"
-    return Verdict(Tone.GOOD, f"Every promise is kept: {kept}.", turn="nobody's", then=("There is nothing to do.",))
+    return Verdict(
+        Tone.GOOD, f"Every promise is kept: {kept}.", turn="nobody's", next_actions=("There is nothing to do.",)
+    )
 
 
 def _what(facts: VerdictInputs) -> Iterator[str]:

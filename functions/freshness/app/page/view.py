@@ -30,7 +30,7 @@ class Verdict:
     text: str
     broken: tuple[str, ...] = ()
     turn: str = ""
-    then: tuple[str, ...] = ()
+    next_actions: tuple[str, ...] = ()
 
 
 @value(kw_only=False)
@@ -86,7 +86,7 @@ class NeedsPerson:
     connection_id: str
     platform: str
     why: str
-    then: str
+    next_action: str
     since: datetime | None
     feeds: tuple[FeedView, ...]
     broken: int
