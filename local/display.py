@@ -19,7 +19,7 @@ from freshness.domain.data_types import SourceType, source_type
 
 RECENT = timedelta(seconds=10)
 """For how long a change stands out."""
-_OTHER_COLUMNS = 44
+_OTHER_COLUMNS = 49
 """The width of the four columns that are never cut, and of the space between all."""
 _NAME_WIDTH = 32
 """The greatest width of a company's name."""
@@ -200,7 +200,7 @@ def _feeds_table(feeds: tuple[FeedView, ...], dry_run: bool, width: int, height:
     if is_wide:
         table.add_column("reason", no_wrap=True, overflow="ellipsis", max_width=_REASON_WIDTH)
     table.add_column("state", no_wrap=True, min_width=13)
-    table.add_column("age", no_wrap=True, min_width=6, justify="right")
+    table.add_column("age", no_wrap=True, min_width=11, justify="right")
     table.add_column("promise", no_wrap=True, min_width=7, justify="right")
     table.add_column("dataset", no_wrap=True, min_width=8)
     for feed in sorted(feeds, key=lambda feed: feed.changed_at, reverse=True)[:height]:

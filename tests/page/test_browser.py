@@ -111,6 +111,24 @@ def test_the_page_shows_that_a_link_lapses_and_returns_without_being_loaded_agai
     assert page.evaluate("window.kept")
 
 
+def test_a_screen_reader_announces_a_new_verdict_and_not_each_update(page: Page, site: Site) -> None:
+    section, shown_at = page.locator("#verdict"), page.locator("footer").inner_text()
+    site.pass_time(timedelta(minutes=1))
+    expect(page.locator("footer")).not_to_have_text(shown_at)
+    expect(section).to_have_attribute("aria-live", "off")
+
+    name = site.world.set_link(ConnectionStatus.DEAUTHORIZED)
+    page.evaluate(
+        """() => new MutationObserver(() => window.announced ??= document.querySelector("#verdict").ariaLive)
+        .observe(document.querySelector("#verdict"), {childList: true})"""
+    )
+    site.pass_time(HOUR / 4)
+    expect(page.get_by_role("heading", level=1)).to_contain_text(name)
+    assert page.evaluate("window.announced") == "polite"
+    site.world.set_link(ConnectionStatus.LINKED)
+    site.pass_time(HOUR / 4)
+
+
 def test_an_update_keeps_the_focus_for_who_uses_the_keyboard(page: Page, site: Site) -> None:
     link = page.get_by_role("row", name=re.compile("Tide Bakery LLC")).get_by_role("link").last
     link.focus()

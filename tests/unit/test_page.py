@@ -228,6 +228,27 @@ def test_the_page_shows_deadlines_spending_and_how_good_predictions_were() -> No
     assert "<dt>Predictions, Xero</dt><dd>off by 20.0 percent points on average, in 1 syncs</dd>" in html
 
 
+def test_a_cell_shows_the_worse_of_two_connections_and_that_there_are_two() -> None:
+    waits = Step(Turn.CUSTOMER, "the link to Xero has lapsed", "Send the customer the link.")
+    kept = Cell(feed_view(state=State.FRESH, age=1.8), None, NOW)
+    blocked = Cell(replace(feed_view(state=State.BLOCKED, age=0.2), connection_id="lapsed"), waits, NOW)
+    for cells, text in (((kept, blocked), "■ 10% (1 of 2)"), ((blocked, kept), "■ 10% (1 of 2)"), ((kept,), "90%")):
+        view = replace(page(), rows=(Row("1", "Tide Bakery", False, {TYPES[0]: cells}),), details=())
+        assert f"<span>{text}</span>" in render(view, Frame(Medium.FILE))
+
+
+def test_a_read_that_waits_for_an_offline_machine_is_shown_as_blocked_once_the_promise_is_broken() -> None:
+    for age, obstacle, text in (
+        (3.0, "the customer's machine with Sage 50 is offline", "■ 150%"),
+        (3.0, "", "◐ 150%"),
+        (1.0, "it waits until the customer's machine with Sage 50 is online", "◐ 50%"),
+    ):
+        feed = replace(feed_view(state=State.REFRESHING, age=age), obstacle=obstacle)
+        row = Row("1", "Tide Bakery", False, {TYPES[0]: (Cell(feed, None, NOW),)})
+        html = render(replace(page(), rows=(row,), details=()), Frame(Medium.FILE))
+        assert f"<span>{text}</span>" in html
+
+
 def test_the_explanation_of_a_feed_shows_what_a_platform_wrote_as_text() -> None:
     dataset = DatasetView(
         dataset_id="1",
@@ -315,7 +336,7 @@ def test_the_verdict_of_promises_that_are_broken_for_several_reasons_names_first
 def test_the_verdict_names_a_few_broken_promises_and_counts_many() -> None:
     few = [feed_view(1, "invoices", age=30, name="Tide Bakery"), feed_view(2, "bills", age=3, name="Amber Florists")]
     assert verdict(facts(broken=2, worst=few)).broken == (
-        "invoices of Tide Bakery (1 d old, not 2 h)",
+        "invoices of Tide Bakery (1 d 6 h old, not 2 h)",
         "bills of Amber Florists (3 h old, not 2 h)",
     )
     many = [feed_view(number, name="Tide Bakery") for number in range(5)]

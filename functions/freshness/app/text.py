@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from statistics import fmean
 
 from freshness.domain.feed_values import State
@@ -19,19 +20,25 @@ SYMBOLS = {
     State.OFF: "-",
 }
 """The symbol of each state."""
-_UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)))
-
+MINUTE = timedelta(minutes=1)
+_UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", MINUTE))
 _BARS = "▁▂▃▄▅▆▇█"
 _WEEKEND = HOURS - 2 * 24
 
 
 def duration(length: timedelta | None) -> str:
-    """Return a duration as a whole number of its largest unit; `never` for `None`."""
+    """Return a duration, rounded down to the hour from a day on, and to the minute below; `never` for `None`.
+
+    Less than a minute is in seconds.
+    """
     if length is None:
         return "never"
-    for unit, one in _UNITS:
+    for (unit, one), (part_unit, part) in pairwise(_UNITS):
         if length >= one:
-            return f"{length // one} {unit}"
+            parts = length % one // part
+            return f"{length // one} {unit}" + (f" {parts} {part_unit}" if parts else "")
+    if length >= MINUTE:
+        return f"{length // MINUTE} min"
     return f"{max(length, timedelta()) // timedelta(seconds=1)} s"
 
 

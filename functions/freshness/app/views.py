@@ -72,6 +72,11 @@ class FeedView:
         return self.is_promised and not self.keeps_promise and bool(self.obstacle)
 
     @property
+    def shown_state(self) -> State:
+        """Return its state, where a read that keeps a promise broken until the customer acts counts as blocked."""
+        return State.BLOCKED if self.state is State.REFRESHING and self.is_obstructed else self.state
+
+    @property
     def is_promised(self) -> bool:
         """Return whether the policy promises anything of it."""
         return self.state is not State.OFF

@@ -10,15 +10,21 @@ async function read() {
     document.body.classList.toggle("away", !response.ok);
   } catch { document.body.classList.add("away"); }
 }
-// Only what changed is replaced, so that nothing flickers, and a screen reader announces the verdict when it changes.
+// Only what changed is replaced, so that nothing flickers.
 function replace(fresh) {
   document.title = fresh.title;
   const main = document.querySelector("main"), focused = document.activeElement;
   for (const part of fresh.querySelectorAll("main [id]")) {
     const shown = document.getElementById(part.id);
+    if (part.id === "verdict" && shown) announce(shown, part);
     if (shown && shown.closest("section[id],footer") === shown && shown.outerHTML !== part.outerHTML) swap(shown, part, focused);
   }
   if (ids(main) !== ids(fresh.querySelector("main"))) main.replaceWith(fresh.querySelector("main"));
+}
+// A screen reader announces the verdict when its sentence changes, but not each minute of an age.
+function announce(shown, part) {
+  const live = shown.querySelector("h1").textContent === part.querySelector("h1").textContent ? "off" : "polite";
+  for (const each of [shown, part]) each.setAttribute("aria-live", live);
 }
 function swap(shown, part, focused) {
   const where = shown.contains(focused) && focused.getAttribute("href");

@@ -76,6 +76,11 @@ class Row:
     paused: bool
     cells: Mapping[str, tuple[Cell, ...]]
 
+    def worst(self, data_type: str) -> Cell | None:
+        """Return the worst of the feeds of a data type: one that is broken, or else one that waits for somebody."""
+        cells = self.cells.get(data_type, ())
+        return max(cells, key=lambda cell: (cell.is_broken, cell.step is not None, cell.badness), default=None)
+
 
 @value
 class NeedsPerson:
