@@ -352,6 +352,17 @@ class CodatBackend:
                 self._syncs.resume(feed, now)
         return connection
 
+    def set_platform_works(self, company_id: str, connection_id: str, works: bool, now: datetime) -> Connection:
+        """Set whether the platform of a connection works, and return the connection. Otherwise syncs that start fail.
+
+        Raises:
+            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
+        """
+        self._timers.run_until(now)
+        connection = replace(self.connection(company_id, connection_id), platform_works=works)
+        self._store.put_connection(company_id, connection)
+        return connection
+
     def change_settings(self, settings: Settings, now: datetime) -> None:
         """Replace the settings from `now` on."""
         self._timers.run_until(now)

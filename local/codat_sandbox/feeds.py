@@ -62,6 +62,8 @@ class Feed:
             return "the user who linked the connection may not read this data type"
         if connection.platform.on_premise and not connection.machine_online:
             return "the machine is offline"
+        if not connection.platform_works:
+            return "the platform answers with errors"
         return None
 
     def draw_end(self, connection: Connection, settings: Settings, random: Random) -> DatasetStatus:
@@ -72,6 +74,8 @@ class Feed:
             return DatasetStatus.NOT_SUPPORTED
         if not self.is_permitted:
             return DatasetStatus.PERMISSIONS_ERROR
+        if not connection.platform_works:
+            return DatasetStatus.FETCH_ERROR
         temporary = settings.fails_first if self.attempts == 1 else settings.fails_later
         if random.random() < temporary:
             return random.choice(TEMPORARY_ERRORS)

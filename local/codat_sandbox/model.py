@@ -53,7 +53,10 @@ class RequestedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A company's link to a platform. `machine_online` applies only to on-premise platforms."""
+    """A company's link to a platform. `machine_online` applies only to on-premise platforms.
+
+    While `platform_works` is false, the platform answers each sync of this company with an error.
+    """
 
     id: str
     source_id: str
@@ -62,6 +65,7 @@ class Connection:
     created: datetime
     last_sync: datetime | None = None
     machine_online: bool = True
+    platform_works: bool = True
     error: str | None = None
 
 

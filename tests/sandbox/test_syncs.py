@@ -171,6 +171,25 @@ def test_an_on_premise_sync_stays_queued_until_its_machine_is_online(settings: S
     assert ended.status is DatasetStatus.COMPLETE
 
 
+def test_syncs_fail_while_the_platform_of_a_company_does_not_work(settings: Settings) -> None:
+    backend = empty_backend(settings)
+    company, other = backend.add_company([XERO], NOON), backend.add_company([XERO], NOON)
+    [connection] = company.connections
+    backend.advance(NOON + MINUTE)
+
+    backend.set_platform_works(company.id, connection.id, False, NOON + MINUTE)
+    failed = backend.queue(company.id, DataType.INVOICES, NOON + MINUTE)
+    unaffected = backend.queue(other.id, DataType.INVOICES, NOON + MINUTE)
+    obstacles = {truth.obstacle for truth in backend.truth(NOON + 2 * MINUTE) if truth.company.id == company.id}
+    backend.set_platform_works(company.id, connection.id, True, NOON + 2 * MINUTE)
+    later = backend.queue(company.id, DataType.INVOICES, NOON + 2 * MINUTE)
+
+    assert obstacles == {"the platform answers with errors"}
+    assert backend.dataset(company.id, failed.id, NOON + 3 * MINUTE).status is DatasetStatus.FETCH_ERROR
+    assert backend.dataset(other.id, unaffected.id, NOON + 3 * MINUTE).status is DatasetStatus.COMPLETE
+    assert backend.dataset(company.id, later.id, NOON + 3 * MINUTE).status is DatasetStatus.COMPLETE
+
+
 def test_codats_own_schedule_counts_from_the_last_sync(settings: Settings) -> None:
     backend = CodatBackend(settings.model_copy(update={"companies": 0, "sync_schedule": {DataType.INVOICES: 6}}), NOON)
     company = backend.add_company([XERO], NOON)
