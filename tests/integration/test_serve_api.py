@@ -1,6 +1,7 @@
 """The API over HTTP: ensuring fresh data of a company, with real tables, and the sandbox as Codat."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,14 +27,31 @@ from tests.integration.deployed import Deployed
 
 SECOND = timedelta(seconds=1)
 TYPES = ["invoices", "bills"]
+DESCRIPTION = openapi()
 
 
 @pytest.fixture
 def api(deployed: Deployed) -> Iterator[httpx.Client]:
     """Return a client of the API, after the companies were found and every feed was read once."""
     deployed.check()
-    with serving() as url, httpx.Client(base_url=url, timeout=40) as client:
+    with (
+        serving() as url,
+        httpx.Client(base_url=url, timeout=40, event_hooks={"response": [is_as_described]}) as client,
+    ):
         yield client
+
+
+def is_as_described(response: httpx.Response) -> None:
+    """Check that the API's description has the status of a response, and that the body matches its schema there."""
+    response.read()
+    [operations] = [
+        operations
+        for path, operations in DESCRIPTION["paths"].items()
+        if re.fullmatch(re.sub(r"{\w+}", "[^/]+", path), response.url.path)
+    ]
+    described = operations[response.request.method.lower()]["responses"][str(response.status_code)]
+    schema = described["content"][response.headers["Content-Type"]]["schema"]
+    jsonschema.Draft202012Validator(schema | {"components": DESCRIPTION["components"]}).validate(response.json())
 
 
 @pytest.fixture
@@ -69,22 +87,13 @@ def ensure(api: httpx.Client, company_id: str, body: dict[str, Any] | None = Non
 
 
 def problem(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
-    """Return the members of a problem, which must be as the description says."""
+    """Return the members of a problem."""
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
     assert body["type"] == f"urn:codat-freshness:problem:{kind}"
     assert body["status"] == status
-    require_described(body, "ProblemBody")
     return body
-
-
-def require_described(body: dict[str, Any], schema: str) -> None:
-    """Check a body against the API's own description."""
-    description = openapi()
-    jsonschema.Draft202012Validator(
-        {"$ref": f"#/components/schemas/{schema}", "components": description["components"]}
-    ).validate(body)
 
 
 def queueing_calls(deployed: Deployed) -> int:
@@ -100,7 +109,6 @@ def test_what_is_fresh_enough_is_answered_at_once_without_a_call_of_codat(
 
     assert response.status_code == 200
     body = response.json()
-    require_described(body, "RequestStatus")
     assert body["done"] is True
     assert body["id"] is None
     assert {(each["dataType"], each["state"], each["datasetId"]) for each in body["dataTypes"]} == {
@@ -120,7 +128,6 @@ def test_what_is_too_old_is_queued_at_once_and_fresh_when_asked_again(
 
     assert accepted.status_code == 202
     body = accepted.json()
-    require_described(body, "RequestStatus")
     assert body["done"] is False
     assert body["probability"] > 0.5
     assert int(accepted.headers["Retry-After"]) >= 1
@@ -129,7 +136,6 @@ def test_what_is_too_old_is_queued_at_once_and_fresh_when_asked_again(
     time.sleep(1.1)
     done = api.get(location, headers={"Prefer": "wait=10"})
     assert done.status_code == 200
-    require_described(done.json(), "RequestStatus")
     assert done.json()["done"] is True
     assert {each["state"] for each in done.json()["dataTypes"]} == {"fresh"}
     assert all(each["asOf"] >= done.json()["notBefore"] for each in done.json()["dataTypes"])
@@ -270,7 +276,6 @@ def test_a_request_that_was_accepted_before_codat_failed_goes_on_and_the_error_n
 
     assert problem(response, 503, "codat-unavailable")["until"]
     body = api.get(response.headers["Location"]).json()
-    require_described(body, "RequestStatus")
     assert body["done"] is False
     assert {each["state"] for each in body["dataTypes"]} == {"stale"}
 
@@ -337,7 +342,6 @@ def taking(settings: Settings, took: timedelta) -> Settings:
 def test_the_freshness_of_a_company_is_described(api: httpx.Client, company: Company) -> None:
     body = api.get(f"/companies/{company.company_id}/freshness").json()
 
-    require_described(body, "CompanyFreshness")
     [invoices] = [each for each in body["dataTypes"] if each["dataType"] == "invoices"]
     assert invoices["state"] == "fresh"
     assert invoices["promise"] in (2 * 3600, 6 * 3600)
