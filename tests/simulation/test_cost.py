@@ -28,7 +28,7 @@ POLICY = Policy.model_validate(
 def test_a_steady_state_with_healthy_webhooks_keeps_its_promises_at_hardly_more_than_one_call_for_each_refresh(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    companies = 50
+    companies = 80
 
     async def run(loop: SimulatedLoop) -> tuple[Simulation, int]:
         simulation = Simulation(loop, Settings(companies=companies, fails_first=0.02), POLICY)
