@@ -222,7 +222,7 @@ async def _run(loop: SimulatedLoop, seed: int, skew: timedelta, happened: list[t
 
 
 @pytest.mark.parametrize("skew", [timedelta(0), timedelta(minutes=3), timedelta(minutes=-3)], ids=str)
-@settings(deadline=None, max_examples=12, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=8, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 1000), happened=st.lists(steps, max_size=25))
 def test_nothing_is_asked_for_twice_nothing_forgotten_and_every_promise_kept_again(
     skew: timedelta, seed: int, happened: list[tuple[object, ...]]
