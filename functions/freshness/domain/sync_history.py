@@ -8,7 +8,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import chain, pairwise
-from statistics import median_low
 
 from freshness.domain.change_rate import Observation
 from freshness.domain.rhythm import STEADY, Rhythm, SyncInterval
@@ -207,7 +206,7 @@ def usual_duration(durations: Sequence[timedelta], expected: timedelta | None, p
     sample = [*durations, *([expected] if expected else [])]
     if not sample:
         return None
-    limit = OUTLIER * median_low(sample)
+    limit = OUTLIER * sorted(sample)[(len(sample) - 1) // 2]
     return max((took for took in durations if took <= limit), default=expected)
 
 

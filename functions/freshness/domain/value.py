@@ -1,9 +1,8 @@
 """Values: data classes that are not changed after they were created."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
-from typing import TypeVar, dataclass_transform, overload
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar, dataclass_transform, overload
 
 Class = TypeVar("Class")
 
@@ -23,7 +22,18 @@ def value(
     """Make a class a value: created by keywords, compared by its fields, hashable, and for mypy read-only.
 
     That it is read-only is not checked at run time too, as `dataclass(frozen=True)` does: to create a hundred such
-    classes took a tenth of a cold start, and to create an instance takes twice as long.
+    classes took a tenth of a cold start, and to create an instance takes twice as long. For the same reason, they share
+    one function that represents them.
     """
-    decorate = partial(dataclass, slots=True, kw_only=kw_only, unsafe_hash=True)
-    return decorate if cls is None else decorate(cls)
+
+    def decorated(cls: type[Class]) -> type[Class]:
+        cls.__repr__ = _represented  # type: ignore[method-assign]
+        return dataclass(slots=True, kw_only=kw_only, unsafe_hash=True, repr=False)(cls)
+
+    return decorated if cls is None else decorated(cls)
+
+
+def _represented(instance: Any) -> str:
+    """Return the class and fields of a value, as `repr` of a data class does."""
+    named = (f"{each.name}={getattr(instance, each.name)!r}" for each in fields(instance) if each.repr)
+    return f"{type(instance).__qualname__}({', '.join(named)})"

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from datetime import timedelta
-from statistics import median
 
 from freshness.domain.value import value
 
@@ -29,10 +28,11 @@ class SyncDurations:
         """Return the durations after they were updated with samples, by platform and data type."""
         milliseconds = dict(self.milliseconds)
         for (platform, data_type), durations in samples.items():
-            observed = [duration / timedelta(milliseconds=1) for duration in durations]
+            observed = sorted(duration / timedelta(milliseconds=1) for duration in durations)
+            median = observed[len(observed) // 2]
             known = self.typical(platform, data_type)
-            before = known / timedelta(milliseconds=1) if known else median(observed)
-            after = before + (median(observed) - before) * len(observed) / (len(observed) + PRIOR_SAMPLES)
+            before = known / timedelta(milliseconds=1) if known else median
+            after = before + (median - before) * len(observed) / (len(observed) + PRIOR_SAMPLES)
             if known is None or abs(after - before) > MIN_RELATIVE_CHANGE * before:
                 milliseconds[f"{platform}/{data_type}"] = round(after)
         return replace(self, milliseconds=milliseconds)

@@ -1,6 +1,5 @@
 """The types of the policy file's values, and the messages for invalid ones."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -43,6 +42,8 @@ class Holidays:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return a hint that suggests the most similar known name, or an empty string if none is similar."""
+    import difflib  # No function that runs in Lambda needs it.
+
     matches = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
