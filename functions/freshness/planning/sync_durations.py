@@ -29,7 +29,7 @@ class SyncDurations:
         milliseconds = dict(self.milliseconds)
         for (platform, data_type), durations in samples.items():
             observed = sorted(duration / timedelta(milliseconds=1) for duration in durations)
-            median = observed[len(observed) // 2]
+            median = (observed[(len(observed) - 1) // 2] + observed[len(observed) // 2]) / 2
             known = self.typical(platform, data_type)
             before = known / timedelta(milliseconds=1) if known else median
             after = before + (median - before) * len(observed) / (len(observed) + PRIOR_SAMPLES)
