@@ -156,8 +156,8 @@ def test_an_operator_may_do_what_the_manual_says_and_needs_every_action(
         ("redrive",),
     ):
         result = run(*arguments)
-        # On a busy machine, a refresh may not be queued in time.
-        is_late = isinstance(result.exception, CommandError)
+        # These two wait for ticks, which may not queue the refresh in time on a busy machine.
+        is_late = arguments[0] in ("refresh", "ensure") and isinstance(result.exception, CommandError)
         assert result.exit_code == 0 or is_late, (arguments, result.output, result.exception)
     with httpx.Client(base_url=stack.codat.base_url, auth=(stack.codat.api_key, "")) as codat:
         registered = run("register-webhook", "--json")
