@@ -11,11 +11,9 @@ from random import Random
 
 import numpy as np
 
-from bench.calibration import calibration_figures
 from bench.figures import Figure, show
 from bench.planner import HOUR
 from bench.simulated_fleet import DATA_TYPES, START, policy, simulated_feeds, true_rates
-from freshness.domain.calibration import Scores, scored
 from freshness.domain.feed import DAY
 from freshness.domain.fleet import MOST_EVIDENCE, Fleet, Kind, KindRate, kind_of
 from freshness.domain.rhythm import HOURS, HourCounts
@@ -37,8 +35,8 @@ def knowing_the_rhythm() -> Fleet:
     return Fleet({kind_of("Xero", data_type): Kind(KindRate(1, 0.0), hours, MOST_EVIDENCE) for data_type in DATA_TYPES})
 
 
-def planner(*, knows: bool, minds_the_clock: bool) -> tuple[float, Scores]:
-    """Return the mean freshness in office hours of a planner that knows rates and rhythm or learns them, and scores."""
+def planner(*, knows: bool, minds_the_clock: bool) -> float:
+    """Return the mean freshness in office hours of a planner that knows rates and rhythm or learns them."""
     read = Policy.model_validate({"default": {"fresh_within": "1 day", "matters": READ}}).default.matters
     rules = policy("4 weeks", READ if minds_the_clock else None)
     world = World(
@@ -61,7 +59,7 @@ def planner(*, knows: bool, minds_the_clock: bool) -> tuple[float, Scores]:
     measured = [simulated.measured for simulated in world.simulated_feeds]
     weights = [world.promise(simulated).weight for simulated in world.simulated_feeds]
     freshness = np.average([each.current_days / each.days for each in measured], weights=weights)
-    return float(freshness), scored(world.predictions)
+    return float(freshness)
 
 
 def measure() -> list[Figure]:
@@ -71,14 +69,11 @@ def measure() -> list[Figure]:
             pool.submit(planner, knows=knows, minds_the_clock=minds)
             for knows, minds in ((False, True), (True, True), (True, False))
         )
-    freshness, scores = learned.result()
-    best, _ = known.result()
-    without, _ = steady.result()
+    freshness, best, without = learned.result(), known.result(), steady.result()
     return [
         _freshness("rates and rhythm learned", freshness, best, 0.98),
         _freshness("rates and rhythm known", best, best),
         _freshness("rates known, without rhythm and hours that matter", without, best),
-        *calibration_figures("office", scores),
     ]
 
 

@@ -18,12 +18,10 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.calibration import calibration_figures
 from bench.figures import Figure, show
 from bench.optimum import Numbers, best_refreshes, mean_freshness
 from bench.peak import peak_memory
 from bench.simulated_fleet import COMPANIES, DATA_TYPES, EVERY, START, policy, simulated_feeds, true_rates
-from freshness.domain.calibration import NO_SCORES, Scores, scored
 from freshness.domain.feed import DAY
 from freshness.domain.schedule import QUEUEING_MARGIN, reschedule
 from freshness.planning.decision import Action
@@ -54,7 +52,6 @@ class Result:
     freshness: float
     found_nothing: float
     broken: int
-    scores: Scores = NO_SCORES
 
 
 def planner(
@@ -86,7 +83,6 @@ def planner(
         freshness=float(np.average([each.current_days / each.days for each in measured], weights=weights)),
         found_nothing=sum(each.found_nothing for each in measured) / sum(each.refreshes for each in measured),
         broken=sum(each.broken for each in measured),
-        scores=scored(world.predictions),
     )
 
 
@@ -175,7 +171,6 @@ def measure() -> list[Figure]:
             against=f"budget for a refresh every {EVERY / HOUR:.0f} hours; mean freshness {bound.freshness:.3f}",
             at_most=0,
         ),
-        *calibration_figures("steady", results["planner, rates learned"].scores),
         *deciding.result(),
     ]
 

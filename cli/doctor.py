@@ -20,7 +20,6 @@ from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimi
 from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.codat.webhook_registration import missing, of_url
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.calibration import Scores
 from freshness.domain.company import Company
 from freshness.policy.policy import Policy
 
@@ -88,7 +87,6 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
         yield products(stack)
     if stack.policy.local_time.tag_names:
         yield local_time(stack.tables.companies.scan(), stack.policy)
-    yield from predictions(stack.tables.scores.recent(clock()))
     yield concurrency(stack)
 
 
@@ -268,27 +266,6 @@ def _unusable_companies(stack: DeployedStack) -> Finding:
         "company's data at Codat. Other companies are not affected."
     )
     return Finding(subject=subject, found=found, to_do=to_do)
-
-
-def predictions(scores: Scores) -> Iterator[Finding]:
-    """Yield how good the probabilities of the last 30 days were: what was said of each tenth, and what came true."""
-    for platform, calibration in sorted(scores.by_platform.items()):
-        of_platform = {kind: score for kind, score in scores.by_kind.items() if kind.startswith(f"{platform}/")}
-        poor = [f"{kind} ({score.bias:+.0%})" for kind, score in sorted(of_platform.items()) if score.is_poor]
-        bins = (
-            f"{each.probability / each.count:.0%} → {each.unchanged / each.count:.0%}"
-            for each in calibration.bins
-            if each.count
-        )
-        found = (
-            f"expected error {calibration.expected_error:.3f}, Brier score {calibration.brier:.3f}, of "
-            f"{calibration.total.count:,} syncs in 30 days. Said to be up to date, and true: {', '.join(bins)}"
-        )
-        to_do = ""
-        if poor:
-            wrong = ", ".join(poor[:LISTED])
-            to_do = f"The probabilities are off for {wrong}: promise these by fresh_within, not by confidence."
-        yield Finding(subject=f"predictions for {platform}", found=found, to_do=to_do)
 
 
 def products(stack: DeployedStack) -> Finding:

@@ -58,7 +58,6 @@ class Tables(Construct):
         # - GetItem, PutItem: how often the feeds of each kind change.
         # - BatchGetItem, PutItem: in which hours of the week the feeds of a kind change.
         # - UpdateItem, BatchGetItem: in which hours of the week data is read. It expires at `expires_at`.
-        # - GetItem, BatchGetItem, PutItem conditional: how good a day's predictions were. They expire at `expires_at`.
         # - GetItem, PutItem conditional: Codat's API limits, Codat's own schedule, and typical sync durations.
         # - GetItem, PutItem: when the last webhook arrived.
         # - GetItem, PutItem conditional: a request for fresh data. It expires at `expires_at`.

@@ -15,7 +15,6 @@ from random import Random
 
 from freshness.domain import windows
 from freshness.domain.attainment import Attained
-from freshness.domain.calibration import Prediction
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import Deferred, FeedFact, ReadEnded
@@ -89,8 +88,6 @@ class World:
     """The number of refreshes queued, by tick."""
     reasons: Counter[Reason] = field(default_factory=Counter)
     """The number of decisions, by reason."""
-    predictions: list[Prediction] = field(default_factory=list)
-    """What was predicted of the syncs that have ended."""
     _samples: list[FeedSample] = field(default_factory=list)
     """What was not learned from yet."""
     _learned_at: datetime = BEGINNING
@@ -156,7 +153,6 @@ class World:
         """Discard the measurements so far, and start new ones."""
         for simulated in self.simulated_feeds:
             simulated.measured = Measured(since=now)
-        self.predictions.clear()
 
     def measure_until(self, now: datetime) -> None:
         """Add the time since each feed's last sync to the measurements."""
@@ -209,9 +205,7 @@ class World:
     def _apply(self, index: int, fact: FeedFact, now: datetime) -> None:
         """Compute what follows from a fact about a feed."""
         simulated = self.simulated_feeds[index]
-        after = transition(simulated.feed, fact, self.promise(simulated), simulated.connection, now)
-        self.predictions += after.predictions
-        feed = after.feed
+        feed = transition(simulated.feed, fact, self.promise(simulated), simulated.connection, now).feed
         self._put(index, feed if isinstance(fact, Deferred) else self._with_true_rate(simulated, feed))
 
     def _put(self, index: int, feed: Feed) -> None:

@@ -1,5 +1,6 @@
 """Feeds: what facts make of them, when they are due, and what a poll may overrule."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +16,7 @@ from freshness.domain.feed import MIN_LATE_AFTER, UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.feed_values import AsOf, End, Request, State, Wanted
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
-from freshness.domain.schedule import REQUESTED_DUE, RETRY_AFTER_REFUSAL, due_at
+from freshness.domain.schedule import REQUESTED_DUE, RETRY_AFTER_REFUSAL, due_at, probability_up_to_date
 from freshness.domain.sync_history import LAST_KEPT
 from freshness.domain.times import BEGINNING
 from freshness.domain.wanted import with_wanted, without_satisfied
@@ -319,6 +320,13 @@ def test_a_copy_of_which_only_the_end_is_known_is_as_of_a_usual_sync_before_it()
     assert NEW.as_of is None
     assert NEW.ended(end(NOON)).as_of == AsOf(at=NOON - UNKNOWN_SYNC_TIME, is_estimated=True)
     assert measured.ended(end(NOON + 60 * MINUTE)).as_of == AsOf(at=NOON + 57 * MINUTE, is_estimated=True)
+
+
+def test_the_probability_that_a_copy_is_up_to_date_follows_from_the_learned_rate_and_its_age() -> None:
+    feed = replace(NEW.requested(request(NOON)).ended(end(NOON + MINUTE)), changes_per_day=8.0)
+
+    assert probability_up_to_date(feed, PROMISE, NOON + timedelta(hours=2)) == pytest.approx(math.exp(-8.0 * 2 / 24))
+    assert probability_up_to_date(NEW, PROMISE, NOON) is None
 
 
 def test_when_a_read_of_others_was_requested_is_estimated() -> None:

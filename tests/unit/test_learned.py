@@ -1,5 +1,6 @@
-"""When what was learned of the fleet is read from the control table, and when it is written."""
+"""What is learned of the fleet from queued feeds, when it is read from the control table, and when it is written."""
 
+from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -7,8 +8,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from freshness.aws.learned import REREAD, Learned
+from freshness.domain.dataset import Trigger
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import Request
 from freshness.domain.fleet import FeedSample, Fleet
 from freshness.domain.rhythm import HourCounts, SyncInterval
+from freshness.domain.sync_history import Sync, SyncHistory
+from freshness.planning.decision import Action, Decision, Reason
+from freshness.planning.samples import samples
+from tests.unit.test_planner import NOON, company, policy
 from tests.unit.test_rhythm import MONDAY, at
 
 
@@ -148,3 +156,33 @@ def test_a_few_requests_hardly_show_when_data_is_read_and_many_do(items: Items) 
     assert max(few.rhythm().by_hour) < 1.2
     assert many.rhythm().by_hour[9] > 20
     assert Fleet().when_read().by_hour == ()
+
+
+def queued(feed: Feed) -> list[Decision]:
+    return [Decision(feed=feed, company=company(), action=Action.QUEUE, reason=Reason.DUE)]
+
+
+def synced(count: int) -> Feed:
+    hour = timedelta(hours=1)
+    syncs = [Sync(ended_at=NOON - number * hour, records_modified=number % 3 == 0) for number in reversed(range(count))]
+    return Feed(
+        company_id="company",
+        data_type="invoices",
+        connection_id="Xero",
+        history=SyncHistory.of(syncs),
+        request=Request(at=NOON - 1.5 * hour, trigger=Trigger.PROMISE),
+        changes_per_day=8.0,
+    )
+
+
+def test_nothing_is_learned_twice_from_a_feed_whose_call_failed_or_from_one_that_waits() -> None:
+    feed, rules = synced(20), policy()
+    (sample,) = samples(queued(feed), rules)
+    assert len(sample.intervals) == 2
+
+    waits = [decision._replace(action=Action.WAIT) for decision in queued(feed)]
+    for decisions in (waits, queued(replace(feed, failed_calls=1))):
+        assert not samples(decisions, rules)
+    (first,) = samples(queued(replace(feed, request=None)), rules)
+    assert len(first.intervals) == 19
+    assert not samples(queued(synced(4)), rules)

@@ -31,7 +31,6 @@ from freshness.app.page.view import (
 from freshness.app.views import DatasetView, Explanation, FeedView, SpendingView
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.attainment import Attained
-from freshness.domain.calibration import Prediction, scored
 from freshness.domain.company import Company
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import Feed
@@ -124,7 +123,6 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         calls_allowed=10,
         webhooks=Webhooks(received_at=None, silent_since=None),
         spending=(SpendingView(platform=name, spent=1.5, cap=20, currency="USD"),),
-        calibration=scored([Prediction(f"{name}/invoices", 0.8, unchanged=True)]).by_platform,
     )
 
 
@@ -221,11 +219,10 @@ def test_the_widget_has_only_what_cloudwatch_allows_and_actions_that_it_understa
         assert changes or request.keys() in ({"explain", "dataType"}, {"link", "connection"})
 
 
-def test_the_page_shows_deadlines_spending_and_how_good_predictions_were() -> None:
+def test_the_page_shows_deadlines_and_spending() -> None:
     html = render(page(name="Xero"), Frame(Medium.FILE))
     assert f'<li>Xero: <a href="#f0">{TYPES[0]}</a>, at 2026-11-23 13:00:00 UTC</li>' in html.replace("\n", "")
     assert "<dt>Spent at Xero</dt><dd>1.50 of 20.00 USD this month</dd>" in html
-    assert "<dt>Predictions, Xero</dt><dd>off by 20.0 percent points on average, in 1 syncs</dd>" in html
 
 
 def test_a_cell_shows_the_worse_of_two_connections_and_that_there_are_two() -> None:

@@ -19,8 +19,7 @@ from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import End, Request, State
-from freshness.domain.predictions import probability_up_to_date
-from freshness.domain.schedule import breaks_at
+from freshness.domain.schedule import breaks_at, probability_up_to_date
 from freshness.domain.times import BEGINNING
 from freshness.planning.decision import Decision, Reason
 from freshness.policy.policy import Policy

@@ -90,8 +90,6 @@ class Recorder:
 
         written = self.tables.feeds.update(known, compute)
         self.breach_times.extend(last.breach_times)
-        if last.predictions:
-            self.tables.scores.add(last.predictions, self.clock())
         connection = company.connections.get(known.connection_id)
         if connection and _was_requested_by_us(before, written):
             self.refreshes.append(connection.platform)

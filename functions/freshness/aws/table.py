@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from freshness.aws.item_codec import Item, marshal, unmarshal
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.calibration import Scores
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
 from freshness.domain.dataset import Dataset
@@ -29,7 +28,7 @@ BATCH_TRIES = 8
 FIRST_PAUSE = 0.02
 """Seconds before a lost race, or an item that BatchGetItem left out, is tried again; each further pause is longer."""
 
-Value = TypeVar("Value", ApiLimits, CodatSchedule, Company, Dataset, Feed, FreshnessRequest, Scores, SyncDurations)
+Value = TypeVar("Value", ApiLimits, CodatSchedule, Company, Dataset, Feed, FreshnessRequest, SyncDurations)
 
 
 class ContentionError(Exception):

@@ -12,7 +12,6 @@ from freshness.aws.datasets import Datasets
 from freshness.aws.feeds import Feeds
 from freshness.aws.freshness_requests import FreshnessRequests
 from freshness.aws.learned import Learned
-from freshness.aws.prediction_scores import PredictionScores
 from freshness.aws.spending import Spending
 from freshness.aws.table import Table
 
@@ -39,7 +38,6 @@ class Tables:
     datasets: Datasets
     control: Control
     learned: Learned
-    scores: PredictionScores
     requests: FreshnessRequests
     attainment: AttainmentRecords
     spending: Spending
@@ -53,7 +51,6 @@ class Tables:
             datasets=Datasets(Table(dynamodb, names.datasets, sleep)),
             control=Control(Table(dynamodb, names.control, sleep)),
             learned=Learned(Table(dynamodb, names.control, sleep)),
-            scores=PredictionScores(Table(dynamodb, names.control, sleep)),
             requests=FreshnessRequests(Table(dynamodb, names.control, sleep)),
             attainment=AttainmentRecords(Table(dynamodb, names.control, sleep)),
             spending=Spending(Table(dynamodb, names.control, sleep)),

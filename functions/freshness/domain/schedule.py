@@ -7,7 +7,7 @@ from functools import partial
 from zlib import crc32
 
 from freshness.domain import backoff, windows
-from freshness.domain.change_rate import change_rate, confident_days
+from freshness.domain.change_rate import change_rate, confident_days, unchanged_probability
 from freshness.domain.company import Connection
 from freshness.domain.dataset import DatasetState, Outcome, outcome
 from freshness.domain.feed import UNKNOWN_SYNC_TIME, Feed
@@ -251,3 +251,10 @@ def _outdated_at(feed: Feed, connection: Connection) -> datetime | None:
 def assumed_rate(feed: Feed, promise: Promise) -> float:
     """Return how many times a day the data is assumed to change at the source."""
     return feed.changes_per_day or promise.expected_changes_per_day
+
+
+def probability_up_to_date(feed: Feed, promise: Promise, now: datetime) -> float | None:
+    """Return the probability that nothing changed at the source since the copy was read; `None` without a copy."""
+    if feed.as_of is None:
+        return None
+    return unchanged_probability(assumed_rate(feed, promise), promise.rhythm.days_between(feed.as_of.at, now))

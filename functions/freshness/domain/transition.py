@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from freshness.domain.breach import BreachTime, breach_times
-from freshness.domain.calibration import Prediction
 from freshness.domain.company import Connection
 from freshness.domain.dataset import Dataset, DatasetState, Issue, Outcome, has_ended, outcome
 from freshness.domain.facts import (
@@ -39,7 +38,6 @@ from freshness.domain.notifications import (
     promise_kept_again,
     source_quiet,
 )
-from freshness.domain.predictions import predictions
 from freshness.domain.promise import Promise
 from freshness.domain.quiet import quiet_since
 from freshness.domain.reconcile import reconcile
@@ -62,8 +60,6 @@ class Transition:
     notifications: tuple[Notification, ...] = ()
     breach_times: tuple[BreachTime, ...] = ()
     """Times of breach that have ended."""
-    predictions: tuple[Prediction, ...] = ()
-    """What was predicted of the syncs that have ended."""
 
     @property
     def has_effects(self) -> bool:
@@ -83,7 +79,6 @@ def transitions(
             datasets=total.datasets + step.datasets,
             notifications=total.notifications + step.notifications,
             breach_times=total.breach_times + step.breach_times,
-            predictions=total.predictions + step.predictions,
         )
     return total
 
@@ -111,13 +106,7 @@ def transition(
         notifications.append(quiet_notification)
     after, ended = breach_times(feed, after, promise, connection, now)
     after = _rescheduled(feed, after, fact, promise, connection)
-    return Transition(
-        feed=after,
-        datasets=datasets,
-        notifications=tuple(notifications),
-        breach_times=ended,
-        predictions=tuple(predictions(feed, after, promise, connection)),
-    )
+    return Transition(feed=after, datasets=datasets, notifications=tuple(notifications), breach_times=ended)
 
 
 def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Feed:  # noqa: C901 - a case for each fact

@@ -171,7 +171,6 @@ def _view(
         calls_allowed=allowance(queries.policy.budget, conditions.limits, now),
         webhooks=found.webhooks,
         spending=tuple(spending(queries.tables, queries.policy, now)),
-        calibration=queries.tables.scores.recent(now).by_platform,
     )
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from freshness.app.page.turns import Conditions, Step
 from freshness.app.views import FeedView, SpendingView
 from freshness.domain.attainment import Attained
-from freshness.domain.calibration import Calibration
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import State
 from freshness.domain.value import value
@@ -216,8 +215,6 @@ class PageView:
     webhooks: Webhooks
     spending: tuple[SpendingView, ...]
     """What was spent this month at each platform that has a cap."""
-    calibration: Mapping[str, Calibration]
-    """How good the predictions of the last 30 days were that data is up to date, by platform."""
 
     @property
     def numbers(self) -> dict[FeedKey, int]:
