@@ -1,6 +1,7 @@
 """What the page says, read from indexes and the worst companies alone, against everything that there is."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -46,6 +47,22 @@ def test_a_fleet_whose_promises_are_kept_is_shown_whole(world: World) -> None:
     assert (view.verdict.tone, view.broken, view.needs_person) == (Tone.GOOD, 0, ())
     assert (view.is_whole, view.companies, len(view.rows)) == (True, 12, 12)
     assert not any(turns(view).values())
+
+
+def test_long_names_are_shortened_wherever_the_page_shows_them(world: World) -> None:
+    name = world.set_link(ConnectionStatus.DEAUTHORIZED)
+    world.pass_time(HOUR / 2)
+    companies = world.simulation.tables.companies
+    [lapsed] = [company for company in companies.scan() if company.name == name]
+    platforms = {each: replace(connection, platform=10_000 * "y") for each, connection in lapsed.connections.items()}
+    companies.put(replace(lapsed, name=10_000 * "x", connections=platforms))
+
+    html = render(page_view(world.queries, world.now()), Frame(Medium.FILE))
+
+    assert f"{59 * 'x'}…" in html
+    assert 60 * "x" not in html
+    assert f"the link to {59 * 'y'}… has lapsed" in html
+    assert 60 * "y" not in html
 
 
 def test_what_codat_does_not_answer_is_codats_turn(world: World) -> None:

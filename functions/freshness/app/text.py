@@ -1,6 +1,7 @@
 """How states, durations and times are written for people."""
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -24,6 +25,14 @@ MINUTE = timedelta(minutes=1)
 _UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", MINUTE))
 _BARS = "▁▂▃▄▅▆▇█"
 _WEEKEND = HOURS - 2 * 24
+_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that reverse the direction of what follows, and halves of characters."""
+
+
+def shown(text: str, longest: int) -> str:
+    """Return text that others wrote as it can be shown: shortened, and without characters that hide or move others."""
+    cut = text if len(text) <= longest else text[: longest - 1] + "…"
+    return _NOT_SHOWN.sub("\N{REPLACEMENT CHARACTER}", cut)
 
 
 def duration(length: timedelta | None) -> str:

@@ -7,6 +7,7 @@ and of at most `COMPANIES` companies all feeds. So a page of 100,000 feeds costs
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 
@@ -26,6 +27,7 @@ from freshness.app.page.view import (
 )
 from freshness.app.queries import Queries
 from freshness.app.spending import spending
+from freshness.app.text import shown
 from freshness.app.views import FeedView
 from freshness.app.webhook_heartbeat import SILENT_AFTER
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
@@ -47,6 +49,8 @@ PEOPLE = 30
 """The most connections that need a person which are named."""
 MISSES = 20
 """The most deadlines that will be missed which are named."""
+LONGEST_NAME = 60
+"""The most characters of a name."""
 _READERS = 8
 """Queries at once. Each takes some five milliseconds, most of which is waiting."""
 
@@ -93,7 +97,7 @@ def page_view(queries: Queries, now: datetime) -> PageView:
         of_companies = readers.map(queries.tables.feeds.of_company, chosen)
         feeds = list(chain.from_iterable(of_companies))
     named = [companies[each] for each in chosen if each in companies and not companies[each].deleted_at]
-    judged = queries.with_feeds(named, feeds, now)
+    judged = [(_shortened(view), feed) for view, feed in queries.with_feeds(named, feeds, now)]
     conditions = Conditions(at=now, limits=queries.api_limits(), paused=queries.is_paused())
     by_id = {company.company_id: company for company in named}
     cells = [Cell(view, _step(view, feed, by_id[view.company_id], conditions), now) for view, feed in judged]
@@ -195,6 +199,13 @@ def ends(ids: Sequence[str], most: int) -> list[str]:
     return list(dict.fromkeys(from_both))[:most]
 
 
+def _shortened(view: FeedView) -> FeedView:
+    """Return a feed with names that fit: Codat limits neither a company's nor a platform's."""
+    platform = shown(view.platform, LONGEST_NAME)
+    obstacle = view.obstacle.replace(view.platform, platform) if view.platform else view.obstacle
+    return replace(view, company_name=shown(view.company_name, LONGEST_NAME), platform=platform, obstacle=obstacle)
+
+
 def _step(view: FeedView, feed: Feed, company: Company, conditions: Conditions) -> Step | None:
     needed = view.state is State.BLOCKED or (view.is_promised and (view.is_broken(conditions.at) or view.misses_at))
     return step(view, feed, company, conditions) if needed and view.state is not State.UNSUPPORTED else None
@@ -205,7 +216,12 @@ def _rows(companies: Iterable[Company], cells: Iterable[Cell]) -> tuple[Row, ...
     for cell in cells:
         by_company[cell.feed.company_id][cell.feed.data_type].append(cell)
     rows = [
-        Row(each.company_id, each.name, each.paused, {name: tuple(of) for name, of in types.items()})
+        Row(
+            each.company_id,
+            shown(each.name, LONGEST_NAME),
+            each.paused,
+            {name: tuple(of) for name, of in types.items()},
+        )
         for each in companies
         if (types := by_company.get(each.company_id))
     ]
@@ -213,7 +229,7 @@ def _rows(companies: Iterable[Company], cells: Iterable[Cell]) -> tuple[Row, ...
 
 
 def _of_rows(rows: Iterable[Row]) -> Iterator[Cell]:
-    return (cell for row in rows for of in row.cells.values() for cell in of)
+    return chain.from_iterable(row.all_cells for row in rows)
 
 
 def _data_types(rows: Iterable[Row]) -> tuple[str, ...]:
@@ -225,7 +241,7 @@ def _data_types(rows: Iterable[Row]) -> tuple[str, ...]:
 
 
 def _trouble(row: Row) -> int:
-    return sum(cell.step is not None for of in row.cells.values() for cell in of)
+    return sum(cell.step is not None for cell in row.all_cells)
 
 
 def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tuple[NeedsPerson, ...]:
@@ -241,9 +257,9 @@ def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tu
         people.append(
             NeedsPerson(
                 company_id=company_id,
-                company_name=companies[company_id].name,
+                company_name=first.feed.company_name,
                 connection_id=connection_id,
-                platform=connection.platform,
+                platform=first.feed.platform,
                 why=first.step.why if first.step else "",
                 next_action=first.step.next_action if first.step else "",
                 since=lapsed_at if connection.must_be_authorised else None,

@@ -1,22 +1,30 @@
 """HTML of the page, for three media: a file, a server on this machine, and a widget of CloudWatch.
 
-Every value is escaped by the template: names of companies and messages of platforms are untrusted input.
+Every value is escaped by the template, and shortened: names of companies and messages of platforms are untrusted input.
 """
 
 from datetime import timedelta
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup
 
 from freshness.app.page.view import PageView
-from freshness.app.text import SYMBOLS, duration, moment, percent, week
+from freshness.app.text import SYMBOLS, duration, moment, percent, shown, week
 from freshness.app.views import Explanation
 from freshness.domain.value import value
 
-LARGEST = 200_000
+LARGEST = 300_000
 """The most bytes of a page."""
+_SIZES = ((200, 500), (50, 80), (5, 40))
+"""The most entries of a list and characters of a text: the first of these with which a page is not too large.
+
+Only names and messages that are very long need another than the first.
+"""
 
 
 class Medium(StrEnum):
@@ -50,18 +58,35 @@ def render(view: PageView, frame: Frame, notice: str = "") -> str:
 
     `notice` says what was just done.
     """
-    return _environment().get_template("page.html").render(view=view, frame=frame, notice=notice)
+    return _rendered("page.html", view=view, frame=frame, notice=notice)
 
 
 def render_explanations(explanations: list[Explanation], frame: Frame) -> str:
     """Return the page of a feed: everything known of it, for each connection that it is read from."""
-    return _environment().get_template("explain.html").render(explanations=explanations, frame=frame)
+    return _rendered("explain.html", explanations=explanations, frame=frame)
 
 
 def render_text(text: str, url: str, frame: Frame) -> str:
     """Return a page with one sentence, and an address, if there is one."""
     is_safe = url.startswith(("https://", "http://"))
-    return _environment().get_template("text.html").render(text=text, url=url if is_safe else "", frame=frame)
+    return _rendered("text.html", text=text, url=url if is_safe else "", frame=frame)
+
+
+def _rendered(template: str, **values: Any) -> str:
+    html = ""
+    for most, longest in _SIZES:
+        html = _environment().get_template(template).render(most=most, longest=longest, **values)
+        if len(html.encode()) <= LARGEST:
+            break
+    return html
+
+
+@pass_context
+def _shown(context: Context, value: object) -> object:
+    """Shorten each text that a template shows. HTML, and with it what the filter `e` returns, stays whole."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return shown(value, context["longest"])
 
 
 @cache
@@ -72,6 +97,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters |= {"duration": duration, "moment": moment, "percent": percent, "week": week}
     environment.globals |= {"symbols": SYMBOLS, "milliseconds": timedelta(milliseconds=1)}

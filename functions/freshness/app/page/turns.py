@@ -93,7 +93,7 @@ def step(view: FeedView, feed: Feed, company: Company, conditions: Conditions) -
     if view.state is State.REFRESHING and view.obstacle:
         return Step(Turn.CUSTOMER, view.obstacle, "Ask the customer to switch the machine on.")
     if conditions.paused or company.paused:
-        name = "" if conditions.paused else f' "{company.name}"'
+        name = "" if conditions.paused else f" {company.company_id}"
         paused = "everything is paused" if conditions.paused else "the company is paused"
         return Step(Turn.US, paused, f"Run ./freshness resume{name}.")
     return _of_calls(conditions) or _no_tick(conditions) or _of_feed(view, feed)

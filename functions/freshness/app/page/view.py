@@ -1,8 +1,11 @@
 """What the page shows: plain values, computed once, of which `freshness.app.page.render` makes HTML."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 from typing import NamedTuple
 
 from freshness.app.page.turns import Conditions, Step
@@ -74,6 +77,11 @@ class Row:
     company_name: str
     paused: bool
     cells: Mapping[str, tuple[Cell, ...]]
+
+    @property
+    def all_cells(self) -> Iterator[Cell]:
+        """Return its feeds."""
+        return chain.from_iterable(self.cells.values())
 
     def worst(self, data_type: str) -> Cell | None:
         """Return the worst of the feeds of a data type: one that is broken, or else one that waits for somebody."""
@@ -216,6 +224,24 @@ class PageView:
     spending: tuple[SpendingView, ...]
     """What was spent this month at each platform that has a cap."""
 
+    def with_most(self, most: int) -> "PageView":
+        """Return it with no more than so many entries in each of its lists but that of data types."""
+        rows, others = self.rows[:most], self.rows[most:]
+        broken = Counter(cell.feed.data_type for row in others for cell in row.all_cells if cell.is_broken)
+        return replace(
+            self,
+            is_whole=self.is_whole and not others,
+            needs_person=self.needs_person[:most],
+            relinks_elsewhere=self.relinks_elsewhere + len(self.needs_person[most:]),
+            rows=rows,
+            broken_elsewhere=broken + Counter(self.broken_elsewhere),
+            worst=self.worst[:most],
+            details=self.details[:most],
+            misses=self.misses[:most],
+            breaches=self.breaches[:most],
+            spending=self.spending[:most],
+        )
+
     @property
     def numbers(self) -> dict[FeedKey, int]:
         """Return the number of each feed in `details`."""
@@ -224,5 +250,5 @@ class PageView:
     @property
     def cells_without_details(self) -> int:
         """Return how many feeds have a cell, and are not in `details`."""
-        cells = {cell.feed.key for row in self.rows for of in row.cells.values() for cell in of}
+        cells = {cell.feed.key for row in self.rows for cell in row.all_cells}
         return len(cells - self.numbers.keys())
