@@ -39,7 +39,6 @@ TOGETHER = (
     "alarms",
     "planner",
     "office",
-    "quiet",
     "scale",
     "year",
 )

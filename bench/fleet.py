@@ -12,7 +12,6 @@ from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import IN_FLIGHT, DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Decided, End, Request
-from freshness.domain.quiet import PastSyncs
 from freshness.domain.schedule import reschedule
 from freshness.domain.sync_history import KEPT, Sync, SyncHistory
 from freshness.planning.decision import Reason
@@ -99,7 +98,6 @@ def fullest_feed() -> Feed:
         failed_calls=99,
         retry_at=NOW_IN_FULL,
         platform_sync_time=timedelta(hours=1, microseconds=1),
-        past=PastSyncs(1.5, 1.5, 1.5, 1.5),
         quiet_since=NOW_IN_FULL,
         changes_per_day=1 / 3,
         requests_that_day=99,

@@ -77,7 +77,7 @@ def _print_learned(explanation: Explanation) -> None:
     if feed.probability_up_to_date is not None:
         print_text(f"Current   with a probability of {feed.probability_up_to_date:.0%}: nothing changed since")
     if feed.quiet_since:
-        print_text(f"Quiet     nothing changed since {moment(feed.quiet_since)} UTC, much longer than usual", "magenta")
+        print_text(f"Quiet     no change since {moment(feed.quiet_since)} UTC, longer than quiet_after", "magenta")
     if explanation.changes_per_day:
         print_text(f"Changes   about {explanation.changes_per_day:.2g} times a day, as learned from its syncs")
     if explanation.changes_by_hour:

@@ -163,7 +163,7 @@ class DataTypeFreshness(Body):
     due_at: datetime | None = Field(description="When its next refresh is due.")
     probability_up_to_date: float | None = Field(description="That nothing changed at the source since asOf.")
     quiet_since: datetime | None = Field(
-        description="Since when nothing changed at the source, null unless that is much longer than usual."
+        description="Since when nothing changed at the source, null unless that is `quiet_after` or longer."
     )
     obstacle: str = Field(description="Why it cannot be fresh, empty if it can.")
 

@@ -31,7 +31,7 @@ class FeedView:
     probability_up_to_date: float | None
     """That nothing changed at the source since."""
     quiet_since: datetime | None = None
-    """Since when nothing has changed at the source, if that is much longer than usual."""
+    """Since when nothing has changed at the source, if that is as long as `quiet_after`, or longer."""
     promise: timedelta
     breaks_at: datetime | None
     """When the copy becomes, or became, older than promised; `None` where nothing is promised."""

@@ -1,9 +1,7 @@
 """How values of the domain are written as DynamoDB items, and read back."""
 
-import struct
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import astuple
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -17,7 +15,6 @@ from freshness.domain.company import Company
 from freshness.domain.dataset import Dataset
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Breach
-from freshness.domain.quiet import NO_PAST, PastSyncs
 from freshness.domain.times import sortable
 
 Item = dict[str, Any]
@@ -29,7 +26,6 @@ DATASETS_KEPT = timedelta(days=30)
 """How long records of datasets are kept; Codat's own history has older ones."""
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
-_PAST = struct.Struct(">4f")
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
@@ -67,7 +63,7 @@ def adapter(kind: type[Stored]) -> TypeAdapter[Stored]:
 def dump(value: object) -> Item:
     """Return the item of a value, without what is unset or as by default."""
     item: Item = adapter(type(value)).dump_python(
-        value, mode="json", exclude={"history", "past"}, exclude_none=True, exclude_defaults=True
+        value, mode="json", exclude={"history"}, exclude_none=True, exclude_defaults=True
     )
     return item
 
@@ -94,8 +90,6 @@ def feed_item(feed: Feed) -> Item:
     del item["data_type"], item["connection_id"]
     if feed.history:
         item["history"] = feed.history.packed
-    if feed.past != NO_PAST:
-        item["past"] = _PAST.pack(*astuple(feed.past))
     if feed.changes_per_day:
         # DynamoDB's client accepts no floats.
         item["changes_per_day"] = Decimal(str(feed.changes_per_day))
@@ -107,8 +101,6 @@ def feed_from(item: Item) -> Feed:
     item["data_type"], _, item["connection_id"] = item["feed"].partition("#")
     if isinstance(item.get("history"), Binary):
         item["history"] = {"packed": bytes(item["history"])}
-    if "past" in item:
-        item["past"] = PastSyncs(*_PAST.unpack(bytes(item["past"])))
     return adapter(Feed).validate_python(item)
 
 

@@ -14,7 +14,6 @@ from freshness.domain.company import Connection
 from freshness.domain.dataset import Outcome, Trigger, outcome
 from freshness.domain.feed_values import AsOf, Breach, Decided, End, Request, State, Unanswered, Wanted
 from freshness.domain.promise import Promise
-from freshness.domain.quiet import NO_PAST, PastSyncs
 from freshness.domain.sync_history import NO_HISTORY, SyncHistory, usual_duration
 from freshness.domain.value import value
 
@@ -60,10 +59,8 @@ class Feed:
     """The last of these calls, if its response is not known: it is repeated with the same key."""
     platform_sync_time: timedelta | None = None
     """How long a sync usually takes on this platform; used until this feed's own syncs were measured."""
-    past: PastSyncs = NO_PAST
-    """What syncs showed that are no longer in the history."""
     quiet_since: datetime | None = None
-    """Since when nothing has changed at the source, if that is unusually long, and was published."""
+    """Since when nothing has changed at the source, if that is `quiet_after` or longer, and was published."""
     changes_per_day: float | None = None
     """How often the data changes at the source, as estimated when the feed was last scheduled."""
     requests_that_day: int = 0

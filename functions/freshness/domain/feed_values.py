@@ -18,7 +18,7 @@ class State(StrEnum):
 
     FRESH = "fresh"
     QUIET = "quiet"
-    """Fresh, but nothing has changed at the source for much longer than usual."""
+    """Fresh, but nothing has changed at the source for as long as the policy's `quiet_after`."""
     STALE = "stale"
     REFRESHING = "refreshing"
     FAILING = "failing"

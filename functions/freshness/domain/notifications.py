@@ -94,7 +94,7 @@ class DeadlineAtRisk(Notification):
 
 @value
 class SourceQuiet(Notification):
-    """Reads of a data type succeed, but nothing has changed at the source for much longer than usual."""
+    """Reads of a data type succeed, but nothing has changed at the source for as long as `quiet_after`."""
 
     detail_type = "Source quiet"
 
@@ -213,7 +213,7 @@ def deadline_at_risk(feed: Feed, fact: MissExpected) -> DeadlineAtRisk:
 
 
 def source_quiet(feed: Feed, since: datetime) -> SourceQuiet:
-    """Return the notification that nothing has changed since a time, which is much longer than usual of the feed."""
+    """Return the notification that nothing has changed at a feed's source since a time."""
     return SourceQuiet(
         id=f"{feed.connection_id}/{feed.data_type}/quiet/{sortable(since)}",
         company_id=feed.company_id,

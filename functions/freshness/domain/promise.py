@@ -47,6 +47,8 @@ class Promise:
     """How soon after a sync `confidence` may cause the next; never above `fresh_within`."""
     weight: float = 1.0
     """How much the feed counts relative to others where the budget is too small for all."""
+    quiet_after: timedelta | None = None
+    """After how long without a change the source counts as quiet; never if `None`."""
     off: bool = False
     """Whether nothing is promised: the feed is never refreshed."""
     windows: tuple[Window, ...] = ()

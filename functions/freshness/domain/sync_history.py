@@ -113,6 +113,19 @@ class SyncHistory:
         return [_time(ended_at) for ended_at, flags, _ in last if not flags & _FAILED]
 
     @property
+    def unchanged_since(self) -> datetime | None:
+        """Return since when all successes are known to have found nothing; `None` if the last is not.
+
+        That is the end of the last success that found a change, or may have; or else of the first that is known.
+        """
+        since = None
+        succeeded = [sync for sync in self._unpacked() if not sync[1] & _FAILED]
+        for (before, *_), (_, flags, _) in pairwise(succeeded):
+            found_nothing = not flags & (_MODIFIED | _UNKNOWN)
+            since = (since or before) if found_nothing else None
+        return None if since is None else _time(since)
+
+    @property
     def intervals(self) -> Iterator[SyncInterval]:
         """Yield the time between each two successes, where it is known whether the second found a change."""
         for before, ended_at, changed in self._intervals():
@@ -179,7 +192,7 @@ class SyncHistory:
         because only an upper bound of `requested_at` is known.
 
         Of two syncs in a row that found nothing, the later alone shows as much, so of the older syncs only those that
-        found something are kept, and the one before each.
+        found something are kept, the one before each, and the first.
         """
         end = _microseconds(ended_at)
         known = {sync[0]: sync for sync in self._unpacked()}
@@ -252,11 +265,15 @@ def _without_doubles(syncs: list[_Packed]) -> list[_Packed]:
 
 
 def _trimmed(syncs: list[_Packed]) -> list[_Packed]:
-    """Return the last syncs, and of those before them the successes that found something, each with the one before."""
+    """Return the last syncs, and of those before them the first success, and those that found something.
+
+    Each of the latter is kept with the one before.
+    """
     earlier, last = syncs[:-LAST_KEPT], syncs[-LAST_KEPT:]
     earlier = [sync for sync in earlier if not sync[1] & _FAILED]
-    found = [sync for sync, later in pairwise([*earlier, *last[:1]]) if (sync[1] | later[1]) & ~_POLLED]
-    return [*found, *last][-KEPT:]
+    pairs = pairwise([*earlier, *last[:1]])
+    kept = [sync for sync, later in pairs if sync is earlier[0] or (sync[1] | later[1]) & ~_POLLED]
+    return [*kept, *last][-KEPT:]
 
 
 def _flags(records_modified: bool | None, succeeded: bool) -> int:

@@ -39,7 +39,6 @@ from freshness.domain.notifications import (
     source_quiet,
 )
 from freshness.domain.promise import Promise
-from freshness.domain.quiet import quiet_since
 from freshness.domain.reconcile import reconcile
 from freshness.domain.refreshes import refreshes
 from freshness.domain.schedule import breaks_at, reschedule, with_due_at
@@ -101,7 +100,7 @@ def transition(
     after, promise_notification = _with_promise(after, fact, promise, connection, now)
     if promise_notification:
         notifications.append(promise_notification)
-    after, quiet_notification = _with_silence(feed, after, promise)
+    after, quiet_notification = _with_silence(feed, after, fact, promise)
     if quiet_notification:
         notifications.append(quiet_notification)
     after, ended = breach_times(feed, after, promise, connection, now)
@@ -197,13 +196,17 @@ def _with_promise(
     return replace(feed, broken_at=None), promise_kept_again(feed, feed.broken_at)
 
 
-def _with_silence(before: Feed, after: Feed, promise: Promise) -> tuple[Feed, Notification | None]:
-    """Return the feed with `quiet_since`, and what to publish if its source has become quiet."""
-    if after.history == before.history:
+def _with_silence(before: Feed, after: Feed, fact: FeedFact, promise: Promise) -> tuple[Feed, Notification | None]:
+    """Return the feed with `quiet_since`, and what to publish if its source has become quiet.
+
+    Only a read shows that nothing changed: time that passes without one makes no source quiet.
+    """
+    if after.history == before.history and not isinstance(fact, Rescheduled):
         return after, None
-    past = before.past.with_dropped(before.history, after.history, promise.rhythm)
-    since = quiet_since(after.history, past, promise.rhythm, promise.expected_changes_per_day)
-    after = replace(after, past=past, quiet_since=since)
+    since = after.history.unchanged_since if promise.quiet_after else None
+    if not (promise.quiet_after and since and after.succeeded_at and after.succeeded_at - since >= promise.quiet_after):
+        since = None
+    after = replace(after, quiet_since=since)
     return after, source_quiet(after, since) if since and before.quiet_since is None else None
 
 

@@ -277,6 +277,7 @@ def _promise(terms: Terms, windows: tuple[Window, ...], place: str) -> Promise:
         confidence=terms.confidence,
         at_most_every=min(terms.at_most_every or AT_MOST_EVERY, fresh_within),
         weight=terms.weight or 1.0,
+        quiet_after=terms.quiet_after,
         off=bool(terms.off),
         windows=windows,
         place=place,

@@ -53,6 +53,8 @@ class Terms(Table):
     """When it matters that the data is up to date; always, by default. `confidence` causes no refresh otherwise."""
     weight: values.Weight | None = None
     """The priority of a feed if the budget does not suffice for all; 1 by default."""
+    quiet_after: values.Duration | None = None
+    """After how long without a change the source counts as quiet; never, by default."""
     off: values.Flag | None = None
     """Whether the feed is never refreshed."""
     objective: float | None = Field(None, gt=0, lt=1, strict=True)
