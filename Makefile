@@ -19,7 +19,7 @@ register-webhook: $(VENV) ## Register the stack's webhook at Codat: ./freshness 
 test: node $(VENV) $(CDK) ## Run all tests, including a deployment to a local AWS.
 	@.venv/bin/pytest --numprocesses 2
 
-bench: node $(VENV) ## Run the benchmarks and write bench/results.md; ARGS="planner office" runs only these.
+bench: node $(VENV) ## Run the benchmarks and write bench/results.md; ARGS="planner year" runs only these.
 	@.venv/bin/python -m bench $(ARGS)
 
 chaos: $(VENV) ## Run many random histories with faults and every kill point, and write chaos/results.md.

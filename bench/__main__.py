@@ -1,6 +1,6 @@
 """`make bench`: run benchmarks, print their figures, and write them to `results.md`.
 
-`make bench ARGS="planner office"` runs only these, and keeps the figures of the others.
+`make bench ARGS="planner year"` runs only these, and keeps the figures of the others.
 """
 
 import multiprocessing
@@ -38,7 +38,6 @@ TOGETHER = (
     "attainment",
     "alarms",
     "planner",
-    "office",
     "scale",
     "year",
 )

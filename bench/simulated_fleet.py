@@ -10,7 +10,6 @@ import numpy as np
 from bench.optimum import Numbers
 from freshness.domain.company import Company, Connection
 from freshness.domain.feed import DAY, Feed
-from freshness.domain.rhythm import STEADY, Rhythm
 from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.policy.policy import Policy
 from simulate.world import Measured, SimulatedFeed
@@ -42,9 +41,9 @@ HISTORY = 120
 """Syncs on Codat's schedule before the start, which take a month."""
 
 
-def policy(fresh_within: str, matters: object = None) -> Policy:
+def policy(fresh_within: str) -> Policy:
     """Return a policy by which more feeds are due than may be refreshed, so that the most valuable are chosen."""
-    default = {"fresh_within": fresh_within, "confidence": 0.995, "at_most_every": "1 minute", "matters": matters}
+    default = {"fresh_within": fresh_within, "confidence": 0.995, "at_most_every": "1 minute"}
     weights = {data_type: {"weight": weight} for data_type, weight in DATA_TYPES.items()}
     return Policy.model_validate({"default": default, "data_types": weights})
 
@@ -58,7 +57,7 @@ def true_rates(companies: int = COMPANIES) -> Numbers:
     return rates
 
 
-def simulated_feeds(rates: Numbers, rhythm: Rhythm = STEADY, every: timedelta = EVERY) -> Iterator[SimulatedFeed]:
+def simulated_feeds(rates: Numbers) -> Iterator[SimulatedFeed]:
     """Yield the feeds, last synced at times spread over an interval, with a history of syncs at that interval."""
     random = Random(1)
     per_company = len(DATA_TYPES)
@@ -73,10 +72,10 @@ def simulated_feeds(rates: Numbers, rhythm: Rhythm = STEADY, every: timedelta = 
         company = Company(company_id=f"company-{first // per_company}", connections={"connection": connection})
         for offset, data_type in enumerate(DATA_TYPES):
             rate = float(rates[first + offset])
-            synced_at = START - random.random() * every
-            ends = [synced_at - number * every for number in reversed(range(HISTORY))]
+            synced_at = START - random.random() * EVERY
+            ends = [synced_at - number * EVERY for number in reversed(range(HISTORY))]
             *earlier, latest = (
-                Sync(ended_at=end, records_modified=random.random() < _changed(rate, rhythm, end - every, end))
+                Sync(ended_at=end, records_modified=random.random() < -math.expm1(-rate * (EVERY / DAY)))
                 for end in ends
             )
             feed = Feed(
@@ -95,9 +94,4 @@ def simulated_feeds(rates: Numbers, rhythm: Rhythm = STEADY, every: timedelta = 
                 changes_per_day=rate,
                 sync_time=timedelta(seconds=15),
                 measured=Measured(since=START),
-                rhythm=rhythm,
             )
-
-
-def _changed(rate: float, rhythm: Rhythm, start: datetime, end: datetime) -> float:
-    return -math.expm1(-rate * rhythm.days_between(start, end))

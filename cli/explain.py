@@ -10,7 +10,7 @@ from cli.arguments import CompanyName, Json, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text
 from deployed.links import links_of
 from deployed.stack import clock
-from freshness.app.text import duration, moment, week
+from freshness.app.text import duration, moment
 from freshness.app.views import Explanation
 
 
@@ -72,7 +72,7 @@ def _print(explanation: Explanation) -> None:
 
 
 def _print_learned(explanation: Explanation) -> None:
-    """Print what was learned of how often and when the data changes, and what follows from that."""
+    """Print what was learned of how often the data changes, and what follows from that."""
     feed = explanation.feed
     if feed.probability_up_to_date is not None:
         print_text(f"Current   with a probability of {feed.probability_up_to_date:.0%}: nothing changed since")
@@ -80,7 +80,3 @@ def _print_learned(explanation: Explanation) -> None:
         print_text(f"Quiet     no change since {moment(feed.quiet_since)} UTC, longer than quiet_after", "magenta")
     if explanation.changes_per_day:
         print_text(f"Changes   about {explanation.changes_per_day:.2g} times a day, as learned from its syncs")
-    if explanation.changes_by_hour:
-        print_text(f"Rhythm    {week(explanation.changes_by_hour)}")
-    if explanation.reads_by_hour:
-        print_text(f"Read      {week(explanation.reads_by_hour)}")

@@ -56,8 +56,6 @@ class Tables(Construct):
         # - GetItem, PutItem, DeleteItem: whether all refreshes are paused.
         # - PutItem if free, DeleteItem if held by the same owner: the lease of a running tick.
         # - GetItem, PutItem: how often the feeds of each kind change.
-        # - BatchGetItem, PutItem: in which hours of the week the feeds of a kind change.
-        # - UpdateItem, BatchGetItem: in which hours of the week data is read. It expires at `expires_at`.
         # - GetItem, PutItem conditional: Codat's API limits, Codat's own schedule, and typical sync durations.
         # - GetItem, PutItem: when the last webhook arrived.
         # - GetItem, PutItem conditional: a request for fresh data. It expires at `expires_at`.

@@ -92,7 +92,7 @@ def _run(
         policy = policy.knowing(learned)
         start = now.replace(hour=0, minute=0, second=0, microsecond=0)
     else:
-        simulated_feeds, start = generate_fleet(companies, changes_per_day, seed, START, policy.local_time), START
+        simulated_feeds, start = generate_fleet(companies, changes_per_day, seed, START), START
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(f"Simulating {days} days of {title}", total=days + 1)
         return run(simulated_feeds, policy, start, days, on_day=lambda: progress.advance(task))

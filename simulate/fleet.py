@@ -12,15 +12,10 @@ from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.domain.fleet import FeedSample, Fleet, kind_of
-from freshness.domain.rhythm import STEADY, Rhythm
 from freshness.domain.sync_history import Sync, SyncHistory
-from freshness.policy.local_time import LocalTime
 from freshness.policy.policy import Policy
-from freshness.policy.values import UTC
 from local.codat_sandbox.backend import CodatBackend as Sandbox
-from local.codat_sandbox.platforms import SourceType
 from local.codat_sandbox.settings import Settings
-from simulate.rhythm import learned_of, office_rhythm
 from simulate.world import Measured, SimulatedFeed
 
 MIN_SYNC_TIME, MAX_SYNC_TIME = timedelta(seconds=5), timedelta(seconds=25)
@@ -45,13 +40,10 @@ class ExportedFeed(BaseModel):
     syncs: tuple[Sync, ...]
 
 
-def generate_fleet(
-    companies: int, changes_per_day: float, seed: int, start: datetime, local_time: LocalTime
-) -> list[SimulatedFeed]:
+def generate_fleet(companies: int, changes_per_day: float, seed: int, start: datetime) -> list[SimulatedFeed]:
     """Return the feeds of generated companies, without those that cannot be refreshed.
 
-    `changes_per_day` is the median change rate of the feeds. Accounting data changes mostly in the office hours of the
-    company's time zone, other data at any time.
+    `changes_per_day` is the median change rate of the feeds.
     """
     sandbox = Sandbox(
         Settings(companies=companies, changes_per_day=changes_per_day, seed=seed, never_synced=0.05), start
@@ -80,17 +72,14 @@ def generate_fleet(
             connection_id=truth.connection.id,
             succeeded_at=truth.latest_successful.completed if truth.latest_successful else None,
         )
-        is_accounting = truth.connection.platform.source_type == SourceType.ACCOUNTING
-        rhythm = office_rhythm(local_time.zone(company, UTC)) if is_accounting else STEADY
-        simulated_feeds.append(_simulated_feed(feed, company, truth.changes_per_day, rhythm, random, start))
+        simulated_feeds.append(_simulated_feed(feed, company, truth.changes_per_day, random, start))
     return simulated_feeds
 
 
 def load_fleet(path: Path, policy: Policy, seed: int) -> tuple[list[SimulatedFeed], datetime, Fleet]:
     """Return the feeds of an export that can be refreshed, the time of the latest sync, and what is learned of them.
 
-    The change rate of each feed is estimated from its syncs, and taken as its true rate, and so is the rhythm of its
-    platform and data type.
+    The change rate of each feed is estimated from its syncs, and taken as its true rate.
 
     Raises:
         FleetError: the file is missing, or is not what `freshness export` writes.
@@ -108,7 +97,7 @@ def load_fleet(path: Path, policy: Policy, seed: int) -> tuple[list[SimulatedFee
             exported.connection_id, exported.platform, exported.source_type, start
         )
     random = Random(seed)
-    found: list[tuple[Feed, Company, float]] = []
+    simulated_feeds: list[SimulatedFeed] = []
     samples: list[FeedSample] = []
     for exported in exported_feeds:
         company = companies[exported.company_id]
@@ -121,15 +110,10 @@ def load_fleet(path: Path, policy: Policy, seed: int) -> tuple[list[SimulatedFee
         )
         promise = policy.promise(feed.data_type, company, company.connections[feed.connection_id])
         rate = change_rate(feed.history.observations(), promise.expected_changes_per_day)
-        kind, zone = kind_of(exported.platform, feed.data_type), policy.local_time.zone(company, UTC)
-        samples.append(FeedSample(kind, rate, tuple(feed.history.intervals), zone))
-        found.append((feed, company, rate))
-    fleet = learned_of([sample for sample in samples if sample.intervals])
-    simulated_feeds = []
-    for (feed, company, rate), sample in zip(found, samples, strict=True):
-        rhythm = fleet.kinds[sample.kind].rhythm(sample.zone) if sample.kind in fleet.kinds else STEADY
-        simulated_feeds.append(_simulated_feed(feed, company, rate, rhythm, random, start))
-    return simulated_feeds, start, fleet
+        if any(feed.history.observations()):
+            samples.append(FeedSample(kind_of(exported.platform, feed.data_type), rate))
+        simulated_feeds.append(_simulated_feed(feed, company, rate, random, start))
+    return simulated_feeds, start, Fleet.learned(samples)
 
 
 def _read_export(path: Path) -> Iterator[ExportedFeed]:
@@ -167,9 +151,7 @@ def _connection(connection_id: str, platform: str, source_type: str, start: date
     )
 
 
-def _simulated_feed(
-    feed: Feed, company: Company, rate: float, rhythm: Rhythm, random: Random, start: datetime
-) -> SimulatedFeed:
+def _simulated_feed(feed: Feed, company: Company, rate: float, random: Random, start: datetime) -> SimulatedFeed:
     return SimulatedFeed(
         feed=feed,
         company=company,
@@ -177,5 +159,4 @@ def _simulated_feed(
         changes_per_day=rate,
         sync_time=MIN_SYNC_TIME + random.random() * (MAX_SYNC_TIME - MIN_SYNC_TIME),
         measured=Measured(since=start),
-        rhythm=rhythm,
     )

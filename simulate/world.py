@@ -8,25 +8,22 @@ simulated: changes are a Poisson process, and every sync succeeds, after a durat
 import heapq
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from freshness.domain import windows
 from freshness.domain.attainment import Attained
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import Deferred, FeedFact, ReadEnded
 from freshness.domain.feed import DAY, Feed, FeedKey
 from freshness.domain.feed_values import Decided, Request
-from freshness.domain.fleet import FeedSample
+from freshness.domain.fleet import FeedSample, Fleet
 from freshness.domain.promise import Promise
-from freshness.domain.rhythm import STEADY, Rhythm
 from freshness.domain.schedule import breaks_at, due_at, reschedule
 from freshness.domain.times import BEGINNING
 from freshness.domain.transition import transition
-from freshness.domain.windows import Window
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.planner import decide, needs_all_feeds
 from freshness.planning.samples import samples
@@ -44,7 +41,7 @@ class Measured:
     current_days: float = 0.0
     """The expected number of days in which the copy was the same as the source."""
     days: float = 0.0
-    """The days measured, as `World.measured_in` says."""
+    """The days measured."""
     refreshes: int = 0
     found_nothing: int = 0
     """Refreshes that found no change."""
@@ -67,8 +64,6 @@ class SimulatedFeed:
     changes_per_day: float
     sync_time: timedelta
     measured: Measured
-    rhythm: Rhythm = STEADY
-    """In which hours of the week its data truly changes."""
 
 
 Allowance = Callable[[datetime], float]
@@ -82,8 +77,6 @@ class World:
     policy: Policy
     random: Random
     knows_rates: bool = False
-    measured_in: tuple[Window, ...] = ()
-    """The hours in which it is measured how long copies are up to date, if not always."""
     queued: Counter[datetime] = field(default_factory=Counter)
     """The number of refreshes queued, by tick."""
     reasons: Counter[Reason] = field(default_factory=Counter)
@@ -226,10 +219,10 @@ class World:
         """Learn from the feeds queued, as `queue_refreshes` does, and use it once an hour."""
         if self.knows_rates:
             return
-        self._samples += samples(queued, self.policy)
+        self._samples += samples(queued)
         if self._samples and now >= self._learned_at + HOUR:
             fleet = self.policy.fleet
-            self.policy = self.policy.knowing(fleet.merged(fleet.learned(self._samples)))
+            self.policy = self.policy.knowing(fleet.merged(Fleet.learned(self._samples)))
             self._samples.clear()
             self._learned_at = now
 
@@ -237,13 +230,12 @@ class World:
         """Add the time since the last sync, or since the start of the measurement, during which the copy ages."""
         measured, synced_at = simulated.measured, simulated.feed.succeeded_at
         since = max(measured.since, synced_at or measured.since)
-        for start, end in _parts(since, until, simulated.rhythm, self.measured_in):
-            days = (end - start) / DAY
-            measured.days += days
-            if synced_at and days:
-                changes = simulated.changes_per_day * simulated.rhythm.days_between(start, end)
-                mean = -math.expm1(-changes) / changes if changes else 1.0
-                measured.current_days += days * _unchanged(simulated, synced_at, start) * mean
+        days = (until - since) / DAY
+        measured.days += days
+        if synced_at and days:
+            changes = simulated.changes_per_day * days
+            mean = -math.expm1(-changes) / changes if changes else 1.0
+            measured.current_days += days * _unchanged(simulated, synced_at, since) * mean
         promise = self.promise(simulated)
         measured.broken += synced_at is None or promise.breaks_at(synced_at) < until
         late_since = max(since, breaks_at(simulated.feed, promise, simulated.connection) or until)
@@ -255,18 +247,4 @@ class World:
 
 def _unchanged(simulated: SimulatedFeed, start: datetime, end: datetime) -> float:
     """Return the true probability that a feed's data does not change between two times."""
-    return math.exp(-simulated.changes_per_day * simulated.rhythm.days_between(start, end))
-
-
-def _parts(
-    start: datetime, end: datetime, rhythm: Rhythm, measured_in: tuple[Window, ...]
-) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the parts of an interval that are measured, each with a constant rate."""
-    if not rhythm.by_hour and not measured_in:
-        yield start, end
-        return
-    while start < end:
-        later = min(start.replace(minute=0, second=0, microsecond=0) + HOUR, end)
-        if windows.allowed(measured_in, start):
-            yield start, later
-        start = later
+    return math.exp(-simulated.changes_per_day * ((end - start) / DAY))

@@ -9,7 +9,6 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from bench.office import knowing_the_rhythm
 from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.queries import Queries
 from freshness.app.record import Recorder
@@ -21,8 +20,6 @@ from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Request
-from freshness.domain.fleet import Fleet
-from freshness.domain.rhythm import HourCounts
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
 
@@ -153,18 +150,6 @@ def test_the_issues_of_a_read_are_stored_with_its_dataset_and_explained(
     assert company
     [explanation] = Queries(tables=tables, policy=POLICY).explain(company, "invoices", NOON + MINUTE)
     assert explanation.datasets[0].issues == expected
-
-
-def test_the_learned_hours_of_changes_and_of_reads_are_explained(webhook: WebhookApplier, tables: Tables) -> None:
-    queued(tables)
-    company = tables.companies.get("company")
-    assert company
-    learned = Fleet(knowing_the_rhythm().kinds, reads=HourCounts.of({9: 200}))
-
-    [explanation] = Queries(tables=tables, policy=POLICY.knowing(learned)).explain(company, "invoices", NOON)
-
-    assert explanation.changes_by_hour[12] > 1 > explanation.changes_by_hour[3]
-    assert explanation.reads_by_hour[9] == max(explanation.reads_by_hour)
 
 
 @pytest.mark.parametrize("issues", [None, "text", {"type": "warning"}, [None]])

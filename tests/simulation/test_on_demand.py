@@ -10,7 +10,6 @@ from freshness.app.ensure_fresh import Ask, EnsureFresh
 from freshness.app.queue_lease import LONGEST_CALL
 from freshness.app.queueing import Queueing
 from freshness.app.record import Recorder
-from freshness.aws.learned import SAMPLE, Learned
 from freshness.aws.tables import TableNames, Tables
 from freshness.codat.client import Codat
 from freshness.codat.errors import Temporary
@@ -166,21 +165,6 @@ def test_a_function_that_was_killed_while_it_queued_keeps_others_from_it_for_a_m
     world.now = NOON + LONGEST_CALL + MINUTE
     world.queue_at_once(world.feed, 3)
     assert world.calls == 1
-
-
-def test_requests_whether_or_not_they_need_a_refresh_show_in_which_hour_of_the_week_data_is_read() -> None:
-    world, requests = World(), 80 * SAMPLE
-    world.end()
-    ensure = EnsureFresh(recorder=world.recorder, clock=lambda: world.now)
-    account = world.tables.control.account()
-    for number in range(requests):
-        not_before = NOON - (number % 2) * timedelta(days=300)
-        ask = Ask(data_types=("invoices",), not_before=not_before, deadline=NOON + 10 * MINUTE)
-        ensure.accept(world.company, account, ask, caller="caller", key=f"{number}", fingerprint="")
-
-    reads = Learned(world.tables.learned._table, clock=lambda: NOON).fleet().reads
-    assert [hour for hour, number in enumerate(reads.changes) if number] == [12]
-    assert 0.5 < reads.weight / (requests / SAMPLE) < 1.5
 
 
 def test_a_tick_reads_a_company_once_for_all_of_its_open_requests_and_leaves_the_rest_when_its_time_is_over() -> None:

@@ -3,10 +3,9 @@
 import math
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import assume, given, settings
@@ -16,16 +15,13 @@ from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request, Wanted
-from freshness.domain.fleet import Fleet
 from freshness.domain.promise import Promise
-from freshness.domain.rhythm import HourCounts
 from freshness.domain.schedule import due_at, reschedule
 from freshness.domain.wanted import with_wanted
 from freshness.domain.windows import Window, allowed, next_allowed
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.planner import decide, needs_all_feeds
 from freshness.policy.policy import Policy
-from tests.unit.test_rhythm import OFFICE_HOURS
 from tests.unit.test_windows import WINDOWS
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -226,50 +222,11 @@ def test_with_no_confidence_what_was_learned_changes_nothing() -> None:
     assert due_at(learned, promise, connection()) == due_at(feed(HOUR), promise, connection())
 
 
-def test_confidence_makes_a_feed_due_by_the_rhythm_of_its_kind() -> None:
-    steady = Promise(fresh_within=28 * DAY, confidence=0.9)
-    rhythmic = replace(steady, rhythm=OFFICE_HOURS)
-    often = replace(feed(4 * HOUR), changes_per_day=0.2)  # It was synced on Monday at 8.
+def test_confidence_makes_a_feed_due_once_a_change_is_probable_enough() -> None:
+    promise = Promise(fresh_within=28 * DAY, confidence=0.9)
+    often = replace(feed(4 * HOUR), changes_per_day=0.2)
 
-    at_steady_rate, by_rhythm = (due_at(often, each, connection()) for each in (steady, rhythmic))
-    assert at_steady_rate == NOON - 4 * HOUR + timedelta(days=-math.log(0.9) / 0.2)
-    assert by_rhythm
-    assert NOON < by_rhythm < NOON + HOUR
-    on_friday = often.ended(End(at=NOON + 4 * DAY + 6 * HOUR, state=DatasetState.COMPLETE))
-    next_monday = due_at(replace(on_friday, changes_per_day=0.2), rhythmic, connection())
-    assert next_monday
-    assert NOON + 7 * DAY - 5 * HOUR < next_monday < NOON + 7 * DAY
-
-
-def test_of_feeds_that_confidence_makes_due_those_are_first_whose_customers_read_them_now() -> None:
-    office = {hour: 1000.0 for hour in range(5 * 24) if hour % 24 in range(8, 18)}
-    confident = {"fresh_within": "4 weeks", "confidence": 0.999}
-    zones = {"london": "Europe/London", "auckland": "Pacific/Auckland"}
-    companies = [replace(company(name), tags={"zone": zone}) for name, zone in zones.items()]
-    feeds = [feed(8 * HOUR, company_id="auckland"), feed(7 * HOUR, company_id="london")]
-
-    def first(default: dict[str, object], fleet: Fleet) -> str:
-        rules = policy(default=default, local_time={"time_zone_tag": "zone"}).knowing(fleet)
-        return decided(feeds, rules, companies)[-2].feed.company_id
-
-    read_in_office_hours = Fleet(reads=HourCounts.of(office))
-    assert first(confident, Fleet()) == "auckland"
-    assert first(confident, read_in_office_hours) == "london"
-    assert first(confident | {"matters": "00:00 to 24:00"}, read_in_office_hours) == "auckland"
-
-
-def test_confidence_refreshes_when_it_matters_and_just_before() -> None:
-    office = Window(name="", allows=True, start=time(8), end=time(18), days=frozenset(range(5)), zone=ZoneInfo("UTC"))
-    promise = Promise(fresh_within=7 * DAY, confidence=0.9, matters=(office,))
-    in_the_day, overnight, bound = (
-        due_at(replace(feed(DAY), changes_per_day=rate), promise, connection()) for rate in (0.1, 0.15, 0.001)
-    )
-
-    assert in_the_day
-    assert NOON < in_the_day < NOON + 2 * HOUR
-    # From Monday 4:51 on, when nobody reads it.
-    assert overnight == NOON.replace(hour=8) - timedelta(minutes=2, seconds=15)
-    assert bound == NOON - DAY + 7 * DAY - timedelta(minutes=2, seconds=15)
+    assert due_at(often, promise, connection()) == NOON - 4 * HOUR + timedelta(days=-math.log(0.9) / 0.2)
 
 
 AGES = st.one_of(st.none(), st.integers(0, 20 * 24 * 60).map(lambda minutes: minutes * MINUTE))

@@ -84,8 +84,7 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + "fresh_within = '2 days'", 3, "expected TOML"),
         (DEFAULT + "[data_types]\ninvoices = 5", 4, "data_types.invoices"),
         (DEFAULT + "confidence = 1", 3, "less than 1"),
-        (DEFAULT + "matters = 'mornings'", 3, 'two times of day such as "22:00 to 06:00"'),
-        (DEFAULT + "matters = { hours = '08:00 to 18:00', days = ['Mon'] }", 3, "did you mean 'Monday'?"),
+        (DEFAULT + "quiet_after = 'a month'", 3, 'a duration such as "30 minutes"'),
         (DEFAULT + '[data_types.bills]\nat_most_every = "2 days"\nfresh_within = "1 day"', 3, "at_most_every not"),
         (DEFAULT + '[data_types.bills]\nwarn_after = "2 days"\nfresh_within = "3 days"', 3, "warn_after not"),
         (DEFAULT + '[[rules]]\nname = "all"\n', 3, "at least one of companies, groups, tags, platforms"),
@@ -326,19 +325,6 @@ def test_a_product_names_its_data_types(tmp_path: Path) -> None:
 def test_a_product_has_data_types_of_codats_own(tmp_path: Path, data_types: str) -> None:
     with pytest.raises(PolicyError, match=r":4: "):
         load(write(tmp_path, DEFAULT + f"[products.credit-model]\ndata_types = {data_types}"))
-
-
-def test_the_hours_in_which_data_is_read_are_given_alone_or_with_days_and_a_time_zone(tmp_path: Path) -> None:
-    hours = 'matters = "08:00 to 18:00"'
-    table = 'matters = { hours = "08:00 to 18:00", days = ["Monday"], time_zone = "Asia/Tokyo" }'
-    policy = load(write(tmp_path, f"{DEFAULT}{hours}\n[data_types.bills]\n{table}"))
-
-    monday, tuesday = datetime(2026, 11, 23, 12, tzinfo=UTC), datetime(2026, 11, 24, 12, tzinfo=UTC)
-    assert allowed(promise(policy, "invoices").matters, monday)
-    assert allowed(promise(policy, "invoices").matters, tuesday)
-    assert not allowed(promise(policy, "bills").matters, monday)
-    assert allowed(promise(policy, "bills").matters, monday.replace(hour=1))
-    assert not allowed(promise(policy, "bills").matters, tuesday.replace(hour=1))
 
 
 NINE_IN_LONDON = datetime(2026, 7, 6, 8, 30, tzinfo=UTC)

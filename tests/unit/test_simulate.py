@@ -1,23 +1,16 @@
 """The output of `make simulate`."""
 
 import json
-import math
 import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from random import Random
-from zoneinfo import ZoneInfo
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from freshness.domain.rhythm import STEADY
 from freshness.policy.loader import load
-from freshness.policy.local_time import LocalTime
 from simulate.__main__ import START, application
 from simulate.days import Report, run
-from simulate.fleet import generate_fleet, load_fleet
-from simulate.rhythm import OFFICE_HOURS, office_rhythm
+from simulate.fleet import generate_fleet
 from simulate.tighter import tighten
 
 POLICY = """
@@ -71,7 +64,7 @@ def report(policy: Path, change: str = "") -> Report:
     loaded = load(policy)
     if change:
         loaded = tighten(loaded, change)
-    return run(generate_fleet(6, 4.0, 1, START, loaded.local_time), loaded, START, 1, on_day=lambda: None)
+    return run(generate_fleet(6, 4.0, 1, START), loaded, START, 1, on_day=lambda: None)
 
 
 def test_the_tables_are_printed_and_the_chart_is_written(policy: Path) -> None:
@@ -122,39 +115,6 @@ def test_a_cap_on_spending_is_kept_and_what_each_rule_costs_is_shown(policy: Pat
     assert 0 < free.total.cost_of_nothing <= free.total.cost == pytest.approx(0.01 * free.total.refreshes)
     assert capped.total.cost < free.total.cost
     assert "Charges of the platforms" in shown.output
-
-
-def test_accounting_data_of_a_generated_fleet_changes_in_the_office_hours_of_its_company() -> None:
-    feeds = generate_fleet(9, 4.0, 1, START, LocalTime(time_zone_tag="zone"))
-
-    accounting = [each.rhythm for each in feeds if each.connection.source_type == "Accounting"]
-    assert accounting == [office_rhythm(ZoneInfo("UTC"))] * len(accounting)
-    assert {each.rhythm for each in feeds if each.connection.source_type != "Accounting"} == {STEADY}
-    london = office_rhythm(ZoneInfo("Europe/London"))
-    monday = datetime(2026, 6, 1, tzinfo=UTC)
-    assert london.days_between(monday + timedelta(hours=7), monday + timedelta(hours=17)) == pytest.approx(0.9 * 7 / 5)
-
-
-def test_the_rhythm_of_an_exported_fleet_is_learned_from_its_syncs(policy: Path) -> None:
-    random, rhythm, lines = Random(1), office_rhythm(), []
-    for number in range(60):
-        end, syncs = START - timedelta(minutes=37 * number), []
-        for _ in range(32):
-            days = rhythm.days_between(end - timedelta(hours=6), end)
-            syncs.append(
-                {"ended_at": f"{end:%Y-%m-%dT%H:%M:%SZ}", "records_modified": random.random() > math.exp(-days)}
-            )
-            end -= timedelta(hours=6)
-        lines.append(json.dumps(EXPORTED | {"company_id": f"{number}", "syncs": syncs[::-1]}))
-    export = policy.parent / "fleet.jsonl"
-    export.write_text("\n".join(lines))
-
-    feeds, _, fleet = load_fleet(export, load(policy), 1)
-
-    by_hour = feeds[0].rhythm.by_hour
-    assert by_hour == fleet.rhythm("Xero", "invoices").by_hour
-    office = [factor for factor, is_office in zip(by_hour, OFFICE_HOURS, strict=True) if is_office]
-    assert sum(office) / len(office) > 1.5
 
 
 def test_the_deadlines_that_are_missed_are_shown(policy: Path) -> None:

@@ -4,8 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from freshness.app.text import duration, week
-from simulate.rhythm import office_rhythm
+from freshness.app.text import duration
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -30,13 +29,3 @@ DAY = timedelta(days=1)
 )
 def test_a_duration_has_its_hours_and_minutes_or_its_days_and_hours(length: timedelta | None, text: str) -> None:
     assert duration(length) == text
-
-
-def test_the_week_of_data_that_changes_in_office_hours_has_its_high_bars_on_working_days() -> None:
-    working_days, weekend = week(office_rhythm().by_hour).split(", ")[:2]
-
-    bars = working_days.removeprefix("Monday to Friday ")
-    assert len(bars) == 24
-    assert bars[12] == "█"
-    assert bars[3] == "▁"
-    assert weekend == "Saturday and Sunday " + 24 * "▁"

@@ -35,7 +35,6 @@ from freshness.domain.freshness_request import (
     OnLate,
     ReadEstimate,
 )
-from freshness.policy import values
 
 LONGEST_ANSWER = timedelta(seconds=30)
 """How long the call that makes a request may take, as the HTTP API allows."""
@@ -149,8 +148,6 @@ class EnsureFresh:
         ended = request.with_results(feeds, company, now)
         if not ended.is_fresh:
             self._admission.require_possible(request, feeds, company, account)
-        zone = self.recorder.policy.local_time.zone(company, values.UTC)
-        self.tables.learned.count_read(request.request_id, now, zone)
         if ended.is_fresh and not key:
             return Progress(request=ended, company=company, feeds=tuple(request.feeds_of(feeds, company)))
         try:

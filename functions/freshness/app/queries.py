@@ -251,8 +251,6 @@ class Queries:
             last_decided=decision.feed.decided,
             datasets=tuple(self._datasets(decision.feed)),
             timing=tuple(timing(promise, now)),
-            changes_by_hour=promise.rhythm.by_hour,
-            reads_by_hour=promise.reads.by_hour,
         )
 
     def _datasets(self, feed: Feed) -> list[DatasetView]:

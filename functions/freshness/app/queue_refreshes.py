@@ -144,7 +144,7 @@ class RefreshTick:
 
     def _learn(self, decisions: list[Decision]) -> None:
         """Record what the feeds to be queued show of their kinds."""
-        learned = samples(decisions, self.policy)
+        learned = samples(decisions)
         if learned and not self.dry_run:
             self.tables.learned.add(learned)
 

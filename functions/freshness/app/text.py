@@ -2,13 +2,10 @@
 
 import math
 import re
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from statistics import fmean
 
 from freshness.domain.feed_values import State
-from freshness.domain.rhythm import HOURS
 
 SYMBOLS = {
     State.FRESH: "●",
@@ -23,8 +20,6 @@ SYMBOLS = {
 """The symbol of each state."""
 MINUTE = timedelta(minutes=1)
 _UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", MINUTE))
-_BARS = "▁▂▃▄▅▆▇█"
-_WEEKEND = HOURS - 2 * 24
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, those that reverse the direction of what follows, and halves of characters."""
 
@@ -59,11 +54,3 @@ def moment(time: datetime | None) -> str:
 def percent(share: float | None) -> str:
     """Return a share in percent, rounded down, so that only all is 100 %; `-` for `None`."""
     return "-" if share is None else f"{math.floor(share * 10_000 + 1e-9) / 100:.2f} %"
-
-
-def week(by_hour: Sequence[float]) -> str:
-    """Return a bar for each hour of a working day and of a day of the weekend, as high as the hour's mean factor."""
-    days = [[fmean(part[hour::24]) for hour in range(24)] for part in (by_hour[:_WEEKEND], by_hour[_WEEKEND:])]
-    highest = max(map(max, days))
-    working_day, weekend = ("".join(_BARS[round(each / highest * (len(_BARS) - 1))] for each in day) for day in days)
-    return f"Monday to Friday {working_day}, Saturday and Sunday {weekend}, an hour each from 00:00 local time"

@@ -221,13 +221,6 @@ class Explanation:
     """Its datasets, newest first."""
     timing: tuple[TimingView, ...] = ()
     """What of its promise depends on the time, if anything does."""
-    changes_by_hour: tuple[float, ...] = ()
-    """How much more often than on average its data changes in each hour of the customer's week, from Monday 00:00.
-
-    Empty if no difference was learned.
-    """
-    reads_by_hour: tuple[float, ...] = ()
-    """The same of when its data is read, as requests for fresh data show. Empty if the policy says when it matters."""
     link: LinkView | None = None
     """Where the customer authorises its connection again, if that would help."""
 

@@ -1,8 +1,7 @@
 """How often feeds change at their source: the rate estimated from their syncs, and what follows from it.
 
-The changes of a feed are modelled as a Poisson process. Rates are in changes a day, and time spans in days; where the
-rate differs between the hours of the week, in rhythm days (`freshness.domain.rhythm`). The methods are those of Cho and
-Garcia-Molina, "Estimating frequency of change" (TOIT 2003), and of Azar et al. (PNAS 2018).
+The changes of a feed are modelled as a Poisson process. Rates are in changes a day, and time spans in days. The methods
+are those of Cho and Garcia-Molina, "Estimating frequency of change" (TOIT 2003), and of Azar et al. (PNAS 2018).
 """
 
 import math
@@ -28,14 +27,10 @@ MIN_RATE = 1e-9
 
 @value(kw_only=False)
 class Observation:
-    """The result of one sync: whether anything had changed in the `days` since the previous sync.
-
-    It may stand for several syncs with the same result, `count` of them.
-    """
+    """The result of one sync: whether anything had changed in the `days` since the previous sync."""
 
     days: float
     changed: bool
-    count: float = 1.0
 
 
 def change_rate(observations: Iterable[Observation], expected: float) -> float:
@@ -49,9 +44,9 @@ def change_rate(observations: Iterable[Observation], expected: float) -> float:
     changed, unchanged = [(span, PRIOR_WEIGHT)], PRIOR_WEIGHT * span
     for observation in observations:
         if observation.days > 0 and observation.changed:
-            changed.append((observation.days, observation.count))
+            changed.append((observation.days, 1.0))
         elif observation.days > 0:
-            unchanged += observation.days * observation.count
+            unchanged += observation.days
     rate = max(_most_likely(changed, unchanged), MIN_RATE)
     return float(f"{rate:.{SIGNIFICANT_DIGITS}g}")
 

@@ -13,7 +13,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from freshness.domain.hours import DAY
-from freshness.domain.rhythm import STEADY, Rhythm
 from freshness.domain.terms import TERMS, Deadline, Moment, TimedTerms
 from freshness.domain.value import value
 from freshness.domain.windows import Window
@@ -53,14 +52,8 @@ class Promise:
     """Whether nothing is promised: the feed is never refreshed."""
     windows: tuple[Window, ...] = ()
     """When it may, or may not, be refreshed."""
-    matters: tuple[Window, ...] = ()
-    """When it matters that the data is up to date, if not always: `confidence` causes no refresh at other times."""
     fleet_changes_per_day: float | None = None
     """How often other feeds of its platform and data type change at the source, if that was learned."""
-    rhythm: Rhythm = STEADY
-    """In which hours of the week the feeds of its platform and data type change."""
-    reads: Rhythm = STEADY
-    """In which hours of the week the data is read, if that was learned and `matters` does not say it."""
     place: str = ""
     """The table of the policy that sets `fresh_within` or `off`, with its file and line."""
     group: Group = Group()

@@ -10,7 +10,7 @@ from freshness.domain import backoff, windows
 from freshness.domain.change_rate import change_rate, confident_days, unchanged_probability
 from freshness.domain.company import Connection
 from freshness.domain.dataset import DatasetState, Outcome, outcome
-from freshness.domain.feed import UNKNOWN_SYNC_TIME, Feed
+from freshness.domain.feed import DAY, UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.feed_values import End
 from freshness.domain.promise import Promise, fresh_within
 from freshness.domain.sync_history import LONGEST_SYNC, usual_duration
@@ -47,7 +47,7 @@ def with_due_at(feed: Feed, promise: Promise, connection: Connection) -> Feed:
 def _with_change_rate(feed: Feed, promise: Promise) -> Feed:
     rate = None
     if len(feed.history) > 1:
-        rate = change_rate(feed.history.observations(promise.rhythm), promise.expected_changes_per_day)
+        rate = change_rate(feed.history.observations(), promise.expected_changes_per_day)
     return feed if rate == feed.changes_per_day else replace(feed, changes_per_day=rate)
 
 
@@ -130,25 +130,6 @@ def _promised_at(feed: Feed, promise: Promise) -> datetime | None:
     return _planned(feed, promise, partial(_bound_or_confident_at, feed, promise))
 
 
-def _confident_for(confidence: float, feed: Feed, promise: Promise, succeeded_at: datetime) -> timedelta:
-    """Return at which age the confidence makes a feed due.
-
-    That is when the probability that nothing changed falls below it; or, if it does not matter then, so late that a
-    sync ends as it begins to matter.
-    """
-    days = confident_days(confidence, assumed_rate(feed, promise))
-    age = max(promise.rhythm.time_until(succeeded_at, days), promise.at_most_every)
-    if not promise.matters or age >= promise.fresh_within:
-        return age
-    reached = succeeded_at + age
-    matters_at = windows.next_allowed(promise.matters, reached)
-    if matters_at is None:
-        return promise.fresh_within
-    if matters_at == reached:
-        return age
-    return max(age, matters_at - feed.usual_sync_time - QUEUEING_MARGIN - succeeded_at)
-
-
 def _planned(feed: Feed, promise: Promise, due_after: Callable[[datetime], datetime]) -> datetime | None:
     """Return when a feed is due, or earlier if windows are closed then; at once if it was never synced."""
     if feed.succeeded_at is None:
@@ -161,19 +142,20 @@ def _bound_or_confident_at(feed: Feed, promise: Promise, succeeded_at: datetime)
     if promise.clock:
         if not promise.clock.has_confidence:
             return _bound_at(feed, promise, succeeded_at)
-        confident_until, _ = promise.clock.first_reached(succeeded_at, partial(_confident_age, feed, succeeded_at))
+        confident_until, _ = promise.clock.first_reached(succeeded_at, partial(_confident_age, feed))
         return min(confident_until, _bound_at(feed, promise, succeeded_at))
-    age = _confident_age(feed, succeeded_at, promise)
+    age = _confident_age(feed, promise)
     if age > promise.fresh_within / 2:
         return min(succeeded_at + age, _bound_at(feed, promise, succeeded_at))
     return succeeded_at + age
 
 
-def _confident_age(feed: Feed, succeeded_at: datetime, promise: Promise) -> timedelta:
+def _confident_age(feed: Feed, promise: Promise) -> timedelta:
     """Return the age at which confidence makes a feed due: that of the bound if there is none."""
     if not promise.confidence:
         return promise.fresh_within
-    return min(_confident_for(promise.confidence, feed, promise, succeeded_at), promise.fresh_within)
+    age = timedelta(days=confident_days(promise.confidence, assumed_rate(feed, promise)))
+    return min(max(age, promise.at_most_every), promise.fresh_within)
 
 
 def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
@@ -257,4 +239,4 @@ def probability_up_to_date(feed: Feed, promise: Promise, now: datetime) -> float
     """Return the probability that nothing changed at the source since the copy was read; `None` without a copy."""
     if feed.as_of is None:
         return None
-    return unchanged_probability(assumed_rate(feed, promise), promise.rhythm.days_between(feed.as_of.at, now))
+    return unchanged_probability(assumed_rate(feed, promise), (now - feed.as_of.at) / DAY)

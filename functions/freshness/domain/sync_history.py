@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from itertools import chain, pairwise
 
 from freshness.domain.change_rate import Observation
-from freshness.domain.rhythm import STEADY, Rhythm, SyncInterval
 from freshness.domain.times import BEGINNING
 from freshness.domain.value import value
 
@@ -125,26 +124,12 @@ class SyncHistory:
             since = (since or before) if found_nothing else None
         return None if since is None else _time(since)
 
-    @property
-    def intervals(self) -> Iterator[SyncInterval]:
-        """Yield the time between each two successes, where it is known whether the second found a change."""
-        for before, ended_at, changed in self._intervals():
-            yield SyncInterval(_time(before), _time(ended_at), changed)
-
-    def observations(self, rhythm: Rhythm = STEADY) -> Iterator[Observation]:
-        """Yield what each sync but the first showed of how often the data changes, in rhythm days."""
-        if rhythm.by_hour:
-            for start, end, changed in self.intervals:
-                yield Observation(rhythm.days_between(start, end), changed)
-        else:
-            for before, ended_at, changed in self._intervals():
-                yield Observation((ended_at - before) / _DAY, changed)
-
-    def _intervals(self) -> Iterator[tuple[int, int, bool]]:
+    def observations(self) -> Iterator[Observation]:
+        """Yield what each success but the first showed of how often the data changes, where that is known."""
         succeeded = (sync for sync in self._unpacked() if not sync[1] & _FAILED)
         for (before, *_), (ended_at, flags, _) in pairwise(succeeded):
             if not flags & _UNKNOWN:
-                yield before, ended_at, bool(flags & _MODIFIED)
+                yield Observation((ended_at - before) / _DAY, bool(flags & _MODIFIED))
 
     def has_success_at(self, at: datetime, *, polled: bool) -> bool:
         """Return whether a success is known that is the one reported for `at`, by a poll or by a webhook.

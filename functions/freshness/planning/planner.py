@@ -10,7 +10,7 @@ know what applies now, call `decide` again.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 
 from freshness.domain import schedule, windows
@@ -19,7 +19,6 @@ from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import DAY, Feed
 from freshness.domain.promise import Promise
-from freshness.domain.rhythm import Rhythm
 from freshness.domain.schedule import assumed_rate
 from freshness.planning.allotment import Shares, allotted, units_of
 from freshness.planning.decision import Action, Candidate, Decision, Reason, rescheduled
@@ -134,18 +133,5 @@ def _rank(feed: Feed, promise: Promise, too_old_at: datetime | None, now: dateti
     elif schedule.is_due_by_age(feed, promise, now):
         kind, urgency = 1, in_force.weight * (age / (too_old_at - feed.succeeded_at))
     else:
-        days, rate = promise.rhythm.days_between(now - age, now), assumed_rate(feed, promise)
-        weight = in_force.weight * _share_read(promise.reads, now, min(age, DAY / rate))
-        kind, urgency = 2, value_of_refreshing(weight, rate, days)
+        kind, urgency = 2, value_of_refreshing(in_force.weight, assumed_rate(feed, promise), age / DAY)
     return kind, -urgency, *feed.key
-
-
-def _share_read(reads: Rhythm, now: datetime, used: timedelta) -> float:
-    """Return how much more than on average data is read while a copy made now would be used.
-
-    That is until the data changes, or until the feed would be refreshed again: about as long after this refresh as this
-    one is after the last.
-    """
-    if not reads.by_hour or not used:
-        return 1.0
-    return reads.days_between(now, now + used) / (used / DAY)

@@ -13,7 +13,6 @@ from pydantic import Field, PrivateAttr, model_validator
 from freshness.domain.company import Company, Connection
 from freshness.domain.fleet import Fleet
 from freshness.domain.promise import AT_MOST_EVERY, Group, Promise
-from freshness.domain.rhythm import STEADY
 from freshness.domain.windows import Window
 from freshness.policy import values
 from freshness.policy.feasibility import check_deadlines, check_refreshed
@@ -214,14 +213,9 @@ class Policy(Table):
         )
         label = merged.decisive.at(self._positions) if merged.decisive else ""
         terms = Terms.model_construct(**merged.terms)
-        read = (terms.matters,) if terms.matters else ()
-        zone = self.local_time.zone(company, values.UTC)
         promise = replace(
             _promise(terms, windows, label),
-            matters=tuple(each.window_in(self.local_time.zone(company, each.time_zone)) for each in read),
             fleet_changes_per_day=self._fleet.expected(connection.platform, data_type),
-            rhythm=self._fleet.rhythm(connection.platform, data_type, zone),
-            reads=STEADY if read else self._fleet.when_read(zone),
             group=Group(
                 rule=merged.decisive.label if merged.decisive else "",
                 platform=connection.platform,

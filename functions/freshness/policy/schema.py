@@ -1,9 +1,9 @@
 """The tables and keys of the policy file, as pydantic models. `freshness.toml` has an example of each."""
 
-from typing import Annotated, Any, Self
+from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from freshness.domain.company import Company, Connection
 from freshness.domain.data_types import custom_identifier
@@ -13,29 +13,6 @@ from freshness.policy import values
 from freshness.policy.local_time import Timing
 from freshness.policy.money import AmountAMonth
 from freshness.policy.table import LocatedError, Location, Table
-
-
-def _hours_alone(value: object) -> object:
-    """Accept the hours of every day alone: "08:00 to 18:00"."""
-    return {"hours": value} if isinstance(value, str) else value
-
-
-class ReadHours(Table):
-    """The times of day and days at which data is read."""
-
-    hours: values.TimesOfDay
-    days: tuple[values.Day, ...] = Field(values.DAYS, min_length=1)
-    """The days of the week on which they start."""
-    time_zone: values.TimeZone = values.UTC
-
-    def window_in(self, zone: ZoneInfo) -> Window:
-        """Return the hours as a window, in a time zone."""
-        days = frozenset(values.DAYS.index(day) for day in self.days)
-        start, end = self.hours
-        return Window(name="matters", allows=True, start=start, end=end, days=days, zone=zone)
-
-
-_WITHOUT_HOURS = {"off": "a window restricts when to refresh", "matters": "it has hours of its own"}
 
 
 class Terms(Table):
@@ -49,8 +26,6 @@ class Terms(Table):
     """Refresh early, once the probability that nothing has changed at the source is below this."""
     at_most_every: values.Duration | None = None
     """The minimum time between a sync and a refresh that `confidence` causes; 1 hour by default."""
-    matters: Annotated[ReadHours, BeforeValidator(_hours_alone)] | None = None
-    """When it matters that the data is up to date; always, by default. `confidence` causes no refresh otherwise."""
     weight: values.Weight | None = None
     """The priority of a feed if the budget does not suffice for all; 1 by default."""
     quiet_after: values.Duration | None = None
@@ -151,7 +126,8 @@ class Rule(Selection, Timing, Terms):
         tables += [(("data_types", data_type), terms) for data_type, terms in self.data_types.items()]
         for location, terms in tables:
             for key in terms.specified.keys() - set(TERMS):
-                advice = _WITHOUT_HOURS.get(key, "it may not depend on the time of day")
+                is_off = key == "off"
+                advice = "a window restricts when to refresh" if is_off else "it may not depend on the time of day"
                 raise LocatedError((*location, key), f"expected no {key} with hours: {advice}")
         return self
 

@@ -14,7 +14,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from freshness.app.page.view import PageView
-from freshness.app.text import SYMBOLS, duration, moment, percent, shown, week
+from freshness.app.text import SYMBOLS, duration, moment, percent, shown
 from freshness.app.views import Explanation
 from freshness.domain.value import value
 
@@ -99,6 +99,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {"duration": duration, "moment": moment, "percent": percent, "week": week}
+    environment.filters |= {"duration": duration, "moment": moment, "percent": percent}
     environment.globals |= {"symbols": SYMBOLS, "milliseconds": timedelta(milliseconds=1)}
     return environment
