@@ -52,41 +52,24 @@ class Observed:
         return self.simulation.backend.set_machine_online(self.company.id, connection.id, False, self.loop.clock())
 
 
-def test_a_machine_is_offline_only_if_it_does_not_come_online_in_its_usual_hours() -> None:
+def test_a_machine_that_is_on_at_night_only_is_offline_once_a_dataset_has_waited_for_a_day() -> None:
     async def scenario(loop: SimulatedLoop) -> dict[str, set[str]]:
         observed, found = Observed(loop), {}
         await observed.run(3 * DAY)
         await observed.run_until(15)
         found["at noon"] = observed.obstacles()
         observed.unplug()
-        await observed.run_until(18)
-        found["in the evening"] = observed.obstacles()
         await observed.run_until(21)
         found["at night"] = observed.obstacles()
+        await observed.run_until(15)
+        found["a day later"] = observed.obstacles()
         return found
 
     found = simulate(cast(Any, scenario))
 
-    [waits] = found["at noon"]
-    assert waits.startswith("it waits until the customer's machine with QuickBooks Desktop is online, usually")
-    assert "19:00 to" in waits
-    assert found["in the evening"] == {waits}
-    assert found["at night"] == {"the customer's machine with QuickBooks Desktop is offline"}
-
-
-def test_before_the_usual_hours_are_known_a_machine_is_offline_after_a_day() -> None:
-    async def scenario(loop: SimulatedLoop) -> tuple[set[str], set[str]]:
-        observed = Observed(loop)
-        observed.unplug()
-        await observed.run(6 * HOUR)
-        early = observed.obstacles()
-        await observed.run(DAY)
-        return early, observed.obstacles()
-
-    early, late = simulate(cast(Any, scenario))
-
-    assert early == {"it waits until the customer's machine with QuickBooks Desktop is online"}
-    assert late == {"the customer's machine with QuickBooks Desktop is offline"}
+    waits = "it waits until the customer's machine with QuickBooks Desktop is online"
+    assert found["at noon"] == found["at night"] == {waits}
+    assert found["a day later"] == {"the customer's machine with QuickBooks Desktop is offline"}
 
 
 def test_the_sandboxs_machines_are_online_in_their_hours() -> None:

@@ -1,9 +1,8 @@
 """Why a feed cannot be fresh now, in words."""
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from freshness.domain import usual_hours, windows
+from freshness.domain import windows
 from freshness.domain.company import Connection
 from freshness.domain.dataset import DatasetState
 from freshness.domain.feed import Feed
@@ -12,13 +11,8 @@ from freshness.domain.promise import Promise
 
 ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
 """Platforms that Codat reads only while the customer's own machine is online."""
-OFFLINE_AFTER = timedelta(hours=2)
-"""How long a dataset waits in the usual hours of a machine before the machine counts as offline.
-
-It is longer than clocks are changed by, since the hours are learned in UTC.
-"""
-OFFLINE_AFTER_IF_UNKNOWN = timedelta(days=1)
-"""The same where these hours are not known."""
+OFFLINE_AFTER = timedelta(days=1)
+"""How long a dataset waits for a customer's machine before the machine counts as offline: many are on at night only."""
 
 
 def closed_window(state: State, promise: Promise, now: datetime) -> str:
@@ -45,23 +39,13 @@ def obstacle(state: State, connection: Connection, feed: Feed) -> str:
             return ""
 
 
-def waiting_for_machine(
-    state: State, connection: Connection, feed: Feed, of_connection: Iterable[Feed], now: datetime
-) -> str:
-    """Return that a dataset in flight waits for the customer's own machine, whose feeds are `of_connection`."""
+def waiting_for_machine(state: State, connection: Connection, feed: Feed, now: datetime) -> str:
+    """Return that a dataset in flight waits for the customer's own machine; empty otherwise."""
     request = feed.in_flight
     if state is not State.REFRESHING or not connection.platform.startswith(ON_PREMISE):
         return ""
-    if request is None or not _is_queued(feed):
+    if request is None or feed.running_state != DatasetState.QUEUED:
         return ""
-    usual = usual_hours.learn(sync.ended_at for each in of_connection for sync in each.history if sync.succeeded)
-    waited = usual.time_online(request.at, now) if usual.is_known else now - request.at
-    if waited >= (OFFLINE_AFTER if usual.is_known else OFFLINE_AFTER_IF_UNKNOWN):
+    if now - request.at >= OFFLINE_AFTER:
         return f"the customer's machine with {connection.platform} is offline"
-    hours = f", usually {usual}" if usual.is_known else ""
-    return f"it waits until the customer's machine with {connection.platform} is online{hours}"
-
-
-def _is_queued(feed: Feed) -> bool:
-    """Return whether the dataset in flight was not started yet."""
-    return feed.in_flight is not None and feed.running_state == DatasetState.QUEUED
+    return f"it waits until the customer's machine with {connection.platform} is online"

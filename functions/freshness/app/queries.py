@@ -179,16 +179,9 @@ class Queries:
         for company in companies:
             for decision in sorted(of_company[company.company_id], key=lambda decision: decision.feed.key):
                 if connection := company.connections.get(decision.feed.connection_id):
-                    feeds = (
-                        each.feed
-                        for each in of_company[company.company_id]
-                        if each.feed.connection_id == connection.connection_id
-                    )
-                    yield self._view(decision, connection, feeds, now)
+                    yield self._view(decision, connection, now)
 
-    def _view(
-        self, decision: Decision, connection: Connection, of_connection: Iterable[Feed], now: datetime
-    ) -> FeedView:
+    def _view(self, decision: Decision, connection: Connection, now: datetime) -> FeedView:
         feed, company = decision.feed, decision.company
         promise = self.policy.promise(feed.data_type, company, connection)
         in_force, state, as_of = promise.at(now), feed.state(promise, connection, now), feed.as_of
@@ -217,7 +210,7 @@ class Queries:
             changed_at=changes[0].at if changes else BEGINNING,
             obstacle=(
                 obstacle(state, connection, feed)
-                or waiting_for_machine(state, connection, feed, of_connection, now)
+                or waiting_for_machine(state, connection, feed, now)
                 or closed_window(state, promise, now)
             ),
             rule=in_force.place,
