@@ -1,7 +1,7 @@
-"""A day of the planner with a million feeds in four shards, each of which has a tick of its own.
+"""A day of the planner with a million feeds.
 
-The planner is the code that runs in Lambda. The index is a heap for each shard, each tick may queue its share of
-`calls_per_minute`, and every sync succeeds after `SYNC_TIME`.
+The planner is the code that runs in Lambda. The index is a heap, each tick may queue `calls_per_minute`, and every sync
+succeeds after `SYNC_TIME`.
 """
 
 import heapq
@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from bench import fleet
 from bench.figures import Figure, show
 from bench.fleet import NOW, SYNC_TIME
-from freshness.aws.item_codec import SHARDS, shard
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed, FeedKey
@@ -28,17 +27,15 @@ POLICY = Policy.model_validate({"default": {"fresh_within": "2 days"}})
 """Half a million refreshes a day, which is somewhat more than half of 600 calls a minute."""
 MINUTE = timedelta(minutes=1)
 TICKS = 24 * 60
-CALLS_PER_TICK = POLICY.budget.calls_per_minute // len(SHARDS)
-"""Each shard's share of the calls."""
 
 
 @dataclass(slots=True)
-class Shard:
-    """One shard of the index, and the totals of its ticks."""
+class Index:
+    """The due index, and the totals of the ticks that read it."""
 
     companies: dict[str, Company] = field(default_factory=dict)
     feeds: dict[FeedKey, Feed] = field(default_factory=dict)
-    index: list[tuple[datetime, FeedKey]] = field(default_factory=list)
+    due: list[tuple[datetime, FeedKey]] = field(default_factory=list)
     read: int = 0
     """Feeds that were read because they were due."""
     queued: int = 0
@@ -49,12 +46,13 @@ class Shard:
         """Write a feed that is not in flight."""
         self.feeds[feed.key] = feed
         if feed.due_at:
-            heapq.heappush(self.index, (feed.due_at, feed.key))
+            heapq.heappush(self.due, (feed.due_at, feed.key))
 
     def tick(self, now: datetime) -> None:
         """Decide about the feeds that are due, and queue as many as the calls allow."""
         due = list(self._due(now))
-        decisions = decide((self.feeds[key] for key in due), self.companies, POLICY, now, allowance=CALLS_PER_TICK)
+        calls = POLICY.budget.calls_per_minute
+        decisions = decide((self.feeds[key] for key in due), self.companies, POLICY, now, allowance=calls)
         self.read += len(due)
         for decision in decisions:
             feed = decision.feed
@@ -64,8 +62,8 @@ class Shard:
                 self.put(feed)
 
     def _due(self, now: datetime) -> Iterator[FeedKey]:
-        while self.index and self.index[0][0] <= now:
-            yield heapq.heappop(self.index)[1]
+        while self.due and self.due[0][0] <= now:
+            yield heapq.heappop(self.due)[1]
 
     def _refresh(self, feed: Feed, company: Company, now: datetime) -> None:
         connection = company.connections[feed.connection_id]
@@ -80,17 +78,15 @@ class Shard:
 
 def measure() -> list[Figure]:
     """Measure a day, minute by minute."""
-    shards = _shards()
-    most = 0
+    index, most = _index(), 0
     started = time.process_time()
     for minute in range(TICKS):
-        before = sum(shard.queued for shard in shards)
-        for part in shards:
-            part.tick(NOW + minute * MINUTE)
-        most = max(most, sum(shard.queued for shard in shards) - before)
+        before = index.queued
+        index.tick(NOW + minute * MINUTE)
+        most = max(most, index.queued - before)
     seconds = time.process_time() - started
-    read, queued, broken = (sum(values) for values in zip(*((s.read, s.queued, s.broken) for s in shards), strict=True))
-    feeds = f"{COMPANIES * len(fleet.DATA_TYPES):,} feeds, {len(SHARDS)} ticks a minute"
+    read, queued, broken = index.read, index.queued, index.broken
+    feeds = f"{COMPANIES * len(fleet.DATA_TYPES):,} feeds, a tick a minute"
     return [
         Figure(what=f"refreshes in a day of {feeds}", value=queued, unit="refreshes"),
         Figure(what="promises broken by these refreshes", value=broken, unit="refreshes", at_most=0),
@@ -114,16 +110,15 @@ def measure() -> list[Figure]:
     ]
 
 
-def _shards() -> list[Shard]:
-    """Return the fleet in shards. Its last syncs are evenly spread over the promised time."""
-    shards = {name: Shard() for name in SHARDS}
+def _index() -> Index:
+    """Return the index of the fleet. Its last syncs are evenly spread over the promised time."""
+    index = Index()
     within = POLICY.default.fresh_within or timedelta(0)
     count = 0
     for number in range(COMPANIES):
         company = fleet.company(number)
         [connection] = company.connections.values()
-        part = shards[shard(company.company_id)]
-        part.companies[company.company_id] = company
+        index.companies[company.company_id] = company
         for data_type in fleet.DATA_TYPES:
             # Multiples of the golden ratio are evenly spread modulo 1, in no order.
             succeeded_at = NOW - within * (count * 0.6180339887 % 1) * 0.99
@@ -135,9 +130,9 @@ def _shards() -> list[Shard]:
                 end=End(at=succeeded_at, state=DatasetState.COMPLETE),
                 platform_sync_time=SYNC_TIME,
             )
-            part.put(reschedule(feed, POLICY.promise(data_type, company, connection), connection))
+            index.put(reschedule(feed, POLICY.promise(data_type, company, connection), connection))
             count += 1
-    return list(shards.values())
+    return index
 
 
 if __name__ == "__main__":

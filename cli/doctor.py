@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 LARGEST_SKEW = timedelta(seconds=30)
 """Webhooks whose time is minutes off are refused, and the times that a tick writes are wrong by the skew."""
-ENOUGH_EXECUTIONS = 50
-"""Concurrent executions that Lambda should allow: five ticks, webhooks to receive, and four to apply. New accounts have
-10."""
 LITTLE = 0.1
 """The share of the daily quota below which little is left."""
 LOOK_BACK = timedelta(days=1)
@@ -87,7 +84,6 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
         yield products(stack)
     if stack.policy.local_time.tag_names:
         yield local_time(stack.tables.companies.scan(), stack.policy)
-    yield concurrency(stack)
 
 
 def account(name: str, pinned: str) -> Finding:
@@ -280,25 +276,6 @@ def products(stack: DeployedStack) -> Finding:
         f'be refreshed. The log of queue_refreshes has the reason (search for "{PRODUCT_REFUSED}").'
     )
     return Finding(subject="products", found=found, to_do=to_do)
-
-
-def concurrency(stack: DeployedStack) -> Finding:
-    """Return whether Lambda allows enough concurrent executions in this account and region."""
-    subject, client = "concurrent executions", stack.session.client("lambda", endpoint_url=stack.endpoint)
-    limit = client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
-    found = f"Lambda allows {limit} in this account and region"
-    if limit < ENOUGH_EXECUTIONS:
-        to_do = (
-            f"Ask AWS to raise the quota to {ENOUGH_EXECUTIONS} or more (Service Quotas, Lambda, Concurrent "
-            "executions): with few, ticks and webhooks wait for each other, with queue_by_shard above all."
-        )
-        return Finding(subject=subject, found=found, to_do=to_do if _runs_by_shard(stack) else "")
-    return Finding(subject=subject, found=found)
-
-
-def _runs_by_shard(stack: DeployedStack) -> bool:
-    function = stack.outputs.queue_refreshes_function
-    return sum(each.get("Target", {}).get("Arn", "").endswith(f":{function}") for each in _all_schedules(stack)) > 1
 
 
 def _company_id(message: str) -> str:

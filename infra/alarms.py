@@ -1,7 +1,5 @@
 """The alarms, each with what it means and what to do about it."""
 
-from collections.abc import Sequence
-
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -120,28 +118,13 @@ class Alarms(Construct):
             "Otherwise run the function more often, or promise less in freshness.toml.",
         )
 
-    def watch_tick(self, tick: Function, shards: Sequence[str] = ()) -> None:
-        """Add an alarm on a scheduled function of which no run ends without an error.
-
-        Each of `shards` must have a tick, if there are any.
-        """
+    def watch_tick(self, tick: Function) -> None:
+        """Add an alarm on a scheduled function of which no run ends without an error."""
         # Lambda reports 0 of each run without an error: all runs failed if the average is 1, and none started if there
         # is no value.
-        none_ended: cloudwatch.IMetric = tick.function.metric_errors(statistic="Average", period=self._period)
-        if shards:
-            ended = {
-                f"shard{shard}": emitted(self, Metric.TICKS_ENDED, "SampleCount", self._period, shard)
-                for shard in shards
-            }
-            none_ended = cloudwatch.MathExpression(
-                expression=f"IF(MIN([{', '.join(f'FILL({name}, 0)' for name in ended)}]) < 1, 1, 0)",
-                using_metrics=ended,
-                period=self._period,
-                label="A shard of which no tick ended",
-            )
         self._alarm(
             f"{tick.node.id}Failing",
-            none_ended,
+            tick.function.metric_errors(statistic="Average", period=self._period),
             missing=TreatMissingData.BREACHING,
             meaning=f"Within {self._minutes()} minutes, no tick of the function has ended without an error.",
             remedy="Run `./freshness doctor` to see whether its schedule is enabled, and read the error in its log. If "

@@ -4,24 +4,21 @@ from aws_cdk import Duration, Stack
 from aws_cdk.aws_cloudwatch import Metric as CloudWatchMetric
 from constructs import Construct
 
-from freshness.aws.metrics import DIMENSION, NAMESPACE, SHARD, WATCHED, Metric
+from freshness.aws.metrics import DIMENSION, NAMESPACE, WATCHED, Metric
 
 
-def emitted(
-    scope: Construct, metric: Metric, statistic: str, period: Duration, shard: str | None = None
-) -> CloudWatchMetric:
+def emitted(scope: Construct, metric: Metric, statistic: str, period: Duration) -> CloudWatchMetric:
     """Return a metric of the stack of `scope`, with a statistic and a period.
 
     Raises:
         ValueError: no function emits the metric.
     """
-    if metric not in WATCHED | {Metric.TICKS_ENDED}:
+    if metric not in WATCHED:
         raise ValueError(f"no function emits {metric}: add it to freshness.aws.metrics.WATCHED")
-    dimensions = {DIMENSION: Stack.of(scope).stack_name}
     return CloudWatchMetric(
         namespace=NAMESPACE,
         metric_name=metric,
-        dimensions_map=dimensions | ({SHARD: shard} if shard else {}),
+        dimensions_map={DIMENSION: Stack.of(scope).stack_name},
         statistic=statistic,
         period=period,
     )

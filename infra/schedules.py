@@ -1,7 +1,5 @@
 """The EventBridge schedules that start the ticks."""
 
-import json
-from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 from aws_cdk import Acknowledgment, ArnFormat, Duration, Stack, Validations
@@ -41,27 +39,20 @@ class Schedules(Construct):
             iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[self.dead_letter_queue.queue_arn])
         )
 
-    def run(self, tick: Function, expression: str, shards: Sequence[str] = ()) -> None:
-        """Run a function at the times of a `cron(...)` expression: once each time, or once for each of `shards`."""
+    def run(self, tick: Function, expression: str) -> None:
+        """Run a function at the times of a `cron(...)` expression."""
         arn = tick.function.function_arn
         self._role.add_to_policy(iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[arn]))
         # Scheduler invokes asynchronously. By default Lambda would retry a failed tick twice, for up to six hours.
         tick.function.configure_async_invoke(retry_attempts=0, max_event_age=Duration.minutes(5))
-        if not shards:
-            self._schedule(tick.node.id, expression, arn)
-        for shard in shards:
-            self._schedule(f"{tick.node.id}{shard}", expression, arn, json.dumps({"shard": shard}))
-
-    def _schedule(self, name: str, expression: str, arn: str, event: str | None = None) -> None:
         schedule = scheduler.CfnSchedule(
             self,
-            name,
+            tick.node.id,
             schedule_expression=expression,
             schedule_expression_timezone=str(self._time_zone),
             flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
             target=scheduler.CfnSchedule.TargetProperty(
                 arn=arn,
-                input=event,
                 role_arn=self._role.role_arn,
                 dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self.dead_letter_queue.queue_arn),
                 retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(

@@ -54,8 +54,6 @@ class Settings(BaseModel):
     """The policy file, relative to the folder of `deployment.toml`."""
     check_schedule: CronExpression
     queue_schedule: CronExpression
-    queue_by_shard: bool
-    """Whether to run a queueing tick for each shard of the feeds, where a single tick cannot queue enough."""
     time_zone: ZoneInfo
     """The time zone of both schedules."""
     tick_at_least_every: Annotated[int, Field(ge=1, le=LONGEST_PERIOD)]

@@ -9,7 +9,6 @@ from constructs import Construct
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import BROKEN, DUE
 from freshness.aws.freshness_requests import OPEN
-from freshness.aws.item_codec import SHARDS
 from infra.alarms import Alarms
 from infra.api import Api
 from infra.dashboard import Dashboard
@@ -51,10 +50,9 @@ class CodatFreshness(Stack):
 
         check_freshness = self._check_freshness()
         queue_refreshes = self._queue_refreshes()
-        shards = SHARDS if settings.queue_by_shard else ()
         schedules = Schedules(self, settings.time_zone, local=settings.local)
         schedules.run(check_freshness, settings.check_schedule)
-        schedules.run(queue_refreshes, settings.queue_schedule, shards=shards)
+        schedules.run(queue_refreshes, settings.queue_schedule)
 
         receive_webhook = self._receive_webhook()
         apply_webhook = self._apply_webhook()
@@ -69,7 +67,7 @@ class CodatFreshness(Stack):
             alarms.watch_deadlines()
         alarms.watch_codat()
         alarms.watch_tick(check_freshness)
-        alarms.watch_tick(queue_refreshes, shards)
+        alarms.watch_tick(queue_refreshes)
         alarms.watch_failures()
         alarms.watch_webhooks(intake.dead_letter_queue)
         alarms.watch_connections()

@@ -1,7 +1,5 @@
 import pytest
 
-from freshness.aws.item_codec import SHARDS
-from tests.infra.conftest import synthesise
 from tests.infra.template import Template, shown
 
 TICKS = {"CheckFreshness": "cron(0/10 6-22 * * ? *)", "QueueRefreshes": "cron(* * * * ? *)"}
@@ -31,18 +29,6 @@ def test_lambda_does_not_retry_a_failed_tick(template: Template, tick: str) -> N
     assert shown(configuration["FunctionName"]) == f"{tick}Function"
     assert configuration["MaximumRetryAttempts"] == 0
     assert configuration["MaximumEventAgeInSeconds"] == 300
-
-
-def test_queue_by_shard_starts_a_tick_for_each_shard(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    sharded = synthesise(tmp_path_factory.mktemp("sharded"), queue_by_shard="true")
-    schedules = sharded.properties("AWS::Scheduler::Schedule")
-    inputs = {name: schedule["Target"].get("Input") for name, schedule in schedules.items()}
-    assert inputs == {
-        "SchedulesCheckFreshness": None,
-        **{f"SchedulesQueueRefreshes{shard}": f'{{"shard": "{shard}"}}' for shard in SHARDS},
-    }
 
 
 def test_the_schedules_may_invoke_the_ticks_and_write_to_the_dead_letter_queue(template: Template) -> None:

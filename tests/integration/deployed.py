@@ -56,8 +56,8 @@ class Deployed:
             self.tables.control._table.delete({"name": f"lease {check_freshness.LISTING}"})
         check_freshness.handler({}, context(within))
 
-    def queue(self, within: timedelta = timedelta(minutes=5), event: dict[str, object] | None = None) -> None:
-        queue_refreshes.handler(event or {}, context(within))
+    def queue(self, within: timedelta = timedelta(minutes=5)) -> None:
+        queue_refreshes.handler({}, context(within))
 
     def receive(self, event: dict[str, Any]) -> dict[str, int]:
         return receive_webhook.handler(event, context())

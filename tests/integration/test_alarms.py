@@ -12,7 +12,6 @@ from svix.webhooks import Webhook
 import receive_webhook
 import serve_api
 from freshness.aws import bootstrap
-from freshness.aws.item_codec import SHARDS
 from freshness.aws.tables import Tables
 from freshness.policy.schema import CodatTable
 from local.codat_sandbox.model import ConnectionStatus
@@ -43,9 +42,8 @@ class Stack:
     def check(self, within: timedelta = 5 * MINUTE, *, listing: bool = True) -> None:
         self.cloudwatch.run("CheckFreshnessFunction", lambda: self.deployed.check(within, listing=listing))
 
-    def queue(self, within: timedelta = 5 * MINUTE, shard: str | None = None) -> None:
-        event: dict[str, object] = {"shard": shard} if shard else {}
-        self.cloudwatch.run("QueueRefreshesFunction", lambda: self.deployed.queue(within, event))
+    def queue(self, within: timedelta = 5 * MINUTE) -> None:
+        self.cloudwatch.run("QueueRefreshesFunction", lambda: self.deployed.queue(within))
 
     def receive(self, event: object) -> None:
         self.cloudwatch.run("ReceiveWebhookFunction", lambda: receive_webhook.handler(event, context()))  # type: ignore[arg-type]
@@ -114,11 +112,6 @@ class Stack:
 @pytest.fixture(scope="session")
 def deployed_alarms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Properties]:
     return alarms(synthesise(tmp_path_factory.mktemp("alarms"), has_deadlines=True))
-
-
-@pytest.fixture(scope="session")
-def alarms_by_shard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Properties]:
-    return alarms(synthesise(tmp_path_factory.mktemp("shards"), queue_by_shard="true"))
 
 
 @pytest.fixture
@@ -406,19 +399,6 @@ def test_an_alarm_is_not_raised(
 
 def test_every_alarm_has_a_state_that_raises_it_and_one_that_does_not() -> None:
     assert {name for name, _ in RAISED} == {name for name, _ in NOT_RAISED} == WATCHED
-
-
-def test_no_alarm_is_raised_while_all_shards_are_healthy(stack: Stack, alarms_by_shard: dict[str, Properties]) -> None:
-    stack.repeat(3, 15 * MINUTE, *(lambda shard=shard: stack.queue(shard=shard) for shard in SHARDS))
-    assert not stack.cloudwatch.is_raised(alarms_by_shard["ErrorBudgetBurning"])
-    assert not stack.cloudwatch.is_raised(alarms_by_shard["QueueRefreshesFailing"])
-
-
-def test_ticks_of_other_shards_do_not_hide_that_one_has_none(
-    stack: Stack, alarms_by_shard: dict[str, Properties]
-) -> None:
-    stack.repeat(3, 15 * MINUTE, *(lambda shard=shard: stack.queue(shard=shard) for shard in SHARDS[1:]))
-    assert stack.cloudwatch.is_raised(alarms_by_shard["QueueRefreshesFailing"])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Checking and queueing against the sandbox and real tables, with no webhook at all."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,6 @@ from freshness.app.queue_refreshes import RefreshTick
 from freshness.app.queueing import Queueing
 from freshness.app.record import Recorder
 from freshness.aws.event_bus import EventBus
-from freshness.aws.item_codec import SHARDS
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
 from freshness.codat.client import Codat
@@ -70,7 +68,7 @@ class Loop:
             await check.check_due()
         return check
 
-    async def queue(self, *, dry_run: bool = False, shards: tuple[str, ...] = SHARDS) -> Queueing:
+    async def queue(self, *, dry_run: bool = False) -> Queueing:
         async with self._http() as http:
             recorder = self.recorder()
             codat = Codat(http, self.sandbox.api_key, clock=self.clock)
@@ -83,7 +81,6 @@ class Loop:
                 clock=self.clock,
                 until=self.clock() + timedelta(minutes=1),
                 dry_run=dry_run,
-                shards=shards,
             )
             await tick.run()
         return queueing
@@ -153,17 +150,6 @@ async def test_a_tick_queues_nothing_that_is_in_flight(loop: Loop) -> None:
     await loop.check()
     assert (await loop.queue()).tally[Metric.REFRESHES_QUEUED]
 
-    assert (await loop.queue()).tally[Metric.REFRESHES_QUEUED] == 0
-
-
-async def test_four_ticks_at_once_one_for_each_shard_queue_each_feed_once(loop: Loop) -> None:
-    await loop.check()
-
-    ticks = await asyncio.gather(*(loop.queue(shards=(shard,)) for shard in SHARDS))
-
-    in_flight = [feed for feed, _ in loop.feeds() if feed.in_flight]
-    assert sum(tick.tally[Metric.REFRESHES_QUEUED] for tick in ticks) == len(in_flight) > 0
-    assert not any(tick.tally[Metric.DATASETS_ADOPTED] for tick in ticks)
     assert (await loop.queue()).tally[Metric.REFRESHES_QUEUED] == 0
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import cli.doctor
 from cli.codat import read_account
-from cli.doctor import account, concurrency, doubled_schedule, local_time, products, webhook
+from cli.doctor import account, doubled_schedule, local_time, products, webhook
 from freshness.app.queue_together import PRODUCT_REFUSED
 from freshness.codat.client import Codat
 from freshness.codat.models import SyncSetting, WebhookConsumer
@@ -19,8 +19,6 @@ from freshness.codat.webhook_parser import EVENT_TYPES
 from freshness.codat.webhook_registration import event_types
 from freshness.domain.company import Company
 from freshness.policy.policy import Policy
-
-FUNCTION = "CodatFreshness-QueueRefreshes"
 
 
 async def account_of(response: httpx.Response) -> str | None:
@@ -101,23 +99,6 @@ def test_an_endpoint_that_is_not_sent_all_event_types_is_a_problem(
 
     assert bool(finding.to_do) is bool(lacking)
     assert all(each in finding.to_do for each in lacking)
-
-
-@pytest.mark.parametrize(
-    ("limit", "schedules", "is_a_problem"), [(10, 4, True), (10, 1, False), (50, 4, False), (1000, 4, False)]
-)
-def test_few_concurrent_executions_are_a_problem_with_a_tick_for_each_shard(
-    limit: int, schedules: int, is_a_problem: bool
-) -> None:
-    stack, client = Mock(), Mock()
-    stack.name, stack.outputs.queue_refreshes_function = "CodatFreshness", FUNCTION
-    stack.session.client.return_value = client
-    client.get_account_settings.return_value = {"AccountLimit": {"ConcurrentExecutions": limit}}
-    schedule = {"Target": {"Arn": f"arn:aws:lambda:eu-west-2:1:function:{FUNCTION}"}}
-    client.get_paginator.return_value.paginate.return_value = [{"Schedules": [schedule] * schedules}]
-    finding = concurrency(stack)
-    assert str(limit) in finding.found
-    assert bool(finding.to_do) is is_a_problem
 
 
 def test_companies_whose_tags_name_no_time_zone_or_calendar_are_found() -> None:

@@ -21,24 +21,22 @@ def decide_now(
     companies: Mapping[str, Company],
     account: Account,
     now: datetime,
-    share: float = 1.0,
 ) -> list[Decision]:
-    """Return the decisions about feeds. `share` is the part of what may be used that a tick has."""
+    """Return the decisions about feeds."""
     return decide(
         feeds,
         companies,
         policy,
         now,
         paused=account.is_paused,
-        allowance=share * allowance(policy.budget, account.limits, now),
-        on_demand_allowance=share * on_demand_allowance(policy.budget, account.limits, now),
-        affordable=affordable_now(tables, policy, now, share),
+        allowance=allowance(policy.budget, account.limits, now),
+        on_demand_allowance=on_demand_allowance(policy.budget, account.limits, now),
+        affordable=affordable_now(tables, policy, now),
     )
 
 
-def affordable_now(tables: Tables, policy: Policy, now: datetime, share: float = 1.0) -> dict[str, float]:
-    """Return how many refreshes may be queued now by platform, as `affordable`, of which a tick has this share."""
+def affordable_now(tables: Tables, policy: Policy, now: datetime) -> dict[str, float]:
+    """Return how many refreshes may be queued now of each platform that has a cap on spending."""
     if not policy.budget.spending:
         return {}
-    left = affordable(policy, tables.spending.refreshes(now), now)
-    return {platform: share * refreshes for platform, refreshes in left.items()}
+    return affordable(policy, tables.spending.refreshes(now), now)

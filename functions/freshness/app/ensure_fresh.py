@@ -22,7 +22,6 @@ from freshness.app.on_demand import OnDemand
 from freshness.app.problems import Problem, seconds
 from freshness.app.record import Recorder
 from freshness.aws.control import Account
-from freshness.aws.item_codec import SHARDS
 from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError, VersionConflict
 from freshness.aws.tables import Tables
@@ -206,14 +205,14 @@ class EnsureFresh:
             with _left_to_a_later_turn():
                 progress = await asyncio.to_thread(self.progress, progress.request)
 
-    def sweep(self, until: datetime, shards: Iterable[str] = SHARDS) -> int:
+    def sweep(self, until: datetime) -> int:
         """End the open requests whose results are final, and record what the feeds of the others lack.
 
-        Only the requests of some shards are read. What is not done by `until`, of companies whose deadlines are the
-        latest, is left to the next tick. Return how many requests are still open.
+        What is not done by `until`, of companies whose deadlines are the latest, is left to the next tick. Return how
+        many requests are still open.
         """
         of_companies: dict[str, list[FreshnessRequest]] = {}
-        for request in sorted(self.tables.requests.open(self.clock() + KEPT, shards), key=attrgetter("deadline")):
+        for request in sorted(self.tables.requests.open(self.clock() + KEPT), key=attrgetter("deadline")):
             of_companies.setdefault(request.company_id, []).append(request)
         still_open = 0
         for company_id, requests in of_companies.items():

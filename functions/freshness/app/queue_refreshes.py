@@ -18,7 +18,6 @@ from freshness.app.queueing import Queueing, names_of
 from freshness.app.record import Recorder
 from freshness.app.unanswered_calls import find_queued
 from freshness.aws.control import Account
-from freshness.aws.item_codec import SHARDS
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
 from freshness.domain.codat_schedule import CodatSchedule
@@ -45,7 +44,7 @@ class RefreshTick:
 
     `unfinished_since` is when earlier runs began that were killed or failed, if the last one did.
 
-    In a dry run nothing is queued: what would be is logged. `shards` are the part of the due index that is this tick's.
+    In a dry run nothing is queued: what would be is logged.
     """
 
     tables: Tables
@@ -56,7 +55,6 @@ class RefreshTick:
     until: datetime
     unfinished_since: datetime | None = None
     dry_run: bool = False
-    shards: tuple[str, ...] = SHARDS
     tally: Counter[Metric] = field(default_factory=Counter)
     failures: Failures = field(default_factory=Failures)
     """Why some feeds were left to the next tick, which does not keep others from their turn."""
@@ -69,7 +67,7 @@ class RefreshTick:
         """
         paused = await asyncio.to_thread(self.tables.control.is_paused)
         done, may_queue = True, None
-        batches = self.tables.feeds.due(self.clock(), BATCH, self.shards)
+        batches = self.tables.feeds.due(self.clock(), BATCH)
         while feeds := await asyncio.to_thread(next, batches, None):
             decisions = await self.review_and_decide(feeds, paused=paused)
             may_queue = may_call() if may_queue is None else may_queue
@@ -87,8 +85,8 @@ class RefreshTick:
         feeds = await asyncio.to_thread(self._with_feeds_needed, feeds, companies)
         now = self.clock()
         limits = await asyncio.to_thread(self.tables.control.api_limits)
-        account, share = Account(paused, limits), len(self.shards) / len(SHARDS)
-        decisions = await asyncio.to_thread(decide_now, self.tables, self.policy, feeds, companies, account, now, share)
+        account = Account(paused, limits)
+        decisions = await asyncio.to_thread(decide_now, self.tables, self.policy, feeds, companies, account, now)
         decisions = [decision for decision in decisions if decision.feed.key not in unmarked]
         self.queueing.unqueued.update(
             decision.feed.key for decision in decisions if decision.action is Action.QUEUE and not self.dry_run

@@ -1,7 +1,7 @@
 """The table of feeds, with indexes of when each is due, and of those whose promise is broken."""
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -50,12 +50,12 @@ class Feeds:
         """Yield every feed, for an operator's tools: no function has the permission to scan."""
         return (feed_from(item) for item in self._table.scan())
 
-    def due(self, now: datetime, batch: int, shards: Iterable[str] = SHARDS) -> Iterator[list[Feed]]:
-        """Yield the feeds of some shards that are due, longest due first, in lists of `batch` or fewer.
+    def due(self, now: datetime, batch: int) -> Iterator[list[Feed]]:
+        """Yield the feeds that are due, longest due first, in lists of `batch` or fewer.
 
         The index and the table are read as the lists are needed.
         """
-        of_shards = (self._table.due(DUE, "due_at", shard, now) for shard in shards)
+        of_shards = (self._table.due(DUE, "due_at", shard, now) for shard in SHARDS)
         keys = heapq.merge(*of_shards, key=lambda key: str(key["due_at"]))
         while next_keys := list(islice(keys, batch)):
             items = self._table.get_many([{"company_id": key["company_id"], "feed": key["feed"]} for key in next_keys])

@@ -16,8 +16,6 @@ DIMENSION = "service"
 """Powertools' name for the dimension whose value is the name of the stack."""
 LOW_QUOTA = 10
 """The percentage of the daily quota below which the quota counts as nearly spent."""
-SHARD = "shard"
-"""The second dimension of a metric that each shard's tick emits."""
 
 
 class Metric(StrEnum):
@@ -72,8 +70,6 @@ class Metric(StrEnum):
     PROMISES_KEPT_AGAIN = "PromisesKeptAgain"
     BURN_RATE = "BurnRate"
     """How fast error budgets are used up, in percent of what is too fast; emitted only if it is."""
-    TICKS_ENDED = "TicksEnded"
-    """Ticks of a shard that ended, if each has its own."""
     DEADLINES_AT_RISK = "DeadlinesAtRisk"
     """Deadlines of feeds of which it was published in advance that they will be missed."""
 
@@ -115,27 +111,19 @@ WATCHED = frozenset(
         Metric.WEBHOOKS_SILENT,
     }
 )
-"""The metrics that alarms watch. No others are emitted, but `TICKS_ENDED` by the ticks of shards."""
+"""The metrics that alarms watch. No others are emitted."""
 
 
 TOO_FAST = 100
 """The burn rate from which on an alarm is raised."""
 
 
-def emit(measured: Mapping[Metric, int], shard: str | None = None) -> None:
-    """Emit those of the metrics that alarms watch. `shard` is the part of the feeds that a tick that ended was for."""
-    _write({metric: measured[metric] for metric in WATCHED & measured.keys() if measured[metric]}, {})
-    if shard:
-        _write({Metric.TICKS_ENDED: 1}, {SHARD: shard})
-
-
-def _write(values: Mapping[Metric, int], dimensions: Mapping[str, str]) -> None:
-    """Write one record in CloudWatch's embedded metric format to the log, if it has a value."""
+def emit(measured: Mapping[Metric, int]) -> None:
+    """Emit those of the metrics that alarms watch, in CloudWatch's embedded metric format."""
+    values = {metric: measured[metric] for metric in WATCHED & measured.keys() if measured[metric]}
     if not values:
         return
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=os.environ.get("STACK_NAME", NAMESPACE))
-    for dimension, part in dimensions.items():
-        metrics.add_dimension(dimension, part)
     for metric, value in sorted(values.items()):
         metrics.add_metric(name=metric, unit=metric.unit, value=value)
     metrics.flush_metrics()
