@@ -76,7 +76,7 @@ def test_a_looser_bound_at_night_leaves_a_feed_alone_until_the_morning() -> None
     assert office_hours.breaks_at(MONDAY + timedelta(hours=17, minutes=30)) == MONDAY + timedelta(hours=32)
 
 
-def test_where_hours_overlap_each_term_is_taken_from_the_most_specific() -> None:
+def test_where_hours_overlap_each_term_is_taken_from_the_first_that_has_it() -> None:
     lunch = Hours(start=time(12), end=time(13), days=EVERY_DAY, zone=LONDON)
     terms = timed(lunch, fresh_within=30 * MINUTE), timed(OFFICE, fresh_within=HOUR, at_most_every=20 * MINUTE)
 

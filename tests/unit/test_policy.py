@@ -60,7 +60,6 @@ RULE = "[[rules]]\nname = 'a'\ntags.plan = 'free'\noff = true"
 WINDOW = "[[windows]]\nname = 'a'\n"
 OFFICE = "[[rules]]\nname = 'office'\nfresh_within = '1 hour'\n"
 BY_HOURS = OFFICE + "hours = '08:00 to 18:00'\n"
-LATER_HOURS = "[[rules]]\nname = 'late'\nhours = '17:00 to 20:00'\nfresh_within = '2 hours'"
 DEADLINE = "[[deadlines]]\nname = 'ready'\nfresh_within = '2 hours'\n"
 TOO_MANY = DEADLINE.replace("ready", "noon") + "by = '12:00'\n[budget.refreshes_per_connection]\nXero = 1"
 PRICES = "[prices]\nXero = '0.002 USD per refresh'\n"
@@ -119,7 +118,6 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + OFFICE + "hours = '08:00 to 18:00'\noff = true", 7, "expected no off with hours"),
         (DEFAULT + OFFICE + "hours = '08:00 to 18:00'\nobjective = 0.9", 7, "expected no objective with hours"),
         (DEFAULT + OFFICE + "tags.plan = 'free'\ndays = ['Monday']", 7, "expected it with hours only"),
-        (DEFAULT + BY_HOURS + LATER_HOURS, 9, "do not overlap with those of 'office', which sets another fresh_within"),
         (DEFAULT + DEADLINE + "by = '8'", 6, 'a time of day such as "08:00"'),
         (DEFAULT + DEADLINE, 3, "deadlines.1.by: expected, but it is missing"),
         (DEFAULT + DEADLINE + "by = '08:00'\n" + DEADLINE + "by = '09:00'", 8, "expected another name than 'ready'"),
@@ -212,15 +210,15 @@ fresh_within = "6 hours"
 weight = 3
 
 [[rules]]
-name = "free plan"
-tags = { plan = "free" }
-fresh_within = "1 week"
-
-[[rules]]
 name = "Xero"
 platforms = ["Xero"]
 fresh_within = "2 days"
 data_types.bills.off = true
+
+[[rules]]
+name = "free plan"
+tags = { plan = "free" }
+fresh_within = "1 week"
 
 [[rules]]
 name = "one company"
@@ -230,26 +228,38 @@ fresh_within = "1 hour"
 """
 
 
-def test_the_most_specific_rule_wins_and_the_promise_names_it_with_its_position(tmp_path: Path) -> None:
+def test_the_last_table_that_applies_wins_and_the_promise_names_it_with_its_position(tmp_path: Path) -> None:
     policy = load(write(tmp_path, RULES))
     paying = replace(COMPANY, company_id="3c2f5a0e-92b5-4c3e-8f6e-fd1f51d3a2aa", tags={"plan": "scale"})
 
     assert promise(policy, "payments").place == 'rule "one company", payments (freshness.toml:24)'
     assert promise(policy, "payments").fresh_within == timedelta(hours=1)
-    assert promise(policy, "invoices").place == 'rule "free plan" (freshness.toml:10)'
-    assert promise(policy, "invoices", paying).place == 'rule "Xero" (freshness.toml:15)'
+    assert promise(policy, "invoices").place == 'rule "free plan" (freshness.toml:16)'
+    assert promise(policy, "invoices", paying).place == 'rule "Xero" (freshness.toml:10)'
 
 
-def test_a_key_that_a_rule_does_not_set_is_taken_from_less_specific_tables(tmp_path: Path) -> None:
+def test_a_key_that_a_rule_does_not_set_is_taken_from_the_tables_before_it(tmp_path: Path) -> None:
     invoices = promise(load(write(tmp_path, RULES)), "invoices")
 
     assert (invoices.fresh_within, invoices.confidence, invoices.weight) == (timedelta(weeks=1), 0.9, 3)
 
 
-def test_the_later_of_two_equally_specific_rules_wins(tmp_path: Path) -> None:
-    text = RULES + '[[rules]]\nname = "free again"\ntags.plan = "free"\nfresh_within = "3 weeks"'
+def test_a_later_rule_wins_over_an_earlier_one_that_names_the_company_or_the_data_type(tmp_path: Path) -> None:
+    text = RULES + '[[rules]]\nname = "last"\nplatforms = ["Xero"]\nfresh_within = "3 weeks"\n'
+    policy = load(write(tmp_path, text))
 
-    assert promise(load(write(tmp_path, text)), "bills").fresh_within == timedelta(weeks=3)
+    assert promise(policy, "bills").fresh_within == promise(policy, "payments").fresh_within == timedelta(weeks=3)
+
+
+def test_within_a_rule_its_entry_for_a_data_type_wins_over_its_other_keys_wherever_it_is(tmp_path: Path) -> None:
+    rule = 'tags.plan = "free"\ndata_types.bills.fresh_within = "1 hour"\nfresh_within = "2 days"'
+    policy = load(write(tmp_path, f'{DEFAULT}[data_types.bills]\nweight = 3\n[[rules]]\nname = "a"\n{rule}'))
+
+    assert [promise(policy, name).fresh_within for name in ("bills", "invoices")] == [
+        timedelta(hours=1),
+        timedelta(days=2),
+    ]
+    assert promise(policy, "bills").weight == 3
 
 
 def test_a_data_type_can_be_off(tmp_path: Path) -> None:
@@ -292,8 +302,8 @@ def test_a_rule_for_a_group_applies_to_the_parent_and_to_its_subsidiaries(tmp_pa
         write(
             tmp_path,
             DEFAULT
-            + f'[[rules]]\nname = "group"\ngroups = ["{parent}"]\nfresh_within = "1 hour"\n'
-            + '[[rules]]\nname = "free"\ntags.plan = "free"\nfresh_within = "3 days"\n',
+            + '[[rules]]\nname = "free"\ntags.plan = "free"\nfresh_within = "3 days"\n'
+            + f'[[rules]]\nname = "group"\ngroups = ["{parent}"]\nfresh_within = "1 hour"\n',
         )
     )
 
@@ -361,7 +371,7 @@ def test_hours_and_deadlines_do_not_hold_on_the_dates_of_a_calendar(tmp_path: Pa
     assert within(policy, christmas) == within(policy, christmas, country="us") == timedelta(days=1)
 
 
-def test_a_rule_with_hours_overrides_only_what_is_less_specific(tmp_path: Path) -> None:
+def test_a_rule_with_hours_overrides_only_what_is_before_it(tmp_path: Path) -> None:
     text = (
         DEFAULT
         + BY_HOURS

@@ -31,16 +31,14 @@ from freshness.policy.schema import (
 )
 from freshness.policy.table import LocatedError, Location, Table
 from freshness.policy.terms import TermsTable, merge, terms_tables
-from freshness.policy.timing import Local, check_calendars, check_hours, clock
+from freshness.policy.timing import Local, check_calendars, clock
 
 
 class Policy(Table):
     """A policy file.
 
-    The terms of a feed are resolved key by key, each key from the most specific table that sets it. A rule overrides
-    the tables for all companies; a rule that names companies overrides one that does not; then one that names groups;
-    then the rule with more tags wins; then the rule that names platforms; then one with hours; then a table for one
-    data type; of equals, the later in the file.
+    The terms of a feed are resolved key by key, each key from the last table that sets it: `[default]`, then the data
+    types, then the rules in the order of the file. Within a rule, its entry for a data type is after its other keys.
     """
 
     default: Default
@@ -65,7 +63,6 @@ class Policy(Table):
         kinds: dict[str, tuple[Rule | DeadlineTable | WindowTable | ConsistencySet, ...]]
         kinds = {"rules": self.rules, "deadlines": self.deadlines, "windows": self.windows, "sets": self.sets}
         check_calendars(self.rules, self.deadlines, self.calendars)
-        check_hours(self.rules, self.local_time)
         check_spending(self.prices, self.budget.spending)
         check_deadlines(
             self.deadlines,
@@ -234,8 +231,8 @@ class Policy(Table):
 
     @cached_property
     def _terms_tables(self) -> list[TermsTable]:
-        """All tables that set terms, the least specific first."""
-        return terms_tables(self.default, self.data_types, self.rules)
+        """All tables that set terms, in ascending order of precedence."""
+        return list(terms_tables(self.default, self.data_types, self.rules))
 
 
 def objective(policy: Policy, rule: str) -> float | None:

@@ -16,7 +16,7 @@ from freshness.policy.table import LocatedError, Location, Table
 
 
 class Terms(Table):
-    """The terms of a promise. A key that a table does not set is taken from the next less specific table."""
+    """The terms of a promise. A key that a table does not set is taken from the last one before it that does."""
 
     fresh_within: values.Duration | None = None
     """The maximum age of the data."""
@@ -130,11 +130,6 @@ class Rule(Selection, Timing, Terms):
                 advice = "a window restricts when to refresh" if is_off else "it may not depend on the time of day"
                 raise LocatedError((*location, key), f"expected no {key} with hours: {advice}")
         return self
-
-    @property
-    def specificity(self) -> tuple[bool, bool, int, bool, bool]:
-        """Orders rules: a rule with a higher specificity overrides the others."""
-        return bool(self.companies), bool(self.groups), len(self.tags), bool(self.platforms), bool(self.hours)
 
 
 class DeadlineTable(Selection, Timing):

@@ -13,8 +13,6 @@ from freshness.policy.table import Location
 class TermsTable:
     """A table of the file that sets terms, and the data type that it sets them for."""
 
-    specificity: tuple[bool, bool, int, bool, bool, bool, int]
-    """Orders the tables: the terms of a table with a higher specificity override those of the others."""
     location: Location
     label: str
     """The name of the table in output, such as `[default]`."""
@@ -38,7 +36,7 @@ class Merged:
     decisive: TermsTable | None = None
     """The table that sets `fresh_within` or `off` at all times."""
     timed: list[tuple[TermsTable, dict[str, Any]]] = field(default_factory=list)
-    """The terms of rules that are restricted to hours, the most specific first."""
+    """The terms of rules that are restricted to hours, the last of the file first."""
 
 
 def labelled(label: str, location: Location, positions: Mapping[Location, str]) -> str:
@@ -48,7 +46,7 @@ def labelled(label: str, location: Location, positions: Mapping[Location, str]) 
 
 
 def merge(tables: Iterable[TermsTable]) -> Merged:
-    """Merge the terms of tables that apply to a feed, which are given in ascending order of specificity."""
+    """Merge the terms of tables that apply to a feed. Of each key, the last table that sets it counts."""
     merged = Merged()
     for table in tables:
         specified = table.terms.specified
@@ -66,22 +64,16 @@ def merge(tables: Iterable[TermsTable]) -> Merged:
     return merged
 
 
-def terms_tables(default: Terms, data_types: Mapping[str, Terms], rules: Iterable[Rule]) -> list[TermsTable]:
-    """Return all tables that set terms, the least specific first."""
-    return sorted(_tables(default, data_types, rules), key=lambda table: table.specificity)
+def terms_tables(default: Terms, data_types: Mapping[str, Terms], rules: Iterable[Rule]) -> Iterator[TermsTable]:
+    """Yield all tables that set terms, in ascending order of precedence.
 
-
-def _tables(default: Terms, data_types: Mapping[str, Terms], rules: Iterable[Rule]) -> Iterator[TermsTable]:
-    """Yield all tables that set terms, in the order of the file."""
-    no_rule = (False, False, 0, False, False)
-    yield TermsTable((*no_rule, False, 0), ("default",), "[default]", None, default)
+    That is `[default]`, data types, and rules in the order of the file, each before its entries for data types.
+    """
+    yield TermsTable(("default",), "[default]", None, default)
     for data_type, terms in data_types.items():
-        location: Location = ("data_types", data_type)
-        yield TermsTable((*no_rule, True, 0), location, f"[data_types.{data_type}]", data_type, terms)
+        yield TermsTable(("data_types", data_type), f"[data_types.{data_type}]", data_type, terms)
     for index, rule in enumerate(rules):
         location, label = ("rules", index), f'rule "{rule.name}"'
-        yield TermsTable((*rule.specificity, False, index + 1), location, label, None, rule, rule)
+        yield TermsTable(location, label, None, rule, rule)
         for data_type, terms in rule.data_types.items():
-            location_of_type, label_of_type = (*location, "data_types", data_type), f"{label}, {data_type}"
-            specificity = (*rule.specificity, True, index + 1)
-            yield TermsTable(specificity, location_of_type, label_of_type, data_type, terms, rule)
+            yield TermsTable((*location, "data_types", data_type), f"{label}, {data_type}", data_type, terms, rule)

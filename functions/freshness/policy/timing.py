@@ -1,8 +1,7 @@
-"""What of the policy depends on the time of day: the clock of a promise, and rules whose hours conflict."""
+"""What of the policy depends on the time of day: the clock of a promise."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
-from itertools import combinations
+from datetime import date
 from zoneinfo import ZoneInfo
 
 from freshness.domain.company import Company
@@ -11,12 +10,9 @@ from freshness.domain.promise import Clock, Promise
 from freshness.domain.terms import Deadline, TimedTerms
 from freshness.policy import values
 from freshness.policy.local_time import Calendar, LocalTime, Timing
-from freshness.policy.schema import DeadlineTable, Rule, Terms
+from freshness.policy.schema import DeadlineTable, Rule
 from freshness.policy.table import LocatedError, Location
 from freshness.policy.terms import Merged, labelled
-
-_WEEKS = (date(2026, 1, 5), date(2026, 7, 6))
-"""Mondays in winter and in summer: hours in different time zones may overlap in one of them only."""
 
 
 def clock(
@@ -84,52 +80,3 @@ def check_calendars(
         if table.calendar is not None and table.calendar not in calendars:
             known = ", ".join(sorted(calendars)) or "none: add [calendars.NAME]"
             raise LocatedError((*location, "calendar"), f"expected one of calendars ({known}), got {table.calendar!r}")
-
-
-def check_hours(rules: tuple[Rule, ...], local_time: LocalTime) -> None:
-    """Raise `LocatedError` if two rules set another value of the same key at the same time, and none is more specific.
-
-    They conflict only where they may select the same feed.
-    """
-    timed = [(index, rule) for index, rule in enumerate(rules) if rule.hours]
-    for (_, rule), (index, later) in combinations(timed, 2):
-        if rule.specificity != later.specificity or not _may_select_the_same(rule, later):
-            continue
-        keys = _keys_set_differently(rule, later)
-        if keys and _overlap(rule, later, in_one_zone=local_time.time_zone_tag is not None):
-            message = f"expected hours that do not overlap with those of {rule.name!r}, which sets another {keys[0]}"
-            raise LocatedError(("rules", index, "hours"), message)
-
-
-def _may_select_the_same(rule: Rule, other: Rule) -> bool:
-    lists = ((rule.companies, other.companies), (rule.groups, other.groups), (rule.platforms, other.platforms))
-    if any(some and others and not set(some) & set(others) for some, others in lists):
-        return False
-    return all(other.tags.get(name, value) == value for name, value in rule.tags.items())
-
-
-def _keys_set_differently(rule: Rule, other: Rule) -> list[str]:
-    pairs: list[tuple[Terms, Terms]] = [(rule, other)]
-    pairs += [(rule.data_types[name], other.data_types[name]) for name in rule.data_types if name in other.data_types]
-    return [
-        key
-        for terms, others in pairs
-        for key, value in terms.specified.items()
-        if key in others.specified and others.specified[key] != value
-    ]
-
-
-def _overlap(rule: Rule, other: Rule, *, in_one_zone: bool) -> bool:
-    hours, others = (
-        Hours(
-            start=each.hours[0],
-            end=each.hours[1],
-            days=each.day_numbers,
-            zone=values.UTC if in_one_zone else each.time_zone,
-        )
-        for each in (rule, other)
-        if each.hours
-    )
-    days = [monday + timedelta(days=number) for monday in _WEEKS for number in range(-1, 8)]
-    intervals = [[interval for day in days if (interval := each.interval(day))] for each in (hours, others)]
-    return any(a < d and c < b for a, b in intervals[0] for c, d in intervals[1])
