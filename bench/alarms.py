@@ -29,7 +29,7 @@ from freshness.domain.attainment import DAY, HOUR
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import ConnectionStatus
 from simulate.clock import START, SimulatedLoop, simulate
-from simulate.loop import Simulation
+from simulate.loop import Fuse, Simulation
 
 MINUTE = timedelta(minutes=1)
 MONTH = 30 * DAY
@@ -161,7 +161,7 @@ class Month:
             backend.set_connection_status(company_id, connection_id, ConnectionStatus.LINKED, now)
 
     def _pause(self, company_id: str, *, paused: bool) -> None:
-        operations = Operations(recorder=self.simulation.recorder(), clock=self.simulation.clock)
+        operations = Operations(services=self.simulation.services(Fuse()))
         if company := self.simulation.tables.companies.get(company_id):
             operations.pause(company) if paused else operations.resume(company)
 

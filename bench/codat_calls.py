@@ -113,7 +113,7 @@ async def _run(simulation: Simulation, duration: timedelta) -> None:
     """Run the ticks at the intervals of the deployed stack, and deliver webhooks within `WEBHOOKS_AFTER`."""
     for minute in range(duration // MINUTE):
         if minute % CHECK_EVERY == 0:
-            await simulation.check(Fuse(), listing=minute % LIST_EVERY == 0)
+            await simulation.check(Fuse(), listing=None)
         await simulation.queue(Fuse())
         for _ in range(MINUTE // WEBHOOKS_AFTER):
             await simulation.advance(WEBHOOKS_AFTER)

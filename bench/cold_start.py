@@ -66,7 +66,7 @@ def measure() -> list[Figure]:
 
 def _figure(handler: str, bundle: Path, condition: str, processes: int) -> Figure:
     clients = "import boto3\n" + "".join(f"boto3.client({service!r})\n" for service in CLIENTS[handler])
-    policy = "from freshness.aws import bootstrap\nbootstrap.policy()\n" if handler in READS_POLICY else ""
+    policy = "from freshness.app import services\nservices._policy()\n" if handler in READS_POLICY else ""
     handler_times, boto3_times = [], []
     for _ in range(processes):
         # Alternate, so that a machine that becomes slower affects both.

@@ -22,7 +22,7 @@ import httpx
 import check_freshness
 from bench.figures import Figure, show
 from bench.tables import LocalAws, running_aws
-from freshness.aws import bootstrap
+from freshness.app import services
 from freshness.aws.tables import Tables
 from freshness.domain.feed import Feed
 from freshness.policy.policy import Policy
@@ -147,8 +147,8 @@ def _world() -> Iterator[World]:
         for _ in range(COMPANIES):
             sandbox.do(lambda sandbox: sandbox.backend.add_company((XERO,), datetime.now(UTC)))
         with (
-            patch.object(bootstrap, "tables", lambda: tables),
-            patch.object(bootstrap, "policy", lambda: POLICY),
+            patch.object(services, "_tables", lambda: tables),
+            patch.object(services, "_policy", lambda: POLICY),
             serving() as url,
         ):
             check_freshness.handler({}, context())

@@ -7,15 +7,13 @@ import asyncio
 import sys
 
 import boto3
-import httpx
 
-from bench.fleet import NOW
-from bench.parts import UNTIL, example_policy, recorder
+from bench.parts import TIMEOUT, codat_at, example_policy, services
 from bench.peak import peak_memory
-from freshness.app.check_freshness import FreshnessCheck
+from freshness.app import check_freshness
+from freshness.app.tick import exclusive_run
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import TableNames, Tables
-from freshness.codat.client import Codat
 
 
 async def run_tick(codat_url: str, aws_url: str, names: TableNames) -> None:
@@ -23,18 +21,11 @@ async def run_tick(codat_url: str, aws_url: str, names: TableNames) -> None:
     session = boto3.Session("test", "test", region_name="us-east-1")
     tables = Tables.open(session.client("dynamodb", endpoint_url=aws_url), names)
     bus = EventBus(session.client("events", endpoint_url=aws_url), "default")
-    async with httpx.AsyncClient(base_url=codat_url) as http:
-        check = FreshnessCheck(
-            tables=tables,
-            codat=Codat(http, "key", clock=lambda: NOW),
-            recorder=recorder(tables, bus, example_policy()),
-            policy=example_policy(),
-            clock=lambda: NOW,
-            until=UNTIL,
-        )
-        await check.list_companies()
-        await check.check_due()
-    print(f"{dict(check.tally)}", file=sys.stderr)
+    made = services(tables, bus, example_policy(), codat=codat_at(codat_url))
+    with exclusive_run(made, "check_freshness", "bench", TIMEOUT) as run:
+        if run:
+            await check_freshness.run(made, run)
+    print(f"{dict(made.tally)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,12 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
-import httpx
-
 from bench.figures import Figure, show
-from bench.parts import example_policy, recorder
+from bench.parts import codat_at, example_policy, services
 from bench.tables import LocalAws, running_aws
 from freshness.app.check_freshness import FreshnessCheck
+from freshness.app.failures import Failures
 from freshness.aws.metrics import Metric
-from freshness.codat.client import Codat
-from freshness.codat.rate_limiter import RateLimiter
 from local.codat_sandbox.platforms import XERO
 from local.codat_sandbox.sandbox import Sandbox
 from local.codat_sandbox.server import RunningSandbox, running_sandbox
@@ -48,25 +45,18 @@ def _add_companies(sandbox: Sandbox) -> None:
 
 async def _calls_per_minute(aws: LocalAws, sandbox: RunningSandbox) -> float:
     tables, _ = aws.open_tables()
-    policy, until = example_policy(), _now() + timedelta(minutes=5)
-    limiter = RateLimiter(tables.control, clock=_now, until=until, calls_per_minute=policy.budget.calls_per_minute)
-    async with httpx.AsyncClient(base_url=sandbox.base_url) as http:
-        check = FreshnessCheck(
-            tables=tables,
-            codat=Codat(http, sandbox.api_key, clock=_now, limiter=limiter),
-            recorder=recorder(tables, aws.event_bus(), policy, _now),
-            policy=policy,
-            clock=_now,
-            until=until,
-        )
+    made = services(tables, aws.event_bus(), example_policy(), _now, codat_at(sandbox.base_url, sandbox.api_key))
+    until = _now() + timedelta(minutes=5)
+    async with made.codat(until) as codat:
+        check = FreshnessCheck(services=made, codat=codat, until=until, failures=Failures(made.tally))
         await check.list_companies()
-        started, before = time.monotonic(), check.codat.calls
+        started, before = time.monotonic(), codat.calls
         await check.check_due()
         seconds = time.monotonic() - started
-        await limiter.finish()
-    if check.tally[Metric.COMPANIES_CHECKED] != COMPANIES:
-        raise RuntimeError(f"expected {COMPANIES} companies to be checked, got {dict(check.tally)}")
-    return 60 * (check.codat.calls - before) / seconds
+        calls = codat.calls - before
+    if made.tally[Metric.COMPANIES_CHECKED] != COMPANIES:
+        raise RuntimeError(f"expected {COMPANIES} companies to be checked, got {dict(made.tally)}")
+    return 60 * calls / seconds
 
 
 def _now() -> datetime:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from bench import fleet
 from bench.figures import Figure, show
 from bench.fleet import NOW
-from bench.parts import example_policy
+from bench.parts import example_policy, services
 from bench.tables import Item, LocalAws, running_aws, write
 from freshness.app.page.read import page_view
 from freshness.app.page.render import LARGEST, Frame, Medium, render
@@ -44,7 +44,7 @@ def measure() -> list[Figure]:
 
 def _measure(aws: LocalAws, names: TableNames, policy: Policy, broken: int) -> list[Figure]:
     tables, meter = aws.open_tables(names)
-    queries = Queries(tables=tables, policy=policy)
+    queries = Queries(services=services(tables, aws.event_bus(), policy))
     started = time.process_time()
     view = page_view(queries, NOW)
     html = render(view, Frame(Medium.WIDGET, function_arn="arn:aws:lambda:eu-west-2:123456789012:function:ShowPage"))

@@ -1,23 +1,26 @@
-"""The parts of the functions, connected as their handlers do it, with a clock that always returns `NOW`."""
+"""The functions' services, with a clock that always returns `NOW`, and their ticks."""
 
-from collections.abc import Callable
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
+from uuid import uuid4
 
 import httpx
 
 from bench.fleet import NOW
-from freshness.app.queue_refreshes import RefreshTick
-from freshness.app.queueing import Queueing
-from freshness.app.record import Recorder
+from freshness.app import queue_refreshes
+from freshness.app.services import CodatAccess, Services
+from freshness.app.tick import exclusive_run
 from freshness.aws.event_bus import EventBus
+from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
-from freshness.codat.client import Codat
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from local.settings import ROOT
 
-UNTIL = NOW + timedelta(minutes=5)
+TIMEOUT = timedelta(minutes=5)
 
 
 @cache
@@ -26,24 +29,33 @@ def example_policy() -> Policy:
     return load(ROOT / "freshness.toml")
 
 
-def recorder(tables: Tables, bus: EventBus, policy: Policy, clock: Callable[[], datetime] = lambda: NOW) -> Recorder:
-    """Return a recorder for tables."""
-    return Recorder(tables=tables, bus=bus, policy=policy, clock=clock)
+def services(
+    tables: Tables,
+    bus: EventBus,
+    policy: Policy,
+    clock: Callable[[], datetime] = lambda: NOW,
+    codat: CodatAccess | None = None,
+    measured: Counter[Metric] | None = None,
+) -> Services:
+    """Return services over tables. What they emit is added to `measured`."""
+
+    def emit(values: Mapping[Metric, int]) -> None:
+        if measured is not None:
+            measured.update(values)
+
+    return Services(tables=tables, bus=bus, policy=policy, clock=clock, codat_access=codat, emit=emit)
 
 
-async def run_refresh_tick(tables: Tables, codat: httpx.AsyncBaseTransport, bus: EventBus, policy: Policy) -> Queueing:
-    """Run one tick of queue_refreshes, and return what it queued."""
-    recording = recorder(tables, bus, policy)
-    async with httpx.AsyncClient(transport=codat, base_url="https://api.codat.io") as http:
-        client = Codat(http, "key", clock=lambda: NOW)
-        queueing = Queueing(tables=tables, codat=client, recorder=recording, clock=lambda: NOW)
-        tick = RefreshTick(
-            tables=tables,
-            queueing=queueing,
-            recorder=recording,
-            policy=policy,
-            clock=lambda: NOW,
-            until=UNTIL,
-        )
-        await tick.run()
-    return queueing
+def codat_at(url: str, key: str = "key", transport: httpx.AsyncBaseTransport | None = None) -> CodatAccess:
+    """Return the access to a Codat."""
+    return CodatAccess(base_url=url, key=lambda reload: key, transport=transport)  # noqa: ARG005 - it stays
+
+
+def run_refresh_tick(tables: Tables, codat: httpx.AsyncBaseTransport, bus: EventBus, policy: Policy) -> Counter[Metric]:
+    """Run one tick of queue_refreshes, and return what it measured."""
+    measured: Counter[Metric] = Counter()
+    made = services(tables, bus, policy, codat=codat_at("https://api.codat.io", transport=codat), measured=measured)
+    with exclusive_run(made, "queue_refreshes", uuid4().hex, TIMEOUT) as run:
+        if run:
+            asyncio.run(queue_refreshes.run(made, run))
+    return measured

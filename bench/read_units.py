@@ -1,6 +1,5 @@
 """The read units of a tick, which depend on how many feeds are due, and not on how many there are."""
 
-import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -50,9 +49,9 @@ def _read_units(aws: LocalAws, total: int) -> float:
     write(aws, names.feeds, _later(total - DUE))
     meter.take()
     codat = httpx.MockTransport(fleet.queued_response)
-    queueing = asyncio.run(run_refresh_tick(tables, codat, aws.event_bus(), policy))
-    if queueing.tally[Metric.REFRESHES_QUEUED] != DUE:
-        raise RuntimeError(f"expected {DUE} refreshes to be queued, got {dict(queueing.tally)}")
+    measured = run_refresh_tick(tables, codat, aws.event_bus(), policy)
+    if measured[Metric.REFRESHES_QUEUED] != DUE:
+        raise RuntimeError(f"expected {DUE} refreshes to be queued, got {dict(measured)}")
     return meter.take().read_units
 
 

@@ -1,6 +1,5 @@
 """The units that DynamoDB charges for a refresh: for queueing it, and for applying the webhook that reports its end."""
 
-import asyncio
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,7 +10,7 @@ import httpx
 from bench import fleet
 from bench.figures import Figure, show
 from bench.fleet import NOW
-from bench.parts import example_policy, recorder, run_refresh_tick
+from bench.parts import example_policy, run_refresh_tick, services
 from bench.tables import Meter, Usage, running_aws
 from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.attainment import promised
@@ -64,12 +63,12 @@ def use() -> Used:
                 tables.feeds.put(feed)
         meter.take()
         codat = httpx.MockTransport(fleet.queued_response)
-        queueing = asyncio.run(run_refresh_tick(tables, codat, bus, policy))
-        if queueing.tally[Metric.REFRESHES_QUEUED] != REFRESHES:
-            raise RuntimeError(f"expected {REFRESHES} refreshes to be queued, got {dict(queueing.tally)}")
+        measured = run_refresh_tick(tables, codat, bus, policy)
+        if measured[Metric.REFRESHES_QUEUED] != REFRESHES:
+            raise RuntimeError(f"expected {REFRESHES} refreshes to be queued, got {dict(measured)}")
         tick = meter.take()
         ended_at = NOW + fleet.SYNC_TIME
-        recording = recorder(tables, bus, policy, lambda: ended_at)
+        recording = services(tables, bus, policy, lambda: ended_at).recorder
         applier = WebhookApplier(tables=tables, recorder=recording, clock=lambda: ended_at)
         bodies = [
             fleet.read_completed(company, data_type, ended_at)
@@ -94,7 +93,7 @@ def use() -> Used:
 def _record_late(tables: Tables, bus: EventBus, policy: Policy, companies: list[Company], meter: Meter) -> Usage:
     """Let every promise break, end it by a webhook each, and return what recording the attainment used."""
     now = NOW + timedelta(days=8)
-    recording = recorder(tables, bus, policy, lambda: now)
+    recording = services(tables, bus, policy, lambda: now).recorder
     applier = WebhookApplier(tables=tables, recorder=recording, clock=lambda: now)
     units = 0.0
     for company in companies:

@@ -18,7 +18,7 @@ from local.codat_sandbox.errors import SandboxError
 from local.codat_sandbox.model import ConnectionStatus, Dataset, DatasetStatus, RequestedBy, Truth
 from local.codat_sandbox.platforms import MYOB, PLAID, QUICKBOOKS_DESKTOP, DataType
 from local.codat_sandbox.settings import Settings
-from simulate.loop import LEASE
+from simulate.loop import TIMEOUT
 
 FLEET = (
     (replace(MYOB, data_types=(DataType.INVOICES, DataType.BILLS, DataType.BALANCE_SHEET)),),
@@ -173,7 +173,7 @@ class History:
         for company in list(simulation.tables.companies.scan()):
             await simulation.operate("resume", company, KillSwitch())
         # A killed tick keeps its lease until its timeout.
-        await simulation.advance(LEASE + timedelta(seconds=1))
+        await simulation.advance(TIMEOUT + timedelta(seconds=1))
 
     async def settle(self) -> None:
         """Run ticks until everything that failed was tried again, with or without the webhooks that are pending."""

@@ -15,7 +15,6 @@ from chaos.dynamodb import FaultyDynamoDB, Past
 from chaos.faults import Dice, Faults, KillSwitch, client_error
 from chaos.interleaving import pause
 from freshness.app.operations import Operations, Paused
-from freshness.app.record import Recorder
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company
@@ -71,11 +70,10 @@ class ChaosSimulation(Simulation):
         dynamodb = FaultyDynamoDB(self._dynamodb, self.past, self.dice, fuse, self.loop.clock)
         return Tables.open(cast(Any, dynamodb), TABLE_NAMES, sleep=pause)
 
-    def _recorder(self, fuse: Fuse) -> Recorder:
+    def _bus(self, fuse: Fuse) -> EventBus:
         if not isinstance(fuse, KillSwitch):
-            return super()._recorder(fuse)
-        bus = EventBus(cast(Any, _FaultyEvents(self, fuse)), "bus")
-        return Recorder(tables=self._tables(fuse), bus=bus, policy=self.policy, clock=self.clock)
+            return super()._bus(fuse)
+        return EventBus(cast(Any, _FaultyEvents(self, fuse)), "bus")
 
     async def _exchange(self, request: httpx.Request, fuse: Fuse) -> httpx.Response:
         faults = self.dice.faults
@@ -99,7 +97,7 @@ class ChaosSimulation(Simulation):
 
     async def operate(self, command: str, company: Company, switch: KillSwitch) -> bool:
         """Carry out an operator's command for a company, and return whether that was completed."""
-        operations = Operations(recorder=self._recorder(switch), clock=self.clock)
+        operations = Operations(services=self.services(switch))
 
         def run() -> bool:
             try:
@@ -109,7 +107,7 @@ class ChaosSimulation(Simulation):
                     case "resume":
                         operations.resume(company)
                     case _:
-                        feeds = operations.recorder.tables.feeds.of_company(company.company_id)
+                        feeds = operations.services.tables.feeds.of_company(company.company_id)
                         operations.request_refreshes(company, feeds)
             except (Crash, Paused, *OUTAGES):
                 return False

@@ -75,10 +75,10 @@ def report(
     if by is Step.HOUR and now - length < by_hour_since(now):
         raise typer.BadParameter("attainment is kept by hour for two days: add --since 48h, or use --by day")
     if by is None:
-        periods = [attainment(queries.tables, queries.policy, now, length)]
+        periods = [attainment(queries.services.tables, queries.services.policy, now, length)]
     else:
         period_of = hour_of if by is Step.HOUR else day_of
-        periods = list(attainment_by(queries.tables, queries.policy, now, length, period_of))
+        periods = list(attainment_by(queries.services.tables, queries.services.policy, now, length, period_of))
     rows = [row for period in periods for row in period]
     if as_json:
         print_json([_record(row) for row in rows])

@@ -15,7 +15,7 @@ from deployed.errors import StackError
 from deployed.outputs import Outputs
 from freshness.app.operations import Operations
 from freshness.app.queries import Queries
-from freshness.app.record import Recorder
+from freshness.app.services import Services
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import TableNames, Tables
 from freshness.policy.loader import load
@@ -155,20 +155,20 @@ class DeployedStack:
         return load(self.policy_file).knowing(self.tables.learned.fleet())
 
     @cached_property
-    def queries(self) -> Queries:
-        """Return what answers questions about the stack's companies and feeds."""
-        return Queries(tables=self.tables, policy=self.policy)
+    def services(self) -> Services:
+        """Return what the use cases work with: the stack's tables and event bus, and the policy."""
+        bus = EventBus(self.session.client("events", endpoint_url=self.endpoint), self.outputs.event_bus_name)
+        return Services(tables=self.tables, bus=bus, policy=self.policy, clock=clock)
 
     @cached_property
-    def recorder(self) -> Recorder:
-        """Return what records facts in the stack's tables and publishes on its event bus."""
-        bus = EventBus(self.session.client("events", endpoint_url=self.endpoint), self.outputs.event_bus_name)
-        return Recorder(tables=self.tables, bus=bus, policy=self.policy, clock=clock)
+    def queries(self) -> Queries:
+        """Return what answers questions about the stack's companies and feeds."""
+        return Queries(services=self.services)
 
     @cached_property
     def operations(self) -> Operations:
         """Return what carries out an operator's commands."""
-        return Operations(recorder=self.recorder, clock=clock)
+        return Operations(services=self.services)
 
     def environment(self, function: str) -> dict[str, str]:
         """Return the environment variables of a function."""

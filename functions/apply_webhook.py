@@ -1,19 +1,23 @@
 """Reads Codat's webhooks from the queue, and applies them to the tables."""
 
 import os
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
+import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.ending import Ending
-from freshness.app.record import deployed_recorder
+from freshness.app.services import Services
 from freshness.app.webhook_heartbeat import WebhookHeartbeat
-from freshness.aws import bootstrap
 from freshness.aws.metrics import emit
 from freshness.codat.webhook_parser import Malformed
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 Message = dict[str, Any]
 """A message as SQS hands it to the function."""
@@ -25,17 +29,18 @@ _heartbeat = WebhookHeartbeat()
 @logger.inject_lambda_context
 def handler(event: dict[str, list[Message]], context: LambdaContext) -> dict[str, list[dict[str, str]]]:  # noqa: ARG001
     """Apply a batch of messages. One that fails returns to the queue, in the end to the dead-letter queue."""
-    recorder = deployed_recorder()
-    applier = WebhookApplier(tables=recorder.tables, recorder=recorder, clock=bootstrap.clock)
+    services = Services.deployed()
+    recorder = services.recorder
+    applier = WebhookApplier(tables=services.tables, recorder=recorder, clock=services.clock)
     returned = [message["messageId"] for message in event["Records"] if not _settle(message, applier)]
     if applier.satisfied:
-        Ending(recorder=recorder, clock=bootstrap.clock).end_of_companies(applier.satisfied)
+        Ending(services=services).end_of_companies(applier.satisfied)
     recorder.write_collected()
     tally = applier.tally + recorder.tally
     emit(tally)
     logger.info("Batch of webhooks ended", extra={"tally": dict(tally)})
     try:
-        _heartbeat.beat(recorder.tables.control, bootstrap.clock())
+        _heartbeat.beat(services.tables.control, services.clock())
     except (ClientError, BotoCoreError):
         logger.exception("The webhook heartbeat could not be written; the next batch writes it")
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in returned]}
@@ -70,7 +75,7 @@ def _move_to_dead_letters(message: Message, reason: str) -> bool:
         "reason": ascii(reason)[1:-1][:1000],
     }
     try:
-        bootstrap.sqs().send_message(
+        _sqs().send_message(
             QueueUrl=os.environ["WEBHOOK_DEAD_LETTER_QUEUE_URL"],
             MessageBody=message["body"],
             MessageAttributes={
@@ -81,6 +86,11 @@ def _move_to_dead_letters(message: Message, reason: str) -> bool:
         logger.exception("A webhook could not be moved to the dead-letter queue: SQS moves it", extra=attributes)
         return False
     return True
+
+
+@cache
+def _sqs() -> "SQSClient":
+    return boto3.client("sqs")
 
 
 def _webhook_id(message: Message) -> str:

@@ -7,11 +7,10 @@ import asyncio
 import base64
 import hashlib
 import json
-import os
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -21,13 +20,10 @@ from pydantic import BaseModel, ValidationError
 from freshness.app.api_description import openapi
 from freshness.app.api_models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, RequestStatus
 from freshness.app.ensure_fresh import EnsureFresh, Progress, retry_after
-from freshness.app.exclusive_run import codat_client
 from freshness.app.problems import Problem, RelinkNeeded
 from freshness.app.queries import Queries
-from freshness.app.record import deployed_recorder
-from freshness.aws import bootstrap
+from freshness.app.services import Services
 from freshness.aws.event_bus import NotPublished
-from freshness.aws.metrics import emit
 from freshness.aws.table import ContentionError
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
@@ -60,44 +56,47 @@ def handler(event: Event, context: LambdaContext) -> Response:
 def _ensure(event: Event, context: LambdaContext) -> Response:
     text = _text(event)
     body = _parsed(text)
-    ensure = _ensure_fresh()
+    services = Services.deployed()
+    ensure = EnsureFresh(services=services)
     company, account = ensure.company(event["pathParameters"]["companyId"])
     data_types = body.data_types or ensure.types_of_set(body.set_name or "", company)
     try:
         progress = ensure.accept(
             company,
             account,
-            body.ask(data_types, ensure.clock()),
+            body.ask(data_types, services.clock()),
             caller=_caller(event),
             key=_header(event, "idempotency-key"),
             fingerprint=hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()[:16],
         )
     except RelinkNeeded as problem:
-        raise problem.with_links(asyncio.run(_links(company, ensure.clock()))) from None
+        raise problem.with_links(asyncio.run(_links(services, company))) from None
     with _naming(progress.request):
         try:
             progress = asyncio.run(_pursued(ensure, progress, event, context))
         finally:
             ensure.answered(progress.request)
-    return _status(progress, ensure.clock(), accepted=True)
+    return _status(services, progress, accepted=True)
 
 
 def _request(event: Event, context: LambdaContext) -> Response:
-    ensure = _ensure_fresh()
+    services = Services.deployed()
+    ensure = EnsureFresh(services=services)
     progress = ensure.progress(ensure.load(event["pathParameters"]["id"]))
     try:
         progress = asyncio.run(_pursued(ensure, progress, event, context))
     except Problem as problem:
         # What Codat does not accept now, ticks queue later: the request's state is known all the same.
         logger.info("A request could not be pursued", extra={"reason": problem.detail})
-    return _status(progress, ensure.clock(), accepted=False)
+    return _status(services, progress, accepted=False)
 
 
 def _freshness(event: Event, context: LambdaContext) -> Response:  # noqa: ARG001 - every route has both
-    ensure = _ensure_fresh()
+    services = Services.deployed()
+    ensure = EnsureFresh(services=services)
     company, _ = ensure.company(event["pathParameters"]["companyId"])
-    queries = Queries(tables=ensure.tables, policy=ensure.recorder.policy)
-    return _model(200, CompanyFreshness.of(company, queries.company(company, ensure.clock())))
+    queries = Queries(services=services)
+    return _model(200, CompanyFreshness.of(company, queries.company(company, services.clock())))
 
 
 def _description(event: Event, context: LambdaContext) -> Response:  # noqa: ARG001 - every route has both
@@ -116,7 +115,8 @@ async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, contex
     """Return the progress of a request after what it needs was queued, and after waiting as the caller prefers."""
     if progress.request.is_done:
         return progress
-    now = ensure.clock()
+    services = ensure.services
+    now = services.clock()
     known = progress.account.limits if progress.account else None
     ends_at = now + timedelta(milliseconds=context.get_remaining_time_in_millis()) - TIME_TO_ANSWER
     try:
@@ -128,7 +128,7 @@ async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, contex
                 async with lock:
                     if not opened:
                         opened.append(
-                            await stack.enter_async_context(codat_client(ends_at, on_demand=True, known=known))
+                            await stack.enter_async_context(services.codat(ends_at, on_demand=True, known=known))
                         )
                 return opened[0]
 
@@ -136,33 +136,28 @@ async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, contex
             try:
                 progress = await ensure.wait(progress, min(now + _wait(event), ends_at), client)
             finally:
-                ensure.recorder.write_collected()
-                tally = ensure.tally + ensure.recorder.tally
-                emit(tally)
+                services.recorder.write_collected()
+                services.emit(services.tally)
                 calls = sum(each.calls for each in opened)
-                logger.info("Pursued", extra={"tally": dict(tally), "codat_calls": calls})
+                logger.info("Request pursued", extra={"tally": dict(services.tally), "codat_calls": calls})
     except ContentionError as error:
         # Only how many calls were made is not written then: the request goes on.
         logger.warning("The number of calls could not be written", extra={"error": str(error)})
     return progress
 
 
-async def _links(company: Company, now: datetime) -> dict[str, str]:
+async def _links(services: Services, company: Company) -> dict[str, str]:
     """Return the links by which the customer authorises a company's connections again, read from Codat now.
 
     There are none if Codat cannot be called: those that it reported before may have expired.
     """
     try:
-        async with codat_client(now + LONGEST_WAIT, on_demand=True) as codat:
+        async with services.codat(services.clock() + LONGEST_WAIT, on_demand=True) as codat:
             _, listed = await codat.company(company.company_id)
     except CodatError as error:
         logger.warning("Links could not be read", extra={"company_id": company.company_id, "error": str(error)})
         return {}
     return {each.id: each.link_url for each in listed.data_connections if each.link_url}
-
-
-def _ensure_fresh() -> EnsureFresh:
-    return EnsureFresh(recorder=deployed_recorder(), clock=bootstrap.clock, dry_run=os.environ["DRY_RUN"] == "true")
 
 
 def _text(event: Event) -> str:
@@ -208,12 +203,12 @@ def _caller(event: Event) -> str:
     return match[1] if match else arn
 
 
-def _status(progress: Progress, now: datetime, *, accepted: bool) -> Response:
+def _status(services: Services, progress: Progress, *, accepted: bool) -> Response:
     """Return the state of a request: with status 202 if it was accepted now and is not done."""
-    headers = {}
+    headers, now = {}, services.clock()
     request = progress.request
     needs_person = any(result.state is FeedState.NEEDS_PERSON for result in request.results)
-    links = asyncio.run(_links(progress.company, now)) if needs_person else {}
+    links = asyncio.run(_links(services, progress.company)) if needs_person else {}
     if location := _location(request):
         headers["Location"] = location
     if not request.is_done:

@@ -11,16 +11,14 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from freshness.app.exclusive_run import codat_client
 from freshness.app.links import read_links
 from freshness.app.operations import Operations, Paused
 from freshness.app.page.read import page_view
 from freshness.app.page.refresh import refresh_worst
 from freshness.app.page.render import Frame, Medium, render, render_explanations, render_text
 from freshness.app.queries import NotFound, Queries
-from freshness.app.record import deployed_recorder
+from freshness.app.services import Services
 from freshness.app.views import LinkView
-from freshness.aws import bootstrap
 from freshness.aws.control import Control
 from freshness.domain.company import Company
 
@@ -41,29 +39,28 @@ def handler(event: dict[str, Any], context: LambdaContext) -> str:
         return DESCRIPTION
     theme = str((event.get("widgetContext") or {}).get("theme", ""))
     frame = Frame(Medium.WIDGET, theme=theme, function_arn=context.invoked_function_arn)
-    recorder = deployed_recorder()
-    queries = Queries(tables=recorder.tables, policy=recorder.policy)
-    operations = Operations(recorder=recorder, clock=bootstrap.clock)
+    services = Services.deployed()
+    queries, operations = Queries(services=services), Operations(services=services)
     try:
         match event:
             case {"explain": str(company_id), "dataType": str(data_type)}:
                 company = _company(queries, company_id)
-                return render_explanations(queries.explain(company, data_type, bootstrap.clock()), frame)
+                return render_explanations(queries.explain(company, data_type, services.clock()), frame)
             case {"link": str(company_id), "connection": str(connection_id)}:
-                return _link(queries, _company(queries, company_id), connection_id, frame)
+                return _link(services, _company(queries, company_id), connection_id, frame)
             case {"pause": bool(pause)}:
-                notice = _set_paused(recorder.tables.control, pause)
+                notice = _set_paused(services.tables.control, pause)
             case {"refresh": True}:
                 notice = _refresh(queries, operations)
             case _:
                 notice = ""
     except (NotFound, Paused) as error:
         return render_text(str(error), "", frame)
-    return render(page_view(queries, bootstrap.clock()), frame, notice)
+    return render(page_view(queries, services.clock()), frame, notice)
 
 
 def _company(queries: Queries, company_id: str) -> Company:
-    company = queries.tables.companies.get(company_id)
+    company = queries.services.tables.companies.get(company_id)
     if company is None:
         raise NotFound(f"There is no company {company_id} any more.")
     return company
@@ -76,13 +73,13 @@ def _set_paused(control: Control, pause: bool) -> str:
 
 
 def _refresh(queries: Queries, operations: Operations) -> str:
-    requested = refresh_worst(queries, operations, bootstrap.clock())
+    requested = refresh_worst(queries, operations, queries.services.clock())
     logger.info("Refreshes were requested on the dashboard", extra={"refreshes": requested})
     return f"{requested} refreshes are requested, which the next tick queues."
 
 
-def _link(queries: Queries, company: Company, connection_id: str, frame: Frame) -> str:
-    links = asyncio.run(_links(queries, company))
+def _link(services: Services, company: Company, connection_id: str, frame: Frame) -> str:
+    links = asyncio.run(_links(services, company))
     link = next((each for each in links if each.connection_id == connection_id), None)
     if link is None or not link.url:
         return render_text("Codat has no link for this connection: see Codat's portal.", "", frame)
@@ -90,7 +87,7 @@ def _link(queries: Queries, company: Company, connection_id: str, frame: Frame) 
     return render_text(f"{company.name} authorises {link.platform} again at this address.{age}", link.url, frame)
 
 
-async def _links(queries: Queries, company: Company) -> list[LinkView]:
-    now = bootstrap.clock()
-    async with codat_client(now + TIME_FOR_CODAT, on_demand=True) as codat:
-        return await read_links(codat, company, queries.company(company, now))
+async def _links(services: Services, company: Company) -> list[LinkView]:
+    now = services.clock()
+    async with services.codat(now + TIME_FOR_CODAT, on_demand=True) as codat:
+        return await read_links(codat, company, Queries(services=services).company(company, now))

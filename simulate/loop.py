@@ -17,24 +17,19 @@ from typing import Any, cast
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
+from freshness.app import check_freshness, queue_refreshes
 from freshness.app.apply_webhook import WebhookApplier
-from freshness.app.check_freshness import FreshnessCheck
-from freshness.app.exclusive_run import TIME_TO_FINISH, Run
-from freshness.app.forecast import Forecast
-from freshness.app.queue_refreshes import RefreshTick
-from freshness.app.queueing import Queueing
-from freshness.app.read_codat_schedule import read_codat_schedule
 from freshness.app.record import Recorder
+from freshness.app.services import CodatAccess, Services
+from freshness.app.tick import Run, exclusive_run
 from freshness.aws.event_bus import EventBus, NotPublished
 from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError
 from freshness.aws.tables import TableNames, Tables
-from freshness.codat.client import Codat
-from freshness.codat.errors import CodatError
-from freshness.codat.rate_limiter import RateLimiter
 from freshness.codat.webhook_registration import event_types
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed
+from freshness.domain.times import BEGINNING
 from freshness.policy.policy import Policy
 from local.codat_sandbox import responses
 from local.codat_sandbox.app import create_app
@@ -45,7 +40,7 @@ from simulate.clock import SimulatedLoop
 from simulate.memory_dynamodb import MemoryDynamoDB
 
 TABLE_NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
-LEASE = timedelta(minutes=5)
+TIMEOUT = timedelta(minutes=5)
 """The timeout of a scheduled function."""
 OUTAGES = (NotPublished, ContentionError, BotoCoreError, ClientError)
 """The errors with which a function fails while AWS does."""
@@ -141,96 +136,49 @@ class Simulation:
         """Return the time by the functions' clock."""
         return self.loop.clock() + self.skew
 
-    async def check(self, fuse: Fuse, *, listing: bool = True) -> None:
-        """Run one tick of check_freshness, with the list of companies if `listing`."""
+    def services(self, fuse: Fuse) -> Services:
+        """Return the services of one invocation, which a fuse kills."""
+        return Services(
+            tables=self._tables(fuse),
+            bus=self._bus(fuse),
+            policy=self.policy,
+            clock=self.clock,
+            codat_access=CodatAccess(
+                base_url="http://codat",
+                key=lambda reload: "key",  # noqa: ARG005 - the key is never replaced
+                transport=httpx.MockTransport(lambda request: self._exchange(request, fuse)),
+            ),
+            emit=self._emit,
+        )
 
-        async def act(recorder: Recorder, codat: Codat, run: Run) -> None:
-            recorder.tables.attainment.settle(self.clock())
-            if not self._codat_accepts_calls():
-                return
-            check = FreshnessCheck(
-                tables=recorder.tables,
-                codat=codat,
-                recorder=recorder,
-                policy=recorder.policy,
-                clock=self.clock,
-                until=run.until,
-            )
-            if listing:
-                with suppress(CodatError):
-                    await check.list_companies()
-                    await read_codat_schedule(
-                        check.codat, check.tables.control, check.tally, self.clock(), self.policy.products_types
-                    )
-            await check.check_due()
-            recorder.write_collected()
-            tally = check.tally + recorder.tally + check.failures.tally
-            self.tallies.update(tally)
-            check.failures.raise_temporary()
+    def _emit(self, measured: Mapping[Metric, int]) -> None:
+        self.tallies.update(measured)
+        if Metric.FEEDS_LEFT_OVER in measured:
+            self.measured = measured
 
-        await self._run_exclusively("check_freshness", fuse, act)
+    async def check(self, fuse: Fuse, *, listing: bool | None = True) -> None:
+        """Run one tick of check_freshness, which lists the companies or not, or as is due if `listing` is `None`."""
+        if listing is not None:
+            self.tables.control.put_done(check_freshness.LISTING, BEGINNING if listing else self.clock())
+        await self._tick("check_freshness", fuse, check_freshness.run)
 
     async def queue(self, fuse: Fuse) -> None:
         """Run one tick of queue_refreshes."""
+        await self._tick("queue_refreshes", fuse, queue_refreshes.run)
 
-        async def act(recorder: Recorder, codat: Codat, run: Run) -> None:
-            queueing = Queueing(tables=recorder.tables, codat=codat, recorder=recorder, clock=self.clock)
-            tick = RefreshTick(
-                tables=recorder.tables,
-                queueing=queueing,
-                recorder=recorder,
-                policy=recorder.policy,
-                clock=self.clock,
-                until=run.until,
-                unfinished_since=run.unfinished_since,
-            )
-            await tick.run(self._codat_accepts_calls)
-            Forecast(recorder=recorder, clock=self.clock).publish(f"run {self._runs}", run.until)
-            recorder.write_collected()
-            self.measured = tick.metrics.measured
-            tally = tick.tally + queueing.tally + recorder.tally + tick.failures.tally
-            self.tallies.update(tally)
-            tick.failures.raise_temporary()
-
-        await self._run_exclusively("queue_refreshes", fuse, act)
-
-    def _codat_accepts_calls(self) -> bool:
-        return self.tables.control.api_limits().stopped_before(self.clock()) is None
-
-    async def _run_exclusively(
-        self, name: str, fuse: Fuse, run: Callable[[Recorder, Codat, Run], Awaitable[None]]
-    ) -> None:
-        """Run a tick as `freshness.app.exclusive_run` does, unless another run holds the lease.
-
-        A run that crashes keeps its lease, and does not write what its rate limiter holds.
-        """
+    async def _tick(self, name: str, fuse: Fuse, run: Callable[[Services, Run], Awaitable[None]]) -> None:
+        """Run a tick as its handler does. A run that crashes keeps its lease."""
         self._runs += 1
-        owner, recorder, now = f"run {self._runs}", self._recorder(fuse), self.clock()
-        control = self.tables.control
-        unfinished_since = control.unfinished_since(name)
-        if not control.acquire(name, owner, until=now + LEASE, now=now, since=unfinished_since):
-            return
-        until = now + LEASE - TIME_TO_FINISH
-        limiter = RateLimiter(
-            recorder.tables.control,
-            clock=self.clock,
-            until=until,
-            calls_per_minute=self.policy.budget.calls_per_minute,
-        )
-        transport = httpx.MockTransport(lambda request: self._exchange(request, fuse))
-        async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
+        services = self.services(fuse)
+        try:
             try:
-                try:
-                    codat = Codat(http, "key", clock=self.clock, limiter=limiter)
-                    await run(recorder, codat, Run(until=until, unfinished_since=unfinished_since))
-                    await limiter.finish()
-                except* OUTAGES:
-                    self.tallies["Failures"] += 1
-                    control.acquire(name, owner, until=self.clock(), now=now, since=unfinished_since)
-                else:
-                    control.release(name, owner)
-            except* Crash:
-                self.tallies["Crashes"] += 1
+                with exclusive_run(services, name, f"run {self._runs}", TIMEOUT) as held:
+                    if held:
+                        await run(services, held)
+            except* OUTAGES:
+                self.tallies["Failures"] += 1
+        except* Crash:
+            self.tallies["Crashes"] += 1
 
     async def _exchange(self, request: httpx.Request, fuse: Fuse) -> httpx.Response:
         fuse.burn()
@@ -278,7 +226,7 @@ class Simulation:
 
     def deliver(self, body: str, fuse: Fuse) -> bool:
         """Apply a webhook, and return whether that was completed. If not, deliver it again."""
-        recorder = self._recorder(fuse)
+        recorder = self.services(fuse).recorder
         applier = WebhookApplier(tables=recorder.tables, recorder=recorder, clock=self.clock)
         with suppress(Crash, *OUTAGES):
             applier.apply(body)
@@ -312,7 +260,7 @@ class Simulation:
         deliveries = asyncio.create_task(self._keep_delivering(random, lost, doubled))
         while self.loop.clock() < ends_at:
             if self._rounds % checks == 0:
-                await self.check(Fuse(), listing=self._rounds % 15 == 0)
+                await self.check(Fuse(), listing=None)
             await self.queue(Fuse())
             self._rounds += 1
             await self.advance(every)
@@ -338,7 +286,7 @@ class Simulation:
 
     def recorder(self) -> Recorder:
         """Return a recorder that is never killed."""
-        return self._recorder(Fuse())
+        return self.services(Fuse()).recorder
 
     def feeds(self) -> list[Feed]:
         """Return all feeds."""
@@ -352,9 +300,8 @@ class Simulation:
     def _tables(self, fuse: Fuse) -> Tables:
         return Tables.open(cast(Any, self._dynamodb.sharing(fuse.burn)), TABLE_NAMES)
 
-    def _recorder(self, fuse: Fuse) -> Recorder:
-        bus = EventBus(cast(Any, _Events(fuse, self.published)), "bus")
-        return Recorder(tables=self._tables(fuse), bus=bus, policy=self.policy, clock=self.clock)
+    def _bus(self, fuse: Fuse) -> EventBus:
+        return EventBus(cast(Any, _Events(fuse, self.published)), "bus")
 
 
 def _has_ours_in_flight(feed: Feed) -> bool:

@@ -122,14 +122,14 @@ def test_the_bundle_contains_the_dates_of_the_public_holidays_that_the_policy_na
 
 def test_the_functions_have_the_policy_without_validating_it(bundle: Path) -> None:
     program = (
-        "from freshness.aws import bootstrap\n"
+        "from freshness.app import services\n"
         "from freshness.domain.company import Company, Connection\n"
         "from freshness.policy.policy import Policy\n"
         "from freshness.domain.times import BEGINNING\n"
         "connection = Connection(\n"
         "    connection_id='a', platform='Xero', source_type='', status='Linked', status_at=BEGINNING)\n"
         "company = Company(company_id='c')\n"
-        "print(bootstrap.policy().fingerprint, bootstrap.policy().promise('invoices', company, connection).place)\n"
+        "print(services._policy().fingerprint, services._policy().promise('invoices', company, connection).place)\n"
         "assert type(Policy.__pydantic_validator__).__name__ == 'MockValSer'"
     )
     done = run_isolated(bundle, program)

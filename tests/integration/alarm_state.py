@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from freshness.aws import bootstrap
 from freshness.aws.metrics import NAMESPACE
 from tests.infra.template import Properties, shown
 
@@ -43,6 +42,7 @@ class CloudWatch:
     """The values of metrics: those that handlers emit, and those of AWS about their runs and about queues."""
 
     capsys: pytest.CaptureFixture[str]
+    clock: Callable[[], datetime]
     values: list[Value] = field(default_factory=list)
 
     def run(self, function: str, handler: Callable[[], object]) -> None:
@@ -62,7 +62,7 @@ class CloudWatch:
 
     def put(self, namespace: str, name: str, dimensions: dict[str, str], value: float) -> None:
         """Record a value."""
-        self.values.append(Value(bootstrap.clock(), namespace, name, frozenset(dimensions.items()), value))
+        self.values.append(Value(self.clock(), namespace, name, frozenset(dimensions.items()), value))
 
     def is_raised(self, alarm: Properties) -> bool:
         """Return whether an alarm is raised now."""
@@ -88,7 +88,7 @@ class CloudWatch:
         return is_beyond(value, alarm["Threshold"])
 
     def _statistic(self, metric: Properties, statistic: str, seconds: float, periods_ago: int) -> float | None:
-        end = bootstrap.clock() - periods_ago * timedelta(seconds=seconds)
+        end = self.clock() - periods_ago * timedelta(seconds=seconds)
         dimensions = frozenset((each["Name"], shown(each["Value"])) for each in metric.get("Dimensions", ()))
         values = [
             each.value

@@ -7,14 +7,19 @@ from uuid import uuid4
 
 import boto3
 import pytest
+from aws_lambda_powertools.utilities import parameters
 
 import apply_webhook
 import check_freshness
 import queue_refreshes
 import receive_webhook
-from freshness.aws import bootstrap
+from freshness.app import services
+from freshness.app.check_freshness import LISTING
+from freshness.app.services import CodatAccess, Services
+from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company
+from freshness.domain.times import BEGINNING
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from local.codat_sandbox.server import RunningSandbox
@@ -35,25 +40,42 @@ class Deployed:
     def __init__(self, tables: Tables, sandbox: RunningSandbox, patch: pytest.MonkeyPatch, roles: Roles) -> None:
         self.tables, self.sandbox, self._patch, self.roles = tables, sandbox, patch, roles
         self.ahead = INSTANT
-        patch.setattr(bootstrap, "clock", lambda: datetime.now(UTC) + self.ahead)
-        policy = load(ROOT / "freshness.toml")
-        patch.setattr(bootstrap, "policy", lambda: policy)
-        patch.setattr(bootstrap, "tables", lambda: tables)
-        patch.setenv("EVENT_BUS", "default")
-        patch.setenv("CODAT_BASE_URL", sandbox.base_url)
-        patch.setenv("DRY_RUN", "false")
+        self.policy = load(ROOT / "freshness.toml")
+        self.bus: EventBus | None = None
+        patch.setattr(Services, "deployed", self.services)
         patch.setenv("WEBHOOK_SIGNING_SECRET", secret(SIGNING_SECRET))
         self.key(API_KEY)
-        for cached in (bootstrap.event_bus, receive_webhook._sqs, receive_webhook._signing_secrets):
+        for cached in (receive_webhook._sqs, receive_webhook._signing_secrets):
             cached.cache_clear()
 
     def key(self, value: str) -> None:
-        self._patch.setenv("CODAT_API_KEY_SECRET", secret(value))
+        self.key_is_in(secret(value))
+
+    def key_is_in(self, name: str) -> None:
+        """Have the key read from a secret, which need not exist."""
+        parameters.clear_caches()  # type: ignore[no-untyped-call]
+        self._patch.setenv("CODAT_API_KEY_SECRET", name)
+        self._access = CodatAccess(
+            base_url=self.sandbox.base_url, key=lambda reload: services.stored_key(name, reload=reload)
+        )
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def services(self) -> Services:
+        """Return the services of one invocation."""
+        return Services(
+            tables=self.tables,
+            bus=self.bus or EventBus(boto3.client("events"), "default"),
+            policy=self.policy.knowing(self.tables.learned.fleet()),
+            clock=self.clock,
+            codat_access=self._access,
+        )
 
     def check(self, within: timedelta = timedelta(minutes=5), *, listing: bool = True) -> None:
         if listing:
             # The list of companies is otherwise read only every so often.
-            self.tables.control._table.delete({"name": f"lease {check_freshness.LISTING}"})
+            self.tables.control.put_done(LISTING, BEGINNING)
         check_freshness.handler({}, context(within))
 
     def queue(self, within: timedelta = timedelta(minutes=5)) -> None:

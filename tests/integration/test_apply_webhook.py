@@ -11,8 +11,8 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import apply_webhook
-from freshness.app.webhook_heartbeat import WebhookHeartbeat
-from freshness.aws import bootstrap
+from freshness.app import services
+from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED, WebhookHeartbeat
 from freshness.aws.tables import Tables
 from freshness.policy.loader import load
 from tests import webhook_bodies as bodies
@@ -76,9 +76,9 @@ def dead_letters(tables: Tables, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         "WEBHOOK_DEAD_LETTER_QUEUE_URL": letters.url,
     }.items():
         monkeypatch.setenv(name, value)
-    cached = (bootstrap.tables, bootstrap.event_bus, bootstrap.sqs, bootstrap.policy)
+    cached = (services._tables, services._bus, apply_webhook._sqs)
     policy = load(Path(__file__).parents[2] / "freshness.toml")
-    monkeypatch.setattr(bootstrap, "policy", lambda: policy)
+    monkeypatch.setattr(services, "_policy", lambda: policy)
     for client in cached:
         client.cache_clear()
     yield letters
@@ -146,4 +146,4 @@ def test_that_webhooks_arrive_is_recorded(
 
     applied(message(GOOD))
 
-    assert tables.control.webhook_received_at()
+    assert tables.control.last_done(WEBHOOK_RECEIVED)

@@ -15,7 +15,6 @@ from cli.durations import parse_duration
 from cli.errors import CommandError
 from deployed.api import ApiResponse
 from freshness.app.queries import Queries
-from freshness.aws import bootstrap
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState
 from freshness.domain.feed_values import End
@@ -40,7 +39,7 @@ def call(_client: None, _function: str, route: str, parameters: dict[str, str], 
 def company(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Company:
     """Return a company whose invoices were read an hour ago."""
     deployed.check()
-    queries = Queries(tables=deployed.tables, policy=bootstrap.policy())
+    queries = Queries(services=deployed.services())
     stack = SimpleNamespace(queries=queries, outputs=SimpleNamespace(serve_api_function="serve_api"))
     monkeypatch.setattr(cli.ensure, "selected_stack", lambda _: stack)
     monkeypatch.setattr(cli.ensure, "tick_client", lambda _: None)

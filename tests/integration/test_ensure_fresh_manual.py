@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +16,6 @@ import serve_api
 from cli.__main__ import app
 from freshness.app.api_description import openapi
 from freshness.app.api_models import EnsureFreshBody
-from freshness.aws import bootstrap
 from freshness.domain.company import Company
 from freshness.domain.freshness_request import FreshnessRequest
 from freshness.domain.notifications import request_ended
@@ -147,7 +147,7 @@ def test_the_state_machine_goes_on_at_once_with_data_that_is_fresh(
 
 def test_the_event_pattern_matches_the_events_of_a_request() -> None:
     pattern = json.loads(blocks("json")[2])
-    now = bootstrap.clock()
+    now = datetime.now(UTC)
     request = FreshnessRequest(
         request_id="REQUEST_ID", company_id="c", data_types=("bills",), not_before=now, deadline=now, accepted_at=now
     )

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 
-from freshness.aws import bootstrap
 from freshness.codat.client import Codat
 from freshness.codat.webhook_registration import register
 from freshness.domain.notifications import CompanyDataRefreshed
@@ -25,9 +24,9 @@ PRODUCT = "credit-model"
 
 
 @pytest.fixture
-def bus(monkeypatch: pytest.MonkeyPatch) -> RecordingBus:
+def bus(deployed: Deployed) -> RecordingBus:
     bus = RecordingBus()
-    monkeypatch.setattr(bootstrap, "event_bus", lambda: bus)
+    deployed.bus = bus
     return bus
 
 

@@ -1,32 +1,33 @@
 """Checking and queueing against the sandbox and real tables, with no webhook at all."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import boto3
-import httpx
 import pytest
 
-from freshness.app.check_freshness import FreshnessCheck
-from freshness.app.queue_refreshes import RefreshTick
-from freshness.app.queueing import Queueing
-from freshness.app.record import Recorder
+from freshness.app import check_freshness, queue_refreshes
+from freshness.app.services import Services
+from freshness.app.tick import TIME_TO_FINISH, Run, exclusive_run
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
-from freshness.codat.client import Codat
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CheckNeeded, CompanyPaused
 from freshness.domain.dataset import Trigger, has_ended
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
+from freshness.domain.times import BEGINNING
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import RequestedBy, Truth
 from local.codat_sandbox.platforms import DataType
 from local.codat_sandbox.server import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.stubs import StubResponse
+from tests.services import codat_at, services_of
 
 POLICY = Policy.model_validate(
     {"default": {"fresh_within": "1 day"}, "data_types": {"invoices": {"fresh_within": "1 hour"}}}
@@ -48,42 +49,38 @@ class Loop:
     def clock(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
-    def recorder(self) -> Recorder:
-        return Recorder(
-            tables=self.tables, bus=EventBus(boto3.client("events"), "default"), policy=self.policy, clock=self.clock
+    def services(self, measured: dict[Metric, int] | None = None, *, dry_run: bool = False) -> Services:
+        return services_of(
+            self.tables,
+            self.policy,
+            bus=EventBus(boto3.client("events"), "default"),
+            clock=self.clock,
+            codat=codat_at(self.sandbox.base_url, self.sandbox.api_key),
+            dry_run=dry_run,
+            measured=measured,
         )
 
-    async def check(self, *, listing: bool = True, lasting: timedelta = timedelta(minutes=1)) -> FreshnessCheck:
-        async with self._http() as http:
-            check = FreshnessCheck(
-                tables=self.tables,
-                codat=Codat(http, self.sandbox.api_key, clock=self.clock),
-                recorder=self.recorder(),
-                policy=self.policy,
-                clock=self.clock,
-                until=self.clock() + lasting,
-            )
-            if listing:
-                await check.list_companies()
-            await check.check_due()
-        return check
+    async def check(self, *, lasting: timedelta = timedelta(minutes=1)) -> Counter[Metric]:
+        self.tables.control.put_done(check_freshness.LISTING, BEGINNING)
+        return await self._tick(check_freshness.run, lasting=lasting)
 
-    async def queue(self, *, dry_run: bool = False) -> Queueing:
-        async with self._http() as http:
-            recorder = self.recorder()
-            codat = Codat(http, self.sandbox.api_key, clock=self.clock)
-            queueing = Queueing(tables=self.tables, codat=codat, recorder=recorder, clock=self.clock)
-            tick = RefreshTick(
-                tables=self.tables,
-                queueing=queueing,
-                recorder=recorder,
-                policy=self.policy,
-                clock=self.clock,
-                until=self.clock() + timedelta(minutes=1),
-                dry_run=dry_run,
-            )
-            await tick.run()
-        return queueing
+    async def queue(self, *, dry_run: bool = False) -> Counter[Metric]:
+        return await self._tick(queue_refreshes.run, dry_run=dry_run)
+
+    async def _tick(
+        self,
+        tick: Callable[[Services, Run], Awaitable[None]],
+        *,
+        lasting: timedelta = timedelta(minutes=1),
+        dry_run: bool = False,
+    ) -> Counter[Metric]:
+        """Run a tick as its handler does, and return what it counted."""
+        measured: dict[Metric, int] = {}
+        services = self.services(measured, dry_run=dry_run)
+        with exclusive_run(services, tick.__module__, uuid4().hex, lasting + TIME_TO_FINISH) as run:
+            assert run
+            await tick(services, run)
+        return Counter(measured)
 
     def prescribe(self, answer: StubResponse) -> None:
         self.sandbox.do(lambda sandbox: sandbox.stubs.add(answer))
@@ -102,9 +99,6 @@ class Loop:
 
     def truths(self) -> list[Truth]:
         return self.sandbox.do(lambda sandbox: list(sandbox.backend.truth(sandbox.now())))
-
-    def _http(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.sandbox.base_url)
 
 
 @pytest.fixture
@@ -133,9 +127,9 @@ async def test_every_feed_that_can_be_fresh_becomes_fresh(loop: Loop) -> None:
 
 async def test_each_refresh_leaves_a_record_of_its_dataset_with_its_trigger_and_end(loop: Loop) -> None:
     await loop.check()
-    queued = (await loop.queue()).tally[Metric.REFRESHES_QUEUED]
+    queued = (await loop.queue())[Metric.REFRESHES_QUEUED]
     loop.ahead += timedelta(minutes=5)
-    queued += (await loop.queue()).tally[Metric.REFRESHES_QUEUED]
+    queued += (await loop.queue())[Metric.REFRESHES_QUEUED]
     await loop.check()
 
     datasets = [d for company in loop.companies() for d in loop.tables.datasets.of_company(company.company_id)]
@@ -148,16 +142,16 @@ async def test_each_refresh_leaves_a_record_of_its_dataset_with_its_trigger_and_
 
 async def test_a_tick_queues_nothing_that_is_in_flight(loop: Loop) -> None:
     await loop.check()
-    assert (await loop.queue()).tally[Metric.REFRESHES_QUEUED]
+    assert (await loop.queue())[Metric.REFRESHES_QUEUED]
 
-    assert (await loop.queue()).tally[Metric.REFRESHES_QUEUED] == 0
+    assert (await loop.queue())[Metric.REFRESHES_QUEUED] == 0
 
 
 async def test_a_dry_run_queues_nothing(loop: Loop) -> None:
     await loop.check()
     refresh = await loop.queue(dry_run=True)
 
-    assert refresh.codat.calls == 0
+    assert refresh[Metric.CODAT_CALLS] == 0
     assert not any(feed.in_flight for feed, _ in loop.feeds())
 
 
@@ -177,7 +171,7 @@ async def test_a_dataset_that_already_runs_is_adopted(loop: Loop) -> None:
 
     refresh = await loop.queue()
 
-    assert refresh.tally[Metric.DATASETS_ADOPTED] == 1
+    assert refresh[Metric.DATASETS_ADOPTED] == 1
     adopted = loop.tables.feeds.get(feed.company_id, feed.data_type, feed.connection_id)
     assert adopted.in_flight
     assert adopted.in_flight.dataset_id == theirs.id
@@ -194,8 +188,8 @@ async def test_absurd_times_do_not_stop_the_ticks(loop: Loop, year: str) -> None
     check = await loop.check()
     refresh = await loop.queue()
 
-    assert check.tally[Metric.COMPANIES_CHECKED] == SETTINGS.companies
-    assert refresh.tally[Metric.REFRESHES_QUEUED]
+    assert check[Metric.COMPANIES_CHECKED] == SETTINGS.companies
+    assert refresh[Metric.REFRESHES_QUEUED]
 
 
 async def test_a_company_that_the_key_may_not_read_does_not_keep_others_from_their_turn(loop: Loop) -> None:
@@ -208,7 +202,7 @@ async def test_a_company_that_the_key_may_not_read_does_not_keep_others_from_the
         refresh = await loop.queue()
         loop.ahead += timedelta(minutes=5)
 
-    assert not check.stopped_by + refresh.stopped_by
+    assert not (check + refresh)[Metric.CODAT_REFUSED_ACCESS]
     can_be = {truth.company.id for truth in loop.truths() if truth.can_become_fresh}
     assert {feed.company_id for feed, state in loop.feeds() if state is State.FRESH} == can_be - {forbidden.id}
     [known] = loop.tables.companies.get_many([forbidden.id]).values()
@@ -223,14 +217,14 @@ async def test_an_answer_that_does_not_parse_leaves_the_feeds_as_they_were_and_t
     loop.prescribe(StubResponse(path="/companies/*/dataStatus", status=200, body=body))
     check = await loop.check()
 
-    assert check.tally[Metric.CHECKS_FAILED] == 1
-    assert check.tally[Metric.COMPANIES_CHECKED] == SETTINGS.companies - 1
+    assert check[Metric.CHECKS_FAILED] == 1
+    assert check[Metric.COMPANIES_CHECKED] == SETTINGS.companies - 1
 
     loop.prescribe(StubResponse(method="POST", path="/companies/*/data/queue/*", status=200, body=body))
     refresh = await loop.queue()
 
-    assert refresh.tally[Metric.QUEUEING_FAILED] == 1
-    assert refresh.tally[Metric.REFRESHES_QUEUED]
+    assert refresh[Metric.QUEUEING_FAILED] == 1
+    assert refresh[Metric.REFRESHES_QUEUED]
 
 
 async def test_a_company_that_codat_answers_404_for_twice_is_deleted(loop: Loop) -> None:
@@ -247,14 +241,14 @@ async def test_a_company_that_codat_answers_404_for_twice_is_deleted(loop: Loop)
     assert company
     assert company.deleted_at
     assert loop.tables.feeds.of_company(deleted) == []
-    assert not (await loop.queue()).stopped_by
+    assert not (await loop.queue())[Metric.CODAT_REFUSED_ACCESS]
 
 
 async def test_one_404_alone_deletes_neither_a_company_nor_its_pause(loop: Loop) -> None:
     await loop.check()
     [company, *_] = loop.companies()
-    loop.recorder().company(company, CompanyPaused(paused=True))
-    loop.recorder().company(company, CheckNeeded())
+    loop.services().recorder.company(company, CompanyPaused(paused=True))
+    loop.services().recorder.company(company, CheckNeeded())
     loop.prescribe(StubResponse(path=f"/companies/{company.company_id}/dataStatus", status=404))
 
     await loop.check()
@@ -275,7 +269,7 @@ async def test_a_company_that_comes_later_is_noticed(loop: Loop) -> None:
 
     check = await loop.check()
 
-    assert check.tally[Metric.COMPANIES_CHECKED] >= 1
+    assert check[Metric.COMPANIES_CHECKED] >= 1
     assert len(loop.companies()) == known + 1
 
 
@@ -294,13 +288,14 @@ async def test_a_tick_whose_time_is_up_leaves_the_rest_of_the_list_to_the_next(
 async def test_a_company_with_recent_facts_is_not_polled(loop: Loop) -> None:
     await loop.check()
 
-    assert (await loop.check()).tally[Metric.COMPANIES_CHECKED] == 0
+    assert (await loop.check())[Metric.COMPANIES_CHECKED] == 0
 
 
-async def test_a_wrong_key_stops_the_tick_at_once(loop: Loop) -> None:
+async def test_a_wrong_key_stops_the_tick_at_once(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     loop.prescribe(StubResponse(path="/companies/*/dataStatus", status=401, body='{"correlationId": "c-1"}', times=9))
 
     check = await loop.check()
 
-    assert check.codat.calls < 1 + SETTINGS.companies + 1
-    assert "c-1" in str(check.stopped_by[0])
+    assert check[Metric.CODAT_CALLS] < 2 + SETTINGS.companies + 1
+    assert check[Metric.CODAT_REFUSED_ACCESS]
+    assert any("c-1" in str(vars(record).get("error")) for record in caplog.records)

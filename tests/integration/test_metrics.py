@@ -10,7 +10,6 @@ import pytest
 from svix.webhooks import Webhook
 
 import receive_webhook
-from freshness.aws import bootstrap
 from freshness.aws.metrics import DIMENSION, NAMESPACE, WATCHED
 from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.stubs import StubResponse
@@ -38,7 +37,7 @@ def go_wrong(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     company, connection_id = deployed.linked()
     deployed.apply(
         webhook_bodies.connection(
-            bootstrap.clock(),
+            deployed.clock(),
             "disconnected",
             "Deauthorized",
             connection_id=connection_id,
@@ -55,7 +54,7 @@ def go_wrong(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     receive_webhook.handler({"headers": headers, "body": "{}"}, context())
     deployed.ahead += timedelta(days=8)
     control = deployed.tables.control
-    control.update_api_limits(control.api_limits(), lambda limits: limits.with_quota(1000, 94, bootstrap.clock()))
+    control.update_api_limits(control.api_limits(), lambda limits: limits.with_quota(1000, 94, deployed.clock()))
     deployed.queue(timedelta(seconds=1))
     refuse(deployed, deployed.queue)
     deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(MAY_NOT_QUEUE))
@@ -69,9 +68,9 @@ def go_wrong(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
 
 def foresee_a_miss(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     """Run a tick an hour before a deadline while everything is paused."""
-    policy = policy_with_deadline(bootstrap.clock() + timedelta(hours=1))
+    policy = policy_with_deadline(deployed.clock() + timedelta(hours=1))
     with patch.context() as deadlines:
-        deadlines.setattr(bootstrap, "policy", lambda: policy)
+        deadlines.setattr(deployed, "policy", policy)
         deployed.tables.control.pause()
         deployed.queue()
     deployed.tables.control.resume()
@@ -88,7 +87,7 @@ def refuse(deployed: Deployed, run: Callable[[], None]) -> None:
 
 
 def make_all_due(deployed: Deployed) -> None:
-    now = bootstrap.clock()
+    now = deployed.clock()
     for company in deployed.tables.companies.scan():
         deployed.tables.companies.update(company, lambda company: replace(company, check_at=now, checked_at=None))
 

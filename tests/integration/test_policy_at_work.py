@@ -43,7 +43,7 @@ async def test_rules_a_set_and_a_window_show_in_what_is_queued_and_why(loop: Loo
         loop.ahead += timedelta(minutes=2)
     await loop.check()
 
-    fleet = Queries(tables=loop.tables, policy=loop.policy).fleet(loop.clock())
+    fleet = Queries(services=loop.services()).fleet(loop.clock())
     reasons, states = defaultdict(set), defaultdict(set)
     for feed in fleet.feeds:
         reasons[feed.data_type].add(feed.reason)

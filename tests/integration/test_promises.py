@@ -1,21 +1,21 @@
 """What ticks and webhooks publish of promises and connections, on real tables."""
 
 import asyncio
-from dataclasses import replace
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import httpx
 import pytest
 
+from freshness.app import queue_refreshes
 from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.forecast import Forecast
-from freshness.app.queue_refreshes import RefreshTick
-from freshness.app.queueing import Queueing
-from freshness.app.record import Recorder
+from freshness.app.services import Services
+from freshness.app.tick import exclusive_run
 from freshness.app.webhook_heartbeat import SILENT_AFTER, WebhookHeartbeat, is_silent
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
-from freshness.codat.client import Codat
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.facts import ReadEnded, Rescheduled
 from freshness.domain.feed import Feed
@@ -31,6 +31,7 @@ from freshness.domain.notifications import (
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
 from tests.integration.recording_bus import RecordingBus
+from tests.services import codat_at, services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -43,7 +44,8 @@ class World:
 
     def __init__(self, tables: Tables) -> None:
         self.tables, self.bus, self.now = tables, RecordingBus(), NOON
-        self.recorder = Recorder(tables=tables, bus=self.bus, policy=POLICY, clock=lambda: self.now)
+        self.policy = POLICY
+        self.recorder = self.services.recorder
         connection = Connection(
             connection_id="connection",
             platform="Xero",
@@ -72,26 +74,24 @@ class World:
         )
         self.recorder.feed(self.feed, company, read)
 
-    def tick(self, now: datetime) -> Queueing:
-        """Run one tick of queueing at a given time."""
+    def tick(self, now: datetime) -> Counter[Metric]:
+        """Run one tick of queueing at a given time, and return what it counted."""
         self.now = now
-        return asyncio.run(self._tick())
+        services = self.services
+        with exclusive_run(services, "queue_refreshes", uuid4().hex, HOUR) as run:
+            assert run
+            asyncio.run(queue_refreshes.run(services, run))
+        return Counter(self.measured)
 
-    async def _tick(self) -> Queueing:
+    @property
+    def services(self) -> Services:
+        """Return the services of one invocation."""
         refused = httpx.MockTransport(lambda _: httpx.Response(429, headers={"Retry-After": "3600"}))
-        async with httpx.AsyncClient(transport=refused, base_url="https://api.codat.io") as http:
-            codat = Codat(http, "key", clock=lambda: self.now)
-            queueing = Queueing(tables=self.tables, codat=codat, recorder=self.recorder, clock=lambda: self.now)
-            tick = RefreshTick(
-                tables=self.tables,
-                queueing=queueing,
-                recorder=self.recorder,
-                policy=POLICY,
-                clock=lambda: self.now,
-                until=self.now + HOUR,
-            )
-            await tick.run()
-        return queueing
+        codat = codat_at("https://api.codat.io", "key", refused)
+        self.measured: dict[Metric, int] = {}
+        return services_of(
+            self.tables, self.policy, bus=self.bus, clock=lambda: self.now, codat=codat, measured=self.measured
+        )
 
     def webhook(self, body: str) -> None:
         """Apply a webhook."""
@@ -168,7 +168,7 @@ def test_a_connection_that_lapsed_stops_the_refreshes_and_asks_for_a_relink(worl
     [needed] = world.bus.published
     assert isinstance(needed, RelinkNeeded)
     assert (needed.link_url, needed.since) == ("https://link.example/connection", NOON + HOUR)
-    assert world.tick(NOON + 5 * HOUR + timedelta(minutes=59)).codat.calls == 0
+    assert world.tick(NOON + 5 * HOUR + timedelta(minutes=59))[Metric.CODAT_CALLS] == 0
 
 
 def test_a_connection_that_is_back_is_published_and_its_feeds_are_due_at_once(world: World) -> None:
@@ -261,16 +261,17 @@ def test_a_deadline_that_will_be_missed_is_published_once_in_advance(world: Worl
     policy = Policy.model_validate({"default": {"fresh_within": "1 day"}, "deadlines": [deadline]})
     company = world.tables.companies.get(bodies.COMPANY)
     assert company
-    recorder = replace(world.recorder, policy=policy)
-    recorder.feed(world.feed, company, Rescheduled())
+    world.policy = policy
+    services = world.services
+    services.recorder.feed(world.feed, company, Rescheduled())
     world.tables.control.pause()
-    forecast = Forecast(recorder=recorder, clock=lambda: world.now)
+    forecast = Forecast(services=services)
 
     for minutes in (0, 1, 20):
         world.now = NOON + timedelta(minutes=minutes)
-        forecast.publish("tick", world.now + HOUR)
+        forecast.publish(world.now + HOUR)
 
     [notification] = world.bus.published
     assert isinstance(notification, DeadlineAtRisk)
     assert (notification.deadline, notification.deadline_at) == ("ready", NOON + 1.5 * HOUR)
-    assert recorder.tally[Metric.DEADLINES_AT_RISK] == 1
+    assert services.tally[Metric.DEADLINES_AT_RISK] == 1

@@ -12,8 +12,6 @@ from cli.__main__ import app
 from cli.errors import CommandError
 from freshness.app.operations import Operations
 from freshness.app.queries import Queries
-from freshness.app.record import deployed_recorder
-from freshness.aws import bootstrap
 from freshness.domain.company import Company
 from tests import webhook_bodies
 from tests.integration.deployed import Deployed
@@ -32,8 +30,8 @@ def refreshed(deployed: Deployed, monkeypatch: pytest.MonkeyPatch, ends_in: str)
     for feed in feeds(deployed, company, ["invoices"]):
         deployed.tables.feeds.update(feed, read_an_hour_ago)
     stack = SimpleNamespace(
-        queries=Queries(tables=deployed.tables, policy=bootstrap.policy()),
-        operations=Operations(recorder=deployed_recorder(), clock=bootstrap.clock),
+        queries=Queries(services=deployed.services()),
+        operations=Operations(services=deployed.services()),
         outputs=SimpleNamespace(queue_refreshes_function="queue_refreshes"),
     )
 
@@ -41,7 +39,7 @@ def refreshed(deployed: Deployed, monkeypatch: pytest.MonkeyPatch, ends_in: str)
         waited_for = [feed for feed in feeds(deployed, company, ["invoices"]) if feed.in_flight]
         assert waited_for
         reads = [(feed.connection_id, feed.data_type, ends_in) for feed in waited_for]
-        deployed.apply(webhook_bodies.read_completed(bootstrap.clock(), *reads, company_id=company.company_id))
+        deployed.apply(webhook_bodies.read_completed(deployed.clock(), *reads, company_id=company.company_id))
 
     monkeypatch.setattr(cli.refresh, "selected_stack", lambda _: stack)
     monkeypatch.setattr(cli.refresh, "tick_client", lambda _: None)

@@ -18,6 +18,7 @@ from freshness.domain.breach import BreachTime
 from freshness.domain.promise import Group
 from freshness.policy.policy import Policy
 from simulate.clock import START
+from tests.services import services_of
 
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 day", "objective": 0.9}})
 NOW = START + HOUR
@@ -35,7 +36,7 @@ def recorded(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
         end=START + HOUR / 2,
     )
     tables.attainment.add([late], NOW)
-    queries = Queries(tables=tables, policy=POLICY)
+    queries = Queries(services=services_of(tables, POLICY))
     monkeypatch.setattr(report, "selected_stack", lambda _: SimpleNamespace(queries=queries))
     monkeypatch.setattr(report, "clock", lambda: NOW)
 

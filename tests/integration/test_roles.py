@@ -11,12 +11,12 @@ from uuid import uuid4
 
 import boto3
 import pytest
+from aws_lambda_powertools.utilities import parameters
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 from svix.webhooks import Webhook
 
 import serve_api
-from freshness.aws import bootstrap
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
@@ -66,12 +66,12 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     read = (connection_id, feed.data_type, "Complete")
     deployed.tables.learned._write({"Xero invoices": KindRate(1, 0.0)})
     deployed.tables.learned._read_at = None  # In AWS each function has a process of its own.
-    deployed.apply(webhook_bodies.read_completed(bootstrap.clock(), read, company_id=company.company_id))
-    deployed.apply(webhook_bodies.rate_limit(bootstrap.clock(), "reached", bootstrap.clock()))
+    deployed.apply(webhook_bodies.read_completed(deployed.clock(), read, company_id=company.company_id))
+    deployed.apply(webhook_bodies.rate_limit(deployed.clock(), "reached", deployed.clock()))
     deployed.apply("{")
     deployed.ahead += timedelta(days=8)
     deployed.queue()
-    deployed.apply(webhook_bodies.company(bootstrap.clock(), "deleted", company_id=company.company_id))
+    deployed.apply(webhook_bodies.company(deployed.clock(), "deleted", company_id=company.company_id))
     deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(StubResponse(path="*", status=404, times=1000)))
     for _ in range(3):
         deployed.ahead += timedelta(minutes=20)
@@ -82,7 +82,7 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
 
 def ask_for_fresh_data(deployed: Deployed, feed: Feed) -> None:
     """Let a request for fresh data of a feed be open, which the read in flight satisfies if there is one."""
-    now = bootstrap.clock()
+    now = deployed.clock()
     not_before = (feed.in_flight.at if feed.in_flight else now) - timedelta(seconds=1)
     deadline = now + timedelta(hours=1)
     wanted = Wanted(not_before=not_before, deadline=deadline)
@@ -104,9 +104,9 @@ def complete_at_once(deployed: Deployed) -> None:
     feed = next(
         feed
         for feed in deployed.tables.feeds.of_company(company.company_id)
-        if feed.connection_id == connection_id and feed.due_at and feed.due_at <= bootstrap.clock()
+        if feed.connection_id == connection_id and feed.due_at and feed.due_at <= deployed.clock()
     )
-    now = bootstrap.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = deployed.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
     names = {"companyId": company.company_id, "connectionId": connection_id, "dataType": feed.data_type}
     times = {"requested": now, "completed": now, "progress": 100}
     body = json.dumps(
@@ -123,8 +123,8 @@ def set_paused_and_deleted(deployed: Deployed) -> None:
     company, _ = deployed.linked()
     paused, deleted, *_ = (each for each in deployed.tables.companies.scan() if each != company)
     deployed.tables.companies.put(replace(paused, paused=True))
-    deployed.tables.companies.put(replace(deleted, deleted_at=bootstrap.clock()))
-    bootstrap.stored_key.cache_clear()
+    deployed.tables.companies.put(replace(deleted, deleted_at=deployed.clock()))
+    parameters.clear_caches()  # type: ignore[no-untyped-call]
 
 
 def ensure_fresh(company: Company, feed: Feed, prefer: str = "") -> dict[str, object]:
@@ -177,7 +177,7 @@ def test_every_permission_of_the_role_of_the_api_is_used(deployed: Deployed, mon
     for feed in (late, gone):
         deployed.tables.feeds.update(feed, read_last_week)
     deployed.queue(timedelta(seconds=20))  # There is only time to see that promises are broken.
-    bootstrap.stored_key.cache_clear()
+    parameters.clear_caches()  # type: ignore[no-untyped-call]
 
     # The read that ends lets the promise be kept again.
     assert ensure_fresh(company, late, "wait=20")["statusCode"] == 200
@@ -188,7 +188,7 @@ def test_every_permission_of_the_role_of_the_api_is_used(deployed: Deployed, mon
     ensure_fresh(company, gone)
     # Meanwhile, a check has found out. Who read the company before, and learns of it now, deletes its feeds.
     [known] = [each for each in deployed.tables.companies.scan() if each.company_id == company.company_id]
-    deployed.tables.companies.put(replace(known, deleted_at=bootstrap.clock()))
+    deployed.tables.companies.put(replace(known, deleted_at=deployed.clock()))
     account = deployed.tables.control.account()
     monkeypatch.setattr(deployed.tables.companies, "get_with_account", lambda *_: (company, account))
     monkeypatch.setattr(deployed.tables.companies, "get", lambda *_, **__: company)
@@ -216,5 +216,5 @@ def test_a_call_that_the_role_does_not_allow_fails(deployed: Deployed, denied: P
 
 def test_another_functions_role_does_not_allow_a_call(deployed: Deployed) -> None:
     with deployed.roles.assumed("ReceiveWebhook"), pytest.raises(ClientError, match="may not"):
-        bootstrap.tables().control.is_paused()
+        deployed.tables.control.is_paused()
     deployed.roles.refused.clear()

@@ -14,12 +14,10 @@ import pytest
 
 import serve_api
 from freshness.app.api_description import openapi
-from freshness.aws import bootstrap
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request
-from freshness.domain.same_sync import SAME_END
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context, serving
@@ -243,7 +241,7 @@ def test_a_share_that_is_spent_is_refused_until_it_is_renewed(
     api: httpx.Client, company: Company, deployed: Deployed
 ) -> None:
     control = deployed.tables.control
-    now = bootstrap.clock()
+    now = deployed.clock()
     control.update_api_limits(
         control.api_limits(), lambda known: known.with_quota(100, 90, now + SECOND).with_calls(7, now, on_demand=7)
     )
@@ -258,8 +256,8 @@ def test_a_share_that_is_spent_is_refused_until_it_is_renewed(
 def test_while_codat_accepts_no_calls_the_service_is_unavailable_until_then(
     api: httpx.Client, company: Company, deployed: Deployed
 ) -> None:
-    control, until = deployed.tables.control, bootstrap.clock() + timedelta(minutes=7)
-    control.update_api_limits(control.api_limits(), lambda known: known.with_stop(until, bootstrap.clock()))
+    control, until = deployed.tables.control, deployed.clock() + timedelta(minutes=7)
+    control.update_api_limits(control.api_limits(), lambda known: known.with_stop(until, deployed.clock()))
 
     response = ensure(api, company.company_id)
 
@@ -286,12 +284,10 @@ def test_a_webhook_ends_a_request_at_once(api: httpx.Client, company: Company, d
     deployed.sandbox.do(lambda sandbox: sandbox.backend.change_settings(settings, datetime.now(UTC)))
     request_id = ensure(api, company.company_id).json()["id"]
     reads = [(feed.connection_id, feed.data_type, "Complete") for feed in feeds(deployed, company, TYPES)]
-    # One that is dated sooner might be about an earlier read.
-    at = datetime.now(UTC) + SAME_END + SECOND
 
-    deployed.apply(webhook_bodies.read_completed(at, reads[0], company_id=company.company_id))
+    deployed.apply(webhook_bodies.read_completed(datetime.now(UTC), reads[0], company_id=company.company_id))
     waits = deployed.tables.requests.get(request_id)
-    deployed.apply(webhook_bodies.read_completed(at, *reads[1:], company_id=company.company_id))
+    deployed.apply(webhook_bodies.read_completed(datetime.now(UTC), *reads[1:], company_id=company.company_id))
     ended = deployed.tables.requests.get(request_id)
 
     assert waits
@@ -382,12 +378,12 @@ def test_a_tick_finishes_what_a_crash_left_behind(
         patch.setattr("freshness.app.on_demand.OnDemand.want", stop)
         with pytest.raises(Killed):
             serve_api.handler(call, context())
-    [request] = deployed.tables.requests.open(bootstrap.clock() + timedelta(days=1))
+    [request] = deployed.tables.requests.open(deployed.clock() + timedelta(days=1))
     assert queueing_calls(deployed) == 0
 
     deployed.queue()
     assert all(feed.in_flight or feed.is_as_of(request.not_before) for feed in feeds(deployed, company, TYPES))
-    assert deployed.tables.control.api_limits().on_demand_calls_on(bootstrap.clock().date()) == len(TYPES)
+    assert deployed.tables.control.api_limits().on_demand_calls_on(deployed.clock().date()) == len(TYPES)
     deployed.ahead = timedelta(minutes=1)
     deployed.queue()
     deployed.check(listing=False)
@@ -396,7 +392,7 @@ def test_a_tick_finishes_what_a_crash_left_behind(
     ended = deployed.tables.requests.get(request.request_id)
     assert ended
     assert ended.is_fresh
-    assert list(deployed.tables.requests.open(bootstrap.clock() + timedelta(days=9))) == []
+    assert list(deployed.tables.requests.open(deployed.clock() + timedelta(days=9))) == []
 
 
 def test_many_calls_of_fifty_callers_cost_at_most_two_queueing_calls_for_each_feed(

@@ -13,7 +13,6 @@ from freshness.app.page import read, refresh
 from freshness.app.page.read import page_view
 from freshness.app.page.view import PageView
 from freshness.app.queries import Queries
-from freshness.aws import bootstrap
 from freshness.domain.company import Company
 from freshness.policy.loader import load
 from local.codat_sandbox.model import ConnectionStatus
@@ -52,7 +51,7 @@ def let_less_be_promised_meanwhile(deployed: Deployed, patch: pytest.MonkeyPatch
     """
     rule = '[[rules]]\nname = "lax"\ntags = { plan = "lax" }\nfresh_within = "30 days"\n'
     policy.write_text(f'[default]\nfresh_within = "1 day"\n{rule}')
-    patch.setattr(bootstrap, "policy", lambda: load(policy))
+    patch.setattr(deployed, "policy", load(policy))
     tagged = [replace(each, tags={"plan": "lax"}) for each in deployed.tables.companies.scan()]
 
     def read_before(queries: Queries, now: datetime) -> PageView:
@@ -76,7 +75,6 @@ def test_its_role_allows_what_the_page_and_its_buttons_need_and_nothing_else(
 ) -> None:
     make_stale(deployed)
     company, connection_id = let_link_lapse(deployed)
-    bootstrap.stored_key.cache_clear()
 
     html = shown(deployed)
     assert '<div class="cf" data-theme="dark">' in html

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 from freshness.app.deciding import affordable_now
-from freshness.app.record import Recorder
 from freshness.app.spending import spending
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company, Connection, ConnectionStatus
@@ -11,7 +10,7 @@ from freshness.domain.dataset import Trigger
 from freshness.domain.facts import DatasetRequested
 from freshness.domain.feed import Feed
 from freshness.policy.policy import Policy
-from tests.integration.recording_bus import RecordingBus
+from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 POLICY = Policy.model_validate(
@@ -24,9 +23,9 @@ POLICY = Policy.model_validate(
 
 
 def test_refreshes_of_ours_are_counted_once_by_month_and_platform(tables: Tables) -> None:
-    now = NOON
-    recorder = Recorder(tables=tables, bus=RecordingBus(), policy=POLICY, clock=lambda: now)
-    before = affordable_now(tables, POLICY, NOON)["Xero"]
+    services = services_of(tables, POLICY, clock=lambda: NOON)
+    recorder = services.recorder
+    before = affordable_now(services, NOON)["Xero"]
     for platform in ("Xero", "Stripe"):
         connection = Connection(
             connection_id=platform,
@@ -46,7 +45,7 @@ def test_refreshes_of_ours_are_counted_once_by_month_and_platform(tables: Tables
     recorder.write_collected()
 
     assert tables.spending.refreshes(NOON) == {"Xero": 2}
-    assert affordable_now(tables, POLICY, NOON) == {"Xero": before - 2}
-    [view] = spending(tables, POLICY, NOON)
+    assert affordable_now(services, NOON) == {"Xero": before - 2}
+    [view] = spending(services, NOON)
     assert (view.platform, view.spent, view.cap, view.currency) == ("Xero", 1.0, 30.0, "USD")
     assert tables.spending.refreshes(NOON + timedelta(days=10)) == {}

@@ -22,6 +22,7 @@ from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Request
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
+from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -148,7 +149,7 @@ def test_the_issues_of_a_read_are_stored_with_its_dataset_and_explained(
     assert dataset.issues == expected
     company = tables.companies.get("company")
     assert company
-    [explanation] = Queries(tables=tables, policy=POLICY).explain(company, "invoices", NOON + MINUTE)
+    [explanation] = Queries(services=services_of(tables, POLICY)).explain(company, "invoices", NOON + MINUTE)
     assert explanation.datasets[0].issues == expected
 
 

@@ -181,7 +181,7 @@ def test_attainment_is_that_of_the_report_and_the_hours_add_up_to_it(world: Worl
     world.pass_time(2 * HOUR, every=FEW_MINUTES)
     view = page_view(world.queries, world.now())
     for since in (DAY, 30 * DAY):
-        reported = attainment(world.simulation.tables, world.queries.policy, world.now(), since)
+        reported = attainment(world.simulation.tables, world.queries.services.policy, world.now(), since)
         of_rules = {each.name: each.times for each in reported if each.kind is Breakdown.RULE}
         shown = {each.rule: each.day if since == DAY else each.month for each in view.attainment[1:]}
         assert shown == of_rules

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from freshness.app.queries import Queries
+from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.policy.loader import load
 from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.settings import Settings
@@ -35,7 +36,7 @@ class _Simulation(Simulation):
     """A simulation whose webhooks leave their heartbeat, as those of the deployed function do."""
 
     def deliver(self, body: str, fuse: Fuse) -> bool:
-        self.tables.control.put_webhook_received_at(self.clock())
+        self.tables.control.put_done(WEBHOOK_RECEIVED, self.clock())
         return super().deliver(body, fuse)
 
 
@@ -46,7 +47,7 @@ class World:
         loop = SimulatedLoop()
         self._runner = asyncio.Runner(loop_factory=lambda: loop)
         self.simulation = _Simulation(loop, settings, load(ROOT / "freshness.toml"))
-        self.queries = Queries(tables=self.simulation.tables, policy=self.simulation.policy)
+        self.queries = Queries(services=self.simulation.services(Fuse()))
         self.random = Random(1)
         self.links_read: list[tuple[str, str]] = []
         self.links_at = "https://link.example/"

@@ -91,7 +91,7 @@ async def test_exactly_the_operations_that_are_used_are_called() -> None:
 def every_call(codat: Codat) -> Iterator[Any]:
     """Yield a call of each operation of the client, whose parameters all get the same text."""
     for name in dir(Codat):
-        if name.startswith("_") or isinstance(getattr(Codat, name), property):
+        if name.startswith("_") or isinstance(getattr(Codat, name), property) or name == "refuse_calls":
             continue
         method = getattr(codat, name)
         code = method.__func__.__code__

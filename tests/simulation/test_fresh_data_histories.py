@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from random import Random
 
-import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +12,6 @@ from chaos.simulation import ChaosSimulation
 from freshness.app.ensure_fresh import Ask, EnsureFresh, Progress
 from freshness.app.problems import Problem
 from freshness.codat.client import Codat
-from freshness.codat.rate_limiter import RateLimiter
 from freshness.domain.freshness_request import FeedState, FreshnessRequest
 from freshness.policy.policy import Policy
 from local.codat_sandbox.errors import SandboxError
@@ -100,7 +98,7 @@ class History:
     async def tick(self, switch: KillSwitch) -> None:
         """Run a tick of queue_refreshes."""
         try:
-            ensure = EnsureFresh(recorder=self.simulation._recorder(switch), clock=self.simulation.clock)
+            ensure = EnsureFresh(services=self.simulation.services(switch))
             ensure.sweep(self.simulation.clock() + MINUTE)
         except Crash:
             return
@@ -125,27 +123,21 @@ class History:
 
     async def _call(self, switch: KillSwitch, begin: Callable[[EnsureFresh], Progress]) -> None:
         """Make a call of the API, which pursues a request until it ends, or is killed."""
-        simulation, recorder = self.simulation, self.simulation._recorder(switch)
-        ensure = EnsureFresh(recorder=recorder, clock=simulation.clock)
-        until = simulation.clock() + CALL
-        limiter = RateLimiter(
-            recorder.tables.control, clock=simulation.clock, until=until, calls_per_minute=600, on_demand=True
-        )
-        transport = httpx.MockTransport(lambda request: simulation._exchange(request, switch))
-        async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
-            codat = Codat(http, "key", clock=simulation.clock, limiter=limiter)
+        services = self.simulation.services(switch)
+        ensure = EnsureFresh(services=services)
+        until = services.clock() + CALL
+        try:
+            async with services.codat(until, on_demand=True) as codat:
 
-            async def client() -> Codat:
-                return codat
+                async def client() -> Codat:
+                    return codat
 
-            try:
                 progress = begin(ensure)
                 self._require_true(progress.request)
                 progress = await ensure.wait(progress, until, client)
                 self._require_true(progress.request)
-                await limiter.finish()
-            except (Crash, Problem, *OUTAGES):
-                return
+        except (Crash, Problem, *OUTAGES):
+            return
 
     def _require_true(self, request: FreshnessRequest) -> None:
         """Fail if a request says that data is fresh which no read since `not_before` gave."""

@@ -19,7 +19,7 @@ from local.codat_sandbox.errors import SandboxError
 from local.codat_sandbox.model import ConnectionStatus, DatasetStatus, Truth
 from local.codat_sandbox.platforms import MYOB, PLAID, QUICKBOOKS_DESKTOP, DataType
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import LEASE, Fuse, Simulation
+from simulate.loop import TIMEOUT, Fuse, Simulation
 
 FLEET = ((MYOB,), (PLAID, PLAID), (QUICKBOOKS_DESKTOP,))
 OFTEN = {DataType.INVOICES: timedelta(hours=2), DataType.BANKING_TRANSACTIONS: timedelta(hours=1)}
@@ -128,7 +128,7 @@ class History:
         await self._machine(True)
         simulation.backend.change_settings(SETTINGS.model_copy(update={"fails_first": 0, "fails_later": 0}), now)
         # Whatever killed a tick, the next may run once the lease of that one is over.
-        await simulation.advance(LEASE + timedelta(seconds=1))
+        await simulation.advance(TIMEOUT + timedelta(seconds=1))
 
     def truths(self) -> dict[tuple[str, str, str], Truth]:
         """What is so at Codat, by company, data type and connection."""

@@ -7,7 +7,7 @@ from freshness.app.operations import Operations
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import Dataset
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import LEASE, Fuse, Simulation
+from simulate.loop import TIMEOUT, Fuse, Simulation
 
 
 def test_posts_whose_responses_are_lost_take_effect_once_each_and_none_is_forgotten() -> None:
@@ -44,7 +44,7 @@ def test_what_a_killed_run_queued_is_published_when_codat_remembers_the_call_no_
 def test_what_a_killed_run_queued_does_not_count_as_a_refresh_that_was_requested_later() -> None:
     async def scenario(loop: SimulatedLoop) -> Simulation:
         simulation = await with_killed_run(loop)
-        operations = Operations(recorder=simulation.recorder(), clock=simulation.clock)
+        operations = Operations(services=simulation.services(Fuse()))
         for company in list(simulation.tables.companies.scan()):
             operations.request_refreshes(company, simulation.tables.feeds.of_company(company.company_id))
         await simulation.run_for(20 * MINUTE, every=MINUTE, random=Random(1))
@@ -66,8 +66,8 @@ async def with_killed_run(loop: SimulatedLoop) -> Simulation:
         await simulation.queue(Fuse(calls))
         if datasets_by_feed(simulation):
             break
-        await simulation.advance(LEASE + MINUTE)
-    await simulation.advance(LEASE + MINUTE)
+        await simulation.advance(TIMEOUT + MINUTE)
+    await simulation.advance(TIMEOUT + MINUTE)
     simulation.pending.clear()
     return simulation
 

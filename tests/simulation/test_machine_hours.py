@@ -11,7 +11,7 @@ from local.codat_sandbox.model import Connection
 from local.codat_sandbox.platforms import QUICKBOOKS_DESKTOP
 from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Simulation
+from simulate.loop import Fuse, Simulation
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -43,7 +43,7 @@ class Observed:
         simulation, now = self.simulation, self.loop.clock()
         company = simulation.tables.companies.get(self.company.id)
         assert company
-        views = Queries(tables=simulation.tables, policy=simulation.policy).company(company, now)
+        views = Queries(services=simulation.services(Fuse())).company(company, now)
         return {view.obstacle for view in views if view.state is State.REFRESHING}
 
     def unplug(self) -> Connection:

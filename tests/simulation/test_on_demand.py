@@ -9,7 +9,6 @@ from uuid import UUID
 from freshness.app.ensure_fresh import Ask, EnsureFresh
 from freshness.app.queue_lease import LONGEST_CALL
 from freshness.app.queueing import Queueing
-from freshness.app.record import Recorder
 from freshness.aws.tables import TableNames, Tables
 from freshness.codat.client import Codat
 from freshness.codat.errors import Temporary
@@ -21,7 +20,7 @@ from freshness.domain.feed import Feed
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
 from simulate.memory_dynamodb import MemoryDynamoDB
-from tests.integration.recording_bus import RecordingBus
+from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -36,7 +35,8 @@ class World:
         self.now = NOON
         self.dynamodb = MemoryDynamoDB()
         self.tables = Tables.open(cast(Any, self.dynamodb), NAMES, sleep=lambda _: None)
-        self.recorder = Recorder(tables=self.tables, bus=RecordingBus(), policy=POLICY, clock=lambda: self.now)
+        self.services = services_of(self.tables, POLICY, clock=lambda: self.now)
+        self.recorder = self.services.recorder
         connection = Connection(
             connection_id="connection",
             platform="Xero",
@@ -103,7 +103,7 @@ class World:
         asyncio.run(run())
 
     def _queueing(self) -> Queueing:
-        return Queueing(tables=self.tables, codat=cast(Codat, self), recorder=self.recorder, clock=lambda: self.now)
+        return Queueing(services=self.services, codat=cast(Codat, self))
 
 
 def test_functions_that_queue_a_feed_at_the_same_moment_make_one_call_together() -> None:
@@ -171,7 +171,7 @@ def test_a_tick_reads_a_company_once_for_all_of_its_open_requests_and_leaves_the
     world = World()
     world.want(NOON)
     world.recorder.company(world.company, CheckNeeded())
-    ensure = EnsureFresh(recorder=world.recorder, clock=lambda: world.now)
+    ensure = EnsureFresh(services=world.services)
     ask = Ask(data_types=("invoices",), not_before=NOON, deadline=NOON + 10 * MINUTE)
     for number in range(20):
         ensure.accept(

@@ -18,7 +18,7 @@ from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK, QUICKBOOKS_DESKTO
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.stubs import StubResponse
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import LEASE, Fuse, Simulation
+from simulate.loop import TIMEOUT, Fuse, Simulation
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -110,7 +110,7 @@ def test_data_all_is_called_at_most_once_and_nothing_queued_twice_if_a_tick_is_k
         async def scenario(simulation: Simulation, calls: int = calls) -> None:
             await simulation.advance(DAY)
             await simulation.queue(Fuse(calls))
-            await simulation.advance(LEASE + timedelta(seconds=1))
+            await simulation.advance(TIMEOUT + timedelta(seconds=1))
             await simulation.queue(Fuse())
             await simulation.queue(Fuse())
 
@@ -161,7 +161,7 @@ def request_refresh(simulation: Simulation, data_type: DataType) -> None:
     """Request a refresh as an operator does."""
     [company] = simulation.tables.companies.scan()
     feeds = [feed for feed in simulation.feeds() if feed.data_type == data_type]
-    Operations(recorder=simulation.recorder(), clock=simulation.clock).request_refreshes(company, feeds)
+    Operations(services=simulation.services(Fuse())).request_refreshes(company, feeds)
 
 
 def test_after_a_refusal_the_same_request_is_not_sent_again_at_once() -> None:

@@ -19,6 +19,7 @@ from freshness.domain.transition import transition
 from freshness.planning.forecast import AtRisk, at_risk
 from freshness.policy.policy import Policy
 from simulate.memory_dynamodb import MemoryDynamoDB
+from tests.services import services_of
 
 SEVEN = datetime(2026, 11, 23, 7, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -116,7 +117,9 @@ def test_feeds_are_read_batch_by_batch_while_time_is_left(monkeypatch: pytest.Mo
     def read_for(number: int, checks: int | None = None) -> int:
         """Return how many batches were read for the first so many misses, with time for so many batches."""
         before, left = dynamodb.calls["BatchGetItem"], iter([True] * (len(COMPANIES) if checks is None else checks))
-        misses = misses_ahead(tables, rules, SEVEN, lambda: next(left, False))
+        until = SEVEN + timedelta(hours=1)
+        services = services_of(tables, rules, clock=lambda: SEVEN if next(left, False) else until)
+        misses = misses_ahead(services, SEVEN, until)
         assert len(list(islice(misses, number))) == min(number, 10 * (number if checks is None else checks))
         return dynamodb.calls["BatchGetItem"] - before
 

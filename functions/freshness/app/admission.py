@@ -1,11 +1,10 @@
 """Whether a request for fresh data can be accepted, and when it is expected to be satisfied."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from freshness.app.problems import Problem, RelinkNeeded, codat_unavailable, seconds
-from freshness.app.record import Recorder
+from freshness.app.services import Services
 from freshness.aws.control import Account
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
@@ -19,8 +18,7 @@ from freshness.planning.allowance import on_demand_allowance, renewed_at
 class Admission:
     """Refuses, with a `Problem`, the requests that cannot be satisfied."""
 
-    recorder: Recorder
-    clock: Callable[[], datetime]
+    services: Services
 
     def require_supported(self, request: FreshnessRequest, feeds: list[Feed], company: Company) -> None:
         """Raise a `Problem` if the company cannot have one of the data types."""
@@ -67,14 +65,14 @@ class Admission:
                 )
 
     def _promise(self, feed: Feed, company: Company) -> Promise:
-        return self.recorder.policy.promise(feed.data_type, company, company.connections[feed.connection_id])
+        return self.services.policy.promise(feed.data_type, company, company.connections[feed.connection_id])
 
     def _require_calls(self, wanted: int, limits: ApiLimits) -> None:
         """Raise a `Problem` if Codat accepts no calls now, or if the share for callers is spent."""
-        now = self.clock()
+        now = self.services.clock()
         if until := limits.stopped_before(now):
             raise codat_unavailable("Codat accepts no calls, because a limit is reached", until, now)
-        left = on_demand_allowance(self.recorder.policy.budget, limits, now)
+        left = on_demand_allowance(self.services.policy.budget, limits, now)
         if wanted > left:
             raise Problem(
                 429,
@@ -86,7 +84,7 @@ class Admission:
 
     def estimate(self, request: FreshnessRequest, feeds: Iterable[Feed], company: Company) -> ReadEstimate:
         """Return when all of the feeds are expected, and how probable it is that the least probable is in time."""
-        now = self.clock()
+        now = self.services.clock()
         each = [
             estimate(request, feed, self._promise(feed, company), now)
             for feed in feeds

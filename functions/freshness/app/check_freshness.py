@@ -6,7 +6,7 @@ connections that were added, changed or deleted.
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,16 +15,25 @@ from functools import partial
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from freshness.app.attainment import promised, supported
+from freshness.app.attainment import burn_percent, promised, supported
 from freshness.app.concurrency import for_each
 from freshness.app.failures import Failures, is_refused_data
-from freshness.app.record import Recorder
-from freshness.app.tally import Tally
-from freshness.aws.metrics import Metric
-from freshness.aws.tables import Tables
+from freshness.app.read_codat_schedule import read_codat_schedule
+from freshness.app.services import Services
+from freshness.app.tick import Run, is_due, stops
+from freshness.app.webhook_heartbeat import is_silent
+from freshness.aws.metrics import TOO_FAST, Metric
 from freshness.codat import status_poller
 from freshness.codat.client import Codat
-from freshness.codat.errors import AccountLimit, CodatError, NotFound, RateLimited, Refused, Unauthorized
+from freshness.codat.errors import (
+    AccountLimit,
+    CodatError,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    Refused,
+    Unauthorized,
+)
 from freshness.codat.models import CompanyListing
 from freshness.codat.status_poller import Key
 from freshness.domain import backoff
@@ -38,8 +47,9 @@ from freshness.domain.facts import DatasetPolled, RefreshRequested, SyncDuration
 from freshness.domain.feed import Feed
 from freshness.domain.notifications import CompanyDataRefreshed
 from freshness.planning.sync_durations import SyncDurations
-from freshness.policy.policy import Policy
 
+LIST_EVERY = timedelta(minutes=15)
+LISTING = "list of companies"
 KEEP_ALIVE_AFTER = timedelta(days=28)
 """How long nothing may be read through a connection: its token may expire, so Codat advises one read a month."""
 AT_ONCE = 10
@@ -49,22 +59,73 @@ PAGE = 100
 logger = Logger(service="codat-freshness")
 
 
+async def run(services: Services, run: Run) -> None:
+    """Run one tick: measure attainment, list the companies every `LIST_EVERY`, and check those that are due.
+
+    Raises:
+        freshness.aws.event_bus.NotPublished: or another error of AWS; everything else that could be done was done.
+    """
+    _measure(services)
+    if not services.accepts_calls():
+        return
+    failures = Failures(services.tally)
+    async with services.codat(run.until) as codat:
+        check = FreshnessCheck(services=services, codat=codat, until=run.until, failures=failures)
+        await check.list_companies_if_due()
+        done = await check.check_due()
+    services.recorder.write_collected()
+    tally = Counter(services.tally) + stops(check.stopped_by)
+    if is_silent(services.tables.control, tally[Metric.REFRESHES_FOUND_BY_CHECK], services.clock()):
+        tally[Metric.WEBHOOKS_SILENT] += 1
+        logger.error("Refreshes end, but no webhook arrives: see docs/webhooks.md, Silence")
+    if not done and not check.stopped_by and not codat.is_down:
+        tally[Metric.TICKS_CUT_SHORT] += 1
+    measured = {**tally, Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}
+    services.emit(measured)
+    logger.info("Tick of check_freshness ended", extra={"tally": measured})
+    failures.raise_temporary()
+
+
+def _measure(services: Services) -> None:
+    """Keep the records of attainment, and emit the burn rate of error budgets if it is too high."""
+    tables, now = services.tables, services.clock()
+    tables.attainment.settle(now)
+    measured = {Metric.BURN_RATE: burn_percent(tables, services.policy, now)}
+    if measured[Metric.BURN_RATE] >= TOO_FAST:
+        services.emit(measured)
+    logger.info("Attainment was measured", extra={"tally": measured})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreshnessCheck:
-    """One tick of checking. `until` is when to leave the rest to the next tick; `tally` counts what happened."""
+    """One tick of checking. `until` is when to leave the rest to the next tick."""
 
-    tables: Tables
+    services: Services
     codat: Codat
-    recorder: Recorder
-    policy: Policy
-    clock: Callable[[], datetime]
     until: datetime
-    tally: Tally = field(default_factory=Tally)
     stopped_by: list[CodatError] = field(default_factory=list)
-    failures: Failures = field(default_factory=Failures)
+    failures: Failures
     """Why some companies were left to the next tick, which does not keep others from their turn."""
     durations: defaultdict[tuple[str, str], list[timedelta]] = field(default_factory=lambda: defaultdict(list))
     """How long syncs usually take of feeds that were checked, by platform and data type."""
+
+    async def list_companies_if_due(self) -> None:
+        """List the companies, and read Codat's own schedule, if that was last done `LIST_EVERY` ago."""
+        control, now = self.services.tables.control, self.services.clock()
+        if not is_due(control.last_done(LISTING), LIST_EVERY, now):
+            return
+        try:
+            if await self.list_companies():
+                control.put_done(LISTING, now)
+            await read_codat_schedule(self.services, self.codat)
+        except CodatError as error:
+            self.services.tally.count(Metric.LISTING_FAILED)
+            if isinstance(error, (Unauthorized, Forbidden, AccountLimit, RateLimited)):
+                self.stopped_by.append(error)
+            logger.warning(
+                "The list of companies could not be read; the next tick tries again",
+                extra={"error": str(error)},
+            )
 
     async def list_companies(self) -> bool:
         """Read Codat's list of companies, and record those that are new or have changed, a page at a time.
@@ -87,7 +148,7 @@ class FreshnessCheck:
                 await asyncio.to_thread(self._record_page, page, feeds)
                 page = []
         await asyncio.to_thread(self._record_page, page, feeds)
-        await asyncio.to_thread(self.tables.attainment.put_feeds, feeds, hour_of(self.clock()))
+        await asyncio.to_thread(self.services.tables.attainment.put_feeds, feeds, hour_of(self.services.clock()))
         return True
 
     def _record_page(self, page: list[tuple[datetime, CompanyListing]], feeds: Counter[Cell]) -> None:
@@ -95,11 +156,11 @@ class FreshnessCheck:
         with self.failures.collected({}):
             known = self._known([company.id for _, company in page])
             for company in known.values():
-                feeds.update(promised(company, self.policy))
+                feeds.update(promised(company, self.services.policy))
             for at, listed in page:
                 with self.failures.collected({"company_id": listed.id}):
                     company = known.get(listed.id) or Company(company_id=listed.id)
-                    self.recorder.company(company, self._listed(listed, at))
+                    self.services.recorder.company(company, self._listed(listed, at))
 
     def _known(self, company_ids: list[str]) -> dict[str, Company]:
         """Return the companies that are known; none if one of the ids cannot be a key.
@@ -107,7 +168,7 @@ class FreshnessCheck:
         A company that is known all the same is found when it is written.
         """
         try:
-            return self.tables.companies.get_many(company_ids)
+            return self.services.tables.companies.get_many(company_ids)
         except ClientError as error:
             if not is_refused_data(error):
                 raise
@@ -132,24 +193,24 @@ class FreshnessCheck:
             tags=listed.tags,
             connections=connections,
             at=at,
-            policy=self.policy.fingerprint,
+            policy=self.services.policy.fingerprint,
             parent_id=parent.id if parent else "",
             products=listed.products,
         )
 
     async def check_due(self) -> bool:
         """Check the companies that are due. Return whether all of them were reached."""
-        due = self.tables.companies.due_for_check(self.clock())
-        known = await asyncio.to_thread(self.tables.control.sync_durations)
+        due = self.services.tables.companies.due_for_check(self.services.clock())
+        known = await asyncio.to_thread(self.services.tables.control.sync_durations)
         done = await for_each(due, partial(self._check_one, known=known), at_once=AT_ONCE, go_on=self._may_continue)
         if self.durations:
             await asyncio.to_thread(
-                self.tables.control.update_sync_durations, known, lambda known: known.learned(self.durations)
+                self.services.tables.control.update_sync_durations, known, lambda known: known.learned(self.durations)
             )
         return done
 
     def _may_continue(self) -> bool:
-        return not self.stopped_by and not self.codat.is_down and self.clock() < self.until
+        return not self.stopped_by and not self.codat.is_down and self.services.clock() < self.until
 
     async def _check_one(self, company_id: str, known: SyncDurations) -> None:
         with self.failures.collected({"company_id": company_id}):
@@ -162,33 +223,33 @@ class FreshnessCheck:
                 self.stopped_by.append(error)
             except CodatError as error:
                 logger.warning("A company could not be checked", extra={"company_id": company_id, "error": str(error)})
-                self.tally.count(Metric.CHECKS_FAILED)
+                self.services.tally.count(Metric.CHECKS_FAILED)
                 await asyncio.to_thread(self._record, company_id, _failed(error))
 
     def _record(self, company_id: str, fact: CompanyFact) -> None:
-        company = self.tables.companies.get(company_id)
+        company = self.services.tables.companies.get(company_id)
         if company is None or company.deleted_at:
             return
-        if self.recorder.company(company, fact).deleted_at:
-            self.tally.count(Metric.COMPANIES_DELETED)
+        if self.services.recorder.company(company, fact).deleted_at:
+            self.services.tally.count(Metric.COMPANIES_DELETED)
             logger.info("A company was deleted at Codat", extra={"company_id": company_id})
 
     async def _check(self, company_id: str, known: SyncDurations) -> None:
-        company = await asyncio.to_thread(self.tables.companies.get, company_id)
+        company = await asyncio.to_thread(self.services.tables.companies.get, company_id)
         if company is None or company.deleted_at:
             return
-        feeds = await asyncio.to_thread(self.tables.feeds.of_company, company_id)
+        feeds = await asyncio.to_thread(self.services.tables.feeds.of_company, company_id)
         polled: dict[Key, list[DatasetPolled]] | None = None
         if self._needs_poll(company, feeds):
-            polled = await status_poller.poll(self.codat, company, feeds, self.clock())
-            self.tally.count(Metric.COMPANIES_CHECKED)
+            polled = await status_poller.poll(self.codat, company, feeds, self.services.clock())
+            self.services.tally.count(Metric.COMPANIES_CHECKED)
         await asyncio.to_thread(self._record_check, company, feeds, polled, known)
 
     def _needs_poll(self, company: Company, feeds: list[Feed]) -> bool:
         """Return whether Codat may know something new: it is not polled for a company with recent facts."""
         if not company.was_linked:
             return False
-        now = self.clock()
+        now = self.services.clock()
         checked_at = company.checked_at
         if checked_at is None or any(c.status_at > checked_at for c in company.connections.values()):
             return True
@@ -214,46 +275,46 @@ class FreshnessCheck:
             facts = (polled or {}).get((data_type, connection_id), ())
             recorded.append(self._record_feed(feed, company, facts, known))
         for key in by_key.keys() - active:
-            self.recorder.delete(by_key[key])
+            self.services.recorder.delete(by_key[key])
         self._keep_alive(company, recorded)
         fact = CheckSucceeded(
             version=company.version,
             polled=polled is not None,
-            policy=self.policy.fingerprint,
+            policy=self.services.policy.fingerprint,
             refused=_refused(feeds, recorded),
             feeds=supported(recorded),
         )
-        self.recorder.company(company, fact)
+        self.services.recorder.company(company, fact)
 
     def _active_keys(self, company: Company, known: set[Key]) -> set[Key]:
-        data_types = {data_type for data_type, _ in known} | self.policy.named_for(company)
+        data_types = {data_type for data_type, _ in known} | self.services.policy.named_for(company)
         return {
             (data_type, connection.connection_id)
             for data_type in data_types
             for connection in company.active_connections(data_type)
             # Which connections have a custom data type, only the policy says.
-            if not custom_identifier(data_type) or self.policy.names(data_type, company, connection)
+            if not custom_identifier(data_type) or self.services.policy.names(data_type, company, connection)
         }
 
     def _record_feed(self, feed: Feed, company: Company, polled: Sequence[DatasetPolled], known: SyncDurations) -> Feed:
         platform = company.connections[feed.connection_id].platform
         learned = SyncDurationLearned(duration=known.typical(platform, feed.data_type))
-        recorded = self.recorder.feed(feed, company, *polled, learned)
+        recorded = self.services.recorder.feed(feed, company, *polled, learned)
         found = sum(isinstance(notification, CompanyDataRefreshed) for notification in recorded.notifications)
-        self.tally.count(Metric.REFRESHES_FOUND_BY_CHECK, found)
+        self.services.tally.count(Metric.REFRESHES_FOUND_BY_CHECK, found)
         if polled and recorded.feed.history.durations:
             self.durations[platform, feed.data_type].append(recorded.feed.usual_sync_time)
         return recorded.feed
 
     def _keep_alive(self, company: Company, feeds: list[Feed]) -> None:
         """Request a refresh of the quickest data type of each connection that nothing was read from for long."""
-        now = self.clock()
+        now = self.services.clock()
         for connection in company.connections.values():
             readable = [
                 feed
                 for feed in feeds
                 if feed.connection_id == connection.connection_id
-                and not self.policy.promise(feed.data_type, company, connection).off
+                and not self.services.policy.promise(feed.data_type, company, connection).off
                 and not feed.is_unsupported
                 and not feed.is_blocked(connection)
             ]
@@ -262,8 +323,8 @@ class FreshnessCheck:
             if not readable or read_at + KEEP_ALIVE_AFTER > now or is_requested:
                 continue
             quickest = min(readable, key=lambda feed: (feed.usual_sync_time, feed.data_type))
-            self.recorder.feed(quickest, company, RefreshRequested(at=now, trigger=Trigger.KEEP_ALIVE))
-            self.tally.count(Metric.CONNECTIONS_KEPT_ALIVE)
+            self.services.recorder.feed(quickest, company, RefreshRequested(at=now, trigger=Trigger.KEEP_ALIVE))
+            self.services.tally.count(Metric.CONNECTIONS_KEPT_ALIVE)
 
 
 def _refused(before: list[Feed], after: list[Feed]) -> dict[str, datetime]:

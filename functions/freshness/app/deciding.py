@@ -3,26 +3,25 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from freshness.app.services import Services
 from freshness.aws.control import Account
-from freshness.aws.tables import Tables
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.planning.allowance import allowance, on_demand_allowance
 from freshness.planning.decision import Decision
 from freshness.planning.planner import decide
 from freshness.planning.spending import affordable
-from freshness.policy.policy import Policy
 
 
 def decide_now(
-    tables: Tables,
-    policy: Policy,
+    services: Services,
     feeds: Iterable[Feed],
     companies: Mapping[str, Company],
     account: Account,
     now: datetime,
 ) -> list[Decision]:
     """Return the decisions about feeds."""
+    policy = services.policy
     return decide(
         feeds,
         companies,
@@ -31,12 +30,12 @@ def decide_now(
         paused=account.is_paused,
         allowance=allowance(policy.budget, account.limits, now),
         on_demand_allowance=on_demand_allowance(policy.budget, account.limits, now),
-        affordable=affordable_now(tables, policy, now),
+        affordable=affordable_now(services, now),
     )
 
 
-def affordable_now(tables: Tables, policy: Policy, now: datetime) -> dict[str, float]:
-    """Return how many refreshes may be queued now of each platform that has a cap on spending."""
-    if not policy.budget.spending:
+def affordable_now(services: Services, now: datetime) -> dict[str, float]:
+    """Return how many refreshes may be queued now by platform, as `affordable`."""
+    if not services.policy.budget.spending:
         return {}
-    return affordable(policy, tables.spending.refreshes(now), now)
+    return affordable(services.policy, services.tables.spending.refreshes(now), now)

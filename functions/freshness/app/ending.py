@@ -1,14 +1,13 @@
 """Ending requests for fresh data: publishing their results once these are final, and storing them."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.app.record import Recorder
+from freshness.app.services import Services
 from freshness.aws.event_bus import NotPublished
 from freshness.aws.item_codec import shard
 from freshness.aws.table import ContentionError
@@ -24,33 +23,32 @@ logger = Logger(service="codat-freshness")
 class Ending:
     """Ends requests for fresh data."""
 
-    recorder: Recorder
-    clock: Callable[[], datetime]
+    services: Services
 
     def end(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> FreshnessRequest:
         """Return a request, published and stored as ended if its results are final.
 
         What was given may be from before the last writes, so that it is read again before anything is published.
         """
-        if request.is_done or not request.with_results(feeds, company, self.clock()).is_done:
+        if request.is_done or not request.with_results(feeds, company, self.services.clock()).is_done:
             return request
-        tables = self.recorder.tables
+        tables = self.services.tables
         current_company = tables.companies.get(request.company_id, consistent=True) or company
         current_feeds = tables.feeds.of_company(request.company_id, consistent=True)
 
         def compute(known: FreshnessRequest) -> FreshnessRequest:
-            ended = known.with_results(current_feeds, current_company, self.clock())
+            ended = known.with_results(current_feeds, current_company, self.services.clock())
             if ended != known:
-                self.recorder.bus.publish([request_ended(ended)])
+                self.services.bus.publish([request_ended(ended)])
             return ended
 
         return tables.requests.update(tables.requests.get(request.request_id) or request, compute)
 
     def end_of_companies(self, company_ids: Collection[str]) -> None:
         """End the open requests about companies, of which a feed is as fresh now as callers need."""
-        tables = self.recorder.tables
+        tables = self.services.tables
         shards = sorted({shard(company_id) for company_id in company_ids})
-        for request in list(tables.requests.open(self.clock() + KEPT, shards)):
+        for request in list(tables.requests.open(self.services.clock() + KEPT, shards)):
             if request.company_id in company_ids:
                 with left_to_the_next_tick(request):
                     company = tables.companies.get(request.company_id) or Company(company_id=request.company_id)

@@ -6,10 +6,9 @@ finds and finishes what a crash left behind: `EnsureFresh.sweep` records again w
 
 import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
 from uuid import uuid4
@@ -20,11 +19,9 @@ from freshness.app.admission import Admission
 from freshness.app.ending import Ending, left_to_the_next_tick
 from freshness.app.on_demand import OnDemand
 from freshness.app.problems import Problem, seconds
-from freshness.app.record import Recorder
+from freshness.app.services import Services
 from freshness.aws.control import Account
-from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError, VersionConflict
-from freshness.aws.tables import Tables
 from freshness.codat.client import Codat
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
@@ -73,25 +70,15 @@ class Progress:
 class EnsureFresh:
     """Accepts, pursues and ends requests for fresh data. Errors that a caller must see are raised as `Problem`."""
 
-    recorder: Recorder
-    clock: Callable[[], datetime]
-    dry_run: bool = False
-    """Whether nothing is queued."""
-    tally: Counter[Metric] = field(default_factory=Counter)
-    """What happened."""
-
-    @property
-    def tables(self) -> Tables:
-        """Return the tables."""
-        return self.recorder.tables
+    services: Services
 
     @property
     def _admission(self) -> Admission:
-        return Admission(recorder=self.recorder, clock=self.clock)
+        return Admission(services=self.services)
 
     @property
     def _on_demand(self) -> OnDemand:
-        return OnDemand(recorder=self.recorder, clock=self.clock, tally=self.tally, dry_run=self.dry_run)
+        return OnDemand(services=self.services)
 
     def company(self, company_id: str) -> tuple[Company, Account]:
         """Return a company, and what decides about refreshes of all companies.
@@ -101,7 +88,7 @@ class EnsureFresh:
         """
         if len(company_id) > LONGEST_ID:
             raise Problem(404, "unknown-company", "There is no company with such a long id.")
-        company, account = self.tables.companies.get_with_account(company_id, self.tables.control)
+        company, account = self.services.tables.companies.get_with_account(company_id, self.services.tables.control)
         if company is None or company.deleted_at:
             raise Problem(404, "unknown-company", f"There is no company {company_id!r}.")
         return company, account
@@ -112,7 +99,7 @@ class EnsureFresh:
         Raises:
             Problem: there is no such set.
         """
-        for each in self.recorder.policy.sets:
+        for each in self.services.policy.sets:
             if each.name == name and each.matches_company(company):
                 return each.data_types
         raise Problem(422, "unknown-set", f"The policy has no set {name!r} for this company.")
@@ -127,7 +114,7 @@ class EnsureFresh:
         Raises:
             Problem: the request is refused.
         """
-        now = self.clock()
+        now = self.services.clock()
         request = FreshnessRequest(
             request_id=request_id(caller, company.company_id, key) if key else uuid4().hex,
             company_id=company.company_id,
@@ -140,9 +127,9 @@ class EnsureFresh:
             fingerprint=fingerprint if key else "",
             answering_until=now + LONGEST_ANSWER if key else None,
         )
-        if key and (known := self.tables.requests.get(request.request_id)):
+        if key and (known := self.services.tables.requests.get(request.request_id)):
             return self._again(known, company, fingerprint)
-        feeds = self.tables.feeds.of_company(company.company_id)
+        feeds = self.services.tables.feeds.of_company(company.company_id)
         self._admission.require_supported(request, feeds, company)
         ended = request.with_results(feeds, company, now)
         if not ended.is_fresh:
@@ -150,16 +137,16 @@ class EnsureFresh:
         if ended.is_fresh and not key:
             return Progress(request=ended, company=company, feeds=tuple(request.feeds_of(feeds, company)))
         try:
-            stored = self.tables.requests.put(request)
+            stored = self.services.tables.requests.put(request)
         except VersionConflict:
-            known = self.tables.requests.get(request.request_id) or request
+            known = self.services.tables.requests.get(request.request_id) or request
             return self._again(known, company, fingerprint)
         return replace(self.progress(stored, company, feeds), account=account)
 
     def answered(self, request: FreshnessRequest) -> None:
         """Record that the call that made a request was answered, so that its key may be used again."""
         if request.answering_until:
-            self.tables.requests.update(request, lambda known: replace(known, answering_until=None))
+            self.services.tables.requests.update(request, lambda known: replace(known, answering_until=None))
 
     def load(self, request_id: str) -> FreshnessRequest:
         """Return a request.
@@ -167,8 +154,8 @@ class EnsureFresh:
         Raises:
             Problem: there is no such request, or it is no longer kept.
         """
-        request = self.tables.requests.get(request_id) if len(request_id) <= LONGEST_ID else None
-        if request is None or request.accepted_at + KEPT <= self.clock():
+        request = self.services.tables.requests.get(request_id) if len(request_id) <= LONGEST_ID else None
+        if request is None or request.accepted_at + KEPT <= self.services.clock():
             raise Problem(404, "unknown-request", "There is no such request, or it is older than 7 days.")
         return request
 
@@ -176,9 +163,11 @@ class EnsureFresh:
         self, request: FreshnessRequest, company: Company | None = None, feeds: Iterable[Feed] | None = None
     ) -> Progress:
         """Return a request as it is now, ended and published if its results are final."""
-        company = company or self.tables.companies.get(request.company_id) or Company(company_id=request.company_id)
-        known = list(self.tables.feeds.of_company(request.company_id) if feeds is None else feeds)
-        request = Ending(recorder=self.recorder, clock=self.clock).end(request, company, known)
+        company = (
+            company or self.services.tables.companies.get(request.company_id) or Company(company_id=request.company_id)
+        )
+        known = list(self.services.tables.feeds.of_company(request.company_id) if feeds is None else feeds)
+        request = Ending(services=self.services).end(request, company, known)
         mine = request.feeds_of(known, company)
         ahead = None if request.is_done else self._admission.estimate(request, mine, company)
         return Progress(request=request, company=company, feeds=tuple(mine), estimate=ahead)
@@ -199,7 +188,7 @@ class EnsureFresh:
         while True:
             with _left_to_a_later_turn():
                 progress = await self.pursue(progress, codat)
-            if progress.request.is_done or self.clock() >= until:
+            if progress.request.is_done or self.services.clock() >= until:
                 return progress
             await asyncio.sleep(BETWEEN_READS)
             with _left_to_a_later_turn():
@@ -212,11 +201,13 @@ class EnsureFresh:
         many requests are still open.
         """
         of_companies: dict[str, list[FreshnessRequest]] = {}
-        for request in sorted(self.tables.requests.open(self.clock() + KEPT), key=attrgetter("deadline")):
+        for request in sorted(
+            self.services.tables.requests.open(self.services.clock() + KEPT), key=attrgetter("deadline")
+        ):
             of_companies.setdefault(request.company_id, []).append(request)
         still_open = 0
         for company_id, requests in of_companies.items():
-            if self.clock() >= until:
+            if self.services.clock() >= until:
                 still_open += len(requests)
                 continue
             with left_to_the_next_tick(requests[0]):
@@ -225,8 +216,8 @@ class EnsureFresh:
 
     def _sweep(self, company_id: str, requests: Iterable[FreshnessRequest]) -> int:
         """Sweep the requests about a company, which is read once for all of them."""
-        company = self.tables.companies.get(company_id)
-        feeds = {feed.key: feed for feed in self.tables.feeds.of_company(company_id)}
+        company = self.services.tables.companies.get(company_id)
+        feeds = {feed.key: feed for feed in self.services.tables.feeds.of_company(company_id)}
         still_open = 0
         for request in requests:
             with left_to_the_next_tick(request):
@@ -241,7 +232,7 @@ class EnsureFresh:
         """Return the progress of a request whose key is used again."""
         if known.fingerprint != fingerprint:
             raise Problem(422, "key-reused", "The Idempotency-Key was used before, with another body.")
-        if known.answering_until and known.answering_until > self.clock() and not known.is_done:
+        if known.answering_until and known.answering_until > self.services.clock() and not known.is_done:
             raise Problem(
                 409, "key-in-progress", "A request with this Idempotency-Key is being answered.", retry_after=1
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
@@ -29,7 +29,7 @@ def is_refused_data(error: ClientError) -> bool:
 class Failures:
     """What failed in a tick. `tally` counts data that cannot be stored; `temporary` is the first other error."""
 
-    tally: Tally = field(default_factory=Tally)
+    tally: Tally
     temporary: NotPublished | ContentionError | BotoCoreError | ClientError | None = None
 
     @contextmanager

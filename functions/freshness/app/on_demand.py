@@ -1,24 +1,22 @@
 """Reading on demand what callers wait for: recording what feeds lack, queuing them, and polling those in flight."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import uuid4
 
 from aws_lambda_powertools import Logger
 
 from freshness.app.deciding import decide_now
-from freshness.app.exclusive_run import stops
 from freshness.app.problems import codat_unavailable
 from freshness.app.queue_lease import QueueLease
 from freshness.app.queueing import Queueing
-from freshness.app.record import Recorder
+from freshness.app.services import Services
+from freshness.app.tick import stops
 from freshness.aws.control import Account
-from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError
 from freshness.codat.client import Codat
 from freshness.codat.dataset_facts import polled_fact
@@ -45,11 +43,7 @@ logger = Logger(service="codat-freshness")
 class OnDemand:
     """Reads what callers wait for."""
 
-    recorder: Recorder
-    clock: Callable[[], datetime]
-    tally: Counter[Metric]
-    dry_run: bool = False
-    """Whether nothing is queued."""
+    services: Services
 
     def want(self, request: FreshnessRequest, company: Company, feed: Feed) -> Feed:
         """Record what a feed lacks, unless a read in flight has it, and return it as it is now.
@@ -60,7 +54,7 @@ class OnDemand:
             return feed
         fact = DataWanted(not_before=request.not_before, deadline=request.deadline, at_any_time=request.at_any_time)
         with suppress(ContentionError):
-            return self.recorder.feed(feed, company, fact).feed
+            return self.services.recorder.feed(feed, company, fact).feed
         return feed
 
     async def pursue(
@@ -103,7 +97,7 @@ class OnDemand:
         lacks = feed.wanted is None or feed.wanted.not_before < request.not_before
         if not lacks or feed.in_flight or feed.is_unsupported or request.is_served(feed):
             return _Claim(self.want(request, company, feed))
-        lease = QueueLease.take(self.recorder.tables.control, feed, self.clock())
+        lease = QueueLease.take(self.services.tables.control, feed, self.services.clock())
         if lease is None:
             return _Claim(self.want(request, company, feed), is_queued_elsewhere=True)
         is_written = False
@@ -118,9 +112,9 @@ class OnDemand:
     def _decide(self, feeds: list[Feed], company: Company, account: Account | None) -> list[Decision]:
         """Return the decisions to queue those of the feeds that callers wait for and that may be queued now."""
         wanted = {feed.key: feed for feed in feeds if feed.wanted and not feed.in_flight}
-        if self.dry_run or not wanted:
+        if self.services.dry_run or not wanted:
             return []
-        tables, policy, now = self.recorder.tables, self.recorder.policy, self.clock()
+        tables, policy, now = self.services.tables, self.services.policy, self.services.clock()
         account = account or tables.control.account()
         if account.limits.stopped_before(now):
             return []
@@ -128,7 +122,7 @@ class OnDemand:
         if any(needs_all_feeds(feed, company, policy) for feed in wanted.values()):
             others = [feed for feed in tables.feeds.of_company(company.company_id) if feed.key not in wanted]
         companies = {company.company_id: company}
-        decisions = decide_now(tables, policy, [*wanted.values(), *others], companies, account, now)
+        decisions = decide_now(self.services, [*wanted.values(), *others], companies, account, now)
         return [each for each in decisions if each.action is Action.QUEUE and each.feed.key in wanted]
 
     async def _queue(
@@ -141,12 +135,11 @@ class OnDemand:
         Raises:
             Problem: Codat accepts none of the calls.
         """
-        queueing = Queueing(
-            tables=self.recorder.tables, codat=codat, recorder=self.recorder, clock=self.clock, tally=self.tally
-        )
+        queueing = Queueing(services=self.services, codat=codat)
         await asyncio.gather(*[_queued(queueing, each, leases.pop(each.feed.key, None)) for each in decisions])
-        self.tally.update(stops(queueing.stopped_by))
-        now = self.clock()
+        for metric, number in stops(queueing.stopped_by).items():
+            self.services.tally.count(metric, number)
+        now = self.services.clock()
         stop = next((error.until for error in queueing.stopped_by if isinstance(error, RateLimited)), None)
         if stop:
             raise codat_unavailable("Codat accepts no calls, because a limit is reached", stop, now)
@@ -156,7 +149,7 @@ class OnDemand:
 
     def _require_accepted(self, decisions: Iterable[Decision], feeds: Iterable[Feed]) -> None:
         """Raise a `Problem` if Codat accepted none of the calls that were decided: each feed is tried again later."""
-        now, queued = self.clock(), {decision.feed.key for decision in decisions}
+        now, queued = self.services.clock(), {decision.feed.key for decision in decisions}
         retries = [feed.retry_at for feed in feeds if feed.key in queued]
         later = [retry_at for retry_at in retries if retry_at and retry_at > now]
         if later and len(later) == len(retries):
@@ -169,7 +162,7 @@ class OnDemand:
 
         Return the feed as it is now.
         """
-        sync, now = feed.in_flight, self.clock()
+        sync, now = feed.in_flight, self.services.clock()
         if sync is None or not sync.dataset_id or feed.is_as_of(request.not_before):
             return feed
         ran = max(now - sync.at, timedelta(0))
@@ -179,7 +172,7 @@ class OnDemand:
             return feed
         lease = f"poll {'/'.join(feed.key)}"
         until = now + POLL_EVERY + POLL_SHARE * ran
-        if not await asyncio.to_thread(self.recorder.tables.control.acquire, lease, uuid4().hex, until, now):
+        if not await asyncio.to_thread(self.services.tables.control.acquire, lease, uuid4().hex, until, now):
             return feed
         try:
             operation = await (await codat()).dataset(feed.company_id, sync.dataset_id)
@@ -188,8 +181,8 @@ class OnDemand:
             return feed
         if not has_ended(operation.status):
             return feed
-        polled = polled_fact(operation, max(self.clock(), operation.completed or operation.requested))
-        recorded = await asyncio.to_thread(self.recorder.feed, feed, company, polled)
+        polled = polled_fact(operation, max(self.services.clock(), operation.completed or operation.requested))
+        recorded = await asyncio.to_thread(self.services.recorder.feed, feed, company, polled)
         return recorded.feed
 
 

@@ -1,10 +1,9 @@
 """What an operator may do to companies and feeds: request refreshes, pause and resume."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
-from freshness.app.record import Recorder
+from freshness.app.services import Services
 from freshness.domain import schedule
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CompanyPaused
@@ -21,8 +20,7 @@ class Paused(Exception):
 class Operations:
     """Carries out operators' commands on the tables."""
 
-    recorder: Recorder
-    clock: Callable[[], datetime]
+    services: Services
 
     def request_refreshes(self, company: Company, feeds: Iterable[Feed]) -> list[Feed]:
         """Request a refresh of each feed where one can be queued and none is in flight; return those as they are now.
@@ -34,25 +32,25 @@ class Operations:
         """
         if company.paused:
             raise Paused(f'{company.name} is paused. Resume it with "./freshness resume {company.company_id}".')
-        if self.recorder.tables.control.is_paused():
+        if self.services.tables.control.is_paused():
             raise Paused('Everything is paused. Resume it with "./freshness resume".')
-        fact = RefreshRequested(at=self.clock(), trigger=Trigger.OPERATOR)
+        fact = RefreshRequested(at=self.services.clock(), trigger=Trigger.OPERATOR)
         wanted = [feed for feed in feeds if self._can_be_queued(company, feed)]
-        return [self.recorder.feed(feed, company, fact).feed for feed in wanted]
+        return [self.services.recorder.feed(feed, company, fact).feed for feed in wanted]
 
     def pause(self, company: Company) -> None:
         """Pause the refreshes of a company. What is in flight continues, and so do checks."""
-        self.recorder.company(company, CompanyPaused(paused=True))
+        self.services.recorder.company(company, CompanyPaused(paused=True))
 
     def resume(self, company: Company) -> None:
         """Resume the refreshes of a company, whose feeds are due again as their promises say."""
-        company = self.recorder.company(company, CompanyPaused(paused=False))
-        for feed in self.recorder.tables.feeds.of_company(company.company_id, consistent=True):
-            self.recorder.feed(feed, company, Rescheduled())
+        company = self.services.recorder.company(company, CompanyPaused(paused=False))
+        for feed in self.services.tables.feeds.of_company(company.company_id, consistent=True):
+            self.services.recorder.feed(feed, company, Rescheduled())
 
     def _can_be_queued(self, company: Company, feed: Feed) -> bool:
         connection = company.connections.get(feed.connection_id)
         if connection is None or feed.in_flight:
             return False
-        promise = self.recorder.policy.promise(feed.data_type, company, connection)
+        promise = self.services.policy.promise(feed.data_type, company, connection)
         return schedule.due_at(feed, promise, connection) is not None

@@ -9,11 +9,11 @@ from datetime import datetime
 from freshness.app.deciding import decide_now
 from freshness.app.forecast import misses_ahead
 from freshness.app.obstacles import closed_window, obstacle, waiting_for_machine
+from freshness.app.services import Services
 from freshness.app.spending import spending
 from freshness.app.timing import miss_view, timing
 from freshness.app.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
 from freshness.aws.control import Account
-from freshness.aws.tables import Tables
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
@@ -22,7 +22,6 @@ from freshness.domain.feed_values import End, Request, State
 from freshness.domain.schedule import breaks_at, probability_up_to_date
 from freshness.domain.times import BEGINNING
 from freshness.planning.decision import Decision, Reason
-from freshness.policy.policy import Policy
 
 
 class NotFound(Exception):
@@ -31,10 +30,9 @@ class NotFound(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queries:
-    """Answers questions about the tables. `policy` includes what was learned of the fleet."""
+    """Answers questions about the tables."""
 
-    tables: Tables
-    policy: Policy
+    services: Services
 
     def find_company(self, name: str) -> Company:
         """Return the company with this id or, ignoring case, this name or unique beginning of a name.
@@ -42,9 +40,9 @@ class Queries:
         Raises:
             NotFound: there is none, or there are several.
         """
-        if company := self.tables.companies.get(name):
+        if company := self.services.tables.companies.get(name):
             return company
-        companies = list(self.tables.companies.scan())
+        companies = list(self.services.tables.companies.scan())
         wanted = name.casefold()
         found = [company for company in companies if company.name.casefold() == wanted] or [
             company for company in companies if company.name.casefold().startswith(wanted)
@@ -64,7 +62,7 @@ class Queries:
         Raises:
             NotFound: the company has no feed of one of the data types.
         """
-        feeds = self.tables.feeds.of_company(company.company_id)
+        feeds = self.services.tables.feeds.of_company(company.company_id)
         known = sorted({feed.data_type for feed in feeds})
         wanted = set(data_types)
         for data_type in sorted(wanted - set(known)):
@@ -91,13 +89,13 @@ class Queries:
             oldest_age_against_promise=max((feed.age / feed.promise for feed in overdue if feed.age), default=None),
             limits=self.api_limits(),
             not_fresh=tuple(sorted((feed for feed in late if not feed.keeps_promise), key=_worst_first)),
-            misses_ahead=tuple(miss_view(risk) for risk in misses_ahead(self.tables, self.policy, now)),
-            spending=tuple(spending(self.tables, self.policy, now)),
+            misses_ahead=tuple(miss_view(risk) for risk in misses_ahead(self.services, now)),
+            spending=tuple(spending(self.services, now)),
         )
 
     def company(self, company: Company, now: datetime) -> tuple[FeedView, ...]:
         """Return every feed of one company."""
-        feeds = self.tables.feeds.of_company(company.company_id)
+        feeds = self.services.tables.feeds.of_company(company.company_id)
         return tuple(self._views(self._decisions(feeds, [company], now), [company], now))
 
     def with_feeds(
@@ -114,22 +112,22 @@ class Queries:
             NotFound: the company has no such feed.
         """
         wanted = {feed.key: feed for feed in self.find_feeds(company, [data_type])}
-        decisions = self._decisions(self.tables.feeds.of_company(company.company_id), [company], now)
+        decisions = self._decisions(self.services.tables.feeds.of_company(company.company_id), [company], now)
         views = self._views(decisions, [company], now)
         return [self._explanation(view, decisions[view.key], now) for view in views if view.key in wanted]
 
     def is_paused(self) -> bool:
         """Return whether all refreshes are paused."""
-        return self.tables.control.is_paused()
+        return self.services.tables.control.is_paused()
 
     def paused_companies(self) -> list[Company]:
         """Return the companies that are paused by themselves, by name, which reads all companies."""
-        paused = (company for company in self.tables.companies.scan() if company.paused)
+        paused = (company for company in self.services.tables.companies.scan() if company.paused)
         return sorted(paused, key=lambda company: (company.name, company.company_id))
 
     def api_limits(self) -> ApiLimits:
         """Return what Codat allows, as far as any function knows."""
-        return self.tables.control.api_limits()
+        return self.services.tables.control.api_limits()
 
     def export(self, now: datetime) -> Iterator[FeedExport]:
         """Yield every feed with its last syncs."""
@@ -148,26 +146,28 @@ class Queries:
 
     def refreshes_queued(self) -> int:
         """Return how many refreshes were queued in the time for which datasets are kept, which reads all of them."""
-        ended = {d.dataset_id for d in self.tables.datasets.scan() if d.trigger is not Trigger.EXTERNAL}
+        ended = {d.dataset_id for d in self.services.tables.datasets.scan() if d.trigger is not Trigger.EXTERNAL}
         in_flight = {
             feed.in_flight.dataset_id or "#".join(feed.key)
-            for feed in self.tables.feeds.scan()
+            for feed in self.services.tables.feeds.scan()
             if feed.in_flight and feed.in_flight.trigger is not Trigger.EXTERNAL
         }
         return len(ended | in_flight)
 
     def _all(self) -> tuple[list[Company], list[Feed]]:
         feeds: dict[str, list[Feed]] = defaultdict(list)
-        for feed in self.tables.feeds.scan():
+        for feed in self.services.tables.feeds.scan():
             feeds[feed.company_id].append(feed)
-        companies = sorted(self.tables.companies.scan(), key=lambda company: (company.name, company.company_id))
+        companies = sorted(
+            self.services.tables.companies.scan(), key=lambda company: (company.name, company.company_id)
+        )
         return companies, [feed for company in companies for feed in feeds[company.company_id]]
 
     def _decisions(self, feeds: Iterable[Feed], companies: Iterable[Company], now: datetime) -> dict[FeedKey, Decision]:
         """Return what the next tick would decide, given all feeds of the companies."""
         known = {company.company_id: company for company in companies}
         account = Account(self.is_paused(), self.api_limits())
-        decisions = decide_now(self.tables, self.policy, feeds, known, account, now)
+        decisions = decide_now(self.services, feeds, known, account, now)
         return {decision.feed.key: decision for decision in decisions}
 
     def _views(
@@ -183,7 +183,7 @@ class Queries:
 
     def _view(self, decision: Decision, connection: Connection, now: datetime) -> FeedView:
         feed, company = decision.feed, decision.company
-        promise = self.policy.promise(feed.data_type, company, connection)
+        promise = self.services.policy.promise(feed.data_type, company, connection)
         in_force, state, as_of = promise.at(now), feed.state(promise, connection, now), feed.as_of
         known: tuple[Request | End | None, ...] = feed.request, feed.end
         changes = sorted((change for change in known if change), key=lambda change: change.at, reverse=True)
@@ -223,17 +223,17 @@ class Queries:
         feed, company = decision.feed, decision.company
         names: list[str] = []
         if reason in (Reason.DUE_WITH_SET, Reason.WAITING_FOR_SET):
-            together = self.policy.set_of(feed.data_type, company)
+            together = self.services.policy.set_of(feed.data_type, company)
             names = [together.name] if together else []
         elif reason == Reason.OUTSIDE_WINDOW:
-            promise = self.policy.promise(feed.data_type, company, company.connections[feed.connection_id])
+            promise = self.services.policy.promise(feed.data_type, company, company.connections[feed.connection_id])
             names = [window.name for window in promise.windows]
         return " ".join([reason, ", ".join(f'"{name}"' for name in names)]).rstrip()
 
     def _explanation(self, view: FeedView, decision: Decision, now: datetime) -> Explanation:
         reason = self._reason(decision.reason, decision)
         company = decision.company
-        promise = self.policy.promise(view.data_type, company, company.connections[view.connection_id])
+        promise = self.services.policy.promise(view.data_type, company, company.connections[view.connection_id])
         return Explanation(
             feed=view,
             action=decision.action,
@@ -257,7 +257,7 @@ class Queries:
                 records_modified=dataset.records_modified,
                 issues=dataset.issues,
             )
-            for dataset in self.tables.datasets.of_company(feed.company_id)
+            for dataset in self.services.tables.datasets.of_company(feed.company_id)
             if (dataset.data_type, dataset.connection_id) == (feed.data_type, feed.connection_id)
         ]
         if (request := feed.in_flight) and request.dataset_id not in {dataset.dataset_id for dataset in datasets}:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -11,15 +11,17 @@ from aws_lambda_powertools import Logger
 
 from freshness.app.concurrency import for_each
 from freshness.app.deciding import decide_now
+from freshness.app.ensure_fresh import EnsureFresh
 from freshness.app.failures import Failures
+from freshness.app.forecast import Forecast
 from freshness.app.promise_metrics import PromiseMetrics
 from freshness.app.queue_together import queue_together
 from freshness.app.queueing import Queueing, names_of
-from freshness.app.record import Recorder
+from freshness.app.services import Services
+from freshness.app.tick import Run, quota_left, stops
 from freshness.app.unanswered_calls import find_queued
 from freshness.aws.control import Account
 from freshness.aws.metrics import Metric
-from freshness.aws.tables import Tables
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CheckNeeded
@@ -29,7 +31,6 @@ from freshness.domain.feed_values import Decided
 from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import needs_all_feeds
 from freshness.planning.samples import samples
-from freshness.policy.policy import Policy
 
 AT_ONCE = 10
 BATCH = 2000
@@ -38,58 +39,91 @@ BATCH = 2000
 logger = Logger(service="codat-freshness")
 
 
+async def run(services: Services, run: Run) -> None:
+    """Run one tick: end requests for fresh data, queue the feeds that are due, and look ahead at deadlines.
+
+    Raises:
+        freshness.aws.event_bus.NotPublished: or another error of AWS; everything else that could be done was done.
+    """
+    now = services.clock()
+    # However many requests are open, half of the time is left for what the promises need.
+    sweep_until = now + (run.until - now) / 2
+    still_open = await asyncio.to_thread(EnsureFresh(services=services).sweep, sweep_until)
+    if still_open:
+        logger.info("Requests for fresh data are open", extra={"requests": still_open})
+    failures = Failures(services.tally)
+    async with services.codat(run.until) as codat:
+        queueing = Queueing(services=services, codat=codat)
+        tick = RefreshTick(
+            services=services,
+            queueing=queueing,
+            until=run.until,
+            unfinished_since=run.unfinished_since,
+            failures=failures,
+        )
+        done = await tick.run()
+    await asyncio.to_thread(Forecast(services=services).publish, run.until)
+    services.recorder.write_collected()
+    tally = Counter(services.tally) + stops(queueing.stopped_by)
+    if not done and not queueing.stopped_by and not codat.is_down:
+        tally[Metric.TICKS_CUT_SHORT] += 1
+    calls = {Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}
+    left = quota_left(services.tables.control.api_limits(), services.clock())
+    # Not a sum of counters, which would leave out zeros.
+    measured = {**tally, **tick.metrics.measured, **left, **calls}
+    services.emit(measured)
+    logger.info("Tick of queue_refreshes ended", extra={"tally": measured})
+    failures.raise_temporary()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshTick:
-    """One tick of queueing. `until` is when to leave the rest to the next tick; `tally` counts what happened.
+    """One tick of queueing. `until` is when to leave the rest to the next tick.
 
-    `unfinished_since` is when earlier runs began that were killed or failed, if the last one did.
-
-    In a dry run nothing is queued: what would be is logged.
+    `unfinished_since` is when earlier runs began that were killed or failed, if the last one did. In a dry run nothing
+    is queued: what would be is logged.
     """
 
-    tables: Tables
+    services: Services
     queueing: Queueing
-    recorder: Recorder
-    policy: Policy
-    clock: Callable[[], datetime]
     until: datetime
     unfinished_since: datetime | None = None
-    dry_run: bool = False
-    tally: Counter[Metric] = field(default_factory=Counter)
-    failures: Failures = field(default_factory=Failures)
+    failures: Failures
     """Why some feeds were left to the next tick, which does not keep others from their turn."""
     metrics: PromiseMetrics = field(default_factory=PromiseMetrics)
 
-    async def run(self, may_call: Callable[[], bool] = lambda: True) -> bool:
+    async def run(self) -> bool:
         """Publish which promises broke, and queue the feeds that are due if Codat may be called by then.
 
         Return whether everything was reached that could be.
         """
-        paused = await asyncio.to_thread(self.tables.control.is_paused)
+        paused = await asyncio.to_thread(self.services.tables.control.is_paused)
         done, may_queue = True, None
-        batches = self.tables.feeds.due(self.clock(), BATCH)
+        batches = self.services.tables.feeds.due(self.services.clock(), BATCH)
         while feeds := await asyncio.to_thread(next, batches, None):
             decisions = await self.review_and_decide(feeds, paused=paused)
-            may_queue = may_call() if may_queue is None else may_queue
+            may_queue = self.services.accepts_calls() if may_queue is None else may_queue
             if may_queue:
                 done = await self.act(decisions) and done
-            self.metrics.add(decisions, self.queueing.unqueued, self.policy, self.clock())
-            if self.clock() >= self.until:
+            self.metrics.add(decisions, self.queueing.unqueued, self.services.policy, self.services.clock())
+            if self.services.clock() >= self.until:
                 return False
         return done
 
     async def review_and_decide(self, feeds: list[Feed], *, paused: bool = False) -> list[Decision]:
         """Record and publish which promises of the feeds broke by now, and decide about each feed."""
-        companies = await asyncio.to_thread(self.tables.companies.get_many, (feed.company_id for feed in feeds))
+        companies = await asyncio.to_thread(
+            self.services.tables.companies.get_many, (feed.company_id for feed in feeds)
+        )
         feeds, unmarked = await self._reviewed(feeds, companies)
         feeds = await asyncio.to_thread(self._with_feeds_needed, feeds, companies)
-        now = self.clock()
-        limits = await asyncio.to_thread(self.tables.control.api_limits)
+        now = self.services.clock()
+        limits = await asyncio.to_thread(self.services.tables.control.api_limits)
         account = Account(paused, limits)
-        decisions = await asyncio.to_thread(decide_now, self.tables, self.policy, feeds, companies, account, now)
+        decisions = await asyncio.to_thread(decide_now, self.services, feeds, companies, account, now)
         decisions = [decision for decision in decisions if decision.feed.key not in unmarked]
         self.queueing.unqueued.update(
-            decision.feed.key for decision in decisions if decision.action is Action.QUEUE and not self.dry_run
+            decision.feed.key for decision in decisions if decision.action is Action.QUEUE and not self.services.dry_run
         )
         return decisions
 
@@ -98,8 +132,8 @@ class RefreshTick:
         await asyncio.to_thread(self._learn, decisions)
         groups = _by_company(decisions)
         schedule = CodatSchedule()
-        if any(len(group) > 1 for group in groups) and not self.dry_run:
-            schedule = await asyncio.to_thread(self.tables.control.codat_schedule)
+        if any(len(group) > 1 for group in groups) and not self.services.dry_run:
+            schedule = await asyncio.to_thread(self.services.tables.control.codat_schedule)
         act = partial(self._act_on, schedule=schedule)
         return await for_each(groups, act, at_once=AT_ONCE, go_on=self._may_continue)
 
@@ -118,16 +152,16 @@ class RefreshTick:
                 return
             names = {"company_id": feed.company_id, "data_type": feed.data_type}
             with self.failures.collected(names):
-                reviewed[feed.key] = feed = await asyncio.to_thread(self.recorder.review, feed, company)
+                reviewed[feed.key] = feed = await asyncio.to_thread(self.services.recorder.review, feed, company)
             if self.unfinished_since is None or feed.unanswered or feed.in_flight:
                 return
             unmarked.add(feed.key)
             with self.failures.collected(names):
                 fact = RunInterrupted(at=self.unfinished_since)
-                reviewed[feed.key] = (await asyncio.to_thread(self.recorder.feed, feed, company, fact)).feed
+                reviewed[feed.key] = (await asyncio.to_thread(self.services.recorder.feed, feed, company, fact)).feed
                 unmarked.remove(feed.key)
 
-        await for_each(feeds, review, at_once=AT_ONCE, go_on=lambda: self.clock() < self.until)
+        await for_each(feeds, review, at_once=AT_ONCE, go_on=lambda: self.services.clock() < self.until)
         return list(reviewed.values()), unmarked
 
     def _with_feeds_needed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> list[Feed]:
@@ -135,29 +169,31 @@ class RefreshTick:
         company_ids = {
             feed.company_id
             for feed in feeds
-            if (company := companies.get(feed.company_id)) and needs_all_feeds(feed, company, self.policy)
+            if (company := companies.get(feed.company_id)) and needs_all_feeds(feed, company, self.services.policy)
         }
-        whole = [feed for company_id in sorted(company_ids) for feed in self.tables.feeds.of_company(company_id)]
+        whole = [
+            feed for company_id in sorted(company_ids) for feed in self.services.tables.feeds.of_company(company_id)
+        ]
         return whole + [feed for feed in feeds if feed.company_id not in company_ids]
 
     def _learn(self, decisions: list[Decision]) -> None:
         """Record what the feeds to be queued show of their kinds."""
         learned = samples(decisions)
-        if learned and not self.dry_run:
-            self.tables.learned.add(learned)
+        if learned and not self.services.dry_run:
+            self.services.tables.learned.add(learned)
 
     def _may_continue(self) -> bool:
-        return not self.queueing.stopped_by and not self.queueing.codat.is_down and self.clock() < self.until
+        return not self.queueing.stopped_by and not self.queueing.codat.is_down and self.services.clock() < self.until
 
     async def _act_on(self, group: list[Decision], schedule: CodatSchedule) -> None:
         names = {"company_id": group[0].feed.company_id}
-        if group[0].action is Action.QUEUE and not self.dry_run:
+        if group[0].action is Action.QUEUE and not self.services.dry_run:
             group = await self._without_queued(group, names)
         wanted = [decision for decision in group if decision.feed.wanted]
         group = [decision for decision in group if not decision.feed.wanted]
         remaining = group
-        are_queued = not self.dry_run and all(decision.action is Action.QUEUE for decision in group)
-        if are_queued and group and (self.policy.products or (len(group) > 1 and schedule.on_first_link)):
+        are_queued = not self.services.dry_run and all(decision.action is Action.QUEUE for decision in group)
+        if are_queued and group and (self.services.policy.products or (len(group) > 1 and schedule.on_first_link)):
             # What failed halfway is left to the next tick: some of the group may be in flight.
             remaining = []
             with self.failures.collected(names):
@@ -175,7 +211,7 @@ class RefreshTick:
 
     async def _act(self, decision: Decision) -> None:
         match decision.action:
-            case Action.QUEUE if self.dry_run:
+            case Action.QUEUE if self.services.dry_run:
                 logger.info("Would queue a refresh", extra=names_of(decision.feed))
             case Action.QUEUE:
                 await self.queueing.queue(decision)
@@ -190,22 +226,22 @@ class RefreshTick:
 
     def _request_check(self, decision: Decision) -> None:
         """Make a feed's company due for a check. A feed that is left of a deleted company is deleted."""
-        company = self.recorder.company(decision.company, CheckNeeded())
+        company = self.services.recorder.company(decision.company, CheckNeeded())
         if company.deleted_at:
-            self.recorder.delete(decision.feed)
+            self.services.recorder.delete(decision.feed)
 
     def _defer(self, decision: Decision) -> None:
-        decided = Decided(at=self.clock(), reason=decision.reason)
+        decided = Decided(at=self.services.clock(), reason=decision.reason)
         fact = Deferred(until=decision.until, decided=decided, version=decision.feed.version)
-        self.recorder.feed(decision.feed, decision.company, fact)
+        self.services.recorder.feed(decision.feed, decision.company, fact)
 
     def _hide(self, decision: Decision) -> None:
         """Remove a paused company's feed from the due index, unless the company was resumed in the meantime."""
         self._defer(decision)
-        company = self.tables.companies.get(decision.company.company_id, consistent=True)
+        company = self.services.tables.companies.get(decision.company.company_id, consistent=True)
         if company and not company.paused:
-            feed = self.tables.feeds.get(*decision.feed.key, consistent=True)
-            self.recorder.feed(feed, company, Rescheduled())
+            feed = self.services.tables.feeds.get(*decision.feed.key, consistent=True)
+            self.services.recorder.feed(feed, company, Rescheduled())
 
 
 def _by_company(decisions: Iterable[Decision]) -> list[list[Decision]]:

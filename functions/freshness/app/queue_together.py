@@ -53,19 +53,21 @@ async def queue_together(queueing: Queueing, group: list[Decision], schedule: Co
     That the calls are about to be made is recorded first. If no response was recorded, history is read for what they
     queued before anything is queued again.
     """
-    company, policy = group[0].company, queueing.recorder.policy
+    company, policy = group[0].company, queueing.services.policy
     due = {decision.feed.key: decision for decision in group}
-    feeds = await asyncio.to_thread(queueing.tables.feeds.of_company, company.company_id)
+    feeds = await asyncio.to_thread(queueing.services.tables.feeds.of_company, company.company_id)
     products = policy.types_of_products
-    soon = due_soon(company, feeds, due, policy, queueing.clock()) if products else {}
+    soon = due_soon(company, feeds, due, policy, queueing.services.clock()) if products else {}
     calls = bulk_refresh.plan(schedule, products, company, feeds, due.keys(), soon.keys())
     if not calls:
         return group
-    attempt = _find_unfinished(company, calls, queueing.clock())
+    attempt = _find_unfinished(company, calls, queueing.services.clock())
     try:
         if attempt is None:
-            started_at = queueing.clock()
-            company = await asyncio.to_thread(queueing.recorder.company, company, BulkRefreshStarted(at=started_at))
+            started_at = queueing.services.clock()
+            company = await asyncio.to_thread(
+                queueing.services.recorder.company, company, BulkRefreshStarted(at=started_at)
+            )
             attempt = await _call(queueing, company, calls, started_at)
         queued = await bulk_refresh.queued_since(attempt.since, queueing.codat, company.company_id, attempt.feeds)
     except CodatError as error:
@@ -120,5 +122,5 @@ async def _record_running(
     running = await bulk_refresh.running(queueing.codat, company.company_id, call.feeds, since)
     for key, operation in running.items():
         await queueing.record(call.feeds[key], company, requested_fact(operation, Trigger.EXTERNAL))
-        queueing.tally[Metric.DATASETS_ADOPTED] += 1
+        queueing.services.tally.count(Metric.DATASETS_ADOPTED)
     return list(running)

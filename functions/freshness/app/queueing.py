@@ -1,8 +1,7 @@
 """Queueing refreshes at Codat, a call for each feed, and recording its responses."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -11,9 +10,8 @@ from aws_lambda_powertools import Logger
 
 from freshness.app.idempotency import idempotency_key
 from freshness.app.queue_lease import QueueLease
-from freshness.app.record import Recorder
+from freshness.app.services import Services
 from freshness.aws.metrics import Metric
-from freshness.aws.tables import Tables
 from freshness.codat.client import Codat
 from freshness.codat.dataset_facts import requested_fact
 from freshness.codat.errors import (
@@ -44,17 +42,14 @@ logger = Logger(service="codat-freshness")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queueing:
-    """Queues what was decided. `tally` counts what happened; `stopped_by` is why no further call is made, if any.
+    """Queues what was decided. `stopped_by` is why no further call is made, if any.
 
     `unqueued` are the feeds to queue of which nothing was recorded yet. `recorded` are the feeds that callers wait for,
     as they are after something was recorded.
     """
 
-    tables: Tables
+    services: Services
     codat: Codat
-    recorder: Recorder
-    clock: Callable[[], datetime]
-    tally: Counter[Metric] = field(default_factory=Counter)
     stopped_by: list[CodatError] = field(default_factory=list)
     unqueued: set[FeedKey] = field(default_factory=set)
     recorded: dict[FeedKey, Feed] = field(default_factory=dict)
@@ -70,11 +65,11 @@ class Queueing:
             await self._queue(decision)
             return
         self.unqueued.discard(feed.key)
-        lease = await asyncio.to_thread(QueueLease.take, self.tables.control, feed, self.clock())
+        lease = await asyncio.to_thread(QueueLease.take, self.services.tables.control, feed, self.services.clock())
         if lease is None:
             return
         try:
-            current = await asyncio.to_thread(self.tables.feeds.get, *feed.key, consistent=True)
+            current = await asyncio.to_thread(self.services.tables.feeds.get, *feed.key, consistent=True)
             await self._queue_if_due(decision._replace(feed=current))
         finally:
             await asyncio.to_thread(lease.release)
@@ -92,38 +87,38 @@ class Queueing:
 
     async def _queue_if_due(self, decision: Decision) -> None:
         feed = decision.feed
-        if feed.wanted and not feed.in_flight and self._is_due(feed, decision.company, self.clock()):
+        if feed.wanted and not feed.in_flight and self._is_due(feed, decision.company, self.services.clock()):
             await self._queue(decision)
 
     def _is_due(self, feed: Feed, company: Company, now: datetime) -> bool:
         connection = company.connections.get(feed.connection_id)
         if connection is None:
             return False
-        promise = self.recorder.policy.promise(feed.data_type, company, connection)
+        promise = self.services.policy.promise(feed.data_type, company, connection)
         due = due_at(feed, promise, connection)
         return due is not None and due <= now
 
     async def _queue(self, decision: Decision) -> None:
         feed, company = decision.feed, decision.company
-        key, at = idempotency_key(feed), self.clock()
+        key, at = idempotency_key(feed), self.services.clock()
         try:
             operation = await self.codat.queue(*feed.key, key, on_demand=feed.wanted is not None)
         except AlreadyInProgress as error:
             await self._record_running(company, feed, error)
         except UnsupportedDataType as error:
             await self.record(feed, company, DataTypeUnsupported(at=error.at))
-            self.tally[Metric.FEEDS_FOUND_UNSUPPORTED] += 1
+            self.services.tally.count(Metric.FEEDS_FOUND_UNSUPPORTED)
         except Unreadable as error:
             # Codat accepted the call, though its response cannot be read: a check finds the dataset.
             logger.warning("The response to a refresh cannot be read", extra=names_of(feed) | {"error": str(error)})
             await self.record(feed, company, DatasetRequested(at=error.at, trigger=trigger_of(feed)))
-            self.tally[Metric.QUEUEING_FAILED] += 1
+            self.services.tally.count(Metric.QUEUEING_FAILED)
         except (Unauthorized, AccountLimit, RateLimited) as error:
             self._stop(error)
         except CodatError as error:
             await self._record_failure(company, feed, error, _unanswered(feed, error, key, at))
             if isinstance(error, NotFound | Refused):
-                await asyncio.to_thread(self.recorder.company, company, CheckNeeded())
+                await asyncio.to_thread(self.services.recorder.company, company, CheckNeeded())
         else:
             called_at = feed.unanswered.at if feed.unanswered else None
             await self.record_queued(company, feed, operation, decision, called_at)
@@ -131,7 +126,7 @@ class Queueing:
     async def record(self, feed: Feed, company: Company, *facts: FeedFact) -> Feed:
         """Record facts that follow from a call, and return the feed as it is now."""
         self.unqueued.discard(feed.key)
-        recorded = await asyncio.to_thread(self.recorder.feed, feed, company, *facts)
+        recorded = await asyncio.to_thread(self.services.recorder.feed, feed, company, *facts)
         if feed.wanted:
             self.recorded[feed.key] = recorded.feed
         return recorded.feed
@@ -151,12 +146,12 @@ class Queueing:
         if operation.connection_id != feed.connection_id:
             self.unqueued.discard(feed.key)
             feed = await asyncio.to_thread(
-                self.tables.feeds.get, feed.company_id, feed.data_type, operation.connection_id
+                self.services.tables.feeds.get, feed.company_id, feed.data_type, operation.connection_id
             )
-        decided = Decided(at=self.clock(), reason=decision.reason)
+        decided = Decided(at=self.services.clock(), reason=decision.reason)
         fact = requested_fact(operation, trigger_of(decision.feed), decided, called_at)
         await self.record(feed, company, fact)
-        self.tally[Metric.REFRESHES_QUEUED] += 1
+        self.services.tally.count(Metric.REFRESHES_QUEUED)
 
     async def _record_running(self, company: Company, feed: Feed, running: AlreadyInProgress) -> None:
         """Record the dataset that runs already. Codat is asked when it was requested, and for which connection.
@@ -168,11 +163,11 @@ class Queueing:
             fact = DatasetRequested(at=running.at, trigger=Trigger.EXTERNAL, dataset_id=running.dataset_id)
             await self.record(feed, company, fact)
             return
-        self.tally[Metric.DATASETS_ADOPTED] += 1
+        self.services.tally.count(Metric.DATASETS_ADOPTED)
         retry = QueueingFailed(at=running.at, longest=backoff.LONGEST_UNANSWERED)
         if adopted.connection_id != feed.connection_id:
             other = await asyncio.to_thread(
-                self.tables.feeds.get, feed.company_id, feed.data_type, adopted.connection_id
+                self.services.tables.feeds.get, feed.company_id, feed.data_type, adopted.connection_id
             )
             await self.record(other, company, requested_fact(adopted, Trigger.EXTERNAL))
             await self.record(feed, company, retry)
@@ -198,7 +193,7 @@ class Queueing:
         `unanswered` is the call that queues the feed, if it may have taken effect.
         """
         logger.warning("A refresh could not be queued", extra=names_of(feed) | {"error": str(error)})
-        self.tally[Metric.QUEUEING_FAILED] += 1
+        self.services.tally.count(Metric.QUEUEING_FAILED)
         longest = backoff.LONGEST_UNANSWERED if error.status is None else backoff.LONGEST
         is_unqueued = feed.key in self.unqueued
         failed = QueueingFailed(at=error.at, longest=longest, unanswered=unanswered)

@@ -1,13 +1,10 @@
 """Reading Codat's own schedule, once a day."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Collection
-from datetime import datetime
 
 from aws_lambda_powertools import Logger
 
-from freshness.aws.control import Control
+from freshness.app.services import Services
 from freshness.aws.metrics import Metric
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
@@ -16,13 +13,13 @@ from freshness.domain.codat_schedule import CodatSchedule
 logger = Logger(service="codat-freshness")
 
 
-async def read_codat_schedule(
-    codat: Codat, control: Control, tally: Counter[Metric], now: datetime, of_products: Collection[str]
-) -> None:
+async def read_codat_schedule(services: Services, codat: Codat) -> None:
     """Read the account's sync settings once a day, and warn if Codat syncs data types that are kept fresh here too.
 
-    `of_products` are the data types of the policy's custom products, which the account's settings must not name at all.
+    The account's settings must not name data types of the policy's custom products at all.
     """
+    control, now = services.tables.control, services.clock()
+    of_products = services.policy.products_types
     known = await asyncio.to_thread(control.codat_schedule)
     if not known.is_outdated(now):
         return
@@ -39,7 +36,7 @@ async def read_codat_schedule(
     )
     doubled = schedule.doubles(of_products)
     if doubled and (schedule.hours != known.hours or doubled != known.doubles(of_products)):
-        tally[Metric.DOUBLED_SCHEDULES] += len(doubled)
+        services.tally.count(Metric.DOUBLED_SCHEDULES, len(doubled))
         logger.warning(
             "Codat syncs data types on its own schedule as well, so that each is read twice: "
             "turn that off in Codat's portal, Settings > Integrations > Data types",

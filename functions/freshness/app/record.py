@@ -16,7 +16,6 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.tally import Tally
-from freshness.aws import bootstrap
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
@@ -193,13 +192,3 @@ def _published_as_broken(transition: Transition) -> datetime | None:
     """Return when the promise broke, if that is among what was published."""
     broken = (each for each in transition.notifications if isinstance(each, PromiseBroken))
     return next((each.broken_at for each in broken), None)
-
-
-def deployed_recorder() -> Recorder:
-    """Return a recorder for the tables, bus and policy that a function was deployed with."""
-    return Recorder(
-        tables=bootstrap.tables(),
-        bus=bootstrap.event_bus(),
-        policy=bootstrap.informed_policy(),
-        clock=bootstrap.clock,
-    )

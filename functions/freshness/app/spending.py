@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from freshness.app.services import Services
 from freshness.app.views import SpendingView
-from freshness.aws.tables import Tables
-from freshness.policy.policy import Policy
 
 
-def spending(tables: Tables, policy: Policy, now: datetime) -> Iterator[SpendingView]:
+def spending(services: Services, now: datetime) -> Iterator[SpendingView]:
     """Yield what was spent this month at each platform that has a cap."""
+    policy = services.policy
     if policy.budget.spending:
-        refreshes = tables.spending.refreshes(now)
+        refreshes = services.tables.spending.refreshes(now)
         for platform, cap in policy.budget.spending.items():
             spent = refreshes[platform] * policy.prices[platform].amount
             yield SpendingView(platform=platform, spent=spent, cap=cap.amount, currency=cap.currency)

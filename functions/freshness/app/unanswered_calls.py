@@ -13,7 +13,7 @@ async def find_queued(queueing: Queueing, group: list[Decision]) -> list[Decisio
     Codat repeats its response to an idempotency key for 90 minutes. For calls that are older, or of which the key is
     not known because a run was killed, the company's history is read.
     """
-    company, now = group[0].company, queueing.clock()
+    company, now = group[0].company, queueing.services.clock()
     unknown = {
         decision.feed.key: (decision, unanswered.at)
         for decision in group

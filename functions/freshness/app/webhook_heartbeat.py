@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from freshness.aws.control import Control
 
+WEBHOOK_RECEIVED = "webhook received"
 WRITTEN_EVERY = timedelta(minutes=5)
 """How precisely it is known when the last webhook arrived: a burst of them costs one write."""
 SILENT_AFTER = timedelta(minutes=30)
@@ -22,7 +23,7 @@ class WebhookHeartbeat:
     def beat(self, control: Control, now: datetime) -> None:
         """Write that a webhook arrived, unless that was written recently."""
         if self._written_at is None or self._written_at + WRITTEN_EVERY <= now:
-            control.put_webhook_received_at(now)
+            control.put_done(WEBHOOK_RECEIVED, now)
             self._written_at = now
 
 
@@ -30,5 +31,5 @@ def is_silent(control: Control, found_by_check: int, now: datetime) -> bool:
     """Return whether no webhook arrives although refreshes end, `found_by_check` of them just found by a check."""
     if not found_by_check:
         return False
-    received_at = control.webhook_received_at()
+    received_at = control.last_done(WEBHOOK_RECEIVED)
     return received_at is None or received_at + SILENT_AFTER <= now

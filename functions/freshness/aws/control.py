@@ -98,17 +98,14 @@ class Control:
         """End a pause of all refreshes."""
         self._table.delete(control_key(PAUSED))
 
-    def webhook_received_at(self) -> datetime | None:
-        """Return when a webhook was last applied, to within `freshness.app.webhook_heartbeat.WRITTEN_EVERY`."""
-        item = self._table.get(control_key("webhook heartbeat"))
+    def last_done(self, work: str) -> datetime | None:
+        """Return when work that is done every so often was last done."""
+        item = self._table.get(control_key(f"done {work}"))
         return None if item is None else datetime.fromisoformat(item["at"])
 
-    def put_webhook_received_at(self, at: datetime) -> None:
-        """Write when a webhook was last applied.
-
-        It is not conditional: of two processes that write at the same moment, the times are seconds apart.
-        """
-        self._table.put_always(control_key("webhook heartbeat") | {"at": sortable(at)})
+    def put_done(self, work: str, at: datetime) -> None:
+        """Write when work was done. It is not conditional: two runs that do it at the same moment differ by seconds."""
+        self._table.put_always(control_key(f"done {work}") | {"at": sortable(at)})
 
     def acquire(self, lease: str, owner: str, until: datetime, now: datetime, since: datetime | None = None) -> bool:
         """Take a lease until a time, unless another owner holds it. Return whether it was taken.

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 
-from freshness.codat.errors import NotFound, UnsupportedDataType
+from freshness.codat.errors import CodatError, NotFound, UnsupportedDataType
 from freshness.codat.http import HttpClient, Limiter, Parameters
 from freshness.codat.models import (
     CompanyListing,
@@ -21,7 +21,6 @@ from freshness.codat.models import (
     WebhookConsumer,
     WebhookConsumers,
 )
-from freshness.codat.pinned_http import PROFILE, PinnedAccount, PinnedHttpClient
 from freshness.codat.response_model import Readable
 from freshness.codat.responses import path_of
 from freshness.domain.data_types import custom_identifier
@@ -42,8 +41,7 @@ class DataStatuses:
 class Codat:
     """A client for one API key. Every call raises `freshness.codat.errors.CodatError` if it fails.
 
-    `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once. With a key that is not
-    of `account`, they raise `WrongAccount`.
+    `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once.
     """
 
     def __init__(
@@ -53,13 +51,8 @@ class Codat:
         *,
         clock: Callable[[], datetime],
         limiter: Limiter | None = None,
-        account: PinnedAccount | None = None,
     ) -> None:
-        self._http = (
-            PinnedHttpClient(http, api_key, clock=clock, limiter=limiter, account=account)
-            if account
-            else HttpClient(http, api_key, clock=clock, limiter=limiter)
-        )
+        self._http = HttpClient(http, api_key, clock=clock, limiter=limiter)
 
     @property
     def calls(self) -> int:
@@ -80,6 +73,10 @@ class Codat:
     def is_down(self) -> bool:
         """Return whether so many calls in a row got no response that another one is not worthwhile now."""
         return self._http.is_down
+
+    def refuse_calls(self, error: CodatError) -> None:
+        """Make no further call: raise an error in place of each."""
+        self._http.refuse_calls(error)
 
     async def companies(self, tags: str = "") -> AsyncGenerator[tuple[datetime, CompanyListing], None]:
         """Yield every company, or those with `tags` (`region=uk && team=x`), with the time at which Codat listed it.
@@ -160,7 +157,7 @@ class Codat:
 
     async def account(self) -> str:
         """Return the name of the account that the API key belongs to."""
-        return self._http.read(await self._http.get(PROFILE), Profile).name
+        return self._http.read(await self._http.get("/profile"), Profile).name
 
     async def sync_settings(self) -> list[SyncSetting]:
         """Return the account's sync settings: Codat's own schedule."""

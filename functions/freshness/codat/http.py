@@ -103,11 +103,17 @@ class HttpClient:
         self.items_skipped = 0
         self.key_is_refused = False
         self._unanswered = 0
+        self._refusal: errors.CodatError | None = None
 
     @property
     def is_down(self) -> bool:
         """Return whether so many calls in a row got no response that another one is not worthwhile now."""
-        return self._unanswered >= UNANSWERED
+        return self._unanswered >= UNANSWERED or isinstance(self._refusal, errors.Temporary)
+
+    def refuse_calls(self, error: errors.CodatError) -> None:
+        """Make no further call: raise an error in place of each."""
+        self._refusal = error
+        self.key_is_refused = isinstance(error, errors.Unauthorized)
 
     async def get(self, path: str, parameters: Parameters | None = None) -> httpx.Response:
         """Send a GET, and again a few times if there was no response or Codat refused it only for now."""
@@ -151,6 +157,8 @@ class HttpClient:
         return await self._send(call, is_repeat=True)
 
     async def _send(self, call: _Call, *, is_repeat: bool) -> httpx.Response:
+        if self._refusal:
+            raise self._refusal
         try:
             response = await self._respond(call, is_repeat=is_repeat)
         except errors.CodatError as error:

@@ -29,7 +29,7 @@ from freshness.app.queries import Queries
 from freshness.app.spending import spending
 from freshness.app.text import shown
 from freshness.app.views import FeedView
-from freshness.app.webhook_heartbeat import SILENT_AFTER
+from freshness.app.webhook_heartbeat import SILENT_AFTER, WEBHOOK_RECEIVED
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import Broken
 from freshness.domain.attainment import DAY, hour_of
@@ -93,15 +93,15 @@ def page_view(queries: Queries, now: datetime) -> PageView:
     with ThreadPoolExecutor(_READERS) as readers:
         index = _read_index(queries)
         chosen = index.chosen()
-        companies = queries.tables.companies.get_many(chosen)
-        of_companies = readers.map(queries.tables.feeds.of_company, chosen)
+        companies = queries.services.tables.companies.get_many(chosen)
+        of_companies = readers.map(queries.services.tables.feeds.of_company, chosen)
         feeds = list(chain.from_iterable(of_companies))
     named = [companies[each] for each in chosen if each in companies and not companies[each].deleted_at]
     judged = [(_shortened(view), feed) for view, feed in queries.with_feeds(named, feeds, now)]
     conditions = Conditions(at=now, limits=queries.api_limits(), paused=queries.is_paused())
     by_id = {company.company_id: company for company in named}
     cells = [Cell(view, _step(view, feed, by_id[view.company_id], conditions), now) for view, feed in judged]
-    received_at = queries.tables.control.webhook_received_at()
+    received_at = queries.services.tables.control.last_done(WEBHOOK_RECEIVED)
     webhooks = Webhooks(received_at=received_at, silent_since=_silent_since(received_at, [feed for _, feed in judged]))
     expected = [Miss(view, at) for view, feed in judged if (at := feed.miss_expected_at) and at > now]
     misses = tuple(sorted(expected, key=lambda miss: miss.deadline_at)[:MISSES])
@@ -110,8 +110,8 @@ def page_view(queries: Queries, now: datetime) -> PageView:
 
 
 def _read_index(queries: Queries) -> _Index:
-    broken, broken_is_whole = queries.tables.feeds.broken()
-    companies = queries.tables.companies
+    broken, broken_is_whole = queries.services.tables.feeds.broken()
+    companies = queries.services.tables.companies
     relinks, _ = companies.first_ids(NEEDS_RELINK, COMPANIES)
     company_ids, companies_are_whole = companies.first_ids(DUE_FOR_CHECK, COMPANIES)
     return _Index(broken, broken_is_whole, relinks, company_ids, companies_are_whole)
@@ -125,7 +125,8 @@ def _view(
     cells: Sequence[Cell],
     found: _OfFeeds,
 ) -> PageView:
-    now, is_whole = conditions.at, index.companies_are_whole and len(index.company_ids) <= len(companies)
+    tables, policy, now = queries.services.tables, queries.services.policy, conditions.at
+    is_whole = index.companies_are_whole and len(index.company_ids) <= len(companies)
     elsewhere = [each for each in index.broken if each.key[0] not in {company.company_id for company in companies}]
     promised = [cell for cell in cells if cell.feed.is_promised and cell.feed.state is not State.UNSUPPORTED]
     worst = sorted((cell for cell in promised if cell.is_broken), key=lambda cell: (-cell.badness, cell.feed.key))
@@ -135,12 +136,12 @@ def _view(
     people = _needs_person({company.company_id: company for company in companies}, promised)
     turns = _turns(cells, of_everything(conditions, found.webhooks.silent_since))
     open_breaches = [each.breach.until(now) for each in index.broken if each.breach]
-    rules, hours = read_attainment(queries.tables.attainment, queries.policy, open_breaches, now)
-    feeds = len(promised) if is_whole else max(queries.tables.feeds.count(), len(promised))
+    rules, hours = read_attainment(tables.attainment, policy, open_breaches, now)
+    feeds = len(promised) if is_whole else max(tables.feeds.count(), len(promised))
     facts = VerdictInputs(
         conditions=conditions,
         feeds=feeds,
-        companies=len(index.company_ids) if is_whole else max(queries.tables.companies.count(), len(index.company_ids)),
+        companies=len(index.company_ids) if is_whole else max(tables.companies.count(), len(index.company_ids)),
         broken=len(worst) + len(elsewhere),
         broken_is_minimum=not index.broken_is_whole,
         worst=[cell.feed for cell in worst],
@@ -172,9 +173,9 @@ def _view(
         hours=hours,
         breaches=found.breaches,
         conditions=conditions,
-        calls_allowed=allowance(queries.policy.budget, conditions.limits, now),
+        calls_allowed=allowance(policy.budget, conditions.limits, now),
         webhooks=found.webhooks,
-        spending=tuple(spending(queries.tables, queries.policy, now)),
+        spending=tuple(spending(queries.services, now)),
     )
 
 
@@ -188,7 +189,7 @@ def _breaches(
         if view.is_promised and view.state is not State.UNSUPPORTED:
             company = companies[view.company_id]
             connection = company.connections[view.connection_id]
-            promise = queries.policy.promise(feed.data_type, company, connection)
+            promise = queries.services.policy.promise(feed.data_type, company, connection)
             found.append(FeedBreaches(view, within(breaches_of(feed, view, promise, connection, now), since)))
     return longest(each for each in found if each.spans)
 

@@ -19,9 +19,11 @@ def refresh_worst(queries: Queries, operations: Operations, now: datetime) -> in
     for cell in page_view(queries, now).worst:
         wanted[cell.feed.company_id].add(cell.feed.key)
     requested = 0
-    for company_id, company in queries.tables.companies.get_many(wanted).items():
+    for company_id, company in queries.services.tables.companies.get_many(wanted).items():
         if company.paused:
             continue
-        feeds = [feed for feed in queries.tables.feeds.of_company(company_id) if feed.key in wanted[company_id]]
+        feeds = [
+            feed for feed in queries.services.tables.feeds.of_company(company_id) if feed.key in wanted[company_id]
+        ]
         requested += len(operations.request_refreshes(company, feeds))
     return requested

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 
-from freshness.app import exclusive_run
-from freshness.aws import bootstrap
+from freshness.app.services import CodatAccess, stored_key
 from freshness.aws.event_bus import EventBus, NotPublished
 from freshness.aws.tables import Tables
 from freshness.codat.errors import Unauthorized
@@ -17,35 +16,31 @@ from local.codat_sandbox.server import running_sandbox
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.stubs import StubResponse
 from tests.integration.deployed import Deployed
+from tests.services import services_of
 
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
 
 
-async def test_a_key_that_codat_refuses_is_read_again_for_the_next_tick(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_key_that_codat_refuses_is_read_again_for_the_next_tick(tables: Tables) -> None:
     secrets, name = boto3.client("ssm"), "key-that-is-replaced"
     secrets.put_parameter(Name=name, Value="the old one", Type="SecureString")
-    monkeypatch.setenv("CODAT_API_KEY_SECRET", name)
-    monkeypatch.setattr(bootstrap, "tables", lambda: tables)
-    monkeypatch.setattr(bootstrap, "policy", lambda: POLICY)
     until = datetime.now(UTC) + timedelta(minutes=1)
     with running_sandbox(Settings(companies=1), "the new one") as sandbox:
-        monkeypatch.setenv("CODAT_BASE_URL", sandbox.base_url)
-        async with exclusive_run.codat_client(until) as codat:
+        access = CodatAccess(base_url=sandbox.base_url, key=lambda reload: stored_key(name, reload=reload))
+        services = services_of(tables, POLICY, codat=access)
+        async with services.codat(until) as codat:
             with pytest.raises(Unauthorized):
                 await codat.sync_settings()
             secrets.put_parameter(Name=name, Value="the new one", Overwrite=True)
 
-        async with exclusive_run.codat_client(until) as codat:
+        async with services.codat(until) as codat:
             assert await codat.sync_settings()
 
 
-def test_codat_refuses_the_key_until_one_is_stored(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CODAT_API_KEY_SECRET", "/not/stored")
-    bootstrap.stored_key.cache_clear()
+def test_codat_refuses_the_key_until_one_is_stored(deployed: Deployed) -> None:
+    deployed.key_is_in("/not/stored")
 
-    assert bootstrap.codat_api_key() == ""
+    assert stored_key("/not/stored") == ""
     deployed.check()
 
     assert list(deployed.tables.companies.scan()) == []
@@ -67,7 +62,7 @@ def test_a_bus_that_accepts_no_events_fails_the_tick_after_everything_else_was_d
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(bootstrap, "event_bus", RefusingBus)
+        broken.setattr(deployed, "bus", RefusingBus())
         deployed.check()
         with pytest.raises(NotPublished):
             deployed.queue()

@@ -1,0 +1,188 @@
+"""The composition root: what the use cases need from outside. Only `Services.deployed` reads the environment."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from pathlib import Path
+from ssl import SSLContext
+from typing import Self
+
+import boto3
+import httpx
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.parameters import GetParameterError, get_parameter
+from botocore.exceptions import ClientError
+
+from freshness.app.record import Recorder
+from freshness.app.tally import Tally
+from freshness.aws import metrics
+from freshness.aws.event_bus import EventBus
+from freshness.aws.metrics import Metric
+from freshness.aws.tables import TableNames, Tables
+from freshness.codat.client import Codat
+from freshness.codat.errors import CodatError, WrongAccount
+from freshness.codat.http import CALL_TIMEOUT
+from freshness.codat.rate_limiter import RateLimiter
+from freshness.domain.api_limits import ApiLimits
+from freshness.policy import compiled
+from freshness.policy.policy import Policy
+
+KEY_KEPT = 300
+"""Seconds for which a process keeps the key for Codat's API, so that it can be rotated."""
+
+logger = Logger(service="codat-freshness")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodatAccess:
+    """How to reach Codat.
+
+    `key` returns the API key; called with true, it reads the key again. `transport` replaces the network.
+    """
+
+    base_url: str
+    key: Callable[[bool], str]
+    transport: httpx.AsyncBaseTransport | None = None
+    checked_keys: set[str] = field(default_factory=set, repr=False)
+    """The keys that were seen to be of the account that the policy names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What one invocation works with. `tally` counts what happens in it.
+
+    `emit` publishes metrics. In a `dry_run` nothing is queued.
+    """
+
+    tables: Tables
+    bus: EventBus
+    policy: Policy
+    clock: Callable[[], datetime]
+    codat_access: CodatAccess | None = None
+    """`None` where Codat is not called."""
+    dry_run: bool = False
+    emit: Callable[[Mapping[Metric, int]], None] = metrics.emit
+    tally: Tally = field(default_factory=Tally)
+
+    @classmethod
+    def deployed(cls) -> Self:
+        """Return the services of a function that was deployed, as its environment names them."""
+        tables = _tables()
+        return cls(
+            tables=tables,
+            bus=_bus(),
+            policy=_policy().knowing(tables.learned.fleet()),
+            clock=lambda: datetime.now(UTC),
+            codat_access=_codat_access() if "CODAT_BASE_URL" in os.environ else None,
+            dry_run=os.environ.get("DRY_RUN") == "true",
+        )
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """Return the recorder of facts."""
+        return Recorder(tables=self.tables, bus=self.bus, policy=self.policy, clock=self.clock, tally=self.tally)
+
+    def accepts_calls(self) -> bool:
+        """Return whether Codat may be called now."""
+        until = self.tables.control.api_limits().stopped_before(self.clock())
+        if until:
+            logger.warning("Codat accepts no calls", extra={"until": until.isoformat()})
+        return until is None
+
+    @asynccontextmanager
+    async def codat(
+        self, until: datetime, *, on_demand: bool = False, known: ApiLimits | None = None
+    ) -> AsyncIterator[Codat]:
+        """Yield a client for Codat, for work that lasts until a time. A refused key is read again for the next one.
+
+        `on_demand` is whether calls are made for callers who wait for fresh data. `known` is what Codat allows, if that
+        was read a moment ago. If the policy names an account and the key belongs to another, every call raises
+        `freshness.codat.errors.WrongAccount`.
+        """
+        access = self.codat_access
+        if access is None:
+            raise RuntimeError("this function does not call Codat")
+        limiter = RateLimiter(
+            self.tables.control,
+            clock=self.clock,
+            until=until,
+            calls_per_minute=self.policy.budget.calls_per_minute,
+            on_demand=on_demand,
+            known=known,
+        )
+        verify = _ssl_context() if access.transport is None else False
+        async with httpx.AsyncClient(
+            base_url=access.base_url, timeout=CALL_TIMEOUT, verify=verify, transport=access.transport
+        ) as http:
+            key = access.key(False)
+            codat = Codat(http, key, clock=self.clock, limiter=limiter)
+            try:
+                await self._require_account(codat, key, access.checked_keys)
+                yield codat
+            finally:
+                await limiter.finish()
+        if codat.key_is_refused:
+            access.key(True)
+
+    async def _require_account(self, codat: Codat, key: str, checked: set[str]) -> None:
+        """Have a client refuse its calls, unless the key is known to be of the account that the policy names."""
+        account = self.policy.codat.account
+        if not account or key in checked:
+            return
+        try:
+            found = await codat.account()
+        except CodatError as error:
+            codat.refuse_calls(error)
+            return
+        if found == account:
+            checked.add(key)
+            return
+        message = f'the key belongs to "{found}", but [codat] of the policy names "{account}"'
+        codat.refuse_calls(WrongAccount("GET /profile", message, at=self.clock()))
+
+
+@cache
+def _tables() -> Tables:
+    names = TableNames(
+        companies=os.environ["COMPANIES_TABLE"],
+        feeds=os.environ["FEEDS_TABLE"],
+        datasets=os.environ["DATASETS_TABLE"],
+        control=os.environ["CONTROL_TABLE"],
+    )
+    return Tables.open(boto3.client("dynamodb"), names)
+
+
+@cache
+def _bus() -> EventBus:
+    return EventBus(boto3.client("events"), os.environ["EVENT_BUS"])
+
+
+@cache
+def _policy() -> Policy:
+    return compiled.read(Path(__file__).parents[2])
+
+
+@cache
+def _codat_access() -> CodatAccess:
+    secret = os.environ["CODAT_API_KEY_SECRET"]
+    return CodatAccess(base_url=os.environ["CODAT_BASE_URL"], key=lambda reload: stored_key(secret, reload=reload))
+
+
+@cache
+def _ssl_context() -> SSLContext:
+    """Return what verifies Codat's certificate. To load the authorities takes longer than a call."""
+    return httpx.create_ssl_context()
+
+
+def stored_key(secret: str, *, reload: bool = False) -> str:
+    """Return the key for Codat's API from Systems Manager; an empty one, which Codat refuses, until one is stored."""
+    try:
+        return str(get_parameter(secret, decrypt=True, max_age=KEY_KEPT, force_fetch=reload)).strip()
+    except GetParameterError as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ParameterNotFound":
+            return ""
+        raise cause or error from None
