@@ -46,6 +46,7 @@ class ConnectionChange(_Body):
 
     status: ConnectionStatus | None = None
     machine_online: bool | None = None
+    refuses_reads: bool | None = None
 
 
 class PortalRefresh(_Body):
@@ -182,6 +183,8 @@ class AdminApi:
         connection = backend.connection(company_id, connection_id)
         if change.machine_online is not None:
             connection = backend.set_machine_online(company_id, connection_id, change.machine_online, now)
+        if change.refuses_reads is not None:
+            connection = backend.set_refuses_reads(company_id, connection_id, change.refuses_reads, now)
         if change.status is not None:
             connection = backend.set_connection_status(company_id, connection_id, change.status, now)
         self._sandbox.changed()

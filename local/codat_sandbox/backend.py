@@ -325,10 +325,10 @@ class CodatBackend:
         """
         self._timers.run_until(now)
         before = self.connection(company_id, connection_id).status
+        change_status(self._store, self._events, company_id, connection_id, status, now)
         if status is not ConnectionStatus.LINKED:
             self._syncs.end_all(company_id, connection_id, DatasetStatus.AUTH_ERROR, now)
-        change_status(self._store, self._events, company_id, connection_id, status, now)
-        if status is ConnectionStatus.LINKED:
+        else:
             for feed in self._store.feeds(company_id, connection_id):
                 feed.is_permitted = True
                 self._syncs.schedule(feed, now)
@@ -350,6 +350,17 @@ class CodatBackend:
         if online:
             for feed in self._store.feeds(company_id, connection_id):
                 self._syncs.resume(feed, now)
+        return connection
+
+    def set_refuses_reads(self, company_id: str, connection_id: str, refuses: bool, now: datetime) -> Connection:
+        """Set whether the platform refuses reads although the connection is Linked, and return the connection.
+
+        Raises:
+            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
+        """
+        self._timers.run_until(now)
+        connection = replace(self.connection(company_id, connection_id), refuses_reads=refuses)
+        self._store.put_connection(company_id, connection)
         return connection
 
     def set_platform_works(self, company_id: str, connection_id: str, works: bool, now: datetime) -> Connection:

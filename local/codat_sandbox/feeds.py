@@ -64,11 +64,13 @@ class Feed:
             return "the machine is offline"
         if not connection.platform_works:
             return "the platform answers with errors"
+        if connection.refuses_reads:
+            return "the platform refuses reads"
         return None
 
     def draw_end(self, connection: Connection, settings: Settings, random: Random) -> DatasetStatus:
         """Return the status in which a sync that starts now ends, unless the connection changes before."""
-        if connection.status is not ConnectionStatus.LINKED:
+        if connection.status is not ConnectionStatus.LINKED or connection.refuses_reads:
             return DatasetStatus.AUTH_ERROR
         if not self.is_supported:
             return DatasetStatus.NOT_SUPPORTED

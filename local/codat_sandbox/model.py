@@ -55,7 +55,8 @@ class RequestedBy(StrEnum):
 class Connection:
     """A company's link to a platform. `machine_online` applies only to on-premise platforms.
 
-    While `platform_works` is false, the platform answers each sync of this company with an error.
+    While `platform_works` is false, the platform answers each sync of this company with an error. While `refuses_reads`
+    is true, each ends in AuthError although the connection stays Linked.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Connection:
     last_sync: datetime | None = None
     machine_online: bool = True
     platform_works: bool = True
+    refuses_reads: bool = False
     error: str | None = None
 
 

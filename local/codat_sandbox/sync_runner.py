@@ -145,7 +145,11 @@ class SyncRunner:
         if status is DatasetStatus.COMPLETE:
             feed.latest_successful = sync
             self._store.put_connection(feed.company_id, replace(connection, last_sync=now))
-        elif status is DatasetStatus.AUTH_ERROR and connection.status is ConnectionStatus.LINKED:
+        elif (
+            status is DatasetStatus.AUTH_ERROR
+            and connection.status is ConnectionStatus.LINKED
+            and not connection.refuses_reads
+        ):
             change_status(
                 self._store,
                 self._events,

@@ -11,14 +11,16 @@ import pytest
 from freshness.app import queue_refreshes
 from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.forecast import Forecast
+from freshness.app.queries import Queries
 from freshness.app.services import Services
 from freshness.app.tick import exclusive_run
 from freshness.app.webhook_heartbeat import SILENT_AFTER, WebhookHeartbeat, is_silent
+from freshness.aws.companies import NEEDS_RELINK
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.facts import ReadEnded, Rescheduled
-from freshness.domain.feed import Feed
+from freshness.domain.feed import UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.feed_values import State
 from freshness.domain.notifications import (
     CompanyDataRefreshed,
@@ -28,6 +30,7 @@ from freshness.domain.notifications import (
     PromiseKeptAgain,
     RelinkNeeded,
 )
+from freshness.domain.schedule import QUEUEING_MARGIN
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
 from tests.integration.recording_bus import RecordingBus
@@ -96,6 +99,13 @@ class World:
     def webhook(self, body: str) -> None:
         """Apply a webhook."""
         WebhookApplier(tables=self.tables, recorder=self.recorder, clock=lambda: self.now).apply(body)
+
+    @property
+    def company(self) -> Company:
+        """Return the company."""
+        company = self.tables.companies.get(bodies.COMPANY)
+        assert company
+        return company
 
     @property
     def feed(self) -> Feed:
@@ -188,12 +198,53 @@ def test_an_outdated_change_of_a_connection_is_not_published(world: World) -> No
     assert world.bus.published == []
 
 
-def test_a_read_that_was_refused_asks_for_a_relink_once_for_its_connection(world: World) -> None:
-    refused = (("connection", "invoices", "AuthError"), ("connection", "bills", "AuthError"))
-    world.webhook(bodies.read_completed(NOON + HOUR, *refused))
-    world.webhook(bodies.read_completed(NOON + 2 * HOUR, *refused))
+REFUSED = (("connection", "invoices", "AuthError"), ("connection", "bills", "AuthError"))
+
+
+def test_a_read_that_is_refused_twice_in_a_row_asks_for_a_relink_once_for_its_connection(world: World) -> None:
+    world.webhook(bodies.read_completed(NOON + HOUR, *REFUSED))
+    assert world.bus.kinds == []
+
+    world.webhook(bodies.read_completed(NOON + 2 * HOUR, *REFUSED))
+    world.webhook(bodies.read_completed(NOON + 3 * HOUR, *REFUSED))
 
     assert world.bus.kinds == ["Relink needed"]
+    assert world.tables.companies.first_ids(NEEDS_RELINK, 5)[0] == [bodies.COMPANY]
+
+
+def test_a_success_through_the_connection_brings_it_back_and_the_next_lapse_is_published_again(world: World) -> None:
+    for hours in (1, 2):
+        world.webhook(bodies.read_completed(NOON + hours * HOUR, *REFUSED))
+    world.webhook(bodies.read_completed(NOON + 3 * HOUR, ("connection", "bills", "Complete")))
+
+    assert world.company.needs_relink_at is None
+    assert world.tables.companies.first_ids(NEEDS_RELINK, 5)[0] == []
+    world.webhook(bodies.connection(NOON + 4 * HOUR, "disconnected", "Deauthorized"))
+    assert [kind for kind in world.bus.kinds if kind != "Company data refreshed"] == [
+        "Relink needed",
+        "Connection back",
+        "Relink needed",
+    ]
+
+
+def test_a_read_that_was_refused_once_is_tried_again_and_its_reader_is_asked_for_nothing(world: World) -> None:
+    world.webhook(bodies.read_completed(NOON + HOUR, *REFUSED))
+
+    [explanation] = Queries(services=world.services).explain(world.company, "invoices", NOON + HOUR)
+
+    assert (explanation.feed.state, explanation.feed.obstacle) == (State.FAILING, "")
+    assert explanation.until == NOON + 6 * HOUR - UNKNOWN_SYNC_TIME - QUEUEING_MARGIN
+    world.webhook(bodies.read_completed(NOON + 5.9 * HOUR, *REFUSED[:1]))
+    [explanation] = Queries(services=world.services).explain(world.company, "invoices", NOON + 6 * HOUR)
+    assert explanation.feed.obstacle == "the customer must relink Xero"
+
+
+def test_a_success_costs_no_write_of_the_company_where_there_is_nothing_to_clear(world: World) -> None:
+    version = world.company.version
+
+    world.webhook(bodies.read_completed(NOON + HOUR, ("connection", "invoices", "Complete")))
+
+    assert world.company.version == version
 
 
 def test_data_that_the_user_wrote_makes_the_feed_due_at_once_until_it_is_read(world: World) -> None:

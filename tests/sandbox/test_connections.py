@@ -52,8 +52,11 @@ def test_unlinking_a_connection_ends_its_running_syncs(settings: Settings) -> No
     company = backend.add_company([XERO], NOON)
     [connection] = company.connections
 
+    backend.advance(NOON)
     backend.set_connection_status(company.id, connection.id, ConnectionStatus.UNLINKED, NOON)
 
+    events = [e for e in backend.advance(NOON) if isinstance(e, ConnectionEvent)]
+    assert [event.connection.status for event in events] == [ConnectionStatus.UNLINKED]
     assert {d.status for d in backend.history(company.id, NOON)} == {DatasetStatus.AUTH_ERROR}
     with pytest.raises(NoLinkedConnectionError):
         backend.queue(company.id, DataType.INVOICES, NOON)
@@ -68,6 +71,21 @@ def test_a_lapsed_authorization_disconnects_the_connection(settings: Settings) -
     assert backend.company(company.id).connections[0].status is ConnectionStatus.DEAUTHORIZED
     assert backend.active_companies == 0
     assert sum(event.event_type == "connection.disconnected" for event in events) == 1
+
+
+def test_reads_can_be_refused_for_a_while_although_the_connection_stays_linked(settings: Settings) -> None:
+    backend = empty_backend(settings)
+    company = backend.add_company([XERO], NOON)
+    backend.advance(NOON + MINUTE)
+    [connection] = company.connections
+    ends = []
+    for minute, refuses in enumerate((True, False), start=1):
+        backend.set_refuses_reads(company.id, connection.id, refuses, NOON + minute * MINUTE)
+        read = backend.queue(company.id, DataType.INVOICES, NOON + minute * MINUTE)
+        ends.append(backend.dataset(company.id, read.id, NOON + (minute + 1) * MINUTE).status)
+
+    assert ends == [DatasetStatus.AUTH_ERROR, DatasetStatus.COMPLETE]
+    assert backend.connection(company.id, connection.id).status is ConnectionStatus.LINKED
 
 
 def test_relinking_grants_missing_permissions(settings: Settings) -> None:

@@ -257,7 +257,7 @@ def test_webhooks_in_any_order_and_any_number_of_times_leave_the_same_tables(
     assert often.values == once.values
     assert len(often.bus.published) == len({each.id for each in often.bus.published})
     for connection in often.connections.values():
-        assert not connection.needs_relink or isinstance(often.last_published(connection.connection_id), RelinkNeeded)
+        assert not connection.lapsed_at or isinstance(often.last_published(connection.connection_id), RelinkNeeded)
     if not deleted:
         assert often.refreshes == once.refreshes
 
@@ -326,6 +326,8 @@ KINDS = {
         NOON + MINUTE, ("xero", "invoices", "Complete"), ("plaid", "bills", "Complete")
     ),
     "a read of a connection not known": bodies.read_completed(NOON, ("new", "invoices", "Complete")),
+    "a read that was refused again": bodies.read_completed(NOON + 20 * MINUTE, ("xero", "bills", "AuthError")),
+    "a read after that": bodies.read_completed(NOON + 30 * MINUTE, ("xero", "bills", "Complete")),
     "reads that were refused, of two connections": bodies.read_completed(
         NOON + MINUTE, ("xero", "invoices", "AuthError"), ("plaid", "bills", "AuthError")
     ),
@@ -406,7 +408,7 @@ def test_another_message_applied_between_any_two_calls_changes_no_result(kind: s
         assert world.refreshes == one_by_one.refreshes or "company deleted" in kind + other
         for connection in world.connections.values():
             last = world.last_published(connection.connection_id)
-            assert not connection.needs_relink or isinstance(last, RelinkNeeded)
+            assert not connection.lapsed_at or isinstance(last, RelinkNeeded)
             assert "refused" in kind + other or not connection.is_linked or not isinstance(last, RelinkNeeded)
     assert most >= 2
 

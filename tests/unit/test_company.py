@@ -1,9 +1,13 @@
 """Companies: which connections a data type is read from, and what facts make of a company."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.company_facts import (
@@ -16,7 +20,7 @@ from freshness.domain.company_facts import (
     CompanyListed,
     CompanyNotFound,
     ConnectionChanged,
-    ReadsRefused,
+    ReadsEnded,
 )
 from freshness.domain.company_transition import CHECK_EVERY, DELETED_KEPT, company_transition
 from freshness.domain.notifications import relink_needed
@@ -119,7 +123,7 @@ def test_a_link_is_kept_with_when_it_was_reported() -> None:
 
     assert known.connections["Xero"].link_url == "https://x"
     assert known.connections["Xero"].link_url_known_at == NOON
-    needed = relink_needed(known, known.connections["Xero"])
+    needed = relink_needed(known, known.connections["Xero"], LATER)
     assert (needed.link_url, needed.link_url_read_at, needed.since) == ("https://x", NOON, LATER)
 
 
@@ -205,15 +209,117 @@ def test_facts_about_a_deleted_company_change_nothing_until_it_is_listed_again()
     assert after(restored, CompanyDeleted(company_id="company", at=NOON)) == restored
 
 
-def test_a_refused_read_needs_a_relink_once_until_the_connection_is_back() -> None:
+def test_a_company_is_deleted_only_by_404s_without_a_successful_check_in_between() -> None:
+    known = replace(company(connection("Xero")), version=3)
+    missed = after(known, CompanyNotFound(at=NOON))
+
+    found = after(missed, CheckSucceeded(version=2, polled=True, policy="policy"))
+
+    assert (found.not_found_at, found.failed_checks) == (None, 0)
+    assert after(found, CompanyNotFound(at=LATER), now=LATER).deleted_at is None
+    unasked = after(missed, CheckSucceeded(version=3, polled=False, policy="policy"))
+    assert unasked.not_found_at == NOON
+
+
+MINUTE = timedelta(minutes=1)
+
+
+def refused(*minutes: int) -> ReadsEnded:
+    return ReadsEnded(refused={"Xero": tuple(NOON + minute * MINUTE for minute in minutes)})
+
+
+def succeeded(minute: int) -> ReadsEnded:
+    return ReadsEnded(succeeded={"Xero": NOON + minute * MINUTE})
+
+
+def reported(status: str, minute: int) -> ConnectionChanged:
+    at = NOON + minute * MINUTE
+    changed = replace(connection("Xero", status=status), status_at=at)
+    return ConnectionChanged(company_id="company", connection=changed)
+
+
+def test_one_refused_read_asks_nobody_and_a_second_in_a_row_after_15_minutes_asks_once() -> None:
     linked = company(connection("Xero"))
-    refused = [ReadsRefused(at={"Xero": NOON + timedelta(minutes=n)}) for n in (2, 1)]
-    back = replace(connection("Xero"), status_at=LATER, reconnected_at=LATER)
-    reconnected = ConnectionChanged(company_id="company", connection=back)
 
-    assert published(linked, *refused, reconnected, *refused) == ["Relink needed", "Connection back"]
-    assert after(linked, *refused) == after(linked, *reversed(refused))
+    assert published(linked, refused(1), refused(2, 15)) == []
+    assert after(linked, refused(1), refused(2, 15)).needs_relink_at is None
+    assert published(linked, refused(1), refused(16), refused(40)) == ["Relink needed"]
+    assert after(linked, refused(16), refused(1), refused(40)).needs_relink_at == NOON + MINUTE
 
 
-def test_a_refusal_from_before_the_connection_was_linked_is_ignored() -> None:
-    assert published(company(connection("Xero")), ReadsRefused(at={"Xero": NOON - LATER.resolution})) == []
+def test_a_success_clears_what_reads_before_it_showed_and_later_lapses_are_published_again() -> None:
+    linked = company(connection("Xero"))
+
+    assert after(linked, refused(1), succeeded(2)) == linked
+    assert published(linked, refused(1), succeeded(2), refused(20)) == []
+    back = after(linked, refused(1, 20), succeeded(30))
+    assert back.needs_relink_at is None
+    facts = (refused(1, 20), succeeded(30), refused(40, 60), succeeded(70), reported("Deauthorized", 80))
+    assert published(linked, *facts, reported("Linked", 90)) == ["Relink needed", "Connection back"] * 3
+
+
+def test_the_notifications_of_each_lapse_have_ids_and_times_of_their_own() -> None:
+    found, current = [], company(connection("Xero"))
+    for fact in (refused(1, 20), succeeded(30), refused(40, 60), succeeded(70)):
+        transition = company_transition(current, fact, NOON)
+        current = transition.company
+        found += [(each.id, each.detail()["since"]) for each in transition.notifications]
+
+    assert [since[11:16] for _, since in found] == ["12:01", "12:30", "12:40", "13:10"]
+    assert len({each for each, _ in found}) == 4
+
+
+def test_a_connection_that_is_linked_again_is_back_whatever_was_refused_before() -> None:
+    linked = company(connection("Xero"))
+
+    assert published(linked, refused(1, 20), reported("Linked", 30), refused(1, 20)) == [
+        "Relink needed",
+        "Connection back",
+    ]
+    assert published(linked, ReadsEnded(refused={"Xero": (NOON - LATER.resolution,)})) == []
+
+
+FACTS = st.one_of(
+    st.integers(-90, 90).map(lambda minute: refused(minute)),
+    st.integers(-90, 90).map(succeeded),
+    st.tuples(st.sampled_from(["Linked", "Deauthorized"]), st.integers(-90, 90)).map(lambda each: reported(*each)),
+)
+
+
+@given(facts=st.lists(FACTS, max_size=20), seed=st.integers())
+def test_refusals_successes_and_reports_in_any_order_and_repeated_leave_the_same_company(
+    facts: list[ReadsEnded | ConnectionChanged], seed: int
+) -> None:
+    """A refusal is applied together with the latest success that is known by then, as webhooks and checks do."""
+    random = Random(seed)
+    shuffled = [*facts, *random.choices(facts, k=len(facts))] if facts else []
+    random.shuffle(shuffled)
+
+    once, often = (with_known_successes(each) for each in (facts, shuffled))
+
+    assert often == once
+    xero = once.connections["Xero"]
+    first, last = (xero.refusals[0], xero.refusals[-1]) if xero.refusals else (NOON, NOON)
+    assert (once.needs_relink_at is not None) == (xero.status == "Deauthorized" or last - first >= 15 * MINUTE)
+
+
+def with_known_successes(facts: Iterable[ReadsEnded | ConnectionChanged]) -> Company:
+    known, current = ReadsEnded(), company(connection("Xero"))
+    for fact in facts:
+        if isinstance(fact, ReadsEnded):
+            at = max((*known.succeeded.values(), *fact.succeeded.values()), default=None)
+            known = ReadsEnded(succeeded={"Xero": at} if at else {})
+            fact = replace(fact, succeeded=known.succeeded)
+        current = replace(after(current, fact), check_at=None)
+    return current
+
+
+def test_what_is_kept_of_many_refusals_still_says_when_they_began_and_whether_a_success_ended_them() -> None:
+    lapsed = company(connection("Xero"))
+    for minute in range(0, 3000, 7):
+        lapsed = after(lapsed, refused(minute))
+
+    assert len(lapsed.connections["Xero"].refusals) < 25
+    assert lapsed.needs_relink_at == NOON
+    assert after(lapsed, succeeded(2974)).needs_relink_at is not None
+    assert after(lapsed, succeeded(2975)).needs_relink_at is None

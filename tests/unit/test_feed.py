@@ -16,7 +16,13 @@ from freshness.domain.feed import MIN_LATE_AFTER, UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.feed_values import AsOf, End, Request, State, Wanted
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
-from freshness.domain.schedule import REQUESTED_DUE, RETRY_AFTER_REFUSAL, due_at, probability_up_to_date
+from freshness.domain.schedule import (
+    REQUESTED_DUE,
+    RETRY_AFTER_REFUSAL,
+    RETRY_WITHOUT_PERMISSIONS,
+    due_at,
+    probability_up_to_date,
+)
 from freshness.domain.sync_history import LAST_KEPT
 from freshness.domain.times import BEGINNING
 from freshness.domain.wanted import with_wanted, without_satisfied
@@ -100,17 +106,51 @@ def test_a_success_forgets_the_failures_before_it() -> None:
     assert feed.requested(request(NOON + 4 * MINUTE, "third")).attempts == 1
 
 
-@pytest.mark.parametrize("state", [DatasetState.AUTH_ERROR, DatasetState.PERMISSIONS_ERROR])
-def test_a_feed_that_needs_a_person_is_blocked_until_its_connection_is_back(state: DatasetState) -> None:
-    feed = NEW.requested(request(NOON)).ended(end(NOON + MINUTE, state))
-    assert feed.state(PROMISE, LINKED, NOON) is State.BLOCKED
-    due = due_at(feed, PROMISE, LINKED)
-    # Codat lists it as linked: an authorisation may be restored without a webhook, permissions may not.
-    assert due == (NOON + MINUTE + RETRY_AFTER_REFUSAL if state is DatasetState.AUTH_ERROR else None)
+def test_a_feed_without_permissions_is_blocked_until_its_connection_is_linked_again_and_tried_daily() -> None:
+    feed = NEW.requested(request(NOON)).ended(end(NOON + MINUTE, DatasetState.PERMISSIONS_ERROR))
 
+    assert feed.state(PROMISE, LINKED, NOON) is State.BLOCKED
+    # The customer may grant them at the platform, which Codat does not report.
+    assert due_at(feed, PROMISE, LINKED) == NOON + MINUTE + RETRY_WITHOUT_PERMISSIONS
+    assert due_at(feed.with_refresh_requested(NOON), PROMISE, LINKED) == REQUESTED_DUE
     relinked = replace(LINKED, status_at=NOON + 2 * MINUTE)
     assert feed.state(PROMISE, relinked, NOON) is State.STALE
     assert due_at(feed, PROMISE, relinked) == BEGINNING
+
+
+def test_a_read_that_was_refused_once_is_tried_again_and_blocks_its_connections_feeds_if_it_is_refused_again() -> None:
+    feed = NEW.requested(request(NOON)).ended(end(NOON + MINUTE, DatasetState.AUTH_ERROR))
+    once, again = (LINKED.with_reads(NOON + n * MINUTE for n in minutes) for minutes in ((1,), (1, 16)))
+
+    assert feed.state(PROMISE, once, NOON) is State.FAILING
+    assert feed.state(PROMISE, again, NOON) is NEW.state(PROMISE, again, NOON) is State.BLOCKED
+    assert due_at(feed, PROMISE, once) == due_at(feed, PROMISE, again) == NOON + MINUTE + RETRY_AFTER_REFUSAL
+    relinked = replace(again, status_at=NOON + 17 * MINUTE).with_reads(())
+    assert feed.state(PROMISE, relinked, NOON) is State.FAILING
+    assert due_at(feed, PROMISE, relinked) == BEGINNING
+
+
+def test_a_call_that_failed_no_longer_counts_after_somebody_elses_read_succeeded() -> None:
+    failed = NEW.ended(end(NOON)).call_failed(NOON + MINUTE, timedelta(hours=6))
+    assert failed.retry_at
+    assert failed.state(PROMISE, LINKED, NOON + MINUTE) is State.FAILING
+
+    read = failed.ended(end(failed.retry_at))
+
+    assert read.state(PROMISE, LINKED, NOON + MINUTE) is State.FRESH
+
+
+def test_failures_before_a_success_do_not_delay_the_try_after_the_next_failure() -> None:
+    feed, now = NEW, NOON
+    for _ in range(6):
+        feed = feed.requested(request(now, dataset_id=str(now))).ended(end(now + MINUTE, DatasetState.FETCH_ERROR))
+        now += 2 * MINUTE
+    feed = feed.ended(end(now)).ended(end(now + MINUTE, DatasetState.FETCH_ERROR))
+
+    due = due_at(feed, replace(PROMISE, fresh_within=MINUTE), LINKED)
+
+    assert due is not None
+    assert due - now - MINUTE <= 1.25 * FIRST_RETRY
 
 
 def test_a_feed_whose_connection_is_not_linked_is_blocked() -> None:
@@ -167,10 +207,10 @@ def test_a_poll_finds_a_failure_whose_webhook_was_lost() -> None:
 
 
 def test_a_failure_seen_again_is_not_a_new_failure() -> None:
-    feed = reconcile(NEW.requested(request(NOON)), polled(NOON + MINUTE, DatasetState.AUTH_ERROR), NOON)
+    feed = reconcile(NEW.requested(request(NOON)), polled(NOON + MINUTE, DatasetState.PERMISSIONS_ERROR), NOON)
     relinked = replace(LINKED, status_at=NOON + 2 * MINUTE)
 
-    feed = reconcile(feed, polled(NOON + 3 * MINUTE, DatasetState.AUTH_ERROR), NOON)
+    feed = reconcile(feed, polled(NOON + 3 * MINUTE, DatasetState.PERMISSIONS_ERROR), NOON)
 
     assert not feed.is_blocked(relinked)
 

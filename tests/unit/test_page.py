@@ -356,6 +356,7 @@ def test_silent_webhooks_are_a_warning_while_promises_are_kept() -> None:
         (State.BLOCKED, "AuthError", Turn.CUSTOMER),
         (State.BLOCKED, "PermissionsError", Turn.CUSTOMER),
         (State.FAILING, "FetchError", Turn.PLATFORM),
+        (State.FAILING, "AuthError", Turn.PLATFORM),
         (State.FAILING, "MapError", Turn.CODAT),
         (State.STALE, "Complete", Turn.US),
     ],

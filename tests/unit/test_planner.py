@@ -112,7 +112,7 @@ TOGETHER = {"sets": [{"name": "s", "data_types": ["balanceSheet", "profitAndLoss
             policy(),
             company(),
             Reason.BLOCKED,
-            Action.WAIT,
+            Action.RESCHEDULE,
         ),
         (
             feed(DAY).requested(Request(at=NOON - timedelta(seconds=5), trigger=Trigger.PROMISE)),

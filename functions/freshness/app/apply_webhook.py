@@ -1,8 +1,8 @@
 """Applying Codat's webhooks: each is parsed into facts, which are recorded."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from freshness.app.record import Recorder
@@ -11,8 +11,8 @@ from freshness.aws.tables import Tables
 from freshness.codat import webhook_parser
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
-from freshness.domain.company_facts import CheckNeeded, CompanyCreated, CompanyDeleted, ConnectionChanged, ReadsRefused
-from freshness.domain.company_transition import ReadEnd, refusals
+from freshness.domain.company_facts import CheckNeeded, CompanyCreated, CompanyDeleted, ConnectionChanged, ReadsEnded
+from freshness.domain.company_transition import ReadEnd, reads_ended, reads_of
 from freshness.domain.dataset import Outcome, outcome
 from freshness.domain.facts import (
     DatasetEnded,
@@ -61,7 +61,7 @@ class WebhookApplier:
             return
         for fact in facts:
             self._apply(fact)
-        self._record_refusals(facts)
+        self._record_reads(facts)
         self.tally[Metric.WEBHOOKS_APPLIED] += 1
 
     def _apply(self, fact: WebhookFact) -> None:
@@ -103,15 +103,44 @@ class WebhookApplier:
         self.tally[Metric.READS_FAILED] += ended is not Outcome.COMPLETE
         self._record_on_feed(fact.company_id, fact.data_type, fact.connection_id, fact)
 
-    def _record_refusals(self, facts: Iterable[WebhookFact]) -> None:
-        """Record the connections through which reads were refused, with one write for each company."""
+    def _record_reads(self, facts: Iterable[WebhookFact]) -> None:
+        """Record on companies through which connections reads were refused, or succeed again.
+
+        A company is only written where that changes it. It is read after the feeds were written, and the feeds after a
+        refusal was written, so that of a refusal and a later success which arrive together both are seen.
+        """
         ends: dict[str, list[ReadEnd]] = defaultdict(list)
         for fact in facts:
             if isinstance(fact, ReadEnded):
                 ends[fact.company_id].append((fact.connection_id, fact.state, fact.at))
         for company_id, of_company in ends.items():
-            if refused := refusals(of_company):
-                self.recorder.company(self._company(company_id), ReadsRefused(at=refused))
+            reads = reads_ended(of_company)
+            if reads.refused:
+                known = replace(reads, succeeded=self._successes(company_id))
+                self._record_on_company(company_id, known)
+                reads = ReadsEnded(succeeded=self._successes(company_id))
+            self._record_on_company(company_id, reads)
+
+    def _record_on_company(self, company_id: str, reads: ReadsEnded) -> None:
+        known = self.tables.companies.get(company_id)
+        if known is None:
+            return
+        company = self.recorder.company(known, reads)
+        refused = [
+            {each.connection_id for each in of.connections.values() if each.is_refused} for of in (known, company)
+        ]
+        if changed := refused[0] ^ refused[1]:
+            self._reschedule(company, changed)
+
+    def _reschedule(self, company: Company, connection_ids: Collection[str]) -> None:
+        """Record on the feeds of connections that these have changed."""
+        for feed in self.tables.feeds.of_company(company.company_id):
+            if feed.connection_id in connection_ids:
+                self.recorder.feed(feed, company, Rescheduled())
+
+    def _successes(self, company_id: str) -> dict[str, datetime]:
+        """Return when the latest successful read through each connection of a company ended."""
+        return dict(reads_of(self.tables.feeds.of_company(company_id)).succeeded)
 
     def _record_on_feed(
         self, company_id: str, data_type: str, connection_id: str, fact: ReadEnded | DataWritten
@@ -135,6 +164,7 @@ class WebhookApplier:
             company = self.recorder.company(company, CheckNeeded())
         if feed:
             self._record_feed(feed, company, fact)
+            self._record_on_company(fact.company_id, ReadsEnded(succeeded=self._successes(fact.company_id)))
 
     def _record_feed(self, feed: Feed, company: Company, fact: FeedFact) -> None:
         recorded = self.recorder.feed(feed, company, fact)
@@ -147,8 +177,5 @@ class WebhookApplier:
 
     def _record_connection(self, fact: ConnectionChanged) -> None:
         company = self.recorder.company(self._company(fact.company_id), fact)
-        if company.deleted_at:
-            return
-        for feed in self.tables.feeds.of_company(company.company_id):
-            if feed.connection_id == fact.connection.connection_id:
-                self.recorder.feed(feed, company, Rescheduled())
+        if not company.deleted_at:
+            self._reschedule(company, [fact.connection.connection_id])

@@ -40,7 +40,7 @@ from freshness.domain import backoff
 from freshness.domain.attainment import Cell, hour_of
 from freshness.domain.company import Company, Connection
 from freshness.domain.company_facts import CheckFailed, CheckSucceeded, CompanyFact, CompanyListed, CompanyNotFound
-from freshness.domain.company_transition import CHECK_EVERY, refusals
+from freshness.domain.company_transition import CHECK_EVERY, reads_of
 from freshness.domain.data_types import custom_identifier
 from freshness.domain.dataset import Trigger
 from freshness.domain.facts import DatasetPolled, RefreshRequested, SyncDurationLearned
@@ -281,7 +281,7 @@ class FreshnessCheck:
             version=company.version,
             polled=polled is not None,
             policy=self.services.policy.fingerprint,
-            refused=_refused(feeds, recorded),
+            reads=reads_of(recorded),
             feeds=supported(recorded),
         )
         self.services.recorder.company(company, fact)
@@ -325,16 +325,6 @@ class FreshnessCheck:
             quickest = min(readable, key=lambda feed: (feed.usual_sync_time, feed.data_type))
             self.services.recorder.feed(quickest, company, RefreshRequested(at=now, trigger=Trigger.KEEP_ALIVE))
             self.services.tally.count(Metric.CONNECTIONS_KEPT_ALIVE)
-
-
-def _refused(before: list[Feed], after: list[Feed]) -> dict[str, datetime]:
-    """Return when reads were refused that a check found to have ended, by connection."""
-    known = {feed.key: feed.end for feed in before}
-    return refusals(
-        (feed.connection_id, feed.end.state, feed.end.at)
-        for feed in after
-        if feed.end and feed.end != known.get(feed.key)
-    )
 
 
 def _failed(error: CodatError) -> CheckFailed:

@@ -26,7 +26,7 @@ async def read_links(codat: Codat, company: Company, feeds: Iterable[FeedView]) 
     connections = [
         connection
         for connection in company.connections.values()
-        if connection.must_be_authorised or connection.connection_id in blocked
+        if connection.lapsed_at or connection.connection_id in blocked
     ]
     if not connections:
         return []

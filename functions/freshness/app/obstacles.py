@@ -30,11 +30,11 @@ def obstacle(state: State, connection: Connection, feed: Feed) -> str:
             return "the policy turns it off"
         case State.UNSUPPORTED:
             return f"{connection.platform} does not have this data type"
-        case State.BLOCKED if not connection.is_linked:
-            return f"the customer must relink {connection.platform}"
-        case State.BLOCKED:
+        case State.BLOCKED if connection.is_linked and not connection.is_refused:
             end = feed.end.state if feed.end else ""
             return f"the customer must restore the permissions of {connection.platform} ({end})"
+        case State.BLOCKED:
+            return f"the customer must relink {connection.platform}"
         case _:
             return ""
 

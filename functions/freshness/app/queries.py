@@ -238,8 +238,8 @@ class Queries:
             feed=view,
             action=decision.action,
             reason=f"{reason}: {view.obstacle}" if view.obstacle else reason,
-            # A blocked feed is then looked at, and not refreshed.
-            until=None if view.state is State.BLOCKED else decision.until,
+            # A feed that cannot be read is then looked at, and not refreshed.
+            until=decision.until if company.connections[view.connection_id].is_linked else None,
             changes_per_day=decision.feed.changes_per_day,
             last_decided=decision.feed.decided,
             datasets=tuple(self._datasets(decision.feed)),

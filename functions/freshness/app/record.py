@@ -119,7 +119,7 @@ class Recorder:
             nonlocal published, notifications
             changed = company_transition(company, fact, self.clock()).company
             # After a lost race, what was published before it must be corrected.
-            notifications = connection_notifications(published or company, changed)
+            notifications = connection_notifications(published or company, changed, fact)
             self._publish(notifications)
             published = changed if notifications else published
             return changed

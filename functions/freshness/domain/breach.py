@@ -117,8 +117,10 @@ def _broke_at(feed: Feed, promise: Promise, connection: Connection, now: datetim
 
 def _waiting_changed_at(feed: Feed, connection: Connection, since: datetime, now: datetime) -> datetime:
     """Return when a breach that is open since a time began, or ceased, to wait for the customer."""
-    latest = max(connection.status_at, feed.end.at if feed.end else connection.status_at)
-    return min(max(latest, since), now)
+    known = (connection.status_at, connection.lapsed_at, feed.end.at if feed.end else None)
+    latest = max(at for at in known if at)
+    # A success of another data type may have shown that the connection is back: it is recorded at once.
+    return min(max(latest, since), now) if feed.is_blocked(connection) or latest > since else now
 
 
 def _time_between(before: Feed, promise: Promise, start: datetime | None, end: datetime) -> tuple[BreachTime, ...]:

@@ -1,7 +1,8 @@
 """Companies and their connections, as Codat last reported them."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.data_types import SOURCE_TYPES_WITH_OWN_DATA_TYPES, custom_identifier, source_type
@@ -21,6 +22,11 @@ class ConnectionStatus(StrEnum):
 
 _STATUSES = tuple(ConnectionStatus)
 
+REFUSED_AGAIN_AFTER = timedelta(minutes=15)
+"""How far apart two refused reads must be to show that an authorisation lapsed: one alone may be a mistake."""
+REFUSALS_KEPT = 16
+"""How many of the earliest refused reads are kept, besides those that decide whether reads are refused again."""
+
 
 @value
 class Connection:
@@ -37,8 +43,8 @@ class Connection:
     """When Codat reported `link_url`; `None` if that was at `status_at`."""
     reconnected_at: datetime | None = None
     """When Codat last reported that it can read again after it could not."""
-    refused_at: datetime | None = None
-    """When a read through it last ended with `AuthError`."""
+    refusals: tuple[datetime, ...] = ()
+    """When reads through it ended with `AuthError` since its status changed and since the last success, in order."""
 
     @property
     def is_linked(self) -> bool:
@@ -51,19 +57,31 @@ class Connection:
         return self.status not in (ConnectionStatus.PENDING_AUTH, ConnectionStatus.DELETED)
 
     @property
-    def needs_relink(self) -> bool:
-        """Return whether the customer must authorise it again before Codat can read through it."""
-        return self.status in (ConnectionStatus.UNLINKED, ConnectionStatus.DEAUTHORIZED)
-
-    @property
     def is_refused(self) -> bool:
-        """Return whether reads are refused although Codat reports the connection as linked."""
-        return self.is_linked and self.refused_at is not None and self.refused_at >= self.status_at
+        """Return whether reads are refused again and again although Codat reports the connection as linked."""
+        return self.is_linked and bool(_refused_again(self.refusals))
 
     @property
-    def must_be_authorised(self) -> bool:
-        """Return whether the customer must authorise it again, as its status or a refused read shows."""
-        return self.needs_relink or self.is_refused
+    def lapsed_at(self) -> datetime | None:
+        """Return since when the customer must authorise it again; `None` if that is not needed."""
+        if self.is_refused:
+            return self.refusals[0]
+        return self.status_at if self.status in (ConnectionStatus.UNLINKED, ConnectionStatus.DEAUTHORIZED) else None
+
+    def with_reads(self, refused: Iterable[datetime], succeeded_at: datetime | None = None) -> "Connection":
+        """Return the connection after reads through it were refused, and another succeeded.
+
+        Only refusals after the success and after the last change of its status count. Of many, the earliest are kept,
+        and those that decide whether reads are refused again, whatever succeeds in between.
+        """
+        counted = sorted(
+            at
+            for at in {*self.refusals, *refused}
+            if at >= self.status_at and (succeeded_at is None or at > succeeded_at)
+        )
+        again = _refused_again(counted)
+        kept = (*again[:REFUSALS_KEPT], *again[REFUSALS_KEPT:][-1:], *counted[len(again) :])
+        return self if kept == self.refusals else replace(self, refusals=kept)
 
     @property
     def link_url_known_at(self) -> datetime | None:
@@ -84,8 +102,7 @@ class Connection:
             platform=last.platform or earlier.platform,
             source_type=last.source_type or earlier.source_type,
             reconnected_at=max(filter(None, (self.reconnected_at, other.reconnected_at)), default=None),
-            refused_at=max(filter(None, (self.refused_at, other.refused_at)), default=None),
-        )
+        ).with_reads((*self.refusals, *other.refusals))
 
     def differs(self, other: "Connection") -> bool:
         """Return whether `other` reports anything new, apart from its times and another link than the one there is.
@@ -98,9 +115,14 @@ class Connection:
             link_url=other.link_url if self.link_url else self.link_url,
             link_url_read_at=other.link_url_read_at,
             reconnected_at=other.reconnected_at,
-            refused_at=other.refused_at,
+            refusals=other.refusals,
         )
         return unchanged != other
+
+
+def _refused_again(refusals: Sequence[datetime]) -> Sequence[datetime]:
+    """Return those of refused reads, in order, that were followed by another after `REFUSED_AGAIN_AFTER` or more."""
+    return [at for at in refusals if at <= refusals[-1] - REFUSED_AGAIN_AFTER]
 
 
 def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str]:
@@ -156,8 +178,7 @@ class Company:
         """Return since when the customer must authorise one of its connections again; `None` if none needs it."""
         if self.deleted_at:
             return None
-        lapsed = (c for c in self.connections.values() if c.must_be_authorised)
-        return min((c.refused_at if c.is_refused and c.refused_at else c.status_at for c in lapsed), default=None)
+        return min((at for c in self.connections.values() if (at := c.lapsed_at)), default=None)
 
     def active_connections(self, data_type: str) -> list[Connection]:
         """Return the connections that a data type is read from, linked or in need of a relink.

@@ -45,13 +45,13 @@ class ConnectionChanged:
 
 
 @value
-class ReadsRefused:
-    """Reads ended with `AuthError`: the customer must authorise the connections again.
+class ReadsEnded:
+    """Reads ended, which shows whether connections can be read through. Both are by the id of the connection."""
 
-    `at` is when, by the id of the connection.
-    """
-
-    at: Mapping[str, datetime]
+    refused: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
+    """When reads ended with `AuthError`."""
+    succeeded: Mapping[str, datetime] = field(default_factory=dict)
+    """When the latest of those that succeeded did, as far as it is known."""
 
 
 @value
@@ -68,15 +68,12 @@ class CheckNeeded:
 
 @value
 class CheckSucceeded:
-    """The company was checked as it was at `version`. `polled` is whether Codat was polled.
-
-    `refused` is as `ReadsRefused.at`.
-    """
+    """The company was checked as it was at `version`. `polled` is whether Codat was polled."""
 
     version: int
     polled: bool
     policy: str
-    refused: Mapping[str, datetime] = field(default_factory=dict)
+    reads: ReadsEnded = ReadsEnded()
     feeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The data types that the platforms have, by connection."""
 
@@ -108,7 +105,7 @@ CompanyFact = (
     | CompanyDeleted
     | CompanyListed
     | ConnectionChanged
-    | ReadsRefused
+    | ReadsEnded
     | BulkRefreshStarted
     | CheckNeeded
     | CheckSucceeded

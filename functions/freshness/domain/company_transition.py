@@ -1,6 +1,7 @@
 """What follows from a fact about a company: the company after it, and what to publish."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -18,9 +19,10 @@ from freshness.domain.company_facts import (
     CompanyNotFound,
     CompanyPaused,
     ConnectionChanged,
-    ReadsRefused,
+    ReadsEnded,
 )
-from freshness.domain.dataset import DatasetState
+from freshness.domain.dataset import DatasetState, Outcome, outcome
+from freshness.domain.feed import Feed
 from freshness.domain.notifications import Notification, connection_back, relink_needed
 from freshness.domain.value import value
 
@@ -46,12 +48,23 @@ class CompanyTransition:
 def company_transition(company: Company, fact: CompanyFact, now: datetime) -> CompanyTransition:
     """Return what follows from a fact about a company. After its deletion only newer facts count."""
     after = _with_fact(company, fact, now)
-    return CompanyTransition(company=after, notifications=connection_notifications(company, after))
+    return CompanyTransition(company=after, notifications=connection_notifications(company, after, fact))
 
 
-def connection_notifications(before: Company, after: Company) -> tuple[Notification, ...]:
+def connection_notifications(before: Company, after: Company, fact: CompanyFact) -> tuple[Notification, ...]:
     """Return the notifications of connections that lapsed or came back; none for a company that was deleted."""
-    return () if after.deleted_at else tuple(_notifications(before, after))
+    return () if after.deleted_at else tuple(_notifications(before, after, _reads(fact)))
+
+
+def _reads(fact: CompanyFact) -> ReadsEnded:
+    """Return what a fact says of reads."""
+    match fact:
+        case ReadsEnded():
+            return fact
+        case CheckSucceeded():
+            return fact.reads
+        case _:
+            return ReadsEnded()
 
 
 def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  # noqa: C901 - a case for each fact
@@ -68,8 +81,8 @@ def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  
             return company if company.version else company.due_for_check(now)
         case ConnectionChanged():
             return _with_connection(company, fact.connection, now)
-        case ReadsRefused():
-            return _refused(company, fact.at)
+        case ReadsEnded():
+            return _with_reads(company, fact)
         case BulkRefreshStarted():
             return replace(company, bulk_refresh_at=fact.at)
         case CheckNeeded():
@@ -132,7 +145,7 @@ def _with_listed(known: Connection, listed: Connection) -> Connection:
     """Return a connection as Codat lists it now. A list does not say when a status began, so only changes count."""
     if not known.differs(listed):
         return known
-    if listed.is_linked and known.needs_relink:
+    if listed.is_linked and known.was_linked and not known.is_linked:
         listed = replace(listed, reconnected_at=listed.status_at)
     return known.latest(listed)
 
@@ -145,24 +158,35 @@ def _with_connection(company: Company, connection: Connection, now: datetime) ->
     return replace(company, connections=company.connections | {connection.connection_id: latest}).due_for_check(now)
 
 
-def refusals(ends: Iterable[ReadEnd]) -> dict[str, datetime]:
-    """Return when each connection last refused a read, of reads that ended: only with `AuthError` must it relink."""
-    refused: dict[str, datetime] = {}
+def reads_ended(ends: Iterable[ReadEnd]) -> ReadsEnded:
+    """Return what reads that ended show of their connections. Ends other than `AuthError` and success show nothing."""
+    refused: defaultdict[str, tuple[datetime, ...]] = defaultdict(tuple)
+    succeeded: dict[str, datetime] = {}
     for connection_id, state, at in ends:
         if state == DatasetState.AUTH_ERROR:
-            refused[connection_id] = max(at, refused.get(connection_id, at))
-    return refused
+            refused[connection_id] += (at,)
+        elif outcome(state) is Outcome.COMPLETE:
+            succeeded[connection_id] = max(at, succeeded.get(connection_id, at))
+    return ReadsEnded(refused=refused, succeeded=succeeded)
 
 
-def _refused(company: Company, refused: Mapping[str, datetime]) -> Company:
+def reads_of(feeds: Iterable[Feed]) -> ReadsEnded:
+    """Return what the latest end and the latest success of feeds show of their connections."""
+    ends: list[ReadEnd] = []
+    for feed in feeds:
+        if feed.end:
+            ends.append((feed.connection_id, feed.end.state, feed.end.at))
+        if feed.succeeded_at:
+            ends.append((feed.connection_id, DatasetState.COMPLETE, feed.succeeded_at))
+    return reads_ended(ends)
+
+
+def _with_reads(company: Company, reads: ReadsEnded) -> Company:
     connections = {
-        connection_id: replace(
-            connection, refused_at=max(filter(None, (connection.refused_at, refused[connection_id])))
-        )
+        connection_id: connection.with_reads(reads.refused.get(connection_id, ()), reads.succeeded.get(connection_id))
         for connection_id, connection in company.connections.items()
-        if connection_id in refused
     }
-    return replace(company, connections=company.connections | connections) if connections else company
+    return company if connections == company.connections else replace(company, connections=connections)
 
 
 def _deleted(company: Company, at: datetime) -> Company:
@@ -181,7 +205,8 @@ def _deleted(company: Company, at: datetime) -> Company:
 
 
 def _checked(company: Company, fact: CheckSucceeded, now: datetime) -> Company:
-    company = _refused(company, fact.refused)
+    not_found_at = None if fact.polled else company.not_found_at
+    company = replace(_with_reads(company, fact.reads), failed_checks=0, not_found_at=not_found_at)
     if company.version != fact.version:
         # The company changed during the check, so the check may have missed something: it stays due.
         return company
@@ -189,8 +214,6 @@ def _checked(company: Company, fact: CheckSucceeded, now: datetime) -> Company:
         company,
         check_at=now + CHECK_EVERY,
         checked_at=now if fact.polled else company.checked_at,
-        failed_checks=0,
-        not_found_at=None,
         planned_by=fact.policy,
         feeds=dict(fact.feeds),
     )
@@ -209,11 +232,12 @@ def _not_found(company: Company, fact: CompanyNotFound, now: datetime) -> Compan
     return replace(failed, not_found_at=company.not_found_at or now)
 
 
-def _notifications(before: Company, after: Company) -> Iterator[Notification]:
+def _notifications(before: Company, after: Company, reads: ReadsEnded) -> Iterator[Notification]:
     for connection_id, connection in after.connections.items():
         known = before.connections.get(connection_id)
-        lapsed = known is not None and known.must_be_authorised
-        if connection.must_be_authorised and not lapsed:
-            yield relink_needed(after, connection)
-        elif connection.is_linked and not connection.is_refused and lapsed:
-            yield connection_back(after, connection)
+        had_lapsed = known is not None and known.lapsed_at is not None
+        if connection.lapsed_at and not had_lapsed:
+            yield relink_needed(after, connection, connection.lapsed_at)
+        elif connection.is_linked and not connection.lapsed_at and had_lapsed:
+            since = max(connection.status_at, reads.succeeded.get(connection_id, connection.status_at))
+            yield connection_back(after, connection, since)

@@ -68,7 +68,7 @@ _OUTCOMES: dict[str, Outcome] = {
     DatasetState.RATE_LIMIT_ERROR: Outcome.TRY_AGAIN,
     DatasetState.PREREQUISITE_NOT_MET: Outcome.TRY_AGAIN,
     DatasetState.CANCELLED: Outcome.TRY_AGAIN,
-    DatasetState.AUTH_ERROR: Outcome.PERSON_MUST_ACT,
+    DatasetState.AUTH_ERROR: Outcome.TRY_AGAIN,
     DatasetState.PERMISSIONS_ERROR: Outcome.PERSON_MUST_ACT,
     DatasetState.NOT_SUPPORTED: Outcome.NEVER,
 }

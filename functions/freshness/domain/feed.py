@@ -218,7 +218,7 @@ class Feed:
 
     def is_blocked(self, connection: Connection) -> bool:
         """Return whether a person must act before a refresh can succeed."""
-        if not connection.is_linked:
+        if not connection.is_linked or connection.is_refused:
             return True
         if self.end is None or outcome(self.end.state) is not Outcome.PERSON_MUST_ACT:
             return False
@@ -233,7 +233,9 @@ class Feed:
     def is_failing(self) -> bool:
         """Return whether the last try failed, and another may succeed."""
         last_failed = self.end is not None and outcome(self.end.state) in (Outcome.TRY_AGAIN, Outcome.UNKNOWN)
-        return last_failed or self.failed_calls > 0
+        # A call that failed no longer matters once somebody else's read has succeeded.
+        is_outdated = self.retry_at and self.succeeded_at and self.succeeded_at >= self.retry_at
+        return last_failed or (self.failed_calls > 0 and not is_outdated)
 
     def state(self, promise: Promise, connection: Connection, now: datetime) -> State:
         """Return what a reader sees of the feed."""

@@ -223,9 +223,8 @@ def source_quiet(feed: Feed, since: datetime) -> SourceQuiet:
     )
 
 
-def relink_needed(company: Company, connection: Connection) -> RelinkNeeded:
+def relink_needed(company: Company, connection: Connection, since: datetime) -> RelinkNeeded:
     """Return the notification that a connection must be authorised again."""
-    since = connection.refused_at if connection.is_refused and connection.refused_at else connection.status_at
     return RelinkNeeded(
         id=f"{connection.connection_id}/relink/{sortable(since)}",
         company_id=company.company_id,
@@ -237,14 +236,14 @@ def relink_needed(company: Company, connection: Connection) -> RelinkNeeded:
     )
 
 
-def connection_back(company: Company, connection: Connection) -> ConnectionBack:
+def connection_back(company: Company, connection: Connection, since: datetime) -> ConnectionBack:
     """Return the notification that Codat can read through a connection again."""
     return ConnectionBack(
-        id=f"{connection.connection_id}/back/{sortable(connection.status_at)}",
+        id=f"{connection.connection_id}/back/{sortable(since)}",
         company_id=company.company_id,
         connection_id=connection.connection_id,
         platform=connection.platform,
-        since=connection.status_at,
+        since=since,
     )
 
 

@@ -11,13 +11,14 @@ from freshness.domain.change_rate import change_rate, confident_days, unchanged_
 from freshness.domain.company import Connection
 from freshness.domain.dataset import DatasetState, Outcome, outcome
 from freshness.domain.feed import DAY, UNKNOWN_SYNC_TIME, Feed
-from freshness.domain.feed_values import End
 from freshness.domain.promise import Promise, fresh_within
 from freshness.domain.sync_history import LONGEST_SYNC, usual_duration
 from freshness.domain.times import BEGINNING
 
 RETRY_AFTER_REFUSAL = timedelta(minutes=30)
 """How long a feed whose read was refused waits for another try: longer than from one list of companies to the next."""
+RETRY_WITHOUT_PERMISSIONS = timedelta(days=1)
+"""The same if it lacks permissions: a customer may grant them at the platform, which Codat does not report."""
 REQUESTED_DUE = BEGINNING - timedelta(seconds=1)
 """When a feed is due whose refresh was requested or is wanted: before everything that a promise makes due."""
 QUEUEING_MARGIN = timedelta(minutes=2)
@@ -58,12 +59,10 @@ def due_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | N
     requested before it was due becomes due when it is late.
     """
     in_flight = feed.in_flight
-    if in_flight and (feed.seen_running_at or promise.off or feed.is_blocked(connection)):
+    if in_flight and (feed.seen_running_at or promise.off or not connection.is_linked):
         return feed.late_at
     if feed.is_unsupported or not connection.is_linked:
         return None
-    if feed.end and feed.is_blocked(connection):
-        return None if promise.off else _retry_after_refusal(feed, feed.end)
     if feed.refresh_requested_at:
         return feed.retry_at or REQUESTED_DUE
     due = None
@@ -73,7 +72,7 @@ def due_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | N
         return min(filter(None, (due, feed.late_at)))
     if feed.wanted:
         due = REQUESTED_DUE
-    return max(filter(None, (due, _retry_after_failure(feed), feed.retry_at))) if due else None
+    return max(filter(None, (due, _retry_after_failure(feed, connection), feed.retry_at))) if due else None
 
 
 def breaks_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | None:
@@ -104,25 +103,23 @@ def is_due_by_age(feed: Feed, promise: Promise, now: datetime) -> bool:
     return bound_at is not None and bound_at <= now
 
 
-def _retry_after_refusal(feed: Feed, end: End) -> datetime | None:
-    """Return when to retry a feed that is blocked although its connection is linked: never, if permissions are missing.
+def _retry_after_failure(feed: Feed, connection: Connection) -> datetime | None:
+    """Return when a feed whose last read failed may be tried again; `None` if that is at once.
 
-    An authorization may have lapsed and returned between two lists of companies, without a webhook. The next list
-    shows whether it is still there.
+    One that was refused is tried at once where the connection has been linked again since.
     """
-    if end.state != DatasetState.AUTH_ERROR:
+    end = feed.end
+    if end is None or outcome(end.state) in (Outcome.COMPLETE, Outcome.NEVER):
         return None
-    return end.at + max(_retry_delay(feed), RETRY_AFTER_REFUSAL)
-
-
-def _retry_after_failure(feed: Feed) -> datetime | None:
-    if feed.end and outcome(feed.end.state) in (Outcome.TRY_AGAIN, Outcome.UNKNOWN):
-        return feed.end.at + _retry_delay(feed)
-    return None
+    is_refused = end.state == DatasetState.AUTH_ERROR
+    if is_refused or outcome(end.state) is Outcome.PERSON_MUST_ACT:
+        longer = RETRY_AFTER_REFUSAL if is_refused else RETRY_WITHOUT_PERMISSIONS
+        return end.at + max(_retry_delay(feed), longer) if end.at >= connection.status_at else None
+    return end.at + _retry_delay(feed)
 
 
 def _retry_delay(feed: Feed) -> timedelta:
-    return backoff.delay("".join(feed.key), feed.attempts)
+    return backoff.delay("".join(feed.key), feed.failures)
 
 
 def _promised_at(feed: Feed, promise: Promise) -> datetime | None:

@@ -85,9 +85,9 @@ def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -
         late = feed.late_at <= now
         action, reason = (Action.CHECK, Reason.LATE) if late else (Action.WAIT, Reason.IN_FLIGHT)
         return Decision(feed=feed, company=company, action=action, reason=reason, until=feed.late_at)
-    is_due = due <= now
-    if not is_due and (feed.is_failing or policy.set_of(feed.data_type, company) is None):
-        return rescheduled(feed, company, Reason.NOT_YET, due, breaks_at)
+    is_due, is_blocked = due <= now, feed.is_blocked(connection)
+    if not is_due and (is_blocked or feed.is_failing or policy.set_of(feed.data_type, company) is None):
+        return rescheduled(feed, company, Reason.BLOCKED if is_blocked else Reason.NOT_YET, due, breaks_at)
     if company.paused:
         return Decision(feed=feed, company=company, action=Action.HIDE, reason=Reason.PAUSED, until=breaks_at)
     is_requested = feed.refresh_requested_at and feed.refresh_requested_by is not Trigger.KEEP_ALIVE

@@ -254,7 +254,6 @@ def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tu
     people = []
     for (company_id, connection_id), waiting in of_connection.items():
         connection, first = companies[company_id].connections[connection_id], waiting[0]
-        lapsed_at = connection.refused_at if connection.is_refused else connection.status_at
         people.append(
             NeedsPerson(
                 company_id=company_id,
@@ -263,7 +262,7 @@ def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tu
                 platform=first.feed.platform,
                 why=first.step.why if first.step else "",
                 next_action=first.step.next_action if first.step else "",
-                since=lapsed_at if connection.must_be_authorised else None,
+                since=connection.lapsed_at,
                 feeds=tuple(cell.feed for cell in waiting),
                 broken=sum(cell.is_broken for cell in waiting),
             )

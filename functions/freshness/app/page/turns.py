@@ -137,6 +137,9 @@ def _of_feed(view: FeedView, feed: Feed) -> Step:
         if feed.failed_calls:
             return Step(Turn.CODAT, "Codat refused the request, or did not answer it", "Wait: it is tried again.")
         state = feed.end.state if feed.end else ""
+        if state == DatasetState.AUTH_ERROR:
+            wait = "Wait: it is tried again. If that is refused too, the customer must relink."
+            return Step(Turn.PLATFORM, f"{view.platform} refused one read ({state})", wait)
         if state in _AT_PLATFORM:
             what = "has reached its own limit" if state == DatasetState.RATE_LIMIT_ERROR else "answered with an error"
             return Step(Turn.PLATFORM, f"{view.platform} {what} ({state})", support)
