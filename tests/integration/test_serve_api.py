@@ -18,6 +18,7 @@ from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request
+from freshness.domain.same_sync import SAME_END
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context, serving
@@ -284,10 +285,12 @@ def test_a_webhook_ends_a_request_at_once(api: httpx.Client, company: Company, d
     deployed.sandbox.do(lambda sandbox: sandbox.backend.change_settings(settings, datetime.now(UTC)))
     request_id = ensure(api, company.company_id).json()["id"]
     reads = [(feed.connection_id, feed.data_type, "Complete") for feed in feeds(deployed, company, TYPES)]
+    # One that is dated sooner might be about an earlier read.
+    at = datetime.now(UTC) + SAME_END + SECOND
 
-    deployed.apply(webhook_bodies.read_completed(datetime.now(UTC), reads[0], company_id=company.company_id))
+    deployed.apply(webhook_bodies.read_completed(at, reads[0], company_id=company.company_id))
     waits = deployed.tables.requests.get(request_id)
-    deployed.apply(webhook_bodies.read_completed(datetime.now(UTC), *reads[1:], company_id=company.company_id))
+    deployed.apply(webhook_bodies.read_completed(at, *reads[1:], company_id=company.company_id))
     ended = deployed.tables.requests.get(request_id)
 
     assert waits

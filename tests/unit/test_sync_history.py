@@ -120,8 +120,21 @@ def test_a_polled_success_is_the_one_that_a_webhook_reports_for_nearly_the_same_
     reported = found.with_end(NOON + moment, True, succeeded=True, requested_at=None)
 
     assert found.has_success_at(NOON + moment, polled=False)
-    assert [sync.ended_at for sync in reported] == [NOON + moment]
-    assert reported.has_success_at(NOON, polled=True)
+    assert [(sync.ended_at, sync.records_modified) for sync in reported] == [(NOON, True)]
+    assert reported.has_success_at(NOON + moment, polled=False)
+
+
+@given(seconds=st.integers(0, 30))
+def test_when_a_poll_found_the_end_is_kept_with_what_a_webhook_found_in_either_order(seconds: int) -> None:
+    requested_at, dated = NOON - HOUR, NOON + timedelta(seconds=seconds)
+    polled = NO_HISTORY.with_end(NOON, None, succeeded=True, requested_at=requested_at, polled=True)
+    reported = NO_HISTORY.with_end(dated, True, succeeded=True, requested_at=requested_at)
+
+    one = polled.with_end(dated, True, succeeded=True, requested_at=requested_at)
+    other = reported.with_end(NOON, None, succeeded=True, requested_at=requested_at, polled=True)
+    later = reported.with_end(NOON, None, succeeded=True, requested_at=NOON + HOUR, polled=True)
+
+    assert list(one) == list(other) == list(later) == [Sync(ended_at=NOON, records_modified=True, took=HOUR)]
 
 
 def test_two_reads_that_webhooks_report_a_moment_apart_are_two() -> None:

@@ -3,6 +3,9 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from freshness.domain.company import Connection, ConnectionStatus
 from freshness.domain.dataset import Trigger
 from freshness.domain.facts import (
@@ -19,7 +22,7 @@ from freshness.domain.facts import (
     RefreshRequested,
     RunInterrupted,
 )
-from freshness.domain.feed import Feed
+from freshness.domain.feed import Feed, knows
 from freshness.domain.feed_values import Decided, State
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import REQUESTED_DUE
@@ -46,7 +49,7 @@ def requested(at: datetime, dataset_id: str = "dataset", trigger: Trigger = Trig
     return DatasetRequested(at=at, trigger=trigger, dataset_id=dataset_id, state="Queued")
 
 
-def read(at: datetime, state: str = "Complete", modified: bool | None = True) -> ReadEnded:
+def read(at: datetime, state: str = "Complete", modified: bool | None = True, dataset_id: str = "") -> ReadEnded:
     return ReadEnded(
         company_id="company",
         connection_id="connection",
@@ -55,6 +58,7 @@ def read(at: datetime, state: str = "Complete", modified: bool | None = True) ->
         state=state,
         records_modified=modified,
         is_first=False,
+        dataset_id=dataset_id,
     )
 
 
@@ -126,6 +130,88 @@ def test_a_refresh_that_was_found_to_run_serves_no_request_from_after_it_was_que
     before, since = (replace(requested(NOON), called_at=NOON + minutes * MINUTE) for minutes in (-5, 5))
     assert after(asked, before).feed.refresh_requested_at == NOON
     assert after(asked, since).feed.refresh_requested_at is None
+
+
+def found(dataset_id: str, requested_at: datetime, ended_at: datetime, state: str = "Complete") -> DatasetPolled:
+    succeeded_at, succeeded_id = (ended_at, dataset_id) if state == "Complete" else (None, "")
+    return DatasetPolled(
+        at=ended_at,
+        state=state,
+        dataset_id=dataset_id,
+        requested_at=requested_at,
+        ended_at=ended_at,
+        succeeded_at=succeeded_at,
+        succeeded_id=succeeded_id,
+    )
+
+
+@given(
+    place=st.integers(1, 4),
+    lag=st.integers(0, 30),
+    state=st.sampled_from(["Complete", "FetchError"]),
+    takes=st.integers(1, 90),
+)
+def test_the_webhook_of_a_read_never_ends_the_next_one_wherever_it_arrives(
+    place: int, lag: int, state: str, takes: int
+) -> None:
+    """The first read was polled, and the next requested, before the first one's webhook was generated."""
+    next_at = NOON + MINUTE + timedelta(seconds=0.3)
+    ended_at = next_at + timedelta(seconds=takes)
+    facts: list[FeedFact] = [
+        requested(NOON, "first"),
+        found("first", NOON, NOON + MINUTE, state),
+        requested(next_at, "next"),
+        found("next", next_at, ended_at),
+    ]
+    in_order = after(NEW, *facts, read(NOON + MINUTE + timedelta(seconds=lag), state))
+    facts.insert(place, read(NOON + MINUTE + timedelta(seconds=lag), state))
+
+    feed = NEW
+    over = -1 if place < 4 else -2
+    for fact in facts[:over]:
+        result = after(feed, fact)
+        feed = result.feed
+        assert "next" not in {dataset.dataset_id for dataset in result.datasets}
+        assert feed.as_of is None or feed.as_of.at < next_at
+        assert feed.in_flight or not knows(feed, "next")
+    feed = after(feed, *facts[over:]).feed
+    assert (feed.end, feed.succeeded_at, feed.as_of) == (in_order.feed.end, ended_at, in_order.feed.as_of)
+    assert feed.as_of
+    assert feed.as_of.at == next_at
+
+
+def test_a_second_form_of_a_webhook_does_not_end_a_read_that_was_requested_after_the_first() -> None:
+    ended = after(NEW, requested(NOON, "first"), read(NOON + MINUTE)).feed
+    running = after(ended, requested(NOON + MINUTE + timedelta(seconds=2), "next")).feed
+
+    again = after(running, read(NOON + MINUTE + timedelta(seconds=20)))
+    later = after(again.feed, read(NOON + 2 * MINUTE))
+
+    assert again.feed.in_flight
+    assert (again.datasets, again.notifications) == ((), ())
+    assert [dataset.dataset_id for dataset in later.datasets] == ["next"]
+
+
+def test_a_read_for_callers_ends_by_no_webhook_that_may_be_about_a_read_of_others_just_before() -> None:
+    running = after(NEW, requested(NOON, trigger=Trigger.ON_DEMAND)).feed
+
+    doubtful = after(running, read(NOON + timedelta(seconds=30)))
+    named = after(running, read(NOON + timedelta(seconds=30), dataset_id="dataset"))
+    certain = after(running, read(NOON + timedelta(seconds=31)))
+
+    assert (doubtful.feed, doubtful.datasets, doubtful.notifications) == (running, (), ())
+    assert named.feed.in_flight is certain.feed.in_flight is None
+
+
+def test_a_webhook_that_names_its_dataset_ends_that_one_only() -> None:
+    first = after(NEW, requested(NOON, "first"), found("first", NOON, NOON + MINUTE)).feed
+    running = after(first, requested(NOON + MINUTE + timedelta(seconds=1), "next")).feed
+    at = NOON + MINUTE + timedelta(seconds=20)
+
+    assert after(running, read(at, dataset_id="first")).feed.in_flight
+    assert after(running, read(at, "FetchError", dataset_id="first")).feed.in_flight
+    ended = after(running, read(at, dataset_id="next"))
+    assert [(each.dataset_id, each.ended_at) for each in ended.datasets] == [("next", at)]
 
 
 def test_a_read_that_failed_is_recorded_and_not_published() -> None:

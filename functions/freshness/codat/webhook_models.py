@@ -22,11 +22,18 @@ class Envelope(Response):
     generated_date: Instant
 
 
+class IssueLinks(Response):
+    """Links of an issue. `logs` is `…/companies/{companyId}/sync/{datasetId}/validation`."""
+
+    logs: Text = ""
+
+
 class ReadIssue(Response):
     """An issue of a read."""
 
     type: Text = ""
     message: Text = ""
+    links: Readable[IssueLinks] = None
 
 
 class DataTypeRead(Response):

@@ -46,6 +46,8 @@ A custom product's identifier may come first. The suffixes say whether it is the
 succeeded.
 """
 _WRITTEN = ".write.successful"
+_LOGS = re.compile(r"/sync/([^/?#]+)/validation")
+"""The part of the link to a read's logs that names its dataset."""
 
 
 class Malformed(Exception):
@@ -106,6 +108,7 @@ def _read_completed(body: str) -> tuple[WebhookFact, ...]:
             records_modified=read.records_modified,
             is_first=is_first,
             issues=_issues(read),
+            dataset_id=_dataset_id(read),
         )
         for read in event.payload.data_types
     )
@@ -117,6 +120,13 @@ def _issues(read: DataTypeRead) -> tuple[Issue, ...]:
         Issue(type=issue.type[:MAX_ISSUE_LENGTH], message=issue.message[:MAX_ISSUE_LENGTH])
         for issue in readable[:MAX_ISSUES]
     )
+
+
+def _dataset_id(read: DataTypeRead) -> str:
+    """Return the dataset that the issues of a read name; empty if none does, or if they disagree."""
+    links = [issue.links.logs for issue in read.issues if issue and issue.links]
+    named = {found[1] for link in links if (found := _LOGS.search(link))}
+    return named.pop() if len(named) == 1 else ""
 
 
 def _connection(body: str) -> tuple[ConnectionChanged]:

@@ -28,6 +28,8 @@ class ReadEnded:
     records_modified: bool | None
     is_first: bool
     issues: tuple[Issue, ...] = ()
+    dataset_id: str = ""
+    """The dataset, which only the issues of a webhook name; empty if it is not known."""
 
 
 @value

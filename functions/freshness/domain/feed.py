@@ -146,12 +146,18 @@ class Feed:
         succeeded = outcome(end.state) is Outcome.COMPLETE
         requested_at = self.request.at if self.request else None
         is_answered = self.unanswered is None or end.at >= self.unanswered.at
+        latest, succeeded_at = self.end, self.succeeded_at
+        if latest is None or latest.rank < end.rank:
+            latest = end
+        elif latest.is_report_of(end):
+            # When a poll found the end is exact: a webhook is dated later.
+            latest, succeeded_at = end, end.at if succeeded_at == latest.at else succeeded_at
         return replace(
             self,
             # What an unanswered call may have queued has ended: the next call is another one.
             unanswered=None if is_answered else self.unanswered,
-            end=self.end if self.end and self.end.rank >= end.rank else end,
-            succeeded_at=max(filter(None, (self.succeeded_at, end.at))) if succeeded else self.succeeded_at,
+            end=latest,
+            succeeded_at=max(filter(None, (succeeded_at, end.at))) if succeeded else succeeded_at,
             history=self.history.with_end(
                 end.at,
                 records_modified,

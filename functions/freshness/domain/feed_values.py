@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from freshness.domain.dataset import Outcome, Trigger, outcome
 from freshness.domain.promise import Group
+from freshness.domain.same_sync import SAME_END
 from freshness.domain.value import value
 
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -50,6 +51,11 @@ class End:
     def rank(self) -> tuple[datetime, bool, str, str]:
         """Return what orders ends: the later is greater, and of two at the same time one that succeeded."""
         return self.at, outcome(self.state) is Outcome.COMPLETE, self.state, self.dataset_id
+
+    def is_report_of(self, polled: "End") -> bool:
+        """Return whether this is a webhook's report, which names no dataset, of an end that a poll found."""
+        is_webhook = bool(polled.dataset_id) and not self.dataset_id
+        return is_webhook and self.state == polled.state and abs(self.at - polled.at) <= SAME_END
 
 
 @value

@@ -50,6 +50,9 @@ def _with_failure(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Fee
         return feed
     was_reported_without_id = feed.end is not None and not feed.end.dataset_id and feed.end.state == polled.state
     if feed.end and was_reported_without_id and not feed.in_flight:
+        exact = End(at=polled.ended_at or feed.end.at, state=polled.state, dataset_id=polled.dataset_id)
+        if feed.end.is_report_of(exact):
+            return feed.ended(exact)
         return replace(feed, end=replace(feed.end, dataset_id=polled.dataset_id))
     is_from_before_request = not _is_requested(feed, polled) and feed.in_flight and polled.at <= feed.in_flight.at
     if is_from_before_request:

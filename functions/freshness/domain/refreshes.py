@@ -8,7 +8,7 @@ from freshness.domain.dataset import Outcome, Trigger, outcome
 from freshness.domain.facts import DatasetEnded, DatasetPolled, DatasetRequested, FeedFact, ReadEnded
 from freshness.domain.feed import Feed
 from freshness.domain.notifications import CompanyDataRefreshed, Notification
-from freshness.domain.sync_history import SAME_END
+from freshness.domain.same_sync import SAME_END
 from freshness.domain.times import sortable
 
 

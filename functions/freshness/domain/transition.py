@@ -6,11 +6,11 @@ Nothing that follows from a fact is computed anywhere else, and nothing here is 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from freshness.domain.breach import BreachTime, breach_times
 from freshness.domain.company import Connection
-from freshness.domain.dataset import Dataset, DatasetState, Issue, Outcome, has_ended, outcome
+from freshness.domain.dataset import Dataset, DatasetState, Issue, Outcome, Trigger, has_ended, outcome
 from freshness.domain.facts import (
     DatasetEnded,
     DatasetPolled,
@@ -41,6 +41,7 @@ from freshness.domain.notifications import (
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
 from freshness.domain.refreshes import refreshes
+from freshness.domain.same_sync import SAME_END
 from freshness.domain.schedule import breaks_at, reschedule, with_due_at
 from freshness.domain.value import value
 from freshness.domain.wanted import with_wanted, without_satisfied
@@ -90,6 +91,11 @@ def transition(
     `promise` and `connection` are `None` where the connection is not known yet: the feed is then due only after the
     check of its company that learns the connection.
     """
+    if isinstance(fact, ReadEnded):
+        attributed = _attributed(feed, fact)
+        if attributed is None:
+            return Transition(feed=feed)
+        fact = attributed
     after = without_satisfied(_with_fact(feed, fact, connection))
     datasets = tuple(_ended_datasets(feed, after, fact, now))
     notifications: list[Notification] = list(refreshes(feed, after, fact))
@@ -106,6 +112,29 @@ def transition(
     after, ended = breach_times(feed, after, promise, connection, now)
     after = _rescheduled(feed, after, fact, promise, connection)
     return Transition(feed=after, datasets=datasets, notifications=tuple(notifications), breach_times=ended)
+
+
+def _attributed(feed: Feed, fact: ReadEnded) -> ReadEnded | None:
+    """Return an end with the time of the read that it is about; `None` if a poll must find out which that is.
+
+    A webhook is dated up to `SAME_END` after the end of its read, and rarely names the dataset. Another read may have
+    been requested in between: it must not end by the webhook of the one before. A read for callers ends by no webhook
+    that may be about a read of others, of which nothing is known.
+    """
+    request = feed.request
+    if request is None or outcome(fact.state) is Outcome.IN_FLIGHT:
+        return fact
+    succeeded = outcome(fact.state) is Outcome.COMPLETE
+    known_at = feed.history.reported_again(fact.at, succeeded=succeeded, requested_at=request.at)
+    is_named = bool(fact.dataset_id and request.dataset_id)
+    is_requested = is_named and fact.dataset_id == request.dataset_id
+    if known_at is not None and not (is_requested and known_at < request.at):
+        return replace(fact, at=known_at)
+    if is_requested or not request.at <= fact.at <= request.at + SAME_END:
+        return fact
+    if is_named:
+        return replace(fact, at=request.at - timedelta.resolution)
+    return None if request.trigger is Trigger.ON_DEMAND else fact
 
 
 def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Feed:  # noqa: C901 - a case for each fact
