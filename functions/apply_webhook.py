@@ -1,6 +1,7 @@
 """Reads Codat's webhooks from the queue, and applies them to the tables."""
 
 import os
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def handler(event: dict[str, list[Message]], context: LambdaContext) -> dict[str
 def _settle(message: Message, applier: WebhookApplier) -> bool:
     """Apply a message, or move it to the dead-letter queue. Return whether either was done, so that SQS deletes it."""
     try:
-        applier.apply(message["body"])
+        applier.apply(message["body"], _received_at(message))
     except Malformed as error:
         # The content of a malformed message does not belong in the log.
         context = {"message_id": _webhook_id(message), "reason": str(error)}
@@ -91,6 +92,12 @@ def _move_to_dead_letters(message: Message, reason: str) -> bool:
 @cache
 def _sqs() -> "SQSClient":
     return boto3.client("sqs")
+
+
+def _received_at(message: Message) -> datetime | None:
+    """Return when SQS received a message: the same time at each delivery. `None` if that is missing."""
+    sent = message.get("attributes", {}).get("SentTimestamp")
+    return datetime.fromtimestamp(int(sent) / 1000, UTC) if sent else None
 
 
 def _webhook_id(message: Message) -> str:

@@ -4,7 +4,6 @@ import asyncio
 from datetime import timedelta
 from random import Random
 
-import httpx
 import pytest
 
 from freshness.app.ensure_fresh import Ask, EnsureFresh
@@ -56,15 +55,14 @@ class World:
         simulation = self.simulation
         [company] = simulation.tables.companies.scan()
         data_types = tuple(sorted({feed.data_type for feed in simulation.feeds()}))[:3]
-        transport = httpx.MockTransport(lambda request: simulation._exchange(request, Fuse()))
-        async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
-            codat = Codat(http, "key", clock=simulation.clock)
+        services = simulation.services(Fuse())
+        async with services.codat(simulation.clock() + timedelta(hours=9), on_demand=True) as codat:
 
             async def client() -> Codat:
                 return codat
 
             for number in range(times):
-                ensure, now = EnsureFresh(recorder=simulation.recorder(), clock=simulation.clock), simulation.clock()
+                ensure, now = EnsureFresh(services=services), simulation.clock()
                 ask = Ask(data_types=data_types[number % 2 :], not_before=now, deadline=now + 10 * MINUTE)
                 account = simulation.tables.control.account()
                 progress = ensure.accept(company, account, ask, caller="c", key="", fingerprint="")

@@ -413,6 +413,21 @@ def test_another_message_applied_between_any_two_calls_changes_no_result(kind: s
     assert most >= 2
 
 
+def test_a_webhook_from_the_future_changes_nothing_when_it_is_repeated_and_a_later_read_mends_it() -> None:
+    """SQS delivers a message again with the time at which it received it first."""
+    world = World()
+    world.apply(bodies.read_completed(LATER + timedelta(hours=20), ("xero", "invoices", "Complete")))
+    feed, published = world.tables.feeds.get(bodies.COMPANY, "invoices", "xero"), len(world.bus.published)
+    assert feed.succeeded_at == LATER
+
+    world.apply(bodies.read_completed(LATER + timedelta(hours=20), ("xero", "invoices", "Complete")))
+    assert world.tables.feeds.get(bodies.COMPANY, "invoices", "xero") == feed
+    assert len(world.bus.published) == published
+
+    world.apply(bodies.read_completed(LATER + MINUTE, ("xero", "invoices", "FetchError")))
+    assert world.tables.feeds.get(bodies.COMPANY, "invoices", "xero").is_failing
+
+
 def test_a_limit_that_was_reached_and_reset_is_recorded_in_any_order() -> None:
     reached = bodies.rate_limit(NOON, "reached", NOON + 60 * MINUTE)
     reset = bodies.rate_limit(NOON + MINUTE, "reset", NOON + 60 * MINUTE)

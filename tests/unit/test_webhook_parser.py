@@ -1,11 +1,12 @@
 """What is read of webhooks."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from freshness.codat.webhook_parser import parse
-from freshness.domain.facts import ReadEnded
+from freshness.domain.company_facts import CompanyCreated, ConnectionChanged
+from freshness.domain.facts import DatasetEnded, LimitReached, ReadEnded
 from tests import webhook_bodies as bodies
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -29,3 +30,38 @@ def test_the_issues_of_a_read_may_name_its_dataset(issues: list[object], dataset
 
     assert isinstance(read, ReadEnded)
     assert read.dataset_id == dataset_id
+
+
+@pytest.mark.parametrize(
+    ("ahead", "counts_as"),
+    [
+        (timedelta(minutes=-1), timedelta(minutes=-1)),
+        (timedelta(minutes=5), timedelta(minutes=5)),
+        (timedelta(minutes=6), timedelta(0)),
+        (timedelta(hours=20), timedelta(0)),
+        (timedelta(days=3000), timedelta(0)),
+    ],
+)
+def test_a_webhook_from_the_future_counts_as_of_when_it_was_received(ahead: timedelta, counts_as: timedelta) -> None:
+    at = NOON + ahead
+    sent = [
+        bodies.read_completed(at, ("xero", "invoices", "Complete")),
+        bodies.written(at, "invoices"),
+        bodies.connection(at, "reconnected", "Linked"),
+        bodies.company(at, "deleted"),
+        bodies.rate_limit(at, "reached", at + timedelta(hours=1)),
+        bodies.rate_limit(at, "reset", at),
+    ]
+
+    for body in sent:
+        [fact] = parse(body, NOON) or ()
+        assert not isinstance(fact, CompanyCreated | DatasetEnded)
+        counted_as = fact.connection.status_at if isinstance(fact, ConnectionChanged) else fact.at
+        assert abs(counted_as - NOON - counts_as) < timedelta(milliseconds=1), fact
+
+
+def test_a_limit_ends_when_codat_says_although_that_is_in_the_future() -> None:
+    [limit] = parse(bodies.rate_limit(NOON, "reached", NOON + timedelta(hours=7)), NOON) or ()
+
+    assert isinstance(limit, LimitReached)
+    assert limit.until == NOON + timedelta(hours=7)

@@ -48,14 +48,14 @@ class WebhookApplier:
     satisfied: set[str] = field(default_factory=set)
     """The companies of which a feed is now as fresh as callers wait for."""
 
-    def apply(self, body: str) -> None:
-        """Apply one webhook, whose signature was verified.
+    def apply(self, body: str, received_at: datetime | None = None) -> None:
+        """Apply one webhook, whose signature was verified, and which was received now or at a time.
 
         Raises:
             freshness.codat.webhook_parser.Malformed: it is not a webhook as Codat describes it.
             NotPublished, ContentionError, ClientError, BotoCoreError: it could not be applied now.
         """
-        facts = webhook_parser.parse(body, self.clock())
+        facts = webhook_parser.parse(body, received_at or self.clock())
         if facts is None:
             self.tally[Metric.WEBHOOKS_NOT_USED] += 1
             return

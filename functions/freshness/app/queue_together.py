@@ -18,7 +18,7 @@ from freshness.domain.company import Company
 from freshness.domain.company_facts import BulkRefreshStarted
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.feed_values import CLOCKS_DIFFER
+from freshness.domain.times import CLOCKS_DIFFER
 from freshness.domain.value import value
 from freshness.planning.decision import Decision
 from freshness.planning.due_soon import due_soon

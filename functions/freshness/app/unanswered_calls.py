@@ -3,7 +3,7 @@
 from freshness.app.queueing import Queueing
 from freshness.codat import bulk_refresh
 from freshness.codat.errors import CodatError
-from freshness.domain.feed_values import CLOCKS_DIFFER
+from freshness.domain.times import CLOCKS_DIFFER
 from freshness.planning.decision import Decision
 
 

@@ -6,7 +6,7 @@ import random
 import re
 from asyncio import Semaphore
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
@@ -28,6 +28,7 @@ from freshness.codat.responses import (
     retry_after,
     validate,
 )
+from freshness.domain.times import CLOCKS_DIFFER
 from freshness.domain.value import value
 
 Form = TypeVar("Form")
@@ -40,8 +41,6 @@ TRY_AGAIN_WITHIN = 5.0
 """Seconds after the first try within which another may start, so that all of them end within a minute."""
 FIRST_PAUSE = 0.5
 """Seconds before the second try; each further pause is twice as long."""
-LARGEST_SKEW = timedelta(hours=1)
-"""A `Date` header further than this from our clock is ignored, and so is any time later than that."""
 UNANSWERED = 10
 """Calls without a response in a row after which Codat counts as down."""
 AT_ONCE_PER_COMPANY = 4
@@ -235,7 +234,7 @@ class HttpClient:
             Unreadable: the response is not as Codat describes it.
         """
         skipped: list[ValidationError] = []
-        context = {"by": self.time(response) + LARGEST_SKEW, "skipped": skipped}
+        context = {"by": self.time(response) + CLOCKS_DIFFER, "skipped": skipped}
         try:
             content = validate(form, response.content, context)
         except ValidationError as error:
@@ -266,10 +265,10 @@ class HttpClient:
         )
 
     def time(self, response: httpx.Response) -> datetime:
-        """Return the time of a response by Codat's clock, or by ours if that differs by more than `LARGEST_SKEW`."""
+        """Return the time of a response by Codat's clock, or by ours if that differs by more than `CLOCKS_DIFFER`."""
         now = self._clock()
         date = response_date(response.headers)
-        return date if date and abs(date - now) <= LARGEST_SKEW else now
+        return date if date and abs(date - now) <= CLOCKS_DIFFER else now
 
     def _report_quota(self, response: httpx.Response) -> None:
         quota = reported_quota(response.headers)

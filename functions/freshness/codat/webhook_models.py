@@ -1,12 +1,13 @@
 """The bodies of Codat's webhooks: the fields that this project reads."""
 
+from datetime import datetime
 from typing import Annotated
 
-from pydantic import AliasChoices, AliasPath, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, AliasPath, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic.alias_generators import to_pascal
 
 from freshness.codat.response_model import Readable, Response, Text
-from freshness.domain.times import Instant, InstantIfAny
+from freshness.domain.times import CLOCKS_DIFFER, Instant, InstantIfAny
 
 
 class CompanyReference(Response):
@@ -15,11 +16,17 @@ class CompanyReference(Response):
     id: str = Field(min_length=1)
 
 
+def _no_later_than_received(at: datetime, info: ValidationInfo) -> datetime:
+    """Return a time, or when the webhook was received if that is clearly earlier: nothing is reported in advance."""
+    received_at: datetime | None = (info.context or {}).get("received_at")
+    return received_at if received_at and at > received_at + CLOCKS_DIFFER else at
+
+
 class Envelope(Response):
     """The fields around the payload of every current event."""
 
     event_type: str
-    generated_date: Instant
+    generated_date: Annotated[Instant, AfterValidator(_no_later_than_received)]
 
 
 class IssueLinks(Response):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -22,7 +22,6 @@ from freshness.domain.company import Connection, ConnectionStatus
 from freshness.domain.company_facts import CompanyCreated, CompanyDeleted, ConnectionChanged
 from freshness.domain.dataset import DatasetState, Issue
 from freshness.domain.facts import DatasetEnded, DataWritten, LimitReached, LimitReset, ReadEnded, WebhookFact
-from freshness.domain.times import sortable
 
 WRITABLE = tuple(
     """
@@ -31,9 +30,6 @@ WRITABLE = tuple(
     """.split()
 )
 """The data types that Codat's event catalogue has a `{dataType}.write.successful` for."""
-
-MAX_CLOCK_LEAD = timedelta(days=1)
-"""How far ahead of our clock a webhook may be dated: a later date would permanently make it the latest fact."""
 
 MAX_ISSUES = 20
 MAX_ISSUE_LENGTH = 500
@@ -50,25 +46,32 @@ _LOGS = re.compile(r"/sync/([^/?#]+)/validation")
 """The part of the link to a read's logs that names its dataset."""
 
 
+_Context = dict[str, datetime]
+_Reader = Callable[[str, _Context], tuple[WebhookFact, ...]]
+"""Reads the body of an event, with the context that `freshness.codat.webhook_models` validates it in."""
+
+
 class Malformed(Exception):
     """A message is not a webhook as Codat describes it: retrying will not help."""
 
 
-def parse(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
+def parse(body: str, received_at: datetime) -> tuple[WebhookFact, ...] | None:
     """Return the facts of a webhook; `None` if its kind is not used here.
+
+    One that is dated more than `CLOCKS_DIFFER` after it was received counts as of when it was received.
 
     Raises:
         Malformed: the body is not a webhook as Codat describes it.
     """
     try:
-        return _read(body, now)
+        return _read(body, received_at)
     except ValidationError as error:
         mistake = error.errors(include_input=False)[0]
         where = ".".join(str(part) for part in mistake["loc"])
         raise Malformed(f"not a webhook as Codat describes it: {mistake['msg']} at {where or 'the top'}") from error
 
 
-def _read(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
+def _read(body: str, received_at: datetime) -> tuple[WebhookFact, ...] | None:
     kind = WebhookKind.model_validate_json(body)
     if kind.event_type is None and kind.rule_type is not None:
         # Codat's documentation spells one of them in two ways.
@@ -76,12 +79,7 @@ def _read(body: str, now: datetime) -> tuple[WebhookFact, ...] | None:
         return None if read_rule is None else read_rule(RuleEvent.model_validate_json(body))
     event_type = kind.event_type or Envelope.model_validate_json(body).event_type
     read = _reader(event_type)
-    if read is None:
-        return None
-    generated_date = Envelope.model_validate_json(body).generated_date
-    if generated_date > now + MAX_CLOCK_LEAD:
-        raise Malformed(f"generatedDate {sortable(generated_date)} is in the future")
-    return read(body)
+    return None if read is None else read(body, {"received_at": received_at})
 
 
 def is_used(event_type: str) -> bool:
@@ -89,14 +87,14 @@ def is_used(event_type: str) -> bool:
     return _reader(event_type) is not None
 
 
-def _reader(event_type: str) -> Callable[[str], tuple[WebhookFact, ...]] | None:
+def _reader(event_type: str) -> _Reader | None:
     if _READ.fullmatch(event_type):
         return _read_completed
     return _written if event_type.endswith(_WRITTEN) else _EVENTS.get(event_type)
 
 
-def _read_completed(body: str) -> tuple[WebhookFact, ...]:
-    event = ReadCompletedEvent.model_validate_json(body)
+def _read_completed(body: str, context: _Context) -> tuple[WebhookFact, ...]:
+    event = ReadCompletedEvent.model_validate_json(body, context=context)
     is_first = event.event_type.endswith(".initial")
     return tuple(
         ReadEnded(
@@ -129,8 +127,8 @@ def _dataset_id(read: DataTypeRead) -> str:
     return named.pop() if len(named) == 1 else ""
 
 
-def _connection(body: str) -> tuple[ConnectionChanged]:
-    event = ConnectionEvent.model_validate_json(body)
+def _connection(body: str, context: _Context) -> tuple[ConnectionChanged]:
+    event = ConnectionEvent.model_validate_json(body, context=context)
     reported = event.payload.connection
     connection = Connection(
         connection_id=reported.id,
@@ -148,26 +146,26 @@ def _connection(body: str) -> tuple[ConnectionChanged]:
     return (ConnectionChanged(company_id=event.payload.reference_company.id, connection=connection),)
 
 
-def _company_created(body: str) -> tuple[CompanyCreated]:
-    return (CompanyCreated(company_id=CompanyEvent.model_validate_json(body).payload.id),)
+def _company_created(body: str, context: _Context) -> tuple[CompanyCreated]:
+    return (CompanyCreated(company_id=CompanyEvent.model_validate_json(body, context=context).payload.id),)
 
 
-def _company_deleted(body: str) -> tuple[CompanyDeleted]:
-    event = CompanyEvent.model_validate_json(body)
+def _company_deleted(body: str, context: _Context) -> tuple[CompanyDeleted]:
+    event = CompanyEvent.model_validate_json(body, context=context)
     return (CompanyDeleted(company_id=event.payload.id, at=event.generated_date),)
 
 
-def _limit_reached(body: str) -> tuple[LimitReached]:
-    event = RateLimitReachedEvent.model_validate_json(body)
+def _limit_reached(body: str, context: _Context) -> tuple[LimitReached]:
+    event = RateLimitReachedEvent.model_validate_json(body, context=context)
     return (LimitReached(at=event.generated_date, until=event.payload.expiry_date),)
 
 
-def _limit_reset(body: str) -> tuple[LimitReset]:
-    return (LimitReset(at=Envelope.model_validate_json(body).generated_date),)
+def _limit_reset(body: str, context: _Context) -> tuple[LimitReset]:
+    return (LimitReset(at=Envelope.model_validate_json(body, context=context).generated_date),)
 
 
-def _written(body: str) -> tuple[DataWritten]:
-    event = WriteEvent.model_validate_json(body)
+def _written(body: str, context: _Context) -> tuple[DataWritten]:
+    event = WriteEvent.model_validate_json(body, context=context)
     return (
         DataWritten(
             company_id=event.payload.reference_company.id,
@@ -191,7 +189,7 @@ def _dataset_ended(event: RuleEvent, state: DatasetState, records_modified: bool
     )
 
 
-_EVENTS: dict[str, Callable[[str], tuple[WebhookFact, ...]]] = {
+_EVENTS: dict[str, _Reader] = {
     "connection.created": _connection,
     "connection.connected": _connection,
     "connection.disconnected": _connection,

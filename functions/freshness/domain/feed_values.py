@@ -8,8 +8,6 @@ from freshness.domain.promise import Group
 from freshness.domain.same_sync import SAME_END
 from freshness.domain.value import value
 
-CLOCKS_DIFFER = timedelta(minutes=5)
-"""How much our own clock and Codat's may differ."""
 REPEATABLE = timedelta(hours=1)
 """How long a call may be repeated with its idempotency key: Codat keeps its response for 90 minutes."""
 

@@ -1,12 +1,14 @@
 """Conversion and validation of times. All times are timezone-aware, in UTC, with microseconds."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 """The time at which a feed that was never synced is due, so that it comes before all that were."""
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""How much our own clock and Codat's may differ: a time of Codat's that is later than this is wrong."""
 
 
 def in_utc(time: datetime) -> datetime:

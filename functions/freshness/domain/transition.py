@@ -30,7 +30,7 @@ from freshness.domain.facts import (
     SyncDurationLearned,
 )
 from freshness.domain.feed import Feed
-from freshness.domain.feed_values import CLOCKS_DIFFER, End, Request, Unanswered, Wanted
+from freshness.domain.feed_values import End, Request, Unanswered, Wanted
 from freshness.domain.notifications import (
     Notification,
     deadline_at_risk,
@@ -43,6 +43,7 @@ from freshness.domain.reconcile import reconcile
 from freshness.domain.refreshes import refreshes
 from freshness.domain.same_sync import SAME_END
 from freshness.domain.schedule import breaks_at, reschedule, with_due_at
+from freshness.domain.times import CLOCKS_DIFFER
 from freshness.domain.value import value
 from freshness.domain.wanted import with_wanted, without_satisfied
 
