@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,7 @@ from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.codat.webhook_registration import missing, of_url
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
+from freshness.domain.listing import Listing
 from freshness.policy.policy import Policy
 
 if TYPE_CHECKING:
@@ -47,9 +48,19 @@ class Finding:
     to_do: str = ""
 
 
-def doctor(context: typer.Context, *, as_json: Json = False) -> None:
+def doctor(
+    context: typer.Context,
+    *,
+    as_json: Json = False,
+    confirm_deletions: Annotated[
+        bool, typer.Option("--confirm-deletions", help="Take what Codat's lists lack as deleted, for a day.")
+    ] = False,
+) -> None:
     """Look for problems that endanger the promises, and show what to do. The exit status is 1 if there is one."""
-    findings = list(_examine(selected_stack(context)))
+    stack = selected_stack(context)
+    if confirm_deletions:
+        stack.operations.confirm_deletions()
+    findings = list(_examine(stack))
     if as_json:
         print_json(findings)
     else:
@@ -73,6 +84,7 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
     if report.at:
         yield _clock(report.at)
     yield _quota(stack.queries.api_limits(), report, clock())
+    yield listing(stack.tables.listings.last(), clock())
     if report.consumers is not None:
         yield webhook(stack.outputs.webhook_url, report.consumers, stack.policy.products)
     yield _signing_secret(stack)
@@ -187,6 +199,24 @@ def _quota(limits: ApiLimits, report: CodatReport, now: datetime) -> Finding:
         to_do = "See on the dashboard who makes the calls. Promise less in freshness.toml, or pause a company."
         return Finding(subject="quota", found=found, to_do=to_do)
     return Finding(subject="quota", found=found)
+
+
+def listing(last: Listing, now: datetime) -> Finding:
+    """Return whether Codat's last list of companies lacked so much that nothing is deleted."""
+    subject, lacking = "Codat's list of companies", (last.companies.lacking, last.connections.lacking)
+    if not any(lacking):
+        return Finding(subject=subject, found="it has every company and connection that is known")
+    found = (
+        f"it lacks {last.companies.lacking:,} of {last.companies.known:,} companies, and {last.connections.lacking:,} "
+        f"of {last.connections.known:,} connections"
+    )
+    if last.is_doubted(now):
+        to_do = (
+            "Nothing is deleted, because that is more likely to be a mistake. If it was deleted at Codat, run "
+            '"./freshness doctor --confirm-deletions". Otherwise ask Codat\'s support.'
+        )
+        return Finding(subject=subject, found=found, to_do=to_do)
+    return Finding(subject=subject, found=f"{found}, which are deleted if the next lists lack them too")
 
 
 def webhook(url: str, consumers: Iterable[WebhookConsumer], products: Collection[str]) -> Finding:

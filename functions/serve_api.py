@@ -157,7 +157,7 @@ async def _links(services: Services, company: Company) -> dict[str, str]:
     except CodatError as error:
         logger.warning("Links could not be read", extra={"company_id": company.company_id, "error": str(error)})
         return {}
-    return {each.id: each.link_url for each in listed.data_connections if each.link_url}
+    return {each.id: each.link_url for each in listed.connections if each.link_url}
 
 
 def _text(event: Event) -> str:

@@ -11,6 +11,7 @@ from aws_cdk.aws_cloudwatch_actions import SnsAction
 from constructs import Construct
 
 from freshness.aws.metrics import LOW_QUOTA, TOO_FAST, Metric
+from freshness.domain.listing import SHARE
 from infra.function import Function
 from infra.metrics import emitted, failed_runs
 from infra.queue import Queue
@@ -100,7 +101,7 @@ class Alarms(Construct):
         )
 
     def watch_codat(self) -> None:
-        """Add alarms on what makes Codat refuse every call, and on ticks that run out of time."""
+        """Add alarms on calls that Codat refuses, on lists that lack much, and on ticks that run out of time."""
         self._alarm(
             "AccessRefused",
             emitted(self, Metric.CODAT_REFUSED_ACCESS, "Sum", self._period),
@@ -108,6 +109,15 @@ class Alarms(Construct):
             "companies is used up; or the key is not of the account that freshness.toml names. Nothing is refreshed.",
             remedy="Run `./freshness doctor`, which says which of them. Store a valid key in the secret "
             "`CodatApiKeySecret`, or ask the owner of the contract with Codat.",
+        )
+        self._alarm(
+            "ListingDoubted",
+            emitted(self, Metric.LISTING_DOUBTED, "Sum", HOUR),
+            meaning=f"Codat's list of companies lacks more than {100 * SHARE:.0f} % of the companies or "
+            "connections that are known, which is more likely to be a mistake. Nothing that it lacks is deleted.",
+            remedy="Run `./freshness doctor`, which says how much is lacking. If you deleted it at Codat, run "
+            "`./freshness doctor --confirm-deletions`. Otherwise check whose key the secret `CodatApiKeySecret` has, "
+            "and ask Codat's support.",
         )
         self._alarm(
             "TicksOverrunning",

@@ -27,7 +27,7 @@ class Tables(Construct):
         super().__init__(scope, "Tables")
         self._disposable = disposable
 
-        # - Query due_for_check (shard, check_at <= now): list the companies due for a check.
+        # - Query due_for_check (shard, check_at <= now): list the companies due for a check; all: count the companies.
         # - Query needs_relink (shard), first page: show the companies whose customer must act.
         # - GetItem, BatchGetItem (company_id): read companies.
         # - PutItem (company_id), conditional: change a company.
@@ -43,7 +43,8 @@ class Tables(Construct):
         # - Query (company_id): read all feeds of a company.
         # - PutItem (company_id, feed), conditional: change a feed.
         # - DeleteItem (company_id, feed): delete a feed that no connection provides, or whose company was deleted.
-        self.feeds = self._table("Feeds", "company_id", "feed")
+        # - PutItem, GetItem ("deleted#{company_id}", feed): what is kept of such a feed. It expires at `expires_at`.
+        self.feeds = self._table("Feeds", "company_id", "feed", expires="expires_at")
         self._add_index(self.feeds, DUE, "due_at")
         self._add_index(self.feeds, BROKEN, "broken_at", "breach")
 
@@ -56,7 +57,8 @@ class Tables(Construct):
         # - GetItem, PutItem, DeleteItem: whether all refreshes are paused.
         # - PutItem if free, DeleteItem if held by the same owner: the lease of a running tick.
         # - GetItem, PutItem: how often the feeds of each kind change.
-        # - GetItem, PutItem conditional: Codat's API limits, Codat's own schedule, and typical sync durations.
+        # - GetItem, PutItem conditional: Codat's API limits, Codat's own schedule, what its last list of companies
+        #   lacked, and typical sync durations.
         # - GetItem, PutItem: when the last webhook arrived.
         # - GetItem, PutItem conditional: a request for fresh data. It expires at `expires_at`.
         # - Query open (shard, open_until): list the requests that have not ended.

@@ -19,6 +19,7 @@ WATCHED = {
     "RefreshesNotQueued",
     "QuotaNearlySpent",
     "AccessRefused",
+    "ListingDoubted",
     "TicksOverrunning",
     "CheckFreshnessFailing",
     "QueueRefreshesFailing",

@@ -3,10 +3,10 @@
 from tests.infra.template import Template
 
 
-def test_alarms_watch_at_most_13_metrics_and_one_more_if_the_policy_has_deadlines(template: Template) -> None:
+def test_alarms_watch_at_most_14_metrics_and_one_more_if_the_policy_has_deadlines(template: Template) -> None:
     alarms = template.properties("AWS::CloudWatch::Alarm").values()
     watched = [sum("MetricStat" in each for each in alarm.get("Metrics", ())) or 1 for alarm in alarms]
-    assert sum(watched) <= 13 + 1
+    assert sum(watched) <= 14 + 1
 
 
 def test_no_secret_is_charged(template: Template) -> None:

@@ -56,13 +56,13 @@ def test_a_table_is_retained_on_aws_and_deleted_with_a_local_stack(
     assert disposable["Properties"]["DeletionProtectionEnabled"] is False
 
 
-def test_only_datasets_and_requests_expire(template: Template) -> None:
+def test_only_deleted_feeds_datasets_and_requests_expire(template: Template) -> None:
     specifications = {
         name: table["TimeToLiveSpecification"]
         for name, table in template.properties("AWS::DynamoDB::Table").items()
         if "TimeToLiveSpecification" in table
     }
-    assert set(specifications) == {"TablesDatasets", "TablesControl"}
+    assert set(specifications) == {"TablesFeeds", "TablesDatasets", "TablesControl"}
     assert all(given == {"AttributeName": "expires_at", "Enabled": True} for given in specifications.values())
 
 

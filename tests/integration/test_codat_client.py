@@ -75,7 +75,7 @@ async def test_every_operation_is_understood(codat: Codat, sandbox: RunningSandb
     companies = {company.id: company async for _, company in codat.companies()}
     assert companies.keys() == {company.id for company in sandbox.backend.companies()}
     connection_id = accounting_connection(sandbox, company_id)
-    assert connection_id in {connection.id for connection in companies[company_id].data_connections}
+    assert connection_id in {connection.id for connection in companies[company_id].connections}
 
     operation = await codat.queue(company_id, "invoices", connection_id)
     assert operation.connection_id == connection_id

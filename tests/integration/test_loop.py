@@ -276,7 +276,7 @@ async def test_a_company_that_comes_later_is_noticed(loop: Loop) -> None:
 async def test_a_tick_whose_time_is_up_leaves_the_rest_of_the_list_to_the_next(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freshness.app.check_freshness.PAGE", 2)
+    monkeypatch.setattr("freshness.app.list_companies.PAGE", 2)
 
     await loop.check(lasting=timedelta(0))
     assert loop.companies() == []

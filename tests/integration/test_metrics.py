@@ -11,6 +11,8 @@ from svix.webhooks import Webhook
 
 import receive_webhook
 from freshness.aws.metrics import DIMENSION, NAMESPACE, WATCHED
+from freshness.domain.company import Company
+from freshness.domain.listing import FEW
 from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context
@@ -18,6 +20,7 @@ from tests import webhook_bodies
 from tests.integration.deployed import API_KEY, Deployed, policy_with_deadline
 
 NO_ACCOUNT = StubResponse(path="*", status=402, times=1000)
+LONG = timedelta(days=1000)
 MAY_NOT_QUEUE = StubResponse(method="POST", path="*", status=403, times=1000)
 
 
@@ -60,6 +63,9 @@ def go_wrong(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(MAY_NOT_QUEUE))
     deployed.queue()
     deployed.sandbox.do(lambda sandbox: sandbox.stubs.clear())
+    deployed.check()
+    for number in range(FEW + 1):
+        deployed.tables.companies.put(Company(company_id=f"not listed {number}", check_at=deployed.clock() + LONG))
     deployed.check()
     make_all_due(deployed)
     deployed.check(timedelta(seconds=1), listing=False)

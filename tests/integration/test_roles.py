@@ -72,10 +72,12 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     deployed.ahead += timedelta(days=8)
     deployed.queue()
     deployed.apply(webhook_bodies.company(deployed.clock(), "deleted", company_id=company.company_id))
+    no_companies = StubResponse(path="/companies", status=200, body='{"results": []}', times=1000)
+    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(no_companies))
     deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(StubResponse(path="*", status=404, times=1000)))
     for _ in range(3):
         deployed.ahead += timedelta(minutes=20)
-        deployed.check(listing=False)
+        deployed.check()
     ask_for_fresh_data(deployed, feed)
     deployed.queue()
 

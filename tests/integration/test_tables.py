@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from freshness.aws.item_codec import DELETED_FEEDS_KEPT
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Dataset, Trigger
@@ -81,11 +82,24 @@ def test_no_change_is_lost_when_many_are_made_at_once(tables: Tables) -> None:
 
 def test_a_feed_that_was_deleted_in_the_meantime_stays_deleted(tables: Tables) -> None:
     feed = tables.feeds.update(FEED, lambda feed: replace(feed, attempts=1))
-    tables.feeds.delete(feed)
+    tables.feeds.delete(feed, NOON)
 
     tables.feeds.update(feed, lambda feed: replace(feed, attempts=2))
 
     assert tables.feeds.of_company("company") == []
+
+
+def test_the_history_of_a_deleted_feed_is_kept_for_two_weeks_and_nothing_else_shows_it(tables: Tables) -> None:
+    feed = tables.feeds.update(FEED, partial(replace, succeeded_at=NOON, due_at=NOON, broken_at=NOON))
+    tables.feeds.delete(feed, NOON)
+
+    kept = tables.feeds.deleted(FEED, NOON + DELETED_FEEDS_KEPT - timedelta(seconds=1))
+
+    assert kept == replace(FEED, succeeded_at=NOON)
+    assert tables.feeds.deleted(FEED, NOON + DELETED_FEEDS_KEPT) is None
+    assert (tables.feeds.of_company("company"), list(tables.feeds.scan())) == ([], [])
+    assert tables.feeds.broken() == ([], True)
+    assert list(tables.feeds.due(NOON, 10)) == []
 
 
 def test_feeds_due_are_found_and_others_are_not(tables: Tables) -> None:

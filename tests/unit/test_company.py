@@ -148,13 +148,57 @@ def test_a_company_whose_connection_lapsed_is_due_for_a_check_and_its_relink_is_
 
 
 def test_a_connection_that_is_no_longer_listed_is_deleted_and_dropped_after_a_month() -> None:
-    known = after(company(connection("Xero")), listed(at=LATER))
+    once = after(company(connection("Xero")), listed(at=NOON))
+    known = after(once, replace(listed(at=LATER), believed_at=NOON))
     assert known.connections["Xero"].status == ConnectionStatus.DELETED
 
     kept = after(known, listed(at=LATER + DELETED_KEPT))
     assert "Xero" in kept.connections
 
     assert after(kept, listed(at=LATER + DELETED_KEPT + timedelta(seconds=1))).connections == {}
+
+
+def test_a_connection_is_deleted_only_if_two_lists_lack_it_ten_minutes_apart_the_first_of_which_was_believed() -> None:
+    known = checked(after(company(), listed(connection("Xero"))))
+    once = after(known, listed(at=LATER), now=LATER)
+    assert (once.connections["Xero"].status, once.connections["Xero"].absent_since) == ("Linked", LATER)
+    assert once.check_at == known.check_at
+
+    soon, late = LATER + timedelta(minutes=9), LATER + timedelta(minutes=10)
+    for at, believed_at, status in (
+        (soon, LATER, "Linked"),
+        (late, None, "Linked"),
+        (late, NOON, "Linked"),
+        (late, LATER, "Deleted"),
+    ):
+        again = after(once, replace(listed(at=at), believed_at=believed_at), now=at)
+        assert again.connections["Xero"].status == status
+
+
+def test_a_connection_that_is_seen_between_two_lists_that_lack_it_is_not_deleted() -> None:
+    once = after(company(), listed(connection("Xero")), listed(at=LATER))
+    lapsed = replace(connection("Xero", status="Deauthorized"), status_at=LATER + timedelta(minutes=1))
+    last = replace(listed(at=LATER + timedelta(hours=1)), believed_at=LATER)
+
+    for seen in (listed(connection("Xero"), at=LATER), ConnectionChanged(company_id="company", connection=lapsed)):
+        again = after(once, seen, last)
+        assert again.connections["Xero"].status != ConnectionStatus.DELETED
+        assert again.connections["Xero"].absent_since == last.at
+
+
+def test_what_a_list_does_not_say_changes_nothing() -> None:
+    known = replace(after(company(), listed(connection("Xero"), tags={"team": "lending"})), products=("credit",))
+    silent = CompanyListed(
+        name=None, tags=None, products=None, connections=(), has_all_connections=False, at=LATER, policy="policy"
+    )
+
+    assert after(known, silent, replace(silent, at=2 * LATER.resolution + LATER)) == known
+
+
+def test_a_list_from_before_the_last_report_of_a_connection_says_nothing_of_it() -> None:
+    changed = ConnectionChanged(company_id="company", connection=replace(connection("Xero"), status_at=LATER))
+
+    assert after(company(), changed, listed(at=NOON)).connections["Xero"].absent_since is None
 
 
 def test_of_two_updates_with_the_same_time_the_later_status_of_a_connection_counts() -> None:
@@ -181,15 +225,19 @@ def test_each_failed_check_doubles_the_wait_for_the_next() -> None:
     assert checked(failed).failed_checks == 0
 
 
-def test_only_a_second_404_some_time_after_the_first_deletes_a_company() -> None:
+def test_only_a_second_404_some_time_after_the_first_deletes_a_company_that_a_list_has_lacked_since() -> None:
     known = replace(company(connection("Xero")), paused=True)
+    first, second = CompanyNotFound(at=NOON, believed_at=NOON), CompanyNotFound(at=LATER, believed_at=LATER)
 
-    once = after(known, CompanyNotFound(at=NOON), CompanyNotFound(at=NOON))
+    once = after(known, first, first)
     assert once.deleted_at is None
 
-    twice = after(once, CompanyNotFound(at=LATER), now=LATER)
+    twice = after(once, second, now=LATER)
     assert (twice.deleted_at, twice.connections, twice.paused) == (LATER, {}, True)
-    assert after(checked(once), CompanyNotFound(at=LATER), now=LATER).deleted_at is None
+    for believed_at in (None, NOON - LATER.resolution):
+        assert after(once, replace(second, believed_at=believed_at), now=LATER).deleted_at is None
+    assert after(checked(once), second, now=LATER).deleted_at is None
+    assert after(once, listed(connection("Xero"), at=LATER), second, now=LATER).deleted_at is None
 
 
 def test_facts_about_a_deleted_company_change_nothing_until_it_is_listed_again() -> None:
@@ -211,12 +259,12 @@ def test_facts_about_a_deleted_company_change_nothing_until_it_is_listed_again()
 
 def test_a_company_is_deleted_only_by_404s_without_a_successful_check_in_between() -> None:
     known = replace(company(connection("Xero")), version=3)
-    missed = after(known, CompanyNotFound(at=NOON))
+    missed = after(known, CompanyNotFound(at=NOON, believed_at=None))
 
     found = after(missed, CheckSucceeded(version=2, polled=True, policy="policy"))
 
     assert (found.not_found_at, found.failed_checks) == (None, 0)
-    assert after(found, CompanyNotFound(at=LATER), now=LATER).deleted_at is None
+    assert after(found, CompanyNotFound(at=LATER, believed_at=LATER), now=LATER).deleted_at is None
     unasked = after(missed, CheckSucceeded(version=3, polled=False, policy="policy"))
     assert unasked.not_found_at == NOON
 

@@ -190,14 +190,14 @@ async def test_any_response_is_read_or_is_an_error_of_codat(
 @pytest.mark.parametrize(
     "company", [COMPANY | {"products": 5}, COMPANY | {"products": "credit-model"}, COMPANY | {"products": {"a": 1}}]
 )
-async def test_products_that_are_no_list_are_none(company: dict[str, Any]) -> None:
+async def test_products_that_are_no_list_are_unknown(company: dict[str, Any]) -> None:
     def respond(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=company, request=request)
 
     async with httpx.AsyncClient(base_url="https://codat.test", transport=httpx.MockTransport(respond)) as http:
         _, read = await Codat(http, "key", clock=lambda: NOW).company("c")
 
-    assert read.products == ()
+    assert read.products is None
 
 
 async def test_a_response_that_is_nested_too_deep_is_unreadable() -> None:

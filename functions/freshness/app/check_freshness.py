@@ -1,4 +1,4 @@
-"""Checking freshness: listing the companies, and polling Codat for the data status of those that are due.
+"""Checking freshness: polling Codat for the data status of the companies that are due.
 
 A check finds whatever a webhook did not report: datasets that ended or that others requested, and companies and
 connections that were added, changed or deleted.
@@ -7,17 +7,16 @@ connections that were added, changed or deleted.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import ClientError
 
-from freshness.app.attainment import burn_percent, promised, supported
+from freshness.app.attainment import burn_percent, supported
 from freshness.app.concurrency import for_each
-from freshness.app.failures import Failures, is_refused_data
+from freshness.app.failures import Failures
+from freshness.app.list_companies import CompanyList
 from freshness.app.read_codat_schedule import read_codat_schedule
 from freshness.app.services import Services
 from freshness.app.tick import Run, is_due, stops
@@ -34,12 +33,10 @@ from freshness.codat.errors import (
     Refused,
     Unauthorized,
 )
-from freshness.codat.models import CompanyListing
 from freshness.codat.status_poller import Key
 from freshness.domain import backoff
-from freshness.domain.attainment import Cell, hour_of
-from freshness.domain.company import Company, Connection
-from freshness.domain.company_facts import CheckFailed, CheckSucceeded, CompanyFact, CompanyListed, CompanyNotFound
+from freshness.domain.company import Company
+from freshness.domain.company_facts import CheckFailed, CheckSucceeded, CompanyFact, CompanyNotFound
 from freshness.domain.company_transition import CHECK_EVERY, reads_of
 from freshness.domain.data_types import custom_identifier
 from freshness.domain.dataset import Trigger
@@ -53,8 +50,6 @@ LISTING = "list of companies"
 KEEP_ALIVE_AFTER = timedelta(days=28)
 """How long nothing may be read through a connection: its token may expire, so Codat advises one read a month."""
 AT_ONCE = 10
-PAGE = 100
-"""Companies that are looked up together while the list is read."""
 
 logger = Logger(service="codat-freshness")
 
@@ -128,75 +123,9 @@ class FreshnessCheck:
             )
 
     async def list_companies(self) -> bool:
-        """Read Codat's list of companies, and record those that are new or have changed, a page at a time.
-
-        Return whether there was time for the whole list. What was recorded is not written again, so that the next tick
-        gets further.
-
-        Raises:
-            CodatError: the list could not be read to its end.
-        """
-        page: list[tuple[datetime, CompanyListing]] = []
-        feeds: Counter[Cell] = Counter()
-        async with aclosing(self.codat.companies()) as companies:
-            async for listed in companies:
-                page.append(listed)
-                if len(page) < PAGE:
-                    continue
-                if not self._may_continue():
-                    return False
-                await asyncio.to_thread(self._record_page, page, feeds)
-                page = []
-        await asyncio.to_thread(self._record_page, page, feeds)
-        await asyncio.to_thread(self.services.tables.attainment.put_feeds, feeds, hour_of(self.services.clock()))
-        return True
-
-    def _record_page(self, page: list[tuple[datetime, CompanyListing]], feeds: Counter[Cell]) -> None:
-        """Record a page of the list, and add the feeds that are kept fresh of its companies to `feeds`."""
-        with self.failures.collected({}):
-            known = self._known([company.id for _, company in page])
-            for company in known.values():
-                feeds.update(promised(company, self.services.policy))
-            for at, listed in page:
-                with self.failures.collected({"company_id": listed.id}):
-                    company = known.get(listed.id) or Company(company_id=listed.id)
-                    self.services.recorder.company(company, self._listed(listed, at))
-
-    def _known(self, company_ids: list[str]) -> dict[str, Company]:
-        """Return the companies that are known; none if one of the ids cannot be a key.
-
-        A company that is known all the same is found when it is written.
-        """
-        try:
-            return self.services.tables.companies.get_many(company_ids)
-        except ClientError as error:
-            if not is_refused_data(error):
-                raise
-            return {}
-
-    def _listed(self, listed: CompanyListing, at: datetime) -> CompanyListed:
-        connections = tuple(
-            Connection(
-                connection_id=connection.id,
-                platform=connection.platform_name,
-                source_type=connection.source_type,
-                status=connection.status,
-                status_at=at,
-                link_url=connection.link_url,
-                link_url_read_at=at if connection.link_url else None,
-            )
-            for connection in listed.data_connections
-        )
-        parent = listed.reference_parent_company
-        return CompanyListed(
-            name=listed.name,
-            tags=listed.tags,
-            connections=connections,
-            at=at,
-            policy=self.services.policy.fingerprint,
-            parent_id=parent.id if parent else "",
-            products=listed.products,
-        )
+        """Read Codat's list of companies, as `CompanyList.record` does."""
+        companies = CompanyList(services=self.services, codat=self.codat, until=self.until, failures=self.failures)
+        return await companies.record()
 
     async def check_due(self) -> bool:
         """Check the companies that are due. Return whether all of them were reached."""
@@ -217,7 +146,8 @@ class FreshnessCheck:
             try:
                 await self._check(company_id, known)
             except NotFound as error:
-                await asyncio.to_thread(self._record, company_id, CompanyNotFound(at=error.at))
+                believed_at = (await asyncio.to_thread(self.services.tables.listings.last)).believed_at
+                await asyncio.to_thread(self._record, company_id, CompanyNotFound(at=error.at, believed_at=believed_at))
             except (Unauthorized, AccountLimit, RateLimited) as error:
                 logger.error("Codat refuses further calls", extra={"error": str(error)})
                 self.stopped_by.append(error)

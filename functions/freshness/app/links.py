@@ -35,7 +35,7 @@ async def read_links(codat: Codat, company: Company, feeds: Iterable[FeedView]) 
     except CodatError as error:
         logger.warning("Links could not be read", extra={"company_id": company.company_id, "error": str(error)})
         return [_stored(connection) for connection in connections]
-    urls = {connection.id: connection.link_url for connection in listed.data_connections}
+    urls = {connection.id: connection.link_url for connection in listed.connections}
     return [
         LinkView(
             connection_id=connection.connection_id,

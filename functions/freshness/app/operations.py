@@ -1,4 +1,4 @@
-"""What an operator may do to companies and feeds: request refreshes, pause and resume."""
+"""What an operator may do: request refreshes, pause and resume, and confirm that much was deleted."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from freshness.domain.company_facts import CompanyPaused
 from freshness.domain.dataset import Trigger
 from freshness.domain.facts import RefreshRequested, Rescheduled
 from freshness.domain.feed import Feed
+from freshness.domain.listing import Listing
 
 
 class Paused(Exception):
@@ -47,6 +48,11 @@ class Operations:
         company = self.services.recorder.company(company, CompanyPaused(paused=False))
         for feed in self.services.tables.feeds.of_company(company.company_id, consistent=True):
             self.services.recorder.feed(feed, company, Rescheduled())
+
+    def confirm_deletions(self) -> Listing:
+        """Take what Codat's lists lack as deleted, however much it is, for `CONFIRMED_FOR`."""
+        listings, now = self.services.tables.listings, self.services.clock()
+        return listings.update(listings.last(), lambda listing: listing.confirmed(now))
 
     def _can_be_queued(self, company: Company, feed: Feed) -> bool:
         connection = company.connections.get(feed.connection_id)

@@ -64,14 +64,17 @@ class Recorder:
     def feed(self, known: Feed, company: Company, *facts: FeedFact) -> Transition:
         """Record facts about a feed, as it was read, and return what followed, with the feed as it is now.
 
-        A feed that was deleted since it was read stays deleted.
+        A feed that was deleted since it was read stays deleted. One that is new continues what is kept of it, if it was
+        deleted before.
         """
+        if not known.version:
+            known = self.tables.feeds.deleted(known, self.clock()) or known
         if self._transition(known, company, facts).has_effects:
             # A read that is not consistent may be from before the last write: nothing may be published because of it.
             current = self.tables.feeds.get(*known.key, consistent=True)
             if known.version and not current.version:
                 return Transition(feed=known)
-            known = current
+            known = current if current.version else known
         before, last = known, Transition(feed=known)
         published = set[str]()
 
@@ -134,7 +137,7 @@ class Recorder:
         """Delete a feed that is no longer to be kept fresh, and record that its dataset in flight was abandoned."""
         for dataset in abandoned(feed, self.clock()):
             self.tables.datasets.merge(dataset)
-        self.tables.feeds.delete(feed)
+        self.tables.feeds.delete(feed, self.clock())
         self.breach_times.extend(until_deleted(feed, self.clock()))
 
     def write_collected(self) -> None:

@@ -59,6 +59,10 @@ class Companies:
         shards = [self._table.first_keys(index, shard, most) for shard in SHARDS]
         return [item["company_id"] for items, _ in shards for item in items], all(whole for _, whole in shards)
 
+    def count_known(self) -> int:
+        """Return how many companies there are that were not deleted, which reads the index of them."""
+        return sum(1 for shard in SHARDS for _ in self._table.of_shard(DUE_FOR_CHECK, shard))
+
     def count(self) -> int:
         """Return about how many companies there are."""
         return self._table.item_count()

@@ -7,10 +7,19 @@ from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
-from freshness.aws.item_codec import SHARDS, Item, breach_from, feed_from, feed_item, feed_key
+from freshness.aws.item_codec import (
+    SHARDS,
+    Item,
+    breach_from,
+    deleted_feed_item,
+    deleted_feed_key,
+    feed_from,
+    feed_item,
+    feed_key,
+)
 from freshness.aws.table import Table
 from freshness.domain.breach import OpenBreach
-from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.feed import Feed, FeedKey, without_plans
 
 DUE = "due"
 """The index of feeds by `due_at`."""
@@ -47,8 +56,8 @@ class Feeds:
         return [feed_from(item) for item in self._table.partition("company_id", company_id, consistent=consistent)]
 
     def scan(self) -> Iterator[Feed]:
-        """Yield every feed, for an operator's tools: no function has the permission to scan."""
-        return (feed_from(item) for item in self._table.scan())
+        """Yield every feed that was not deleted, for an operator's tools: no function has the permission to scan."""
+        return (feed_from(item) for item in self._table.scan() if "expires_at" not in item)
 
     def due(self, now: datetime, batch: int) -> Iterator[list[Feed]]:
         """Yield the feeds that are due, longest due first, in lists of `batch` or fewer.
@@ -92,13 +101,21 @@ class Feeds:
         """Write what `compute` returns for a feed, as `Table.update` does."""
         return self._table.update(feed, compute, self.put, feed_from)
 
-    def delete(self, feed: Feed) -> None:
-        """Delete a feed, if it exists.
+    def delete(self, feed: Feed, now: datetime) -> None:
+        """Delete a feed, if it exists, and keep its history for `DELETED_FEEDS_KEPT`.
 
         It is not conditional: the feed is no longer to be kept fresh, whatever was written meanwhile. If it is again,
-        the next check creates it.
+        the next check continues it.
         """
+        self._table.put_always(deleted_feed_item(without_plans(feed), now))
         self._table.delete(feed_key(feed))
+
+    def deleted(self, feed: Feed, now: datetime) -> Feed | None:
+        """Return a feed that was deleted as it can be continued; `None` if its history is not kept any more."""
+        item = self._table.get(deleted_feed_key(feed))
+        if item is None or item["expires_at"] <= now.timestamp():
+            return None
+        return replace(feed_from(item | feed_key(feed)), version=0)
 
 
 def _broken(item: Item) -> Broken:

@@ -25,6 +25,9 @@ SHARDS = ("0", "1", "2", "3")
 DATASETS_KEPT = timedelta(days=30)
 """How long records of datasets are kept; Codat's own history has older ones."""
 
+DELETED_FEEDS_KEPT = timedelta(days=14)
+"""How long the history is kept of a feed that was deleted: its connection or company may come back."""
+
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -102,6 +105,16 @@ def feed_from(item: Item) -> Feed:
     if isinstance(item.get("history"), Binary):
         item["history"] = {"packed": bytes(item["history"])}
     return adapter(Feed).validate_python(item)
+
+
+def deleted_feed_key(feed: Feed) -> Item:
+    """Return the key under which the history of a deleted feed is kept, apart from the feeds of its company."""
+    return feed_key(feed) | {"company_id": f"deleted#{feed.company_id}"}
+
+
+def deleted_feed_item(feed: Feed, now: datetime) -> Item:
+    """Return the item of a deleted feed's history, which DynamoDB deletes after `DELETED_FEEDS_KEPT`."""
+    return feed_item(feed) | deleted_feed_key(feed) | {"expires_at": int((now + DELETED_FEEDS_KEPT).timestamp())}
 
 
 def breach_from(item: Item) -> OpenBreach:

@@ -36,6 +36,8 @@ class Metric(StrEnum):
     """Ticks that found less than `LOW_QUOTA` percent of the daily quota left."""
 
     LISTING_FAILED = "ListingFailed"
+    LISTING_DOUBTED = "ListingDoubted"
+    """Lists of companies that lacked so much of what is known that nothing was deleted."""
     COMPANIES_CHECKED = "CompaniesChecked"
     CHECKS_FAILED = "ChecksFailed"
     RELINKS_NEEDED = "RelinksNeeded"
@@ -103,6 +105,7 @@ WATCHED = frozenset(
         Metric.CODAT_REFUSED_ACCESS,
         Metric.DEADLINES_AT_RISK,
         Metric.FEEDS_TO_WARN_OF,
+        Metric.LISTING_DOUBTED,
         Metric.QUEUEING_FAILED,
         Metric.QUOTA_NEARLY_SPENT,
         Metric.RELINKS_NEEDED,

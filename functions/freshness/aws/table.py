@@ -14,6 +14,7 @@ from freshness.domain.company import Company
 from freshness.domain.dataset import Dataset
 from freshness.domain.feed import Feed
 from freshness.domain.freshness_request import FreshnessRequest
+from freshness.domain.listing import Listing
 from freshness.domain.times import sortable
 from freshness.planning.sync_durations import SyncDurations
 
@@ -28,7 +29,7 @@ BATCH_TRIES = 8
 FIRST_PAUSE = 0.02
 """Seconds before a lost race, or an item that BatchGetItem left out, is tried again; each further pause is longer."""
 
-Value = TypeVar("Value", ApiLimits, CodatSchedule, Company, Dataset, Feed, FreshnessRequest, SyncDurations)
+Value = TypeVar("Value", ApiLimits, CodatSchedule, Company, Dataset, Feed, FreshnessRequest, Listing, SyncDurations)
 
 
 class ContentionError(Exception):

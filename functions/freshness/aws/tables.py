@@ -12,6 +12,7 @@ from freshness.aws.datasets import Datasets
 from freshness.aws.feeds import Feeds
 from freshness.aws.freshness_requests import FreshnessRequests
 from freshness.aws.learned import Learned
+from freshness.aws.listings import Listings
 from freshness.aws.spending import Spending
 from freshness.aws.table import Table
 
@@ -38,6 +39,7 @@ class Tables:
     datasets: Datasets
     control: Control
     learned: Learned
+    listings: Listings
     requests: FreshnessRequests
     attainment: AttainmentRecords
     spending: Spending
@@ -51,6 +53,7 @@ class Tables:
             datasets=Datasets(Table(dynamodb, names.datasets, sleep)),
             control=Control(Table(dynamodb, names.control, sleep)),
             learned=Learned(Table(dynamodb, names.control, sleep)),
+            listings=Listings(Table(dynamodb, names.control, sleep)),
             requests=FreshnessRequests(Table(dynamodb, names.control, sleep)),
             attainment=AttainmentRecords(Table(dynamodb, names.control, sleep)),
             spending=Spending(Table(dynamodb, names.control, sleep)),

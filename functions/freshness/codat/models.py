@@ -1,5 +1,6 @@
 """Codat's responses: the fields that this project reads. Unknown fields, states and data types are accepted."""
 
+import json
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, Field
@@ -8,9 +9,26 @@ from freshness.codat.response_model import Readable, Response, Text
 from freshness.domain.times import Instant, InstantIfAny
 
 
-def _as_list(given: object) -> list[Any]:
-    """Return a list that may be missing, null, or something else altogether."""
-    return given if isinstance(given, list) else []
+def _as_list(given: object) -> list[Any] | None:
+    """Return a list that may be null, or something else altogether."""
+    return given if isinstance(given, list) else None
+
+
+def _as_texts(given: object) -> list[str] | None:
+    return [each for each in given if isinstance(each, str)] if isinstance(given, list) else None
+
+
+def _as_tags(given: object) -> dict[str, str] | None:
+    """Return tags, whose values may be null, numbers or truth values, as text."""
+    if not isinstance(given, dict):
+        return None
+    return {str(name): _as_text(tag) for name, tag in given.items()}
+
+
+def _as_text(tag: object) -> str:
+    if isinstance(tag, str):
+        return tag
+    return "" if tag is None else json.dumps(tag)
 
 
 class Identified(Response):
@@ -57,16 +75,23 @@ class CompanyReference(Response):
 
 
 class CompanyListing(Identified):
-    """A company."""
+    """A company; `None` for what is missing or null: that is unknown, and not empty."""
 
-    name: Text = ""
-    tags: Annotated[dict[str, str], BeforeValidator(lambda tags: tags or {})] = Field(default_factory=dict)
-    products: Annotated[
-        tuple[str, ...],
-        BeforeValidator(lambda given: [each for each in _as_list(given) if isinstance(each, str)]),
-    ] = ()
+    name: Readable[str] = None
+    tags: Annotated[dict[str, str] | None, BeforeValidator(_as_tags)] = None
+    products: Annotated[tuple[str, ...] | None, BeforeValidator(_as_texts)] = None
     reference_parent_company: Readable[CompanyReference] = None
-    data_connections: Annotated[tuple[ConnectionListing, ...], BeforeValidator(lambda given: given or ())] = ()
+    data_connections: Annotated[tuple[Readable[ConnectionListing], ...] | None, BeforeValidator(_as_list)] = None
+
+    @property
+    def connections(self) -> tuple[ConnectionListing, ...]:
+        """Return its connections, as far as they can be read."""
+        return tuple(each for each in self.data_connections or () if each)
+
+    @property
+    def has_all_connections(self) -> bool:
+        """Return whether `connections` are all that Codat has."""
+        return self.data_connections is not None and None not in self.data_connections
 
 
 class DataStatus(Response):

@@ -78,9 +78,7 @@ async def _has_unknown_connection(codat: Codat, company: Company) -> bool:
     """Return whether Codat may have read data from a connection that is not recorded as linked yet."""
     _, listed = await codat.company(company.company_id)
     known = {each.connection_id for each in company.connections.values() if each.was_linked}
-    return any(
-        each.id not in known and each.status != ConnectionStatus.PENDING_AUTH for each in listed.data_connections
-    )
+    return any(each.id not in known and each.status != ConnectionStatus.PENDING_AUTH for each in listed.connections)
 
 
 async def _in_history(codat: Codat, company_id: str, wanted: set[Key], at: datetime) -> dict[Key, list[DatasetPolled]]:

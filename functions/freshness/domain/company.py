@@ -45,6 +45,8 @@ class Connection:
     """When Codat last reported that it can read again after it could not."""
     refusals: tuple[datetime, ...] = ()
     """When reads through it ended with `AuthError` since its status changed and since the last success, in order."""
+    absent_since: datetime | None = None
+    """Since when Codat's lists have lacked it, if the last one did."""
 
     @property
     def is_linked(self) -> bool:
@@ -102,6 +104,7 @@ class Connection:
             platform=last.platform or earlier.platform,
             source_type=last.source_type or earlier.source_type,
             reconnected_at=max(filter(None, (self.reconnected_at, other.reconnected_at)), default=None),
+            absent_since=_absence(earlier, last),
         ).with_reads((*self.refusals, *other.refusals))
 
     def differs(self, other: "Connection") -> bool:
@@ -116,6 +119,7 @@ class Connection:
             link_url_read_at=other.link_url_read_at,
             reconnected_at=other.reconnected_at,
             refusals=other.refusals,
+            absent_since=other.absent_since,
         )
         return unchanged != other
 
@@ -123,6 +127,12 @@ class Connection:
 def _refused_again(refusals: Sequence[datetime]) -> Sequence[datetime]:
     """Return those of refused reads, in order, that were followed by another after `REFUSED_AGAIN_AFTER` or more."""
     return [at for at in refusals if at <= refusals[-1] - REFUSED_AGAIN_AFTER]
+
+
+def _absence(earlier: Connection, last: Connection) -> datetime | None:
+    """Return since when lists have lacked a connection: a later report of it ends that."""
+    since = last.absent_since or earlier.absent_since
+    return since if since and since > last.status_at else None
 
 
 def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str]:

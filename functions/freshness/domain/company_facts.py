@@ -25,15 +25,19 @@ class CompanyDeleted:
 
 @value
 class CompanyListed:
-    """A company as Codat listed it. `policy` is the fingerprint of the policy in force."""
+    """A company as Codat listed it; `None` for what the list did not say. `policy` is the policy's fingerprint."""
 
-    name: str
-    tags: Mapping[str, str]
+    name: str | None
+    tags: Mapping[str, str] | None
     connections: tuple[Connection, ...]
     at: datetime
     policy: str
+    has_all_connections: bool = True
+    """Whether it may have no others: if a part of the list could not be read, it may."""
+    believed_at: datetime | None = None
+    """As `Listing.believed_at`, of the lists before."""
     parent_id: str = ""
-    products: tuple[str, ...] = ()
+    products: tuple[str, ...] | None = ()
 
 
 @value
@@ -88,9 +92,10 @@ class CheckFailed:
 
 @value
 class CompanyNotFound:
-    """Codat answered 404 for the company."""
+    """Codat answered 404 for the company. `believed_at` is as that of `Listing`."""
 
     at: datetime
+    believed_at: datetime | None
 
 
 @value

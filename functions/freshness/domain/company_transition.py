@@ -1,7 +1,7 @@
 """What follows from a fact about a company: the company after it, and what to publish."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -23,13 +23,12 @@ from freshness.domain.company_facts import (
 )
 from freshness.domain.dataset import DatasetState, Outcome, outcome
 from freshness.domain.feed import Feed
+from freshness.domain.listing import ABSENT_AGAIN_AFTER, counts_as_deleted
 from freshness.domain.notifications import Notification, connection_back, relink_needed
 from freshness.domain.value import value
 
 CHECK_EVERY = timedelta(days=1)
 """How long a company may go without any fact about it before Codat is polled."""
-NOT_FOUND_AGAIN_AFTER = timedelta(minutes=10)
-"""How long after a first 404 a second one means that the company was deleted: one alone may be a mistake."""
 DELETED_KEPT = timedelta(days=30)
 """How long a deleted connection is kept: webhooks may be replayed for two weeks."""
 
@@ -105,30 +104,30 @@ def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
     """Return a company as Codat listed it.
 
     It is due for a check if anything but its name changed, tags and parent included, since rules match them. A list
-    from before its deletion is ignored. A connection that is no longer listed was deleted.
+    from before its deletion is ignored.
     """
     if company.deleted_at and fact.at <= company.deleted_at:
         return company
     listed = {connection.connection_id: connection for connection in fact.connections}
     connections = {
-        connection_id: _with_listed(
-            known, listed.get(connection_id) or replace(known, status=ConnectionStatus.DELETED, status_at=fact.at)
-        )
+        connection_id: _with_listed(known, listed[connection_id]) if connection_id in listed else _absent(known, fact)
         for connection_id, known in company.connections.items()
         if connection_id in listed or not _is_expired(known, fact.at)
     }
     connections |= {connection_id: listed[connection_id] for connection_id in listed.keys() - connections.keys()}
-    is_matched_as_before = dict(fact.tags) == company.tags and fact.parent_id == company.parent_id
-    changed = connections != company.connections or not is_matched_as_before
+    tags = company.tags if fact.tags is None else dict(fact.tags)
+    is_matched_as_before = tags == company.tags and fact.parent_id == company.parent_id
+    has_other_connections = _without_absences(connections) != _without_absences(company.connections)
+    changed = has_other_connections or not is_matched_as_before
     check_at = now if changed or company.check_at is None else company.check_at
     if company.planned_by != fact.policy:
         check_at = min(check_at, now)
     return replace(
         company,
-        name=fact.name,
-        tags=dict(fact.tags),
+        name=company.name if fact.name is None else fact.name,
+        tags=tags,
         parent_id=fact.parent_id,
-        products=tuple(sorted(fact.products)),
+        products=company.products if fact.products is None else tuple(sorted(fact.products)),
         connections=connections,
         check_at=check_at,
         deleted_at=None,
@@ -144,10 +143,27 @@ def _is_expired(connection: Connection, at: datetime) -> bool:
 def _with_listed(known: Connection, listed: Connection) -> Connection:
     """Return a connection as Codat lists it now. A list does not say when a status began, so only changes count."""
     if not known.differs(listed):
-        return known
+        return replace(known, absent_since=None) if known.absent_since else known
     if listed.is_linked and known.was_linked and not known.is_linked:
         listed = replace(listed, reconnected_at=listed.status_at)
     return known.latest(listed)
+
+
+def _absent(known: Connection, fact: CompanyListed) -> Connection:
+    """Return a connection that a list lacks."""
+    if not fact.has_all_connections or known.status == ConnectionStatus.DELETED or known.status_at > fact.at:
+        return known
+    since = known.absent_since or fact.at
+    if not counts_as_deleted(since, fact.at, fact.believed_at):
+        return replace(known, absent_since=since)
+    return replace(known, status=ConnectionStatus.DELETED, status_at=fact.at, absent_since=None)
+
+
+def _without_absences(connections: Mapping[str, Connection]) -> dict[str, Connection]:
+    return {
+        connection_id: replace(known, absent_since=None) if known.absent_since else known
+        for connection_id, known in connections.items()
+    }
 
 
 def _with_connection(company: Company, connection: Connection, now: datetime) -> Company:
@@ -226,9 +242,10 @@ def _check_failed(company: Company, first: timedelta, longest: timedelta, now: d
 
 
 def _not_found(company: Company, fact: CompanyNotFound, now: datetime) -> Company:
-    if company.not_found_at and company.not_found_at + NOT_FOUND_AGAIN_AFTER <= now:
+    """Return a company as deleted, if it was not found before, and a list since then lacked it."""
+    if company.not_found_at and counts_as_deleted(company.not_found_at, now, fact.believed_at):
         return _deleted(company, fact.at)
-    failed = _check_failed(company, NOT_FOUND_AGAIN_AFTER, backoff.FIRST_REFUSED, now)
+    failed = _check_failed(company, ABSENT_AGAIN_AFTER, backoff.FIRST_REFUSED, now)
     return replace(failed, not_found_at=company.not_found_at or now)
 
 

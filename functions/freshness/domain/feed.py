@@ -263,3 +263,19 @@ class Feed:
 def knows(feed: Feed, dataset_id: str) -> bool:
     """Return whether a dataset is the feed's latest requested, or latest ended."""
     return dataset_id in {each.dataset_id for each in (feed.request, feed.end) if each}
+
+
+def without_plans(feed: Feed) -> Feed:
+    """Return what is kept of a feed that is deleted: what its reads showed, and not what was to be done next."""
+    return Feed(
+        company_id=feed.company_id,
+        data_type=feed.data_type,
+        connection_id=feed.connection_id,
+        request=None if feed.in_flight else feed.request,
+        end=feed.end,
+        succeeded_at=feed.succeeded_at,
+        history=feed.history,
+        quiet_since=feed.quiet_since,
+        platform_sync_time=feed.platform_sync_time,
+        written_at=feed.written_at,
+    )
