@@ -2,13 +2,12 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from freshness.aws.metrics import Metric
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import State
-from freshness.domain.value import value
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
 
@@ -21,7 +20,7 @@ STATES = {
 HELD_BACK = (Reason.OVER_BUDGET, Reason.OVER_SHARE, Reason.OVER_SPENDING, Reason.WAITING_FOR_SET, Reason.PAUSED)
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class PromiseMetrics:
     """The metrics of one tick, which may read the feeds that are due in several batches."""
 

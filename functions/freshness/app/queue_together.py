@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from aws_lambda_powertools import Logger
@@ -19,7 +20,6 @@ from freshness.domain.company_facts import BulkRefreshStarted
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.times import CLOCKS_DIFFER
-from freshness.domain.value import value
 from freshness.planning.decision import Decision
 from freshness.planning.due_soon import due_soon
 
@@ -33,7 +33,7 @@ PRODUCT_REFUSED = "A product cannot be refreshed: each of its data types is queu
 logger = Logger(service="codat-freshness")
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BulkAttempt:
     """Calls that queued feeds of a company without naming their datasets, which are looked up in its history."""
 

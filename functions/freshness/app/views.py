@@ -1,6 +1,7 @@
 """What people and programs see of feeds: plain values that `freshness.app.queries` returns."""
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshness.domain.api_limits import ApiLimits
@@ -9,11 +10,10 @@ from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import Decided, State
 from freshness.domain.sync_history import Sync
-from freshness.domain.value import value
 from freshness.planning.decision import Action, Reason
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeedView:
     """One feed with its promise and what a tick would do about it now."""
 
@@ -82,7 +82,7 @@ class FeedView:
         return self.state is not State.OFF
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class FleetView:
     """All feeds at one moment, by company and data type."""
 
@@ -104,7 +104,7 @@ class FleetView:
         return tuple(feed for feed in self.feeds if feed.is_obstructed)
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MissView:
     """A deadline that a feed is expected to miss."""
 
@@ -118,7 +118,7 @@ class MissView:
     """When its refresh is expected to end, if that can be seen."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpendingView:
     """What was spent this month on refreshes of a platform that has a cap."""
 
@@ -128,7 +128,7 @@ class SpendingView:
     currency: str
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """The whole fleet in numbers, with the feeds that are older than promised."""
 
@@ -148,7 +148,7 @@ class Summary:
     spending: tuple[SpendingView, ...]
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttainmentView:
     """What was attained in a part of the fleet from `since` on. That of the whole fleet has no `kind`."""
 
@@ -165,7 +165,7 @@ class AttainmentView:
         return None if self.objective is None else self.times.budget_left(self.objective)
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetView:
     """A dataset of a feed: the one in flight, or one that has ended."""
 
@@ -179,7 +179,7 @@ class DatasetView:
     """What a webhook reported of the data that was read, or of why the read failed."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinkView:
     """Where the customer authorises a connection again. `url` is empty if Codat never reported one."""
 
@@ -191,7 +191,7 @@ class LinkView:
     """Whether it was read for this answer: if not, it may have expired."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimingView:
     """A part of a promise that holds at some times only: during hours, at all other times, or at a deadline."""
 
@@ -203,7 +203,7 @@ class TimingView:
     """When the deadline comes next."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Everything known of one feed."""
 
@@ -225,7 +225,7 @@ class Explanation:
     """Where the customer authorises its connection again, if that would help."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeedExport:
     """A feed with what is needed to plan it elsewhere."""
 

@@ -5,7 +5,7 @@ Neither names the datasets that it queues: one more call reads them from history
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from freshness.codat.client import Codat
@@ -15,7 +15,6 @@ from freshness.domain.company import Company
 from freshness.domain.dataset import has_ended
 from freshness.domain.feed import Feed, FeedKey, knows
 from freshness.domain.times import BEGINNING
-from freshness.domain.value import value
 
 WORTHWHILE = 3
 """Feeds from which on a call of `data/all`, and one to read what it queued, are fewer than one call each."""
@@ -23,7 +22,7 @@ TOLERANCE = timedelta(minutes=1)
 """How far two times of Codat's may differ that belong to the same call."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BulkCall:
     """A call that queues several feeds of a company: the refresh of a product, or `data/all` if `product` is empty."""
 

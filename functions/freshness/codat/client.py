@@ -1,6 +1,7 @@
 """The operations of Codat's HTTP API that this project uses."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from uuid import UUID
@@ -24,13 +25,12 @@ from freshness.codat.models import (
 from freshness.codat.response_model import Readable
 from freshness.codat.responses import path_of
 from freshness.domain.data_types import custom_identifier
-from freshness.domain.value import value
 
 PAGE_SIZE = 1000
 HISTORY_PAGE_SIZE = 100
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class DataStatuses:
     """What Codat's cache holds of a company, by data type; `at` is when, by Codat's clock."""
 

@@ -6,6 +6,7 @@ import random
 import re
 from asyncio import Semaphore
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
@@ -29,7 +30,6 @@ from freshness.codat.responses import (
     validate,
 )
 from freshness.domain.times import CLOCKS_DIFFER
-from freshness.domain.value import value
 
 Form = TypeVar("Form")
 Parameters = dict[str, str | int]
@@ -67,7 +67,7 @@ class Limiter(Protocol):
         """Block calls until `until`, as Codat said at `at` by its own clock."""
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class _Call:
     """A request, with the idempotency key of a POST."""
 

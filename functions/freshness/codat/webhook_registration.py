@@ -1,14 +1,14 @@
 """Registration of this stack's URL as a webhook endpoint at Codat."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from freshness.codat.client import Codat
 from freshness.codat.models import WebhookConsumer
 from freshness.codat.webhook_parser import EVENT_TYPES, READS
-from freshness.domain.value import value
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Registration:
     """The endpoint that Codat sends webhooks to.
 

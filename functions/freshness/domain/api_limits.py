@@ -1,10 +1,8 @@
 """What Codat allows this account to call: its daily quota, its stops and its pace, shared by all functions."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from math import ceil
-
-from freshness.domain.value import value
 
 GRACE = timedelta(seconds=1)
 """How long after its slot a call may still be sent."""
@@ -14,7 +12,7 @@ LONGEST_STOP = timedelta(days=1)
 """Codat's longest limit is its daily quota: a longer stop is cut to this."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiLimits:
     """The limits of one account. `daily_quota` and `remaining` were reported at `reported_at`, by Codat's clock."""
 

@@ -7,13 +7,12 @@ to act first counts as neither. Promised time follows from the number of feeds, 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.breach import BreachTime
 from freshness.domain.promise import Group
-from freshness.domain.value import value
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -38,7 +37,7 @@ Cell = tuple[Breakdown, str]
 """A part of the fleet for which attainment is measured, such as one rule."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attained:
     """Feed-time of a part of the fleet. `late` and `waiting` are parts of `promised` in which it was not good."""
 
@@ -75,7 +74,7 @@ class Attained:
         return 1 - self.late / allowed if allowed > timedelta(0) else None
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
     """An hour or a day, in UTC."""
 
@@ -97,7 +96,7 @@ class Period:
         return max(timedelta(0), min(end, self.end) - max(start, self.start))
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodRecord:
     """What was recorded of a period.
 

@@ -5,7 +5,7 @@ becomes known. While the connection is lapsed it waits for the customer. Time is
 part that is still open is held by the feed.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from freshness.domain.company import Connection
@@ -13,10 +13,9 @@ from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Breach
 from freshness.domain.promise import Group, Promise
 from freshness.domain.schedule import breaks_at
-from freshness.domain.value import value
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BreachTime:
     """A time in which a feed was older than promised, and whether it then waited for the customer."""
 
@@ -27,7 +26,7 @@ class BreachTime:
     end: datetime
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenBreach:
     """The part of a feed's breach that is not recorded yet."""
 

@@ -7,11 +7,11 @@ high.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshness.domain.attainment import HOUR, Attained, Breakdown, PeriodRecord, attained, hour_of
 from freshness.domain.breach import BreachTime
-from freshness.domain.value import value
 
 MANY_FEEDS = 20
 """The feeds from which on a rule is watched by itself: with fewer, one late feed is already a high rate."""
@@ -19,7 +19,7 @@ MOST = 0.5
 """The share of feeds that is enough for an alarm, also where an objective is so low that no burn rate is high."""
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Window:
     """A burn rate that is too high if it is reached both over a time and at the moment."""
 

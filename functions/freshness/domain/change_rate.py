@@ -6,9 +6,8 @@ are those of Cho and Garcia-Molina, "Estimating frequency of change" (TOIT 2003)
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-
-from freshness.domain.value import value
 
 MAX_ITERATIONS = 100
 TOLERANCE = 1e-4
@@ -25,7 +24,7 @@ MIN_RATE = 1e-9
 """The lowest rate that is estimated: one change in about three million years, which is effectively zero."""
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Observation:
     """The result of one sync: whether anything had changed in the `days` since the previous sync."""
 

@@ -1,17 +1,16 @@
 """Codat's own schedule, as set for the account: which data types Codat reads by itself, and when."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
-from freshness.domain.value import value
 
 READ_EVERY = timedelta(days=1)
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CodatSchedule:
     """The account's sync settings when they were last read."""
 

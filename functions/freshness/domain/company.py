@@ -1,12 +1,11 @@
 """Companies and their connections, as Codat last reported them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.data_types import SOURCE_TYPES_WITH_OWN_DATA_TYPES, custom_identifier, source_type
-from freshness.domain.value import value
 
 
 class ConnectionStatus(StrEnum):
@@ -28,7 +27,7 @@ REFUSALS_KEPT = 16
 """How many of the earliest refused reads are kept, besides those that decide whether reads are refused again."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """A company's link to one platform. `status_at` is when Codat last reported it, by Codat's clock."""
 
@@ -142,7 +141,7 @@ def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str
     return (connection.status_at, position, status, connection.link_url, connection.platform, connection.source_type)
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Company:
     """A company that is watched. `check_at` is when to check it next; `None` once it was deleted."""
 

@@ -1,21 +1,20 @@
 """Facts about companies and their connections, which `freshness.domain.company_transition` applies."""
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from freshness.domain.company import Connection
-from freshness.domain.value import value
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyCreated:
     """A company was created at Codat."""
 
     company_id: str
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyDeleted:
     """A company was deleted at Codat."""
 
@@ -23,7 +22,7 @@ class CompanyDeleted:
     at: datetime
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyListed:
     """A company as Codat listed it; `None` for what the list did not say. `policy` is the policy's fingerprint."""
 
@@ -40,7 +39,7 @@ class CompanyListed:
     products: tuple[str, ...] | None = ()
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionChanged:
     """A connection was as given at its `status_at`."""
 
@@ -48,7 +47,7 @@ class ConnectionChanged:
     connection: Connection
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadsEnded:
     """Reads ended, which shows whether connections can be read through. Both are by the id of the connection."""
 
@@ -58,19 +57,19 @@ class ReadsEnded:
     """When the latest of those that succeeded did, as far as it is known."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BulkRefreshStarted:
     """Several feeds of the company are about to be queued by one call. `at` is by our own clock."""
 
     at: datetime
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckNeeded:
     """Something happened to the company of which only Codat knows the details."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSucceeded:
     """The company was checked as it was at `version`. `polled` is whether Codat was polled."""
 
@@ -82,7 +81,7 @@ class CheckSucceeded:
     """The data types that the platforms have, by connection."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckFailed:
     """A check failed, to be repeated after a delay from `first` to `longest`."""
 
@@ -90,7 +89,7 @@ class CheckFailed:
     longest: timedelta
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyNotFound:
     """Codat answered 404 for the company. `believed_at` is as that of `Listing`."""
 
@@ -98,7 +97,7 @@ class CompanyNotFound:
     believed_at: datetime | None
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyPaused:
     """An operator paused the company's refreshes, or resumed them."""
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from freshness.domain import backoff
@@ -25,7 +25,6 @@ from freshness.domain.dataset import DatasetState, Outcome, outcome
 from freshness.domain.feed import Feed
 from freshness.domain.listing import ABSENT_AGAIN_AFTER, counts_as_deleted
 from freshness.domain.notifications import Notification, connection_back, relink_needed
-from freshness.domain.value import value
 
 CHECK_EVERY = timedelta(days=1)
 """How long a company may go without any fact about it before Codat is polled."""
@@ -36,7 +35,7 @@ ReadEnd = tuple[str, str, datetime]
 """Of a read that ended: the connection's id, the dataset's state, and when."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyTransition:
     """What follows from a fact about a company."""
 

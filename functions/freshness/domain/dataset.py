@@ -4,8 +4,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from freshness.domain.value import value
-
 
 class DatasetState(StrEnum):
     """The states that Codat documents. It may add others, so a state is passed on as `str` and never refused."""
@@ -106,7 +104,7 @@ class Issue:
     message: str
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """The record of a dataset that has ended. While a dataset is in flight, its feed holds what is known of it."""
 

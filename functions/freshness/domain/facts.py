@@ -5,15 +5,15 @@ A webhook, a poll of Codat, the response to a queueing call and an operator's co
 own unless noted.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshness.domain.company_facts import CompanyCreated, CompanyDeleted, ConnectionChanged
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed_values import Decided, Unanswered
-from freshness.domain.value import value
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadEnded:
     """A read of a data type from a connection ended in `state`. `records_modified` is `None` where it is unknown.
 
@@ -32,7 +32,7 @@ class ReadEnded:
     """The dataset, which only the issues of a webhook name; empty if it is not known."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetEnded:
     """A dataset ended in `state`. When it ended is unknown: only that it was after it had been requested."""
 
@@ -43,7 +43,7 @@ class DatasetEnded:
     records_modified: bool | None
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataWritten:
     """The user wrote data through Codat to the platform, so Codat's copy is out of date."""
 
@@ -53,7 +53,7 @@ class DataWritten:
     at: datetime
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetPolled:
     """The state of a feed's latest dataset when Codat was polled at `at`. Times that Codat left out are `None`."""
 
@@ -68,7 +68,7 @@ class DatasetPolled:
     """The id of that dataset, if Codat returned it."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetRequested:
     """A queueing call was answered: this dataset runs, or has ended already. An unknown `dataset_id` is empty."""
 
@@ -82,7 +82,7 @@ class DatasetRequested:
     """When the call was made at the earliest, by our own clock, if not just now: it serves no later request."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueingFailed:
     """A queueing call failed; another try may succeed, after a delay of at most `longest`.
 
@@ -94,7 +94,7 @@ class QueueingFailed:
     unanswered: Unanswered | None = None
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunInterrupted:
     """A run that queues what is due began at `at`, by our own clock, and did not finish.
 
@@ -104,14 +104,14 @@ class RunInterrupted:
     at: datetime
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataTypeUnsupported:
     """The platform does not have the data type."""
 
     at: datetime
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshRequested:
     """A refresh was requested beyond what the promise needs. `at` is by our own clock."""
 
@@ -119,7 +119,7 @@ class RefreshRequested:
     trigger: Trigger
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataWanted:
     """A caller needs data whose read was requested at `not_before` or later, by `deadline`, by our own clock.
 
@@ -131,14 +131,14 @@ class DataWanted:
     at_any_time: bool = False
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncDurationLearned:
     """How long a sync usually takes on the feed's platform."""
 
     duration: timedelta | None
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deferred:
     """The planner decided to look at the feed again at `until`, or never; valid for the feed at `version` only."""
 
@@ -147,12 +147,12 @@ class Deferred:
     version: int
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseReviewed:
     """A tick read the feed: time passed, so its promise may have broken."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MissExpected:
     """A deadline of the feed is expected to be missed, since its copy of `succeeded_at` is too old for it."""
 
@@ -164,7 +164,7 @@ class MissExpected:
     succeeded_at: datetime | None
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rescheduled:
     """Nothing happened to the feed itself, but to its connection, its promise or a pause of its company."""
 
@@ -188,7 +188,7 @@ FeedFact = (
 )
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReached:
     """Codat accepts no calls before `until`."""
 
@@ -196,7 +196,7 @@ class LimitReached:
     until: datetime
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReset:
     """Codat accepts calls again."""
 

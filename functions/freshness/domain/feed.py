@@ -6,7 +6,7 @@ comparing two such facts. `freshness.domain.transition` applies facts, and `fres
 feed is due.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from freshness.domain import backoff
@@ -15,7 +15,6 @@ from freshness.domain.dataset import Outcome, Trigger, outcome
 from freshness.domain.feed_values import AsOf, Breach, Decided, End, Request, State, Unanswered, Wanted
 from freshness.domain.promise import Promise
 from freshness.domain.sync_history import NO_HISTORY, SyncHistory, usual_duration
-from freshness.domain.value import value
 
 DAY = timedelta(days=1)
 MIN_LATE_AFTER = timedelta(seconds=30)
@@ -28,7 +27,7 @@ FeedKey = tuple[str, str, str]
 """What identifies a feed: company, data type and connection."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
     """What is known of one data type from one connection."""
 

@@ -1,12 +1,12 @@
 """The values that a feed consists of."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.dataset import Outcome, Trigger, outcome
 from freshness.domain.promise import Group
 from freshness.domain.same_sync import SAME_END
-from freshness.domain.value import value
 
 REPEATABLE = timedelta(hours=1)
 """How long a call may be repeated with its idempotency key: Codat keeps its response for 90 minutes."""
@@ -28,7 +28,7 @@ class State(StrEnum):
     OFF = "off"
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """The latest dataset requested, by anyone. An unknown `dataset_id` is empty."""
 
@@ -37,7 +37,7 @@ class Request:
     dataset_id: str = ""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class End:
     """The latest dataset that ended, and in which state. An unknown `dataset_id` is empty."""
 
@@ -56,7 +56,7 @@ class End:
         return is_webhook and self.state == polled.state and abs(self.at - polled.at) <= SAME_END
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AsOf:
     """When the read of a copy was requested: the copy may lack what changed at the source since.
 
@@ -67,7 +67,7 @@ class AsOf:
     is_estimated: bool
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What all callers together need of a feed: the latest `not_before`, and the earliest `deadline`."""
 
@@ -78,7 +78,7 @@ class Wanted:
     """Whether the policy's windows do not apply."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """The planner's decision that last changed a feed."""
 
@@ -86,7 +86,7 @@ class Decided:
     reason: str
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unanswered:
     """A queueing call that may have taken effect. It was made at `at` or later, by our own clock.
 
@@ -101,7 +101,7 @@ class Unanswered:
         return bool(self.key) and now < self.at + REPEATABLE
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Breach:
     """An open breach of a promise, from the time on that was not recorded yet.
 

@@ -5,10 +5,8 @@ It is a value that is added up from samples, in any order, so that several proce
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import NamedTuple
-
-from freshness.domain.value import value
 
 MAX_FEEDS = 500
 """The maximum number of feeds that the rate of a kind is averaged over. Earlier feeds lose weight beyond it."""
@@ -26,7 +24,7 @@ def kind_of(platform: str, data_type: str) -> str:
     return f"{platform}/{data_type}"
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class KindRate:
     """The rate of the feeds of one kind: the mean of its logarithm over `feeds` feeds."""
 
@@ -39,7 +37,7 @@ class KindRate:
         return KindRate(feeds, self.mean_log + (other.mean_log - self.mean_log) * min(other.feeds / feeds, 1.0))
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """The rate of each kind, by its name: what is expected of a feed without a sync history."""
 

@@ -1,7 +1,7 @@
 """Requests for fresh data: a caller needs data types of a company as of a time or later, by a deadline."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -9,7 +9,6 @@ from freshness.domain import windows
 from freshness.domain.company import Company, Connection
 from freshness.domain.feed import Feed
 from freshness.domain.promise import Promise
-from freshness.domain.value import value
 
 KEPT = timedelta(days=7)
 """How long a request is kept after it was accepted."""
@@ -35,7 +34,7 @@ class FeedState(StrEnum):
     NEEDS_PERSON = "needs-person"
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeedResult:
     """What a request found of one feed. Times are of the copy there is, and `None` if there is none."""
 
@@ -50,7 +49,7 @@ class FeedResult:
     reason: str = ""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FreshnessRequest:
     """A request that was accepted. `results` are those at its end, and empty before."""
 
@@ -149,7 +148,7 @@ class FreshnessRequest:
         return FeedState.STALE, "the deadline passed"
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadEstimate:
     """When a read that serves a request is expected to end, and how probable it is that it does by the deadline.
 

@@ -1,9 +1,8 @@
 """Hours on some days of the week, and moments in them, in local time."""
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
-
-from freshness.domain.value import value
 
 DAY = timedelta(days=1)
 
@@ -11,7 +10,7 @@ Interval = tuple[datetime, datetime]
 """A start and an end in UTC. The start is included, the end is not."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
     """Days of the week, from 0 for Monday to 6 for Sunday, without `holidays`, in the local time of `zone`."""
 
@@ -28,7 +27,7 @@ class Days:
         return datetime.combine(day, at, self.zone).astimezone(UTC)
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hours(Days):
     """A time of day on some days. It belongs to the day on which it starts.
 

@@ -4,10 +4,8 @@ One list proves nothing: what it lacks must be lacking again, ten minutes or mor
 list lacks so much that a mistake of Codat's is more likely, nothing is deleted until an operator confirms it.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-
-from freshness.domain.value import value
 
 ABSENT_AGAIN_AFTER = timedelta(minutes=10)
 """How long after a first absence, in a list or as a 404, another one counts as a deletion."""
@@ -19,7 +17,7 @@ CONFIRMED_FOR = timedelta(days=1)
 """How long lists are not doubted after an operator confirmed it: a company is checked once a day at least."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lacking:
     """How many companies or connections are known, and how many of them a list lacks."""
 
@@ -32,7 +30,7 @@ class Lacking:
         return self.lacking > FEW and self.lacking > SHARE * self.known
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """What the last list that was read to its end lacked. Times are by Codat's clock, but that of the operator."""
 

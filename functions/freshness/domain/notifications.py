@@ -3,7 +3,7 @@
 The `id` of a notification follows from what it is about, so that consumers can drop a repeat.
 """
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -14,10 +14,9 @@ from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.domain.freshness_request import FeedResult, FreshnessRequest
 from freshness.domain.times import sortable
-from freshness.domain.value import value
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
     """Anything that is published."""
 
@@ -32,7 +31,7 @@ class Notification:
         return {_camel(field.name): _json(getattr(self, field.name)) for field in fields(self)}
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyDataRefreshed(Notification):
     """A data type of a company was refreshed. `records_modified` is `None` where that is unknown.
 
@@ -51,7 +50,7 @@ class CompanyDataRefreshed(Notification):
     trigger: Trigger
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseBroken(Notification):
     """A data type of a company is older than promised. `link_url` is empty unless a relink would help.
 
@@ -68,7 +67,7 @@ class PromiseBroken(Notification):
     link_url_read_at: datetime | None
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseKeptAgain(Notification):
     """A data type of a company is as fresh as promised again."""
 
@@ -79,7 +78,7 @@ class PromiseKeptAgain(Notification):
     refreshed_at: datetime | None
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadlineAtRisk(Notification):
     """A data type of a company is expected to miss a deadline. `expected_at` is `None` if it cannot be seen."""
 
@@ -92,7 +91,7 @@ class DeadlineAtRisk(Notification):
     refreshed_at: datetime | None
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceQuiet(Notification):
     """Reads of a data type succeed, but nothing has changed at the source for as long as `quiet_after`."""
 
@@ -102,7 +101,7 @@ class SourceQuiet(Notification):
     quiet_since: datetime
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RelinkNeeded(Notification):
     """Codat can no longer read through a connection until the customer opens its link and authorises it again.
 
@@ -117,7 +116,7 @@ class RelinkNeeded(Notification):
     since: datetime
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionBack(Notification):
     """Codat can read through a connection again."""
 
@@ -127,7 +126,7 @@ class ConnectionBack(Notification):
     since: datetime
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FreshnessEnsured(Notification):
     """Every data type of a request for fresh data is as fresh as asked. It is about a company, not a connection."""
 
@@ -151,7 +150,7 @@ class FreshnessEnsured(Notification):
         return detail | {"dataTypes": feeds}
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FreshnessNotEnsured(FreshnessEnsured):
     """At least one data type of a request for fresh data is not as fresh as asked, and the request has ended."""
 

@@ -14,14 +14,13 @@ from typing import NamedTuple
 
 from freshness.domain.hours import DAY
 from freshness.domain.terms import TERMS, Deadline, Moment, TimedTerms
-from freshness.domain.value import value
 from freshness.domain.windows import Window
 
 AT_MOST_EVERY = timedelta(hours=1)
 """How often `confidence` may cause a refresh by default: Codat recommends hourly refreshes for few data types only."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """What attainment is measured by, besides the data type."""
 
@@ -32,7 +31,7 @@ class Group:
     """The tags of the company that the policy selects by, each as `name=value`."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
     """How old one data type of a company, read from one connection, may be."""
 

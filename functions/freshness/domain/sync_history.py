@@ -6,6 +6,7 @@ They are kept packed, as they are stored: a tick reads many histories and decode
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, pairwise
 
@@ -24,7 +25,6 @@ from freshness.domain.same_sync import (
     without_doubles,
 )
 from freshness.domain.times import BEGINNING
-from freshness.domain.value import value
 
 KEPT = 32
 LAST_KEPT = 16
@@ -41,7 +41,7 @@ _LONGEST_SYNC = LONGEST_SYNC // _MILLISECOND + 1
 _DAY = timedelta(days=1) / _MICROSECOND
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
     """A sync that ended. `records_modified` is `None` where unknown; `took` is from its request to its end."""
 
@@ -51,7 +51,7 @@ class Sync:
     took: timedelta | None = None
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class SyncHistory:
     """Syncs, oldest first, 13 bytes each, so that a feed with all of them fits into one write unit."""
 

@@ -1,16 +1,16 @@
 """What a promise may say by the time of day: terms that hold during some hours, and deadlines."""
 
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import NamedTuple
 
 from freshness.domain.hours import Days, Hours, days_text
-from freshness.domain.value import value
 
 TERMS = ("fresh_within", "warn_after", "confidence", "at_most_every", "weight")
 """The terms that may depend on the time of day."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimedTerms:
     """Terms that replace those of a promise during some hours. A term that is `None` is not replaced."""
 
@@ -24,7 +24,7 @@ class TimedTerms:
     weight: float | None = None
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deadline(Days):
     """A time of day at which a copy may be no older than `fresh_within`."""
 

@@ -5,7 +5,7 @@ Nothing that follows from a fact is computed anywhere else, and nothing here is 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from freshness.domain.breach import BreachTime, breach_times
@@ -44,14 +44,13 @@ from freshness.domain.refreshes import refreshes
 from freshness.domain.same_sync import SAME_END
 from freshness.domain.schedule import breaks_at, reschedule, with_due_at
 from freshness.domain.times import CLOCKS_DIFFER
-from freshness.domain.value import value
 from freshness.domain.wanted import with_wanted, without_satisfied
 
 SIGNIFICANT_CHANGE = 0.25
 """A usual sync time of the platform that differs by a smaller share is not worth a write."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
     """What follows from a fact."""
 

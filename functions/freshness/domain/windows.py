@@ -1,17 +1,17 @@
 """Time windows in the week: when refreshes may be queued, and when not."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
 from freshness.domain.hours import Hours, Interval
-from freshness.domain.value import value
 
 HORIZON_DAYS = 8
 """A week and a day. Windows repeat weekly, so that this many days before and after a time cover every case."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Window(Hours):
     """Hours that restrict when refreshes are queued."""
 

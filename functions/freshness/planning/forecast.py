@@ -1,6 +1,7 @@
 """Which deadlines will be missed, as far as can be seen ahead."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -9,7 +10,6 @@ from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.schedule import longest_sync_time
 from freshness.domain.terms import Moment
-from freshness.domain.value import value
 from freshness.planning.allowance import allowance
 from freshness.policy.policy import Policy
 from freshness.policy.schema import Budget
@@ -19,7 +19,7 @@ LOOK_AHEAD = timedelta(hours=2)
 _STEP = timedelta(minutes=1)
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AtRisk:
     """A feed that will miss a deadline, and when its refresh is expected to end; `None` if later than can be seen."""
 

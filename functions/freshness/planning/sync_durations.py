@@ -1,10 +1,8 @@
 """Typical durations of syncs, learned for each platform and data type from the syncs of all companies."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-
-from freshness.domain.value import value
 
 MIN_RELATIVE_CHANGE = 0.1
 """The relative change below which a duration is not updated, to save a write."""
@@ -12,7 +10,7 @@ PRIOR_SAMPLES = 8
 """The number of samples that a known duration counts as when it is averaged with new ones."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncDurations:
     """Typical durations in milliseconds, by "{platform}/{data type}"."""
 

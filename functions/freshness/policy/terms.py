@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from freshness.domain.value import value
 from freshness.policy.schema import Rule, Terms
 from freshness.policy.table import Location
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class TermsTable:
     """A table of the file that sets terms, and the data type that it sets them for."""
 

@@ -7,7 +7,7 @@ and of at most `COMPANIES` companies all feeds. So a page of 100,000 feeds costs
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 
@@ -36,7 +36,6 @@ from freshness.domain.attainment import DAY, hour_of
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
-from freshness.domain.value import value
 from freshness.planning.allowance import allowance
 
 COMPANIES = 200
@@ -55,7 +54,7 @@ _READERS = 8
 """Queries at once. Each takes some five milliseconds, most of which is waiting."""
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class _Index:
     """What was read of the indexes."""
 
@@ -79,7 +78,7 @@ class _Index:
         return list(dict.fromkeys(chain(named, self.company_ids)))[: min(most, COMPANIES)]
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class _OfFeeds:
     """What follows from all feeds that were read."""
 

@@ -3,6 +3,7 @@
 Every value is escaped by the template, and shortened: names of companies and messages of platforms are untrusted input.
 """
 
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import cache
@@ -16,7 +17,6 @@ from markupsafe import Markup
 from freshness.app.page.view import PageView
 from freshness.app.text import SYMBOLS, duration, moment, percent, shown
 from freshness.app.views import Explanation
-from freshness.domain.value import value
 
 LARGEST = 300_000
 """The most bytes of a page."""
@@ -38,7 +38,7 @@ class Medium(StrEnum):
     """CloudWatch invokes the function `show_page` for every action. It allows no script."""
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Frame:
     """What a page is embedded in."""
 

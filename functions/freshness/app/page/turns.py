@@ -1,5 +1,6 @@
 """Whose turn it is while a promise is broken, why, and what to do next."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -9,7 +10,6 @@ from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
-from freshness.domain.value import value
 from freshness.planning.decision import Reason
 
 UNANSWERED_FOR = timedelta(minutes=2)
@@ -33,7 +33,7 @@ class Turn(StrEnum):
     CUSTOMER = "customer"
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Step:
     """Whose turn it is, why, and what to do next."""
 
@@ -42,7 +42,7 @@ class Step:
     next_action: str
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """What holds for all feeds at once."""
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from freshness.app.page.turns import NO_ANSWER_NEXT_ACTION, WEBHOOKS_NEXT_ACTION, Conditions, Turn
@@ -10,7 +10,6 @@ from freshness.app.page.view import NeedsPerson, Tone, TurnView, Verdict
 from freshness.app.text import duration
 from freshness.app.views import FeedView
 from freshness.domain.feed import FeedKey
-from freshness.domain.value import value
 
 FEW = 3
 """So many broken promises are named one by one; of more, the data types are counted."""
@@ -26,7 +25,7 @@ QUOTA_SPENT_NEXT_ACTION = (
 )
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictInputs:
     """What the verdict depends on."""
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain
@@ -13,7 +13,6 @@ from freshness.app.views import FeedView, SpendingView
 from freshness.domain.attainment import Attained
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import State
-from freshness.domain.value import value
 
 
 class Tone(StrEnum):
@@ -24,7 +23,7 @@ class Tone(StrEnum):
     BAD = "bad"
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """One sentence about everything; then what is broken, whose turn it is and what to do next, if anything is."""
 
@@ -35,7 +34,7 @@ class Verdict:
     next_actions: tuple[str, ...] = ()
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """A feed, and whose turn it is: `None` if nobody has to do anything."""
 
@@ -69,7 +68,7 @@ class Cell:
         return next((level for level, limit in limits if self.ratio <= limit), "lost")
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A company with its feeds, by data type: usually one, and one for each connection if there are several."""
 
@@ -89,7 +88,7 @@ class Row:
         return max(cells, key=lambda cell: (cell.is_broken, cell.step is not None, cell.badness), default=None)
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsPerson:
     """A connection that the customer must act on, and what waits for it."""
 
@@ -105,7 +104,7 @@ class NeedsPerson:
     """How many of the feeds are older than promised."""
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class TurnView:
     """How many feeds wait for the same step, and how many of them are older than promised."""
 
@@ -114,7 +113,7 @@ class TurnView:
     broken: int
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Miss:
     """A feed that will miss a deadline, and when that is, as was published in advance."""
 
@@ -122,7 +121,7 @@ class Miss:
     deadline_at: datetime
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
     """What was attained by a rule of the policy in the last day and in the last month; by all, if `rule` is empty."""
 
@@ -137,7 +136,7 @@ class RuleView:
         return None if self.objective is None else self.month.budget_left(self.objective)
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HourView:
     """How many promises were broken in an hour, on average: late, or waiting for a customer."""
 
@@ -160,7 +159,7 @@ class Span(NamedTuple):
         return self.end - self.start
 
 
-@value(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class FeedBreaches:
     """The times of the last day in which a feed was older than promised, the earliest first."""
 
@@ -173,7 +172,7 @@ class FeedBreaches:
         return sum((span.length for span in self.spans), timedelta(0))
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Webhooks:
     """When a webhook last arrived, if any did, and since when they are silent although refreshes end."""
 
@@ -181,7 +180,7 @@ class Webhooks:
     silent_since: datetime | None
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageView:
     """Everything that the page shows."""
 
