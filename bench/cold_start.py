@@ -8,12 +8,10 @@ Findings, of about 400 ms with bytecode and 1,100 ms without:
 - Bytecode in the bundle saves more than everything else (`infra/bundling.py`).
 - boto3 takes 140 ms, a client for DynamoDB 35, and any other client 10. botocore without boto3 would save 15 ms.
 - pydantic takes 50 ms. The schemas of items and of Codat's responses and webhooks are built at first use, since a run
-  needs few of them. Those of the policy are not built at all (`freshness/policy/compiled.py`).
-- A hundred data classes took 40 ms, of which `freshness/domain/value.py` saves half.
+  needs few of them.
 - Powertools' batch processing took 12 ms, since it imports asyncio and the events of all services.
 - jinja2 takes 35 ms, and only show_page imports it.
 - httpx takes 30 ms with its dependencies. apply_webhook does not call Codat, and must not import it.
-- Garbage collection during imports, which finds nothing, took 40 ms (`freshness/__init__.py`).
 - receive_webhook has neither pydantic nor httpx, because Codat waits for its response.
 """
 

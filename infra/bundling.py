@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freshness.policy import compiled
-from freshness.policy.loader import load
 
 BOTOCORE_SERVICES = ("dynamodb", "events", "sqs", "ssm")
 """The services whose API descriptions are bundled. botocore has 27 MB of them, for all AWS services."""
@@ -83,9 +82,8 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
     ours = sorted(path for suffix in SUFFIXES for path in functions.rglob(f"*{suffix}"))
     files = {path.relative_to(functions): path.read_bytes() for path in ours}
     contents = [name.as_posix().encode() + b"\n" + content for name, content in files.items()]
-    loaded = load(policy)
-    # Not the compiled policy, whose bytes differ from process to process; the text, for the lines of its tables.
-    contents += [policy.read_bytes(), loaded.model_dump_json().encode()]
+    compiled_policy = compiled.compiled(policy)
+    contents.append(compiled_policy.encode())
     bundle = builds / f"bundle-{target.name}-{_digest(dependencies.name.encode(), *contents)}"
     if not bundle.exists():
         with tempfile.TemporaryDirectory(dir=builds) as scratch:
@@ -94,7 +92,7 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
             for name, content in files.items():
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 (unfinished / name).write_bytes(content)
-            (unfinished / compiled.FILE).write_bytes(compiled.compiled(loaded))
+            (unfinished / compiled.FILE).write_text(compiled_policy, encoding="utf-8")
             _compile(unfinished, target)
             _make_readable(unfinished)
             _keep(unfinished, bundle)

@@ -12,7 +12,7 @@ def public_holidays(code: str, first_year: int) -> tuple[date, ...]:
     Raises:
         ValueError: there is no such code.
     """
-    # Slow to import, and not deployed: the functions have a policy that was compiled with its dates.
+    # Slow to import, and not deployed: the functions have a policy with its dates.
     import holidays
 
     country, _, part = code.partition("-")

@@ -1,27 +1,37 @@
-"""The policy as the functions have it: `cdk synth` validates it, and puts it into their bundle as it then is in memory.
+"""The policy as the functions have it: the tables of its file as JSON, with what only `cdk synth` can add to them.
 
-They need neither the validators of all its tables, which take a tenth of a cold start to build, nor the package
-`holidays`, from which the dates of its calendars were taken.
+That is the position of each table in the file, and the dates of public holidays, whose package is not deployed.
 """
 
-import pickle
+import json
+import tomllib
 from pathlib import Path
 
+from freshness.policy.loader import load, positions
 from freshness.policy.policy import Policy
 
-FILE = "policy.pickle"
+FILE = "policy.json"
 """The file's name in the bundle."""
 
 
-def compiled(policy: Policy) -> bytes:
-    """Return the content of the file. The package that reads it must be the one that wrote it, as in a bundle."""
-    _ = policy.fingerprint  # stays with the policy from now on: computing it takes the serializers of all tables
-    return pickle.dumps(policy)
+def compiled(path: Path) -> str:
+    """Return the content of the file for a policy file, which is validated.
+
+    Raises:
+        freshness.policy.errors.PolicyError: it is not a valid policy file.
+    """
+    policy, text = load(path), path.read_text(encoding="utf-8-sig")
+    holidays = [calendar.holidays for calendar in policy.calendars.values() if calendar.holidays]
+    content = {
+        "tables": tomllib.loads(text),
+        "holidays": {each.code: each.dates for each in holidays},
+        "positions": list(positions(path.name, text).items()),
+    }
+    return json.dumps(content, default=str)
 
 
 def read(folder: Path) -> Policy:
     """Return the policy that was compiled into a folder."""
-    policy = pickle.loads((folder / FILE).read_bytes())  # noqa: S301 - it comes with the code
-    if not isinstance(policy, Policy):
-        raise TypeError(f"{FILE} has {type(policy).__name__}, not a policy")
-    return policy
+    content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    policy = Policy.model_validate(content["tables"], context={"holidays": content["holidays"]})
+    return policy.with_positions({tuple(location): position for location, position in content["positions"]})

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from freshness.policy.errors import PolicyError, describe, line_numbers
 from freshness.policy.policy import Policy
+from freshness.policy.table import Location
 
 
 def load(path: Path) -> Policy:
@@ -32,4 +33,9 @@ def load(path: Path) -> Policy:
         raise PolicyError(f"{path}:{number}: expected TOML, but: {error}") from error
     except ValidationError as error:
         raise PolicyError(describe(error, str(path), line_numbers(text))) from error
-    return policy.with_positions({location: f"{path.name}:{line}" for location, line in line_numbers(text).items()})
+    return policy.with_positions(positions(path.name, text))
+
+
+def positions(name: str, text: str) -> dict[Location, str]:
+    """Return the position, "file:line", of each table and key of a policy file's text."""
+    return {location: f"{name}:{line}" for location, line in line_numbers(text).items()}

@@ -1,5 +1,6 @@
 """The types of the policy file's values, and the messages for invalid ones."""
 
+import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,8 +43,6 @@ class Holidays:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return a hint that suggests the most similar known name, or an empty string if none is similar."""
-    import difflib  # Only a mistake needs it: ticks and webhooks start faster without it.
-
     matches = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
@@ -101,10 +100,13 @@ def _date(value: object) -> date:
 
 
 def _holidays(value: object, info: ValidationInfo) -> Holidays:
-    """Look up the dates, from the `year` of the validation context on."""
+    """Take the dates from `holidays` of the validation context, or look them up from its `year` on."""
     if not isinstance(value, str):
         raise ValueError(f'expected the code of a country or of a part of it, such as "GB-ENG", got {value!r}')
-    return Holidays(code=value, dates=public_holidays(value, (info.context or {}).get("year", EARLIEST_YEAR)))
+    context = info.context or {}
+    if known := context.get("holidays", {}).get(value):
+        return Holidays(code=value, dates=tuple(map(date.fromisoformat, known)))
+    return Holidays(code=value, dates=public_holidays(value, context.get("year", EARLIEST_YEAR)))
 
 
 def _time_zone(value: object) -> ZoneInfo:
