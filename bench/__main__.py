@@ -16,18 +16,15 @@ from pathlib import Path
 from bench.figures import Figure, markdown, measured_by, show
 
 ALONE = (
-    "cold_start",
     "lambda_runtime",
     "receive_webhook",
     "webhooks",
     "page",
-    "pace",
     "ensure_fresh",
 )
 """Benchmarks that measure time: they run one after the other, on an otherwise idle machine."""
 
 TOGETHER = (
-    "bundle",
     "write_units",
     "read_units",
     "memory",

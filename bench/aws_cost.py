@@ -37,7 +37,6 @@ REFRESHES = COMPANIES * 10 * 4 * MONTH
 QUEUE_TICKS = 24 * 60 * MONTH
 CHECK_TICKS = 24 * 12 * MONTH
 AT_MOST = 10.0
-AT_MOST_WITH_FREE_TIER = 5.0
 AT_MOST_IDLE = 1.0
 """USD."""
 
@@ -391,7 +390,6 @@ def measure() -> list[Figure]:
             unit="USD",
             against=f"us-east-1, November 2026; the floors of all lines are {_total(floor):.2f}; "
             f"the dashboard, which is optional, adds {_total(shown):.2f}",
-            at_most=AT_MOST,
         ),
         Figure(
             what="AWS a month: total, if one webhook reports the data types of a company, list prices",
@@ -406,14 +404,12 @@ def measure() -> list[Figure]:
             unit="USD",
             against=f"the floors of all lines are {_with_free_tier(floor):.2f}: it has no requests to API Gateway, no "
             "events, and of DynamoDB only provisioned units, 25 a second, which a tick with much to do exceeds",
-            at_most=AT_MOST_WITH_FREE_TIER,
         ),
         Figure(
             what="AWS a month: total with the free tier, if one webhook reports the data types of a company",
             value=_with_free_tier(together + shown),
             unit="USD",
             against=f"the floors of all lines are {_with_free_tier(part.at_least for part in together):.2f}",
-            at_most=AT_MOST_WITH_FREE_TIER,
         ),
         Figure(
             what="AWS a month: one company and nothing to do, with the free tier",

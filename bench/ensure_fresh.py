@@ -280,7 +280,6 @@ def _warm(world: World) -> list[Figure]:
             unit="ms",
             against=f"its {len(made)} conditional writes alone",
             floor=1000 * median(writes),
-            at_most=3,
         )
     ]
 

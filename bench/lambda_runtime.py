@@ -27,11 +27,11 @@ import httpx
 from standardwebhooks import Webhook
 
 from bench.aws_cost import template
-from bench.bundle import build
 from bench.figures import Figure, show
 from bench.tables import KINDS, LocalAws, running_aws
 from freshness.aws.tables import TableNames
 from freshness.domain.feed import Feed
+from infra import bundling
 from local import local_aws
 from local.codat_sandbox.server import TEST_API_KEY, running_sandbox
 from local.codat_sandbox.settings import Settings
@@ -188,7 +188,8 @@ def _run(name: str, event: object, values: Mapping[str, str], aws_url: str) -> R
     """
     function = _function(name)
     environment = _environment(function, values, aws_url)
-    with TemporaryFile() as output, _emulator(function, environment, build(), output) as (process, url):
+    bundle = bundling.build(ROOT / "functions", ROOT / "freshness.toml", bundling.THIS_MACHINE, ROOT / ".build")
+    with TemporaryFile() as output, _emulator(function, environment, bundle, output) as (process, url):
         began = time.monotonic()
         response = httpx.post(url, json=event, timeout=60)
         cold_ended = time.monotonic()

@@ -142,7 +142,7 @@ def _prune(dependencies: Path) -> None:
 def _compile(folder: Path, target: Target) -> None:
     """Compile all modules, if this machine has the target's Python.
 
-    Lambda cannot store bytecode, and would compile at each cold start, which is two thirds of its time (`bench/`).
+    Lambda cannot store bytecode, and would compile at each cold start, which is two thirds of its time.
     """
     if target.compiler is None:
         return
