@@ -90,10 +90,11 @@ class FaultyDynamoDB:
             if self._dice.throws(self._dice.faults.partial):
                 left = [key for key in keys if self._dice.random.random() < 0.5]
                 keys = [key for key in keys if key not in left]
-            stale = self._stale(table) if self._dice.throws(self._dice.faults.stale) else self._current(table)
+            may_be_stale = not wanted.get("ConsistentRead") and self._dice.throws(self._dice.faults.stale)
+            stale = self._stale(table) if may_be_stale else self._current(table)
             responses[table] = [item for key in keys if (item := stale.get(_key(table, key))) is not None]
             if left:
-                unprocessed[table] = {"Keys": left}
+                unprocessed[table] = wanted | {"Keys": left}
         self._end()
         return {"Responses": responses, "UnprocessedKeys": unprocessed}
 
@@ -121,6 +122,21 @@ class FaultyDynamoDB:
         """
         self._begin("DeleteItem")
         self._write(TableName, Key, lambda: self._inner.delete_item(TableName=TableName, Key=Key, **condition))
+
+    def batch_execute_statement(self, *, Statements: list[Item]) -> Item:
+        """Insert items that do not exist yet. Of a call that botocore repeats, the first response is lost."""
+        self._begin("BatchExecuteStatement")
+        response = self._inner.batch_execute_statement(Statements=Statements)
+        for statement, inserted in zip(Statements, response["Responses"], strict=True):
+            if "Error" not in inserted:
+                key = tuple(each["S"] for each in statement["Parameters"][: len(KEYS[inserted["TableName"]])])
+                self._past.note(inserted["TableName"], key, None)
+        self._end()
+        if self._dice.throws(self._dice.faults.repeated):
+            response = self._inner.batch_execute_statement(Statements=Statements)
+        if self._dice.throws(self._dice.faults.lost):
+            raise timeout()
+        return response
 
     def get_paginator(self, _operation: str) -> "_Query":
         """Return the paginator of queries."""

@@ -34,8 +34,8 @@ def handler(event: dict[str, list[Message]], context: LambdaContext) -> dict[str
     recorder = services.recorder
     applier = WebhookApplier(tables=services.tables, recorder=recorder, clock=services.clock)
     returned = [message["messageId"] for message in event["Records"] if not _settle(message, applier)]
-    if applier.satisfied:
-        Ending(services=services).end_of_companies(applier.satisfied)
+    if recorder.satisfied:
+        Ending(services=services).end_of_companies(recorder.satisfied)
     recorder.write_collected()
     tally = applier.tally + recorder.tally
     emit(tally)

@@ -117,7 +117,6 @@ class CodatFreshness(Stack):
         self._let_record(function)
         self._let_call_codat(function)
         function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem")
-        function.use_table("FEEDS_TABLE", self._tables.feeds, "BatchGetItem")
         function.use_index(self._tables.feeds, DUE)
         function.use_index(self._tables.control, OPEN)
         function.set("DRY_RUN", str(self._settings.dry_run).lower())
@@ -151,8 +150,8 @@ class CodatFreshness(Stack):
     def _let_record(self, function: Function) -> None:
         """Let a function record facts, and publish what follows from them."""
         function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
-        function.use_table("FEEDS_TABLE", self._tables.feeds, "GetItem", "Query", "PutItem", "DeleteItem")
-        function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem")
+        function.use_table("FEEDS_TABLE", self._tables.feeds, "BatchGetItem", "Query", "PutItem", "DeleteItem")
+        function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem", "PartiQLInsert")
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "UpdateItem")
         function.use_bus("EVENT_BUS", self._bus)
 
@@ -167,7 +166,7 @@ class CodatFreshness(Stack):
         function.use_table("COMPANIES_TABLE", self._tables.companies, "DescribeTable", "GetItem", "BatchGetItem")
         function.use_index(self._tables.companies, DUE_FOR_CHECK)
         function.use_index(self._tables.companies, NEEDS_RELINK)
-        function.use_table("FEEDS_TABLE", self._tables.feeds, "DescribeTable", "GetItem", "Query", "PutItem")
+        function.use_table("FEEDS_TABLE", self._tables.feeds, "DescribeTable", "BatchGetItem", "Query", "PutItem")
         function.use_index(self._tables.feeds, BROKEN)
         function.use_table("DATASETS_TABLE", self._tables.datasets, "Query")
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "DeleteItem")

@@ -295,7 +295,7 @@ class Simulation:
     @property
     def writes(self) -> int:
         """The number of writes to the tables so far."""
-        return self._dynamodb.calls["PutItem"] + self._dynamodb.calls["DeleteItem"]
+        return self._dynamodb.writes.total()
 
     def _tables(self, fuse: Fuse) -> Tables:
         return Tables.open(cast(Any, self._dynamodb.sharing(fuse.burn)), TABLE_NAMES)

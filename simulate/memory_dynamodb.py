@@ -4,6 +4,7 @@
 It makes simulations of many days fast. The integration tests check the same conditions over DynamoDB's own protocol.
 """
 
+import re
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -81,7 +82,10 @@ class Table:
 
 
 class MemoryDynamoDB:
-    """A client. `before_call` is called before each operation, and may raise; `calls` counts the operations."""
+    """A client. `before_call` is called before each operation, and may raise.
+
+    `calls` counts the operations, and `writes` the items of each table that were written or deleted.
+    """
 
     class exceptions:  # noqa: N801 - boto3's name
         """The errors that operations raise."""
@@ -91,12 +95,13 @@ class MemoryDynamoDB:
     def __init__(self, before_call: Callable[[], None] = lambda: None) -> None:
         self.tables = {name: Table(name) for name in (*KEYS, "control")}
         self.calls: Counter[str] = Counter()
+        self.writes: Counter[str] = Counter()
         self._before_call = before_call
 
     def sharing(self, before_call: Callable[[], None]) -> "MemoryDynamoDB":
         """Return another client of the same tables, which adds to the same counts."""
         other = MemoryDynamoDB(before_call)
-        other.tables, other.calls = self.tables, self.calls
+        other.tables, other.calls, other.writes = self.tables, self.calls, self.writes
         return other
 
     def get_item(self, *, TableName: str, Key: Item, **_: Any) -> Item:
@@ -122,7 +127,20 @@ class MemoryDynamoDB:
         """
         self._count("PutItem")
         self._require(TableName, Item, condition)
-        self.tables[TableName].replace(Item, Item)
+        self._replace(TableName, Item, Item)
+
+    def batch_execute_statement(self, *, Statements: list[Item]) -> Item:
+        """Insert items that do not exist yet, by statements such as `INSERT INTO "table" VALUE {'name': ?}`."""
+        self._count("BatchExecuteStatement")
+        return {"Responses": [self._insert(each["Statement"], each["Parameters"]) for each in Statements]}
+
+    def _insert(self, statement: str, parameters: list[Item]) -> Item:
+        _, table, attributes = statement.split('"')
+        item = dict(zip(re.findall(r"'(\w+)': \?", attributes), parameters, strict=True))
+        if self.tables[table].get(item) is not None:
+            return {"Error": {"Code": "DuplicateItem"}}
+        self._replace(table, item, item)
+        return {"TableName": table}
 
     def update_item(
         self,
@@ -144,7 +162,7 @@ class MemoryDynamoDB:
         for clause in filter(None, map(str.strip, assigned.split(","))):
             alias, value = clause.split(" = ")
             item[ExpressionAttributeNames[alias]] = ExpressionAttributeValues[value]
-        self.tables[TableName].replace(Key, item)
+        self._replace(TableName, Key, item)
 
     def delete_item(self, *, TableName: str, Key: Item, **condition: Any) -> None:
         """Delete the item with a key, if it exists.
@@ -154,7 +172,7 @@ class MemoryDynamoDB:
         """
         self._count("DeleteItem")
         self._require(TableName, Key, condition)
-        self.tables[TableName].replace(Key, None)
+        self._replace(TableName, Key, None)
 
     def get_paginator(self, operation: str) -> "_Query | _Scan":
         """Return the paginator of `query` or `scan`."""
@@ -181,6 +199,10 @@ class MemoryDynamoDB:
         self._count("Scan")
         items = {key: item for partition in self.tables[table].partitions.values() for key, item in partition.items()}
         return [item for _, item in sorted(items.items())]
+
+    def _replace(self, table: str, key: Item, item: Item | None) -> None:
+        self.writes[table] += 1
+        self.tables[table].replace(key, item)
 
     def _count(self, operation: str) -> None:
         self._before_call()

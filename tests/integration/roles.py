@@ -80,8 +80,9 @@ class Roles:
         if function is None:
             return
         service = str(client.meta.service_model.endpoint_prefix)
+        action = "PartiQLInsert" if operation == "BatchExecuteStatement" else operation
         for resource in _resources(function, request):
-            permission = (f"{service}:{operation}", resource)
+            permission = (f"{service}:{action}", resource)
             is_allowed = permission in allowed(function) and (function, permission) not in self.denied
             if not is_allowed:
                 self.refused.add((function, permission))
@@ -93,6 +94,7 @@ class Roles:
 def _resources(function: str, request: dict[str, Any]) -> list[str]:
     """Return the resources of the template that a function's call names."""
     tables = [*request.get("RequestItems", ()), *([request["TableName"]] if "TableName" in request else ())]
+    tables += [each["Statement"].split('"')[1] for each in request.get("Statements", ())]
     if tables:
         index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
         return [f"Tables{re.split('-', table)[0].title()}{index}" for table in tables]

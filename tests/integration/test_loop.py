@@ -247,8 +247,8 @@ async def test_a_company_that_codat_answers_404_for_twice_is_deleted(loop: Loop)
 async def test_one_404_alone_deletes_neither_a_company_nor_its_pause(loop: Loop) -> None:
     await loop.check()
     [company, *_] = loop.companies()
-    loop.services().recorder.company(company, CompanyPaused(paused=True))
-    loop.services().recorder.company(company, CheckNeeded())
+    loop.services().recorder.record_company(company, CompanyPaused(paused=True))
+    loop.services().recorder.record_company(company, CheckNeeded())
     loop.prescribe(StubResponse(path=f"/companies/{company.company_id}/dataStatus", status=404))
 
     await loop.check()

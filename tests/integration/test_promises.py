@@ -75,7 +75,7 @@ class World:
             records_modified=True,
             is_first=False,
         )
-        self.recorder.feed(self.feed, company, read)
+        self.recorder.record_feed(self.feed, company, read)
 
     def tick(self, now: datetime) -> Counter[Metric]:
         """Run one tick of queueing at a given time, and return what it counted."""
@@ -314,7 +314,7 @@ def test_a_deadline_that_will_be_missed_is_published_once_in_advance(world: Worl
     assert company
     world.policy = policy
     services = world.services
-    services.recorder.feed(world.feed, company, Rescheduled())
+    services.recorder.record_feed(world.feed, company, Rescheduled())
     world.tables.control.pause()
     forecast = Forecast(services=services)
 

@@ -18,7 +18,7 @@ from svix.webhooks import Webhook
 
 import serve_api
 from freshness.domain.company import Company
-from freshness.domain.dataset import DatasetState, Trigger
+from freshness.domain.dataset import Dataset, DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request, Wanted
 from freshness.domain.fleet import KindRate
@@ -50,18 +50,22 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("WEBHOOK_HEADER_SECRET", secret("value"))
     assert deployed.receive({"headers": headers, "body": "{}"}) == {"statusCode": 202}
     deployed.check()
-    complete_at_once(deployed)
+    record_those_in_flight(deployed)
+    company, connection_id = deployed.linked()
+    feeds = deployed.tables.feeds.of_company(company.company_id)
+    due = (feed for feed in feeds if feed.connection_id == connection_id and feed.due_at)
+    complete_at_once(deployed, next(feed for feed in due if feed.due_at and feed.due_at <= deployed.clock()))
     deployed.queue()
     deployed.ahead += timedelta(days=8)
     deployed.check()
     set_paused_and_deleted(deployed)
     deployed.queue()
-    company, connection_id = deployed.linked()
     feed = next(
         feed
         for feed in deployed.tables.feeds.of_company(company.company_id)
         if feed.in_flight and feed.connection_id == connection_id
     )
+    record_those_in_flight(deployed)
     ask_for_fresh_data(deployed, feed)
     read = (connection_id, feed.data_type, "Complete")
     deployed.tables.learned._write({"Xero invoices": KindRate(1, 0.0)})
@@ -100,21 +104,39 @@ def ask_for_fresh_data(deployed: Deployed, feed: Feed) -> None:
     deployed.tables.requests.put(request)
 
 
-def complete_at_once(deployed: Deployed) -> None:
-    """Let Codat respond to a request of one feed that it is complete already."""
-    company, connection_id = deployed.linked()
-    feed = next(
-        feed
-        for feed in deployed.tables.feeds.of_company(company.company_id)
-        if feed.connection_id == connection_id and feed.due_at and feed.due_at <= deployed.clock()
+def record_those_in_flight(deployed: Deployed) -> None:
+    """Let there be records of the datasets in flight, so that what is found of their ends is merged with them."""
+    for feed in deployed.tables.feeds.scan():
+        if feed.in_flight and feed.in_flight.dataset_id:
+            record_end(deployed, feed.company_id, feed.data_type, feed.connection_id, feed.in_flight.dataset_id)
+
+
+def record_end(deployed: Deployed, company_id: str, data_type: str, connection_id: str, dataset_id: str) -> None:
+    """Let there be a record of a dataset, which ended at a time that is later than all others."""
+    later = deployed.clock() + timedelta(days=100)
+    dataset = Dataset(
+        company_id=company_id,
+        dataset_id=dataset_id,
+        data_type=data_type,
+        connection_id=connection_id,
+        trigger=Trigger.EXTERNAL,
+        requested_at=later,
+        ended_at=later,
+        state=DatasetState.COMPLETE,
     )
+    deployed.tables.datasets.merge([dataset])
+
+
+def complete_at_once(deployed: Deployed, feed: Feed) -> None:
+    """Let Codat respond to a request of a feed that it is complete already."""
     now = deployed.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-    names = {"companyId": company.company_id, "connectionId": connection_id, "dataType": feed.data_type}
-    times = {"requested": now, "completed": now, "progress": 100}
+    names = {"companyId": feed.company_id, "connectionId": feed.connection_id, "dataType": feed.data_type}
+    times, dataset_id = {"requested": now, "completed": now, "progress": 100}, str(uuid4())
+    record_end(deployed, *feed.key, dataset_id)
     body = json.dumps(
-        {"id": str(uuid4()), "status": "Complete", "isCompleted": True, "isErrored": False, **names, **times}
+        {"id": dataset_id, "status": "Complete", "isCompleted": True, "isErrored": False, **names, **times}
     )
-    path = f"/companies/{company.company_id}/data/queue/{feed.data_type}"
+    path = f"/companies/{feed.company_id}/data/queue/{feed.data_type}"
     deployed.sandbox.do(
         lambda sandbox: sandbox.stubs.add(StubResponse(method="POST", path=path, status=200, body=body))
     )
@@ -181,6 +203,7 @@ def test_every_permission_of_the_role_of_the_api_is_used(deployed: Deployed, mon
     deployed.queue(timedelta(seconds=20))  # There is only time to see that promises are broken.
     parameters.clear_caches()  # type: ignore[no-untyped-call]
 
+    complete_at_once(deployed, late)
     # The read that ends lets the promise be kept again.
     assert ensure_fresh(company, late, "wait=20")["statusCode"] == 200
     # Codat does not know the company. Whether it was deleted, a check is to find out.
@@ -193,7 +216,10 @@ def test_every_permission_of_the_role_of_the_api_is_used(deployed: Deployed, mon
     deployed.tables.companies.put(replace(known, deleted_at=deployed.clock()))
     account = deployed.tables.control.account()
     monkeypatch.setattr(deployed.tables.companies, "get_with_account", lambda *_: (company, account))
-    monkeypatch.setattr(deployed.tables.companies, "get", lambda *_, **__: company)
+    read = deployed.tables.companies.get
+    monkeypatch.setattr(
+        deployed.tables.companies, "get", lambda key, *, consistent=False: read(key) if consistent else company
+    )
     deployed.tables.feeds.update(deployed.tables.feeds.get(*gone.key), read_last_week)
     ensure_fresh(company, gone)
 

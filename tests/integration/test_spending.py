@@ -40,7 +40,7 @@ def test_refreshes_of_ours_are_counted_once_by_month_and_platform(tables: Tables
             at = NOON + timedelta(hours=number)
             fact = DatasetRequested(at=at, trigger=trigger, dataset_id=f"{platform} {number}")
             for _ in range(2):
-                recorder.feed(tables.feeds.get(*feed.key, consistent=True), company, fact)
+                recorder.record_feed(tables.feeds.get(*feed.key, consistent=True), company, fact)
     recorder.write_collected()
     recorder.write_collected()
 

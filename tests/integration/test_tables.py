@@ -93,10 +93,10 @@ def test_the_history_of_a_deleted_feed_is_kept_for_two_weeks_and_nothing_else_sh
     feed = tables.feeds.update(FEED, partial(replace, succeeded_at=NOON, due_at=NOON, broken_at=NOON))
     tables.feeds.delete(feed, NOON)
 
-    kept = tables.feeds.deleted(FEED, NOON + DELETED_FEEDS_KEPT - timedelta(seconds=1))
+    kept = tables.feeds.deleted([FEED], NOON + DELETED_FEEDS_KEPT - timedelta(seconds=1)).get(FEED.key)
 
     assert kept == replace(FEED, succeeded_at=NOON)
-    assert tables.feeds.deleted(FEED, NOON + DELETED_FEEDS_KEPT) is None
+    assert not tables.feeds.deleted([FEED], NOON + DELETED_FEEDS_KEPT)
     assert (tables.feeds.of_company("company"), list(tables.feeds.scan())) == ([], [])
     assert tables.feeds.broken() == ([], True)
     assert list(tables.feeds.due(NOON, 10)) == []
@@ -139,8 +139,10 @@ def test_records_of_one_dataset_are_merged(tables: Tables) -> None:
         ended_at=NOON + SECOND,
         records_modified=True,
     )
-    tables.datasets.merge(replace(dataset, trigger=Trigger.EXTERNAL, ended_at=NOON + 9 * SECOND, records_modified=None))
-    tables.datasets.merge(dataset)
+    tables.datasets.merge(
+        [replace(dataset, trigger=Trigger.EXTERNAL, ended_at=NOON + 9 * SECOND, records_modified=None)]
+    )
+    tables.datasets.merge([dataset])
 
     (kept,) = tables.datasets.of_company("company")
     assert kept == replace(dataset, version=2)

@@ -159,7 +159,7 @@ def test_a_company_that_is_listed_is_not_deleted_however_often_codat_answers_404
         await simulation.pass_time(HOUR)
         before = simulation.histories()
         for company in simulation.tables.companies.scan():
-            simulation.recorder().company(company, CheckNeeded())
+            simulation.recorder().record_company(company, CheckNeeded())
 
         simulation.sandbox.stubs.add(StubResponse(path="*/dataStatus", status=404, times=10**6))
         await simulation.pass_time(4 * HOUR)

@@ -58,7 +58,9 @@ class World:
         return self.tables.feeds.get("company", "invoices", "connection", consistent=True)
 
     def want(self, not_before: datetime) -> None:
-        self.recorder.feed(self.feed, self.company, DataWanted(not_before=not_before, deadline=NOON + 10 * MINUTE))
+        self.recorder.record_feed(
+            self.feed, self.company, DataWanted(not_before=not_before, deadline=NOON + 10 * MINUTE)
+        )
 
     def end(self) -> None:
         read = ReadEnded(
@@ -70,7 +72,7 @@ class World:
             records_modified=True,
             is_first=False,
         )
-        self.recorder.feed(self.feed, self.company, read)
+        self.recorder.record_feed(self.feed, self.company, read)
 
     async def queue(
         self, company_id: str, data_type: str, connection_id: str, key: UUID, *, on_demand: bool
@@ -170,7 +172,7 @@ def test_a_function_that_was_killed_while_it_queued_keeps_others_from_it_for_a_m
 def test_a_tick_reads_a_company_once_for_all_of_its_open_requests_and_leaves_the_rest_when_its_time_is_over() -> None:
     world = World()
     world.want(NOON)
-    world.recorder.company(world.company, CheckNeeded())
+    world.recorder.record_company(world.company, CheckNeeded())
     ensure = EnsureFresh(services=world.services)
     ask = Ask(data_types=("invoices",), not_before=NOON, deadline=NOON + 10 * MINUTE)
     for number in range(20):

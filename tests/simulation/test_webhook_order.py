@@ -114,7 +114,7 @@ class World:
         self.tables.companies.put(company)
         feed = Feed(company_id=bodies.COMPANY, data_type="invoices", connection_id="xero")
         requested = DatasetRequested(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset-xero", state="Queued")
-        self._recorder(self.tables, self.bus).feed(feed, company, requested)
+        self._recorder(self.tables, self.bus).record_feed(feed, company, requested)
 
     def _client(self, before_call: Callable[[], None] = lambda: None) -> Any:
         return self._dynamodb.sharing(before_call)
@@ -136,7 +136,7 @@ class World:
             self.tables.companies.get(bodies.COMPANY),
         )
         assert company
-        self._recorder(self.tables, self.bus).feed(
+        self._recorder(self.tables, self.bus).record_feed(
             feed,
             company,
             DataWritten(company_id=bodies.COMPANY, connection_id="xero", data_type="invoices", at=NOON - MINUTE),
@@ -154,8 +154,8 @@ class World:
 
     @property
     def writes(self) -> int:
-        """Return how many writes were made or tried."""
-        return self._dynamodb.calls["PutItem"] + self._dynamodb.calls["DeleteItem"]
+        """Return how many writes were made."""
+        return self._dynamodb.writes.total()
 
     @property
     def published(self) -> set[tuple[str, str]]:
@@ -192,7 +192,7 @@ class World:
                 recorder.delete(feed)
         elif company and company.check_at and company.check_at <= LATER:
             for feed in self.tables.feeds.of_company(bodies.COMPANY):
-                recorder.feed(feed, company, Rescheduled())
+                recorder.record_feed(feed, company, Rescheduled())
 
     @property
     def values(self) -> tuple[object, ...]:

@@ -17,7 +17,6 @@ from freshness.domain.dataset import Outcome, outcome
 from freshness.domain.facts import (
     DatasetEnded,
     DataWritten,
-    FeedFact,
     LimitReached,
     LimitReset,
     ReadEnded,
@@ -45,8 +44,6 @@ class WebhookApplier:
     recorder: Recorder
     clock: Callable[[], datetime]
     tally: Counter[Metric] = field(default_factory=Counter)
-    satisfied: set[str] = field(default_factory=set)
-    """The companies of which a feed is now as fresh as callers wait for."""
 
     def apply(self, body: str, received_at: datetime | None = None) -> None:
         """Apply one webhook, whose signature was verified, and which was received now or at a time.
@@ -77,7 +74,7 @@ class WebhookApplier:
             case ConnectionChanged():
                 self._record_connection(fact)
             case CompanyCreated() | CompanyDeleted():
-                self.recorder.company(self._company(fact.company_id), fact)
+                self.recorder.record_company(self._company(fact.company_id), fact)
 
     def _company(self, company_id: str) -> Company:
         return self.tables.companies.get(company_id) or Company(company_id=company_id)
@@ -122,10 +119,10 @@ class WebhookApplier:
             self._record_on_company(company_id, reads)
 
     def _record_on_company(self, company_id: str, reads: ReadsEnded) -> None:
-        known = self.tables.companies.get(company_id)
+        known = self.tables.companies.get(company_id, consistent=True)
         if known is None:
             return
-        company = self.recorder.company(known, reads)
+        company = self.recorder.record_company(known, reads)
         refused = [
             {each.connection_id for each in of.connections.values() if each.is_refused} for of in (known, company)
         ]
@@ -134,9 +131,10 @@ class WebhookApplier:
 
     def _reschedule(self, company: Company, connection_ids: Collection[str]) -> None:
         """Record on the feeds of connections that these have changed."""
-        for feed in self.tables.feeds.of_company(company.company_id):
-            if feed.connection_id in connection_ids:
-                self.recorder.feed(feed, company, Rescheduled())
+        feeds = self.tables.feeds.of_company(company.company_id)
+        self.recorder.record_feeds(
+            company, [(feed, (Rescheduled(),)) for feed in feeds if feed.connection_id in connection_ids]
+        )
 
     def _successes(self, company_id: str) -> dict[str, datetime]:
         """Return when the latest successful read through each connection of a company ended."""
@@ -150,9 +148,9 @@ class WebhookApplier:
         if company.deleted_at:
             return
         if connection_id not in company.connections:
-            company = self.recorder.company(company, CheckNeeded())
-        feed = self.tables.feeds.get(company_id, data_type, connection_id)
-        self._record_feed(feed, company, fact)
+            company = self.recorder.record_company(company, CheckNeeded())
+        feed = Feed(company_id=company_id, data_type=data_type, connection_id=connection_id)
+        self.recorder.record_feed(feed, company, fact)
 
     def _record_dataset(self, fact: DatasetEnded) -> None:
         """Record the end of a feed's latest dataset. What any other dataset means, only a check can find out."""
@@ -161,21 +159,16 @@ class WebhookApplier:
             return
         feed = self._feed_of(fact)
         if feed is None or feed.connection_id not in company.connections:
-            company = self.recorder.company(company, CheckNeeded())
+            company = self.recorder.record_company(company, CheckNeeded())
         if feed:
-            self._record_feed(feed, company, fact)
+            self.recorder.record_feed(feed, company, fact)
             self._record_on_company(fact.company_id, ReadsEnded(succeeded=self._successes(fact.company_id)))
-
-    def _record_feed(self, feed: Feed, company: Company, fact: FeedFact) -> None:
-        recorded = self.recorder.feed(feed, company, fact)
-        if feed.wanted and not recorded.feed.wanted:
-            self.satisfied.add(feed.company_id)
 
     def _feed_of(self, fact: DatasetEnded) -> Feed | None:
         feeds = self.tables.feeds.of_company(fact.company_id)
         return next((feed for feed in feeds if feed.request and feed.request.dataset_id == fact.dataset_id), None)
 
     def _record_connection(self, fact: ConnectionChanged) -> None:
-        company = self.recorder.company(self._company(fact.company_id), fact)
+        company = self.recorder.record_company(self._company(fact.company_id), fact)
         if not company.deleted_at:
             self._reschedule(company, [fact.connection.connection_id])

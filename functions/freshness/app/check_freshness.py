@@ -6,7 +6,7 @@ connections that were added, changed or deleted.
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -40,9 +40,10 @@ from freshness.domain.company_facts import CheckFailed, CheckSucceeded, CompanyF
 from freshness.domain.company_transition import CHECK_EVERY, reads_of
 from freshness.domain.data_types import custom_identifier
 from freshness.domain.dataset import Trigger
-from freshness.domain.facts import DatasetPolled, RefreshRequested, SyncDurationLearned
+from freshness.domain.facts import DatasetPolled, FeedFact, RefreshRequested, SyncDurationLearned
 from freshness.domain.feed import Feed
 from freshness.domain.notifications import CompanyDataRefreshed
+from freshness.domain.transition import Transition
 from freshness.planning.sync_durations import SyncDurations
 
 LIST_EVERY = timedelta(minutes=15)
@@ -160,7 +161,7 @@ class FreshnessCheck:
         company = self.services.tables.companies.get(company_id)
         if company is None or company.deleted_at:
             return
-        if self.services.recorder.company(company, fact).deleted_at:
+        if self.services.recorder.record_company(company, fact).deleted_at:
             self.services.tally.count(Metric.COMPANIES_DELETED)
             logger.info("A company was deleted at Codat", extra={"company_id": company_id})
 
@@ -197,13 +198,17 @@ class FreshnessCheck:
     ) -> None:
         by_key = {(feed.data_type, feed.connection_id): feed for feed in feeds}
         active = self._active_keys(company, by_key.keys() | (polled or {}).keys())
-        recorded = []
+        facts: list[tuple[Feed, list[FeedFact]]] = []
         for data_type, connection_id in sorted(active):
             feed = by_key.get((data_type, connection_id)) or Feed(
                 company_id=company.company_id, data_type=data_type, connection_id=connection_id
             )
-            facts = (polled or {}).get((data_type, connection_id), ())
-            recorded.append(self._record_feed(feed, company, facts, known))
+            learned = known.typical(company.connections[connection_id].platform, data_type)
+            found = (polled or {}).get((data_type, connection_id), [])
+            facts.append((feed, [*found, SyncDurationLearned(duration=learned)]))
+        followed = self.services.recorder.record_feeds(company, facts)
+        self._count(company, followed, polled or {})
+        recorded = [each.feed for each in followed]
         for key in by_key.keys() - active:
             self.services.recorder.delete(by_key[key])
         self._keep_alive(company, recorded)
@@ -214,7 +219,7 @@ class FreshnessCheck:
             reads=reads_of(recorded),
             feeds=supported(recorded),
         )
-        self.services.recorder.company(company, fact)
+        self.services.recorder.record_company(company, fact)
 
     def _active_keys(self, company: Company, known: set[Key]) -> set[Key]:
         data_types = {data_type for data_type, _ in known} | self.services.policy.named_for(company)
@@ -226,15 +231,17 @@ class FreshnessCheck:
             if not custom_identifier(data_type) or self.services.policy.names(data_type, company, connection)
         }
 
-    def _record_feed(self, feed: Feed, company: Company, polled: Sequence[DatasetPolled], known: SyncDurations) -> Feed:
-        platform = company.connections[feed.connection_id].platform
-        learned = SyncDurationLearned(duration=known.typical(platform, feed.data_type))
-        recorded = self.services.recorder.feed(feed, company, *polled, learned)
-        found = sum(isinstance(notification, CompanyDataRefreshed) for notification in recorded.notifications)
-        self.services.tally.count(Metric.REFRESHES_FOUND_BY_CHECK, found)
-        if polled and recorded.feed.history.durations:
-            self.durations[platform, feed.data_type].append(recorded.feed.usual_sync_time)
-        return recorded.feed
+    def _count(
+        self, company: Company, followed: Iterable[Transition], polled: Mapping[Key, list[DatasetPolled]]
+    ) -> None:
+        """Count the refreshes that the check found, and collect how long syncs take of the feeds that were polled."""
+        for each in followed:
+            feed = each.feed
+            found = sum(isinstance(notification, CompanyDataRefreshed) for notification in each.notifications)
+            self.services.tally.count(Metric.REFRESHES_FOUND_BY_CHECK, found)
+            if polled.get((feed.data_type, feed.connection_id)) and feed.history.durations:
+                platform = company.connections[feed.connection_id].platform
+                self.durations[platform, feed.data_type].append(feed.usual_sync_time)
 
     def _keep_alive(self, company: Company, feeds: list[Feed]) -> None:
         """Request a refresh of the quickest data type of each connection that nothing was read from for long."""
@@ -253,7 +260,7 @@ class FreshnessCheck:
             if not readable or read_at + KEEP_ALIVE_AFTER > now or is_requested:
                 continue
             quickest = min(readable, key=lambda feed: (feed.usual_sync_time, feed.data_type))
-            self.services.recorder.feed(quickest, company, RefreshRequested(at=now, trigger=Trigger.KEEP_ALIVE))
+            self.services.recorder.record_feed(quickest, company, RefreshRequested(at=now, trigger=Trigger.KEEP_ALIVE))
             self.services.tally.count(Metric.CONNECTIONS_KEPT_ALIVE)
 
 

@@ -1,7 +1,7 @@
 """Ending requests for fresh data: publishing their results once these are final, and storing them."""
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from aws_lambda_powertools import Logger
@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from freshness.app.services import Services
 from freshness.aws.event_bus import NotPublished
 from freshness.aws.item_codec import shard
-from freshness.aws.table import ContentionError
+from freshness.aws.table import ContentionError, VersionConflict
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.freshness_request import KEPT, FreshnessRequest
@@ -36,13 +36,20 @@ class Ending:
         current_company = tables.companies.get(request.company_id, consistent=True) or company
         current_feeds = tables.feeds.of_company(request.company_id, consistent=True)
 
-        def compute(known: FreshnessRequest) -> FreshnessRequest:
+        ended = request
+        for _ in tables.requests.races():
+            known = tables.requests.get(request.request_id)
+            if known is None and request.version:
+                break
+            known = known or request
             ended = known.with_results(current_feeds, current_company, self.services.clock())
-            if ended != known:
-                self.services.bus.publish([request_ended(ended)])
-            return ended
-
-        return tables.requests.update(tables.requests.get(request.request_id) or request, compute)
+            if ended == known:
+                break
+            self.services.bus.publish([request_ended(ended)])
+            with suppress(VersionConflict):
+                ended = tables.requests.put(ended)
+                break
+        return ended
 
     def end_of_companies(self, company_ids: Collection[str]) -> None:
         """End the open requests about companies, of which a feed is as fresh now as callers need."""

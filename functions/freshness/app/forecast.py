@@ -36,7 +36,7 @@ class Forecast:
                 expected_at=risk.expected_at,
                 succeeded_at=risk.feed.succeeded_at,
             )
-            self.services.recorder.feed(risk.feed, risk.company, fact)
+            self.services.recorder.record_feed(risk.feed, risk.company, fact)
         control.put_done(FORECAST, now)
 
 

@@ -94,7 +94,7 @@ class CompanyList:
                 with self.failures.collected({"company_id": listed.id}):
                     company = known.get(listed.id) or Company(company_id=listed.id)
                     fact = self._listed(listed, at, seen.before.believed_at)
-                    seen.add_connections(self.services.recorder.company(company, fact))
+                    seen.add_connections(self.services.recorder.record_company(company, fact))
 
     def _record_lacking(self, seen: "_Seen") -> None:
         """Record what the whole list lacked, on which it depends what the next one deletes."""

@@ -25,7 +25,9 @@ from freshness.domain.company import Company
 from freshness.domain.dataset import has_ended
 from freshness.domain.facts import DataWanted
 from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.feed_values import Wanted
 from freshness.domain.freshness_request import ENOUGH_SYNCS, FreshnessRequest
+from freshness.domain.wanted import with_wanted
 from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import needs_all_feeds
 
@@ -46,15 +48,18 @@ class OnDemand:
     services: Services
 
     def want(self, request: FreshnessRequest, company: Company, feed: Feed) -> Feed:
-        """Record what a feed lacks, unless a read in flight has it, and return it as it is now.
+        """Record what a feed lacks, unless that is known or a read in flight has it, and return it as it is now.
 
         Where many callers write the same feed at the same moment, a later turn records it.
         """
         if request.is_served(feed) or feed.is_unsupported:
             return feed
+        wanted = Wanted(not_before=request.not_before, deadline=request.deadline, at_any_time=request.at_any_time)
+        if with_wanted(feed, wanted) == feed:
+            return feed
         fact = DataWanted(not_before=request.not_before, deadline=request.deadline, at_any_time=request.at_any_time)
         with suppress(ContentionError):
-            return self.services.recorder.feed(feed, company, fact).feed
+            return self.services.recorder.record_feed(feed, company, fact).feed
         return feed
 
     async def pursue(
@@ -182,7 +187,7 @@ class OnDemand:
         if not has_ended(operation.status):
             return feed
         polled = polled_fact(operation, max(self.services.clock(), operation.completed or operation.requested))
-        recorded = await asyncio.to_thread(self.services.recorder.feed, feed, company, polled)
+        recorded = await asyncio.to_thread(self.services.recorder.record_feed, feed, company, polled)
         return recorded.feed
 
 

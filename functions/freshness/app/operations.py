@@ -37,17 +37,18 @@ class Operations:
             raise Paused('Everything is paused. Resume it with "./freshness resume".')
         fact = RefreshRequested(at=self.services.clock(), trigger=Trigger.OPERATOR)
         wanted = [feed for feed in feeds if self._can_be_queued(company, feed)]
-        return [self.services.recorder.feed(feed, company, fact).feed for feed in wanted]
+        recorded = self.services.recorder.record_feeds(company, [(feed, (fact,)) for feed in wanted])
+        return [each.feed for each in recorded]
 
     def pause(self, company: Company) -> None:
         """Pause the refreshes of a company. What is in flight continues, and so do checks."""
-        self.services.recorder.company(company, CompanyPaused(paused=True))
+        self.services.recorder.record_company(company, CompanyPaused(paused=True))
 
     def resume(self, company: Company) -> None:
         """Resume the refreshes of a company, whose feeds are due again as their promises say."""
-        company = self.services.recorder.company(company, CompanyPaused(paused=False))
-        for feed in self.services.tables.feeds.of_company(company.company_id, consistent=True):
-            self.services.recorder.feed(feed, company, Rescheduled())
+        company = self.services.recorder.record_company(company, CompanyPaused(paused=False))
+        feeds = self.services.tables.feeds.of_company(company.company_id, consistent=True)
+        self.services.recorder.record_feeds(company, [(feed, (Rescheduled(),)) for feed in feeds])
 
     def confirm_deletions(self) -> Listing:
         """Take what Codat's lists lack as deleted, however much it is, for `CONFIRMED_FOR`."""

@@ -158,7 +158,9 @@ class RefreshTick:
             unmarked.add(feed.key)
             with self.failures.collected(names):
                 fact = RunInterrupted(at=self.unfinished_since)
-                reviewed[feed.key] = (await asyncio.to_thread(self.services.recorder.feed, feed, company, fact)).feed
+                reviewed[feed.key] = (
+                    await asyncio.to_thread(self.services.recorder.record_feed, feed, company, fact)
+                ).feed
                 unmarked.remove(feed.key)
 
         await for_each(feeds, review, at_once=AT_ONCE, go_on=lambda: self.services.clock() < self.until)
@@ -226,22 +228,21 @@ class RefreshTick:
 
     def _request_check(self, decision: Decision) -> None:
         """Make a feed's company due for a check. A feed that is left of a deleted company is deleted."""
-        company = self.services.recorder.company(decision.company, CheckNeeded())
+        company = self.services.recorder.record_company(decision.company, CheckNeeded())
         if company.deleted_at:
             self.services.recorder.delete(decision.feed)
 
     def _defer(self, decision: Decision) -> None:
         decided = Decided(at=self.services.clock(), reason=decision.reason)
         fact = Deferred(until=decision.until, decided=decided, version=decision.feed.version)
-        self.services.recorder.feed(decision.feed, decision.company, fact)
+        self.services.recorder.record_feed(decision.feed, decision.company, fact)
 
     def _hide(self, decision: Decision) -> None:
         """Remove a paused company's feed from the due index, unless the company was resumed in the meantime."""
         self._defer(decision)
         company = self.services.tables.companies.get(decision.company.company_id, consistent=True)
         if company and not company.paused:
-            feed = self.services.tables.feeds.get(*decision.feed.key, consistent=True)
-            self.services.recorder.feed(feed, company, Rescheduled())
+            self.services.recorder.record_feed(decision.feed, company, Rescheduled())
 
 
 def _by_company(decisions: Iterable[Decision]) -> list[list[Decision]]:

@@ -66,7 +66,7 @@ async def queue_together(queueing: Queueing, group: list[Decision], schedule: Co
         if attempt is None:
             started_at = queueing.services.clock()
             company = await asyncio.to_thread(
-                queueing.services.recorder.company, company, BulkRefreshStarted(at=started_at)
+                queueing.services.recorder.record_company, company, BulkRefreshStarted(at=started_at)
             )
             attempt = await _call(queueing, company, calls, started_at)
         queued = await bulk_refresh.queued_since(attempt.since, queueing.codat, company.company_id, attempt.feeds)

@@ -118,7 +118,7 @@ class Queueing:
         except CodatError as error:
             await self._record_failure(company, feed, error, _unanswered(feed, error, key, at))
             if isinstance(error, NotFound | Refused):
-                await asyncio.to_thread(self.services.recorder.company, company, CheckNeeded())
+                await asyncio.to_thread(self.services.recorder.record_company, company, CheckNeeded())
         else:
             called_at = feed.unanswered.at if feed.unanswered else None
             await self.record_queued(company, feed, operation, decision, called_at)
@@ -126,7 +126,7 @@ class Queueing:
     async def record(self, feed: Feed, company: Company, *facts: FeedFact) -> Feed:
         """Record facts that follow from a call, and return the feed as it is now."""
         self.unqueued.discard(feed.key)
-        recorded = await asyncio.to_thread(self.services.recorder.feed, feed, company, *facts)
+        recorded = await asyncio.to_thread(self.services.recorder.record_feed, feed, company, *facts)
         if feed.wanted:
             self.recorded[feed.key] = recorded.feed
         return recorded.feed
@@ -145,9 +145,7 @@ class Queueing:
         """
         if operation.connection_id != feed.connection_id:
             self.unqueued.discard(feed.key)
-            feed = await asyncio.to_thread(
-                self.services.tables.feeds.get, feed.company_id, feed.data_type, operation.connection_id
-            )
+            feed = Feed(company_id=feed.company_id, data_type=feed.data_type, connection_id=operation.connection_id)
         decided = Decided(at=self.services.clock(), reason=decision.reason)
         fact = requested_fact(operation, trigger_of(decision.feed), decided, called_at)
         await self.record(feed, company, fact)
@@ -166,9 +164,7 @@ class Queueing:
         self.services.tally.count(Metric.DATASETS_ADOPTED)
         retry = QueueingFailed(at=running.at, longest=backoff.LONGEST_UNANSWERED)
         if adopted.connection_id != feed.connection_id:
-            other = await asyncio.to_thread(
-                self.services.tables.feeds.get, feed.company_id, feed.data_type, adopted.connection_id
-            )
+            other = Feed(company_id=feed.company_id, data_type=feed.data_type, connection_id=adopted.connection_id)
             await self.record(other, company, requested_fact(adopted, Trigger.EXTERNAL))
             await self.record(feed, company, retry)
             return

@@ -1,14 +1,14 @@
 """Recording facts: the only place that publishes what follows from a fact, and writes feeds and companies.
 
-What follows from a fact is computed by `freshness.domain.transition` and `freshness.domain.company_transition`. Every
-write is conditional on the version that was read. After a lost race the transition is computed again from the current
-item, and what then follows is published and recorded. Notifications are published, and datasets recorded, before the
-feed is written: a crash in between repeats them under the same ids, and loses none.
+Each attempt reads consistently, computes what follows (`freshness.domain.transition`, `company_transition`), publishes
+it and records datasets, and writes on condition that the version is still the one that was read. After a lost race
+there is another attempt. A crash between publishing and writing repeats notifications under the same ids, and loses
+none.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -18,11 +18,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from freshness.app.tally import Tally
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
+from freshness.aws.table import VersionConflict
 from freshness.aws.tables import Tables
 from freshness.domain.breach import BreachTime, until_deleted
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CompanyFact
-from freshness.domain.company_transition import company_transition, connection_notifications
+from freshness.domain.company_transition import company_transition
 from freshness.domain.dataset import Trigger
 from freshness.domain.facts import FeedFact, PromiseReviewed
 from freshness.domain.feed import Feed
@@ -38,6 +39,16 @@ from freshness.domain.transition import Transition, abandoned, transitions
 from freshness.policy.policy import Policy
 
 logger = Logger(service="codat-freshness")
+
+
+@dataclass(slots=True)
+class _Change:
+    """Facts to record on a feed, which is empty until it was read, and what followed from them at the last attempt."""
+
+    feed: Feed
+    facts: Sequence[FeedFact]
+    followed: Transition
+    published: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,42 +71,33 @@ class Recorder:
     breach_times: list[BreachTime] = field(default_factory=list)
     refreshes: list[str] = field(default_factory=list)
     """The platforms of the refreshes that were requested."""
+    satisfied: set[str] = field(default_factory=set)
+    """The companies of which a feed is now as fresh as callers wait for."""
 
-    def feed(self, known: Feed, company: Company, *facts: FeedFact) -> Transition:
-        """Record facts about a feed, as it was read, and return what followed, with the feed as it is now.
+    def record_feed(self, known: Feed, company: Company, *facts: FeedFact) -> Transition:
+        """Record facts about one feed, as `record_feeds` does."""
+        [followed] = self.record_feeds(company, [(known, facts)])
+        return followed
 
-        A feed that was deleted since it was read stays deleted. One that is new continues what is kept of it, if it was
-        deleted before.
+    def record_feeds(self, company: Company, facts: Iterable[tuple[Feed, Sequence[FeedFact]]]) -> list[Transition]:
+        """Record facts about feeds of a company. Return what followed for each, with the feed as it is now.
+
+        The feeds are given as they were known, empty if they were not, and are read again, consistently: nothing is
+        published because of a value that others have changed since. One that was deleted since stays deleted. One that
+        is new continues what is kept of it, if it was deleted before.
         """
-        if not known.version:
-            known = self.tables.feeds.deleted(known, self.clock()) or known
-        if self._transition(known, company, facts).has_effects:
-            # A read that is not consistent may be from before the last write: nothing may be published because of it.
-            current = self.tables.feeds.get(*known.key, consistent=True)
-            if known.version and not current.version:
-                return Transition(feed=known)
-            known = current if current.version else known
-        before, last = known, Transition(feed=known)
-        published = set[str]()
-
-        def compute(feed: Feed) -> Feed:
-            nonlocal before, last
-            before = feed
-            # A promise that was published as broken before a lost race is published as kept again if it is.
-            feed = replace(feed, broken_at=feed.broken_at or _published_as_broken(last))
-            last = self._transition(feed, company, facts)
-            self._publish(tuple(each for each in last.notifications if each.id not in published))
-            published.update(each.id for each in last.notifications)
-            for dataset in last.datasets:
-                self.tables.datasets.merge(dataset)
-            return last.feed
-
-        written = self.tables.feeds.update(known, compute)
-        self.breach_times.extend(last.breach_times)
-        connection = company.connections.get(known.connection_id)
-        if connection and _was_requested_by_us(before, written):
-            self.refreshes.append(connection.platform)
-        return replace(last, feed=written)
+        changes = [_Change(known, of_feed, Transition(feed=known)) for known, of_feed in facts]
+        remaining = changes
+        for _ in self.tables.feeds.races():
+            remaining = self._read(remaining)
+            for change in remaining:
+                self._follow(change, company)
+            self._publish_changes(remaining)
+            self.tables.datasets.merge([each for change in remaining for each in change.followed.datasets])
+            remaining = [change for change in remaining if not self._write(change, company)]
+            if not remaining:
+                break
+        return [change.followed for change in changes]
 
     def review(self, feed: Feed, company: Company) -> Feed:
         """Record that time passed: a promise may have broken by now. Return the feed as it is now.
@@ -106,39 +108,83 @@ class Recorder:
         reviewed = self._transition(feed, company, (PromiseReviewed(),))
         if reviewed.feed.broken_at == feed.broken_at:
             return feed
-        return self.feed(feed, company, PromiseReviewed()).feed
+        return self.record_feed(feed, company, PromiseReviewed()).feed
 
-    def company(self, known: Company, fact: CompanyFact) -> Company:
-        """Record a fact about a company, as it was read or empty, and return the company as it is now.
+    def record_company(self, known: Company, fact: CompanyFact) -> Company:
+        """Record a fact about a company, as it was known or empty, and return the company as it is now.
 
-        The feeds of a company that was deleted are deleted with it.
+        A fact that changes nothing of what was known is not recorded. The feeds of a company that was deleted are
+        deleted with it, which a run that was killed may not have done.
         """
-        if company_transition(known, fact, self.clock()).notifications:
-            known = self.tables.companies.get(known.company_id, consistent=True) or known
-        published: Company | None = None
-        notifications: tuple[Notification, ...] = ()
-
-        def compute(company: Company) -> Company:
-            nonlocal published, notifications
-            changed = company_transition(company, fact, self.clock()).company
-            # After a lost race, what was published before it must be corrected.
-            notifications = connection_notifications(published or company, changed, fact)
+        is_known = company_transition(known, fact, self.clock()).company == known
+        if is_known and known.version and not known.deleted_at:
+            return known
+        after, announced = known, None
+        for _ in self.tables.companies.races():
+            current = self.tables.companies.get(known.company_id, consistent=True)
+            if current is None and known.version:
+                return known
+            company = current or known
+            after, notifications = company_transition(company, fact, self.clock(), announced)
             self._publish(notifications)
-            published = changed if notifications else published
-            return changed
-
-        written = self.tables.companies.update(known, compute)
-        if written.deleted_at:
-            for feed in self.tables.feeds.of_company(written.company_id):
+            announced = after if notifications else announced
+            if after == company and company.version:
+                break
+            with suppress(VersionConflict):
+                after = self.tables.companies.put(replace(after, version=company.version))
+                break
+        if after.deleted_at:
+            for feed in self.tables.feeds.of_company(after.company_id):
                 self.delete(feed)
-        return written
+        return after
 
     def delete(self, feed: Feed) -> None:
         """Delete a feed that is no longer to be kept fresh, and record that its dataset in flight was abandoned."""
-        for dataset in abandoned(feed, self.clock()):
-            self.tables.datasets.merge(dataset)
+        self.tables.datasets.merge(abandoned(feed, self.clock()))
         self.tables.feeds.delete(feed, self.clock())
         self.breach_times.extend(until_deleted(feed, self.clock()))
+
+    def _read(self, changes: Iterable[_Change]) -> list[_Change]:
+        """Read the feeds, and return the changes without those of feeds that were deleted since they were known."""
+        by_key = {change.feed.key: change for change in changes}
+        current = self.tables.feeds.get_many(by_key, consistent=True)
+        new = [change.feed for key, change in by_key.items() if key not in current and not change.feed.version]
+        current |= {feed.key: feed for feed in new} | self.tables.feeds.deleted(new, self.clock())
+        for key, feed in current.items():
+            by_key[key].feed = feed
+        return [by_key[key] for key in current]
+
+    def _follow(self, change: _Change, company: Company) -> None:
+        """Compute what follows from the facts for the feed as it was read."""
+        feed = change.feed
+        # A promise that was published as broken before a lost race is published as kept again if it is.
+        feed = replace(feed, broken_at=feed.broken_at or _published_as_broken(change.followed))
+        change.followed = self._transition(feed, company, change.facts)
+
+    def _publish_changes(self, changes: Iterable[_Change]) -> None:
+        """Publish what an earlier attempt did not publish."""
+        self._publish(
+            [each for change in changes for each in change.followed.notifications if each.id not in change.published]
+        )
+        for change in changes:
+            change.published.update(each.id for each in change.followed.notifications)
+
+    def _write(self, change: _Change, company: Company) -> bool:
+        """Write a feed that has changed, and collect what the write accounts for. Return whether no one came first."""
+        before, followed = change.feed, change.followed
+        if followed.feed != before or not before.version:
+            try:
+                written = self.tables.feeds.put(replace(followed.feed, version=before.version))
+            except VersionConflict:
+                return False
+            change.followed = replace(followed, feed=written)
+        self.breach_times.extend(followed.breach_times)
+        connection = company.connections.get(before.connection_id)
+        if connection and _was_requested_by_us(before, followed.feed):
+            self.refreshes.append(connection.platform)
+        if before.wanted and not followed.feed.wanted:
+            self.satisfied.add(before.company_id)
+        return True
 
     def write_collected(self) -> None:
         """Add what was collected to what is known of attainment, and of spending at platforms with a cap."""
@@ -152,12 +198,12 @@ class Recorder:
             if refreshes:
                 self.tables.spending.add(refreshes, self.clock())
 
-    def _transition(self, feed: Feed, company: Company, facts: tuple[FeedFact, ...]) -> Transition:
+    def _transition(self, feed: Feed, company: Company, facts: Sequence[FeedFact]) -> Transition:
         connection = company.connections.get(feed.connection_id)
         promise = self.policy.promise(feed.data_type, company, connection) if connection else None
         return transitions(feed, facts, promise, connection, self.clock())
 
-    def _publish(self, notifications: tuple[Notification, ...]) -> None:
+    def _publish(self, notifications: Sequence[Notification]) -> None:
         self.bus.publish(notifications)
         for notification in notifications:
             match notification:

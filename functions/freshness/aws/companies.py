@@ -37,8 +37,8 @@ class Companies:
 
     def get_many(self, company_ids: Iterable[str]) -> dict[str, Company]:
         """Return those of the companies that exist, by their ids."""
-        keys = [{"company_id": company_id} for company_id in dict.fromkeys(company_ids)]
-        companies = (company_from(item) for item in self._table.get_many(keys))
+        items = self._table.get_many({"company_id": company_id} for company_id in company_ids)
+        companies = map(company_from, items)
         return {company.company_id: company for company in companies}
 
     def scan(self) -> Iterator[Company]:
@@ -76,6 +76,10 @@ class Companies:
         written = replace(company, version=company.version + 1)
         self._table.put(company_item(written), company.version)
         return written
+
+    def races(self) -> Iterator[None]:
+        """Yield once for each attempt to write, as `Table.races` does."""
+        return self._table.races()
 
     def update(self, company: Company, compute: Callable[[Company], Company]) -> Company:
         """Write what `compute` returns for a company, as `Table.update` does."""

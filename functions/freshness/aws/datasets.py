@@ -1,6 +1,6 @@
 """The table of datasets that have ended. While a dataset is in flight, its feed holds what is known of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from freshness.aws.item_codec import dataset_from, dataset_item
@@ -27,10 +27,21 @@ class Datasets:
         """Yield every record, for an operator's tools: no function has the permission to scan."""
         return (dataset_from(item) for item in self._table.scan())
 
-    def merge(self, dataset: Dataset) -> Dataset:
-        """Write a record, merged with the one that there is, and return it as written."""
+    def merge(self, datasets: Iterable[Dataset]) -> None:
+        """Write records, each merged with the one that there is. To write those that are new takes one call."""
+        by_key: dict[tuple[str, str], Dataset] = {}
+        for dataset in datasets:
+            key = dataset.company_id, dataset.dataset_id
+            by_key[key] = by_key[key].merge(dataset) if key in by_key else dataset
+        records = list(by_key.values())
+        written = self._table.put_new([dataset_item(replace(record, version=1)) for record in records])
+        for record, is_written in zip(records, written, strict=True):
+            if not is_written:
+                self._merge_known(record)
+
+    def _merge_known(self, dataset: Dataset) -> None:
         known = self.get(dataset.company_id, dataset.dataset_id) or dataset
-        return self._table.update(known, lambda known: known.merge(dataset), self._put, dataset_from)
+        self._table.update(known, lambda known: known.merge(dataset), self._put, dataset_from)
 
     def _put(self, dataset: Dataset) -> Dataset:
         written = replace(dataset, version=dataset.version + 1)

@@ -1,7 +1,7 @@
 """The table of feeds, with indexes of when each is due, and of those whose promise is broken."""
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -16,6 +16,7 @@ from freshness.aws.item_codec import (
     feed_from,
     feed_item,
     feed_key,
+    sort_key,
 )
 from freshness.aws.table import Table
 from freshness.domain.breach import OpenBreach
@@ -48,8 +49,13 @@ class Feeds:
     def get(self, company_id: str, data_type: str, connection_id: str, *, consistent: bool = False) -> Feed:
         """Return one feed; an empty one, of version 0, if there is none."""
         empty = Feed(company_id=company_id, data_type=data_type, connection_id=connection_id)
-        item = self._table.get(feed_key(empty), consistent=consistent)
-        return empty if item is None else feed_from(item)
+        return self.get_many([empty.key], consistent=consistent).get(empty.key, empty)
+
+    def get_many(self, keys: Iterable[FeedKey], *, consistent: bool = False) -> dict[FeedKey, Feed]:
+        """Return those of the feeds that exist, by their keys."""
+        items = [{"company_id": company_id, "feed": sort_key(*rest)} for company_id, *rest in keys]
+        feeds = (feed_from(item) for item in self._table.get_many(items, consistent=consistent))
+        return {feed.key: feed for feed in feeds}
 
     def of_company(self, company_id: str, *, consistent: bool = False) -> list[Feed]:
         """Return all feeds of a company."""
@@ -67,7 +73,7 @@ class Feeds:
         of_shards = (self._table.due(DUE, "due_at", shard, now) for shard in SHARDS)
         keys = heapq.merge(*of_shards, key=lambda key: str(key["due_at"]))
         while next_keys := list(islice(keys, batch)):
-            items = self._table.get_many([{"company_id": key["company_id"], "feed": key["feed"]} for key in next_keys])
+            items = self._table.get_many({"company_id": key["company_id"], "feed": key["feed"]} for key in next_keys)
             yield [feed_from(item) for item in items]
 
     def broken(self) -> tuple[list[Broken], bool]:
@@ -97,6 +103,10 @@ class Feeds:
         self._table.put(feed_item(written), feed.version)
         return written
 
+    def races(self) -> Iterator[None]:
+        """Yield once for each attempt to write, as `Table.races` does."""
+        return self._table.races()
+
     def update(self, feed: Feed, compute: Callable[[Feed], Feed]) -> Feed:
         """Write what `compute` returns for a feed, as `Table.update` does."""
         return self._table.update(feed, compute, self.put, feed_from)
@@ -110,12 +120,16 @@ class Feeds:
         self._table.put_always(deleted_feed_item(without_plans(feed), now))
         self._table.delete(feed_key(feed))
 
-    def deleted(self, feed: Feed, now: datetime) -> Feed | None:
-        """Return a feed that was deleted as it can be continued; `None` if its history is not kept any more."""
-        item = self._table.get(deleted_feed_key(feed))
-        if item is None or item["expires_at"] <= now.timestamp():
-            return None
-        return replace(feed_from(item | feed_key(feed)), version=0)
+    def deleted(self, feeds: Iterable[Feed], now: datetime) -> dict[FeedKey, Feed]:
+        """Return those of the feeds that were deleted, as they can be continued, while their history is kept."""
+        by_item = {tuple(deleted_feed_key(feed).values()): feed for feed in feeds}
+        items = self._table.get_many(deleted_feed_key(feed) for feed in by_item.values())
+        kept = ((by_item[item["company_id"], item["feed"]], item) for item in items)
+        return {
+            feed.key: replace(feed_from(item | feed_key(feed)), version=0)
+            for feed, item in kept
+            if item["expires_at"] > now.timestamp()
+        }
 
 
 def _broken(item: Item) -> Broken:

@@ -49,6 +49,10 @@ class FreshnessRequests:
         """Write what `compute` returns for a request as it was read, and return it as written."""
         return self._table.update(known, compute, self.put, adapter(FreshnessRequest).validate_python)
 
+    def races(self) -> Iterator[None]:
+        """Yield once for each attempt to write, as `Table.races` does."""
+        return self._table.races()
+
     def open(self, before: datetime, shards: Iterable[str] = SHARDS) -> Iterator[FreshnessRequest]:
         """Yield the requests of some shards that have not ended and whose deadline is before a time."""
         for part in shards:

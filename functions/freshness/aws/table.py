@@ -2,9 +2,10 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from freshness.aws.item_codec import Item, marshal, unmarshal
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
 BATCH = 100
 """The most items that one BatchGetItem returns."""
+STATEMENTS = 25
+"""The most statements that one BatchExecuteStatement accepts."""
 RACES = 10
-"""How often a change is computed again after another writer came first."""
+"""How often a change is computed before it is given up because another writer came first each time."""
 BATCH_TRIES = 8
 FIRST_PAUSE = 0.02
 """Seconds before a lost race, or an item that BatchGetItem left out, is tried again; each further pause is longer."""
@@ -57,23 +60,27 @@ class Table:
         response = self._dynamodb.get_item(TableName=self.name, Key=marshal(key), ConsistentRead=consistent)
         return unmarshal(response["Item"]) if "Item" in response else None
 
-    def get_many(self, keys: list[Item]) -> Iterator[Item]:
-        """Yield those of the items that exist, in any order.
+    def get_many(self, keys: Iterable[Item], *, consistent: bool = False) -> Iterator[Item]:
+        """Yield those of the items that exist, in any order. An index may list a key twice: it is read once.
 
         Raises:
             ContentionError: DynamoDB kept leaving out items.
         """
-        for start in range(0, len(keys), BATCH):
-            yield from self.get_together({self.name: keys[start : start + BATCH]})[self.name]
+        unique = iter({tuple(key.items()): key for key in keys}.values())
+        while batch := list(islice(unique, BATCH)):
+            yield from self.get_together({self.name: batch}, consistent=consistent)[self.name]
 
-    def get_together(self, keys: dict[str, list[Item]]) -> dict[str, list[Item]]:
+    def get_together(self, keys: dict[str, list[Item]], *, consistent: bool = False) -> dict[str, list[Item]]:
         """Return those of the items of several tables that exist, by the names of the tables: `BATCH` together at most.
 
         Raises:
             ContentionError: DynamoDB kept leaving out items.
         """
         found: dict[str, list[Item]] = {name: [] for name in keys}
-        wanted: Any = {name: {"Keys": [marshal(key) for key in of_table]} for name, of_table in keys.items()}
+        wanted: Any = {
+            name: {"Keys": [marshal(key) for key in of_table], "ConsistentRead": consistent}
+            for name, of_table in keys.items()
+        }
         for attempt in range(BATCH_TRIES):
             response = self._dynamodb.batch_get_item(RequestItems=wanted)
             for name, items in response["Responses"].items():
@@ -104,6 +111,33 @@ class Table:
             current: Any = failed.response.get("Item")
             raise VersionConflict(unmarshal(current) if current else None) from None
 
+    def put_new(self, items: Sequence[Item]) -> list[bool]:
+        """Write items that do not exist yet, `STATEMENTS` by one call. Return of each whether it was written."""
+        written: list[bool] = []
+        for start in range(0, len(items), STATEMENTS):
+            statements: Any = [self._insertion(item) for item in items[start : start + STATEMENTS]]
+            response = self._dynamodb.batch_execute_statement(Statements=statements)
+            written += ("Error" not in each for each in response["Responses"])
+        return written
+
+    def _insertion(self, item: Item) -> Item:
+        attributes = ", ".join(f"'{name}': ?" for name in item)
+        return {
+            "Statement": f'INSERT INTO "{self.name}" VALUE {{{attributes}}}',
+            "Parameters": list(marshal(item).values()),
+        }
+
+    def races(self) -> Iterator[None]:
+        """Yield once for each attempt to write what others may change meanwhile, with pauses between.
+
+        Raises:
+            ContentionError: others came first `RACES` times.
+        """
+        for race in range(RACES):
+            yield
+            self._pause(race)
+        raise ContentionError(f"{self.name}: an item was changed by others {RACES} times in a row; try again later")
+
     def update(
         self,
         value: Value,
@@ -120,18 +154,18 @@ class Table:
         Raises:
             ContentionError: others came first `RACES` times.
         """
-        for race in range(RACES):
+        for _ in self.races():
             new = compute(value)
             if new == value and value.version:
-                return value
+                break
             try:
-                return put(replace(new, version=value.version))
+                value = put(replace(new, version=value.version))
+                break
             except VersionConflict as conflict:
                 if conflict.current is None:
-                    return value
+                    break
                 value = read(conflict.current)
-            self._pause(race)
-        raise ContentionError(f"{self.name}: an item was changed by others {RACES} times in a row; try again later")
+        return value
 
     def put_always(self, item: Item) -> None:
         """Write an item, whether or not there is one."""

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from freshness.domain import backoff
 from freshness.domain.company import Company, Connection, ConnectionStatus
@@ -35,23 +36,24 @@ ReadEnd = tuple[str, str, datetime]
 """Of a read that ended: the connection's id, the dataset's state, and when."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompanyTransition:
+class CompanyTransition(NamedTuple):
     """What follows from a fact about a company."""
 
     company: Company
     notifications: tuple[Notification, ...] = ()
 
 
-def company_transition(company: Company, fact: CompanyFact, now: datetime) -> CompanyTransition:
-    """Return what follows from a fact about a company. After its deletion only newer facts count."""
+def company_transition(
+    company: Company, fact: CompanyFact, now: datetime, announced: Company | None = None
+) -> CompanyTransition:
+    """Return what follows from a fact about a company. After its deletion only newer facts count.
+
+    Notifications say which connections lapsed or came back: none of a company that was deleted. `announced` is the
+    company as published before a write that lost a race, which they correct.
+    """
     after = _with_fact(company, fact, now)
-    return CompanyTransition(company=after, notifications=connection_notifications(company, after, fact))
-
-
-def connection_notifications(before: Company, after: Company, fact: CompanyFact) -> tuple[Notification, ...]:
-    """Return the notifications of connections that lapsed or came back; none for a company that was deleted."""
-    return () if after.deleted_at else tuple(_notifications(before, after, _reads(fact)))
+    notifications = () if after.deleted_at else tuple(_notifications(announced or company, after, _reads(fact)))
+    return CompanyTransition(after, notifications)
 
 
 def _reads(fact: CompanyFact) -> ReadsEnded:
