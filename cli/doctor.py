@@ -17,6 +17,7 @@ from deployed.stack import DeployedStack, clock
 from freshness.app.failures import UNUSABLE
 from freshness.app.queue_together import PRODUCT_REFUSED
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
+from freshness.codat.http import SKIPPED
 from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.codat.webhook_registration import missing, of_url
 from freshness.domain.api_limits import ApiLimits
@@ -92,6 +93,7 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
         yield doubled_schedule(report.settings, stack.policy.products_types)
     yield _dead_letters(stack)
     yield _unusable_companies(stack)
+    yield skipped_items(stack)
     if stack.policy.products:
         yield products(stack)
     if stack.policy.local_time.tag_names:
@@ -292,6 +294,28 @@ def _unusable_companies(stack: DeployedStack) -> Finding:
         "company's data at Codat. Other companies are not affected."
     )
     return Finding(subject=subject, found=found, to_do=to_do)
+
+
+def skipped_items(stack: DeployedStack) -> Finding:
+    """Return which items of Codat's responses cannot be read."""
+    subject, since = "items of Codat's responses", clock() - LOOK_BACK
+    messages = [
+        event.get("message", "")
+        for function in (stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function)
+        for event in _logged(stack, function, f'"{SKIPPED}"', since)
+    ]
+    found = sorted(
+        {
+            f"{_attribute(message, 'items') or 'one without an id'} of {_attribute(message, 'call')} "
+            f"({_attribute(message, 'first_reason')})"
+            for message in messages
+        }
+    )
+    if not found:
+        return Finding(subject=subject, found="all were read within a day")
+    listed = "; ".join(found[:LISTED]) + ("; …" if len(found) > LISTED else "")
+    to_do = "Ask Codat's support about them. They are skipped, and what is known of them does not change."
+    return Finding(subject=subject, found=f"some cannot be read: {listed}", to_do=to_do)
 
 
 def products(stack: DeployedStack) -> Finding:

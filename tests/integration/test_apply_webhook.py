@@ -1,5 +1,6 @@
 """The function that applies webhooks, with messages that can be applied and messages that cannot."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,6 +96,20 @@ def test_a_message_that_is_not_as_codat_describes_it_does_not_keep_the_others_fr
 
     assert tables.feeds.get(bodies.COMPANY, "invoices", "connection").succeeded_at
     assert dead_letters.reasons() == {"poison": "not a webhook as Codat describes it: Field required at payload"}
+
+
+def test_of_a_message_with_a_read_that_cannot_be_read_the_others_are_applied_before_it_becomes_a_dead_letter(
+    tables: Tables, dead_letters: DeadLetters
+) -> None:
+    event = json.loads(bodies.read_completed(NOON, *[("connection", f"type-{n}", "Complete") for n in range(21)]))
+    del event["payload"]["dataTypes"][3]["connectionId"]
+
+    assert applied(message(json.dumps(event), "partly")) == []
+
+    read = {feed.data_type for feed in tables.feeds.of_company(bodies.COMPANY) if feed.succeeded_at}
+    assert read == {f"type-{n}" for n in range(21)} - {"type-3"}
+    [reason] = dead_letters.reasons().values()
+    assert reason.startswith("1 of 21 reads are not as Codat describes them")
 
 
 @pytest.mark.parametrize("body", ["not JSON", "[]", "{}", "null", '{"eventType": 5}', '{"a": ' * 1000])

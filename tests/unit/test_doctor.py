@@ -11,9 +11,10 @@ import pytest
 
 import cli.doctor
 from cli.codat import read_account
-from cli.doctor import account, doubled_schedule, local_time, products, webhook
+from cli.doctor import account, doubled_schedule, local_time, products, skipped_items, webhook
 from freshness.app.queue_together import PRODUCT_REFUSED
 from freshness.codat.client import Codat
+from freshness.codat.http import SKIPPED
 from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.codat.webhook_parser import EVENT_TYPES
 from freshness.codat.webhook_registration import event_types
@@ -129,3 +130,16 @@ def test_standard_products_that_the_policy_names_are_a_problem(logged: list[str]
 
     assert refused in finding.found
     assert bool(finding.to_do) is bool(refused)
+
+
+def test_the_items_of_codats_responses_that_cannot_be_read_are_named() -> None:
+    record = {"message": SKIPPED, "call": "GET /companies", "items": "plaid", "first_reason": "no status"}
+    events = [{"message": json.dumps(record)}, {"message": json.dumps(record)}]
+
+    with patch.object(cli.doctor, "_logged", side_effect=[iter(events), iter(())]):
+        finding = skipped_items(Mock())
+    assert finding.found == "some cannot be read: plaid of GET /companies (no status)"
+    assert finding.to_do
+
+    with patch.object(cli.doctor, "_logged", return_value=iter(())):
+        assert not skipped_items(Mock()).to_do

@@ -49,17 +49,25 @@ class WebhookApplier:
         """Apply one webhook, whose signature was verified, and which was received now or at a time.
 
         Raises:
-            freshness.codat.webhook_parser.Malformed: it is not a webhook as Codat describes it.
+            freshness.codat.webhook_parser.Malformed: it is not a webhook as Codat describes it. The parts of it that
+                are were applied.
             NotPublished, ContentionError, ClientError, BotoCoreError: it could not be applied now.
         """
-        facts = webhook_parser.parse(body, received_at or self.clock())
+        try:
+            facts = webhook_parser.parse(body, received_at or self.clock())
+        except webhook_parser.Malformed as malformed:
+            self._apply_all(malformed.facts)
+            raise
         if facts is None:
             self.tally[Metric.WEBHOOKS_NOT_USED] += 1
             return
+        self._apply_all(facts)
+        self.tally[Metric.WEBHOOKS_APPLIED] += 1
+
+    def _apply_all(self, facts: Iterable[WebhookFact]) -> None:
         for fact in facts:
             self._apply(fact)
         self._record_reads(facts)
-        self.tally[Metric.WEBHOOKS_APPLIED] += 1
 
     def _apply(self, fact: WebhookFact) -> None:
         match fact:

@@ -28,6 +28,8 @@ from freshness.domain.data_types import custom_identifier
 
 PAGE_SIZE = 1000
 HISTORY_PAGE_SIZE = 100
+EMPTY_PAGES = 10
+"""After how many pages without an item a list counts as ended, although each links to a next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +181,25 @@ class Codat:
     ) -> AsyncIterator[tuple[httpx.Response, Listed]]:
         """Yield what a list contains. An item that moved to the next page in the meantime is yielded once.
 
-        A page with nothing but items of the page before is the last, even if it links to a next one. The ids of earlier
-        pages are not kept, because a list may be long.
+        A page with nothing but items of the page before, or the same as an earlier page, is the last, even if it links
+        to a next one; so is the last of `EMPTY_PAGES` pages in a row without an item. Of earlier pages only a hash is
+        kept, because a list may be long.
         """
         before: dict[str, Listed] = {}
+        seen: set[int] = set()
+        empty = 0
         for number in count(1):
             response = await self._http.get(path, parameters | {"page": number})
             page = self._http.read(response, form)
             items = {item.id: item for item in page.results if item is not None}
-            new = items.keys() - before.keys()
+            content = hash(tuple(items))
+            new = items.keys() - before.keys() if content not in seen else set()
             for item_id, item in items.items():
                 if item_id in new:
                     yield response, item
-            if not new or page.links.next is None:
+            empty = 0 if items else empty + 1
+            if page.links.next is None or empty == EMPTY_PAGES or (items and not new):
                 return
-            before = items
+            if items:
+                before = items
+                seen.add(content)

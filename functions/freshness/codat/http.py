@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from freshness.codat import errors
 from freshness.codat.models import ErrorBody
+from freshness.codat.response_model import Skipped
 from freshness.codat.responses import (
     call_of,
     company_id_of,
@@ -45,6 +46,11 @@ UNANSWERED = 10
 """Calls without a response in a row after which Codat counts as down."""
 AT_ONCE_PER_COMPANY = 4
 """Codat accepts ten concurrent calls for one company, which both ticks and the command line share."""
+
+SKIPPED = "Items of a response cannot be read and are skipped"
+"""The message of the log record of these; its attributes name the call, the company, the items and why."""
+LISTED, LONGEST_ID = 10, 50
+"""How many of them it names at most, by how many characters of their ids."""
 
 logger = Logger(service="codat-freshness")
 
@@ -209,7 +215,7 @@ class HttpClient:
 
     def _error(self, response: httpx.Response, *, is_repeat: bool) -> errors.CodatError:
         try:
-            answer = ErrorBody.model_validate_json(response.content)
+            answer = validate(ErrorBody, response.content, {})
         except ValidationError:
             # Not `text`, whose decoder the response chooses: for some of the names that it accepts it fails.
             answer = ErrorBody(error=response.content[:200].decode("utf-8", "replace"))
@@ -233,7 +239,7 @@ class HttpClient:
         Raises:
             Unreadable: the response is not as Codat describes it.
         """
-        skipped: list[ValidationError] = []
+        skipped: list[Skipped] = []
         context = {"by": self.time(response) + CLOCKS_DIFFER, "skipped": skipped}
         try:
             content = validate(form, response.content, context)
@@ -250,17 +256,18 @@ class HttpClient:
             self._log_skipped(response, skipped)
         return content
 
-    def _log_skipped(self, response: httpx.Response, skipped: list[ValidationError]) -> None:
+    def _log_skipped(self, response: httpx.Response, skipped: list[Skipped]) -> None:
         """Write one log record for all items of a response that cannot be read: a list may have thousands."""
         self.items_skipped += len(skipped)
         logger.warning(
-            "Items of a response cannot be read and are skipped",
+            SKIPPED,
             extra={
                 "call": call_of(response),
                 "correlation_id": correlation_id_of(response),
                 "company_id": company_id_of(response),
                 "skipped": len(skipped),
-                "first_reason": mistake_of(skipped[0]),
+                "items": ", ".join(ascii(each.item[:LONGEST_ID])[1:-1] for each in skipped[:LISTED] if each.item),
+                "first_reason": mistake_of(skipped[0].error),
             },
         )
 

@@ -1,6 +1,6 @@
 """The base of what Codat sends: unknown fields are accepted, and items that cannot be read can be left out."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -16,19 +16,32 @@ from pydantic.functional_validators import WrapValidator
 Anything = TypeVar("Anything")
 
 
+class Skipped(NamedTuple):
+    """An item that cannot be read: what identifies it, and why."""
+
+    item: str
+    error: ValidationError
+
+
 def _or_none(value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
     try:
         return validate(value)
     except ValidationError as error:
         if info.context and "skipped" in info.context:
-            info.context["skipped"].append(error)
+            info.context["skipped"].append(Skipped(_id_of(value), error))
         return None
+
+
+def _id_of(value: object) -> str:
+    """Return what identifies an item to a person: its id, or its data type."""
+    named = value if isinstance(value, dict) else {}
+    return str(named.get("id") or named.get("dataType") or "")
 
 
 Readable = Annotated[Anything | None, WrapValidator(_or_none)]
 """An item of a list: `None` if it cannot be read, so that the others still can.
 
-The error is appended to `skipped` of the validation context, if that is given.
+Which it is, and why, is appended to `skipped` of the validation context, if that is given.
 """
 Text = Annotated[str, BeforeValidator(lambda given: given if isinstance(given, str) else "")]
 """Text that may be missing or null."""

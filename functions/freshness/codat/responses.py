@@ -1,5 +1,6 @@
 """Reads what Codat's responses say: headers, bodies and errors."""
 
+import codecs
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -43,6 +44,7 @@ def response_date(headers: httpx.Headers) -> datetime | None:
 def validate(form: type[Form], content: bytes, context: dict[str, Any]) -> Form:
     """Return the value of a JSON text. Pydantic refuses one with a lone surrogate: then only its item is refused."""
     adapter: TypeAdapter[Form] = _adapter(form)
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
         return adapter.validate_json(content, context=context)
     except ValidationError as error:
@@ -72,7 +74,7 @@ def correlation_id_of(response: httpx.Response) -> str:
     Codat describes it only in the body of an error.
     """
     try:
-        in_body = ErrorBody.model_validate_json(response.content).correlation_id
+        in_body = validate(ErrorBody, response.content, {}).correlation_id
     except ValidationError:
         in_body = ""
     return in_body or response.headers.get("X-Correlation-Id", "")

@@ -22,10 +22,14 @@ def _no_later_than_received(at: datetime, info: ValidationInfo) -> datetime:
     return received_at if received_at and at > received_at + CLOCKS_DIFFER else at
 
 
+EVENT_TYPE = AliasChoices("eventType", "type")
+"""How Codat names the type of an event; in some of its examples by another name."""
+
+
 class Envelope(Response):
     """The fields around the payload of every current event."""
 
-    event_type: str
+    event_type: str = Field(validation_alias=EVENT_TYPE)
     generated_date: Annotated[Instant, AfterValidator(_no_later_than_received)]
 
 
@@ -59,7 +63,8 @@ class ReadCompleted(Response):
     """The payload of every form of `read.completed`."""
 
     reference_company: CompanyReference
-    data_types: Annotated[tuple[DataTypeRead, ...], BeforeValidator(lambda given: given or ())] = ()
+    data_types: Annotated[tuple[object, ...], BeforeValidator(lambda given: given or ())] = ()
+    """What `DataTypeRead` describes, each by itself: one that cannot be read must not take the others with it."""
 
 
 class ReadCompletedEvent(Envelope):
@@ -120,6 +125,8 @@ class Write(Response):
 
     reference_company: CompanyReference
     connection_id: str = Field(min_length=1)
+    type: Text = ""
+    """What was done, such as `Create`."""
     completed_on_date: InstantIfAny = None
 
 
@@ -149,5 +156,5 @@ class RuleEvent(Response):
 class WebhookKind(Response):
     """The fields that identify the kind of a webhook."""
 
-    event_type: str | None = None
+    event_type: str | None = Field(validation_alias=EVENT_TYPE, default=None)
     rule_type: str | None = Field(alias="RuleType", default=None)

@@ -42,6 +42,9 @@ A custom product's identifier may come first. The suffixes say whether it is the
 succeeded.
 """
 _WRITTEN = ".write.successful"
+_CHANGES_NO_DATA = "UploadAttachment"
+"""The type of a write that changes no data type."""
+BYTE_ORDER_MARK = "\ufeff"
 _LOGS = re.compile(r"/sync/([^/?#]+)/validation")
 """The part of the link to a read's logs that names its dataset."""
 
@@ -52,7 +55,14 @@ _Reader = Callable[[str, _Context], tuple[WebhookFact, ...]]
 
 
 class Malformed(Exception):
-    """A message is not a webhook as Codat describes it: retrying will not help."""
+    """A message is not a webhook as Codat describes it: retrying will not help.
+
+    `facts` are those of the parts of it that are.
+    """
+
+    def __init__(self, reason: str, facts: tuple[WebhookFact, ...] = ()) -> None:
+        super().__init__(reason)
+        self.facts = facts
 
 
 def parse(body: str, received_at: datetime) -> tuple[WebhookFact, ...] | None:
@@ -64,11 +74,16 @@ def parse(body: str, received_at: datetime) -> tuple[WebhookFact, ...] | None:
         Malformed: the body is not a webhook as Codat describes it.
     """
     try:
-        return _read(body, received_at)
+        return _read(body.removeprefix(BYTE_ORDER_MARK), received_at)
     except ValidationError as error:
-        mistake = error.errors(include_input=False)[0]
-        where = ".".join(str(part) for part in mistake["loc"])
-        raise Malformed(f"not a webhook as Codat describes it: {mistake['msg']} at {where or 'the top'}") from error
+        raise Malformed(f"not a webhook as Codat describes it: {_mistake(error)}") from error
+
+
+def _mistake(error: ValidationError, *within: str | int) -> str:
+    """Return the first mistake of a value, and where in it, or in what it is within."""
+    first = error.errors(include_input=False)[0]
+    where = ".".join(str(part) for part in (*within, *first["loc"]))
+    return f"{first['msg']} at {where or 'the top'}"
 
 
 def _read(body: str, received_at: datetime) -> tuple[WebhookFact, ...] | None:
@@ -95,20 +110,29 @@ def _reader(event_type: str) -> _Reader | None:
 
 def _read_completed(body: str, context: _Context) -> tuple[WebhookFact, ...]:
     event = ReadCompletedEvent.model_validate_json(body, context=context)
-    is_first = event.event_type.endswith(".initial")
-    return tuple(
-        ReadEnded(
-            company_id=event.payload.reference_company.id,
-            connection_id=read.connection_id,
-            data_type=read.data_type,
-            at=event.generated_date,
-            state=read.status,
-            records_modified=read.records_modified,
-            is_first=is_first,
-            issues=_issues(read),
-            dataset_id=_dataset_id(read),
-        )
-        for read in event.payload.data_types
+    ended, mistakes = [], []
+    for number, given in enumerate(event.payload.data_types):
+        try:
+            ended.append(_read_ended(event, DataTypeRead.model_validate(given)))
+        except ValidationError as error:
+            mistakes.append(_mistake(error, "payload", "dataTypes", number))
+    if mistakes:
+        reason = f"{len(mistakes)} of {len(event.payload.data_types)} reads are not as Codat describes them"
+        raise Malformed(f"{reason}, and the others are applied: {mistakes[0]}", facts=tuple(ended))
+    return tuple(ended)
+
+
+def _read_ended(event: ReadCompletedEvent, read: DataTypeRead) -> ReadEnded:
+    return ReadEnded(
+        company_id=event.payload.reference_company.id,
+        connection_id=read.connection_id,
+        data_type=read.data_type,
+        at=event.generated_date,
+        state=read.status,
+        records_modified=read.records_modified,
+        is_first=event.event_type.endswith(".initial"),
+        issues=_issues(read),
+        dataset_id=_dataset_id(read),
     )
 
 
@@ -164,8 +188,10 @@ def _limit_reset(body: str, context: _Context) -> tuple[LimitReset]:
     return (LimitReset(at=Envelope.model_validate_json(body, context=context).generated_date),)
 
 
-def _written(body: str, context: _Context) -> tuple[DataWritten]:
+def _written(body: str, context: _Context) -> tuple[DataWritten, ...]:
     event = WriteEvent.model_validate_json(body, context=context)
+    if event.payload.type == _CHANGES_NO_DATA:
+        return ()
     return (
         DataWritten(
             company_id=event.payload.reference_company.id,
