@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.apply_webhook import WebhookApplier
-from freshness.app.ending import Ending
+from freshness.app.ensure.finish import Finisher
 from freshness.app.services import Services
 from freshness.app.webhook_heartbeat import WebhookHeartbeat
 from freshness.aws.metrics import emit
@@ -35,7 +35,7 @@ def handler(event: dict[str, list[Message]], context: LambdaContext) -> dict[str
     applier = WebhookApplier(tables=services.tables, recorder=recorder, clock=services.clock)
     returned = [message["messageId"] for message in event["Records"] if not _settle(message, applier)]
     if recorder.satisfied:
-        Ending(services=services).end_of_companies(recorder.satisfied)
+        Finisher(services=services).finish_of_companies(recorder.satisfied)
     recorder.write_collected()
     tally = applier.tally + recorder.tally
     emit(tally)

@@ -17,10 +17,10 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ValidationError
 
-from freshness.app.api_description import openapi
-from freshness.app.api_models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, RequestStatus
-from freshness.app.ensure_fresh import EnsureFresh, Progress, retry_after
-from freshness.app.problems import Problem, RelinkNeeded
+from freshness.app.ensure.accept import EnsureFresh, Progress, retry_after
+from freshness.app.ensure.description import openapi
+from freshness.app.ensure.models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, RequestStatus
+from freshness.app.ensure.problems import Problem, RelinkNeeded
 from freshness.app.queries import Queries
 from freshness.app.services import Services
 from freshness.aws.event_bus import NotPublished
@@ -73,7 +73,7 @@ def _ensure(event: Event, context: LambdaContext) -> Response:
         raise problem.with_links(asyncio.run(_links(services, company))) from None
     with _naming(progress.request):
         try:
-            progress = asyncio.run(_pursued(ensure, progress, event, context))
+            progress = asyncio.run(_advanced(ensure, progress, event, context))
         finally:
             ensure.answered(progress.request)
     return _status(services, progress, accepted=True)
@@ -84,10 +84,10 @@ def _request(event: Event, context: LambdaContext) -> Response:
     ensure = EnsureFresh(services=services)
     progress = ensure.progress(ensure.load(event["pathParameters"]["id"]))
     try:
-        progress = asyncio.run(_pursued(ensure, progress, event, context))
+        progress = asyncio.run(_advanced(ensure, progress, event, context))
     except Problem as problem:
         # What Codat does not accept now, ticks queue later: the request's state is known all the same.
-        logger.info("A request could not be pursued", extra={"reason": problem.detail})
+        logger.info("A request could not be advanced", extra={"reason": problem.detail})
     return _status(services, progress, accepted=False)
 
 
@@ -111,7 +111,7 @@ _ROUTES: dict[str, Callable[[Event, LambdaContext], Response]] = {
 }
 
 
-async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, context: LambdaContext) -> Progress:
+async def _advanced(ensure: EnsureFresh, progress: Progress, event: Event, context: LambdaContext) -> Progress:
     """Return the progress of a request after what it needs was queued, and after waiting as the caller prefers."""
     if progress.request.is_done:
         return progress
@@ -139,7 +139,7 @@ async def _pursued(ensure: EnsureFresh, progress: Progress, event: Event, contex
                 services.recorder.write_collected()
                 services.emit(services.tally)
                 calls = sum(each.calls for each in opened)
-                logger.info("Request pursued", extra={"tally": dict(services.tally), "codat_calls": calls})
+                logger.info("Request advanced", extra={"tally": dict(services.tally), "codat_calls": calls})
     except ContentionError as error:
         # Only how many calls were made is not written then: the request goes on.
         logger.warning("The number of calls could not be written", extra={"error": str(error)})

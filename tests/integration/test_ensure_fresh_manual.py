@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 import serve_api
 from cli.__main__ import app
-from freshness.app.api_description import openapi
-from freshness.app.api_models import EnsureFreshBody
+from freshness.app.ensure.description import openapi
+from freshness.app.ensure.models import EnsureFreshBody
 from freshness.domain.company import Company
 from freshness.domain.freshness_request import FreshnessRequest
 from freshness.domain.notifications import request_ended

@@ -13,7 +13,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 import serve_api
-from freshness.app.api_description import openapi
+from freshness.app.ensure.description import openapi
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
@@ -378,7 +378,7 @@ def test_a_tick_finishes_what_a_crash_left_behind(
         "body": json.dumps({"dataTypes": TYPES, "maxAge": 600, "within": 600}),
     }
     with monkeypatch.context() as patch:
-        patch.setattr("freshness.app.on_demand.OnDemand.want", stop)
+        patch.setattr("freshness.app.ensure.advance.Advancer.record_demand", stop)
         with pytest.raises(Killed):
             serve_api.handler(call, context())
     [request] = deployed.tables.requests.open(deployed.clock() + timedelta(days=1))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from chaos.faults import NONE, STALE, Faults, KillSwitch
 from chaos.simulation import ChaosSimulation
-from freshness.app.ensure_fresh import Ask, EnsureFresh, Progress
-from freshness.app.problems import Problem
+from freshness.app.ensure.accept import Ask, EnsureFresh, Progress
+from freshness.app.ensure.problems import Problem
 from freshness.codat.client import Codat
 from freshness.domain.freshness_request import FeedState, FreshnessRequest
 from freshness.policy.policy import Policy
@@ -99,7 +99,7 @@ class History:
         """Run a tick of queue_refreshes."""
         try:
             ensure = EnsureFresh(services=self.simulation.services(switch))
-            ensure.sweep(self.simulation.clock() + MINUTE)
+            ensure.end_due_requests(self.simulation.clock() + MINUTE)
         except Crash:
             return
         await self.simulation.queue(switch)
@@ -122,7 +122,7 @@ class History:
             await self._call(switch, lambda ensure: ensure.progress(ensure.load(request_id)))
 
     async def _call(self, switch: KillSwitch, begin: Callable[[EnsureFresh], Progress]) -> None:
-        """Make a call of the API, which pursues a request until it ends, or is killed."""
+        """Make a call of the API, which advances a request until it ends, or is killed."""
         services = self.simulation.services(switch)
         ensure = EnsureFresh(services=services)
         until = services.clock() + CALL

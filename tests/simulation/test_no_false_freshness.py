@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from freshness.app.ensure_fresh import Ask, EnsureFresh
+from freshness.app.ensure.accept import Ask, EnsureFresh
 from freshness.codat.client import Codat
 from freshness.domain.freshness_request import FeedState
 from freshness.policy.policy import Policy

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any, cast
 from uuid import UUID
 
-from freshness.app.ensure_fresh import Ask, EnsureFresh
+from freshness.app.ensure.accept import Ask, EnsureFresh
 from freshness.app.queue_lease import LONGEST_CALL
 from freshness.app.queueing import Queueing
 from freshness.aws.tables import TableNames, Tables
@@ -181,11 +181,11 @@ def test_a_tick_reads_a_company_once_for_all_of_its_open_requests_and_leaves_the
         )
 
     world.dynamodb.calls.clear()
-    assert ensure.sweep(NOON) == 20
+    assert ensure.end_due_requests(NOON) == 20
     before = world.dynamodb.calls.total()
-    assert ensure.sweep(NOON + MINUTE) == 20
+    assert ensure.end_due_requests(NOON + MINUTE) == 20
     assert world.dynamodb.calls.total() - before == before + 2  # the company, and its feeds
     assert world.feed.wanted
     world.now = NOON + 10 * MINUTE
-    assert ensure.sweep(world.now) == 20
-    assert ensure.sweep(world.now + MINUTE) == 0
+    assert ensure.end_due_requests(world.now) == 20
+    assert ensure.end_due_requests(world.now + MINUTE) == 0

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from freshness.app.api_models import EARLIEST, LATEST_DEADLINE, EnsureFreshBody
-from freshness.app.problems import Problem
+from freshness.app.ensure.models import EARLIEST, LATEST_DEADLINE, EnsureFreshBody
+from freshness.app.ensure.problems import Problem
 from freshness.domain.times import sortable
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

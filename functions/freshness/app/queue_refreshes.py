@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 
 from freshness.app.concurrency import for_each
 from freshness.app.deciding import decide_now
-from freshness.app.ensure_fresh import EnsureFresh
+from freshness.app.ensure.accept import EnsureFresh
 from freshness.app.failures import Failures
 from freshness.app.forecast import Forecast
 from freshness.app.promise_metrics import PromiseMetrics
@@ -47,8 +47,8 @@ async def run(services: Services, run: Run) -> None:
     """
     now = services.clock()
     # However many requests are open, half of the time is left for what the promises need.
-    sweep_until = now + (run.until - now) / 2
-    still_open = await asyncio.to_thread(EnsureFresh(services=services).sweep, sweep_until)
+    requests_until = now + (run.until - now) / 2
+    still_open = await asyncio.to_thread(EnsureFresh(services=services).end_due_requests, requests_until)
     if still_open:
         logger.info("Requests for fresh data are open", extra={"requests": still_open})
     failures = Failures(services.tally)

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from freshness.app.api_models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, ProblemBody, RequestStatus
-from freshness.app.problems import TITLES
+from freshness.app.ensure.models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, ProblemBody, RequestStatus
+from freshness.app.ensure.problems import TITLES
 
 _PROBLEMS = {
     400: "The body is not JSON.",

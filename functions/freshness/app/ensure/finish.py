@@ -1,4 +1,4 @@
-"""Ending requests for fresh data: publishing their results once these are final, and storing them."""
+"""Finisher requests for fresh data: publishing their results once these are final, and storing them."""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,12 +20,12 @@ logger = Logger(service="codat-freshness")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Finisher:
     """Ends requests for fresh data."""
 
     services: Services
 
-    def end(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> FreshnessRequest:
+    def finish(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> FreshnessRequest:
         """Return a request, published and stored as ended if its results are final.
 
         What was given may be from before the last writes, so that it is read again before anything is published.
@@ -51,7 +51,7 @@ class Ending:
                 break
         return ended
 
-    def end_of_companies(self, company_ids: Collection[str]) -> None:
+    def finish_of_companies(self, company_ids: Collection[str]) -> None:
         """End the open requests about companies, of which a feed is as fresh now as callers need."""
         tables = self.services.tables
         shards = sorted({shard(company_id) for company_id in company_ids})
@@ -59,7 +59,7 @@ class Ending:
             if request.company_id in company_ids:
                 with left_to_the_next_tick(request):
                     company = tables.companies.get(request.company_id) or Company(company_id=request.company_id)
-                    self.end(request, company, tables.feeds.of_company(request.company_id))
+                    self.finish(request, company, tables.feeds.of_company(request.company_id))
 
 
 @contextmanager

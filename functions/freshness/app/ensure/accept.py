@@ -1,7 +1,8 @@
-"""Ensuring that data is as fresh as a caller needs: accepting requests, pursuing them, and ending them.
+"""Ensuring that data is as fresh as a caller needs: accepting requests, advancing them, and ending them.
 
 A request is an item of its own, and what it needs is recorded on the feeds, for all callers together. A tick therefore
-finds and finishes what a crash left behind: `EnsureFresh.sweep` records again what a feed lacks, and ends requests.
+finds and finishes what a crash left behind: `EnsureFresh.end_due_requests` ends requests, and records again what feeds
+lack.
 """
 
 import asyncio
@@ -15,10 +16,10 @@ from uuid import uuid4
 
 from aws_lambda_powertools import Logger
 
-from freshness.app.admission import Admission
-from freshness.app.ending import Ending, left_to_the_next_tick
-from freshness.app.on_demand import OnDemand
-from freshness.app.problems import Problem, seconds
+from freshness.app.ensure.admission import Admission
+from freshness.app.ensure.advance import Advancer
+from freshness.app.ensure.finish import Finisher, left_to_the_next_tick
+from freshness.app.ensure.problems import Problem, seconds
 from freshness.app.services import Services
 from freshness.aws.control import Account
 from freshness.aws.table import ContentionError, VersionConflict
@@ -68,7 +69,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsureFresh:
-    """Accepts, pursues and ends requests for fresh data. Errors that a caller must see are raised as `Problem`."""
+    """Accepts, advances and ends requests for fresh data. Errors that a caller must see are raised as `Problem`."""
 
     services: Services
 
@@ -77,8 +78,8 @@ class EnsureFresh:
         return Admission(services=self.services)
 
     @property
-    def _on_demand(self) -> OnDemand:
-        return OnDemand(services=self.services)
+    def _advancer(self) -> Advancer:
+        return Advancer(services=self.services)
 
     def company(self, company_id: str) -> tuple[Company, Account]:
         """Return a company, and what decides about refreshes of all companies.
@@ -167,12 +168,12 @@ class EnsureFresh:
             company or self.services.tables.companies.get(request.company_id) or Company(company_id=request.company_id)
         )
         known = list(self.services.tables.feeds.of_company(request.company_id) if feeds is None else feeds)
-        request = Ending(services=self.services).end(request, company, known)
+        request = Finisher(services=self.services).finish(request, company, known)
         mine = request.feeds_of(known, company)
         ahead = None if request.is_done else self._admission.estimate(request, mine, company)
         return Progress(request=request, company=company, feeds=tuple(mine), estimate=ahead)
 
-    async def pursue(self, progress: Progress, codat: Callable[[], Awaitable[Codat]]) -> Progress:
+    async def advance(self, progress: Progress, codat: Callable[[], Awaitable[Codat]]) -> Progress:
         """Record what the feeds of a request lack, queue those that may be queued, and poll those in flight.
 
         `codat` opens a client when the first call is made.
@@ -180,21 +181,21 @@ class EnsureFresh:
         if progress.request.is_done:
             return progress
         request, company = progress.request, progress.company
-        feeds = await self._on_demand.pursue(request, company, progress.feeds, progress.account, codat)
+        feeds = await self._advancer.advance(request, company, progress.feeds, progress.account, codat)
         return await asyncio.to_thread(self.progress, request, company, feeds)
 
     async def wait(self, progress: Progress, until: datetime, codat: Callable[[], Awaitable[Codat]]) -> Progress:
-        """Pursue a request until it is done, or until a time."""
+        """Advance a request until it is done, or until a time."""
         while True:
             with _left_to_a_later_turn():
-                progress = await self.pursue(progress, codat)
+                progress = await self.advance(progress, codat)
             if progress.request.is_done or self.services.clock() >= until:
                 return progress
             await asyncio.sleep(BETWEEN_READS)
             with _left_to_a_later_turn():
                 progress = await asyncio.to_thread(self.progress, progress.request)
 
-    def sweep(self, until: datetime) -> int:
+    def end_due_requests(self, until: datetime) -> int:
         """End the open requests whose results are final, and record what the feeds of the others lack.
 
         What is not done by `until`, of companies whose deadlines are the latest, is left to the next tick. Return how
@@ -211,11 +212,11 @@ class EnsureFresh:
                 still_open += len(requests)
                 continue
             with left_to_the_next_tick(requests[0]):
-                still_open += self._sweep(company_id, requests)
+                still_open += self._end_or_record(company_id, requests)
         return still_open
 
-    def _sweep(self, company_id: str, requests: Iterable[FreshnessRequest]) -> int:
-        """Sweep the requests about a company, which is read once for all of them."""
+    def _end_or_record(self, company_id: str, requests: Iterable[FreshnessRequest]) -> int:
+        """End the due requests about a company, which is read once for all of them."""
         company = self.services.tables.companies.get(company_id)
         feeds = {feed.key: feed for feed in self.services.tables.feeds.of_company(company_id)}
         still_open = 0
@@ -225,7 +226,7 @@ class EnsureFresh:
                 if not progress.request.is_done:
                     still_open += 1
                     for feed in progress.feeds:
-                        feeds[feed.key] = self._on_demand.want(request, progress.company, feed)
+                        feeds[feed.key] = self._advancer.record_demand(request, progress.company, feed)
         return still_open
 
     def _again(self, known: FreshnessRequest, company: Company, fingerprint: str) -> Progress:

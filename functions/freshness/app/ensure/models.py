@@ -7,8 +7,8 @@ from typing import Annotated, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
-from freshness.app.ensure_fresh import Ask, Progress
-from freshness.app.problems import Problem
+from freshness.app.ensure.accept import Ask, Progress
+from freshness.app.ensure.problems import Problem
 from freshness.app.views import FeedView
 from freshness.domain.company import Company
 from freshness.domain.feed_values import State

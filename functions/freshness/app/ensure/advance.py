@@ -11,7 +11,7 @@ from uuid import uuid4
 from aws_lambda_powertools import Logger
 
 from freshness.app.deciding import decide_now
-from freshness.app.problems import codat_unavailable
+from freshness.app.ensure.problems import codat_unavailable
 from freshness.app.queue_lease import QueueLease
 from freshness.app.queueing import Queueing
 from freshness.app.services import Services
@@ -42,12 +42,12 @@ logger = Logger(service="codat-freshness")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnDemand:
+class Advancer:
     """Reads what callers wait for."""
 
     services: Services
 
-    def want(self, request: FreshnessRequest, company: Company, feed: Feed) -> Feed:
+    def record_demand(self, request: FreshnessRequest, company: Company, feed: Feed) -> Feed:
         """Record what a feed lacks, unless that is known or a read in flight has it, and return it as it is now.
 
         Where many callers write the same feed at the same moment, a later turn records it.
@@ -62,7 +62,7 @@ class OnDemand:
             return self.services.recorder.record_feed(feed, company, fact).feed
         return feed
 
-    async def pursue(
+    async def advance(
         self,
         request: FreshnessRequest,
         company: Company,
@@ -77,11 +77,13 @@ class OnDemand:
         Raises:
             Problem: Codat accepted none of the calls.
         """
-        claims = await asyncio.gather(*(asyncio.to_thread(self._claim, request, company, feed) for feed in feeds))
-        leases = {claim.feed.key: claim.lease for claim in claims if claim.lease}
-        current = {claim.feed.key: claim.feed for claim in claims}
+        recorded = await asyncio.gather(
+            *(asyncio.to_thread(self._lock_and_record, request, company, feed) for feed in feeds)
+        )
+        leases = {each.feed.key: each.lease for each in recorded if each.lease}
+        current = {each.feed.key: each.feed for each in recorded}
         try:
-            mine = [claim.feed for claim in claims if not claim.is_queued_elsewhere]
+            mine = [each.feed for each in recorded if not each.is_queued_elsewhere]
             decisions = await asyncio.to_thread(self._decide, mine, company, account)
             if decisions:
                 current |= await self._queue(decisions, leases, await codat())
@@ -92,7 +94,7 @@ class OnDemand:
         self._require_accepted(decisions, polled)
         return polled
 
-    def _claim(self, request: FreshnessRequest, company: Company, feed: Feed) -> "_Claim":
+    def _lock_and_record(self, request: FreshnessRequest, company: Company, feed: Feed) -> "_Recorded":
         """Record what a feed lacks, and keep its lease if it may be queued.
 
         1. Take the lease, unless the feed lacks nothing new, or waits for a read in flight.
@@ -101,18 +103,18 @@ class OnDemand:
         """
         lacks = feed.wanted is None or feed.wanted.not_before < request.not_before
         if not lacks or feed.in_flight or feed.is_unsupported or request.is_served(feed):
-            return _Claim(self.want(request, company, feed))
+            return _Recorded(self.record_demand(request, company, feed))
         lease = QueueLease.take(self.services.tables.control, feed, self.services.clock())
         if lease is None:
-            return _Claim(self.want(request, company, feed), is_queued_elsewhere=True)
+            return _Recorded(self.record_demand(request, company, feed), is_queued_elsewhere=True)
         is_written = False
         try:
-            current = self.want(request, company, feed)
+            current = self.record_demand(request, company, feed)
             is_written = current.version != feed.version
         finally:
             if not is_written:
                 lease.release()
-        return _Claim(current, lease if is_written else None)
+        return _Recorded(current, lease if is_written else None)
 
     def _decide(self, feeds: list[Feed], company: Company, account: Account | None) -> list[Decision]:
         """Return the decisions to queue those of the feeds that callers wait for and that may be queued now."""
@@ -195,7 +197,7 @@ def _queued(queueing: Queueing, decision: Decision, lease: QueueLease | None) ->
     return queueing.queue_read_under_lease(decision, lease) if lease else queueing.queue(decision)
 
 
-class _Claim(NamedTuple):
+class _Recorded(NamedTuple):
     """A feed after what it lacks was recorded, and its lease if it was recorded under it."""
 
     feed: Feed

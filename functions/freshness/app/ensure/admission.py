@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from freshness.app.problems import Problem, RelinkNeeded, codat_unavailable, seconds
+from freshness.app.ensure.problems import Problem, RelinkNeeded, codat_unavailable, seconds
 from freshness.app.services import Services
 from freshness.aws.control import Account
 from freshness.domain.api_limits import ApiLimits
