@@ -20,7 +20,7 @@ from aws_cdk import App
 
 from bench import write_units
 from bench.figures import Figure, show
-from freshness.app.check_freshness import LIST_EVERY
+from freshness.app.checking import LIST_EVERY
 from freshness.aws.item_codec import DATASETS_KEPT
 from freshness.domain.feed import DAY
 from infra.settings import Settings

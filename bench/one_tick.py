@@ -10,7 +10,7 @@ import boto3
 
 from bench.parts import TIMEOUT, codat_at, example_policy, services
 from bench.peak import peak_memory
-from freshness.app import check_freshness
+from freshness.app.checking import check_freshness
 from freshness.app.tick import exclusive_run
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import TableNames, Tables
@@ -24,7 +24,7 @@ async def run_tick(codat_url: str, aws_url: str, names: TableNames) -> None:
     made = services(tables, bus, example_policy(), codat=codat_at(codat_url))
     with exclusive_run(made, "check_freshness", "bench", TIMEOUT) as run:
         if run:
-            await check_freshness.run(made, run)
+            await check_freshness(made, run)
     print(f"{dict(made.tally)}", file=sys.stderr)
 
 

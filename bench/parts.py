@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 
 from bench.fleet import NOW
-from freshness.app import queue_refreshes
+from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.services import CodatAccess, Services
 from freshness.app.tick import exclusive_run
 from freshness.aws.event_bus import EventBus
@@ -57,5 +57,5 @@ def run_refresh_tick(tables: Tables, codat: httpx.AsyncBaseTransport, bus: Event
     made = services(tables, bus, policy, codat=codat_at("https://api.codat.io", transport=codat), measured=measured)
     with exclusive_run(made, "queue_refreshes", uuid4().hex, TIMEOUT) as run:
         if run:
-            asyncio.run(queue_refreshes.run(made, run))
+            asyncio.run(queue_refreshes(made, run))
     return measured

@@ -14,8 +14,8 @@ from cli.arguments import Json, selected_stack
 from cli.codat import CodatReport, read_report
 from cli.output import print_json, print_text
 from deployed.stack import DeployedStack, clock
-from freshness.app.failures import UNUSABLE
-from freshness.app.queue_together import PRODUCT_REFUSED
+from freshness.app.queueing.bulk_calls import PRODUCT_REFUSED
+from freshness.app.tick import UNUSABLE
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.codat.http import SKIPPED
 from freshness.codat.models import SyncSetting, WebhookConsumer

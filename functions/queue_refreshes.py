@@ -6,7 +6,7 @@ from datetime import timedelta
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from freshness.app import queue_refreshes
+from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.services import Services
 from freshness.app.tick import exclusive_run
 
@@ -20,4 +20,4 @@ def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: 
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
     with exclusive_run(services, "queue_refreshes", context.aws_request_id, remaining) as run:
         if run:
-            asyncio.run(queue_refreshes.run(services, run))
+            asyncio.run(queue_refreshes(services, run))

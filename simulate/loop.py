@@ -17,8 +17,9 @@ from typing import Any, cast
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.app import check_freshness, queue_refreshes
 from freshness.app.apply_webhook import WebhookApplier
+from freshness.app.checking import LISTING, check_freshness
+from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.record import Recorder
 from freshness.app.services import CodatAccess, Services
 from freshness.app.tick import Run, exclusive_run
@@ -159,12 +160,12 @@ class Simulation:
     async def check(self, fuse: Fuse, *, listing: bool | None = True) -> None:
         """Run one tick of check_freshness, which lists the companies or not, or as is due if `listing` is `None`."""
         if listing is not None:
-            self.tables.control.put_done(check_freshness.LISTING, BEGINNING if listing else self.clock())
-        await self._tick("check_freshness", fuse, check_freshness.run)
+            self.tables.control.put_done(LISTING, BEGINNING if listing else self.clock())
+        await self._tick("check_freshness", fuse, check_freshness)
 
     async def queue(self, fuse: Fuse) -> None:
         """Run one tick of queue_refreshes."""
-        await self._tick("queue_refreshes", fuse, queue_refreshes.run)
+        await self._tick("queue_refreshes", fuse, queue_refreshes)
 
     async def _tick(self, name: str, fuse: Fuse, run: Callable[[Services, Run], Awaitable[None]]) -> None:
         """Run a tick as its handler does. A run that crashes keeps its lease."""

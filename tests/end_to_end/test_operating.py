@@ -18,7 +18,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from svix.webhooks import Webhook
 
-from freshness.app.failures import UNUSABLE
+from freshness.app.tick import UNUSABLE
 from local.settings import ROOT, Settings
 from local.stack import RunningStack
 from tests.end_to_end.conftest import wait_for

@@ -14,7 +14,7 @@ import check_freshness
 import queue_refreshes
 import receive_webhook
 from freshness.app import services
-from freshness.app.check_freshness import LISTING
+from freshness.app.checking import LISTING
 from freshness.app.services import CodatAccess, Services
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import Tables

@@ -9,7 +9,8 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from freshness.app import check_freshness, queue_refreshes
+from freshness.app.checking import LISTING, check_freshness
+from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.services import Services
 from freshness.app.tick import TIME_TO_FINISH, Run, exclusive_run
 from freshness.aws.event_bus import EventBus
@@ -61,11 +62,11 @@ class Loop:
         )
 
     async def check(self, *, lasting: timedelta = timedelta(minutes=1)) -> Counter[Metric]:
-        self.tables.control.put_done(check_freshness.LISTING, BEGINNING)
-        return await self._tick(check_freshness.run, lasting=lasting)
+        self.tables.control.put_done(LISTING, BEGINNING)
+        return await self._tick(check_freshness, lasting=lasting)
 
     async def queue(self, *, dry_run: bool = False) -> Counter[Metric]:
-        return await self._tick(queue_refreshes.run, dry_run=dry_run)
+        return await self._tick(queue_refreshes, dry_run=dry_run)
 
     async def _tick(
         self,
@@ -77,7 +78,7 @@ class Loop:
         """Run a tick as its handler does, and return what it counted."""
         measured: dict[Metric, int] = {}
         services = self.services(measured, dry_run=dry_run)
-        with exclusive_run(services, tick.__module__, uuid4().hex, lasting + TIME_TO_FINISH) as run:
+        with exclusive_run(services, tick.__name__, uuid4().hex, lasting + TIME_TO_FINISH) as run:
             assert run
             await tick(services, run)
         return Counter(measured)

@@ -8,10 +8,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from freshness.app import queue_refreshes
 from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.forecast import Forecast
 from freshness.app.queries import Queries
+from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.services import Services
 from freshness.app.tick import exclusive_run
 from freshness.app.webhook_heartbeat import SILENT_AFTER, WebhookHeartbeat, is_silent
@@ -83,7 +83,7 @@ class World:
         services = self.services
         with exclusive_run(services, "queue_refreshes", uuid4().hex, HOUR) as run:
             assert run
-            asyncio.run(queue_refreshes.run(services, run))
+            asyncio.run(queue_refreshes(services, run))
         return Counter(self.measured)
 
     @property

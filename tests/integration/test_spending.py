@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from freshness.app.deciding import affordable_now
+from freshness.app.queueing.decide_now import affordable_now
 from freshness.app.spending import spending
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company, Connection, ConnectionStatus

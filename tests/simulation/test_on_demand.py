@@ -7,8 +7,8 @@ from typing import Any, cast
 from uuid import UUID
 
 from freshness.app.ensure.accept import Ask, EnsureFresh
-from freshness.app.queue_lease import LONGEST_CALL
-from freshness.app.queueing import Queueing
+from freshness.app.queueing.calls import Queueing
+from freshness.app.queueing.lease import LONGEST_CALL
 from freshness.aws.tables import TableNames, Tables
 from freshness.codat.client import Codat
 from freshness.codat.errors import Temporary

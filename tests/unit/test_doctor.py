@@ -12,7 +12,7 @@ import pytest
 import cli.doctor
 from cli.codat import read_account
 from cli.doctor import account, doubled_schedule, local_time, products, skipped_items, webhook
-from freshness.app.queue_together import PRODUCT_REFUSED
+from freshness.app.queueing.bulk_calls import PRODUCT_REFUSED
 from freshness.codat.client import Codat
 from freshness.codat.http import SKIPPED
 from freshness.codat.models import SyncSetting, WebhookConsumer

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
-from freshness.app.idempotency import idempotency_key
+from freshness.app.queueing.idempotency import idempotency_key
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request, Unanswered

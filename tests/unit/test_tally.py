@@ -3,14 +3,14 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from freshness.app.tally import Tally
+from freshness.app.counts import Counts
 from freshness.aws.metrics import Metric
 
 TIMES = 2_000
 
 
 def test_no_count_of_several_threads_is_lost() -> None:
-    tally = Tally()
+    tally = Counts()
 
     def count(_: int) -> None:
         for _ in range(TIMES):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from freshness.app.deciding import affordable_now
+from freshness.app.queueing.decide_now import affordable_now
 from freshness.app.services import Services
 from freshness.app.tick import is_due
 from freshness.domain.company import Company

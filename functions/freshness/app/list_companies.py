@@ -10,8 +10,8 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from freshness.app.attainment import promised
-from freshness.app.failures import Failures, is_refused_data
 from freshness.app.services import Services
+from freshness.app.tick import Failures, is_refused_data
 from freshness.aws.metrics import Metric
 from freshness.codat.client import Codat
 from freshness.codat.models import CompanyListing

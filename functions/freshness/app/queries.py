@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from freshness.app.deciding import decide_now
 from freshness.app.forecast import misses_ahead
 from freshness.app.obstacles import closed_window, obstacle, waiting_for_machine
+from freshness.app.queueing.decide_now import decide_now
 from freshness.app.services import Services
 from freshness.app.spending import spending
 from freshness.app.timing import miss_view, timing

@@ -15,7 +15,7 @@ from datetime import datetime
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.app.tally import Tally
+from freshness.app.counts import Counts
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.aws.table import VersionConflict
@@ -67,7 +67,7 @@ class Recorder:
     bus: EventBus
     policy: Policy
     clock: Callable[[], datetime]
-    tally: Tally = field(default_factory=Tally)
+    tally: Counts = field(default_factory=Counts)
     breach_times: list[BreachTime] = field(default_factory=list)
     refreshes: list[str] = field(default_factory=list)
     """The platforms of the refreshes that were requested."""

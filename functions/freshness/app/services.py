@@ -16,8 +16,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.parameters import GetParameterError, get_parameter
 from botocore.exceptions import ClientError
 
+from freshness.app.counts import Counts
 from freshness.app.record import Recorder
-from freshness.app.tally import Tally
 from freshness.aws import metrics
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
@@ -65,7 +65,7 @@ class Services:
     """`None` where Codat is not called."""
     dry_run: bool = False
     emit: Callable[[Mapping[Metric, int]], None] = metrics.emit
-    tally: Tally = field(default_factory=Tally)
+    tally: Counts = field(default_factory=Counts)
 
     @classmethod
     def deployed(cls) -> Self:

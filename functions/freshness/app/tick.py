@@ -1,15 +1,21 @@
-"""What both ticks share: a lease against overlapping runs, the time limit, and the metrics of what ended a run."""
+"""What both ticks share: a lease against overlapping runs, the time limit, and what failed for one company alone."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
 
+from freshness.app.counts import Counts
 from freshness.app.services import Services
+from freshness.aws.event_bus import NotPublished
 from freshness.aws.metrics import LOW_QUOTA, Metric
+from freshness.aws.table import ContentionError
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.domain.api_limits import ApiLimits
 
@@ -23,6 +29,12 @@ TIME_TO_FINISH = timedelta(seconds=30)
 """How long before its timeout a tick starts no more work: a call and its repeat may take `CALL_TIMEOUT` each."""
 EARLY = timedelta(minutes=1)
 """Schedules start ticks some seconds early or late."""
+UNUSABLE = "A company's data cannot be stored"
+"""The log message by which `doctor` finds such companies."""
+_REFUSED_DATA = ("ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException")
+"""The codes with which DynamoDB refuses an item for what it holds, such as one of more than 400 KB."""
+
+Thing = TypeVar("Thing")
 
 logger = Logger(service="codat-freshness")
 
@@ -75,3 +87,70 @@ def quota_left(limits: ApiLimits, now: datetime) -> dict[Metric, int]:
         return {}
     percent = round(100 * share)
     return {Metric.QUOTA_LEFT: percent, Metric.QUOTA_NEARLY_SPENT: int(percent < LOW_QUOTA)}
+
+
+def is_refused_data(error: ClientError) -> bool:
+    """Return whether DynamoDB refused a call for the data in it, and not for its own state."""
+    return error.response["Error"].get("Code") in _REFUSED_DATA
+
+
+@dataclass(slots=True)
+class Failures:
+    """What failed in a tick. `tally` counts data that cannot be stored; `temporary` is the first other error."""
+
+    tally: Counts
+    temporary: NotPublished | ContentionError | BotoCoreError | ClientError | None = None
+
+    @contextmanager
+    def collected(self, subject: Mapping[str, str]) -> Iterator[None]:
+        """Collect an error that ends the turn of `subject`: an outage, or data that cannot be stored."""
+        try:
+            yield
+        except (NotPublished, ContentionError, BotoCoreError) as error:
+            self._add(error, subject)
+        except ClientError as error:
+            if is_refused_data(error):
+                self._add_unusable(error, subject)
+            else:
+                self._add(error, subject)
+        except ValueError as error:
+            self._add_unusable(error, subject)
+
+    def _add(
+        self, error: NotPublished | ContentionError | BotoCoreError | ClientError, subject: Mapping[str, str]
+    ) -> None:
+        logger.warning("Left to the next tick", extra={**subject, "error": str(error)})
+        self.temporary = self.temporary or error
+
+    def _add_unusable(self, error: ValueError | ClientError, subject: Mapping[str, str]) -> None:
+        logger.error(UNUSABLE, extra={**{name: ascii(value) for name, value in subject.items()}, "error": ascii(error)})
+        self.tally.count(Metric.COMPANIES_UNUSABLE)
+
+    def raise_temporary(self) -> None:
+        """Raise the first error that was no fault of one company's data, so that the tick counts as failed."""
+        if self.temporary:
+            raise self.temporary
+
+
+async def for_each(
+    things: Iterable[Thing], work: Callable[[Thing], Awaitable[None]], *, at_once: int, go_on: Callable[[], bool]
+) -> bool:
+    """Await `work` for each thing, at most `at_once` at a time, for as long as `go_on()`.
+
+    Things are taken one by one as they are needed. Returns whether all of them were done.
+    """
+    remaining = iter(things)
+    done = True
+
+    async def worker() -> None:
+        nonlocal done
+        for thing in remaining:
+            if not go_on():
+                done = False
+                return
+            await work(thing)
+
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(at_once):
+            workers.create_task(worker())
+    return done

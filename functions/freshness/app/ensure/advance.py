@@ -10,10 +10,10 @@ from uuid import uuid4
 
 from aws_lambda_powertools import Logger
 
-from freshness.app.deciding import decide_now
 from freshness.app.ensure.problems import codat_unavailable
-from freshness.app.queue_lease import QueueLease
-from freshness.app.queueing import Queueing
+from freshness.app.queueing.calls import Queueing
+from freshness.app.queueing.decide_now import decide_now
+from freshness.app.queueing.lease import QueueLease
 from freshness.app.services import Services
 from freshness.app.tick import stops
 from freshness.aws.control import Account

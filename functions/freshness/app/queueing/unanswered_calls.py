@@ -1,6 +1,6 @@
 """Finding what earlier calls queued whose responses are not known and can no longer be repeated."""
 
-from freshness.app.queueing import Queueing
+from freshness.app.queueing.calls import Queueing
 from freshness.codat import bulk_refresh
 from freshness.codat.errors import CodatError
 from freshness.domain.times import CLOCKS_DIFFER

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from aws_lambda_powertools import Logger
 
-from freshness.app.idempotency import idempotency_key
-from freshness.app.queue_lease import QueueLease
+from freshness.app.queueing.idempotency import idempotency_key
+from freshness.app.queueing.lease import QueueLease
 from freshness.app.services import Services
 from freshness.aws.metrics import Metric
 from freshness.codat.client import Codat

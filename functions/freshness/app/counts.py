@@ -8,7 +8,7 @@ from freshness.aws.metrics import Metric
 _lock = Lock()
 
 
-class Tally(Counter[Metric]):
+class Counts(Counter[Metric]):
     """A counter that several threads may add to: `+=` on one of its items is two steps, between which others run."""
 
     def count(self, metric: Metric, number: int = 1) -> None:

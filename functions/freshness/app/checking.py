@@ -14,12 +14,10 @@ from functools import partial
 from aws_lambda_powertools import Logger
 
 from freshness.app.attainment import burn_percent, supported
-from freshness.app.concurrency import for_each
-from freshness.app.failures import Failures
+from freshness.app.codat_schedule import read_codat_schedule
 from freshness.app.list_companies import CompanyList
-from freshness.app.read_codat_schedule import read_codat_schedule
 from freshness.app.services import Services
-from freshness.app.tick import Run, is_due, stops
+from freshness.app.tick import Failures, Run, for_each, is_due, stops
 from freshness.app.webhook_heartbeat import is_silent
 from freshness.aws.metrics import TOO_FAST, Metric
 from freshness.codat import status_poller
@@ -55,7 +53,7 @@ AT_ONCE = 10
 logger = Logger(service="codat-freshness")
 
 
-async def run(services: Services, run: Run) -> None:
+async def check_freshness(services: Services, run: Run) -> None:
     """Run one tick: measure attainment, list the companies every `LIST_EVERY`, and check those that are due.
 
     Raises:

@@ -1,0 +1,211 @@
+"""Queueing refreshes: reading the feeds that are due, deciding about each, and acting on the decisions."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from aws_lambda_powertools import Logger
+
+from freshness.app.queueing.bulk_calls import queue_together
+from freshness.app.queueing.calls import Queueing, names_of
+from freshness.app.queueing.decide_now import decide_now
+from freshness.app.queueing.promise_metrics import PromiseMetrics
+from freshness.app.queueing.unanswered_calls import find_queued
+from freshness.app.services import Services
+from freshness.app.tick import Failures, for_each
+from freshness.aws.control import Account
+from freshness.domain.codat_schedule import CodatSchedule
+from freshness.domain.company import Company
+from freshness.domain.company_facts import CheckNeeded
+from freshness.domain.facts import Deferred, Rescheduled, RunInterrupted
+from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.feed_values import Decided
+from freshness.planning.decision import Action, Decision
+from freshness.planning.planner import needs_all_feeds
+from freshness.planning.samples import samples
+
+AT_ONCE = 10
+BATCH = 2000
+"""Feeds that a tick ranks and acts on together; if more are due, the others follow in further batches."""
+
+logger = Logger(service="codat-freshness")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshTick:
+    """One tick of queueing. `until` is when to leave the rest to the next tick.
+
+    `unfinished_since` is when earlier runs began that were killed or failed, if the last one did. In a dry run nothing
+    is queued: what would be is logged.
+    """
+
+    services: Services
+    queueing: Queueing
+    until: datetime
+    unfinished_since: datetime | None = None
+    failures: Failures
+    """Why some feeds were left to the next tick, which does not keep others from their turn."""
+    metrics: PromiseMetrics = field(default_factory=PromiseMetrics)
+
+    async def run(self) -> bool:
+        """Publish which promises broke, and queue the feeds that are due if Codat may be called by then.
+
+        Return whether everything was reached that could be.
+        """
+        paused = await asyncio.to_thread(self.services.tables.control.is_paused)
+        done, may_queue = True, None
+        batches = self.services.tables.feeds.due(self.services.clock(), BATCH)
+        while feeds := await asyncio.to_thread(next, batches, None):
+            decisions = await self.review_and_decide(feeds, paused=paused)
+            may_queue = self.services.accepts_calls() if may_queue is None else may_queue
+            if may_queue:
+                done = await self.act(decisions) and done
+            self.metrics.add(decisions, self.queueing.unqueued, self.services.policy, self.services.clock())
+            if self.services.clock() >= self.until:
+                return False
+        return done
+
+    async def review_and_decide(self, feeds: list[Feed], *, paused: bool = False) -> list[Decision]:
+        """Record and publish which promises of the feeds broke by now, and decide about each feed."""
+        companies = await asyncio.to_thread(
+            self.services.tables.companies.get_many, (feed.company_id for feed in feeds)
+        )
+        feeds, unmarked = await self._reviewed(feeds, companies)
+        feeds = await asyncio.to_thread(self._with_feeds_needed, feeds, companies)
+        now = self.services.clock()
+        limits = await asyncio.to_thread(self.services.tables.control.api_limits)
+        account = Account(paused, limits)
+        decisions = await asyncio.to_thread(decide_now, self.services, feeds, companies, account, now)
+        decisions = [decision for decision in decisions if decision.feed.key not in unmarked]
+        self.queueing.unqueued.update(
+            decision.feed.key for decision in decisions if decision.action is Action.QUEUE and not self.services.dry_run
+        )
+        return decisions
+
+    async def act(self, decisions: list[Decision]) -> bool:
+        """Act on decisions. Return whether all of them were reached."""
+        await asyncio.to_thread(self._learn, decisions)
+        groups = _by_company(decisions)
+        schedule = CodatSchedule()
+        if any(len(group) > 1 for group in groups) and not self.services.dry_run:
+            schedule = await asyncio.to_thread(self.services.tables.control.codat_schedule)
+        act = partial(self._act_on, schedule=schedule)
+        return await for_each(groups, act, at_once=AT_ONCE, go_on=self._may_continue)
+
+    async def _reviewed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> tuple[list[Feed], set[FeedKey]]:
+        """Return the feeds after their promises were reviewed, which makes no call of Codat.
+
+        The second value has the keys of those that may be in flight, which could not be recorded: they are left to the
+        next tick.
+        """
+        reviewed = {feed.key: feed for feed in feeds}
+        unmarked = set[FeedKey]()
+
+        async def review(feed: Feed) -> None:
+            company = companies.get(feed.company_id)
+            if company is None or feed.connection_id not in company.connections:
+                return
+            names = {"company_id": feed.company_id, "data_type": feed.data_type}
+            with self.failures.collected(names):
+                reviewed[feed.key] = feed = await asyncio.to_thread(self.services.recorder.review, feed, company)
+            if self.unfinished_since is None or feed.unanswered or feed.in_flight:
+                return
+            unmarked.add(feed.key)
+            with self.failures.collected(names):
+                fact = RunInterrupted(at=self.unfinished_since)
+                reviewed[feed.key] = (
+                    await asyncio.to_thread(self.services.recorder.record_feed, feed, company, fact)
+                ).feed
+                unmarked.remove(feed.key)
+
+        await for_each(feeds, review, at_once=AT_ONCE, go_on=lambda: self.services.clock() < self.until)
+        return list(reviewed.values()), unmarked
+
+    def _with_feeds_needed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> list[Feed]:
+        """Return the feeds, and all others of the companies whose feeds depend on each other."""
+        company_ids = {
+            feed.company_id
+            for feed in feeds
+            if (company := companies.get(feed.company_id)) and needs_all_feeds(feed, company, self.services.policy)
+        }
+        whole = [
+            feed for company_id in sorted(company_ids) for feed in self.services.tables.feeds.of_company(company_id)
+        ]
+        return whole + [feed for feed in feeds if feed.company_id not in company_ids]
+
+    def _learn(self, decisions: list[Decision]) -> None:
+        """Record what the feeds to be queued show of their kinds."""
+        learned = samples(decisions)
+        if learned and not self.services.dry_run:
+            self.services.tables.learned.add(learned)
+
+    def _may_continue(self) -> bool:
+        return not self.queueing.stopped_by and not self.queueing.codat.is_down and self.services.clock() < self.until
+
+    async def _act_on(self, group: list[Decision], schedule: CodatSchedule) -> None:
+        names = {"company_id": group[0].feed.company_id}
+        if group[0].action is Action.QUEUE and not self.services.dry_run:
+            group = await self._without_queued(group, names)
+        wanted = [decision for decision in group if decision.feed.wanted]
+        group = [decision for decision in group if not decision.feed.wanted]
+        remaining = group
+        are_queued = not self.services.dry_run and all(decision.action is Action.QUEUE for decision in group)
+        if are_queued and group and (self.services.policy.products or (len(group) > 1 and schedule.on_first_link)):
+            # What failed halfway is left to the next tick: some of the group may be in flight.
+            remaining = []
+            with self.failures.collected(names):
+                remaining = await queue_together(self.queueing, group, schedule)
+        for decision in (*wanted, *remaining):
+            if self._may_continue():
+                with self.failures.collected(names | {"data_type": decision.feed.data_type}):
+                    await self._act(decision)
+
+    async def _without_queued(self, group: list[Decision], names: dict[str, str]) -> list[Decision]:
+        """Return the decisions about feeds that no earlier call has queued; none if that could not be recorded."""
+        with self.failures.collected(names):
+            return await find_queued(self.queueing, group)
+        return []
+
+    async def _act(self, decision: Decision) -> None:
+        match decision.action:
+            case Action.QUEUE if self.services.dry_run:
+                logger.info("Would queue a refresh", extra=names_of(decision.feed))
+            case Action.QUEUE:
+                await self.queueing.queue(decision)
+            case Action.CHECK:
+                await asyncio.to_thread(self._request_check, decision)
+            case Action.RESCHEDULE:
+                await asyncio.to_thread(self._defer, decision)
+            case Action.HIDE:
+                await asyncio.to_thread(self._hide, decision)
+            case Action.WAIT:
+                return
+
+    def _request_check(self, decision: Decision) -> None:
+        """Make a feed's company due for a check. A feed that is left of a deleted company is deleted."""
+        company = self.services.recorder.record_company(decision.company, CheckNeeded())
+        if company.deleted_at:
+            self.services.recorder.delete(decision.feed)
+
+    def _defer(self, decision: Decision) -> None:
+        decided = Decided(at=self.services.clock(), reason=decision.reason)
+        fact = Deferred(until=decision.until, decided=decided, version=decision.feed.version)
+        self.services.recorder.record_feed(decision.feed, decision.company, fact)
+
+    def _hide(self, decision: Decision) -> None:
+        """Remove a paused company's feed from the due index, unless the company was resumed in the meantime."""
+        self._defer(decision)
+        company = self.services.tables.companies.get(decision.company.company_id, consistent=True)
+        if company and not company.paused:
+            self.services.recorder.record_feed(decision.feed, company, Rescheduled())
+
+
+def _by_company(decisions: Iterable[Decision]) -> list[list[Decision]]:
+    """Return groups of what is to be queued of one company, in the order of the first of each; all else is alone."""
+    groups: dict[object, list[Decision]] = {}
+    for decision in decisions:
+        feed = decision.feed
+        groups.setdefault(feed.company_id if decision.action is Action.QUEUE else feed.key, []).append(decision)
+    return list(groups.values())
