@@ -1,6 +1,7 @@
 """What ticks and webhooks publish of promises and connections, on real tables."""
 
 import asyncio
+import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from freshness.app.apply_webhook import WebhookApplier
+from freshness.app.attainment import promised
 from freshness.app.forecast import Forecast
 from freshness.app.queries import Queries
 from freshness.app.queue_refreshes import queue_refreshes
@@ -97,7 +99,9 @@ class World:
         )
 
     def webhook(self, body: str) -> None:
-        """Apply a webhook."""
+        """Apply a webhook, which arrives as soon as it is generated, or now if it says nothing of that."""
+        if generated_at := json.loads(body).get("generatedDate"):
+            self.now = max(self.now, datetime.fromisoformat(generated_at))
         WebhookApplier(tables=self.tables, recorder=self.recorder, clock=lambda: self.now).apply(body)
 
     @property
@@ -196,6 +200,28 @@ def test_an_outdated_change_of_a_connection_is_not_published(world: World) -> No
     world.webhook(bodies.connection(NOON + HOUR, "disconnected", "Deauthorized"))
 
     assert world.bus.published == []
+
+
+def test_a_connection_that_our_own_user_unlinked_is_off_in_silence_until_it_is_linked_again(world: World) -> None:
+    world.tick(NOON + 7 * HOUR)
+    assert world.bus.kinds == ["Promise broken"]
+    world.webhook(bodies.connection(NOON + 8 * HOUR, "disconnected", "Unlinked"))
+
+    for hours in (8, 9, 40):
+        world.tick(NOON + hours * HOUR)
+        assert not world.feed_is_due(NOON + hours * HOUR)
+    [feed] = Queries(services=world.services).company(world.company, NOON + 40 * HOUR)
+    assert (feed.state, feed.obstacle) == (State.OFF, "you unlinked it at Codat")
+    assert world.tables.feeds.broken() == ([], True)
+    assert list(promised(world.company, POLICY)) == []
+
+    world.webhook(bodies.connection(NOON + 48 * HOUR, "reconnected", "Linked"))
+    assert world.feed_is_due(NOON + 48 * HOUR + timedelta(seconds=1))
+    world.tick(NOON + 53 * HOUR)
+    assert world.bus.kinds == ["Promise broken"]
+    world.tick(NOON + 55 * HOUR)
+    assert world.bus.kinds == ["Promise broken", "Promise broken"]
+    assert world.bus.published[-1].detail()["brokenAt"][:13] == "2026-11-25T18"
 
 
 REFUSED = (("connection", "invoices", "AuthError"), ("connection", "bills", "AuthError"))

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 import serve_api
 from freshness.app.ensure.description import openapi
-from freshness.domain.company import Company
+from freshness.domain.company import Company, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request
@@ -229,6 +230,17 @@ def test_a_connection_that_must_be_authorised_is_a_conflict_with_its_link(
         lambda sandbox: sandbox.stubs.add(StubResponse(path=f"/companies/{company.company_id}", status=403))
     )
     assert list(problem(ensure(api, company.company_id), 409, "relink-needed")["linkUrls"].values()) == [""]
+
+
+def test_a_connection_that_our_own_user_unlinked_is_a_conflict_that_asks_no_customer(
+    api: httpx.Client, company: Company, deployed: Deployed
+) -> None:
+    unlinked = {name: replace(each, status=ConnectionStatus.UNLINKED) for name, each in company.connections.items()}
+    deployed.tables.companies.update(company, lambda known: replace(known, connections=unlinked))
+
+    body = problem(ensure(api, company.company_id), 409, "unlinked")
+
+    assert body["detail"].endswith("at Codat: it can be read once it is linked again.")
 
 
 def test_a_pause_applies(api: httpx.Client, company: Company, deployed: Deployed) -> None:

@@ -182,3 +182,20 @@ def test_open_breaches_count_until_now() -> None:
     whole = attained(recorded(periods(start - HOUR, now, now), feeds=4), open_breaches, start, now)[WHOLE]
     assert whole == Attained(promised=4 * HOUR, late=HOUR, waiting=30 * MINUTE)
     assert whole.share == pytest.approx(1 - 1 / 3.5)
+
+
+def test_no_time_of_breach_is_recorded_after_our_own_user_unlinked_the_connection() -> None:
+    broken = after(KNOWN, PromiseReviewed(), now=BREAKS + HOUR).feed
+    unlinked = replace(
+        LINKED, status=ConnectionStatus.UNLINKED, status_at=BREAKS + 2 * HOUR, unlinked_at=BREAKS + 2 * HOUR
+    )
+
+    ended = after(broken, Rescheduled(), now=BREAKS + 9 * HOUR, connection=unlinked, promise=replace(PROMISE, off=True))
+
+    assert [(each.start, each.end, each.waiting) for each in ended.breach_times] == [(BREAKS, BREAKS + 2 * HOUR, False)]
+    assert (ended.feed.breach, ended.feed.broken_at, ended.feed.due_at, ended.notifications) == (None, None, None, ())
+    linked = replace(unlinked, status=ConnectionStatus.LINKED, status_at=NOON + 9 * DAY, reconnected_at=NOON + 9 * DAY)
+    anew = after(ended.feed, Rescheduled(), PromiseReviewed(), now=NOON + 9 * DAY + HOUR, connection=linked)
+    assert (anew.notifications, anew.feed.breach) == ((), None)
+    late = after(anew.feed, PromiseReviewed(), now=NOON + 9 * DAY + 7 * HOUR, connection=linked)
+    assert [each.detail()["brokenAt"][:13] for each in late.notifications] == ["2026-12-02T18"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from random import Random
 
 import pytest
@@ -327,10 +328,38 @@ def test_a_connection_that_is_linked_again_is_back_whatever_was_refused_before()
     assert published(linked, ReadsEnded(refused={"Xero": (NOON - LATER.resolution,)})) == []
 
 
+def test_nobody_is_asked_because_our_own_user_unlinked_a_connection() -> None:
+    known = after(company(), listed(connection("Xero")))
+    unlinked = replace(connection("Xero", status=ConnectionStatus.UNLINKED), status_at=LATER, unlinked_at=LATER)
+
+    assert published(known, listed(unlinked, at=LATER)) == []
+    assert published(known, reported("Deauthorized", 10), reported("Unlinked", 20)) == ["Relink needed"]
+    assert after(known, reported("Deauthorized", 10), reported("Unlinked", 20)).needs_relink_at is None
+    assert published(known, listed(unlinked, at=LATER), reported("Linked", 90), refused(91)) == []
+
+
+def test_a_connection_that_is_linked_again_after_it_was_unlinked_starts_anew_then() -> None:
+    unlinked = replace(reported("Unlinked", 10).connection, unlinked_at=NOON + 10 * MINUTE)
+    facts = [ConnectionChanged(company_id="company", connection=unlinked), reported("Linked", 20)]
+
+    for ordered in permutations([*facts, *facts]):
+        assert after(company(connection("Xero")), *ordered).connections["Xero"].linked_anew_at == NOON + 20 * MINUTE
+    lapsed = after(company(connection("Xero")), reported("Deauthorized", 10), reported("Linked", 20))
+    assert lapsed.connections["Xero"].linked_anew_at is None
+    by_lists = after(
+        company(connection("Xero")),
+        listed(replace(unlinked, status_at=NOON + 10 * MINUTE), at=NOON + 10 * MINUTE),
+        listed(replace(connection("Xero"), status_at=NOON + 20 * MINUTE), at=NOON + 20 * MINUTE),
+    )
+    assert by_lists.connections["Xero"].linked_anew_at == NOON + 20 * MINUTE
+
+
 FACTS = st.one_of(
     st.integers(-90, 90).map(lambda minute: refused(minute)),
     st.integers(-90, 90).map(succeeded),
-    st.tuples(st.sampled_from(["Linked", "Deauthorized"]), st.integers(-90, 90)).map(lambda each: reported(*each)),
+    st.tuples(st.sampled_from(["Linked", "Deauthorized", "Unlinked"]), st.integers(-90, 90)).map(
+        lambda each: reported(*each)
+    ),
 )
 
 

@@ -27,7 +27,7 @@ def obstacle(state: State, connection: Connection, feed: Feed) -> str:
     """Return what a person must do before a feed can be fresh, or why it never will be; empty otherwise."""
     match state:
         case State.OFF:
-            return "the policy turns it off"
+            return "you unlinked it at Codat" if connection.is_unlinked else "the policy turns it off"
         case State.UNSUPPORTED:
             return f"{connection.platform} does not have this data type"
         case State.BLOCKED if connection.is_linked and not connection.is_refused:

@@ -163,6 +163,8 @@ def _connection(body: str, context: _Context) -> tuple[ConnectionChanged]:
         link_url=reported.link_url,
         link_url_read_at=event.generated_date if reported.link_url else None,
     )
+    if connection.is_unlinked:
+        connection = replace(connection, unlinked_at=event.generated_date)
     if event.event_type == "connection.deleted":
         connection = replace(connection, status=ConnectionStatus.DELETED)
     if event.event_type == "connection.reconnected":

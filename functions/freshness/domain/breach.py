@@ -53,7 +53,7 @@ def breach_times(
     if before.version and after.succeeded_at and after.succeeded_at != before.succeeded_at:
         since, ended = _ended_by_new_copy(before, after.succeeded_at, broke_at, promise, connection)
     elif broke_at is None:
-        since, ended = None, _ended_by_promise(before, promise, now)
+        since, ended = None, _ended_by_promise(before, promise, connection.status_at if connection.is_unlinked else now)
     elif known is None:
         since = _opened(before, after, broke_at, now)
     else:
@@ -78,9 +78,9 @@ def _ended_by_new_copy(
     return since, _time_between(before, promise, start, copied_at)
 
 
-def _ended_by_promise(before: Feed, promise: Promise, now: datetime) -> tuple[BreachTime, ...]:
-    """Return the breach that ends now because less is promised than before, if one was open."""
-    return _time_between(before, promise, before.breach.since if before.breach else None, now)
+def _ended_by_promise(before: Feed, promise: Promise, at: datetime) -> tuple[BreachTime, ...]:
+    """Return the breach that ends at a time because less is promised than before, if one was open."""
+    return _time_between(before, promise, before.breach.since if before.breach else None, at)
 
 
 def _opened(before: Feed, after: Feed, broke_at: datetime, now: datetime) -> datetime | None:

@@ -42,6 +42,8 @@ class Connection:
     """When Codat reported `link_url`; `None` if that was at `status_at`."""
     reconnected_at: datetime | None = None
     """When Codat last reported that it can read again after it could not."""
+    unlinked_at: datetime | None = None
+    """When Codat last reported that our own user unlinked it."""
     refusals: tuple[datetime, ...] = ()
     """When reads through it ended with `AuthError` since its status changed and since the last success, in order."""
     absent_since: datetime | None = None
@@ -67,7 +69,18 @@ class Connection:
         """Return since when the customer must authorise it again; `None` if that is not needed."""
         if self.is_refused:
             return self.refusals[0]
-        return self.status_at if self.status in (ConnectionStatus.UNLINKED, ConnectionStatus.DEAUTHORIZED) else None
+        return self.status_at if self.status == ConnectionStatus.DEAUTHORIZED else None
+
+    @property
+    def is_unlinked(self) -> bool:
+        """Return whether our own user gave it up at Codat: nothing is promised of it, and nobody is to act."""
+        return self.status == ConnectionStatus.UNLINKED
+
+    @property
+    def linked_anew_at(self) -> datetime | None:
+        """Return when it was linked again after it was unlinked, from when on promises count; `None` if it was not."""
+        linked_at = (self.reconnected_at, self.status_at if self.is_linked else None)
+        return min((at for at in linked_at if at and self.unlinked_at and at > self.unlinked_at), default=None)
 
     def with_reads(self, refused: Iterable[datetime], succeeded_at: datetime | None = None) -> "Connection":
         """Return the connection after reads through it were refused, and another succeeded.
@@ -103,6 +116,7 @@ class Connection:
             platform=last.platform or earlier.platform,
             source_type=last.source_type or earlier.source_type,
             reconnected_at=max(filter(None, (self.reconnected_at, other.reconnected_at)), default=None),
+            unlinked_at=max(filter(None, (self.unlinked_at, other.unlinked_at)), default=None),
             absent_since=_absence(earlier, last),
         ).with_reads((*self.refusals, *other.refusals))
 
@@ -117,6 +131,7 @@ class Connection:
             link_url=other.link_url if self.link_url else self.link_url,
             link_url_read_at=other.link_url_read_at,
             reconnected_at=other.reconnected_at,
+            unlinked_at=other.unlinked_at,
             refusals=other.refusals,
             absent_since=other.absent_since,
         )
@@ -190,12 +205,12 @@ class Company:
         return min((at for c in self.connections.values() if (at := c.lapsed_at)), default=None)
 
     def active_connections(self, data_type: str) -> list[Connection]:
-        """Return the connections that a data type is read from, linked or in need of a relink.
+        """Return the connections that a data type is read from, or was until they lapsed.
 
         One that was unlinked counts only while no other took its place.
         """
         candidates = self.candidate_connections(data_type)
-        remaining = [c for c in candidates if c.status != ConnectionStatus.UNLINKED]
+        remaining = [c for c in candidates if not c.is_unlinked]
         if custom_identifier(data_type):
             return remaining
         return remaining or candidates[-1:]

@@ -139,6 +139,8 @@ class FreshnessRequest:
             return FeedState.FRESH, ""
         if feed.is_unsupported:
             return FeedState.FAILED, f"{connection.platform} does not have this data type"
+        if connection.is_unlinked:
+            return FeedState.FAILED, f"you unlinked {connection.platform} at Codat"
         if feed.is_blocked(connection):
             return FeedState.NEEDS_PERSON, f"the customer must authorise {connection.platform} again"
         if now < self.deadline:

@@ -78,11 +78,17 @@ def due_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | N
 def breaks_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | None:
     """Return when the copy becomes older than promised; `None` where nothing is promised.
 
-    Where there never was a copy, the promise counts from the last change of the connection's status.
+    It counts from when the copy was made, or from when the connection was linked again after our user had unlinked it.
+    Where there never was a copy, it counts from the last change of the connection's status.
     """
     if promise.off or feed.is_unsupported:
         return None
-    return promise.breaks_at(feed.succeeded_at or connection.status_at)
+    return promise.breaks_at(counts_from(feed, connection))
+
+
+def counts_from(feed: Feed, connection: Connection) -> datetime:
+    """Return from when on a feed's promise counts."""
+    return max(filter(None, (feed.succeeded_at, connection.linked_anew_at)), default=connection.status_at)
 
 
 def promise_event_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | None:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
-from freshness.domain.schedule import longest_sync_time
+from freshness.domain.schedule import counts_from, longest_sync_time
 from freshness.domain.terms import Moment
 from freshness.planning.allowance import allowance
 from freshness.policy.policy import Policy
@@ -57,7 +57,7 @@ def at_risk(
             left[connection.platform] -= 1
         starts_at = feed.in_flight.at if feed.in_flight else None if held else starts.take(feed.due_at or now)
         expected_at = max(now, starts_at + longest_sync_time(feed)) if starts_at else None
-        copied_at = feed.succeeded_at or connection.status_at
+        copied_at = counts_from(feed, connection)
         moment = promise.clock.first_missed(copied_at, now + LOOK_AHEAD, since=now) if promise.clock else None
         if moment and (expected_at is None or expected_at > moment.at):
             yield AtRisk(feed=feed, company=company, moment=moment, expected_at=expected_at)

@@ -138,12 +138,15 @@ class Policy(Table):
         return {}
 
     def promise(self, data_type: str, company: Company, connection: Connection) -> Promise:
-        """Return the promise for the feed of a data type of a company from one of its connections."""
+        """Return the promise for the feed of a data type of a company from one of its connections.
+
+        Nothing is promised of one that our own user unlinked.
+        """
         key = data_type, connection.platform, self._selected_attributes(company)
         promise = self._promise_cache.get(key)
         if promise is None:
             promise = self._promise_cache[key] = self._resolve(data_type, company, connection)
-        return promise
+        return replace(promise, off=True) if connection.is_unlinked else promise
 
     def _selected_attributes(self, company: Company) -> tuple[str | None, ...]:
         """Return the ids of a company and its parent, and its tag values, each `None` if nothing selects by that value.

@@ -39,6 +39,14 @@ class Admission:
     ) -> None:
         """Raise a `Problem` if the data cannot be read now, or, where the caller asks for that, not in time."""
         mine = [feed for feed in request.feeds_of(feeds, company) if not feed.is_as_of(request.not_before)]
+        unlinked = {
+            connection.platform
+            for feed in mine
+            if (connection := company.connections[feed.connection_id]) and connection.is_unlinked
+        }
+        if unlinked:
+            names = ", ".join(sorted(unlinked))
+            raise Problem(409, "unlinked", f"You unlinked {names} at Codat: it can be read once it is linked again.")
         blocked = {
             feed.connection_id: company.connections[feed.connection_id]
             for feed in mine

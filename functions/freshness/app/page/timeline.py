@@ -26,11 +26,11 @@ def breaches_of(feed: Feed, view: FeedView, promise: Promise, connection: Connec
     for made_at, next_at in pairwise(ends):
         breaks_at = promise.breaks_at(made_at)
         if breaks_at < next_at:
-            yield from _split(Span(breaks_at, next_at), connection.reconnected_at)
+            yield from _split(Span(breaks_at, next_at), connection)
     if view.is_broken(now) and view.breaks_at:
         breach = feed.breach
         if breach is None or not breach.waiting:
-            yield from _split(Span(view.breaks_at, now, is_open=True), connection.reconnected_at)
+            yield from _split(Span(view.breaks_at, now, is_open=True), connection)
             return
         if view.breaks_at < breach.since:
             yield Span(view.breaks_at, breach.since)
@@ -48,9 +48,16 @@ def within(spans: Iterable[Span], since: datetime) -> tuple[Span, ...]:
     return tuple(span for span in later if span.length >= SHORTEST)
 
 
-def _split(span: Span, reconnected_at: datetime | None) -> Iterator[Span]:
-    """Yield a span whose first part waited for the customer, if the link returned within it."""
+def _split(span: Span, connection: Connection) -> Iterator[Span]:
+    """Yield a span whose first part waited for the customer, if the link returned within it.
+
+    Nothing was promised while our own user had unlinked the connection.
+    """
+    reconnected_at, unlinked_at = connection.reconnected_at, connection.unlinked_at
     if reconnected_at and span.start < reconnected_at < span.end:
-        yield Span(span.start, reconnected_at, waiting=True)
+        if unlinked_at is None or unlinked_at > reconnected_at:
+            yield Span(span.start, reconnected_at, waiting=True)
+        elif span.start < unlinked_at:
+            yield Span(span.start, unlinked_at)
         span = span._replace(start=reconnected_at)
     yield span
