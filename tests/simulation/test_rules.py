@@ -237,6 +237,10 @@ def test_a_company_that_was_never_linked_is_not_polled() -> None:
         (company,) = simulation.backend.companies()
         simulation.backend.delete_connection(company.id, company.connections[0].id, simulation.loop.clock())
         pending = simulation.backend.add_connection(company.id, XERO, simulation.loop.clock())
+        for _ in range(2):  # The list must lack the other connection twice.
+            await simulation.check(Fuse())
+            await simulation.advance(15 * MINUTE)
+        simulation.calls.clear()
         for _ in range(3):
             await simulation.check(Fuse())
             await simulation.advance(DAY)
