@@ -22,8 +22,8 @@ from random import Random
 
 from bench.attainment import PLATFORMS, SETTINGS
 from bench.figures import Figure, show
-from freshness.app.attainment import burn_percent
 from freshness.app.operations import Operations
+from freshness.app.reading.attainment import burn_percent
 from freshness.aws.metrics import Metric
 from freshness.domain.attainment import DAY, HOUR
 from freshness.policy.policy import Policy

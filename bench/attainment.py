@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from bench.figures import Figure, show
-from freshness.app.report import attainment
+from freshness.app.reading.report import attainment
 from freshness.domain.attainment import HOUR, Attained
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import ConnectionStatus, Truth

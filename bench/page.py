@@ -16,7 +16,7 @@ from bench.parts import example_policy, services
 from bench.tables import Item, LocalAws, running_aws, write
 from freshness.app.page.read import page_view
 from freshness.app.page.render import LARGEST, Frame, Medium, render
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.aws.item_codec import company_item, feed_item, marshal
 from freshness.aws.tables import TableNames
 from freshness.domain.feed_values import Breach

@@ -29,7 +29,7 @@ from cli.status import status
 from deployed.errors import StackError
 from deployed.stack import ROOT, DeployedStack
 from freshness.app.operations import Paused
-from freshness.app.queries import NotFound
+from freshness.app.reading.queries import NotFound
 from freshness.aws.event_bus import NotPublished
 from freshness.aws.table import ContentionError
 from freshness.codat.errors import CodatError

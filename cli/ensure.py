@@ -16,7 +16,7 @@ from cli.output import new_table, print_json, print_table
 from deployed.api import ApiResponse, call_api
 from deployed.stack import DeployedStack
 from deployed.ticks import tick_client
-from freshness.app.text import duration
+from freshness.app.reading.text import duration
 from freshness.domain.freshness_request import OnLate
 
 NOT_IN_TIME = 3

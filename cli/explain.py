@@ -10,8 +10,8 @@ from cli.arguments import CompanyName, Json, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text
 from deployed.links import links_of
 from deployed.stack import clock
-from freshness.app.text import duration, moment
-from freshness.app.views import Explanation
+from freshness.app.reading.text import duration, moment
+from freshness.app.reading.views import Explanation
 
 
 def explain(

@@ -13,7 +13,7 @@ from pydantic_core import to_json, to_jsonable_python
 
 from cli.arguments import selected_stack
 from deployed.stack import clock
-from freshness.app.views import FeedExport, FeedView
+from freshness.app.reading.views import FeedExport, FeedView
 
 VIEW_FIELDS = tuple(field.name for field in fields(FeedView))
 OTHER_FIELDS = tuple(field.name for field in fields(FeedExport) if field.name != "feed")

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from deployed.text import STYLES
-from freshness.app.text import moment
-from freshness.app.views import LinkView
+from freshness.app.reading.text import moment
+from freshness.app.reading.views import LinkView
 from freshness.domain.feed_values import State
 
 _NOT_WRAPPED = ("data type", "state", "age", "promise", "oldest", "due (UTC)", "requested (UTC)", "trigger")

@@ -13,7 +13,7 @@ from cli.errors import CommandError
 from cli.output import new_table, print_json, print_table
 from deployed.stack import DeployedStack, clock
 from deployed.ticks import run_tick, tick_client
-from freshness.app.text import duration
+from freshness.app.reading.text import duration
 from freshness.domain.company import Company
 from freshness.domain.dataset import Outcome, Trigger, outcome
 from freshness.domain.feed import Feed, FeedKey

@@ -15,9 +15,9 @@ from rich.text import Text
 from cli.arguments import Json, selected_stack
 from cli.output import new_table, print_json, print_table, print_text
 from deployed.stack import clock
-from freshness.app.report import attainment, attainment_by
-from freshness.app.text import duration, moment
-from freshness.app.views import AttainmentView
+from freshness.app.reading.report import attainment, attainment_by
+from freshness.app.reading.text import duration, moment
+from freshness.app.reading.views import AttainmentView
 from freshness.domain.attainment import DAY, DAYS_KEPT, HOUR, Breakdown, by_hour_since, day_of, hour_of
 
 UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}

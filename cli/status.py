@@ -14,8 +14,8 @@ from cli.output import link_text, new_table, print_json, print_table, print_text
 from deployed.links import links_of
 from deployed.stack import clock
 from deployed.text import STYLES
-from freshness.app.text import duration, moment
-from freshness.app.views import FeedView, FleetView, LinkView, MissView, Summary
+from freshness.app.reading.text import duration, moment
+from freshness.app.reading.views import FeedView, FleetView, LinkView, MissView, Summary
 from freshness.domain.company import Company
 from freshness.domain.feed_values import State
 

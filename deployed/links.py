@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import httpx
 
 from deployed.stack import DeployedStack, clock
-from freshness.app.links import read_links
-from freshness.app.views import FeedView, LinkView
+from freshness.app.reading.links import read_links
+from freshness.app.reading.views import FeedView, LinkView
 from freshness.codat.client import Codat
 from freshness.codat.http import CALL_TIMEOUT
 from freshness.domain.company import Company

@@ -21,7 +21,7 @@ from deployed.links import links_of
 from deployed.stack import DeployedStack, clock
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render, render_explanations
-from freshness.app.queries import NotFound, Queries
+from freshness.app.reading.queries import NotFound, Queries
 
 LOOPBACK = "127.0.0.1"
 _POLICY = (

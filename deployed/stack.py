@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from deployed.errors import StackError
 from deployed.outputs import Outputs
 from freshness.app.operations import Operations
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import TableNames, Tables

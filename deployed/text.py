@@ -1,6 +1,6 @@
 """How states are shown in a terminal."""
 
-from freshness.app.text import SYMBOLS
+from freshness.app.reading.text import SYMBOLS
 from freshness.domain.feed_values import State
 
 _COLOURS = {

@@ -21,7 +21,7 @@ from freshness.app.ensure.accept import EnsureFresh, Progress, retry_after
 from freshness.app.ensure.description import openapi
 from freshness.app.ensure.models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, RequestStatus
 from freshness.app.ensure.problems import Problem, RelinkNeeded
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
 from freshness.aws.event_bus import NotPublished
 from freshness.aws.table import ContentionError

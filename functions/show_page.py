@@ -11,14 +11,14 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from freshness.app.links import read_links
 from freshness.app.operations import Operations, Paused
 from freshness.app.page.read import page_view
 from freshness.app.page.refresh import refresh_worst
 from freshness.app.page.render import Frame, Medium, render, render_explanations, render_text
-from freshness.app.queries import NotFound, Queries
+from freshness.app.reading.links import read_links
+from freshness.app.reading.queries import NotFound, Queries
+from freshness.app.reading.views import LinkView
 from freshness.app.services import Services
-from freshness.app.views import LinkView
 from freshness.aws.control import Control
 from freshness.domain.company import Company
 

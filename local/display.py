@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from deployed.text import STYLES
-from freshness.app.text import duration
-from freshness.app.views import FeedView, FleetView
+from freshness.app.reading.text import duration
+from freshness.app.reading.views import FeedView, FleetView
 from freshness.domain.data_types import SourceType, source_type
 
 RECENT = timedelta(seconds=10)

@@ -14,7 +14,7 @@ from pathlib import Path
 from deployed.outputs import Outputs
 from deployed.page_server import StackSource, serving
 from deployed.stack import DeployedStack
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.aws.tables import Tables
 from freshness.policy.loader import load
 from local import deploy, local_aws

@@ -14,7 +14,7 @@ from rich.live import Live
 from deployed.errors import StackError
 from deployed.stack import DeployedStack, clock
 from deployed.ticks import run_tick, tick_client
-from freshness.app.views import FleetView
+from freshness.app.reading.views import FleetView
 from freshness.domain.feed import FeedKey
 from local.display import WOULD_BE_QUEUED, LiveTable, state_of, states_text
 from local.errors import LocalRunError

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from freshness.app.views import FeedView, FleetView
+from freshness.app.reading.views import FeedView, FleetView
 from freshness.domain.feed_values import State
 from freshness.planning.decision import Reason
 from local.display import LiveTable, summary

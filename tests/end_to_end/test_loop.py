@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from deployed.links import links_of
 from deployed.stack import clock
-from freshness.app.views import FleetView
+from freshness.app.reading.views import FleetView
 from freshness.domain.dataset import DatasetState, Trigger, has_ended
 from local.settings import Settings
 from local.stack import RunningStack

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from rich.console import Console
 
-from freshness.app.views import FleetView
+from freshness.app.reading.views import FleetView
 from local.codat import Codat
 from local.codat_sandbox.server import running_sandbox
 from local.display import summary

@@ -14,7 +14,7 @@ from cli.__main__ import app
 from cli.durations import parse_duration
 from cli.errors import CommandError
 from deployed.api import ApiResponse
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState
 from freshness.domain.feed_values import End

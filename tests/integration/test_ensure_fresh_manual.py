@@ -176,7 +176,7 @@ def test_the_command_has_the_options_of_the_example() -> None:
 
 
 def test_every_problem_is_in_the_manual() -> None:
-    sources = [ROOT / "functions" / "serve_api.py", *(ROOT / "functions" / "freshness" / "app").glob("*.py")]
+    sources = [ROOT / "functions" / "serve_api.py", *(ROOT / "functions" / "freshness" / "app").rglob("*.py")]
     kinds = {
         found
         for path in sources

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from cli.output import link_text
-from freshness.app.links import read_links
+from freshness.app.reading.links import read_links
 from freshness.codat.client import Codat
 from freshness.domain.company import Company, Connection
 from local.codat_sandbox.server import RunningSandbox, running_sandbox

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.aws.tables import Tables
 from freshness.domain.feed_values import State
 from freshness.planning.decision import Reason

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from freshness.app.apply_webhook import WebhookApplier
-from freshness.app.attainment import promised
 from freshness.app.forecast import Forecast
-from freshness.app.queries import Queries
 from freshness.app.queue_refreshes import queue_refreshes
+from freshness.app.reading.attainment import promised
+from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
 from freshness.app.tick import exclusive_run
 from freshness.app.webhook_heartbeat import SILENT_AFTER, WebhookHeartbeat, is_silent

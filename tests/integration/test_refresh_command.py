@@ -11,7 +11,7 @@ import cli.refresh
 from cli.__main__ import app
 from cli.errors import CommandError
 from freshness.app.operations import Operations
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.domain.company import Company
 from tests import webhook_bodies
 from tests.integration.deployed import Deployed

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from cli import report
 from cli.__main__ import app
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.aws.tables import Tables
 from freshness.domain.attainment import HOUR, Breakdown, hour_of
 from freshness.domain.breach import BreachTime

@@ -13,7 +13,7 @@ import show_page
 from freshness.app.page import read, refresh
 from freshness.app.page.read import page_view
 from freshness.app.page.view import PageView
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.domain.company import Company
 from freshness.policy.loader import load
 from local.codat_sandbox.model import ConnectionStatus

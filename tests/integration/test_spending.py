@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from freshness.app.queueing.decide_now import affordable_now
-from freshness.app.spending import spending
+from freshness.app.reading.spending import spending
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import Trigger

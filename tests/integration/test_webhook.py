@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from freshness.app.apply_webhook import WebhookApplier
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.app.record import Recorder
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import Tables

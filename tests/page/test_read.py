@@ -11,7 +11,7 @@ from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
 from freshness.app.page.turns import Turn
 from freshness.app.page.view import PageView, Tone
-from freshness.app.report import attainment
+from freshness.app.reading.report import attainment
 from freshness.aws import feeds
 from freshness.domain.attainment import DAY, Breakdown
 from freshness.domain.feed_values import State

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.policy.loader import load
 from local.codat_sandbox.model import ConnectionStatus

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, cast
 
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.domain.feed_values import State
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import Connection

@@ -15,8 +15,8 @@ from freshness.app.page.render import LARGEST, Frame, Medium, render, render_exp
 from freshness.app.page.turns import Step, Turn
 from freshness.app.page.verdict import verdict
 from freshness.app.page.view import Cell, Miss, PageView, RuleView, TurnView
-from freshness.app.text import shown
-from freshness.app.views import DatasetView, Explanation, SpendingView
+from freshness.app.reading.text import shown
+from freshness.app.reading.views import DatasetView, Explanation, SpendingView
 from freshness.codat.webhook_parser import MAX_ISSUE_LENGTH, MAX_ISSUES
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed_values import State

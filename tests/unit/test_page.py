@@ -28,7 +28,7 @@ from freshness.app.page.view import (
     TurnView,
     Webhooks,
 )
-from freshness.app.views import DatasetView, Explanation, FeedView, SpendingView
+from freshness.app.reading.views import DatasetView, Explanation, FeedView, SpendingView
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.attainment import Attained
 from freshness.domain.company import Company

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from freshness.app.text import duration
+from freshness.app.reading.text import duration
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)

@@ -13,9 +13,9 @@ from functools import partial
 
 from aws_lambda_powertools import Logger
 
-from freshness.app.attainment import burn_percent, supported
 from freshness.app.codat_schedule import read_codat_schedule
 from freshness.app.list_companies import CompanyList
+from freshness.app.reading.attainment import burn_percent, supported
 from freshness.app.services import Services
 from freshness.app.tick import Failures, Run, for_each, is_due, stops
 from freshness.app.webhook_heartbeat import is_silent

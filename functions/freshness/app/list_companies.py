@@ -9,7 +9,7 @@ from datetime import datetime
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from freshness.app.attainment import promised
+from freshness.app.reading.attainment import promised
 from freshness.app.services import Services
 from freshness.app.tick import Failures, is_refused_data
 from freshness.aws.metrics import Metric

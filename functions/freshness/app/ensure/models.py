@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 
 from freshness.app.ensure.accept import Ask, Progress
 from freshness.app.ensure.problems import Problem
-from freshness.app.views import FeedView
+from freshness.app.reading.views import FeedView
 from freshness.domain.company import Company
 from freshness.domain.feed_values import State
 from freshness.domain.freshness_request import FeedResult, FeedState, OnLate

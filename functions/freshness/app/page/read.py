@@ -25,10 +25,10 @@ from freshness.app.page.view import (
     TurnView,
     Webhooks,
 )
-from freshness.app.queries import Queries
-from freshness.app.spending import spending
-from freshness.app.text import shown
-from freshness.app.views import FeedView
+from freshness.app.reading.queries import Queries
+from freshness.app.reading.spending import spending
+from freshness.app.reading.text import shown
+from freshness.app.reading.views import FeedView
 from freshness.app.webhook_heartbeat import SILENT_AFTER, WEBHOOK_RECEIVED
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import Broken

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from freshness.app.operations import Operations
 from freshness.app.page.read import page_view
-from freshness.app.queries import Queries
+from freshness.app.reading.queries import Queries
 from freshness.domain.feed import FeedKey
 
 

@@ -15,8 +15,8 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from freshness.app.page.view import PageView
-from freshness.app.text import SYMBOLS, duration, moment, percent, shown
-from freshness.app.views import Explanation
+from freshness.app.reading.text import SYMBOLS, duration, moment, percent, shown
+from freshness.app.reading.views import Explanation
 
 LARGEST = 300_000
 """The most bytes of a page."""

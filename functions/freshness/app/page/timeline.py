@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from freshness.app.page.view import FeedBreaches, Span
-from freshness.app.views import FeedView
+from freshness.app.reading.views import FeedView
 from freshness.domain.company import Connection
 from freshness.domain.feed import Feed
 from freshness.domain.promise import Promise

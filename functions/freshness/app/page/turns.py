@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from freshness.app.views import FeedView
+from freshness.app.reading.views import FeedView
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from freshness.app.page.turns import NO_ANSWER_NEXT_ACTION, WEBHOOKS_NEXT_ACTION, Conditions, Turn
 from freshness.app.page.view import NeedsPerson, Tone, TurnView, Verdict
-from freshness.app.text import duration
-from freshness.app.views import FeedView
+from freshness.app.reading.text import duration
+from freshness.app.reading.views import FeedView
 from freshness.domain.feed import FeedKey
 
 FEW = 3

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from freshness.app.page.turns import Conditions, Step
-from freshness.app.views import FeedView, SpendingView
+from freshness.app.reading.views import FeedView, SpendingView
 from freshness.domain.attainment import Attained
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import State

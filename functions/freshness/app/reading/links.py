@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from aws_lambda_powertools import Logger
 
-from freshness.app.views import FeedView, LinkView
+from freshness.app.reading.views import FeedView, LinkView
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
 from freshness.domain.company import Company, Connection

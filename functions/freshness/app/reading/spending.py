@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from freshness.app.reading.views import SpendingView
 from freshness.app.services import Services
-from freshness.app.views import SpendingView
 
 
 def spending(services: Services, now: datetime) -> Iterator[SpendingView]:

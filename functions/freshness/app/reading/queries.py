@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from freshness.app.forecast import misses_ahead
-from freshness.app.obstacles import closed_window, obstacle, waiting_for_machine
 from freshness.app.queueing.decide_now import decide_now
+from freshness.app.reading.obstacles import closed_window, obstacle, waiting_for_machine
+from freshness.app.reading.spending import spending
+from freshness.app.reading.timing import miss_view, timing
+from freshness.app.reading.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
 from freshness.app.services import Services
-from freshness.app.spending import spending
-from freshness.app.timing import miss_view, timing
-from freshness.app.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
 from freshness.aws.control import Account
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company, Connection

@@ -1,4 +1,4 @@
-"""What people and programs see of feeds: plain values that `freshness.app.queries` returns."""
+"""What people and programs see of feeds: plain values that `freshness.app.reading.queries` returns."""
 
 from collections import Counter
 from dataclasses import dataclass

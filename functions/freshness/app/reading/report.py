@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from freshness.app.views import AttainmentView
+from freshness.app.reading.views import AttainmentView
 from freshness.aws.tables import Tables
 from freshness.domain.attainment import (
     Attained,
