@@ -12,8 +12,8 @@ from bench.figures import Figure, show
 from bench.fleet import NOW
 from bench.parts import example_policy, run_refresh_tick, services
 from bench.tables import Meter, Usage, running_aws
-from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.reading.attainment import promised
+from freshness.app.webhooks import WebhookApplier
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables

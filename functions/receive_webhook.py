@@ -10,11 +10,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
+from freshness.aws.clients import client
 from freshness.aws.metrics import Metric, emit
 from freshness.codat.webhook_signature import (
     CachedSecrets,
@@ -86,7 +86,7 @@ def _queue(message_id: str, body: str) -> None:
 
 @cache
 def _sqs() -> "SQSClient":
-    return boto3.client("sqs")
+    return client("sqs")
 
 
 @cache
@@ -101,7 +101,7 @@ def _header_values() -> CachedSecrets:
 
 def _secret_reader(name: str) -> Callable[[], str]:
     """Return a function that reads a secret from Systems Manager, or raises `SecretsUnavailable`."""
-    systems_manager = boto3.client("ssm")
+    systems_manager = client("ssm")
 
     def read() -> str:
         try:

@@ -136,6 +136,7 @@ class CodatFreshness(Stack):
     def _apply_webhook(self) -> Function:
         function = Function(self, "apply_webhook", self._bundle, timeout=Duration.seconds(30), memory_size=256)
         self._let_record(function)
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem")
         function.use_index(self._tables.control, OPEN)
         return function
 

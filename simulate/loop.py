@@ -17,12 +17,12 @@ from typing import Any, cast
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.checking import LISTING, check_freshness
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.record import Recorder
 from freshness.app.services import CodatAccess, Services
 from freshness.app.tick import Run, exclusive_run
+from freshness.app.webhooks import WebhookApplier
 from freshness.aws.event_bus import EventBus, NotPublished
 from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError

@@ -120,6 +120,7 @@ ALLOWED = {
     },
     "ApplyWebhook": {
         ("dynamodb:GetItem", "TablesCompanies"),
+        ("dynamodb:BatchGetItem", "TablesCompanies"),
         ("dynamodb:PutItem", "TablesCompanies"),
         ("dynamodb:BatchGetItem", "TablesFeeds"),
         ("dynamodb:Query", "TablesFeeds"),

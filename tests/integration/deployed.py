@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities import parameters
 
 import apply_webhook
 import check_freshness
@@ -44,8 +43,9 @@ class Deployed:
         self.bus: EventBus | None = None
         patch.setattr(Services, "deployed", self.services)
         patch.setenv("WEBHOOK_SIGNING_SECRET", secret(SIGNING_SECRET))
+        patch.setenv("MAX_RECEIVE_COUNT", "20")
         self.key(API_KEY)
-        for cached in (receive_webhook._sqs, receive_webhook._signing_secrets):
+        for cached in (receive_webhook._sqs, receive_webhook._signing_secrets, apply_webhook._dead_letters):
             cached.cache_clear()
 
     def key(self, value: str) -> None:
@@ -53,7 +53,7 @@ class Deployed:
 
     def key_is_in(self, name: str) -> None:
         """Have the key read from a secret, which need not exist."""
-        parameters.clear_caches()  # type: ignore[no-untyped-call]
+        services._parameters.cache_clear()
         self._patch.setenv("CODAT_API_KEY_SECRET", name)
         self._access = CodatAccess(
             base_url=self.sandbox.base_url, key=lambda reload: services.stored_key(name, reload=reload)
@@ -90,6 +90,7 @@ class Deployed:
             "messageId": "m",
             "eventSource": "aws:sqs",
             "body": body,
+            "attributes": {"ApproximateReceiveCount": "1"},
             "messageAttributes": {"webhook-id": attribute},
         }
         apply_webhook.handler({"Records": [record]}, context())

@@ -2,33 +2,24 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import apply_webhook
 from freshness.app import services
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED, WebhookHeartbeat
 from freshness.aws.tables import Tables
 from freshness.policy.loader import load
+from local.http_api import context
 from tests import webhook_bodies as bodies
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 GOOD = bodies.read_completed(NOON, ("connection", "invoices", "Complete"))
-
-
-class Context(LambdaContext):
-    """As much of a context as the function looks at."""
-
-    _function_name = "apply_webhook"
-    _memory_limit_in_mb = 256
-    _invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:apply_webhook"
-    _aws_request_id = "request"
 
 
 def message(body: str, message_id: str = "msg_1", receive_count: int = 1) -> dict[str, Any]:
@@ -45,7 +36,7 @@ def message(body: str, message_id: str = "msg_1", receive_count: int = 1) -> dic
 
 def applied(*messages: dict[str, Any]) -> list[str]:
     """Apply a batch; the ids of the messages that go back to the queue."""
-    response = apply_webhook.handler({"Records": list(messages)}, Context())
+    response = apply_webhook.handler({"Records": list(messages)}, context(timedelta(seconds=30)))
     return [str(failure["itemIdentifier"]) for failure in response["batchItemFailures"]]
 
 
@@ -77,7 +68,7 @@ def dead_letters(tables: Tables, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         "WEBHOOK_DEAD_LETTER_QUEUE_URL": letters.url,
     }.items():
         monkeypatch.setenv(name, value)
-    cached = (services._tables, services._bus, apply_webhook._sqs)
+    cached = (services._tables, services._bus, apply_webhook._dead_letters)
     policy = load(Path(__file__).parents[2] / "freshness.toml")
     monkeypatch.setattr(services, "_policy", lambda: policy)
     for client in cached:

@@ -9,7 +9,6 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.forecast import Forecast
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.reading.attainment import promised
@@ -17,6 +16,7 @@ from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
 from freshness.app.tick import exclusive_run
 from freshness.app.webhook_heartbeat import SILENT_AFTER, WebhookHeartbeat, is_silent
+from freshness.app.webhooks import WebhookApplier
 from freshness.aws.companies import NEEDS_RELINK
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables

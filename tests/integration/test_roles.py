@@ -11,12 +11,12 @@ from uuid import uuid4
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities import parameters
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 from svix.webhooks import Webhook
 
 import serve_api
+from freshness.app import services
 from freshness.domain.company import Company
 from freshness.domain.dataset import Dataset, DatasetState, Trigger
 from freshness.domain.feed import Feed
@@ -148,7 +148,7 @@ def set_paused_and_deleted(deployed: Deployed) -> None:
     paused, deleted, *_ = (each for each in deployed.tables.companies.scan() if each != company)
     deployed.tables.companies.put(replace(paused, paused=True))
     deployed.tables.companies.put(replace(deleted, deleted_at=deployed.clock()))
-    parameters.clear_caches()  # type: ignore[no-untyped-call]
+    services._parameters.cache_clear()
 
 
 def ensure_fresh(company: Company, feed: Feed, prefer: str = "") -> dict[str, object]:
@@ -201,7 +201,7 @@ def test_every_permission_of_the_role_of_the_api_is_used(deployed: Deployed, mon
     for feed in (late, gone):
         deployed.tables.feeds.update(feed, read_last_week)
     deployed.queue(timedelta(seconds=20))  # There is only time to see that promises are broken.
-    parameters.clear_caches()  # type: ignore[no-untyped-call]
+    services._parameters.cache_clear()
 
     complete_at_once(deployed, late)
     # The read that ends lets the promise be kept again.

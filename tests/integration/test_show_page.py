@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_lambda_powertools.utilities import parameters
 
 import show_page
+from freshness.app import services
 from freshness.app.page import read, refresh
 from freshness.app.page.read import page_view
 from freshness.app.page.view import PageView
@@ -76,7 +76,7 @@ def test_its_role_allows_what_the_page_and_its_buttons_need_and_nothing_else(
 ) -> None:
     make_stale(deployed)
     company, connection_id = let_link_lapse(deployed)
-    parameters.clear_caches()  # type: ignore[no-untyped-call]
+    services._parameters.cache_clear()
 
     html = shown(deployed)
     assert '<div class="cf" data-theme="dark">' in html

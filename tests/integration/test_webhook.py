@@ -9,9 +9,9 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.reading.queries import Queries
 from freshness.app.record import Recorder
+from freshness.app.webhooks import WebhookApplier
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import Tables
 from freshness.codat.webhook_parser import MAX_ISSUE_LENGTH, MAX_ISSUES, Malformed

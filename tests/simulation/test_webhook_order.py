@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshness.app.apply_webhook import WebhookApplier
 from freshness.app.record import Recorder
+from freshness.app.webhooks import WebhookApplier
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import TableNames, Tables
 from freshness.domain.company import Company, Connection, ConnectionStatus

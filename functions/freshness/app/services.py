@@ -10,15 +10,15 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Self
 
-import boto3
 import httpx
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.parameters import GetParameterError, get_parameter
+from aws_lambda_powertools.utilities.parameters import GetParameterError, SSMProvider
 from botocore.exceptions import ClientError
 
 from freshness.app.counts import Counts
 from freshness.app.record import Recorder
 from freshness.aws import metrics
+from freshness.aws.clients import client
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import TableNames, Tables
@@ -152,12 +152,12 @@ def _tables() -> Tables:
         datasets=os.environ["DATASETS_TABLE"],
         control=os.environ["CONTROL_TABLE"],
     )
-    return Tables.open(boto3.client("dynamodb"), names)
+    return Tables.open(client("dynamodb"), names)
 
 
 @cache
 def _bus() -> EventBus:
-    return EventBus(boto3.client("events"), os.environ["EVENT_BUS"])
+    return EventBus(client("events"), os.environ["EVENT_BUS"])
 
 
 @cache
@@ -172,6 +172,11 @@ def _codat_access() -> CodatAccess:
 
 
 @cache
+def _parameters() -> SSMProvider:
+    return SSMProvider(boto3_client=client("ssm"))
+
+
+@cache
 def _ssl_context() -> SSLContext:
     """Return what verifies Codat's certificate. To load the authorities takes longer than a call."""
     return httpx.create_ssl_context()
@@ -180,7 +185,7 @@ def _ssl_context() -> SSLContext:
 def stored_key(secret: str, *, reload: bool = False) -> str:
     """Return the key for Codat's API from Systems Manager; an empty one, which Codat refuses, until one is stored."""
     try:
-        return str(get_parameter(secret, decrypt=True, max_age=KEY_KEPT, force_fetch=reload)).strip()
+        return str(_parameters().get(secret, decrypt=True, max_age=KEY_KEPT, force_fetch=reload)).strip()
     except GetParameterError as error:
         cause = error.__cause__ or error.__context__
         if isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ParameterNotFound":

@@ -83,6 +83,8 @@ class Metric(StrEnum):
     WEBHOOKS_REFUSED_NOT_SIGNED = "WebhooksRefusedNotSigned"
     WEBHOOKS_APPLIED = "WebhooksApplied"
     WEBHOOKS_NOT_USED = "WebhooksNotUsed"
+    WEBHOOKS_LEFT_OVER = "WebhooksLeftOver"
+    """Webhooks for which there was no time: they are delivered again."""
     READS_COMPLETED = "ReadsCompleted"
     READS_FAILED = "ReadsFailed"
     READS_FAILED_FOR_NOW = "ReadsFailedForNow"

@@ -1,0 +1,338 @@
+"""Applying Codat's webhooks: each is parsed into facts, which are recorded."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from freshness.app.ensure.finish import Finisher
+from freshness.app.record import Recorder
+from freshness.app.services import Services
+from freshness.aws.metrics import Metric
+from freshness.aws.table import ContentionError
+from freshness.aws.tables import Tables
+from freshness.codat import webhook_parser
+from freshness.codat.webhook_parser import Malformed
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.company import Company
+from freshness.domain.company_facts import (
+    CheckNeeded,
+    CompanyCreated,
+    CompanyDeleted,
+    CompanyFact,
+    ConnectionChanged,
+    ReadsEnded,
+)
+from freshness.domain.company_transition import ReadEnd, reads_ended, reads_of
+from freshness.domain.dataset import Outcome, outcome
+from freshness.domain.facts import (
+    DatasetEnded,
+    DataWritten,
+    LimitReached,
+    LimitReset,
+    ReadEnded,
+    Rescheduled,
+    WebhookFact,
+)
+from freshness.domain.feed import Feed
+
+Facts = tuple[WebhookFact, ...]
+_ENDED = {
+    Outcome.COMPLETE: Metric.READS_COMPLETED,
+    Outcome.TRY_AGAIN: Metric.READS_FAILED_FOR_NOW,
+    Outcome.PERSON_MUST_ACT: Metric.READS_FAILED_UNTIL_A_PERSON_ACTS,
+    Outcome.NEVER: Metric.READS_FAILED_FOR_GOOD,
+}
+
+logger = Logger(service="codat-freshness")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A webhook from the queue, whose signature was verified."""
+
+    id: str
+    """The id by which SQS knows it."""
+    webhook_id: str
+    body: str
+    received_at: datetime | None
+    """When the queue received it, the same time at each delivery; `None` if that is not known."""
+    deliveries: int
+    """How often it was delivered, this time included."""
+
+
+def apply_batch(
+    services: Services,
+    messages: Iterable[Message],
+    *,
+    until: datetime,
+    most_deliveries: int,
+    move_to_dead_letters: Callable[[Message, str], bool],
+) -> list[Message]:
+    """Apply webhooks, and return those that must be delivered again: they failed, or there was no time for them.
+
+    One that is malformed, or failed at the last of `most_deliveries`, is moved to the dead letters with the reason. If
+    that fails, which the function says by returning false, it is delivered again. `until` is when to apply no more.
+    """
+    recorder = services.recorder
+    applier = WebhookApplier(tables=services.tables, recorder=recorder, clock=services.clock)
+    returned: list[Message] = []
+    try:
+        # Those that were delivered most often first: none is left over each time.
+        parsed = [(each, _parsed(applier, each)) for each in sorted(messages, key=lambda each: -each.deliveries)]
+        applier.load_companies(fact for _, each in parsed for fact in _facts(each))
+        for message, found in parsed:
+            if services.clock() >= until:
+                applier.tally[Metric.WEBHOOKS_LEFT_OVER] += 1
+                returned.append(message)
+                continue
+            failure = _failure(applier, message, found)
+            if failure is None:
+                continue
+            is_final = failure.is_final or message.deliveries >= most_deliveries
+            if not (is_final and move_to_dead_letters(message, failure.reason)):
+                returned.append(message)
+        _end_requests(services)
+    finally:
+        recorder.write_collected()
+        counts = applier.tally + recorder.tally
+        services.emit(counts)
+        logger.info("Batch of webhooks ended", extra={"tally": dict(counts)})
+    return returned
+
+
+class _Failure(NamedTuple):
+    """Why a webhook could not be applied, and whether to try again would not help."""
+
+    reason: str
+    is_final: bool
+
+
+def _parsed(applier: "WebhookApplier", message: Message) -> Facts | Malformed:
+    try:
+        return applier.parse(message.body, message.received_at)
+    except Malformed as error:
+        return error
+
+
+def _facts(parsed: Facts | Malformed) -> Facts:
+    return parsed.facts if isinstance(parsed, Malformed) else parsed
+
+
+def _failure(applier: "WebhookApplier", message: Message, parsed: Facts | Malformed) -> _Failure | None:
+    """Record the facts of a webhook, of a malformed one those that it has, and return why it failed if it did."""
+    context = {"message_id": message.webhook_id}
+    try:
+        applier.record(_facts(parsed))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        logger.warning("A webhook could not be applied", exc_info=error, extra=context | {"reason": reason})
+        return _Failure(reason, is_final=False)
+    if not isinstance(parsed, Malformed):
+        applier.tally[Metric.WEBHOOKS_APPLIED] += bool(parsed)
+        return None
+    # The content of a malformed message, which its traceback has, does not belong in the log.
+    logger.warning("A webhook could not be applied", extra=context | {"reason": str(parsed)})
+    return _Failure(str(parsed), is_final=True)
+
+
+def _end_requests(services: Services) -> None:
+    """End the requests for fresh data that the webhooks satisfied."""
+    if not services.recorder.satisfied:
+        return
+    try:
+        Finisher(services=services).finish_of_companies(services.recorder.satisfied)
+    except (ContentionError, BotoCoreError, ClientError) as error:
+        logger.warning("Requests for fresh data were left to the next tick", extra={"error": str(error)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookApplier:
+    """Applies webhooks to the tables. `tally` counts what happened.
+
+    A webhook may arrive several times, and in any order: neither changes the result.
+    """
+
+    tables: Tables
+    recorder: Recorder
+    clock: Callable[[], datetime]
+    tally: Counter[Metric] = field(default_factory=Counter)
+    companies: dict[str, Company] = field(default_factory=dict)
+    """Companies as they were last read or written, empty ones if they are not known."""
+
+    def apply(self, body: str, received_at: datetime | None = None) -> None:
+        """Apply one webhook, whose signature was verified, and which was received now or at a time.
+
+        Raises:
+            freshness.codat.webhook_parser.Malformed: it is not a webhook as Codat describes it. The parts of it that
+                are were applied.
+            NotPublished, ContentionError, ClientError, BotoCoreError: it could not be applied now.
+        """
+        try:
+            facts = self.parse(body, received_at)
+        except Malformed as malformed:
+            self.record(malformed.facts)
+            raise
+        self.record(facts)
+        self.tally[Metric.WEBHOOKS_APPLIED] += bool(facts)
+
+    def parse(self, body: str, received_at: datetime | None = None) -> Facts:
+        """Return the facts of a webhook that was received now or at a time; none if its kind is not used.
+
+        Raises:
+            freshness.codat.webhook_parser.Malformed: it is not a webhook as Codat describes it.
+        """
+        facts = webhook_parser.parse(body, received_at or self.clock())
+        self.tally[Metric.WEBHOOKS_NOT_USED] += facts is None
+        return facts or ()
+
+    def load_companies(self, facts: Iterable[WebhookFact]) -> None:
+        """Read the companies that facts are about, by one call for 100. Those that this fails for are read alone."""
+        company_ids = {fact.company_id for fact in facts if not isinstance(fact, LimitReached | LimitReset)}
+        try:
+            found = self.tables.companies.get_many(company_ids)
+        except (ContentionError, BotoCoreError, ClientError, ValueError) as error:
+            logger.warning("Companies could not be read together", extra={"error": str(error)})
+            return
+        self.companies.update({each: Company(company_id=each) for each in company_ids} | found)
+
+    def record(self, facts: Facts) -> None:
+        """Record the facts of one webhook.
+
+        Raises:
+            NotPublished, ContentionError, ClientError, BotoCoreError: they could not be recorded now.
+        """
+        of_feeds: defaultdict[str, list[ReadEnded | DataWritten]] = defaultdict(list)
+        for fact in facts:
+            match fact:
+                case LimitReached() | LimitReset():
+                    self._record_limit(fact)
+                case ReadEnded() | DataWritten():
+                    of_feeds[fact.company_id].append(fact)
+                case DatasetEnded():
+                    self._record_dataset(fact)
+                case ConnectionChanged():
+                    self._record_connection(fact)
+                case CompanyCreated() | CompanyDeleted():
+                    self._record_company(self._company(fact.company_id), fact)
+        for company_id, of_company in of_feeds.items():
+            self._record_on_feeds(company_id, of_company)
+        self._record_reads(facts)
+
+    def _company(self, company_id: str) -> Company:
+        if company_id not in self.companies:
+            self.companies[company_id] = self.tables.companies.get(company_id) or Company(company_id=company_id)
+        return self.companies[company_id]
+
+    def _record_company(self, known: Company, fact: CompanyFact) -> Company:
+        company = self.recorder.record_company(known, fact)
+        self.companies[company.company_id] = company
+        return company
+
+    def _record_limit(self, fact: LimitReached | LimitReset) -> None:
+        now = self.clock()
+
+        def compute(limits: ApiLimits) -> ApiLimits:
+            match fact:
+                case LimitReached():
+                    return limits.with_stop(fact.until, fact.at)
+                case LimitReset():
+                    # Codat's clock may be ahead: a refusal that follows must still count as later.
+                    return limits.with_reset(min(fact.at, now))
+
+        self.tables.control.update_api_limits(self.tables.control.api_limits(), compute)
+
+    def _record_reads(self, facts: Iterable[WebhookFact]) -> None:
+        """Record on companies through which connections reads were refused, or succeed again.
+
+        A company is only written where that changes it. It is read after the feeds were written, and the feeds after a
+        refusal was written, so that of a refusal and a later success which arrive together both are seen.
+        """
+        ends: dict[str, list[ReadEnd]] = defaultdict(list)
+        for fact in facts:
+            if isinstance(fact, ReadEnded):
+                ends[fact.company_id].append((fact.connection_id, fact.state, fact.at))
+        for company_id, of_company in ends.items():
+            reads = reads_ended(of_company)
+            if not reads.refused and not reads.succeeded:
+                continue
+            if reads.refused:
+                known = replace(reads, succeeded=self._successes(company_id))
+                self._record_on_company(company_id, known)
+                reads = ReadsEnded(succeeded=self._successes(company_id))
+            self._record_on_company(company_id, reads)
+
+    def _record_on_company(self, company_id: str, reads: ReadsEnded) -> None:
+        known = self.tables.companies.get(company_id, consistent=True)
+        if known is None:
+            return
+        company = self._record_company(known, reads)
+        refused = [
+            {each.connection_id for each in of.connections.values() if each.is_refused} for of in (known, company)
+        ]
+        if changed := refused[0] ^ refused[1]:
+            self._reschedule(company, changed)
+
+    def _reschedule(self, company: Company, connection_ids: Collection[str]) -> None:
+        """Record on the feeds of connections that these have changed."""
+        feeds = self.tables.feeds.of_company(company.company_id)
+        self.recorder.record_feeds(
+            company, [(feed, (Rescheduled(),)) for feed in feeds if feed.connection_id in connection_ids]
+        )
+
+    def _successes(self, company_id: str) -> dict[str, datetime]:
+        """Return when the latest successful read through each connection of a company ended."""
+        return dict(reads_of(self.tables.feeds.of_company(company_id)).succeeded)
+
+    def _record_on_feeds(self, company_id: str, facts: Iterable[ReadEnded | DataWritten]) -> None:
+        """Record facts about feeds of a company. A connection that is not known yet makes it due for a check."""
+        by_feed: defaultdict[tuple[str, str], list[ReadEnded | DataWritten]] = defaultdict(list)
+        for fact in facts:
+            if isinstance(fact, DataWritten) or self._has_ended(fact):
+                by_feed[fact.data_type, fact.connection_id].append(fact)
+        company = self._company(company_id)
+        if company.deleted_at or not by_feed:
+            return
+        if not company.connections.keys() >= {connection_id for _, connection_id in by_feed}:
+            company = self._record_company(company, CheckNeeded())
+        self.recorder.record_feeds(
+            company,
+            [
+                (Feed(company_id=company_id, data_type=data_type, connection_id=connection_id), of_feed)
+                for (data_type, connection_id), of_feed in by_feed.items()
+            ],
+        )
+
+    def _has_ended(self, fact: ReadEnded) -> bool:
+        """Return whether a read has ended, and count how."""
+        ended = outcome(fact.state)
+        if ended is Outcome.IN_FLIGHT:
+            return False
+        self.tally[_ENDED.get(ended, Metric.READS_FAILED_FOR_NOW)] += 1
+        self.tally[Metric.READS_FAILED] += ended is not Outcome.COMPLETE
+        return True
+
+    def _record_dataset(self, fact: DatasetEnded) -> None:
+        """Record the end of a feed's latest dataset. What any other dataset means, only a check can find out."""
+        company = self._company(fact.company_id)
+        if company.deleted_at or outcome(fact.state) is Outcome.IN_FLIGHT:
+            return
+        feed = self._feed_of(fact)
+        if feed is None or feed.connection_id not in company.connections:
+            company = self._record_company(company, CheckNeeded())
+        if feed:
+            self.recorder.record_feed(feed, company, fact)
+            self._record_on_company(fact.company_id, ReadsEnded(succeeded=self._successes(fact.company_id)))
+
+    def _feed_of(self, fact: DatasetEnded) -> Feed | None:
+        feeds = self.tables.feeds.of_company(fact.company_id)
+        return next((feed for feed in feeds if feed.request and feed.request.dataset_id == fact.dataset_id), None)
+
+    def _record_connection(self, fact: ConnectionChanged) -> None:
+        company = self._record_company(self._company(fact.company_id), fact)
+        if not company.deleted_at:
+            self._reschedule(company, [fact.connection.connection_id])

@@ -1,0 +1,33 @@
+"""Clients of AWS with the time limits that all functions share."""
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_ssm import SSMClient
+
+CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 4})
+"""Seconds, and attempts at each call: a call without a response fails before its function is ended for it.
+
+botocore's own limits of 60 seconds are longer than most functions may take.
+"""
+
+
+@overload
+def client(service: Literal["dynamodb"]) -> "DynamoDBClient": ...
+@overload
+def client(service: Literal["events"]) -> "EventBridgeClient": ...
+@overload
+def client(service: Literal["sqs"]) -> "SQSClient": ...
+@overload
+def client(service: Literal["ssm"]) -> "SSMClient": ...
+
+
+def client(service: Any) -> Any:
+    """Return a client of a service of AWS."""
+    return boto3.client(service, config=CONFIG)
