@@ -37,6 +37,9 @@ class Settings(BaseModel):
         description="Hours in UTC from and to which an on-premise machine is online at all; equal for the whole day. "
         "Codat's default for QuickBooks Desktop is 19 to 7, in the customer's time zone.",
     )
+    machine_waits_in: Literal["Queued", "Fetching"] = Field(
+        "Queued", description="Status of a dataset that waits for a machine: Codat documents both."
+    )
     permissions_error: Share = Field(
         0.02, description="Share of feeds whose syncs end in PermissionsError until relinked."
     )

@@ -110,11 +110,12 @@ class SyncRunner:
     def _step(self, feed: Feed, sync: Sync, now: datetime) -> None:
         if not sync.is_running or feed.company_id not in self._store:
             return
-        if sync.next_status is DatasetStatus.FETCHING and self._is_offline(feed):
+        needs_machine = self._is_on_premise(feed) and self._needs_machine(sync)
+        if needs_machine and self._is_offline(feed):
             sync.waits_for_machine = True
             return
-        opens_at = self.settings.machine_opens_at(now) if self._is_on_premise(feed) else now
-        if sync.next_status is DatasetStatus.FETCHING and opens_at > now:
+        opens_at = self.settings.machine_opens_at(now) if needs_machine else now
+        if opens_at > now:
             self._timers.call_at(opens_at, partial(self._step, feed, sync))
             return
         stay = sync.enter_next(now)
@@ -122,6 +123,11 @@ class SyncRunner:
             self._timers.call_at(now + stay, partial(self._step, feed, sync))
         else:
             self._ended(feed, sync, now)
+
+    def _needs_machine(self, sync: Sync) -> bool:
+        """Return whether the next step of a sync waits until its machine is online."""
+        waiting = sync.status if self.settings.machine_waits_in == "Fetching" else sync.next_status
+        return waiting is DatasetStatus.FETCHING
 
     def _is_on_premise(self, feed: Feed) -> bool:
         return self._store.connection(feed.company_id, feed.connection_id).platform.on_premise

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, cast
 
+import pytest
+
 from freshness.app.reading.queries import Queries
 from freshness.domain.feed_values import State
 from freshness.policy.policy import Policy
@@ -24,9 +26,9 @@ SETTINGS = Settings(
 class Observed:
     """A simulation of a company with QuickBooks Desktop, whose machine is online from 19:00 to 07:00 UTC."""
 
-    def __init__(self, loop: SimulatedLoop) -> None:
+    def __init__(self, loop: SimulatedLoop, settings: Settings) -> None:
         self.loop = loop
-        self.simulation = Simulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": "3 hours"}}))
+        self.simulation = Simulation(loop, settings, Policy.model_validate({"default": {"fresh_within": "3 hours"}}))
         self.company = self.simulation.backend.add_company((QUICKBOOKS_DESKTOP,), loop.clock())
 
     async def run(self, duration: timedelta) -> None:
@@ -52,9 +54,11 @@ class Observed:
         return self.simulation.backend.set_machine_online(self.company.id, connection.id, False, self.loop.clock())
 
 
-def test_a_machine_that_is_on_at_night_only_is_offline_once_a_dataset_has_waited_for_a_day() -> None:
+@pytest.mark.parametrize("state", ["Queued", "Fetching"])
+def test_a_machine_that_is_on_at_night_only_is_offline_once_a_dataset_has_waited_for_a_day(state: str) -> None:
     async def scenario(loop: SimulatedLoop) -> dict[str, set[str]]:
-        observed, found = Observed(loop), {}
+        settings = SETTINGS.model_copy(update={"machine_waits_in": state})
+        observed, found = Observed(loop, settings), {}
         await observed.run(3 * DAY)
         await observed.run_until(15)
         found["at noon"] = observed.obstacles()

@@ -19,6 +19,8 @@ class ConnectionStatus(StrEnum):
     """Not one of Codat's: the connection was deleted there. It is kept so that late facts do not bring it back."""
 
 
+ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
+"""Platforms that Codat reads only while the customer's own machine is online."""
 _STATUSES = tuple(ConnectionStatus)
 
 REFUSED_AGAIN_AFTER = timedelta(minutes=15)
@@ -58,6 +60,11 @@ class Connection:
     def was_linked(self) -> bool:
         """Return whether Codat has read through it, and still has it."""
         return self.status not in (ConnectionStatus.PENDING_AUTH, ConnectionStatus.DELETED)
+
+    @property
+    def is_on_premise(self) -> bool:
+        """Return whether Codat reads through it only while the customer's own machine is online."""
+        return self.platform.startswith(ON_PREMISE)
 
     @property
     def is_refused(self) -> bool:

@@ -4,15 +4,18 @@ from datetime import datetime, timedelta
 
 from freshness.domain import windows
 from freshness.domain.company import Connection
-from freshness.domain.dataset import DatasetState
-from freshness.domain.feed import Feed
+from freshness.domain.feed import MIN_LATE_AFTER, Feed
 from freshness.domain.feed_values import State
 from freshness.domain.promise import Promise
 
-ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
-"""Platforms that Codat reads only while the customer's own machine is online."""
+WAITS_AFTER = timedelta(minutes=15)
+"""How long a read from a customer's machine takes at most before it counts as waiting for the machine.
+
+It counts so earlier where its syncs are usually much quicker. Codat documents several states for it, such as `Queued`
+and `Fetching`, so only the time tells.
+"""
 OFFLINE_AFTER = timedelta(days=1)
-"""How long a dataset waits for a customer's machine before the machine counts as offline: many are on at night only."""
+"""How long it waits before the machine counts as offline: many are on at night only."""
 
 
 def closed_window(state: State, promise: Promise, now: datetime) -> str:
@@ -42,10 +45,11 @@ def obstacle(state: State, connection: Connection, feed: Feed) -> str:
 def waiting_for_machine(state: State, connection: Connection, feed: Feed, now: datetime) -> str:
     """Return that a dataset in flight waits for the customer's own machine; empty otherwise."""
     request = feed.in_flight
-    if state is not State.REFRESHING or not connection.platform.startswith(ON_PREMISE):
+    if state is not State.REFRESHING or request is None or not connection.is_on_premise:
         return ""
-    if request is None or feed.running_state != DatasetState.QUEUED:
+    waited = now - request.at
+    if waited < min(max(2 * feed.usual_sync_time, MIN_LATE_AFTER), WAITS_AFTER):
         return ""
-    if now - request.at >= OFFLINE_AFTER:
+    if waited >= OFFLINE_AFTER:
         return f"the customer's machine with {connection.platform} is offline"
     return f"it waits until the customer's machine with {connection.platform} is online"

@@ -1,0 +1,44 @@
+"""Why a feed cannot be fresh now."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from freshness.app.reading.obstacles import OFFLINE_AFTER, WAITS_AFTER, waiting_for_machine
+from freshness.domain.company import Connection, ConnectionStatus
+from freshness.domain.dataset import IN_FLIGHT, Trigger
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import Request, State
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+DESKTOP = Connection(
+    connection_id="connection",
+    platform="QuickBooks Desktop",
+    source_type="Accounting",
+    status=ConnectionStatus.LINKED,
+    status_at=NOON - timedelta(days=30),
+)
+READING = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
+    Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset")
+)
+
+
+@pytest.mark.parametrize("state", ["", "SomethingNew", *IN_FLIGHT])
+def test_a_read_from_a_machine_waits_for_it_whatever_its_state_once_it_takes_longer_than_usual(state: str) -> None:
+    def found(waited: timedelta, platform_sync_time: timedelta | None = None) -> str:
+        feed = replace(READING, running_state=state, platform_sync_time=platform_sync_time)
+        return waiting_for_machine(State.REFRESHING, DESKTOP, feed, NOON + waited)
+
+    assert found(timedelta(seconds=29)) == ""
+    assert found(timedelta(seconds=30)) == "it waits until the customer's machine with QuickBooks Desktop is online"
+    assert found(OFFLINE_AFTER) == "the customer's machine with QuickBooks Desktop is offline"
+    assert found(WAITS_AFTER - timedelta(seconds=1), timedelta(hours=9)) == ""
+    assert found(WAITS_AFTER, timedelta(hours=9)) != ""
+
+
+def test_only_a_read_from_a_machine_waits_for_one() -> None:
+    online = replace(DESKTOP, platform="Xero")
+
+    assert waiting_for_machine(State.REFRESHING, online, READING, NOON + OFFLINE_AFTER) == ""
+    assert waiting_for_machine(State.FRESH, DESKTOP, READING, NOON + OFFLINE_AFTER) == ""
