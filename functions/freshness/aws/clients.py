@@ -1,5 +1,6 @@
 """Clients of AWS with the time limits that all functions share."""
 
+import logging
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
 
+# At INFO, botocore logs how each process found its credentials.
+logging.getLogger("botocore").setLevel(logging.WARNING)
 CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 4})
 """Seconds, and attempts at each call: a call without a response fails before its function is ended for it.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import logging
 import random
 import re
 from asyncio import Semaphore
@@ -53,6 +54,8 @@ LISTED, LONGEST_ID = 10, 50
 """How many of them it names at most, by how many characters of their ids."""
 
 logger = Logger(service="codat-freshness")
+# At INFO, httpx logs every call with the ids of companies: most of the log.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _IN_PROGRESS = re.compile(r"DatasetAlreadyInProgressException.*previous sync (\S+) is still in progress", re.DOTALL)
 
