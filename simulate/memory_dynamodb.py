@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 Item = dict[str, Any]
 Key = tuple[str, ...]
 KEYS = {"companies": ("company_id",), "feeds": ("company_id", "feed"), "datasets": ("company_id", "dataset_id")}
@@ -111,8 +113,16 @@ class MemoryDynamoDB:
         return {} if item is None else {"Item": item}
 
     def batch_get_item(self, *, RequestItems: dict[str, Any]) -> Item:
-        """Return the items with the keys of a request."""
+        """Return the items with the keys of a request.
+
+        Raises:
+            ClientError: a key is given twice.
+        """
         self._count("BatchGetItem")
+        for wanted in RequestItems.values():
+            if len({str(sorted(key.items())) for key in wanted["Keys"]}) < len(wanted["Keys"]):
+                message = "Provided list of item keys contains duplicates"
+                raise ClientError({"Error": {"Code": "ValidationException", "Message": message}}, "BatchGetItem")
         responses = {
             name: [item for key in wanted["Keys"] if (item := self.tables[name].get(key)) is not None]
             for name, wanted in RequestItems.items()
