@@ -20,7 +20,7 @@ from freshness.domain.schedule import due_at, reschedule
 from freshness.domain.wanted import with_wanted
 from freshness.domain.windows import Window, allowed, next_allowed
 from freshness.planning.decision import Action, Decision, Reason
-from freshness.planning.planner import decide, needs_all_feeds
+from freshness.planning.planner import asks_first, decide, needs_all_feeds
 from freshness.policy.policy import Policy
 from tests.unit.test_windows import WINDOWS
 
@@ -423,3 +423,23 @@ def test_callers_and_promises_are_queued_from_allowances_of_their_own() -> None:
 def test_a_feed_that_is_due_anyway_is_queued_although_the_share_of_callers_is_spent() -> None:
     assert queued(decided([wanted(feed(3 * DAY))], policy(), on_demand_allowance=0)) == ["invoices"]
     assert queued(decided([wanted(feed(3 * DAY))], policy(), on_demand_allowance=0, allowance=0)) == []
+
+
+def test_codat_is_asked_first_about_a_dataset_that_is_late_or_in_flight_as_the_promise_breaks() -> None:
+    asked = Request(at=NOON - timedelta(seconds=5), trigger=Trigger.PROMISE, dataset_id="dataset")
+    on_time, breaks = feed(HOUR).requested(asked), feed(DAY).requested(asked)
+    late = feed(HOUR).requested(replace(asked, at=NOON - HOUR / 2))
+    unnamed = feed(DAY).requested(replace(asked, dataset_id=""))
+
+    def asks(feed: Feed, at: datetime = NOON) -> bool:
+        return asks_first(feed, company(), policy(), at)
+
+    assert not asks(feed(2 * DAY))
+    assert not asks(on_time)
+    assert not asks(unnamed)
+    assert not asks(breaks, NOON - timedelta(seconds=1))
+    assert asks(breaks)
+    assert asks(late)
+    assert not asks(replace(breaks, seen_running_at=NOON))
+    assert not asks(replace(breaks, broken_at=NOON))
+    assert not asks_first(breaks, Company(company_id="company"), policy(), NOON)

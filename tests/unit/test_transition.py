@@ -265,6 +265,36 @@ def test_a_broken_promise_is_published_once_by_a_review_and_again_when_it_is_kep
     assert [n.detail_type for n in kept.notifications] == ["Company data refreshed", "Promise kept again"]
 
 
+def test_it_is_unknown_whether_a_promise_broke_until_codat_says_that_the_dataset_in_flight_still_runs() -> None:
+    broken_at = NOON + PROMISE.fresh_within
+    feed = after(after(NEW, read(NOON)).feed, requested(broken_at - MINUTE)).feed
+    assert feed.late_at
+    late = max(feed.late_at, broken_at) + MINUTE
+
+    unknown = after(feed, PromiseReviewed(), now=late)
+    asked = after(unknown.feed, polled(late, "Fetching"), now=late).feed
+    broken = after(asked, PromiseReviewed(), now=late)
+    ended = after(unknown.feed, found("dataset", broken_at - MINUTE, broken_at - timedelta(seconds=5)), now=late).feed
+
+    assert (unknown.notifications, unknown.feed.broken_at) == ((), None)
+    assert unknown.feed.due_at
+    assert unknown.feed.due_at <= late
+    assert [notification.detail_type for notification in broken.notifications] == ["Promise broken"]
+    assert broken.feed.broken_at == broken_at
+    assert after(ended, PromiseReviewed(), now=late).notifications == ()
+
+
+def test_a_promise_counts_as_broken_if_codat_does_not_say_for_long_how_a_dataset_ended() -> None:
+    broken_at = NOON + PROMISE.fresh_within
+    feed = after(after(NEW, read(NOON)).feed, requested(broken_at - MINUTE)).feed
+
+    early = after(feed, PromiseReviewed(), now=broken_at + timedelta(hours=5, minutes=59))
+    late = after(feed, PromiseReviewed(), now=broken_at + timedelta(hours=6, minutes=1))
+
+    assert early.notifications == ()
+    assert [notification.detail_type for notification in late.notifications] == ["Promise broken"]
+
+
 def test_a_deferral_counts_only_for_the_feed_that_it_was_decided_about() -> None:
     feed = replace(after(NEW, read(NOON)).feed, version=7)
     later, decided = NOON + timedelta(days=1), Decided(at=NOON, reason="paused")

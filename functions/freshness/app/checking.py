@@ -205,7 +205,7 @@ class FreshnessCheck:
             found = (polled or {}).get((data_type, connection_id), [])
             facts.append((feed, [*found, SyncDurationLearned(duration=learned)]))
         followed = self.services.recorder.record_feeds(company, facts)
-        self._count(company, followed, polled or {})
+        self._count(company, followed)
         recorded = [each.feed for each in followed]
         for key in by_key.keys() - active:
             self.services.recorder.delete(by_key[key])
@@ -229,15 +229,13 @@ class FreshnessCheck:
             if not custom_identifier(data_type) or self.services.policy.names(data_type, company, connection)
         }
 
-    def _count(
-        self, company: Company, followed: Iterable[Transition], polled: Mapping[Key, list[DatasetPolled]]
-    ) -> None:
-        """Count the refreshes that the check found, and collect how long syncs take of the feeds that were polled."""
+    def _count(self, company: Company, followed: Iterable[Transition]) -> None:
+        """Count the refreshes that the check found, and collect how long syncs of the feeds take."""
         for each in followed:
             feed = each.feed
             found = sum(isinstance(notification, CompanyDataRefreshed) for notification in each.notifications)
             self.services.tally.count(Metric.REFRESHES_FOUND_BY_CHECK, found)
-            if polled.get((feed.data_type, feed.connection_id)) and feed.history.durations:
+            if feed.history.durations:
                 platform = company.connections[feed.connection_id].platform
                 self.durations[platform, feed.data_type].append(feed.usual_sync_time)
 

@@ -1,6 +1,6 @@
 """Polling Codat for a company: what became of the datasets of each of its data types and connections."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from freshness.domain.company import Company, ConnectionStatus
 from freshness.domain.data_types import DATA_TYPES, custom_identifier
 from freshness.domain.dataset import DatasetState, has_ended
 from freshness.domain.facts import DatasetPolled
-from freshness.domain.feed import Feed, knows
+from freshness.domain.feed import Feed, FeedKey, knows
 
 Key = tuple[str, str]
 """A data type and the id of a connection."""
@@ -126,13 +126,54 @@ async def _in_flight(
         return None
     if polled and (polled.ended_at or polled.state == DatasetState.COMPLETE or not has_ended(polled.state)):
         return None
-    cancelled = DatasetPolled(at=max(at, feed.late_at), state=DatasetState.CANCELLED, dataset_id=request.dataset_id)
     if not request.dataset_id:
-        return None if known else cancelled
+        return None if known else _cancelled(feed, at)
+    return await _of_dataset(codat, feed, at)
+
+
+async def poll_in_flight(
+    codat: Codat, company_id: str, feeds: Collection[Feed], at: datetime
+) -> dict[FeedKey, DatasetPolled]:
+    """Return what became of the datasets in flight of a company, without those that cannot be read.
+
+    One dataset is read by itself. Of several, data status shows at once which of them run or are complete.
+
+    Raises:
+        CodatError: the data status or a dataset could not be read.
+    """
+    statuses = (await codat.data_status(company_id)).by_type if len(feeds) > 1 else {}
+    polled: dict[FeedKey, DatasetPolled] = {}
+    for feed in feeds:
+        status = statuses.get(feed.data_type)
+        if status and _says_how(status, feed):
+            polled[feed.key] = _of_status(status, at)
+        elif found := await _of_dataset(codat, feed, at):
+            polled[feed.key] = found
+    return polled
+
+
+def _says_how(status: DataStatus, feed: Feed) -> bool:
+    """Return whether a data status shows that the dataset in flight of a feed runs, or is complete and since when."""
+    state, dataset_id = status.current_status, feed.in_flight.dataset_id if feed.in_flight else ""
+    if state is None or not dataset_id or status.latest_sync_id != dataset_id:
+        return False
+    is_complete = state == DatasetState.COMPLETE and status.latest_successful_sync_id == dataset_id
+    return not has_ended(state) or (is_complete and status.last_successful_sync is not None)
+
+
+async def _of_dataset(codat: Codat, feed: Feed, at: datetime) -> DatasetPolled | None:
+    """Return what became of the dataset in flight of a feed, cancelled if Codat does not know it."""
+    if feed.in_flight is None:
+        return None
     try:
-        return polled_fact(await codat.dataset(feed.company_id, request.dataset_id), at)
+        return polled_fact(await codat.dataset(feed.company_id, feed.in_flight.dataset_id), at)
     except NotFound:
-        return cancelled
+        return _cancelled(feed, at)
     except Unreadable as error:
         logger.warning("A dataset cannot be read", extra={"company_id": feed.company_id, "error": str(error)})
         return None
+
+
+def _cancelled(feed: Feed, at: datetime) -> DatasetPolled:
+    dataset_id = feed.in_flight.dataset_id if feed.in_flight else ""
+    return DatasetPolled(at=max(at, feed.late_at or at), state=DatasetState.CANCELLED, dataset_id=dataset_id)

@@ -10,7 +10,7 @@ from freshness.domain import backoff, windows
 from freshness.domain.change_rate import change_rate, confident_days, unchanged_probability
 from freshness.domain.company import Connection
 from freshness.domain.dataset import DatasetState, Outcome, outcome
-from freshness.domain.feed import DAY, UNKNOWN_SYNC_TIME, Feed
+from freshness.domain.feed import DAY, MAX_LATE_AFTER, UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.promise import Promise, fresh_within
 from freshness.domain.sync_history import LONGEST_SYNC, usual_duration
 from freshness.domain.times import BEGINNING
@@ -89,6 +89,18 @@ def breaks_at(feed: Feed, promise: Promise, connection: Connection) -> datetime 
 def counts_from(feed: Feed, connection: Connection) -> datetime:
     """Return from when on a feed's promise counts."""
     return max(filter(None, (feed.succeeded_at, connection.linked_anew_at)), default=connection.status_at)
+
+
+def is_break_unknown(feed: Feed, at: datetime, now: datetime) -> bool:
+    """Return whether only Codat knows if the promise broke at a time: the dataset in flight may have ended since.
+
+    It is known once Codat was seen to run the dataset at that time or later. If Codat did not say so for
+    `MAX_LATE_AFTER`, the promise counts as broken.
+    """
+    if feed.in_flight is None or feed.late_at is None:
+        return False
+    was_running = feed.seen_running_at is not None and feed.seen_running_at >= at
+    return not was_running and now < max(feed.late_at, at) + MAX_LATE_AFTER
 
 
 def promise_event_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | None:

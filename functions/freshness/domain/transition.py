@@ -42,7 +42,7 @@ from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
 from freshness.domain.refreshes import refreshes
 from freshness.domain.same_sync import SAME_END
-from freshness.domain.schedule import breaks_at, reschedule, with_due_at
+from freshness.domain.schedule import breaks_at, is_break_unknown, reschedule, with_due_at
 from freshness.domain.times import CLOCKS_DIFFER
 from freshness.domain.wanted import with_wanted, without_satisfied
 
@@ -215,7 +215,8 @@ def _with_promise(
     if at is None:
         return replace(feed, broken_at=None), None
     if at <= now:
-        if at == feed.broken_at or not isinstance(fact, PromiseReviewed):
+        is_unchanged = at == feed.broken_at or not isinstance(fact, PromiseReviewed)
+        if is_unchanged or is_break_unknown(feed, at, now):
             return feed, None
         is_new = feed.broken_at is None
         feed = replace(feed, broken_at=at)

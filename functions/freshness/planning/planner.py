@@ -69,6 +69,20 @@ def needs_all_feeds(feed: Feed, company: Company, policy: Policy) -> bool:
     return bool(policy.set_of(feed.data_type, company) or policy.refreshes_a_day(connection))
 
 
+def asks_first(feed: Feed, company: Company, policy: Policy, now: datetime) -> bool:
+    """Return whether Codat is to be asked how the dataset in flight is, before anything is said or decided of the feed.
+
+    That is if the dataset is late, or if it is unknown whether the promise broke.
+    """
+    connection = company.connections.get(feed.connection_id)
+    if connection is None or feed.in_flight is None or feed.late_at is None or not feed.in_flight.dataset_id:
+        return False
+    if feed.late_at <= now:
+        return True
+    at = schedule.breaks_at(feed, policy.promise(feed.data_type, company, connection), connection)
+    return at is not None and at != feed.broken_at and at <= now and schedule.is_break_unknown(feed, at, now)
+
+
 def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -> Decision | Candidate:
     """Return the decision about a feed that depends on no other; a candidate if it may be queued."""
     connection = company.connections.get(feed.connection_id)

@@ -114,7 +114,7 @@ class Queueing:
             await self.record(feed, company, DatasetRequested(at=error.at, trigger=trigger_of(feed)))
             self.services.tally.count(Metric.QUEUEING_FAILED)
         except (Unauthorized, AccountLimit, RateLimited) as error:
-            self._stop(error)
+            self.stop(error)
         except CodatError as error:
             await self._record_failure(company, feed, error, _unanswered(feed, error, key, at))
             if isinstance(error, NotFound | Refused):
@@ -200,12 +200,13 @@ class Queueing:
     async def record_unknown(self, company: Company, decisions: Iterable[Decision], error: CodatError) -> None:
         """Record that it cannot be read now what was queued, or stop if Codat refuses further calls."""
         if isinstance(error, Unauthorized | AccountLimit | RateLimited):
-            self._stop(error)
+            self.stop(error)
             return
         for decision in decisions:
             await self._record_failure(company, decision.feed, error, decision.feed.unanswered)
 
-    def _stop(self, error: CodatError) -> None:
+    def stop(self, error: CodatError) -> None:
+        """Have no further call made, since Codat refuses them."""
         logger.error("Codat refuses further calls", extra={"error": str(error)})
         self.stopped_by.append(error)
 

@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger
 from freshness.app.queueing.bulk_calls import queue_together
 from freshness.app.queueing.calls import Queueing, names_of
 from freshness.app.queueing.decide_now import decide_now
+from freshness.app.queueing.late_datasets import ask, to_ask
 from freshness.app.queueing.promise_metrics import PromiseMetrics
 from freshness.app.queueing.unanswered_calls import find_queued
 from freshness.app.services import Services
@@ -55,23 +56,30 @@ class RefreshTick:
         Return whether everything was reached that could be.
         """
         paused = await asyncio.to_thread(self.services.tables.control.is_paused)
-        done, may_queue = True, None
+        done, may_call = True, None
         batches = self.services.tables.feeds.due(self.services.clock(), BATCH)
         while feeds := await asyncio.to_thread(next, batches, None):
-            decisions = await self.review_and_decide(feeds, paused=paused)
-            may_queue = self.services.accepts_calls() if may_queue is None else may_queue
-            if may_queue:
+            may_call = self.services.accepts_calls() if may_call is None else may_call
+            decisions = await self.review_and_decide(feeds, paused=paused, may_call=may_call)
+            if may_call:
                 done = await self.act(decisions) and done
             self.metrics.add(decisions, self.queueing.unqueued, self.services.policy, self.services.clock())
             if self.services.clock() >= self.until:
                 return False
         return done
 
-    async def review_and_decide(self, feeds: list[Feed], *, paused: bool = False) -> list[Decision]:
-        """Record and publish which promises of the feeds broke by now, and decide about each feed."""
+    async def review_and_decide(
+        self, feeds: list[Feed], *, paused: bool = False, may_call: bool = True
+    ) -> list[Decision]:
+        """Record and publish which promises of the feeds broke by now, and decide about each feed.
+
+        Codat is first asked about those whose dataset in flight may have ended, if it may be called.
+        """
         companies = await asyncio.to_thread(
             self.services.tables.companies.get_many, (feed.company_id for feed in feeds)
         )
+        if may_call:
+            feeds = await self._asked(feeds, companies)
         feeds, unmarked = await self._reviewed(feeds, companies)
         feeds = await asyncio.to_thread(self._with_feeds_needed, feeds, companies)
         now = self.services.clock()
@@ -93,6 +101,20 @@ class RefreshTick:
             schedule = await asyncio.to_thread(self.services.tables.control.codat_schedule)
         act = partial(self._act_on, schedule=schedule)
         return await for_each(groups, act, at_once=AT_ONCE, go_on=self._may_continue)
+
+    async def _asked(self, feeds: list[Feed], companies: Mapping[str, Company]) -> list[Feed]:
+        """Return the feeds after Codat was asked how their datasets in flight are, where that must be known."""
+        asked = {feed.key: feed for feed in feeds}
+
+        async def ask_about(group: tuple[Company, list[Feed]]) -> None:
+            company, late = group
+            with self.failures.collected({"company_id": company.company_id}):
+                answered = await ask(self.queueing, company, late)
+                asked.update({feed.key: feed for feed in answered if feed.key in asked})
+
+        groups = to_ask(feeds, companies, self.services.policy, self.services.clock())
+        await for_each(groups, ask_about, at_once=AT_ONCE, go_on=self._may_continue)
+        return list(asked.values())
 
     async def _reviewed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> tuple[list[Feed], set[FeedKey]]:
         """Return the feeds after their promises were reviewed, which makes no call of Codat.

@@ -1,0 +1,74 @@
+"""Asking Codat how datasets in flight are, before anything is said or decided of their feeds."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from aws_lambda_powertools import Logger
+
+from freshness.app.queueing.calls import Queueing
+from freshness.aws.metrics import Metric
+from freshness.codat import status_poller
+from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
+from freshness.domain.company import Company
+from freshness.domain.company_facts import CheckNeeded
+from freshness.domain.company_transition import reads_of
+from freshness.domain.facts import DatasetPolled
+from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.notifications import CompanyDataRefreshed
+from freshness.planning.planner import asks_first
+from freshness.policy.policy import Policy
+
+logger = Logger(service="codat-freshness")
+
+
+def to_ask(
+    feeds: Iterable[Feed], companies: Mapping[str, Company], policy: Policy, now: datetime
+) -> list[tuple[Company, list[Feed]]]:
+    """Return the feeds of which Codat is to be asked first, by company."""
+    groups: defaultdict[str, list[Feed]] = defaultdict(list)
+    for feed in feeds:
+        company = companies.get(feed.company_id)
+        if company and asks_first(feed, company, policy, now):
+            groups[feed.company_id].append(feed)
+    return [(companies[company_id], group) for company_id, group in groups.items()]
+
+
+async def ask(queueing: Queueing, company: Company, feeds: list[Feed]) -> list[Feed]:
+    """Ask how the datasets in flight of a company are, record it, and return the feeds of which Codat said it."""
+    services, company_id = queueing.services, company.company_id
+    if any(feed.seen_running_at for feed in feeds):
+        # Those that wait for long, perhaps for the same machine, are asked about together from now on.
+        feeds = await asyncio.to_thread(_in_flight, queueing, company)
+    try:
+        polled = await status_poller.poll_in_flight(queueing.codat, company_id, feeds, services.clock())
+    except (Unauthorized, AccountLimit, RateLimited) as error:
+        queueing.stop(error)
+        return []
+    except CodatError as error:
+        logger.warning("Datasets cannot be read", extra={"company_id": company_id, "error": str(error)})
+        return []
+    return await asyncio.to_thread(_record, queueing, company, feeds, polled)
+
+
+def _in_flight(queueing: Queueing, company: Company) -> list[Feed]:
+    feeds = queueing.services.tables.feeds.of_company(company.company_id)
+    known = [feed for feed in feeds if feed.connection_id in company.connections]
+    return [feed for feed in known if feed.in_flight and feed.in_flight.dataset_id]
+
+
+def _record(
+    queueing: Queueing, company: Company, feeds: Iterable[Feed], polled: Mapping[FeedKey, DatasetPolled]
+) -> list[Feed]:
+    services = queueing.services
+    answered = [(feed, [polled[feed.key]]) for feed in feeds if feed.key in polled]
+    followed = services.recorder.record_feeds(company, answered)
+    found = sum(isinstance(each, CompanyDataRefreshed) for change in followed for each in change.notifications)
+    services.tally.count(Metric.REFRESHES_FOUND_BY_CHECK, found)
+    recorded = [change.feed for change in followed]
+    through = (company.connections[feed.connection_id] for feed in recorded)
+    if reads_of(recorded).refused or any(connection.is_refused for connection in through):
+        # The check records on the company whether its connections can be read through.
+        services.recorder.record_company(company, CheckNeeded())
+    return recorded
