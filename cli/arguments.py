@@ -1,16 +1,30 @@
 """Arguments and options that several commands have."""
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from deployed.stack import DeployedStack
+from freshness.policy.values import parse_duration
 
 CompanyName = Annotated[
     str,
     typer.Argument(metavar="COMPANY", help="A company's id, or its name or the beginning of it.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON; durations are in seconds, times in UTC.")]
+
+
+def duration(given: str | timedelta) -> timedelta:
+    """Return the duration that an option gives, or its default.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    try:
+        return given if isinstance(given, timedelta) else parse_duration(given.strip())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def selected_stack(context: typer.Context) -> DeployedStack:

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import typer
 
+from cli import arguments
 from cli.arguments import CompanyName, Json, selected_stack
-from cli.durations import parse_duration
 from cli.errors import CommandError
 from cli.output import new_table, print_json, print_table
 from deployed.api import ApiResponse, call_api
@@ -32,8 +32,18 @@ def ensure(
     company: CompanyName,
     data_types: Annotated[list[str], typer.Argument(metavar="TYPE...", help="Codat's data types.", show_default=False)],
     *,
-    max_age: Annotated[str, typer.Option(metavar="DURATION", help="The greatest age of the data.")] = "1h",
-    within: Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for it at most.")] = "10m",
+    max_age: Annotated[
+        timedelta,
+        typer.Option(
+            parser=arguments.duration, metavar="DURATION", help="The greatest age of the data.", show_default="1h"
+        ),
+    ] = timedelta(hours=1),
+    within: Annotated[
+        timedelta,
+        typer.Option(
+            parser=arguments.duration, metavar="DURATION", help="How long to wait for it.", show_default="10m"
+        ),
+    ] = timedelta(minutes=10),
     on_late: Annotated[
         OnLate, typer.Option(help="After that, accept the best copy (stale) or fail (fail).")
     ] = OnLate.STALE,
@@ -46,13 +56,12 @@ def ensure(
 
     The exit status is 0 if it is, 3 if it is not in time, and 1 if it is impossible.
     """
-    time_left = parse_duration(within)
-    asked = {"maxAge": parse_duration(max_age).total_seconds(), "within": time_left.total_seconds()}
+    asked = {"maxAge": max_age.total_seconds(), "within": within.total_seconds()}
     stack = selected_stack(context)
     found = stack.queries.find_company(company)
     body = asked | {"dataTypes": data_types, "onLate": on_late, "overrideWindows": override_windows}
     status: dict[str, Any] = {}
-    for status in _progress(stack, found.company_id, body, time_left):
+    for status in _progress(stack, found.company_id, body, within):
         _show_progress(status)
     print_json(status) if as_json else _print(status)
     states = {each["state"] for each in status["dataTypes"]}

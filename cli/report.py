@@ -1,7 +1,6 @@
 """`freshness report`: what share of the promised time data was as fresh as promised."""
 
 import csv
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -12,15 +11,15 @@ import typer
 from pydantic_core import to_jsonable_python
 from rich.text import Text
 
+from cli import arguments
 from cli.arguments import Json, selected_stack
 from cli.output import new_table, print_json, print_table, print_text
 from deployed.stack import clock
 from freshness.app.reading.report import attainment, attainment_by
 from freshness.app.reading.text import duration, moment
 from freshness.app.reading.views import AttainmentView
-from freshness.domain.attainment import DAY, DAYS_KEPT, HOUR, Breakdown, by_hour_since, day_of, hour_of
+from freshness.domain.attainment import DAYS_KEPT, HOUR, Breakdown, by_hour_since, day_of, hour_of
 
-UNITS = {"h": HOUR, "d": DAY, "w": 7 * DAY}
 LITTLE_LEFT = 0.25
 """The part of an error budget below which little of it is left."""
 TITLES = {
@@ -53,32 +52,34 @@ class Step(StrEnum):
     DAY = "day"
 
 
-def _length(text: str) -> timedelta:
-    found = re.fullmatch(r"([1-9]\d{0,3})([hdw])", text)
-    length = int(found[1]) * UNITS[found[2]] if found else timedelta.max
-    if length > DAYS_KEPT:
-        raise typer.BadParameter(f"expected a time such as 24h, 30d or 4w, of at most {DAYS_KEPT.days}d, got {text!r}")
+def _length(given: str | timedelta) -> timedelta:
+    length = arguments.duration(given)
+    if not HOUR <= length <= DAYS_KEPT:
+        raise typer.BadParameter(f"expected from 1h to {DAYS_KEPT.days}d, got {given!r}")
     return length
 
 
 def report(
     context: typer.Context,
     *,
-    since: Annotated[str, typer.Option(metavar="TIME", help="How far back: 24h, 30d or 4w.")] = "30d",
+    since: Annotated[
+        timedelta,
+        typer.Option(parser=_length, metavar="DURATION", help="How far back: 24h, 30d or 4w.", show_default="30d"),
+    ] = timedelta(days=30),
     by: Annotated[Step | None, typer.Option(help="Show each hour (of two days at most) or day by itself.")] = None,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Show what share of the promised time data was as fresh as promised, and the error budget that is left."""
-    length, now = _length(since), clock()
+    now = clock()
     queries = selected_stack(context).queries
-    if by is Step.HOUR and now - length < by_hour_since(now):
+    if by is Step.HOUR and now - since < by_hour_since(now):
         raise typer.BadParameter("attainment is kept by hour for two days: add --since 48h, or use --by day")
     if by is None:
-        periods = [attainment(queries.services.tables, queries.services.policy, now, length)]
+        periods = [attainment(queries.services.tables, queries.services.policy, now, since)]
     else:
         period_of = hour_of if by is Step.HOUR else day_of
-        periods = list(attainment_by(queries.services.tables, queries.services.policy, now, length, period_of))
+        periods = list(attainment_by(queries.services.tables, queries.services.policy, now, since, period_of))
     rows = [row for period in periods for row in period]
     if as_json:
         print_json([_record(row) for row in rows])

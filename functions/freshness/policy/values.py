@@ -17,20 +17,28 @@ from freshness.policy.calendars import public_holidays
 UTC = ZoneInfo("UTC")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 WHOLE_DAY = (time(), time())
-_UNITS = {
-    "minute": timedelta(minutes=1),
-    "hour": timedelta(hours=1),
-    "day": timedelta(days=1),
-    "week": timedelta(weeks=1),
-}
-_LONGEST = timedelta(days=366)
-_DURATION = re.compile(r"(\d{1,6}) (minute|hour|day|week)s?")
+LONGEST_DURATION = timedelta(days=366)
+_DURATION = re.compile(
+    r"""
+    (?P<seconds>\d{1,9})\ ?(?:seconds?|s) | (?P<minutes>\d{1,6})\ ?(?:minutes?|min|m)
+    | (?P<hours>\d{1,6})\ ?(?:hours?|h) | (?P<days>\d{1,6})\ ?(?:days?|d) | (?P<weeks>\d{1,6})\ ?(?:weeks?|w)
+    """,
+    re.VERBOSE | re.ASCII,
+)
+_ISO_8601 = re.compile(
+    r"""
+    P(?=\d|T\d) (?:(?P<weeks>\d{1,6})W)? (?:(?P<days>\d{1,6})D)?
+    (?:T(?=\d) (?:(?P<hours>\d{1,6})H)? (?:(?P<minutes>\d{1,6})M)? (?:(?P<seconds>\d{1,9})S)?)?
+    """,
+    re.VERBOSE | re.ASCII,
+)
 _CUSTOM_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 _TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d) to (?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
 
 
 EARLIEST_YEAR = 2026
+LONGEST_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -41,52 +49,69 @@ class Holidays:
     dates: tuple[date, ...]
 
 
+def quoted(value: object) -> str:
+    """Return a value of a file or of the command line as messages show it: shortened, in quotes if it is text."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return a hint that suggests the most similar known name, or an empty string if none is similar."""
     matches = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
-def _duration(value: object) -> timedelta:
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match[1]) == 0:
-        raise ValueError(f'expected a duration such as "30 minutes", "6 hours" or "1 day", got {value!r}')
-    duration = int(match[1]) * _UNITS[match[2]]
-    if duration > _LONGEST:
-        raise ValueError(f"expected a duration of at most {_LONGEST.days} days, got {value!r}")
+def parse_duration(value: object) -> timedelta:
+    """Return the duration that a text means: "6 hours", "6h" or "PT6H".
+
+    This is the one notation of the policy file, the command line and the API.
+
+    Raises:
+        ValueError: it means none, or is 0, or is longer than `LONGEST_DURATION`.
+    """
+    text = value if isinstance(value, str) else ""
+    match = _DURATION.fullmatch(text) or _ISO_8601.fullmatch(text)
+    duration = timedelta(**{unit: int(n) for unit, n in match.groupdict().items() if n}) if match else timedelta()
+    if not duration:
+        raise ValueError(f'expected a duration such as "30 minutes", "6h" or "P1D", got {quoted(value)}')
+    if duration > LONGEST_DURATION:
+        raise ValueError(f"expected a duration of at most {LONGEST_DURATION.days} days, got {quoted(value)}")
     return duration
 
 
 def _data_type(value: str) -> str:
     if value.startswith(CUSTOM):
         if not _CUSTOM_IDENTIFIER.fullmatch(value.removeprefix(CUSTOM)):
-            raise ValueError(f"expected {CUSTOM} and the identifier of a custom data type, got {value!r}")
+            raise ValueError(f"expected {CUSTOM} and the identifier of a custom data type, got {quoted(value)}")
         return value
     if value not in DATA_TYPES:
-        raise ValueError(f"expected one of Codat's data types, got {value!r}{suggestion(value, DATA_TYPES)}")
+        raise ValueError(f"expected one of Codat's data types, got {quoted(value)}{suggestion(value, DATA_TYPES)}")
     return value
 
 
 def _day(value: str) -> str:
     if value not in DAYS:
-        raise ValueError(f"expected a day such as {DAYS[0]!r}, got {value!r}{suggestion(value, DAYS)}")
+        raise ValueError(f"expected a day such as {DAYS[0]!r}, got {quoted(value)}{suggestion(value, DAYS)}")
     return value
 
 
 def _times_of_day(value: object) -> tuple[time, time]:
     match = _TIMES_OF_DAY.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f'expected two times of day such as "22:00 to 06:00", got {value!r}')
+        raise ValueError(f'expected two times of day such as "22:00 to 06:00", got {quoted(value)}')
     start, end = time(int(match[1]), int(match[2])), time(int(match[3] or 0), int(match[4] or 0))
     if start == end and match[3]:
-        raise ValueError(f"expected two times of day that differ, got {value!r}")
+        raise ValueError(f"expected two times of day that differ, got {quoted(value)}")
     return start, end
 
 
 def _time_of_day(value: object) -> time:
     match = _TIME_OF_DAY.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f'expected a time of day such as "08:00", got {value!r}')
+        raise ValueError(f'expected a time of day such as "08:00", got {quoted(value)}')
     return time(int(match[1]), int(match[2]))
 
 
@@ -96,13 +121,13 @@ def _date(value: object) -> date:
     try:
         return date.fromisoformat(value if isinstance(value, str) else "")
     except ValueError:
-        raise ValueError(f"expected a valid date such as 2026-12-24, got {value!r}") from None
+        raise ValueError(f"expected a valid date such as 2026-12-24, got {quoted(value)}") from None
 
 
 def _holidays(value: object, info: ValidationInfo) -> Holidays:
     """Take the dates from `holidays` of the validation context, or look them up from its `year` on."""
     if not isinstance(value, str):
-        raise ValueError(f'expected the code of a country or of a part of it, such as "GB-ENG", got {value!r}')
+        raise ValueError(f'expected the code of a country or of a part of it, such as "GB-ENG", got {quoted(value)}')
     context = info.context or {}
     if known := context.get("holidays", {}).get(value):
         return Holidays(code=value, dates=tuple(map(date.fromisoformat, known)))
@@ -116,17 +141,17 @@ def _time_zone(value: object) -> ZoneInfo:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         # Only called after a mistake: it opens about 600 files.
         hint = suggestion(name, available_timezones())
-        raise ValueError(f'expected a time zone such as "Europe/London", got {value!r}{hint}') from None
+        raise ValueError(f'expected a time zone such as "Europe/London", got {quoted(value)}{hint}') from None
 
 
 def _company_id(value: str) -> str:
     try:
         return str(UUID(value))
     except ValueError:
-        raise ValueError(f"expected Codat's id of a company, a UUID, got {value!r}") from None
+        raise ValueError(f"expected Codat's id of a company, a UUID, got {quoted(value)}") from None
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 DataType = Annotated[str, AfterValidator(_data_type)]
 Day = Annotated[str, AfterValidator(_day)]
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
