@@ -224,6 +224,20 @@ def test_of_two_deadlines_at_one_moment_one_refresh_serves_both() -> None:
     assert given_promise.breaks_at(due) > given_promise.breaks_at(at)
 
 
+def test_one_refresh_serves_a_deadline_and_the_stricter_hours_that_begin_after_it() -> None:
+    new_york, monday = ZoneInfo("America/New_York"), frozenset({0})
+    from_five = Hours(start=time(0), end=time(0), days=monday, zone=new_york)
+    every_day = Hours(start=time(0), end=time(0), days=EVERY_DAY, zone=LONDON)
+    deadline = Deadline(name="d", by=time(4), fresh_within=20 * MINUTE, place="", days=monday, zone=LONDON)
+    terms = (timed(from_five, fresh_within=500 * MINUTE), timed(every_day, fresh_within=958 * MINUTE))
+    given_promise = promise(*terms, deadlines=(deadline,), within=20 * MINUTE)
+    at = datetime(2026, 1, 11, 13, 2, tzinfo=UTC)
+
+    due = due_at(synced(at), given_promise, LINKED)
+    assert due is not None
+    assert given_promise.breaks_at(due) > given_promise.breaks_at(at)
+
+
 @given(PROMISES, MINUTES_OF_A_YEAR)
 def test_a_refresh_when_due_keeps_the_promise_for_longer_and_is_not_repeated_at_once(
     given_promise: Promise, at: datetime

@@ -182,19 +182,22 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
     if promise.clock is None:
         return succeeded_at + promise.fresh_within - _lead(feed.usual_sync_time, promise.fresh_within)
     too_old_at, in_force = promise.clock.first_reached(succeeded_at, fresh_within)
-    missed = promise.clock.first_missed(succeeded_at, too_old_at)
+    # A deadline at the moment at which the bound is reached counts as well.
+    missed = promise.clock.first_missed(succeeded_at, too_old_at + timedelta.resolution)
     # Decoding the history is the slowest step, so it is done once.
     durations, within = feed.history.durations, in_force.fresh_within
     if too_old_at > succeeded_at + within:
-        due = too_old_at - _lead_to_deadline(feed, durations, USUAL, within) - _spread(feed, within)
+        latest, spread = too_old_at - _lead_to_deadline(feed, durations, USUAL, within), _spread(feed, within)
     else:
-        due = too_old_at - _lead(_sync_time(feed, durations), within)
-    if missed:
-        within = missed.deadline.fresh_within
-        latest = missed.at - _lead_to_deadline(feed, durations, SLOW, within)
-        start = latest - _spread(feed, within)
-        due = min(due, _after_window_if_needed(promise, start, latest, missed.at - within, succeeded_at))
-    return due
+        latest, spread = too_old_at - _lead(_sync_time(feed, durations), within), timedelta(0)
+    if missed is None:
+        return latest - spread
+    within = missed.deadline.fresh_within
+    latest_for_deadline = missed.at - _lead_to_deadline(feed, durations, SLOW, within)
+    start = latest_for_deadline - _spread(feed, within)
+    start = _after_window_if_needed(promise, start, latest_for_deadline, missed.at - within, succeeded_at)
+    # One refresh serves both, unless it would be too late for the bound.
+    return start if start <= latest else latest - spread
 
 
 def _after_window_if_needed(
