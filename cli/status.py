@@ -55,9 +55,7 @@ def status(
 def _print(summary: Summary, fleet: FleetView) -> None:
     if summary.paused:
         print_text('Everything is paused. Resume with "./freshness resume".', "yellow")
-    print_text(
-        f"{summary.companies} companies, {len(fleet.feeds)} data types: {summary.promises_broken} promises are broken."
-    )
+    print_text(f"{summary.companies} companies, {len(fleet.feeds)} data types: {_promises(summary)}")
     counts = (Text(f"{symbol} {name} {summary.states[name]}", style) for name, (symbol, style) in STYLES.items())
     print_text(Text("  ").join(counts))
     print_table(_by_data_type(fleet))
@@ -79,6 +77,18 @@ def _print(summary: Summary, fleet: FleetView) -> None:
         print_text(f"and {len(summary.not_fresh) - WORST} more, which --json lists.")
     if summary.states[State.BLOCKED]:
         print_text('The link with which a customer relinks, read from Codat: "./freshness status COMPANY".')
+
+
+def _promises(summary: Summary) -> str:
+    """Return how many promises are broken, and for whom they wait."""
+    broken = summary.promises_broken
+    if not broken:
+        return f"all {summary.promises} promises are kept."
+    verb = "is" if broken == 1 else "are"
+    turns = sorted(summary.broken_by_turn.items(), key=lambda item: -item[1])
+    waiting = ", ".join(f"{number} for {turn.waited_for}" for turn, number in turns)
+    whose = f"all waiting for {turns[0][0].waited_for}" if len(turns) == 1 and broken > 1 else f"waiting {waiting}"
+    return f"{broken} of {summary.promises} promises {verb} broken, {whose}."
 
 
 def _misses_table(misses: Iterable[MissView]) -> Table:

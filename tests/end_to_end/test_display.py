@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
+from freshness.app.reading.diagnosis import Diagnosis, Turn
 from freshness.app.reading.views import FeedView, FleetView
 from freshness.domain.feed_values import State
 from freshness.planning.decision import Reason
@@ -34,7 +35,8 @@ def feed(company: int, data_type: str, state: State, obstacle: str = "") -> Feed
         due_at=None,
         dataset_id="0123456789abcdef",
         changed_at=NOW,
-        obstacle=obstacle,
+        is_broken=state is not State.FRESH,
+        diagnosis=Diagnosis(Turn.CUSTOMER, obstacle, "", is_obstacle=True) if obstacle else None,
         rule="[default] (freshness.toml:11)",
         reason="not yet due",
         next_reason=Reason.NOT_YET,
@@ -97,7 +99,7 @@ def test_what_changed_just_now_stands_out() -> None:
 
 
 def test_the_summary_shows_why_a_data_type_cannot_be_fresh_with_an_unbroken_link() -> None:
-    blocked = feed(1, "invoices", State.BLOCKED, f"the customer must relink Xero: {LONG_LINK}")
+    blocked = feed(1, "invoices", State.BLOCKED, f"the link to Xero has lapsed: {LONG_LINK}")
     text = shown(summary(FleetView((blocked,)), 0, calls=3, codat_hours={}, dry_run=False), 80, 0)
     assert any(LONG_LINK in part for part in text)
     assert "Every data type that can be fresh is fresh." in text

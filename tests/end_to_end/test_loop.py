@@ -61,7 +61,7 @@ def test_every_feed_that_can_be_fresh_becomes_fresh(fresh_fleet: FleetView) -> N
 def test_a_feed_that_cannot_be_fresh_has_the_reason_and_a_link_that_is_read_from_codat(
     stack: RunningStack, fresh_fleet: FleetView
 ) -> None:
-    lapsed = [feed for feed in fresh_fleet.obstructed if "must relink" in feed.obstacle]
+    lapsed = [feed for feed in fresh_fleet.obstructed if "has lapsed" in feed.obstacle]
     company = stack.queries.find_company(lapsed[0].company_id)
     [link, *_] = asyncio.run(links_of(stack.deployed, company, stack.queries.company(company, clock())))
     assert link.is_live

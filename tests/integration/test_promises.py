@@ -262,7 +262,7 @@ def test_a_read_that_was_refused_once_is_tried_again_and_its_reader_is_asked_for
     assert explanation.until == NOON + 6 * HOUR - UNKNOWN_SYNC_TIME - QUEUEING_MARGIN
     world.webhook(bodies.read_completed(NOON + 5.9 * HOUR, *REFUSED[:1]))
     [explanation] = Queries(services=world.services).explain(world.company, "invoices", NOON + 6 * HOUR)
-    assert explanation.feed.obstacle == "the customer must relink Xero"
+    assert explanation.feed.obstacle == "the link to Xero has lapsed"
 
 
 def test_a_success_costs_no_write_of_the_company_where_there_is_nothing_to_clear(world: World) -> None:

@@ -9,12 +9,11 @@ import pytest
 from freshness.app.page import read, timeline
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
-from freshness.app.page.turns import Turn
 from freshness.app.page.view import PageView, Tone
+from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.report import attainment
 from freshness.aws import feeds
 from freshness.domain.attainment import DAY, Breakdown
-from freshness.domain.feed_values import State
 from local.codat_sandbox.model import ConnectionStatus
 from tests.page.scenarios import SCENARIOS
 from tests.page.world import HOUR, World
@@ -33,13 +32,12 @@ def world() -> Iterator[World]:
 
 def broken(world: World) -> int:
     """Return how many promises are broken, of everything that there is."""
-    all_feeds = world.queries.fleet(world.now()).feeds
-    return sum(feed.is_broken(world.now()) for feed in all_feeds if feed.state is not State.UNSUPPORTED)
+    return len(world.queries.fleet(world.now()).broken)
 
 
 def turns(view: PageView) -> dict[Turn, int]:
     """Return how many feeds wait for whom."""
-    return {turn: sum(each.feeds for each in view.turns if each.step.turn is turn) for turn in Turn}
+    return {turn: sum(each.feeds for each in view.turns if each.diagnosis.turn is turn) for turn in Turn}
 
 
 def test_a_fleet_whose_promises_are_kept_is_shown_whole(world: World) -> None:
@@ -123,7 +121,9 @@ def test_lost_webhooks_are_noticed_once_refreshes_end_without_them(world: World)
     view = page_view(world.queries, world.now())
     assert view.webhooks.silent_since
     assert "no webhook has arrived since 09:" in view.verdict.text.lower()
-    assert [(each.step.turn, each.feeds) for each in view.turns if "no webhook" in each.step.why] == [(Turn.US, 0)]
+    assert [(each.diagnosis.turn, each.feeds) for each in view.turns if "no webhook" in each.diagnosis.why] == [
+        (Turn.US, 0)
+    ]
 
 
 @pytest.mark.parametrize(

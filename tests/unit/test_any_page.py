@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from freshness.app.page.read import COMPANIES, PEOPLE, ROWS, WORST
 from freshness.app.page.render import LARGEST, Frame, Medium, render, render_explanations, render_text
-from freshness.app.page.turns import Step, Turn
 from freshness.app.page.verdict import verdict
 from freshness.app.page.view import Cell, Miss, PageView, RuleView, TurnView
+from freshness.app.reading.diagnosis import Diagnosis, Turn
 from freshness.app.reading.text import shown
 from freshness.app.reading.views import DatasetView, Explanation, SpendingView
 from freshness.codat.webhook_parser import MAX_ISSUE_LENGTH, MAX_ISSUES
@@ -61,9 +61,10 @@ def cells(names: Sequence[str], data_types: int, companies: int) -> list[Cell]:
         for company in range(companies)
         for at, data_type in enumerate(types)
     ]
+    diagnoses = [Diagnosis(tuple(Turn)[at % 5], name, names[0]) for at, name in enumerate(names)]
     never = [replace(feed, age=None, breaks_at=None) if feed.age == timedelta(0) else feed for feed in feeds]
     return [
-        Cell(feed, Step(tuple(Turn)[at % 4], names[at % len(names)], names[0]) if at % 2 else None, NOW)
+        Cell(replace(feed, diagnosis=diagnoses[at % len(names)] if at % 2 else None), NOW)
         for at, feed in enumerate(never)
     ]
 
@@ -84,7 +85,7 @@ def any_view(
     of_worst = several(cells(names, max(data_types, 1), 10), worst)
     by_row = [of_rows[start : start + data_types] for start in range(0, len(of_rows), data_types or 1)]
     turns = tuple(
-        TurnView(Step(turn, f"{names[at % len(names)]} {at}", names[0]), 5 + at, at)
+        TurnView(Diagnosis(turn, f"{names[at % len(names)]} {at}", names[0]), 5 + at, at)
         for turn in Turn
         for at in range(few)
     )
@@ -148,7 +149,7 @@ def test_the_largest_page_is_small(medium: Medium, name: str) -> None:
 def test_a_party_with_many_reasons_is_shown_with_the_first_and_how_many_more_there_are() -> None:
     for reasons, text in ((4, ""), (5, "5 more, for another reason"), (10, "30 more, for 6 other reasons")):
         turns = tuple(
-            TurnView(Step(Turn.CUSTOMER, f"the link to {at} has lapsed", "Relink."), 5, 5) for at in range(reasons)
+            TurnView(Diagnosis(Turn.CUSTOMER, f"the link to {at} has lapsed", "Relink."), 5, 5) for at in range(reasons)
         )
         html = render(replace(page(), turns=turns), Frame(Medium.FILE))
         assert text in html

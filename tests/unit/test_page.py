@@ -12,7 +12,6 @@ import pytest
 
 from freshness.app.page.read import PEOPLE, ROWS, ends
 from freshness.app.page.render import LARGEST, Frame, Medium, render, render_explanations
-from freshness.app.page.turns import Conditions, Step, Turn, step
 from freshness.app.page.verdict import VerdictInputs, verdict
 from freshness.app.page.view import (
     Cell,
@@ -28,13 +27,15 @@ from freshness.app.page.view import (
     TurnView,
     Webhooks,
 )
+from freshness.app.reading.diagnosis import Conditions, Diagnosis, Subject, Turn, diagnose
 from freshness.app.reading.views import DatasetView, Explanation, FeedView, SpendingView
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.attainment import Attained
-from freshness.domain.company import Company
+from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, State
+from freshness.domain.promise import Promise
 from freshness.planning.decision import Action, Reason
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -67,7 +68,8 @@ def feed_view(
         due_at=NOW,
         dataset_id=str(UUID(int=8)),
         changed_at=NOW,
-        obstacle=name,
+        diagnosis=Diagnosis(Turn.US, name, name, is_obstacle=True),
+        is_broken=age >= 2,
         rule="[default] (freshness.toml:11)",
         reason="due",
         next_reason=Reason.DUE,
@@ -76,8 +78,8 @@ def feed_view(
 
 def page(companies: int = 1, name: str = HOSTILE) -> PageView:
     """Return a page of companies all of whose data types are broken."""
-    why = Step(Turn.US, name, name)
-    cells = [Cell(feed_view(company, each, name=name), why, NOW) for company in range(companies) for each in TYPES]
+    why = Diagnosis(Turn.US, name, name)
+    cells = [Cell(feed_view(company, each, name=name), NOW) for company in range(companies) for each in TYPES]
     of_rows = cells[: ROWS * len(TYPES)]
     person = NeedsPerson(
         company_id="company-1",
@@ -226,9 +228,10 @@ def test_the_page_shows_deadlines_and_spending() -> None:
 
 
 def test_a_cell_shows_the_worse_of_two_connections_and_that_there_are_two() -> None:
-    waits = Step(Turn.CUSTOMER, "the link to Xero has lapsed", "Send the customer the link.")
-    kept = Cell(feed_view(state=State.FRESH, age=1.8), None, NOW)
-    blocked = Cell(replace(feed_view(state=State.BLOCKED, age=0.2), connection_id="lapsed"), waits, NOW)
+    waits = Diagnosis(Turn.CUSTOMER, "the link to Xero has lapsed", "Send the customer the link.")
+    kept = Cell(replace(feed_view(state=State.FRESH, age=1.8), diagnosis=None), NOW)
+    lapsed = replace(feed_view(state=State.BLOCKED, age=0.2), connection_id="lapsed", diagnosis=waits)
+    blocked = Cell(lapsed, NOW)
     for cells, text in (((kept, blocked), "■ 10% (1 of 2)"), ((blocked, kept), "■ 10% (1 of 2)"), ((kept,), "90%")):
         view = replace(page(), rows=(Row("1", "Tide Bakery", False, {TYPES[0]: cells}),), details=())
         assert f"<span>{text}</span>" in render(view, Frame(Medium.FILE))
@@ -240,8 +243,9 @@ def test_a_read_that_waits_for_an_offline_machine_is_shown_as_blocked_once_the_p
         (3.0, "", "◐ 150%"),
         (1.0, "it waits until the customer's machine with Sage 50 is online", "◐ 50%"),
     ):
-        feed = replace(feed_view(state=State.REFRESHING, age=age), obstacle=obstacle)
-        row = Row("1", "Tide Bakery", False, {TYPES[0]: (Cell(feed, None, NOW),)})
+        diagnosis = Diagnosis(Turn.CUSTOMER, obstacle, "", is_obstacle=True) if obstacle else None
+        feed = replace(feed_view(state=State.REFRESHING, age=age), diagnosis=diagnosis)
+        row = Row("1", "Tide Bakery", False, {TYPES[0]: (Cell(feed, NOW),)})
         html = render(replace(page(), rows=(row,), details=()), Frame(Medium.FILE))
         assert f"<span>{text}</span>" in html
 
@@ -299,8 +303,10 @@ def test_the_verdict_names_what_keeps_everything_from_being_refreshed() -> None:
         assert verdict(facts(conditions=conditions)).tone is Tone.WARNING
 
 
-LIMITED = TurnView(Step(Turn.PLATFORM, "Xero has reached its own limit", "Wait."), 5, 5)
-OFFLINE = TurnView(Step(Turn.CUSTOMER, "the machine is offline", "Ask the customer to switch the machine on."), 9, 1)
+LIMITED = TurnView(Diagnosis(Turn.PLATFORM, "Xero has reached its own limit", "Wait."), 5, 5)
+OFFLINE = TurnView(
+    Diagnosis(Turn.CUSTOMER, "the machine is offline", "Ask the customer to switch the machine on."), 9, 1
+)
 
 
 def test_the_verdict_of_promises_that_are_broken_for_one_reason_says_which_and_whose_turn_it_is() -> None:
@@ -315,8 +321,8 @@ def test_the_verdict_of_promises_that_are_broken_for_several_reasons_names_first
         company_name="Tide Bakery",
         connection_id="7",
         platform="Sage 50",
-        why=OFFLINE.step.why,
-        next_action=OFFLINE.step.next_action,
+        why=OFFLINE.diagnosis.why,
+        next_action=OFFLINE.diagnosis.next_action,
         since=None,
         feeds=(feed_view(),),
         broken=1,
@@ -350,6 +356,27 @@ def test_silent_webhooks_are_a_warning_while_promises_are_kept() -> None:
     assert (said.tone, said.text[:60]) == (Tone.WARNING, "Every promise is kept, although no webhook has arrived since")
 
 
+def subject(feed: Feed, state: State) -> Subject:
+    """Return what is diagnosed of a feed whose promise is broken."""
+    connection = Connection(
+        connection_id="1",
+        platform="Xero",
+        source_type="Accounting",
+        status=ConnectionStatus.LINKED,
+        status_at=NOW - 100 * HOUR,
+    )
+    return Subject(
+        feed=feed,
+        company=Company(company_id="1"),
+        connection=connection,
+        promise=Promise(fresh_within=HOUR),
+        state=state,
+        is_broken=True,
+        misses_at=None,
+        reason=Reason.DUE,
+    )
+
+
 @pytest.mark.parametrize(
     ("state", "end", "turn"),
     [
@@ -363,7 +390,8 @@ def test_silent_webhooks_are_a_warning_while_promises_are_kept() -> None:
 )
 def test_it_is_somebodys_turn(state: State, end: str, turn: Turn) -> None:
     feed = Feed(company_id="1", data_type="invoices", connection_id="1", end=End(at=NOW, state=end))
-    said = step(feed_view(state=state), feed, Company(company_id="1"), CALM)
+    said = diagnose(subject(feed, state), CALM)
+    assert said
     assert said.turn is turn
     assert said.why
     assert said.next_action
@@ -377,12 +405,10 @@ def test_of_a_long_list_both_ends_are_named() -> None:
 
 def test_the_page_says_what_to_do_about_a_cap_on_spending_and_a_deadline_that_will_be_missed() -> None:
     feed = Feed(company_id="1", data_type="invoices", connection_id="7")
-    capped = replace(feed_view(name="Xero"), next_reason=Reason.OVER_SPENDING)
-    late = replace(feed_view(age=1), misses_at=NOW + HOUR)
+    capped = replace(subject(feed, State.STALE), reason=Reason.OVER_SPENDING)
+    late = replace(subject(feed, State.STALE), is_broken=False, misses_at=NOW + HOUR)
 
-    said = [step(view, feed, Company(company_id="1"), CALM) for view in (capped, late)]
-
-    assert [each.why for each in said] == [
+    assert [said.why for each in (capped, late) if (said := diagnose(each, CALM))] == [
         "over the cap on spending for Xero",
         "it is expected to miss the deadline at 13:00 UTC",
     ]

@@ -13,7 +13,6 @@ from itertools import chain
 
 from freshness.app.page.attained import read_attainment
 from freshness.app.page.timeline import breaches_of, longest, within
-from freshness.app.page.turns import Conditions, Step, Turn, of_everything, step
 from freshness.app.page.verdict import VerdictInputs, verdict
 from freshness.app.page.view import (
     Cell,
@@ -25,6 +24,7 @@ from freshness.app.page.view import (
     TurnView,
     Webhooks,
 )
+from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn, of_everything
 from freshness.app.reading.queries import Queries
 from freshness.app.reading.spending import spending
 from freshness.app.reading.text import shown
@@ -97,9 +97,9 @@ def page_view(queries: Queries, now: datetime) -> PageView:
         feeds = list(chain.from_iterable(of_companies))
     named = [companies[each] for each in chosen if each in companies and not companies[each].deleted_at]
     judged = [(_shortened(view), feed) for view, feed in queries.with_feeds(named, feeds, now)]
-    conditions = Conditions(at=now, limits=queries.api_limits(), paused=queries.is_paused())
+    conditions = queries.conditions(now)
     by_id = {company.company_id: company for company in named}
-    cells = [Cell(view, _step(view, feed, by_id[view.company_id], conditions), now) for view, feed in judged]
+    cells = [Cell(view, now) for view, _ in judged]
     received_at = queries.services.tables.control.last_done(WEBHOOK_RECEIVED)
     webhooks = Webhooks(received_at=received_at, silent_since=_silent_since(received_at, [feed for _, feed in judged]))
     expected = [Miss(view, at) for view, feed in judged if (at := feed.miss_expected_at) and at > now]
@@ -202,13 +202,10 @@ def ends(ids: Sequence[str], most: int) -> list[str]:
 def _shortened(view: FeedView) -> FeedView:
     """Return a feed with names that fit: Codat limits neither a company's nor a platform's."""
     platform = shown(view.platform, LONGEST_NAME)
-    obstacle = view.obstacle.replace(view.platform, platform) if view.platform else view.obstacle
-    return replace(view, company_name=shown(view.company_name, LONGEST_NAME), platform=platform, obstacle=obstacle)
-
-
-def _step(view: FeedView, feed: Feed, company: Company, conditions: Conditions) -> Step | None:
-    needed = view.state is State.BLOCKED or (view.is_promised and (view.is_broken(conditions.at) or view.misses_at))
-    return step(view, feed, company, conditions) if needed and view.state is not State.UNSUPPORTED else None
+    diagnosis = view.diagnosis
+    if diagnosis and view.platform:
+        diagnosis = replace(diagnosis, why=diagnosis.why.replace(view.platform, platform))
+    return replace(view, company_name=shown(view.company_name, LONGEST_NAME), platform=platform, diagnosis=diagnosis)
 
 
 def _rows(companies: Iterable[Company], cells: Iterable[Cell]) -> tuple[Row, ...]:
@@ -235,20 +232,20 @@ def _of_rows(rows: Iterable[Row]) -> Iterator[Cell]:
 def _data_types(rows: Iterable[Row]) -> tuple[str, ...]:
     """Return the data types of the rows that are promised: those first of which most are broken, or wait."""
     broken = Counter(cell.feed.data_type for cell in _of_rows(rows) if cell.is_broken)
-    waiting = Counter(cell.feed.data_type for cell in _of_rows(rows) if cell.step)
+    waiting = Counter(cell.feed.data_type for cell in _of_rows(rows) if cell.diagnosis)
     names = {cell.feed.data_type for cell in _of_rows(rows) if cell.feed.is_promised}
     return tuple(sorted(names, key=lambda name: (-broken[name], -waiting[name], name)))
 
 
 def _trouble(row: Row) -> int:
-    return sum(cell.step is not None for cell in row.all_cells)
+    return sum(cell.diagnosis is not None for cell in row.all_cells)
 
 
 def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tuple[NeedsPerson, ...]:
     """Return the connections that wait for a customer, those of most broken promises first."""
     of_connection: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in cells:
-        if cell.step and cell.step.turn is Turn.CUSTOMER:
+        if cell.diagnosis and cell.diagnosis.turn is Turn.CUSTOMER:
             of_connection[cell.feed.company_id, cell.feed.connection_id].append(cell)
     people = []
     for (company_id, connection_id), waiting in of_connection.items():
@@ -259,8 +256,8 @@ def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tu
                 company_name=first.feed.company_name,
                 connection_id=connection_id,
                 platform=first.feed.platform,
-                why=first.step.why if first.step else "",
-                next_action=first.step.next_action if first.step else "",
+                why=first.diagnosis.why if first.diagnosis else "",
+                next_action=first.diagnosis.next_action if first.diagnosis else "",
                 since=connection.lapsed_at,
                 feeds=tuple(cell.feed for cell in waiting),
                 broken=sum(cell.is_broken for cell in waiting),
@@ -269,12 +266,12 @@ def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tu
     return tuple(sorted(people, key=lambda each: (-each.broken, each.company_name, each.connection_id)))
 
 
-def _turns(cells: Iterable[Cell], also: Iterable[Step]) -> tuple[TurnView, ...]:
+def _turns(cells: Iterable[Cell], also: Iterable[Diagnosis]) -> tuple[TurnView, ...]:
     """Return the steps that feeds wait for, those of most feeds first, and other steps that are needed."""
-    cells = [cell for cell in cells if cell.step]
-    counts = Counter(cell.step for cell in cells if cell.step)
+    cells = [cell for cell in cells if cell.diagnosis]
+    counts = Counter(cell.diagnosis for cell in cells if cell.diagnosis)
     counts.update(dict.fromkeys(also, 0))
-    broken = Counter(cell.step for cell in cells if cell.is_broken)
+    broken = Counter(cell.diagnosis for cell in cells if cell.is_broken)
     return tuple(TurnView(each, feeds, broken[each]) for each, feeds in counts.most_common())
 
 

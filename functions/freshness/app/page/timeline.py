@@ -27,7 +27,7 @@ def breaches_of(feed: Feed, view: FeedView, promise: Promise, connection: Connec
         breaks_at = promise.breaks_at(made_at)
         if breaks_at < next_at:
             yield from _split(Span(breaks_at, next_at), connection)
-    if view.is_broken(now) and view.breaks_at:
+    if view.is_broken and view.breaks_at:
         breach = feed.breach
         if breach is None or not breach.waiting:
             yield from _split(Span(view.breaks_at, now, is_open=True), connection)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from freshness.app.page.turns import NO_ANSWER_NEXT_ACTION, WEBHOOKS_NEXT_ACTION, Conditions, Turn
 from freshness.app.page.view import NeedsPerson, Tone, TurnView, Verdict
+from freshness.app.reading.diagnosis import Conditions, Turn, no_tick, of_everything, silent_webhooks
 from freshness.app.reading.text import duration
 from freshness.app.reading.views import FeedView
 from freshness.domain.feed import FeedKey
@@ -17,12 +17,14 @@ MOST_TYPES = 5
 """The most data types that are named."""
 MOST_STEPS = 3
 """The most things that are named of what to do next."""
-OWNERS = {Turn.US: "ours", Turn.CODAT: "Codat's", Turn.PLATFORM: "the platforms'", Turn.CUSTOMER: "the customers'"}
+OWNERS = {
+    Turn.US: "ours",
+    Turn.CODAT: "Codat's",
+    Turn.PLATFORM: "the platforms'",
+    Turn.CUSTOMER: "the customers'",
+    Turn.NOBODY: "nobody's",
+}
 """Whose turn it is, in words."""
-QUOTA_SPENT_NEXT_ACTION = (
-    "Wait until 00:00 UTC, when Codat grants new calls. "
-    "If it recurs, promise less in freshness.toml, or buy more calls from Codat."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,23 +62,14 @@ def _of_everything(facts: VerdictInputs) -> Verdict | None:
     broken = f"and {_lower(_broken(facts))}" if facts.broken else "but every promise is still kept"
     tone = Tone.BAD if facts.broken else Tone.WARNING
 
-    def because(cause: str, turn: str, next_action: str) -> Verdict:
-        return Verdict(tone, f"{cause}, {broken}.", turn=turn, next_actions=(next_action,))
-
-    if conditions.paused:
-        return because("Everything is paused", "ours", "Run ./freshness resume.")
-    if conditions.is_spent:
-        return because("Today's quota of calls to Codat is spent until 00:00 UTC", "ours", QUOTA_SPENT_NEXT_ACTION)
-    if until := conditions.stopped_until:
-        return because(f"Codat accepts no calls until {_hour(until)}", "Codat's", "Wait until then.")
-    if since := conditions.unanswered_since:
-        return because(f"Codat has answered no call since {_hour(since)}", "Codat's", NO_ANSWER_NEXT_ACTION)
-    if facts.broken and (since := conditions.no_call_since):
-        next_action = "Run ./freshness doctor, and read the log of queue_refreshes."
-        return because(f"No tick has called Codat since {_hour(since)}", "ours", next_action)
-    if facts.broken and (since := facts.webhooks_silent_since):
-        return because(f"No webhook has arrived since {_hour(since)}", "ours", WEBHOOKS_NEXT_ACTION)
-    return None
+    found = next(iter(of_everything(conditions, None)), None)
+    if facts.broken and found is None:
+        silent_since = facts.webhooks_silent_since
+        found = no_tick(conditions) or (silent_webhooks(silent_since) if silent_since else None)
+    if found is None:
+        return None
+    text = f"{found.why[0].upper()}{found.why[1:]}, {broken}."
+    return Verdict(tone, text, turn=OWNERS[found.turn], next_actions=(found.next_action,))
 
 
 def _of_feeds(facts: VerdictInputs) -> Verdict | None:
@@ -86,17 +79,17 @@ def _of_feeds(facts: VerdictInputs) -> Verdict | None:
     causes = [each for each in facts.turns if each.broken]
     waiting = Counter[Turn]()
     for each in causes:
-        waiting[each.step.turn] += each.broken
+        waiting[each.diagnosis.turn] += each.broken
     match waiting.most_common():
         case []:
             return Verdict(Tone.BAD, f"{_broken(facts)}.")
         case [(turn, _)]:
             others = f", and {len(causes) - 1} other reasons" if len(causes) > 2 else ""
-            why = " and ".join(each.step.why for each in (causes if len(causes) == 2 else causes[:1]))
+            why = " and ".join(each.diagnosis.why for each in (causes if len(causes) == 2 else causes[:1]))
             text, whose = f"{_broken(facts)}, because {why}{others}.", OWNERS[turn]
         case turns:
             counts = [
-                f"{number:,} {'waits' if number == 1 else 'wait'} for {_owner_name(turn)}" for turn, number in turns
+                f"{number:,} {'waits' if number == 1 else 'wait'} for {turn.waited_for}" for turn, number in turns
             ]
             text = f"{_broken(facts)}: {_listed(counts)}."
             whose = _listed([f"{OWNERS[turn]} ({number:,})" for turn, number in turns])
@@ -107,8 +100,8 @@ def _next(facts: VerdictInputs, causes: Iterable[TurnView]) -> Iterator[str]:
     """Yield what to do next: first what a person can do, then what only takes time."""
     by_step = Counter[tuple[Turn, str]]()
     for each in causes:
-        by_step[each.step.turn, each.step.next_action] += each.broken
-    order = (Turn.US, Turn.CUSTOMER, Turn.CODAT, Turn.PLATFORM)
+        by_step[each.diagnosis.turn, each.diagnosis.next_action] += each.broken
+    order = (Turn.US, Turn.CUSTOMER, Turn.CODAT, Turn.PLATFORM, Turn.NOBODY)
     steps = sorted(by_step.items(), key=lambda item: (order.index(item[0][0]), -item[1]))
     for (turn, next_action), number in steps[:MOST_STEPS]:
         about = "" if len(steps) == 1 else f" ({_count(number, 'data type')})"
@@ -146,7 +139,7 @@ def _of_webhooks(facts: VerdictInputs) -> Verdict:
     """Return the verdict if every promise is kept."""
     if since := facts.webhooks_silent_since:
         text = f"Every promise is kept, although no webhook has arrived since {_hour(since)}."
-        return Verdict(Tone.WARNING, text, turn="ours", next_actions=(WEBHOOKS_NEXT_ACTION,))
+        return Verdict(Tone.WARNING, text, turn="ours", next_actions=(silent_webhooks(since).next_action,))
     kept = f"{_count(facts.feeds, 'data type')} of {_count(facts.companies, 'company', 'companies')}"
     return Verdict(
         Tone.GOOD, f"Every promise is kept: {kept}.", turn="nobody's", next_actions=("There is nothing to do.",)
@@ -180,10 +173,6 @@ def _broken(facts: VerdictInputs) -> str:
     least = "At least " if facts.broken_is_minimum else ""
     verb = "is" if facts.broken == 1 else "are"
     return f"{least}{facts.broken:,} of {_count(facts.feeds, 'promise')} {verb} broken"
-
-
-def _owner_name(turn: Turn) -> str:
-    return {Turn.PLATFORM: "a platform", Turn.CUSTOMER: "a customer"}.get(turn, str(turn))
 
 
 def _listed(parts: Sequence[str]) -> str:

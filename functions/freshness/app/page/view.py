@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import NamedTuple
 
-from freshness.app.page.turns import Conditions, Step
+from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn
 from freshness.app.reading.views import FeedView, SpendingView
 from freshness.domain.attainment import Attained
 from freshness.domain.feed import FeedKey
@@ -39,13 +39,21 @@ class Cell:
     """A feed, and whose turn it is: `None` if nobody has to do anything."""
 
     feed: FeedView
-    step: Step | None
     at: datetime
 
     @property
+    def diagnosis(self) -> Diagnosis | None:
+        """Return why it is not fresh, unless nobody has to do anything about it now."""
+        found = self.feed.diagnosis
+        if found is None or found.turn is Turn.NOBODY:
+            return None
+        is_pressing = self.feed.state is State.BLOCKED or self.feed.is_broken or self.feed.misses_at
+        return found if is_pressing else None
+
+    @property
     def is_broken(self) -> bool:
-        """Return whether the copy is older than promised."""
-        return self.feed.is_broken(self.at)
+        """Return whether the promise is broken."""
+        return self.feed.is_broken
 
     @property
     def ratio(self) -> float | None:
@@ -85,7 +93,7 @@ class Row:
     def worst(self, data_type: str) -> Cell | None:
         """Return the worst of the feeds of a data type: one that is broken, or else one that waits for somebody."""
         cells = self.cells.get(data_type, ())
-        return max(cells, key=lambda cell: (cell.is_broken, cell.step is not None, cell.badness), default=None)
+        return max(cells, key=lambda cell: (cell.is_broken, cell.diagnosis is not None, cell.badness), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +116,7 @@ class NeedsPerson:
 class TurnView:
     """How many feeds wait for the same step, and how many of them are older than promised."""
 
-    step: Step
+    diagnosis: Diagnosis
     feeds: int
     broken: int
 

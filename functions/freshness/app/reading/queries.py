@@ -1,14 +1,14 @@
 """What the command line, the API and the page show of companies and feeds, read from the tables and the policy."""
 
 import difflib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from freshness.app.forecast import misses_ahead
 from freshness.app.queueing.decide_now import decide_now
-from freshness.app.reading.obstacles import closed_window, obstacle, waiting_for_machine
+from freshness.app.reading.diagnosis import Conditions, Subject, Turn, diagnose
 from freshness.app.reading.spending import spending
 from freshness.app.reading.timing import miss_view, timing
 from freshness.app.reading.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
@@ -74,19 +74,21 @@ class Queries:
         """Return every feed, which reads both tables whole."""
         companies, feeds = self._all()
         decisions = self._decisions(feeds, companies, now)
-        return FleetView(tuple(self._views(decisions, companies, now)))
+        return FleetView(tuple(self._views(decisions, companies, self.conditions(now))))
 
     def summary(self, fleet: FleetView, now: datetime) -> Summary:
         """Return a fleet in numbers."""
-        overdue = fleet.overdue
+        broken = fleet.broken
         late = [feed for feed in fleet.feeds if feed.state not in (State.UNSUPPORTED, State.OFF)]
         return Summary(
             at=now,
             companies=len({feed.company_id for feed in fleet.feeds}),
             paused=self.is_paused(),
             states=fleet.states,
-            promises_broken=len(overdue),
-            oldest_age_against_promise=max((feed.age / feed.promise for feed in overdue if feed.age), default=None),
+            promises=fleet.promises,
+            promises_broken=len(broken),
+            broken_by_turn=dict(Counter(feed.diagnosis.turn if feed.diagnosis else Turn.US for feed in broken)),
+            oldest_age_against_promise=max((feed.age / feed.promise for feed in broken if feed.age), default=None),
             limits=self.api_limits(),
             not_fresh=tuple(sorted((feed for feed in late if not feed.keeps_promise), key=_worst_first)),
             misses_ahead=tuple(miss_view(risk) for risk in misses_ahead(self.services, now)),
@@ -96,14 +98,14 @@ class Queries:
     def company(self, company: Company, now: datetime) -> tuple[FeedView, ...]:
         """Return every feed of one company."""
         feeds = self.services.tables.feeds.of_company(company.company_id)
-        return tuple(self._views(self._decisions(feeds, [company], now), [company], now))
+        return tuple(self._views(self._decisions(feeds, [company], now), [company], self.conditions(now)))
 
     def with_feeds(
         self, companies: Collection[Company], feeds: Iterable[Feed], now: datetime
     ) -> list[tuple[FeedView, Feed]]:
         """Return the feeds of companies, all of which must be given, as people see them and as they are stored."""
         decisions = self._decisions(feeds, companies, now)
-        return [(view, decisions[view.key].feed) for view in self._views(decisions, companies, now)]
+        return [(view, decisions[view.key].feed) for view in self._views(decisions, companies, self.conditions(now))]
 
     def explain(self, company: Company, data_type: str, now: datetime) -> list[Explanation]:
         """Return everything known of a data type of a company, for each connection that it is read from.
@@ -113,8 +115,13 @@ class Queries:
         """
         wanted = {feed.key: feed for feed in self.find_feeds(company, [data_type])}
         decisions = self._decisions(self.services.tables.feeds.of_company(company.company_id), [company], now)
-        views = self._views(decisions, [company], now)
+        views = self._views(decisions, [company], self.conditions(now))
         return [self._explanation(view, decisions[view.key], now) for view in views if view.key in wanted]
+
+    def conditions(self, now: datetime) -> Conditions:
+        """Return what holds for all feeds at once."""
+        account = self.services.tables.control.account()
+        return Conditions(at=now, limits=account.limits, paused=account.is_paused)
 
     def is_paused(self) -> bool:
         """Return whether all refreshes are paused."""
@@ -134,7 +141,7 @@ class Queries:
         companies, feeds = self._all()
         decisions = self._decisions(feeds, companies, now)
         by_id = {company.company_id: company for company in companies}
-        for view in self._views(decisions, companies, now):
+        for view in self._views(decisions, companies, self.conditions(now)):
             company, feed = by_id[view.company_id], decisions[view.key].feed
             yield FeedExport(
                 feed=view,
@@ -171,7 +178,7 @@ class Queries:
         return {decision.feed.key: decision for decision in decisions}
 
     def _views(
-        self, decisions: Mapping[FeedKey, Decision], companies: Iterable[Company], now: datetime
+        self, decisions: Mapping[FeedKey, Decision], companies: Iterable[Company], conditions: Conditions
     ) -> Iterator[FeedView]:
         of_company: dict[str, list[Decision]] = defaultdict(list)
         for decision in decisions.values():
@@ -179,12 +186,25 @@ class Queries:
         for company in companies:
             for decision in sorted(of_company[company.company_id], key=lambda decision: decision.feed.key):
                 if connection := company.connections.get(decision.feed.connection_id):
-                    yield self._view(decision, connection, now)
+                    yield self._view(decision, connection, conditions)
 
-    def _view(self, decision: Decision, connection: Connection, now: datetime) -> FeedView:
-        feed, company = decision.feed, decision.company
+    def _view(self, decision: Decision, connection: Connection, conditions: Conditions) -> FeedView:
+        feed, company, now = decision.feed, decision.company, conditions.at
         promise = self.services.policy.promise(feed.data_type, company, connection)
         in_force, state, as_of = promise.at(now), feed.state(promise, connection, now), feed.as_of
+        broken_at = breaks_at(feed, promise, connection)
+        is_broken = broken_at is not None and broken_at <= now
+        misses_at = feed.miss_expected_at if feed.miss_expected_at and feed.miss_expected_at > now else None
+        subject = Subject(
+            feed=feed,
+            company=company,
+            connection=connection,
+            promise=promise,
+            state=state,
+            is_broken=is_broken,
+            misses_at=misses_at,
+            reason=decision.reason,
+        )
         known: tuple[Request | End | None, ...] = feed.request, feed.end
         changes = sorted((change for change in known if change), key=lambda change: change.at, reverse=True)
         return FeedView(
@@ -200,19 +220,16 @@ class Queries:
             probability_up_to_date=probability_up_to_date(feed, promise, now),
             quiet_since=feed.quiet_since,
             promise=in_force.fresh_within,
-            breaks_at=breaks_at(feed, promise, connection),
-            misses_at=feed.miss_expected_at if feed.miss_expected_at and feed.miss_expected_at > now else None,
+            breaks_at=broken_at,
+            is_broken=is_broken,
+            misses_at=misses_at,
             keeps_promise=feed.keeps(promise, now),
             is_due=feed.in_flight is None and feed.due_at is not None and feed.due_at <= now,
             due_at=feed.due_at,
             # A webhook does not name the dataset that ended: it is the one that was requested last.
             dataset_id=next((change.dataset_id for change in changes if change.dataset_id), ""),
             changed_at=changes[0].at if changes else BEGINNING,
-            obstacle=(
-                obstacle(state, connection, feed)
-                or waiting_for_machine(state, connection, feed, now)
-                or closed_window(state, promise, now)
-            ),
+            diagnosis=diagnose(subject, conditions),
             rule=in_force.place,
             reason=self._reason(feed.decided.reason if feed.decided else decision.reason, decision),
             next_reason=decision.reason,

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from freshness.app.reading.diagnosis import Diagnosis, Turn
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.attainment import Attained, Breakdown
 from freshness.domain.dataset import Issue, Trigger
@@ -35,6 +36,8 @@ class FeedView:
     promise: timedelta
     breaks_at: datetime | None
     """When the copy becomes, or became, older than promised; `None` where nothing is promised."""
+    is_broken: bool
+    """Whether the promise is broken: the copy is older than promised, or was not made in that time."""
     misses_at: datetime | None = None
     """The coming deadline that it will miss, if that was seen in advance."""
     keeps_promise: bool
@@ -43,8 +46,8 @@ class FeedView:
     dataset_id: str
     changed_at: datetime
     """When its latest dataset was requested or ended."""
-    obstacle: str
-    """Why it cannot be fresh; empty if it can."""
+    diagnosis: Diagnosis | None
+    """Why it is not fresh, whose turn it is, and what to do next; `None` if it is as promised."""
     rule: str
     """The part of the policy that promises it."""
     reason: str
@@ -58,13 +61,14 @@ class FeedView:
         return self.company_id, self.data_type, self.connection_id
 
     @property
+    def obstacle(self) -> str:
+        """Return why it cannot be fresh; empty if it can."""
+        return self.diagnosis.why if self.diagnosis and self.diagnosis.is_obstacle else ""
+
+    @property
     def is_overdue(self) -> bool:
         """Return whether it could be fresh and is not."""
         return not self.keeps_promise and not self.obstacle
-
-    def is_broken(self, at: datetime) -> bool:
-        """Return whether the copy is older than promised at a time. One never made is, once its promise has passed."""
-        return self.breaks_at is not None and self.breaks_at <= at
 
     @property
     def is_obstructed(self) -> bool:
@@ -78,8 +82,8 @@ class FeedView:
 
     @property
     def is_promised(self) -> bool:
-        """Return whether the policy promises anything of it."""
-        return self.state is not State.OFF
+        """Return whether anything is promised of it."""
+        return self.breaks_at is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,16 @@ class FleetView:
     def states(self) -> Counter[State]:
         """Return how many feeds are in each state."""
         return Counter(feed.state for feed in self.feeds)
+
+    @property
+    def promises(self) -> int:
+        """Return how many promises there are: one for each feed that the policy promises anything of."""
+        return sum(feed.is_promised for feed in self.feeds)
+
+    @property
+    def broken(self) -> tuple[FeedView, ...]:
+        """Return the feeds whose promise is broken, whoever must act."""
+        return tuple(feed for feed in self.feeds if feed.is_broken)
 
     @property
     def overdue(self) -> tuple[FeedView, ...]:
@@ -136,7 +150,10 @@ class Summary:
     companies: int
     paused: bool
     states: Counter[State]
+    promises: int
     promises_broken: int
+    broken_by_turn: dict[Turn, int]
+    """Of the broken promises, how many wait for whom."""
     """Feeds that could be as fresh as promised, and are not."""
     oldest_age_against_promise: float | None
     """The greatest age of these, as a multiple of its promise."""

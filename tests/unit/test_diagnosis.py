@@ -1,15 +1,18 @@
-"""Why a feed cannot be fresh now."""
+"""Why a feed is not fresh, and whose turn it is."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from freshness.app.reading.obstacles import OFFLINE_AFTER, WAITS_AFTER, waiting_for_machine
-from freshness.domain.company import Connection, ConnectionStatus
+from freshness.app.reading.diagnosis import OFFLINE_AFTER, WAITS_AFTER, Conditions, Subject, diagnose
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import IN_FLIGHT, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Request, State
+from freshness.domain.promise import Promise
+from freshness.planning.decision import Reason
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DESKTOP = Connection(
@@ -24,11 +27,27 @@ READING = Feed(company_id="company", data_type="invoices", connection_id="connec
 )
 
 
+def obstacle(state: State, connection: Connection, feed: Feed, now: datetime) -> str:
+    """Return why a feed cannot be fresh, empty if nothing says so."""
+    subject = Subject(
+        feed=feed,
+        company=Company(company_id="company"),
+        connection=connection,
+        promise=Promise(fresh_within=timedelta(days=1)),
+        state=state,
+        is_broken=False,
+        misses_at=None,
+        reason=Reason.NOT_YET,
+    )
+    said = diagnose(subject, Conditions(at=now, limits=ApiLimits(), paused=False))
+    return said.why if said else ""
+
+
 @pytest.mark.parametrize("state", ["", "SomethingNew", *IN_FLIGHT])
 def test_a_read_from_a_machine_waits_for_it_whatever_its_state_once_it_takes_longer_than_usual(state: str) -> None:
     def found(waited: timedelta, platform_sync_time: timedelta | None = None) -> str:
         feed = replace(READING, running_state=state, platform_sync_time=platform_sync_time)
-        return waiting_for_machine(State.REFRESHING, DESKTOP, feed, NOON + waited)
+        return obstacle(State.REFRESHING, DESKTOP, feed, NOON + waited)
 
     assert found(timedelta(seconds=29)) == ""
     assert found(timedelta(seconds=30)) == "it waits until the customer's machine with QuickBooks Desktop is online"
@@ -40,5 +59,5 @@ def test_a_read_from_a_machine_waits_for_it_whatever_its_state_once_it_takes_lon
 def test_only_a_read_from_a_machine_waits_for_one() -> None:
     online = replace(DESKTOP, platform="Xero")
 
-    assert waiting_for_machine(State.REFRESHING, online, READING, NOON + OFFLINE_AFTER) == ""
-    assert waiting_for_machine(State.FRESH, DESKTOP, READING, NOON + OFFLINE_AFTER) == ""
+    assert obstacle(State.REFRESHING, online, READING, NOON + OFFLINE_AFTER) == ""
+    assert obstacle(State.FRESH, DESKTOP, READING, NOON + OFFLINE_AFTER) == ""

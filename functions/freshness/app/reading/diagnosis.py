@@ -1,0 +1,254 @@
+"""Why a feed is not fresh, whose turn it is, and what to do next: the one source of what every door says of that."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from freshness.domain import windows
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.company import Company, Connection
+from freshness.domain.dataset import DatasetState
+from freshness.domain.feed import MIN_LATE_AFTER, Feed
+from freshness.domain.feed_values import State
+from freshness.domain.promise import Promise
+from freshness.planning.decision import Reason
+
+WAITS_AFTER = timedelta(minutes=15)
+"""How long a read from a customer's machine takes at most before it counts as waiting for the machine.
+
+It counts so earlier where its syncs are usually much quicker. Codat documents several states for it, such as `Queued`
+and `Fetching`, so only the time tells.
+"""
+OFFLINE_AFTER = timedelta(days=1)
+"""How long it waits before the machine counts as offline: many are on at night only."""
+UNANSWERED_FOR = timedelta(minutes=2)
+"""For how long calls may go without a response before Codat counts as down: a tick repeats a call a few times."""
+NO_CALL_FOR = timedelta(minutes=30)
+"""For how long no call may be made, although refreshes are due, before the ticks count as stopped."""
+_AT_PLATFORM = (DatasetState.FETCH_ERROR, DatasetState.RATE_LIMIT_ERROR)
+
+
+class Turn(StrEnum):
+    """Who must do something before a promise can be kept again."""
+
+    US = "us"
+    """Whoever runs this system."""
+    CODAT = "Codat"
+    PLATFORM = "platform"
+    CUSTOMER = "customer"
+    NOBODY = "nobody"
+    """Nothing is promised, or nothing can be done."""
+
+    @property
+    def waited_for(self) -> str:
+        """Return whom a feed waits for, in words."""
+        return {Turn.PLATFORM: "a platform", Turn.CUSTOMER: "a customer"}.get(self, str(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Whose turn it is, why, and what to do next."""
+
+    turn: Turn
+    why: str
+    next_action: str
+    is_obstacle: bool = False
+    """Whether no refresh can succeed before that is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What holds for all feeds at once."""
+
+    at: datetime
+    limits: ApiLimits
+    paused: bool
+
+    @property
+    def stopped_until(self) -> datetime | None:
+        """Return until when Codat accepts no calls; `None` if it accepts them."""
+        return self.limits.stopped_before(self.at)
+
+    @property
+    def is_spent(self) -> bool:
+        """Return whether nothing is left of today's quota."""
+        return self.limits.share_left(self.at) == 0
+
+    @property
+    def unanswered_since(self) -> datetime | None:
+        """Return since when Codat has answered no call; `None` if it answers, or never reported a quota."""
+        answered_at, called_at = self.limits.reported_at, self.limits.called_at
+        if answered_at is None or called_at is None or self.stopped_until:
+            return None
+        return answered_at if called_at - answered_at > UNANSWERED_FOR else None
+
+    @property
+    def no_call_since(self) -> datetime | None:
+        """Return since when no call was made at all, if that is so long that no tick can have run."""
+        called_at = self.limits.called_at
+        return called_at if called_at and self.at - called_at > NO_CALL_FOR else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a diagnosis is about: a feed, with what is promised of it and what a tick would do about it."""
+
+    feed: Feed
+    company: Company
+    connection: Connection
+    promise: Promise
+    state: State
+    is_broken: bool
+    misses_at: datetime | None
+    """The coming deadline that it will miss, if that was seen in advance."""
+    reason: Reason
+
+
+def of_everything(conditions: Conditions, webhooks_silent_since: datetime | None) -> list[Diagnosis]:
+    """Return whose turn it is whether or not a promise is broken yet."""
+    found = [_PAUSED] if conditions.paused else []
+    if not conditions.paused and (stopped := _of_calls(conditions)):
+        found.append(stopped)
+    if webhooks_silent_since:
+        found.append(silent_webhooks(webhooks_silent_since))
+    return found
+
+
+def diagnose(subject: Subject, conditions: Conditions) -> Diagnosis | None:
+    """Return why a feed is not fresh, or will miss a deadline; `None` if it is as promised."""
+    return _obstacle(subject, conditions.at) or (
+        _of_late(subject, conditions) if subject.is_broken or subject.misses_at else None
+    )
+
+
+def silent_webhooks(since: datetime) -> Diagnosis:
+    """Return that no webhook has arrived since a time, although reads end."""
+    next_action = "Run ./freshness doctor, which checks the webhook at Codat. Until then checks find what ended."
+    return Diagnosis(Turn.US, f"no webhook has arrived since {since:%H:%M} UTC", next_action)
+
+
+def _obstacle(subject: Subject, now: datetime) -> Diagnosis | None:
+    """Return what a person must do before a feed can be fresh, or why it never will be."""
+    platform = subject.connection.platform
+    match subject.state:
+        case State.OFF:
+            why = "you unlinked it at Codat" if subject.connection.is_unlinked else "the policy turns it off"
+            return Diagnosis(Turn.NOBODY, why, "", is_obstacle=True)
+        case State.UNSUPPORTED:
+            return Diagnosis(Turn.NOBODY, f"{platform} does not have this data type", "", is_obstacle=True)
+        case State.BLOCKED if subject.connection.is_linked and not subject.connection.is_refused:
+            end = subject.feed.end.state if subject.feed.end else ""
+            why = f"{platform} refuses it for lack of permissions ({end})"
+            next_action = "Ask the customer to authorise it again as someone with full access."
+            return Diagnosis(Turn.CUSTOMER, why, next_action, is_obstacle=True)
+        case State.BLOCKED:
+            next_action = "Send the customer the link, which is under Needs a person."
+            return Diagnosis(Turn.CUSTOMER, f"the link to {platform} has lapsed", next_action, is_obstacle=True)
+        case State.REFRESHING:
+            return _waiting_for_machine(subject, now)
+        case State.STALE:
+            return _closed_window(subject.promise, now)
+        case _:
+            return None
+
+
+def _waiting_for_machine(subject: Subject, now: datetime) -> Diagnosis | None:
+    """Return that a dataset in flight waits for the customer's own machine."""
+    feed, request, platform = subject.feed, subject.feed.in_flight, subject.connection.platform
+    if request is None or not subject.connection.is_on_premise:
+        return None
+    waited = now - request.at
+    if waited < min(max(2 * feed.usual_sync_time, MIN_LATE_AFTER), WAITS_AFTER):
+        return None
+    why = f"it waits until the customer's machine with {platform} is online"
+    if waited >= OFFLINE_AFTER:
+        why = f"the customer's machine with {platform} is offline"
+    return Diagnosis(Turn.CUSTOMER, why, "Ask the customer to switch the machine on.", is_obstacle=True)
+
+
+def _closed_window(promise: Promise, now: datetime) -> Diagnosis | None:
+    if windows.allowed(promise.windows, now):
+        return None
+    opens_at = windows.next_allowed(promise.windows, now)
+    why = f"the policy's window opens at {opens_at:%H:%M} UTC" if opens_at else "the policy's windows never open"
+    next_action = "Wait until the window opens, or change it in freshness.toml."
+    return Diagnosis(Turn.US, why, next_action, is_obstacle=True)
+
+
+def _of_late(subject: Subject, conditions: Conditions) -> Diagnosis:
+    """Return why a feed whose promise is broken, or that will miss a deadline, was not refreshed in time."""
+    if conditions.paused:
+        return _PAUSED
+    if subject.company.paused:
+        return Diagnosis(Turn.US, "the company is paused", f"Run ./freshness resume {subject.company.company_id}.")
+    return _of_calls(conditions) or no_tick(conditions) or _of_feed(subject)
+
+
+_PAUSED = Diagnosis(Turn.US, "everything is paused", "Run ./freshness resume.")
+
+
+def _of_calls(conditions: Conditions) -> Diagnosis | None:
+    """Return whose turn it is for all feeds alike, if something keeps every call from being made or answered."""
+    if conditions.is_spent:
+        next_action = (
+            "Wait until 00:00 UTC. If it recurs, promise less in freshness.toml, or buy more calls from Codat."
+        )
+        return Diagnosis(Turn.US, "today's quota of calls to Codat is spent until 00:00 UTC", next_action)
+    if until := conditions.stopped_until:
+        return Diagnosis(Turn.CODAT, f"Codat accepts no calls until {until:%H:%M} UTC", "Wait until then.")
+    if since := conditions.unanswered_since:
+        next_action = (
+            "See Codat's status page, and wait. If it reports nothing, ./freshness doctor shows how calls fail."
+        )
+        return Diagnosis(Turn.CODAT, f"Codat has answered no call since {since:%H:%M} UTC", next_action)
+    return None
+
+
+def no_tick(conditions: Conditions) -> Diagnosis | None:
+    """Return that no tick has run for so long that the schedules must have stopped."""
+    if since := conditions.no_call_since:
+        why = f"no tick has called Codat since {since:%H:%M} UTC"
+        return Diagnosis(Turn.US, why, "Run ./freshness doctor, and read the log of queue_refreshes.")
+    return None
+
+
+def _of_feed(subject: Subject) -> Diagnosis:
+    if subject.state is State.REFRESHING:
+        return Diagnosis(Turn.CODAT, "Codat is reading it", "Wait: a check follows if it takes unusually long.")
+    if subject.state is State.FAILING:
+        return _of_failure(subject.feed, subject.connection.platform)
+    return _of_decision(subject)
+
+
+def _of_failure(feed: Feed, platform: str) -> Diagnosis:
+    if feed.failed_calls:
+        return Diagnosis(Turn.CODAT, "Codat refused the request, or did not answer it", "Wait: it is tried again.")
+    state = feed.end.state if feed.end else ""
+    if state == DatasetState.AUTH_ERROR:
+        wait = "Wait: it is tried again. If that is refused too, the customer must relink."
+        return Diagnosis(Turn.PLATFORM, f"{platform} refused one read ({state})", wait)
+    support = "Wait: it is tried again. If it keeps failing, give Codat's support the dataset id."
+    if state in _AT_PLATFORM:
+        what = "has reached its own limit" if state == DatasetState.RATE_LIMIT_ERROR else "answered with an error"
+        return Diagnosis(Turn.PLATFORM, f"{platform} {what} ({state})", support)
+    return Diagnosis(Turn.CODAT, f"Codat could not process it ({state})", support)
+
+
+def _of_decision(subject: Subject) -> Diagnosis:
+    match subject.reason:
+        case Reason.OVER_BUDGET:
+            why, next_action = "over the budget of calls", "Wait, or raise share_of_quota in freshness.toml."
+        case Reason.OVER_SHARE:
+            why = "over its connection's share of the day"
+            next_action = "Wait until 00:00 UTC, or raise refreshes_per_connection in freshness.toml."
+        case Reason.OVER_SPENDING:
+            why = f"over the cap on spending for {subject.connection.platform}"
+            next_action = "Wait: more may be spent each day. Or raise budget.spending in freshness.toml."
+        case _ if subject.misses_at:
+            why = f"it is expected to miss the deadline at {subject.misses_at:%H:%M} UTC"
+            next_action = (
+                "Resume what is paused, or raise share_of_quota, calls_per_minute or the deadline's fresh_within."
+            )
+        case _:
+            why, next_action = "due to be queued", "Nothing: a tick queues it within minutes."
+    return Diagnosis(Turn.US, why, next_action)
