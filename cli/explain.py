@@ -10,6 +10,7 @@ from cli.arguments import CompanyName, Json, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text
 from deployed.links import links_of
 from deployed.stack import clock
+from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.text import duration, moment
 from freshness.app.reading.views import Explanation
 
@@ -51,6 +52,11 @@ def _print(explanation: Explanation) -> None:
         estimated = ", estimated: only the end of the read is known" if feed.as_of_is_estimated else ""
         print_text(f"As of     {moment(feed.as_of)} UTC{estimated}")
     _print_learned(explanation)
+    if feed.diagnosis:
+        said = feed.diagnosis
+        print_text(f"Why       {said.why}", "yellow")
+        if said.turn is not Turn.NOBODY:
+            print_text(f"Turn      {said.turn.waited_for}: {said.next_action}", "yellow")
     if feed.misses_at:
         print_text(f"At risk   the deadline at {moment(feed.misses_at)} UTC is expected to be missed", "yellow")
     until = f", until {moment(explanation.until)} UTC" if explanation.until else ""

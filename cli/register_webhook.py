@@ -57,9 +57,15 @@ def _text(stack: DeployedStack, registration: Registration) -> str:
     if registration.missing:
         lines.append("But some event types are missing: add these in the portal:")
         lines += [f"  {event_type}" for event_type in registration.missing]
+    if stack.queries.webhook_received_at():
+        lines.append("Webhooks arrive, so the stored signing secret fits.")
+        return "\n".join(lines)
+    is_stored = bool(stack.secret(stack.outputs.webhook_signing_secret))
     lines += [
         "",
-        "The stack refuses webhooks until it has the endpoint's signing secret:",
+        "A signing secret is stored, and no webhook has arrived with it yet. If it is not the endpoint's:"
+        if is_stored
+        else "The stack refuses webhooks until it has the endpoint's signing secret:",
         "1. In Codat's portal, open the endpoint and copy its signing secret.",
         "2. Store it; the command waits for you to paste it:",
         '   read -rs SECRET && printf %s "$SECRET" | aws ssm put-parameter --type SecureString --overwrite \\',

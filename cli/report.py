@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -90,7 +90,7 @@ def report(
     elif by:
         _print_periods(periods)
     else:
-        _print(rows)
+        _print(rows, lambda: queries.fleet(now).promises)
 
 
 def _record(row: AttainmentView) -> dict[Column, Any]:
@@ -107,10 +107,13 @@ def _record(row: AttainmentView) -> dict[Column, Any]:
     }
 
 
-def _print(rows: Iterable[AttainmentView]) -> None:
+def _print(rows: Iterable[AttainmentView], promises: Callable[[], int]) -> None:
+    """Print what was attained. `promises` counts those that stand now, if nothing was recorded of them yet."""
     whole, *parts = rows
     if whole.times.share is None:
-        print_text("Nothing was promised yet: attainment is recorded from the first check of a company on.")
+        number = promises()
+        stand = f"{number} promises stand" if number else "No promise stands yet"
+        print_text(f"{stand}. How they are kept is recorded from the first list of companies after their first check.")
         return
     print_text(f"{whole.times.share:.2%} of promises were kept since {moment(whole.since)} UTC.", "bold")
     table = new_table("", "", "kept", "objective", "budget left", "promised", "late", "waiting for customers")

@@ -86,9 +86,10 @@ def _promises(summary: Summary) -> str:
         return f"all {summary.promises} promises are kept."
     verb = "is" if broken == 1 else "are"
     turns = sorted(summary.broken_by_turn.items(), key=lambda item: -item[1])
-    waiting = ", ".join(f"{number} for {turn.waited_for}" for turn, number in turns)
-    whose = f"all waiting for {turns[0][0].waited_for}" if len(turns) == 1 and broken > 1 else f"waiting {waiting}"
-    return f"{broken} of {summary.promises} promises {verb} broken, {whose}."
+    waiting = ", ".join(
+        f"{number} {'waits' if number == 1 else 'wait'} for {turn.waited_for}" for turn, number in turns
+    )
+    return f"{broken} of {summary.promises} promises {verb} broken: {waiting}."
 
 
 def _misses_table(misses: Iterable[MissView]) -> Table:
@@ -128,7 +129,7 @@ def _print_company(company: Company, feeds: Iterable[FeedView], links: Iterable[
 
 def _feeds_table(feeds: Iterable[FeedView], *, with_company: bool) -> Table:
     """Return a table of feeds, either with their companies or, for the feeds of one company, with their platforms."""
-    columns = "data type", "state", "age", "promise", "current", "due (UTC)", "obstacle"
+    columns = "data type", "state", "age", "promise", "current", "due (UTC)", "whose turn", "why"
     table = new_table("company" if with_company else "platform", *columns)
     for feed in feeds:
         cells = (
@@ -138,7 +139,8 @@ def _feeds_table(feeds: Iterable[FeedView], *, with_company: bool) -> Table:
             duration(feed.promise),
             "-" if feed.probability_up_to_date is None else f"{feed.probability_up_to_date:.0%}",
             _due(feed),
-            feed.obstacle,
+            feed.diagnosis.turn.waited_for if feed.diagnosis else "",
+            feed.diagnosis.why if feed.diagnosis else "",
         )
         table.add_row(feed.company_name if with_company else feed.platform, *cells)
     return table

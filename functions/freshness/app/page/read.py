@@ -29,7 +29,7 @@ from freshness.app.reading.queries import Queries
 from freshness.app.reading.spending import spending
 from freshness.app.reading.text import shown
 from freshness.app.reading.views import FeedView
-from freshness.app.webhook_heartbeat import SILENT_AFTER, WEBHOOK_RECEIVED
+from freshness.app.webhook_heartbeat import SILENT_AFTER
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import Broken
 from freshness.domain.attainment import DAY, hour_of
@@ -100,7 +100,7 @@ def page_view(queries: Queries, now: datetime) -> PageView:
     conditions = queries.conditions(now)
     by_id = {company.company_id: company for company in named}
     cells = [Cell(view, now) for view, _ in judged]
-    received_at = queries.services.tables.control.last_done(WEBHOOK_RECEIVED)
+    received_at = queries.webhook_received_at()
     webhooks = Webhooks(received_at=received_at, silent_since=_silent_since(received_at, [feed for _, feed in judged]))
     expected = [Miss(view, at) for view, feed in judged if (at := feed.miss_expected_at) and at > now]
     misses = tuple(sorted(expected, key=lambda miss: miss.deadline_at)[:MISSES])

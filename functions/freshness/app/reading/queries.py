@@ -13,6 +13,7 @@ from freshness.app.reading.spending import spending
 from freshness.app.reading.timing import miss_view, timing
 from freshness.app.reading.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
 from freshness.app.services import Services
+from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.aws.control import Account
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company, Connection
@@ -126,6 +127,10 @@ class Queries:
     def is_paused(self) -> bool:
         """Return whether all refreshes are paused."""
         return self.services.tables.control.is_paused()
+
+    def webhook_received_at(self) -> datetime | None:
+        """Return when a webhook was last applied, to within five minutes; `None` if none was yet."""
+        return self.services.tables.control.last_done(WEBHOOK_RECEIVED)
 
     def paused_companies(self) -> list[Company]:
         """Return the companies that are paused by themselves, by name, which reads all companies."""
