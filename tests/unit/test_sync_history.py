@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freshness.aws.item_codec import PackedRows, packed
 from freshness.domain.change_rate import Observation
 from freshness.domain.sync_history import KEPT, LAST_KEPT, NO_HISTORY, Sync, SyncHistory, usual_duration
 
@@ -142,3 +143,14 @@ def test_two_reads_that_webhooks_report_a_moment_apart_are_two() -> None:
 
     assert one.has_success_at(NOON, polled=False)
     assert not one.has_success_at(NOON + timedelta(seconds=2), polled=False)
+
+
+def test_a_history_that_was_stored_equals_the_one_that_was_computed() -> None:
+    history = SyncHistory.of([Sync(ended_at=NOON + HOUR * n, records_modified=bool(n % 2)) for n in range(KEPT)])
+    stored = SyncHistory(PackedRows(packed(history)))
+
+    assert stored == history
+    assert history == stored
+    assert hash(stored) == hash(history)
+    assert (len(stored), list(stored)) == (len(history), list(history))
+    assert packed(stored) == packed(history)

@@ -1,6 +1,6 @@
 """Which records of ends are about the same sync: a sync may be reported by a poll, and by webhooks in several forms.
 
-Records are packed, as `freshness.domain.sync_history` keeps them.
+Records are rows of `freshness.domain.sync_history`.
 """
 
 from bisect import bisect_left
@@ -24,11 +24,11 @@ END_TOLERANCE = SAME_END // _MICROSECOND
 READ_TOLERANCE = SAME_READ // _MICROSECOND
 """`SAME_END` and `SAME_READ` in microseconds."""
 
-Packed = tuple[int, int, int]
+Row = tuple[int, int, int]
 """Microseconds of the end since `BEGINNING`; flags; and the duration in milliseconds plus one, or 0."""
 
 
-def without_doubles(syncs: list[Packed]) -> list[Packed]:
+def without_doubles(syncs: list[Row]) -> list[Row]:
     """Return the syncs without those that were reported twice.
 
     | two records of successes, or of failures | are the same sync if they are apart by | kept |
@@ -42,8 +42,8 @@ def without_doubles(syncs: list[Packed]) -> list[Packed]:
     polled = {
         failed: [sync[0] for sync in syncs if sync[1] & (POLLED | FAILED) == POLLED | failed] for failed in (0, FAILED)
     }
-    kept: dict[int, Packed] = {}
-    doubles: list[tuple[int, Packed]] = []
+    kept: dict[int, Row] = {}
+    doubles: list[tuple[int, Row]] = []
     for sync in syncs:
         end, flags, _ = sync
         exact = None if flags & POLLED else _nearest(polled[flags & FAILED], end)
