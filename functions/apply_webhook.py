@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.services import Services
 from freshness.app.webhook_heartbeat import WebhookHeartbeat
-from freshness.app.webhooks import Message, apply_batch
+from freshness.app.webhooks import Message, apply_batch, reason_of
 from freshness.aws.clients import client
 from freshness.aws.dead_letters import DeadLetters
 
@@ -32,7 +32,7 @@ def handler(event: dict[str, list[dict[str, Any]]], context: LambdaContext) -> d
         map(_message, event["Records"]),
         until=services.clock() + remaining - TIME_TO_FINISH,
         most_deliveries=int(os.environ["MAX_RECEIVE_COUNT"]),
-        move_to_dead_letters=lambda message, reason: _dead_letters().put(message.body, message.webhook_id, reason),
+        move_to_dead_letters=_move_to_dead_letters,
     )
     try:
         _heartbeat.beat(services.tables.control, services.clock())
@@ -51,6 +51,10 @@ def _message(record: dict[str, Any]) -> Message:
         received_at=datetime.fromtimestamp(int(sent_at) / 1000, UTC) if sent_at else None,
         deliveries=int(attributes["ApproximateReceiveCount"]),
     )
+
+
+def _move_to_dead_letters(message: Message, error: Exception) -> bool:
+    return _dead_letters().put(message.body, message.webhook_id, reason_of(error))
 
 
 @cache

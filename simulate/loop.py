@@ -22,11 +22,12 @@ from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.record import Recorder
 from freshness.app.services import CodatAccess, Services
 from freshness.app.tick import Run, exclusive_run
-from freshness.app.webhooks import WebhookApplier
+from freshness.app.webhooks import Message, apply_batch
 from freshness.aws.event_bus import EventBus, NotPublished
 from freshness.aws.metrics import Metric
 from freshness.aws.table import ContentionError
 from freshness.aws.tables import TableNames, Tables
+from freshness.codat.webhook_parser import Malformed
 from freshness.codat.webhook_registration import event_types
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed
@@ -43,6 +44,8 @@ from simulate.memory_dynamodb import MemoryDynamoDB
 TABLE_NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 TIMEOUT = timedelta(minutes=5)
 """The timeout of a scheduled function."""
+APPLY_WITHIN = timedelta(seconds=25)
+"""How long apply_webhook applies webhooks before it leaves the rest."""
 OUTAGES = (NotPublished, ContentionError, BotoCoreError, ClientError)
 """The errors with which a function fails while AWS does."""
 
@@ -227,15 +230,25 @@ class Simulation:
 
     def deliver(self, body: str, fuse: Fuse) -> bool:
         """Apply a webhook, and return whether that was completed. If not, deliver it again."""
-        recorder = self.services(fuse).recorder
-        applier = WebhookApplier(tables=recorder.tables, recorder=recorder, clock=self.clock)
-        with suppress(Crash, *OUTAGES):
-            applier.apply(body)
-            recorder.write_collected()
-            tally = applier.tally + recorder.tally
-            self.tallies.update(tally)
-            return True
+        message = Message(id="message", webhook_id="webhook", body=body, received_at=None, deliveries=1)
+        with suppress(Crash):
+            return not apply_batch(
+                self.services(fuse),
+                [message],
+                until=self.clock() + APPLY_WITHIN,
+                most_deliveries=1,
+                move_to_dead_letters=self._move_to_dead_letters,
+            )
         return False
+
+    def _move_to_dead_letters(self, _message: Message, error: Exception) -> bool:
+        """Have a webhook delivered again that failed because AWS did. Any other error is a mistake of ours."""
+        if isinstance(error, OUTAGES):
+            return False
+        if isinstance(error, Malformed):
+            self.tallies["DeadLetters"] += 1
+            return True
+        raise error
 
     async def advance(self, duration: timedelta) -> None:
         """Let time pass, and collect the webhooks."""

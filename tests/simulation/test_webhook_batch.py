@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -10,7 +10,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from freshness.app.services import Services
-from freshness.app.webhooks import Message, apply_batch
+from freshness.app.webhooks import Message, apply_batch, reason_of
+from freshness.aws import item_codec
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import TableNames, Tables
@@ -94,8 +95,8 @@ class World:
     def apply(self, *messages: Message, within: timedelta = LONG) -> set[str]:
         """Apply a batch, and return the ids of what is to be delivered again."""
 
-        def move(message: Message, reason: str) -> bool:
-            self.dead[message.id] = reason
+        def move(message: Message, error: Exception) -> bool:
+            self.dead[message.id] = reason_of(error)
             return True
 
         returned = apply_batch(
@@ -249,3 +250,23 @@ def test_the_events_of_a_webhook_are_published_before_any_feed_is_written(types:
 
 def _is(item: dict[str, Any], data_type: str) -> bool:
     return bool(json.dumps(item).count(f'"{data_type}#'))
+
+
+def test_the_history_of_a_feed_is_decoded_once_for_a_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(1)
+    world.apply(world.read("company0"))
+    decoded: list[bytes] = []
+    stored = item_codec._SYNC
+
+    class Counting:
+        size = stored.size
+
+        def iter_unpack(self, packed: bytes) -> Iterator[tuple[Any, ...]]:
+            decoded.append(packed)
+            return stored.iter_unpack(packed)
+
+    monkeypatch.setattr(item_codec, "_SYNC", Counting())
+    reads = [("connection-company0", data_type, "Complete") for data_type in TYPES]
+    world.apply(message(bodies.read_completed(NOON + 2 * MINUTE, *reads, company_id="company0"), "next"))
+
+    assert len(decoded) == len(TYPES)

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
@@ -71,12 +70,12 @@ def apply_batch(
     *,
     until: datetime,
     most_deliveries: int,
-    move_to_dead_letters: Callable[[Message, str], bool],
+    move_to_dead_letters: Callable[[Message, Exception], bool],
 ) -> list[Message]:
     """Apply webhooks, and return those that must be delivered again: they failed, or there was no time for them.
 
-    One that is malformed, or failed at the last of `most_deliveries`, is moved to the dead letters with the reason. If
-    that fails, which the function says by returning false, it is delivered again. `until` is when to apply no more.
+    One that is malformed, or failed at the last of `most_deliveries`, is given to `move_to_dead_letters` with the
+    error. If that returns false, it is delivered again. `until` is when to apply no more.
     """
     recorder = services.recorder
     applier = WebhookApplier(tables=services.tables, recorder=recorder, clock=services.clock)
@@ -90,11 +89,11 @@ def apply_batch(
                 applier.tally[Metric.WEBHOOKS_LEFT_OVER] += 1
                 returned.append(message)
                 continue
-            failure = _failure(applier, message, found)
-            if failure is None:
+            error = _error(applier, message, found)
+            if error is None:
                 continue
-            is_final = failure.is_final or message.deliveries >= most_deliveries
-            if not (is_final and move_to_dead_letters(message, failure.reason)):
+            is_final = isinstance(error, Malformed) or message.deliveries >= most_deliveries
+            if not (is_final and move_to_dead_letters(message, error)):
                 returned.append(message)
         _end_requests(services)
     finally:
@@ -105,11 +104,9 @@ def apply_batch(
     return returned
 
 
-class _Failure(NamedTuple):
-    """Why a webhook could not be applied, and whether to try again would not help."""
-
-    reason: str
-    is_final: bool
+def reason_of(error: Exception) -> str:
+    """Return why a webhook could not be applied."""
+    return str(error) if isinstance(error, Malformed) else f"{type(error).__name__}: {error}"
 
 
 def _parsed(applier: "WebhookApplier", message: Message) -> Facts | Malformed:
@@ -123,21 +120,20 @@ def _facts(parsed: Facts | Malformed) -> Facts:
     return parsed.facts if isinstance(parsed, Malformed) else parsed
 
 
-def _failure(applier: "WebhookApplier", message: Message, parsed: Facts | Malformed) -> _Failure | None:
+def _error(applier: "WebhookApplier", message: Message, parsed: Facts | Malformed) -> Exception | None:
     """Record the facts of a webhook, of a malformed one those that it has, and return why it failed if it did."""
     context = {"message_id": message.webhook_id}
     try:
         applier.record(_facts(parsed))
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        logger.warning("A webhook could not be applied", exc_info=error, extra=context | {"reason": reason})
-        return _Failure(reason, is_final=False)
-    if not isinstance(parsed, Malformed):
-        applier.tally[Metric.WEBHOOKS_APPLIED] += bool(parsed)
-        return None
-    # The content of a malformed message, which its traceback has, does not belong in the log.
-    logger.warning("A webhook could not be applied", extra=context | {"reason": str(parsed)})
-    return _Failure(str(parsed), is_final=True)
+        logger.warning("A webhook could not be applied", exc_info=error, extra=context | {"reason": reason_of(error)})
+        return error
+    if isinstance(parsed, Malformed):
+        # The content of a malformed message, which its traceback has, does not belong in the log.
+        logger.warning("A webhook could not be applied", extra=context | {"reason": reason_of(parsed)})
+        return parsed
+    applier.tally[Metric.WEBHOOKS_APPLIED] += bool(parsed)
+    return None
 
 
 def _end_requests(services: Services) -> None:
