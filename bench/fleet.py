@@ -1,13 +1,13 @@
 """Generated companies, as they are in the tables, and Codat's responses and webhooks about them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_URL, uuid5
 
 import httpx
 
-from freshness.domain import data_types
+from freshness.domain import data_types as known_data_types
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import IN_FLIGHT, DatasetState, Trigger
 from freshness.domain.feed import Feed
@@ -75,6 +75,13 @@ def due_feeds(company: Company, policy: Policy) -> Iterator[Feed]:
         yield reschedule(feed, promise, connection)
 
 
+def feeds_in_flight(company: Company, policy: Policy) -> Iterator[Feed]:
+    """Yield the feeds of a company as `due_feeds` does, each after its refresh was queued."""
+    for feed in due_feeds(company, policy):
+        dataset_id = str(uuid5(NAMESPACE_URL, f"{company.company_id}/{feed.data_type}/{NOW}"))
+        yield feed.requested(Request(at=NOW, trigger=Trigger.PROMISE, dataset_id=dataset_id))
+
+
 def fullest_feed() -> Feed:
     """Return a feed with every attribute set, each to its longest value."""
     company_ = company(0)
@@ -82,7 +89,7 @@ def fullest_feed() -> Feed:
     dataset_id = company_.company_id
     return Feed(
         company_id=company_.company_id,
-        data_type=max(data_types.DATA_TYPES, key=len),
+        data_type=max(known_data_types.DATA_TYPES, key=len),
         connection_id=connection_id,
         request=Request(at=NOW_IN_FULL, trigger=max(Trigger, key=len), dataset_id=dataset_id),
         end=End(at=NOW_IN_FULL, state=max(DatasetState, key=len), dataset_id=dataset_id),
@@ -125,17 +132,25 @@ def queued_response(request: httpx.Request) -> httpx.Response:
 
 def read_completed(company: Company, data_type: str, at: datetime) -> str:
     """Return the body of Codat's webhook for a successful read of a data type."""
+    return reads_completed(company, [data_type], at)
+
+
+def reads_completed(company: Company, data_types: Iterable[str], at: datetime) -> str:
+    """Return the body of Codat's webhook for a successful read of data types."""
     [connection] = company.connections.values()
-    read = {
-        "connectionId": connection.connection_id,
-        "dataType": data_type,
-        "recordsModified": True,
-        "status": "Complete",
-    }
+    reads = [
+        {
+            "connectionId": connection.connection_id,
+            "dataType": data_type,
+            "recordsModified": True,
+            "status": "Complete",
+        }
+        for data_type in data_types
+    ]
     event = {
-        "id": str(uuid5(NAMESPACE_URL, f"{company.company_id}/{data_type}/{at}")),
+        "id": str(uuid5(NAMESPACE_URL, f"{company.company_id}/{reads}/{at}")),
         "eventType": "read.completed",
         "generatedDate": at.isoformat(),
-        "payload": {"referenceCompany": {"id": company.company_id, "name": company.name}, "dataTypes": [read]},
+        "payload": {"referenceCompany": {"id": company.company_id, "name": company.name}, "dataTypes": reads},
     }
     return json.dumps(event)

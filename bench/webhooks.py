@@ -20,6 +20,7 @@ import httpx
 from rich.console import Console
 from standardwebhooks import Webhook
 
+from bench import full_batch
 from bench.figures import Figure, show
 from freshness.domain.feed import Feed
 from local import local_aws
@@ -145,6 +146,7 @@ def measure() -> list[Figure]:
         raise RuntimeError(f"expected every webhook to be accepted, got {dict(statuses)}")
     load = f"{MESSAGES:,}, a tenth sent twice, {AT_ONCE} at once"
     return [
+        *full_batch.measure(),
         Figure(what="webhook, from request to feed, median", value=median(alone), unit="s", against=f"{PROBES} alone"),
         Figure(what="webhook, from request to feed, slowest", value=alone[-1], unit="s", against=f"{PROBES} alone"),
         Figure(what="webhooks accepted", value=statuses.total() / responded, unit="per s", against=load),

@@ -1,0 +1,88 @@
+"""A process with the share of a processor that Lambda gives a function: one processor for 1,769 MB of memory.
+
+A control group limits it where one can be made. Elsewhere it is stopped each time it has used its share of a period.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MEMORY_OF_A_PROCESSOR = 1769
+"""Megabytes."""
+PERIOD = 0.02
+"""Seconds in which the share may be used, as in Lambda."""
+LOOK_EVERY = 0.0005
+_GROUPS = Path("/sys/fs/cgroup")
+
+
+def share_of(memory: int) -> float:
+    """Return the share of a processor that a function with so many megabytes has."""
+    return memory / MEMORY_OF_A_PROCESSOR
+
+
+@contextmanager
+def limited(process: int, share: float) -> Iterator[None]:
+    """Limit a process to a share of a processor during the `with` block."""
+    group = _group(share)
+    if group is None:
+        with _stopped_and_continued(process, share):
+            yield
+        return
+    (group / "cgroup.procs").write_text(str(process))
+    try:
+        yield
+    finally:
+        (group.parent / "cgroup.procs").write_text(str(process))
+        group.rmdir()
+
+
+def _group(share: float) -> Path | None:
+    """Return a new control group with a limit; `None` if none can be made here."""
+    period = round(PERIOD * 1_000_000)
+    is_second_version = (_GROUPS / "cgroup.controllers").exists()
+    group = (_GROUPS if is_second_version else _GROUPS / "cpu") / f"bench-{os.getpid()}"
+    try:
+        group.mkdir()
+        if is_second_version:
+            (group / "cpu.max").write_text(f"{round(share * period)} {period}")
+        else:
+            (group / "cpu.cfs_period_us").write_text(str(period))
+            (group / "cpu.cfs_quota_us").write_text(str(round(share * period)))
+    except OSError:
+        if group.exists():
+            group.rmdir()
+        return None
+    return group
+
+
+@contextmanager
+def _stopped_and_continued(process: int, share: float) -> Iterator[None]:
+    is_over = threading.Event()
+    limiter = threading.Thread(target=_limit, args=(process, share, is_over))
+    limiter.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        limiter.join()
+
+
+def _limit(process: int, share: float, is_over: threading.Event) -> None:
+    while not is_over.is_set():
+        ends_at, used = time.monotonic() + PERIOD, _seconds_used(process)
+        while time.monotonic() < ends_at and _seconds_used(process) - used < share * PERIOD:
+            time.sleep(LOOK_EVERY)
+        if time.monotonic() < ends_at:
+            os.kill(process, signal.SIGSTOP)
+            time.sleep(ends_at - time.monotonic())
+            os.kill(process, signal.SIGCONT)
+
+
+def _seconds_used(process: int) -> float:
+    """Return how long the threads of a process have run."""
+    tasks = Path(f"/proc/{process}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
