@@ -31,6 +31,8 @@ from bench.aws_cost import template
 from bench.figures import Figure, show
 from bench.processor_share import limited, share_of
 from bench.tables import KINDS, LocalAws, running_aws
+from deployed.api import api_event
+from freshness.app.ensure.routes import Route
 from freshness.aws.tables import TableNames
 from freshness.domain.feed import Feed
 from infra import bundling
@@ -115,10 +117,7 @@ def runs() -> dict[str, Run]:
         run("apply_webhook", {"Records": [_message(body)]})
         if tables.feeds.get(*queued.key).in_flight:
             raise RuntimeError(f"apply_webhook returned {done['apply_webhook'].response}, and did not apply {body}")
-        question = {
-            "routeKey": "GET /companies/{companyId}/freshness",
-            "pathParameters": {"companyId": queued.company_id},
-        }
+        question = api_event("GET", Route.GET_FRESHNESS.path(queued.company_id))
         if run("serve_api", question)["statusCode"] != 200:
             raise RuntimeError(f"serve_api returned {done['serve_api'].response}")
         if '<div class="cf"' not in run("show_page", {"widgetContext": {"theme": "light"}}):

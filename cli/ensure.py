@@ -13,9 +13,10 @@ from cli import arguments
 from cli.arguments import CompanyName, Json, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_json, print_table
-from deployed.api import ApiResponse, call_api
+from deployed.api import ApiResponse, api_event, call_api
 from deployed.stack import DeployedStack
 from deployed.ticks import tick_client
+from freshness.app.ensure.routes import Route
 from freshness.app.reading.text import duration
 from freshness.domain.freshness_request import OnLate
 
@@ -23,8 +24,6 @@ NOT_IN_TIME = 3
 """The exit status if the data is not fresh within the time."""
 WAIT = "wait=20"
 """How long one call waits for a change, in seconds."""
-_ENSURE = "POST /companies/{companyId}/ensure-fresh"
-_REQUEST = "GET /ensure-fresh/{id}"
 
 
 def ensure(
@@ -84,14 +83,15 @@ def _progress(
     headers = {"Idempotency-Key": uuid4().hex}
     deadline = time.monotonic() + within.total_seconds()
     while True:
-        response = call_api(client, function, _ENSURE, {"companyId": company_id}, body=body, headers=headers)
+        path = Route.ENSURE_FRESH.path(company_id)
+        response = call_api(client, function, api_event("POST", path, body=body, headers=headers))
         if response.status < 400:
             break
         _wait_to_repeat(response, deadline)
     yield response.body
     while not response.body["done"]:
-        known = {"id": response.body["id"]}
-        answer = call_api(client, function, _REQUEST, known, headers={"Prefer": WAIT})
+        path = Route.GET_REQUEST.path(response.body["id"])
+        answer = call_api(client, function, api_event("GET", path, headers={"Prefer": WAIT}))
         if answer.status >= 400:
             _wait_to_repeat(answer, deadline + within.total_seconds())
             continue

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from deployed.errors import StackError
 
@@ -20,28 +21,37 @@ class ApiResponse:
     body: dict[str, Any]
 
 
-def call_api(
-    client: "LambdaClient",
-    function: str,
-    route: str,
-    parameters: Mapping[str, str],
+def api_event(
+    method: str,
+    path: str,
     *,
-    body: Mapping[str, Any] | None = None,
+    body: str | Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
-) -> ApiResponse:
-    """Call a route of the API, such as `GET /ensure-fresh/{id}`, and return the response.
+    caller: str = "",
+) -> dict[str, Any]:
+    """Return the event with which API Gateway invokes the function for a call.
+
+    `caller` is the ARN of who made it, empty if the function is invoked directly.
+    """
+    authorizer = {"authorizer": {"iam": {"userArn": caller}}} if caller else {}
+    path = unquote(path)
+    return {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {name.lower(): value for name, value in (headers or {}).items()},
+        "requestContext": {"stage": "$default", "http": {"method": method, "path": path}} | authorizer,
+        "body": body if body is None or isinstance(body, str) else json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+def call_api(client: "LambdaClient", function: str, event: Mapping[str, Any]) -> ApiResponse:
+    """Make a call of the API, and return the response.
 
     Raises:
         StackError: the function failed.
     """
-    event = {
-        "version": "2.0",
-        "routeKey": route,
-        "pathParameters": dict(parameters),
-        "headers": {name.lower(): value for name, value in (headers or {}).items()},
-        "body": json.dumps(body) if body is not None else "",
-        "isBase64Encoded": False,
-    }
     response = client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
     payload = json.loads(response["Payload"].read())
     if "FunctionError" in response:

@@ -10,12 +10,14 @@ from freshness.app.reading.views import FeedView, LinkView
 from freshness.codat.client import Codat
 from freshness.codat.http import CALL_TIMEOUT
 from freshness.domain.company import Company
+from freshness.domain.feed_values import State
 
 
 async def links_of(stack: DeployedStack, company: Company, feeds: Iterable[FeedView]) -> list[LinkView]:
     """Return the links of a company's connections that the customer must authorise again, as they are at Codat now."""
+    blocked = {feed.connection_id for feed in feeds if feed.state is State.BLOCKED}
     async with httpx.AsyncClient(base_url=codat_base_url(stack), timeout=CALL_TIMEOUT) as http:
-        return await read_links(Codat(http, codat_api_key(stack), clock=clock), company, feeds)
+        return await read_links(Codat(http, codat_api_key(stack), clock=clock), company, blocked)
 
 
 def codat_base_url(stack: DeployedStack) -> str:

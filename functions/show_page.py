@@ -5,7 +5,6 @@ what the widget or a button asks for, and `widgetContext`; the result is HTML.
 """
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -15,15 +14,12 @@ from freshness.app.operations import Operations, Paused
 from freshness.app.page.read import page_view
 from freshness.app.page.refresh import refresh_worst
 from freshness.app.page.render import Frame, Medium, render, render_explanations, render_text
-from freshness.app.reading.links import read_links
+from freshness.app.reading.links import links_of
 from freshness.app.reading.queries import NotFound, Queries
-from freshness.app.reading.views import LinkView
 from freshness.app.services import Services
 from freshness.aws.control import Control
 from freshness.domain.company import Company
 
-TIME_FOR_CODAT = timedelta(seconds=10)
-"""How long reading a link may take."""
 DESCRIPTION = """## Codat Freshness
 Whether the promises about the age of companies' data are kept, whose turn it is, and what to do next.
 It needs no parameters. Give the widget the width of the dashboard, and let it refresh itself.
@@ -79,15 +75,9 @@ def _refresh(queries: Queries, operations: Operations) -> str:
 
 
 def _link(services: Services, company: Company, connection_id: str, frame: Frame) -> str:
-    links = asyncio.run(_links(services, company))
+    links = asyncio.run(links_of(services, company, {connection_id}))
     link = next((each for each in links if each.connection_id == connection_id), None)
     if link is None or not link.url:
         return render_text("Codat has no link for this connection: see Codat's portal.", "", frame)
     age = "" if link.is_live else " Codat could not be asked for another one, so it may have expired."
     return render_text(f"{company.name} authorises {link.platform} again at this address.{age}", link.url, frame)
-
-
-async def _links(services: Services, company: Company) -> list[LinkView]:
-    now = services.clock()
-    async with services.codat(now + TIME_FOR_CODAT, on_demand=True) as codat:
-        return await read_links(codat, company, Queries(services=services).company(company, now))

@@ -5,14 +5,8 @@ from aws_cdk.aws_apigatewayv2_authorizers import HttpIamAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
+from freshness.app.ensure.routes import Route
 from infra.function import Function
-
-_ROUTES = (
-    ("POST", "/companies/{companyId}/ensure-fresh"),
-    ("GET", "/ensure-fresh/{id}"),
-    ("GET", "/companies/{companyId}/freshness"),
-    ("GET", "/openapi.json"),
-)
 
 
 class Api(Construct):
@@ -22,10 +16,10 @@ class Api(Construct):
         super().__init__(scope, "Api")
         integration = HttpLambdaIntegration("ServeApi", serve.function)
         authorizer = HttpIamAuthorizer()
-        for method, path in _ROUTES:
+        for route in Route:
             api.add_routes(
-                path=path,
-                methods=[apigateway.HttpMethod(method)],
+                path=route.template,
+                methods=[apigateway.HttpMethod(route.method)],
                 integration=integration,
                 authorizer=authorizer,
             )

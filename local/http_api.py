@@ -6,21 +6,43 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, cast
 from uuid import uuid4
 
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import serve_api
+from deployed.api import api_event
+from freshness.app.ensure.api import api
+from freshness.app.ensure.routes import Route
 
 TIMEOUT = timedelta(seconds=29)
 """The timeout of the function: the HTTP API waits for 30 seconds."""
-ROUTES = {
-    key: re.compile(key.replace("{companyId}", "(?P<companyId>[^/]+)").replace("{id}", "(?P<id>[^/]+)"))
-    for key in serve_api._ROUTES
-}
+ROUTES = re.compile("|".join(re.sub(r"\{\w+\}", "[^/]+", route) for route in Route))
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
+
+
+class _ByThread(APIGatewayHttpResolver):
+    """Keeps the call in hand by thread: Powertools has one for a process, since Lambda runs one at a time."""
+
+    _calls = threading.local()
+
+    @property
+    def context(self) -> dict[str, Any]:  # type: ignore[override]
+        return cast(dict[str, Any], vars(self._calls).setdefault("context", {}))
+
+    @property
+    def current_event(self) -> APIGatewayProxyEventV2:  # type: ignore[override]
+        return cast(APIGatewayProxyEventV2, self._calls.event)
+
+    def _to_proxy_event(self, event: dict[str, Any]) -> APIGatewayProxyEventV2:
+        self._calls.event = super()._to_proxy_event(event)
+        return self.current_event
+
+
+api.__class__ = _ByThread
 
 
 def context(remaining: timedelta = timedelta(minutes=5)) -> LambdaContext:
@@ -54,11 +76,11 @@ def serving(handler: Handler = serve_api.handler) -> Iterator[str]:
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-            call = f"{self.command} {self.path}"
-            for key, pattern in ROUTES.items():
-                if match := pattern.fullmatch(call):
-                    response = handler(self._event(key, match.groupdict(), body), context(TIMEOUT))
-                    break
+            if ROUTES.fullmatch(f"{self.command} {self.path.partition('?')[0]}"):
+                caller = self.headers.get("X-Test-Caller", "arn:aws:iam::123456789012:user/test")
+                path, headers = self.path.partition("?")[0], dict(self.headers.items())
+                event = api_event(self.command, path, body=body, headers=headers, caller=caller)
+                response = handler(event, context(TIMEOUT))
             else:
                 response = {"statusCode": 404, "headers": {}, "body": '{"message":"Not Found"}'}
             data = response["body"].encode()
@@ -68,19 +90,6 @@ def serving(handler: Handler = serve_api.handler) -> Iterator[str]:
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
-
-        def _event(self, key: str, parameters: dict[str, str], body: str) -> dict[str, Any]:
-            caller = self.headers.get("X-Test-Caller", "arn:aws:iam::123456789012:user/test")
-            return {
-                "version": "2.0",
-                "routeKey": key,
-                "rawPath": self.path,
-                "headers": {name.lower(): value for name, value in self.headers.items()},
-                "pathParameters": {name: unquote(value) for name, value in parameters.items()},
-                "requestContext": {"authorizer": {"iam": {"userArn": caller}}},
-                "body": body,
-                "isBase64Encoded": False,
-            }
 
     class Server(ThreadingHTTPServer):
         request_queue_size = 128

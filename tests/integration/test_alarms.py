@@ -11,6 +11,8 @@ from svix.webhooks import Webhook
 
 import receive_webhook
 import serve_api
+from deployed.api import api_event
+from freshness.app.ensure.routes import Route
 from freshness.app.services import Services
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.aws.tables import Tables
@@ -53,7 +55,7 @@ class Stack:
         self.cloudwatch.run("ApplyWebhookFunction", lambda: self.deployed.apply(body))
 
     def ask(self) -> None:
-        event = {"routeKey": "GET /companies/{companyId}/freshness", "pathParameters": {"companyId": "unknown"}}
+        event = api_event("GET", Route.GET_FRESHNESS.path("unknown"))
         self.cloudwatch.run("ServeApiFunction", lambda: serve_api.handler(event, context()))
 
     def repeat(self, times: int, every: timedelta, *runs: Callable[[], None]) -> None:

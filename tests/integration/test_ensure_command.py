@@ -23,14 +23,8 @@ from tests.integration.deployed import Deployed
 from tests.integration.test_serve_api import feeds, read_an_hour_ago, taking
 
 
-def call(_client: None, _function: str, route: str, parameters: dict[str, str], **given: Any) -> ApiResponse:
+def call(_client: None, _function: str, event: dict[str, Any]) -> ApiResponse:
     """Call the function in this process."""
-    event = {
-        "routeKey": route,
-        "pathParameters": parameters,
-        "headers": {name.lower(): value for name, value in (given.get("headers") or {}).items()},
-        "body": json.dumps(given.get("body")),
-    }
     response = serve_api.handler(event, context())
     return ApiResponse(response["statusCode"], response["headers"], json.loads(response["body"]))
 

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-import serve_api
 from cli.__main__ import app
-from freshness.app.ensure.description import openapi
+from freshness.app.ensure.api import openapi
 from freshness.app.ensure.models import EnsureFreshBody
+from freshness.app.ensure.routes import Route
 from freshness.domain.company import Company
 from freshness.domain.freshness_request import FreshnessRequest
 from freshness.domain.notifications import request_ended
@@ -162,7 +162,7 @@ def test_the_event_pattern_matches_the_events_of_a_request() -> None:
 def test_the_policy_of_a_caller_names_every_route_of_data() -> None:
     [statement] = json.loads(blocks("json")[0])["Statement"]
     allowed = {resource.split("/$default/")[1].replace("/", " /", 1) for resource in statement["Resource"]}
-    routes = {re.sub(r"\{\w+\}", "*", key) for key in serve_api._ROUTES if key != "GET /openapi.json"}
+    routes = {re.sub(r"\{\w+\}", "*", key) for key in Route if key != Route.GET_DESCRIPTION}
 
     assert allowed == routes
 
@@ -176,7 +176,7 @@ def test_the_command_has_the_options_of_the_example() -> None:
 
 
 def test_every_problem_is_in_the_manual() -> None:
-    sources = [ROOT / "functions" / "serve_api.py", *(ROOT / "functions" / "freshness" / "app").rglob("*.py")]
+    sources = (ROOT / "functions" / "freshness" / "app" / "ensure").glob("*.py")
     kinds = {
         found
         for path in sources

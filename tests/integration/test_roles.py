@@ -16,7 +16,9 @@ from botocore.exceptions import ClientError
 from svix.webhooks import Webhook
 
 import serve_api
+from deployed.api import api_event
 from freshness.app import services
+from freshness.app.ensure.routes import Route
 from freshness.domain.company import Company
 from freshness.domain.dataset import Dataset, DatasetState, Trigger
 from freshness.domain.feed import Feed
@@ -154,12 +156,8 @@ def set_paused_and_deleted(deployed: Deployed) -> None:
 def ensure_fresh(company: Company, feed: Feed, prefer: str = "") -> dict[str, object]:
     """Ask the API for fresh data of a feed, and return the response."""
     body = {"dataTypes": [feed.data_type], "maxAge": "PT10M", "within": "PT10M"}
-    event = {
-        "routeKey": "POST /companies/{companyId}/ensure-fresh",
-        "pathParameters": {"companyId": company.company_id},
-        "headers": {"prefer": prefer},
-        "body": json.dumps(body),
-    }
+    path = Route.ENSURE_FRESH.path(company.company_id)
+    event = api_event("POST", path, body=body, headers={"Prefer": prefer})
     response: dict[str, object] = serve_api.handler(event, context(timedelta(seconds=29)))
     return response
 

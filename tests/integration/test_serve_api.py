@@ -1,6 +1,5 @@
 """The API over HTTP: ensuring fresh data of a company, with real tables, and the sandbox as Codat."""
 
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -14,7 +13,9 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 import serve_api
-from freshness.app.ensure.description import openapi
+from deployed.api import api_event
+from freshness.app.ensure.api import openapi
+from freshness.app.ensure.routes import Route
 from freshness.domain.company import Company, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
@@ -384,11 +385,8 @@ def test_a_tick_finishes_what_a_crash_left_behind(
     def stop(*_: Any, **__: Any) -> None:
         raise Killed
 
-    call = {
-        "routeKey": "POST /companies/{companyId}/ensure-fresh",
-        "pathParameters": {"companyId": company.company_id},
-        "body": json.dumps({"dataTypes": TYPES, "maxAge": 600, "within": 600}),
-    }
+    body = {"dataTypes": TYPES, "maxAge": 600, "within": 600}
+    call = api_event("POST", Route.ENSURE_FRESH.path(company.company_id), body=body)
     with monkeypatch.context() as patch:
         patch.setattr("freshness.app.ensure.advance.Advancer.record_demand", stop)
         with pytest.raises(Killed):
@@ -457,12 +455,9 @@ def test_many_calls_of_fifty_callers_cost_at_most_two_queueing_calls_for_each_fe
 
 
 def test_the_functions_role_allows_what_it_calls(api: httpx.Client, company: Company, deployed: Deployed) -> None:
-    call = {
-        "routeKey": "POST /companies/{companyId}/ensure-fresh",
-        "pathParameters": {"companyId": company.company_id},
-        "headers": {"prefer": "wait=20", "idempotency-key": "k"},
-        "body": json.dumps({"dataTypes": TYPES, "maxAge": 600, "within": 600}),
-    }
+    body = {"dataTypes": TYPES, "maxAge": 600, "within": 600}
+    headers = {"Prefer": "wait=20", "Idempotency-Key": "k"}
+    call = api_event("POST", Route.ENSURE_FRESH.path(company.company_id), body=body, headers=headers)
 
     response = serve_api.handler(call, context(timedelta(seconds=29)))
 

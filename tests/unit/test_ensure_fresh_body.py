@@ -42,7 +42,7 @@ def test_any_times_are_refused_with_a_reason_or_can_be_stored(
     assert sortable(ask.not_before) < sortable(ask.deadline)
 
 
-@pytest.mark.parametrize("never", [{"maxAge": "P999999999D"}, {"notBefore": "0001-01-01T00:00:00+14:00"}])
+@pytest.mark.parametrize("never", [{"maxAge": "P999999D"}, {"notBefore": "0001-01-01T00:00:00+14:00"}])
 def test_data_of_any_age_may_be_asked_for(never: dict[str, str]) -> None:
     body = EnsureFreshBody.model_validate({"dataTypes": ["invoices"], "within": 60, **never})
 

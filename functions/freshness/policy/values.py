@@ -32,6 +32,7 @@ _ISO_8601 = re.compile(
     """,
     re.VERBOSE | re.ASCII,
 )
+_EXPECTED_DURATION = 'expected a duration such as "30 minutes", "6h" or "P1D", got '
 _CUSTOM_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 _TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d) to (?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
@@ -64,19 +65,30 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
-def parse_duration(value: object) -> timedelta:
+def read_duration(value: object) -> timedelta:
     """Return the duration that a text means: "6 hours", "6h" or "PT6H".
 
     This is the one notation of the policy file, the command line and the API.
 
     Raises:
-        ValueError: it means none, or is 0, or is longer than `LONGEST_DURATION`.
+        ValueError: it means none.
     """
     text = value if isinstance(value, str) else ""
     match = _DURATION.fullmatch(text) or _ISO_8601.fullmatch(text)
-    duration = timedelta(**{unit: int(n) for unit, n in match.groupdict().items() if n}) if match else timedelta()
+    if match is None:
+        raise ValueError(_EXPECTED_DURATION + quoted(value))
+    return timedelta(**{unit: int(n) for unit, n in match.groupdict().items() if n})
+
+
+def parse_duration(value: object) -> timedelta:
+    """Return the duration that a text means, as `read_duration` does.
+
+    Raises:
+        ValueError: it means none, or is 0, or is longer than `LONGEST_DURATION`.
+    """
+    duration = read_duration(value)
     if not duration:
-        raise ValueError(f'expected a duration such as "30 minutes", "6h" or "P1D", got {quoted(value)}')
+        raise ValueError(_EXPECTED_DURATION + quoted(value))
     if duration > LONGEST_DURATION:
         raise ValueError(f"expected a duration of at most {LONGEST_DURATION.days} days, got {quoted(value)}")
     return duration

@@ -1,10 +1,20 @@
 """The bodies of the API's requests and responses, as pydantic models."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from freshness.app.ensure.accept import Ask, Progress
@@ -13,48 +23,90 @@ from freshness.app.reading.views import FeedView
 from freshness.domain.company import Company
 from freshness.domain.feed_values import State
 from freshness.domain.freshness_request import FeedResult, FeedState, OnLate
+from freshness.policy.values import read_duration
 
 LONGEST_WAIT = timedelta(seconds=25)
 """How long a call may wait at most: the HTTP API ends a call after 30 s."""
 LATEST_DEADLINE = timedelta(days=6)
 """How far ahead a deadline may be: a request is kept for seven days."""
+NOTHING = timedelta(0)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """Any copy is as of this time or later: an earlier `notBefore`, or a greater age, means the same."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+_EITHER = (("data_types", "set_name"), ("max_age", "not_before"), ("within", "deadline"))
+"""Exactly one of each pair is in a body."""
+
+
+def _alias(name: str) -> str:
+    return "set" if name == "set_name" else to_camel(name)
+
+
+def _duration(value: object) -> timedelta:
+    """Return a duration that is given as seconds or as text."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, str):
+        return read_duration(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise ValueError('expected seconds, or a duration such as "30 minutes", "6h" or "P1D"')
+    try:
+        return timedelta(seconds=value)
+    except OverflowError:
+        return timedelta.max if value > 0 else timedelta.min
+
+
+def _described(**number: int) -> WithJsonSchema:
+    """Return the JSON schema of a duration. `number` limits it if it is given as seconds."""
+    text = {"type": "string", "pattern": "^(\\d|P)", "examples": ["1 hour", "1h", "PT1H"]}
+    return WithJsonSchema({"anyOf": [{"type": "number", **number}, text]})
+
+
+def _has_exactly_one_of_each(schema: dict[str, Any]) -> None:
+    """Add to a JSON schema that of each pair exactly one member is given, where null is the same as none."""
+    schema["allOf"] = [
+        {"oneOf": [{"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in map(_alias, pair)]}
+        for pair in _EITHER
+    ]
 
 
 class Body(BaseModel):
     """Any object of the API. Names are in camel case; durations are seconds."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, ser_json_timedelta="float"
+        alias_generator=_alias,
+        populate_by_name=True,
+        from_attributes=True,
+        extra="forbid",
+        frozen=True,
+        ser_json_timedelta="float",
     )
 
 
 class EnsureFreshBody(Body):
     """What a caller asks for: data types as of a time or later, by a deadline."""
 
+    model_config = ConfigDict(json_schema_extra=_has_exactly_one_of_each)
+
     data_types: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50)] | None = Field(
         None, description="Codat's data types."
     )
-    set_name: Name | None = Field(None, alias="set", description="The name of a set of the policy, instead of them.")
-    max_age: timedelta | None = Field(
-        None, ge=timedelta(0), description="The greatest age of the data on acceptance: ISO 8601, or seconds."
+    set_name: Name | None = Field(None, description="The name of a set of the policy, instead of them.")
+    max_age: Annotated[timedelta, BeforeValidator(_duration), Field(ge=NOTHING), _described(minimum=0)] | None = Field(
+        None, description="The greatest age of the data on acceptance: seconds, or a duration."
     )
     not_before: AwareDatetime | None = Field(None, description="What time the data must be as of, instead of maxAge.")
-    within: timedelta | None = Field(
-        None, gt=timedelta(0), description="The time to the deadline: ISO 8601, or seconds."
-    )
+    within: (
+        Annotated[timedelta, BeforeValidator(_duration), Field(gt=NOTHING), _described(exclusiveMinimum=0)] | None
+    ) = Field(None, description="The time to the deadline: seconds, or a duration.")
     deadline: AwareDatetime | None = Field(None, description="The deadline, instead of within.")
     on_late: OnLate = Field(OnLate.STALE, description="After the deadline, accept the best copy, or fail.")
     override_windows: bool = Field(False, description="Whether the policy's windows do not apply.")
 
     @model_validator(mode="after")
     def _has_one_of_each(self) -> Self:
-        for one, other in (("data_types", "set_name"), ("max_age", "not_before"), ("within", "deadline")):
+        for one, other in _EITHER:
             if (getattr(self, one) is None) == (getattr(self, other) is None):
-                names = [type(self).model_fields[name].alias or to_camel(name) for name in (one, other)]
-                raise ValueError(f"expected either {names[0]} or {names[1]}")
+                raise ValueError(f"expected either {_alias(one)} or {_alias(other)}")
         return self
 
     def ask(self, data_types: tuple[str, ...], now: datetime) -> Ask:
@@ -134,22 +186,14 @@ class RequestStatus(Body):
 def _result(result: FeedResult, links: Mapping[str, str], now: datetime) -> DataTypeResult:
     needs_person = result.state is FeedState.NEEDS_PERSON
     return DataTypeResult(
-        data_type=result.data_type,
-        connection_id=result.connection_id,
-        state=result.state,
-        as_of=result.as_of,
-        as_of_is_estimated=result.as_of_is_estimated,
+        **asdict(result),
         age=now - result.as_of if result.as_of else None,
-        refreshed_at=result.refreshed_at,
-        records_modified=result.records_modified,
-        dataset_id=result.dataset_id,
         link_url=links.get(result.connection_id, "") if needs_person else "",
-        reason=result.reason,
     )
 
 
 class DataTypeFreshness(Body):
-    """How fresh one data type of a company is, from one connection."""
+    """How fresh one data type of a company is, from one connection: what callers see of a `FeedView`."""
 
     data_type: str
     connection_id: str
@@ -181,24 +225,7 @@ class CompanyFreshness(Body):
         return cls(
             company_id=company.company_id,
             company_name=company.name,
-            data_types=tuple(
-                DataTypeFreshness(
-                    data_type=view.data_type,
-                    connection_id=view.connection_id,
-                    platform=view.platform,
-                    state=view.state,
-                    as_of=view.as_of,
-                    as_of_is_estimated=view.as_of_is_estimated,
-                    age=view.age,
-                    promise=view.promise,
-                    keeps_promise=view.keeps_promise,
-                    due_at=view.due_at,
-                    probability_up_to_date=view.probability_up_to_date,
-                    quiet_since=view.quiet_since,
-                    obstacle=view.obstacle,
-                )
-                for view in views
-            ),
+            data_types=tuple(map(DataTypeFreshness.model_validate, views)),
         )
 
 

@@ -16,6 +16,7 @@ TITLES = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
+MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:codat-freshness:problem:"
 """What the type of every problem begins with."""
 
@@ -64,11 +65,11 @@ class RelinkNeeded(Problem):
     def __init__(self, platforms: Mapping[str, str]) -> None:
         names = ", ".join(sorted(set(platforms.values())))
         super().__init__(409, "relink-needed", f"The customer must authorise {names} again before it can be read.")
-        self._connection_ids = tuple(platforms)
+        self.connection_ids = tuple(platforms)
 
     def with_links(self, links: Mapping[str, str]) -> Self:
         """Return the problem with those of the links by which the customer does that."""
-        self.extra["linkUrls"] = {each: links.get(each, "") for each in self._connection_ids}
+        self.extra["linkUrls"] = {each: links.get(each, "") for each in self.connection_ids}
         return self
 
 

@@ -3,26 +3,35 @@
 Some accounts have links that expire after a day or one use, so a stored one may have expired.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from datetime import timedelta
 
 from aws_lambda_powertools import Logger
 
-from freshness.app.reading.views import FeedView, LinkView
+from freshness.app.reading.views import LinkView
+from freshness.app.services import Services
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
 from freshness.domain.company import Company, Connection
-from freshness.domain.feed_values import State
+
+TIME_FOR_CODAT = timedelta(seconds=10)
+"""How long reading links may take."""
 
 logger = Logger(service="codat-freshness")
 
 
-async def read_links(codat: Codat, company: Company, feeds: Iterable[FeedView]) -> list[LinkView]:
+async def links_of(services: Services, company: Company, blocked: Collection[str]) -> list[LinkView]:
+    """Return what `read_links` does, from the Codat of a function that was deployed."""
+    async with services.codat(services.clock() + TIME_FOR_CODAT, on_demand=True) as codat:
+        return await read_links(codat, company, blocked)
+
+
+async def read_links(codat: Codat, company: Company, blocked: Collection[str]) -> list[LinkView]:
     """Return the link of each connection of a company that the customer must authorise again.
 
-    `feeds` are the company's. If no connection needs it, Codat is not called; if Codat cannot be called, the links are
-    those that it reported last.
+    These are the connections that lapsed, and those in `blocked`, by their ids. If there is none, Codat is not called;
+    if Codat cannot be called, the links are those that it reported last.
     """
-    blocked = {feed.connection_id for feed in feeds if feed.state is State.BLOCKED}
     connections = [
         connection
         for connection in company.connections.values()
