@@ -151,9 +151,7 @@ class History:
                 assert result.as_of >= request.not_before
                 successful = truths[result.data_type, result.connection_id].latest_successful
                 assert successful
-                assert result.as_of_is_estimated or successful.requested >= request.not_before - timedelta(
-                    milliseconds=1
-                )
+                assert successful.requested >= request.not_before - timedelta(milliseconds=1)
 
     async def finish(self) -> None:
         """End every trouble, let ticks run for the time of a deadline, and check that each request ended well."""

@@ -101,3 +101,42 @@ def test_no_read_for_callers_is_ended_by_the_webhook_of_the_one_before(seed: int
 
     world = simulate(run)
     assert world.answers == 6
+
+
+@pytest.mark.parametrize(("took", "is_enough"), [(MINUTE, True), (21 * MINUTE, False)], ids=str)
+def test_when_others_requested_a_copy_is_asked_before_it_serves_a_caller(took: timedelta, is_enough: bool) -> None:
+    settings = SETTINGS.model_copy(update={"sync_time_min": took, "sync_time_max": took})
+
+    async def run(loop: SimulatedLoop) -> tuple[int, int, bool]:
+        simulation = Simulation(loop, settings, POLICY)
+        simulation.backend.add_company((MYOB,), loop.clock())
+        await simulation.check(Fuse())
+        await simulation.advance(60 * MINUTE)
+        await simulation.check(Fuse())
+        truth = next(iter(simulation.backend.truth(loop.clock())))
+        simulation.pending.clear()
+        simulation.refresh_by_others(truth.company.id, str(truth.data_type), truth.connection.id)
+        await simulation.advance(took + MINUTE)
+        for body in simulation.pending:
+            simulation.deliver(body, Fuse())
+        simulation.calls.clear()
+        services, now = simulation.services(Fuse()), simulation.clock()
+        ensure = EnsureFresh(services=services)
+        async with services.codat(now + 60 * MINUTE, on_demand=True) as codat:
+
+            async def client() -> Codat:
+                return codat
+
+            [company] = simulation.tables.companies.scan()
+            ask = Ask(data_types=(str(truth.data_type),), not_before=now - 5 * MINUTE, deadline=now + 60 * MINUTE)
+            account = simulation.tables.control.account()
+            progress = ensure.accept(company, account, ask, caller="c", key="", fingerprint="")
+            assert not progress.request.is_done
+            progress = await ensure.wait(progress, now + 60 * MINUTE, client)
+        queued = sum(number for call, number in simulation.calls.items() if call.startswith("POST"))
+        return simulation.calls.total(), queued, progress.request.is_fresh
+
+    calls, queued, is_fresh = simulate(run)
+    assert is_fresh
+    assert queued == (not is_enough)
+    assert calls == 1 or not is_enough

@@ -12,7 +12,7 @@ from freshness.domain.backoff import FIRST as FIRST_RETRY
 from freshness.domain.company import Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import DatasetPolled
-from freshness.domain.feed import MIN_LATE_AFTER, UNKNOWN_SYNC_TIME, Feed
+from freshness.domain.feed import MIN_LATE_AFTER, Feed
 from freshness.domain.feed_values import AsOf, End, Request, State, Wanted
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
@@ -23,7 +23,7 @@ from freshness.domain.schedule import (
     due_at,
     probability_up_to_date,
 )
-from freshness.domain.sync_history import LAST_KEPT
+from freshness.domain.sync_history import LAST_KEPT, LONGEST_SYNC
 from freshness.domain.times import BEGINNING
 from freshness.domain.wanted import with_wanted, without_satisfied
 
@@ -354,12 +354,14 @@ def test_a_copy_is_as_of_the_request_of_its_read_and_not_of_its_end() -> None:
     assert feed.as_of == AsOf(at=NOON, is_estimated=False)
 
 
-def test_a_copy_of_which_only_the_end_is_known_is_as_of_a_usual_sync_before_it() -> None:
+def test_a_copy_of_which_only_the_end_is_known_is_as_of_the_longest_plausible_sync_before_it() -> None:
     measured = NEW.requested(request(NOON)).ended(end(NOON + 3 * MINUTE))
 
     assert NEW.as_of is None
-    assert NEW.ended(end(NOON)).as_of == AsOf(at=NOON - UNKNOWN_SYNC_TIME, is_estimated=True)
-    assert measured.ended(end(NOON + 60 * MINUTE)).as_of == AsOf(at=NOON + 57 * MINUTE, is_estimated=True)
+    assert NEW.ended(end(NOON)).as_of == AsOf(at=NOON - LONGEST_SYNC, is_estimated=True)
+    assert measured.ended(end(NOON + 60 * MINUTE)).as_of == AsOf(
+        at=NOON + 60 * MINUTE - LONGEST_SYNC, is_estimated=True
+    )
 
 
 def test_the_probability_that_a_copy_is_up_to_date_follows_from_the_learned_rate_and_its_age() -> None:
@@ -372,7 +374,7 @@ def test_the_probability_that_a_copy_is_up_to_date_follows_from_the_learned_rate
 def test_when_a_read_of_others_was_requested_is_estimated() -> None:
     feed = NEW.requested(request(NOON, trigger=Trigger.EXTERNAL)).ended(end(NOON + MINUTE))
 
-    assert feed.as_of == AsOf(at=NOON + MINUTE - UNKNOWN_SYNC_TIME, is_estimated=True)
+    assert feed.as_of == AsOf(at=NOON + MINUTE - LONGEST_SYNC, is_estimated=True)
 
 
 def test_a_copy_stays_as_of_the_same_time_while_the_next_read_is_in_flight_or_fails() -> None:

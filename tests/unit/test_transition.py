@@ -89,7 +89,7 @@ def test_a_refresh_is_published_with_when_its_read_was_requested() -> None:
     [known], [estimated] = ours.notifications, theirs.notifications
     assert known.detail()["asOf"] == "2026-11-23T12:00:00.000000Z"
     assert known.detail()["asOfIsEstimated"] is False
-    assert estimated.detail()["asOf"] == "2026-11-23T12:00:45.000000Z"
+    assert estimated.detail()["asOf"] == "2026-11-23T11:31:00.000000Z"
     assert estimated.detail()["asOfIsEstimated"] is True
 
 
@@ -178,6 +178,24 @@ def test_the_webhook_of_a_read_never_ends_the_next_one_wherever_it_arrives(
     assert (feed.end, feed.succeeded_at, feed.as_of) == (in_order.feed.end, ended_at, in_order.feed.as_of)
     assert feed.as_of
     assert feed.as_of.at == next_at
+
+
+@given(lag=st.integers(0, 30), order=st.permutations(range(3)))
+def test_a_read_of_others_is_as_of_its_request_once_codat_said_when_that_was(lag: int, order: list[int]) -> None:
+    """A copy that was requested 21 minutes before it was made does not serve a caller who accepts five minutes."""
+    began_at, ended_at = NOON - 21 * MINUTE, NOON
+    facts: list[FeedFact] = [
+        read(ended_at + timedelta(seconds=lag)),
+        polled(NOON + MINUTE, "Complete", "theirs", ended_at),
+        found("theirs", began_at, ended_at),
+    ]
+    unknown = after(NEW, *facts[:2]).feed
+    known = after(NEW, *(facts[place] for place in order)).feed
+
+    assert not unknown.is_as_of(NOON - timedelta(days=300))
+    assert known.as_of
+    assert (known.as_of.at, known.as_of.is_estimated) == (began_at, False)
+    assert not known.is_as_of(NOON - 5 * MINUTE)
 
 
 def test_a_second_form_of_a_webhook_does_not_end_a_read_that_was_requested_after_the_first() -> None:

@@ -152,6 +152,24 @@ async def poll_in_flight(
     return polled
 
 
+async def poll_ended(codat: Codat, feed: Feed, dataset_id: str, at: datetime) -> DatasetPolled | None:
+    """Return how a dataset of a feed ended, or the latest if the id is empty; `None` if it runs or is not known.
+
+    Raises:
+        CodatError: it could not be read.
+    """
+    if dataset_id:
+        operation = await codat.dataset(feed.company_id, dataset_id)
+        polled = polled_fact(operation, max(at, operation.completed or operation.requested))
+    else:
+        key = feed.data_type, feed.connection_id
+        found = await _in_history(codat, feed.company_id, {key}, at)
+        if key not in found:
+            return None
+        [polled] = found[key]
+    return polled if has_ended(polled.state) else None
+
+
 def _says_how(status: DataStatus, feed: Feed) -> bool:
     """Return whether a data status shows that the dataset in flight of a feed runs, or is complete and since when."""
     state, dataset_id = status.current_status, feed.in_flight.dataset_id if feed.in_flight else ""

@@ -14,7 +14,7 @@ from freshness.domain.company import Connection
 from freshness.domain.dataset import Outcome, Trigger, outcome
 from freshness.domain.feed_values import AsOf, Breach, Decided, End, Request, State, Unanswered, Wanted
 from freshness.domain.promise import Promise
-from freshness.domain.sync_history import NO_HISTORY, SyncHistory, usual_duration
+from freshness.domain.sync_history import LONGEST_SYNC, NO_HISTORY, SyncHistory, usual_duration
 
 DAY = timedelta(days=1)
 MIN_LATE_AFTER = timedelta(seconds=30)
@@ -103,7 +103,7 @@ class Feed:
         """Return what time the copy is as of that a successful read, which ended at a time, made."""
         requested_at = self.history.requested_at(ended_at)
         if requested_at is None:
-            return AsOf(at=ended_at - self.usual_sync_time, is_estimated=True)
+            return AsOf(at=ended_at - LONGEST_SYNC, is_estimated=True)
         return AsOf(at=requested_at, is_estimated=False)
 
     def keeps(self, promise: Promise, now: datetime) -> bool:
@@ -135,8 +135,8 @@ class Feed:
             unanswered=None,
         )
 
-    def ended(self, end: End, records_modified: bool | None = None) -> "Feed":
-        """Return the feed after a dataset ended.
+    def ended(self, end: End, records_modified: bool | None = None, began_at: datetime | None = None) -> "Feed":
+        """Return the feed after a dataset ended, which was requested at `began_at` if Codat said so.
 
         `records_modified` is whether the sync found changes, `None` where that is unknown (after the first read of a
         connection Codat always reports false, which means nothing). A webhook names no dataset, so an end with one was
@@ -165,6 +165,7 @@ class Feed:
                 # When others requested theirs is not always known, only when it was first seen.
                 measured=self.request is not None and self.request.trigger is not Trigger.EXTERNAL,
                 polled=bool(end.dataset_id),
+                began_at=began_at,
             ),
         )
 
@@ -177,8 +178,8 @@ class Feed:
         return self if self.in_flight else replace(self, refresh_requested_at=at, refresh_requested_by=trigger)
 
     def is_as_of(self, not_before: datetime) -> bool:
-        """Return whether Codat's copy is as of a time or later."""
-        return self.as_of is not None and self.as_of.at >= not_before
+        """Return whether Codat's copy is known to be as of a time or later: an estimate is not enough."""
+        return self.as_of is not None and not self.as_of.is_estimated and self.as_of.at >= not_before
 
     def call_failed(self, at: datetime, longest: timedelta, unanswered: Unanswered | None = None) -> "Feed":
         """Return the feed after a call to queue a refresh failed, due again after a delay of at most `longest`.

@@ -60,7 +60,7 @@ class End:
 class AsOf:
     """When the read of a copy was requested: the copy may lack what changed at the source since.
 
-    Where only the read's end is known, `at` is that minus the usual sync time, and `is_estimated` is true.
+    Where only the read's end is known, `at` is that minus the longest plausible sync time, and `is_estimated` is true.
     """
 
     at: datetime

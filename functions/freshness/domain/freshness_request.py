@@ -12,6 +12,8 @@ from freshness.domain.promise import Promise
 
 KEPT = timedelta(days=7)
 """How long a request is kept after it was accepted."""
+MILLISECOND = timedelta(milliseconds=1)
+"""Durations of syncs are kept to the millisecond, and so is when they were requested."""
 ENOUGH_SYNCS = 3
 """How many measured syncs show how short a sync can be."""
 
@@ -130,7 +132,7 @@ class FreshnessRequest:
             as_of_is_estimated=as_of is not None and as_of.is_estimated,
             refreshed_at=feed.succeeded_at,
             records_modified=success.records_modified if success else None,
-            dataset_id=_dataset_id(feed),
+            dataset_id=dataset_of_copy(feed),
             reason=reason,
         )
 
@@ -190,8 +192,10 @@ def _estimate(request: FreshnessRequest, feed: Feed, start: datetime, expected_a
     return ReadEstimate(expected_at=expected_at, probability=probability, obstacle=obstacle)
 
 
-def _dataset_id(feed: Feed) -> str:
-    """Return the dataset of the copy, empty if it is not known: a webhook names none."""
-    if feed.request and feed.succeeded_at and feed.in_flight is None and feed.succeeded_at >= feed.request.at:
-        return feed.request.dataset_id
-    return feed.end.dataset_id if feed.end and feed.end.at == feed.succeeded_at else ""
+def dataset_of_copy(feed: Feed) -> str:
+    """Return the dataset of the copy, empty if it is not known: a webhook rarely names one."""
+    request, end, as_of = feed.request, feed.end, feed.as_of
+    if end and end.dataset_id and end.at == feed.succeeded_at:
+        return end.dataset_id
+    is_requested = request and as_of and not as_of.is_estimated and abs(request.at - as_of.at) < MILLISECOND
+    return request.dataset_id if request and is_requested else ""

@@ -27,11 +27,14 @@ def _is_requested(feed: Feed, polled: DatasetPolled) -> bool:
 def _with_success(feed: Feed, polled: DatasetPolled, succeeded_at: datetime) -> Feed:
     """Return the feed with the latest success. One that a webhook reported, under a slightly later time, is kept."""
     is_latest = outcome(polled.state) is Outcome.COMPLETE
+    began_at = polled.requested_at if is_latest else None
     if _is_requested(feed, polled) and is_latest and feed.request:
         # A request that was adopted may carry our own clock's time, which may be ahead of Codat's.
         succeeded_at = max(succeeded_at, feed.request.at)
+        # When others requested theirs, only Codat knows.
+        began_at = began_at or (None if feed.request.trigger is Trigger.EXTERNAL else feed.request.at)
     dataset_id = polled.dataset_id if is_latest else polled.succeeded_id
-    return feed.ended(End(at=succeeded_at, state=DatasetState.COMPLETE, dataset_id=dataset_id))
+    return feed.ended(End(at=succeeded_at, state=DatasetState.COMPLETE, dataset_id=dataset_id), began_at=began_at)
 
 
 def _with_running(feed: Feed, polled: DatasetPolled) -> Feed:

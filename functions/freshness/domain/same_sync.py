@@ -11,8 +11,9 @@ SAME_END = timedelta(seconds=30)
 """How far apart two reports of the same end may be: a webhook is generated up to this long after the sync completed."""
 SAME_READ = timedelta(seconds=1)
 """How far apart two webhooks about the same read may be generated: reads of one feed are further apart."""
-MODIFIED, UNKNOWN, FAILED, POLLED = 1, 2, 4, 8
-"""Flags of a sync: it found changes; whether it did is unknown; it failed; a poll reported when it ended.
+MODIFIED, UNKNOWN, FAILED, POLLED, MEASURED = 1, 2, 4, 8, 16
+"""Flags of a sync: it found changes; whether it did is unknown; it failed; a poll reported when it ended; and when it
+was requested.
 
 They are plain numbers: operations on `enum.IntFlag` take thirty times as long, and a tick decodes 100,000 histories.
 """
@@ -75,4 +76,4 @@ def merged(before: int, flags: int) -> int:
     unknown = before & flags & UNKNOWN
     if not modified and any((each & (UNKNOWN | POLLED)) == UNKNOWN for each in (before, flags)):
         unknown = UNKNOWN
-    return modified | unknown | (before & flags & FAILED) | ((before | flags) & POLLED)
+    return modified | unknown | (before & flags & FAILED) | ((before | flags) & (POLLED | MEASURED))

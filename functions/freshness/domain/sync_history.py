@@ -11,6 +11,7 @@ from freshness.domain.same_sync import (
     END_TOLERANCE,
     FAILED,
     LONGEST,
+    MEASURED,
     MODIFIED,
     PER_MILLISECOND,
     POLLED,
@@ -170,6 +171,7 @@ class SyncHistory:
         requested_at: datetime | None,
         measured: bool = True,
         polled: bool = False,
+        began_at: datetime | None = None,
     ) -> "SyncHistory":
         """Return the history after an end, whether it was known or not.
 
@@ -178,7 +180,8 @@ class SyncHistory:
 
         `requested_at` is that of the latest request: only the first end after it is the end of what was requested, so
         only that end has a duration, in whatever order the ends are added; it has none either if it is not `measured`,
-        because only an upper bound of `requested_at` is known.
+        because only an upper bound of `requested_at` is known. `began_at` is when this very sync was requested, if
+        Codat said so.
 
         Of two syncs in a row that found nothing, the later alone shows as much, so of the older syncs only those that
         found something are kept, the one before each, and the first.
@@ -187,6 +190,9 @@ class SyncHistory:
         known = {sync[0]: sync for sync in self.rows}
         flags = _flags(records_modified, succeeded) | (POLLED if polled else 0)
         _, flags_before, took = known.get(end, (end, flags, 0))
+        if began_at is not None:
+            flags |= MEASURED
+            took = _duration_between(_microseconds(began_at), end)
         known[end] = (end, merged(flags_before, flags), took)
         kept = _trimmed(without_doubles(sorted(known.values())))
         if requested_at is not None:
@@ -216,11 +222,11 @@ def _with_durations(syncs: list[Row], requested: int, measured: bool) -> list[Ro
     """Return the syncs with the duration of the first that ended after the latest request; later ones have none.
 
     That first one is the end of what was requested: its duration is from the request to its end. It has none if it
-    failed, or if the time of the request was not `measured`.
+    failed, or if the time of the request was not `measured`. Where Codat said when a sync was requested, that counts.
     """
     first = bisect_right(syncs, requested, key=lambda sync: sync[0])
-    later = [(end, flags, 0) for end, flags, _ in syncs[first:]]
-    if later and measured and not later[0][1] & FAILED:
+    later = [(end, flags, took if flags & MEASURED else 0) for end, flags, took in syncs[first:]]
+    if later and measured and not later[0][1] & (FAILED | MEASURED):
         end, flags, _ = later[0]
         later[0] = (end, flags, _duration_between(requested, end))
     return syncs[:first] + later
@@ -234,7 +240,7 @@ def _trimmed(syncs: list[Row]) -> list[Row]:
     earlier, last = syncs[:-LAST_KEPT], syncs[-LAST_KEPT:]
     earlier = [sync for sync in earlier if not sync[1] & FAILED]
     pairs = pairwise([*earlier, *last[:1]])
-    kept = [sync for sync, later in pairs if sync is earlier[0] or (sync[1] | later[1]) & ~POLLED]
+    kept = [sync for sync, later in pairs if sync is earlier[0] or (sync[1] | later[1]) & ~(POLLED | MEASURED)]
     return [*kept, *last][-KEPT:]
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -19,14 +19,13 @@ from freshness.app.tick import stops
 from freshness.aws.control import Account
 from freshness.aws.table import ContentionError
 from freshness.codat.client import Codat
-from freshness.codat.dataset_facts import polled_fact
 from freshness.codat.errors import CodatError, RateLimited
+from freshness.codat.status_poller import poll_ended
 from freshness.domain.company import Company
-from freshness.domain.dataset import has_ended
 from freshness.domain.facts import DataWanted
 from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import Wanted
-from freshness.domain.freshness_request import ENOUGH_SYNCS, FreshnessRequest
+from freshness.domain.freshness_request import ENOUGH_SYNCS, FreshnessRequest, dataset_of_copy
 from freshness.domain.wanted import with_wanted
 from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import needs_all_feeds
@@ -72,11 +71,13 @@ class Advancer:
     ) -> list[Feed]:
         """Record what feeds lack, queue those that may be queued, poll those in flight; return them as they are now.
 
-        `account` is read if it is not given.
+        Where it is not known when a copy was requested that may be fresh enough, Codat is asked first. `account` is
+        read if it is not given.
 
         Raises:
             Problem: Codat accepted none of the calls.
         """
+        feeds = await asyncio.gather(*(self._poll_copy(feed, request, company, codat) for feed in feeds))
         recorded = await asyncio.gather(
             *(asyncio.to_thread(self._lock_and_record, request, company, feed) for feed in feeds)
         )
@@ -177,18 +178,39 @@ class Advancer:
         shortest = known[0] if len(known) >= ENOUGH_SYNCS else timedelta(0)
         if ran < max(POLL_EVERY, FIRST_POLL * shortest):
             return feed
-        lease = f"poll {'/'.join(feed.key)}"
         until = now + POLL_EVERY + POLL_SHARE * ran
+        return await self._poll_dataset(feed, company, sync.dataset_id, until, codat)
+
+    async def _poll_copy(
+        self, feed: Feed, request: FreshnessRequest, company: Company, codat: Callable[[], Awaitable[Codat]]
+    ) -> Feed:
+        """Ask Codat when the copy of a feed was requested, if that is not known and the copy may be fresh enough.
+
+        Return the feed as it is now.
+        """
+        is_unknown = feed.as_of is not None and feed.as_of.is_estimated
+        may_serve = feed.succeeded_at is not None and feed.succeeded_at >= request.not_before
+        if not (is_unknown and may_serve) or feed.in_flight:
+            return feed
+        return await self._poll_dataset(feed, company, dataset_of_copy(feed), self.services.clock() + POLL_EVERY, codat)
+
+    async def _poll_dataset(
+        self, feed: Feed, company: Company, dataset_id: str, until: datetime, codat: Callable[[], Awaitable[Codat]]
+    ) -> Feed:
+        """Ask Codat for a dataset, or for the latest if its id is empty, and record how it ended.
+
+        Nobody else asks before `until`. Return the feed as it is now.
+        """
+        lease, now = f"poll {'/'.join(feed.key)}", self.services.clock()
         if not await asyncio.to_thread(self.services.tables.control.acquire, lease, uuid4().hex, until, now):
             return feed
         try:
-            operation = await (await codat()).dataset(feed.company_id, sync.dataset_id)
+            polled = await poll_ended(await codat(), feed, dataset_id, self.services.clock())
         except CodatError as error:
             logger.warning("A dataset could not be polled", extra={"company_id": feed.company_id, "error": str(error)})
             return feed
-        if not has_ended(operation.status):
+        if polled is None:
             return feed
-        polled = polled_fact(operation, max(self.services.clock(), operation.completed or operation.requested))
         recorded = await asyncio.to_thread(self.services.recorder.record_feed, feed, company, polled)
         return recorded.feed
 
