@@ -1,6 +1,6 @@
 """The sandbox's own API, under `/sandbox`: inspect its state, change it, and inject failures."""
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 from pydantic.alias_generators import to_camel
@@ -47,6 +47,7 @@ class ConnectionChange(_Body):
     status: ConnectionStatus | None = None
     machine_online: bool | None = None
     refuses_reads: bool | None = None
+    one_time: Literal[True] | None = None
 
 
 class PortalRefresh(_Body):
@@ -185,6 +186,8 @@ class AdminApi:
             connection = backend.set_machine_online(company_id, connection_id, change.machine_online, now)
         if change.refuses_reads is not None:
             connection = backend.set_refuses_reads(company_id, connection_id, change.refuses_reads, now)
+        if change.one_time:
+            connection = backend.set_one_time(company_id, connection_id, now)
         if change.status is not None:
             connection = backend.set_connection_status(company_id, connection_id, change.status, now)
         self._sandbox.changed()

@@ -352,6 +352,17 @@ class CodatBackend:
                 self._syncs.resume(feed, now)
         return connection
 
+    def set_one_time(self, company_id: str, connection_id: str, now: datetime) -> Connection:
+        """Let a connection be for one read, after which it is Deauthorized, and return the connection.
+
+        Raises:
+            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
+        """
+        self._timers.run_until(now)
+        connection = replace(self.connection(company_id, connection_id), one_time=True)
+        self._store.put_connection(company_id, connection)
+        return connection
+
     def set_refuses_reads(self, company_id: str, connection_id: str, refuses: bool, now: datetime) -> Connection:
         """Set whether the platform refuses reads although the connection is Linked, and return the connection.
 

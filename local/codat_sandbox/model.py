@@ -56,7 +56,8 @@ class Connection:
     """A company's link to a platform. `machine_online` applies only to on-premise platforms.
 
     While `platform_works` is false, the platform answers each sync of this company with an error. While `refuses_reads`
-    is true, each ends in AuthError although the connection stays Linked.
+    is true, each ends in AuthError although the connection stays Linked. One that is `one_time` is Deauthorized a
+    minute after its first syncs have ended.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Connection:
     machine_online: bool = True
     platform_works: bool = True
     refuses_reads: bool = False
+    one_time: bool = False
     error: str | None = None
 
 

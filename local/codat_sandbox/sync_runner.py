@@ -19,6 +19,9 @@ from local.codat_sandbox.store import Store
 from local.codat_sandbox.syncs import Sync
 from local.codat_sandbox.timers import Timers
 
+ONE_TIME_LASTS = timedelta(minutes=1)
+"""How long a one-time connection stays linked after its first syncs."""
+
 
 class SyncRunner:
     """The syncs of all companies. `settings` may be replaced at any time and apply to syncs that start later."""
@@ -151,6 +154,10 @@ class SyncRunner:
         if status is DatasetStatus.COMPLETE:
             feed.latest_successful = sync
             self._store.put_connection(feed.company_id, replace(connection, last_sync=now))
+            if connection.one_time and not any(
+                each.running for each in self._store.feeds(feed.company_id, feed.connection_id)
+            ):
+                self._timers.call_at(now + ONE_TIME_LASTS, partial(self._end_one_time, feed))
         elif (
             status is DatasetStatus.AUTH_ERROR
             and connection.status is ConnectionStatus.LINKED
@@ -166,6 +173,11 @@ class SyncRunner:
             )
         self.schedule(feed, now)
         self._report(feed.company_id, read, now)
+
+    def _end_one_time(self, feed: Feed, now: datetime) -> None:
+        if feed.company_id in self._store:
+            of_connection = feed.company_id, feed.connection_id
+            change_status(self._store, self._events, *of_connection, ConnectionStatus.DEAUTHORIZED, now)
 
     def _start_scheduled(self, feed: Feed, now: datetime) -> None:
         is_superseded = feed.scheduled_at != now

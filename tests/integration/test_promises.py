@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from uuid import uuid4
 
 import httpx
@@ -265,12 +266,16 @@ def test_a_read_that_was_refused_once_is_tried_again_and_its_reader_is_asked_for
     assert explanation.feed.obstacle == "the link to Xero has lapsed"
 
 
-def test_a_success_costs_no_write_of_the_company_where_there_is_nothing_to_clear(world: World) -> None:
-    version = world.company.version
+def test_a_success_costs_no_write_of_the_company_but_the_first_and_where_there_is_something_to_clear(
+    world: World,
+) -> None:
+    versions = [world.company.version]
 
-    world.webhook(bodies.read_completed(NOON + HOUR, ("connection", "invoices", "Complete")))
+    for hours in range(1, 5):
+        world.webhook(bodies.read_completed(NOON + hours * HOUR, ("connection", "invoices", "Complete")))
+        versions.append(world.company.version)
 
-    assert world.company.version == version
+    assert [after - before for before, after in pairwise(versions)] == [1, 0, 0, 0]
 
 
 def test_data_that_the_user_wrote_makes_the_feed_due_at_once_until_it_is_read(world: World) -> None:

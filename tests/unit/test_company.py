@@ -299,7 +299,7 @@ def test_one_refused_read_asks_nobody_and_a_second_in_a_row_after_15_minutes_ask
 def test_a_success_clears_what_reads_before_it_showed_and_later_lapses_are_published_again() -> None:
     linked = company(connection("Xero"))
 
-    assert after(linked, refused(1), succeeded(2)) == linked
+    assert after(linked, refused(1), succeeded(2)).connections["Xero"].refusals == ()
     assert published(linked, refused(1), succeeded(2), refused(20)) == []
     back = after(linked, refused(1, 20), succeeded(30))
     assert back.needs_relink_at is None
@@ -363,33 +363,101 @@ FACTS = st.one_of(
 )
 
 
-@given(facts=st.lists(FACTS, max_size=20), seed=st.integers())
+@given(facts=st.lists(FACTS, max_size=20), seed=st.integers(), by_policy=st.booleans())
 def test_refusals_successes_and_reports_in_any_order_and_repeated_leave_the_same_company(
-    facts: list[ReadsEnded | ConnectionChanged], seed: int
+    facts: list[ReadsEnded | ConnectionChanged], seed: int, by_policy: bool
 ) -> None:
     """A refusal is applied together with the latest success that is known by then, as webhooks and checks do."""
     random = Random(seed)
     shuffled = [*facts, *random.choices(facts, k=len(facts))] if facts else []
     random.shuffle(shuffled)
 
-    once, often = (with_known_successes(each) for each in (facts, shuffled))
+    once, often = (with_known_successes(each, by_policy) for each in (facts, shuffled))
 
     assert often == once
     xero = once.connections["Xero"]
     first, last = (xero.refusals[0], xero.refusals[-1]) if xero.refusals else (NOON, NOON)
     is_refused = xero.status == "Linked" and last - first >= 15 * MINUTE
-    assert (once.needs_relink_at is not None) == (xero.status == "Deauthorized" or is_refused)
+    is_asked = is_refused or (xero.status == "Deauthorized" and not by_policy)
+    assert (once.needs_relink_at is not None) == is_asked
 
 
-def with_known_successes(facts: Iterable[ReadsEnded | ConnectionChanged]) -> Company:
-    known, current = ReadsEnded(), company(connection("Xero"))
+def with_known_successes(facts: Iterable[ReadsEnded | ConnectionChanged], by_policy: bool) -> Company:
+    succeeded_at: list[datetime] = []
+    current = company(connection("Xero"))
     for fact in facts:
         if isinstance(fact, ReadsEnded):
-            at = max((*known.succeeded.values(), *fact.succeeded.values()), default=None)
-            known = ReadsEnded(succeeded={"Xero": at} if at else {})
-            fact = replace(fact, succeeded=known.succeeded)
-        current = replace(after(current, fact), check_at=None)
+            succeeded_at += fact.succeeded.values()
+            if fact.refused and succeeded_at:
+                fact = replace(fact, succeeded={"Xero": max(succeeded_at)})
+        current = company_transition(current, fact, NOON, reads_once=lambda *_: by_policy).company
+        current = replace(current, check_at=None)
     return current
+
+
+DESKTOP = replace(connection("Xero"), platform="QuickBooks Desktop")
+
+
+def desktop(status: str, minute: int) -> ConnectionChanged:
+    changed = replace(DESKTOP, status=status, status_at=NOON + minute * MINUTE)
+    return ConnectionChanged(company_id="company", connection=changed)
+
+
+def polled(minute: int, *reads: ReadsEnded) -> CheckSucceeded:
+    return CheckSucceeded(version=0, polled=True, policy="policy", reads=reads[0] if reads else ReadsEnded())
+
+
+@pytest.mark.parametrize("facts", list(permutations([succeeded(10), desktop("Deauthorized", 69)])))
+def test_a_machines_connection_that_lapses_within_an_hour_of_its_first_read_was_for_one_read(
+    facts: tuple[CompanyFact, ...],
+) -> None:
+    known = company(DESKTOP)
+
+    assert published(known, *facts) == ["Connection done"]
+    done = after(known, *facts)
+    assert (done.needs_relink_at, done.connections["Xero"].read_once) == (None, "inferred")
+    assert published(done, desktop("Linked", 90), desktop("Deauthorized", 100)) == ["Relink needed"]
+
+
+@pytest.mark.parametrize(
+    ("known", "read_at", "lapsed_at"),
+    [
+        (company(DESKTOP), 10, 71),
+        (company(connection("Xero")), 10, 20),
+        (company(DESKTOP, connection("Plaid", "Banking")), 10, 20),
+    ],
+    ids=["later", "on another platform", "beside another connection"],
+)
+def test_any_other_connection_that_lapses_must_be_authorised_again(
+    known: Company, read_at: int, lapsed_at: int
+) -> None:
+    lapsed = replace(known.connections["Xero"], status="Deauthorized", status_at=NOON + lapsed_at * MINUTE)
+    changed = ConnectionChanged(company_id="company", connection=lapsed)
+
+    assert published(known, succeeded(read_at), changed) == ["Relink needed"]
+
+
+def test_whether_a_connection_that_lapsed_was_read_is_found_out_before_anyone_is_asked() -> None:
+    known = company(DESKTOP)
+    lapsed = after(known, desktop("Deauthorized", 0))
+
+    assert lapsed.needs_relink_at is None
+    assert published(lapsed, polled(5)) == ["Relink needed"]
+    assert published(lapsed, polled(5, succeeded(-10))) == ["Connection done"]
+
+
+def test_a_connection_that_the_policy_reads_once_may_lapse_after_its_first_read_and_not_before() -> None:
+    def kinds(*facts: CompanyFact) -> list[str]:
+        current, found = company(connection("Xero")), []
+        for fact in facts:
+            transition = company_transition(current, fact, NOON, reads_once=lambda *_: True)
+            current = transition.company
+            found += [each.detail_type for each in transition.notifications]
+        return found
+
+    assert kinds(succeeded(10), reported("Deauthorized", 500)) == ["Connection done"]
+    assert kinds(reported("Deauthorized", 0), polled(5)) == ["Relink needed"]
+    assert kinds(refused(1), refused(30)) == ["Relink needed"]
 
 
 def test_what_is_kept_of_many_refusals_still_says_when_they_began_and_whether_a_success_ended_them() -> None:

@@ -290,6 +290,26 @@ def test_a_set_applies_only_to_the_companies_that_it_selects(tmp_path: Path) -> 
     assert policy.set_of("balanceSheet", replace(COMPANY, tags={})) is None
 
 
+def test_the_last_rule_that_says_so_decides_whether_a_connection_is_read_once() -> None:
+    rules = [
+        {"name": "decide once", "platforms": ["Xero"], "read_once": True},
+        {"name": "free plan", "tags": {"plan": "free"}, "fresh_within": "3 days"},
+        {"name": "books", "tags": {"team": "books"}, "read_once": False},
+    ]
+    policy = Policy.model_validate({"default": {"fresh_within": "1 day"}, "rules": rules})
+
+    assert policy.reads_once(COMPANY, XERO)
+    assert not policy.reads_once(replace(COMPANY, tags={"team": "books"}), XERO)
+    assert not policy.reads_once(COMPANY, replace(XERO, platform="Sage 50"))
+
+
+def test_what_is_read_once_may_not_depend_on_the_time_of_day() -> None:
+    rule = {"name": "mornings", "hours": "08:00 to 12:00", "read_once": True}
+
+    with pytest.raises(ValueError, match="expected no read_once with hours"):
+        Policy.model_validate({"default": {"fresh_within": "1 day"}, "rules": [rule]})
+
+
 def test_the_fingerprint_changes_with_the_content_but_not_with_comments(tmp_path: Path) -> None:
     one, same, other = (load(write(tmp_path, text)) for text in (DEFAULT, DEFAULT + "# a comment", RULES))
 

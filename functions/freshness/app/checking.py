@@ -215,7 +215,9 @@ class FreshnessCheck:
             polled=polled is not None,
             policy=self.services.policy.fingerprint,
             reads=reads_of(recorded),
-            feeds=supported(recorded),
+            feeds=supported(
+                feed for feed in recorded if not company.connections[feed.connection_id].suffices(feed.succeeded_at)
+            ),
         )
         self.services.recorder.record_company(company, fact)
 
@@ -249,6 +251,7 @@ class FreshnessCheck:
                 if feed.connection_id == connection.connection_id
                 and not self.services.policy.promise(feed.data_type, company, connection).off
                 and not feed.is_unsupported
+                and not connection.suffices(feed.succeeded_at)
                 and not feed.is_blocked(connection)
             ]
             read_at = max((feed.succeeded_at for feed in readable if feed.succeeded_at), default=connection.status_at)

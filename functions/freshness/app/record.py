@@ -23,7 +23,7 @@ from freshness.aws.tables import Tables
 from freshness.domain.breach import BreachTime, until_deleted
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CompanyFact
-from freshness.domain.company_transition import company_transition
+from freshness.domain.company_transition import CompanyTransition, company_transition
 from freshness.domain.dataset import Trigger
 from freshness.domain.facts import FeedFact, PromiseReviewed
 from freshness.domain.feed import Feed
@@ -116,7 +116,7 @@ class Recorder:
         A fact that changes nothing of what was known is not recorded. The feeds of a company that was deleted are
         deleted with it, which a run that was killed may not have done.
         """
-        is_known = company_transition(known, fact, self.clock()).company == known
+        is_known = self._company_transition(known, fact).company == known
         if is_known and known.version and not known.deleted_at:
             return known
         after, announced = known, None
@@ -125,7 +125,7 @@ class Recorder:
             if current is None and known.version:
                 return known
             company = current or known
-            after, notifications = company_transition(company, fact, self.clock(), announced)
+            after, notifications = self._company_transition(company, fact, announced)
             self._publish(notifications)
             announced = after if notifications else announced
             if after == company and company.version:
@@ -197,6 +197,11 @@ class Recorder:
         with _logged("Spending could not be written: refreshes are not counted"):
             if refreshes:
                 self.tables.spending.add(refreshes, self.clock())
+
+    def _company_transition(
+        self, company: Company, fact: CompanyFact, announced: Company | None = None
+    ) -> CompanyTransition:
+        return company_transition(company, fact, self.clock(), announced, self.policy.reads_once)
 
     def _transition(self, feed: Feed, company: Company, facts: Sequence[FeedFact]) -> Transition:
         connection = company.connections.get(feed.connection_id)

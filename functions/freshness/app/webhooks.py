@@ -259,8 +259,9 @@ class WebhookApplier:
             if reads.refused:
                 known = replace(reads, succeeded=self._successes(company_id))
                 self._record_on_company(company_id, known)
-                reads = ReadsEnded(succeeded=self._successes(company_id))
-            self._record_on_company(company_id, reads)
+                self._record_on_company(company_id, ReadsEnded(succeeded=self._successes(company_id)))
+            if reads.succeeded:
+                self._record_on_company(company_id, ReadsEnded(succeeded=reads.succeeded))
 
     def _record_on_company(self, company_id: str, reads: ReadsEnded) -> None:
         known = self.tables.companies.get(company_id, consistent=True)
@@ -322,7 +323,8 @@ class WebhookApplier:
             company = self._record_company(company, CheckNeeded())
         if feed:
             self.recorder.record_feed(feed, company, fact)
-            self._record_on_company(fact.company_id, ReadsEnded(succeeded=self._successes(fact.company_id)))
+            if feed.request and outcome(fact.state) is Outcome.COMPLETE:
+                self._record_on_company(fact.company_id, ReadsEnded(succeeded={feed.connection_id: feed.request.at}))
 
     def _feed_of(self, fact: DatasetEnded) -> Feed | None:
         feeds = self.tables.feeds.of_company(fact.company_id)

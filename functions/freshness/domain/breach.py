@@ -53,7 +53,7 @@ def breach_times(
     if before.version and after.succeeded_at and after.succeeded_at != before.succeeded_at:
         since, ended = _ended_by_new_copy(before, after.succeeded_at, broke_at, promise, connection)
     elif broke_at is None:
-        since, ended = None, _ended_by_promise(before, promise, connection.status_at if connection.is_unlinked else now)
+        since, ended = None, _ended_by_promise(before, promise, connection.status_at if connection.is_over else now)
     elif known is None:
         since = _opened(before, after, broke_at, now)
     else:

@@ -1,6 +1,6 @@
 """Companies and their connections, as Codat last reported them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,10 +19,24 @@ class ConnectionStatus(StrEnum):
     """Not one of Codat's: the connection was deleted there. It is kept so that late facts do not bring it back."""
 
 
+class ReadOnce(StrEnum):
+    """Whether data is to be read through a connection only once: it may then lapse, and nobody is asked to relink."""
+
+    NO = ""
+    POLICY = "policy"
+    """The policy says so."""
+    INFERRED = "inferred"
+    """The customer seems to have linked it for one read, which on-premise platforms offer."""
+    UNDECIDED = "undecided"
+    """It lapsed before it was known whether it was read: the next check finds that out."""
+
+
 ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
 """Platforms that Codat reads only while the customer's own machine is online."""
 _STATUSES = tuple(ConnectionStatus)
 
+ONE_READ_WITHIN = timedelta(hours=1)
+"""How soon after its first successful read an on-premise connection lapses that was linked for one read only."""
 REFUSED_AGAIN_AFTER = timedelta(minutes=15)
 """How far apart two refused reads must be to show that an authorisation lapsed: one alone may be a mistake."""
 REFUSALS_KEPT = 16
@@ -48,6 +62,10 @@ class Connection:
     """When Codat last reported that our own user unlinked it."""
     refusals: tuple[datetime, ...] = ()
     """When reads through it ended with `AuthError` since its status changed and since the last success, in order."""
+    first_read_at: datetime | None = None
+    """When the earliest read through it succeeded that is known."""
+    read_once: ReadOnce = ReadOnce.NO
+    """Whether it is to be read only once, as `Company.with_read_once` decides after each fact."""
     absent_since: datetime | None = None
     """Since when Codat's lists have lacked it, if the last one did."""
 
@@ -76,16 +94,36 @@ class Connection:
         """Return since when the customer must authorise it again; `None` if that is not needed."""
         if self.is_refused:
             return self.refusals[0]
-        return self.status_at if self.status == ConnectionStatus.DEAUTHORIZED else None
+        is_excused = self.is_over or self.read_once is ReadOnce.UNDECIDED
+        return self.status_at if self.status == ConnectionStatus.DEAUTHORIZED and not is_excused else None
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether nothing more is to be read through it, and nobody is to act.
+
+        It lapsed after the one read that it was for, or our own user unlinked it.
+        """
+        if self.is_unlinked:
+            return True
+        is_read = self.first_read_at is not None and self.read_once in (ReadOnce.POLICY, ReadOnce.INFERRED)
+        return is_read and self.status == ConnectionStatus.DEAUTHORIZED
+
+    def suffices(self, succeeded_at: datetime | None) -> bool:
+        """Return whether a copy made at a time is the only one that the policy wants since it was last linked."""
+        if succeeded_at is None or self.read_once is not ReadOnce.POLICY:
+            return False
+        return self.reconnected_at is None or succeeded_at >= self.reconnected_at
 
     @property
     def is_unlinked(self) -> bool:
-        """Return whether our own user gave it up at Codat: nothing is promised of it, and nobody is to act."""
+        """Return whether our own user gave it up at Codat."""
         return self.status == ConnectionStatus.UNLINKED
 
     @property
     def linked_anew_at(self) -> datetime | None:
-        """Return when it was linked again after it was unlinked, from when on promises count; `None` if it was not."""
+        """Return when it was linked again after it was over, from when on promises count; `None` if it was not."""
+        if self.read_once is ReadOnce.POLICY:
+            return self.reconnected_at
         linked_at = (self.reconnected_at, self.status_at if self.is_linked else None)
         return min((at for at in linked_at if at and self.unlinked_at and at > self.unlinked_at), default=None)
 
@@ -102,7 +140,10 @@ class Connection:
         )
         again = _refused_again(counted)
         kept = (*again[:REFUSALS_KEPT], *again[REFUSALS_KEPT:][-1:], *counted[len(again) :])
-        return self if kept == self.refusals else replace(self, refusals=kept)
+        first_read_at = min(filter(None, (self.first_read_at, succeeded_at)), default=None)
+        if (kept, first_read_at) == (self.refusals, self.first_read_at):
+            return self
+        return replace(self, refusals=kept, first_read_at=first_read_at)
 
     @property
     def link_url_known_at(self) -> datetime | None:
@@ -124,6 +165,7 @@ class Connection:
             source_type=last.source_type or earlier.source_type,
             reconnected_at=max(filter(None, (self.reconnected_at, other.reconnected_at)), default=None),
             unlinked_at=max(filter(None, (self.unlinked_at, other.unlinked_at)), default=None),
+            first_read_at=min(filter(None, (self.first_read_at, other.first_read_at)), default=None),
             absent_since=_absence(earlier, last),
         ).with_reads((*self.refusals, *other.refusals))
 
@@ -140,6 +182,8 @@ class Connection:
             reconnected_at=other.reconnected_at,
             unlinked_at=other.unlinked_at,
             refusals=other.refusals,
+            first_read_at=other.first_read_at,
+            read_once=other.read_once,
             absent_since=other.absent_since,
         )
         return unchanged != other
@@ -198,6 +242,30 @@ class Company:
     def due_for_check(self, now: datetime) -> "Company":
         """Return the company as one to which something happened of which only Codat knows the details."""
         return replace(self, check_at=min(self.check_at or now, now), checked_at=None)
+
+    def with_read_once(self, reads_once: "Callable[[Company, Connection], bool]") -> "Company":
+        """Return the company with what is to be read only once. `reads_once` is whether the policy says so."""
+        connections = {
+            connection_id: replace(connection, read_once=self._read_once(connection, reads_once(self, connection)))
+            for connection_id, connection in self.connections.items()
+        }
+        return self if connections == self.connections else replace(self, connections=connections)
+
+    def _read_once(self, connection: Connection, by_policy: bool) -> ReadOnce:
+        has_lapsed = connection.status == ConnectionStatus.DEAUTHORIZED
+        is_only = connection.is_on_premise and not any(
+            each.was_linked and each.status_at <= connection.status_at
+            for each in self.connections.values()
+            if each.connection_id != connection.connection_id
+        )
+        read_at = connection.first_read_at
+        if has_lapsed and read_at is None and (by_policy or is_only):
+            is_polled_since = self.checked_at is not None and self.checked_at >= connection.status_at
+            return ReadOnce.NO if is_polled_since else ReadOnce.UNDECIDED
+        if by_policy:
+            return ReadOnce.POLICY
+        is_one_read = has_lapsed and is_only and read_at and connection.status_at <= read_at + ONE_READ_WITHIN
+        return ReadOnce.INFERRED if is_one_read else ReadOnce.NO
 
     @property
     def was_linked(self) -> bool:

@@ -1,7 +1,7 @@
 """What follows from a fact about a company: the company after it, and what to publish."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from freshness.domain.company_facts import (
 from freshness.domain.dataset import DatasetState, Outcome, outcome
 from freshness.domain.feed import Feed
 from freshness.domain.listing import ABSENT_AGAIN_AFTER, counts_as_deleted
-from freshness.domain.notifications import Notification, connection_back, relink_needed
+from freshness.domain.notifications import Notification, connection_back, connection_done, relink_needed
 
 CHECK_EVERY = timedelta(days=1)
 """How long a company may go without any fact about it before Codat is polled."""
@@ -43,15 +43,25 @@ class CompanyTransition(NamedTuple):
     notifications: tuple[Notification, ...] = ()
 
 
+def _never(_company: Company, _connection: Connection) -> bool:
+    return False
+
+
 def company_transition(
-    company: Company, fact: CompanyFact, now: datetime, announced: Company | None = None
+    company: Company,
+    fact: CompanyFact,
+    now: datetime,
+    announced: Company | None = None,
+    reads_once: Callable[[Company, Connection], bool] = _never,
 ) -> CompanyTransition:
     """Return what follows from a fact about a company. After its deletion only newer facts count.
+
+    `reads_once` is whether the policy lets a connection be read only once.
 
     Notifications say which connections lapsed or came back: none of a company that was deleted. `announced` is the
     company as published before a write that lost a race, which they correct.
     """
-    after = _with_fact(company, fact, now)
+    after = _with_fact(company, fact, now).with_read_once(reads_once)
     notifications = () if after.deleted_at else tuple(_notifications(announced or company, after, _reads(fact)))
     return CompanyTransition(after, notifications)
 
@@ -256,6 +266,8 @@ def _notifications(before: Company, after: Company, reads: ReadsEnded) -> Iterat
         had_lapsed = known is not None and known.lapsed_at is not None
         if connection.lapsed_at and not had_lapsed:
             yield relink_needed(after, connection, connection.lapsed_at)
+        elif connection.is_over and not connection.is_unlinked and not (known and known.is_over):
+            yield connection_done(after, connection)
         elif connection.is_linked and not connection.lapsed_at and had_lapsed:
             since = max(connection.status_at, reads.succeeded.get(connection_id, connection.status_at))
             yield connection_back(after, connection, since)

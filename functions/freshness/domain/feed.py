@@ -245,7 +245,7 @@ class Feed:
 
     def state(self, promise: Promise, connection: Connection, now: datetime) -> State:
         """Return what a reader sees of the feed."""
-        if promise.off:
+        if promise.off or connection.suffices(self.succeeded_at):
             return State.OFF
         if self.is_unsupported:
             return State.UNSUPPORTED

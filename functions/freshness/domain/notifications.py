@@ -127,6 +127,20 @@ class ConnectionBack(Notification):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionDone(Notification):
+    """A connection lapsed after the one read that it was for. Nobody needs to act, and no more is read through it.
+
+    `read_once` is whether the policy says so, or whether it was inferred.
+    """
+
+    detail_type = "Connection done"
+
+    platform: str
+    since: datetime
+    read_once: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FreshnessEnsured(Notification):
     """Every data type of a request for fresh data is as fresh as asked. It is about a company, not a connection."""
 
@@ -243,6 +257,18 @@ def connection_back(company: Company, connection: Connection, since: datetime) -
         connection_id=connection.connection_id,
         platform=connection.platform,
         since=since,
+    )
+
+
+def connection_done(company: Company, connection: Connection) -> ConnectionDone:
+    """Return the notification that a connection lapsed after the one read that it was for."""
+    return ConnectionDone(
+        id=f"{connection.connection_id}/done/{sortable(connection.status_at)}",
+        company_id=company.company_id,
+        connection_id=connection.connection_id,
+        platform=connection.platform,
+        since=connection.status_at,
+        read_once=connection.read_once,
     )
 
 

@@ -59,14 +59,15 @@ def due_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | N
     requested before it was due becomes due when it is late.
     """
     in_flight = feed.in_flight
-    if in_flight and (feed.seen_running_at or promise.off or not connection.is_linked):
+    is_off = promise.off or connection.suffices(feed.succeeded_at)
+    if in_flight and (feed.seen_running_at or is_off or not connection.is_linked):
         return feed.late_at
     if feed.is_unsupported or not connection.is_linked:
         return None
     if feed.refresh_requested_at:
         return feed.retry_at or REQUESTED_DUE
     due = None
-    if not promise.off:
+    if not is_off:
         due = min(filter(None, (_promised_at(feed, promise), _outdated_at(feed, connection))), default=None)
     if in_flight:
         return min(filter(None, (due, feed.late_at)))
@@ -81,7 +82,7 @@ def breaks_at(feed: Feed, promise: Promise, connection: Connection) -> datetime 
     It counts from when the copy was made, or from when the connection was linked again after our user had unlinked it.
     Where there never was a copy, it counts from the last change of the connection's status.
     """
-    if promise.off or feed.is_unsupported:
+    if promise.off or feed.is_unsupported or connection.suffices(feed.succeeded_at):
         return None
     return promise.breaks_at(counts_from(feed, connection))
 

@@ -213,7 +213,9 @@ def _with_promise(
     """
     at = breaks_at(feed, promise, connection)
     if at is None:
-        return replace(feed, broken_at=None), None
+        is_read = connection.suffices(feed.succeeded_at)
+        kept = promise_kept_again(feed, feed.broken_at) if feed.broken_at and is_read else None
+        return replace(feed, broken_at=None), kept
     if at <= now:
         is_unchanged = at == feed.broken_at or not isinstance(fact, PromiseReviewed)
         if is_unchanged or is_break_unknown(feed, at, now):

@@ -124,7 +124,7 @@ def _is_due_anyway(feed: Feed, promise: Promise, connection: Connection, now: da
 
 def _why_never(feed: Feed, promise: Promise, connection: Connection) -> Reason:
     """Return why a feed is never due. The cause that is left is that the windows never open (`windows.planned`)."""
-    if promise.off:
+    if promise.off or connection.suffices(feed.succeeded_at):
         return Reason.OFF
     if feed.is_unsupported:
         return Reason.UNSUPPORTED

@@ -140,13 +140,13 @@ class Policy(Table):
     def promise(self, data_type: str, company: Company, connection: Connection) -> Promise:
         """Return the promise for the feed of a data type of a company from one of its connections.
 
-        Nothing is promised of one that our own user unlinked.
+        Nothing is promised of one that is over.
         """
         key = data_type, connection.platform, self._selected_attributes(company)
         promise = self._promise_cache.get(key)
         if promise is None:
             promise = self._promise_cache[key] = self._resolve(data_type, company, connection)
-        return replace(promise, off=True) if connection.is_unlinked else promise
+        return replace(promise, off=True) if connection.is_over else promise
 
     def _selected_attributes(self, company: Company) -> tuple[str | None, ...]:
         """Return the ids of a company and its parent, and its tag values, each `None` if nothing selects by that value.
@@ -170,6 +170,13 @@ class Policy(Table):
             for name, value in selection.tags.items():
                 tags[name].add(value)
         return company_ids, tags
+
+    def reads_once(self, company: Company, connection: Connection) -> bool:
+        """Return whether data is to be read through a connection only once, as the last rule says that sets it."""
+        said = [
+            rule.read_once for rule in self.rules if rule.read_once is not None and rule.matches(company, connection)
+        ]
+        return bool(said and said[-1])
 
     def set_of(self, data_type: str, company: Company) -> ConsistencySet | None:
         """Return the set with which a data type of a company is refreshed, or `None` if it is in no set."""

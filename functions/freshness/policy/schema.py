@@ -99,6 +99,8 @@ class Rule(Selection, Timing, Terms):
     name: str = Field(min_length=1)
     hours: values.TimesOfDay | None = None
     """The time of day to which the rule is restricted, if any."""
+    read_once: values.Flag | None = None
+    """Whether each data type is read only once through its connections, which may lapse then: nobody need relink."""
     data_types: dict[values.DataType, Terms] = Field(default_factory=dict)
 
     @property
@@ -111,8 +113,8 @@ class Rule(Selection, Timing, Terms):
             raise ValueError(
                 "expected at least one of companies, groups, tags, platforms, hours; [default] is for all companies"
             )
-        if not (self.specified or self.data_types):
-            raise ValueError(f"expected at least one of {', '.join(Terms.model_fields)}, data_types")
+        if not (self.specified or self.data_types or self.read_once is not None):
+            raise ValueError(f"expected at least one of {', '.join(Terms.model_fields)}, read_once, data_types")
         return self
 
     @model_validator(mode="after")
@@ -122,6 +124,8 @@ class Rule(Selection, Timing, Terms):
                 if key in self.model_fields_set:
                     raise LocatedError((key,), 'expected it with hours only; a whole day is hours = "00:00 to 24:00"')
             return self
+        if self.read_once is not None:
+            raise LocatedError(("read_once",), "expected no read_once with hours: it may not depend on the time of day")
         tables: list[tuple[Location, Terms]] = [((), self)]
         tables += [(("data_types", data_type), terms) for data_type, terms in self.data_types.items()]
         for location, terms in tables:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from freshness.domain import windows
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company, Connection
+from freshness.domain.company import Company, Connection, ReadOnce
 from freshness.domain.dataset import DatasetState
 from freshness.domain.feed import MIN_LATE_AFTER, Feed
 from freshness.domain.feed_values import State
@@ -132,8 +132,7 @@ def _obstacle(subject: Subject, now: datetime) -> Diagnosis | None:
     platform = subject.connection.platform
     match subject.state:
         case State.OFF:
-            why = "you unlinked it at Codat" if subject.connection.is_unlinked else "the policy turns it off"
-            return Diagnosis(Turn.NOBODY, why, "", is_obstacle=True)
+            return Diagnosis(Turn.NOBODY, _why_off(subject.connection, subject.feed), "", is_obstacle=True)
         case State.UNSUPPORTED:
             return Diagnosis(Turn.NOBODY, f"{platform} does not have this data type", "", is_obstacle=True)
         case State.BLOCKED if subject.connection.is_linked and not subject.connection.is_refused:
@@ -150,6 +149,16 @@ def _obstacle(subject: Subject, now: datetime) -> Diagnosis | None:
             return _closed_window(subject.promise, now)
         case _:
             return None
+
+
+def _why_off(connection: Connection, feed: Feed) -> str:
+    if connection.is_unlinked:
+        return "you unlinked it at Codat"
+    if connection.is_over and connection.read_once is ReadOnce.INFERRED:
+        return f"it was read once: {connection.platform} was disconnected within an hour, as one-time links are"
+    if connection.is_over or connection.suffices(feed.succeeded_at):
+        return "it was read once, as the policy says"
+    return "the policy turns it off"
 
 
 def _waiting_for_machine(subject: Subject, now: datetime) -> Diagnosis | None:
