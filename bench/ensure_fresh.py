@@ -162,6 +162,7 @@ def _environment(aws: LocalAws, sandbox: RunningSandbox) -> dict[str, str]:
     systems_manager = aws.session.client("ssm", endpoint_url=aws.url)
     systems_manager.put_parameter(Name="codat", Value=TEST_API_KEY, Type="SecureString")
     return local_aws.tool_environment(int(aws.url.rpartition(":")[2])) | {
+        "WAITING_CALLERS": "1000",
         "EVENT_BUS": "default",
         "CODAT_BASE_URL": sandbox.base_url,
         "CODAT_API_KEY_SECRET": "codat",

@@ -35,6 +35,8 @@ LITTLE = 0.1
 """The share of the daily quota below which little is left."""
 LOOK_BACK = timedelta(days=1)
 """How far back logs are searched."""
+TICKS = 2
+"""The executions that the two ticks hold."""
 LISTED = 10
 """The most company ids that one finding lists."""
 _SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{16,}={0,2}")
@@ -78,6 +80,7 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
     yield from _schedules(stack)
     yield _pauses(stack)
     yield _dry_run(stack)
+    yield _concurrency(stack)
     report = asyncio.run(read_report(stack))
     yield _api_key(report)
     if report.account:
@@ -159,6 +162,32 @@ def _dry_run(stack: DeployedStack) -> Finding:
         to_do = "Set dry_run to false in deployment.toml and deploy, to queue refreshes."
         return Finding(subject="dry run", found="refreshes are logged, and not queued", to_do=to_do)
     return Finding(subject="dry run", found="refreshes are queued")
+
+
+def _concurrency(stack: DeployedStack) -> Finding:
+    client = stack.session.client("lambda", endpoint_url=stack.endpoint)
+    mappings = client.list_event_source_mappings(FunctionName=stack.outputs.apply_webhook_function)
+    return concurrency(
+        client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"],
+        sum(each["ScalingConfig"]["MaximumConcurrency"] for each in mappings["EventSourceMappings"]),
+        int(stack.environment(stack.outputs.serve_api_function)["WAITING_CALLERS"]),
+    )
+
+
+def concurrency(limit: int, batches: int, callers: int) -> Finding:
+    """Return how many callers may wait; a problem, if they and the rest of the stack can take all executions."""
+    subject = "concurrent executions"
+    found = (
+        f"{callers} callers may wait for fresh data: of the account's {limit:,} executions, they hold {callers}, "
+        f"batches of webhooks {batches} and ticks {TICKS}"
+    )
+    if callers + batches + TICKS < limit:
+        return Finding(subject=subject, found=found)
+    to_do = (
+        "None may be left to receive webhooks. Lower waiting_callers or webhook_batches_at_once in deployment.toml, or "
+        "ask for more under Service Quotas, Lambda, Concurrent executions."
+    )
+    return Finding(subject=subject, found=found, to_do=to_do)
 
 
 def _api_key(report: CodatReport) -> Finding:

@@ -24,6 +24,8 @@ NOT_IN_TIME = 3
 """The exit status if the data is not fresh within the time."""
 WAIT = "wait=20"
 """How long one call waits for a change, in seconds."""
+BETWEEN_CALLS = 2
+"""Seconds between two calls, since a call does not wait if too many callers wait already."""
 
 
 def ensure(
@@ -90,6 +92,7 @@ def _progress(
         _wait_to_repeat(response, deadline)
     yield response.body
     while not response.body["done"]:
+        time.sleep(BETWEEN_CALLS)
         path = Route.GET_REQUEST.path(response.body["id"])
         answer = call_api(client, function, api_event("GET", path, headers={"Prefer": WAIT}))
         if answer.status >= 400:

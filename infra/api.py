@@ -7,20 +7,37 @@ from constructs import Construct
 
 from freshness.app.ensure.routes import Route
 from infra.function import Function
+from infra.settings import Settings
 
 
 class Api(Construct):
     """Routes that invoke `serve`, for callers whose IAM policy allows `execute-api:Invoke` on them."""
 
-    def __init__(self, scope: Construct, api: apigateway.HttpApi, serve: Function) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        api: apigateway.HttpApi,
+        stage: apigateway.CfnStage,
+        serve: Function,
+        settings: Settings,
+    ) -> None:
+        """Add the routes to `api`, and their limits to its `stage`."""
         super().__init__(scope, "Api")
         integration = HttpLambdaIntegration("ServeApi", serve.function)
         authorizer = HttpIamAuthorizer()
         for route in Route:
-            api.add_routes(
+            [added] = api.add_routes(
                 path=route.template,
                 methods=[apigateway.HttpMethod(route.method)],
                 integration=integration,
                 authorizer=authorizer,
             )
+            # A stage refuses settings of a route that does not exist yet.
+            stage.node.add_dependency(added)
+        # CDK passes this on as it is.
+        limit = {
+            "ThrottlingRateLimit": settings.api_calls_per_second,
+            "ThrottlingBurstLimit": settings.api_calls_at_once,
+        }
+        stage.route_settings = {route.value: limit for route in Route}
         self.url = api.api_endpoint

@@ -64,6 +64,18 @@ class Settings(BaseModel):
     """Whether to create a dashboard, which costs 3 USD a month beyond the three that AWS offers free of charge."""
     monthly_budget: Annotated[int, Field(ge=0)]
     """The USD a month above whose forecast an alarm is sent; no alarm if it is 0."""
+    webhooks_per_second: Annotated[int, Field(ge=1)]
+    """How many webhooks API Gateway accepts a second. It answers 429 to others, and Codat sends those again."""
+    webhooks_at_once: Annotated[int, Field(ge=1)]
+    """How many it accepts within a moment before that limits them."""
+    api_calls_per_second: Annotated[int, Field(ge=1)]
+    """How many calls of each route of the API it accepts a second."""
+    api_calls_at_once: Annotated[int, Field(ge=1)]
+    """How many it accepts within a moment before that limits them."""
+    webhook_batches_at_once: Annotated[int, Field(ge=2, le=1000)]
+    """How many batches of webhooks are applied at the same time, each by an execution. Lambda's least is two."""
+    waiting_callers: Annotated[int, Field(ge=0)]
+    """How many callers of the API may wait for fresh data at the same time, each with an execution."""
     webhook_addresses: Annotated[tuple[IPvAnyAddress, ...], BeforeValidator(_words)]
     """The IP addresses that webhooks are accepted from, separated by spaces; any address if it is empty."""
     webhook_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]*$")]

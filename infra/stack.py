@@ -56,9 +56,9 @@ class CodatFreshness(Stack):
 
         receive_webhook = self._receive_webhook()
         apply_webhook = self._apply_webhook()
-        intake = WebhookIntake(self, receive=receive_webhook, apply=apply_webhook, local=settings.local)
+        intake = WebhookIntake(self, receive=receive_webhook, apply=apply_webhook, settings=settings)
         serve_api = self._serve_api()
-        api = Api(self, intake.api, serve_api)
+        api = Api(self, intake.api, intake.stage, serve_api, settings)
 
         period = Duration.minutes(settings.tick_at_least_every)
         alarms = Alarms(self, tick_at_least_every=period, email=settings.alarm_email, local=settings.local)
@@ -145,6 +145,7 @@ class CodatFreshness(Stack):
         self._let_record(function)
         self._let_call_codat(function)
         function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem")
+        function.set("WAITING_CALLERS", str(self._settings.waiting_callers))
         function.set("DRY_RUN", str(self._settings.dry_run).lower())
         return function
 

@@ -12,6 +12,7 @@ from constructs import Construct
 
 from infra.function import Function
 from infra.queue import Queue
+from infra.settings import Settings
 
 BATCHING_WINDOW = Duration.seconds(15)
 """How long Lambda collects messages into a batch. This delays the result of a refresh, which takes minutes, by seconds,
@@ -33,20 +34,20 @@ _ACCESS_LOG = {
 class WebhookIntake(Construct):
     """`POST /webhooks` invokes `receive`, which queues the webhook. `apply` processes the queue.
 
-    `api` is the HTTP API, to which other routes may be added.
+    `api` is the HTTP API, to which other routes may be added, and `stage` its only stage.
     """
 
-    def __init__(self, scope: Construct, *, receive: Function, apply: Function, local: bool) -> None:
+    def __init__(self, scope: Construct, *, receive: Function, apply: Function, settings: Settings) -> None:
         super().__init__(scope, "WebhookIntake")
         stack = Stack.of(self)
         # The queue has a name because its dead-letter queue must not refer to it: it already refers to that.
         name = f"{stack.stack_name}-webhooks"
         queue_arn = stack.format_arn(service="sqs", resource=name)
-        self.dead_letter_queue = Queue(self, "DeadLetterQueue", local=local, dead_letters_of=[queue_arn])
+        self.dead_letter_queue = Queue(self, "DeadLetterQueue", local=settings.local, dead_letters_of=[queue_arn])
         self.queue = Queue(
             self,
             "Queue",
-            local=local,
+            local=settings.local,
             queue_name=name,
             # As AWS recommends: a message must not reappear while a throttled function is still retrying it.
             visibility_timeout=Duration.seconds(6 * apply.timeout.to_seconds() + BATCHING_WINDOW.to_seconds()),
@@ -55,7 +56,9 @@ class WebhookIntake(Construct):
         self.api = apigateway.HttpApi(
             self, "Api", description="Codat's webhooks, and fresh data on demand", create_default_stage=False
         )
-        self.url = self._add_route(receive)
+        self._add_route(receive)
+        self.stage = self._stage(settings)
+        self.url = f"{self.api.api_endpoint}/webhooks"
         receive.set("WEBHOOK_QUEUE_URL", self.queue.queue_url)
         receive.allow(self.queue.queue_arn, "sqs:SendMessage")
         apply.set("WEBHOOK_DEAD_LETTER_QUEUE_URL", self.dead_letter_queue.queue_url)
@@ -70,14 +73,11 @@ class WebhookIntake(Construct):
             batch_size=25,
             max_batching_window=BATCHING_WINDOW,
             report_batch_item_failures=True,
-            # A new AWS account has 10 concurrent executions. This leaves some for the ticks and the intake.
-            max_concurrency=4,
+            max_concurrency=settings.webhook_batches_at_once,
         )
 
-    def _add_route(self, receive: Function) -> str:
-        """Add the route and the stage of the HTTP API, and return the URL for Codat's webhooks."""
-        api = self.api
-        [route] = api.add_routes(
+    def _add_route(self, receive: Function) -> None:
+        [route] = self.api.add_routes(
             path="/webhooks",
             methods=[apigateway.HttpMethod.POST],
             integration=HttpLambdaIntegration("ReceiveWebhook", receive.function),
@@ -88,6 +88,8 @@ class WebhookIntake(Construct):
                 reason="Codat signs its webhooks, not its requests to AWS; receive_webhook verifies the signature",
             )
         )
+
+    def _stage(self, settings: Settings) -> apigateway.CfnStage:
         access_log = logs.LogGroup(
             self,
             "AccessLog",
@@ -96,17 +98,16 @@ class WebhookIntake(Construct):
             retention=logs.RetentionDays.ONE_MONTH,
             removal_policy=RemovalPolicy.DESTROY,
         )
-        apigateway.CfnStage(
+        return apigateway.CfnStage(
             self,
             "Stage",
-            api_id=api.api_id,
+            api_id=self.api.api_id,
             stage_name="$default",
             auto_deploy=True,
             default_route_settings=apigateway.CfnStage.RouteSettingsProperty(
-                throttling_rate_limit=25, throttling_burst_limit=100
+                throttling_rate_limit=settings.webhooks_per_second, throttling_burst_limit=settings.webhooks_at_once
             ),
             access_log_settings=apigateway.CfnStage.AccessLogSettingsProperty(
                 destination_arn=access_log.log_group_arn, format=json.dumps(_ACCESS_LOG)
             ),
         )
-        return f"{api.api_endpoint}/webhooks"

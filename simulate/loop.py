@@ -143,6 +143,7 @@ class Simulation:
     def services(self, fuse: Fuse) -> Services:
         """Return the services of one invocation, which a fuse kills."""
         return Services(
+            waiting_callers=2,
             tables=self._tables(fuse),
             bus=self._bus(fuse),
             policy=self.policy,

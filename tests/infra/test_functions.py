@@ -16,7 +16,7 @@ TICK_VARIABLES = {
 VARIABLES = {
     "CheckFreshness": TICK_VARIABLES,
     "QueueRefreshes": TICK_VARIABLES | {"DRY_RUN": "false"},
-    "ServeApi": TICK_VARIABLES | {"DRY_RUN": "false"},
+    "ServeApi": TICK_VARIABLES | {"DRY_RUN": "false", "WAITING_CALLERS": "2"},
     "ShowPage": TICK_VARIABLES,
     "ReceiveWebhook": {
         "WEBHOOK_SIGNING_SECRET": "/CodatFreshness/webhook-signing-secret",

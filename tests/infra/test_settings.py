@@ -23,6 +23,12 @@ def test_the_default_settings_of_a_deployment() -> None:
         alarm_email="",
         dashboard=True,
         monthly_budget=0,
+        webhooks_per_second=25,
+        webhooks_at_once=100,
+        api_calls_per_second=5,
+        api_calls_at_once=5,
+        webhook_batches_at_once=4,
+        waiting_callers=2,
         webhook_addresses=(),
         webhook_header="",
         local=False,
@@ -48,6 +54,9 @@ def test_the_default_settings_of_a_deployment() -> None:
         ("name", "two words"),
         ("name", "a-name-of-25-characters-x"),
         ("monthly_budget", "-1"),
+        ("api_calls_per_second", "0"),
+        ("webhook_batches_at_once", "1"),
+        ("waiting_callers", "-1"),
     ],
 )
 def test_an_invalid_setting_is_reported_by_name(name: str, value: str) -> None:

@@ -67,6 +67,34 @@ def test_the_visibility_timeout_covers_the_batching_window_and_six_times_the_fun
     assert hidden >= 6 * timeout + mapping["MaximumBatchingWindowInSeconds"]
 
 
+def test_calls_of_the_api_have_a_limit_of_their_own_for_each_route(template: Template) -> None:
+    stage = template.resources("AWS::ApiGatewayV2::Stage")["WebhookIntakeStage"]
+    limit = {"ThrottlingRateLimit": 5, "ThrottlingBurstLimit": 5}
+    assert stage["Properties"]["RouteSettings"] == {key: limit for key in ROUTES if key != "POST /webhooks"}
+    # API Gateway refuses settings of a route that does not exist yet.
+    known = {template.body["Resources"][name].get("Properties", {}).get("RouteKey") for name in stage["DependsOn"]}
+    assert known >= stage["Properties"]["RouteSettings"].keys()
+
+
+def test_limits_and_concurrency_are_settings(tmp_path: Path) -> None:
+    changed = synthesise(
+        tmp_path,
+        webhooks_per_second="50",
+        webhooks_at_once="200",
+        api_calls_per_second="10",
+        api_calls_at_once="20",
+        webhook_batches_at_once="30",
+        waiting_callers="40",
+    )
+    stage = changed.properties("AWS::ApiGatewayV2::Stage")["WebhookIntakeStage"]
+    assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": 50, "ThrottlingBurstLimit": 200}
+    assert stage["RouteSettings"]["GET /ensure-fresh/{id}"] == {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20}
+    mapping = changed.properties("AWS::Lambda::EventSourceMapping")["WebhookIntakeMessages"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 30}
+    serve = changed.properties("AWS::Lambda::Function")["ServeApiFunction"]
+    assert serve["Environment"]["Variables"]["WAITING_CALLERS"] == "40"
+
+
 def test_apply_webhook_has_a_maximum_concurrency(template: Template) -> None:
     mapping = template.properties("AWS::Lambda::EventSourceMapping")["WebhookIntakeMessages"]
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 4}

@@ -39,6 +39,7 @@ class Deployed:
     def __init__(self, tables: Tables, sandbox: RunningSandbox, patch: pytest.MonkeyPatch, roles: Roles) -> None:
         self.tables, self.sandbox, self._patch, self.roles = tables, sandbox, patch, roles
         self.ahead = INSTANT
+        self.waiting_callers = 2
         self.policy = load(ROOT / "freshness.toml")
         self.bus: EventBus | None = None
         patch.setattr(Services, "deployed", self.services)
@@ -70,6 +71,7 @@ class Deployed:
             policy=self.policy.knowing(self.tables.learned.fleet()),
             clock=self.clock,
             codat_access=self._access,
+            waiting_callers=self.waiting_callers,
         )
 
     def check(self, within: timedelta = timedelta(minutes=5), *, listing: bool = True) -> None:

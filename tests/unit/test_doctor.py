@@ -11,7 +11,7 @@ import pytest
 
 import cli.doctor
 from cli.codat import read_account
-from cli.doctor import account, doubled_schedule, local_time, products, skipped_items, webhook
+from cli.doctor import account, concurrency, doubled_schedule, local_time, products, skipped_items, webhook
 from freshness.app.queueing.bulk_calls import PRODUCT_REFUSED
 from freshness.codat.client import Codat
 from freshness.codat.http import SKIPPED
@@ -130,6 +130,17 @@ def test_standard_products_that_the_policy_names_are_a_problem(logged: list[str]
 
     assert refused in finding.found
     assert bool(finding.to_do) is bool(refused)
+
+
+@pytest.mark.parametrize(
+    ("limit", "batches", "callers", "is_a_problem"), [(10, 4, 2, False), (10, 4, 3, False), (10, 4, 4, True)]
+)
+def test_callers_who_wait_may_not_hold_the_last_executions_of_the_account(
+    limit: int, batches: int, callers: int, is_a_problem: bool
+) -> None:
+    finding = concurrency(limit, batches, callers)
+    assert finding.found.startswith(f"{callers} callers may wait")
+    assert bool(finding.to_do) is is_a_problem
 
 
 def test_the_items_of_codats_responses_that_cannot_be_read_are_named() -> None:

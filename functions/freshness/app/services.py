@@ -64,6 +64,8 @@ class Services:
     codat_access: CodatAccess | None = None
     """`None` where Codat is not called."""
     dry_run: bool = False
+    waiting_callers: int = 0
+    """How many callers may wait for fresh data at once."""
     emit: Callable[[Mapping[Metric, int]], None] = metrics.emit
     tally: Counts = field(default_factory=Counts)
 
@@ -78,6 +80,7 @@ class Services:
             clock=lambda: datetime.now(UTC),
             codat_access=_codat_access() if "CODAT_BASE_URL" in os.environ else None,
             dry_run=os.environ.get("DRY_RUN") == "true",
+            waiting_callers=int(os.environ.get("WAITING_CALLERS", "0")),
         )
 
     @cached_property

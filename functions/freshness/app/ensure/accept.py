@@ -19,6 +19,7 @@ from aws_lambda_powertools import Logger
 from freshness.app.ensure.admission import Admission
 from freshness.app.ensure.advance import Advancer
 from freshness.app.ensure.finish import Finisher, left_to_the_next_tick
+from freshness.app.ensure.places import place_to_wait
 from freshness.app.ensure.problems import Problem, seconds
 from freshness.app.services import Services
 from freshness.aws.control import Account
@@ -185,15 +186,18 @@ class EnsureFresh:
         return await asyncio.to_thread(self.progress, request, company, feeds)
 
     async def wait(self, progress: Progress, until: datetime, codat: Callable[[], Awaitable[Codat]]) -> Progress:
-        """Advance a request until it is done, or until a time."""
-        while True:
-            with _left_to_a_later_turn():
-                progress = await self.advance(progress, codat)
-            if progress.request.is_done or self.services.clock() >= until:
-                return progress
-            await asyncio.sleep(BETWEEN_READS)
-            with _left_to_a_later_turn():
-                progress = await asyncio.to_thread(self.progress, progress.request)
+        """Advance a request, and go on until it is done, or until a time if there is a place to wait until then."""
+        with _left_to_a_later_turn():
+            progress = await self.advance(progress, codat)
+        if progress.request.is_done or self.services.clock() >= until:
+            return progress
+        with place_to_wait(self.services, until) as ends:
+            while not progress.request.is_done and self.services.clock() < ends:
+                await asyncio.sleep(BETWEEN_READS)
+                with _left_to_a_later_turn():
+                    progress = await asyncio.to_thread(self.progress, progress.request)
+                    progress = await self.advance(progress, codat)
+        return progress
 
     def end_due_requests(self, until: datetime) -> int:
         """End the open requests whose results are final, and record what the feeds of the others lack.
