@@ -1,7 +1,5 @@
 """An SQS queue that is encrypted, requires TLS, and keeps messages for 14 days, the maximum."""
 
-from collections.abc import Sequence
-
 from aws_cdk import Duration
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -16,20 +14,17 @@ class Queue(sqs.Queue):
         name: str,
         *,
         local: bool = False,
-        queue_name: str | None = None,
-        dead_letters_of: Sequence[str] | None = None,
         visibility_timeout: Duration | None = None,
         dead_letter_queue: sqs.DeadLetterQueue | None = None,
     ) -> None:
-        """Create the queue.
+        """Create the queue. It requires TLS unless it is `local`.
 
-        It requires TLS unless it is `local`. `dead_letters_of` are the ARNs of the queues whose dead letters this one
-        takes; `None`, if it takes none.
+        It has no name of ours: SQS refuses the name of a queue that was deleted within a minute, as by a failed
+        deployment.
         """
         super().__init__(
             scope,
             name,
-            queue_name=queue_name,
             retention_period=Duration.days(14),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             # The local AWS speaks HTTP.
@@ -37,8 +32,3 @@ class Queue(sqs.Queue):
             visibility_timeout=visibility_timeout,
             dead_letter_queue=dead_letter_queue,
         )
-        if dead_letters_of is not None:
-            allowed = {"redrivePermission": "byQueue", "sourceQueueArns": list(dead_letters_of)}
-            resource = self.node.default_child
-            assert isinstance(resource, sqs.CfnQueue)  # noqa: S101 - what a queue consists of
-            resource.redrive_allow_policy = allowed if dead_letters_of else {"redrivePermission": "denyAll"}

@@ -20,7 +20,7 @@ class Schedules(Construct):
     def __init__(self, scope: Construct, time_zone: ZoneInfo, *, local: bool) -> None:
         super().__init__(scope, "Schedules")
         self._time_zone = time_zone
-        self.dead_letter_queue = Queue(self, "DeadLetterQueue", local=local, dead_letters_of=[])
+        self.dead_letter_queue = Queue(self, "DeadLetterQueue", local=local)
         Validations.of(self.dead_letter_queue).acknowledge(
             Acknowledgment(id="AwsSolutions-SQS3", reason="It is a dead-letter queue of schedules, not of a queue")
         )

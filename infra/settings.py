@@ -62,6 +62,8 @@ class Settings(BaseModel):
     """The email address that alarms are sent to; none if it is empty."""
     dashboard: bool
     """Whether to create a dashboard, which costs 3 USD a month beyond the three that AWS offers free of charge."""
+    protect_tables: bool
+    """Whether DynamoDB refuses to delete the tables. CloudFormation could then not roll back their creation."""
     monthly_budget: Annotated[int, Field(ge=0)]
     """The USD a month above whose forecast an alarm is sent; no alarm if it is 0."""
     webhooks_per_second: Annotated[int, Field(ge=1)]

@@ -44,7 +44,7 @@ class CodatFreshness(Stack):
         Tags.of(self).add("stack", settings.name)
         self._settings = settings
         self._bundle = bundle
-        self._tables = Tables(self, disposable=settings.local)
+        self._tables = Tables(self, disposable=settings.local, protected=settings.protect_tables)
         self._secrets = Secrets(settings.name)
         self._bus = events.EventBus(self, "EventBus", description="Events about companies' data at Codat")
 

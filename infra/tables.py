@@ -22,10 +22,14 @@ class Tables(Construct):
     "Conditional" means that the item must have the version that was read. Only the command line scans tables.
     """
 
-    def __init__(self, scope: Construct, *, disposable: bool) -> None:
-        """Create the tables. Disposable tables are deleted with their stack; others are retained and protected."""
+    def __init__(self, scope: Construct, *, disposable: bool, protected: bool) -> None:
+        """Create the tables.
+
+        Disposable tables are deleted with their stack. Others are retained, unless their own creation is rolled back.
+        DynamoDB refuses to delete protected tables.
+        """
         super().__init__(scope, "Tables")
-        self._disposable = disposable
+        self._disposable, self._protected = disposable, protected
 
         # - Query due_for_check (shard, check_at <= now): list the companies due for a check; all: count the companies.
         # - Query needs_relink (shard), first page: show the companies whose customer must act.
@@ -85,8 +89,8 @@ class Tables(Construct):
                 point_in_time_recovery_enabled=True
             ),
             time_to_live_attribute=expires,
-            removal_policy=RemovalPolicy.DESTROY if self._disposable else RemovalPolicy.RETAIN,
-            deletion_protection=not self._disposable,
+            removal_policy=RemovalPolicy.DESTROY if self._disposable else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
+            deletion_protection=self._protected,
         )
 
     def _add_index(self, table: dynamodb.Table, name: str, sort_key: str, *projected: str) -> None:

@@ -39,16 +39,11 @@ class WebhookIntake(Construct):
 
     def __init__(self, scope: Construct, *, receive: Function, apply: Function, settings: Settings) -> None:
         super().__init__(scope, "WebhookIntake")
-        stack = Stack.of(self)
-        # The queue has a name because its dead-letter queue must not refer to it: it already refers to that.
-        name = f"{stack.stack_name}-webhooks"
-        queue_arn = stack.format_arn(service="sqs", resource=name)
-        self.dead_letter_queue = Queue(self, "DeadLetterQueue", local=settings.local, dead_letters_of=[queue_arn])
+        self.dead_letter_queue = Queue(self, "DeadLetterQueue", local=settings.local)
         self.queue = Queue(
             self,
             "Queue",
             local=settings.local,
-            queue_name=name,
             # As AWS recommends: a message must not reappear while a throttled function is still retrying it.
             visibility_timeout=Duration.seconds(6 * apply.timeout.to_seconds() + BATCHING_WINDOW.to_seconds()),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letter_queue, max_receive_count=MAX_RECEIVE_COUNT),

@@ -22,6 +22,7 @@ def test_the_default_settings_of_a_deployment() -> None:
         tick_at_least_every=15,
         alarm_email="",
         dashboard=True,
+        protect_tables=False,
         monthly_budget=0,
         webhooks_per_second=25,
         webhooks_at_once=100,

@@ -1,7 +1,9 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.infra.conftest import synthesise
 from tests.infra.template import Template
 
 TABLES = {
@@ -49,11 +51,17 @@ def test_a_table_is_retained_on_aws_and_deleted_with_a_local_stack(
     template: Template, local_template: Template, name: str
 ) -> None:
     kept = template.resources("AWS::DynamoDB::Table")[name]
-    assert (kept["DeletionPolicy"], kept["UpdateReplacePolicy"]) == ("Retain", "Retain")
-    assert kept["Properties"]["DeletionProtectionEnabled"] is True
+    assert (kept["DeletionPolicy"], kept["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+    # CloudFormation could not delete a protected table when a first deployment fails.
+    assert kept["Properties"]["DeletionProtectionEnabled"] is False
     disposable = local_template.resources("AWS::DynamoDB::Table")[name]
     assert disposable["DeletionPolicy"] == "Delete"
     assert disposable["Properties"]["DeletionProtectionEnabled"] is False
+
+
+def test_tables_are_protected_if_the_settings_say_so(tmp_path: Path) -> None:
+    tables = synthesise(tmp_path, protect_tables="true").properties("AWS::DynamoDB::Table").values()
+    assert [table["DeletionProtectionEnabled"] for table in tables] == [True] * len(TABLES)
 
 
 def test_only_deleted_feeds_datasets_and_requests_expire(template: Template) -> None:
