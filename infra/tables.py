@@ -22,7 +22,7 @@ class Tables(Construct):
     "Conditional" means that the item must have the version that was read. Only the command line scans tables.
     """
 
-    def __init__(self, scope: Construct, *, disposable: bool, protected: bool) -> None:
+    def __init__(self, scope: Construct, *, disposable: bool, protected: bool = False) -> None:
         """Create the tables.
 
         Disposable tables are deleted with their stack. Others are retained, unless their own creation is rolled back.
