@@ -1,5 +1,6 @@
 """Every alarm is raised by what real handlers emit in a state that should raise it, and by no other."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -126,7 +127,8 @@ def stack(
     roles: Roles,
 ) -> Iterator[Stack]:
     # Ten connections are many, and elsewhere fewer companies make a test quicker.
-    companies = 12 if "ManyCompaniesBlocked" in request.node.name else 2
+    needs_many = any(name in request.node.name for name in ("ManyCompaniesBlocked", "ListingDoubted"))
+    companies = 12 if needs_many else 2
     settings = SETTINGS.model_copy(update={"companies": companies})
     with running_sandbox(settings, API_KEY) as sandbox:
         made = Stack(
@@ -286,6 +288,17 @@ def connections_lost(stack: Stack, number: int) -> None:
         )
 
 
+def listing_lacks(stack: Stack, keep: int) -> None:
+    """Let a list have only some of the companies."""
+    stack.check()
+    companies = [company.company_id for company in stack.deployed.tables.companies.scan()][:keep]
+    stack.stub(
+        StubResponse(path="/companies", status=200, body=json.dumps({"results": [{"id": i} for i in companies]}))
+    )
+    stack.deployed.ahead += 15 * MINUTE
+    stack.check()
+
+
 def no_ticks(stack: Stack) -> None:
     assert stack.cloudwatch.values == []
 
@@ -341,6 +354,7 @@ Scenario = Callable[[Stack], None]
 RAISED: list[tuple[str, Scenario]] = [
     ("ErrorBudgetBurning", paused),
     ("DataTooOld", too_old),
+    ("ListingDoubted", lambda stack: listing_lacks(stack, 0)),
     ("DeadlinesAtRisk", lambda stack: with_deadline(stack, is_paused=True)),
     ("RefreshesNotQueued", no_refresh_can_be_queued),
     ("QuotaNearlySpent", lambda stack: quota_left(stack, 94)),
@@ -368,6 +382,7 @@ RAISED: list[tuple[str, Scenario]] = [
 NOT_RAISED: list[tuple[str, Scenario]] = [
     ("ErrorBudgetBurning", idle),
     ("DataTooOld", refreshed_nine_hours_ago),
+    ("ListingDoubted", lambda stack: listing_lacks(stack, 11)),
     ("DeadlinesAtRisk", lambda stack: with_deadline(stack, is_paused=False)),
     ("RefreshesNotQueued", no_refresh_can_be_queued_for_a_quarter_of_an_hour),
     ("QuotaNearlySpent", lambda stack: quota_left(stack, 100)),

@@ -58,6 +58,7 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     due = (feed for feed in feeds if feed.connection_id == connection_id and feed.due_at)
     complete_at_once(deployed, next(feed for feed in due if feed.due_at and feed.due_at <= deployed.clock()))
     deployed.queue()
+    record_those_in_flight(deployed)
     deployed.ahead += timedelta(days=8)
     deployed.check()
     set_paused_and_deleted(deployed)
