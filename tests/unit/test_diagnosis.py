@@ -7,7 +7,7 @@ import pytest
 
 from freshness.app.reading.diagnosis import OFFLINE_AFTER, WAITS_AFTER, Conditions, Subject, diagnose
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.company import Company, Connection, ConnectionStatus, ReadOnce
 from freshness.domain.dataset import IN_FLIGHT, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Request, State
@@ -61,3 +61,30 @@ def test_only_a_read_from_a_machine_waits_for_one() -> None:
 
     assert obstacle(State.REFRESHING, online, READING, NOON + OFFLINE_AFTER) == ""
     assert obstacle(State.FRESH, DESKTOP, READING, NOON + OFFLINE_AFTER) == ""
+
+
+@pytest.mark.parametrize(
+    ("connection", "state", "why"),
+    [
+        (replace(DESKTOP, status=ConnectionStatus.UNLINKED), State.OFF, "you unlinked it at Codat"),
+        (
+            replace(DESKTOP, status="Deauthorized", read_once=ReadOnce.INFERRED, first_read_at=NOON),
+            State.OFF,
+            "it was read once: QuickBooks Desktop was disconnected within an hour, as one-time links are",
+        ),
+        (
+            replace(DESKTOP, status="Deauthorized", read_once=ReadOnce.POLICY, first_read_at=NOON),
+            State.OFF,
+            "it was read once, as the policy says",
+        ),
+        (DESKTOP, State.OFF, "the policy turns it off"),
+        (
+            replace(DESKTOP, status="Deauthorized", read_once=ReadOnce.UNDECIDED),
+            State.BLOCKED,
+            "the link to QuickBooks Desktop has lapsed, and perhaps it was for one read",
+        ),
+        (replace(DESKTOP, status="Deauthorized"), State.BLOCKED, "the link to QuickBooks Desktop has lapsed"),
+    ],
+)
+def test_the_reason_says_who_ended_a_connection_and_why(connection: Connection, state: State, why: str) -> None:
+    assert obstacle(state, connection, READING, NOON) == why

@@ -140,6 +140,9 @@ def _obstacle(subject: Subject, now: datetime) -> Diagnosis | None:
             why = f"{platform} refuses it for lack of permissions ({end})"
             next_action = "Ask the customer to authorise it again as someone with full access."
             return Diagnosis(Turn.CUSTOMER, why, next_action, is_obstacle=True)
+        case State.BLOCKED if subject.connection.read_once is ReadOnce.UNDECIDED:
+            why = f"the link to {platform} has lapsed, and perhaps it was for one read"
+            return Diagnosis(Turn.US, why, "Nothing: a check finds that out within minutes.", is_obstacle=True)
         case State.BLOCKED:
             next_action = "Send the customer the link, which is under Needs a person."
             return Diagnosis(Turn.CUSTOMER, f"the link to {platform} has lapsed", next_action, is_obstacle=True)
