@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV := .venv/.installed
 CDK := node_modules/.installed
+# Some images of Docker set it: each of the processes that a test starts would then compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 24
@@ -28,7 +30,10 @@ chaos: $(VENV) ## Run many random histories with faults and every kill point, an
 simulate: $(VENV) ## Simulate freshness.toml for a fleet of companies; ARGS='--help' lists the options.
 	@PYTHONPATH=functions .venv/bin/python -m simulate $(ARGS)
 
-check: lint types ## Check style, types and layers, and run the pure tests, in less than a minute.
+check: $(VENV) ## Check style, types and layers, and run the pure tests, in less than a minute.
+	@$(MAKE) --no-print-directory --jobs 2 lint types unit
+
+unit: $(VENV) ## Run the pure tests.
 	@.venv/bin/pytest --numprocesses 2 --quiet tests/unit
 
 lint: $(VENV) ## Check the code style and format.
@@ -61,4 +66,4 @@ node:
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 22 ? 1 : 0)' || \
 		echo 'warning: Node.js 20 gets no more security fixes, and the AWS CDK will stop supporting it: install 22 or newer.' >&2
 
-.PHONY: help install run redrive register-webhook simulate chaos test bench check lint types clean node
+.PHONY: help install run redrive register-webhook simulate chaos test bench check unit lint types clean node
