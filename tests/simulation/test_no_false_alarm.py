@@ -58,7 +58,7 @@ class Watched(Simulation):
 
 @pytest.mark.parametrize(
     ("lost", "longest_sync", "calls_each"),
-    [(0.05, 4 * MINUTE, 1.4), (1.0, 4 * MINUTE, 2.4), (1.0, MINUTE, 2.05)],
+    [(0.05, 4 * MINUTE, 1.6), (1.0, 4 * MINUTE, 2.4), (1.0, MINUTE, 2.05)],
     ids=str,
 )
 def test_no_promise_is_called_broken_while_it_is_kept_whatever_share_of_webhooks_is_lost(

@@ -11,7 +11,7 @@ from freshness.app.queueing.calls import Queueing
 from freshness.app.queueing.lease import LONGEST_CALL
 from freshness.aws.tables import TableNames, Tables
 from freshness.codat.client import Codat
-from freshness.codat.errors import Temporary
+from freshness.codat.errors import Temporary, Unreadable
 from freshness.codat.models import PullOperation
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.company_facts import CheckNeeded
@@ -47,6 +47,7 @@ class World:
         self.company = Company(company_id="company", connections={"connection": connection})
         self.keys: list[UUID] = []
         self.is_down = False
+        self.is_unreadable = False
         self._numbers = count()
 
     @property
@@ -83,6 +84,8 @@ class World:
         await asyncio.sleep(0.01)
         if self.is_down:
             raise Temporary("queue", "no response", at=self.now)
+        if self.is_unreadable:
+            raise Unreadable("queue", "not as Codat describes it", at=self.now, status=200)
         return PullOperation.model_validate(
             {
                 "id": f"dataset-{next(self._numbers)}",
@@ -155,6 +158,22 @@ def test_a_call_that_failed_is_not_repeated_before_its_delay() -> None:
     world.queue_at_once(world.feed, 3)
     assert world.calls == 2
     assert world.feed.in_flight
+
+
+def test_a_dataset_whose_repeated_call_is_answered_unreadably_is_as_of_when_the_key_was_first_sent() -> None:
+    world = World()
+    world.want(NOON)
+    world.is_down = True
+    world.queue_at_once(world.feed, 1)
+    world.now, world.is_down, world.is_unreadable = NOON + 50 * MINUTE, False, True
+    world.queue_at_once(world.feed, 1)
+
+    assert world.keys[0] == world.keys[1]
+    assert world.feed.in_flight
+    assert world.feed.in_flight.at == NOON
+    world.end()
+    assert world.feed.as_of
+    assert world.feed.as_of.at == NOON
 
 
 def test_a_function_that_was_killed_while_it_queued_keeps_others_from_it_for_a_minute_only() -> None:

@@ -111,7 +111,9 @@ class Queueing:
         except Unreadable as error:
             # Codat accepted the call, though its response cannot be read: a check finds the dataset.
             logger.warning("The response to a refresh cannot be read", extra=names_of(feed) | {"error": str(error)})
-            await self.record(feed, company, DatasetRequested(at=error.at, trigger=trigger_of(feed)))
+            # Where the call was repeated, its first try may have queued the dataset.
+            requested_at = min(_first_sent(feed, key, at), error.at)
+            await self.record(feed, company, DatasetRequested(at=requested_at, trigger=trigger_of(feed)))
             self.services.tally.count(Metric.QUEUEING_FAILED)
         except (Unauthorized, AccountLimit, RateLimited) as error:
             self.stop(error)
@@ -218,12 +220,17 @@ def trigger_of(feed: Feed) -> Trigger:
     return Trigger.ON_DEMAND if feed.wanted else Trigger.PROMISE
 
 
+def _first_sent(feed: Feed, key: UUID, at: datetime) -> datetime:
+    """Return when a call that was made at a time was first sent with its key."""
+    known = feed.unanswered
+    return known.at if known and known.key == str(key) else at
+
+
 def _unanswered(feed: Feed, error: CodatError, key: UUID, at: datetime) -> Unanswered | None:
     """Return a call that was made at a time and failed, or its first try, if it may have taken effect."""
     if not isinstance(error, Temporary) or not error.is_unanswered:
         return None
-    known = feed.unanswered
-    return known if known and known.key == str(key) else Unanswered(at=at, key=str(key))
+    return Unanswered(at=_first_sent(feed, key, at), key=str(key))
 
 
 def names_of(feed: Feed) -> dict[str, str]:
