@@ -1,6 +1,10 @@
 """POSTs that take effect, but whose responses are lost: sent again, also after a crash, without a second effect."""
 
+import asyncio
+from collections import Counter
 from random import Random
+
+import httpx
 
 from bench.lost_responses import HOUR, MINUTE, SETTINGS, datasets_by_feed, lose_responses
 from freshness.app.operations import Operations
@@ -80,3 +84,35 @@ def posts_before_kill(simulation: Simulation) -> list[Dataset]:
         for dataset in datasets
         if dataset.requested <= first + MINUTE
     ]
+
+
+def test_a_dataset_whose_webhook_overtakes_the_response_is_recorded_and_not_read_again() -> None:
+    """Each response is lost for a moment, in which the read ends and its webhook is applied."""
+    seen = Counter[str]()
+
+    def is_lost(request: httpx.Request) -> bool:
+        seen[request.url.path] += request.method == "POST"
+        return request.method == "POST" and seen[request.url.path] == 1
+
+    async def scenario(loop: SimulatedLoop) -> Simulation:
+        quick = ONE_COMPANY.model_copy(update={"sync_time_min": MINUTE / 120, "sync_time_max": MINUTE / 120})
+        simulation = Simulation(loop, quick, INVOICES)
+        await simulation.check(Fuse())
+        simulation.is_lost = is_lost
+        tick = asyncio.create_task(simulation.queue(Fuse()))
+        while not tick.done():
+            await simulation.advance(MINUTE / 240)
+            while simulation.pending:
+                simulation.deliver(simulation.pending.pop(), Fuse())
+        await simulation.run_for(10 * MINUTE, every=MINUTE, random=Random(1))
+        return simulation
+
+    simulation = simulate(scenario)
+
+    [company] = simulation.tables.companies.scan()
+    recorded = {dataset.dataset_id for dataset in simulation.tables.datasets.of_company(company.company_id)}
+    queued = datasets_by_feed(simulation)
+    assert queued
+    assert {dataset.id for datasets in queued.values() for dataset in datasets} == recorded
+    assert {len(datasets) for datasets in queued.values()} == {1}
+    assert all(feed.as_of and not feed.as_of.is_estimated for feed in simulation.feeds() if feed.request)

@@ -198,6 +198,23 @@ def test_a_read_of_others_is_as_of_its_request_once_codat_said_when_that_was(lag
     assert not known.is_as_of(NOON - 5 * MINUTE)
 
 
+@given(seconds=st.integers(1, 900), state=st.sampled_from(["Complete", "FetchError"]), trigger=st.sampled_from(Trigger))
+def test_a_dataset_that_ended_before_its_request_was_recorded_is_matched_when_it_is(
+    seconds: int, state: str, trigger: Trigger
+) -> None:
+    if trigger is Trigger.ON_DEMAND:
+        seconds += 30
+    request, end = requested(NOON, trigger=trigger), read(NOON + timedelta(seconds=seconds), state)
+    overtaken, in_order = after(NEW, end, request), after(NEW, request, end)
+
+    # In which state the dataset was last seen to run means nothing once it has ended.
+    assert overtaken.feed == replace(in_order.feed, running_state="")
+    assert overtaken.datasets == in_order.datasets
+    assert len(overtaken.datasets) == 1
+    assert ids(overtaken) == ids(in_order)
+    assert after(overtaken.feed, request).datasets == ()
+
+
 def test_a_second_form_of_a_webhook_does_not_end_a_read_that_was_requested_after_the_first() -> None:
     ended = after(NEW, requested(NOON, "first"), read(NOON + MINUTE)).feed
     running = after(ended, requested(NOON + MINUTE + timedelta(seconds=2), "next")).feed

@@ -124,6 +124,8 @@ class Feed:
         return replace(
             self,
             request=request,
+            # A webhook may overtake the response that names the dataset.
+            history=self.history.with_request(request.at, measured=ours),
             attempts=attempts,
             requests_that_day=that_day,
             running_state="",

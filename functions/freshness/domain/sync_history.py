@@ -199,6 +199,15 @@ class SyncHistory:
             kept = _with_durations(kept, _microseconds(requested_at), measured)
         return SyncHistory(tuple(kept))
 
+    def with_request(self, at: datetime, *, measured: bool) -> "SyncHistory":
+        """Return the history after the latest request became known, whose end may be known already."""
+        rows = tuple(_with_durations(list(self.rows), _microseconds(at), measured))
+        return self if rows == tuple(self.rows) else SyncHistory(rows)
+
+    def first_after(self, at: datetime) -> Sync | None:
+        """Return the first sync that ended after a time, if there is one."""
+        return next((sync for sync in self if sync.ended_at > at), None)
+
 
 NO_HISTORY = SyncHistory()
 

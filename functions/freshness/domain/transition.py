@@ -29,7 +29,7 @@ from freshness.domain.facts import (
     RunInterrupted,
     SyncDurationLearned,
 )
-from freshness.domain.feed import Feed
+from freshness.domain.feed import Feed, knows
 from freshness.domain.feed_values import End, Request, Unanswered, Wanted
 from freshness.domain.notifications import (
     Notification,
@@ -260,10 +260,27 @@ def _ended_datasets(before: Feed, after: Feed, fact: FeedFact, now: datetime) ->
             yield from _record(before, request, fact.state, max(now, request.at), fact.records_modified)
         case DatasetRequested() if fact.ended_at and after.request:
             yield from _record(after, after.request, fact.state, fact.ended_at, None)
+        case DatasetRequested() if _ended_before_it_was_recorded(before, after, fact):
+            yield from _record_of_known_end(after)
         case DatasetPolled() | DatasetRequested() if before.in_flight:
             yield from _ended_while_in_flight(before.in_flight, after, fact)
         case _:
             return
+
+
+def _ended_before_it_was_recorded(before: Feed, after: Feed, fact: DatasetRequested) -> bool:
+    is_new = after.request != before.request and after.request is not None
+    return is_new and after.in_flight is None and knows(after, fact.dataset_id)
+
+
+def _record_of_known_end(feed: Feed) -> Iterator[Dataset]:
+    """Yield the record of a dataset that ended before its request was recorded, unless it is unknown how it ended."""
+    first = feed.history.first_after(feed.request.at) if feed.request else None
+    if feed.request is None or feed.end is None or first is None:
+        return
+    if first.succeeded or feed.end.at == first.ended_at:
+        state = DatasetState.COMPLETE if first.succeeded else feed.end.state
+        yield from _record(feed, feed.request, state, first.ended_at, first.records_modified)
 
 
 def _ended_while_in_flight(request: Request, after: Feed, fact: DatasetPolled | DatasetRequested) -> Iterator[Dataset]:
