@@ -6,7 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from freshness.domain.data_types import DATA_TYPES
 from freshness.policy.policy import Policy
-from freshness.policy.values import Duration
+from freshness.policy.values import Age
 
 
 class TighterError(ValueError):
@@ -23,7 +23,7 @@ def tighten(policy: Policy, change: str) -> Policy:
     if data_type not in DATA_TYPES or not duration:
         raise TighterError(f'expected a data type and a duration, such as "invoices=1 hour", got "{change}"')
     try:
-        fresh_within: timedelta = TypeAdapter(Duration).validate_python(duration)
+        fresh_within: timedelta = TypeAdapter(Age).validate_python(duration)
     except ValidationError as error:
         raise TighterError(f'"{change}": {error.errors()[0]["ctx"]["error"]}') from error
     return policy.with_upper_bound(data_type, fresh_within)

@@ -25,14 +25,14 @@ def allowed(windows: tuple[Window, ...], at: datetime) -> bool:
 
     It may if the time is in no window that forbids refreshes, and in at least one that allows them if there is any.
     """
-    return not windows or not any(start <= at < end for start, end in _closed(windows, at.date()))
+    return not windows or not any(start <= at < end for start, end in closed(windows, at.date()))
 
 
 def next_allowed(windows: tuple[Window, ...], at: datetime) -> datetime | None:
     """Return the first time from `at` on at which a refresh may be queued, or `None` if there is none."""
     if not windows:
         return at
-    for start, end in _closed(windows, at.date()):
+    for start, end in closed(windows, at.date()):
         if start <= at < end:
             at = end
     return at if allowed(windows, at) else None
@@ -47,7 +47,7 @@ def planned(windows: tuple[Window, ...], at: datetime, *, after: datetime, room:
     """
     if not windows:
         return at
-    extended = _merged((start - room, end) for start, end in _closed(windows, at.date()))
+    extended = _merged((start - room, end) for start, end in closed(windows, at.date()))
     for start, end in extended:
         if start < at < end:
             latest = start if start > after else end
@@ -56,7 +56,7 @@ def planned(windows: tuple[Window, ...], at: datetime, *, after: datetime, room:
 
 
 @lru_cache(maxsize=1024)
-def _closed(windows: tuple[Window, ...], day: date) -> list[Interval]:
+def closed(windows: tuple[Window, ...], day: date) -> list[Interval]:
     """Return the intervals around a day in which no refresh may be queued, in ascending order."""
     days = [day + timedelta(days=n) for n in range(-HORIZON_DAYS, HORIZON_DAYS + 1)]
     intervals = [

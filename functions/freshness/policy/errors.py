@@ -1,6 +1,7 @@
 """Error messages for an invalid policy file: the file, the line, and the expected value of each mistake."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -8,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from freshness.policy.policy import Policy
 from freshness.policy.table import LocatedError, Location
-from freshness.policy.values import suggestion
+from freshness.policy.values import quoted, suggestion
 
 _TYPE_NAMES = {
     "tuple_type": "a list",
@@ -33,12 +34,18 @@ def describe(error: ValidationError, name: str, lines: dict[Location, int]) -> s
     `name` is the path of the file, and `lines` the line number of each table and key, as `line_numbers` returns it.
     """
     mistakes = [(_location(mistake), mistake) for mistake in error.errors()]
-    texts = {
-        (_line(lines, location), _expectation(location, mistake))
+    expectations = [
+        (location, _expectation(location, mistake))
         for location, mistake in mistakes
         # Pydantic drops invalid entries from a list, and may then also report that the list is too short.
         if mistake["type"] != "too_short" or not any(_is_within(other, location) for other, _ in mistakes)
-    }
+    ]
+    return described(expectations, name, lines)
+
+
+def described(mistakes: Iterable[tuple[Location, str]], name: str, lines: dict[Location, int]) -> str:
+    """Return a message with a line for each mistake, in the order of the lines of the file."""
+    texts = {(_line(lines, location), expected) for location, expected in mistakes}
     return "\n".join(f"{name}:{line}: {expected}" for line, expected in sorted(texts))
 
 
@@ -70,7 +77,7 @@ def _expectation(location: Location, mistake: ErrorDetails) -> str:
             expected = f"at least {mistake['ctx']['min_length']}"
         case kind:
             expected = _TYPE_NAMES.get(kind) or mistake["msg"].lower().removeprefix("input should be ")
-    return f"{prefix}expected {expected}, got {mistake['input']!r}"
+    return f"{prefix}expected {expected}, got {quoted(mistake['input'])}"
 
 
 def _without_key_marker(location: Location) -> Location:

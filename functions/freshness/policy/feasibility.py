@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from freshness.domain.hours import DAY, Days
-from freshness.domain.schedule import QUEUEING_MARGIN
 from freshness.domain.windows import next_allowed
 from freshness.policy import values
 from freshness.policy.money import Money
@@ -14,8 +13,6 @@ from freshness.policy.table import LocatedError
 _MONDAY = date(2026, 1, 5)
 _WEEK = len(values.DAYS)
 _SHORTEST_MONTH = 28
-_SHORTEST = 2 * QUEUEING_MARGIN
-"""The shortest `fresh_within` that a deadline may have: a refresh waits up to `QUEUEING_MARGIN` for its request."""
 
 
 def check_deadlines(
@@ -28,12 +25,6 @@ def check_deadlines(
 ) -> None:
     """Raise `LocatedError` if a deadline cannot be met. `in_one_zone` is whether all tables hold in the same zone."""
     for index, deadline in enumerate(deadlines):
-        if deadline.fresh_within < _SHORTEST:
-            minutes = timedelta(minutes=1)
-            problem = (
-                f"expected at least {_SHORTEST // minutes} minutes: a refresh waits up to {QUEUEING_MARGIN // minutes}"
-            )
-            raise LocatedError(("deadlines", index, "fresh_within"), problem)
         together = [each for each in deadlines[:index] if not (each.companies or each.groups or each.tags)]
         problems = (
             _always_closed(deadline, windows, in_one_zone=in_one_zone),

@@ -4,10 +4,12 @@ import re
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from freshness.policy.errors import PolicyError, describe, line_numbers
+from freshness.policy.checks import impossible
+from freshness.policy.errors import PolicyError, describe, described, line_numbers
 from freshness.policy.policy import Policy
 from freshness.policy.table import Location
 
@@ -16,14 +18,31 @@ def load(path: Path) -> Policy:
     """Load and validate a policy file.
 
     Raises:
-        PolicyError: the file is missing, is not UTF-8, is not TOML, or is not a valid policy.
+        PolicyError: the file is missing, is not UTF-8, is not TOML, or is not a policy that can be kept.
+    """
+    text, tables = read_toml(path)
+    lines = line_numbers(text)
+    try:
+        policy = Policy.model_validate(tables, context={"year": datetime.now(UTC).year})
+    except ValidationError as error:
+        raise PolicyError(describe(error, str(path), lines)) from error
+    policy = policy.with_positions(positions(path.name, text))
+    if mistakes := list(impossible(policy)):
+        raise PolicyError(described([(each.location, str(each)) for each in mistakes], str(path), lines))
+    return policy
+
+
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """Read a TOML file, and return its text and its tables.
+
+    Raises:
+        PolicyError: the file is missing, is not UTF-8, or is not TOML.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        context = {"year": datetime.now(UTC).year}
-        policy = Policy.model_validate(tomllib.loads(text), context=context)
+        return text, tomllib.loads(text)
     except OSError as error:
-        raise PolicyError(f"{path}: expected a policy file here, but: {error.strerror}") from error
+        raise PolicyError(f"{path}: expected a file here, but: {error.strerror}") from error
     except UnicodeDecodeError as error:
         number = error.object.count(b"\n", 0, error.start) + 1
         raise PolicyError(f"{path}:{number}: expected text in UTF-8, but: {error.reason}") from error
@@ -31,9 +50,20 @@ def load(path: Path) -> Policy:
         line = re.search(r"at line (\d+)", str(error))
         number = int(line[1]) if line else text.rstrip("\n").count("\n") + 1
         raise PolicyError(f"{path}:{number}: expected TOML, but: {error}") from error
-    except ValidationError as error:
-        raise PolicyError(describe(error, str(path), line_numbers(text))) from error
-    return policy.with_positions(positions(path.name, text))
+    except RecursionError as error:
+        number = _deepest_line(text)
+        raise PolicyError(f"{path}:{number}: expected TOML, but its brackets are nested too deeply") from error
+    except ValueError as error:
+        # Of a path with a null character, or of a number with thousands of digits, which Python does not convert.
+        longest = max(re.finditer(r"\d[\d_]*", text), key=lambda match: len(match[0]), default=None)
+        number = text.count("\n", 0, longest.start()) + 1 if longest else 1
+        raise PolicyError(f"{path}:{number}: expected TOML, but the number here has too many digits") from error
+
+
+def _deepest_line(text: str) -> int:
+    """Return the line with the most brackets."""
+    lines = text.split("\n")
+    return max(range(len(lines)), key=lambda number: lines[number].count("[") + lines[number].count("{"), default=0) + 1
 
 
 def positions(name: str, text: str) -> dict[Location, str]:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import date
 from functools import cached_property
 from typing import Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
@@ -67,7 +67,7 @@ class LocalTime(Table):
         zone = company.tags.get(self.time_zone_tag or "")
         calendar = company.tags.get(self.calendar_tag or "")
         unknown = []
-        if zone and _zone(zone) is None:
+        if zone and values.time_zone(zone) is None:
             unknown.append(f"{self.time_zone_tag} = {zone}")
         if calendar and calendar not in calendars:
             unknown.append(f"{self.calendar_tag} = {calendar}")
@@ -76,11 +76,4 @@ class LocalTime(Table):
     def zone(self, company: Company, default: ZoneInfo) -> ZoneInfo:
         """Return the time zone that a company's tag names, or the default if it names none."""
         name = company.tags.get(self.time_zone_tag or "")
-        return (_zone(name) if name else None) or default
-
-
-def _zone(name: str) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return None
+        return (values.time_zone(name) if name else None) or default

@@ -47,11 +47,11 @@ class Policy(Table):
     deadlines: tuple[DeadlineTable, ...] = ()
     windows: tuple[WindowTable, ...] = ()
     sets: tuple[ConsistencySet, ...] = ()
-    products: dict[str, Product] = Field(default_factory=dict)
+    products: dict[values.Name, Product] = Field(default_factory=dict)
     local_time: LocalTime = LocalTime()
-    calendars: dict[str, Calendar] = Field(default_factory=dict)
+    calendars: dict[values.Name, Calendar] = Field(default_factory=dict)
     codat: CodatTable = CodatTable()
-    prices: dict[str, PricePerRefresh] = Field(default_factory=dict)
+    prices: dict[values.Name, PricePerRefresh] = Field(default_factory=dict)
     budget: Budget = Budget()
 
     _fleet: Fleet = PrivateAttr(default_factory=Fleet)
@@ -80,6 +80,11 @@ class Policy(Table):
             location = "sets", index, "data_types"
             raise LocatedError(location, f"expected {name!r} once, and in one set, but it is also named above")
         return self
+
+    @property
+    def all_terms(self) -> Iterator[Terms]:
+        """The terms of every table that sets any."""
+        return (table.terms for table in self._terms_tables)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -18,7 +18,7 @@ from freshness.policy.table import LocatedError, Location, Table
 class Terms(Table):
     """The terms of a promise. A key that a table does not set is taken from the last one before it that does."""
 
-    fresh_within: values.Duration | None = None
+    fresh_within: values.Age | None = None
     """The maximum age of the data."""
     warn_after: values.Duration | None = None
     """The age at which the `DataTooOld` alarm is raised; at least `fresh_within`."""
@@ -41,6 +41,8 @@ class Terms(Table):
             raise ValueError("expected warn_after not to be shorter than fresh_within")
         if self.fresh_within and self.at_most_every and self.at_most_every > self.fresh_within:
             raise ValueError("expected at_most_every not to be longer than fresh_within")
+        if self.off and self.fresh_within and not isinstance(self, Default):
+            raise LocatedError(("off",), "expected either off or fresh_within: what is off is never refreshed")
         if self.objective and not self._sets_fresh_within:
             raise ValueError(
                 "expected fresh_within in the same table as objective: attainment is measured by the table that sets it"
@@ -60,17 +62,17 @@ class Terms(Table):
 class Default(Terms):
     """The terms of all feeds for which no other table sets them."""
 
-    fresh_within: values.Duration
+    fresh_within: values.Age
 
 
 class CompanySelection(Table):
     """A selection of companies: those that match every given criterion."""
 
-    companies: tuple[values.CompanyId, ...] = ()
+    companies: tuple[values.CompanyId, ...] = Field((), min_length=1)
     """Codat's ids of the companies."""
-    groups: tuple[values.CompanyId, ...] = ()
+    groups: tuple[values.CompanyId, ...] = Field((), min_length=1)
     """Codat's ids of parent companies: a company is in the group of its parent, and in its own."""
-    tags: dict[str, str] = Field(default_factory=dict)
+    tags: dict[values.Name, str] = Field(default_factory=dict, min_length=1)
     """Codat's tags of the companies, by name. A company must have all of them."""
 
     def matches_company(self, company: Company) -> bool:
@@ -85,7 +87,7 @@ class CompanySelection(Table):
 class Selection(CompanySelection):
     """A selection of companies and of their connections."""
 
-    platforms: tuple[str, ...] = ()
+    platforms: tuple[values.Name, ...] = Field((), min_length=1)
     """Codat's names of the platforms to which the connections belong."""
 
     def matches(self, company: Company, connection: Connection) -> bool:
@@ -96,12 +98,12 @@ class Selection(CompanySelection):
 class Rule(Selection, Timing, Terms):
     """Terms for a selection of connections: for all their data types, or for the data types that the rule names."""
 
-    name: str = Field(min_length=1)
+    name: values.Name
     hours: values.TimesOfDay | None = None
     """The time of day to which the rule is restricted, if any."""
     read_once: values.Flag | None = None
     """Whether each data type is read only once through its connections, which may lapse then: nobody need relink."""
-    data_types: dict[values.DataType, Terms] = Field(default_factory=dict)
+    data_types: dict[values.DataType, Terms] = Field(default_factory=dict, min_length=1)
 
     @property
     def _sets_fresh_within(self) -> bool:
@@ -139,12 +141,12 @@ class Rule(Selection, Timing, Terms):
 class DeadlineTable(Selection, Timing):
     """A time of day by which data must have been refreshed."""
 
-    name: str = Field(min_length=1)
+    name: values.Name
     by: values.TimeOfDay
     """The local time of the deadline."""
-    fresh_within: values.Duration
+    fresh_within: values.Age
     """The maximum age of the data at that time."""
-    data_types: tuple[values.DataType, ...] = ()
+    data_types: tuple[values.DataType, ...] = Field((), min_length=1)
     """The data types that it applies to; all if empty."""
 
     def applies(self, data_type: str, company: Company, connection: Connection) -> bool:
@@ -155,7 +157,7 @@ class DeadlineTable(Selection, Timing):
 class WindowTable(Selection):
     """A time of day to which refreshes are restricted, or during which none is queued."""
 
-    name: str = Field(min_length=1)
+    name: values.Name
     only: values.TimesOfDay | None = None
     """Queue refreshes only during this time: "22:00 to 06:00"."""
     never: values.TimesOfDay | None = None
@@ -164,7 +166,7 @@ class WindowTable(Selection):
     """The days of the week on which the window starts."""
     time_zone: values.TimeZone = values.UTC
     """The time zone of the times, for companies whose tags name none."""
-    data_types: tuple[values.DataType, ...] = ()
+    data_types: tuple[values.DataType, ...] = Field((), min_length=1)
     """The data types that the window applies to; all if empty."""
 
     @model_validator(mode="after")
@@ -187,7 +189,7 @@ class WindowTable(Selection):
 class ConsistencySet(CompanySelection):
     """Data types that a report needs together. When one of them is due, all of them are refreshed."""
 
-    name: str = Field(min_length=1)
+    name: values.Name
     data_types: tuple[values.DataType, ...] = Field(min_length=2)
     within: values.Duration
     """The maximum time between their syncs. A data type that was synced within it is not refreshed again."""
@@ -209,8 +211,8 @@ class Product(Table):
 class CodatTable(Table):
     """The account at Codat that the policy is for."""
 
-    account: str = ""
-    """Its name in Codat's profile; any if it is empty. With the key of another, no other call is made."""
+    account: str = Field("", min_length=1)
+    """Its name in Codat's profile; any by default. With the key of another, no other call is made."""
 
 
 class Budget(Table):
@@ -222,7 +224,7 @@ class Budget(Table):
     """The part of that share which is reserved for callers who wait for fresh data, at any time of the day."""
     calls_per_minute: int = Field(600, ge=1, le=1000, strict=True)
     """Codat may block an IP address that makes more than 1,000 calls a minute."""
-    refreshes_per_connection: dict[str, values.Count] = Field(default_factory=dict)
+    refreshes_per_connection: dict[values.Name, values.Count] = Field(default_factory=dict)
     """The maximum number of refreshes of one connection in a day, by platform."""
-    spending: dict[str, AmountAMonth] = Field(default_factory=dict)
+    spending: dict[values.Name, AmountAMonth] = Field(default_factory=dict)
     """The maximum to spend on refreshes in a month, by platform."""

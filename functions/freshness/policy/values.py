@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from importlib.resources import files
 from typing import Annotated
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -12,10 +13,39 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from freshness.domain.data_types import CUSTOM, DATA_TYPES
+from freshness.domain.schedule import QUEUEING_MARGIN
 from freshness.policy.calendars import public_holidays
 
 UTC = ZoneInfo("UTC")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_SEVERAL_DAYS = {
+    "weekday": DAYS[:5],
+    "workday": DAYS[:5],
+    "working day": DAYS[:5],
+    "business day": DAYS[:5],
+    "weekend": DAYS[5:],
+    "every day": DAYS,
+    "daily": DAYS,
+    "all day": DAYS,
+}
+_ZONES_OF_ABBREVIATIONS = {
+    "BST": "Europe/London",
+    "IST": "Europe/Dublin",
+    "CEST": "Europe/Paris",
+    "EEST": "Europe/Helsinki",
+    "ET": "America/New_York",
+    "EDT": "America/New_York",
+    "CDT": "America/Chicago",
+    "CT": "America/Chicago",
+    "MDT": "America/Denver",
+    "PT": "America/Los_Angeles",
+    "PST": "America/Los_Angeles",
+    "PDT": "America/Los_Angeles",
+    "AEST": "Australia/Sydney",
+    "AEDT": "Australia/Sydney",
+    "NZST": "Pacific/Auckland",
+}
+"""What is meant by names that the time zone database does not have."""
 WHOLE_DAY = (time(), time())
 LONGEST_DURATION = timedelta(days=366)
 _DURATION = re.compile(
@@ -40,6 +70,12 @@ _TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d) to (?:([01]\d|2[0-3]):([0
 
 EARLIEST_YEAR = 2026
 LONGEST_SHOWN = 80
+SHORTEST_BEGINNING = 3
+"""How many characters suggest a name that begins with them."""
+SIMILAR = 0.75
+"""How similar a name must be to be suggested, as `difflib` measures it from 0 to 1."""
+SHORTEST_PROMISE = 2 * QUEUEING_MARGIN
+"""The shortest `fresh_within`: a due feed waits up to `QUEUEING_MARGIN` for its request, and then for its read."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +95,19 @@ def quoted(value: object) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that was most likely meant, whatever the case: empty if none is similar enough."""
+    names = {each.casefold(): each for each in sorted(known)}
+    given = name.casefold()
+    if len(given) >= SHORTEST_BEGINNING and (longer := [each for each in names if each.startswith(given)]):
+        return names[min(longer, key=len)]
+    return next((names[each] for each in difflib.get_close_matches(given, names, n=1, cutoff=SIMILAR)), "")
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return a hint that suggests the most similar known name, or an empty string if none is similar."""
-    matches = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    """Return a hint that suggests the nearest known name, or an empty string if none is similar."""
+    found = nearest(name, known)
+    return f"; did you mean {found!r}?" if found else ""
 
 
 def read_duration(value: object) -> timedelta:
@@ -94,6 +139,14 @@ def parse_duration(value: object) -> timedelta:
     return duration
 
 
+def _promise(value: object) -> timedelta:
+    age = parse_duration(value)
+    if age < SHORTEST_PROMISE:
+        minutes, wait = (each // timedelta(minutes=1) for each in (SHORTEST_PROMISE, QUEUEING_MARGIN))
+        raise ValueError(f"expected at least {minutes} minutes, got {quoted(value)}: a refresh waits up to {wait}")
+    return age
+
+
 def _data_type(value: str) -> str:
     if value.startswith(CUSTOM):
         if not _CUSTOM_IDENTIFIER.fullmatch(value.removeprefix(CUSTOM)):
@@ -106,7 +159,9 @@ def _data_type(value: str) -> str:
 
 def _day(value: str) -> str:
     if value not in DAYS:
-        raise ValueError(f"expected a day such as {DAYS[0]!r}, got {quoted(value)}{suggestion(value, DAYS)}")
+        several = _SEVERAL_DAYS.get(value.casefold().removesuffix("s"))
+        hint = f"; write {list(several)}" if several else suggestion(value, DAYS)
+        raise ValueError(f"expected a day such as {DAYS[0]!r}, got {quoted(value)}{hint}")
     return value
 
 
@@ -146,14 +201,31 @@ def _holidays(value: object, info: ValidationInfo) -> Holidays:
     return Holidays(code=value, dates=public_holidays(value, context.get("year", EARLIEST_YEAR)))
 
 
-def _time_zone(value: object) -> ZoneInfo:
-    name = str(value)
+def time_zone(name: str) -> ZoneInfo | None:
+    """Return a time zone of the package `tzdata`, which the functions have too; `None` if it has none of that name.
+
+    A machine may know more names, such as `localtime`.
+    """
     try:
+        if not files("tzdata.zoneinfo").joinpath(name).is_file():
+            return None
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        # Only called after a mistake: it opens about 600 files.
-        hint = suggestion(name, available_timezones())
-        raise ValueError(f'expected a time zone such as "Europe/London", got {quoted(value)}{hint}') from None
+        return None
+
+
+def _time_zone(value: object) -> ZoneInfo:
+    name = str(value)
+    if zone := time_zone(name):
+        return zone
+    # Only called after a mistake: it opens about 600 files.
+    zones = available_timezones()
+    meant = _ZONES_OF_ABBREVIATIONS.get(name.upper()) or next(
+        (each for each in sorted(zones) if name and each.casefold().endswith(f"/{name.casefold().replace(' ', '_')}")),
+        "",
+    )
+    hint = f"; did you mean {meant!r}?" if meant else suggestion(name, zones)
+    raise ValueError(f'expected a time zone such as "Europe/London", got {quoted(value)}{hint}')
 
 
 def _company_id(value: str) -> str:
@@ -164,6 +236,8 @@ def _company_id(value: str) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Age = Annotated[timedelta, BeforeValidator(_promise)]
+Name = Annotated[str, Field(min_length=1)]
 DataType = Annotated[str, AfterValidator(_data_type)]
 Day = Annotated[str, AfterValidator(_day)]
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]

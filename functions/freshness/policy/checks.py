@@ -1,0 +1,132 @@
+"""Promises that no refresh can keep, because of windows, limits, or caps on spending.
+
+Each table of the file is checked with a feed that it alone selects: what could be promised only to companies that match
+several tables, and may not exist, is no mistake.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.hours import DAY, Interval
+from freshness.domain.promise import Promise
+from freshness.domain.windows import Window, closed, next_allowed
+from freshness.policy.policy import Policy
+from freshness.policy.schema import Selection, WindowTable
+from freshness.policy.table import LocatedError, Location
+
+_AT = datetime(2026, 1, 5, tzinfo=UTC)
+"""A Monday in winter, around which windows are examined."""
+_STEP = timedelta(minutes=15)
+_WEEK = 7 * DAY
+_SHORTEST_MONTH = 28 * DAY
+_ANY_ID = "00000000-0000-0000-0000-000000000000"
+_OTHER = "another data type"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """A feed that one table selects."""
+
+    location: Location
+    company: Company
+    connection: Connection
+    data_types: tuple[str, ...]
+
+
+def impossible(policy: Policy) -> Iterator[LocatedError]:
+    """Yield a mistake for each table with a promise that cannot be kept."""
+    if policy.default.off and not any(terms.off is False for terms in policy.all_terms):
+        yield LocatedError(("default", "off"), "expected off = false in another table: everything is off")
+        return
+    known: set[str] = set()
+    for sample in _samples(policy):
+        for data_type in sample.data_types:
+            promise = policy.promise(data_type, sample.company, sample.connection)
+            problem = "" if promise.off else _problem(policy, promise, sample.connection)
+            if problem and problem not in known:
+                known.add(problem)
+                yield LocatedError(sample.location, problem)
+
+
+def _samples(policy: Policy) -> Iterator[_Sample]:
+    """Yield feeds for each window, rule, limit and cap, and one for all other feeds."""
+    tables: list[tuple[Location, Selection]] = [
+        (("windows", index, "never" if window.never else "only"), window) for index, window in enumerate(policy.windows)
+    ]
+    tables += [(("rules", index), rule) for index, rule in enumerate(policy.rules)]
+    for key in ("refreshes_per_connection", "spending"):
+        tables += [(("budget", key, each), Selection(platforms=(each,))) for each in getattr(policy.budget, key)]
+    tables.append((("default", "fresh_within"), Selection()))
+    named = {*policy.data_types}.union(
+        *(rule.data_types for rule in policy.rules), *(window.data_types for window in policy.windows)
+    )
+    for location, table in tables:
+        data_types = table.data_types if isinstance(table, WindowTable) else ()
+        for platform in table.platforms or ("",):
+            yield _Sample(location, _company(table), _connection(platform), data_types or (_OTHER, *sorted(named)))
+
+
+def _company(table: Selection) -> Company:
+    company_id = next(iter(table.companies), _ANY_ID)
+    return Company(company_id=company_id, parent_id=next(iter(table.groups), ""), tags=dict(table.tags))
+
+
+def _connection(platform: str) -> Connection:
+    return Connection(
+        connection_id="", platform=platform, source_type="", status=ConnectionStatus.LINKED, status_at=_AT
+    )
+
+
+def _problem(policy: Policy, promise: Promise, connection: Connection) -> str:
+    """Return why a promise cannot be kept; empty if it can."""
+    windows = ", ".join(f'"{window.name}"' for window in promise.windows)
+    if next_allowed(promise.windows, _AT) is None:
+        return f"expected times at which a refresh may be queued, but the windows {windows} leave none; off is for that"
+    for start, end in sorted(_closed_in_a_week(promise.windows), key=lambda times: times[0] - times[1]):
+        if at := _broken_at(promise, start, end):
+            gap = f"the windows {windows} allow no refresh for {_text(end - start)}"
+            return f"expected windows that allow {_promised(promise.at(at))}: {gap}"
+    return _over_limits(policy, promise, connection)
+
+
+def _closed_in_a_week(windows: tuple[Window, ...]) -> Iterator[Interval]:
+    """Yield the times of a week in which no refresh may be queued. What `closed` cuts off at its ends is not in it."""
+    yield from ((start, end) for start, end in closed(windows, _AT.date()) if abs(start - _AT) <= _WEEK >= end - _AT)
+
+
+def _promised(promise: Promise) -> str:
+    return f"what {promise.place} promises, {_text(promise.fresh_within)}"
+
+
+def _broken_at(promise: Promise, start: datetime, end: datetime) -> datetime | None:
+    """Return when even a copy of the last moment before a closed time is too old in it; `None` if it never is."""
+    if promise.clock is None:
+        return end if end - start >= promise.fresh_within else None
+    times = (start + number * _STEP for number in range(1, math.ceil((end - start) / _STEP) + 1))
+    return next((at for at in times if at - start >= promise.at(at).fresh_within), None)
+
+
+def _over_limits(policy: Policy, promise: Promise, connection: Connection) -> str:
+    """Return which limit does not even suffice for one data type of one connection; empty if none is exceeded."""
+    allowed = policy.refreshes_a_day(connection)
+    if allowed and promise.fresh_within * allowed < DAY:
+        needed = math.ceil(DAY / promise.fresh_within)
+        reason = f"one data type needs {needed} refreshes a day, and a connection gets {allowed}"
+        return f"expected a limit that allows {_promised(promise)}: {reason}"
+    cap = policy.budget.spending.get(connection.platform)
+    if cap is None:
+        return ""
+    needed, price = math.floor(_SHORTEST_MONTH / promise.fresh_within), policy.prices[connection.platform]
+    if needed * price.amount <= cap.amount:
+        return ""
+    reason = f"one data type needs {needed} refreshes in 28 days, of {price.amount:g} {price.currency} each"
+    return f"expected a cap that allows {_promised(promise)}: {reason}"
+
+
+def _text(length: timedelta) -> str:
+    hours, minutes = divmod(length // timedelta(minutes=1), 60)
+    numbers = ((hours, "hour"), (minutes, "minute"))
+    return " ".join(f"{number} {unit}{'s' * (number > 1)}" for number, unit in numbers if number)
