@@ -4,19 +4,12 @@ import os
 import sys
 from pathlib import Path
 
-from aws_cdk import App
-
 ROOT = Path(__file__).parent
 FUNCTIONS = ROOT / "functions"
 sys.path.append(str(FUNCTIONS))
 
-# These imports need `functions` on the path.
-from freshness.policy.errors import PolicyError  # noqa: E402
-from freshness.policy.loader import load  # noqa: E402
-from infra import bundling  # noqa: E402
-from infra.removals import deployed_template, removals  # noqa: E402
-from infra.settings import Settings, SettingsError  # noqa: E402
-from infra.stack import CodatFreshness  # noqa: E402
+WRONG = 2
+"""The exit status if the policy or a setting is wrong."""
 
 
 def main() -> None:
@@ -24,14 +17,29 @@ def main() -> None:
 
     Warn of what the template would remove from the deployed stack.
     """
-    app = App()
+    # The CDK takes ten times as long to import as these, which find most mistakes.
+    from freshness.policy.errors import PolicyError
+    from freshness.policy.loader import load
+    from infra import bundling
+    from infra.settings import Settings, SettingsError, context_of
+
     try:
-        settings = Settings.from_context(app.node, ROOT / "deployment.toml")
+        settings = Settings.read(ROOT / "deployment.toml", context_of(os.environ))
         policy = load(settings.policy)
         target = bundling.THIS_MACHINE if settings.local else bundling.LAMBDA
         bundle = bundling.build(FUNCTIONS, settings.policy, target, ROOT / ".build")
     except (SettingsError, PolicyError, bundling.BundlingError) as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        sys.exit(WRONG)
+    for warning in settings.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+    from aws_cdk import App
+
+    from infra.removals import deployed_template, removals
+    from infra.stack import CodatFreshness
+
+    app = App()
     CodatFreshness(app, settings, bundle, has_deadlines=bool(policy.deadlines))
     template = app.synth().get_stack_by_name(settings.name).template
     account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
@@ -45,4 +53,12 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ModuleNotFoundError as error:
+        print(
+            f"The package {error.name} is missing: run this in the virtual environment with the packages of "
+            "requirements.txt (. .venv/bin/activate).",
+            file=sys.stderr,
+        )
+        sys.exit(WRONG)

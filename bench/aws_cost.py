@@ -114,7 +114,7 @@ def template() -> dict[str, Any]:
         app = App(outdir=folder)
         bundle = Path(folder, "bundle")
         bundle.mkdir()
-        settings = Settings.from_context(app.node, ROOT / "deployment.toml")
+        settings = Settings.read(ROOT / "deployment.toml", {})
         CodatFreshness(app, settings, bundle, has_deadlines=False)
         body: dict[str, Any] = app.synth().get_stack_by_name(settings.name).template
     return body

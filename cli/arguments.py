@@ -8,9 +8,26 @@ import typer
 from deployed.stack import DeployedStack
 from freshness.policy.values import parse_duration
 
+
+def nonblank(given: str) -> str:
+    """Return a name that an argument gives.
+
+    Raises:
+        typer.BadParameter: it is blank.
+    """
+    if not given.strip():
+        raise typer.BadParameter("expected a name, got nothing")
+    return given.strip()
+
+
 CompanyName = Annotated[
     str,
-    typer.Argument(metavar="COMPANY", help="A company's id, or its name or the beginning of it.", show_default=False),
+    typer.Argument(
+        parser=nonblank,
+        metavar="COMPANY",
+        help="A company's id, or its name or the beginning of it.",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON; durations are in seconds, times in UTC.")]
 

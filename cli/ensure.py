@@ -31,7 +31,10 @@ BETWEEN_CALLS = 2
 def ensure(
     context: typer.Context,
     company: CompanyName,
-    data_types: Annotated[list[str], typer.Argument(metavar="TYPE...", help="Codat's data types.", show_default=False)],
+    data_types: Annotated[
+        list[str],
+        typer.Argument(parser=arguments.nonblank, metavar="TYPE...", help="Codat's data types.", show_default=False),
+    ],
     *,
     max_age: Annotated[
         timedelta,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import CompanyName, Json, selected_stack
+from cli.arguments import CompanyName, Json, nonblank, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text
 from deployed.links import links_of
 from deployed.stack import clock
@@ -19,7 +19,10 @@ def explain(
     context: typer.Context,
     company: CompanyName,
     data_type: Annotated[
-        str, typer.Argument(metavar="TYPE", help="One of Codat's data types, such as invoices.", show_default=False)
+        str,
+        typer.Argument(
+            parser=nonblank, metavar="TYPE", help="One of Codat's data types, such as invoices.", show_default=False
+        ),
     ],
     *,
     as_json: Json = False,

@@ -9,14 +9,15 @@ from enum import StrEnum
 from typing import Annotated, Any, TextIO
 
 import typer
+from pydantic.alias_generators import to_camel
 from pydantic_core import to_json, to_jsonable_python
 
 from cli.arguments import selected_stack
+from cli.output import with_json_keys
 from deployed.stack import clock
 from freshness.app.reading.views import FeedExport, FeedView
 
-VIEW_FIELDS = tuple(field.name for field in fields(FeedView))
-OTHER_FIELDS = tuple(field.name for field in fields(FeedExport) if field.name != "feed")
+KEYS = tuple(to_camel(each.name) for kind in (FeedView, FeedExport) for each in fields(kind) if each.name != "feed")
 
 
 class Format(StrEnum):
@@ -38,8 +39,9 @@ def export(
 
 def _record(exported: FeedExport) -> dict[str, Any]:
     """Return an exported feed as one flat record."""
-    view = {name: getattr(exported.feed, name) for name in VIEW_FIELDS}
-    return view | {name: getattr(exported, name) for name in OTHER_FIELDS}
+    record: dict[str, Any] = with_json_keys(exported)
+    feed: dict[str, Any] = record.pop("feed")
+    return feed | record
 
 
 def _write_jsonl(records: Iterable[dict[str, Any]], output: TextIO) -> None:
@@ -48,7 +50,7 @@ def _write_jsonl(records: Iterable[dict[str, Any]], output: TextIO) -> None:
 
 
 def _write_csv(records: Iterable[dict[str, Any]], output: TextIO) -> None:
-    writer = csv.DictWriter(output, VIEW_FIELDS + OTHER_FIELDS)
+    writer = csv.DictWriter(output, KEYS)
     writer.writeheader()
     for record in records:
         values = to_jsonable_python(record, timedelta_mode="float")

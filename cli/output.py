@@ -1,8 +1,10 @@
 """Printing results: as JSON for programs, as text for people."""
 
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import typer
+from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
@@ -34,7 +36,23 @@ def print_text(text: str | Text, style: str = "") -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
-    typer.echo(to_json(value, indent=2, timedelta_mode="float"))
+    typer.echo(to_json(with_json_keys(value), indent=2, timedelta_mode="float"))
+
+
+def with_json_keys(value: Any) -> Any:
+    """Return a value whose fields have the names that JSON has everywhere: those of the API and of Codat, `dueAt`.
+
+    Keys that are data, such as the names of tags, stay as they are.
+    """
+    match value:
+        case dict():
+            return {key: with_json_keys(each) for key, each in value.items()}
+        case list() | tuple():
+            return [with_json_keys(each) for each in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {to_camel(each.name): with_json_keys(getattr(value, each.name)) for each in fields(value)}
+        case _:
+            return value
 
 
 def new_table(*columns: str) -> Table:

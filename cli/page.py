@@ -25,13 +25,17 @@ def page(
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve the page to this machine, updating itself, until Ctrl-C.")
     ] = False,
-    port: Annotated[int, typer.Option(help="The port to serve it on.")] = 4580,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to serve it on.")] = 4580,
 ) -> None:
     """Write a page that shows whether promises are kept, whose turn it is and what to do next, or serve it."""
     stack = selected_stack(context)
     if not serve:
         view = page_view(stack.queries, clock())
-        file.write_text(render(view, Frame(Medium.FILE)), encoding="utf-8")
+        try:
+            file.write_text(render(view, Frame(Medium.FILE)), encoding="utf-8")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise typer.BadParameter(f"it cannot be written: {reason}", param_hint="FILE") from None
         print_text(f"{file}: {view.verdict.text}")
         return
     stack.queries  # noqa: B018 - a stack that does not exist is an error now, not at the first request

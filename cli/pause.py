@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import Json, selected_stack
+from cli.arguments import Json, nonblank, selected_stack
 from cli.output import print_json, print_text
 
 CompanyOrAll = Annotated[
-    str | None, typer.Argument(metavar="[COMPANY]", help="A company's id or name; all companies if none is named.")
+    str | None,
+    typer.Argument(parser=nonblank, metavar="[COMPANY]", help="A company's id or name; all if none is named."),
 ]
 _ALL = "everything"
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import CompanyName, Json, selected_stack
+from cli.arguments import CompanyName, Json, nonblank, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_json, print_table
 from deployed.stack import DeployedStack, clock
@@ -40,7 +40,8 @@ def refresh(
     context: typer.Context,
     company: CompanyName,
     data_types: Annotated[
-        list[str] | None, typer.Argument(metavar="[TYPE]...", help="Data types; all of them if none is named.")
+        list[str] | None,
+        typer.Argument(parser=nonblank, metavar="[TYPE]...", help="Data types; all of them if none is named."),
     ] = None,
     *,
     wait: Annotated[

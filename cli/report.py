@@ -39,7 +39,7 @@ class Column(StrEnum):
     NAME = "name"
     ATTAINMENT = "attainment"
     OBJECTIVE = "objective"
-    BUDGET_LEFT = "budget_left"
+    BUDGET_LEFT = "budgetLeft"
     PROMISED = "promised"
     LATE = "late"
     WAITING = "waiting"

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.arguments import Json, selected_stack
+from cli.arguments import Json, nonblank, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text, state_text
 from deployed.links import links_of
 from deployed.stack import clock
@@ -26,7 +26,13 @@ WORST = 10
 def status(
     context: typer.Context,
     company: Annotated[
-        str | None, typer.Argument(help="A company's id or name; all companies if none is named.", show_default=False)
+        str | None,
+        typer.Argument(
+            parser=nonblank,
+            metavar="[COMPANY]",
+            help="A company's id or name; all companies if none is named.",
+            show_default=False,
+        ),
     ] = None,
     *,
     companies: Annotated[bool, typer.Option("--companies", help="List every company with its id.")] = False,
@@ -156,7 +162,7 @@ def _due(feed: FeedView) -> str:
 def _print_companies(fleet: FleetView, as_json: bool) -> None:
     names = {feed.company_id: feed.company_name for feed in fleet.feeds}
     if as_json:
-        print_json([{"company_id": company_id, "company_name": name} for company_id, name in names.items()])
+        print_json([{"companyId": company_id, "companyName": name} for company_id, name in names.items()])
         return
     for company_id, name in names.items():
         print_text(f"{company_id}  {name}")

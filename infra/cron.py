@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 
 MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
@@ -35,6 +36,18 @@ class Field:
             values = [self._value(value) for value in span.split("-", 1)]
             if any(start > end for start, end in pairwise(values)):
                 raise ValueError(f"{self.name}: the range {span} ends before it starts")
+
+    def values(self, text: str) -> list[int]:
+        """Return the values that a valid text includes, in order; all of them for a further form."""
+        found: set[int] = set()
+        for part in text.split(","):
+            if re.fullmatch(self.special, part):
+                return list(range(self.first, self.last + 1))
+            span, slash, step = part.partition("/")
+            bounds = [self.first, self.last] if span == "*" else [self._value(each) for each in span.split("-", 1)]
+            last = bounds[-1] if len(bounds) > 1 or not slash else self.last
+            found.update(range(bounds[0], last + 1, int(step or "1")))
+        return sorted(found)
 
     def _value(self, text: str) -> int:
         value = self.first + self.names.index(text) if text in self.names else int(text) if text.isdecimal() else -1
@@ -71,3 +84,15 @@ def validated(expression: str) -> str:
     for field, text in zip(FIELDS, texts, strict=True):
         field.check(text)
     return expression
+
+
+def longest_gap(expression: str) -> timedelta:
+    """Return the longest time between two runs of a valid expression within a week.
+
+    Days of the month, months and years are left out: they can only make it longer.
+    """
+    minutes, hours, _, _, weekdays, _ = (
+        field.values(text) for field, text in zip(FIELDS, expression.removeprefix("cron(")[:-1].split(" "), strict=True)
+    )
+    runs = [timedelta(days=day, hours=hour, minutes=minute) for day in weekdays for hour in hours for minute in minutes]
+    return max(later - earlier for earlier, later in pairwise([*runs, runs[0] + timedelta(weeks=1)]))

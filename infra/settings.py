@@ -1,12 +1,12 @@
 """Settings of a deployment, from `deployment.toml` and `cdk deploy -c name=value`."""
 
-import tomllib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
-from constructs import Node
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -16,13 +16,25 @@ from pydantic import (
     IPvAnyAddress,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
+from pydantic_core import ErrorDetails
 
+from freshness.policy.errors import PolicyError
+from freshness.policy.loader import read_toml
+from freshness.policy.values import quoted, time_zone
 from infra import cron
 
 
 def _words(value: object) -> object:
     return value.split() if isinstance(value, str) else value
+
+
+def _time_zone(value: object) -> ZoneInfo:
+    zone = time_zone(str(value))
+    if zone is None:
+        raise ValueError('expected a time zone such as "Europe/London"')
+    return zone
 
 
 CronExpression = Annotated[str, AfterValidator(cron.validated)]
@@ -54,7 +66,7 @@ class Settings(BaseModel):
     """The policy file, relative to the folder of `deployment.toml`."""
     check_schedule: CronExpression
     queue_schedule: CronExpression
-    time_zone: ZoneInfo
+    time_zone: Annotated[ZoneInfo, BeforeValidator(_time_zone)]
     """The time zone of both schedules."""
     tick_at_least_every: Annotated[int, Field(ge=1, le=LONGEST_PERIOD)]
     """The longest time between two runs of a schedule, in minutes. An alarm reports a longer one."""
@@ -85,6 +97,26 @@ class Settings(BaseModel):
     local: bool = False
     """Whether to deploy to a local AWS, with a bundle for this machine and tables that are deleted with the stack."""
 
+    @model_validator(mode="after")
+    def _runs_often_enough(self) -> Self:
+        for name in ("check_schedule", "queue_schedule"):
+            minutes = cron.longest_gap(getattr(self, name)) // timedelta(minutes=1)
+            if self.tick_at_least_every < minutes:
+                raise ValueError(
+                    f"tick_at_least_every: expected at least {minutes}, the minutes between two runs of {name}"
+                )
+        return self
+
+    @property
+    def warnings(self) -> Iterator[str]:
+        """What is likely to surprise, though it is valid."""
+        offsets = {datetime(2026, month, 1, tzinfo=self.time_zone).utcoffset() for month in range(1, 13)}
+        if len(offsets) > 1:
+            yield (
+                f"time_zone = {self.time_zone} has daylight saving time: EventBridge Scheduler starts no tick in the "
+                "hour that comes twice in autumn. Etc/UTC has no such hour."
+            )
+
     @classmethod
     def read(cls, file: Path, context: Mapping[str, object]) -> Self:
         """Return the settings of the stack that `context` names, which override those of the file.
@@ -93,32 +125,31 @@ class Settings(BaseModel):
             SettingsError: the file cannot be read, or a setting is missing, unknown or invalid.
         """
         try:
-            tables = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"{file}: {error}") from error
-        name = context.get("name", DEFAULT_NAME)
-        values = {"name": name, **tables.get("default", {}), **tables.get(str(name), {}), **context}
+            _, tables = read_toml(file)
+        except PolicyError as error:
+            raise SettingsError(str(error)) from error
+        given = {name: value for name in cls.model_fields if (value := context.get(name)) is not None}
+        name = given.get("name", DEFAULT_NAME)
+        values = {"name": name, **tables.get("default", {}), **tables.get(str(name), {}), **given}
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            mistakes = (
-                f"{'context' if mistake['loc'][0] in context else file.name} {mistake['loc'][0]}: {mistake['msg']}, "
-                f"got {mistake['input']!r}"
-                for mistake in error.errors()
-            )
-            raise SettingsError("\n".join(mistakes)) from error
+            raise SettingsError("\n".join(_mistake(each, file, given) for each in error.errors())) from error
 
-    @classmethod
-    def from_context(cls, node: Node, file: Path) -> Self:
-        """Return the settings of the file, overridden by those in the context of `node`.
 
-        Raises:
-            SettingsError: as `read`.
-        """
-        return cls.read(file, cls.given(node))
+def _mistake(mistake: ErrorDetails, file: Path, context: Mapping[str, object]) -> str:
+    """Return what is wrong with a setting, and where it was given."""
+    problem = mistake["msg"].removeprefix("Value error, ")
+    if not mistake["loc"]:
+        return f"{file.name} {problem}"
+    name = str(mistake["loc"][0])
+    return f"{'context' if name in context else file.name} {name}: {problem}, got {quoted(mistake['input'])}"
 
-    @classmethod
-    def given(cls, node: Node) -> dict[str, object]:
-        """Return the settings in the context of `node`."""
-        context = {name: node.try_get_context(name) for name in cls.model_fields}
-        return {name: value for name, value in context.items() if value is not None}
+
+def context_of(environment: Mapping[str, str]) -> dict[str, object]:
+    """Return the context that the CDK's command line gives the app, as the CDK's `App` reads it."""
+    context: dict[str, object] = json.loads(environment.get("CDK_CONTEXT_JSON") or "{}")
+    # What does not fit into the variable is in a file.
+    if overflow := environment.get("CONTEXT_OVERFLOW_LOCATION_ENV"):
+        context |= json.loads(Path(overflow).read_text(encoding="utf-8"))
+    return context

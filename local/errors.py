@@ -1,4 +1,4 @@
-"""The error of a local run."""
+"""The errors of a local run."""
 
 
 class LocalRunError(Exception):
@@ -7,3 +7,7 @@ class LocalRunError(Exception):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
+
+
+class SettingsError(LocalRunError):
+    """A setting of a local run is wrong."""

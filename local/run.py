@@ -12,7 +12,7 @@ from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
 from local import local_aws
 from local.display import summary
-from local.errors import LocalRunError
+from local.errors import LocalRunError, SettingsError
 from local.progress import Progress
 from local.settings import ROOT, Settings
 from local.stack import running_stack
@@ -41,6 +41,7 @@ def run(console: Console) -> int:
 
     Raises:
         PolicyError: freshness.toml is invalid.
+        SettingsError: a variable of the environment is wrong.
         LocalRunError: the run could not start or continue.
         Stopped: a signal to stop was received.
     """
@@ -77,8 +78,9 @@ def main() -> int:
     except Stopped as stopped:
         console.print("Stopped, with everything that the run started.")
         return stopped.status
-    except PolicyError as error:
-        console.print(str(error), style="red", highlight=False, markup=False)
+    except (PolicyError, SettingsError) as error:
+        console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        return 2
     except LocalRunError as error:
         if error.details:
             console.print(error.details, style="dim", highlight=False, markup=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import MutableMapping
 from datetime import timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -15,9 +16,10 @@ from pydantic import (
     SecretStr,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
 
-from local.errors import LocalRunError
+from local.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parent.parent
 """The root folder of the project."""
@@ -52,6 +54,14 @@ class Settings(BaseModel):
     local_folder: Path = ROOT / ".local"
     """The folder for all files that a run writes."""
 
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        ports = {"LOCAL_AWS_PORT": self.local_aws_port, "SANDBOX_PORT": self.sandbox_port, "PAGE_PORT": self.page_port}
+        for (name, port), (other, same) in combinations(ports.items(), 2):
+            if port == same:
+                raise ValueError(f"{name} and {other} are both {port}: choose different ports")
+        return self
+
     @property
     def dry_run(self) -> bool:
         """Return whether refreshes are only shown."""
@@ -64,7 +74,7 @@ class Settings(BaseModel):
         Processes started afterwards inherit neither the key nor access to a real AWS account.
 
         Raises:
-            LocalRunError: a variable has an invalid value.
+            SettingsError: a variable has an invalid value.
         """
         given = {name: value for name in cls.model_fields if (value := environment.get(name.upper()))}
         for name in [name for name in environment if name == "CODAT_API_KEY" or name.startswith("AWS_")]:
@@ -73,5 +83,6 @@ class Settings(BaseModel):
             return cls.model_validate(given)
         except ValidationError as error:
             mistake = error.errors()[0]
-            name = str(mistake["loc"][0]).upper()
-            raise LocalRunError(f"{name} cannot be used: {mistake['msg']}. Correct or unset it.") from None
+            problem = mistake["msg"].removeprefix("Value error, ")
+            name = "".join(f"{str(part).upper()} cannot be used: " for part in mistake["loc"][:1])
+            raise SettingsError(f"{name}{problem}. Correct or unset it.") from None

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
 
 from freshness.domain.change_rate import change_rate
 from freshness.domain.company import Company, Connection, ConnectionStatus
@@ -27,6 +28,8 @@ class FleetError(ValueError):
 
 class ExportedFeed(BaseModel):
     """A line of an export. Other fields of the line are ignored."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
 
     company_id: str
     company_name: str

@@ -70,10 +70,10 @@ def test_status_shows_the_fleet_or_one_company(
     assert fleet["limits"]["remaining"] > 0
     assert "promises are broken" in freshness("status").stdout
 
-    company = output_of(freshness("status", feed["company_name"], "--json"))
-    assert company["company"]["company_id"] == feed["company_id"]
-    assert feed["data_type"] in {each["data_type"] for each in company["feeds"]}
-    assert feed["data_type"] in freshness("status", feed["company_id"]).stdout
+    company = output_of(freshness("status", feed["companyName"], "--json"))
+    assert company["company"]["companyId"] == feed["companyId"]
+    assert feed["dataType"] in {each["dataType"] for each in company["feeds"]}
+    assert feed["dataType"] in freshness("status", feed["companyId"]).stdout
 
 
 def test_status_is_the_same_with_the_outputs_of_cloudformation(fleet: dict[str, Any]) -> None:
@@ -82,30 +82,30 @@ def test_status_is_the_same_with_the_outputs_of_cloudformation(fleet: dict[str, 
 
 
 def test_explain_shows_the_promise_its_rule_and_the_decision(freshness: Freshness, feed: dict[str, Any]) -> None:
-    explanation = output_of(freshness("explain", feed["company_id"], feed["data_type"], "--json"))[0]
+    explanation = output_of(freshness("explain", feed["companyId"], feed["dataType"], "--json"))[0]
     assert "freshness.toml:" in explanation["feed"]["rule"]
     assert explanation["action"]
     assert explanation["reason"]
-    assert "Promise" in freshness("explain", feed["company_id"], feed["data_type"]).stdout
+    assert "Promise" in freshness("explain", feed["companyId"], feed["dataType"]).stdout
 
 
 def test_refresh_queues_once_and_explain_shows_its_dataset(freshness: Freshness, feed: dict[str, Any]) -> None:
-    arguments = ("refresh", feed["company_id"], feed["data_type"], "--json")
+    arguments = ("refresh", feed["companyId"], feed["dataType"], "--json")
     first, second = output_of(freshness(*arguments)), output_of(freshness(*arguments))
     queued = [result for result in first if result["outcome"] == "queued"]
     assert queued
     assert {result["outcome"] for result in second} <= {"queued", "already in flight"}
     datasets = [
         dataset
-        for explanation in output_of(freshness("explain", feed["company_id"], feed["data_type"], "--json"))
+        for explanation in output_of(freshness("explain", feed["companyId"], feed["dataType"], "--json"))
         for dataset in explanation["datasets"]
     ]
-    by_id = {dataset["dataset_id"]: dataset for dataset in datasets}
-    assert by_id[queued[0]["dataset_id"]]["trigger"] == "operator"
+    by_id = {dataset["datasetId"]: dataset for dataset in datasets}
+    assert by_id[queued[0]["datasetId"]]["trigger"] == "operator"
 
 
 def test_ensure_waits_until_data_is_fresh_enough(freshness: Freshness, feed: dict[str, Any]) -> None:
-    run = freshness("ensure", feed["company_id"], feed["data_type"], "--max-age", "1s", "--within", "2m", "--json")
+    run = freshness("ensure", feed["companyId"], feed["dataType"], "--max-age", "1s", "--within", "2m", "--json")
 
     assert run.returncode in (0, 3), run.stderr
     status = json.loads(run.stdout)
@@ -138,8 +138,8 @@ def _ensure(api: httpx.Client, feed: dict[str, Any]) -> None:
     company = f"/companies/{feed['company_id']}"
     known = api.get(f"{company}/freshness")
     assert known.status_code == 200, known.text
-    assert feed["data_type"] in {each["dataType"] for each in known.json()["dataTypes"]}
-    body = {"dataTypes": [feed["data_type"]], "maxAge": "P1D", "within": "PT10M"}
+    assert feed["dataType"] in {each["dataType"] for each in known.json()["dataTypes"]}
+    body = {"dataTypes": [feed["dataType"]], "maxAge": "P1D", "within": "PT10M"}
     assert api.post(f"{company}/ensure-fresh", json=body).json()["done"] is True
     unknown = api.post("/companies/nobody/ensure-fresh", json=body)
     assert (unknown.status_code, unknown.headers["Content-Type"]) == (404, "application/problem+json")
@@ -148,15 +148,15 @@ def _ensure(api: httpx.Client, feed: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("what", ["company", "everything"])
 def test_a_pause_refuses_refreshes_until_it_is_resumed(freshness: Freshness, feed: dict[str, Any], what: str) -> None:
-    named = [feed["company_id"]] if what == "company" else []
+    named = [feed["companyId"]] if what == "company" else []
     # What pauses everything in an emergency does not need the policy.
     options = [] if named else ["--policy", "/nowhere.toml"]
     assert output_of(freshness(*options, "pause", *named, "--json"))["paused"] is True
-    refused = freshness("refresh", feed["company_id"])
+    refused = freshness("refresh", feed["companyId"])
     assert refused.returncode == 1
     assert "is paused" in refused.stderr
     assert output_of(freshness(*options, "resume", *named, "--json"))["paused"] is False
-    assert output_of(freshness("refresh", feed["company_id"], feed["data_type"], "--json"))
+    assert output_of(freshness("refresh", feed["companyId"], feed["dataType"], "--json"))
 
 
 def test_export_has_every_feed_in_either_format(freshness: Freshness, fleet: dict[str, Any]) -> None:
@@ -182,7 +182,7 @@ def test_redrive_moves_dead_letters_to_the_queue_once(freshness: Freshness, stac
 def test_the_error_of_a_failed_command_is_a_sentence(freshness: Freshness, feed: dict[str, Any]) -> None:
     for arguments, reason in (
         (("status", "nobody at all"), "No company"),
-        (("explain", feed["company_id"], "nonsense"), "has no data type"),
+        (("explain", feed["companyId"], "nonsense"), "has no data type"),
     ):
         run = freshness(*arguments)
         assert run.returncode == 1
@@ -306,8 +306,8 @@ def findings(freshness: Freshness) -> dict[str, str]:
     """Return what the doctor found to be wrong, by subject."""
     run = freshness("doctor", "--json")
     found = {finding["subject"]: finding for finding in json.loads(run.stdout)}
-    assert run.returncode == (1 if any(finding["to_do"] for finding in found.values()) else 0), run.stderr
-    return {subject: finding["found"] for subject, finding in found.items() if finding["to_do"]}
+    assert run.returncode == (1 if any(finding["toDo"] for finding in found.values()) else 0), run.stderr
+    return {subject: finding["found"] for subject, finding in found.items() if finding["toDo"]}
 
 
 @pytest.fixture

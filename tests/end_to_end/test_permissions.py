@@ -11,8 +11,7 @@ import pytest
 from botocore.client import BaseClient
 from typer.testing import CliRunner, Result
 
-from cli.__main__ import app
-from cli.errors import CommandError
+from cli.commands import app
 from deployed.stack import DeployedStack, clock
 from freshness.app.page import read as page
 from freshness.app.page.read import page_view
@@ -133,7 +132,7 @@ def test_a_reader_may_do_what_the_manual_says_and_needs_every_action(
 
     refused = run("pause", company.company_id)
     assert refused.exit_code != 0
-    assert "not authorized" in str(refused.exception)
+    assert "not authorized" in refused.stderr
 
 
 def test_an_operator_may_do_what_the_manual_says_and_needs_every_action(
@@ -157,7 +156,7 @@ def test_an_operator_may_do_what_the_manual_says_and_needs_every_action(
     ):
         result = run(*arguments)
         # These two wait for ticks, which may not queue the refresh in time on a busy machine.
-        is_late = arguments[0] in ("refresh", "ensure") and isinstance(result.exception, CommandError)
+        is_late = arguments[0] in ("refresh", "ensure") and "AWS refused" not in result.stderr
         assert result.exit_code == 0 or is_late, (arguments, result.output, result.exception)
     with httpx.Client(base_url=stack.codat.base_url, auth=(stack.codat.api_key, "")) as codat:
         registered = run("register-webhook", "--json")

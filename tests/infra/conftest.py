@@ -24,9 +24,7 @@ def synthesise(folder: Path, *, has_deadlines: bool = False, **context: str) -> 
     (bundle / "check_freshness.py").touch()
     defaults: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
     app = App(outdir=str(folder / "cdk.out"), context=defaults | context)
-    stack = CodatFreshness(
-        app, Settings.from_context(app.node, ROOT / "deployment.toml"), bundle, has_deadlines=has_deadlines
-    )
+    stack = CodatFreshness(app, Settings.read(ROOT / "deployment.toml", context), bundle, has_deadlines=has_deadlines)
     if context.get("local") != "true":
         Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return Template(app.synth().get_stack_by_name(stack.stack_name).template)
@@ -41,9 +39,7 @@ def synthesised(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def template(synthesised: Path) -> Template:
     """Return the template that is deployed to AWS, for a policy with deadlines."""
-    return synthesise(
-        synthesised, has_deadlines=True, check_schedule="cron(0/10 6-22 * * ? *)", time_zone="Europe/London"
-    )
+    return synthesise(synthesised, has_deadlines=True, check_schedule="cron(0/10 * * * ? *)", time_zone="Europe/London")
 
 
 @pytest.fixture(scope="session")

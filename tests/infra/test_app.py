@@ -25,8 +25,12 @@ def run_app(tmp_path: Path, **context: str) -> subprocess.CompletedProcess[str]:
 def test_an_invalid_policy_fails_the_synthesis_with_its_line(tmp_path: Path) -> None:
     policy = tmp_path / "mistaken.toml"
     policy.write_text('[default]\nfresh_within = "6 ours"\n')
+    before = os.times()
     app = run_app(tmp_path, policy=str(policy))
-    assert app.returncode == 1
+    after = os.times()
+    assert app.returncode == 2
+    # The CDK alone takes several seconds of processor time to import.
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 2
     assert f"{policy}:2: " in app.stderr
     assert "Traceback" not in app.stderr
     assert not (tmp_path / "cdk.out" / "CodatFreshness.template.json").exists()
@@ -48,3 +52,14 @@ def test_the_context_of_cdk_has_all_recommended_feature_flags() -> None:
         recommended = json.load(member)
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
     assert recommended.keys() <= context.keys()
+
+
+def test_without_the_virtual_environment_the_app_says_what_to_do() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    app = subprocess.run(
+        [sys.executable, "-S", ROOT / "app.py"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert app.returncode == 2
+    assert app.stderr.startswith("The package ")
+    assert "virtual environment" in app.stderr
+    assert len(app.stderr.splitlines()) == 1

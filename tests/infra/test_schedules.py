@@ -2,7 +2,7 @@ import pytest
 
 from tests.infra.template import Template, shown
 
-TICKS = {"CheckFreshness": "cron(0/10 6-22 * * ? *)", "QueueRefreshes": "cron(* * * * ? *)"}
+TICKS = {"CheckFreshness": "cron(0/10 * * * ? *)", "QueueRefreshes": "cron(* * * * ? *)"}
 
 
 @pytest.mark.parametrize("tick", TICKS)

@@ -3,15 +3,14 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from aws_cdk import App
 
-from infra.settings import Settings, SettingsError
+from infra.settings import Settings, SettingsError, context_of
 
 FILE = Path(__file__).parents[2] / "deployment.toml"
 
 
 def test_the_default_settings_of_a_deployment() -> None:
-    assert Settings.from_context(App().node, FILE) == Settings(
+    assert Settings.read(FILE, {}) == Settings(
         name="CodatFreshness",
         codat_base_url="https://api.codat.io",
         dry_run=False,
@@ -58,46 +57,80 @@ def test_the_default_settings_of_a_deployment() -> None:
         ("api_calls_per_second", "0"),
         ("webhook_batches_at_once", "1"),
         ("waiting_callers", "-1"),
+        ("time_zone", "localtime"),
+        ("time_zone", "9" * 50),
     ],
 )
 def test_an_invalid_setting_is_reported_by_name(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^context {name}: .*, got {re.escape(repr(value))}$"):
-        Settings.from_context(App(context={name: value}).node, FILE)
+        Settings.read(FILE, {name: value})
 
 
 def test_an_invalid_setting_of_the_file_is_reported_by_name(tmp_path: Path) -> None:
     file = tmp_path / "deployment.toml"
     file.write_text(FILE.read_text().replace("tick_at_least_every = 15", "tick_at_least_every = 0"))
     with pytest.raises(SettingsError, match=r"^deployment\.toml tick_at_least_every: .*, got 0$"):
-        Settings.from_context(App().node, file)
+        Settings.read(file, {})
 
 
 def test_a_missing_setting_is_reported_by_name(tmp_path: Path) -> None:
     file = tmp_path / "deployment.toml"
     file.write_text(FILE.read_text().replace("policy =", "# policy ="))
     with pytest.raises(SettingsError, match=r"^deployment\.toml policy: "):
-        Settings.from_context(App().node, file)
+        Settings.read(file, {})
 
 
 def test_an_unknown_setting_is_reported_by_name(tmp_path: Path) -> None:
     file = tmp_path / "deployment.toml"
     file.write_text(FILE.read_text() + '[staging]\nalarm_mail = "oncall@example.com"\n')
     with pytest.raises(SettingsError, match=r"^deployment\.toml alarm_mail: "):
-        Settings.from_context(App(context={"name": "staging"}).node, file)
+        Settings.read(file, {"name": "staging"})
 
 
 def test_a_file_that_is_no_toml_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "deployment.toml"
     file.write_text("[default\n")
-    with pytest.raises(SettingsError, match=r"deployment\.toml: "):
-        Settings.from_context(App().node, file)
+    with pytest.raises(SettingsError, match=r"deployment\.toml:1: expected TOML"):
+        Settings.read(file, {})
 
 
 def test_the_table_of_a_stack_overrides_the_default_and_the_context_both(tmp_path: Path) -> None:
     file = tmp_path / "deployment.toml"
     staging = '[staging]\nalarm_email = "staging@example.com"\ntime_zone = "Europe/London"\n'
     file.write_text(FILE.read_text() + staging)
-    settings = Settings.from_context(App(context={"name": "staging", "time_zone": "Asia/Tokyo"}).node, file)
+    settings = Settings.read(file, {"name": "staging", "time_zone": "Asia/Tokyo"})
     assert (settings.name, settings.alarm_email) == ("staging", "staging@example.com")
     assert settings.time_zone == ZoneInfo("Asia/Tokyo")
-    assert Settings.from_context(App().node, file).alarm_email == ""
+    assert Settings.read(file, {}).alarm_email == ""
+
+
+@pytest.mark.parametrize(
+    ("schedule", "minutes"),
+    [
+        ("cron(0/30 * * * ? *)", 30),
+        ("cron(0/10 6-22 * * ? *)", 430),
+        ("cron(5,50 * * * ? *)", 45),
+        ("cron(0 0/2 * * ? *)", 120),
+        ("cron(0/5 * ? * MON-SAT *)", 1445),
+        ("cron(0/5 * L * ? *)", 5),
+    ],
+)
+def test_an_alarm_for_a_late_tick_may_not_come_before_the_schedules_next_run(schedule: str, minutes: int) -> None:
+    settings = Settings.read(FILE, {"check_schedule": schedule, "tick_at_least_every": str(minutes)})
+    assert settings.tick_at_least_every == minutes
+    message = f"tick_at_least_every: expected at least {minutes}, the minutes between two runs of check_schedule"
+    with pytest.raises(SettingsError, match=message):
+        Settings.read(FILE, {"check_schedule": schedule, "tick_at_least_every": str(minutes - 1)})
+
+
+@pytest.mark.parametrize(("zone", "warns"), [("Europe/London", True), ("Etc/UTC", False), ("Asia/Tokyo", False)])
+def test_a_schedule_in_a_zone_with_daylight_saving_time_gets_a_warning(zone: str, warns: bool) -> None:
+    assert ["daylight saving" in each for each in Settings.read(FILE, {"time_zone": zone}).warnings] == [True] * warns
+
+
+def test_context_that_does_not_fit_into_a_variable_is_read_from_its_file(tmp_path: Path) -> None:
+    overflow = tmp_path / "context.json"
+    overflow.write_text('{"name": "staging"}')
+    environment = {"CDK_CONTEXT_JSON": '{"dry_run": "true"}', "CONTEXT_OVERFLOW_LOCATION_ENV": str(overflow)}
+    assert context_of(environment) == {"name": "staging", "dry_run": "true"}
+    assert context_of({}) == {}

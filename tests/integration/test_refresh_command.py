@@ -8,8 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import cli.refresh
-from cli.__main__ import app
-from cli.errors import CommandError
+from cli.commands import app
 from freshness.app.operations import Operations
 from freshness.app.reading.queries import Queries
 from freshness.domain.company import Company
@@ -63,5 +62,5 @@ def test_a_read_that_did_not_succeed_is_an_error_with_its_state(
 ) -> None:
     _, result = refreshed(deployed, monkeypatch, "FetchError")
 
-    assert isinstance(result.exception, CommandError)
-    assert "invoices (FetchError)" in str(result.exception)
+    assert result.exit_code == 1
+    assert "invoices (FetchError)" in result.stderr

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import report
-from cli.__main__ import app
+from cli.commands import app
 from freshness.app.reading.queries import Queries
 from freshness.aws.tables import Tables
 from freshness.domain.attainment import HOUR, Breakdown, hour_of
@@ -55,7 +55,7 @@ def test_json_and_csv_have_the_whole_fleet_and_each_part_of_it() -> None:
     assert next(iter(by_part)) == ("all", "")
     rule = by_part["rule", "[default]"]
     assert (rule["attainment"], rule["objective"]) == (0.95, 0.9)
-    assert rule["budget_left"] == pytest.approx(0.5)
+    assert rule["budgetLeft"] == pytest.approx(0.5)
     assert (rule["promised"], rule["late"]) == (36_000, 1_800)
     rows = list(csv.DictReader(io.StringIO(printed("--csv", "--since", "24h"))))
     assert [(row["kind"], row["name"]) for row in rows] == list(by_part)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import cli.explain
 import cli.status
 from cli import report
-from cli.__main__ import app
+from cli.commands import app
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
 from freshness.app.reading.diagnosis import Turn

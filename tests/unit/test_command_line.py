@@ -4,6 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -34,12 +36,33 @@ def test_without_a_region_credentials_or_profile_the_error_says_what_to_do() -> 
     assert "name one with --region" in _failure(freshness("status"))
     credentials = freshness("--region", "eu-west-2", "status", AWS_EC2_METADATA_DISABLED="true")
     assert "No AWS credentials" in _failure(credentials)
-    assert "aws configure list-profiles" in _failure(freshness("--profile", "nobody", "status"))
+    assert "aws configure list-profiles" in _failure(freshness("--profile", "nobody", "status"), 2)
 
 
-def _failure(run: subprocess.CompletedProcess[str]) -> str:
+@pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_the_region_may_be_in_either_variable(variable: str) -> None:
+    run = freshness("status", AWS_EC2_METADATA_DISABLED="true", **{variable: "eu-west-2"})
+    assert "No AWS credentials" in _failure(run)
+
+
+def test_a_policy_is_checked_without_aws_and_the_cdk_in_less_than_a_second(tmp_path: Path) -> None:
+    mistaken = tmp_path / "mistaken.toml"
+    mistaken.write_text('[default]\nfresh_within = "1 minute"\n')
+
+    before = os.times()
+    valid = freshness("policy", "check", str(ROOT / "freshness.toml"))
+    after = os.times()
+
+    assert (valid.returncode, valid.stdout) == (0, f"{ROOT / 'freshness.toml'} is valid.\n")
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 1
+    assert f"{mistaken}:2: default.fresh_within: expected at least 4 minutes" in _failure(
+        freshness("policy", "check", str(mistaken)), 2
+    )
+
+
+def _failure(run: subprocess.CompletedProcess[str], status: int = 1) -> str:
     """Return the one line of text that a failed command prints."""
-    assert run.returncode == 1
+    assert run.returncode == status
     assert "Traceback" not in run.stderr
     assert len(run.stderr.splitlines()) == 1
     return run.stderr

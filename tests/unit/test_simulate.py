@@ -31,16 +31,16 @@ data_types = ["balanceSheet", "profitAndLoss"]
 within = "1 hour"
 """
 EXPORTED = {
-    "company_id": "c",
-    "company_name": "Acme",
-    "data_type": "invoices",
-    "connection_id": "x",
+    "companyId": "c",
+    "companyName": "Acme",
+    "dataType": "invoices",
+    "connectionId": "x",
     "platform": "Xero",
-    "source_type": "Accounting",
+    "sourceType": "Accounting",
     "state": "fresh",
     "tags": {"plan": "free"},
-    "succeeded_at": "2026-11-20T10:00:00Z",
-    "syncs": [{"ended_at": "2026-11-20T10:00:00Z", "records_modified": True, "took": 12.5}],
+    "succeededAt": "2026-11-20T10:00:00Z",
+    "syncs": [{"endedAt": "2026-11-20T10:00:00Z", "recordsModified": True, "took": 12.5}],
 }
 
 
@@ -108,7 +108,7 @@ def test_a_cap_on_spending_is_kept_and_what_each_rule_costs_is_shown(policy: Pat
     )
     policy.write_text(f"{POLICY}\n[prices]\n{prices}")
     free = report(policy)
-    policy.write_text(f'{POLICY}\n[prices]\n{prices}[budget.spending]\nXero = "0.30 USD a month"\n')
+    policy.write_text(f'{POLICY}\n[prices]\n{prices}[budget.spending]\nXero = "2.30 USD a month"\n')
 
     capped, shown = report(policy), simulated(policy)
 
@@ -142,7 +142,7 @@ def test_a_budget_that_is_too_small_is_not_exceeded(policy: Path) -> None:
 def test_an_exported_fleet_is_simulated(policy: Path) -> None:
     fleet = policy.parent / "fleet.jsonl"
     fleet.write_text(
-        json.dumps(EXPORTED) + "\n" + json.dumps(EXPORTED | {"data_type": "bills", "state": "blocked"}) + "\n"
+        json.dumps(EXPORTED) + "\n" + json.dumps(EXPORTED | {"dataType": "bills", "state": "blocked"}) + "\n"
     )
 
     result = simulated(policy, "--fleet", str(fleet))
@@ -153,7 +153,7 @@ def test_an_exported_fleet_is_simulated(policy: Path) -> None:
 
 def test_a_name_with_a_line_separator_of_unicode_does_not_end_its_line(policy: Path) -> None:
     fleet = policy.parent / "fleet.jsonl"
-    fleet.write_text(json.dumps(EXPORTED | {"company_name": "Acme\u2028Ltd\u0085"}, ensure_ascii=False) + "\n")
+    fleet.write_text(json.dumps(EXPORTED | {"companyName": "Acme\u2028Ltd\u0085"}, ensure_ascii=False) + "\n")
 
     assert simulated(policy, "--fleet", str(fleet)).exit_code == 0
 
@@ -173,7 +173,7 @@ def test_a_policy_that_refreshes_nothing_is_simulated(policy: Path) -> None:
         (["--tighter", "invoicez=1 hour"], "expected a data type and a duration"),
         (["--tighter", "invoices=soon"], "expected a duration such as"),
         (["--fleet", "/nowhere.jsonl"], "expected a file written by `freshness export`"),
-        (["--policy", "/nowhere.toml"], "expected a policy file here"),
+        (["--policy", "/nowhere.toml"], "expected a file here"),
     ],
 )
 def test_an_invalid_option_is_reported_in_one_sentence(policy: Path, arguments: list[str], message: str) -> None:

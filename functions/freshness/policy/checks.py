@@ -38,9 +38,6 @@ class _Sample:
 
 def impossible(policy: Policy) -> Iterator[LocatedError]:
     """Yield a mistake for each table with a promise that cannot be kept."""
-    if policy.default.off and not any(terms.off is False for terms in policy.all_terms):
-        yield LocatedError(("default", "off"), "expected off = false in another table: everything is off")
-        return
     known: set[str] = set()
     for sample in _samples(policy):
         for data_type in sample.data_types:

@@ -81,11 +81,6 @@ class Policy(Table):
             raise LocatedError(location, f"expected {name!r} once, and in one set, but it is also named above")
         return self
 
-    @property
-    def all_terms(self) -> Iterator[Terms]:
-        """The terms of every table that sets any."""
-        return (table.terms for table in self._terms_tables)
-
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the policy's content. Comments and line numbers do not change it."""

@@ -1,0 +1,132 @@
+"""The commands of `./freshness`, the options that they share, and the messages of their errors."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    InvalidRegionError,
+    NoCredentialsError,
+    NoRegionError,
+    ProfileNotFound,
+)
+from typer.core import TyperGroup
+
+from cli import policy as policy_commands
+from cli.arguments import nonblank
+from cli.doctor import doctor
+from cli.ensure import ensure
+from cli.errors import CommandError
+from cli.explain import explain
+from cli.export import export
+from cli.page import page
+from cli.pause import pause, resume
+from cli.redrive import redrive
+from cli.refresh import refresh
+from cli.register_webhook import register_webhook
+from cli.report import report
+from cli.status import status
+from deployed.errors import StackError
+from deployed.stack import ROOT, DeployedStack
+from freshness.app.operations import Paused
+from freshness.app.reading.queries import NotFound
+from freshness.aws.event_bus import NotPublished
+from freshness.aws.table import ContentionError
+from freshness.codat.errors import CodatError
+from freshness.policy.errors import PolicyError
+
+FAILED, WRONG = 1, 2
+"""The exit statuses of a command that failed, and of one whose arguments or policy are wrong."""
+
+
+class Commands(TyperGroup):
+    """The commands, each of which ends with one sentence if it fails."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command.
+
+        Raises:
+            typer.Exit: it failed, and its message was printed.
+        """
+        try:
+            return super().invoke(ctx)
+        except (PolicyError, ProfileNotFound, InvalidRegionError) as error:
+            status, message = WRONG, _advice(error) if isinstance(error, BotoCoreError) else str(error)
+        except (CommandError, StackError, Paused, NotFound, CodatError) as error:
+            status, message = FAILED, str(error)
+        except (ContentionError, NotPublished) as error:
+            status, message = FAILED, f"{error}. Run the command again."
+        except (BotoCoreError, ClientError) as error:
+            status, message = FAILED, _advice(error)
+        typer.echo(f"freshness: {message}", err=True)
+        raise typer.Exit(status)
+
+
+app = typer.Typer(name="freshness", cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+app.command()(status)
+app.command()(report)
+app.command()(explain)
+app.command()(refresh)
+app.command()(ensure)
+app.command()(pause)
+app.command()(resume)
+app.command()(register_webhook)
+app.command()(doctor)
+app.command()(redrive)
+app.command()(export)
+app.command()(page)
+app.add_typer(policy_commands.app, name="policy")
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    *,
+    profile: Annotated[
+        str | None, typer.Option(parser=nonblank, metavar="NAME", help="The AWS profile to use.", show_default=False)
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(parser=nonblank, metavar="NAME", help="The region of the stack.", show_default=False),
+    ] = None,
+    stack: Annotated[
+        str | None,
+        typer.Option(
+            parser=nonblank, metavar="NAME", help="The name of the stack.", show_default="the only one in the region"
+        ),
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help='Use the stack that "make run" runs on this machine.')] = False,
+    policy: Annotated[
+        Path, typer.Option(help="The policy file that was deployed.", show_default="freshness.toml")
+    ] = ROOT / "freshness.toml",
+) -> None:
+    """Inspect and operate a deployed Codat Freshness."""
+    if not local:
+        # The name that the AWS command line and Lambda read, and boto3 does not.
+        context.obj = DeployedStack.in_aws(stack, profile, region or os.environ.get("AWS_REGION") or None, policy)
+    elif given := [option for option, value in (("stack", stack), ("profile", profile), ("region", region)) if value]:
+        raise typer.BadParameter(f"expected it alone, and not with --{given[0]}", param_hint="--local")
+    else:
+        context.obj = DeployedStack.of_local_run(policy)
+
+
+def _advice(error: BotoCoreError | ClientError) -> str:
+    """Return what an AWS error means, and what to do about it."""
+    match error:
+        case NoCredentialsError():
+            return "No AWS credentials: log in, name a profile with --profile, or use --local."
+        case NoRegionError():
+            return "No AWS region: name one with --region, or set AWS_REGION."
+        case ProfileNotFound():
+            return f'{error}: "aws configure list-profiles" lists the profiles.'
+        case EndpointConnectionError():
+            return f"{error} If you use --local, check that the local run is still running."
+        case ClientError():
+            details = error.response["Error"]
+            return f"AWS refused {error.operation_name}: {details.get('Message') or details.get('Code')}"
+        case _:
+            return f"AWS: {error}"

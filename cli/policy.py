@@ -1,0 +1,30 @@
+"""`freshness policy`: the policy file by itself."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freshness.policy.errors import PolicyError
+from freshness.policy.loader import load
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def policy() -> None:
+    """Check the policy file."""
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy file.")] = Path("freshness.toml"),
+) -> None:
+    """Check a policy file as "cdk synth" does. The exit status is 2 if there is a mistake in it."""
+    try:
+        load(file)
+    except PolicyError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    print(f"{file} is valid.")
