@@ -109,10 +109,10 @@ class FaultyDynamoDB:
         _require_storable(TableName, Item)
         self._write(TableName, Item, lambda: self._inner.put_item(TableName=TableName, Item=Item, **condition))
 
-    def update_item(self, *, TableName: str, Key: Item, **update: Any) -> None:
+    def update_item(self, *, TableName: str, Key: Item, **update: Any) -> Any:
         """Add to numbers of an item, and set other values."""
         self._begin("UpdateItem")
-        self._write(TableName, Key, lambda: self._inner.update_item(TableName=TableName, Key=Key, **update))
+        return self._write(TableName, Key, lambda: self._inner.update_item(TableName=TableName, Key=Key, **update))
 
     def delete_item(self, *, TableName: str, Key: Item, **condition: Any) -> None:
         """Delete an item.
@@ -167,15 +167,16 @@ class FaultyDynamoDB:
         self._switch.burnt()
         pause()
 
-    def _write(self, table: str, key: Item, write: Callable[[], None]) -> None:
+    def _write(self, table: str, key: Item, write: Callable[[], Any]) -> Any:
         before = self._current(table).get(_key(table, key))
-        write()
+        written = write()
         self._past.note(table, _key(table, key), before)
         self._end()
         if self._dice.throws(self._dice.faults.repeated):
-            write()
+            written = write()
         if self._dice.throws(self._dice.faults.lost):
             raise timeout()
+        return written
 
     def _current(self, table: str) -> dict[Key, Item]:
         partitions = self._inner.tables[table].partitions.values()
@@ -206,7 +207,8 @@ def _selected(table: str, items: dict[Key, Item], query: dict[str, Any]) -> Iter
         return
     time = INDEXED[table][query["IndexName"]]
     shard, now = values[":shard"]["S"], values.get(":now", {"S": "9999"})["S"]
-    due = [item for item in items.values() if time in item and item["shard"]["S"] == shard and item[time]["S"] <= now]
+    part = query["ExpressionAttributeNames"]["#shard"]
+    due = [item for item in items.values() if time in item and item[part]["S"] == shard and item[time]["S"] <= now]
     for item in sorted(due, key=lambda item: (item[time]["S"], _key(table, item))):
         yield {name: item[name] for name in (time, *KEYS.get(table, ("name",)), *PROJECTED) if name in item}
 

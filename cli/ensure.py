@@ -96,7 +96,7 @@ def _progress(
     yield response.body
     while not response.body["done"]:
         time.sleep(BETWEEN_CALLS)
-        path = Route.GET_REQUEST.path(response.body["id"])
+        path = Route.GET_REQUEST.path(company_id, response.body["id"])
         answer = call_api(client, function, api_event("GET", path, headers={"Prefer": WAIT}))
         if answer.status >= 400:
             _wait_to_repeat(answer, deadline + within.total_seconds())

@@ -8,7 +8,7 @@ from constructs import Construct
 
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import BROKEN, DUE
-from freshness.aws.freshness_requests import OPEN
+from freshness.aws.freshness_requests import OPEN, OPEN_OF_COMPANY
 from infra.alarms import Alarms
 from infra.api import Api
 from infra.dashboard import Dashboard
@@ -137,7 +137,7 @@ class CodatFreshness(Stack):
         function = Function(self, "apply_webhook", self._bundle, timeout=Duration.seconds(30), memory_size=256)
         self._let_record(function)
         function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem")
-        function.use_index(self._tables.control, OPEN)
+        function.use_index(self._tables.control, OPEN_OF_COMPANY)
         return function
 
     def _serve_api(self) -> Function:

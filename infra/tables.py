@@ -9,7 +9,7 @@ from constructs import Construct
 
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import BROKEN, DUE
-from freshness.aws.freshness_requests import OPEN
+from freshness.aws.freshness_requests import OPEN, OPEN_OF_COMPANY
 
 
 class Tables(Construct):
@@ -65,7 +65,8 @@ class Tables(Construct):
         #   lacked, and typical sync durations.
         # - GetItem, PutItem: when the last webhook arrived.
         # - GetItem, PutItem conditional: a request for fresh data. It expires at `expires_at`.
-        # - Query open (shard, open_until): list the requests that have not ended.
+        # - Query open (shard, open_until), open_of_company (company_id, open_until): list the requests that are open.
+        # - UpdateItem: count the requests of a caller in an hour. It expires too.
         # - BatchGetItem (name): read them.
         # - UpdateItem, BatchGetItem: the attainment of an hour or a day. It expires at `expires_at`.
         # - GetItem, PutItem: sum a day's attainment, once.
@@ -73,6 +74,7 @@ class Tables(Construct):
         # - PutItem if free, DeleteItem if held by the same owner: the lease of a feed that is queued or polled.
         self.control = self._table("Control", "name", expires="expires_at")
         self._add_index(self.control, OPEN, "open_until")
+        self._add_index(self.control, OPEN_OF_COMPANY, "open_until", partition_key="company_id")
 
     def _table(
         self, name: str, partition_key: str, sort_key: str | None = None, *, expires: str | None = None
@@ -93,10 +95,12 @@ class Tables(Construct):
             deletion_protection=self._protected,
         )
 
-    def _add_index(self, table: dynamodb.Table, name: str, sort_key: str, *projected: str) -> None:
+    def _add_index(
+        self, table: dynamodb.Table, name: str, sort_key: str, *projected: str, partition_key: str = "shard"
+    ) -> None:
         table.add_global_secondary_index(
             index_name=name,
-            partition_key=_string("shard"),
+            partition_key=_string(partition_key),
             sort_key=_string(sort_key),
             projection_type=dynamodb.ProjectionType.INCLUDE if projected else dynamodb.ProjectionType.KEYS_ONLY,
             non_key_attributes=list(projected) or None,

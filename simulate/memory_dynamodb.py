@@ -20,9 +20,11 @@ KEYS = {"companies": ("company_id",), "feeds": ("company_id", "feed"), "datasets
 INDEXED = {
     "companies": {"due_for_check": "check_at", "needs_relink": "needs_relink_at"},
     "feeds": {"due": "due_at", "broken": "broken_at"},
-    "control": {"open": "open_until"},
+    "control": {"open": "open_until", "open_of_company": "open_until"},
 }
-"""The sort key of each index, whose partition key is `shard`. An item without it is not in the index."""
+"""The sort key of each index. An item without it is not in the index."""
+PARTITIONED = {"open_of_company": "company_id"}
+"""The partition key of an index, if it is not `shard`."""
 PROJECTED = ("breach",)
 """Attributes that an index has of an item, beside its keys."""
 
@@ -80,7 +82,10 @@ class Table:
         """Yield the entry of an item in each index that has it, with the entries of that shard of the index."""
         for index, time in self._times.items():
             if time in item:
-                yield self._shards[index, item["shard"]["S"]], (item[time]["S"], self._key(item))
+                yield (
+                    self._shards[index, item[PARTITIONED.get(index, "shard")]["S"]],
+                    (item[time]["S"], self._key(item)),
+                )
 
 
 class MemoryDynamoDB:
@@ -160,7 +165,8 @@ class MemoryDynamoDB:
         UpdateExpression: str,
         ExpressionAttributeNames: dict[str, str],
         ExpressionAttributeValues: Item,
-    ) -> None:
+        **_options: Any,
+    ) -> Item:
         """Add to numbers of an item, and set other values, by an expression such as `ADD #0 :0 SET #1 = :1`."""
         self._count("UpdateItem")
         item = dict(self.tables[TableName].get(Key) or Key)
@@ -173,6 +179,7 @@ class MemoryDynamoDB:
             alias, value = clause.split(" = ")
             item[ExpressionAttributeNames[alias]] = ExpressionAttributeValues[value]
         self._replace(TableName, Key, item)
+        return {"Attributes": {name: item[name] for name in ExpressionAttributeNames.values()}}
 
     def delete_item(self, *, TableName: str, Key: Item, **condition: Any) -> None:
         """Delete the item with a key, if it exists.

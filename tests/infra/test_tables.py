@@ -13,7 +13,7 @@ TABLES = {
     ),
     "TablesFeeds": (["company_id", "feed"], {"due": ["shard", "due_at"], "broken": ["shard", "broken_at"]}),
     "TablesDatasets": (["company_id", "dataset_id"], {}),
-    "TablesControl": (["name"], {"open": ["shard", "open_until"]}),
+    "TablesControl": (["name"], {"open": ["shard", "open_until"], "open_of_company": ["company_id", "open_until"]}),
 }
 
 

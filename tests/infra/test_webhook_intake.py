@@ -12,7 +12,7 @@ QUEUES = ("SchedulesDeadLetterQueue", "WebhookIntakeDeadLetterQueue", "WebhookIn
 ROUTES = {
     "POST /webhooks": "ReceiveWebhookFunction",
     "POST /companies/{companyId}/ensure-fresh": "ServeApiFunction",
-    "GET /ensure-fresh/{id}": "ServeApiFunction",
+    "GET /companies/{companyId}/ensure-fresh/{id}": "ServeApiFunction",
     "GET /companies/{companyId}/freshness": "ServeApiFunction",
     "GET /openapi.json": "ServeApiFunction",
 }

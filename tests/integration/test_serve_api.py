@@ -188,7 +188,7 @@ def test_a_key_that_is_being_answered_is_refused_for_now(api: httpx.Client, comp
 def test_a_company_or_a_request_that_does_not_exist_is_not_found(api: httpx.Client) -> None:
     problem(ensure(api, "nobody"), 404, "unknown-company")
     problem(api.get("/companies/nobody/freshness"), 404, "unknown-company")
-    problem(api.get("/ensure-fresh/nothing"), 404, "unknown-request")
+    problem(api.get(Route.GET_REQUEST.path("nobody", "nothing")), 404, "unknown-request")
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_a_tick_finishes_what_a_crash_left_behind(
         patch.setattr("freshness.app.ensure.advance.Advancer.record_demand", stop)
         with pytest.raises(Killed):
             serve_api.handler(call, context())
-    [request] = deployed.tables.requests.open(deployed.clock() + timedelta(days=1))
+    [request] = deployed.tables.requests.open_of_company(company.company_id)
     assert queueing_calls(deployed) == 0
 
     deployed.queue()
@@ -406,6 +406,7 @@ def test_a_tick_finishes_what_a_crash_left_behind(
     assert ended
     assert ended.is_fresh
     assert list(deployed.tables.requests.open(deployed.clock() + timedelta(days=9))) == []
+    assert deployed.tables.requests.open_of_company(company.company_id) == []
 
 
 def test_many_calls_of_fifty_callers_cost_at_most_two_queueing_calls_for_each_feed(

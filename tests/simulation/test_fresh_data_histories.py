@@ -118,8 +118,8 @@ class History:
     async def _get(self, number: int, switch: KillSwitch) -> None:
         """Ask for a request that was made."""
         if known := self.requests():
-            request_id = known[number % len(known)].request_id
-            await self._call(switch, lambda ensure: ensure.progress(ensure.load(request_id)))
+            asked = known[number % len(known)]
+            await self._call(switch, lambda ensure: ensure.progress(ensure.load(asked.company_id, asked.request_id)))
 
     async def _call(self, switch: KillSwitch, begin: Callable[[EnsureFresh], Progress]) -> None:
         """Make a call of the API, which advances a request until it ends, or is killed."""

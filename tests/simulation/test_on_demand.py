@@ -200,11 +200,13 @@ def test_a_tick_reads_a_company_once_for_all_of_its_open_requests_and_leaves_the
         )
 
     world.dynamodb.calls.clear()
-    assert ensure.end_due_requests(NOON) == 20
+    assert ensure.end_due_requests(NOON) == 0
     before = world.dynamodb.calls.total()
     assert ensure.end_due_requests(NOON + MINUTE) == 20
     assert world.dynamodb.calls.total() - before == before + 2  # the company, and its feeds
     assert world.feed.wanted
     world.now = NOON + 10 * MINUTE
-    assert ensure.end_due_requests(world.now) == 20
+    ensure.end_due_requests(world.now)
+    assert len(world.tables.requests.open_of_company("company")) == 20
     assert ensure.end_due_requests(world.now + MINUTE) == 0
+    assert world.tables.requests.open_of_company("company") == []

@@ -1,8 +1,12 @@
 """Requests for fresh data, which are kept in the control table, with an index of those that are open."""
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from hashlib import sha256
+from itertools import islice
+from operator import attrgetter
 
 from freshness.aws.control import control_key
 from freshness.aws.item_codec import SHARDS, Item, adapter, dump, shard
@@ -11,7 +15,13 @@ from freshness.domain.freshness_request import KEPT, FreshnessRequest
 from freshness.domain.times import sortable
 
 OPEN = "open"
-"""The index of requests that have not ended, by their deadline."""
+"""The index of requests that are open, by their deadline."""
+OPEN_OF_COMPANY = "open_of_company"
+"""The index of the same requests by their company."""
+BATCH = 100
+"""Requests that are read together."""
+COUNTED = timedelta(hours=2)
+"""How long it is kept how many requests a caller made in an hour."""
 
 
 def _request_key(request_id: str) -> Item:
@@ -38,7 +48,7 @@ class FreshnessRequests:
         written = replace(request, version=request.version + 1)
         item = dump(written) | _request_key(request.request_id)
         item["expires_at"] = int((request.accepted_at + KEPT).timestamp())
-        if not request.is_done:
+        if not request.is_published:
             item |= {"shard": shard(request.company_id), "open_until": sortable(request.deadline)}
         self._table.put(item, request.version)
         return written
@@ -53,8 +63,28 @@ class FreshnessRequests:
         """Yield once for each attempt to write, as `Table.races` does."""
         return self._table.races()
 
-    def open(self, before: datetime, shards: Iterable[str] = SHARDS) -> Iterator[FreshnessRequest]:
-        """Yield the requests of some shards that have not ended and whose deadline is before a time."""
-        for part in shards:
-            keys = [{"name": key["name"]} for key in self._table.due(OPEN, "open_until", part, before)]
-            yield from (adapter(FreshnessRequest).validate_python(item) for item in self._table.get_many(keys))
+    def count(self, caller: str, hour: datetime) -> int:
+        """Count a request of a caller in an hour, and return how many there are."""
+        name = f"freshness requests {sha256(caller.encode()).hexdigest()[:32]} {sortable(hour)}"
+        expires_at = int((hour + COUNTED).timestamp())
+        counted = self._table.add(control_key(name), {"requests": 1}, {"expires_at": expires_at})
+        return int(counted["requests"])
+
+    def open(self, before: datetime) -> Iterator[list[FreshnessRequest]]:
+        """Yield the open requests whose deadline is before a time, the earliest first, in lists of `BATCH` or fewer.
+
+        The index and the table are read as the lists are needed.
+        """
+        of_shards = (self._table.due(OPEN, "open_until", part, before) for part in SHARDS)
+        keys = heapq.merge(*of_shards, key=lambda key: str(key["open_until"]))
+        while batch := list(islice(keys, BATCH)):
+            yield self._read(batch)
+
+    def open_of_company(self, company_id: str) -> list[FreshnessRequest]:
+        """Return the open requests about a company, the earliest deadline first."""
+        return self._read(list(self._table.of_shard(OPEN_OF_COMPANY, company_id, "company_id")))
+
+    def _read(self, keys: Iterable[Item]) -> list[FreshnessRequest]:
+        items = self._table.get_many([{"name": key["name"]} for key in keys])
+        found = (adapter(FreshnessRequest).validate_python(item) for item in items)
+        return sorted((each for each in found if not each.is_published), key=attrgetter("deadline"))

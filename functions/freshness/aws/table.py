@@ -171,14 +171,18 @@ class Table:
         """Write an item, whether or not there is one."""
         self._dynamodb.put_item(TableName=self.name, Item=marshal(item))
 
-    def add(self, key: Item, numbers: Item, values: Item) -> None:
-        """Add to numbers of an item, which may not exist yet, and set other values of it, in one step."""
+    def add(self, key: Item, numbers: Item, values: Item) -> Item:
+        """Add to numbers of an item, which may not exist yet, and set other values of it, in one step.
+
+        Return these numbers and values as they are then.
+        """
         aliases = {name: str(index) for index, name in enumerate((*numbers, *values))}
         added = ", ".join(f"#{aliases[name]} :{aliases[name]}" for name in numbers)
         assigned = ", ".join(f"#{aliases[name]} = :{aliases[name]}" for name in values)
-        self._dynamodb.update_item(
+        response = self._dynamodb.update_item(
             TableName=self.name,
             Key=marshal(key),
+            ReturnValues="UPDATED_NEW",
             UpdateExpression=" ".join(
                 f"{verb} {clause}" for verb, clause in (("ADD", added), ("SET", assigned)) if clause
             ),
@@ -187,6 +191,7 @@ class Table:
                 {f":{aliases[name]}": value for name, value in (numbers | values).items()}
             ),
         )
+        return unmarshal(response["Attributes"])
 
     def delete(self, key: Item) -> None:
         """Delete an item, if it exists."""
@@ -209,9 +214,9 @@ class Table:
             ExpressionAttributeValues=marshal({":shard": shard, ":now": sortable(now)}),
         )
 
-    def of_shard(self, index: str, shard: str) -> Iterator[Item]:
-        """Yield what an index has of all items in a shard."""
-        for page in self._of_shard(index, shard):
+    def of_shard(self, index: str, shard: str, partition: str = "shard") -> Iterator[Item]:
+        """Yield what an index has of all items in a shard, or in another partition if it is not by shards."""
+        for page in self._of_shard(index, shard, partition):
             yield from (unmarshal(item) for item in page["Items"])
 
     def first_keys(self, index: str, shard: str, most: int) -> tuple[list[Item], bool]:
@@ -261,13 +266,13 @@ class Table:
         except self._dynamodb.exceptions.ConditionalCheckFailedException:
             return
 
-    def _of_shard(self, index: str, shard: str, **options: Any) -> Iterator[Any]:
+    def _of_shard(self, index: str, shard: str, partition: str = "shard", **options: Any) -> Iterator[Any]:
         return iter(
             self._dynamodb.get_paginator("query").paginate(
                 TableName=self.name,
                 IndexName=index,
                 KeyConditionExpression="#shard = :shard",
-                ExpressionAttributeNames={"#shard": "shard"},
+                ExpressionAttributeNames={"#shard": partition},
                 ExpressionAttributeValues=marshal({":shard": shard}),
                 **options,
             )

@@ -69,6 +69,8 @@ class FreshnessRequest:
     """Until when the call that made the request may still be answered."""
     ended_at: datetime | None = None
     results: tuple[FeedResult, ...] = ()
+    is_published: bool = False
+    """Whether the bus accepted the notification that it ended. It is open until then."""
     version: int = 0
 
     @property

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from operator import attrgetter
 from uuid import uuid4
 
 from aws_lambda_powertools import Logger
@@ -23,6 +22,7 @@ from freshness.app.ensure.places import place_to_wait
 from freshness.app.ensure.problems import Problem, seconds
 from freshness.app.services import Services
 from freshness.aws.control import Account
+from freshness.aws.event_bus import NotPublished
 from freshness.aws.table import ContentionError, VersionConflict
 from freshness.codat.client import Codat
 from freshness.domain.company import Company
@@ -38,6 +38,8 @@ LONGEST_ANSWER = timedelta(seconds=30)
 """How long the call that makes a request may take, as the HTTP API allows."""
 LONGEST_ID = 100
 """Of a longer id, DynamoDB might refuse to look for it."""
+MOST_IN_AN_HOUR = 5_000
+"""How many requests of one caller are stored in an hour: a tick looks at about so many."""
 BETWEEN_READS = 0.3
 """Seconds between two reads of the tables while a caller waits."""
 
@@ -79,6 +81,10 @@ class EnsureFresh:
         return Admission(services=self.services)
 
     @property
+    def _finisher(self) -> Finisher:
+        return Finisher(services=self.services)
+
+    @property
     def _advancer(self) -> Advancer:
         return Advancer(services=self.services)
 
@@ -117,10 +123,11 @@ class EnsureFresh:
             Problem: the request is refused.
         """
         now = self.services.clock()
+        data_types = tuple(dict.fromkeys(ask.data_types))
         request = FreshnessRequest(
-            request_id=request_id(caller, company.company_id, key) if key else uuid4().hex,
+            request_id=request_id(caller, company.company_id, key or _same(ask)),
             company_id=company.company_id,
-            data_types=tuple(dict.fromkeys(ask.data_types)),
+            data_types=data_types,
             not_before=ask.not_before,
             deadline=ask.deadline,
             accepted_at=now,
@@ -138,27 +145,44 @@ class EnsureFresh:
             self._admission.require_possible(request, feeds, company, account)
         if ended.is_fresh and not key:
             return Progress(request=ended, company=company, feeds=tuple(request.feeds_of(feeds, company)))
+        self._require_turn(caller)
         try:
             stored = self.services.tables.requests.put(request)
         except VersionConflict:
             known = self.services.tables.requests.get(request.request_id) or request
-            return self._again(known, company, fingerprint)
+            if key or not known.is_done:
+                return self._again(known, company, fingerprint)
+            # The same caller asked for the same before, and that has ended.
+            stored = self.services.tables.requests.put(replace(request, request_id=uuid4().hex))
         return replace(self.progress(stored, company, feeds), account=account)
+
+    def _require_turn(self, caller: str) -> None:
+        """Count a request of a caller, and raise a `Problem` if it is one too many in this hour."""
+        now = self.services.clock()
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        if self.services.tables.requests.count(caller, hour) > MOST_IN_AN_HOUR:
+            raise Problem(
+                429,
+                "too-many-requests",
+                f"A caller may make {MOST_IN_AN_HOUR} requests an hour that are not satisfied at once.",
+                retry_after=seconds(hour + timedelta(hours=1) - now),
+            )
 
     def answered(self, request: FreshnessRequest) -> None:
         """Record that the call that made a request was answered, so that its key may be used again."""
         if request.answering_until:
             self.services.tables.requests.update(request, lambda known: replace(known, answering_until=None))
 
-    def load(self, request_id: str) -> FreshnessRequest:
-        """Return a request.
+    def load(self, company_id: str, request_id: str) -> FreshnessRequest:
+        """Return a request about a company.
 
         Raises:
             Problem: there is no such request, or it is no longer kept.
         """
         request = self.services.tables.requests.get(request_id) if len(request_id) <= LONGEST_ID else None
-        if request is None or request.accepted_at + KEPT <= self.services.clock():
-            raise Problem(404, "unknown-request", "There is no such request, or it is older than 7 days.")
+        is_kept = request is not None and request.accepted_at + KEPT > self.services.clock()
+        if request is None or not is_kept or request.company_id != company_id:
+            raise Problem(404, "unknown-request", "The company has no such request, or it is older than 7 days.")
         return request
 
     def progress(
@@ -169,7 +193,7 @@ class EnsureFresh:
             company or self.services.tables.companies.get(request.company_id) or Company(company_id=request.company_id)
         )
         known = list(self.services.tables.feeds.of_company(request.company_id) if feeds is None else feeds)
-        request = Finisher(services=self.services).finish(request, company, known)
+        request = self._finisher.finish(request, company, known)
         mine = request.feeds_of(known, company)
         ahead = None if request.is_done else self._admission.estimate(request, mine, company)
         return Progress(request=request, company=company, feeds=tuple(mine), estimate=ahead)
@@ -202,21 +226,19 @@ class EnsureFresh:
     def end_due_requests(self, until: datetime) -> int:
         """End the open requests whose results are final, and record what the feeds of the others lack.
 
-        What is not done by `until`, of companies whose deadlines are the latest, is left to the next tick. Return how
-        many requests are still open.
+        They are read by their deadlines, until a time: the rest is left to the next tick. Return how many of those that
+        were read are still open.
         """
-        of_companies: dict[str, list[FreshnessRequest]] = {}
-        for request in sorted(
-            self.services.tables.requests.open(self.services.clock() + KEPT), key=attrgetter("deadline")
-        ):
-            of_companies.setdefault(request.company_id, []).append(request)
         still_open = 0
-        for company_id, requests in of_companies.items():
-            if self.services.clock() >= until:
-                still_open += len(requests)
-                continue
-            with left_to_the_next_tick(requests[0]):
-                still_open += self._end_or_record(company_id, requests)
+        for requests in self.services.tables.requests.open(self.services.clock() + KEPT):
+            of_companies: dict[str, list[FreshnessRequest]] = {}
+            for request in requests:
+                of_companies.setdefault(request.company_id, []).append(request)
+            for company_id, of_company in of_companies.items():
+                if self.services.clock() >= until:
+                    return still_open
+                with left_to_the_next_tick(of_company[0]):
+                    still_open += self._end_or_record(company_id, of_company)
         return still_open
 
     def _end_or_record(self, company_id: str, requests: Iterable[FreshnessRequest]) -> int:
@@ -226,6 +248,9 @@ class EnsureFresh:
         still_open = 0
         for request in requests:
             with left_to_the_next_tick(request):
+                if request.is_done:
+                    self._finisher.publish(request)
+                    continue
                 progress = self.progress(request, company, feeds.values())
                 if not progress.request.is_done:
                     still_open += 1
@@ -235,7 +260,7 @@ class EnsureFresh:
 
     def _again(self, known: FreshnessRequest, company: Company, fingerprint: str) -> Progress:
         """Return the progress of a request whose key is used again."""
-        if known.fingerprint != fingerprint:
+        if known.fingerprint and known.fingerprint != fingerprint:
             raise Problem(422, "key-reused", "The Idempotency-Key was used before, with another body.")
         if known.answering_until and known.answering_until > self.services.clock() and not known.is_done:
             raise Problem(
@@ -246,11 +271,16 @@ class EnsureFresh:
 
 @contextmanager
 def _left_to_a_later_turn() -> Iterator[None]:
-    """Log that others changed the same items: a turn of another caller does it, or a later one of this caller."""
+    """Log that nothing could be written or published now: another caller does it, or a later turn, or a tick."""
     try:
         yield
-    except ContentionError as error:
-        logger.info("Others changed the same items", extra={"error": str(error)})
+    except (ContentionError, NotPublished) as error:
+        logger.info("A request could not be advanced", extra={"error": str(error)})
+
+
+def _same(ask: Ask) -> str:
+    """Return what two calls without a key have in common if they ask for the same."""
+    return repr((sorted(ask.data_types), ask.not_before, ask.on_late, ask.at_any_time))
 
 
 def request_id(caller: str, company_id: str, key: str) -> str:

@@ -20,6 +20,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.params import Header, Path
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.ensure.accept import EnsureFresh, Progress, retry_after
 from freshness.app.ensure.description import describe, responses
@@ -38,6 +39,10 @@ from freshness.domain.freshness_request import FeedState, FreshnessRequest
 
 TIME_TO_ANSWER = timedelta(seconds=3)
 """How long before its timeout a call stops waiting."""
+THROTTLED = frozenset(
+    ("ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException", "Throttling")
+)
+"""Codes of errors with which AWS refuses too many calls."""
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,4})(?:$|[,;\s])")
 _ASSUMED_ROLE = re.compile(r"(arn:[^:]*:sts::\d+:assumed-role/[^/]+)/.+")
 
@@ -122,16 +127,16 @@ def ensure_fresh(
 
 
 @_route(Route.GET_REQUEST, responses(RequestStatus, {200: "Its state."}, problems=(404, 503)))
-def get_request(request_id: RequestId, prefer: Prefer = "") -> Response[RequestStatus]:
+def get_request(company_id: CompanyId, request_id: RequestId, prefer: Prefer = "") -> Response[RequestStatus]:
     """Get the state of a request."""
     services = _services()
     ensure = EnsureFresh(services=services)
-    progress = ensure.progress(ensure.load(request_id))
+    progress = ensure.progress(ensure.load(company_id, request_id))
     try:
         progress = _waited(ensure, progress, prefer)
-    except Problem as problem:
-        # What Codat does not accept now, ticks queue later: the request's state is known all the same.
-        logger.info("A request could not be advanced", extra={"reason": problem.detail})
+    except (Problem, ContentionError, NotPublished, BotoCoreError, ClientError) as error:
+        # What cannot be done now, ticks do later: the request's state is known all the same.
+        logger.info("A request could not be advanced", extra={"reason": str(error)})
     return _status(services, progress, accepted=False)
 
 
@@ -157,8 +162,8 @@ def _refuse(problem: Problem) -> Response[str]:
     return Response(problem.status, MEDIA_TYPE, json.dumps(problem.body), headers)
 
 
-def _refuse_contended(error: Exception) -> Response[str]:
-    return _refuse(_contended(error))
+def _refuse_for_now(error: Exception) -> Response[str]:
+    return _refuse(_temporary(error))
 
 
 def _refuse_invalid(error: RequestValidationError) -> Response[str]:
@@ -174,7 +179,7 @@ def _refuse_unknown(_: Exception) -> Response[str]:
 
 
 api.exception_handler(Problem)(_refuse)
-api.exception_handler([ContentionError, NotPublished])(_refuse_contended)
+api.exception_handler([ContentionError, NotPublished, BotoCoreError, ClientError])(_refuse_for_now)
 api.exception_handler(RequestValidationError)(_refuse_invalid)
 api.exception_handler([UnicodeDecodeError, binascii.Error])(_refuse_unreadable)
 api.exception_handler(NotFoundError)(_refuse_unknown)
@@ -225,7 +230,7 @@ def _status(services: Services, progress: Progress, *, accepted: bool) -> Respon
 
 def _location(request: FreshnessRequest) -> str:
     """Return where a request is found, empty if it is not stored."""
-    return Route.GET_REQUEST.path(request.request_id) if request.version else ""
+    return Route.GET_REQUEST.path(request.company_id, request.request_id) if request.version else ""
 
 
 @contextmanager
@@ -233,8 +238,8 @@ def _naming(request: FreshnessRequest) -> Iterator[None]:
     """Name a request that was accepted in the problem with which its call ends."""
     try:
         yield
-    except (ContentionError, NotPublished) as error:
-        problem = _contended(error)
+    except (ContentionError, NotPublished, BotoCoreError, ClientError) as error:
+        problem = _temporary(error)
         problem.location = _location(request)
         raise problem from error
     except Problem as problem:
@@ -242,6 +247,16 @@ def _naming(request: FreshnessRequest) -> Iterator[None]:
         raise
 
 
-def _contended(error: Exception) -> Problem:
+def _temporary(error: Exception) -> Problem:
+    """Return the problem of a call that may succeed when it is repeated. Errors of AWS that stay are raised."""
+    if isinstance(error, ClientError) and not _may_end(error):
+        raise error
     logger.warning("A call could not be answered", extra={"error": str(error)})
-    return Problem(503, "contended", "Too many callers at once. Repeat the call.", retry_after=1)
+    if isinstance(error, ContentionError):
+        return Problem(503, "contended", "Too many callers at once. Repeat the call.", retry_after=1)
+    return Problem(503, "aws-unavailable", "A service of AWS does not answer now. Repeat the call.", retry_after=5)
+
+
+def _may_end(error: ClientError) -> bool:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= 500 or error.response["Error"]["Code"] in THROTTLED

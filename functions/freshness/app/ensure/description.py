@@ -16,8 +16,8 @@ _PROBLEMS = {
     409: "A request with this key is being answered, a customer must authorise a connection, or refreshes are paused.",
     422: "The body is invalid, the company has no such data type, the key was used with another body, or the deadline "
     "is impossible.",
-    429: "The share of the quota that is reserved for such requests is spent.",
-    503: "Codat accepts no calls, or the tables are contended.",
+    429: "The share of the quota that is reserved for such requests is spent, or the caller makes too many.",
+    503: "Codat accepts no calls, the tables are contended, or AWS does not answer.",
 }
 _LOCATION = {
     "Location": {"description": "Where the state of the request is.", "schema": {"type": "string"}},

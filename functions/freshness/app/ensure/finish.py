@@ -1,19 +1,21 @@
-"""Finisher requests for fresh data: publishing their results once these are final, and storing them."""
+"""Ending requests for fresh data: storing their results once these are final, and publishing what was stored.
+
+A run that is killed in between leaves an end that is stored and not yet published. A tick publishes it, as it is.
+"""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.services import Services
 from freshness.aws.event_bus import NotPublished
-from freshness.aws.item_codec import shard
 from freshness.aws.table import ContentionError, VersionConflict
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
-from freshness.domain.freshness_request import KEPT, FreshnessRequest
+from freshness.domain.freshness_request import FreshnessRequest
 from freshness.domain.notifications import request_ended
 
 logger = Logger(service="codat-freshness")
@@ -26,17 +28,40 @@ class Finisher:
     services: Services
 
     def finish(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> FreshnessRequest:
-        """Return a request, published and stored as ended if its results are final.
+        """Return a request, ended if its results are final. Where AWS fails, the next tick does the rest.
 
-        What was given may be from before the last writes, so that it is read again before anything is published.
+        What was given may be from before the last writes, so that it is read again before the end is stored.
         """
         if request.is_done or not request.with_results(feeds, company, self.services.clock()).is_done:
             return request
+        with left_to_the_next_tick(request):
+            request = self._stored(request, company)
+        return self.publish(request)
+
+    def publish(self, request: FreshnessRequest) -> FreshnessRequest:
+        """Publish the end of a request as it was stored, unless it is known to be published, and return the request."""
+        if request.is_done and not request.is_published:
+            with left_to_the_next_tick(request):
+                self.services.bus.publish([request_ended(request)])
+                return self.services.tables.requests.update(request, lambda known: replace(known, is_published=True))
+        return request
+
+    def finish_of_companies(self, company_ids: Collection[str]) -> None:
+        """End the open requests about companies, of which a feed is as fresh now as callers need."""
+        tables = self.services.tables
+        for company_id in company_ids:
+            for request in tables.requests.open_of_company(company_id):
+                with left_to_the_next_tick(request):
+                    if request.is_done:
+                        self.publish(request)
+                        continue
+                    company = tables.companies.get(company_id) or Company(company_id=company_id)
+                    self.finish(request, company, tables.feeds.of_company(company_id))
+
+    def _stored(self, request: FreshnessRequest, company: Company) -> FreshnessRequest:
         tables = self.services.tables
         current_company = tables.companies.get(request.company_id, consistent=True) or company
         current_feeds = tables.feeds.of_company(request.company_id, consistent=True)
-
-        ended = request
         for _ in tables.requests.races():
             known = tables.requests.get(request.request_id)
             if known is None and request.version:
@@ -44,22 +69,10 @@ class Finisher:
             known = known or request
             ended = known.with_results(current_feeds, current_company, self.services.clock())
             if ended == known:
-                break
-            self.services.bus.publish([request_ended(ended)])
+                return known
             with suppress(VersionConflict):
-                ended = tables.requests.put(ended)
-                break
-        return ended
-
-    def finish_of_companies(self, company_ids: Collection[str]) -> None:
-        """End the open requests about companies, of which a feed is as fresh now as callers need."""
-        tables = self.services.tables
-        shards = sorted({shard(company_id) for company_id in company_ids})
-        for request in list(tables.requests.open(self.services.clock() + KEPT, shards)):
-            if request.company_id in company_ids:
-                with left_to_the_next_tick(request):
-                    company = tables.companies.get(request.company_id) or Company(company_id=request.company_id)
-                    self.finish(request, company, tables.feeds.of_company(request.company_id))
+                return tables.requests.put(ended)
+        return request
 
 
 @contextmanager

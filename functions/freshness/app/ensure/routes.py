@@ -9,7 +9,7 @@ class Route(StrEnum):
     """A route, such as `GET /companies/{companyId}/freshness`."""
 
     ENSURE_FRESH = "POST /companies/{companyId}/ensure-fresh"
-    GET_REQUEST = "GET /ensure-fresh/{id}"
+    GET_REQUEST = "GET /companies/{companyId}/ensure-fresh/{id}"
     GET_FRESHNESS = "GET /companies/{companyId}/freshness"
     GET_DESCRIPTION = "GET /openapi.json"
 

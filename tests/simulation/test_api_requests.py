@@ -1,0 +1,302 @@
+"""Requests to the API, with tables in memory: how they end, how many are open, and what faults of AWS do to them."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from deployed.api import ApiResponse, api_event
+from freshness.app.ensure import accept
+from freshness.app.ensure.accept import EnsureFresh
+from freshness.app.ensure.api import answer
+from freshness.app.ensure.finish import Finisher
+from freshness.app.ensure.routes import Route
+from freshness.aws.event_bus import NotPublished
+from freshness.aws.tables import TableNames, Tables
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.dataset import DatasetState, Trigger
+from freshness.domain.feed import Feed
+from freshness.domain.feed_values import End, Request
+from freshness.domain.freshness_request import FreshnessRequest
+from freshness.domain.notifications import Notification
+from freshness.policy.policy import Policy
+from local.http_api import context
+from simulate.memory_dynamodb import MemoryDynamoDB
+from tests.integration.recording_bus import RecordingBus
+from tests.services import codat_at, services_of
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
+NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
+OURS, THEIRS = "arn:aws:iam::1:user/ours", "arn:aws:iam::1:user/theirs"
+
+
+class Killed(BaseException):
+    """The function was stopped."""
+
+
+class Bus(RecordingBus):
+    """A bus that may be down, or kill the function that publishes."""
+
+    failure: BaseException | None = None
+
+    def publish(self, notifications: Sequence[Notification]) -> None:
+        if self.failure:
+            raise self.failure
+        super().publish(notifications)
+
+    @property
+    def ends(self) -> list[dict[str, Any]]:
+        """What was published of the ends of requests."""
+        return [each.detail() for each in self.published if "request" in each.id]
+
+
+class World:
+    """Companies whose invoices were read two hours ago, and a Codat that takes a minute for each read."""
+
+    def __init__(self, companies: int = 1) -> None:
+        self.now = NOON
+        self.bus = Bus()
+        self.before_call: Callable[[], None] = lambda: None
+        self.dynamodb = MemoryDynamoDB(lambda: self.before_call())
+        self.tables = Tables.open(cast(Any, self.dynamodb), NAMES, sleep=lambda _: None)
+        self.datasets: dict[str, dict[str, Any]] = {}
+        codat = codat_at("http://codat", "key", httpx.MockTransport(self._respond))
+        self.services = services_of(self.tables, POLICY, bus=self.bus, clock=lambda: self.now, codat=codat)
+        self.ensure = EnsureFresh(services=self.services)
+        for number in range(companies):
+            connection = Connection(
+                connection_id=f"connection{number}",
+                platform="Xero",
+                source_type="Accounting",
+                status=ConnectionStatus.LINKED,
+                status_at=NOON - 720 * HOUR,
+            )
+            self.tables.companies.put(
+                Company(company_id=f"company{number}", connections={connection.connection_id: connection})
+            )
+            feed = Feed(company_id=f"company{number}", data_type="invoices", connection_id=connection.connection_id)
+            self.tables.feeds.put(read(feed, NOON - 2 * HOUR))
+
+    def call(self, method: str, path: str, caller: str = OURS, **given: Any) -> ApiResponse:
+        response = answer(lambda: self.services, api_event(method, path, caller=caller, **given), context())
+        return ApiResponse(response["statusCode"], response["headers"], json.loads(response["body"]))
+
+    def ask(self, company: int = 0, caller: str = OURS, headers: dict[str, str] | None = None, **asked: Any) -> Any:
+        body = {"dataTypes": ["invoices"], "notBefore": NOON.isoformat(), "within": "1h"} | asked
+        return self.call("POST", Route.ENSURE_FRESH.path(f"company{company}"), caller, body=body, headers=headers)
+
+    def feed(self, company: int = 0) -> Feed:
+        return self.tables.feeds.get(f"company{company}", "invoices", f"connection{company}", consistent=True)
+
+    def read(self, company: int = 0) -> None:
+        """Let a read of the invoices end that was requested a second after noon."""
+        self.tables.feeds.update(self.feed(company), lambda feed: read(feed, NOON + SECOND))
+
+    def stored(self) -> list[FreshnessRequest]:
+        names = [item["name"] for item in self.tables.requests._table.scan()]
+        prefix = "freshness request "
+        found = [self.tables.requests.get(name.removeprefix(prefix)) for name in names if name.startswith(prefix)]
+        return [request for request in found if request]
+
+    def tick(self) -> int:
+        return self.ensure.end_due_requests(self.now + MINUTE)
+
+    def _respond(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json=self.datasets[request.url.path.split("/")[-1]])
+        _, _, company_id, _, _, data_type = request.url.path.split("/")
+        dataset_id = f"dataset-{len(self.datasets)}"
+        self.datasets[dataset_id] = {
+            "id": dataset_id,
+            "companyId": company_id,
+            "connectionId": request.url.params["connectionId"],
+            "dataType": data_type,
+            "status": "Queued",
+            "requested": self.now.isoformat(),
+            "progress": 0,
+        }
+        return httpx.Response(200, json=self.datasets[dataset_id])
+
+
+def read(feed: Feed, at: datetime) -> Feed:
+    """Return a feed after a read that was requested at a time and took a minute."""
+    requested = feed.requested(Request(at=at, trigger=Trigger.PROMISE, dataset_id=f"at {at}"))
+    return requested.ended(End(at=at + MINUTE, state=DatasetState.COMPLETE, dataset_id=f"at {at}"))
+
+
+def throttled() -> None:
+    raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "GetItem")
+
+
+def timed_out() -> None:
+    raise ReadTimeoutError(endpoint_url="https://dynamodb")
+
+
+def refused() -> None:
+    raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetItem")
+
+
+def test_an_end_that_a_killed_run_stored_is_published_as_it_was_stored() -> None:
+    world = World()
+    asked = world.ask(within=60)
+    world.now = NOON + 2 * MINUTE
+    world.bus.failure = Killed()
+    with pytest.raises(Killed):
+        world.call("GET", asked.headers["Location"])
+    world.bus.failure = None
+    world.read()
+
+    world.tick()
+    world.tick()
+
+    [published] = world.bus.ends
+    [stored] = world.stored()
+    assert [each["state"] for each in published["dataTypes"]] == ["stale"]
+    assert [each.state for each in stored.results] == ["stale"]
+    assert stored.is_published
+    assert world.call("GET", asked.headers["Location"]).body["dataTypes"][0]["state"] == "stale"
+
+
+def test_while_the_bus_is_down_a_caller_learns_the_end_and_a_tick_publishes_it_later() -> None:
+    world = World()
+    asked = world.ask()
+    world.read()
+    world.bus.failure = NotPublished("the bus is down")
+
+    found = world.call("GET", asked.headers["Location"])
+    world.tick()
+    assert (found.status, found.body["done"]) == (200, True)
+    assert world.bus.ends == []
+    world.bus.failure = None
+    world.tick()
+
+    [published] = world.bus.ends
+    assert published["requestId"] == found.body["id"]
+    assert list(world.tables.requests.open(world.now + 200 * HOUR)) == []
+
+
+@pytest.mark.parametrize("fault", [throttled, timed_out])
+@pytest.mark.parametrize("path", [Route.GET_FRESHNESS.path("company0"), Route.GET_REQUEST.path("company0", "r")])
+def test_a_fault_of_aws_is_a_problem_that_says_when_to_repeat_the_call(fault: Callable[[], None], path: str) -> None:
+    world = World()
+    world.before_call = fault
+
+    response = world.call("GET", path)
+
+    assert (response.status, response.body["type"]) == (503, "urn:codat-freshness:problem:aws-unavailable")
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["Retry-After"] == "5"
+
+
+def test_a_fault_after_a_request_was_accepted_names_the_request_which_goes_on() -> None:
+    world = World()
+    put = world.tables.requests.put
+
+    def break_down(request: FreshnessRequest) -> FreshnessRequest:
+        stored = put(request)
+        world.before_call = throttled
+        return stored
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(world.tables.requests), "put", lambda _, request: break_down(request))
+        response = world.ask()
+    world.before_call = lambda: None
+
+    assert response.body["type"] == "urn:codat-freshness:problem:aws-unavailable"
+    assert world.call("GET", response.headers["Location"]).body["done"] is False
+    assert world.tick() == 1
+    assert world.feed().wanted
+
+
+def test_a_refusal_of_aws_that_stays_is_no_problem_of_a_caller() -> None:
+    world = World()
+    world.before_call = refused
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        world.call("GET", Route.GET_FRESHNESS.path("company0"))
+
+
+def test_the_same_caller_has_one_open_request_for_the_same_company_types_and_moment() -> None:
+    world = World()
+
+    locations = [world.ask().headers["Location"] for _ in range(5)]
+    theirs = world.ask(caller=THEIRS).headers["Location"]
+    later = world.ask(notBefore=(NOON - SECOND).isoformat()).headers["Location"]
+
+    assert len({*locations}) == 1
+    assert len({locations[0], theirs, later}) == 3
+    assert len(world.stored()) == 3
+    world.now = NOON + 2 * HOUR
+    world.tick()
+    assert world.ask().headers["Location"] not in locations
+
+
+def test_a_caller_who_makes_too_many_requests_is_refused_until_the_next_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept, "MOST_IN_AN_HOUR", 3)
+    world = World(companies=5)
+
+    accepted = [world.ask(company).status for company in range(3)]
+    world.now = NOON + 20 * MINUTE
+    refusal = world.ask(3)
+
+    assert accepted == [202] * 3
+    assert (refusal.status, refusal.body["type"]) == (429, "urn:codat-freshness:problem:too-many-requests")
+    assert refusal.headers["Retry-After"] == str(40 * 60)
+    assert world.ask(3, caller=THEIRS).status == 202
+    assert world.ask(4, notBefore=(NOON - 3 * HOUR).isoformat()).status == 200  # satisfied at once
+    world.now = NOON + HOUR
+    assert world.ask(3).status == 202
+
+
+def test_a_request_is_found_under_its_own_company_only() -> None:
+    world = World(companies=2)
+    request_id = world.ask().body["id"]
+
+    assert world.call("GET", Route.GET_REQUEST.path("company0", request_id)).status == 200
+    other = world.call("GET", Route.GET_REQUEST.path("company1", request_id))
+    assert (other.status, other.body["type"]) == (404, "urn:codat-freshness:problem:unknown-request")
+
+
+def test_a_webhook_reads_the_open_requests_of_its_own_company_only() -> None:
+    world = World(companies=30)
+    world.ask()
+    [request] = world.stored()
+    for company in range(1, 30):
+        about = f"company{company}"
+        world.tables.requests.put(replace(request, request_id=about, company_id=about, version=0))
+    world.read(7)
+
+    world.dynamodb.calls.clear()
+    Finisher(services=world.services).finish_of_companies(["company7"])
+
+    assert world.dynamodb.calls.total() < 12
+    assert [request.company_id for request in world.stored() if request.is_done] == ["company7"]
+
+
+def test_open_requests_are_read_as_far_as_there_is_time_the_earliest_deadlines_first() -> None:
+    world = World(companies=1)
+    world.ask()
+    [request] = world.stored()
+    for number in range(1_000):
+        deadline = NOON + HOUR + number * MINUTE
+        world.tables.requests.put(replace(request, request_id=f"{number:04}", deadline=deadline, version=0))
+    reads = 0
+
+    def pass_time() -> None:
+        nonlocal reads
+        reads += 1
+        world.now += SECOND
+
+    world.before_call = pass_time
+    world.dynamodb.calls.clear()
+    world.ensure.end_due_requests(world.now + 7 * SECOND)
+
+    assert world.dynamodb.calls["BatchGetItem"] <= 2
+    assert reads < 20
