@@ -11,8 +11,9 @@ from cli.output import link_text, new_table, print_json, print_table, print_text
 from deployed.links import links_of
 from deployed.stack import clock
 from freshness.app.reading.diagnosis import Turn
-from freshness.app.reading.text import duration, moment
-from freshness.app.reading.views import Explanation
+from freshness.app.reading.text import codat_words, duration, moment, shown
+from freshness.app.reading.views import DatasetView, Explanation
+from freshness.domain.dataset import LONGEST_REASON
 
 
 def explain(
@@ -60,6 +61,8 @@ def _print(explanation: Explanation) -> None:
         print_text(f"Why       {said.why}", "yellow")
         if said.turn is not Turn.NOBODY:
             print_text(f"Turn      {said.turn.waited_for}: {said.next_action}", "yellow")
+    if feed.codat_says:
+        print_text(f"Because   {codat_words(feed.codat_says)}", "yellow")
     if feed.misses_at:
         print_text(f"At risk   the deadline at {moment(feed.misses_at)} UTC is expected to be missed", "yellow")
     until = f", until {moment(explanation.until)} UTC" if explanation.until else ""
@@ -76,8 +79,17 @@ def _print(explanation: Explanation) -> None:
         table.add_row(moment(dataset.requested_at), *cells)
     print_table(table)
     for dataset in explanation.datasets:
-        for issue in dataset.issues:
-            print_text(f"Issue     {moment(dataset.requested_at)} {issue.type}: {issue.message}", "yellow")
+        _print_issues(dataset)
+
+
+def _print_issues(dataset: DatasetView) -> None:
+    """Print what Codat said of a dataset: by its issues, or else why it failed or waits."""
+    requested_at = moment(dataset.requested_at)
+    for issue in dataset.issues:
+        said = codat_words(shown(issue.message, LONGEST_REASON))
+        print_text(f"Issue     {requested_at} {shown(issue.type, LONGEST_REASON)}: {said}", "yellow")
+    if dataset.reason and not dataset.issues:
+        print_text(f"Issue     {requested_at} {codat_words(shown(dataset.reason, LONGEST_REASON))}", "yellow")
 
 
 def _print_learned(explanation: Explanation) -> None:

@@ -14,7 +14,7 @@ from cli.output import link_text, new_table, print_json, print_table, print_text
 from deployed.links import links_of
 from deployed.stack import clock
 from deployed.text import STYLES
-from freshness.app.reading.text import duration, moment
+from freshness.app.reading.text import codat_words, duration, moment
 from freshness.app.reading.views import FeedView, FleetView, LinkView, MissView, Summary
 from freshness.domain.company import Company
 from freshness.domain.feed_values import State
@@ -146,10 +146,15 @@ def _feeds_table(feeds: Iterable[FeedView], *, with_company: bool) -> Table:
             "-" if feed.probability_up_to_date is None else f"{feed.probability_up_to_date:.0%}",
             _due(feed),
             feed.diagnosis.turn.waited_for if feed.diagnosis else "",
-            feed.diagnosis.why if feed.diagnosis else "",
+            _why(feed),
         )
         table.add_row(feed.company_name if with_company else feed.platform, *cells)
     return table
+
+
+def _why(feed: FeedView) -> str:
+    """Return why a feed is not fresh, and what Codat says of it."""
+    return ". ".join(filter(None, (feed.diagnosis.why if feed.diagnosis else "", codat_words(feed.codat_says))))
 
 
 def _due(feed: FeedView) -> str:

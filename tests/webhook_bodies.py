@@ -26,6 +26,7 @@ def read_completed(
     modified: bool | None = True,
     form: str = "read.completed",
     issues: object = (),
+    modified_from: str | None = None,
 ) -> str:
     """Return a `read.completed` event in one of its forms, with `.initial` at its end if `initial`.
 
@@ -36,7 +37,7 @@ def read_completed(
         at,
         {
             "referenceCompany": {"id": company_id, "name": "Toft stores", "tags": {}},
-            "modifiedFromDate": None,
+            "modifiedFromDate": modified_from,
             "dataTypes": [
                 {
                     "connectionId": connection_id,
@@ -59,13 +60,14 @@ def connection(
     connection_id: str = "connection",
     company_id: str = COMPANY,
     in_full: bool = True,
+    errors: object = None,
 ) -> str:
     """Return a `connection.{change}` event, with only the required fields of the connection unless `in_full`."""
     details = {
         "platformName": "Xero",
         "sourceType": "Accounting",
         "linkUrl": f"https://link.example/{connection_id}",
-        "dataConnectionErrors": None,
+        "dataConnectionErrors": errors,
     }
     return event(
         f"connection.{change}",

@@ -118,6 +118,7 @@ class Dataset:
     requested_by: RequestedBy
     progress: int = 0
     completed: datetime | None = None
+    description: str | None = None
 
     @property
     def is_running(self) -> bool:

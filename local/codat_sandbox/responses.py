@@ -104,7 +104,7 @@ def pull_operation(value: Dataset) -> Json:
         "connectionId": value.connection_id,
         "dataType": value.data_type.removeprefix(CUSTOM),
         "status": value.status,
-        "statusDescription": None,
+        "statusDescription": value.description,
         "errorMessage": ERROR_MESSAGES.get(value.status),
         "requested": time(value.requested),
         "progress": value.progress,

@@ -57,6 +57,8 @@ class Settings(BaseModel):
     authorization_lapses: Share = Field(
         0.0, description="Share of syncs that end in AuthError and leave the connection Deauthorized."
     )
+    paused: Share = Field(0.0, description="Share of syncs that are paused in Fetching, as at a limit of the platform.")
+    paused_for: Duration = Field(timedelta(hours=2), description="How long these are paused.")
     sync_schedule: dict[DataType, Annotated[int, Field(ge=0)]] = Field(
         {DataType.BANKING_ACCOUNTS: 24},
         description="Codat's own schedule: hours after the last sync by data type; 0 or absent is never.",

@@ -52,6 +52,7 @@ class SyncRunner:
         duration = shortest + (longest - shortest) * random.random()
         sync = syncs.plan(dataset, feed.draw_end(connection, self.settings, random), duration, random)
         sync.product = product
+        sync.pause = self.settings.paused_for if random.random() < self.settings.paused else timedelta(0)
         feed.latest = sync
         self._store.add_sync(sync)
         self._running[feed.company_id] += 1
@@ -114,6 +115,8 @@ class SyncRunner:
         if not sync.is_running or feed.company_id not in self._store:
             return
         needs_machine = self._is_on_premise(feed) and self._needs_machine(sync)
+        if needs_machine and sync.status is DatasetStatus.FETCHING:
+            sync.description = syncs.WAITING
         if needs_machine and self._is_offline(feed):
             sync.waits_for_machine = True
             return

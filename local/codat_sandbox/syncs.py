@@ -47,6 +47,9 @@ _PROGRESS = {
     DatasetStatus.PROCESSING: 90,
 }
 
+WAITING = "Waiting for asynchronous response from third party"
+"""How Codat describes a dataset in Fetching while it waits for the customer's machine."""
+
 ERROR_MESSAGES = {
     DatasetStatus.FETCH_ERROR: "The platform answered with an error while data was fetched.",
     DatasetStatus.MAP_ERROR: "The platform's data could not be mapped to Codat's model.",
@@ -94,6 +97,8 @@ class Sync:
         chance: A random number from 0 to 1 that decides whether the read finds changed records.
         fetched: When the data was fetched from the platform.
         product: The custom product that it is read for, or empty.
+        pause: How long it is paused when it begins to fetch.
+        description: What Codat says of its status, or None.
     """
 
     as_requested: Dataset
@@ -104,15 +109,23 @@ class Sync:
     fetched: datetime | None = None
     product: str = ""
     waits_for_machine: bool = False
+    pause: timedelta = timedelta(0)
+    description: str | None = None
     _dataset: Dataset | None = None
 
     @property
     def dataset(self) -> Dataset:
         """Return the dataset in its current status."""
-        if self._dataset is None or self._dataset.status is not self.status:
-            progress = 100 if self.completed else _PROGRESS[self.status]
-            self._dataset = replace(self.as_requested, status=self.status, progress=progress, completed=self.completed)
-        return self._dataset
+        known = self._dataset
+        if known is None or known.status is not self.status or known.description != self.description:
+            known = self._dataset = replace(
+                self.as_requested,
+                status=self.status,
+                progress=100 if self.completed else _PROGRESS[self.status],
+                completed=self.completed,
+                description=self.description,
+            )
+        return known
 
     @property
     def is_running(self) -> bool:
@@ -127,16 +140,21 @@ class Sync:
     def enter_next(self, now: datetime) -> timedelta:
         """Enter the next status, and return how long the sync stays in it."""
         self.status, stay = self.remaining.pop()
+        self.description = None
         if self.status is DatasetStatus.FETCHING:
-            self.fetched = now
-        elif not self.remaining:
+            self.fetched = now + self.pause
+            if self.pause:
+                until = (now + self.pause).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+                self.description = f"Paused until {until}Z"
+            return stay + self.pause
+        if not self.remaining:
             self.completed = now
         return stay
 
     def end(self, status: DatasetStatus, now: datetime) -> None:
         """End at once in `status`."""
         self.remaining.clear()
-        self.status = status
+        self.status, self.description = status, None
         self.completed = now
 
 

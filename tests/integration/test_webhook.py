@@ -14,10 +14,10 @@ from freshness.app.record import Recorder
 from freshness.app.webhooks import WebhookApplier
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import Tables
-from freshness.codat.webhook_parser import MAX_ISSUE_LENGTH, MAX_ISSUES, Malformed
+from freshness.codat.webhook_parser import MAX_ISSUES, Malformed
 from freshness.domain.change_rate import Observation
 from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.dataset import Issue, Trigger
+from freshness.domain.dataset import LONGEST_REASON, Issue, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Request
 from freshness.policy.policy import Policy
@@ -172,7 +172,7 @@ def test_the_issues_that_are_stored_are_limited(webhook: WebhookApplier, tables:
 
     (dataset,) = tables.datasets.of_company("company")
     assert len(dataset.issues) == MAX_ISSUES
-    assert {len(issue.message) for issue in dataset.issues} == {MAX_ISSUE_LENGTH}
+    assert {len(issue.message) for issue in dataset.issues} == {LONGEST_REASON}
 
 
 def test_a_repeated_message_changes_nothing_and_is_not_published_again(

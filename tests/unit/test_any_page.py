@@ -17,8 +17,8 @@ from freshness.app.page.view import Cell, Miss, PageView, RuleView, TurnView
 from freshness.app.reading.diagnosis import Diagnosis, Turn
 from freshness.app.reading.text import shown
 from freshness.app.reading.views import DatasetView, Explanation, SpendingView
-from freshness.codat.webhook_parser import MAX_ISSUE_LENGTH, MAX_ISSUES
-from freshness.domain.dataset import Issue, Trigger
+from freshness.codat.webhook_parser import MAX_ISSUE_TYPE, MAX_ISSUES
+from freshness.domain.dataset import LONGEST_REASON, Issue, Trigger
 from freshness.domain.feed_values import State
 from freshness.planning.decision import Action
 from tests.unit.test_page import HOSTILE, NOW, TIMES, Elements, facts, feed_view, page
@@ -162,7 +162,7 @@ def test_a_party_with_many_reasons_is_shown_with_the_first_and_how_many_more_the
 def test_an_explanation_of_none_one_or_many_datasets_and_any_names_is_whole_and_small(
     names: list[str], others: int, datasets: int, issues: int, medium: Medium
 ) -> None:
-    issue = Issue(type=names[0][:MAX_ISSUE_LENGTH], message=names[-1][:MAX_ISSUE_LENGTH])
+    issue = Issue(type=names[0][:MAX_ISSUE_TYPE], message=names[-1][:LONGEST_REASON])
     dataset = DatasetView(
         dataset_id=names[0],
         trigger=Trigger.PROMISE,

@@ -133,6 +133,7 @@ class CompanyList:
                 status_at=at,
                 link_url=connection.link_url,
                 link_url_read_at=at if connection.link_url else None,
+                reason=connection.reason,
                 unlinked_at=at if connection.status == ConnectionStatus.UNLINKED else None,
             )
             for connection in listed.connections

@@ -19,6 +19,7 @@ def polled_fact(operation: PullOperation, at: datetime) -> DatasetPolled:
         ended_at=operation.completed,
         succeeded_at=operation.completed if is_complete else None,
         succeeded_id=operation.id if is_complete else "",
+        reason=operation.reason,
     )
 
 
@@ -33,6 +34,7 @@ def requested_fact(
         state=operation.status,
         # Where it is unknown when it ended, the earlier time counts.
         ended_at=(operation.completed or operation.requested) if has_ended(operation.status) else None,
+        reason=operation.reason,
         decided=decided,
         called_at=called_at,
     )

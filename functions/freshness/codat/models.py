@@ -1,12 +1,14 @@
 """Codat's responses: the fields that this project reads. Unknown fields, states and data types are accepted."""
 
 import json
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from freshness.codat.response_model import Readable, Response, Text
-from freshness.domain.times import Instant, InstantIfAny
+from freshness.codat.response_model import Readable, Response, Text, Words, in_words
+from freshness.domain.dataset import DatasetState
+from freshness.domain.times import BEGINNING, Instant, InstantIfAny
 
 
 def _as_list(given: object) -> list[Any] | None:
@@ -59,7 +61,44 @@ class Page(Response, Generic[Listed]):
     links: Links = Field(alias="_links", default=Links())
 
 
-class ConnectionListing(Identified):
+class ConnectionProblem(Response):
+    """An error of a connection. One that passed by itself is `Resolved`."""
+
+    status_code: Words = ""
+    status_text: Words = ""
+    error_message: Words = ""
+    errored_on_utc: Readable[Instant] = None
+    status: Text = ""
+
+
+class ExplainedConnection(Identified):
+    """A connection, with what Codat says of why it is as it is."""
+
+    data_connection_errors: Annotated[
+        tuple[Readable[ConnectionProblem], ...], BeforeValidator(lambda given: _as_list(given) or ())
+    ] = ()
+    connection_info: Annotated[
+        dict[str, object] | None, BeforeValidator(lambda given: given if isinstance(given, dict) else None)
+    ] = None
+
+    @property
+    def reason(self) -> str:
+        """Return the latest of its errors that last; without one, what Codat notes of it; empty without both."""
+        errors = [each for each in self.data_connection_errors if each and each.status != "Resolved"]
+        for error in sorted(errors, key=_errored_at, reverse=True):
+            if said := error.error_message or in_words(f"{error.status_code} {error.status_text}"):
+                return said
+        noted = (
+            f"{name}: {value}" for name, value in (self.connection_info or {}).items() if isinstance(value, str | int)
+        )
+        return in_words("; ".join(noted))
+
+
+def _errored_at(error: ConnectionProblem) -> datetime:
+    return error.errored_on_utc or BEGINNING
+
+
+class ConnectionListing(ExplainedConnection):
     """A connection of a company."""
 
     platform_name: str
@@ -113,6 +152,13 @@ class PullOperation(Identified):
     status: str
     requested: Instant
     completed: InstantIfAny = None
+    error_message: Words = ""
+    status_description: Words = ""
+
+    @property
+    def reason(self) -> str:
+        """Return why it failed, or what it waits for, in Codat's words; empty if Codat does not say."""
+        return "" if self.status == DatasetState.COMPLETE else self.error_message or self.status_description
 
 
 class SyncSetting(Response):

@@ -13,6 +13,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic.functional_validators import WrapValidator
 
+from freshness.domain.dataset import LONGEST_REASON
+
 Anything = TypeVar("Anything")
 
 
@@ -45,6 +47,17 @@ Which it is, and why, is appended to `skipped` of the validation context, if tha
 """
 Text = Annotated[str, BeforeValidator(lambda given: given if isinstance(given, str) else "")]
 """Text that may be missing or null."""
+
+
+def in_words(given: object) -> str:
+    """Return text as one line of at most `LONGEST_REASON` characters that can be stored; none of what is not text."""
+    if not isinstance(given, str):
+        return ""
+    return " ".join(given.encode("utf-8", "replace").decode().split())[:LONGEST_REASON]
+
+
+Words = Annotated[str, BeforeValidator(in_words)]
+"""What Codat says to people. It may be missing, null or long, and of any characters."""
 
 
 class Response(BaseModel):

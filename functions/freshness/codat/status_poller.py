@@ -1,6 +1,6 @@
 """Polling Codat for a company: what became of the datasets of each of its data types and connections."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from freshness.codat.errors import NotFound, Unreadable
 from freshness.codat.models import DataStatus, PullOperation
 from freshness.domain.company import Company, ConnectionStatus
 from freshness.domain.data_types import DATA_TYPES, custom_identifier
-from freshness.domain.dataset import DatasetState, has_ended
+from freshness.domain.dataset import DatasetState, Outcome, has_ended, outcome
 from freshness.domain.facts import DatasetPolled
 from freshness.domain.feed import Feed, FeedKey, knows
 
@@ -55,6 +55,7 @@ async def poll(
     if news and await _has_unknown_connection(codat, company):
         ambiguous |= news
         polled = {key: facts for key, facts in polled.items() if key not in news}
+    await _explain(codat, company.company_id, feeds, polled)
     if ambiguous:
         polled |= await _in_history(codat, company.company_id, ambiguous, statuses.at)
     for feed in feeds.values():
@@ -62,6 +63,41 @@ async def poll(
         if in_flight := await _in_flight(codat, feed, known, now, statuses.at):
             known[:] = [in_flight, *(fact for fact in known if fact.dataset_id != in_flight.dataset_id)]
     return polled
+
+
+async def _explain(
+    codat: Codat, company_id: str, feeds: Mapping[Key, Feed], polled: dict[Key, list[DatasetPolled]]
+) -> None:
+    """Add to what data status shows of datasets that failed why they did, which only history says.
+
+    One that is in flight is looked up by itself.
+    """
+    unexplained = {key: facts[0] for key, facts in polled.items() if _is_unexplained(facts[0], feeds.get(key))}
+    if unexplained:
+        reported = await _reported(codat, company_id, [fact.dataset_id for fact in unexplained.values()])
+        for key, fact in unexplained.items():
+            if operation := reported.get(fact.dataset_id):
+                polled[key] = [replace(fact, reason=operation.reason)]
+
+
+def _is_unexplained(fact: DatasetPolled, feed: Feed | None) -> bool:
+    """Return whether a dataset failed, and Codat was not asked for it yet."""
+    if not fact.dataset_id or outcome(fact.state) not in (Outcome.TRY_AGAIN, Outcome.PERSON_MUST_ACT):
+        return False
+    return feed is None or not (feed.in_flight or (feed.end and feed.end.dataset_id == fact.dataset_id))
+
+
+async def _reported(codat: Codat, company_id: str, dataset_ids: Collection[str]) -> dict[str, PullOperation]:
+    """Return those of a company's datasets that are among the last `HISTORY_READ`, by their ids."""
+    found: dict[str, PullOperation] = {}
+    read = 0
+    async for operation in codat.history(company_id):
+        if operation.id in dataset_ids:
+            found[operation.id] = operation
+        read += 1
+        if len(found) == len(set(dataset_ids)) or read == HISTORY_READ:
+            break
+    return found
 
 
 def _of_status(status: DataStatus, at: datetime) -> DatasetPolled:
@@ -136,24 +172,26 @@ async def poll_in_flight(
 ) -> dict[FeedKey, DatasetPolled]:
     """Return what became of the datasets in flight of a company, without those that cannot be read.
 
-    One dataset is read by itself. Of several, data status shows at once which of them run or are complete.
+    One dataset is read by itself. Of several, history says at once how they are and why, which data status does not.
 
     Raises:
-        CodatError: the data status or a dataset could not be read.
+        CodatError: the history or a dataset could not be read.
     """
-    statuses = (await codat.data_status(company_id)).by_type if len(feeds) > 1 else {}
+    wanted = [feed.in_flight.dataset_id for feed in feeds if feed.in_flight]
+    reported = await _reported(codat, company_id, wanted) if len(wanted) > 1 else {}
     polled: dict[FeedKey, DatasetPolled] = {}
     for feed in feeds:
-        status = statuses.get(feed.data_type)
-        if status and _says_how(status, feed):
-            polled[feed.key] = _of_status(status, at)
-        elif found := await _of_dataset(codat, feed, at):
+        operation = reported.get(feed.in_flight.dataset_id) if feed.in_flight else None
+        found = polled_fact(operation, at) if operation else await _of_dataset(codat, feed, at)
+        if found:
             polled[feed.key] = found
     return polled
 
 
 async def poll_ended(codat: Codat, feed: Feed, dataset_id: str, at: datetime) -> DatasetPolled | None:
     """Return how a dataset of a feed ended, or the latest if the id is empty; `None` if it runs or is not known.
+
+    One that runs is returned if Codat says something new of it, such as until when it is paused.
 
     Raises:
         CodatError: it could not be read.
@@ -167,16 +205,8 @@ async def poll_ended(codat: Codat, feed: Feed, dataset_id: str, at: datetime) ->
         if key not in found:
             return None
         [polled] = found[key]
-    return polled if has_ended(polled.state) else None
-
-
-def _says_how(status: DataStatus, feed: Feed) -> bool:
-    """Return whether a data status shows that the dataset in flight of a feed runs, or is complete and since when."""
-    state, dataset_id = status.current_status, feed.in_flight.dataset_id if feed.in_flight else ""
-    if state is None or not dataset_id or status.latest_sync_id != dataset_id:
-        return False
-    is_complete = state == DatasetState.COMPLETE and status.latest_successful_sync_id == dataset_id
-    return not has_ended(state) or (is_complete and status.last_successful_sync is not None)
+    is_news = polled.reason and polled.reason != feed.running_description
+    return polled if has_ended(polled.state) or (dataset_id and is_news) else None
 
 
 async def _of_dataset(codat: Codat, feed: Feed, at: datetime) -> DatasetPolled | None:

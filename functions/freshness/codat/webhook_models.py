@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, AliasChoices, AliasPath, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic.alias_generators import to_pascal
 
-from freshness.codat.response_model import Readable, Response, Text
+from freshness.codat.models import ExplainedConnection
+from freshness.codat.response_model import Readable, Response, Text, Words
 from freshness.domain.times import CLOCKS_DIFFER, Instant, InstantIfAny
 
 
@@ -43,7 +44,7 @@ class ReadIssue(Response):
     """An issue of a read."""
 
     type: Text = ""
-    message: Text = ""
+    message: Words = ""
     links: Readable[IssueLinks] = None
 
 
@@ -63,6 +64,8 @@ class ReadCompleted(Response):
     """The payload of every form of `read.completed`."""
 
     reference_company: CompanyReference
+    modified_from_date: Readable[InstantIfAny] = None
+    """From when on what changed is new to Codat's copy."""
     data_types: Annotated[tuple[object, ...], BeforeValidator(lambda given: given or ())] = ()
     """What `DataTypeRead` describes, each by itself: one that cannot be read must not take the others with it."""
 
@@ -73,10 +76,9 @@ class ReadCompletedEvent(Envelope):
     payload: ReadCompleted
 
 
-class ConnectionState(Response):
+class ConnectionState(ExplainedConnection):
     """A connection. The platform may be missing."""
 
-    id: str = Field(min_length=1)
     platform_name: Text = ""
     source_type: Text = ""
     status: str

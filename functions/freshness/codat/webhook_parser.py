@@ -32,8 +32,8 @@ WRITABLE = tuple(
 """The data types that Codat's event catalogue has a `{dataType}.write.successful` for."""
 
 MAX_ISSUES = 20
-MAX_ISSUE_LENGTH = 500
-"""Issues of a read beyond these, and characters of each, are dropped, so that a dataset's record stays small."""
+MAX_ISSUE_TYPE = 100
+"""Issues of a read beyond these, and characters of a type, are dropped, so that a dataset's record stays small."""
 
 _READ = re.compile(r"(?:.+\.)?read\.completed(?:\.(?:initial|successful|unsuccessful))*")
 """The forms in which the end of a read is reported: to all of them, its payload is the same.
@@ -133,15 +133,13 @@ def _read_ended(event: ReadCompletedEvent, read: DataTypeRead) -> ReadEnded:
         is_first=event.event_type.endswith(".initial"),
         issues=_issues(read),
         dataset_id=_dataset_id(read),
+        modified_from=event.payload.modified_from_date,
     )
 
 
 def _issues(read: DataTypeRead) -> tuple[Issue, ...]:
     readable = [issue for issue in read.issues if issue is not None and (issue.type or issue.message)]
-    return tuple(
-        Issue(type=issue.type[:MAX_ISSUE_LENGTH], message=issue.message[:MAX_ISSUE_LENGTH])
-        for issue in readable[:MAX_ISSUES]
-    )
+    return tuple(Issue(type=issue.type[:MAX_ISSUE_TYPE], message=issue.message) for issue in readable[:MAX_ISSUES])
 
 
 def _dataset_id(read: DataTypeRead) -> str:
@@ -162,6 +160,7 @@ def _connection(body: str, context: _Context) -> tuple[ConnectionChanged]:
         status_at=event.generated_date,
         link_url=reported.link_url,
         link_url_read_at=event.generated_date if reported.link_url else None,
+        reason=reported.reason,
     )
     if connection.is_unlinked:
         connection = replace(connection, unlinked_at=event.generated_date)

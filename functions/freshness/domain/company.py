@@ -68,6 +68,8 @@ class Connection:
     """Whether it is to be read only once, as `Company.with_read_once` decides after each fact."""
     absent_since: datetime | None = None
     """Since when Codat's lists have lacked it, if the last one did."""
+    reason: str = ""
+    """Its last error, or what Codat notes of it, in Codat's words, as of the last report."""
 
     @property
     def is_linked(self) -> bool:
@@ -170,7 +172,7 @@ class Connection:
         ).with_reads((*self.refusals, *other.refusals))
 
     def differs(self, other: "Connection") -> bool:
-        """Return whether `other` reports anything new, apart from its times and another link than the one there is.
+        """Return whether `other` reports anything new, apart from its times, its reason, and another link.
 
         Where links are valid for one use, Codat reports another one each time.
         """
@@ -185,6 +187,7 @@ class Connection:
             first_read_at=other.first_read_at,
             read_once=other.read_once,
             absent_since=other.absent_since,
+            reason=other.reason,
         )
         return unchanged != other
 
@@ -200,11 +203,12 @@ def _absence(earlier: Connection, last: Connection) -> datetime | None:
     return since if since and since > last.status_at else None
 
 
-def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str]:
+def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str, str]:
     """Return what orders reports: by time, and at the same time by the usual order of statuses."""
     status = connection.status
     position = _STATUSES.index(ConnectionStatus(status)) if status in _STATUSES else -1
-    return (connection.status_at, position, status, connection.link_url, connection.platform, connection.source_type)
+    of_platform = connection.platform, connection.source_type
+    return (connection.status_at, position, status, connection.link_url, *of_platform, connection.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

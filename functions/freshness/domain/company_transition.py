@@ -128,7 +128,7 @@ def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
     connections |= {connection_id: listed[connection_id] for connection_id in listed.keys() - connections.keys()}
     tags = company.tags if fact.tags is None else dict(fact.tags)
     is_matched_as_before = tags == company.tags and fact.parent_id == company.parent_id
-    has_other_connections = _without_absences(connections) != _without_absences(company.connections)
+    has_other_connections = _without_remarks(connections) != _without_remarks(company.connections)
     changed = has_other_connections or not is_matched_as_before
     check_at = now if changed or company.check_at is None else company.check_at
     if company.planned_by != fact.policy:
@@ -154,7 +154,8 @@ def _is_expired(connection: Connection, at: datetime) -> bool:
 def _with_listed(known: Connection, listed: Connection) -> Connection:
     """Return a connection as Codat lists it now. A list does not say when a status began, so only changes count."""
     if not known.differs(listed):
-        return replace(known, absent_since=None) if known.absent_since else known
+        reason = listed.reason if listed.status_at >= known.status_at else known.reason
+        return replace(known, absent_since=None, reason=reason)
     if listed.is_linked and known.was_linked and not known.is_linked:
         listed = replace(listed, reconnected_at=listed.status_at)
     return known.latest(listed)
@@ -170,11 +171,9 @@ def _absent(known: Connection, fact: CompanyListed) -> Connection:
     return replace(known, status=ConnectionStatus.DELETED, status_at=fact.at, absent_since=None)
 
 
-def _without_absences(connections: Mapping[str, Connection]) -> dict[str, Connection]:
-    return {
-        connection_id: replace(known, absent_since=None) if known.absent_since else known
-        for connection_id, known in connections.items()
-    }
+def _without_remarks(connections: Mapping[str, Connection]) -> dict[str, Connection]:
+    """Return connections without what a list says of them that no check need find out."""
+    return {each: replace(known, absent_since=None, reason="") for each, known in connections.items()}
 
 
 def _with_connection(company: Company, connection: Connection, now: datetime) -> Company:

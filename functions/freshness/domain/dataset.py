@@ -1,8 +1,19 @@
 """Datasets: single reads of a data type from a connection into Codat's cache, and their states."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+
+from pydantic import TypeAdapter, ValidationError
+
+from freshness.domain.times import Instant
+
+LONGEST_REASON = 300
+"""The most characters that are kept of what Codat says in words."""
+_PAUSED = re.compile(r"paused until (\S+)", re.IGNORECASE)
+_instant: TypeAdapter[datetime] = TypeAdapter(Instant)
 
 
 class DatasetState(StrEnum):
@@ -82,6 +93,19 @@ def has_ended(state: str) -> bool:
     return outcome(state) not in (Outcome.IN_FLIGHT, Outcome.UNKNOWN)
 
 
+def paused_until(description: str) -> datetime | None:
+    """Return until when Codat pauses a read, by the description of its state; `None` if it is not paused.
+
+    Codat says `Paused until 2022-10-23T00:00:00.000Z` of a read that met a limit or an outage of the platform, and goes
+    on with it by itself.
+    """
+    found = _PAUSED.search(description)
+    try:
+        return _instant.validate_python(found[1]) if found else None
+    except ValidationError:
+        return None
+
+
 class Trigger(StrEnum):
     """Who requested a dataset."""
 
@@ -104,6 +128,11 @@ class Issue:
     message: str
 
 
+def reason_of(issues: Iterable[Issue]) -> str:
+    """Return why a read failed, by its issues."""
+    return " ".join(dict.fromkeys(issue.message for issue in issues if issue.message))[:LONGEST_REASON]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """The record of a dataset that has ended. While a dataset is in flight, its feed holds what is known of it."""
@@ -119,6 +148,10 @@ class Dataset:
     records_modified: bool | None = None
     issues: tuple[Issue, ...] = ()
     """The issues that a webhook reported of its end."""
+    reason: str = ""
+    """Why it failed, in Codat's words, if that was read from Codat: a webhook says it by its issues."""
+    modified_from: datetime | None = None
+    """From when on the changes are that it found, if a webhook reported it."""
     version: int = 0
 
     def merge(self, other: "Dataset") -> "Dataset":
@@ -138,4 +171,6 @@ class Dataset:
             ended_at=first.ended_at,
             records_modified=max(found, default=None),
             issues=max((record.issues for record in same), key=lambda issues: (len(issues), issues)),
+            reason=max((record.reason for record in same), key=lambda reason: (len(reason), reason)),
+            modified_from=max(filter(None, (record.modified_from for record in same)), default=None),
         )

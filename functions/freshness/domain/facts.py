@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshness.domain.company_facts import CompanyCreated, CompanyDeleted, ConnectionChanged
-from freshness.domain.dataset import Issue, Trigger
+from freshness.domain.dataset import DatasetState, Issue, Trigger, reason_of
 from freshness.domain.feed_values import Decided, Unanswered
 
 
@@ -30,6 +30,13 @@ class ReadEnded:
     issues: tuple[Issue, ...] = ()
     dataset_id: str = ""
     """The dataset, which only the issues of a webhook name; empty if it is not known."""
+    modified_from: datetime | None = None
+    """From when on the changes are that it found, if it found any."""
+
+    @property
+    def reason(self) -> str:
+        """Return why it failed, in Codat's words; empty if it did not, or Codat does not say."""
+        return "" if self.state == DatasetState.COMPLETE else reason_of(self.issues)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +73,8 @@ class DatasetPolled:
     """When the feed's latest successful dataset ended, whether or not it is this one."""
     succeeded_id: str = ""
     """The id of that dataset, if Codat returned it."""
+    reason: str | None = None
+    """Why it is in this state, in Codat's words; `None` if Codat was not asked for that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +86,8 @@ class DatasetRequested:
     dataset_id: str = ""
     state: str = ""
     ended_at: datetime | None = None
+    reason: str = ""
+    """Why it failed, in Codat's words."""
     decided: Decided | None = None
     called_at: datetime | None = None
     """When the call was made at the earliest, by our own clock, if not just now: it serves no later request."""

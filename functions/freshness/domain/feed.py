@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 
 from freshness.domain import backoff
 from freshness.domain.company import Connection
-from freshness.domain.dataset import Outcome, Trigger, outcome
+from freshness.domain.dataset import Outcome, Trigger, outcome, paused_until
 from freshness.domain.feed_values import AsOf, Breach, Decided, End, Request, State, Unanswered, Wanted
 from freshness.domain.promise import Promise
 from freshness.domain.sync_history import LONGEST_SYNC, NO_HISTORY, SyncHistory, usual_duration
@@ -20,6 +20,8 @@ DAY = timedelta(days=1)
 MIN_LATE_AFTER = timedelta(seconds=30)
 MAX_LATE_AFTER = timedelta(hours=6)
 """How long after its request, or after it was last seen to run, a dataset is late: at least, and at most."""
+LONGEST_PAUSE = timedelta(days=1)
+"""How long after Codat last said that a read is paused it is believed: daily limits of platforms end by then."""
 UNKNOWN_SYNC_TIME = timedelta(seconds=15)
 """How long a sync is assumed to take before one was measured."""
 
@@ -41,6 +43,8 @@ class Feed:
     """Requests made by this stack since the last success."""
     running_state: str = ""
     """The state in which the dataset in flight was last seen."""
+    running_description: str = ""
+    """What Codat said of that state, such as until when it pauses the read."""
     seen_running_at: datetime | None = None
     """When a check last saw the requested dataset still running."""
     history: SyncHistory = NO_HISTORY
@@ -129,6 +133,7 @@ class Feed:
             attempts=attempts,
             requests_that_day=that_day,
             running_state="",
+            running_description="",
             seen_running_at=None,
             refresh_requested_at=None,
             refresh_requested_by=Trigger.OPERATOR,
@@ -149,10 +154,13 @@ class Feed:
         is_answered = self.unanswered is None or end.at >= self.unanswered.at
         latest, succeeded_at = self.end, self.succeeded_at
         if latest is None or latest.rank < end.rank:
-            latest = end
+            latest = end.with_reason_of(latest)
         elif latest.is_report_of(end):
             # When a poll found the end is exact: a webhook is dated later.
-            latest, succeeded_at = end, end.at if succeeded_at == latest.at else succeeded_at
+            succeeded_at = end.at if succeeded_at == latest.at else succeeded_at
+            latest = end.with_reason_of(latest)
+        else:
+            latest = latest.with_reason_of(end)
         return replace(
             self,
             # What an unanswered call may have queued has ended: the next call is another one.
@@ -210,17 +218,27 @@ class Feed:
         return usual_duration(self.history.durations, self.platform_sync_time) or UNKNOWN_SYNC_TIME
 
     @property
+    def paused_until(self) -> datetime | None:
+        """Return until when Codat pauses the dataset in flight, as it last said; `None` if it does not."""
+        until = paused_until(self.running_description) if self.in_flight and self.running_description else None
+        if until is None or self.seen_running_at is None:
+            return None
+        return min(until, self.seen_running_at + LONGEST_PAUSE)
+
+    @property
     def late_at(self) -> datetime | None:
         """Return when the dataset in flight is late, so that a check must ask Codat about it.
 
         Each check that finds it still running doubles the time until the next check: an on-premise platform may take
-        days.
+        days. The next check of one that Codat pauses is at the end of the pause.
         """
         if self.in_flight is None:
             return None
         requested_at = self.in_flight.at
         if self.seen_running_at is None:
             return requested_at + max(2 * self.usual_sync_time, MIN_LATE_AFTER)
+        if self.paused_until and self.paused_until > self.seen_running_at:
+            return self.paused_until
         waited = self.seen_running_at - requested_at
         return self.seen_running_at + min(max(waited, MIN_LATE_AFTER), MAX_LATE_AFTER)
 

@@ -1,6 +1,6 @@
 """The values that a feed consists of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -44,6 +44,15 @@ class End:
     at: datetime
     state: str
     dataset_id: str = ""
+    reason: str = ""
+    """Why it failed, in Codat's words; empty if it did not, or Codat does not say."""
+
+    def with_reason_of(self, other: "End | None") -> "End":
+        """Return the end with the longer of two reasons, if `other` reports the same end."""
+        if other is None or other.state != self.state or not (other.at == self.at or other.is_report_of(self)):
+            return self
+        longer = max(self.reason, other.reason, key=lambda reason: (len(reason), reason))
+        return self if longer == self.reason else replace(self, reason=longer)
 
     @property
     def rank(self) -> tuple[datetime, bool, str, str]:

@@ -169,9 +169,13 @@ class ReadEstimate:
 def estimate(request: FreshnessRequest, feed: Feed, promise: Promise, now: datetime) -> ReadEstimate:
     """Return when the read of a feed that serves a request is expected to end, from its windows and its last syncs."""
     in_flight, usual = feed.in_flight, feed.usual_sync_time
+    goes_on_at = feed.paused_until if feed.paused_until and feed.paused_until > now else None
+    if goes_on_at and goes_on_at >= request.deadline:
+        paused = f"Codat pauses its read until {goes_on_at.isoformat(timespec='minutes')}"
+        return ReadEstimate(expected_at=goes_on_at, probability=0.0, obstacle=paused)
     if in_flight and in_flight.at >= request.not_before:
-        return _estimate(request, feed, in_flight.at, max(in_flight.at + usual, now))
-    start: datetime | None = max(now, in_flight.at + usual) if in_flight else now
+        return _estimate(request, feed, in_flight.at, goes_on_at or max(in_flight.at + usual, now))
+    start: datetime | None = goes_on_at or (max(now, in_flight.at + usual) if in_flight else now)
     if start and not request.at_any_time:
         start = windows.next_allowed(promise.windows, start)
     if start is None or start >= request.deadline:

@@ -44,23 +44,32 @@ def _with_running(feed: Feed, polled: DatasetPolled) -> Feed:
         at = polled.requested_at or polled.at
         feed = feed.requested(Request(at=at, trigger=Trigger.EXTERNAL, dataset_id=polled.dataset_id))
     seen_at = max(filter(None, (feed.seen_running_at, polled.at)))
-    return replace(feed, seen_running_at=seen_at, running_state=polled.state)
+    description = feed.running_description if polled.reason is None else polled.reason
+    return replace(feed, seen_running_at=seen_at, running_state=polled.state, running_description=description)
 
 
 def _with_failure(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Feed:
     """Return the feed after a poll found that its latest dataset failed, unless more is known of it already."""
+    reason = polled.reason or ""
     if feed.end and feed.end.dataset_id == polled.dataset_id:
-        return feed
+        return _with_reason(feed, feed.end, polled)
     was_reported_without_id = feed.end is not None and not feed.end.dataset_id and feed.end.state == polled.state
     if feed.end and was_reported_without_id and not feed.in_flight:
-        exact = End(at=polled.ended_at or feed.end.at, state=polled.state, dataset_id=polled.dataset_id)
+        exact = End(at=polled.ended_at or feed.end.at, state=polled.state, dataset_id=polled.dataset_id, reason=reason)
         if feed.end.is_report_of(exact):
             return feed.ended(exact)
-        return replace(feed, end=replace(feed.end, dataset_id=polled.dataset_id))
+        return _with_reason(feed, replace(feed.end, dataset_id=polled.dataset_id), polled)
     is_from_before_request = not _is_requested(feed, polled) and feed.in_flight and polled.at <= feed.in_flight.at
     if is_from_before_request:
         return feed
-    return feed.ended(End(at=_failed_at(feed, polled, linked_at), state=polled.state, dataset_id=polled.dataset_id))
+    failed_at = _failed_at(feed, polled, linked_at)
+    return feed.ended(End(at=failed_at, state=polled.state, dataset_id=polled.dataset_id, reason=reason))
+
+
+def _with_reason(feed: Feed, end: End, polled: DatasetPolled) -> Feed:
+    """Return the feed with an end that is known, and with what a poll says of why."""
+    end = end.with_reason_of(replace(end, state=polled.state, reason=polled.reason or ""))
+    return feed if end == feed.end else replace(feed, end=end)
 
 
 def _failed_at(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> datetime:

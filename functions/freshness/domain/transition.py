@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from freshness.domain.breach import BreachTime, breach_times
 from freshness.domain.company import Connection
-from freshness.domain.dataset import Dataset, DatasetState, Issue, Outcome, Trigger, has_ended, outcome
+from freshness.domain.dataset import Dataset, DatasetState, Outcome, Trigger, has_ended, outcome
 from freshness.domain.facts import (
     DatasetEnded,
     DatasetPolled,
@@ -142,7 +142,8 @@ def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Fee
         case ReadEnded():
             if outcome(fact.state) is Outcome.IN_FLIGHT:
                 return feed
-            return feed.ended(End(at=fact.at, state=fact.state), None if fact.is_first else fact.records_modified)
+            end = End(at=fact.at, state=fact.state, reason=fact.reason)
+            return feed.ended(end, None if fact.is_first else fact.records_modified)
         case DatasetEnded():
             if feed.request is None or feed.request.dataset_id != fact.dataset_id:
                 return feed
@@ -183,7 +184,7 @@ def _with_request(before: Feed, fact: DatasetRequested) -> Feed:
             refresh_requested_by=before.refresh_requested_by,
         )
     if fact.ended_at:
-        return feed.ended(End(at=fact.ended_at, state=fact.state, dataset_id=fact.dataset_id))
+        return feed.ended(End(at=fact.ended_at, state=fact.state, dataset_id=fact.dataset_id, reason=fact.reason))
     is_latest = feed.in_flight is not None and feed.in_flight.dataset_id == fact.dataset_id
     return replace(feed, running_state=fact.state) if is_latest and not feed.running_state else feed
 
@@ -255,15 +256,19 @@ def _ended_datasets(before: Feed, after: Feed, fact: FeedFact, now: datetime) ->
     request = before.request
     match fact:
         case ReadEnded() if request and fact.at >= request.at and outcome(fact.state) is not Outcome.IN_FLIGHT:
-            yield from _record(before, request, fact.state, fact.at, fact.records_modified, fact.issues)
+            yield from _record(before, request, fact.state, fact.at, read=fact)
         case DatasetEnded() if request and request.dataset_id == fact.dataset_id:
-            yield from _record(before, request, fact.state, max(now, request.at), fact.records_modified)
+            yield from _record(before, request, fact.state, max(now, request.at), modified=fact.records_modified)
         case DatasetRequested() if fact.ended_at and after.request:
-            yield from _record(after, after.request, fact.state, fact.ended_at, None)
+            yield from _record(after, after.request, fact.state, fact.ended_at, reason=fact.reason)
         case DatasetRequested() if _ended_before_it_was_recorded(before, after, fact):
             yield from _record_of_known_end(after)
         case DatasetPolled() | DatasetRequested() if before.in_flight:
             yield from _ended_while_in_flight(before.in_flight, after, fact)
+        case DatasetPolled() if request and before.end and after.end and after.end.reason != before.end.reason:
+            # A poll says why a dataset failed of which a webhook has reported only that it did.
+            if fact.dataset_id == request.dataset_id and fact.state == before.end.state:
+                yield from _record(after, request, fact.state, before.end.at, reason=after.end.reason)
         case _:
             return
 
@@ -280,7 +285,7 @@ def _record_of_known_end(feed: Feed) -> Iterator[Dataset]:
         return
     if first.succeeded or feed.end.at == first.ended_at:
         state = DatasetState.COMPLETE if first.succeeded else feed.end.state
-        yield from _record(feed, feed.request, state, first.ended_at, first.records_modified)
+        yield from _record(feed, feed.request, state, first.ended_at, modified=first.records_modified)
 
 
 def _ended_while_in_flight(request: Request, after: Feed, fact: DatasetPolled | DatasetRequested) -> Iterator[Dataset]:
@@ -289,15 +294,24 @@ def _ended_while_in_flight(request: Request, after: Feed, fact: DatasetPolled | 
         return
     if isinstance(fact, DatasetPolled) and fact.dataset_id == request.dataset_id and has_ended(fact.state):
         completed_at = fact.succeeded_at if outcome(fact.state) is Outcome.COMPLETE else None
-        yield from _record(after, request, fact.state, max(fact.ended_at or completed_at or fact.at, request.at), None)
+        ended_at = max(fact.ended_at or completed_at or fact.at, request.at)
+        yield from _record(after, request, fact.state, ended_at, reason=fact.reason or "")
         return
     # Codat runs one dataset of a feed at a time: a later one shows that this one ended, but not how.
-    yield from _record(after, request, DatasetState.CANCELLED, max(fact.at, request.at), None)
+    yield from _record(after, request, DatasetState.CANCELLED, max(fact.at, request.at))
 
 
 def _record(
-    feed: Feed, request: Request, state: str, at: datetime, modified: bool | None, issues: tuple[Issue, ...] = ()
+    feed: Feed,
+    request: Request,
+    state: str,
+    at: datetime,
+    *,
+    modified: bool | None = None,
+    reason: str = "",
+    read: ReadEnded | None = None,
 ) -> Iterator[Dataset]:
+    """Yield the record of a requested dataset, if its id is known. `read` is the webhook that reported its end."""
     if request.dataset_id:
         yield Dataset(
             company_id=feed.company_id,
@@ -308,8 +322,10 @@ def _record(
             requested_at=request.at,
             state=state,
             ended_at=at,
-            records_modified=modified,
-            issues=issues,
+            records_modified=read.records_modified if read else modified,
+            issues=read.issues if read else (),
+            reason=reason,
+            modified_from=read.modified_from if read else None,
         )
 
 
@@ -317,4 +333,4 @@ def abandoned(feed: Feed, at: datetime) -> tuple[Dataset, ...]:
     """Return the record of the dataset that is in flight while its feed is deleted, if there is one."""
     if feed.in_flight is None:
         return ()
-    return tuple(_record(feed, feed.in_flight, DatasetState.CANCELLED, max(at, feed.in_flight.at), None))
+    return tuple(_record(feed, feed.in_flight, DatasetState.CANCELLED, max(at, feed.in_flight.at)))

@@ -210,6 +210,7 @@ class DataTypeFreshness(Body):
         description="Since when nothing changed at the source, null unless that is `quiet_after` or longer."
     )
     obstacle: str = Field(description="Why it cannot be fresh, empty if it can.")
+    codat_says: str = Field(description="What Codat says of why it is in this state, in its words; empty if nothing.")
 
 
 class CompanyFreshness(Body):

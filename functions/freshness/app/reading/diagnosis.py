@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from freshness.app.reading.text import shown
 from freshness.domain import windows
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company, Connection, ReadOnce
-from freshness.domain.dataset import DatasetState
+from freshness.domain.dataset import LONGEST_REASON, DatasetState
 from freshness.domain.feed import MIN_LATE_AFTER, Feed
 from freshness.domain.feed_values import State
 from freshness.domain.promise import Promise
@@ -121,6 +122,24 @@ def diagnose(subject: Subject, conditions: Conditions) -> Diagnosis | None:
     )
 
 
+def codat_says(feed: Feed, connection: Connection, state: State) -> str:
+    """Return what Codat says of why a feed is in a state, in its own words, as they can be shown; empty if nothing.
+
+    That is of the dataset in flight or of the one that ended last, and else of the connection.
+    """
+    of_end = feed.end.reason if feed.end else ""
+    match state:
+        case State.REFRESHING:
+            said = feed.running_description or (connection.reason if connection.is_on_premise else "")
+        case State.BLOCKED if connection.lapsed_at:
+            said = connection.reason or of_end
+        case State.BLOCKED | State.FAILING | State.UNSUPPORTED:
+            said = of_end or connection.reason
+        case _:
+            said = ""
+    return shown(said, LONGEST_REASON)
+
+
 def silent_webhooks(since: datetime) -> Diagnosis:
     """Return that no webhook has arrived since a time, although reads end."""
     next_action = "Run ./freshness doctor, which checks the webhook at Codat. Until then checks find what ended."
@@ -193,7 +212,7 @@ def _of_late(subject: Subject, conditions: Conditions) -> Diagnosis:
         return _PAUSED
     if subject.company.paused:
         return Diagnosis(Turn.US, "the company is paused", f"Run ./freshness resume {subject.company.company_id}.")
-    return _of_calls(conditions) or no_tick(conditions) or _of_feed(subject)
+    return _of_calls(conditions) or no_tick(conditions) or _of_feed(subject, conditions.at)
 
 
 _PAUSED = Diagnosis(Turn.US, "everything is paused", "Run ./freshness resume.")
@@ -224,8 +243,11 @@ def no_tick(conditions: Conditions) -> Diagnosis | None:
     return None
 
 
-def _of_feed(subject: Subject) -> Diagnosis:
+def _of_feed(subject: Subject, now: datetime) -> Diagnosis:
     if subject.state is State.REFRESHING:
+        if (until := subject.feed.paused_until) and until > now:
+            why = f"{subject.connection.platform} has its read paused until {until:%d %b %H:%M} UTC"
+            return Diagnosis(Turn.PLATFORM, why, "Wait: Codat goes on with it by itself.")
         return Diagnosis(Turn.CODAT, "Codat is reading it", "Wait: a check follows if it takes unusually long.")
     if subject.state is State.FAILING:
         return _of_failure(subject.feed, subject.connection.platform)

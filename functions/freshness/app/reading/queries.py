@@ -8,7 +8,7 @@ from datetime import datetime
 
 from freshness.app.forecast import misses_ahead
 from freshness.app.queueing.decide_now import decide_now
-from freshness.app.reading.diagnosis import Conditions, Subject, Turn, diagnose
+from freshness.app.reading.diagnosis import Conditions, Subject, Turn, codat_says, diagnose
 from freshness.app.reading.spending import spending
 from freshness.app.reading.timing import miss_view, timing
 from freshness.app.reading.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
@@ -235,6 +235,7 @@ class Queries:
             dataset_id=next((change.dataset_id for change in changes if change.dataset_id), ""),
             changed_at=changes[0].at if changes else BEGINNING,
             diagnosis=diagnose(subject, conditions),
+            codat_says=codat_says(feed, connection, state),
             rule=in_force.place,
             reason=self._reason(feed.decided.reason if feed.decided else decision.reason, decision),
             next_reason=decision.reason,
@@ -278,6 +279,8 @@ class Queries:
                 ended_at=dataset.ended_at,
                 records_modified=dataset.records_modified,
                 issues=dataset.issues,
+                reason=dataset.reason,
+                modified_from=dataset.modified_from,
             )
             for dataset in self.services.tables.datasets.of_company(feed.company_id)
             if (dataset.data_type, dataset.connection_id) == (feed.data_type, feed.connection_id)
@@ -290,6 +293,7 @@ class Queries:
                 requested_at=request.at,
                 ended_at=None,
                 records_modified=None,
+                reason=feed.running_description,
             )
             datasets.append(in_flight)
         return sorted(datasets, key=lambda dataset: dataset.requested_at, reverse=True)

@@ -30,6 +30,12 @@ def shown(text: str, longest: int) -> str:
     return _NOT_SHOWN.sub("\N{REPLACEMENT CHARACTER}", cut)
 
 
+def codat_words(words: str) -> str:
+    """Return what Codat says, marked as its words; empty if it says nothing."""
+    quoted = words.replace('"', "'")
+    return f'Codat: "{quoted}"' if words else ""
+
+
 def duration(length: timedelta | None) -> str:
     """Return a duration, rounded down to the hour from a day on, and to the minute below; `never` for `None`.
 

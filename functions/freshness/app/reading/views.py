@@ -48,6 +48,8 @@ class FeedView:
     """When its latest dataset was requested or ended."""
     diagnosis: Diagnosis | None
     """Why it is not fresh, whose turn it is, and what to do next; `None` if it is as promised."""
+    codat_says: str = ""
+    """What Codat says of why it is in its state, in its own words; empty if nothing."""
     rule: str
     """The part of the policy that promises it."""
     reason: str
@@ -194,6 +196,10 @@ class DatasetView:
     records_modified: bool | None
     issues: tuple[Issue, ...] = ()
     """What a webhook reported of the data that was read, or of why the read failed."""
+    reason: str = ""
+    """Why it failed, or what it waits for, in Codat's words, if no webhook reported it."""
+    modified_from: datetime | None = None
+    """From when on the changes are that it found, if a webhook reported it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,250 @@
+"""What Codat says of why: reading it, keeping it with the end that it is about, and showing it as Codat's words."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from freshness.app.reading.diagnosis import Conditions, Subject, Turn, codat_says, diagnose
+from freshness.app.reading.text import codat_words
+from freshness.codat import webhook_parser
+from freshness.codat.dataset_facts import polled_fact
+from freshness.codat.models import ConnectionListing, PullOperation
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.domain.company_facts import CompanyListed, ConnectionChanged
+from freshness.domain.company_transition import company_transition
+from freshness.domain.dataset import LONGEST_REASON, DatasetState, Issue, Trigger
+from freshness.domain.facts import DatasetPolled, FeedFact, ReadEnded
+from freshness.domain.feed import LONGEST_PAUSE, Feed
+from freshness.domain.feed_values import Request, State
+from freshness.domain.freshness_request import FreshnessRequest, estimate
+from freshness.domain.promise import Promise
+from freshness.domain.schedule import due_at
+from freshness.domain.transition import transition, transitions
+from freshness.planning.decision import Reason
+from tests import webhook_bodies
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+PROMISE = Promise(fresh_within=6 * HOUR)
+LINKED = Connection(
+    connection_id="connection",
+    platform="Xero",
+    source_type="Accounting",
+    status=ConnectionStatus.LINKED,
+    status_at=NOON - timedelta(days=30),
+)
+READING = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
+    Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset")
+)
+PAUSED = "Paused until 2026-11-23T15:00:00.000Z"
+
+
+def operation(**fields: Any) -> PullOperation:
+    given = {
+        "id": "dataset",
+        "companyId": "company",
+        "connectionId": "connection",
+        "dataType": "invoices",
+        "status": "FetchError",
+        "requested": "2026-11-23T12:00:00.0000000Z",
+    }
+    return PullOperation.model_validate(given | fields)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"errorMessage": "Xero  is\ndown "}, "Xero is down"),
+        ({"errorMessage": None, "statusDescription": "Retrying"}, "Retrying"),
+        ({"errorMessage": 7, "statusDescription": ["x"]}, ""),
+        ({"errorMessage": "x" * 1000}, "x" * LONGEST_REASON),
+        ({"errorMessage": "half \ud800 a character"}, "half ? a character"),
+        ({"errorMessage": "old", "status": "Complete"}, ""),
+    ],
+    ids=str,
+)
+def test_why_a_dataset_failed_is_one_bounded_line_whatever_codat_sends(given: dict[str, Any], words: str) -> None:
+    assert operation(**given).reason == words
+
+
+def connection(**fields: Any) -> ConnectionListing:
+    given = {"id": "connection", "platformName": "Xero", "sourceType": "Accounting", "status": "Deauthorized"}
+    return ConnectionListing.model_validate(given | fields)
+
+
+def error(message: str | None, hour: int, **fields: Any) -> dict[str, Any]:
+    return {"errorMessage": message, "erroredOnUtc": f"2026-11-23T{hour:02}:00:00Z", "statusCode": "401"} | fields
+
+
+def test_the_reason_of_a_connection_is_its_latest_error_that_lasts_or_what_codat_notes_of_it() -> None:
+    errors = [error("first", 7), error("last", 9), error("passed", 11, status="Resolved"), None, {"erroredOnUtc": 3}]
+
+    assert connection(dataConnectionErrors=errors, connectionInfo={"a": "b"}).reason == "last"
+    assert connection(dataConnectionErrors=[error(None, 7, statusText="Unauthorized")]).reason == "401 Unauthorized"
+    assert connection(dataConnectionErrors=None, connectionInfo={"machine": "offline", "x": {}}).reason == (
+        "machine: offline"
+    )
+    assert connection(dataConnectionErrors="x", connectionInfo=[]).reason == ""
+
+
+def test_a_webhook_says_why_a_connection_lapsed_and_a_list_says_when_that_is_over_without_another_check() -> None:
+    body = webhook_bodies.connection(NOON, "disconnected", "Deauthorized", errors=[error("Revoked", 9)])
+    [changed] = webhook_parser.parse(body, NOON) or ()
+    assert isinstance(changed, ConnectionChanged)
+    company = Company(company_id="company", check_at=NOON + HOUR, planned_by="policy")
+    company = company_transition(company, changed, NOON).company
+    [known] = company.connections.values()
+    assert known.reason == "Revoked"
+
+    company = replace(company, check_at=NOON + HOUR)
+    listed = replace(known, status_at=NOON + MINUTE, reason="")
+    fact = CompanyListed(name=None, tags=None, connections=(listed,), at=NOON + MINUTE, policy="policy", products=None)
+    after = company_transition(company, fact, NOON + MINUTE).company
+
+    assert [each.reason for each in after.connections.values()] == [""]
+    assert after.check_at == NOON + HOUR
+
+
+def ended(at: datetime, message: str = "", state: str = "FetchError", dataset_id: str = "") -> ReadEnded:
+    return ReadEnded(
+        company_id="company",
+        connection_id="connection",
+        data_type="invoices",
+        at=at,
+        state=state,
+        records_modified=False,
+        is_first=False,
+        issues=(Issue(type="error", message=message),) if message else (),
+        dataset_id=dataset_id,
+    )
+
+
+def test_the_reason_belongs_to_the_latest_end_in_whatever_order_webhooks_arrive() -> None:
+    reads: list[FeedFact] = [
+        ended(NOON + HOUR, "an earlier reason"),
+        ended(NOON + 2 * HOUR),
+        ended(NOON + 2 * HOUR, "the reason"),
+        ended(NOON + 2 * HOUR, "the reason"),
+    ]
+
+    results = {transitions(READING, order, PROMISE, LINKED, NOON + 3 * HOUR).feed.end for order in permutations(reads)}
+
+    assert {end.reason for end in results if end} == {"the reason"}
+    assert len(results) == 1
+
+
+def test_a_success_leaves_no_reason() -> None:
+    facts = [ended(NOON + HOUR, "a reason"), ended(NOON + 2 * HOUR, "a warning", state="Complete")]
+
+    feed = transitions(READING, facts, PROMISE, LINKED, NOON + 3 * HOUR).feed
+
+    assert feed.end
+    assert feed.end.reason == ""
+
+
+def test_a_poll_says_why_a_dataset_failed_of_which_a_webhook_said_only_that_it_did() -> None:
+    first = transition(READING, ended(NOON + MINUTE), PROMISE, LINKED, NOON + MINUTE)
+    polled = polled_fact(operation(errorMessage="Xero is down", completed="2026-11-23T12:01:00Z"), NOON + 2 * MINUTE)
+    second = transition(first.feed, polled, PROMISE, LINKED, NOON + 2 * MINUTE)
+
+    assert second.feed.end
+    assert second.feed.end.reason == "Xero is down"
+    [webhooks], [polls] = first.datasets, second.datasets
+    for record in (webhooks.merge(polls), polls.merge(webhooks), webhooks.merge(polls).merge(polls)):
+        assert (record.reason, record.state, record.ended_at) == ("Xero is down", "FetchError", NOON + MINUTE)
+        assert record.records_modified is False
+
+
+def test_a_webhook_says_from_when_on_the_changes_are() -> None:
+    def modified_from(given: str | None) -> datetime | None:
+        read = ("connection", "invoices", "Complete")
+        [fact] = webhook_parser.parse(webhook_bodies.read_completed(NOON, read, modified_from=given), NOON) or ()
+        assert isinstance(fact, ReadEnded)
+        return fact.modified_from
+
+    assert modified_from("2026-11-23T09:00:00.1234567Z") == NOON - 3 * HOUR + timedelta(microseconds=123456)
+    assert modified_from("soon") is modified_from(None) is None
+
+
+def running(description: str | None, at: datetime = NOON + 30 * MINUTE) -> Feed:
+    """Return the feed after Codat was asked how its dataset is: `None` if by data status, which does not say it."""
+    fact = polled_fact(operation(status="Fetching", statusDescription=description or ""), at)
+    fact = replace(fact, reason=None) if description is None else fact
+    return transition(READING, fact, PROMISE, LINKED, at).feed
+
+
+def test_the_next_check_of_a_paused_read_is_at_the_end_of_the_pause() -> None:
+    feed = running(PAUSED)
+
+    assert feed.late_at == due_at(feed, PROMISE, LINKED) == NOON + 3 * HOUR
+
+
+@pytest.mark.parametrize("description", ["", None, "Paused until further notice", "Paused until 2026-11-23T12:10:00Z"])
+def test_a_read_that_is_not_paused_is_checked_after_twice_the_time(description: str | None) -> None:
+    assert running(description).late_at == NOON + HOUR
+
+
+def test_a_pause_without_end_is_believed_for_a_day() -> None:
+    assert running("paused until 2099-01-01").late_at == NOON + 30 * MINUTE + LONGEST_PAUSE
+
+
+def test_data_status_does_not_take_back_that_a_read_is_paused() -> None:
+    fact = DatasetPolled(at=NOON + HOUR, state=DatasetState.FETCHING, dataset_id="dataset")
+
+    assert transition(running(PAUSED), fact, PROMISE, LINKED, NOON + HOUR).feed.late_at == NOON + 3 * HOUR
+
+
+def test_a_paused_read_waits_for_the_platform() -> None:
+    subject = Subject(
+        feed=running(PAUSED),
+        company=Company(company_id="company"),
+        connection=LINKED,
+        promise=PROMISE,
+        state=State.REFRESHING,
+        is_broken=True,
+        misses_at=None,
+        reason=Reason.IN_FLIGHT,
+    )
+
+    def turns(at: datetime) -> list[Turn]:
+        found = diagnose(subject, Conditions(at=at, limits=ApiLimits(), paused=False))
+        return [found.turn] if found else []
+
+    assert turns(NOON + HOUR) == [Turn.PLATFORM]
+    assert turns(NOON + 3 * HOUR) == [Turn.CODAT]
+
+
+@pytest.mark.parametrize("not_before", [NOON - HOUR, NOON + HOUR], ids=["served", "needs another read"])
+def test_the_end_of_the_pause_is_the_estimate_for_callers(not_before: datetime) -> None:
+    def estimated(deadline: datetime) -> tuple[datetime, str, bool]:
+        request = FreshnessRequest(
+            request_id="request",
+            company_id="company",
+            data_types=("invoices",),
+            not_before=not_before,
+            deadline=deadline,
+            accepted_at=NOON + HOUR,
+        )
+        ahead = estimate(request, running(PAUSED), PROMISE, NOON + HOUR)
+        return ahead.expected_at.replace(second=0), ahead.obstacle, ahead.probability > 0
+
+    assert estimated(NOON + 9 * HOUR) == (NOON + 3 * HOUR, "", True)
+    obstacle = "Codat pauses its read until 2026-11-23T15:00+00:00"
+    assert estimated(NOON + 2 * HOUR) == (NOON + 3 * HOUR, obstacle, False)
+
+
+def test_what_codat_says_is_shown_for_what_is_not_fresh_and_cannot_change_what_is_around_it() -> None:
+    failed = transition(READING, ended(NOON + MINUTE, 'It "failed"\x1b[2J\u202e'), PROMISE, LINKED, NOON + MINUTE).feed
+    lapsed = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED, reason="Revoked")
+    desktop = replace(LINKED, platform="QuickBooks Desktop", reason="machine: offline")
+
+    assert codat_words(codat_says(failed, LINKED, State.FAILING)) == "Codat: \"It 'failed'\ufffd[2J\ufffd\""
+    assert codat_says(failed, lapsed, State.BLOCKED) == "Revoked"
+    assert codat_says(running(PAUSED), LINKED, State.REFRESHING) == PAUSED
+    assert codat_says(running(""), desktop, State.REFRESHING) == "machine: offline"
+    assert codat_says(failed, lapsed, State.FRESH) == codat_words("") == ""
