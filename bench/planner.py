@@ -69,12 +69,12 @@ def planner(
         random=Random(2),
         knows_rates=knows_rates,
     )
-    allowance, now = 0.0, START
+    call_budget, now = 0.0, START
     while now < START + LEARNING + MEASURED:
         if now == START + LEARNING:
             world.measure_from(now)
-        allowance += refreshes_a_day * (tick / DAY)
-        allowance -= world.tick(now, math.floor(allowance))
+        call_budget += refreshes_a_day * (tick / DAY)
+        call_budget -= world.tick(now, math.floor(call_budget))
         now += tick
     world.measure_until(now)
     measured = [simulated.measured for simulated in world.simulated_feeds]
@@ -198,7 +198,7 @@ def timed_policy() -> Policy:
 
 
 def decide_many() -> list[Figure]:
-    """Measure decisions about many feeds with full histories, all due, with an allowance for a tenth of them."""
+    """Measure decisions about many feeds with full histories, all due, with a budget for a tenth of them."""
     context = get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as alone:
         results = [alone.submit(_decide_many, by_the_clock).result() for by_the_clock in (False, True)]
@@ -231,7 +231,7 @@ def _decide_many(by_the_clock: bool) -> tuple[float, float]:
     companies = {simulated.company.company_id: simulated.company for simulated in generated}
     del generated
     started = time.process_time()
-    decisions = decide(feeds, companies, rules, START + DAY / 2, allowance=FEEDS / 10)
+    decisions = decide(feeds, companies, rules, START + DAY / 2, call_budget=FEEDS / 10)
     seconds = time.process_time() - started
     assert sum(decision.action is Action.QUEUE for decision in decisions) == FEEDS // 10
     return seconds, peak_memory() / 2**20

@@ -52,7 +52,7 @@ class Index:
         """Decide about the feeds that are due, and queue as many as the calls allow."""
         due = list(self._due(now))
         calls = POLICY.budget.calls_per_minute
-        decisions = decide((self.feeds[key] for key in due), self.companies, POLICY, now, allowance=calls)
+        decisions = decide((self.feeds[key] for key in due), self.companies, POLICY, now, call_budget=calls)
         self.read += len(due)
         for decision in decisions:
             feed = decision.feed

@@ -32,7 +32,7 @@ from local.stack import RunningStack, running_stack
 MESSAGES = 1000
 DOUBLED = 0.1
 """The share of messages that are sent twice."""
-AT_ONCE = 20
+MAX_CONCURRENCY = 20
 FEEDS = 100
 PROBES = 30
 """Messages that are sent one at a time."""
@@ -109,11 +109,11 @@ class Sender:
         return self._http.post(self._url, content=body, headers=headers).status_code
 
     def send_all(self, messages: list[Message]) -> Counter[int]:
-        """Send messages, some twice, in random order, `AT_ONCE` at a time; return how many had each status."""
+        """Send messages, some twice, in random order, `MAX_CONCURRENCY` at a time; return how many had each status."""
         random = Random(self._run)  # noqa: S311 - an order, not a secret
         sent = messages + random.sample(messages, round(len(messages) * DOUBLED))
         random.shuffle(sent)
-        with ThreadPoolExecutor(AT_ONCE) as senders:
+        with ThreadPoolExecutor(MAX_CONCURRENCY) as senders:
             return Counter(senders.map(self.send, sent))
 
     def feeds(self) -> list[Feed]:
@@ -144,7 +144,7 @@ def measure() -> list[Figure]:
             applied = time.monotonic() - started
     if set(statuses) != {httpx.codes.ACCEPTED}:
         raise RuntimeError(f"expected every webhook to be accepted, got {dict(statuses)}")
-    load = f"{MESSAGES:,}, a tenth sent twice, {AT_ONCE} at once"
+    load = f"{MESSAGES:,}, a tenth sent twice, {MAX_CONCURRENCY} at once"
     return [
         *full_batch.measure(),
         Figure(what="webhook, from request to feed, median", value=median(alone), unit="s", against=f"{PROBES} alone"),

@@ -152,7 +152,7 @@ class DeployedStack:
         Raises:
             freshness.policy.errors.PolicyError: the policy file is missing or invalid.
         """
-        return load(self.policy_file).knowing(self.tables.learned.fleet())
+        return load(self.policy_file).with_learned(self.tables.learned.fleet())
 
     @cached_property
     def services(self) -> Services:

@@ -89,7 +89,7 @@ def _run(
     simulated_feeds: list[SimulatedFeed]
     if fleet:
         simulated_feeds, now, learned = load_fleet(fleet, policy, seed)
-        policy = policy.knowing(learned)
+        policy = policy.with_learned(learned)
         start = now.replace(hour=0, minute=0, second=0, microsecond=0)
     else:
         simulated_feeds, start = generate_fleet(companies, changes_per_day, seed, START), START

@@ -9,7 +9,7 @@ from random import Random
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.attainment import Attained
 from freshness.domain.feed import DAY
-from freshness.planning.allowance import allowance
+from freshness.planning.call_budget import call_budget
 from freshness.policy.policy import Policy
 from simulate import prices
 from simulate.world import SimulatedFeed, World
@@ -124,7 +124,7 @@ def _simulate_day(world: World, limits: ApiLimits, report: Report, start_of_day:
     limits = limits.with_calls(calls, start_of_day)
     now = start_of_day
     while now < start_of_day + DAY:
-        allowed = min(allowance(world.policy.budget, limits, now), world.policy.budget.calls_per_minute)
+        allowed = min(call_budget(world.policy.budget, limits, now), world.policy.budget.calls_per_minute)
         queued = world.tick(now, allowed)
         limits = limits.with_calls(queued, now)
         calls += queued

@@ -12,7 +12,7 @@ from freshness.domain.change_rate import change_rate
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
-from freshness.domain.fleet import FeedSample, Fleet, kind_of
+from freshness.domain.learned_rates import FeedSample, LearnedRates, kind_of
 from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.policy.policy import Policy
 from local.codat_sandbox.backend import CodatBackend as Sandbox
@@ -79,7 +79,7 @@ def generate_fleet(companies: int, changes_per_day: float, seed: int, start: dat
     return simulated_feeds
 
 
-def load_fleet(path: Path, policy: Policy, seed: int) -> tuple[list[SimulatedFeed], datetime, Fleet]:
+def load_fleet(path: Path, policy: Policy, seed: int) -> tuple[list[SimulatedFeed], datetime, LearnedRates]:
     """Return the feeds of an export that can be refreshed, the time of the latest sync, and what is learned of them.
 
     The change rate of each feed is estimated from its syncs, and taken as its true rate.
@@ -116,7 +116,7 @@ def load_fleet(path: Path, policy: Policy, seed: int) -> tuple[list[SimulatedFee
         if any(feed.history.observations()):
             samples.append(FeedSample(kind_of(exported.platform, feed.data_type), rate))
         simulated_feeds.append(_simulated_feed(feed, company, rate, random, start))
-    return simulated_feeds, start, Fleet.learned(samples)
+    return simulated_feeds, start, LearnedRates.learned(samples)
 
 
 def _read_export(path: Path) -> Iterator[ExportedFeed]:

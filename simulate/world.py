@@ -19,7 +19,7 @@ from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import Deferred, FeedFact, ReadEnded
 from freshness.domain.feed import DAY, Feed, FeedKey
 from freshness.domain.feed_values import Decided, Request
-from freshness.domain.fleet import FeedSample, Fleet
+from freshness.domain.learned_rates import FeedSample, LearnedRates
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import breaks_at, due_at, reschedule
 from freshness.domain.times import BEGINNING
@@ -27,7 +27,7 @@ from freshness.domain.transition import transition
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.planner import decide, needs_all_feeds
 from freshness.planning.samples import samples
-from freshness.planning.spending import AHEAD_OF_MONTH, affordable, month_of
+from freshness.planning.spending import AHEAD_OF_MONTH, month_of, spend_left
 from freshness.policy.policy import Policy
 
 HOUR = timedelta(hours=1)
@@ -113,7 +113,7 @@ class World:
             return None
         return min((heap[0][0] for heap in (self._sync_ends, self._due_times) if heap), default=None)
 
-    def tick(self, now: datetime, allowance: float) -> int:
+    def tick(self, now: datetime, call_budget: float) -> int:
         """Finish the syncs that ended since the last tick, queue what is due, and return how many were queued."""
         while self._sync_ends and self._sync_ends[0][0] <= now:
             self._finish_sync(*heapq.heappop(self._sync_ends))
@@ -125,15 +125,15 @@ class World:
         if not self.queued and month_of(now - AHEAD_OF_MONTH) == month_of(now):
             # So much was spent before the simulation begins.
             month.update(
-                {platform: int(n) for platform, n in affordable(self.policy, {}, now - AHEAD_OF_MONTH).items()}
+                {platform: int(n) for platform, n in spend_left(self.policy, {}, now - AHEAD_OF_MONTH).items()}
             )
         decisions = decide(
             self._feeds_to_decide(),
             self.companies,
             self.policy,
             now,
-            allowance=allowance,
-            affordable=affordable(self.policy, month, now),
+            call_budget=call_budget,
+            spend_left=spend_left(self.policy, month, now),
         )
         queued = [decision for decision in decisions if decision.action is Action.QUEUE]
         for decision in decisions:
@@ -222,7 +222,7 @@ class World:
         self._samples += samples(queued)
         if self._samples and now >= self._learned_at + HOUR:
             fleet = self.policy.fleet
-            self.policy = self.policy.knowing(fleet.merged(Fleet.learned(self._samples)))
+            self.policy = self.policy.with_learned(fleet.merged(LearnedRates.learned(self._samples)))
             self._samples.clear()
             self._learned_at = now
 

@@ -147,7 +147,7 @@ class Year:
             if self._feeds[key].due_at == at:
                 due.append(self._feeds[key])
         queued = 0
-        for decision in decide(due, self._companies, self.policy, now, allowance=self.policy.budget.calls_per_minute):
+        for decision in decide(due, self._companies, self.policy, now, call_budget=self.policy.budget.calls_per_minute):
             if decision.action is Action.QUEUE:
                 queued += 1
                 feed = decision.feed.requested(Request(at=now, trigger=Trigger.PROMISE, dataset_id=f"{self.calls}"))

@@ -68,7 +68,7 @@ class Deployed:
         return Services(
             tables=self.tables,
             bus=self.bus or EventBus(boto3.client("events"), "default"),
-            policy=self.policy.knowing(self.tables.learned.fleet()),
+            policy=self.policy.with_learned(self.tables.learned.fleet()),
             clock=self.clock,
             codat_access=self._access,
             waiting_callers=self.waiting_callers,

@@ -129,13 +129,13 @@ def test_the_quota_in_the_headers_is_shared_by_all_functions(tables: Tables) -> 
 def test_no_more_than_ten_calls_go_to_one_company_at_once_though_two_functions_and_a_person_call(
     tables: Tables,
 ) -> None:
-    at_once = [0, 0]
+    max_concurrency = [0, 0]
 
     async def answer(request: httpx.Request) -> httpx.Response:
-        at_once[0] += 1
-        at_once[1] = max(at_once)
+        max_concurrency[0] += 1
+        max_concurrency[1] = max(max_concurrency)
         await asyncio.sleep(5)
-        at_once[0] -= 1
+        max_concurrency[0] -= 1
         return httpx.Response(404)
 
     async def run(loop: SimulatedLoop) -> None:
@@ -147,7 +147,7 @@ def test_no_more_than_ten_calls_go_to_one_company_at_once_though_two_functions_a
                     calls.create_task(_ignored(codat, str(data_type)))
 
     simulate(run)
-    assert at_once[1] == 8
+    assert max_concurrency[1] == 8
 
 
 async def _ignored(codat: Codat, data_type: str) -> None:

@@ -15,7 +15,7 @@ from freshness.app.reading.queries import Queries
 from freshness.aws.tables import Tables
 from freshness.domain.attainment import HOUR, Breakdown, hour_of
 from freshness.domain.breach import BreachTime
-from freshness.domain.promise import Group
+from freshness.domain.promise import AttainmentKey
 from freshness.policy.policy import Policy
 from simulate.clock import START
 from tests.services import services_of
@@ -30,7 +30,7 @@ def recorded(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     tables.attainment.put_feeds({(Breakdown.RULE, "[default]"): 10, (Breakdown.PLATFORM, "Xero"): 10}, hour_of(START))
     late = BreachTime(
         data_type="invoices",
-        group=Group(rule="[default]", platform="Xero"),
+        group=AttainmentKey(rule="[default]", platform="Xero"),
         waiting=False,
         start=START,
         end=START + HOUR / 2,

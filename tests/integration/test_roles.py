@@ -23,8 +23,8 @@ from freshness.domain.company import Company
 from freshness.domain.dataset import Dataset, DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request, Wanted
-from freshness.domain.fleet import KindRate
 from freshness.domain.freshness_request import FreshnessRequest
+from freshness.domain.learned_rates import PlatformTypeRate
 from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context
 from tests import webhook_bodies
@@ -71,7 +71,7 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     record_those_in_flight(deployed)
     ask_for_fresh_data(deployed, feed)
     read = (connection_id, feed.data_type, "Complete")
-    deployed.tables.learned._write({"Xero invoices": KindRate(1, 0.0)})
+    deployed.tables.learned._write({"Xero invoices": PlatformTypeRate(1, 0.0)})
     deployed.tables.learned._read_at = None  # In AWS each function has a process of its own.
     deployed.apply(webhook_bodies.read_completed(deployed.clock(), read, company_id=company.company_id))
     deployed.apply(webhook_bodies.rate_limit(deployed.clock(), "reached", deployed.clock()))

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from freshness.app.queueing.decide_now import affordable_now
+from freshness.app.queueing.decide_now import spend_left_now
 from freshness.app.reading.spending import spending
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company, Connection, ConnectionStatus
@@ -25,7 +25,7 @@ POLICY = Policy.model_validate(
 def test_refreshes_of_ours_are_counted_once_by_month_and_platform(tables: Tables) -> None:
     services = services_of(tables, POLICY, clock=lambda: NOON)
     recorder = services.recorder
-    before = affordable_now(services, NOON)["Xero"]
+    before = spend_left_now(services, NOON)["Xero"]
     for platform in ("Xero", "Stripe"):
         connection = Connection(
             connection_id=platform,
@@ -45,7 +45,7 @@ def test_refreshes_of_ours_are_counted_once_by_month_and_platform(tables: Tables
     recorder.write_collected()
 
     assert tables.spending.refreshes(NOON) == {"Xero": 2}
-    assert affordable_now(services, NOON) == {"Xero": before - 2}
+    assert spend_left_now(services, NOON) == {"Xero": before - 2}
     [view] = spending(services, NOON)
     assert (view.platform, view.spent, view.cap, view.currency) == ("Xero", 1.0, 30.0, "USD")
     assert tables.spending.refreshes(NOON + timedelta(days=10)) == {}

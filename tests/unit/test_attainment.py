@@ -26,12 +26,12 @@ from freshness.domain.breach import BreachTime, until_deleted
 from freshness.domain.company import Connection, ConnectionStatus
 from freshness.domain.facts import DatasetPolled, FeedFact, PromiseReviewed, ReadEnded, Rescheduled
 from freshness.domain.feed import Feed
-from freshness.domain.promise import Group, Promise
+from freshness.domain.promise import AttainmentKey, Promise
 from freshness.domain.transition import Transition, transitions
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-GROUP = Group(rule="[default]", platform="Xero", tags=("plan=free",))
+GROUP = AttainmentKey(rule="[default]", platform="Xero", tags=("plan=free",))
 PROMISE = Promise(fresh_within=6 * HOUR, group=GROUP)
 LINKED = Connection(
     connection_id="connection",

@@ -7,7 +7,7 @@ import pytest
 from freshness.domain.attainment import HOUR, Breakdown, PeriodRecord, by_period, periods
 from freshness.domain.breach import BreachTime
 from freshness.domain.burn_rate import burn
-from freshness.domain.promise import Group
+from freshness.domain.promise import AttainmentKey
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -17,7 +17,7 @@ FLEET = {"[default]": 100, "small": 5}
 def late(feeds: int, for_: timedelta, *, ago: timedelta = timedelta(0), rule: str = "[default]") -> list[BreachTime]:
     """Return breaches of feeds that lasted until some time ago."""
     end = NOON - ago
-    group = Group(rule=rule)
+    group = AttainmentKey(rule=rule)
     return [BreachTime(data_type="x", group=group, waiting=False, start=end - for_, end=end) for _ in range(feeds)]
 
 

@@ -11,7 +11,7 @@ from freshness.domain.company import Connection, ConnectionStatus
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.domain.hours import Hours
-from freshness.domain.promise import Clock, Promise, moments
+from freshness.domain.promise import Promise, TimeOfDayTerms, moments
 from freshness.domain.schedule import QUEUEING_MARGIN, due_at
 from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.domain.terms import Deadline, TimedTerms
@@ -39,7 +39,7 @@ def timed(hours: Hours, fresh_within: timedelta, at_most_every: timedelta | None
 
 def promise(*terms: TimedTerms, deadlines: tuple[Deadline, ...] = (), within: timedelta = DAY) -> Promise:
     base = Promise(fresh_within=within)
-    return replace(base, clock=Clock(base=base, terms=terms, deadlines=deadlines))
+    return replace(base, clock=TimeOfDayTerms(base=base, terms=terms, deadlines=deadlines))
 
 
 def synced(at: datetime, company_id: str = "company") -> Feed:

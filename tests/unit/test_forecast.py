@@ -76,7 +76,7 @@ def test_all_are_at_risk_once_the_day_s_quota_is_spent_or_everything_is_paused()
 def test_those_that_a_cap_on_spending_does_not_reach_for_are_at_risk() -> None:
     rules = policy()
 
-    late = list(at_risk(feeds(rules), COMPANIES, rules, PLENTY, SEVEN, affordable={"Xero": 60.0}))
+    late = list(at_risk(feeds(rules), COMPANIES, rules, PLENTY, SEVEN, spend_left={"Xero": 60.0}))
 
     assert [risk.feed for risk in late] == feeds(rules)[60:]
 

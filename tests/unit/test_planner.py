@@ -153,8 +153,8 @@ def test_over_budget_the_furthest_past_its_promise_by_weight_comes_first() -> No
     feeds = [feed(30 * HOUR, "invoices"), feed(40 * HOUR, "bills"), feed(35 * HOUR, "payments")]
     weighty = policy(data_types={"payments": {"weight": 2}})
 
-    assert queued(decided(feeds, weighty, allowance=2)) == ["payments", "bills"]
-    assert reasons(decided(feeds, weighty, allowance=2))["invoices"] is Reason.OVER_BUDGET
+    assert queued(decided(feeds, weighty, call_budget=2)) == ["payments", "bills"]
+    assert reasons(decided(feeds, weighty, call_budget=2))["invoices"] is Reason.OVER_BUDGET
 
 
 def test_over_budget_what_is_within_its_promise_comes_by_what_a_refresh_is_worth() -> None:
@@ -189,7 +189,7 @@ def test_what_was_synced_lately_enough_for_its_set_is_not_refreshed_again() -> N
 def test_a_set_that_the_budget_has_no_room_for_waits_whole_and_nothing_passes_it() -> None:
     feeds = [feed(3 * DAY, "balanceSheet"), feed(2 * HOUR, "profitAndLoss"), feed(2 * DAY, "invoices")]
 
-    assert reasons(decided(feeds, policy(**TOGETHER), allowance=1)) == {
+    assert reasons(decided(feeds, policy(**TOGETHER), call_budget=1)) == {
         "balanceSheet": Reason.WAITING_FOR_SET,
         "profitAndLoss": Reason.WAITING_FOR_SET,
         "invoices": Reason.OVER_BUDGET,
@@ -270,18 +270,18 @@ POLICIES = st.fixed_dictionaries(
 )
 
 
-@given(feeds=fleets(), tables=POLICIES, allowance=st.integers(0, 20))
+@given(feeds=fleets(), tables=POLICIES, call_budget=st.integers(0, 20))
 def test_no_decision_breaks_a_window_a_share_or_the_budget(
-    feeds: list[Feed], tables: dict[str, Any], allowance: int
+    feeds: list[Feed], tables: dict[str, Any], call_budget: int
 ) -> None:
     rules = Policy.model_validate(tables)
     companies = {name: company(name, *PLATFORMS) for name in "abc"}
 
-    decisions = decide(feeds, companies, rules, NOON, allowance=allowance)
+    decisions = decide(feeds, companies, rules, NOON, call_budget=call_budget)
 
     to_queue = [decision for decision in decisions if decision.action is Action.QUEUE]
     assert Counter(decision.feed for decision in decisions) == Counter(feeds)
-    assert len(to_queue) <= allowance
+    assert len(to_queue) <= call_budget
     spent = Counter({(r.company_id, r.connection_id): 0 for r in feeds})
     for each in feeds:
         spent[each.company_id, each.connection_id] += each.requests_on(NOON.date())
@@ -294,12 +294,12 @@ def test_no_decision_breaks_a_window_a_share_or_the_budget(
         assert share is None or spent[decision.feed.company_id, decision.feed.connection_id] <= share
 
 
-@given(feeds=fleets(), tables=POLICIES, allowance=st.integers(0, 20))
-def test_the_budget_never_tears_a_set_apart(feeds: list[Feed], tables: dict[str, Any], allowance: int) -> None:
+@given(feeds=fleets(), tables=POLICIES, call_budget=st.integers(0, 20))
+def test_the_budget_never_tears_a_set_apart(feeds: list[Feed], tables: dict[str, Any], call_budget: int) -> None:
     rules = Policy.model_validate(tables | TOGETHER)
     companies = {name: company(name, *PLATFORMS) for name in "abc"}
 
-    decisions = decide(feeds, companies, rules, NOON, allowance=allowance)
+    decisions = decide(feeds, companies, rules, NOON, call_budget=call_budget)
 
     for name in companies:
         members = [d for d in decisions if d.feed.company_id == name and rules.set_of(d.feed.data_type, d.company)]
@@ -307,16 +307,16 @@ def test_the_budget_never_tears_a_set_apart(feeds: list[Feed], tables: dict[str,
         assert not waiting or not queued(members)
 
 
-@given(feeds=fleets(), tables=POLICIES, allowance=st.integers(0, 20), seed=st.integers())
+@given(feeds=fleets(), tables=POLICIES, call_budget=st.integers(0, 20), seed=st.integers())
 def test_the_same_feeds_in_any_order_are_decided_the_same(
-    feeds: list[Feed], tables: dict[str, Any], allowance: int, seed: int
+    feeds: list[Feed], tables: dict[str, Any], call_budget: int, seed: int
 ) -> None:
     rules = Policy.model_validate(tables)
     companies = {name: company(name, *PLATFORMS) for name in "abc"}
     shuffled = list(feeds)
     Random(seed).shuffle(shuffled)
 
-    one, other = (decide(given, companies, rules, NOON, allowance=allowance) for given in (feeds, shuffled))
+    one, other = (decide(given, companies, rules, NOON, call_budget=call_budget) for given in (feeds, shuffled))
 
     assert Counter(map(_comparable, one)) == Counter(map(_comparable, other))
     assert [d.feed for d in one if d.action is Action.QUEUE] == [d.feed for d in other if d.action is Action.QUEUE]
@@ -411,8 +411,8 @@ def test_what_callers_wait_for_is_queued_first_the_earliest_deadline_before_the_
 def test_callers_and_promises_are_queued_from_allowances_of_their_own() -> None:
     feeds = [feed(3 * DAY, "invoices"), wanted(feed(HOUR, "bills")), wanted(feed(HOUR, "payments"))]
 
-    no_callers = decided(feeds, policy(), on_demand_allowance=0)
-    one_caller = decided(feeds, policy(), on_demand_allowance=1, allowance=0)
+    no_callers = decided(feeds, policy(), on_demand_call_budget=0)
+    one_caller = decided(feeds, policy(), on_demand_call_budget=1, call_budget=0)
 
     assert queued(no_callers) == ["invoices"]
     assert reasons(no_callers)["bills"] is Reason.OVER_BUDGET
@@ -421,8 +421,8 @@ def test_callers_and_promises_are_queued_from_allowances_of_their_own() -> None:
 
 
 def test_a_feed_that_is_due_anyway_is_queued_although_the_share_of_callers_is_spent() -> None:
-    assert queued(decided([wanted(feed(3 * DAY))], policy(), on_demand_allowance=0)) == ["invoices"]
-    assert queued(decided([wanted(feed(3 * DAY))], policy(), on_demand_allowance=0, allowance=0)) == []
+    assert queued(decided([wanted(feed(3 * DAY))], policy(), on_demand_call_budget=0)) == ["invoices"]
+    assert queued(decided([wanted(feed(3 * DAY))], policy(), on_demand_call_budget=0, call_budget=0)) == []
 
 
 def test_codat_is_asked_first_about_a_dataset_that_is_late_or_in_flight_as_the_promise_breaks() -> None:

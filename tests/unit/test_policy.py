@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from freshness.domain.company import Company, Connection
-from freshness.domain.promise import Group, Promise
+from freshness.domain.promise import AttainmentKey, Promise
 from freshness.domain.windows import allowed
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
@@ -309,8 +309,8 @@ def test_a_data_type_can_be_off(tmp_path: Path) -> None:
 def test_named_for_returns_the_data_types_that_the_policy_names_for_a_company(tmp_path: Path) -> None:
     policy = load(write(tmp_path, RULES))
 
-    assert policy.named_for(COMPANY) == {"invoices", "bills", "payments"}
-    assert policy.named_for(replace(COMPANY, connections={})) == {"invoices"}
+    assert policy.data_types_named_for(COMPANY) == {"invoices", "bills", "payments"}
+    assert policy.data_types_named_for(replace(COMPANY, connections={})) == {"invoices"}
 
 
 def test_a_set_applies_only_to_the_companies_that_it_selects(tmp_path: Path) -> None:
@@ -475,7 +475,9 @@ def test_attainment_is_measured_by_the_rule_and_by_the_tags_that_the_policy_sele
     policy = load(write(tmp_path, DEFAULT + RULE.replace("off = true", "fresh_within = '1 hour'")))
     company = replace(COMPANY, tags={"plan": "free", "owner": "me"})
 
-    assert promise(policy, "bills", company).group == Group(rule='rule "a"', platform="Xero", tags=("plan=free",))
+    assert promise(policy, "bills", company).group == AttainmentKey(
+        rule='rule "a"', platform="Xero", tags=("plan=free",)
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.feed import Feed
 from freshness.planning.decision import Action, Reason
 from freshness.planning.planner import decide
-from freshness.planning.spending import affordable, month_of
+from freshness.planning.spending import month_of, spend_left
 from freshness.policy.policy import Policy
 
 NOON = datetime(2026, 11, 16, 12, tzinfo=UTC)
@@ -45,16 +45,16 @@ def feeds(platform: str, number: int) -> tuple[dict[str, Company], list[Feed]]:
 def test_a_cap_is_spread_over_the_month_and_a_day_ahead() -> None:
     start = datetime(2026, 11, 1, tzinfo=UTC)
 
-    assert affordable(POLICY, {}, start)["Xero"] == 300 // 30
-    assert affordable(POLICY, {"Xero": 4}, start)["Xero"] == 300 // 30 - 4
-    assert affordable(POLICY, {}, datetime(2026, 11, 16, tzinfo=UTC))["Xero"] == 300 * 16 // 30
-    assert affordable(POLICY, {}, datetime(2026, 11, 30, 23, tzinfo=UTC)) == {"Xero": 300, "Sage 50": 1000}
+    assert spend_left(POLICY, {}, start)["Xero"] == 300 // 30
+    assert spend_left(POLICY, {"Xero": 4}, start)["Xero"] == 300 // 30 - 4
+    assert spend_left(POLICY, {}, datetime(2026, 11, 16, tzinfo=UTC))["Xero"] == 300 * 16 // 30
+    assert spend_left(POLICY, {}, datetime(2026, 11, 30, 23, tzinfo=UTC)) == {"Xero": 300, "Sage 50": 1000}
 
 
 @given(st.integers(0, 800 * 24), st.integers(0, 10_000))
 def test_no_more_is_ever_spent_than_the_cap(hours: int, used: int) -> None:
     now = NOON + hours * HOUR
-    left = affordable(POLICY, {"Xero": used}, now)["Xero"]
+    left = spend_left(POLICY, {"Xero": used}, now)["Xero"]
 
     assert left >= 0
     assert left == 0 or (used + left) * 0.10 <= 30 + 1e-9
@@ -64,7 +64,7 @@ def test_no_more_is_ever_spent_than_the_cap(hours: int, used: int) -> None:
 def test_what_a_cap_leaves_goes_to_the_most_urgent_and_the_others_wait_an_hour() -> None:
     companies, due = feeds("Xero", 5)
 
-    decisions = decide(due, companies, POLICY, NOON, affordable={"Xero": 2.0})
+    decisions = decide(due, companies, POLICY, NOON, spend_left={"Xero": 2.0})
 
     queued = [decision.feed.company_id for decision in decisions if decision.action is Action.QUEUE]
     assert queued == ["4", "3"]
@@ -75,6 +75,6 @@ def test_what_a_cap_leaves_goes_to_the_most_urgent_and_the_others_wait_an_hour()
 def test_a_platform_without_a_cap_is_not_held_back() -> None:
     companies, due = feeds("QuickBooks Online", 3)
 
-    decisions = decide(due, companies, POLICY, NOON, affordable={"Xero": 0.0})
+    decisions = decide(due, companies, POLICY, NOON, spend_left={"Xero": 0.0})
 
     assert [decision.action for decision in decisions] == [Action.QUEUE] * 3

@@ -22,7 +22,7 @@ from freshness.domain.facts import (
     RefreshRequested,
     RunInterrupted,
 )
-from freshness.domain.feed import Feed, knows
+from freshness.domain.feed import Feed, is_known_dataset
 from freshness.domain.feed_values import Decided, State
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import REQUESTED_DUE
@@ -173,7 +173,7 @@ def test_the_webhook_of_a_read_never_ends_the_next_one_wherever_it_arrives(
         feed = result.feed
         assert "next" not in {dataset.dataset_id for dataset in result.datasets}
         assert feed.as_of is None or feed.as_of.at < next_at
-        assert feed.in_flight or not knows(feed, "next")
+        assert feed.in_flight or not is_known_dataset(feed, "next")
     feed = after(feed, *facts[over:]).feed
     assert (feed.end, feed.succeeded_at, feed.as_of) == (in_order.feed.end, ended_at, in_order.feed.as_of)
     assert feed.as_of

@@ -17,7 +17,7 @@ from freshness.app.codat_schedule import read_codat_schedule
 from freshness.app.list_companies import CompanyList
 from freshness.app.reading.attainment import burn_percent, supported
 from freshness.app.services import Services
-from freshness.app.tick import Failures, Run, for_each, is_due, stops
+from freshness.app.tick import Failures, Run, for_each, is_due, stop_metrics
 from freshness.app.webhook_heartbeat import is_silent
 from freshness.aws.metrics import TOO_FAST, Metric
 from freshness.codat import status_poller
@@ -48,7 +48,7 @@ LIST_EVERY = timedelta(minutes=15)
 LISTING = "list of companies"
 KEEP_ALIVE_AFTER = timedelta(days=28)
 """How long nothing may be read through a connection: its token may expire, so Codat advises one read a month."""
-AT_ONCE = 10
+MAX_CONCURRENCY = 10
 
 logger = Logger(service="codat-freshness")
 
@@ -68,7 +68,7 @@ async def check_freshness(services: Services, run: Run) -> None:
         await check.list_companies_if_due()
         done = await check.check_due()
     services.recorder.write_collected()
-    tally = Counter(services.tally) + stops(check.stopped_by)
+    tally = Counter(services.tally) + stop_metrics(check.stopped_by)
     if is_silent(services.tables.control, tally[Metric.REFRESHES_FOUND_BY_CHECK], services.clock()):
         tally[Metric.WEBHOOKS_SILENT] += 1
         logger.error("Refreshes end, but no webhook arrives: see docs/webhooks.md, Silence")
@@ -130,7 +130,12 @@ class FreshnessCheck:
         """Check the companies that are due. Return whether all of them were reached."""
         due = self.services.tables.companies.due_for_check(self.services.clock())
         known = await asyncio.to_thread(self.services.tables.control.sync_durations)
-        done = await for_each(due, partial(self._check_one, known=known), at_once=AT_ONCE, go_on=self._may_continue)
+        done = await for_each(
+            due,
+            partial(self._check_one, known=known),
+            max_concurrency=MAX_CONCURRENCY,
+            should_continue=self._may_continue,
+        )
         if self.durations:
             await asyncio.to_thread(
                 self.services.tables.control.update_sync_durations, known, lambda known: known.learned(self.durations)
@@ -222,7 +227,7 @@ class FreshnessCheck:
         self.services.recorder.record_company(company, fact)
 
     def _active_keys(self, company: Company, known: set[Key]) -> set[Key]:
-        data_types = {data_type for data_type, _ in known} | self.services.policy.named_for(company)
+        data_types = {data_type for data_type, _ in known} | self.services.policy.data_types_named_for(company)
         return {
             (data_type, connection.connection_id)
             for data_type in data_types

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from freshness.app.queueing.decide_now import affordable_now
+from freshness.app.queueing.decide_now import spend_left_now
 from freshness.app.services import Services
 from freshness.app.tick import is_due
 from freshness.domain.company import Company
@@ -65,5 +65,5 @@ def misses_ahead(services: Services, now: datetime, until: datetime | None = Non
         tables.control.api_limits(),
         now,
         paused=tables.control.is_paused(),
-        affordable=affordable_now(services, now),
+        spend_left=spend_left_now(services, now),
     )

@@ -10,7 +10,7 @@ from freshness.app.forecast import Forecast
 from freshness.app.queueing.calls import Queueing
 from freshness.app.queueing.tick import RefreshTick
 from freshness.app.services import Services
-from freshness.app.tick import Failures, Run, quota_left, stops
+from freshness.app.tick import Failures, Run, quota_left, stop_metrics
 from freshness.aws.metrics import Metric
 
 logger = Logger(service="codat-freshness")
@@ -41,7 +41,7 @@ async def queue_refreshes(services: Services, run: Run) -> None:
         done = await tick.run()
     await asyncio.to_thread(Forecast(services=services).publish, run.until)
     services.recorder.write_collected()
-    tally = Counter(services.tally) + stops(queueing.stopped_by)
+    tally = Counter(services.tally) + stop_metrics(queueing.stopped_by)
     if not done and not queueing.stopped_by and not codat.is_down:
         tally[Metric.TICKS_CUT_SHORT] += 1
     calls = {Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}

@@ -76,7 +76,7 @@ class Services:
         return cls(
             tables=tables,
             bus=_bus(),
-            policy=_policy().knowing(tables.learned.fleet()),
+            policy=_policy().with_learned(tables.learned.fleet()),
             clock=lambda: datetime.now(UTC),
             codat_access=_codat_access() if "CODAT_BASE_URL" in os.environ else None,
             dry_run=os.environ.get("DRY_RUN") == "true",

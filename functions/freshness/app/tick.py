@@ -75,7 +75,7 @@ def is_due(last_done: datetime | None, every: timedelta, now: datetime) -> bool:
     return last_done is None or last_done + every <= now + EARLY
 
 
-def stops(errors: Iterable[CodatError]) -> Counter[Metric]:
+def stop_metrics(errors: Iterable[CodatError]) -> Counter[Metric]:
     """Return the metrics of the errors because of which no further call was made."""
     return Counter(metric for error in errors for kind, metric in _STOPS.items() if isinstance(error, kind))
 
@@ -133,9 +133,13 @@ class Failures:
 
 
 async def for_each(
-    things: Iterable[Thing], work: Callable[[Thing], Awaitable[None]], *, at_once: int, go_on: Callable[[], bool]
+    things: Iterable[Thing],
+    work: Callable[[Thing], Awaitable[None]],
+    *,
+    max_concurrency: int,
+    should_continue: Callable[[], bool],
 ) -> bool:
-    """Await `work` for each thing, at most `at_once` at a time, for as long as `go_on()`.
+    """Await `work` for each thing, at most `max_concurrency` at a time, for as long as `should_continue()`.
 
     Things are taken one by one as they are needed. Returns whether all of them were done.
     """
@@ -145,12 +149,12 @@ async def for_each(
     async def worker() -> None:
         nonlocal done
         for thing in remaining:
-            if not go_on():
+            if not should_continue():
                 done = False
                 return
             await work(thing)
 
     async with asyncio.TaskGroup() as workers:
-        for _ in range(at_once):
+        for _ in range(max_concurrency):
             workers.create_task(worker())
     return done

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from freshness.aws.control import Account, Control
+from freshness.aws.control import Control, DispatchState
 from freshness.aws.item_codec import SHARDS, company_from, company_item
 from freshness.aws.table import Table
 from freshness.domain.company import Company
@@ -26,7 +26,7 @@ class Companies:
         item = self._table.get({"company_id": company_id}, consistent=consistent)
         return None if item is None else company_from(item)
 
-    def get_with_account(self, company_id: str, control: Control) -> tuple[Company | None, Account]:
+    def get_with_account(self, company_id: str, control: Control) -> tuple[Company | None, DispatchState]:
         """Return one company, and what decides about refreshes of all, by one call.
 
         Raises:

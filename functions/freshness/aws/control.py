@@ -20,7 +20,7 @@ API_LIMITS = "api limits"
 PAUSED = "paused"
 
 
-class Account(NamedTuple):
+class DispatchState(NamedTuple):
     """What decides about a refresh besides its feed: whether an operator paused all, and what Codat allows."""
 
     is_paused: bool
@@ -41,7 +41,7 @@ class Control:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def account(self) -> Account:
+    def account(self) -> DispatchState:
         """Return what decides about refreshes of all companies, by one call.
 
         Raises:
@@ -49,7 +49,7 @@ class Control:
         """
         return _account_of(self._table.get_many(_ACCOUNT_KEYS))
 
-    def account_with(self, other: Table, keys: list[Item]) -> tuple[Account, list[Item]]:
+    def account_with(self, other: Table, keys: list[Item]) -> tuple[DispatchState, list[Item]]:
         """Return `account` and items of another table, by one call.
 
         Raises:
@@ -136,7 +136,7 @@ class Control:
         return self._table.update(known, compute, put, adapter(kind).validate_python)
 
 
-def _account_of(found: Iterable[Item]) -> Account:
+def _account_of(found: Iterable[Item]) -> DispatchState:
     items = {item["name"]: item for item in found}
     limits = adapter(ApiLimits).validate_python(items[API_LIMITS]) if API_LIMITS in items else ApiLimits()
-    return Account(PAUSED in items, limits)
+    return DispatchState(PAUSED in items, limits)

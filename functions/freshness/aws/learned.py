@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from freshness.aws.control import control_key
 from freshness.aws.item_codec import adapter
 from freshness.aws.table import Table
-from freshness.domain.fleet import FeedSample, Fleet, KindRate
+from freshness.domain.learned_rates import FeedSample, LearnedRates, PlatformTypeRate
 
 REREAD = 3600.0
 """Seconds after which a process reads again what other processes learned too."""
@@ -22,11 +22,11 @@ class Learned:
         """Create the repository. `seconds` is a clock that is never set back."""
         self._table = table
         self._seconds = seconds
-        self._read = Fleet()
+        self._read = LearnedRates()
         self._read_at: float | None = None
-        self._unwritten = Fleet()
+        self._unwritten = LearnedRates()
 
-    def fleet(self) -> Fleet:
+    def fleet(self) -> LearnedRates:
         """Return what was learned. A process reads it once an hour."""
         self._reread_if_due()
         return self._read.merged(self._unwritten)
@@ -35,7 +35,7 @@ class Learned:
         """Add samples. What they show of a kind is written once it differs significantly from what the table has."""
         self.fleet()
         self._reread_if_due()
-        self._unwritten = self._unwritten.merged(Fleet.learned(samples))
+        self._unwritten = self._unwritten.merged(LearnedRates.learned(samples))
         kinds = self._unwritten.kinds.items()
         changed = {name: kind for name, kind in kinds if _differs(self._read.kinds.get(name), kind)}
         if changed:
@@ -45,25 +45,25 @@ class Learned:
         if self._read_at is None or self._read_at + REREAD <= self._seconds():
             self._read, self._read_at = self._stored(), self._seconds()
 
-    def _write(self, changed: dict[str, KindRate]) -> None:
+    def _write(self, changed: dict[str, PlatformTypeRate]) -> None:
         """Add to what the table has by now.
 
         It is not conditional: of two processes that write at the same moment, what one had learned may be lost. That is
         harmless. The values are averages of many feeds, which are learned from again.
         """
         stored = self._stored()
-        self._read, self._read_at = stored.merged(Fleet(changed)), self._seconds()
+        self._read, self._read_at = stored.merged(LearnedRates(changed)), self._seconds()
         kept = self._unwritten.kinds.items()
-        self._unwritten = Fleet({name: kind for name, kind in kept if name not in changed})
-        rates = adapter(dict[str, KindRate]).dump_json(dict(self._read.kinds)).decode()
+        self._unwritten = LearnedRates({name: kind for name, kind in kept if name not in changed})
+        rates = adapter(dict[str, PlatformTypeRate]).dump_json(dict(self._read.kinds)).decode()
         self._table.put_always(control_key("fleet rates") | {"rates": rates})
 
-    def _stored(self) -> Fleet:
+    def _stored(self) -> LearnedRates:
         item = self._table.get(control_key("fleet rates"))
-        return Fleet(adapter(dict[str, KindRate]).validate_json(item["rates"]) if item else {})
+        return LearnedRates(adapter(dict[str, PlatformTypeRate]).validate_json(item["rates"]) if item else {})
 
 
-def _differs(known: KindRate | None, added: KindRate) -> bool:
+def _differs(known: PlatformTypeRate | None, added: PlatformTypeRate) -> bool:
     """Return whether a kind is new, or what is to be added to it would change it significantly."""
     if known is None:
         return True

@@ -13,7 +13,7 @@ from freshness.codat.models import PullOperation
 from freshness.domain.codat_schedule import CodatSchedule, is_linked
 from freshness.domain.company import Company
 from freshness.domain.dataset import has_ended
-from freshness.domain.feed import Feed, FeedKey, knows
+from freshness.domain.feed import Feed, FeedKey, is_known_dataset
 from freshness.domain.times import BEGINNING
 
 WORTHWHILE = 3
@@ -120,7 +120,7 @@ async def queued_since(
 def _is_new(operation: PullOperation, feed: Feed) -> bool:
     """Return whether a dataset was requested after all that is known of its feed."""
     latest = max((each.at for each in (feed.request, feed.end) if each), default=BEGINNING)
-    return not knows(feed, operation.id) and operation.requested > latest
+    return not is_known_dataset(feed, operation.id) and operation.requested > latest
 
 
 async def running(

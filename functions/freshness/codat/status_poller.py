@@ -14,7 +14,7 @@ from freshness.domain.company import Company, ConnectionStatus
 from freshness.domain.data_types import DATA_TYPES, custom_identifier
 from freshness.domain.dataset import DatasetState, Outcome, has_ended, outcome
 from freshness.domain.facts import DatasetPolled
-from freshness.domain.feed import Feed, FeedKey, knows
+from freshness.domain.feed import Feed, FeedKey, is_known_dataset
 
 Key = tuple[str, str]
 """A data type and the id of a connection."""
@@ -50,7 +50,7 @@ async def poll(
             key = data_type, connections[0].connection_id
             polled[key] = [_of_status(status, statuses.at)]
             latest = status.latest_sync_id
-            if latest is None or key not in feeds or not knows(feeds[key], latest):
+            if latest is None or key not in feeds or not is_known_dataset(feeds[key], latest):
                 news.add(key)
     if news and await _has_unknown_connection(codat, company):
         ambiguous |= news

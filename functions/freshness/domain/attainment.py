@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.breach import BreachTime
-from freshness.domain.promise import Group
+from freshness.domain.promise import AttainmentKey
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -109,7 +109,7 @@ class PeriodRecord:
     feeds: Mapping[Cell, int] = field(default_factory=dict)
 
 
-def cells(data_type: str, group: Group) -> Iterator[Cell]:
+def cells(data_type: str, group: AttainmentKey) -> Iterator[Cell]:
     """Yield the parts of the fleet that a feed belongs to."""
     yield Breakdown.RULE, group.rule
     yield Breakdown.DATA_TYPE, data_type

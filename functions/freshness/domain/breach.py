@@ -11,7 +11,7 @@ from datetime import datetime
 from freshness.domain.company import Connection
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Breach
-from freshness.domain.promise import Group, Promise
+from freshness.domain.promise import AttainmentKey, Promise
 from freshness.domain.schedule import breaks_at
 
 
@@ -20,7 +20,7 @@ class BreachTime:
     """A time in which a feed was older than promised, and whether it then waited for the customer."""
 
     data_type: str
-    group: Group
+    group: AttainmentKey
     waiting: bool
     start: datetime
     end: datetime

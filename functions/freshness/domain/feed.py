@@ -280,7 +280,7 @@ class Feed:
         return State.QUIET if self.quiet_since else State.FRESH
 
 
-def knows(feed: Feed, dataset_id: str) -> bool:
+def is_known_dataset(feed: Feed, dataset_id: str) -> bool:
     """Return whether a dataset is the feed's latest requested, or latest ended."""
     return dataset_id in {each.dataset_id for each in (feed.request, feed.end) if each}
 

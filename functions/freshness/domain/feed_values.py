@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.dataset import Outcome, Trigger, outcome
-from freshness.domain.promise import Group
+from freshness.domain.promise import AttainmentKey
 from freshness.domain.same_sync import SAME_END
 
 REPEATABLE = timedelta(hours=1)
@@ -118,5 +118,5 @@ class Breach:
     """
 
     since: datetime
-    group: Group
+    group: AttainmentKey
     waiting: bool = False

@@ -21,7 +21,7 @@ AT_MOST_EVERY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class AttainmentKey:
     """What attainment is measured by, besides the data type."""
 
     rule: str = ""
@@ -55,9 +55,9 @@ class Promise:
     """How often other feeds of its platform and data type change at the source, if that was learned."""
     place: str = ""
     """The table of the policy that sets `fresh_within` or `off`, with its file and line."""
-    group: Group = Group()
+    group: AttainmentKey = AttainmentKey()
     """What its attainment is measured by."""
-    clock: "Clock | None" = None
+    clock: "TimeOfDayTerms | None" = None
     """What depends on the time of day, if anything: the other fields are then what holds outside all hours."""
 
     def at(self, now: datetime) -> "Promise":
@@ -102,7 +102,7 @@ class Stretch(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Clock:
+class TimeOfDayTerms:
     """What depends on the time of day. It is compared by identity: the policy makes one for all feeds alike."""
 
     base: Promise
@@ -171,7 +171,7 @@ class Clock:
 
 
 @lru_cache(maxsize=4096)
-def moments(clock: Clock, day: date) -> tuple[Moment, ...]:
+def moments(clock: TimeOfDayTerms, day: date) -> tuple[Moment, ...]:
     """Return the occurrences of the deadlines on a day in UTC, in order, and of one moment the tightest first."""
     found = [
         Moment(at, deadline)
@@ -183,7 +183,7 @@ def moments(clock: Clock, day: date) -> tuple[Moment, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _stretches(clock: Clock, day: date) -> tuple[Stretch, ...]:
+def _stretches(clock: TimeOfDayTerms, day: date) -> tuple[Stretch, ...]:
     """Return the stretches of a day in UTC, in order."""
     start, end = datetime.combine(day, time(), UTC), datetime.combine(day + DAY, time(), UTC)
     intervals = [
@@ -200,7 +200,7 @@ def _stretches(clock: Clock, day: date) -> tuple[Stretch, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _in_force(clock: Clock, numbers: tuple[int, ...]) -> Promise:
+def _in_force(clock: TimeOfDayTerms, numbers: tuple[int, ...]) -> Promise:
     """Return the promise with the terms of these numbers in force, the first of them taking precedence."""
     promise = clock.base
     for terms in (clock.terms[number] for number in reversed(numbers)):

@@ -29,7 +29,7 @@ from freshness.domain.facts import (
     RunInterrupted,
     SyncDurationLearned,
 )
-from freshness.domain.feed import Feed, knows
+from freshness.domain.feed import Feed, is_known_dataset
 from freshness.domain.feed_values import End, Request, Unanswered, Wanted
 from freshness.domain.notifications import (
     Notification,
@@ -275,7 +275,7 @@ def _ended_datasets(before: Feed, after: Feed, fact: FeedFact, now: datetime) ->
 
 def _ended_before_it_was_recorded(before: Feed, after: Feed, fact: DatasetRequested) -> bool:
     is_new = after.request != before.request and after.request is not None
-    return is_new and after.in_flight is None and knows(after, fact.dataset_id)
+    return is_new and after.in_flight is None and is_known_dataset(after, fact.dataset_id)
 
 
 def _record_of_known_end(feed: Feed) -> Iterator[Dataset]:

@@ -10,7 +10,7 @@ from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.schedule import counts_from, longest_sync_time
 from freshness.domain.terms import Moment
-from freshness.planning.allowance import allowance
+from freshness.planning.call_budget import call_budget
 from freshness.policy.policy import Policy
 from freshness.policy.schema import Budget
 
@@ -37,15 +37,15 @@ def at_risk(
     now: datetime,
     *,
     paused: bool = False,
-    affordable: Mapping[str, float] = MappingProxyType({}),
+    spend_left: Mapping[str, float] = MappingProxyType({}),
 ) -> Iterator[AtRisk]:
     """Yield the feeds that will miss a deadline in the next `LOOK_AHEAD`.
 
     `feeds` are those that are due by then, the longest due first. Each starts when it is due, when those before it have
     started at the pace allowed, and when the day's quota reaches for it. Of a platform with a cap on spending, no more
-    start than are `affordable` now. What a person must act on first is left out.
+    start than are `spend_left` now. What a person must act on first is left out.
     """
-    starts, left = _Starts(policy.budget, limits, now), dict(affordable)
+    starts, left = _Starts(policy.budget, limits, now), dict(spend_left)
     for feed in feeds:
         company = companies.get(feed.company_id)
         connection = company.connections.get(feed.connection_id) if company else None
@@ -77,7 +77,7 @@ class _Starts:
         """Return when the next one starts, `None` if that is later than `LOOK_AHEAD`."""
         self._at = max(self._at, due_at)
         while self._at <= self._until:
-            if allowance(self._budget, self._limits, self._at) > self._taken:
+            if call_budget(self._budget, self._limits, self._at) > self._taken:
                 starts_at = self._at
                 self._taken += 1
                 self._at += _STEP / self._budget.calls_per_minute

@@ -1,6 +1,6 @@
 """Decides what a tick does about each feed that is due, and why.
 
-Pure and deterministic: the same feeds, policy, allowance and time give the same decisions. `make simulate` and the
+Pure and deterministic: the same feeds, policy, budget and time give the same decisions. `make simulate` and the
 benchmarks run this very code.
 
 A decision is stored only where a feed is written for it, since a write for each feed and tick would be expensive. To
@@ -20,7 +20,7 @@ from freshness.domain.dataset import Trigger
 from freshness.domain.feed import DAY, Feed
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import assumed_rate
-from freshness.planning.allotment import Shares, allotted, units_of
+from freshness.planning.allocation import Shares, allocated, units_of
 from freshness.planning.decision import Action, Candidate, Decision, Reason, rescheduled
 from freshness.policy.policy import Policy
 
@@ -32,16 +32,15 @@ def decide(
     now: datetime,
     *,
     paused: bool = False,
-    allowance: float = math.inf,
-    on_demand_allowance: float = math.inf,
-    affordable: Mapping[str, float] = MappingProxyType({}),
+    call_budget: float = math.inf,
+    on_demand_call_budget: float = math.inf,
+    spend_left: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Decision]:
     """Return a decision about every feed: those to be queued come last, the most urgent of them first.
 
-    All feeds of a company must be given if `needs_all_feeds` is true for one of them. `allowance` is how many refreshes
-    may be queued now, `on_demand_allowance` how many of those that callers wait for, and `affordable` how many of each
-    platform that has a cap on spending. While everything is `paused`,
-    none is queued.
+    All feeds of a company must be given if `needs_all_feeds` is true for one of them. `call_budget` is how many
+    refreshes may be queued now, `on_demand_call_budget` how many of those that callers wait for, and `spend_left` how
+    many of each platform that has a cap on spending. While everything is `paused`, none is queued.
     """
     given = list(feeds)
     decisions: list[Decision] = []
@@ -56,7 +55,7 @@ def decide(
     if paused:
         return [*decisions, *(candidate.waits(Reason.PAUSED) for candidate in candidates)]
     units, others = units_of(candidates, policy, now)
-    queued, left = allotted(units, Shares(policy, given, affordable, now), allowance, on_demand_allowance)
+    queued, left = allocated(units, Shares(policy, given, spend_left, now), call_budget, on_demand_call_budget)
     not_yet = [candidate.rescheduled(Reason.NOT_YET, candidate.due_at) for candidate in others]
     return decisions + not_yet + left + queued
 

@@ -15,7 +15,7 @@ def month_of(now: datetime) -> str:
     return f"{now.astimezone(UTC):%Y-%m}"
 
 
-def affordable(policy: Policy, refreshes: Mapping[str, int], now: datetime) -> dict[str, float]:
+def spend_left(policy: Policy, refreshes: Mapping[str, int], now: datetime) -> dict[str, float]:
     """Return how many more refreshes may be queued now, by platform, of those that have a cap.
 
     `refreshes` are those of the month so far. By any time of the month no more is spent than the cap for the part of

@@ -11,8 +11,8 @@ from typing import Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from freshness.domain.company import Company, Connection
-from freshness.domain.fleet import Fleet
-from freshness.domain.promise import AT_MOST_EVERY, Group, Promise
+from freshness.domain.learned_rates import LearnedRates
+from freshness.domain.promise import AT_MOST_EVERY, AttainmentKey, Promise
 from freshness.domain.windows import Window
 from freshness.policy import values
 from freshness.policy.feasibility import check_deadlines, check_refreshed
@@ -54,7 +54,7 @@ class Policy(Table):
     prices: dict[values.Name, PricePerRefresh] = Field(default_factory=dict)
     budget: Budget = Budget()
 
-    _fleet: Fleet = PrivateAttr(default_factory=Fleet)
+    _fleet: LearnedRates = PrivateAttr(default_factory=LearnedRates)
     _upper_bounds: Mapping[str, timedelta] = PrivateAttr(default_factory=dict)
     _positions: Mapping[Location, str] = PrivateAttr(default_factory=dict)
 
@@ -86,7 +86,7 @@ class Policy(Table):
         """A hash of the policy's content. Comments and line numbers do not change it."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
-    def named_for(self, company: Company) -> set[str]:
+    def data_types_named_for(self, company: Company) -> set[str]:
         """Return the data types that the policy names for a company.
 
         They are kept fresh even before Codat lists them in the company's data status.
@@ -105,11 +105,11 @@ class Policy(Table):
         )
 
     @property
-    def fleet(self) -> Fleet:
+    def fleet(self) -> LearnedRates:
         """What was learned of each platform and data type."""
         return self._fleet
 
-    def knowing(self, fleet: Fleet) -> "Policy":
+    def with_learned(self, fleet: LearnedRates) -> "Policy":
         """Return a copy of the policy whose promises expect of feeds what was learned of their platform and type."""
         policy = self._copy()
         policy._fleet = fleet
@@ -223,7 +223,7 @@ class Policy(Table):
         promise = replace(
             _promise(terms, windows, label),
             fleet_changes_per_day=self._fleet.expected(connection.platform, data_type),
-            group=Group(
+            group=AttainmentKey(
                 rule=merged.decisive.label if merged.decisive else "",
                 platform=connection.platform,
                 tags=_selecting_tags(company, self._selected_values[1]),

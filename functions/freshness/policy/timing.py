@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from freshness.domain.company import Company
 from freshness.domain.hours import Hours
-from freshness.domain.promise import Clock, Promise
+from freshness.domain.promise import Promise, TimeOfDayTerms
 from freshness.domain.terms import Deadline, TimedTerms
 from freshness.policy import values
 from freshness.policy.local_time import Calendar, LocalTime, Timing
@@ -21,7 +21,7 @@ def clock(
     deadlines: Iterable[tuple[int, DeadlineTable]],
     local: "Local",
     positions: Mapping[Location, str],
-) -> Clock | None:
+) -> TimeOfDayTerms | None:
     """Return what depends on the time of day, apart from the promise at all other times; `None` if nothing does.
 
     `deadlines` are those that apply, with their numbers in the file.
@@ -43,7 +43,7 @@ def clock(
         )
         for index, table in deadlines
     )
-    return Clock(base=base, terms=terms, deadlines=ends) if terms or ends else None
+    return TimeOfDayTerms(base=base, terms=terms, deadlines=ends) if terms or ends else None
 
 
 class Local:

@@ -21,7 +21,7 @@ from freshness.app.ensure.finish import Finisher, left_to_the_next_tick
 from freshness.app.ensure.places import place_to_wait
 from freshness.app.ensure.problems import Problem, seconds
 from freshness.app.services import Services
-from freshness.aws.control import Account
+from freshness.aws.control import DispatchState
 from freshness.aws.event_bus import NotPublished
 from freshness.aws.table import ContentionError, VersionConflict
 from freshness.codat.client import Codat
@@ -66,7 +66,7 @@ class Progress:
     feeds: tuple[Feed, ...]
     estimate: ReadEstimate | None = None
     """`None` once the request is done."""
-    account: Account | None = None
+    account: DispatchState | None = None
     """What was read to accept the request, a moment ago."""
 
 
@@ -88,7 +88,7 @@ class EnsureFresh:
     def _advancer(self) -> Advancer:
         return Advancer(services=self.services)
 
-    def company(self, company_id: str) -> tuple[Company, Account]:
+    def company(self, company_id: str) -> tuple[Company, DispatchState]:
         """Return a company, and what decides about refreshes of all companies.
 
         Raises:
@@ -113,7 +113,7 @@ class EnsureFresh:
         raise Problem(422, "unknown-set", f"The policy has no set {name!r} for this company.")
 
     def accept(
-        self, company: Company, account: Account, ask: Ask, *, caller: str, key: str, fingerprint: str
+        self, company: Company, account: DispatchState, ask: Ask, *, caller: str, key: str, fingerprint: str
     ) -> Progress:
         """Return the progress of a new request, or of the one that was made with the same key.
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from freshness.app.ensure.problems import Problem, RelinkNeeded, codat_unavailable, seconds
 from freshness.app.services import Services
-from freshness.aws.control import Account
+from freshness.aws.control import DispatchState
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.freshness_request import FreshnessRequest, OnLate, ReadEstimate, estimate
 from freshness.domain.promise import Promise
-from freshness.planning.allowance import on_demand_allowance, renewed_at
+from freshness.planning.call_budget import on_demand_call_budget, renewed_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Admission:
         )
 
     def require_possible(
-        self, request: FreshnessRequest, feeds: list[Feed], company: Company, account: Account
+        self, request: FreshnessRequest, feeds: list[Feed], company: Company, account: DispatchState
     ) -> None:
         """Raise a `Problem` if the data cannot be read now, or, where the caller asks for that, not in time."""
         mine = [feed for feed in request.feeds_of(feeds, company) if not feed.is_as_of(request.not_before)]
@@ -80,7 +80,7 @@ class Admission:
         now = self.services.clock()
         if until := limits.stopped_before(now):
             raise codat_unavailable("Codat accepts no calls, because a limit is reached", until, now)
-        left = on_demand_allowance(self.services.policy.budget, limits, now)
+        left = on_demand_call_budget(self.services.policy.budget, limits, now)
         if wanted > left:
             raise Problem(
                 429,

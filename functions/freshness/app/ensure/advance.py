@@ -15,8 +15,8 @@ from freshness.app.queueing.calls import Queueing
 from freshness.app.queueing.decide_now import decide_now
 from freshness.app.queueing.lease import QueueLease
 from freshness.app.services import Services
-from freshness.app.tick import stops
-from freshness.aws.control import Account
+from freshness.app.tick import stop_metrics
+from freshness.aws.control import DispatchState
 from freshness.aws.table import ContentionError
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError, RateLimited
@@ -66,7 +66,7 @@ class Advancer:
         request: FreshnessRequest,
         company: Company,
         feeds: Iterable[Feed],
-        account: Account | None,
+        account: DispatchState | None,
         codat: Callable[[], Awaitable[Codat]],
     ) -> list[Feed]:
         """Record what feeds lack, queue those that may be queued, poll those in flight; return them as they are now.
@@ -117,7 +117,7 @@ class Advancer:
                 lease.release()
         return _Recorded(current, lease if is_written else None)
 
-    def _decide(self, feeds: list[Feed], company: Company, account: Account | None) -> list[Decision]:
+    def _decide(self, feeds: list[Feed], company: Company, account: DispatchState | None) -> list[Decision]:
         """Return the decisions to queue those of the feeds that callers wait for and that may be queued now."""
         wanted = {feed.key: feed for feed in feeds if feed.wanted and not feed.in_flight}
         if self.services.dry_run or not wanted:
@@ -145,7 +145,7 @@ class Advancer:
         """
         queueing = Queueing(services=self.services, codat=codat)
         await asyncio.gather(*[_queued(queueing, each, leases.pop(each.feed.key, None)) for each in decisions])
-        for metric, number in stops(queueing.stopped_by).items():
+        for metric, number in stop_metrics(queueing.stopped_by).items():
             self.services.tally.count(metric, number)
         now = self.services.clock()
         stop = next((error.until for error in queueing.stopped_by if isinstance(error, RateLimited)), None)

@@ -36,7 +36,7 @@ from freshness.domain.attainment import DAY, hour_of
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
-from freshness.planning.allowance import allowance
+from freshness.planning.call_budget import call_budget
 
 COMPANIES = 200
 """The most companies whose feeds are read."""
@@ -172,7 +172,7 @@ def _view(
         hours=hours,
         breaches=found.breaches,
         conditions=conditions,
-        calls_allowed=allowance(policy.budget, conditions.limits, now),
+        calls_allowed=call_budget(policy.budget, conditions.limits, now),
         webhooks=found.webhooks,
         spending=tuple(spending(queries.services, now)),
     )

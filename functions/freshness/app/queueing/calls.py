@@ -110,7 +110,7 @@ class Queueing:
             self.services.tally.count(Metric.FEEDS_FOUND_UNSUPPORTED)
         except Unreadable as error:
             # Codat accepted the call, though its response cannot be read: a check finds the dataset.
-            logger.warning("The response to a refresh cannot be read", extra=names_of(feed) | {"error": str(error)})
+            logger.warning("The response to a refresh cannot be read", extra=log_context(feed) | {"error": str(error)})
             # Where the call was repeated, its first try may have queued the dataset.
             requested_at = min(_first_sent(feed, key, at), error.at)
             await self.record(feed, company, DatasetRequested(at=requested_at, trigger=trigger_of(feed)))
@@ -180,7 +180,7 @@ class Queueing:
         try:
             return await self.codat.dataset(feed.company_id, running.dataset_id)
         except CodatError as error:
-            logger.warning("A running dataset could not be read", extra=names_of(feed) | {"error": str(error)})
+            logger.warning("A running dataset could not be read", extra=log_context(feed) | {"error": str(error)})
             return None
 
     async def _record_failure(
@@ -190,7 +190,7 @@ class Queueing:
 
         `unanswered` is the call that queues the feed, if it may have taken effect.
         """
-        logger.warning("A refresh could not be queued", extra=names_of(feed) | {"error": str(error)})
+        logger.warning("A refresh could not be queued", extra=log_context(feed) | {"error": str(error)})
         self.services.tally.count(Metric.QUEUEING_FAILED)
         longest = backoff.LONGEST_UNANSWERED if error.status is None else backoff.LONGEST
         is_unqueued = feed.key in self.unqueued
@@ -233,6 +233,6 @@ def _unanswered(feed: Feed, error: CodatError, key: UUID, at: datetime) -> Unans
     return Unanswered(at=_first_sent(feed, key, at), key=str(key))
 
 
-def names_of(feed: Feed) -> dict[str, str]:
+def log_context(feed: Feed) -> dict[str, str]:
     """Return what a log message names a feed by."""
     return {"company_id": feed.company_id, "data_type": feed.data_type, "connection_id": feed.connection_id}

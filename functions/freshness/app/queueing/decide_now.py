@@ -4,20 +4,20 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from freshness.app.services import Services
-from freshness.aws.control import Account
+from freshness.aws.control import DispatchState
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
-from freshness.planning.allowance import allowance, on_demand_allowance
+from freshness.planning.call_budget import call_budget, on_demand_call_budget
 from freshness.planning.decision import Decision
 from freshness.planning.planner import decide
-from freshness.planning.spending import affordable
+from freshness.planning.spending import spend_left
 
 
 def decide_now(
     services: Services,
     feeds: Iterable[Feed],
     companies: Mapping[str, Company],
-    account: Account,
+    account: DispatchState,
     now: datetime,
 ) -> list[Decision]:
     """Return the decisions about feeds."""
@@ -28,14 +28,14 @@ def decide_now(
         policy,
         now,
         paused=account.is_paused,
-        allowance=allowance(policy.budget, account.limits, now),
-        on_demand_allowance=on_demand_allowance(policy.budget, account.limits, now),
-        affordable=affordable_now(services, now),
+        call_budget=call_budget(policy.budget, account.limits, now),
+        on_demand_call_budget=on_demand_call_budget(policy.budget, account.limits, now),
+        spend_left=spend_left_now(services, now),
     )
 
 
-def affordable_now(services: Services, now: datetime) -> dict[str, float]:
-    """Return how many refreshes may be queued now by platform, as `affordable`."""
+def spend_left_now(services: Services, now: datetime) -> dict[str, float]:
+    """Return how many refreshes may be queued now by platform, as `spend_left`."""
     if not services.policy.budget.spending:
         return {}
-    return affordable(services.policy, services.tables.spending.refreshes(now), now)
+    return spend_left(services.policy, services.tables.spending.refreshes(now), now)

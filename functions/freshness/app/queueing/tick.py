@@ -9,14 +9,14 @@ from functools import partial
 from aws_lambda_powertools import Logger
 
 from freshness.app.queueing.bulk_calls import queue_together
-from freshness.app.queueing.calls import Queueing, names_of
+from freshness.app.queueing.calls import Queueing, log_context
 from freshness.app.queueing.decide_now import decide_now
 from freshness.app.queueing.late_datasets import ask, to_ask
 from freshness.app.queueing.promise_metrics import PromiseMetrics
 from freshness.app.queueing.unanswered_calls import find_queued
 from freshness.app.services import Services
 from freshness.app.tick import Failures, for_each
-from freshness.aws.control import Account
+from freshness.aws.control import DispatchState
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CheckNeeded
@@ -27,7 +27,7 @@ from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import needs_all_feeds
 from freshness.planning.samples import samples
 
-AT_ONCE = 10
+MAX_CONCURRENCY = 10
 BATCH = 2000
 """Feeds that a tick ranks and acts on together; if more are due, the others follow in further batches."""
 
@@ -84,7 +84,7 @@ class RefreshTick:
         feeds = await asyncio.to_thread(self._with_feeds_needed, feeds, companies)
         now = self.services.clock()
         limits = await asyncio.to_thread(self.services.tables.control.api_limits)
-        account = Account(paused, limits)
+        account = DispatchState(paused, limits)
         decisions = await asyncio.to_thread(decide_now, self.services, feeds, companies, account, now)
         decisions = [decision for decision in decisions if decision.feed.key not in unmarked]
         self.queueing.unqueued.update(
@@ -100,7 +100,7 @@ class RefreshTick:
         if any(len(group) > 1 for group in groups) and not self.services.dry_run:
             schedule = await asyncio.to_thread(self.services.tables.control.codat_schedule)
         act = partial(self._act_on, schedule=schedule)
-        return await for_each(groups, act, at_once=AT_ONCE, go_on=self._may_continue)
+        return await for_each(groups, act, max_concurrency=MAX_CONCURRENCY, should_continue=self._may_continue)
 
     async def _asked(self, feeds: list[Feed], companies: Mapping[str, Company]) -> list[Feed]:
         """Return the feeds after Codat was asked how their datasets in flight are, where that must be known."""
@@ -113,7 +113,7 @@ class RefreshTick:
                 asked.update({feed.key: feed for feed in answered if feed.key in asked})
 
         groups = to_ask(feeds, companies, self.services.policy, self.services.clock())
-        await for_each(groups, ask_about, at_once=AT_ONCE, go_on=self._may_continue)
+        await for_each(groups, ask_about, max_concurrency=MAX_CONCURRENCY, should_continue=self._may_continue)
         return list(asked.values())
 
     async def _reviewed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> tuple[list[Feed], set[FeedKey]]:
@@ -142,7 +142,9 @@ class RefreshTick:
                 ).feed
                 unmarked.remove(feed.key)
 
-        await for_each(feeds, review, at_once=AT_ONCE, go_on=lambda: self.services.clock() < self.until)
+        await for_each(
+            feeds, review, max_concurrency=MAX_CONCURRENCY, should_continue=lambda: self.services.clock() < self.until
+        )
         return list(reviewed.values()), unmarked
 
     def _with_feeds_needed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> list[Feed]:
@@ -193,7 +195,7 @@ class RefreshTick:
     async def _act(self, decision: Decision) -> None:
         match decision.action:
             case Action.QUEUE if self.services.dry_run:
-                logger.info("Would queue a refresh", extra=names_of(decision.feed))
+                logger.info("Would queue a refresh", extra=log_context(decision.feed))
             case Action.QUEUE:
                 await self.queueing.queue(decision)
             case Action.CHECK:

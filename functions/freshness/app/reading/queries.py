@@ -14,7 +14,7 @@ from freshness.app.reading.timing import miss_view, timing
 from freshness.app.reading.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
 from freshness.app.services import Services
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
-from freshness.aws.control import Account
+from freshness.aws.control import DispatchState
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
@@ -178,7 +178,7 @@ class Queries:
     def _decisions(self, feeds: Iterable[Feed], companies: Iterable[Company], now: datetime) -> dict[FeedKey, Decision]:
         """Return what the next tick would decide, given all feeds of the companies."""
         known = {company.company_id: company for company in companies}
-        account = Account(self.is_paused(), self.api_limits())
+        account = DispatchState(self.is_paused(), self.api_limits())
         decisions = decide_now(self.services, feeds, known, account, now)
         return {decision.feed.key: decision for decision in decisions}
 

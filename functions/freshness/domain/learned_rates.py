@@ -25,30 +25,30 @@ def kind_of(platform: str, data_type: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class KindRate:
+class PlatformTypeRate:
     """The rate of the feeds of one kind: the mean of its logarithm over `feeds` feeds."""
 
     feeds: int
     mean_log: float
 
-    def merged(self, other: "KindRate") -> "KindRate":
+    def merged(self, other: "PlatformTypeRate") -> "PlatformTypeRate":
         """Return the rate after other feeds were added to the mean."""
         feeds = min(self.feeds + other.feeds, MAX_FEEDS)
-        return KindRate(feeds, self.mean_log + (other.mean_log - self.mean_log) * min(other.feeds / feeds, 1.0))
+        return PlatformTypeRate(feeds, self.mean_log + (other.mean_log - self.mean_log) * min(other.feeds / feeds, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class LearnedRates:
     """The rate of each kind, by its name: what is expected of a feed without a sync history."""
 
-    kinds: Mapping[str, KindRate] = field(default_factory=dict)
+    kinds: Mapping[str, PlatformTypeRate] = field(default_factory=dict)
 
     @classmethod
-    def learned(cls, samples: Iterable[FeedSample]) -> "Fleet":
+    def learned(cls, samples: Iterable[FeedSample]) -> "LearnedRates":
         """Return what samples show by themselves."""
-        kinds: dict[str, KindRate] = {}
+        kinds: dict[str, PlatformTypeRate] = {}
         for kind, rate in samples:
-            shown = KindRate(1, math.log(rate))
+            shown = PlatformTypeRate(1, math.log(rate))
             kinds[kind] = kinds[kind].merged(shown) if kind in kinds else shown
         return cls(kinds)
 
@@ -57,9 +57,9 @@ class Fleet:
         kind = self.kinds.get(kind_of(platform, data_type))
         return math.exp(kind.mean_log) if kind else None
 
-    def merged(self, other: "Fleet") -> "Fleet":
+    def merged(self, other: "LearnedRates") -> "LearnedRates":
         """Return what was learned from both."""
         kinds = dict(self.kinds)
         for name, kind in other.kinds.items():
             kinds[name] = kinds[name].merged(kind) if name in kinds else kind
-        return Fleet(kinds)
+        return LearnedRates(kinds)

@@ -11,7 +11,7 @@ AHEAD_OF_DAY = timedelta(hours=6)
 """How far ahead of an even spread over the day spending may be: what is due at once need not wait for its hour."""
 
 
-def allowance(budget: Budget, limits: ApiLimits, now: datetime) -> float:
+def call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> float:
     """Return how many refreshes that promises need may be queued now, each being one call.
 
     It is infinity until Codat has reported its quota. By any time of the day no more is spent than the share of the
@@ -27,7 +27,7 @@ def allowance(budget: Budget, limits: ApiLimits, now: datetime) -> float:
     return _within_what_is_left(allowed, limits, midnight)
 
 
-def on_demand_allowance(budget: Budget, limits: ApiLimits, now: datetime) -> float:
+def on_demand_call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> float:
     """Return how many calls may be made now for callers who wait, from the part of the quota that is reserved for them.
 
     It is not spread over the day, and infinity until Codat has reported its quota.

@@ -47,12 +47,12 @@ SPENDING_RENEWED = timedelta(hours=1)
 class Shares:
     """How many more refreshes the policy allows: of each connection today, and of platforms with a cap on spending.
 
-    `affordable` is how many of such a platform may be queued now.
+    `spend_left` is how many of such a platform may be queued now.
     """
 
-    def __init__(self, policy: Policy, feeds: list[Feed], affordable: Mapping[str, float], now: datetime) -> None:
+    def __init__(self, policy: Policy, feeds: list[Feed], spend_left: Mapping[str, float], now: datetime) -> None:
         self._policy = policy
-        self._affordable = dict(affordable)
+        self._spend_left = dict(spend_left)
         self._now = now
         self._queued: Counter[tuple[str, str]] = Counter()
         self._renewed_at = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
@@ -67,42 +67,42 @@ class Shares:
         platform = candidate.connection.platform
         if share is not None and self._queued[key] >= share:
             return candidate.rescheduled(Reason.OVER_SHARE, self._renewed_at)
-        if self._affordable.get(platform, math.inf) < 1:
+        if self._spend_left.get(platform, math.inf) < 1:
             return candidate.rescheduled(Reason.OVER_SPENDING, self._now + SPENDING_RENEWED)
         if share is not None:
             self._queued[key] += 1
-        if platform in self._affordable:
-            self._affordable[platform] -= 1
+        if platform in self._spend_left:
+            self._spend_left[platform] -= 1
         return candidate.queued
 
 
-def allotted(
-    units: list[list[Candidate]], shares: Shares, allowance: float, on_demand_allowance: float
+def allocated(
+    units: list[list[Candidate]], shares: Shares, call_budget: float, on_demand_call_budget: float
 ) -> tuple[list[Decision], list[Decision]]:
     """Return the decisions to queue candidates, and those to leave them.
 
-    Once a group does not fit in the rest of the allowance, no later one is queued either, so that less urgent ones do
+    Once a group does not fit in the rest of the budget, no later one is queued either, so that less urgent ones do
     not spend what it waits for. A feed without a share of its connection left does not hold back the rest of its set.
-    What callers wait for is queued from an allowance of its own, and from the other only if it is due anyway.
+    What callers wait for is queued from a budget of its own, and from the other only if it is due anyway.
     """
     queued: list[Decision] = []
     left: list[Decision] = []
     on_demand = 0
     for unit in units:
-        if unit[0].feed.wanted and len(unit) <= on_demand_allowance:
+        if unit[0].feed.wanted and len(unit) <= on_demand_call_budget:
             before = len(queued)
             _queue(unit, shares, queued, left)
-            on_demand_allowance -= len(queued) - before
+            on_demand_call_budget -= len(queued) - before
             on_demand += len(queued) - before
             continue
         if not any(candidate.is_promised for candidate in unit):
             left += (candidate.waits(Reason.OVER_BUDGET) for candidate in unit)
             continue
-        remaining = allowance - (len(queued) - on_demand)
+        remaining = call_budget - (len(queued) - on_demand)
         if len(unit) > remaining:
             reason = Reason.WAITING_FOR_SET if remaining >= 1 and len(unit) > 1 else Reason.OVER_BUDGET
             left += (candidate.waits(reason) for candidate in unit)
-            allowance = 0
+            call_budget = 0
             continue
         _queue(unit, shares, queued, left)
     return queued, left
