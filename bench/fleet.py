@@ -122,7 +122,7 @@ def queued_response(request: httpx.Request) -> httpx.Response:
     dataset = {
         "id": str(uuid5(NAMESPACE_URL, f"{request.url.path}/{NOW}")),
         "companyId": company,
-        "connectionId": str(uuid5(NAMESPACE_URL, "connection")),
+        "connectionId": request.url.params["connectionId"],
         "dataType": data_type,
         "status": "Initial",
         "requested": NOW.isoformat(),

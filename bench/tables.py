@@ -33,7 +33,7 @@ BATCH = 25
 Item = dict[str, dict[str, object]]
 """An item in DynamoDB's own notation, with the type of each attribute."""
 _READS = ("GetItem", "BatchGetItem", "Query")
-_WRITES = ("PutItem", "UpdateItem", "DeleteItem")
+_WRITES = ("PutItem", "UpdateItem", "DeleteItem", "BatchExecuteStatement")
 _CONSISTENT = "bench.consistent"
 """The entry in boto3's context of a request for whether it is a consistent read, which costs twice as much."""
 
@@ -67,7 +67,8 @@ class Meter:
         return usage
 
     def _prepare(self, params: dict[str, Any], context: dict[str, Any], **_: object) -> dict[str, Any]:
-        context[_CONSISTENT] = params.get("ConsistentRead", False)
+        of_tables = params.get("RequestItems", {}).values()
+        context[_CONSISTENT] = any(each.get("ConsistentRead", False) for each in (params, *of_tables))
         largest = max(self._usage.largest_item, _size(params.get("Item", {})))
         self._usage = replace(self._usage, largest_item=largest)
         return params | {"ReturnConsumedCapacity": "INDEXES"}
@@ -75,11 +76,16 @@ class Meter:
     def _count(self, parsed: dict[str, Any], model: Any, context: dict[str, Any], **_: object) -> None:
         if model.name in _WRITES:
             # A write whose condition fails costs as much as the write, here one unit, and its response has no units.
-            units = 1.0 if "Error" in parsed else parsed["ConsumedCapacity"]["CapacityUnits"]
+            units = 1.0 if "Error" in parsed else _write_units(parsed["ConsumedCapacity"])
             self._usage = replace(self._usage, write_units=self._usage.write_units + units)
         elif "Error" not in parsed:
             units = _read_units(model.name, parsed) * (2 if context[_CONSISTENT] else 1)
             self._usage = replace(self._usage, read_units=self._usage.read_units + units)
+
+
+def _write_units(consumed: dict[str, Any] | list[dict[str, Any]]) -> float:
+    """Return the units of a write, or of several by one call."""
+    return float(sum(each["CapacityUnits"] for each in (consumed if isinstance(consumed, list) else [consumed])))
 
 
 def _read_units(operation: str, parsed: dict[str, Any]) -> float:
