@@ -62,6 +62,32 @@ def test_what_a_killed_run_queued_does_not_count_as_a_refresh_that_was_requested
     assert killed.id in simulation.published
 
 
+def test_what_operators_requested_is_read_once_although_the_run_that_queued_it_was_killed() -> None:
+    """They request it while the run is at work, and the webhooks arrive before the next run."""
+
+    async def scenario(loop: SimulatedLoop) -> Simulation:
+        simulation = Simulation(loop, ONE_COMPANY, INVOICES)
+        await simulation.check(Fuse())
+        await simulation.run_for(5 * MINUTE, every=MINUTE, random=Random(1))
+        known = datasets_by_feed(simulation)
+        [company] = simulation.tables.companies.scan()
+        for calls in range(200):
+            simulation.tables.control.acquire("queue_refreshes", "killed", simulation.clock(), simulation.clock())
+            await simulation.advance(MINUTE)
+            operations = Operations(services=simulation.services(Fuse()))
+            operations.request_refreshes(company, simulation.tables.feeds.of_company(company.company_id))
+            await simulation.queue(Fuse(calls))
+            if datasets_by_feed(simulation) != known:
+                break
+            await simulation.advance(TIMEOUT + MINUTE)
+        await simulation.run_for(TIMEOUT + 20 * MINUTE, every=MINUTE, random=Random(1))
+        return simulation
+
+    simulation = simulate(scenario)
+
+    assert {len(datasets) for datasets in datasets_by_feed(simulation).values()} == {2}
+
+
 async def with_killed_run(loop: SimulatedLoop) -> Simulation:
     """Return a simulation in which a run was killed right after a POST that took effect, and its webhook was lost."""
     simulation = Simulation(loop, ONE_COMPANY, INVOICES)

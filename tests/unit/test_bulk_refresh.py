@@ -95,7 +95,7 @@ def test_what_is_due_soon_is_queued_with_the_product_of_something_that_is_due() 
     assert summary(call) == ("credit", TYPES[:3])
 
 
-async def test_only_what_was_requested_after_all_that_is_known_of_a_feed_was_queued_by_a_call() -> None:
+async def test_what_was_requested_since_a_call_was_queued_by_it_although_a_webhook_reported_its_end_already() -> None:
     minute = timedelta(minutes=1)
     known = FEEDS[0].requested(Request(at=NOON - minute, trigger=Trigger.PROMISE, dataset_id="known"))
     ended = FEEDS[1].ended(End(at=NOON - minute, state="Complete"))
@@ -125,5 +125,7 @@ async def test_only_what_was_requested_after_all_that_is_known_of_a_feed_was_que
     async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
         codat = Codat(http, "key", clock=lambda: NOON)
         found = await queued_since(NOON - 5 * minute, codat, "company", feeds)
+        after_end = await queued_since(NOON - 5 * minute, codat, "company", feeds, called_at=NOON)
 
-    assert {operation.id for operation in found.values()} == {"new", "first"}
+    assert {operation.id for operation in found.values()} == {"new", "first", "the one that ended"}
+    assert {operation.id for operation in after_end.values()} == {"new", "first"}

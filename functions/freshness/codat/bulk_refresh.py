@@ -14,7 +14,6 @@ from freshness.domain.codat_schedule import CodatSchedule, is_linked
 from freshness.domain.company import Company
 from freshness.domain.dataset import has_ended
 from freshness.domain.feed import Feed, FeedKey, is_known_dataset
-from freshness.domain.times import BEGINNING
 
 WORTHWHILE = 3
 """Feeds from which on a call of `data/all`, and one to read what it queued, are fewer than one call each."""
@@ -98,9 +97,15 @@ def is_answered(feeds: Mapping[FeedKey, Feed], at: datetime) -> bool:
 
 
 async def queued_since(
-    at: datetime, codat: Codat, company_id: str, feeds: Mapping[FeedKey, Feed]
+    at: datetime,
+    codat: Codat,
+    company_id: str,
+    feeds: Mapping[FeedKey, Feed],
+    called_at: datetime | None = None,
 ) -> Mapping[FeedKey, PullOperation]:
     """Return the datasets of feeds that were queued since a call at a time, which does not name them.
+
+    `called_at` is when the call was made by our own clock, if that differs.
 
     Raises:
         CodatError: the company's history could not be read.
@@ -110,17 +115,22 @@ async def queued_since(
         return found
     async for operation in codat.history(company_id):
         key = (company_id, operation.data_type, operation.connection_id)
-        if operation.requested >= at - TOLERANCE and key in feeds and _is_new(operation, feeds[key]):
+        if operation.requested >= at - TOLERANCE and key in feeds and _is_new(operation, feeds[key], called_at or at):
             found.setdefault(key, operation)
         if found.keys() == feeds.keys() or operation.requested < at - TOLERANCE:
             break
     return found
 
 
-def _is_new(operation: PullOperation, feed: Feed) -> bool:
-    """Return whether a dataset was requested after all that is known of its feed."""
-    latest = max((each.at for each in (feed.request, feed.end) if each), default=BEGINNING)
-    return not is_known_dataset(feed, operation.id) and operation.requested > latest
+def _is_new(operation: PullOperation, feed: Feed, called_at: datetime) -> bool:
+    """Return whether a dataset may be what a call queued: it was requested after the latest that is known of its feed.
+
+    It may have ended by now: a webhook may have reported that before any response was recorded.
+    """
+    if is_known_dataset(feed, operation.id) or (feed.request and operation.requested <= feed.request.at):
+        return False
+    has_ended = feed.end is not None and operation.requested <= feed.end.at
+    return not has_ended or operation.requested >= called_at - TOLERANCE
 
 
 async def running(

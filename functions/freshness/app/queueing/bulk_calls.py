@@ -69,7 +69,9 @@ async def queue_together(queueing: Queueing, group: list[Decision], schedule: Co
                 queueing.services.recorder.record_company, company, BulkRefreshStarted(at=started_at)
             )
             attempt = await _call(queueing, company, calls, started_at)
-        queued = await bulk_refresh.queued_since(attempt.since, queueing.codat, company.company_id, attempt.feeds)
+        queued = await bulk_refresh.queued_since(
+            attempt.since, queueing.codat, company.company_id, attempt.feeds, attempt.called_at
+        )
     except CodatError as error:
         await queueing.record_unknown(company, due.values(), error)
         return []

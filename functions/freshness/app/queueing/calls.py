@@ -143,8 +143,10 @@ class Queueing:
     ) -> None:
         """Record a dataset under the connection that Codat's response names.
 
-        `called_at` is when it was queued at the earliest, if not just now.
+        `called_at` is when it was queued at the earliest, by our own clock, if not just now.
         """
+        if called_at:
+            called_at = max(called_at, operation.requested)
         if operation.connection_id != feed.connection_id:
             self.unqueued.discard(feed.key)
             feed = Feed(company_id=feed.company_id, data_type=feed.data_type, connection_id=operation.connection_id)

@@ -22,9 +22,11 @@ async def find_queued(queueing: Queueing, group: list[Decision]) -> list[Decisio
     if not unknown:
         return group
     feeds = {key: decision.feed for key, (decision, _) in unknown.items()}
-    since = min(at for _, at in unknown.values()) - CLOCKS_DIFFER
+    called_at = min(at for _, at in unknown.values())
     try:
-        queued = await bulk_refresh.queued_since(since, queueing.codat, company.company_id, feeds)
+        queued = await bulk_refresh.queued_since(
+            called_at - CLOCKS_DIFFER, queueing.codat, company.company_id, feeds, called_at
+        )
     except CodatError as error:
         await queueing.record_unknown(company, (decision for decision, _ in unknown.values()), error)
         return [decision for decision in group if decision.feed.key not in unknown and not queueing.stopped_by]
