@@ -96,7 +96,7 @@ def serving(handler: Handler = serve_api.handler) -> Iterator[str]:
         daemon_threads = True
 
     server = Server(("127.0.0.1", 0), Gateway)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -48,6 +48,19 @@ def create_server(sandbox: Sandbox, on_start: Callable[[], None]) -> uvicorn.Ser
             await super().startup(sockets)
             on_start()
 
+        async def main_loop(self) -> None:
+            # uvicorn's own sleeps 0.1 seconds at a time, which each of a thousand tests would wait for.
+            while not await self.on_tick(0):
+                await asyncio.sleep(0.01)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's
+            # Nobody waits for the responses that are left, for which uvicorn's own waits.
+            for listening in self.servers:
+                listening.close()
+            for connection in list(self.server_state.connections):
+                connection.transport.close()
+            await self.lifespan.shutdown()
+
     server = Server(
         uvicorn.Config(
             create_app(sandbox),

@@ -31,7 +31,7 @@ class Plain(BaseHTTPRequestHandler):
 @pytest.fixture
 def base_url() -> Iterator[str]:
     with HTTPServer(("127.0.0.1", 0), Plain) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
 from svix.webhooks import Webhook
 
 import receive_webhook
+from freshness.aws import clients
 from freshness.aws.metrics import Metric
 from freshness.codat.webhook_signature import MAX_BODY_BYTES, SigningSecrets
 from local import local_aws
@@ -156,7 +158,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Event], int]]:
     secrets = SigningSecrets(lambda: SECRET, clock=lambda: 0.0)
     monkeypatch.setattr(receive_webhook, "_signing_secrets", lambda: secrets)
     monkeypatch.setenv("WEBHOOK_QUEUE_URL", "http://127.0.0.1:9/000000000000/none")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(clients, "CONFIG", clients.CONFIG.merge(Config(retries={"total_max_attempts": 1})))
     for name, value in local_aws.tool_environment(port=9).items():
         monkeypatch.setenv(name, value)
     receive_webhook._sqs.cache_clear()
