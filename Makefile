@@ -19,7 +19,7 @@ register-webhook: $(VENV) ## Register the stack's webhook at Codat: ./freshness 
 	@./freshness register-webhook
 
 test: node $(VENV) $(CDK) ## Run all tests, including a deployment to a local AWS.
-	@.venv/bin/pytest --numprocesses 2
+	@.venv/bin/pytest --numprocesses 3  # one mostly waits for what is deployed
 
 bench: node $(VENV) ## Run the benchmarks and write bench/results.md; ARGS="planner year" runs only these.
 	@.venv/bin/python -m bench $(ARGS)

@@ -162,8 +162,12 @@ def _make_readable(folder: Path) -> None:
 def _keep(unfinished: Path, finished: Path) -> None:
     """Rename a finished folder atomically, and delete all but the latest of the same kind and target."""
     os.utime(unfinished)
-    if not finished.exists():
+    try:
         unfinished.rename(finished)
+    except OSError:
+        # Another process may have built the same meanwhile.
+        if not finished.exists():
+            raise
     folders = finished.parent.glob(f"{finished.name.rpartition('-')[0]}-*")
     for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime)[:-KEPT]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -10,18 +10,24 @@ settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
 
 
-class OneForEndToEnd(LoadScopeScheduling):
-    """One process runs all end-to-end tests, for which a stack is deployed once, and one all with a browser.
+GROUPS = {
+    "tests/end_to_end/": "deployed once",
+    "tests/infra/": "synthesised once",
+    "tests/page/test_browser.py": "one browser",
+}
+"""The tests that one process runs, because what they share takes long to set up, by how their ids begin."""
+ALONE = "tests/end_to_end/test_failures.py"
+"""Tests of runs that are their own."""
 
-    Any process runs any other test.
-    """
+
+class GroupScheduling(LoadScopeScheduling):
+    """One process runs all tests of a group, the largest group first. Any process runs any other test."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith("tests/end_to_end/"):
-            return "end to end"
-        return "browser" if nodeid.startswith("tests/page/test_browser.py") else nodeid
+        groups = (group for start, group in GROUPS.items() if nodeid.startswith(start))
+        return nodeid if nodeid.startswith(ALONE) else next(groups, nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneForEndToEnd:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
     """Have pytest-xdist share them out so."""
-    return OneForEndToEnd(config, log)
+    return GroupScheduling(config, log)

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from local import deploy
 from local.errors import LocalRunError
 from local.processes import free_port, guarded_processes
 from local.settings import ROOT
-from local.stack import RunningStack
 from tests.end_to_end.conftest import wait_for
 
 RUN = [sys.executable, "-m", "local.run"]
@@ -79,12 +77,6 @@ def test_with_too_old_a_python_make_names_the_version_needed(tmp_path: Path) -> 
     run = subprocess.run(["make", "test", "PYTHON=false"], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode != 0
     assert "Python 3.11 or newer is needed" in run.stderr
-
-
-def test_the_error_for_a_failed_deploy_includes_the_output_of_the_cdk(stack: RunningStack, tmp_path: Path) -> None:
-    with pytest.raises(LocalRunError, match="cdk deploy failed") as raised:
-        deploy.deploy(stack.processes, {"check_schedule": "hourly"}, tmp_path)
-    assert "check_schedule" in raised.value.details
 
 
 def test_a_server_that_stops_by_itself_ends_the_run_with_its_last_output(tmp_path: Path) -> None:

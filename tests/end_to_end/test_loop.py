@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -19,6 +20,8 @@ from deployed.links import links_of
 from deployed.stack import clock
 from freshness.app.reading.views import FleetView
 from freshness.domain.dataset import DatasetState, Trigger, has_ended
+from local import deploy
+from local.errors import LocalRunError
 from local.settings import Settings
 from local.stack import RunningStack
 from local.watch import running_ticks
@@ -161,3 +164,9 @@ def test_the_functions_run_with_their_roles_because_the_local_aws_enforces_polic
 
     with pytest.raises(ClientError, match="not authorized"):
         nobody.scan(TableName=stack.outputs.feeds_table)
+
+
+def test_the_error_for_a_failed_deploy_includes_the_output_of_the_cdk(stack: RunningStack, tmp_path: Path) -> None:
+    with pytest.raises(LocalRunError, match="cdk deploy failed") as raised:
+        deploy.deploy(stack.processes, {"check_schedule": "hourly"}, tmp_path)
+    assert "check_schedule" in raised.value.details
