@@ -8,16 +8,13 @@ from uuid import uuid4
 
 import boto3
 import pytest
-from aws_cdk import App, Stack
-from aws_cdk.assertions import Template
 
 from freshness.aws.tables import TableNames, Tables
-from infra.tables import Tables as TableConstructs
 from local import local_aws
 from local.codat_sandbox.server import running_sandbox
 from local.processes import free_port, guarded_processes
 from tests.integration.deployed import API_KEY, SETTINGS, Deployed
-from tests.integration.roles import Roles, enforce
+from tests.integration.roles import Roles, enforce, template
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -40,26 +37,22 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def table_definitions() -> list[dict[str, Any]]:
     """Return the keys and indexes of the tables as the stack defines them."""
-    stack = Stack(App())
-    TableConstructs(stack, disposable=True)
-    resources = Template.from_stack(stack).find_resources("AWS::DynamoDB::Table")
     kept = ("KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes", "BillingMode")
     return [
-        {"TableName": name} | {key: value for key, value in resource["Properties"].items() if key in kept}
-        for name, resource in sorted(resources.items())
+        {"TableName": name} | {key: value for key, value in properties.items() if key in kept}
+        for name, properties in sorted(template().properties("AWS::DynamoDB::Table").items())
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def dynamodb(aws: None) -> "DynamoDBClient":
     """Return a client for the local DynamoDB."""
     return boto3.client("dynamodb")
 
 
 @pytest.fixture(scope="session")
-def make_tables(aws: None, table_definitions: list[dict[str, Any]]) -> Callable[[], Tables]:
+def make_tables(dynamodb: "DynamoDBClient", table_definitions: list[dict[str, Any]]) -> Callable[[], Tables]:
     """Return a function that creates empty tables."""
-    dynamodb = boto3.client("dynamodb")
 
     def make() -> Tables:
         names: dict[str, str] = {}

@@ -1,8 +1,9 @@
 """The four functions as they are deployed, apart from the clock: real handlers, tables and sandbox."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
@@ -25,6 +26,9 @@ from local.codat_sandbox.server import RunningSandbox
 from local.codat_sandbox.settings import Settings
 from local.http_api import context
 from tests.integration.roles import Roles
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
 
 ROOT = Path(__file__).parents[2]
 API_KEY = "canary-of-the-api-key"
@@ -67,7 +71,7 @@ class Deployed:
         """Return the services of one invocation."""
         return Services(
             tables=self.tables,
-            bus=self.bus or EventBus(boto3.client("events"), "default"),
+            bus=self.bus or default_bus(),
             policy=self.policy.with_learned(self.tables.learned.fleet()),
             clock=self.clock,
             codat_access=self._access,
@@ -107,6 +111,12 @@ class Deployed:
         )
 
 
+@cache
+def default_bus() -> EventBus:
+    """Return the bus that every account has."""
+    return EventBus(boto3.client("events"), "default")
+
+
 def policy_with_deadline(at: datetime) -> Policy:
     """Return a policy with a deadline at the time of day of a time in UTC."""
     deadline = {"name": "ready", "by": f"{at:%H:%M}", "fresh_within": "30 minutes"}
@@ -116,5 +126,11 @@ def policy_with_deadline(at: datetime) -> Policy:
 def secret(value: str) -> str:
     """Create a secret in the local AWS, and return its name."""
     name = uuid4().hex
-    boto3.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString")
+    _ssm().put_parameter(Name=name, Value=value, Type="SecureString")
     return name
+
+
+@cache
+def _ssm() -> "SSMClient":
+    # Creating a client takes longer than a test's calls of it.
+    return boto3.client("ssm")

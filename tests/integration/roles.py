@@ -38,9 +38,9 @@ _function: ContextVar[str | None] = ContextVar("function", default=None)
 
 @cache
 def template() -> Template:
-    """Return the template that is deployed to AWS, with all that settings add to the functions."""
+    """Return the template that is deployed to AWS, with all that settings add to the functions and the alarms."""
     with TemporaryDirectory() as folder:
-        return synthesise(Path(folder), webhook_header="X-Our-Key")
+        return synthesise(Path(folder), has_deadlines=True, webhook_header="X-Our-Key")
 
 
 @cache

@@ -23,12 +23,11 @@ from local.codat_sandbox.server import running_sandbox
 from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context
 from tests import webhook_bodies
-from tests.infra.conftest import synthesise
 from tests.infra.template import Properties
 from tests.infra.test_alarms import WATCHED, alarms
 from tests.integration.alarm_state import CloudWatch, evaluate
 from tests.integration.deployed import API_KEY, SETTINGS, Deployed, policy_with_deadline
-from tests.integration.roles import Roles
+from tests.integration.roles import Roles, template
 
 NO_ACCOUNT = StubResponse(path="*", status=402, times=1000)
 FAILING = StubResponse(method="POST", path="*", status=500, times=1000)
@@ -114,8 +113,8 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def deployed_alarms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Properties]:
-    return alarms(synthesise(tmp_path_factory.mktemp("alarms"), has_deadlines=True))
+def deployed_alarms() -> dict[str, Properties]:
+    return alarms(template())
 
 
 @pytest.fixture

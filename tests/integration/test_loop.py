@@ -6,14 +6,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-import boto3
 import pytest
 
 from freshness.app.checking import LISTING, check_freshness
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.services import Services
 from freshness.app.tick import TIME_TO_FINISH, Run, exclusive_run
-from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company
@@ -28,6 +26,7 @@ from local.codat_sandbox.platforms import DataType
 from local.codat_sandbox.server import RunningSandbox, running_sandbox
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.stubs import StubResponse
+from tests.integration.deployed import default_bus
 from tests.services import codat_at, services_of
 
 POLICY = Policy.model_validate(
@@ -54,7 +53,7 @@ class Loop:
         return services_of(
             self.tables,
             self.policy,
-            bus=EventBus(boto3.client("events"), "default"),
+            bus=default_bus(),
             clock=self.clock,
             codat=codat_at(self.sandbox.base_url, self.sandbox.api_key),
             dry_run=dry_run,
