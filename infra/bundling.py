@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
                 (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
                 (unfinished / name).write_bytes(content)
             (unfinished / compiled.FILE).write_text(compiled_policy, encoding="utf-8")
-            _compile(unfinished, target)
+            _compile(unfinished, target, {name.parts[0] for name in files})
             _make_readable(unfinished)
             _keep(unfinished, bundle)
     return bundle
@@ -110,7 +111,7 @@ def _dependencies(requirements: Path, target: Target, builds: Path) -> Path:
             unfinished = Path(scratch, "dependencies")
             _install(requirements, target, unfinished)
             _prune(unfinished)
-            _compile(unfinished, target)
+            _compile(unfinished, target, {"."})
             _keep(unfinished, dependencies)
     return dependencies
 
@@ -139,8 +140,8 @@ def _prune(dependencies: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _compile(folder: Path, target: Target) -> None:
-    """Compile all modules, if this machine has the target's Python.
+def _compile(folder: Path, target: Target, parts: Iterable[str]) -> None:
+    """Compile the modules in these parts of a folder, if this machine has the target's Python.
 
     Lambda cannot store bytecode, and would compile at each cold start, which is two thirds of its time.
     """
@@ -148,8 +149,9 @@ def _compile(folder: Path, target: Target) -> None:
         return
     # Unchecked, because pip and `cdk` do not preserve the modification times that a check compares.
     options = ("-q", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", "/var/task")
+    paths = [str(folder / part) for part in sorted(parts)]
     # Not checked: a package may have modules of another Python, which are never imported.
-    subprocess.run([target.compiler, "-m", "compileall", *options, str(folder)], check=False)  # noqa: S603
+    subprocess.run([target.compiler, "-m", "compileall", *options, *paths], check=False)  # noqa: S603
 
 
 def _make_readable(folder: Path) -> None:
