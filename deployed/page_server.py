@@ -161,8 +161,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._text(HTTPStatus.SERVICE_UNAVAILABLE, f"AWS did not answer: {error}")
 
     def _redirect(self, url: str) -> None:
-        if urlsplit(url).scheme not in ("http", "https"):
-            self._text(HTTPStatus.NOT_FOUND, "Codat has no link for this connection: see Codat's portal.")
+        # A header has ASCII only, and a control character would end it.
+        if urlsplit(url).scheme not in ("http", "https") or not (url.isascii() and url.isprintable()):
+            self._text(HTTPStatus.NOT_FOUND, "Codat has no valid link for this connection: see Codat's portal.")
             return
         self.send_response(HTTPStatus.SEE_OTHER)
         self.send_header("Location", url)

@@ -88,7 +88,8 @@ def test_limits_and_concurrency_are_settings(tmp_path: Path) -> None:
     )
     stage = changed.properties("AWS::ApiGatewayV2::Stage")["WebhookIntakeStage"]
     assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": 50, "ThrottlingBurstLimit": 200}
-    assert stage["RouteSettings"]["GET /ensure-fresh/{id}"] == {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20}
+    limits = {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20}
+    assert stage["RouteSettings"]["GET /companies/{companyId}/ensure-fresh/{id}"] == limits
     mapping = changed.properties("AWS::Lambda::EventSourceMapping")["WebhookIntakeMessages"]
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 30}
     serve = changed.properties("AWS::Lambda::Function")["ServeApiFunction"]

@@ -53,8 +53,10 @@ def test_a_link_that_is_no_address_of_the_web_is_not_followed(
 ) -> None:
     headers = {"Origin": server.url.rstrip("/")}
     assert browser.post("/link/company/connection", headers=headers).headers["Location"].startswith(world.links_at)
-    world.links_at = "javascript:alert(1)//"
-    assert browser.post("/link/company/connection", headers=headers).status_code == 404
+    for address in ("javascript:alert(1)//", "https://link.example/\r\nSet-Cookie: a=b", "https://link.example/é"):
+        world.links_at = address
+        response = browser.post("/link/company/connection", headers=headers)
+        assert (response.status_code, "Set-Cookie" in response.headers) == (404, False)
 
 
 def test_what_does_not_exist_is_not_found(browser: httpx.Client, world: World) -> None:

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from freshness.codat.webhook_parser import parse
+from freshness.codat.response_model import LONGEST_ID
+from freshness.codat.webhook_parser import Malformed, parse
 from freshness.domain.company_facts import CompanyCreated, ConnectionChanged
 from freshness.domain.facts import DatasetEnded, LimitReached, ReadEnded
 from tests import webhook_bodies as bodies
@@ -65,3 +66,43 @@ def test_a_limit_ends_when_codat_says_although_that_is_in_the_future() -> None:
 
     assert isinstance(limit, LimitReached)
     assert limit.until == NOON + timedelta(hours=7)
+
+
+@pytest.mark.parametrize("long", ["x" * (LONGEST_ID + 1), "\u00e9" * (LONGEST_ID // 2 + 1)])
+def test_an_id_that_fits_into_no_key_of_dynamodb_is_malformed(long: str) -> None:
+    refused = [
+        bodies.read_completed(NOON, ("xero", "invoices", "Complete"), company_id=long),
+        bodies.read_completed(NOON, (long, "invoices", "Complete")),
+        bodies.read_completed(NOON, ("xero", long, "Complete")),
+        bodies.written(NOON, "invoices", connection_id=long),
+        bodies.written(NOON, "invoices", company_id=long),
+        bodies.written(NOON, long),
+        bodies.connection(NOON, "connected", "Linked", connection_id=long),
+        bodies.connection(NOON, "connected", "Linked", company_id=long),
+        bodies.company(NOON, "created", company_id=long),
+        bodies.company(NOON, "deleted", company_id=long),
+        bodies.rule("data sync completed", long),
+        bodies.rule("data sync completed", "dataset", data_type=long),
+        bodies.rule("data sync completed", "dataset", company_id=long),
+    ]
+
+    for body in refused:
+        with pytest.raises(Malformed, match="500 bytes"):
+            parse(body, NOON)
+
+
+def test_the_longest_ids_fit_into_the_keys_of_dynamodb() -> None:
+    longest = "x" * LONGEST_ID
+    [read] = parse(bodies.read_completed(NOON, (longest, longest, "Complete"), company_id=longest), NOON) or ()
+
+    assert isinstance(read, ReadEnded)
+    assert len(f"{read.data_type}#{read.connection_id}") <= 1024
+
+
+def test_a_dataset_whose_id_is_too_long_is_not_named() -> None:
+    issues = [{"type": "error", "links": {"logs": LOGS.format("x" * 2000)}}]
+
+    [read] = parse(bodies.read_completed(NOON, ("xero", "invoices", "FetchError"), issues=issues), NOON) or ()
+
+    assert isinstance(read, ReadEnded)
+    assert read.dataset_id == ""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from freshness.codat.response_model import Readable, Response, Text, Words, in_words
+from freshness.codat.response_model import Identifier, Readable, Response, Text, Words, in_words
 from freshness.domain.dataset import DatasetState
 from freshness.domain.times import BEGINNING, Instant, InstantIfAny
 
@@ -36,7 +36,7 @@ def _as_text(tag: object) -> str:
 class Identified(Response):
     """An item of a list that Codat returns in pages."""
 
-    id: str = Field(min_length=1)
+    id: Identifier
 
 
 class Href(Response):
@@ -136,19 +136,19 @@ class CompanyListing(Identified):
 class DataStatus(Response):
     """The state of one data type in Codat's cache. Without a `current_status` it was never synced."""
 
-    data_type: str
+    data_type: Identifier
     current_status: str | None = None
     last_successful_sync: InstantIfAny = None
-    latest_sync_id: str | None = None
-    latest_successful_sync_id: str | None = None
+    latest_sync_id: Readable[Identifier] = None
+    latest_successful_sync_id: Readable[Identifier] = None
 
 
 class PullOperation(Identified):
     """A dataset, which Codat also calls a pull operation."""
 
-    company_id: str
-    connection_id: str
-    data_type: str
+    company_id: Identifier
+    connection_id: Identifier
+    data_type: Identifier
     status: str
     requested: Instant
     completed: InstantIfAny = None
@@ -164,7 +164,7 @@ class PullOperation(Identified):
 class SyncSetting(Response):
     """When Codat itself syncs a data type: on first link, and `sync_schedule` hours after each sync; 0 is never."""
 
-    data_type: str
+    data_type: Identifier
     fetch_on_first_link: bool = False
     sync_schedule: int = 0
 
@@ -184,7 +184,7 @@ class SyncSettings(Response):
 class WebhookConsumer(Response):
     """An endpoint to which Codat sends webhooks."""
 
-    id: str = Field(min_length=1)
+    id: Identifier
     url: str
     disabled: Annotated[bool, BeforeValidator(bool)] = False
     event_types: Annotated[tuple[str, ...], BeforeValidator(lambda given: given or ())] = ()

@@ -3,9 +3,11 @@
 from typing import Annotated, NamedTuple, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -47,6 +49,18 @@ Which it is, and why, is appended to `skipped` of the validation context, if tha
 """
 Text = Annotated[str, BeforeValidator(lambda given: given if isinstance(given, str) else "")]
 """Text that may be missing or null."""
+LONGEST_ID = 500
+"""Bytes of an id. A key of DynamoDB has 1,024 at most, and that of a feed has two of these."""
+
+
+def _fits_into_a_key(given: str) -> str:
+    if len(given.encode()) > LONGEST_ID:
+        raise ValueError(f"an id or a data type has more than {LONGEST_ID} bytes")
+    return given
+
+
+Identifier = Annotated[str, Field(min_length=1), AfterValidator(_fits_into_a_key)]
+"""An id or a data type, of which keys of DynamoDB are made."""
 
 
 def in_words(given: object) -> str:

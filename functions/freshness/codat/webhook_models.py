@@ -7,14 +7,14 @@ from pydantic import AfterValidator, AliasChoices, AliasPath, BeforeValidator, C
 from pydantic.alias_generators import to_pascal
 
 from freshness.codat.models import ExplainedConnection
-from freshness.codat.response_model import Readable, Response, Text, Words
+from freshness.codat.response_model import Identifier, Readable, Response, Text, Words
 from freshness.domain.times import CLOCKS_DIFFER, Instant, InstantIfAny
 
 
 class CompanyReference(Response):
     """The company of an event."""
 
-    id: str = Field(min_length=1)
+    id: Identifier
 
 
 def _no_later_than_received(at: datetime, info: ValidationInfo) -> datetime:
@@ -30,7 +30,7 @@ EVENT_TYPE = AliasChoices("eventType", "type")
 class Envelope(Response):
     """The fields around the payload of every current event."""
 
-    event_type: str = Field(validation_alias=EVENT_TYPE)
+    event_type: Identifier = Field(validation_alias=EVENT_TYPE)
     generated_date: Annotated[Instant, AfterValidator(_no_later_than_received)]
 
 
@@ -51,8 +51,8 @@ class ReadIssue(Response):
 class DataTypeRead(Response):
     """The end of a read of one data type from one connection."""
 
-    connection_id: str = Field(min_length=1)
-    data_type: str = Field(min_length=1)
+    connection_id: Identifier
+    data_type: Identifier
     records_modified: bool | None = None
     status: str
     issues: Annotated[
@@ -101,7 +101,7 @@ class ConnectionEvent(Envelope):
 class CompanyPayload(Response):
     """The payload of `company.*`: the company itself in Codat's API description, a reference to it in its guides."""
 
-    id: str = Field(min_length=1, validation_alias=AliasChoices("id", AliasPath("referenceCompany", "id")))
+    id: Identifier = Field(validation_alias=AliasChoices("id", AliasPath("referenceCompany", "id")))
 
 
 class CompanyEvent(Envelope):
@@ -126,7 +126,7 @@ class Write(Response):
     """The payload of `{dataType}.write.successful`."""
 
     reference_company: CompanyReference
-    connection_id: str = Field(min_length=1)
+    connection_id: Identifier
     type: Text = ""
     """What was done, such as `Create`."""
     completed_on_date: InstantIfAny = None
@@ -141,8 +141,8 @@ class WriteEvent(Envelope):
 class RuleData(Response):
     """The dataset of a rule-based event."""
 
-    data_type: str = Field(min_length=1)
-    dataset_id: str = Field(min_length=1)
+    data_type: Identifier
+    dataset_id: Identifier
     dataset_status: str | None = None
 
 
@@ -151,7 +151,7 @@ class RuleEvent(Response):
 
     model_config = ConfigDict(alias_generator=to_pascal)
 
-    company_id: str = Field(min_length=1)
+    company_id: Identifier
     data: RuleData
 
 

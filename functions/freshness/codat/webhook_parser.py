@@ -45,7 +45,7 @@ _WRITTEN = ".write.successful"
 _CHANGES_NO_DATA = "UploadAttachment"
 """The type of a write that changes no data type."""
 BYTE_ORDER_MARK = "\ufeff"
-_LOGS = re.compile(r"/sync/([^/?#]+)/validation")
+_LOGS = re.compile(r"/sync/([^/?#]{1,100})/validation")
 """The part of the link to a read's logs that names its dataset."""
 
 
