@@ -25,7 +25,7 @@ from bench.figures import Figure, show
 from freshness.app.operations import Operations
 from freshness.app.reading.attainment import burn_percent
 from freshness.aws.metrics import Metric
-from freshness.domain.attainment import DAY, HOUR
+from freshness.domain.slo.attainment import DAY, HOUR
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import ConnectionStatus
 from simulate.clock import START, SimulatedLoop, simulate

@@ -11,7 +11,7 @@ from random import Random
 
 from bench.figures import Figure, show
 from freshness.app.reading.report import attainment
-from freshness.domain.attainment import HOUR, Attained
+from freshness.domain.slo.attainment import HOUR, Attained
 from freshness.policy.policy import Policy
 from local.codat_sandbox.model import ConnectionStatus, Truth
 from local.codat_sandbox.platforms import MYOB, PLAID, DataType

@@ -31,7 +31,6 @@ from bench.aws_cost import template
 from bench.figures import Figure, show
 from bench.processor_share import limited, share_of
 from bench.tables import KINDS, LocalAws, running_aws
-from deployed.api import api_event
 from freshness.app.ensure.routes import Route
 from freshness.aws.tables import TableNames
 from freshness.domain.feed import Feed
@@ -41,6 +40,7 @@ from local.codat_sandbox.server import TEST_API_KEY, running_sandbox
 from local.codat_sandbox.settings import Settings
 from local.processes import free_port, is_listening
 from local.settings import ROOT
+from stack_access.api import api_event
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 SIGNING_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of this benchmark only

@@ -25,7 +25,7 @@ async def run_tick(codat_url: str, aws_url: str, names: TableNames) -> None:
     with exclusive_run(made, "check_freshness", "bench", TIMEOUT) as run:
         if run:
             await check_freshness(made, run)
-    print(f"{dict(made.tally)}", file=sys.stderr)
+    print(f"{dict(made.counts)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from freshness.app.webhooks import WebhookApplier
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
-from freshness.domain.attainment import hour_of
 from freshness.domain.company import Company
+from freshness.domain.slo.attainment import hour_of
 from freshness.policy.policy import Policy
 from simulate import prices
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from deployed.stack import DeployedStack
 from freshness.policy.values import parse_duration
+from stack_access.stack import DeployedStack
 
 
 def nonblank(given: str) -> str:

@@ -5,13 +5,13 @@ from datetime import datetime
 
 import httpx
 
-from deployed.links import codat_api_key, codat_base_url
-from deployed.stack import DeployedStack, clock
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
 from freshness.codat.http import CALL_TIMEOUT
 from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.codat.responses import reported_quota, response_date
+from stack_access.links import codat_api_key, codat_base_url
+from stack_access.stack import DeployedStack, clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,14 +30,14 @@ from cli.refresh import refresh
 from cli.register_webhook import register_webhook
 from cli.report import report
 from cli.status import status
-from deployed.errors import StackError
-from deployed.stack import ROOT, DeployedStack
 from freshness.app.operations import Paused
 from freshness.app.reading.queries import NotFound
 from freshness.aws.event_bus import NotPublished
 from freshness.aws.table import ContentionError
 from freshness.codat.errors import CodatError
 from freshness.policy.errors import PolicyError
+from stack_access.errors import StackError
+from stack_access.stack import ROOT, DeployedStack
 
 FAILED, WRONG = 1, 2
 """The exit statuses of a command that failed, and of one whose arguments or policy are wrong."""

@@ -13,7 +13,6 @@ import typer
 from cli.arguments import Json, selected_stack
 from cli.codat import CodatReport, read_report
 from cli.output import print_json, print_text
-from deployed.stack import DeployedStack, clock
 from freshness.app.queueing.bulk_calls import PRODUCT_REFUSED
 from freshness.app.tick import UNUSABLE
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
@@ -24,6 +23,7 @@ from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
 from freshness.domain.listing import Listing
 from freshness.policy.policy import Policy
+from stack_access.stack import DeployedStack, clock
 
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef

@@ -13,12 +13,12 @@ from cli import arguments
 from cli.arguments import CompanyName, Json, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_json, print_table
-from deployed.api import ApiResponse, api_event, call_api
-from deployed.stack import DeployedStack
-from deployed.ticks import tick_client
 from freshness.app.ensure.routes import Route
 from freshness.app.reading.text import duration
 from freshness.domain.freshness_request import OnLate
+from stack_access.api import ApiResponse, api_event, call_api
+from stack_access.stack import DeployedStack
+from stack_access.ticks import tick_client
 
 NOT_IN_TIME = 3
 """The exit status if the data is not fresh within the time."""

@@ -8,12 +8,12 @@ import typer
 
 from cli.arguments import CompanyName, Json, nonblank, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text
-from deployed.links import links_of
-from deployed.stack import clock
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.text import codat_words, duration, moment, shown
 from freshness.app.reading.views import DatasetView, Explanation
 from freshness.domain.dataset import LONGEST_REASON
+from stack_access.links import links_of
+from stack_access.stack import clock
 
 
 def explain(

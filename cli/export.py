@@ -14,8 +14,8 @@ from pydantic_core import to_json, to_jsonable_python
 
 from cli.arguments import selected_stack
 from cli.output import with_json_keys
-from deployed.stack import clock
 from freshness.app.reading.views import FeedExport, FeedView
+from stack_access.stack import clock
 
 KEYS = tuple(to_camel(each.name) for kind in (FeedView, FeedExport) for each in fields(kind) if each.name != "feed")
 

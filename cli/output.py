@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deployed.text import STYLES
 from freshness.app.reading.text import moment
 from freshness.app.reading.views import LinkView
 from freshness.domain.feed_values import State
+from stack_access.text import STYLES
 
 _NOT_WRAPPED = ("data type", "state", "age", "promise", "oldest", "due (UTC)", "requested (UTC)", "trigger")
 """Columns whose texts are too short to be wrapped."""

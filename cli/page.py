@@ -9,10 +9,10 @@ import typer
 from cli.arguments import selected_stack
 from cli.errors import CommandError
 from cli.output import print_text
-from deployed.page_server import PageServer, StackSource
-from deployed.stack import clock
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
+from stack_access.page_server import PageServer, StackSource
+from stack_access.stack import clock
 
 UPDATE_EVERY = timedelta(seconds=15)
 """How often a page that is served updates itself, which reads some hundred read units."""

@@ -11,12 +11,12 @@ import typer
 from cli.arguments import CompanyName, Json, nonblank, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_json, print_table
-from deployed.stack import DeployedStack, clock
-from deployed.ticks import run_tick, tick_client
 from freshness.app.reading.text import duration
 from freshness.domain.company import Company
 from freshness.domain.dataset import Outcome, Trigger, outcome
 from freshness.domain.feed import Feed, FeedKey
+from stack_access.stack import DeployedStack, clock
+from stack_access.ticks import run_tick, tick_client
 
 QUEUED_WITHIN = timedelta(seconds=60)
 """How long to run ticks until the requested refreshes are queued: a tick is skipped while another one runs."""

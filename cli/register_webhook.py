@@ -7,10 +7,10 @@ import typer
 
 from cli.arguments import Json, selected_stack
 from cli.output import print_json, print_text
-from deployed.stack import DeployedStack, clock
 from freshness.codat.client import Codat
 from freshness.codat.http import CALL_TIMEOUT
 from freshness.codat.webhook_registration import Registration, register
+from stack_access.stack import DeployedStack, clock
 
 PORTAL = "https://app.codat.io/monitor/events"
 

@@ -14,11 +14,11 @@ from rich.text import Text
 from cli import arguments
 from cli.arguments import Json, selected_stack
 from cli.output import new_table, print_json, print_table, print_text
-from deployed.stack import clock
 from freshness.app.reading.report import attainment, attainment_by
 from freshness.app.reading.text import duration, moment
 from freshness.app.reading.views import AttainmentView
-from freshness.domain.attainment import DAYS_KEPT, HOUR, Breakdown, by_hour_since, day_of, hour_of
+from freshness.domain.slo.attainment import DAYS_KEPT, HOUR, Breakdown, by_hour_since, day_of, hour_of
+from stack_access.stack import clock
 
 LITTLE_LEFT = 0.25
 """The part of an error budget below which little of it is left."""

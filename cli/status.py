@@ -11,13 +11,13 @@ from rich.text import Text
 
 from cli.arguments import Json, nonblank, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text, state_text
-from deployed.links import links_of
-from deployed.stack import clock
-from deployed.text import STYLES
 from freshness.app.reading.text import codat_words, duration, moment
 from freshness.app.reading.views import FeedView, FleetView, LinkView, MissView, Summary
 from freshness.domain.company import Company
 from freshness.domain.feed_values import State
+from stack_access.links import links_of
+from stack_access.stack import clock
+from stack_access.text import STYLES
 
 WORST = 10
 """The most feeds older than promised that the summary lists."""

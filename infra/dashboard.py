@@ -180,11 +180,11 @@ def _logged(
 ) -> cloudwatch.LogQueryWidget:
     """Return a graph of what functions counted in the log record that ends each run, which costs no metric."""
     functions = functions if isinstance(functions, tuple) else (functions,)
-    values = ", ".join(f"{statistic}(tally.{metric}) as {metric}" for metric in metrics)
+    values = ", ".join(f"{statistic}(counts.{metric}) as {metric}" for metric in metrics)
     return cloudwatch.LogQueryWidget(
         title=title,
         log_group_names=[function.log_group.log_group_name for function in functions],
-        query_lines=["filter ispresent(tally)", f"stats {values} by bin({PERIOD.to_minutes():.0f}m)"],
+        query_lines=["filter ispresent(counts)", f"stats {values} by bin({PERIOD.to_minutes():.0f}m)"],
         view=cloudwatch.LogQueryVisualizationType.LINE,
         width=8,
         height=6,

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import boto3
 from pydantic import TypeAdapter
 
-from deployed.outputs import Outputs
-from deployed.stack import LOCAL_STACK
 from local import local_aws
 from local.processes import Processes
 from local.settings import ROOT
+from stack_access.outputs import Outputs
+from stack_access.stack import LOCAL_STACK
 
 _CDK = str(ROOT / "node_modules" / ".bin" / "cdk")
 

@@ -12,10 +12,10 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from deployed.text import STYLES
 from freshness.app.reading.text import duration
 from freshness.app.reading.views import FeedView, FleetView
 from freshness.domain.data_types import SourceType, source_type
+from stack_access.text import STYLES
 
 RECENT = timedelta(seconds=10)
 """For how long a change stands out."""

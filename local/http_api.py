@@ -14,9 +14,9 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import serve_api
-from deployed.api import api_event
 from freshness.app.ensure.api import api
 from freshness.app.ensure.routes import Route
+from stack_access.api import api_event
 
 TIMEOUT = timedelta(seconds=29)
 """The timeout of the function: the HTTP API waits for 30 seconds."""

@@ -7,7 +7,6 @@ from types import FrameType
 
 from rich.console import Console
 
-from deployed.page_server import page_url
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
 from local import local_aws
@@ -17,6 +16,7 @@ from local.progress import Progress
 from local.settings import ROOT, Settings
 from local.stack import running_stack
 from local.watch import watch
+from stack_access.page_server import page_url
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

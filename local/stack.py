@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from deployed.outputs import Outputs
-from deployed.page_server import StackSource, serving
-from deployed.stack import DeployedStack
 from freshness.app.reading.queries import Queries
 from freshness.aws.tables import Tables
 from freshness.policy.loader import load
@@ -23,6 +20,9 @@ from local.errors import LocalRunError
 from local.processes import Processes, guarded_processes
 from local.progress import Progress
 from local.settings import ROOT, Settings
+from stack_access.outputs import Outputs
+from stack_access.page_server import StackSource, serving
+from stack_access.stack import DeployedStack
 
 EVERY_MINUTE = "cron(* * * * ? *)"
 """The shortest interval of EventBridge Scheduler."""

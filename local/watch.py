@@ -11,14 +11,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.live import Live
 
-from deployed.errors import StackError
-from deployed.stack import DeployedStack, clock
-from deployed.ticks import run_tick, tick_client
 from freshness.app.reading.views import FleetView
 from freshness.domain.feed import FeedKey
 from local.display import WOULD_BE_QUEUED, LiveTable, state_of, states_text
 from local.errors import LocalRunError
 from local.stack import RunningStack
+from stack_access.errors import StackError
+from stack_access.stack import DeployedStack, clock
+from stack_access.ticks import run_tick, tick_client
 
 SNAPSHOT_SECONDS = 1.0
 STATES_EVERY = timedelta(seconds=15)

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from random import Random
 
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.attainment import Attained
 from freshness.domain.feed import DAY
+from freshness.domain.slo.attainment import Attained
 from freshness.planning.call_budget import call_budget
 from freshness.policy.policy import Policy
 from simulate import prices

@@ -8,11 +8,11 @@ from random import Random
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from freshness.domain.change_rate import change_rate
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
-from freshness.domain.learned_rates import FeedSample, LearnedRates, kind_of
+from freshness.domain.learned.change_rate import change_rate
+from freshness.domain.learned.learned_rates import FeedSample, LearnedRates, kind_of
 from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.policy.policy import Policy
 from local.codat_sandbox.backend import CodatBackend as Sandbox

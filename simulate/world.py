@@ -13,15 +13,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from freshness.domain.attainment import Attained
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.facts import Deferred, FeedFact, ReadEnded
 from freshness.domain.feed import DAY, Feed, FeedKey
 from freshness.domain.feed_values import Decided, Request
-from freshness.domain.learned_rates import FeedSample, LearnedRates
+from freshness.domain.learned.learned_rates import FeedSample, LearnedRates
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import breaks_at, due_at, reschedule
+from freshness.domain.slo.attainment import Attained
 from freshness.domain.times import BEGINNING
 from freshness.domain.transition import transition
 from freshness.planning.decision import Action, Decision, Reason

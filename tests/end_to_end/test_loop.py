@@ -16,8 +16,6 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from deployed.links import links_of
-from deployed.stack import clock
 from freshness.app.reading.views import FleetView
 from freshness.domain.dataset import DatasetState, Trigger, has_ended
 from local import deploy
@@ -25,6 +23,8 @@ from local.errors import LocalRunError
 from local.settings import Settings
 from local.stack import RunningStack
 from local.watch import running_ticks
+from stack_access.links import links_of
+from stack_access.stack import clock
 from tests.end_to_end.conftest import dead_letters, files_with, wait_for
 
 if TYPE_CHECKING:

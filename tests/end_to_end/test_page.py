@@ -15,10 +15,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from deployed.stack import clock
 from freshness.planning.decision import Reason
 from local.stack import RunningStack
 from local.watch import running_ticks
+from stack_access.stack import clock
 from tests.end_to_end.conftest import wait_for
 from tests.page.browser import chromium, opened, violations
 

@@ -12,7 +12,6 @@ from botocore.client import BaseClient
 from typer.testing import CliRunner, Result
 
 from cli.commands import app
-from deployed.stack import DeployedStack, clock
 from freshness.app.page import read as page
 from freshness.app.page.read import page_view
 from freshness.domain.company import Company
@@ -21,6 +20,7 @@ from local import local_aws
 from local.settings import ROOT
 from local.stack import RunningStack
 from local.watch import running_ticks
+from stack_access.stack import DeployedStack, clock
 from tests.end_to_end.conftest import wait_for
 
 NAMES = {"Invoke": "InvokeFunction"}

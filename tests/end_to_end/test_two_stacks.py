@@ -13,7 +13,6 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from deployed.stack import DeployedStack, clock
 from local import deploy
 from local.codat import Codat
 from local.codat_sandbox.server import RunningSandbox, running_sandbox
@@ -21,6 +20,7 @@ from local.codat_sandbox.settings import Settings as SandboxSettings
 from local.settings import ROOT
 from local.stack import EVERY_MINUTE, RunningStack
 from local.watch import running_ticks
+from stack_access.stack import DeployedStack, clock
 from tests.end_to_end.conftest import queue_of_events, wait_for
 
 if TYPE_CHECKING:

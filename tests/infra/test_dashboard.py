@@ -35,7 +35,7 @@ def test_the_dashboard_shows_no_metric_that_is_charged(template: Template) -> No
 
 
 def test_the_dashboard_queries_counts_from_the_log_records_of_the_functions(template: Template) -> None:
-    queried = set(re.findall(r"tally\.(\w+)", body(template)))
+    queried = set(re.findall(r"counts\.(\w+)", body(template)))
     assert len(queried) > 15
     assert queried <= set(Metric)
 

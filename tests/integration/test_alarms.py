@@ -12,7 +12,6 @@ from svix.webhooks import Webhook
 
 import receive_webhook
 import serve_api
-from deployed.api import api_event
 from freshness.app.ensure.routes import Route
 from freshness.app.services import Services
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
@@ -22,6 +21,7 @@ from local.codat_sandbox.model import ConnectionStatus
 from local.codat_sandbox.server import running_sandbox
 from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context
+from stack_access.api import api_event
 from tests import webhook_bodies
 from tests.infra.template import Properties
 from tests.infra.test_alarms import WATCHED, alarms

@@ -11,13 +11,13 @@ from typer.testing import CliRunner, Result
 import cli.ensure
 import serve_api
 from cli.commands import app
-from deployed.api import ApiResponse
 from freshness.app.reading.queries import Queries
 from freshness.domain.company import Company
 from freshness.domain.dataset import DatasetState
 from freshness.domain.feed_values import End
 from freshness.policy.values import parse_duration
 from local.http_api import context
+from stack_access.api import ApiResponse
 from tests.integration.deployed import Deployed
 from tests.integration.test_serve_api import feeds, read_an_hour_ago, taking
 

@@ -131,4 +131,4 @@ def test_items_that_cannot_be_read_are_counted_by_the_function_that_read_them(
     deployed.check()
 
     [record] = [vars(record) for record in caplog.records if record.msg == "Tick of check_freshness ended"]
-    assert record["tally"]["ResponseItemsSkipped"] == 2
+    assert record["counts"]["ResponseItemsSkipped"] == 2

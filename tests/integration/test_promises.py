@@ -356,4 +356,4 @@ def test_a_deadline_that_will_be_missed_is_published_once_in_advance(world: Worl
     [notification] = world.bus.published
     assert isinstance(notification, DeadlineAtRisk)
     assert (notification.deadline, notification.deadline_at) == ("ready", NOON + 1.5 * HOUR)
-    assert services.tally[Metric.DEADLINES_AT_RISK] == 1
+    assert services.counts[Metric.DEADLINES_AT_RISK] == 1

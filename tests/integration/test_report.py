@@ -13,9 +13,9 @@ from cli import report
 from cli.commands import app
 from freshness.app.reading.queries import Queries
 from freshness.aws.tables import Tables
-from freshness.domain.attainment import HOUR, Breakdown, hour_of
-from freshness.domain.breach import BreachTime
 from freshness.domain.promise import AttainmentKey
+from freshness.domain.slo.attainment import HOUR, Breakdown, hour_of
+from freshness.domain.slo.breach import BreachTime
 from freshness.policy.policy import Policy
 from simulate.clock import START
 from tests.services import services_of

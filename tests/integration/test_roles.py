@@ -16,7 +16,6 @@ from botocore.exceptions import ClientError
 from svix.webhooks import Webhook
 
 import serve_api
-from deployed.api import api_event
 from freshness.app import services
 from freshness.app.ensure.routes import Route
 from freshness.domain.company import Company
@@ -24,9 +23,10 @@ from freshness.domain.dataset import Dataset, DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request, Wanted
 from freshness.domain.freshness_request import FreshnessRequest
-from freshness.domain.learned_rates import PlatformTypeRate
+from freshness.domain.learned.learned_rates import PlatformTypeRate
 from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context
+from stack_access.api import api_event
 from tests import webhook_bodies
 from tests.infra.template import parameter
 from tests.integration.deployed import SIGNING_SECRET, Deployed, secret

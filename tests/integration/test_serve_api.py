@@ -13,7 +13,6 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 import serve_api
-from deployed.api import api_event
 from freshness.app.ensure.api import openapi
 from freshness.app.ensure.routes import Route
 from freshness.domain.company import Company, ConnectionStatus
@@ -24,6 +23,7 @@ from freshness.domain.same_sync import SAME_END
 from local.codat_sandbox.settings import Settings
 from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context, serving
+from stack_access.api import api_event
 from tests import webhook_bodies
 from tests.integration.deployed import Deployed
 

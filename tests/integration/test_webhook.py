@@ -15,11 +15,11 @@ from freshness.app.webhooks import WebhookApplier
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import Tables
 from freshness.codat.webhook_parser import MAX_ISSUES, Malformed
-from freshness.domain.change_rate import Observation
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import LONGEST_REASON, Issue, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Request
+from freshness.domain.learned.change_rate import Observation
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
 from tests.services import services_of

@@ -13,7 +13,7 @@ from freshness.app.page.view import PageView, Tone
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.report import attainment
 from freshness.aws import feeds
-from freshness.domain.attainment import DAY, Breakdown
+from freshness.domain.slo.attainment import DAY, Breakdown
 from local.codat_sandbox.model import ConnectionStatus
 from tests.page.scenarios import SCENARIOS
 from tests.page.world import HOUR, World

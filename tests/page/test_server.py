@@ -6,7 +6,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from deployed.page_server import PageServer, serving
+from stack_access.page_server import PageServer, serving
 from tests.page.world import MINUTE, World
 
 

@@ -41,7 +41,7 @@ class _Simulation(Simulation):
 
 
 class World:
-    """A `deployed.page_server.Source` over a simulation."""
+    """A `stack_access.page_server.Source` over a simulation."""
 
     def __init__(self, settings: Settings = SETTINGS) -> None:
         loop = SimulatedLoop()

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from deployed.api import ApiResponse, api_event
 from freshness.app.ensure import accept
 from freshness.app.ensure.accept import EnsureFresh
 from freshness.app.ensure.api import answer
@@ -27,6 +26,7 @@ from freshness.domain.notifications import Notification
 from freshness.policy.policy import Policy
 from local.http_api import context
 from simulate.memory_dynamodb import MemoryDynamoDB
+from stack_access.api import ApiResponse, api_event
 from tests.integration.recording_bus import RecordingBus
 from tests.services import codat_at, services_of
 

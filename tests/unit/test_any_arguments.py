@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 from cli.commands import FAILED, WRONG, app
 from cli.ensure import NOT_IN_TIME
 from cli.output import with_json_keys
-from deployed.outputs import Outputs
-from deployed.page_server import PageServer
-from deployed.stack import DeployedStack
 from freshness.aws.tables import TableNames, Tables
 from freshness.domain.company import Company
 from simulate.memory_dynamodb import MemoryDynamoDB
+from stack_access.outputs import Outputs
+from stack_access.page_server import PageServer
+from stack_access.stack import DeployedStack
 
 ROOT = Path(__file__).parents[2]
 COMPANY = Company(

@@ -7,12 +7,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-from deployed.api import api_event
 from freshness.app.ensure.api import answer, openapi
 from freshness.app.ensure.models import DataTypeFreshness, EnsureFreshBody
 from freshness.app.ensure.routes import Route
 from freshness.app.reading.views import FeedView
 from local.http_api import context
+from stack_access.api import api_event
 
 PATH = Route.ENSURE_FRESH.path("c1")
 ASKED = {"dataTypes": ["invoices"], "maxAge": "1h", "within": 60}

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.attainment import (
+from freshness.domain.company import Connection, ConnectionStatus
+from freshness.domain.facts import DatasetPolled, FeedFact, PromiseReviewed, ReadEnded, Rescheduled
+from freshness.domain.feed import Feed
+from freshness.domain.promise import AttainmentKey, Promise
+from freshness.domain.slo.attainment import (
     DAY,
     HOUR,
     Attained,
@@ -22,11 +26,7 @@ from freshness.domain.attainment import (
     hour_of,
     periods,
 )
-from freshness.domain.breach import BreachTime, until_deleted
-from freshness.domain.company import Connection, ConnectionStatus
-from freshness.domain.facts import DatasetPolled, FeedFact, PromiseReviewed, ReadEnded, Rescheduled
-from freshness.domain.feed import Feed
-from freshness.domain.promise import AttainmentKey, Promise
+from freshness.domain.slo.breach import BreachTime, until_deleted
 from freshness.domain.transition import Transition, transitions
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

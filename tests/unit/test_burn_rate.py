@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from freshness.domain.attainment import HOUR, Breakdown, PeriodRecord, by_period, periods
-from freshness.domain.breach import BreachTime
-from freshness.domain.burn_rate import burn
 from freshness.domain.promise import AttainmentKey
+from freshness.domain.slo.attainment import HOUR, Breakdown, PeriodRecord, by_period, periods
+from freshness.domain.slo.breach import BreachTime
+from freshness.domain.slo.burn_rate import burn
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.change_rate import Observation, change_rate, confident_days, value_of_refreshing
+from freshness.domain.learned.change_rate import Observation, change_rate, confident_days, value_of_refreshing
 
 SPANS = st.floats(1e-9, 1e4)
 OBSERVATIONS = st.lists(st.builds(Observation, SPANS, st.booleans()), max_size=31)

@@ -7,9 +7,9 @@ from unittest.mock import Mock
 import pytest
 from botocore.exceptions import ClientError
 
-from deployed.errors import StackError
-from deployed.outputs import Outputs
-from deployed.stack import DeployedStack
+from stack_access.errors import StackError
+from stack_access.outputs import Outputs
+from stack_access.stack import DeployedStack
 
 
 def described(name: str, bus: str) -> dict[str, Any]:

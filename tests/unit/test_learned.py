@@ -10,7 +10,7 @@ from freshness.aws.learned import REREAD, Learned
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Request
-from freshness.domain.learned_rates import FeedSample
+from freshness.domain.learned.learned_rates import FeedSample
 from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.samples import samples

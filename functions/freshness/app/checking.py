@@ -62,21 +62,21 @@ async def check_freshness(services: Services, run: Run) -> None:
     _measure(services)
     if not services.accepts_calls():
         return
-    failures = Failures(services.tally)
+    failures = Failures(services.counts)
     async with services.codat(run.until) as codat:
         check = FreshnessCheck(services=services, codat=codat, until=run.until, failures=failures)
         await check.list_companies_if_due()
         done = await check.check_due()
     services.recorder.write_collected()
-    tally = Counter(services.tally) + stop_metrics(check.stopped_by)
-    if is_silent(services.tables.control, tally[Metric.REFRESHES_FOUND_BY_CHECK], services.clock()):
-        tally[Metric.WEBHOOKS_SILENT] += 1
+    counts = Counter(services.counts) + stop_metrics(check.stopped_by)
+    if is_silent(services.tables.control, counts[Metric.REFRESHES_FOUND_BY_CHECK], services.clock()):
+        counts[Metric.WEBHOOKS_SILENT] += 1
         logger.error("Refreshes end, but no webhook arrives: see docs/webhooks.md, Silence")
     if not done and not check.stopped_by and not codat.is_down:
-        tally[Metric.TICKS_CUT_SHORT] += 1
-    measured = {**tally, Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}
+        counts[Metric.TICKS_CUT_SHORT] += 1
+    measured = {**counts, Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}
     services.emit(measured)
-    logger.info("Tick of check_freshness ended", extra={"tally": measured})
+    logger.info("Tick of check_freshness ended", extra={"counts": measured})
     failures.raise_temporary()
 
 
@@ -87,7 +87,7 @@ def _measure(services: Services) -> None:
     measured = {Metric.BURN_RATE: burn_percent(tables, services.policy, now)}
     if measured[Metric.BURN_RATE] >= TOO_FAST:
         services.emit(measured)
-    logger.info("Attainment was measured", extra={"tally": measured})
+    logger.info("Attainment was measured", extra={"counts": measured})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ class FreshnessCheck:
                 control.put_done(LISTING, now)
             await read_codat_schedule(self.services, self.codat)
         except CodatError as error:
-            self.services.tally.count(Metric.LISTING_FAILED)
+            self.services.counts.count(Metric.LISTING_FAILED)
             if isinstance(error, (Unauthorized, Forbidden, AccountLimit, RateLimited)):
                 self.stopped_by.append(error)
             logger.warning(
@@ -157,7 +157,7 @@ class FreshnessCheck:
                 self.stopped_by.append(error)
             except CodatError as error:
                 logger.warning("A company could not be checked", extra={"company_id": company_id, "error": str(error)})
-                self.services.tally.count(Metric.CHECKS_FAILED)
+                self.services.counts.count(Metric.CHECKS_FAILED)
                 await asyncio.to_thread(self._record, company_id, _failed(error))
 
     def _record(self, company_id: str, fact: CompanyFact) -> None:
@@ -165,7 +165,7 @@ class FreshnessCheck:
         if company is None or company.deleted_at:
             return
         if self.services.recorder.record_company(company, fact).deleted_at:
-            self.services.tally.count(Metric.COMPANIES_DELETED)
+            self.services.counts.count(Metric.COMPANIES_DELETED)
             logger.info("A company was deleted at Codat", extra={"company_id": company_id})
 
     async def _check(self, company_id: str, known: SyncDurations) -> None:
@@ -176,7 +176,7 @@ class FreshnessCheck:
         polled: dict[Key, list[DatasetPolled]] | None = None
         if self._needs_poll(company, feeds):
             polled = await status_poller.poll(self.codat, company, feeds, self.services.clock())
-            self.services.tally.count(Metric.COMPANIES_CHECKED)
+            self.services.counts.count(Metric.COMPANIES_CHECKED)
         await asyncio.to_thread(self._record_check, company, feeds, polled, known)
 
     def _needs_poll(self, company: Company, feeds: list[Feed]) -> bool:
@@ -241,7 +241,7 @@ class FreshnessCheck:
         for each in followed:
             feed = each.feed
             found = sum(isinstance(notification, CompanyDataRefreshed) for notification in each.notifications)
-            self.services.tally.count(Metric.REFRESHES_FOUND_BY_CHECK, found)
+            self.services.counts.count(Metric.REFRESHES_FOUND_BY_CHECK, found)
             if feed.history.durations:
                 platform = company.connections[feed.connection_id].platform
                 self.durations[platform, feed.data_type].append(feed.usual_sync_time)
@@ -265,7 +265,7 @@ class FreshnessCheck:
                 continue
             quickest = min(readable, key=lambda feed: (feed.usual_sync_time, feed.data_type))
             self.services.recorder.record_feed(quickest, company, RefreshRequested(at=now, trigger=Trigger.KEEP_ALIVE))
-            self.services.tally.count(Metric.CONNECTIONS_KEPT_ALIVE)
+            self.services.counts.count(Metric.CONNECTIONS_KEPT_ALIVE)
 
 
 def _failed(error: CodatError) -> CheckFailed:

@@ -36,7 +36,7 @@ async def read_codat_schedule(services: Services, codat: Codat) -> None:
     )
     doubled = schedule.doubles(of_products)
     if doubled and (schedule.hours != known.hours or doubled != known.doubles(of_products)):
-        services.tally.count(Metric.DOUBLED_SCHEDULES, len(doubled))
+        services.counts.count(Metric.DOUBLED_SCHEDULES, len(doubled))
         logger.warning(
             "Codat syncs data types on its own schedule as well, so that each is read twice: "
             "turn that off in Codat's portal, Settings > Integrations > Data types",

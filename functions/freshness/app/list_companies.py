@@ -15,10 +15,10 @@ from freshness.app.tick import Failures, is_refused_data
 from freshness.aws.metrics import Metric
 from freshness.codat.client import Codat
 from freshness.codat.models import CompanyListing
-from freshness.domain.attainment import Cell, hour_of
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.company_facts import CompanyListed
 from freshness.domain.listing import Lacking, Listing
+from freshness.domain.slo.attainment import Cell, hour_of
 
 PAGE = 100
 """Companies that are looked up together while the list is read."""
@@ -105,7 +105,7 @@ class CompanyList:
             seen.before, lambda listing: listing.followed_by(companies, connections, now)
         )
         if listing.is_doubted(now):
-            self.services.tally.count(Metric.LISTING_DOUBTED)
+            self.services.counts.count(Metric.LISTING_DOUBTED)
             logger.error(
                 "Codat's list of companies lacks much of what is known, so nothing is deleted",
                 extra={"companies": asdict(companies), "connections": asdict(connections)},

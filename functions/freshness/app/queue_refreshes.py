@@ -28,7 +28,7 @@ async def queue_refreshes(services: Services, run: Run) -> None:
     still_open = await asyncio.to_thread(EnsureFresh(services=services).end_due_requests, requests_until)
     if still_open:
         logger.info("Requests for fresh data are open", extra={"requests": still_open})
-    failures = Failures(services.tally)
+    failures = Failures(services.counts)
     async with services.codat(run.until) as codat:
         queueing = Queueing(services=services, codat=codat)
         tick = RefreshTick(
@@ -41,13 +41,13 @@ async def queue_refreshes(services: Services, run: Run) -> None:
         done = await tick.run()
     await asyncio.to_thread(Forecast(services=services).publish, run.until)
     services.recorder.write_collected()
-    tally = Counter(services.tally) + stop_metrics(queueing.stopped_by)
+    counts = Counter(services.counts) + stop_metrics(queueing.stopped_by)
     if not done and not queueing.stopped_by and not codat.is_down:
-        tally[Metric.TICKS_CUT_SHORT] += 1
+        counts[Metric.TICKS_CUT_SHORT] += 1
     calls = {Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}
     left = quota_left(services.tables.control.api_limits(), services.clock())
     # Not a sum of counters, which would leave out zeros.
-    measured = {**tally, **tick.metrics.measured, **left, **calls}
+    measured = {**counts, **tick.metrics.measured, **left, **calls}
     services.emit(measured)
-    logger.info("Tick of queue_refreshes ended", extra={"tally": measured})
+    logger.info("Tick of queue_refreshes ended", extra={"counts": measured})
     failures.raise_temporary()

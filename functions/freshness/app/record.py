@@ -20,7 +20,6 @@ from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.aws.table import VersionConflict
 from freshness.aws.tables import Tables
-from freshness.domain.breach import BreachTime, until_deleted
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CompanyFact
 from freshness.domain.company_transition import CompanyTransition, company_transition
@@ -35,6 +34,7 @@ from freshness.domain.notifications import (
     PromiseKeptAgain,
     RelinkNeeded,
 )
+from freshness.domain.slo.breach import BreachTime, until_deleted
 from freshness.domain.transition import Transition, abandoned, transitions
 from freshness.policy.policy import Policy
 
@@ -53,7 +53,7 @@ class _Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorder:
-    """Records facts. `tally` counts the notifications that were published. May be used from several threads.
+    """Records facts. `counts` counts the notifications that were published. May be used from several threads.
 
     Times of breach that have ended, and refreshes, are collected for one write of many: call `write_collected` at the
     end of each run. What a killed run has collected is lost. Only what a write of a feed accounts for is added, so
@@ -67,7 +67,7 @@ class Recorder:
     bus: EventBus
     policy: Policy
     clock: Callable[[], datetime]
-    tally: Counts = field(default_factory=Counts)
+    counts: Counts = field(default_factory=Counts)
     breach_times: list[BreachTime] = field(default_factory=list)
     refreshes: list[str] = field(default_factory=list)
     """The platforms of the refreshes that were requested."""
@@ -213,15 +213,15 @@ class Recorder:
         for notification in notifications:
             match notification:
                 case PromiseBroken():
-                    self.tally.count(Metric.PROMISES_BROKEN)
+                    self.counts.count(Metric.PROMISES_BROKEN)
                 case DeadlineAtRisk():
-                    self.tally.count(Metric.DEADLINES_AT_RISK)
+                    self.counts.count(Metric.DEADLINES_AT_RISK)
                 case PromiseKeptAgain():
-                    self.tally.count(Metric.PROMISES_KEPT_AGAIN)
+                    self.counts.count(Metric.PROMISES_KEPT_AGAIN)
                 case RelinkNeeded():
-                    self.tally.count(Metric.RELINKS_NEEDED)
+                    self.counts.count(Metric.RELINKS_NEEDED)
                 case CompanyDataRefreshed(trigger=Trigger.EXTERNAL):
-                    self.tally.count(Metric.REFRESHES_BY_OTHERS)
+                    self.counts.count(Metric.REFRESHES_BY_OTHERS)
                 case _:
                     pass
 

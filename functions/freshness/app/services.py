@@ -52,7 +52,7 @@ class CodatAccess:
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What one invocation works with. `tally` counts what happens in it.
+    """What one invocation works with. `counts` counts what happens in it.
 
     `emit` publishes metrics. In a `dry_run` nothing is queued.
     """
@@ -67,7 +67,7 @@ class Services:
     waiting_callers: int = 0
     """How many callers may wait for fresh data at once."""
     emit: Callable[[Mapping[Metric, int]], None] = metrics.emit
-    tally: Counts = field(default_factory=Counts)
+    counts: Counts = field(default_factory=Counts)
 
     @classmethod
     def deployed(cls) -> Self:
@@ -86,7 +86,7 @@ class Services:
     @cached_property
     def recorder(self) -> Recorder:
         """Return the recorder of facts."""
-        return Recorder(tables=self.tables, bus=self.bus, policy=self.policy, clock=self.clock, tally=self.tally)
+        return Recorder(tables=self.tables, bus=self.bus, policy=self.policy, clock=self.clock, counts=self.counts)
 
     def accepts_calls(self) -> bool:
         """Return whether Codat may be called now."""

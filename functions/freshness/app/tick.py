@@ -96,9 +96,9 @@ def is_refused_data(error: ClientError) -> bool:
 
 @dataclass(slots=True)
 class Failures:
-    """What failed in a tick. `tally` counts data that cannot be stored; `temporary` is the first other error."""
+    """What failed in a tick. `counts` counts data that cannot be stored; `temporary` is the first other error."""
 
-    tally: Counts
+    counts: Counts
     temporary: NotPublished | ContentionError | BotoCoreError | ClientError | None = None
 
     @contextmanager
@@ -124,7 +124,7 @@ class Failures:
 
     def _add_unusable(self, error: ValueError | ClientError, subject: Mapping[str, str]) -> None:
         logger.error(UNUSABLE, extra={**{name: ascii(value) for name, value in subject.items()}, "error": ascii(error)})
-        self.tally.count(Metric.COMPANIES_UNUSABLE)
+        self.counts.count(Metric.COMPANIES_UNUSABLE)
 
     def raise_temporary(self) -> None:
         """Raise the first error that was no fault of one company's data, so that the tick counts as failed."""

@@ -86,7 +86,7 @@ def apply_batch(
         applier.load_companies(fact for _, each in parsed for fact in _facts(each))
         for message, found in parsed:
             if services.clock() >= until:
-                applier.tally[Metric.WEBHOOKS_LEFT_OVER] += 1
+                applier.counts[Metric.WEBHOOKS_LEFT_OVER] += 1
                 returned.append(message)
                 continue
             error = _error(applier, message, found)
@@ -98,9 +98,9 @@ def apply_batch(
         _end_requests(services)
     finally:
         recorder.write_collected()
-        counts = applier.tally + recorder.tally
+        counts = applier.counts + recorder.counts
         services.emit(counts)
-        logger.info("Batch of webhooks ended", extra={"tally": dict(counts)})
+        logger.info("Batch of webhooks ended", extra={"counts": dict(counts)})
     return returned
 
 
@@ -132,7 +132,7 @@ def _error(applier: "WebhookApplier", message: Message, parsed: Facts | Malforme
         # The content of a malformed message, which its traceback has, does not belong in the log.
         logger.warning("A webhook could not be applied", extra=context | {"reason": reason_of(parsed)})
         return parsed
-    applier.tally[Metric.WEBHOOKS_APPLIED] += bool(parsed)
+    applier.counts[Metric.WEBHOOKS_APPLIED] += bool(parsed)
     return None
 
 
@@ -148,7 +148,7 @@ def _end_requests(services: Services) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookApplier:
-    """Applies webhooks to the tables. `tally` counts what happened.
+    """Applies webhooks to the tables. `counts` counts what happened.
 
     A webhook may arrive several times, and in any order: neither changes the result.
     """
@@ -156,7 +156,7 @@ class WebhookApplier:
     tables: Tables
     recorder: Recorder
     clock: Callable[[], datetime]
-    tally: Counter[Metric] = field(default_factory=Counter)
+    counts: Counter[Metric] = field(default_factory=Counter)
     companies: dict[str, Company] = field(default_factory=dict)
     """Companies as they were last read or written, empty ones if they are not known."""
 
@@ -174,7 +174,7 @@ class WebhookApplier:
             self.record(malformed.facts)
             raise
         self.record(facts)
-        self.tally[Metric.WEBHOOKS_APPLIED] += bool(facts)
+        self.counts[Metric.WEBHOOKS_APPLIED] += bool(facts)
 
     def parse(self, body: str, received_at: datetime | None = None) -> Facts:
         """Return the facts of a webhook that was received now or at a time; none if its kind is not used.
@@ -183,7 +183,7 @@ class WebhookApplier:
             freshness.codat.webhook_parser.Malformed: it is not a webhook as Codat describes it.
         """
         facts = webhook_parser.parse(body, received_at or self.clock())
-        self.tally[Metric.WEBHOOKS_NOT_USED] += facts is None
+        self.counts[Metric.WEBHOOKS_NOT_USED] += facts is None
         return facts or ()
 
     def load_companies(self, facts: Iterable[WebhookFact]) -> None:
@@ -309,8 +309,8 @@ class WebhookApplier:
         ended = outcome(fact.state)
         if ended is Outcome.IN_FLIGHT:
             return False
-        self.tally[_ENDED.get(ended, Metric.READS_FAILED_FOR_NOW)] += 1
-        self.tally[Metric.READS_FAILED] += ended is not Outcome.COMPLETE
+        self.counts[_ENDED.get(ended, Metric.READS_FAILED_FOR_NOW)] += 1
+        self.counts[Metric.READS_FAILED] += ended is not Outcome.COMPLETE
         return True
 
     def _record_dataset(self, fact: DatasetEnded) -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from freshness.aws.control import control_key
 from freshness.aws.item_codec import Item
 from freshness.aws.table import Table
-from freshness.domain.attainment import (
+from freshness.domain.slo.attainment import (
     DAY,
     DAYS_KEPT,
     HOUR,
@@ -22,7 +22,7 @@ from freshness.domain.attainment import (
     by_period,
     periods,
 )
-from freshness.domain.breach import BreachTime
+from freshness.domain.slo.breach import BreachTime
 
 LAST_HOURS = 4 * DAY
 """How long the records of hours are kept: until their day is recorded, and longer if no tick runs."""

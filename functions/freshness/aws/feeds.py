@@ -19,8 +19,8 @@ from freshness.aws.item_codec import (
     sort_key,
 )
 from freshness.aws.table import Table
-from freshness.domain.breach import OpenBreach
 from freshness.domain.feed import Feed, FeedKey, without_plans
+from freshness.domain.slo.breach import OpenBreach
 
 DUE = "due"
 """The index of feeds by `due_at`."""

@@ -12,12 +12,12 @@ from typing import Any, TypeVar, overload
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from pydantic import TypeAdapter
 
-from freshness.domain.breach import OpenBreach
 from freshness.domain.company import Company
 from freshness.domain.dataset import Dataset
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import Breach
 from freshness.domain.same_sync import Row
+from freshness.domain.slo.breach import OpenBreach
 from freshness.domain.sync_history import SyncHistory
 from freshness.domain.times import sortable
 

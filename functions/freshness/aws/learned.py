@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from freshness.aws.control import control_key
 from freshness.aws.item_codec import adapter
 from freshness.aws.table import Table
-from freshness.domain.learned_rates import FeedSample, LearnedRates, PlatformTypeRate
+from freshness.domain.learned.learned_rates import FeedSample, LearnedRates, PlatformTypeRate
 
 REREAD = 3600.0
 """Seconds after which a process reads again what other processes learned too."""

@@ -7,10 +7,10 @@ from functools import partial
 from zlib import crc32
 
 from freshness.domain import backoff, windows
-from freshness.domain.change_rate import change_rate, confident_days, unchanged_probability
 from freshness.domain.company import Connection
 from freshness.domain.dataset import DatasetState, Outcome, outcome
 from freshness.domain.feed import DAY, MAX_LATE_AFTER, UNKNOWN_SYNC_TIME, Feed
+from freshness.domain.learned.change_rate import change_rate, confident_days, unchanged_probability
 from freshness.domain.promise import Promise, fresh_within
 from freshness.domain.sync_history import LONGEST_SYNC, usual_duration
 from freshness.domain.times import BEGINNING

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from freshness.domain.change_rate import Observation
+from freshness.domain.learned.change_rate import Observation
 from freshness.domain.same_sync import (
     END_TOLERANCE,
     FAILED,

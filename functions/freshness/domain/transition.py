@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from freshness.domain.breach import BreachTime, breach_times
 from freshness.domain.company import Connection
 from freshness.domain.dataset import Dataset, DatasetState, Outcome, Trigger, has_ended, outcome
 from freshness.domain.facts import (
@@ -43,6 +42,7 @@ from freshness.domain.reconcile import reconcile
 from freshness.domain.refreshes import refreshes
 from freshness.domain.same_sync import SAME_END
 from freshness.domain.schedule import breaks_at, is_break_unknown, reschedule, with_due_at
+from freshness.domain.slo.breach import BreachTime, breach_times
 from freshness.domain.times import CLOCKS_DIFFER
 from freshness.domain.wanted import with_wanted, without_satisfied
 

@@ -14,10 +14,10 @@ from datetime import datetime
 from types import MappingProxyType
 
 from freshness.domain import schedule, windows
-from freshness.domain.change_rate import value_of_refreshing
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import DAY, Feed
+from freshness.domain.learned.change_rate import value_of_refreshing
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import assumed_rate
 from freshness.planning.allocation import Shares, allocated, units_of

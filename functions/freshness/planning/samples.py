@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from freshness.domain.learned_rates import FeedSample, kind_of
+from freshness.domain.learned.learned_rates import FeedSample, kind_of
 from freshness.planning.decision import Action, Decision
 
 MIN_SYNCS = 8

@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from freshness.domain.company import Company, Connection
-from freshness.domain.learned_rates import LearnedRates
+from freshness.domain.learned.learned_rates import LearnedRates
 from freshness.domain.promise import AT_MOST_EVERY, AttainmentKey, Promise
 from freshness.domain.windows import Window
 from freshness.policy import values

@@ -146,7 +146,7 @@ class Advancer:
         queueing = Queueing(services=self.services, codat=codat)
         await asyncio.gather(*[_queued(queueing, each, leases.pop(each.feed.key, None)) for each in decisions])
         for metric, number in stop_metrics(queueing.stopped_by).items():
-            self.services.tally.count(metric, number)
+            self.services.counts.count(metric, number)
         now = self.services.clock()
         stop = next((error.until for error in queueing.stopped_by if isinstance(error, RateLimited)), None)
         if stop:

@@ -43,9 +43,9 @@ async def wait_for(ensure: EnsureFresh, progress: Progress, preferred: timedelta
                 progress = await ensure.wait(progress, now + min(preferred, remaining), client)
             finally:
                 services.recorder.write_collected()
-                services.emit(services.tally)
+                services.emit(services.counts)
                 calls = sum(each.calls for each in opened)
-                logger.info("Request advanced", extra={"tally": dict(services.tally), "codat_calls": calls})
+                logger.info("Request advanced", extra={"counts": dict(services.counts), "codat_calls": calls})
     except ContentionError as error:
         # Only how many calls were made is not written then: the request goes on.
         logger.warning("The number of calls could not be written", extra={"error": str(error)})

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from freshness.app.page.view import HourView, RuleView
 from freshness.aws.attainment import AttainmentRecords
-from freshness.domain.attainment import (
+from freshness.domain.slo.attainment import (
     DAY,
     HOUR,
     Attained,
@@ -18,7 +18,7 @@ from freshness.domain.attainment import (
     hour_of,
     of_fleet,
 )
-from freshness.domain.breach import BreachTime
+from freshness.domain.slo.breach import BreachTime
 from freshness.policy.policy import Policy, objective
 
 MONTH = 30 * DAY

@@ -32,10 +32,10 @@ from freshness.app.reading.views import FeedView
 from freshness.app.webhook_heartbeat import SILENT_AFTER
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import Broken
-from freshness.domain.attainment import DAY, hour_of
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
+from freshness.domain.slo.attainment import DAY, hour_of
 from freshness.planning.call_budget import call_budget
 
 COMPANIES = 200

@@ -33,7 +33,7 @@ class Medium(StrEnum):
     FILE = "file"
     """Nothing can be read any more: a cell opens what the page knows of the feed."""
     SERVER = "server"
-    """`deployed.page_server` answers: a cell opens the feed's own page, and a link is read from Codat when clicked."""
+    """`stack_access.page_server` answers: a cell opens the feed's own page, and links are read when clicked."""
     WIDGET = "widget"
     """CloudWatch invokes the function `show_page` for every action. It allows no script."""
 

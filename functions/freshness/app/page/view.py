@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn
 from freshness.app.reading.views import FeedView, SpendingView
-from freshness.domain.attainment import Attained
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import State
+from freshness.domain.slo.attainment import Attained
 
 
 class Tone(StrEnum):

@@ -124,5 +124,5 @@ async def _record_running(
     running = await bulk_refresh.running(queueing.codat, company.company_id, call.feeds, since)
     for key, operation in running.items():
         await queueing.record(call.feeds[key], company, requested_fact(operation, Trigger.EXTERNAL))
-        queueing.services.tally.count(Metric.DATASETS_ADOPTED)
+        queueing.services.counts.count(Metric.DATASETS_ADOPTED)
     return list(running)

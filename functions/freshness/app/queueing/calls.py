@@ -107,14 +107,14 @@ class Queueing:
             await self._record_running(company, feed, error)
         except UnsupportedDataType as error:
             await self.record(feed, company, DataTypeUnsupported(at=error.at))
-            self.services.tally.count(Metric.FEEDS_FOUND_UNSUPPORTED)
+            self.services.counts.count(Metric.FEEDS_FOUND_UNSUPPORTED)
         except Unreadable as error:
             # Codat accepted the call, though its response cannot be read: a check finds the dataset.
             logger.warning("The response to a refresh cannot be read", extra=log_context(feed) | {"error": str(error)})
             # Where the call was repeated, its first try may have queued the dataset.
             requested_at = min(_first_sent(feed, key, at), error.at)
             await self.record(feed, company, DatasetRequested(at=requested_at, trigger=trigger_of(feed)))
-            self.services.tally.count(Metric.QUEUEING_FAILED)
+            self.services.counts.count(Metric.QUEUEING_FAILED)
         except (Unauthorized, AccountLimit, RateLimited) as error:
             self.stop(error)
         except CodatError as error:
@@ -153,7 +153,7 @@ class Queueing:
         decided = Decided(at=self.services.clock(), reason=decision.reason)
         fact = requested_fact(operation, trigger_of(decision.feed), decided, called_at)
         await self.record(feed, company, fact)
-        self.services.tally.count(Metric.REFRESHES_QUEUED)
+        self.services.counts.count(Metric.REFRESHES_QUEUED)
 
     async def _record_running(self, company: Company, feed: Feed, running: AlreadyInProgress) -> None:
         """Record the dataset that runs already. Codat is asked when it was requested, and for which connection.
@@ -165,7 +165,7 @@ class Queueing:
             fact = DatasetRequested(at=running.at, trigger=Trigger.EXTERNAL, dataset_id=running.dataset_id)
             await self.record(feed, company, fact)
             return
-        self.services.tally.count(Metric.DATASETS_ADOPTED)
+        self.services.counts.count(Metric.DATASETS_ADOPTED)
         retry = QueueingFailed(at=running.at, longest=backoff.LONGEST_UNANSWERED)
         if adopted.connection_id != feed.connection_id:
             other = Feed(company_id=feed.company_id, data_type=feed.data_type, connection_id=adopted.connection_id)
@@ -193,7 +193,7 @@ class Queueing:
         `unanswered` is the call that queues the feed, if it may have taken effect.
         """
         logger.warning("A refresh could not be queued", extra=log_context(feed) | {"error": str(error)})
-        self.services.tally.count(Metric.QUEUEING_FAILED)
+        self.services.counts.count(Metric.QUEUEING_FAILED)
         longest = backoff.LONGEST_UNANSWERED if error.status is None else backoff.LONGEST
         is_unqueued = feed.key in self.unqueued
         failed = QueueingFailed(at=error.at, longest=longest, unanswered=unanswered)

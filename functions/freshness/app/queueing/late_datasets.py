@@ -65,7 +65,7 @@ def _record(
     answered = [(feed, [polled[feed.key]]) for feed in feeds if feed.key in polled]
     followed = services.recorder.record_feeds(company, answered)
     found = sum(isinstance(each, CompanyDataRefreshed) for change in followed for each in change.notifications)
-    services.tally.count(Metric.REFRESHES_FOUND_BY_CHECK, found)
+    services.counts.count(Metric.REFRESHES_FOUND_BY_CHECK, found)
     recorded = [change.feed for change in followed]
     through = (company.connections[feed.connection_id] for feed in recorded)
     if reads_of(recorded).refused or any(connection.is_refused for connection in through):

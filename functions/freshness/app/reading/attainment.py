@@ -6,10 +6,10 @@ from datetime import datetime
 from functools import partial
 
 from freshness.aws.tables import Tables
-from freshness.domain.attainment import Cell, by_hour_since, cells
-from freshness.domain.burn_rate import burn
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
+from freshness.domain.slo.attainment import Cell, by_hour_since, cells
+from freshness.domain.slo.burn_rate import burn
 from freshness.policy.policy import Policy, objective
 
 
@@ -35,7 +35,7 @@ def promised(company: Company, policy: Policy) -> Iterator[Cell]:
 
 
 def burn_percent(tables: Tables, policy: Policy, now: datetime) -> int:
-    """Return how fast error budgets are used up, in percent of what is too fast (`freshness.domain.burn_rate`)."""
+    """Return how fast error budgets are used up, in percent of what is too fast (`freshness.domain.slo.burn_rate`)."""
     open_breaches = (breach.until(now) for breach in tables.feeds.open_breaches())
     records = tables.attainment.since(by_hour_since(now), now)
     return round(100 * burn(records, open_breaches, partial(objective, policy), now))

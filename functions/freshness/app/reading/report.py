@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from freshness.app.reading.views import AttainmentView
 from freshness.aws.tables import Tables
-from freshness.domain.attainment import (
+from freshness.domain.slo.attainment import (
     Attained,
     Breakdown,
     Cell,
@@ -17,7 +17,7 @@ from freshness.domain.attainment import (
     hour_of,
     of_fleet,
 )
-from freshness.domain.breach import BreachTime
+from freshness.domain.slo.breach import BreachTime
 from freshness.policy.policy import Policy, objective
 
 KINDS = tuple(Breakdown)

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from freshness.app.reading.diagnosis import Diagnosis, Turn
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.attainment import Attained, Breakdown
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import Decided, State
+from freshness.domain.slo.attainment import Attained, Breakdown
 from freshness.domain.sync_history import Sync
 from freshness.planning.decision import Action, Reason
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Self
 import boto3
 from botocore.exceptions import ClientError
 
-from deployed.errors import StackError
-from deployed.outputs import Outputs
 from freshness.app.operations import Operations
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
@@ -20,6 +18,8 @@ from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import TableNames, Tables
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
+from stack_access.errors import StackError
+from stack_access.outputs import Outputs
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from botocore.config import Config
 
-from deployed.errors import StackError
-from deployed.stack import DeployedStack
+from stack_access.errors import StackError
+from stack_access.stack import DeployedStack
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 import httpx
 
-from deployed.stack import DeployedStack, clock
 from freshness.app.reading.links import read_links
 from freshness.app.reading.views import FeedView, LinkView
 from freshness.codat.client import Codat
 from freshness.codat.http import CALL_TIMEOUT
 from freshness.domain.company import Company
 from freshness.domain.feed_values import State
+from stack_access.stack import DeployedStack, clock
 
 
 async def links_of(stack: DeployedStack, company: Company, feeds: Iterable[FeedView]) -> list[LinkView]:

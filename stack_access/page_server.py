@@ -17,11 +17,11 @@ from urllib.parse import unquote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deployed.links import links_of
-from deployed.stack import DeployedStack, clock
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render, render_explanations
 from freshness.app.reading.queries import NotFound, Queries
+from stack_access.links import links_of
+from stack_access.stack import DeployedStack, clock
 
 LOOPBACK = "127.0.0.1"
 _POLICY = (

@@ -2,7 +2,7 @@
 
 It is good feed-time divided by promised feed-time. Time in which a feed was older than promised while the customer had
 to act first counts as neither. Promised time follows from the number of feeds, late time from the times of breach
-(`freshness.domain.breach`). Both are kept by hour for two days, and by day after that, in UTC.
+(`freshness.domain.slo.breach`). Both are kept by hour for two days, and by day after that, in UTC.
 """
 
 from collections import defaultdict
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from freshness.domain.breach import BreachTime
 from freshness.domain.promise import AttainmentKey
+from freshness.domain.slo.breach import BreachTime
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

@@ -10,11 +10,11 @@ TIMES = 2_000
 
 
 def test_no_count_of_several_threads_is_lost() -> None:
-    tally = Counts()
+    counts = Counts()
 
     def count(_: int) -> None:
         for _ in range(TIMES):
-            tally.count(Metric.PROMISES_BROKEN)
+            counts.count(Metric.PROMISES_BROKEN)
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -24,4 +24,4 @@ def test_no_count_of_several_threads_is_lost() -> None:
     finally:
         sys.setswitchinterval(interval)
 
-    assert tally[Metric.PROMISES_BROKEN] == 8 * TIMES
+    assert counts[Metric.PROMISES_BROKEN] == 8 * TIMES

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from freshness.domain.attainment import HOUR, Attained, Breakdown, PeriodRecord, attained, hour_of
-from freshness.domain.breach import BreachTime
+from freshness.domain.slo.attainment import HOUR, Attained, Breakdown, PeriodRecord, attained, hour_of
+from freshness.domain.slo.breach import BreachTime
 
 MANY_FEEDS = 20
 """The feeds from which on a rule is watched by itself: with fewer, one late feed is already a high rate."""

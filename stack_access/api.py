@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from deployed.errors import StackError
+from stack_access.errors import StackError
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
