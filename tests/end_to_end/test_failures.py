@@ -46,7 +46,7 @@ def test_the_error_for_a_port_in_use_names_the_variable_that_changes_it(environm
 
 def test_the_error_for_an_invalid_setting_names_it(environment: dict[str, str]) -> None:
     run = subprocess.run(RUN, cwd=ROOT, env=environment | {"RUN_FOR": "soon"}, capture_output=True, text=True)
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert "RUN_FOR cannot be used" in run.stdout
 
 
