@@ -75,7 +75,7 @@ def serving(handler: Handler = serve_api.handler) -> Iterator[str]:
             """Log nothing."""
 
         def _answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if ROUTES.fullmatch(f"{self.command} {self.path.partition('?')[0]}"):
                 caller = self.headers.get("X-Test-Caller", "arn:aws:iam::123456789012:user/test")
                 path, headers = self.path.partition("?")[0], dict(self.headers.items())

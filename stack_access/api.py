@@ -1,6 +1,7 @@
 """Calling the API's function directly, with the permission to invoke it, in the format of API Gateway."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,14 +26,16 @@ def api_event(
     method: str,
     path: str,
     *,
-    body: str | Mapping[str, Any] | None = None,
+    body: str | bytes | Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
     caller: str = "",
 ) -> dict[str, Any]:
     """Return the event with which API Gateway invokes the function for a call.
 
-    `caller` is the ARN of who made it, empty if the function is invoked directly.
+    A body of bytes is encoded. `caller` is the ARN of who made it, empty if the function is invoked directly.
     """
+    if isinstance(body, Mapping):
+        body = json.dumps(body)
     authorizer = {"authorizer": {"iam": {"userArn": caller}}} if caller else {}
     path = unquote(path)
     return {
@@ -41,8 +44,8 @@ def api_event(
         "rawQueryString": "",
         "headers": {name.lower(): value for name, value in (headers or {}).items()},
         "requestContext": {"stage": "$default", "http": {"method": method, "path": path}} | authorizer,
-        "body": body if body is None or isinstance(body, str) else json.dumps(body),
-        "isBase64Encoded": False,
+        "body": b64encode(body).decode() if isinstance(body, bytes) else body,
+        "isBase64Encoded": isinstance(body, bytes),
     }
 
 
