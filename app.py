@@ -20,6 +20,7 @@ def main() -> None:
     # The CDK takes ten times as long to import as these, which find most mistakes.
     from freshness.policy.errors import PolicyError
     from freshness.policy.loader import load
+    from freshness.policy.unmatched import unknown_platforms
     from infra import bundling
     from infra.settings import Settings, SettingsError, context_of
 
@@ -31,7 +32,7 @@ def main() -> None:
     except (SettingsError, PolicyError, bundling.BundlingError) as error:
         print(error, file=sys.stderr)
         sys.exit(WRONG)
-    for warning in settings.warnings:
+    for warning in (*settings.warnings, *unknown_platforms(policy)):
         print(f"warning: {warning}", file=sys.stderr)
 
     from aws_cdk import App

@@ -23,6 +23,7 @@ from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
 from freshness.domain.listing import Listing
 from freshness.policy.policy import Policy
+from freshness.policy.unmatched import unmatched
 from stack_access.stack import DeployedStack, clock
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
     yield skipped_items(stack)
     if stack.policy.products:
         yield products(stack)
+    yield selections(stack.tables.companies.scan(), stack.policy)
     if stack.policy.local_time.tag_names:
         yield local_time(stack.tables.companies.scan(), stack.policy)
 
@@ -125,6 +127,16 @@ def local_time(companies: Iterable[Company], policy: Policy) -> Finding:
     listed = "; ".join(f"{name} ({', '.join(tags)})" for name, tags in list(unknown.items())[:LISTED])
     to_do = "Correct them in Codat: a time zone is named as Europe/London is, a calendar as in the policy."
     return Finding(subject=subject, found=f"{len(unknown)} companies have unknown ones: {listed}", to_do=to_do)
+
+
+def selections(companies: Iterable[Company], policy: Policy) -> Finding:
+    """Return which names of the policy select nothing."""
+    subject, found = "names in the policy", list(unmatched(policy, companies))
+    if not found:
+        return Finding(subject=subject, found="each matches a connection, as far as there are any")
+    listed = "; ".join(found[:LISTED]) + ("; …" if len(found) > LISTED else "")
+    to_do = "Correct them in freshness.toml, or remove them."
+    return Finding(subject=subject, found=f"{len(found)} match nothing: {listed}", to_do=to_do)
 
 
 def _schedules(stack: DeployedStack) -> Iterator[Finding]:

@@ -8,12 +8,13 @@ import typer
 
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
+from freshness.policy.unmatched import unknown_platforms
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.callback()
-def policy() -> None:
+def options() -> None:
     """Check the policy file."""
 
 
@@ -23,8 +24,10 @@ def check(
 ) -> None:
     """Check a policy file as "cdk synth" does. The exit status is 2 if there is a mistake in it."""
     try:
-        load(file)
+        policy = load(file)
     except PolicyError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from None
+    for warning in unknown_platforms(policy):
+        print(f"warning: {warning}", file=sys.stderr)
     print(f"{file} is valid.")

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
+from freshness.policy.unmatched import unmatched
 from local import local_aws
 from local.display import summary
 from local.errors import LocalRunError, SettingsError
@@ -58,6 +59,8 @@ def run(console: Console) -> int:
         # The terminal wraps long lines itself, so that links can be clicked and copied.
         hours = stack.tables.control.codat_schedule().hours
         console.print(summary(snapshot.fleet, snapshot.refreshes, calls, hours, stack.dry_run), soft_wrap=True)
+        for name in unmatched(stack.deployed.policy, stack.tables.companies.scan()):
+            console.print(f"Matches nothing: {name}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     return 0 if snapshot.fleet.feeds and not snapshot.fleet.overdue else 1
 
 

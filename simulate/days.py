@@ -155,6 +155,6 @@ def _add_to_report(report: Report, world: World, simulated: SimulatedFeed) -> No
     rule.attained += measured.attained
     rule.current_days += measured.current_days
     rule.days += measured.days
-    if price := world.policy.prices.get(simulated.connection.platform):
+    if price := world.policy.price(simulated.connection):
         rule.cost += measured.refreshes * price.amount
         rule.cost_of_nothing += measured.found_nothing * price.amount

@@ -171,7 +171,7 @@ class World:
             self._apply(index, Deferred(until=decision.until, decided=decided, version=simulated.feed.version), now)
         elif decision.action is Action.QUEUE:
             # When a feed in flight is late does not matter here, so its due time is not computed.
-            self._refreshes_by_platform[month_of(now)][simulated.connection.platform] += 1
+            self._refreshes_by_platform[month_of(now)][self.policy.capped_as(simulated.connection) or ""] += 1
             request = Request(at=now, trigger=Trigger.PROMISE, dataset_id=f"{index} {now}")
             self._put(index, simulated.feed.requested(request))
             heapq.heappush(self._sync_ends, (now + simulated.sync_time, index))

@@ -126,8 +126,8 @@ QUICKBOOKS_DESKTOP = Platform(
     on_premise=True,
 )
 SAGE_50 = Platform(
-    "Sage 50",
-    "snxt",
+    "Sage 50 (UK)",
+    "hbql",
     SourceType.ACCOUNTING,
     (
         DataType.BALANCE_SHEET,
@@ -152,7 +152,7 @@ MYOB = Platform(
 )
 PLAID = Platform(
     "Plaid",
-    "fkly",
+    "suuo",
     SourceType.BANKING,
     (
         DataType.BANKING_ACCOUNT_BALANCES,
@@ -163,7 +163,7 @@ PLAID = Platform(
 )
 TRUELAYER = Platform(
     "TrueLayer",
-    "whzp",
+    "upvr",
     SourceType.BANKING,
     (
         DataType.BANKING_ACCOUNT_BALANCES,
@@ -186,7 +186,7 @@ SHOPIFY = Platform(
 )
 STRIPE = Platform(
     "Stripe",
-    "rsvm",
+    "exgd",
     SourceType.COMMERCE,
     (
         DataType.COMMERCE_COMPANY_INFO,
@@ -197,7 +197,7 @@ STRIPE = Platform(
 )
 SQUARE = Platform(
     "Square",
-    "cbgn",
+    "zsth",
     SourceType.COMMERCE,
     (
         DataType.COMMERCE_LOCATIONS,

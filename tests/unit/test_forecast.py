@@ -74,7 +74,8 @@ def test_all_are_at_risk_once_the_day_s_quota_is_spent_or_everything_is_paused()
 
 
 def test_those_that_a_cap_on_spending_does_not_reach_for_are_at_risk() -> None:
-    rules = policy()
+    capped = {"prices": {"Xero": "1 USD per refresh"}, "budget": {"spending": {"Xero": "900 USD a month"}}}
+    rules = Policy.model_validate({"default": {"fresh_within": "1 week"}, "deadlines": [DEADLINE], **capped})
 
     late = list(at_risk(feeds(rules), COMPANIES, rules, PLENTY, SEVEN, spend_left={"Xero": 60.0}))
 

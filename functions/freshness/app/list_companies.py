@@ -128,6 +128,7 @@ class CompanyList:
             Connection(
                 connection_id=connection.id,
                 platform=connection.platform_name,
+                integration_key=connection.integration_key,
                 source_type=connection.source_type,
                 status=connection.status,
                 status_at=at,

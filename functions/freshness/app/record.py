@@ -70,7 +70,7 @@ class Recorder:
     counts: Counts = field(default_factory=Counts)
     breach_times: list[BreachTime] = field(default_factory=list)
     refreshes: list[str] = field(default_factory=list)
-    """The platforms of the refreshes that were requested."""
+    """The platforms with a cap on spending of the refreshes that were requested, as the policy names them."""
     satisfied: set[str] = field(default_factory=set)
     """The companies of which a feed is now as fresh as callers wait for."""
 
@@ -181,7 +181,7 @@ class Recorder:
         self.breach_times.extend(followed.breach_times)
         connection = company.connections.get(before.connection_id)
         if connection and _was_requested_by_us(before, followed.feed):
-            self.refreshes.append(connection.platform)
+            self.refreshes.extend(filter(None, [self.policy.capped_as(connection)]))
         if before.wanted and not followed.feed.wanted:
             self.satisfied.add(before.company_id)
         return True
@@ -189,7 +189,7 @@ class Recorder:
     def write_collected(self) -> None:
         """Add what was collected to what is known of attainment, and of spending at platforms with a cap."""
         breach_times = self.breach_times.copy()
-        refreshes = Counter(platform for platform in self.refreshes if platform in self.policy.budget.spending)
+        refreshes = Counter(self.refreshes)
         self.breach_times.clear()
         self.refreshes.clear()
         with _logged("Attainment could not be written: times of breach are lost"):

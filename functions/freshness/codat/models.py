@@ -102,6 +102,7 @@ class ConnectionListing(ExplainedConnection):
     """A connection of a company."""
 
     platform_name: str
+    integration_key: Text = ""
     source_type: str
     status: str
     link_url: Text = ""

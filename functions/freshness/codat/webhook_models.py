@@ -80,6 +80,7 @@ class ConnectionState(ExplainedConnection):
     """A connection. The platform may be missing."""
 
     platform_name: Text = ""
+    integration_key: Text = ""
     source_type: Text = ""
     status: str
     link_url: Text = ""

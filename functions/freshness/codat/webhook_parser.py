@@ -155,6 +155,7 @@ def _connection(body: str, context: _Context) -> tuple[ConnectionChanged]:
     connection = Connection(
         connection_id=reported.id,
         platform=reported.platform_name,
+        integration_key=reported.integration_key,
         source_type=reported.source_type,
         status=reported.status,
         status_at=event.generated_date,

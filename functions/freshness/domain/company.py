@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.data_types import SOURCE_TYPES_WITH_OWN_DATA_TYPES, custom_identifier, source_type
+from freshness.domain.platforms import selects
 
 
 class ConnectionStatus(StrEnum):
@@ -31,7 +32,7 @@ class ReadOnce(StrEnum):
     """It lapsed before it was known whether it was read: the next check finds that out."""
 
 
-ON_PREMISE = ("QuickBooks Desktop", "Sage 50")
+ON_PREMISE = ("QuickBooks Desktop", "Sage 50", "pqsw", "hbql")
 """Platforms that Codat reads only while the customer's own machine is online."""
 _STATUSES = tuple(ConnectionStatus)
 
@@ -52,6 +53,8 @@ class Connection:
     source_type: str
     status: str
     status_at: datetime
+    integration_key: str = ""
+    """Codat's key of the platform, which stays when its name changes; empty if Codat has not reported it yet."""
     link_url: str = ""
     """Where the customer authorises it again. It may have expired: some are valid for a day, or for one use."""
     link_url_read_at: datetime | None = None
@@ -84,7 +87,11 @@ class Connection:
     @property
     def is_on_premise(self) -> bool:
         """Return whether Codat reads through it only while the customer's own machine is online."""
-        return self.platform.startswith(ON_PREMISE)
+        return any(map(self.is_on, ON_PREMISE))
+
+    def is_on(self, name: str) -> bool:
+        """Return whether a name of a platform in the policy selects it: its key, or the beginning of its name."""
+        return selects(name, self.platform, self.integration_key)
 
     @property
     def is_refused(self) -> bool:
@@ -164,6 +171,7 @@ class Connection:
             link_url=with_link.link_url,
             link_url_read_at=with_link.link_url_known_at,
             platform=last.platform or earlier.platform,
+            integration_key=last.integration_key or earlier.integration_key,
             source_type=last.source_type or earlier.source_type,
             reconnected_at=max(filter(None, (self.reconnected_at, other.reconnected_at)), default=None),
             unlinked_at=max(filter(None, (self.unlinked_at, other.unlinked_at)), default=None),
@@ -207,7 +215,7 @@ def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str
     """Return what orders reports: by time, and at the same time by the usual order of statuses."""
     status = connection.status
     position = _STATUSES.index(ConnectionStatus(status)) if status in _STATUSES else -1
-    of_platform = connection.platform, connection.source_type
+    of_platform = connection.platform, connection.integration_key, connection.source_type
     return (connection.status_at, position, status, connection.link_url, *of_platform, connection.reason)
 
 

@@ -64,15 +64,15 @@ class Shares:
         """Return the decision to queue a candidate if there is a refresh left for it, which is then taken."""
         share = self._policy.refreshes_a_day(candidate.connection)
         key = candidate.feed.company_id, candidate.feed.connection_id
-        platform = candidate.connection.platform
+        capped = self._policy.capped_as(candidate.connection)
         if share is not None and self._queued[key] >= share:
             return candidate.rescheduled(Reason.OVER_SHARE, self._renewed_at)
-        if self._spend_left.get(platform, math.inf) < 1:
+        if self._spend_left.get(capped or "", math.inf) < 1:
             return candidate.rescheduled(Reason.OVER_SPENDING, self._now + SPENDING_RENEWED)
         if share is not None:
             self._queued[key] += 1
-        if platform in self._spend_left:
-            self._spend_left[platform] -= 1
+        if capped in self._spend_left:
+            self._spend_left[capped] -= 1
         return candidate.queued
 
 

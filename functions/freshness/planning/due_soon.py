@@ -27,7 +27,7 @@ def due_soon(
         connection = company.connections.get(feed.connection_id)
         if feed.key in due or feed.due_at is None or connection is None or needs_all_feeds(feed, company, policy):
             continue
-        if connection.platform in policy.budget.spending:
+        if policy.capped_as(connection):
             continue
         later = now + SOON * policy.promise(feed.data_type, company, connection).at(now).fresh_within
         if feed.due_at <= later:

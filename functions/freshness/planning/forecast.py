@@ -52,9 +52,10 @@ def at_risk(
         if company is None or connection is None or feed.is_blocked(connection) or feed.is_unsupported:
             continue
         promise = policy.promise(feed.data_type, company, connection)
-        held = paused or company.paused or left.get(connection.platform, 1.0) < 1
-        if connection.platform in left and not held and not feed.in_flight:
-            left[connection.platform] -= 1
+        capped = policy.capped_as(connection) or ""
+        held = paused or company.paused or left.get(capped, 1.0) < 1
+        if capped in left and not held and not feed.in_flight:
+            left[capped] -= 1
         starts_at = feed.in_flight.at if feed.in_flight else None if held else starts.take(feed.due_at or now)
         expected_at = max(now, starts_at + longest_sync_time(feed)) if starts_at else None
         copied_at = counts_from(feed, connection)

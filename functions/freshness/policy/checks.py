@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.hours import DAY, Interval
+from freshness.domain.platforms import KEYS
 from freshness.domain.promise import Promise
 from freshness.domain.windows import Window, closed, next_allowed
 from freshness.policy.policy import Policy
@@ -73,7 +74,12 @@ def _company(table: Selection) -> Company:
 
 def _connection(platform: str) -> Connection:
     return Connection(
-        connection_id="", platform=platform, source_type="", status=ConnectionStatus.LINKED, status_at=_AT
+        connection_id="",
+        platform=KEYS.get(platform, platform),
+        integration_key=platform if platform in KEYS else "",
+        source_type="",
+        status=ConnectionStatus.LINKED,
+        status_at=_AT,
     )
 
 
@@ -113,10 +119,11 @@ def _over_limits(policy: Policy, promise: Promise, connection: Connection) -> st
         needed = math.ceil(DAY / promise.fresh_within)
         reason = f"one data type needs {needed} refreshes a day, and a connection gets {allowed}"
         return f"expected a limit that allows {_promised(promise)}: {reason}"
-    cap = policy.budget.spending.get(connection.platform)
-    if cap is None:
+    capped = policy.capped_as(connection)
+    if capped is None:
         return ""
-    needed, price = math.floor(_SHORTEST_MONTH / promise.fresh_within), policy.prices[connection.platform]
+    cap, price = policy.budget.spending[capped], policy.prices[capped]
+    needed = math.floor(_SHORTEST_MONTH / promise.fresh_within)
     if needed * price.amount <= cap.amount:
         return ""
     reason = f"one data type needs {needed} refreshes in 28 days, of {price.amount:g} {price.currency} each"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from freshness.domain.hours import DAY, Days
+from freshness.domain.platforms import selects
 from freshness.domain.windows import next_allowed
 from freshness.policy import values
 from freshness.policy.money import Money
@@ -91,7 +92,10 @@ def _always_closed(deadline: DeadlineTable, windows: Sequence[WindowTable], *, i
 def _covers(window: WindowTable, deadline: DeadlineTable) -> bool:
     """Return whether a window applies to everything that a deadline applies to."""
     data_types = not window.data_types or (deadline.data_types and set(deadline.data_types) <= set(window.data_types))
-    platforms = not window.platforms or (deadline.platforms and set(deadline.platforms) <= set(window.platforms))
+    platforms = not window.platforms or (
+        deadline.platforms
+        and all(any(selects(name, platform) for name in window.platforms) for platform in deadline.platforms)
+    )
     companies = window.companies in ((), deadline.companies) and window.groups in ((), deadline.groups)
     return bool(data_types and platforms and companies and window.tags.items() <= deadline.tags.items())
 
@@ -102,7 +106,9 @@ def _needed(deadlines: Sequence[DeadlineTable], platform: str, first: int, days:
     A refresh that ends at a deadline also serves the later ones that allow its age. Deadlines that a refresh before
     these days could serve are left out.
     """
-    concerning = [each for each in deadlines if not each.platforms or platform in each.platforms]
+    concerning = [
+        each for each in deadlines if not each.platforms or any(selects(name, platform) for name in each.platforms)
+    ]
     total = 0
     for data_type in {name for deadline in concerning for name in deadline.data_types} or {""}:
         moments = sorted(

@@ -12,12 +12,13 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from freshness.domain.company import Company, Connection
 from freshness.domain.learned.learned_rates import LearnedRates
+from freshness.domain.platforms import most_specific
 from freshness.domain.promise import AT_MOST_EVERY, AttainmentKey, Promise
 from freshness.domain.windows import Window
 from freshness.policy import values
 from freshness.policy.feasibility import check_deadlines, check_refreshed
 from freshness.policy.local_time import Calendar, LocalTime
-from freshness.policy.money import PricePerRefresh, check_spending
+from freshness.policy.money import Money, PricePerRefresh, check_spending
 from freshness.policy.schema import (
     Budget,
     CodatTable,
@@ -30,7 +31,7 @@ from freshness.policy.schema import (
     WindowTable,
 )
 from freshness.policy.table import LocatedError, Location, Table
-from freshness.policy.terms import TermsTable, merge, terms_tables
+from freshness.policy.terms import TermsTable, labelled, merge, terms_tables
 from freshness.policy.timing import Local, check_calendars, clock
 
 
@@ -121,6 +122,10 @@ class Policy(Table):
         policy._positions = positions
         return policy
 
+    def place(self, location: Location, label: str) -> str:
+        """Return the label of a table with its position, "file:line", if that is known."""
+        return labelled(label, location, self._positions)
+
     def with_upper_bound(self, data_type: str, fresh_within: timedelta) -> "Policy":
         """Return a copy of the policy that promises at most this `fresh_within` for a data type of any company."""
         policy = self._copy()
@@ -142,7 +147,7 @@ class Policy(Table):
 
         Nothing is promised of one that is over.
         """
-        key = data_type, connection.platform, self._selected_attributes(company)
+        key = data_type, connection.platform, connection.integration_key, self._selected_attributes(company)
         promise = self._promise_cache.get(key)
         if promise is None:
             promise = self._promise_cache[key] = self._resolve(data_type, company, connection)
@@ -195,7 +200,18 @@ class Policy(Table):
 
     def refreshes_a_day(self, connection: Connection) -> int | None:
         """Return how many refreshes a day a connection may get, or `None` if the policy sets no limit."""
-        return self.budget.refreshes_per_connection.get(connection.platform)
+        shares = self.budget.refreshes_per_connection
+        name = most_specific(shares, connection.platform, connection.integration_key)
+        return shares[name] if name else None
+
+    def capped_as(self, connection: Connection) -> str | None:
+        """Return the name by which spending on a connection's platform is capped, or `None` if it is not."""
+        return most_specific(self.budget.spending, connection.platform, connection.integration_key)
+
+    def price(self, connection: Connection) -> Money | None:
+        """Return the price of a refresh through a connection, or `None` if the policy has none."""
+        name = most_specific(self.prices, connection.platform, connection.integration_key)
+        return self.prices[name] if name else None
 
     @cached_property
     def _sets(self) -> dict[str, ConsistencySet]:

@@ -88,11 +88,11 @@ class Selection(CompanySelection):
     """A selection of companies and of their connections."""
 
     platforms: tuple[values.Name, ...] = Field((), min_length=1)
-    """Codat's names of the platforms to which the connections belong."""
+    """The platforms of the connections: their `integrationKey`, their name, or the beginning of it."""
 
     def matches(self, company: Company, connection: Connection) -> bool:
         """Return whether a connection of a company is selected."""
-        return (not self.platforms or connection.platform in self.platforms) and self.matches_company(company)
+        return (not self.platforms or any(map(connection.is_on, self.platforms))) and self.matches_company(company)
 
 
 class Rule(Selection, Timing, Terms):
