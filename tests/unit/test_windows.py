@@ -1,12 +1,13 @@
 """Time windows: when refreshes may be queued, and when not."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freshness.domain.hours import Days
 from freshness.domain.windows import Window, allowed, next_allowed, planned
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
@@ -119,3 +120,58 @@ def test_no_time_before_next_allowed_is_allowed(windows: tuple[Window, ...], at:
 
     until = found or at + timedelta(days=7)
     assert not any(allowed(windows, at + n * HOUR) for n in range(24 * 7) if at + n * HOUR < until)
+
+
+SPRING = datetime(2026, 3, 29, tzinfo=UTC)
+"""The day on which clocks in London skip from 01:00 to 02:00, at 01:00 UTC."""
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "opens", "closes"),
+    [
+        ("01:30", "04:00", "01:00", "03:00"),
+        ("00:30", "01:30", "00:30", "01:00"),
+        ("01:00", "03:00", "01:00", "02:00"),
+        ("02:00", "03:00", "01:00", "02:00"),
+        ("00:00", "05:00", "00:00", "04:00"),
+    ],
+)
+@pytest.mark.parametrize("allows", [True, False])
+def test_what_starts_or_ends_in_the_hour_that_is_skipped_does_so_at_its_end(
+    start: str, end: str, opens: str, closes: str, allows: bool
+) -> None:
+    hours = Window(
+        name="w",
+        allows=allows,
+        start=time.fromisoformat(start),
+        end=time.fromisoformat(end),
+        days=EVERY_DAY,
+        zone=ZoneInfo("Europe/London"),
+    )
+    first, last = (datetime.combine(SPRING, time.fromisoformat(text), UTC) for text in (opens, closes))
+
+    assert [allowed((hours,), at) for at in (first, last - MINUTE)] == [allows, allows]
+    assert [allowed((hours,), at) for at in (first - MINUTE, last)] == [not allows, not allows]
+
+
+def test_a_window_within_the_hour_that_is_skipped_does_not_open_on_that_day() -> None:
+    hours = Window(
+        name="w",
+        allows=False,
+        start=time(1, 10),
+        end=time(1, 50),
+        days=EVERY_DAY,
+        zone=ZoneInfo("Europe/London"),
+    )
+
+    assert all(allowed((hours,), SPRING + minutes * MINUTE) for minutes in range(180))
+
+
+@given(st.times(), st.dates(SPRING.date() - timedelta(days=400), SPRING.date() + timedelta(days=400)))
+def test_a_later_local_time_is_never_an_earlier_moment(at: time, day: date) -> None:
+    zone = ZoneInfo("Europe/London")
+    days = Days(days=EVERY_DAY, zone=zone)
+    at = at.replace(second=0, microsecond=0, fold=0)
+    later = time(min(at.hour + 1, 23), at.minute)
+
+    assert days.moment(day, at) <= days.moment(day, later)

@@ -211,7 +211,7 @@ def _absence(earlier: Connection, last: Connection) -> datetime | None:
     return since if since and since > last.status_at else None
 
 
-def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str, str]:
+def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str, str, str]:
     """Return what orders reports: by time, and at the same time by the usual order of statuses."""
     status = connection.status
     position = _STATUSES.index(ConnectionStatus(status)) if status in _STATUSES else -1

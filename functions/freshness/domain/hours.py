@@ -23,8 +23,28 @@ class Days:
         return day.weekday() in self.days and day not in self.holidays
 
     def moment(self, day: date, at: time) -> datetime:
-        """Return a local time of a date in UTC; where clocks skip it, it is as much later as they are advanced."""
-        return datetime.combine(day, at, self.zone).astimezone(UTC)
+        """Return a local time of a date in UTC; where clocks skip it, the moment at which they do.
+
+        Of a time that comes twice, it is the first.
+        """
+        moment = datetime.combine(day, at, self.zone)
+        before, after = _offset(moment), _offset(moment.replace(fold=1))
+        at_utc = moment.astimezone(UTC)
+        # PEP 495: of a time in a gap, fold 0 has the offset before it, and fold 1 the offset after it.
+        return _change(moment.replace(fold=1).astimezone(UTC), at_utc, self.zone) if before < after else at_utc
+
+
+def _offset(moment: datetime) -> timedelta:
+    return moment.utcoffset() or timedelta()
+
+
+def _change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+    """Return the moment, to the second, at which a zone's offset changes between two times in UTC."""
+    old = _offset(before.astimezone(zone))
+    while after - before > timedelta(seconds=1):
+        middle = (before + (after - before) / 2).replace(microsecond=0)
+        before, after = (middle, after) if _offset(middle.astimezone(zone)) == old else (before, middle)
+    return after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +52,7 @@ class Hours(Days):
     """A time of day on some days. It belongs to the day on which it starts.
 
     If its end is not after its start, it ends on the next day. When clocks change for daylight saving time, it still
-    starts and ends at its local times.
+    starts and ends at its local times, and what would start or end in an hour that is skipped does so at its end.
     """
 
     start: time
