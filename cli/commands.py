@@ -25,6 +25,7 @@ from cli.explain import explain
 from cli.export import export
 from cli.page import page
 from cli.pause import pause, resume
+from cli.policies import policies
 from cli.redrive import redrive
 from cli.refresh import refresh
 from cli.register_webhook import register_webhook
@@ -79,6 +80,7 @@ app.command()(doctor)
 app.command()(redrive)
 app.command()(export)
 app.command()(page)
+app.command()(policies)
 app.add_typer(policy_commands.app, name="policy")
 
 

@@ -1,23 +1,21 @@
-"""A custom widget of the CloudWatch dashboard: the page, and what its buttons do.
+"""A custom widget of the CloudWatch dashboard: the page. What its buttons change, `act_on_page` does.
 
 CloudWatch invokes the function as whoever looks at the dashboard, who needs the permission to invoke it. The event is
 what the widget or a button asks for, and `widgetContext`; the result is HTML.
 """
 
 import asyncio
+import os
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from freshness.app.operations import Operations, Paused
 from freshness.app.page.read import page_view
-from freshness.app.page.refresh import refresh_worst
 from freshness.app.page.render import Frame, Medium, render, render_explanations, render_text
 from freshness.app.reading.links import links_of
 from freshness.app.reading.queries import NotFound, Queries
 from freshness.app.services import Services
-from freshness.aws.control import Control
 from freshness.domain.company import Company
 
 DESCRIPTION = """## Codat Freshness
@@ -30,13 +28,14 @@ logger = Logger(service="show_page")
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> str:
-    """Return the HTML of the page, after what a button asks for; or of what else it opens."""
+    """Return the HTML of the page, or of what it opens."""
     if event.get("describe"):
         return DESCRIPTION
     theme = str((event.get("widgetContext") or {}).get("theme", ""))
-    frame = Frame(Medium.WIDGET, theme=theme, function_arn=context.invoked_function_arn)
+    arn, acting_arn = context.invoked_function_arn, os.environ["ACT_ON_PAGE_FUNCTION"]
+    frame = Frame(Medium.WIDGET, theme=theme, function_arn=arn, acting_function_arn=acting_arn)
     services = Services.deployed()
-    queries, operations = Queries(services=services), Operations(services=services)
+    queries = Queries(services=services)
     try:
         match event:
             case {"explain": str(company_id), "dataType": str(data_type)}:
@@ -44,15 +43,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> str:
                 return render_explanations(queries.explain(company, data_type, services.clock()), frame)
             case {"link": str(company_id), "connection": str(connection_id)}:
                 return _link(services, _company(queries, company_id), connection_id, frame)
-            case {"pause": bool(pause)}:
-                notice = _set_paused(services.tables.control, pause)
-            case {"refresh": True}:
-                notice = _refresh(queries, operations)
             case _:
-                notice = ""
-    except (NotFound, Paused) as error:
+                return render(page_view(queries, services.clock()), frame)
+    except NotFound as error:
         return render_text(str(error), "", frame)
-    return render(page_view(queries, services.clock()), frame, notice)
 
 
 def _company(queries: Queries, company_id: str) -> Company:
@@ -60,18 +54,6 @@ def _company(queries: Queries, company_id: str) -> Company:
     if company is None:
         raise NotFound(f"There is no company {company_id} any more.")
     return company
-
-
-def _set_paused(control: Control, pause: bool) -> str:
-    control.pause() if pause else control.resume()
-    logger.info("Paused or resumed on the dashboard", extra={"paused": pause})
-    return "Everything is paused." if pause else "Refreshes are resumed."
-
-
-def _refresh(queries: Queries, operations: Operations) -> str:
-    requested = refresh_worst(queries, operations, queries.services.clock())
-    logger.info("Refreshes were requested on the dashboard", extra={"refreshes": requested})
-    return f"{requested} refreshes are requested, which the next tick queues."
 
 
 def _link(services: Services, company: Company, connection_id: str, frame: Frame) -> str:

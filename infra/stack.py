@@ -74,9 +74,13 @@ class CodatFreshness(Stack):
         if settings.monthly_budget:
             alarms.watch_cost(settings.monthly_budget)
         if settings.dashboard:
+            act_on_page = self._act_on_page()
+            show_page = self._show_page(act_on_page)
+            self._output("ShowPageFunction", show_page.function.function_name)
+            self._output("ActOnPageFunction", act_on_page.function.function_name)
             Dashboard(
                 self,
-                show_page=self._show_page(),
+                show_page=show_page,
                 check_freshness=check_freshness,
                 queue_refreshes=queue_refreshes,
                 receive_webhook=receive_webhook,
@@ -163,19 +167,34 @@ class CodatFreshness(Stack):
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
 
-    def _show_page(self) -> Function:
+    def _show_page(self, act_on_page: Function) -> Function:
         function = Function(self, "show_page", self._bundle, timeout=Duration.seconds(30), memory_size=512)
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "DescribeTable", "GetItem", "BatchGetItem")
-        function.use_index(self._tables.companies, DUE_FOR_CHECK)
-        function.use_index(self._tables.companies, NEEDS_RELINK)
-        function.use_table("FEEDS_TABLE", self._tables.feeds, "DescribeTable", "BatchGetItem", "Query", "PutItem")
-        function.use_index(self._tables.feeds, BROKEN)
+        self._let_read_page(function)
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem")
         function.use_table("DATASETS_TABLE", self._tables.datasets, "Query")
-        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "DeleteItem")
+        function.use_table("CONTROL_TABLE", self._tables.control, "PutItem")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
+        function.set("EVENT_BUS", self._bus.event_bus_name)
+        function.set("ACT_ON_PAGE_FUNCTION", act_on_page.function.function_arn)
+        return function
+
+    def _act_on_page(self) -> Function:
+        function = Function(self, "act_on_page", self._bundle, timeout=Duration.seconds(30), memory_size=512)
+        self._let_read_page(function)
+        function.use_table("FEEDS_TABLE", self._tables.feeds, "BatchGetItem", "PutItem")
+        function.set("DATASETS_TABLE", self._tables.datasets.table_name)
+        function.use_table("CONTROL_TABLE", self._tables.control, "PutItem", "DeleteItem")
         function.use_bus("EVENT_BUS", self._bus)
         return function
+
+    def _let_read_page(self, function: Function) -> None:
+        function.use_table("COMPANIES_TABLE", self._tables.companies, "DescribeTable", "BatchGetItem")
+        function.use_index(self._tables.companies, DUE_FOR_CHECK)
+        function.use_index(self._tables.companies, NEEDS_RELINK)
+        function.use_table("FEEDS_TABLE", self._tables.feeds, "DescribeTable", "Query")
+        function.use_index(self._tables.feeds, BROKEN)
+        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem")
 
     def _output(self, name: str, value: str) -> None:
         CfnOutput(self, name, value=value)

@@ -25,3 +25,6 @@ class Outputs(BaseModel):
     receive_webhook_function: str
     apply_webhook_function: str
     serve_api_function: str
+    show_page_function: str = ""
+    """Empty without a dashboard, as the next one."""
+    act_on_page_function: str = ""

@@ -38,7 +38,7 @@ def clock() -> datetime:
 
 LOCAL_STACK = "CodatFreshness"
 """The name of the stack that `make run` deploys."""
-_OURS = {field.alias for field in Outputs.model_fields.values() if field.alias}
+_OURS = {field.alias for field in Outputs.model_fields.values() if field.alias and field.is_required()}
 """The outputs by which a stack of Codat Freshness is recognised."""
 
 

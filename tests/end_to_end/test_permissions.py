@@ -1,7 +1,6 @@
-"""The policies of IAM in `docs/deploying.md` allow what the command line does, and nothing else."""
+"""The policies of IAM that `./freshness policies` prints allow what the command line does, and nothing else."""
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +15,6 @@ from freshness.app.page import read as page
 from freshness.app.page.read import page_view
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
-from local import local_aws
 from local.settings import ROOT
 from local.stack import RunningStack
 from local.watch import running_ticks
@@ -30,19 +28,11 @@ RARE = {"events:PutEvents"}
 Run = Callable[..., Result]
 
 
-def documented(stack: RunningStack) -> dict[str, list[dict[str, Any]]]:
-    """Return the statements of `docs/deploying.md` by the word in bold that precedes them."""
-    manual = (ROOT / "docs" / "deploying.md").read_text()
-    names = {"STACK": "CodatFreshness", "REGION": local_aws.REGION, "ACCOUNT": local_aws.ACCOUNT}
-    names |= {"BUS": stack.outputs.event_bus_name}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for section in re.split(r"^(?=\S.*\*\*\w+\*\*)", manual, flags=re.MULTILINE):
-        blocks = re.findall(r"^    \{.*?\}$", section, flags=re.MULTILINE | re.DOTALL)
-        if blocks and (who := re.search(r"\*\*(\w+)\*\*", section)):
-            text = re.sub("|".join(names), lambda name: names[name[0]], f"[{','.join(blocks)}]")
-            # ministack names log groups that have no name differently.
-            found[who[1]] = json.loads(text.replace("log-group:CodatFreshness-*", "log-group:*/CodatFreshness/*"))
-    return found
+def printed() -> dict[str, list[dict[str, Any]]]:
+    """Return the statements that `./freshness policies` prints, by role."""
+    result = CliRunner().invoke(app, ["--stack", "CodatFreshness", "policies"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return {role: policy["Statement"] for role, policy in json.loads(result.stdout).items()}
 
 
 def actions(statements: list[dict[str, Any]]) -> set[str]:
@@ -90,7 +80,7 @@ def run_as(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     def run_as(name: str, *statements: dict[str, Any]) -> Run:
         iam.create_user(UserName=name)
         policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
-        iam.put_user_policy(UserName=name, PolicyName="documented", PolicyDocument=policy)
+        iam.put_user_policy(UserName=name, PolicyName="printed", PolicyDocument=policy)
         key = iam.create_access_key(UserName=name)["AccessKey"]
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
@@ -103,14 +93,14 @@ def run_as(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     yield run_as
 
 
-def test_a_reader_may_do_what_the_manual_says_and_needs_every_action(
+def test_a_reader_may_do_what_it_should_and_needs_every_action(
     stack: RunningStack,
     read: tuple[Company, Feed],
     calls: set[str],
     run_as: Callable[..., Run],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    policies, (company, feed) = documented(stack), read
+    policies, (company, feed) = printed(), read
     run = run_as("reader", *policies["reader"], *policies["secrets"])
     calls.clear()
     for arguments in (
@@ -135,10 +125,10 @@ def test_a_reader_may_do_what_the_manual_says_and_needs_every_action(
     assert "not authorized" in refused.stderr
 
 
-def test_an_operator_may_do_what_the_manual_says_and_needs_every_action(
+def test_an_operator_may_do_what_it_should_and_needs_every_action(
     stack: RunningStack, read: tuple[Company, Feed], calls: set[str], run_as: Callable[..., Run]
 ) -> None:
-    policies, (company, feed) = documented(stack), read
+    policies, (company, feed) = printed(), read
     event = {"id": "e", "eventType": "not.used", "generatedDate": "2026-11-23T12:00:00Z", "payload": {}}
     boto3.client("sqs").send_message(
         QueueUrl=stack.outputs.webhook_dead_letter_queue_url, MessageBody=json.dumps(event)

@@ -14,7 +14,15 @@ from freshness.policy.loader import load
 from infra import bundling
 
 ROOT = Path(__file__).parents[2]
-HANDLERS = ("check_freshness", "queue_refreshes", "receive_webhook", "apply_webhook", "serve_api", "show_page")
+HANDLERS = (
+    "check_freshness",
+    "queue_refreshes",
+    "receive_webhook",
+    "apply_webhook",
+    "serve_api",
+    "show_page",
+    "act_on_page",
+)
 # A small package that runs on any platform and has no dependencies.
 OTHER = replace(bundling.THIS_MACHINE, name="other", cache_tag="cpython-999", interpreter="python9.99")
 SIX = "six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\n"

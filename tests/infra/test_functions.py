@@ -17,7 +17,14 @@ VARIABLES = {
     "CheckFreshness": TICK_VARIABLES,
     "QueueRefreshes": TICK_VARIABLES | {"DRY_RUN": "false"},
     "ServeApi": TICK_VARIABLES | {"DRY_RUN": "false", "WAITING_CALLERS": "2"},
-    "ShowPage": TICK_VARIABLES,
+    "ShowPage": TICK_VARIABLES | {"ACT_ON_PAGE_FUNCTION": "ActOnPageFunction"},
+    "ActOnPage": {
+        "COMPANIES_TABLE": "TablesCompanies",
+        "FEEDS_TABLE": "TablesFeeds",
+        "DATASETS_TABLE": "TablesDatasets",
+        "CONTROL_TABLE": "TablesControl",
+        "EVENT_BUS": "EventBus",
+    },
     "ReceiveWebhook": {
         "WEBHOOK_SIGNING_SECRET": "/CodatFreshness/webhook-signing-secret",
         "WEBHOOK_QUEUE_URL": "WebhookIntakeQueue",
@@ -102,16 +109,28 @@ ALLOWED = {
         ("dynamodb:Query", "TablesCompanies/index/needs_relink"),
         ("dynamodb:DescribeTable", "TablesCompanies"),
         ("dynamodb:DescribeTable", "TablesFeeds"),
-        ("dynamodb:BatchGetItem", "TablesFeeds"),
         ("dynamodb:Query", "TablesFeeds"),
-        ("dynamodb:PutItem", "TablesFeeds"),
         ("dynamodb:Query", "TablesFeeds/index/broken"),
         ("dynamodb:Query", "TablesDatasets"),
         ("dynamodb:GetItem", "TablesControl"),
         ("dynamodb:BatchGetItem", "TablesControl"),
         ("dynamodb:PutItem", "TablesControl"),
-        ("dynamodb:DeleteItem", "TablesControl"),
         ("ssm:GetParameter", parameter("codat-api-key")),
+    },
+    "ActOnPage": {
+        ("dynamodb:BatchGetItem", "TablesCompanies"),
+        ("dynamodb:Query", "TablesCompanies/index/due_for_check"),
+        ("dynamodb:Query", "TablesCompanies/index/needs_relink"),
+        ("dynamodb:DescribeTable", "TablesCompanies"),
+        ("dynamodb:DescribeTable", "TablesFeeds"),
+        ("dynamodb:BatchGetItem", "TablesFeeds"),
+        ("dynamodb:Query", "TablesFeeds"),
+        ("dynamodb:PutItem", "TablesFeeds"),
+        ("dynamodb:Query", "TablesFeeds/index/broken"),
+        ("dynamodb:GetItem", "TablesControl"),
+        ("dynamodb:BatchGetItem", "TablesControl"),
+        ("dynamodb:PutItem", "TablesControl"),
+        ("dynamodb:DeleteItem", "TablesControl"),
         ("events:PutEvents", "EventBus"),
     },
     "ReceiveWebhook": {
@@ -147,7 +166,7 @@ def function(template: Template, name: str) -> dict[str, Any]:
     return template.properties("AWS::Lambda::Function")[f"{name}Function"]
 
 
-def test_there_are_six_functions(template: Template) -> None:
+def test_there_are_seven_functions(template: Template) -> None:
     assert set(template.resources("AWS::Lambda::Function")) == {f"{name}Function" for name in ALLOWED}
 
 
@@ -183,6 +202,7 @@ def test_a_function_has_only_the_environment_variables_it_needs(template: Templa
         ("QueueRefreshes", 300, 256),
         ("ServeApi", 29, 512),
         ("ShowPage", 30, 512),
+        ("ActOnPage", 30, 512),
         ("ReceiveWebhook", 10, 256),
         ("ApplyWebhook", 30, 256),
     ],

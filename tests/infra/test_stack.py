@@ -55,6 +55,8 @@ def test_the_stack_has_these_outputs(template: Template) -> None:
         "ReceiveWebhookFunction": "ReceiveWebhookFunction",
         "ApplyWebhookFunction": "ApplyWebhookFunction",
         "ServeApiFunction": "ServeApiFunction",
+        "ShowPageFunction": "ShowPageFunction",
+        "ActOnPageFunction": "ActOnPageFunction",
     }
 
 

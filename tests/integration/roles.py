@@ -19,6 +19,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
+import act_on_page
 import apply_webhook
 import check_freshness
 import queue_refreshes
@@ -31,7 +32,15 @@ from tests.infra.template import Template, parameter, shown
 Permission = tuple[str, str]
 """An action and the resource of the template that it is allowed on."""
 FUNCTIONS = ("CheckFreshness", "QueueRefreshes", "ReceiveWebhook", "ApplyWebhook")
-HANDLERS = (apply_webhook, check_freshness, queue_refreshes, receive_webhook, serve_api, show_page)
+HANDLERS = (
+    act_on_page,
+    apply_webhook,
+    check_freshness,
+    queue_refreshes,
+    receive_webhook,
+    serve_api,
+    show_page,
+)
 _function: ContextVar[str | None] = ContextVar("function", default=None)
 """The function whose role is assumed."""
 

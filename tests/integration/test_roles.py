@@ -180,7 +180,9 @@ def unused(deployed: Deployed, function: str) -> set[Permission]:
 
 def test_every_function_that_has_a_role_is_tested_here() -> None:
     roles = template().properties("AWS::IAM::Role").keys()
-    assert {f"{function}Role" for function in (*FUNCTIONS, "ServeApi", "ShowPage")} == roles - {"SchedulesRole"}
+    assert {f"{function}Role" for function in (*FUNCTIONS, "ServeApi", "ShowPage", "ActOnPage")} == roles - {
+        "SchedulesRole"
+    }
 
 
 def test_every_permission_of_the_roles_of_ticks_and_webhooks_is_used(

@@ -1,4 +1,4 @@
-"""The widget of the dashboard, with its role: it shows the page, and does what its buttons ask for."""
+"""The widget of the dashboard: one function shows the page, and another does what its buttons ask for."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import act_on_page
 import show_page
 from freshness.app import services
 from freshness.app.page import read, refresh
@@ -19,13 +20,24 @@ from freshness.policy.loader import load
 from local.codat_sandbox.model import ConnectionStatus
 from local.http_api import context
 from tests.integration.deployed import Deployed
-from tests.integration.roles import allowed
+from tests.integration.roles import Permission, allowed
 
 
 def shown(deployed: Deployed, **event: Any) -> str:
     """Return what the widget shows for an event, on a dashboard with the dark theme."""
     page: str = show_page.handler(event | {"widgetContext": {"theme": "dark"}}, context())
     return page
+
+
+def acted(**event: Any) -> str:
+    """Return what is shown after a button was pressed."""
+    html: str = act_on_page.handler(event, context())
+    return html
+
+
+@pytest.fixture(autouse=True)
+def _acting_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACT_ON_PAGE_FUNCTION", "the function for buttons")
 
 
 def make_stale(deployed: Deployed) -> None:
@@ -71,8 +83,14 @@ def test_the_widget_describes_itself_without_reading_anything(deployed: Deployed
     assert "There is no company nobody any more." in shown(deployed, explain="nobody", dataType="invoices")
 
 
-def test_its_role_allows_what_the_page_and_its_buttons_need_and_nothing_else(
-    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def unused(deployed: Deployed, function: str) -> set[Permission]:
+    """Return what the role of a function allows it and it did not need."""
+    used = {permission for of, permission in deployed.roles.used if of == function}
+    return {permission for permission in allowed(function) if not permission[0].startswith("logs:")} - used
+
+
+def test_the_role_of_the_page_allows_what_it_shows_and_nothing_else(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_stale(deployed)
     company, connection_id = let_link_lapse(deployed)
@@ -83,7 +101,7 @@ def test_its_role_allows_what_the_page_and_its_buttons_need_and_nothing_else(
     assert f"<strong>{company.name}</strong>: the link to" in html
     actions = [each for each in html.split("<cwdb-action")[1:] if '{"refresh"' in each or '{"pause"' in each]
     assert len(actions) == 2
-    assert all('confirmation="' in each for each in actions)
+    assert all('endpoint="the function for buttons" confirmation="' in each for each in actions)
     with monkeypatch.context() as patch:
         patch.setattr(read, "COMPANIES", 1)
         assert "3 others" in shown(deployed)
@@ -94,20 +112,39 @@ def test_its_role_allows_what_the_page_and_its_buttons_need_and_nothing_else(
     data_type = deployed.tables.feeds.of_company(company.company_id)[0].data_type
     assert f"{data_type} of {company.name}" in shown(deployed, explain=company.company_id, dataType=data_type)
 
+    assert unused(deployed, "ShowPage") == set()
+    assert deployed.roles.refused == set()
+
+
+def test_who_may_only_see_the_page_cannot_pause_or_refresh(deployed: Deployed) -> None:
+    make_stale(deployed)
+    for request in ({"pause": True}, {"refresh": True}):
+        shown(deployed, **request)
+    assert not deployed.tables.control.is_paused()
+    assert not [feed for feed in deployed.tables.feeds.scan() if feed.refresh_requested_at]
+
+
+def test_the_role_of_the_buttons_allows_what_they_do_and_nothing_else(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_stale(deployed)
+    company, _ = let_link_lapse(deployed)
+    with monkeypatch.context() as patch:
+        patch.setattr(read, "COMPANIES", 1)
+        acted(refresh=True)
+
     deployed.tables.companies.put(replace(company, paused=True))
-    assert "refreshes are requested, which the next tick queues" in shown(deployed, refresh=True)
+    assert "refreshes are requested, which the next tick queues" in acted(refresh=True)
     requested = {feed.company_id for feed in deployed.tables.feeds.scan() if feed.refresh_requested_at}
     assert requested
     assert company.company_id not in requested
     with monkeypatch.context() as patch:
         let_less_be_promised_meanwhile(deployed, patch, tmp_path / "policy.toml")
-        shown(deployed, refresh=True)
-    assert "Everything is paused" in shown(deployed, pause=True)
-    assert "Everything is paused. Resume it" in shown(deployed, refresh=True)
-    assert "Refreshes are resumed" in shown(deployed, pause=False)
+        acted(refresh=True)
+    assert "Everything is paused" in acted(pause=True)
+    assert "Everything is paused. Resume it" in acted(refresh=True)
+    assert "Refreshes are resumed" in acted(pause=False)
     assert not deployed.tables.control.is_paused()
 
-    used = {permission for function, permission in deployed.roles.used if function == "ShowPage"}
-    needed = {permission for permission in allowed("ShowPage") if not permission[0].startswith("logs:")}
-    assert needed - used == set()
+    assert unused(deployed, "ActOnPage") == set()
     assert deployed.roles.refused == set()

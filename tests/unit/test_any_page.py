@@ -130,9 +130,7 @@ def check(html: str, medium: Medium) -> None:
 def test_a_page_with_none_one_or_many_of_everything_and_any_names_is_whole_and_small(
     view: PageView, medium: Medium
 ) -> None:
-    html = render(
-        view, Frame(medium, function_arn=ARN, nonce="n"), notice=view.rows[0].company_name if view.rows else ""
-    )
+    html = render(view, Frame(medium, function_arn=ARN, acting_function_arn=ARN, nonce="n"))
 
     check(html, medium)
     assert "as of 2026-11-23 12:00:00 UTC" in html

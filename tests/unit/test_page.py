@@ -200,8 +200,8 @@ class Actions(HTMLParser):
 
 
 def test_the_widget_has_only_what_cloudwatch_allows_and_actions_that_it_understands() -> None:
-    arn = "arn:aws:lambda:eu-west-2:123456789012:function:ShowPage"
-    html = render(page(10), Frame(Medium.WIDGET, theme="dark", function_arn=arn))
+    arn, acting = (f"arn:aws:lambda:eu-west-2:123456789012:function:{name}" for name in ("ShowPage", "ActOnPage"))
+    html = render(page(10), Frame(Medium.WIDGET, theme="dark", function_arn=arn, acting_function_arn=acting))
     elements = Elements(html)
     # It removes scripts and what could embed or load them. There is one document, which is its own.
     forbidden = {"script", "iframe", "object", "embed", "use", "link", "meta", "base", "form", "html", "head", "body"}
@@ -213,10 +213,10 @@ def test_the_widget_has_only_what_cloudwatch_allows_and_actions_that_it_understa
         # An action is about the element just before it.
         assert before == "a"
         assert attributes.keys() <= {"action", "display", "endpoint", "confirmation"}
-        assert (attributes["action"], attributes["endpoint"]) == ("call", arn)
-        assert attributes["display"] in ("popup", "widget")
+        assert (attributes["action"], attributes["display"]) == ("call", "popup")
         request = json.loads(text)
         changes = request.keys() & {"pause", "refresh"}
+        assert attributes["endpoint"] == (acting if changes else arn)
         assert bool(attributes.get("confirmation")) is bool(changes)
         assert changes or request.keys() in ({"explain", "dataType"}, {"link", "connection"})
 

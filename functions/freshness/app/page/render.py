@@ -35,7 +35,7 @@ class Medium(StrEnum):
     SERVER = "server"
     """`stack_access.page_server` answers: a cell opens the feed's own page, and links are read when clicked."""
     WIDGET = "widget"
-    """CloudWatch invokes the function `show_page` for every action. It allows no script."""
+    """CloudWatch invokes `show_page`, and `act_on_page` for what changes something. It allows no script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,18 @@ class Frame:
     theme: str = ""
     """`light` or `dark`; empty for what the reader's system prefers."""
     function_arn: str = ""
-    """The function that a widget invokes."""
+    """The function that a widget invokes to show more."""
+    acting_function_arn: str = ""
+    """The function that its buttons invoke to change something."""
     update_every: timedelta = timedelta(seconds=15)
     """How often a page of a server updates itself."""
     nonce: str = ""
     """By which the server's security policy recognises its own script."""
 
 
-def render(view: PageView, frame: Frame, notice: str = "") -> str:
-    """Return the page as HTML: a whole document, or for a widget what goes inside of one.
-
-    `notice` says what was just done.
-    """
-    return _rendered("page.html", view=view, frame=frame, notice=notice)
+def render(view: PageView, frame: Frame) -> str:
+    """Return the page as HTML: a whole document, or for a widget what goes inside of one."""
+    return _rendered("page.html", view=view, frame=frame)
 
 
 def render_explanations(explanations: list[Explanation], frame: Frame) -> str:

@@ -1,0 +1,125 @@
+"""Policies of IAM for the people and programs that work with a stack, with the exact names of its resources."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+from freshness.app.ensure.routes import Route
+from stack_access.outputs import Outputs
+
+Statement = Mapping[str, Any]
+
+
+class Role(StrEnum):
+    """Who a policy is for."""
+
+    READER = "reader"
+    """Runs `status`, `report`, `explain`, `export` and `page`."""
+    SECRETS = "secrets"
+    """Also runs `doctor` and `register-webhook`, which read secrets with which one can do anything at Codat."""
+    OPERATOR = "operator"
+    """Also runs what changes something."""
+    PAGE = "page"
+    """Sees the page on the dashboard."""
+    BUTTONS = "buttons"
+    """Also uses the buttons of the page."""
+    CALLER = "caller"
+    """Calls the API."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What the policies name: the outputs of a stack, where it is, and the names of its functions' log groups."""
+
+    outputs: Outputs
+    partition: str
+    region: str
+    log_groups: Sequence[str]
+
+    def policy(self, role: Role) -> dict[str, Any]:
+        """Return the policy for a role, as a document of IAM."""
+        return {"Version": "2012-10-17", "Statement": list(self._statements(role))}
+
+    def _statements(self, role: Role) -> Sequence[Statement]:
+        outputs = self.outputs
+        match role:
+            case Role.READER:
+                return self._reading()
+            case Role.SECRETS:
+                secrets = (outputs.codat_api_key_secret, outputs.webhook_signing_secret)
+                return [_allow(["ssm:GetParameter"], [self._arn("ssm", f"parameter{name}") for name in secrets])]
+            case Role.OPERATOR:
+                return self._operating()
+            case Role.PAGE:
+                return [_allow(["lambda:InvokeFunction"], self._functions(outputs.show_page_function))]
+            case Role.BUTTONS:
+                return [_allow(["lambda:InvokeFunction"], self._functions(outputs.act_on_page_function))]
+            case Role.CALLER:
+                api = str(urlsplit(outputs.api_url).hostname).split(".")[0]
+                routes = [f"{route.method}{re.sub(r'{.+?}', '*', route.template)}" for route in Route]
+                resources = [self._arn("execute-api", f"{api}/$default/{route}") for route in routes]
+                return [_allow(["execute-api:Invoke"], resources)]
+
+    def _reading(self) -> list[Statement]:
+        outputs = self.outputs
+        tables = (outputs.companies_table, outputs.feeds_table, outputs.datasets_table, outputs.control_table)
+        functions = (
+            outputs.check_freshness_function,
+            outputs.queue_refreshes_function,
+            outputs.receive_webhook_function,
+            outputs.apply_webhook_function,
+            outputs.serve_api_function,
+        )
+        everywhere = (
+            "cloudformation:DescribeStacks",
+            "lambda:GetAccountSettings",
+            "lambda:ListEventSourceMappings",
+            "scheduler:ListSchedules",
+        )
+        read = ("GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable")
+        # IAM knows a log group by both.
+        logs = [self._arn("logs", f"log-group:{name}{suffix}") for name in self.log_groups for suffix in ("", ":*")]
+        dead_letters = self._queues(outputs.webhook_dead_letter_queue_url)
+        return [
+            _allow(everywhere, ["*"]),
+            _allow([f"dynamodb:{action}" for action in read], self._tables(*tables) + self._indexes(*tables)),
+            _allow(["lambda:GetFunctionConfiguration"], self._functions(*functions)),
+            _allow(["logs:FilterLogEvents"], logs),
+            _allow(["sqs:GetQueueAttributes"], dead_letters),
+        ]
+
+    def _operating(self) -> list[Statement]:
+        outputs = self.outputs
+        tables = self._tables(outputs.companies_table, outputs.feeds_table, outputs.control_table)
+        functions = (outputs.check_freshness_function, outputs.queue_refreshes_function, outputs.serve_api_function)
+        dead_letters = self._queues(outputs.webhook_dead_letter_queue_url)
+        return [
+            _allow(["dynamodb:PutItem", "dynamodb:DeleteItem"], tables),
+            _allow(["events:PutEvents"], [self._arn("events", f"event-bus/{outputs.event_bus_name}")]),
+            _allow(["lambda:InvokeFunction"], self._functions(*functions)),
+            _allow(["sqs:ReceiveMessage", "sqs:DeleteMessage"], dead_letters),
+            _allow(["sqs:SendMessage"], self._queues(outputs.webhook_queue_url)),
+        ]
+
+    def _tables(self, *names: str) -> list[str]:
+        return [self._arn("dynamodb", f"table/{name}") for name in names]
+
+    def _indexes(self, *tables: str) -> list[str]:
+        return [f"{arn}/index/*" for arn in self._tables(*tables)]
+
+    def _functions(self, *names: str) -> list[str]:
+        return [self._arn("lambda", f"function:{name}") for name in names]
+
+    def _queues(self, *urls: str) -> list[str]:
+        return [self._arn("sqs", url.rpartition("/")[2]) for url in urls]
+
+    def _arn(self, service: str, resource: str) -> str:
+        account = self.outputs.webhook_queue_url.split("/")[-2]
+        return f"arn:{self.partition}:{service}:{self.region}:{account}:{resource}"
+
+
+def _allow(actions: Sequence[str], resources: Sequence[str]) -> Statement:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
