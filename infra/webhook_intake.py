@@ -27,7 +27,10 @@ _ACCESS_LOG = {
     "route": "$context.routeKey",
     "status": "$context.status",
     "latency": "$context.responseLatency",
-    "integrationError": "$context.integrationErrorMessage",
+    # Statuses and kinds only: API Gateway does not escape a message, which may have quotation marks.
+    "functionStatus": "$context.integration.status",
+    "lambdaStatus": "$context.integration.integrationStatus",
+    "error": "$context.error.responseType",
 }
 
 
