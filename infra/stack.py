@@ -71,7 +71,8 @@ class CodatFreshness(Stack):
         alarms.watch_failures()
         alarms.watch_webhooks(intake.dead_letter_queue)
         alarms.watch_connections()
-        if settings.monthly_budget:
+        # The local AWS has no budgets.
+        if settings.monthly_budget and not settings.local:
             alarms.watch_cost(settings.monthly_budget)
         if settings.dashboard:
             act_on_page = self._act_on_page()

@@ -112,10 +112,10 @@ def test_a_tick_is_missing_after_the_longest_time_between_two_ticks(template: Te
     assert alarms(template)["QueueRefreshesFailing"]["Period"] == 15 * 60
 
 
-def test_cloudwatch_may_publish_to_the_topic_and_tls_is_required(template: Template) -> None:
+def test_cloudwatch_and_the_budget_may_publish_to_the_topic_and_tls_is_required(template: Template) -> None:
     [policy] = template.properties("AWS::SNS::TopicPolicy").values()
     allowed, denied = sorted(policy["PolicyDocument"]["Statement"], key=lambda statement: str(statement["Effect"]))
-    assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allowed["Principal"] == {"Service": ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]}
     assert allowed["Action"] == "sns:Publish"
     assert shown(allowed["Condition"]["StringEquals"]["aws:SourceAccount"]) == "AWS::AccountId"
     assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}

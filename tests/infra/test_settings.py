@@ -22,7 +22,7 @@ def test_the_default_settings_of_a_deployment() -> None:
         alarm_email="",
         dashboard=True,
         protect_tables=False,
-        monthly_budget=0,
+        monthly_budget=50,
         webhooks_per_second=25,
         webhooks_at_once=100,
         api_calls_per_second=5,

@@ -110,14 +110,13 @@ def test_resources_have_the_tags_of_the_project_and_the_stack(template: Template
 
 
 def test_a_budget_notifies_the_topic_of_the_alarms(template: Template, tmp_path: Path) -> None:
-    assert template.properties("AWS::Budgets::Budget") == {}
-    limited = synthesise(tmp_path, monthly_budget="20")
-    [budget] = limited.properties("AWS::Budgets::Budget").values()
-    assert budget["Budget"]["BudgetLimit"] == {"Amount": 20, "Unit": "USD"}
+    assert synthesise(tmp_path, monthly_budget="0").properties("AWS::Budgets::Budget") == {}
+    [budget] = template.properties("AWS::Budgets::Budget").values()
+    assert budget["Budget"]["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}
     assert budget["Budget"]["CostFilters"] == {"TagKeyValue": ["user:stack$CodatFreshness"]}
     [notification] = budget["NotificationsWithSubscribers"]
     assert [shown(each["Address"]) for each in notification["Subscribers"]] == ["AlarmsTopic"]
-    [policy] = limited.properties("AWS::SNS::TopicPolicy").values()
+    [policy] = template.properties("AWS::SNS::TopicPolicy").values()
     [allowed] = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
     assert allowed["Principal"]["Service"] == ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]
     assert shown(allowed["Condition"]["StringEquals"]["aws:SourceAccount"]) == "AWS::AccountId"
