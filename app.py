@@ -59,7 +59,7 @@ if __name__ == "__main__":
     except ModuleNotFoundError as error:
         print(
             f"The package {error.name} is missing: run this in the virtual environment with the packages of "
-            "requirements.txt (. .venv/bin/activate).",
+            "requirements.lock (. .venv/bin/activate).",
             file=sys.stderr,
         )
         sys.exit(WRONG)

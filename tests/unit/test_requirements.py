@@ -20,6 +20,7 @@ def pinned(file: Path) -> dict[str, str]:
     ("lock", "requirements"),
     [
         ("functions/requirements.lock", ["functions/requirements.txt"]),
+        ("requirements.lock", ["functions/requirements.txt", "requirements.txt"]),
         ("requirements-dev.lock", ["functions/requirements.txt", "requirements.txt", "requirements-dev.txt"]),
     ],
 )
@@ -31,6 +32,12 @@ def test_a_lock_has_the_versions_of_its_requirements_with_hashes(lock: str, requ
     assert required.items() <= locked.items()
     blocks = re.split(r"\n(?=[\w-]+==)", (ROOT / lock).read_text(encoding="utf-8"))[1:]
     assert [block for block in blocks if "--hash=sha256:" not in block] == []
+
+
+def test_who_deploys_installs_what_was_tested() -> None:
+    tested = pinned(ROOT / "requirements-dev.lock")
+    assert pinned(ROOT / "requirements.lock").items() <= tested.items()
+    assert "pip install -r requirements.lock" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_make_installs_only_packages_whose_hashes_are_known() -> None:
