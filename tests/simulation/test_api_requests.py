@@ -300,3 +300,12 @@ def test_open_requests_are_read_as_far_as_there_is_time_the_earliest_deadlines_f
 
     assert world.dynamodb.calls["BatchGetItem"] <= 2
     assert reads < 20
+
+
+def test_the_freshness_of_a_company_takes_two_round_trips() -> None:
+    world = World()
+    world.dynamodb.calls.clear()
+
+    assert world.call("GET", Route.GET_FRESHNESS.path("company0")).status == 200
+
+    assert world.dynamodb.calls == {"BatchGetItem": 1, "Query": 1}

@@ -16,7 +16,7 @@ from uuid import uuid4
 from aws_lambda_powertools import Logger
 
 from freshness.app.ensure.admission import Admission
-from freshness.app.ensure.advance import Advancer
+from freshness.app.ensure.advance import POLL_AT_LEAST_EVERY, Advancer, between_polls, first_poll_at
 from freshness.app.ensure.finish import Finisher, left_to_the_next_tick
 from freshness.app.ensure.places import place_to_wait
 from freshness.app.ensure.problems import Problem, seconds
@@ -40,8 +40,6 @@ LONGEST_ID = 100
 """Of a longer id, DynamoDB might refuse to look for it."""
 MOST_IN_AN_HOUR = 5_000
 """How many requests of one caller are stored in an hour: a tick looks at about so many."""
-BETWEEN_READS = 0.3
-"""Seconds between two reads of the tables while a caller waits."""
 
 logger = Logger(service="codat-freshness")
 
@@ -216,10 +214,11 @@ class EnsureFresh:
         if progress.request.is_done or self.services.clock() >= until:
             return progress
         with place_to_wait(self.services, until) as ends:
-            while not progress.request.is_done and self.services.clock() < ends:
-                await asyncio.sleep(BETWEEN_READS)
+            while not progress.request.is_done and (now := self.services.clock()) < ends:
+                await asyncio.sleep((min(_next_turn(progress, now), ends) - now).total_seconds())
                 with _left_to_a_later_turn():
-                    progress = await asyncio.to_thread(self.progress, progress.request)
+                    if not self._advancer.may_poll(progress.feeds, progress.request):
+                        progress = await asyncio.to_thread(self.progress, progress.request, progress.company)
                     progress = await self.advance(progress, codat)
         return progress
 
@@ -276,6 +275,13 @@ def _left_to_a_later_turn() -> Iterator[None]:
         yield
     except (ContentionError, NotPublished) as error:
         logger.info("A request could not be advanced", extra={"error": str(error)})
+
+
+def _next_turn(progress: Progress, now: datetime) -> datetime:
+    """Return when to look again at what a caller waits for: when Codat may be asked, within `POLL_AT_LEAST_EVERY`."""
+    polls = [at for feed in progress.feeds if (at := first_poll_at(feed, progress.request))]
+    soonest = now + between_polls(progress.feeds, now)
+    return min(max(soonest, min(polls, default=now)), now + POLL_AT_LEAST_EVERY)
 
 
 def _same(ask: Ask) -> str:

@@ -20,9 +20,10 @@ from freshness.aws.control import DispatchState
 from freshness.aws.table import ContentionError
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError, RateLimited
-from freshness.codat.status_poller import poll_ended
+from freshness.codat.status_poller import poll_ended, poll_in_flight
 from freshness.domain.company import Company
-from freshness.domain.facts import DataWanted
+from freshness.domain.dataset import DatasetState, has_ended
+from freshness.domain.facts import DatasetPolled, DataWanted
 from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import Wanted
 from freshness.domain.freshness_request import ENOUGH_SYNCS, FreshnessRequest, dataset_of_copy
@@ -31,9 +32,11 @@ from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import needs_all_feeds
 
 POLL_EVERY = timedelta(seconds=1.5)
-"""The shortest time between two polls of a dataset that callers wait for."""
+"""The shortest time between two polls of datasets that callers wait for."""
 POLL_SHARE = 0.15
 """What is added to it, as a share of the time that the dataset has run, so that a long sync needs few polls."""
+POLL_AT_LEAST_EVERY = timedelta(seconds=4)
+"""The longest time between two polls, and between two looks at the tables for what webhooks report."""
 FIRST_POLL = 0.6
 """When to poll first, as a share of the shortest sync of those that were measured, if they are enough to know it."""
 
@@ -91,7 +94,7 @@ class Advancer:
         finally:
             for lease in leases.values():
                 await asyncio.to_thread(lease.release)
-        polled = await asyncio.gather(*(self._poll(feed, request, company, codat) for feed in current.values()))
+        polled = await self._poll(list(current.values()), request, company, codat)
         self._require_accepted(decisions, polled)
         return polled
 
@@ -163,23 +166,45 @@ class Advancer:
         if later and len(later) == len(retries):
             raise codat_unavailable("Codat did not accept the calls", min(later), now)
 
-    async def _poll(
-        self, feed: Feed, request: FreshnessRequest, company: Company, codat: Callable[[], Awaitable[Codat]]
-    ) -> Feed:
-        """Ask Codat for the dataset in flight, if no other caller did a moment ago, and record its end.
+    def may_poll(self, feeds: Iterable[Feed], request: FreshnessRequest) -> bool:
+        """Return whether Codat may be asked now for datasets in flight, which shows more than the tables do."""
+        now = self.services.clock()
+        return any((at := first_poll_at(feed, request)) and at <= now for feed in feeds)
 
-        Return the feed as it is now.
+    async def _poll(
+        self, feeds: list[Feed], request: FreshnessRequest, company: Company, codat: Callable[[], Awaitable[Codat]]
+    ) -> list[Feed]:
+        """Ask Codat once for all datasets in flight, if no other caller did a moment ago, and record their ends.
+
+        Return the feeds as they are now.
         """
-        sync, now = feed.in_flight, self.services.clock()
-        if sync is None or not sync.dataset_id or feed.is_as_of(request.not_before):
-            return feed
-        ran = max(now - sync.at, timedelta(0))
-        known = feed.history.durations
-        shortest = known[0] if len(known) >= ENOUGH_SYNCS else timedelta(0)
-        if ran < max(POLL_EVERY, FIRST_POLL * shortest):
-            return feed
-        until = now + POLL_EVERY + POLL_SHARE * ran
-        return await self._poll_dataset(feed, company, sync.dataset_id, until, codat)
+        now = self.services.clock()
+        if not self.may_poll(feeds, request):
+            return feeds
+        waits = [feed for feed in feeds if (at := first_poll_at(feed, request)) and at <= now]
+        # It ends before this caller's next turn, which must not find it held.
+        until = now + 0.9 * between_polls(waits, now)
+        lease = f"poll {company.company_id} {' '.join(sorted(feed.data_type for feed in waits))}"
+        if not await asyncio.to_thread(self.services.tables.control.acquire, lease, uuid4().hex, until, now):
+            current = await asyncio.to_thread(self.services.tables.feeds.of_company, company.company_id)
+            return request.feeds_of(current, company)
+        try:
+            polled = await poll_in_flight(await codat(), company.company_id, waits, now)
+        except CodatError as error:
+            logger.warning(
+                "Datasets could not be polled", extra={"company_id": feeds[0].company_id, "error": str(error)}
+            )
+            return feeds
+        news = [
+            (feed, [polled[feed.key]])
+            for feed in waits
+            if feed.key in polled and _is_news(feed, polled[feed.key], self.services.clock())
+        ]
+        if not news:
+            return feeds
+        changes = await asyncio.to_thread(self.services.recorder.record_feeds, company, news)
+        recorded = {change.feed.key: change.feed for change in changes}
+        return [recorded.get(feed.key, feed) for feed in feeds]
 
     async def _poll_copy(
         self, feed: Feed, request: FreshnessRequest, company: Company, codat: Callable[[], Awaitable[Codat]]
@@ -213,6 +238,31 @@ class Advancer:
             return feed
         recorded = await asyncio.to_thread(self.services.recorder.record_feed, feed, company, polled)
         return recorded.feed
+
+
+def first_poll_at(feed: Feed, request: FreshnessRequest) -> datetime | None:
+    """Return when to ask first for the dataset in flight that a request waits for, `None` if it waits for none."""
+    sync, known = feed.in_flight, feed.history.durations
+    if sync is None or not sync.dataset_id or feed.is_as_of(request.not_before):
+        return None
+    shortest = known[0] if len(known) >= ENOUGH_SYNCS else timedelta(0)
+    return sync.at + max(POLL_EVERY, FIRST_POLL * shortest)
+
+
+def between_polls(feeds: Iterable[Feed], now: datetime) -> timedelta:
+    """Return how long to leave datasets in flight alone after they were polled."""
+    ran = min((max(now - feed.in_flight.at, timedelta(0)) for feed in feeds if feed.in_flight), default=timedelta(0))
+    return min(POLL_EVERY + POLL_SHARE * ran, POLL_AT_LEAST_EVERY)
+
+
+def _is_news(feed: Feed, polled: DatasetPolled, now: datetime) -> bool:
+    """Return whether a dataset has ended, or Codat says something new of it.
+
+    One that Codat does not know yet is not taken for cancelled before it is late.
+    """
+    if polled.state == DatasetState.CANCELLED and feed.late_at and feed.late_at > now:
+        return False
+    return has_ended(polled.state) or bool(polled.reason and polled.reason != feed.running_description)
 
 
 def _queued(queueing: Queueing, decision: Decision, lease: QueueLease | None) -> Awaitable[None]:

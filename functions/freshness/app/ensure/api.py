@@ -144,8 +144,8 @@ def get_request(company_id: CompanyId, request_id: RequestId, prefer: Prefer = "
 def get_freshness(company_id: CompanyId) -> CompanyFreshness:
     """Get how fresh each data type of a company is."""
     services = _services()
-    company, _ = EnsureFresh(services=services).company(company_id)
-    return CompanyFreshness.of(company, Queries(services=services).company(company, services.clock()))
+    company, account = EnsureFresh(services=services).company(company_id)
+    return CompanyFreshness.of(company, Queries(services=services).company(company, services.clock(), account))
 
 
 @_route(Route.GET_DESCRIPTION, responses(None, {200: "This description."}))

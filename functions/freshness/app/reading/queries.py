@@ -96,10 +96,12 @@ class Queries:
             spending=tuple(spending(self.services, now)),
         )
 
-    def company(self, company: Company, now: datetime) -> tuple[FeedView, ...]:
-        """Return every feed of one company."""
+    def company(self, company: Company, now: datetime, account: DispatchState | None = None) -> tuple[FeedView, ...]:
+        """Return every feed of one company. `account` is read if it is not given."""
         feeds = self.services.tables.feeds.of_company(company.company_id)
-        return tuple(self._views(self._decisions(feeds, [company], now), [company], self.conditions(now)))
+        account = account or self.services.tables.control.account()
+        decisions = self._decisions(feeds, [company], now, account)
+        return tuple(self._views(decisions, [company], self.conditions(now, account)))
 
     def with_feeds(
         self, companies: Collection[Company], feeds: Iterable[Feed], now: datetime
@@ -119,9 +121,9 @@ class Queries:
         views = self._views(decisions, [company], self.conditions(now))
         return [self._explanation(view, decisions[view.key], now) for view in views if view.key in wanted]
 
-    def conditions(self, now: datetime) -> Conditions:
-        """Return what holds for all feeds at once."""
-        account = self.services.tables.control.account()
+    def conditions(self, now: datetime, account: DispatchState | None = None) -> Conditions:
+        """Return what holds for all feeds at once. `account` is read if it is not given."""
+        account = account or self.services.tables.control.account()
         return Conditions(at=now, limits=account.limits, paused=account.is_paused)
 
     def is_paused(self) -> bool:
@@ -175,10 +177,16 @@ class Queries:
         )
         return companies, [feed for company in companies for feed in feeds[company.company_id]]
 
-    def _decisions(self, feeds: Iterable[Feed], companies: Iterable[Company], now: datetime) -> dict[FeedKey, Decision]:
+    def _decisions(
+        self,
+        feeds: Iterable[Feed],
+        companies: Iterable[Company],
+        now: datetime,
+        account: DispatchState | None = None,
+    ) -> dict[FeedKey, Decision]:
         """Return what the next tick would decide, given all feeds of the companies."""
         known = {company.company_id: company for company in companies}
-        account = DispatchState(self.is_paused(), self.api_limits())
+        account = account or self.services.tables.control.account()
         decisions = decide_now(self.services, feeds, known, account, now)
         return {decision.feed.key: decision for decision in decisions}
 

@@ -1,0 +1,84 @@
+"""What a caller who waits costs: calls of DynamoDB, writes that fail, and how soon the end is noticed."""
+
+from datetime import timedelta
+
+import pytest
+
+from freshness.app.ensure.accept import Ask, EnsureFresh, Progress
+from freshness.app.ensure.wait import wait_for
+from freshness.policy.policy import Policy
+from local.codat_sandbox.platforms import XERO
+from local.codat_sandbox.settings import Settings
+from simulate.clock import SimulatedLoop, simulate
+from simulate.loop import Fuse, Simulation
+from simulate.memory_dynamodb import ConditionalCheckFailedException, MemoryDynamoDB
+
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+POLICY = Policy.model_validate({"default": {"fresh_within": "1 week"}})
+SYNC = 20 * SECOND
+SETTINGS = Settings(
+    companies=0,
+    sync_time_min=SYNC,
+    sync_time_max=SYNC,
+    sync_schedule={},
+    fails_first=0,
+    not_supported=0,
+    permissions_error=0,
+    never_synced=0,
+)
+MOST_CALLS = 64
+"""Of DynamoDB, for five feeds: 45 to queue the reads and to record their ends, and 2 for each poll."""
+
+
+async def ask(simulation: Simulation) -> tuple[Progress, timedelta]:
+    """Wait 25 s for five data types as of now, and return the end and how long it took."""
+    [company] = simulation.tables.companies.scan()
+    data_types = tuple(sorted({feed.data_type for feed in simulation.feeds()}))[:5]
+    simulation._dynamodb.calls.clear()
+    ensure, now = EnsureFresh(services=simulation.services(Fuse())), simulation.clock()
+    found, account = ensure.company(company.company_id)
+    asked = Ask(data_types=data_types, not_before=now, deadline=now + 10 * MINUTE)
+    progress = ensure.accept(found, account, asked, caller="c", key="", fingerprint="")
+    progress = await wait_for(ensure, progress, 25 * SECOND, 26 * SECOND)
+    return progress, simulation.clock() - now
+
+
+def test_a_caller_who_waits_for_five_feeds_makes_few_calls_and_no_write_that_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failed: list[str] = []
+    require = MemoryDynamoDB._require
+
+    def note(dynamodb: MemoryDynamoDB, table: str, key: dict[str, object], condition: dict[str, object]) -> None:
+        try:
+            require(dynamodb, table, key, condition)
+        except ConditionalCheckFailedException:
+            failed.append(str(key))
+            raise
+
+    async def run(loop: SimulatedLoop) -> tuple[Simulation, Progress, timedelta]:
+        simulation = Simulation(loop, SETTINGS, POLICY)
+        # It reads the tables for a check of its own.
+        monkeypatch.setattr(simulation, "_feeds_to_queue", lambda *_: iter(()))
+        simulation.backend.add_company((XERO,), loop.clock())
+        await simulation.check(Fuse())
+        await simulation.queue(Fuse())
+        for _ in range(4):
+            await simulation.advance(5 * MINUTE)
+            simulation.collect()
+            for body in simulation.pending:
+                simulation.deliver(body, Fuse())
+            simulation.pending.clear()
+            await simulation.check(Fuse())
+            with monkeypatch.context() as patch:
+                patch.setattr(MemoryDynamoDB, "_require", note)
+                failed.clear()
+                progress, took = await ask(simulation)
+        return simulation, progress, took
+
+    simulation, progress, took = simulate(run)
+
+    assert progress.request.is_fresh
+    assert took <= SYNC + 4 * SECOND
+    assert failed == []
+    assert simulation._dynamodb.calls.total() <= MOST_CALLS, simulation._dynamodb.calls
