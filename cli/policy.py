@@ -31,3 +31,11 @@ def check(
     for warning in unknown_platforms(policy):
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{file} is valid.")
+
+
+@app.command()
+def reference() -> None:
+    """Print what each key of the policy file means, with an example: docs/policy.md."""
+    from cli.policy_reference import reference
+
+    print(reference(), end="")

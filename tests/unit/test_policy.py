@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from cli.policy_reference import reference
 from freshness.domain.company import Company, Connection
 from freshness.domain.promise import AttainmentKey, Promise
 from freshness.domain.windows import allowed
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
+from freshness.policy.local_time import Calendar, LocalTime
 from freshness.policy.policy import Policy, objective
+from freshness.policy.schema import Budget, ConsistencySet, DeadlineTable, Default, Rule, WindowTable
 
 ROOT = Path(__file__).parent.parent.parent
 XERO = Connection(
@@ -42,10 +45,18 @@ def test_the_policy_in_the_repository_is_valid() -> None:
     assert promise(policy, "invoices", replace(COMPANY, tags={})).fresh_within == timedelta(hours=6)
 
 
-def test_the_examples_in_its_comments_are_valid_too(tmp_path: Path) -> None:
-    text = re.sub(r"(?m)^# (?=\[|[\w.]+ = )", "", (ROOT / "freshness.toml").read_text())
+def test_the_examples_of_the_reference_are_a_valid_policy() -> None:
+    assert [each.name for each in load(ROOT / "docs" / "policy.toml").deadlines] == ["ready on Monday at nine"]
 
-    assert [each.name for each in load(write(tmp_path, text)).deadlines] == ["ready on Monday at nine"]
+
+def test_the_reference_is_current_and_has_every_key() -> None:
+    text = (ROOT / "docs" / "policy.md").read_text()
+
+    assert text == reference(), "run: ./freshness policy reference > docs/policy.md"
+    tables = (Default, Rule, DeadlineTable, WindowTable, ConsistencySet, Calendar, LocalTime, Budget)
+    headings = set(re.findall(r"^## `\[+(\w+)", text, re.M))
+    assert headings == set(Policy.model_fields)
+    assert {name for table in tables for name in table.model_fields} <= set(re.findall(r"^\| `(\w+)`", text, re.M))
 
 
 def test_a_data_type_that_is_not_named_gets_the_default(tmp_path: Path) -> None:

@@ -44,6 +44,10 @@ class Policy(Table):
 
     default: Default
     data_types: dict[values.DataType, Terms] = Field(default_factory=dict)
+    """What holds for some data types. They are kept fresh for every company with a connection that supplies them.
+
+    A custom data type is named `custom.` and Codat's identifier, best in a rule with the platforms that have it.
+    """
     rules: tuple[Rule, ...] = ()
     deadlines: tuple[DeadlineTable, ...] = ()
     windows: tuple[WindowTable, ...] = ()
@@ -53,6 +57,7 @@ class Policy(Table):
     calendars: dict[values.Name, Calendar] = Field(default_factory=dict)
     codat: CodatTable = CodatTable()
     prices: dict[values.Name, PricePerRefresh] = Field(default_factory=dict)
+    """What reading from a platform costs, per refresh or per GB: `make simulate` shows what each table costs."""
     budget: Budget = Budget()
 
     _fleet: LearnedRates = PrivateAttr(default_factory=LearnedRates)

@@ -1,4 +1,4 @@
-"""The tables and keys of the policy file, as pydantic models. `freshness.toml` has an example of each."""
+"""The tables and keys of the policy file, as pydantic models. `docs/policy.md` is written from their docstrings."""
 
 from typing import Any, Self
 from zoneinfo import ZoneInfo
@@ -19,21 +19,27 @@ class Terms(Table):
     """The terms of a promise. A key that a table does not set is taken from the last one before it that does."""
 
     fresh_within: values.Age | None = None
-    """The maximum age of the data."""
+    """The promise: the data is never older than this. Refreshes are queued early enough for that."""
     warn_after: values.Duration | None = None
     """The age at which the `DataTooOld` alarm is raised; at least `fresh_within`."""
     confidence: float | None = Field(None, gt=0, lt=1, strict=True)
-    """Refresh early, once the probability that nothing has changed at the source is below this."""
+    """Refresh early, once the probability that nothing changed at the source is below this; not by default.
+
+    How often each data type of each company changes is learned from its syncs.
+    """
     at_most_every: values.Duration | None = None
     """The minimum time between a sync and a refresh that `confidence` causes; 1 hour by default."""
     weight: values.Weight | None = None
     """The priority of a feed if the budget does not suffice for all; 1 by default."""
     quiet_after: values.Duration | None = None
-    """After how long without a change the source counts as quiet; never, by default."""
+    """After how long without a change one event is published and the state is `quiet`; never, by default."""
     off: values.Flag | None = None
-    """Whether the feed is never refreshed."""
+    """Whether the data is never refreshed."""
     objective: float | None = Field(None, gt=0, lt=1, strict=True)
-    """The share of promised time in which the data is to be as fresh as promised."""
+    """The share of promised time in which data is to be that fresh; `./freshness report` shows how much is.
+
+    It is set in the table of `fresh_within`, or in a rule whose data types set that.
+    """
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> Self:
@@ -60,7 +66,7 @@ class Terms(Table):
 
 
 class Default(Terms):
-    """The terms of all feeds for which no other table sets them."""
+    """What holds for all data that Codat has of all companies, unless a later table says otherwise."""
 
     fresh_within: values.Age
 
@@ -96,14 +102,22 @@ class Selection(CompanySelection):
 
 
 class Rule(Selection, Timing, Terms):
-    """Terms for a selection of connections: for all their data types, or for the data types that the rule names."""
+    """What holds for the connections that match all criteria: companies, groups, tags and platforms.
+
+    A rule may set any key of `[default]`, for all data types or for those that it names.
+    """
 
     name: values.Name
+    """What the rule is called in output."""
     hours: values.TimesOfDay | None = None
-    """The time of day to which the rule is restricted, if any."""
+    """The time of day at which the rule holds; always by default. Such a rule needs no other criterion.
+
+    Refreshes start early enough for a tighter promise to hold from its first minute.
+    """
     read_once: values.Flag | None = None
     """Whether each data type is read only once through its connections, which may lapse then: nobody need relink."""
     data_types: dict[values.DataType, Terms] = Field(default_factory=dict, min_length=1)
+    """What holds for some data types, before the rule's other keys."""
 
     @property
     def _sets_fresh_within(self) -> bool:
@@ -139,15 +153,20 @@ class Rule(Selection, Timing, Terms):
 
 
 class DeadlineTable(Selection, Timing):
-    """A time of day by which data must have been refreshed."""
+    """How old data may be at one moment. One refresh serves it, which starts early enough for a slow sync.
+
+    Not all companies are refreshed at once, and none earlier than `fresh_within` before. Criteria and days are those of
+    a rule.
+    """
 
     name: values.Name
+    """What the deadline is called in output."""
     by: values.TimeOfDay
     """The local time of the deadline."""
     fresh_within: values.Age
     """The maximum age of the data at that time."""
     data_types: tuple[values.DataType, ...] = Field((), min_length=1)
-    """The data types that it applies to; all if empty."""
+    """The data types that it applies to; all by default."""
 
     def applies(self, data_type: str, company: Company, connection: Connection) -> bool:
         """Return whether the deadline applies to a feed."""
@@ -155,9 +174,13 @@ class DeadlineTable(Selection, Timing):
 
 
 class WindowTable(Selection):
-    """A time of day to which refreshes are restricted, or during which none is queued."""
+    """When refreshes are queued: only within it, or not within it. Criteria are those of a rule.
+
+    A refresh that would be due while none may be queued is queued before. What a person requests is queued at any time.
+    """
 
     name: values.Name
+    """What the window is called in output."""
     only: values.TimesOfDay | None = None
     """Queue refreshes only during this time: "22:00 to 06:00"."""
     never: values.TimesOfDay | None = None
@@ -167,7 +190,7 @@ class WindowTable(Selection):
     time_zone: values.TimeZone = values.UTC
     """The time zone of the times, for companies whose tags name none."""
     data_types: tuple[values.DataType, ...] = Field((), min_length=1)
-    """The data types that the window applies to; all if empty."""
+    """The data types that the window applies to; all by default."""
 
     @model_validator(mode="after")
     def _sets_only_or_never(self) -> Self:
@@ -187,18 +210,27 @@ class WindowTable(Selection):
 
 
 class ConsistencySet(CompanySelection):
-    """Data types that a report needs together. When one of them is due, all of them are refreshed."""
+    """Data types that a report needs together. When one of them is due, all of them are refreshed.
+
+    Criteria are `companies`, `groups` and `tags`.
+    """
 
     name: values.Name
+    """What the set is called in output."""
     data_types: tuple[values.DataType, ...] = Field(min_length=2)
+    """The data types, each in one set only."""
     within: values.Duration
     """The maximum time between their syncs. A data type that was synced within it is not refreshed again."""
 
 
 class Product(Table):
-    """A custom product, through which its data types are refreshed for the companies that have it."""
+    """A custom product of Codat, by its identifier. Its data types are refreshed by one call, where several are due.
+
+    That is for the companies that have the product. Codat's standard products, such as Lending, cannot be refreshed so.
+    """
 
     data_types: tuple[values.DataType, ...] = Field(min_length=1)
+    """The data types of the product; no custom ones."""
 
     @model_validator(mode="after")
     def _has_no_custom_data_types(self) -> Self:
@@ -212,7 +244,8 @@ class CodatTable(Table):
     """The account at Codat that the policy is for."""
 
     account: str = Field("", min_length=1)
-    """Its name in Codat's profile; any by default. With the key of another, no other call is made."""
+    """Its name in Codat's profile; any by default. With the key of another, such as a test instance, nothing is
+    read or queued, and an alarm is raised. `./freshness doctor` shows the name."""
 
 
 class Budget(Table):

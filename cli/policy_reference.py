@@ -1,0 +1,113 @@
+"""The reference of the policy file, `docs/policy.md`: the docstrings of its schema, with an example of each key."""
+
+import ast
+import inspect
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from freshness.policy.policy import Policy
+from freshness.policy.schema import Terms
+from freshness.policy.table import Table
+
+_EXAMPLES = Path(__file__).parent.parent / "docs" / "policy.toml"
+_INTRODUCTION = """\
+# The policy file
+
+`freshness.toml` says how old Codat's copy of your customers' data may be. `./freshness policy check` and `cdk synth`
+check it. This page is written by `./freshness policy reference`, with the examples of [`policy.toml`](policy.toml).
+
+Durations are written "30 minutes", "30m" or "PT30M", in seconds, minutes, hours, days or weeks. Platforms are named by
+Codat's `integrationKey`, or by the name or the beginning of it, whatever the case: "Sage 50" is also "Sage 50 (UK)".
+
+If several tables apply to a data type of a company, each key is taken from the last of them that sets it: `[default]`
+first, then `[data_types]`, then the rules in the order of the file; within a rule, its entry for a data type is after
+its other keys. `./freshness explain COMPANY DATA_TYPE` shows which table applied.
+"""
+
+
+def reference() -> str:
+    """Return the reference as Markdown."""
+    examples = tomllib.loads(_EXAMPLES.read_text(encoding="utf-8"))
+    shown: set[tuple[type, str]] = set()
+    sections = [_section(key, examples[key], shown) for key in Policy.model_fields]
+    return "\n".join([_INTRODUCTION, *sections])
+
+
+def _section(key: str, examples: Any, shown: set[tuple[type, str]]) -> str:
+    """Return the section of a table of the file, without keys that earlier tables have too, which are in `shown`."""
+    annotation = Policy.model_fields[key].annotation
+    model = _model_in(annotation)
+    entries: list[dict[str, Any]] = examples if isinstance(examples, list) else [examples]
+    is_by_name = isinstance(examples, dict) and getattr(annotation, "__origin__", None) is dict
+    title = f"[[{key}]]" if isinstance(examples, list) else f"[{key}.NAME]" if is_by_name and model else f"[{key}]"
+    lines = [f"## `{title}`", "", _docs_of(Policy).get(key) or (inspect.getdoc(model) if model else "") or "", ""]
+    if model is None or model is Terms:
+        return "\n".join([*lines, "```toml", f"[{key}]", *_assignments(entries[0]), "```", ""])
+    if is_by_name:
+        entries = list(entries[0].values())
+    lines += ["| key | meaning | example |", "| --- | --- | --- |"]
+    for name, meaning in _keys(model, shown):
+        example = next(_value(entry[name]) for entry in entries if name in entry)
+        lines.append(f"| `{name}` | {' '.join(meaning.split())} | `{example}` |")
+    return "\n".join([*lines, ""])
+
+
+def _keys(model: type[Table], shown: set[tuple[type, str]]) -> Iterator[tuple[str, str]]:
+    """Yield the keys of a table that were not shown yet, with their meaning."""
+    docs = _docs_of(model)
+    for name in model.model_fields:
+        definer = next(kind for kind in reversed(model.__mro__) if name in getattr(kind, "__annotations__", {}))
+        if (definer, name) not in shown:
+            shown.add((definer, name))
+            yield name, docs[name]
+
+
+def _assignments(table: dict[str, Any]) -> Iterator[str]:
+    yield from (f"{_name(key)} = {_value(value)}" for key, value in table.items())
+
+
+def _name(key: str) -> str:
+    return key if key.replace("-", "").replace("_", "").isalnum() else f'"{key}"'
+
+
+def _value(value: Any) -> str:
+    """Return a value as TOML."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{value}"'
+        case list():
+            return f"[{', '.join(map(_value, value))}]"
+        case dict():
+            return f"{{ {', '.join(_assignments(value))} }}"
+        case date():
+            return value.isoformat()
+        case _:
+            return str(value)
+
+
+def _model_in(annotation: Any) -> type[Table] | None:
+    """Return the table in the annotation of a key, which holds one, a list of them, or several by name."""
+    inner = (annotation, *get_args(annotation))
+    return next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, Table)), None)
+
+
+def _docs_of(model: type[BaseModel]) -> dict[str, str]:
+    """Return the docstrings of a table's keys, those of its base classes included."""
+    docs: dict[str, str] = {}
+    for kind in reversed(model.__mro__):
+        if issubclass(kind, Table) and kind is not Table:
+            [definition] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+            assert isinstance(definition, ast.ClassDef)  # noqa: S101 - for the type checker
+            for statement, following in zip(definition.body, definition.body[1:], strict=False):
+                match statement, following:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                        docs[name] = inspect.cleandoc(text)
+    return docs
