@@ -31,6 +31,8 @@ TOGETHER = (
     "codat_calls",
     "products",
     "lost_responses",
+    "what_codat_means",
+    "nothing_false",
     "aws_cost",
     "attainment",
     "alarms",

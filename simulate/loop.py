@@ -87,14 +87,18 @@ class ModelledSandbox(Sandbox):
 
 @dataclass
 class _Events:
-    """A client for EventBridge that counts the ids of what is published."""
+    """A client for EventBridge that counts the ids of what is published, and shows each event."""
 
     fuse: Fuse
     published: Counter[str]
+    show: Callable[[str, dict[str, Any]], None]
 
     def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, int]:  # noqa: N803 - boto3's name
         self.fuse.burn()
-        self.published.update(json.loads(entry["Detail"])["id"] for entry in Entries)
+        for entry in Entries:
+            detail = json.loads(entry["Detail"])
+            self.published[detail["id"]] += 1
+            self.show(entry["DetailType"], detail)
         return {"FailedEntryCount": 0}
 
 
@@ -113,6 +117,8 @@ class Simulation:
     """Which requests get no response."""
     is_lost: Callable[[httpx.Request], bool] = lambda _: False
     """Which requests take effect, but get no response."""
+    on_published: Callable[[str, dict[str, Any]], None] = lambda *_: None
+    """What is called with the type and the detail of each event when it is published."""
     pending: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     """The calls to Codat, by method and path within the company."""
@@ -265,18 +271,23 @@ class Simulation:
         random: Random,
         lost: float = 0.0,
         doubled: float = 0.0,
+        deliver_within: timedelta = timedelta(seconds=5),
+        skips_idle: bool = False,
     ) -> None:
-        """Run both ticks for a time, and deliver webhooks within 5 seconds.
+        """Run both ticks for a time, and deliver webhooks.
 
         queue_refreshes runs at the interval `every`, and check_freshness before each `checks`-th of these runs. `lost`
-        and `doubled` are the probabilities that a webhook is never delivered, or is delivered twice.
+        and `doubled` are the probabilities that a webhook is never delivered, or is delivered twice. With `skips_idle`,
+        queue_refreshes runs only after check_freshness and when a feed is due, which saves processor time.
         """
         ends_at = self.loop.clock() + duration
-        deliveries = asyncio.create_task(self._keep_delivering(random, lost, doubled))
+        deliveries = asyncio.create_task(self._keep_delivering(random, lost, doubled, deliver_within))
         while self.loop.clock() < ends_at:
-            if self._rounds % checks == 0:
+            is_check = self._rounds % checks == 0
+            if is_check:
                 await self.check(Fuse(), listing=None)
-            await self.queue(Fuse())
+            if is_check or not skips_idle or next(self.tables.feeds.due(self.clock(), 1), None):
+                await self.queue(Fuse())
             self._rounds += 1
             await self.advance(every)
         if deliveries.done():
@@ -284,7 +295,7 @@ class Simulation:
             deliveries.result()
         deliveries.cancel()
 
-    async def _keep_delivering(self, random: Random, lost: float, doubled: float) -> None:
+    async def _keep_delivering(self, random: Random, lost: float, doubled: float, within: timedelta) -> None:
         while True:
             self.collect()
             bodies, self.pending = self.pending, []
@@ -293,7 +304,7 @@ class Simulation:
                     self.deliver(body, Fuse())
                     if random.random() < doubled:
                         self.deliver(body, Fuse())
-            await asyncio.sleep(5)
+            await asyncio.sleep(within.total_seconds())
 
     def refresh_by_others(self, company_id: str, data_type: str, connection_id: str) -> Dataset:
         """Refresh a data type as a person does in Codat's portal."""
@@ -316,7 +327,7 @@ class Simulation:
         return Tables.open(cast(Any, self._dynamodb.sharing(fuse.burn)), TABLE_NAMES)
 
     def _bus(self, fuse: Fuse) -> EventBus:
-        return EventBus(cast(Any, _Events(fuse, self.published)), "bus")
+        return EventBus(cast(Any, _Events(fuse, self.published, self.on_published)), "bus")
 
 
 def _has_ours_in_flight(feed: Feed) -> bool:

@@ -1,18 +1,16 @@
 """`Promise broken`, compared with the truth at Codat when it is published, with any share of webhooks lost."""
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from freshness.aws.event_bus import EventBus
 from freshness.policy.policy import Policy
 from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import Simulation
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -34,20 +32,18 @@ class Watched(Simulation):
     told: int = 0
     false: list[str] = field(default_factory=list)
 
-    def _bus(self, fuse: Fuse) -> EventBus:  # noqa: ARG002 - nothing is killed here
-        return EventBus(cast(Any, self), "bus")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.on_published = self.compare
 
-    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, int]:  # noqa: N803 - boto3's name
-        """Receive events as EventBridge does."""
-        now = self.loop.clock()
-        for entry in Entries:
-            detail = json.loads(entry["Detail"])
-            if entry["DetailType"] == "Promise broken":
-                self.told += 1
-                read_at = self._read_at(detail, now)
-                if read_at and now < read_at + 3 * HOUR:
-                    self.false.append(detail["id"])
-        return {"FailedEntryCount": 0}
+    def compare(self, detail_type: str, detail: dict[str, Any]) -> None:
+        """Compare an event with the truth."""
+        if detail_type == "Promise broken":
+            now = self.loop.clock()
+            self.told += 1
+            read_at = self._read_at(detail, now)
+            if read_at and now < read_at + 3 * HOUR:
+                self.false.append(detail["id"])
 
     def _read_at(self, detail: dict[str, Any], now: datetime) -> datetime | None:
         for truth in self.backend.truth(now):
