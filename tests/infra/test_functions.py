@@ -150,7 +150,7 @@ ALLOWED = {
         ("dynamodb:PartiQLInsert", "TablesDatasets"),
         ("dynamodb:GetItem", "TablesControl"),
         ("dynamodb:BatchGetItem", "TablesControl"),
-        ("dynamodb:Query", "TablesControl/index/open"),
+        ("dynamodb:Query", "TablesControl/index/open_of_company"),
         ("dynamodb:PutItem", "TablesControl"),
         ("dynamodb:UpdateItem", "TablesControl"),
         ("events:PutEvents", "EventBus"),
