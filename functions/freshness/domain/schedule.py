@@ -191,14 +191,16 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
         latest, spread = too_old_at - _lead_to_deadline(feed, durations, USUAL, within), _spread(feed, within)
     else:
         latest, spread = too_old_at - _lead(_sync_time(feed, durations), within), timedelta(0)
+    for_bound = latest - spread
     if missed is None:
-        return latest - spread
+        return for_bound
     within = missed.deadline.fresh_within
     latest_for_deadline = missed.at - _lead_to_deadline(feed, durations, SLOW, within)
     start = latest_for_deadline - _spread(feed, within)
-    start = _after_window_if_needed(promise, start, latest_for_deadline, missed.at - within, succeeded_at)
-    # One refresh serves both, unless it would be too late for the bound.
-    return start if start <= latest else latest - spread
+    for_deadline = _after_window_if_needed(promise, start, latest_for_deadline, missed.at - within, succeeded_at)
+    # One refresh serves both, if it is not too early for one and not too late for the other.
+    for_both = max(for_bound, for_deadline)
+    return for_both if for_both <= min(latest, latest_for_deadline) else min(for_bound, for_deadline)
 
 
 def _after_window_if_needed(
