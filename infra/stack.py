@@ -159,6 +159,9 @@ class CodatFreshness(Stack):
         function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
         function.use_table("FEEDS_TABLE", self._tables.feeds, "BatchGetItem", "Query", "PutItem", "DeleteItem")
         function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem", "PartiQLInsert")
+        if self._settings.local:
+            # The local AWS has a permission of its own for statements, whatever they do and on which table.
+            function.allow("*", "dynamodb:BatchExecuteStatement")
         function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "UpdateItem")
         function.use_bus("EVENT_BUS", self._bus)
 

@@ -29,7 +29,7 @@ def feed(company: int, data_type: str, state: State, obstacle: str = "") -> Feed
         as_of_is_estimated=False,
         probability_up_to_date=0.9,
         promise=timedelta(hours=6),
-        breaks_at=NOW + timedelta(hours=6),
+        breaks_at=None if state is State.OFF else NOW + timedelta(hours=6),
         keeps_promise=state is State.FRESH,
         is_due=state is State.STALE,
         due_at=None,

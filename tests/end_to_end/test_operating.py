@@ -135,7 +135,7 @@ def _signed(request: httpx.Request) -> httpx.Request:
 
 
 def _ensure(api: httpx.Client, feed: dict[str, Any]) -> None:
-    company = f"/companies/{feed['company_id']}"
+    company = f"/companies/{feed['companyId']}"
     known = api.get(f"{company}/freshness")
     assert known.status_code == 200, known.text
     assert feed["dataType"] in {each["dataType"] for each in known.json()["dataTypes"]}
