@@ -50,6 +50,7 @@ class World:
                 source_type="Accounting",
                 status=ConnectionStatus.LINKED,
                 status_at=NOON - timedelta(days=30),
+                first_read_at=NOON - timedelta(days=29),
             )
             company = Company(
                 company_id=company_id,
