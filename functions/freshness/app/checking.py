@@ -17,7 +17,7 @@ from freshness.app.codat_schedule import read_codat_schedule
 from freshness.app.list_companies import CompanyList
 from freshness.app.reading.attainment import burn_percent, supported
 from freshness.app.services import Services
-from freshness.app.tick import Failures, Run, for_each, is_due, stop_metrics
+from freshness.app.tick import MAX_CONCURRENCY, Failures, Run, for_each, is_due, stop_metrics
 from freshness.app.webhook_heartbeat import is_silent
 from freshness.aws.metrics import TOO_FAST, Metric
 from freshness.codat import status_poller
@@ -48,7 +48,6 @@ LIST_EVERY = timedelta(minutes=15)
 LISTING = "list of companies"
 KEEP_ALIVE_AFTER = timedelta(days=28)
 """How long nothing may be read through a connection: its token may expire, so Codat advises one read a month."""
-MAX_CONCURRENCY = 10
 
 logger = Logger(service="codat-freshness")
 

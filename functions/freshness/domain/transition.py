@@ -61,11 +61,6 @@ class Transition:
     breach_times: tuple[BreachTime, ...] = ()
     """Times of breach that have ended."""
 
-    @property
-    def has_effects(self) -> bool:
-        """Return whether anything is to be recorded or published besides the feed itself."""
-        return bool(self.datasets or self.notifications)
-
 
 def transitions(
     feed: Feed, facts: Iterable[FeedFact], promise: Promise | None, connection: Connection | None, now: datetime

@@ -15,7 +15,7 @@ from freshness.app.queueing.late_datasets import ask, to_ask
 from freshness.app.queueing.promise_metrics import PromiseMetrics
 from freshness.app.queueing.unanswered_calls import find_queued
 from freshness.app.services import Services
-from freshness.app.tick import Failures, for_each
+from freshness.app.tick import MAX_CONCURRENCY, Failures, for_each
 from freshness.aws.control import DispatchState
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
@@ -27,7 +27,6 @@ from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import needs_all_feeds
 from freshness.planning.samples import samples
 
-MAX_CONCURRENCY = 10
 BATCH = 2000
 """Feeds that a tick ranks and acts on together; if more are due, the others follow in further batches."""
 
