@@ -146,12 +146,12 @@ class _World:
         await asyncio.sleep(since_start.total_seconds() - self.loop.time())
 
     async def add(self, platform: Platform, *data_types: DataType) -> Company:
-        """Add a company with one connection, of which a data type or two can be read, on the first day."""
+        """Add a company with one connection, with one or two data types, on the first day."""
         await self.until_time(DAY * self.random.random())
         return self.add_now(platform, *data_types)
 
     def add_now(self, platform: Platform, *data_types: DataType) -> Company:
-        """Add a company with one connection, of which a data type or two can be read."""
+        """Add a company with one connection, with one or two data types."""
         few = replace(platform, data_types=data_types or (DataType.BILLS, DataType.INVOICES))
         return self.simulation.backend.add_company((few,), self.loop.clock())
 
@@ -288,7 +288,7 @@ def figures(quarter: Quarter, outcome: Outcome) -> list[Figure]:
     ]
     wrong = [
         ("customers asked in vain to relink", outcome.asked_in_vain, f"{quarter.refused} reads that were refused once"),
-        ("lapses of which nobody was told", outcome.not_asked, f"{outcome.lapsed} lapses"),
+        ("lapses that nobody was asked about", outcome.not_asked, f"{outcome.lapsed} lapses"),
         ("feeds that exist and were deleted", outcome.deleted, f"{quarter.empty_lists} lists that lacked them"),
         ("promises called broken that could be kept", outcome.broken_needlessly, of),
     ]

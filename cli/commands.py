@@ -45,7 +45,7 @@ FAILED, WRONG = 1, 2
 
 
 class Commands(TyperGroup):
-    """The commands, each of which ends with one sentence if it fails."""
+    """The commands. Each ends with one sentence if it fails."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command.

@@ -72,7 +72,7 @@ class Recorder:
     refreshes: list[str] = field(default_factory=list)
     """The platforms with a cap on spending of the refreshes that were requested, as the policy names them."""
     satisfied: set[str] = field(default_factory=set)
-    """The companies of which a feed is now as fresh as callers wait for."""
+    """The companies with a feed that is now as fresh as callers wait for."""
 
     def record_feed(self, known: Feed, company: Company, *facts: FeedFact) -> Transition:
         """Record facts about one feed, as `record_feeds` does."""

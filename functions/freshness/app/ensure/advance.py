@@ -139,7 +139,7 @@ class Advancer:
     async def _queue(
         self, decisions: list[Decision], leases: dict[FeedKey, QueueLease], codat: Codat
     ) -> dict[FeedKey, Feed]:
-        """Queue feeds at the same time, and return those of which anything was recorded.
+        """Queue feeds at the same time, and return those that something was recorded about.
 
         Their leases are removed from `leases`: to queue a feed gives its lease back.
 

@@ -47,7 +47,7 @@ class Finisher:
         return request
 
     def finish_of_companies(self, company_ids: Collection[str]) -> None:
-        """End the open requests about companies, of which a feed is as fresh now as callers need."""
+        """End the open requests about companies that have a feed as fresh as callers need."""
         tables = self.services.tables
         for company_id in company_ids:
             for request in tables.requests.open_of_company(company_id):
@@ -77,7 +77,7 @@ class Finisher:
 
 @contextmanager
 def left_to_the_next_tick(request: FreshnessRequest) -> Iterator[None]:
-    """Log an error because of which nothing can be done for a request now."""
+    """Log an error that leaves a request to the next tick."""
     try:
         yield
     except (ContentionError, NotPublished, BotoCoreError, ClientError) as error:

@@ -26,7 +26,7 @@ logger = Logger(service="codat-freshness")
 def to_ask(
     feeds: Iterable[Feed], companies: Mapping[str, Company], policy: Policy, now: datetime
 ) -> list[tuple[Company, list[Feed]]]:
-    """Return the feeds of which Codat is to be asked first, by company."""
+    """Group by company the feeds that Codat must be asked about first."""
     groups: defaultdict[str, list[Feed]] = defaultdict(list)
     for feed in feeds:
         company = companies.get(feed.company_id)

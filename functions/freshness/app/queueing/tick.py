@@ -226,7 +226,7 @@ class RefreshTick:
 
 
 def _by_company(decisions: Iterable[Decision]) -> list[list[Decision]]:
-    """Return groups of what is to be queued of one company, in the order of the first of each; all else is alone."""
+    """Group the decisions to queue by company, keeping their order; each other decision is alone."""
     groups: dict[object, list[Decision]] = {}
     for decision in decisions:
         feed = decision.feed
