@@ -15,7 +15,7 @@ from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.reading.attainment import promised
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
-from freshness.app.tick import exclusive_run
+from freshness.app.tick import Failures, exclusive_run
 from freshness.app.webhook_heartbeat import SILENT_AFTER, WebhookHeartbeat, is_silent
 from freshness.app.webhooks import WebhookApplier
 from freshness.aws.companies import NEEDS_RELINK
@@ -347,7 +347,7 @@ def test_a_deadline_that_will_be_missed_is_published_once_in_advance(world: Worl
     services = world.services
     services.recorder.record_feed(world.feed, company, Rescheduled())
     world.tables.control.pause()
-    forecast = Forecast(services=services)
+    forecast = Forecast(services=services, failures=Failures(services.counts))
 
     for minutes in (0, 1, 20):
         world.now = NOON + timedelta(minutes=minutes)

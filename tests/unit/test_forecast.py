@@ -1,5 +1,6 @@
 """Which deadlines will be missed, seen in advance."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -8,17 +9,21 @@ from typing import Any, cast
 import pytest
 
 from freshness.app import forecast
-from freshness.app.forecast import misses_ahead
+from freshness.app.forecast import Forecast, misses_ahead
+from freshness.app.tick import Failures
+from freshness.aws.event_bus import NotPublished
 from freshness.aws.tables import TableNames, Tables
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.facts import MissExpected
 from freshness.domain.feed import Feed
+from freshness.domain.notifications import Notification
 from freshness.domain.schedule import reschedule
 from freshness.domain.transition import transition
 from freshness.planning.forecast import AtRisk, at_risk
 from freshness.policy.policy import Policy
 from simulate.memory_dynamodb import MemoryDynamoDB
+from tests.integration.recording_bus import RecordingBus
 from tests.services import services_of
 
 SEVEN = datetime(2026, 11, 23, 7, tzinfo=UTC)
@@ -105,15 +110,47 @@ def test_a_miss_is_published_once_for_each_deadline_and_not_if_the_feed_was_refr
 NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 
 
-def test_feeds_are_read_batch_by_batch_while_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecast, "BATCH", 10)
-    dynamodb = MemoryDynamoDB()
-    tables, rules = Tables.open(cast(Any, dynamodb), NAMES), policy()
+def paused_fleet(dynamodb: MemoryDynamoDB, rules: Policy) -> Tables:
+    """Return the tables of a fleet whose feeds will all miss a deadline, because everything is paused."""
+    tables = Tables.open(cast(Any, dynamodb), NAMES)
     for company in COMPANIES.values():
         tables.companies.put(company)
     for feed in feeds(rules):
         tables.feeds.put(feed)
     tables.control.pause()
+    return tables
+
+
+class BusThatRefusesOnce(RecordingBus):
+    """A bus that does not accept the first events."""
+
+    refused = False
+
+    def publish(self, notifications: Sequence[Notification]) -> None:
+        if notifications and not self.refused:
+            self.refused = True
+            raise NotPublished("throttled")
+        super().publish(notifications)
+
+
+def test_a_feed_that_cannot_be_recorded_does_not_keep_others_from_the_forecast() -> None:
+    bus, rules = BusThatRefusesOnce(), policy()
+    services = services_of(paused_fleet(MemoryDynamoDB(), rules), rules, bus=bus, clock=lambda: SEVEN)
+    failures = Failures(services.counts)
+
+    Forecast(services=services, failures=failures).publish(SEVEN + timedelta(hours=1))
+
+    assert bus.kinds == ["Deadline at risk"] * (len(COMPANIES) - 1)
+    with pytest.raises(NotPublished):
+        failures.raise_temporary()
+    Forecast(services=services, failures=Failures(services.counts)).publish(SEVEN + timedelta(hours=1))
+    assert bus.kinds == ["Deadline at risk"] * len(COMPANIES)
+
+
+def test_feeds_are_read_batch_by_batch_while_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "BATCH", 10)
+    dynamodb, rules = MemoryDynamoDB(), policy()
+    tables = paused_fleet(dynamodb, rules)
 
     def read_for(number: int, checks: int | None = None) -> int:
         """Return how many batches were read for the first so many misses, with time for so many batches."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from freshness.app.queueing.decide_now import spend_left_now
 from freshness.app.services import Services
-from freshness.app.tick import is_due
+from freshness.app.tick import Failures, is_due
 from freshness.domain.company import Company
 from freshness.domain.facts import MissExpected
 from freshness.domain.feed import Feed
@@ -22,6 +22,8 @@ class Forecast:
     """Looks ahead at the deadlines of all feeds."""
 
     services: Services
+    failures: Failures
+    """Why some feeds were left to the next tick, which does not keep others from their turn."""
 
     def publish(self, until: datetime) -> None:
         """Record which feeds will miss a deadline, every `EVERY`, as far as that is done by a time."""
@@ -36,8 +38,10 @@ class Forecast:
                 expected_at=risk.expected_at,
                 succeeded_at=risk.feed.succeeded_at,
             )
-            self.services.recorder.record_feed(risk.feed, risk.company, fact)
-        control.put_done(FORECAST, now)
+            with self.failures.collected({"company_id": risk.feed.company_id, "data_type": risk.feed.data_type}):
+                self.services.recorder.record_feed(risk.feed, risk.company, fact)
+        if self.failures.temporary is None:
+            control.put_done(FORECAST, now)
 
 
 def misses_ahead(services: Services, now: datetime, until: datetime | None = None) -> Iterator[AtRisk]:

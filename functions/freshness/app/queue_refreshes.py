@@ -39,7 +39,7 @@ async def queue_refreshes(services: Services, run: Run) -> None:
             failures=failures,
         )
         done = await tick.run()
-    await asyncio.to_thread(Forecast(services=services).publish, run.until)
+    await asyncio.to_thread(Forecast(services=services, failures=failures).publish, run.until)
     services.recorder.write_collected()
     counts = Counter(services.counts) + stop_metrics(queueing.stopped_by)
     if not done and not queueing.stopped_by and not codat.is_down:
