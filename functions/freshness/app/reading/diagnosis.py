@@ -222,7 +222,8 @@ def _of_calls(conditions: Conditions) -> Diagnosis | None:
     """Return whose turn it is for all feeds alike, if something keeps every call from being made or answered."""
     if conditions.is_spent:
         next_action = (
-            "Wait until 00:00 UTC. If it recurs, promise less in freshness.toml, or buy more calls from Codat."
+            "Wait until 00:00 UTC, when Codat grants new calls. "
+            "If it recurs, promise less in freshness.toml, or buy more calls from Codat."
         )
         return Diagnosis(Turn.US, "today's quota of calls to Codat is spent until 00:00 UTC", next_action)
     if until := conditions.stopped_until:
