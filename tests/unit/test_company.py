@@ -128,6 +128,22 @@ def test_a_link_is_kept_with_when_it_was_reported() -> None:
     assert (needed.link_url, needed.link_url_read_at, needed.since) == ("https://x", NOON, LATER)
 
 
+def test_the_link_that_was_reported_last_is_kept_in_whatever_order_reports_arrive() -> None:
+    old, new, without = (
+        replace(connection("1", status=status), status_at=at, link_url=link)
+        for status, at, link in (
+            (ConnectionStatus.PENDING_AUTH, NOON - timedelta(minutes=1), "https://old.example"),
+            (ConnectionStatus.PENDING_AUTH, NOON, "https://new.example"),
+            (ConnectionStatus.LINKED, NOON, ""),
+        )
+    )
+
+    for first, second, third in permutations((old, new, without)):
+        latest = first.latest(second).latest(third)
+        assert (latest.status, latest.link_url) == (ConnectionStatus.LINKED, "https://new.example")
+        assert latest.link_url_known_at == NOON
+
+
 def test_a_company_whose_tags_changed_is_due_for_a_check_since_rules_match_them() -> None:
     known = checked(after(company(), listed(connection("Xero"))))
 

@@ -165,7 +165,7 @@ class Connection:
         A webhook may leave out the platform or the link: these are taken from the earlier report.
         """
         earlier, last = sorted((self, other), key=_age_rank)
-        with_link = last if last.link_url else earlier
+        with_link = max((each for each in (earlier, last) if each.link_url), key=_link_rank, default=last)
         return replace(
             last,
             link_url=with_link.link_url,
@@ -209,6 +209,11 @@ def _absence(earlier: Connection, last: Connection) -> datetime | None:
     """Return since when lists have lacked a connection: a later report of it ends that."""
     since = last.absent_since or earlier.absent_since
     return since if since and since > last.status_at else None
+
+
+def _link_rank(connection: Connection) -> tuple[datetime, str]:
+    """Return what orders the links of connections that have one: the greatest was reported last."""
+    return connection.link_url_known_at or connection.status_at, connection.link_url
 
 
 def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str, str, str]:
