@@ -78,7 +78,7 @@ def is_due(last_done: datetime | None, every: timedelta, now: datetime) -> bool:
 
 
 def stop_metrics(errors: Iterable[CodatError]) -> Counter[Metric]:
-    """Return the metrics of the errors because of which no further call was made."""
+    """Return the metrics of the errors that stopped further calls."""
     return Counter(metric for error in errors for kind, metric in _STOPS.items() if isinstance(error, kind))
 
 

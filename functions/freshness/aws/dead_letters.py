@@ -22,7 +22,7 @@ class DeadLetters:
 
     def put(self, body: str, webhook_id: str, reason: str) -> bool:
         """Send a webhook with the reason, which SQS itself leaves out. Return whether that was done."""
-        # SQS accepts no control characters, of which an error may contain any.
+        # SQS accepts no control characters. An error may contain them.
         attributes = {"webhook-id": webhook_id, "reason": ascii(reason)[1:-1][:LONGEST_REASON]}
         try:
             self._sqs.send_message(

@@ -1,6 +1,6 @@
 """Places for callers who wait.
 
-A caller who waits holds an execution of Lambda, of which a new AWS account has ten for everything. Only so many wait at
+A caller who waits holds an execution of Lambda. A new AWS account has ten, for everything. Only so many wait at
 once, each with a lease, and the fewer places are free, the shorter is the wait.
 """
 

@@ -36,7 +36,7 @@ def to_ask(
 
 
 async def ask(queueing: Queueing, company: Company, feeds: list[Feed]) -> list[Feed]:
-    """Ask how the datasets in flight of a company are, record it, and return the feeds of which Codat said it."""
+    """Ask how the datasets in flight of a company are, and record it. Return the feeds that Codat answered about."""
     services, company_id = queueing.services, company.company_id
     if any(feed.seen_running_at for feed in feeds):
         # Those that wait for long, perhaps for the same machine, are asked about together from now on.

@@ -1,4 +1,4 @@
-"""Why a feed is not fresh, whose turn it is, and what to do next: the one source of what every door says of that."""
+"""Why a feed is not fresh, whose turn it is, and what to do next: every door takes it from here."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -63,19 +63,13 @@ class Queries:
         Raises:
             NotFound: the company has no feed of one of the data types.
         """
-        feeds = self.services.tables.feeds.of_company(company.company_id)
-        known = sorted({feed.data_type for feed in feeds})
-        wanted = set(data_types)
-        for data_type in sorted(wanted - set(known)):
-            listed = ", ".join(known) or "none yet, because it was not checked yet"
-            raise NotFound(f"{company.name} has no data type {data_type!r}. It has {listed}.")
-        return [feed for feed in feeds if not wanted or feed.data_type in wanted]
+        return _of_types(company, self.services.tables.feeds.of_company(company.company_id), set(data_types))
 
     def fleet(self, now: datetime) -> FleetView:
         """Return every feed, which reads both tables whole."""
         companies, feeds = self._all()
-        decisions = self._decisions(feeds, companies, now)
-        return FleetView(tuple(self._views(decisions, companies, self.conditions(now))))
+        _, views = self._judged(feeds, companies, now)
+        return FleetView(tuple(views))
 
     def summary(self, fleet: FleetView, now: datetime) -> Summary:
         """Return a fleet in numbers."""
@@ -99,16 +93,15 @@ class Queries:
     def company(self, company: Company, now: datetime, account: DispatchState | None = None) -> tuple[FeedView, ...]:
         """Return every feed of one company. `account` is read if it is not given."""
         feeds = self.services.tables.feeds.of_company(company.company_id)
-        account = account or self.services.tables.control.account()
-        decisions = self._decisions(feeds, [company], now, account)
-        return tuple(self._views(decisions, [company], self.conditions(now, account)))
+        _, views = self._judged(feeds, [company], now, account)
+        return tuple(views)
 
     def with_feeds(
         self, companies: Collection[Company], feeds: Iterable[Feed], now: datetime
     ) -> list[tuple[FeedView, Feed]]:
         """Return the feeds of companies, all of which must be given, as people see them and as they are stored."""
-        decisions = self._decisions(feeds, companies, now)
-        return [(view, decisions[view.key].feed) for view in self._views(decisions, companies, self.conditions(now))]
+        decisions, views = self._judged(feeds, companies, now)
+        return [(view, decisions[view.key].feed) for view in views]
 
     def explain(self, company: Company, data_type: str, now: datetime) -> list[Explanation]:
         """Return everything known of a data type of a company, for each connection that it is read from.
@@ -116,9 +109,9 @@ class Queries:
         Raises:
             NotFound: the company has no such feed.
         """
-        wanted = {feed.key: feed for feed in self.find_feeds(company, [data_type])}
-        decisions = self._decisions(self.services.tables.feeds.of_company(company.company_id), [company], now)
-        views = self._views(decisions, [company], self.conditions(now))
+        feeds = self.services.tables.feeds.of_company(company.company_id)
+        wanted = {feed.key for feed in _of_types(company, feeds, {data_type})}
+        decisions, views = self._judged(feeds, [company], now)
         return [self._explanation(view, decisions[view.key], now) for view in views if view.key in wanted]
 
     def conditions(self, now: datetime, account: DispatchState | None = None) -> Conditions:
@@ -146,9 +139,9 @@ class Queries:
     def export(self, now: datetime) -> Iterator[FeedExport]:
         """Yield every feed with its last syncs."""
         companies, feeds = self._all()
-        decisions = self._decisions(feeds, companies, now)
+        decisions, views = self._judged(feeds, companies, now)
         by_id = {company.company_id: company for company in companies}
-        for view in self._views(decisions, companies, self.conditions(now)):
+        for view in views:
             company, feed = by_id[view.company_id], decisions[view.key].feed
             yield FeedExport(
                 feed=view,
@@ -177,18 +170,22 @@ class Queries:
         )
         return companies, [feed for company in companies for feed in feeds[company.company_id]]
 
-    def _decisions(
+    def _judged(
         self,
         feeds: Iterable[Feed],
-        companies: Iterable[Company],
+        companies: Collection[Company],
         now: datetime,
         account: DispatchState | None = None,
-    ) -> dict[FeedKey, Decision]:
-        """Return what the next tick would decide, given all feeds of the companies."""
+    ) -> tuple[dict[FeedKey, Decision], Iterator[FeedView]]:
+        """Return what the next tick would decide, given all feeds of the companies, and the feeds as people see them.
+
+        `account` is read if it is not given.
+        """
         known = {company.company_id: company for company in companies}
         account = account or self.services.tables.control.account()
-        decisions = decide_now(self.services, feeds, known, account, now)
-        return {decision.feed.key: decision for decision in decisions}
+        decided = decide_now(self.services, feeds, known, account, now)
+        decisions = {decision.feed.key: decision for decision in decided}
+        return decisions, self._views(decisions, companies, self.conditions(now, account))
 
     def _views(
         self, decisions: Mapping[FeedKey, Decision], companies: Iterable[Company], conditions: Conditions
@@ -305,6 +302,15 @@ class Queries:
             )
             datasets.append(in_flight)
         return sorted(datasets, key=lambda dataset: dataset.requested_at, reverse=True)
+
+
+def _of_types(company: Company, feeds: list[Feed], wanted: set[str]) -> list[Feed]:
+    """Return those of a company's feeds that are of some data types, or all if none are named."""
+    known = sorted({feed.data_type for feed in feeds})
+    for data_type in sorted(wanted - set(known)):
+        listed = ", ".join(known) or "none yet, because it was not checked yet"
+        raise NotFound(f"{company.name} has no data type {data_type!r}. It has {listed}.")
+    return [feed for feed in feeds if not wanted or feed.data_type in wanted]
 
 
 def _worst_first(feed: FeedView) -> tuple[bool, float]:
