@@ -105,7 +105,7 @@ def _results(stack: DeployedStack, company: Company, before: dict[FeedKey, Feed]
             data_type=feed.data_type,
             connection_id=feed.connection_id,
             outcome=_outcome(before[feed.key], feed, obstacles.get(feed.key, "its connection is not known yet")),
-            dataset_id=feed.request.dataset_id if feed.request else "",
+            dataset_id=feed.last_dataset.dataset_id if feed.last_dataset else "",
         )
         for feed in after
     ]
@@ -114,7 +114,8 @@ def _results(stack: DeployedStack, company: Company, before: dict[FeedKey, Feed]
 def _outcome(before: Feed, after: Feed, obstacle: str) -> str:
     if after.refresh_requested_at:
         return "not queued yet"
-    if after.request and after.request != before.request and after.request.trigger is Trigger.OPERATOR:
+    latest = after.last_dataset
+    if latest and latest != before.last_dataset and latest.trigger is Trigger.OPERATOR:
         return "queued"
     return obstacle or "already in flight"
 

@@ -146,7 +146,7 @@ def _add_to_report(report: Report, world: World, simulated: SimulatedFeed) -> No
     promise = world.promise(simulated)
     if promise.off:
         return
-    measured, rule = simulated.measured, report.rules[promise.place]
+    measured, rule = simulated.measured, report.rules[promise.source]
     report.deadlines_met.update(measured.deadlines_met)
     report.deadlines_missed.update(measured.deadlines_missed)
     rule.feeds += 1

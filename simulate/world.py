@@ -240,9 +240,9 @@ class World:
         measured.broken += synced_at is None or promise.breaks_at(synced_at) < until
         late_since = max(since, breaks_at(simulated.feed, promise, simulated.connection) or until)
         measured.attained += Attained(promised=until - since, late=max(timedelta(), until - late_since))
-        for at, deadline in promise.clock.moments_between(since, until) if promise.clock else ():
+        for at, deadline in promise.time_of_day.moments_between(since, until) if promise.time_of_day else ():
             is_met = synced_at is not None and at - synced_at <= deadline.fresh_within
-            (measured.deadlines_met if is_met else measured.deadlines_missed)[deadline.place] += 1
+            (measured.deadlines_met if is_met else measured.deadlines_missed)[deadline.source] += 1
 
 
 def _unchanged(simulated: SimulatedFeed, start: datetime, end: datetime) -> float:

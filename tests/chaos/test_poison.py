@@ -66,6 +66,6 @@ def test_hostile_companies_end_only_their_own_turn() -> None:
                 truth
             )
     feeds = [feed for feed in simulation.feeds() if feed.company_id in healthy]
-    assert {feed.request.trigger for feed in feeds if feed.request} >= {Trigger.PROMISE}
+    assert {feed.last_dataset.trigger for feed in feeds if feed.last_dataset} >= {Trigger.PROMISE}
     assert simulation.tallies[Metric.COMPANIES_UNUSABLE] >= 5
     assert not simulation.tallies["Failures"]

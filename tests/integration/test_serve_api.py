@@ -143,7 +143,7 @@ def test_what_is_too_old_is_queued_at_once_and_fresh_when_asked_again(
     assert all(each["asOf"] >= done.json()["notBefore"] for each in done.json()["dataTypes"])
     assert queueing_calls(deployed) == 2
     assert api.get(location).json()["dataTypes"][0]["asOf"] == done.json()["dataTypes"][0]["asOf"]
-    assert {feed.request.trigger for feed in feeds(deployed, company, TYPES) if feed.request} == {"on demand"}
+    assert {feed.last_dataset.trigger for feed in feeds(deployed, company, TYPES) if feed.last_dataset} == {"on demand"}
 
 
 def test_a_caller_who_waits_is_answered_when_the_data_is_fresh(

@@ -27,7 +27,7 @@ def test_what_is_written_is_read_back_the_same(tables: Tables) -> None:
     )
     feed = replace(
         FEED,
-        request=Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset"),
+        last_dataset=Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset"),
         end=End(at=NOON, state="SomethingNew"),
         succeeded_at=NOON,
         attempts=3,

@@ -55,8 +55,8 @@ def test_a_custom_data_type_is_kept_fresh_on_the_platform_of_its_rule() -> None:
     assert age <= HOUR
     [feed] = budgets(simulation)
     assert feed.succeeded_at
-    assert feed.request
-    assert feed.request.dataset_id
+    assert feed.last_dataset
+    assert feed.last_dataset.dataset_id
     recorded = [dataset for dataset in simulation.tables.datasets.scan() if dataset.data_type == BUDGETS]
     assert {dataset.state for dataset in recorded} == {"Complete"}
     assert 7 <= len(recorded) <= 12

@@ -141,4 +141,4 @@ def test_a_dataset_whose_webhook_overtakes_the_response_is_recorded_and_not_read
     assert queued
     assert {dataset.id for datasets in queued.values() for dataset in datasets} == recorded
     assert {len(datasets) for datasets in queued.values()} == {1}
-    assert all(feed.as_of and not feed.as_of.is_estimated for feed in simulation.feeds() if feed.request)
+    assert all(feed.as_of and not feed.as_of.is_estimated for feed in simulation.feeds() if feed.last_dataset)

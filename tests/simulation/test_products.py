@@ -37,7 +37,9 @@ def test_what_a_product_queued_is_recorded_under_its_dataset_ids() -> None:
     }
     recorded = {each.dataset_id: each.trigger for each in simulation.tables.datasets.scan()}
     assert at_codat
-    assert at_codat <= recorded.keys() | {feed.request.dataset_id for feed in simulation.feeds() if feed.request}
+    assert at_codat <= recorded.keys() | {
+        feed.last_dataset.dataset_id for feed in simulation.feeds() if feed.last_dataset
+    }
     assert {trigger for dataset_id, trigger in recorded.items() if dataset_id in at_codat} == {Trigger.PROMISE}
 
 

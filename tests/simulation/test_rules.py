@@ -100,8 +100,8 @@ def test_where_what_data_all_queued_cannot_be_read_the_next_tick_reads_it_again(
     assert simulation.calls == {"POST data/all": 1, "GET data/history": 2}
     latest = {t.data_type: t.latest for t in simulation.backend.truth(simulation.loop.clock()) if t.latest}
     for feed in simulation.feeds():
-        assert feed.request
-        assert feed.request.dataset_id == latest[DataType(feed.data_type)].id
+        assert feed.last_dataset
+        assert feed.last_dataset.dataset_id == latest[DataType(feed.data_type)].id
 
 
 def test_data_all_is_called_at_most_once_and_nothing_queued_twice_if_a_tick_is_killed_after_any_call() -> None:
@@ -119,7 +119,8 @@ def test_data_all_is_called_at_most_once_and_nothing_queued_twice_if_a_tick_is_k
         assert not simulation.queued_again
         assert {feed.requests_on(simulation.clock().date()) for feed in simulation.feeds()} == {1}
         requests = [t.latest for t in simulation.backend.truth(simulation.loop.clock()) if t.latest]
-        assert {feed.request.dataset_id for feed in simulation.feeds() if feed.request} <= {d.id for d in requests}
+        known = {feed.last_dataset.dataset_id for feed in simulation.feeds() if feed.last_dataset}
+        assert known <= {d.id for d in requests}
         if not simulation.tallies["Crashes"]:
             break
     assert calls > 10
@@ -136,8 +137,8 @@ def test_an_operators_request_survives_a_refusal() -> None:
     simulation = run(scenario)
     assert simulation.calls["POST data/queue/"] == 2
     [invoices] = [feed for feed in simulation.feeds() if feed.data_type == DataType.INVOICES]
-    assert invoices.request
-    assert invoices.request.trigger is Trigger.OPERATOR
+    assert invoices.last_dataset
+    assert invoices.last_dataset.trigger is Trigger.OPERATOR
 
 
 def test_a_refresh_whose_response_cannot_be_read_is_not_queued_again() -> None:
@@ -204,8 +205,8 @@ def test_a_connection_that_nothing_was_read_from_for_four_weeks_is_kept_alive_by
     simulation = run(scenario, fresh_within="52 weeks")
     assert simulation.calls["POST data/queue/"] == simulation.tallies[Metric.CONNECTIONS_KEPT_ALIVE] == 1
     (feed,) = [feed for feed in simulation.feeds() if feed.in_flight]
-    assert feed.request
-    assert feed.request.trigger is Trigger.KEEP_ALIVE
+    assert feed.last_dataset
+    assert feed.last_dataset.trigger is Trigger.KEEP_ALIVE
 
 
 def test_a_refresh_by_others_is_found_and_counted() -> None:

@@ -30,16 +30,16 @@ LINKED = Connection(
     status_at=MONDAY - 30 * DAY,
 )
 OFFICE = Hours(start=time(8), end=time(18), days=WEEKDAYS, zone=LONDON)
-READY = Deadline(name="ready", by=time(8), fresh_within=2 * HOUR, place="", days=WEEKDAYS, zone=LONDON)
+READY = Deadline(name="ready", by=time(8), fresh_within=2 * HOUR, source="", days=WEEKDAYS, zone=LONDON)
 
 
 def timed(hours: Hours, fresh_within: timedelta, at_most_every: timedelta | None = None) -> TimedTerms:
-    return TimedTerms(hours=hours, place="office", fresh_within=fresh_within, at_most_every=at_most_every)
+    return TimedTerms(hours=hours, source="office", fresh_within=fresh_within, at_most_every=at_most_every)
 
 
 def promise(*terms: TimedTerms, deadlines: tuple[Deadline, ...] = (), within: timedelta = DAY) -> Promise:
     base = Promise(fresh_within=within)
-    return replace(base, clock=TimeOfDayTerms(base=base, terms=terms, deadlines=deadlines))
+    return replace(base, time_of_day=TimeOfDayTerms(base=base, terms=terms, deadlines=deadlines))
 
 
 def synced(at: datetime, company_id: str = "company") -> Feed:
@@ -134,14 +134,14 @@ def test_hours_and_deadlines_leave_out_holidays() -> None:
     office = replace(OFFICE, holidays=days)
 
     assert promise(timed(office, fresh_within=HOUR)).at(christmas + 9 * HOUR).fresh_within == DAY
-    clock = promise(deadlines=(replace(READY, holidays=days),)).clock
+    clock = promise(deadlines=(replace(READY, holidays=days),)).time_of_day
     assert clock is not None
     assert moments(clock, christmas.date()) == ()
 
 
 def test_every_working_day_of_a_year_has_one_deadline_at_its_local_time() -> None:
     for zone in ZONES:
-        clock = promise(deadlines=(replace(READY, zone=zone),)).clock
+        clock = promise(deadlines=(replace(READY, zone=zone),)).time_of_day
         assert clock is not None
         year = [date(2026, 1, 1) + DAY * number for number in range(365)]
         found = [moment.at.astimezone(zone) for day in year for moment in moments(clock, day)]
@@ -162,13 +162,13 @@ DEADLINES = st.builds(
     name=st.just("d"),
     by=TIMES,
     fresh_within=BOUNDS,
-    place=st.just(""),
+    source=st.just(""),
     days=DAYS,
     zone=st.sampled_from(ZONES),
 )
 PROMISES = st.builds(
     lambda terms, deadlines, within: promise(*terms, deadlines=tuple(deadlines), within=within),
-    st.lists(st.builds(TimedTerms, hours=HOURS, place=st.just("t"), fresh_within=BOUNDS), max_size=3),
+    st.lists(st.builds(TimedTerms, hours=HOURS, source=st.just("t"), fresh_within=BOUNDS), max_size=3),
     st.lists(DEADLINES, max_size=2),
     BOUNDS,
 )
@@ -177,8 +177,8 @@ MINUTES_OF_A_YEAR = st.integers(0, 365 * 24 * 60).map(lambda minute: datetime(20
 
 def bound_by_local_clock(given: Promise, at: datetime) -> timedelta:
     """Return the bound at a moment, from what a clock on the wall in each time zone shows."""
-    assert given.clock is not None
-    for terms in given.clock.terms:
+    assert given.time_of_day is not None
+    for terms in given.time_of_day.terms:
         hours, local = terms.hours, at.astimezone(terms.hours.zone)
         for started in (local.date() - DAY, local.date()):
             ended = started + DAY if hours.end <= hours.start else started
@@ -198,7 +198,7 @@ def test_a_copy_is_never_too_old_before_its_promise_breaks_and_is_then(
     breaks_at = given_promise.breaks_at(at)
     before = at + part * (breaks_at - at)
 
-    assert given_promise.clock is not None
+    assert given_promise.time_of_day is not None
     assert before - at <= bound_by_local_clock(given_promise, before)
     assert given_promise.is_kept(at, before)
     assert not given_promise.is_kept(at, breaks_at + timedelta(microseconds=1))
@@ -213,7 +213,7 @@ def test_a_broken_promise_stays_broken_until_the_next_copy_also_when_less_is_pro
 
 def test_of_two_deadlines_at_one_moment_one_refresh_serves_both() -> None:
     loose, tight = (
-        Deadline(name="d", by=time(4), fresh_within=within, place="", days=WEEKDAYS, zone=ZONES[0])
+        Deadline(name="d", by=time(4), fresh_within=within, source="", days=WEEKDAYS, zone=ZONES[0])
         for within in (114 * MINUTE, 20 * MINUTE)
     )
     given_promise = promise(deadlines=(loose, tight), within=116 * MINUTE)
@@ -228,7 +228,7 @@ def test_one_refresh_serves_a_deadline_and_the_stricter_hours_that_begin_after_i
     new_york, monday = ZoneInfo("America/New_York"), frozenset({0})
     from_five = Hours(start=time(0), end=time(0), days=monday, zone=new_york)
     every_day = Hours(start=time(0), end=time(0), days=EVERY_DAY, zone=LONDON)
-    deadline = Deadline(name="d", by=time(4), fresh_within=20 * MINUTE, place="", days=monday, zone=LONDON)
+    deadline = Deadline(name="d", by=time(4), fresh_within=20 * MINUTE, source="", days=monday, zone=LONDON)
     terms = (timed(from_five, fresh_within=500 * MINUTE), timed(every_day, fresh_within=958 * MINUTE))
     given_promise = promise(*terms, deadlines=(deadline,), within=20 * MINUTE)
     at = datetime(2026, 1, 11, 13, 2, tzinfo=UTC)

@@ -30,7 +30,7 @@ def test_the_same_decision_has_the_same_key_wherever_its_times_came_from() -> No
 
 
 def test_another_feed_has_another_key() -> None:
-    other = Feed(company_id="company", data_type="bills", connection_id="connection", request=FEED.request)
+    other = Feed(company_id="company", data_type="bills", connection_id="connection", last_dataset=FEED.last_dataset)
 
     assert key(other) != key(FEED)
 

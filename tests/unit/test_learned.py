@@ -102,7 +102,7 @@ def synced(count: int) -> Feed:
         data_type="invoices",
         connection_id="Xero",
         history=SyncHistory.of(syncs),
-        request=Request(at=NOON - 1.5 * hour, trigger=Trigger.PROMISE),
+        last_dataset=Request(at=NOON - 1.5 * hour, trigger=Trigger.PROMISE),
         changes_per_day=8.0,
     )
 

@@ -205,7 +205,7 @@ def test_a_connection_gets_no_more_than_its_share_of_the_day() -> None:
     decisions = decided(feeds, shared, [company("company", "Xero", "Sage 50")])
 
     assert Counter(d.feed.connection_id for d in decisions if d.action is Action.QUEUE) == {"Xero": 1, "Sage 50": 1}
-    (over,) = [decision for decision in decisions if decision.reason is Reason.OVER_SHARE]
+    (over,) = [decision for decision in decisions if decision.reason is Reason.OVER_QUOTA]
     assert (over.feed.data_type, over.until) == ("payments", NOON + 12 * HOUR)
 
 

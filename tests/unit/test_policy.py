@@ -280,10 +280,10 @@ def test_the_last_table_that_applies_wins_and_the_promise_names_it_with_its_posi
     policy = load(write(tmp_path, RULES))
     paying = replace(COMPANY, company_id="3c2f5a0e-92b5-4c3e-8f6e-fd1f51d3a2aa", tags={"plan": "scale"})
 
-    assert promise(policy, "payments").place == 'rule "one company", payments (freshness.toml:24)'
+    assert promise(policy, "payments").source == 'rule "one company", payments (freshness.toml:24)'
     assert promise(policy, "payments").fresh_within == timedelta(hours=1)
-    assert promise(policy, "invoices").place == 'rule "free plan" (freshness.toml:16)'
-    assert promise(policy, "invoices", paying).place == 'rule "Xero" (freshness.toml:10)'
+    assert promise(policy, "invoices").source == 'rule "free plan" (freshness.toml:16)'
+    assert promise(policy, "invoices", paying).source == 'rule "Xero" (freshness.toml:10)'
 
 
 def test_a_key_that_a_rule_does_not_set_is_taken_from_the_tables_before_it(tmp_path: Path) -> None:
@@ -459,11 +459,11 @@ def test_a_deadline_applies_to_what_it_selects(tmp_path: Path) -> None:
     text = DEFAULT + DEADLINE + "by = '08:00'\ndata_types = ['invoices']\ntags.plan = 'free'"
     policy = load(write(tmp_path, text))
 
-    clock = promise(policy, "invoices").clock
+    clock = promise(policy, "invoices").time_of_day
     assert clock is not None
-    assert [(each.name, each.place) for each in clock.deadlines] == [("ready", 'deadline "ready" (freshness.toml:3)')]
-    assert promise(policy, "bills").clock is None
-    assert promise(policy, "invoices", replace(COMPANY, tags={})).clock is None
+    assert [(each.name, each.source) for each in clock.deadlines] == [("ready", 'deadline "ready" (freshness.toml:3)')]
+    assert promise(policy, "bills").time_of_day is None
+    assert promise(policy, "invoices", replace(COMPANY, tags={})).time_of_day is None
 
 
 def test_a_table_without_an_objective_has_that_of_its_rule_or_of_all_companies(tmp_path: Path) -> None:

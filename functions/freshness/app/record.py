@@ -236,10 +236,10 @@ def _logged(loss: str) -> Iterator[None]:
 
 
 def _was_requested_by_us(before: Feed, after: Feed) -> bool:
-    request = after.request
+    request = after.last_dataset
     if request is None or request.trigger is Trigger.EXTERNAL:
         return False
-    return before.request is None or before.request.at != request.at
+    return before.last_dataset is None or before.last_dataset.at != request.at
 
 
 def _published_as_broken(transition: Transition) -> datetime | None:

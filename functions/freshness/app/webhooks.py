@@ -323,12 +323,13 @@ class WebhookApplier:
             company = self._record_company(company, CheckNeeded())
         if feed:
             self.recorder.record_feed(feed, company, fact)
-            if feed.request and outcome(fact.state) is Outcome.COMPLETE:
-                self._record_on_company(fact.company_id, ReadsEnded(succeeded={feed.connection_id: feed.request.at}))
+            if feed.last_dataset and outcome(fact.state) is Outcome.COMPLETE:
+                succeeded = {feed.connection_id: feed.last_dataset.at}
+                self._record_on_company(fact.company_id, ReadsEnded(succeeded=succeeded))
 
     def _feed_of(self, fact: DatasetEnded) -> Feed | None:
         feeds = self.tables.feeds.of_company(fact.company_id)
-        return next((feed for feed in feeds if feed.request and feed.request.dataset_id == fact.dataset_id), None)
+        return next((f for f in feeds if f.last_dataset and f.last_dataset.dataset_id == fact.dataset_id), None)
 
     def _record_connection(self, fact: ConnectionChanged) -> None:
         company = self._record_company(self._company(fact.company_id), fact)

@@ -93,7 +93,7 @@ def worthwhile(
 
 def is_answered(feeds: Mapping[FeedKey, Feed], at: datetime) -> bool:
     """Return whether any of the feeds has a request from after `data/all` was called at a time."""
-    return any(feed.request and feed.request.at >= at - TOLERANCE for feed in feeds.values())
+    return any(feed.last_dataset and feed.last_dataset.at >= at - TOLERANCE for feed in feeds.values())
 
 
 async def queued_since(
@@ -127,7 +127,7 @@ def _is_new(operation: PullOperation, feed: Feed, called_at: datetime) -> bool:
 
     It may have ended by now: a webhook may have reported that before any response was recorded.
     """
-    if is_known_dataset(feed, operation.id) or (feed.request and operation.requested <= feed.request.at):
+    if is_known_dataset(feed, operation.id) or (feed.last_dataset and operation.requested <= feed.last_dataset.at):
         return False
     has_ended = feed.end is not None and operation.requested <= feed.end.at
     return not has_ended or operation.requested >= called_at - TOLERANCE

@@ -36,7 +36,7 @@ class Feed:
     company_id: str
     data_type: str
     connection_id: str
-    request: Request | None = None
+    last_dataset: Request | None = None
     end: End | None = None
     succeeded_at: datetime | None = None
     attempts: int = 0
@@ -90,8 +90,8 @@ class Feed:
     @property
     def in_flight(self) -> Request | None:
         """Return the request whose dataset has not ended yet."""
-        if self.request and (self.end is None or self.end.at < self.request.at):
-            return self.request
+        if self.last_dataset and (self.end is None or self.end.at < self.last_dataset.at):
+            return self.last_dataset
         return None
 
     def age(self, now: datetime) -> timedelta | None:
@@ -118,7 +118,7 @@ class Feed:
 
     def requested(self, request: Request) -> "Feed":
         """Return the feed after a dataset was requested, by us or by anyone else."""
-        known = self.request
+        known = self.last_dataset
         if known and known.at > request.at:
             return self
         if known and request.dataset_id and known.dataset_id == request.dataset_id:
@@ -127,7 +127,7 @@ class Feed:
         attempts, that_day = self.failures + ours, self.requests_on(request.at.date()) + ours
         return replace(
             self,
-            request=request,
+            last_dataset=request,
             # A webhook may overtake the response that names the dataset.
             history=self.history.with_request(request.at, measured=ours),
             attempts=attempts,
@@ -150,7 +150,7 @@ class Feed:
         polled.
         """
         succeeded = outcome(end.state) is Outcome.COMPLETE
-        requested_at = self.request.at if self.request else None
+        requested_at = self.last_dataset.at if self.last_dataset else None
         is_answered = self.unanswered is None or end.at >= self.unanswered.at
         latest, succeeded_at = self.end, self.succeeded_at
         if latest is None or latest.rank < end.rank:
@@ -173,7 +173,7 @@ class Feed:
                 succeeded=succeeded,
                 requested_at=requested_at,
                 # When others requested theirs is not always known, only when it was first seen.
-                measured=self.request is not None and self.request.trigger is not Trigger.EXTERNAL,
+                measured=self.last_dataset is not None and self.last_dataset.trigger is not Trigger.EXTERNAL,
                 polled=bool(end.dataset_id),
                 began_at=began_at,
             ),
@@ -202,12 +202,12 @@ class Feed:
 
     def requests_on(self, day: date) -> int:
         """Return how often we requested it on a day in UTC, which is no earlier than that of the latest request."""
-        return self.requests_that_day if self.request and self.request.at.date() == day else 0
+        return self.requests_that_day if self.last_dataset and self.last_dataset.at.date() == day else 0
 
     @property
     def failures(self) -> int:
         """Return how many requests made by this stack failed in a row, not counting one that still runs."""
-        if self.request and self.succeeded_at and self.succeeded_at >= self.request.at:
+        if self.last_dataset and self.succeeded_at and self.succeeded_at >= self.last_dataset.at:
             return 0
         runs = self.in_flight is not None and self.in_flight.trigger is not Trigger.EXTERNAL
         return max(self.attempts - runs, 0)
@@ -282,7 +282,7 @@ class Feed:
 
 def is_known_dataset(feed: Feed, dataset_id: str) -> bool:
     """Return whether a dataset is the feed's latest requested, or latest ended."""
-    return dataset_id in {each.dataset_id for each in (feed.request, feed.end) if each}
+    return dataset_id in {each.dataset_id for each in (feed.last_dataset, feed.end) if each}
 
 
 def without_plans(feed: Feed) -> Feed:
@@ -291,7 +291,7 @@ def without_plans(feed: Feed) -> Feed:
         company_id=feed.company_id,
         data_type=feed.data_type,
         connection_id=feed.connection_id,
-        request=None if feed.in_flight else feed.request,
+        last_dataset=None if feed.in_flight else feed.last_dataset,
         end=feed.end,
         succeeded_at=feed.succeeded_at,
         history=feed.history,

@@ -200,7 +200,7 @@ def _estimate(request: FreshnessRequest, feed: Feed, start: datetime, expected_a
 
 def dataset_of_copy(feed: Feed) -> str:
     """Return the dataset of the copy, empty if it is not known: a webhook rarely names one."""
-    request, end, as_of = feed.request, feed.end, feed.as_of
+    request, end, as_of = feed.last_dataset, feed.end, feed.as_of
     if end and end.dataset_id and end.at == feed.succeeded_at:
         return end.dataset_id
     is_requested = request and as_of and not as_of.is_estimated and abs(request.at - as_of.at) < MILLISECOND

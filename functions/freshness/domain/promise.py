@@ -53,23 +53,23 @@ class Promise:
     """When it may, or may not, be refreshed."""
     fleet_changes_per_day: float | None = None
     """How often other feeds of its platform and data type change at the source, if that was learned."""
-    place: str = ""
+    source: str = ""
     """The table of the policy that sets `fresh_within` or `off`, with its file and line."""
     group: AttainmentKey = AttainmentKey()
     """What its attainment is measured by."""
-    clock: "TimeOfDayTerms | None" = None
+    time_of_day: "TimeOfDayTerms | None" = None
     """What depends on the time of day, if anything: the other fields are then what holds outside all hours."""
 
     def at(self, now: datetime) -> "Promise":
         """Return the promise in force at a time."""
-        return self.clock.in_force(now) if self.clock else self
+        return self.time_of_day.in_force(now) if self.time_of_day else self
 
     def breaks_at(self, succeeded_at: datetime) -> datetime:
         """Return when a copy made at a time is first older than is promised at that moment."""
-        if self.clock is None:
+        if self.time_of_day is None:
             return succeeded_at + self.fresh_within
-        too_old_at, _ = self.clock.first_reached(succeeded_at, fresh_within)
-        missed = self.clock.first_missed(succeeded_at, too_old_at)
+        too_old_at, _ = self.time_of_day.first_reached(succeeded_at, fresh_within)
+        missed = self.time_of_day.first_missed(succeeded_at, too_old_at)
         return missed.at if missed else too_old_at
 
     def is_kept(self, succeeded_at: datetime, now: datetime) -> bool:
@@ -205,7 +205,7 @@ def _in_force(clock: TimeOfDayTerms, numbers: tuple[int, ...]) -> Promise:
     promise = clock.base
     for terms in (clock.terms[number] for number in reversed(numbers)):
         changes = {key: value for key in TERMS if (value := getattr(terms, key)) is not None}
-        promise = replace(promise, **changes, place=terms.place if terms.fresh_within else promise.place)
+        promise = replace(promise, **changes, source=terms.source if terms.fresh_within else promise.source)
     within = promise.fresh_within
     warn_after = max(promise.warn_after, within) if promise.warn_after else None
     return replace(promise, warn_after=warn_after, at_most_every=min(promise.at_most_every, within))

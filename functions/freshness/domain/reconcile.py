@@ -21,25 +21,25 @@ def reconcile(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Feed:
 
 
 def _is_requested(feed: Feed, polled: DatasetPolled) -> bool:
-    return feed.request is not None and feed.request.dataset_id == polled.dataset_id
+    return feed.last_dataset is not None and feed.last_dataset.dataset_id == polled.dataset_id
 
 
 def _with_success(feed: Feed, polled: DatasetPolled, succeeded_at: datetime) -> Feed:
     """Return the feed with the latest success. One that a webhook reported, under a slightly later time, is kept."""
     is_latest = outcome(polled.state) is Outcome.COMPLETE
     began_at = polled.requested_at if is_latest else None
-    if _is_requested(feed, polled) and is_latest and feed.request:
+    if _is_requested(feed, polled) and is_latest and feed.last_dataset:
         # A request that was adopted may carry our own clock's time, which may be ahead of Codat's.
-        succeeded_at = max(succeeded_at, feed.request.at)
+        succeeded_at = max(succeeded_at, feed.last_dataset.at)
         # When others requested theirs, only Codat knows.
-        began_at = began_at or (None if feed.request.trigger is Trigger.EXTERNAL else feed.request.at)
+        began_at = began_at or (None if feed.last_dataset.trigger is Trigger.EXTERNAL else feed.last_dataset.at)
     dataset_id = polled.dataset_id if is_latest else polled.succeeded_id
     return feed.ended(End(at=succeeded_at, state=DatasetState.COMPLETE, dataset_id=dataset_id), began_at=began_at)
 
 
 def _with_running(feed: Feed, polled: DatasetPolled) -> Feed:
     if feed.in_flight and feed.in_flight.dataset_id in ("", polled.dataset_id):
-        feed = replace(feed, request=replace(feed.in_flight, dataset_id=polled.dataset_id))
+        feed = replace(feed, last_dataset=replace(feed.in_flight, dataset_id=polled.dataset_id))
     else:
         at = polled.requested_at or polled.at
         feed = feed.requested(Request(at=at, trigger=Trigger.EXTERNAL, dataset_id=polled.dataset_id))
@@ -75,12 +75,12 @@ def _with_reason(feed: Feed, end: End, polled: DatasetPolled) -> Feed:
 def _failed_at(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> datetime:
     """Return when a dataset failed, as Codat says, otherwise a time that permits one retry."""
     at = polled.ended_at or polled.at
-    if feed.request is None and feed.end is None:
+    if feed.last_dataset is None and feed.end is None:
         # When it failed is unknown, and the connection is linked now: one try is worthwhile.
         return min(at, linked_at - timedelta.resolution)
-    if feed.request and _is_requested(feed, polled):
+    if feed.last_dataset and _is_requested(feed, polled):
         # Our own clock's time of the request may be ahead of Codat's.
-        return max(at, feed.request.at)
+        return max(at, feed.last_dataset.at)
     return at
 
 

@@ -18,12 +18,12 @@ def refreshes(before: Feed, after: Feed, fact: FeedFact) -> Iterator[Notificatio
         case ReadEnded() if outcome(fact.state) is Outcome.COMPLETE:
             yield from _reported(before, after, fact.at, None if fact.is_first else fact.records_modified)
         case DatasetEnded() if outcome(fact.state) is Outcome.COMPLETE:
-            if before.request and before.request.dataset_id == fact.dataset_id:
-                yield from _reported(before, after, before.request.at, fact.records_modified)
+            if before.last_dataset and before.last_dataset.dataset_id == fact.dataset_id:
+                yield from _reported(before, after, before.last_dataset.at, fact.records_modified)
         case DatasetPolled() if fact.succeeded_at and before.version:
             yield from _found(before, after, fact, fact.succeeded_at)
         case DatasetRequested() if fact.ended_at and outcome(fact.state) is Outcome.COMPLETE:
-            is_known = before.request is not None and before.request.dataset_id == fact.dataset_id
+            is_known = before.last_dataset is not None and before.last_dataset.dataset_id == fact.dataset_id
             if not is_known and not before.history.has_success_at(fact.ended_at, polled=True):
                 yield _refreshed(after, fact.ended_at, None, fact.trigger, fact.dataset_id)
         case _:

@@ -116,7 +116,7 @@ def is_due_by_age(feed: Feed, promise: Promise, now: datetime) -> bool:
     if age is None or not promise.at(now).confidence:
         return True
     longest_lead = min(LONGEST_SYNC + QUEUEING_MARGIN, promise.fresh_within / 2)
-    if not promise.windows and not promise.clock and age < promise.fresh_within - longest_lead:
+    if not promise.windows and not promise.time_of_day and age < promise.fresh_within - longest_lead:
         return False  # however long its syncs take
     bound_at = _planned(feed, promise, partial(_bound_at, feed, promise))
     return bound_at is not None and bound_at <= now
@@ -155,10 +155,10 @@ def _planned(feed: Feed, promise: Promise, due_after: Callable[[datetime], datet
 
 
 def _bound_or_confident_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
-    if promise.clock:
-        if not promise.clock.has_confidence:
+    if promise.time_of_day:
+        if not promise.time_of_day.has_confidence:
             return _bound_at(feed, promise, succeeded_at)
-        confident_until, _ = promise.clock.first_reached(succeeded_at, partial(_confident_age, feed))
+        confident_until, _ = promise.time_of_day.first_reached(succeeded_at, partial(_confident_age, feed))
         return min(confident_until, _bound_at(feed, promise, succeeded_at))
     age = _confident_age(feed, promise)
     if age > promise.fresh_within / 2:
@@ -180,11 +180,11 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
     Where many feeds become too old at the same moment, each company's are due up to half of the bound earlier, so that
     they do not all start at once, and one that fails can be tried again.
     """
-    if promise.clock is None:
+    if promise.time_of_day is None:
         return succeeded_at + promise.fresh_within - _lead(feed.usual_sync_time, promise.fresh_within)
-    too_old_at, in_force = promise.clock.first_reached(succeeded_at, fresh_within)
+    too_old_at, in_force = promise.time_of_day.first_reached(succeeded_at, fresh_within)
     # A deadline at the moment at which the bound is reached counts as well.
-    missed = promise.clock.first_missed(succeeded_at, too_old_at + timedelta.resolution)
+    missed = promise.time_of_day.first_missed(succeeded_at, too_old_at + timedelta.resolution)
     # Decoding the history is the slowest step, so it is done once.
     durations, within = feed.history.durations, in_force.fresh_within
     if too_old_at > succeeded_at + within:

@@ -15,7 +15,7 @@ class TimedTerms:
     """Terms that replace those of a promise during some hours. A term that is `None` is not replaced."""
 
     hours: Hours
-    place: str
+    source: str
     """The rule that sets them, with its file and line."""
     fresh_within: timedelta | None = None
     warn_after: timedelta | None = None
@@ -31,7 +31,7 @@ class Deadline(Days):
     name: str
     by: time
     fresh_within: timedelta
-    place: str
+    source: str
     """Where the policy sets it, by file and line."""
 
     def __str__(self) -> str:

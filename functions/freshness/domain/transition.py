@@ -116,7 +116,7 @@ def _attributed(feed: Feed, fact: ReadEnded) -> ReadEnded | None:
     been requested in between: it must not end by the webhook of the one before. A read for callers ends by no webhook
     that may be about a read of others, of which nothing is known.
     """
-    request = feed.request
+    request = feed.last_dataset
     if request is None or outcome(fact.state) is Outcome.IN_FLIGHT:
         return fact
     succeeded = outcome(fact.state) is Outcome.COMPLETE
@@ -140,10 +140,10 @@ def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Fee
             end = End(at=fact.at, state=fact.state, reason=fact.reason)
             return feed.ended(end, None if fact.is_first else fact.records_modified)
         case DatasetEnded():
-            if feed.request is None or feed.request.dataset_id != fact.dataset_id:
+            if feed.last_dataset is None or feed.last_dataset.dataset_id != fact.dataset_id:
                 return feed
             # When it ended is unknown: no sooner than it was requested.
-            return feed.ended(End(at=feed.request.at, state=fact.state))
+            return feed.ended(End(at=feed.last_dataset.at, state=fact.state))
         case DataWritten():
             return feed.written(fact.at)
         case DatasetPolled():
@@ -185,7 +185,7 @@ def _with_request(before: Feed, fact: DatasetRequested) -> Feed:
 
 
 def _with_run_interrupted(feed: Feed, began_at: datetime) -> Feed:
-    is_requested_since = feed.request is not None and feed.request.at > began_at + CLOCKS_DIFFER
+    is_requested_since = feed.last_dataset is not None and feed.last_dataset.at > began_at + CLOCKS_DIFFER
     if feed.in_flight or feed.unanswered or is_requested_since:
         return feed
     return replace(feed, unanswered=Unanswered(at=began_at))
@@ -248,14 +248,14 @@ def _rescheduled(before: Feed, after: Feed, fact: FeedFact, promise: Promise, co
 
 def _ended_datasets(before: Feed, after: Feed, fact: FeedFact, now: datetime) -> Iterator[Dataset]:
     """Yield the records of datasets whose end follows from a fact. The records of one dataset are merged."""
-    request = before.request
+    request = before.last_dataset
     match fact:
         case ReadEnded() if request and fact.at >= request.at and outcome(fact.state) is not Outcome.IN_FLIGHT:
             yield from _record(before, request, fact.state, fact.at, read=fact)
         case DatasetEnded() if request and request.dataset_id == fact.dataset_id:
             yield from _record(before, request, fact.state, max(now, request.at), modified=fact.records_modified)
-        case DatasetRequested() if fact.ended_at and after.request:
-            yield from _record(after, after.request, fact.state, fact.ended_at, reason=fact.reason)
+        case DatasetRequested() if fact.ended_at and after.last_dataset:
+            yield from _record(after, after.last_dataset, fact.state, fact.ended_at, reason=fact.reason)
         case DatasetRequested() if _ended_before_it_was_recorded(before, after, fact):
             yield from _record_of_known_end(after)
         case DatasetPolled() | DatasetRequested() if before.in_flight:
@@ -269,18 +269,18 @@ def _ended_datasets(before: Feed, after: Feed, fact: FeedFact, now: datetime) ->
 
 
 def _ended_before_it_was_recorded(before: Feed, after: Feed, fact: DatasetRequested) -> bool:
-    is_new = after.request != before.request and after.request is not None
+    is_new = after.last_dataset != before.last_dataset and after.last_dataset is not None
     return is_new and after.in_flight is None and is_known_dataset(after, fact.dataset_id)
 
 
 def _record_of_known_end(feed: Feed) -> Iterator[Dataset]:
     """Yield the record of a dataset that ended before its request was recorded, unless it is unknown how it ended."""
-    first = feed.history.first_after(feed.request.at) if feed.request else None
-    if feed.request is None or feed.end is None or first is None:
+    first = feed.history.first_after(feed.last_dataset.at) if feed.last_dataset else None
+    if feed.last_dataset is None or feed.end is None or first is None:
         return
     if first.succeeded or feed.end.at == first.ended_at:
         state = DatasetState.COMPLETE if first.succeeded else feed.end.state
-        yield from _record(feed, feed.request, state, first.ended_at, modified=first.records_modified)
+        yield from _record(feed, feed.last_dataset, state, first.ended_at, modified=first.records_modified)
 
 
 def _ended_while_in_flight(request: Request, after: Feed, fact: DatasetPolled | DatasetRequested) -> Iterator[Dataset]:

@@ -1,4 +1,4 @@
-"""Which of the feeds that may be queued are: together with their sets, and within allowances and shares."""
+"""Which of the feeds that may be queued are: together with their sets, and within allowances and quotas."""
 
 import math
 from collections import Counter, defaultdict
@@ -44,7 +44,7 @@ SPENDING_RENEWED = timedelta(hours=1)
 """How long a feed waits that a cap on spending holds back: what may be spent grows all month."""
 
 
-class Shares:
+class ConnectionQuotas:
     """How many more refreshes the policy allows: of each connection today, and of platforms with a cap on spending.
 
     `spend_left` is how many of such a platform may be queued now.
@@ -62,14 +62,14 @@ class Shares:
 
     def take(self, candidate: Candidate) -> Decision:
         """Return the decision to queue a candidate if there is a refresh left for it, which is then taken."""
-        share = self._policy.refreshes_a_day(candidate.connection)
+        quota = self._policy.refreshes_a_day(candidate.connection)
         key = candidate.feed.company_id, candidate.feed.connection_id
         capped = self._policy.capped_as(candidate.connection)
-        if share is not None and self._queued[key] >= share:
-            return candidate.rescheduled(Reason.OVER_SHARE, self._renewed_at)
+        if quota is not None and self._queued[key] >= quota:
+            return candidate.rescheduled(Reason.OVER_QUOTA, self._renewed_at)
         if self._spend_left.get(capped or "", math.inf) < 1:
             return candidate.rescheduled(Reason.OVER_SPENDING, self._now + SPENDING_RENEWED)
-        if share is not None:
+        if quota is not None:
             self._queued[key] += 1
         if capped in self._spend_left:
             self._spend_left[capped] -= 1
@@ -77,12 +77,12 @@ class Shares:
 
 
 def allocated(
-    units: list[list[Candidate]], shares: Shares, call_budget: float, on_demand_call_budget: float
+    units: list[list[Candidate]], quotas: ConnectionQuotas, call_budget: float, on_demand_call_budget: float
 ) -> tuple[list[Decision], list[Decision]]:
     """Return the decisions to queue candidates, and those to leave them.
 
     Once a group does not fit in the rest of the budget, no later one is queued either, so that less urgent ones do
-    not spend what it waits for. A feed without a share of its connection left does not hold back the rest of its set.
+    not spend what it waits for. A feed whose connection has no quota left does not hold back the rest of its set.
     What callers wait for is queued from a budget of its own, and from the other only if it is due anyway.
     """
     queued: list[Decision] = []
@@ -91,7 +91,7 @@ def allocated(
     for unit in units:
         if unit[0].feed.wanted and len(unit) <= on_demand_call_budget:
             before = len(queued)
-            _queue(unit, shares, queued, left)
+            _queue(unit, quotas, queued, left)
             on_demand_call_budget -= len(queued) - before
             on_demand += len(queued) - before
             continue
@@ -104,11 +104,11 @@ def allocated(
             left += (candidate.waits(reason) for candidate in unit)
             call_budget = 0
             continue
-        _queue(unit, shares, queued, left)
+        _queue(unit, quotas, queued, left)
     return queued, left
 
 
-def _queue(unit: list[Candidate], shares: Shares, queued: list[Decision], left: list[Decision]) -> None:
+def _queue(unit: list[Candidate], quotas: ConnectionQuotas, queued: list[Decision], left: list[Decision]) -> None:
     for candidate in unit:
-        decision = shares.take(candidate)
+        decision = quotas.take(candidate)
         (queued if decision.action is Action.QUEUE else left).append(decision)

@@ -37,7 +37,7 @@ class Reason(StrEnum):
     LATE = "in flight for longer than usual"
     OUTSIDE_WINDOW = "outside the window"
     OVER_BUDGET = "over budget"
-    OVER_SHARE = "over its connection's share of the day"
+    OVER_QUOTA = "over its connection's quota of the day"
     OVER_SPENDING = "over its platform's spending cap"
     WAITING_FOR_SET = "waiting for its set"
     PAUSED = "paused"

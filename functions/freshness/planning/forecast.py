@@ -59,7 +59,8 @@ def at_risk(
         starts_at = feed.in_flight.at if feed.in_flight else None if held else starts.take(feed.due_at or now)
         expected_at = max(now, starts_at + longest_sync_time(feed)) if starts_at else None
         copied_at = counts_from(feed, connection)
-        moment = promise.clock.first_missed(copied_at, now + LOOK_AHEAD, since=now) if promise.clock else None
+        timed = promise.time_of_day
+        moment = timed.first_missed(copied_at, now + LOOK_AHEAD, since=now) if timed else None
         if moment and (expected_at is None or expected_at > moment.at):
             yield AtRisk(feed=feed, company=company, moment=moment, expected_at=expected_at)
 

@@ -20,7 +20,7 @@ from freshness.domain.feed import DAY, Feed
 from freshness.domain.learned.change_rate import value_of_refreshing
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import assumed_rate
-from freshness.planning.allocation import Shares, allocated, units_of
+from freshness.planning.allocation import ConnectionQuotas, allocated, units_of
 from freshness.planning.decision import Action, Candidate, Decision, Reason, rescheduled
 from freshness.policy.policy import Policy
 
@@ -55,13 +55,15 @@ def decide(
     if paused:
         return [*decisions, *(candidate.waits(Reason.PAUSED) for candidate in candidates)]
     units, others = units_of(candidates, policy, now)
-    queued, left = allocated(units, Shares(policy, given, spend_left, now), call_budget, on_demand_call_budget)
+    queued, left = allocated(
+        units, ConnectionQuotas(policy, given, spend_left, now), call_budget, on_demand_call_budget
+    )
     not_yet = [candidate.rescheduled(Reason.NOT_YET, candidate.due_at) for candidate in others]
     return decisions + not_yet + left + queued
 
 
 def needs_all_feeds(feed: Feed, company: Company, policy: Policy) -> bool:
-    """Return whether the decision about a feed depends on its company's other feeds: on a set, or on a share."""
+    """Return whether the decision about a feed depends on other feeds: of its set, or of its connection's quota."""
     connection = company.connections.get(feed.connection_id)
     if connection is None:
         return False

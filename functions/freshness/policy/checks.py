@@ -101,12 +101,12 @@ def _closed_in_a_week(windows: tuple[Window, ...]) -> Iterator[Interval]:
 
 
 def _promised(promise: Promise) -> str:
-    return f"what {promise.place} promises, {_text(promise.fresh_within)}"
+    return f"what {promise.source} promises, {_text(promise.fresh_within)}"
 
 
 def _broken_at(promise: Promise, start: datetime, end: datetime) -> datetime | None:
     """Return when even a copy of the last moment before a closed time is too old in it; `None` if it never is."""
-    if promise.clock is None:
+    if promise.time_of_day is None:
         return end if end - start >= promise.fresh_within else None
     times = (start + number * _STEP for number in range(1, math.ceil((end - start) / _STEP) + 1))
     return next((at for at in times if at - start >= promise.at(at).fresh_within), None)

@@ -127,7 +127,7 @@ class Policy(Table):
         policy._positions = positions
         return policy
 
-    def place(self, location: Location, label: str) -> str:
+    def source(self, location: Location, label: str) -> str:
         """Return the label of a table with its position, "file:line", if that is known."""
         return labelled(label, location, self._positions)
 
@@ -258,7 +258,7 @@ class Policy(Table):
             if table.applies(data_type, company, connection)
         )
         local = Local(company, self.local_time, self.calendars)
-        return replace(promise, clock=clock(promise, merged, deadlines, local, self._positions))
+        return replace(promise, time_of_day=clock(promise, merged, deadlines, local, self._positions))
 
     @cached_property
     def _terms_tables(self) -> list[TermsTable]:
@@ -290,7 +290,7 @@ def _duplicates(names: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         seen.add(name)
 
 
-def _promise(terms: Terms, windows: tuple[Window, ...], place: str) -> Promise:
+def _promise(terms: Terms, windows: tuple[Window, ...], source: str) -> Promise:
     """Build a promise from merged terms, with the defaults of the keys that no table sets."""
     fresh_within: timedelta = terms.fresh_within or timedelta.max
     return Promise(
@@ -302,5 +302,5 @@ def _promise(terms: Terms, windows: tuple[Window, ...], place: str) -> Promise:
         quiet_after=terms.quiet_after,
         off=bool(terms.off),
         windows=windows,
-        place=place,
+        source=source,
     )

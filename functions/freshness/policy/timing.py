@@ -27,7 +27,7 @@ def clock(
     `deadlines` are those that apply, with their numbers in the file.
     """
     terms = tuple(
-        TimedTerms(hours=local.hours(table.rule), place=table.at(positions), **specified)
+        TimedTerms(hours=local.hours(table.rule), source=table.at(positions), **specified)
         for table, specified in merged.timed
         if table.rule
     )
@@ -36,7 +36,7 @@ def clock(
             name=table.name,
             by=table.by,
             fresh_within=table.fresh_within,
-            place=labelled(f'deadline "{table.name}"', ("deadlines", index), positions),
+            source=labelled(f'deadline "{table.name}"', ("deadlines", index), positions),
             days=table.day_numbers,
             zone=local.zone(table),
             holidays=local.holidays(table),

@@ -54,17 +54,17 @@ def unmatched(policy: Policy, companies: Iterable[Company]) -> Iterator[str]:
     if not known.connections:
         return
     for location, label, selection in _selections(policy):
-        where = policy.place(location, label)
+        where = policy.source(location, label)
         missing = list(_missing(selection, known))
         yield from (f"{where}: {each}" for each in missing)
         if not missing and not _matches(selection, known):
             yield f"{where}: no connection matches all of its criteria"
     for location, label, name in _platforms(policy):
         if not known.has(name):
-            yield f"{policy.place(location, label)}: no connection is to {name!r}{suggestion(name, known.platforms)}"
+            yield f"{policy.source(location, label)}: no connection is to {name!r}{suggestion(name, known.platforms)}"
     for product in policy.products:
         if product not in known.products:
-            where = policy.place(("products", product), f"[products.{product}]")
+            where = policy.source(("products", product), f"[products.{product}]")
             yield f"{where}: no company has this product{suggestion(product, known.products)}"
 
 
@@ -79,7 +79,7 @@ def unknown_platforms(policy: Policy) -> Iterator[str]:
     for location, label, name in (*named, *_platforms(policy)):
         if not is_known(name):
             hint = suggestion(name, KEYS.values())
-            yield f"{policy.place(location, label)}: {name!r} is no platform of Codat's that is known here{hint}"
+            yield f"{policy.source(location, label)}: {name!r} is no platform of Codat's that is known here{hint}"
 
 
 def _selections(policy: Policy) -> Iterator[tuple[Location, str, CompanySelection]]:

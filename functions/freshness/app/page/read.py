@@ -277,7 +277,9 @@ def _turns(cells: Iterable[Cell], also: Iterable[Diagnosis]) -> tuple[TurnView, 
 
 def _silent_since(received_at: datetime | None, feeds: Iterable[Feed]) -> datetime | None:
     """Return since when no webhook has arrived, if refreshes of ours ended long after it."""
-    ended = [(feed.request.at, feed.end.at) for feed in feeds if feed.request and feed.end and not feed.in_flight]
+    ended = [
+        (feed.last_dataset.at, feed.end.at) for feed in feeds if feed.last_dataset and feed.end and not feed.in_flight
+    ]
     if not ended:
         return None
     since = received_at or min(requested_at for requested_at, _ in ended)

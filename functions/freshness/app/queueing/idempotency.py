@@ -17,7 +17,7 @@ def idempotency_key(feed: Feed) -> UUID:
     """
     if feed.unanswered and feed.unanswered.key:
         return UUID(feed.unanswered.key)
-    request, end = feed.request, feed.end
+    request, end = feed.last_dataset, feed.end
     return key_of(
         *feed.key,
         *((text_of(request.at), request.dataset_id) if request else ("", "")),

@@ -17,7 +17,7 @@ STATES = {
     State.FAILING: Metric.FEEDS_FAILING,
 }
 """States of feeds that may be due. Fresh, blocked and unsupported feeds are not."""
-HELD_BACK = (Reason.OVER_BUDGET, Reason.OVER_SHARE, Reason.OVER_SPENDING, Reason.WAITING_FOR_SET, Reason.PAUSED)
+HELD_BACK = (Reason.OVER_BUDGET, Reason.OVER_QUOTA, Reason.OVER_SPENDING, Reason.WAITING_FOR_SET, Reason.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)

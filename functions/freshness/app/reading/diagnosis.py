@@ -273,8 +273,8 @@ def _of_decision(subject: Subject) -> Diagnosis:
     match subject.reason:
         case Reason.OVER_BUDGET:
             why, next_action = "over the budget of calls", "Wait, or raise share_of_quota in freshness.toml."
-        case Reason.OVER_SHARE:
-            why = "over its connection's share of the day"
+        case Reason.OVER_QUOTA:
+            why = "over its connection's quota of the day"
             next_action = "Wait until 00:00 UTC, or raise refreshes_per_connection in freshness.toml."
         case Reason.OVER_SPENDING:
             why = f"over the cap on spending for {subject.connection.platform}"

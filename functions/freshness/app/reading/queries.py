@@ -215,7 +215,7 @@ class Queries:
             misses_at=misses_at,
             reason=decision.reason,
         )
-        known: tuple[Request | End | None, ...] = feed.request, feed.end
+        known: tuple[Request | End | None, ...] = feed.last_dataset, feed.end
         changes = sorted((change for change in known if change), key=lambda change: change.at, reverse=True)
         return FeedView(
             company_id=company.company_id,
@@ -241,7 +241,7 @@ class Queries:
             changed_at=changes[0].at if changes else BEGINNING,
             diagnosis=diagnose(subject, conditions),
             codat_says=codat_says(feed, connection, state),
-            rule=in_force.place,
+            rule=in_force.source,
             reason=self._reason(feed.decided.reason if feed.decided else decision.reason, decision),
             next_reason=decision.reason,
         )

@@ -10,19 +10,19 @@ from freshness.planning.forecast import AtRisk
 
 def timing(promise: Promise, now: datetime) -> Iterator[TimingView]:
     """Yield the hours in which a promise is another, what it is at other times, and its deadlines, if it has any."""
-    if promise.clock is None:
+    if promise.time_of_day is None:
         return
-    hours = [(terms, terms.fresh_within) for terms in promise.clock.terms if terms.fresh_within]
+    hours = [(terms, terms.fresh_within) for terms in promise.time_of_day.terms if terms.fresh_within]
     for terms, within in hours:
-        yield TimingView(when=str(terms.hours), fresh_within=within, rule=terms.place)
+        yield TimingView(when=str(terms.hours), fresh_within=within, rule=terms.source)
     if hours:
-        yield TimingView(when="at other times", fresh_within=promise.fresh_within, rule=promise.place)
-    for deadline in promise.clock.deadlines:
+        yield TimingView(when="at other times", fresh_within=promise.fresh_within, rule=promise.source)
+    for deadline in promise.time_of_day.deadlines:
         yield TimingView(
             when=str(deadline),
             fresh_within=deadline.fresh_within,
-            rule=deadline.place,
-            next_at=promise.clock.next_moment(deadline, now),
+            rule=deadline.source,
+            next_at=promise.time_of_day.next_moment(deadline, now),
         )
 
 
