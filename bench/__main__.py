@@ -27,6 +27,7 @@ ALONE = (
 TOGETHER = (
     "write_units",
     "read_units",
+    "webhook_path",
     "memory",
     "codat_calls",
     "products",
