@@ -25,10 +25,10 @@ bench: node $(VENV) ## Run the benchmarks and write bench/results.md; ARGS="plan
 	@.venv/bin/python -m bench $(ARGS)
 
 chaos: $(VENV) ## Run many random histories with faults and every kill point, and write chaos/results.md.
-	@PYTHONPATH=functions .venv/bin/python -m chaos $(ARGS)
+	@PYTHONPATH=functions:codat-sandbox .venv/bin/python -m chaos $(ARGS)
 
 simulate: $(VENV) ## Simulate freshness.toml for a fleet of companies; ARGS='--help' lists the options.
-	@PYTHONPATH=functions .venv/bin/python -m simulate $(ARGS)
+	@PYTHONPATH=functions:codat-sandbox .venv/bin/python -m simulate $(ARGS)
 
 check: $(VENV) ## Check style, types and layers, and run the pure tests, in less than a minute.
 	@$(MAKE) --no-print-directory --jobs 2 lint types unit
@@ -40,6 +40,7 @@ lint: $(VENV) ## Check the code style and format.
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@PYTHONPATH=functions:. .venv/bin/lint-imports --no-cache
+	@cd codat-sandbox && ../.venv/bin/lint-imports --no-cache
 
 types: $(VENV) ## Check the types.
 	@.venv/bin/mypy

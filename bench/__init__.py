@@ -3,5 +3,5 @@
 import sys
 from pathlib import Path
 
-# The functions are bundled from their folder, and not installed.
-sys.path.insert(0, str(Path(__file__).parents[1] / "functions"))
+# The functions are bundled from their folder, and neither they nor the sandbox are installed.
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("functions", "codat-sandbox")]

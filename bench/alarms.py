@@ -22,12 +22,12 @@ from random import Random
 
 from bench.attainment import PLATFORMS, SETTINGS
 from bench.figures import Figure, show
+from codat_sandbox.model import ConnectionStatus
 from freshness.app.operations import Operations
 from freshness.app.reading.attainment import burn_percent
 from freshness.aws.metrics import Metric
 from freshness.domain.slo.attainment import DAY, HOUR
 from freshness.policy.policy import Policy
-from local.codat_sandbox.model import ConnectionStatus
 from simulate.clock import START, SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 

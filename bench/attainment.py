@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from random import Random
 
 from bench.figures import Figure, show
+from codat_sandbox.model import ConnectionStatus, Truth
+from codat_sandbox.platforms import MYOB, PLAID, DataType
+from codat_sandbox.settings import Settings
 from freshness.app.reading.report import attainment
 from freshness.domain.slo.attainment import HOUR, Attained
 from freshness.policy.policy import Policy
-from local.codat_sandbox.model import ConnectionStatus, Truth
-from local.codat_sandbox.platforms import MYOB, PLAID, DataType
-from local.codat_sandbox.settings import Settings
 from simulate.clock import START, SimulatedLoop, simulate
 from simulate.loop import Simulation
 

@@ -12,12 +12,12 @@ from functools import partial
 
 from bench.figures import Figure, show
 from bench.parts import example_policy
+from codat_sandbox import model as sandbox
+from codat_sandbox.backend import CodatBackend
+from codat_sandbox.settings import Settings
 from freshness.domain.company import Company, Connection
 from freshness.domain.promise import Promise
 from freshness.policy.policy import Policy
-from local.codat_sandbox import model as sandbox
-from local.codat_sandbox.backend import CodatBackend
-from local.codat_sandbox.settings import Settings
 from local.settings import ROOT
 from simulate.clock import START, SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation

@@ -22,15 +22,15 @@ import httpx
 import check_freshness
 from bench.figures import Figure, show
 from bench.tables import LocalAws, running_aws
+from codat_sandbox.model import Dataset
+from codat_sandbox.platforms import XERO
+from codat_sandbox.server import TEST_API_KEY, RunningSandbox, running_sandbox
+from codat_sandbox.settings import Settings
 from freshness.app import services
 from freshness.aws.tables import Tables
 from freshness.domain.feed import Feed
 from freshness.policy.policy import Policy
 from local import local_aws
-from local.codat_sandbox.model import Dataset
-from local.codat_sandbox.platforms import XERO
-from local.codat_sandbox.server import TEST_API_KEY, RunningSandbox, running_sandbox
-from local.codat_sandbox.settings import Settings
 from local.http_api import context, serving
 
 COMPANIES = 16

@@ -31,13 +31,13 @@ from bench.aws_cost import template
 from bench.figures import Figure, show
 from bench.processor_share import limited, share_of
 from bench.tables import KINDS, LocalAws, running_aws
+from codat_sandbox.server import TEST_API_KEY, running_sandbox
+from codat_sandbox.settings import Settings
 from freshness.app.ensure.routes import Route
 from freshness.aws.tables import TableNames
 from freshness.domain.feed import Feed
 from infra import bundling
 from local import local_aws
-from local.codat_sandbox.server import TEST_API_KEY, running_sandbox
-from local.codat_sandbox.settings import Settings
 from local.processes import free_port, is_listening
 from local.settings import ROOT
 from stack_access.api import api_event

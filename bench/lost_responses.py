@@ -13,10 +13,10 @@ from random import Random
 import httpx
 
 from bench.figures import Figure, show, without_logs
+from codat_sandbox.model import Dataset, RequestedBy
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import StubResponse
 from freshness.policy.policy import Policy
-from local.codat_sandbox.model import Dataset, RequestedBy
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import StubResponse
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 

@@ -15,15 +15,15 @@ from typing import Any
 import httpx
 
 from bench.figures import Figure, show, without_logs
+from codat_sandbox.model import Dataset, DatasetStatus, RequestedBy
+from codat_sandbox.platforms import XERO, DataType
+from codat_sandbox.settings import Settings
 from freshness.app.ensure.accept import Ask, EnsureFresh
 from freshness.app.ensure.problems import Problem
 from freshness.codat.client import Codat
 from freshness.domain.freshness_request import FeedState
 from freshness.domain.same_sync import SAME_END
 from freshness.policy.policy import Policy
-from local.codat_sandbox.model import Dataset, DatasetStatus, RequestedBy
-from local.codat_sandbox.platforms import XERO, DataType
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 

@@ -9,10 +9,10 @@ from datetime import timedelta
 from random import Random
 
 from bench.figures import Figure, show, without_logs
+from codat_sandbox.platforms import XERO, DataType
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import StubResponse
 from freshness.policy.policy import Policy
-from local.codat_sandbox.platforms import XERO, DataType
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import StubResponse
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Simulation
 

@@ -14,14 +14,14 @@ from random import Random
 from typing import Any
 
 from bench.figures import Figure, show, without_logs
+from codat_sandbox import responses
+from codat_sandbox.errors import DatasetAlreadyInProgressError
+from codat_sandbox.model import Company, Connection, ConnectionStatus, DatasetStatus
+from codat_sandbox.platforms import MYOB, QUICKBOOKS_DESKTOP, QUICKBOOKS_ONLINE, XERO, DataType, Platform
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import StubResponse
 from freshness.domain.feed import FeedKey
 from freshness.policy.policy import Policy
-from local.codat_sandbox import responses
-from local.codat_sandbox.errors import DatasetAlreadyInProgressError
-from local.codat_sandbox.model import Company, Connection, ConnectionStatus, DatasetStatus
-from local.codat_sandbox.platforms import MYOB, QUICKBOOKS_DESKTOP, QUICKBOOKS_ONLINE, XERO, DataType, Platform
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import StubResponse
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Simulation
 

@@ -10,14 +10,14 @@ from random import seed as seed_jitter
 from chaos.faults import Faults, KillSwitch
 from chaos.interleaving import InterleavingLoop
 from chaos.simulation import ChaosSimulation
+from codat_sandbox.errors import SandboxError
+from codat_sandbox.model import ConnectionStatus, Dataset, DatasetStatus, RequestedBy, Truth
+from codat_sandbox.platforms import MYOB, PLAID, QUICKBOOKS_DESKTOP, DataType
+from codat_sandbox.settings import Settings
 from freshness.domain.dataset import has_ended
 from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.sync_history import LAST_KEPT, LONGEST_SYNC
 from freshness.policy.policy import Policy
-from local.codat_sandbox.errors import SandboxError
-from local.codat_sandbox.model import ConnectionStatus, Dataset, DatasetStatus, RequestedBy, Truth
-from local.codat_sandbox.platforms import MYOB, PLAID, QUICKBOOKS_DESKTOP, DataType
-from local.codat_sandbox.settings import Settings
 from simulate.loop import TIMEOUT
 
 FLEET = (

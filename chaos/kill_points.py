@@ -10,7 +10,7 @@ from chaos.faults import NONE, KillSwitch
 from chaos.history import FLEET, POLICY, SETTINGS, History
 from chaos.interleaving import InterleavingLoop
 from chaos.simulation import ChaosSimulation
-from local.codat_sandbox.model import ConnectionStatus
+from codat_sandbox.model import ConnectionStatus
 
 HOUR = timedelta(hours=1)
 RELIABLE = SETTINGS.model_copy(update={"fails_first": 0, "fails_later": 0, "not_supported": 0})

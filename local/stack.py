@@ -116,11 +116,12 @@ def _require_free_port(variable: str, port: int) -> None:
 def _start_sandbox(processes: Processes, settings: Settings, codat: Codat) -> None:
     environment = {
         **os.environ,
+        "PYTHONPATH": str(ROOT / "codat-sandbox"),
         "SANDBOX_API_KEY": codat.api_key,
         "SANDBOX_SIGNING_SECRET": codat.signing_secret,
     }
     port = settings.sandbox_port
-    command = [sys.executable, "-m", "local.codat_sandbox", "--port", str(port)]
+    command = [sys.executable, "-m", "codat_sandbox", "--port", str(port)]
     command += ["--webhooks-lost", str(settings.webhooks_lost)]
     processes.serve("Codat sandbox", command, environment, port)
 

@@ -8,6 +8,8 @@ from random import Random
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
+from codat_sandbox.backend import CodatBackend as Sandbox
+from codat_sandbox.settings import Settings
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
@@ -15,8 +17,6 @@ from freshness.domain.learned.change_rate import change_rate
 from freshness.domain.learned.learned_rates import FeedSample, LearnedRates, kind_of
 from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.policy.policy import Policy
-from local.codat_sandbox.backend import CodatBackend as Sandbox
-from local.codat_sandbox.settings import Settings
 from simulate.world import Measured, SimulatedFeed
 
 MIN_SYNC_TIME, MAX_SYNC_TIME = timedelta(seconds=5), timedelta(seconds=25)

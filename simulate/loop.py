@@ -17,6 +17,11 @@ from typing import Any, cast
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
+from codat_sandbox import responses
+from codat_sandbox.app import create_app
+from codat_sandbox.model import Dataset, RequestedBy
+from codat_sandbox.sandbox import Sandbox
+from codat_sandbox.settings import Settings
 from freshness.app.checking import LISTING, check_freshness
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.record import Recorder
@@ -33,11 +38,6 @@ from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.times import BEGINNING
 from freshness.policy.policy import Policy
-from local.codat_sandbox import responses
-from local.codat_sandbox.app import create_app
-from local.codat_sandbox.model import Dataset, RequestedBy
-from local.codat_sandbox.sandbox import Sandbox
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop
 from simulate.memory_dynamodb import MemoryDynamoDB
 

@@ -12,9 +12,9 @@ from chaos.history import POLICY, fresh_within
 from chaos.interleaving import InterleavingLoop
 from chaos.kill_points import RELIABLE
 from chaos.simulation import ChaosSimulation
+from codat_sandbox.platforms import XERO
 from freshness.aws.metrics import Metric
 from freshness.domain.dataset import Trigger
-from local.codat_sandbox.platforms import XERO
 from simulate.loop import Fuse
 
 

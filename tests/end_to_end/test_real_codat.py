@@ -21,9 +21,10 @@ API_KEY = "canary-of-an-api-key"
 def codat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of the sandbox."""
     port = free_port()
-    command = [sys.executable, "-m", "local.codat_sandbox", "--port", str(port), "--companies", "3"]
+    command = [sys.executable, "-m", "codat_sandbox", "--port", str(port), "--companies", "3"]
     with guarded_processes(tmp_path_factory.mktemp("codat"), transient=[]) as processes:
-        processes.serve("Codat", command, os.environ | {"SANDBOX_API_KEY": API_KEY}, port)
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "codat-sandbox"), "SANDBOX_API_KEY": API_KEY}
+        processes.serve("Codat", command, environment, port)
         yield f"http://127.0.0.1:{port}"
 
 

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from codat_sandbox.server import RunningSandbox, running_sandbox
+from codat_sandbox.settings import Settings as SandboxSettings
 from local import deploy
 from local.codat import Codat
-from local.codat_sandbox.server import RunningSandbox, running_sandbox
-from local.codat_sandbox.settings import Settings as SandboxSettings
 from local.settings import ROOT
 from local.stack import EVERY_MINUTE, RunningStack
 from local.watch import running_ticks

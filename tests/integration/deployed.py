@@ -13,6 +13,8 @@ import apply_webhook
 import check_freshness
 import queue_refreshes
 import receive_webhook
+from codat_sandbox.server import RunningSandbox
+from codat_sandbox.settings import Settings
 from freshness.app import services
 from freshness.app.checking import LISTING
 from freshness.app.services import CodatAccess, Services
@@ -22,8 +24,6 @@ from freshness.domain.company import Company
 from freshness.domain.times import BEGINNING
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
-from local.codat_sandbox.server import RunningSandbox
-from local.codat_sandbox.settings import Settings
 from local.http_api import context
 from tests.integration.roles import Roles
 

@@ -12,14 +12,14 @@ from svix.webhooks import Webhook
 
 import receive_webhook
 import serve_api
+from codat_sandbox.model import ConnectionStatus
+from codat_sandbox.server import running_sandbox
+from codat_sandbox.stubs import StubResponse
 from freshness.app.ensure.routes import Route
 from freshness.app.services import Services
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.aws.tables import Tables
 from freshness.policy.schema import CodatTable
-from local.codat_sandbox.model import ConnectionStatus
-from local.codat_sandbox.server import running_sandbox
-from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context
 from stack_access.api import api_event
 from tests import webhook_bodies

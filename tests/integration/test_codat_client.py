@@ -11,13 +11,13 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from codat_sandbox.model import Dataset, RequestedBy
+from codat_sandbox.platforms import DataType
+from codat_sandbox.server import RunningSandbox, running_sandbox
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import StubResponse
 from freshness.codat import client, errors, http
 from freshness.codat.client import Codat
-from local.codat_sandbox.model import Dataset, RequestedBy
-from local.codat_sandbox.platforms import DataType
-from local.codat_sandbox.server import RunningSandbox, running_sandbox
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import StubResponse
 
 SETTINGS = Settings(
     companies=3,

@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from rich.console import Console
 
+from codat_sandbox.server import running_sandbox
 from freshness.app.reading.views import FleetView
 from local.codat import Codat
-from local.codat_sandbox.server import running_sandbox
 from local.display import summary
 from local.run import calls_between
 

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
+from codat_sandbox.platforms import XERO
 from freshness.codat.client import Codat
 from freshness.codat.webhook_registration import register
 from freshness.domain.notifications import CompanyDataRefreshed
-from local.codat_sandbox.platforms import XERO
 from tests.integration.deployed import API_KEY, Deployed
 from tests.integration.recording_bus import RecordingBus
 

@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from cli.output import link_text
+from codat_sandbox.server import RunningSandbox, running_sandbox
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import StubResponse
 from freshness.app.reading.links import read_links
 from freshness.codat.client import Codat
 from freshness.domain.company import Company, Connection
-from local.codat_sandbox.server import RunningSandbox, running_sandbox
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import StubResponse
 
 SETTINGS = Settings(companies=1, one_time_links=True)
 LONG_AGO = datetime(2026, 11, 1, 12, tzinfo=UTC)

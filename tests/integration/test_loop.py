@@ -8,6 +8,11 @@ from uuid import uuid4
 
 import pytest
 
+from codat_sandbox.model import RequestedBy, Truth
+from codat_sandbox.platforms import DataType
+from codat_sandbox.server import RunningSandbox, running_sandbox
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import StubResponse
 from freshness.app.checking import LISTING, check_freshness
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.services import Services
@@ -21,11 +26,6 @@ from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.domain.times import BEGINNING
 from freshness.policy.policy import Policy
-from local.codat_sandbox.model import RequestedBy, Truth
-from local.codat_sandbox.platforms import DataType
-from local.codat_sandbox.server import RunningSandbox, running_sandbox
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import StubResponse
 from tests.integration.deployed import default_bus
 from tests.services import codat_at, services_of
 

@@ -10,11 +10,11 @@ import pytest
 from svix.webhooks import Webhook
 
 import receive_webhook
+from codat_sandbox.model import ConnectionStatus
+from codat_sandbox.stubs import StubResponse
 from freshness.aws.metrics import DIMENSION, NAMESPACE, WATCHED
 from freshness.domain.company import Company
 from freshness.domain.listing import FEW
-from local.codat_sandbox.model import ConnectionStatus
-from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context
 from tests import webhook_bodies
 from tests.integration.deployed import API_KEY, Deployed, policy_with_deadline

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from codat_sandbox.server import running_sandbox
+from codat_sandbox.settings import Settings
 from freshness.app.reading.queries import Queries
 from freshness.aws.tables import Tables
 from freshness.domain.feed_values import State
 from freshness.planning.decision import Reason
 from freshness.policy.loader import load
-from local.codat_sandbox.server import running_sandbox
-from local.codat_sandbox.settings import Settings
 from tests.integration.test_loop import Loop
 
 SETTINGS = Settings(sync_time_min=timedelta(0), sync_time_max=timedelta(0), fails_first=0)

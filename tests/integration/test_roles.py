@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from svix.webhooks import Webhook
 
 import serve_api
+from codat_sandbox.stubs import StubResponse
 from freshness.app import services
 from freshness.app.ensure.routes import Route
 from freshness.domain.company import Company
@@ -24,7 +25,6 @@ from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request, Wanted
 from freshness.domain.freshness_request import FreshnessRequest
 from freshness.domain.learned.learned_rates import PlatformTypeRate
-from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context
 from stack_access.api import api_event
 from tests import webhook_bodies

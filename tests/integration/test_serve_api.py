@@ -13,6 +13,8 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 import serve_api
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import StubResponse
 from freshness.app.ensure.api import openapi
 from freshness.app.ensure.routes import Route
 from freshness.domain.company import Company, ConnectionStatus
@@ -20,8 +22,6 @@ from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request
 from freshness.domain.same_sync import SAME_END
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import StubResponse
 from local.http_api import context, serving
 from stack_access.api import api_event
 from tests import webhook_bodies

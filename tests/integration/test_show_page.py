@@ -10,6 +10,7 @@ import pytest
 
 import act_on_page
 import show_page
+from codat_sandbox.model import ConnectionStatus
 from freshness.app import services
 from freshness.app.page import read, refresh
 from freshness.app.page.read import page_view
@@ -17,7 +18,6 @@ from freshness.app.page.view import PageView
 from freshness.app.reading.queries import Queries
 from freshness.domain.company import Company
 from freshness.policy.loader import load
-from local.codat_sandbox.model import ConnectionStatus
 from local.http_api import context
 from tests.integration.deployed import Deployed
 from tests.integration.roles import Permission, allowed

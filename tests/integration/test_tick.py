@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 
+from codat_sandbox.server import running_sandbox
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import StubResponse
 from freshness.app.services import CodatAccess, stored_key
 from freshness.aws.event_bus import EventBus, NotPublished
 from freshness.aws.tables import Tables
 from freshness.codat.errors import Unauthorized
 from freshness.domain.notifications import Notification
 from freshness.policy.policy import Policy
-from local.codat_sandbox.server import running_sandbox
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import StubResponse
 from tests.integration.deployed import Deployed
 from tests.services import services_of
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from local.codat_sandbox.model import ConnectionStatus
+from codat_sandbox.model import ConnectionStatus
 from tests.page.world import HOUR, MINUTE, SETTINGS, World
 
 

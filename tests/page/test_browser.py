@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from codat_sandbox.model import ConnectionStatus
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
-from local.codat_sandbox.model import ConnectionStatus
 from stack_access.page_server import PageServer, serving
 from tests.page.browser import chromium, opened, violations
 from tests.page.world import HOUR, SETTINGS, World

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from codat_sandbox.model import ConnectionStatus
 from freshness.app.page import read, timeline
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
@@ -14,7 +15,6 @@ from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.report import attainment
 from freshness.aws import feeds
 from freshness.domain.slo.attainment import DAY, Breakdown
-from local.codat_sandbox.model import ConnectionStatus
 from tests.page.scenarios import SCENARIOS
 from tests.page.world import HOUR, World
 

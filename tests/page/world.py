@@ -7,11 +7,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
+from codat_sandbox.model import ConnectionStatus
+from codat_sandbox.settings import Settings
 from freshness.app.reading.queries import Queries
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.policy.loader import load
-from local.codat_sandbox.model import ConnectionStatus
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop
 from simulate.loop import Fuse, Simulation
 

@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from local.codat_sandbox.backend import CodatBackend
-from local.codat_sandbox.model import Event, ReadCompleted
-from local.codat_sandbox.server import RunningSandbox, running_sandbox
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.backend import CodatBackend
+from codat_sandbox.model import Event, ReadCompleted
+from codat_sandbox.server import RunningSandbox, running_sandbox
+from codat_sandbox.settings import Settings
 
 NOON = datetime(2026, 8, 3, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
 
-from local.codat_sandbox.backend import CodatBackend
-from local.codat_sandbox.errors import (
+from codat_sandbox.backend import CodatBackend
+from codat_sandbox.errors import (
     DatasetAlreadyInProgressError,
     NoLinkedConnectionError,
 )
-from local.codat_sandbox.model import (
+from codat_sandbox.model import (
     ConnectionStatus,
 )
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import MINUTE, NOON, reads
 
 

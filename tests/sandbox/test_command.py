@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "local.codat_sandbox"]
+FOLDER = Path(__file__).parents[2] / "codat-sandbox"
+COMMAND = [sys.executable, "-m", "codat_sandbox"]
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -18,7 +18,7 @@ def environment(**changes: str) -> dict[str, str]:
 def test_the_command_prints_that_it_is_ready_and_exits_on_sigint() -> None:
     with subprocess.Popen(
         [*COMMAND, "--port", "0", "--companies", "2"],
-        cwd=ROOT,
+        cwd=FOLDER,
         env=environment(SANDBOX_API_KEY="key"),
         stdout=subprocess.PIPE,
         text=True,
@@ -34,7 +34,7 @@ def test_the_command_prints_that_it_is_ready_and_exits_on_sigint() -> None:
 
 
 def test_a_missing_api_key_is_reported_with_the_variable_to_set() -> None:
-    ended = subprocess.run(COMMAND, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    ended = subprocess.run(COMMAND, cwd=FOLDER, env=environment(), capture_output=True, text=True, check=False)
 
     assert ended.returncode == 2
     assert "SANDBOX_API_KEY" in ended.stderr
@@ -45,7 +45,7 @@ def test_a_port_in_use_is_reported() -> None:
         port = str(taken.getsockname()[1])
         ended = subprocess.run(
             [*COMMAND, "--port", port],
-            cwd=ROOT,
+            cwd=FOLDER,
             env=environment(SANDBOX_API_KEY="key"),
             capture_output=True,
             text=True,

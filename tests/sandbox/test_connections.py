@@ -2,23 +2,23 @@
 
 import pytest
 
-from local.codat_sandbox.backend import CodatBackend
-from local.codat_sandbox.errors import (
+from codat_sandbox.backend import CodatBackend
+from codat_sandbox.errors import (
     CompanyNotFoundError,
     NoLinkedConnectionError,
 )
-from local.codat_sandbox.model import (
+from codat_sandbox.model import (
     CompanyEvent,
     ConnectionEvent,
     ConnectionStatus,
     DatasetStatus,
 )
-from local.codat_sandbox.platforms import (
+from codat_sandbox.platforms import (
     PLAID,
     XERO,
     DataType,
 )
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import MINUTE, NOON, empty_backend, reads
 
 

@@ -3,23 +3,23 @@
 from collections import Counter, defaultdict
 from datetime import timedelta
 
-from local.codat_sandbox.backend import CodatBackend
-from local.codat_sandbox.errors import (
+from codat_sandbox.backend import CodatBackend
+from codat_sandbox.errors import (
     DatasetAlreadyInProgressError,
 )
-from local.codat_sandbox.model import (
+from codat_sandbox.model import (
     CompanyReference,
     ConnectionStatus,
     DatasetStatus,
     Truth,
 )
-from local.codat_sandbox.platforms import (
+from codat_sandbox.platforms import (
     QUICKBOOKS_DESKTOP,
     XERO,
     DataType,
     SourceType,
 )
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import DAY, HOUR, MINUTE, NOON, empty_backend
 
 

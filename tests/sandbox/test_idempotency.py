@@ -7,9 +7,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from local.codat_sandbox.errors import IdempotencyConflictError, IdempotencyMismatchError
-from local.codat_sandbox.idempotency import BufferedResponse, IdempotencyKeys
-from local.codat_sandbox.server import RunningSandbox
+from codat_sandbox.errors import IdempotencyConflictError, IdempotencyMismatchError
+from codat_sandbox.idempotency import BufferedResponse, IdempotencyKeys
+from codat_sandbox.server import RunningSandbox
 from tests.sandbox.conftest import MINUTE, NOON
 
 RESPONSE = BufferedResponse(200, (("content-type", "application/json"),), b"{}")

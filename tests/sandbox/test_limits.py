@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
-from local.codat_sandbox.limits import Limits
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.limits import Limits
+from codat_sandbox.settings import Settings
 
 NOON = datetime(2026, 8, 3, 12, tzinfo=UTC)
 TOMORROW = datetime(2026, 8, 4, tzinfo=UTC)

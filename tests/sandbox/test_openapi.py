@@ -11,9 +11,9 @@ from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[impor
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from local.codat_sandbox.codat_api import CodatApi
-from local.codat_sandbox.sandbox import Sandbox
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.codat_api import CodatApi
+from codat_sandbox.sandbox import Sandbox
+from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import Receiver
 
 OPENAPI = Path(__file__).parents[3] / "shared" / "codat" / "platform-openapi-full.json"

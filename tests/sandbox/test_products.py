@@ -5,10 +5,10 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from local.codat_sandbox.model import Event, ReadCompleted, RequestedBy
-from local.codat_sandbox.platforms import XERO, DataType
-from local.codat_sandbox.server import RunningSandbox
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.model import Event, ReadCompleted, RequestedBy
+from codat_sandbox.platforms import XERO, DataType
+from codat_sandbox.server import RunningSandbox
+from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import MINUTE, NOON, empty_backend
 
 SLOW = timedelta(hours=1)

@@ -1,7 +1,7 @@
 import pytest
 
-from local.codat_sandbox import query
-from local.codat_sandbox.errors import BadRequestError
+from codat_sandbox import query
+from codat_sandbox.errors import BadRequestError
 
 DATASETS = [
     {"id": "1", "dataType": "invoices", "status": "Complete", "requested": "2026-08-01T00:00:00.0000000Z"},

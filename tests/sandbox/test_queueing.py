@@ -2,21 +2,21 @@
 
 import pytest
 
-from local.codat_sandbox.errors import (
+from codat_sandbox.errors import (
     DatasetAlreadyInProgressError,
     NotSupportedByPlatformError,
 )
-from local.codat_sandbox.model import (
+from codat_sandbox.model import (
     ConnectionStatus,
 )
-from local.codat_sandbox.platforms import (
+from codat_sandbox.platforms import (
     FETCH_ON_FIRST_LINK,
     PLAID,
     TRUELAYER,
     XERO,
     DataType,
 )
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import MINUTE, NOON, empty_backend
 
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from codat_sandbox.server import RunningSandbox, running_sandbox
+from codat_sandbox.settings import Settings
 from freshness.codat.client import Codat
 from freshness.codat.models import WebhookConsumer
 from freshness.codat.webhook_parser import EVENT_TYPES
 from freshness.codat.webhook_registration import Registration, missing, register
-from local.codat_sandbox.server import RunningSandbox, running_sandbox
-from local.codat_sandbox.settings import Settings
 
 URL = "https://example.execute-api.eu-west-2.amazonaws.com/webhooks"
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from local.codat_sandbox.server import RunningSandbox, running_sandbox
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.server import RunningSandbox, running_sandbox
+from codat_sandbox.settings import Settings
 
 Connect = Callable[[RunningSandbox], AbstractContextManager[httpx.Client]]
 WaitUntil = Callable[[Callable[[], bool]], None]

@@ -3,19 +3,19 @@
 from collections import Counter
 from datetime import datetime, timedelta
 
-from local.codat_sandbox.backend import CodatBackend
-from local.codat_sandbox.model import (
+from codat_sandbox.backend import CodatBackend
+from codat_sandbox.model import (
     DatasetStatus,
     ReadCompleted,
     RequestedBy,
 )
-from local.codat_sandbox.platforms import (
+from codat_sandbox.platforms import (
     PLAID,
     QUICKBOOKS_DESKTOP,
     XERO,
     DataType,
 )
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import MINUTE, NOON, empty_backend, reads
 
 

@@ -7,8 +7,8 @@ import pytest
 from standardwebhooks import Webhook
 from svix.webhooks import Webhook as SvixWebhook
 
-from local.codat_sandbox.server import RunningSandbox, running_sandbox
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.server import RunningSandbox, running_sandbox
+from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import Receiver
 
 WaitUntil = Callable[[Callable[[], bool]], None]

@@ -10,15 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
+from codat_sandbox.platforms import PLAID
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import StubResponse
 from freshness.app.operations import Operations
 from freshness.aws.metrics import Metric
 from freshness.domain.company import ConnectionStatus
 from freshness.domain.company_facts import CheckNeeded
 from freshness.domain.feed import FeedKey
 from freshness.policy.policy import Policy
-from local.codat_sandbox.platforms import PLAID
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import StubResponse
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 

@@ -7,9 +7,9 @@ from random import Random
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
+from codat_sandbox.platforms import MYOB
+from codat_sandbox.settings import Settings
 from freshness.policy.policy import Policy
-from local.codat_sandbox.platforms import MYOB
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Simulation
 

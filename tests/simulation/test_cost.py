@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
+from codat_sandbox.settings import Settings
 from freshness.aws.metrics import Metric
 from freshness.policy.policy import Policy
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Simulation
 

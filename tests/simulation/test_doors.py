@@ -12,11 +12,11 @@ import cli.explain
 import cli.status
 from cli import report
 from cli.commands import app
+from codat_sandbox.model import ConnectionStatus
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
 from freshness.app.reading.diagnosis import Turn
 from freshness.aws.metrics import Metric
-from local.codat_sandbox.model import ConnectionStatus
 from tests.page.world import HOUR, World
 
 

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from chaos.faults import NONE, STALE, Faults, KillSwitch
 from chaos.simulation import ChaosSimulation
+from codat_sandbox.errors import SandboxError
+from codat_sandbox.platforms import MYOB
+from codat_sandbox.settings import Settings
 from freshness.app.ensure.accept import Ask, EnsureFresh, Progress
 from freshness.app.ensure.problems import Problem
 from freshness.codat.client import Codat
 from freshness.domain.freshness_request import FeedState, FreshnessRequest
 from freshness.policy.policy import Policy
-from local.codat_sandbox.errors import SandboxError
-from local.codat_sandbox.platforms import MYOB
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import OUTAGES, Crash
 

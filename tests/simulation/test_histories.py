@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaos.history import LOST_AND_FOUND, SETTINGS, SYNC_TAKES, TOLERANCE
+from codat_sandbox.errors import SandboxError
+from codat_sandbox.model import ConnectionStatus, DatasetStatus, Truth
+from codat_sandbox.platforms import MYOB, PLAID, QUICKBOOKS_DESKTOP, DataType
 from freshness.domain.dataset import has_ended
 from freshness.domain.feed import Feed
 from freshness.domain.sync_history import LONGEST_SYNC
 from freshness.policy.policy import Policy
-from local.codat_sandbox.errors import SandboxError
-from local.codat_sandbox.model import ConnectionStatus, DatasetStatus, Truth
-from local.codat_sandbox.platforms import MYOB, PLAID, QUICKBOOKS_DESKTOP, DataType
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import TIMEOUT, Fuse, Simulation
 

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from codat_sandbox.platforms import PLAID, XERO
+from codat_sandbox.settings import Settings
 from freshness.policy.policy import Policy
-from local.codat_sandbox.platforms import PLAID, XERO
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 

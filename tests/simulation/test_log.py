@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
+from codat_sandbox.settings import Settings
 from freshness.aws.clients import client
 from freshness.policy.policy import Policy
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Simulation
 

@@ -7,9 +7,9 @@ from random import Random
 import httpx
 
 from bench.lost_responses import HOUR, MINUTE, SETTINGS, datasets_by_feed, lose_responses
+from codat_sandbox.model import Dataset
 from freshness.app.operations import Operations
 from freshness.policy.policy import Policy
-from local.codat_sandbox.model import Dataset
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import TIMEOUT, Fuse, Simulation
 

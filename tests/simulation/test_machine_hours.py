@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
+from codat_sandbox.model import Connection
+from codat_sandbox.platforms import QUICKBOOKS_DESKTOP
+from codat_sandbox.settings import Settings
 from freshness.app.reading.queries import Queries
 from freshness.domain.feed_values import State
 from freshness.policy.policy import Policy
-from local.codat_sandbox.model import Connection
-from local.codat_sandbox.platforms import QUICKBOOKS_DESKTOP
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 

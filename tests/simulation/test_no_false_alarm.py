@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from codat_sandbox.settings import Settings
 from freshness.policy.policy import Policy
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Simulation
 

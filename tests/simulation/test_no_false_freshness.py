@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 
+from codat_sandbox.platforms import MYOB
+from codat_sandbox.settings import Settings
 from freshness.app.ensure.accept import Ask, EnsureFresh
 from freshness.codat.client import Codat
 from freshness.domain.freshness_request import FeedState
 from freshness.policy.policy import Policy
-from local.codat_sandbox.platforms import MYOB
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 

@@ -6,11 +6,11 @@ from random import Random
 
 import pytest
 
+from codat_sandbox.model import ConnectionStatus
+from codat_sandbox.platforms import PLAID, XERO
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import StubResponse
 from freshness.policy.policy import Policy
-from local.codat_sandbox.model import ConnectionStatus
-from local.codat_sandbox.platforms import PLAID, XERO
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import StubResponse
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 

@@ -7,14 +7,14 @@ from typing import Any, cast
 
 import pytest
 
+from codat_sandbox.platforms import XERO
+from codat_sandbox.settings import Settings
+from codat_sandbox.syncs import ERROR_MESSAGES
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.queries import Queries
 from freshness.app.reading.views import FeedView
 from freshness.domain.feed_values import State
 from freshness.policy.policy import Policy
-from local.codat_sandbox.platforms import XERO
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.syncs import ERROR_MESSAGES
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 

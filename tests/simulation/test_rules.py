@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from codat_sandbox.model import ConnectionStatus
+from codat_sandbox.platforms import FETCH_ON_FIRST_LINK, QUICKBOOKS_DESKTOP, XERO, DataType, Platform
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import StubResponse
 from freshness.app.operations import Operations
 from freshness.aws.metrics import Metric
 from freshness.codat.http import UNANSWERED
 from freshness.domain.dataset import Trigger
 from freshness.policy.policy import Policy
-from local.codat_sandbox.model import ConnectionStatus
-from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK, QUICKBOOKS_DESKTOP, XERO, DataType, Platform
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import StubResponse
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import TIMEOUT, Fuse, Simulation
 

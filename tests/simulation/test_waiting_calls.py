@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from codat_sandbox.platforms import XERO
+from codat_sandbox.settings import Settings
 from freshness.app.ensure.accept import Ask, EnsureFresh, Progress
 from freshness.app.ensure.wait import wait_for
 from freshness.policy.policy import Policy
-from local.codat_sandbox.platforms import XERO
-from local.codat_sandbox.settings import Settings
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 from simulate.memory_dynamodb import ConditionalCheckFailedException, MemoryDynamoDB

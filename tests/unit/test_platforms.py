@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from codat_sandbox.platforms import PLATFORMS
 from freshness.domain.company import Company, Connection
 from freshness.domain.platforms import is_known, most_specific, selects
 from freshness.policy.policy import Policy
-from local.codat_sandbox.platforms import PLATFORMS
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from urllib.parse import urlencode
 from uuid import NAMESPACE_URL, uuid5
 
-from local.codat_sandbox.model import (
+from codat_sandbox.model import (
     Company,
     CompanyEvent,
     CompanyReference,
@@ -21,8 +21,8 @@ from local.codat_sandbox.model import (
     Read,
     ReadCompleted,
 )
-from local.codat_sandbox.platforms import CUSTOM, FETCH_ON_FIRST_LINK, DataType
-from local.codat_sandbox.syncs import ERROR_MESSAGES
+from codat_sandbox.platforms import CUSTOM, FETCH_ON_FIRST_LINK, DataType
+from codat_sandbox.syncs import ERROR_MESSAGES
 
 Json: TypeAlias = dict[str, object]
 

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from local.codat_sandbox import responses
-from local.codat_sandbox.admin_api import AdminApi
-from local.codat_sandbox.codat_api import CodatApi
-from local.codat_sandbox.errors import DatasetAlreadyInProgressError, SandboxError
-from local.codat_sandbox.middleware import CodatApiMiddleware
-from local.codat_sandbox.sandbox import Sandbox
+from codat_sandbox import responses
+from codat_sandbox.admin_api import AdminApi
+from codat_sandbox.codat_api import CodatApi
+from codat_sandbox.errors import DatasetAlreadyInProgressError, SandboxError
+from codat_sandbox.middleware import CodatApiMiddleware
+from codat_sandbox.sandbox import Sandbox
 
 
 def create_app(sandbox: Sandbox) -> ASGIApp:

@@ -8,15 +8,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local.codat_sandbox import responses
-from local.codat_sandbox.errors import BadRequestError
-from local.codat_sandbox.model import ConnectionStatus, RequestedBy, Truth
-from local.codat_sandbox.platforms import PLATFORMS, DataType, Platform
-from local.codat_sandbox.responses import Json
-from local.codat_sandbox.sandbox import Sandbox
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import StubResponse
-from local.codat_sandbox.webhooks import Attempt
+from codat_sandbox import responses
+from codat_sandbox.errors import BadRequestError
+from codat_sandbox.model import ConnectionStatus, RequestedBy, Truth
+from codat_sandbox.platforms import PLATFORMS, DataType, Platform
+from codat_sandbox.responses import Json
+from codat_sandbox.sandbox import Sandbox
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import StubResponse
+from codat_sandbox.webhooks import Attempt
 
 
 class _Body(BaseModel):

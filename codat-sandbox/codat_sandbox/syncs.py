@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from local.codat_sandbox.model import Dataset, DatasetStatus
+from codat_sandbox.model import Dataset, DatasetStatus
 
 TEMPORARY_ERRORS = (
     DatasetStatus.FETCH_ERROR,

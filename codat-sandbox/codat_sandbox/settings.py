@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from local.codat_sandbox.platforms import DataType
+from codat_sandbox.platforms import DataType
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Duration = Annotated[timedelta, Field(ge=timedelta(0))]

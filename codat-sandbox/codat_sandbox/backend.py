@@ -10,10 +10,10 @@ from dataclasses import replace
 from datetime import datetime
 from random import Random
 
-from local.codat_sandbox import companies, feeds
-from local.codat_sandbox.companies import NewCompany
-from local.codat_sandbox.connection_status import change_status
-from local.codat_sandbox.errors import (
+from codat_sandbox import companies, feeds
+from codat_sandbox.companies import NewCompany
+from codat_sandbox.connection_status import change_status
+from codat_sandbox.errors import (
     BadRequestError,
     DatasetAlreadyInProgressError,
     NoLinkedConnectionError,
@@ -22,8 +22,8 @@ from local.codat_sandbox.errors import (
     ProductInProgressError,
     ProductNotFoundError,
 )
-from local.codat_sandbox.events import EventLog
-from local.codat_sandbox.model import (
+from codat_sandbox.events import EventLog
+from codat_sandbox.model import (
     Company,
     CompanyEventType,
     Connection,
@@ -37,11 +37,11 @@ from local.codat_sandbox.model import (
     RequestedBy,
     Truth,
 )
-from local.codat_sandbox.platforms import Platform
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.store import Store
-from local.codat_sandbox.sync_runner import SyncRunner
-from local.codat_sandbox.timers import Timers
+from codat_sandbox.platforms import Platform
+from codat_sandbox.settings import Settings
+from codat_sandbox.store import Store
+from codat_sandbox.sync_runner import SyncRunner
+from codat_sandbox.timers import Timers
 
 _READABLE = (ConnectionStatus.LINKED, ConnectionStatus.DEAUTHORIZED)
 """The statuses of a connection in which a sync is started; on a Deauthorized one it ends in AuthError."""

@@ -7,17 +7,17 @@ from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 
-from local.codat_sandbox import syncs
-from local.codat_sandbox.companies import random_uuid
-from local.codat_sandbox.connection_status import change_status
-from local.codat_sandbox.events import EventLog
-from local.codat_sandbox.feeds import Feed
-from local.codat_sandbox.model import ConnectionStatus, Dataset, DatasetStatus, Read, RequestedBy
-from local.codat_sandbox.platforms import FETCH_ON_FIRST_LINK, is_custom
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.store import Store
-from local.codat_sandbox.syncs import Sync
-from local.codat_sandbox.timers import Timers
+from codat_sandbox import syncs
+from codat_sandbox.companies import random_uuid
+from codat_sandbox.connection_status import change_status
+from codat_sandbox.events import EventLog
+from codat_sandbox.feeds import Feed
+from codat_sandbox.model import ConnectionStatus, Dataset, DatasetStatus, Read, RequestedBy
+from codat_sandbox.platforms import FETCH_ON_FIRST_LINK, is_custom
+from codat_sandbox.settings import Settings
+from codat_sandbox.store import Store
+from codat_sandbox.syncs import Sync
+from codat_sandbox.timers import Timers
 
 ONE_TIME_LASTS = timedelta(minutes=1)
 """How long a one-time connection stays linked after its first syncs."""

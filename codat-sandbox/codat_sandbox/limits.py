@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from local.codat_sandbox.companies import random_uuid
-from local.codat_sandbox.model import RateLimitEvent, RateLimitEventType
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.companies import random_uuid
+from codat_sandbox.model import RateLimitEvent, RateLimitEventType
+from codat_sandbox.settings import Settings
 
 _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from random import Random
 
-from local.codat_sandbox.model import Company, Connection, ConnectionStatus, Dataset, DatasetStatus, DataStatus, Truth
-from local.codat_sandbox.platforms import is_custom
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.syncs import TEMPORARY_ERRORS, Sync
+from codat_sandbox.model import Company, Connection, ConnectionStatus, Dataset, DatasetStatus, DataStatus, Truth
+from codat_sandbox.platforms import is_custom
+from codat_sandbox.settings import Settings
+from codat_sandbox.syncs import TEMPORARY_ERRORS, Sync
 
 
 class NeverSynced(Enum):

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from local.codat_sandbox.companies import NewCompany
-from local.codat_sandbox.errors import CompanyNotFoundError, ConnectionNotFoundError, DatasetNotFoundError
-from local.codat_sandbox.feeds import Feed
-from local.codat_sandbox.model import Company, CompanyReference, Connection
-from local.codat_sandbox.syncs import Sync
+from codat_sandbox.companies import NewCompany
+from codat_sandbox.errors import CompanyNotFoundError, ConnectionNotFoundError, DatasetNotFoundError
+from codat_sandbox.feeds import Feed
+from codat_sandbox.model import Company, CompanyReference, Connection
+from codat_sandbox.syncs import Sync
 
 
 class Store:

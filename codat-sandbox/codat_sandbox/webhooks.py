@@ -12,11 +12,11 @@ from random import Random
 import httpx
 from standardwebhooks import Webhook
 
-from local.codat_sandbox import responses
-from local.codat_sandbox.companies import random_uuid
-from local.codat_sandbox.errors import BadRequestError, WebhookNotFoundError
-from local.codat_sandbox.model import Event, RateLimitEvent
-from local.codat_sandbox.settings import Settings
+from codat_sandbox import responses
+from codat_sandbox.companies import random_uuid
+from codat_sandbox.errors import BadRequestError, WebhookNotFoundError
+from codat_sandbox.model import Event, RateLimitEvent
+from codat_sandbox.settings import Settings
 
 RETRY_AFTER = tuple(
     timedelta(seconds=seconds) for seconds in (0, 5, 300, 1800, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)

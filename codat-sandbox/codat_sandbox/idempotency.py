@@ -4,7 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from local.codat_sandbox.errors import IdempotencyConflictError, IdempotencyMismatchError
+from codat_sandbox.errors import IdempotencyConflictError, IdempotencyMismatchError
 
 KEPT = timedelta(minutes=90)
 """How long a response is repeated."""

@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from local.codat_sandbox import responses
-from local.codat_sandbox.errors import SandboxError, UnauthorizedError
-from local.codat_sandbox.idempotency import BufferedResponse
-from local.codat_sandbox.sandbox import Sandbox
-from local.codat_sandbox.stubs import StubResponse
+from codat_sandbox import responses
+from codat_sandbox.errors import SandboxError, UnauthorizedError
+from codat_sandbox.idempotency import BufferedResponse
+from codat_sandbox.sandbox import Sandbox
+from codat_sandbox.stubs import StubResponse
 
 
 def authorization(api_key: str) -> str:

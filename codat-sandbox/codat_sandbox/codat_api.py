@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local.codat_sandbox import query, responses
-from local.codat_sandbox.errors import BadRequestError
-from local.codat_sandbox.model import Company, Connection
-from local.codat_sandbox.platforms import CUSTOM, DataType
-from local.codat_sandbox.responses import Json
-from local.codat_sandbox.sandbox import Sandbox
-from local.codat_sandbox.webhooks import Consumer
+from codat_sandbox import query, responses
+from codat_sandbox.errors import BadRequestError
+from codat_sandbox.model import Company, Connection
+from codat_sandbox.platforms import CUSTOM, DataType
+from codat_sandbox.responses import Json
+from codat_sandbox.sandbox import Sandbox
+from codat_sandbox.webhooks import Consumer
 
 _MAX_PAGE_SIZE = 5000
 _COMPANY_PROPERTIES = ("id", "name", "lastSync", "created", "description", "createdByUserName")

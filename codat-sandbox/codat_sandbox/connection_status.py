@@ -3,9 +3,9 @@
 from dataclasses import replace
 from datetime import datetime
 
-from local.codat_sandbox.events import EventLog
-from local.codat_sandbox.model import ConnectionEventType, ConnectionStatus
-from local.codat_sandbox.store import Store
+from codat_sandbox.events import EventLog
+from codat_sandbox.model import ConnectionEventType, ConnectionStatus
+from codat_sandbox.store import Store
 
 
 def change_status(

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from local.codat_sandbox.backend import CodatBackend
-from local.codat_sandbox.idempotency import IdempotencyKeys
-from local.codat_sandbox.limits import Limits
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.stubs import Stubs
-from local.codat_sandbox.webhooks import Webhooks
+from codat_sandbox.backend import CodatBackend
+from codat_sandbox.idempotency import IdempotencyKeys
+from codat_sandbox.limits import Limits
+from codat_sandbox.settings import Settings
+from codat_sandbox.stubs import Stubs
+from codat_sandbox.webhooks import Webhooks
 
 
 class Sandbox:

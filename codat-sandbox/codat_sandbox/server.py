@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import uvicorn
 
-from local.codat_sandbox.app import create_app
-from local.codat_sandbox.backend import CodatBackend
-from local.codat_sandbox.middleware import authorization
-from local.codat_sandbox.sandbox import Sandbox
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.app import create_app
+from codat_sandbox.backend import CodatBackend
+from codat_sandbox.middleware import authorization
+from codat_sandbox.sandbox import Sandbox
+from codat_sandbox.settings import Settings
 
 LOOPBACK = "127.0.0.1"
 TEST_API_KEY = "sandbox-api-key"

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from random import Random
 
-from local.codat_sandbox.companies import random_uuid
-from local.codat_sandbox.model import (
+from codat_sandbox.companies import random_uuid
+from codat_sandbox.model import (
     Company,
     CompanyEvent,
     CompanyEventType,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from local.codat_sandbox.platforms import Platform
+from codat_sandbox.platforms import Platform
 
 
 class ConnectionStatus(StrEnum):

@@ -1,4 +1,4 @@
-"""The command `python -m local.codat_sandbox`, which serves a Codat sandbox on this machine.
+"""The command `python -m codat_sandbox`, which serves a Codat sandbox on this machine.
 
 The environment variable SANDBOX_API_KEY sets the API key. SANDBOX_SIGNING_SECRET, if set, is the signing secret of all
 webhook consumers; otherwise each consumer gets its own, derived from the seed.
@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from local.codat_sandbox.sandbox import Sandbox
-from local.codat_sandbox.server import LOOPBACK, create_server, listen
-from local.codat_sandbox.settings import Settings
+from codat_sandbox.sandbox import Sandbox
+from codat_sandbox.server import LOOPBACK, create_server, listen
+from codat_sandbox.settings import Settings
 
 _DEFAULTS = Settings()
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
-from local.codat_sandbox.errors import BadRequestError
+from codat_sandbox.errors import BadRequestError
 
 Item: TypeAlias = Mapping[str, object]
 Matches: TypeAlias = Callable[[Item], bool]

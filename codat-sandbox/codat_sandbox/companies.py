@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
-from local.codat_sandbox.feeds import Feed, NeverSynced
-from local.codat_sandbox.model import (
+from codat_sandbox.feeds import Feed, NeverSynced
+from codat_sandbox.model import (
     Company,
     Connection,
     ConnectionStatus,
@@ -16,7 +16,7 @@ from local.codat_sandbox.model import (
     DatasetStatus,
     RequestedBy,
 )
-from local.codat_sandbox.platforms import (
+from codat_sandbox.platforms import (
     CUSTOM,
     MYOB,
     PLAID,
@@ -31,8 +31,8 @@ from local.codat_sandbox.platforms import (
     XERO,
     Platform,
 )
-from local.codat_sandbox.settings import Settings
-from local.codat_sandbox.syncs import Sync
+from codat_sandbox.settings import Settings
+from codat_sandbox.syncs import Sync
 
 PORTFOLIOS: Sequence[tuple[Platform, ...]] = (
     (XERO, PLAID),
