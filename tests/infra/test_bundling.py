@@ -136,7 +136,7 @@ def test_the_functions_have_the_policy_with_its_fingerprint_and_positions(bundle
         "connection = Connection(\n"
         "    connection_id='a', platform='Xero', source_type='', status='Linked', status_at=BEGINNING)\n"
         "company = Company(company_id='c')\n"
-        "print(services._policy().fingerprint, services._policy().promise('invoices', company, connection).place)\n"
+        "print(services._policy().fingerprint, services._policy().promise('invoices', company, connection).source)\n"
     )
     done = run_isolated(bundle, program)
     policy = load(ROOT / "freshness.toml")
