@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent
-FUNCTIONS = ROOT / "functions"
-sys.path.append(str(FUNCTIONS))
+sys.path.append(str(ROOT / "functions"))
 
 WRONG = 2
 """The exit status if the policy or a setting is wrong."""
@@ -28,7 +27,7 @@ def main() -> None:
         settings = Settings.read(ROOT / "deployment.toml", context_of(os.environ))
         policy = load(settings.policy)
         target = bundling.THIS_MACHINE if settings.local else bundling.LAMBDA
-        bundle = bundling.build(FUNCTIONS, settings.policy, target, ROOT / ".build")
+        bundle = bundling.build(bundling.Sources.of_this_package(), settings.policy, target, ROOT / ".build")
     except (SettingsError, PolicyError, bundling.BundlingError) as error:
         print(error, file=sys.stderr)
         sys.exit(WRONG)

@@ -189,7 +189,8 @@ def _run(name: str, event: object, values: Mapping[str, str], aws_url: str) -> R
     """
     function = _function(name)
     environment = _environment(function, values, aws_url)
-    bundle = bundling.build(ROOT / "functions", ROOT / "freshness.toml", bundling.THIS_MACHINE, ROOT / ".build")
+    sources, policy = bundling.Sources.of_this_package(), ROOT / "freshness.toml"
+    bundle = bundling.build(sources, policy, bundling.THIS_MACHINE, ROOT / ".build")
     with TemporaryFile() as output, _emulator(function, environment, bundle, output) as (process, url):
         began = time.monotonic()
         response = httpx.post(url, json=event, timeout=60)

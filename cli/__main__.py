@@ -1,19 +1,26 @@
 """`./freshness`: runs a command."""
 
 import sys
+from pathlib import Path
 
 
 def main() -> None:
     """Run a command. The exit status is 0, or 1 if it failed, or 2 if its arguments are wrong; `ensure` also has 3."""
-    # AWS's packages take longer to import than a check of the policy file, which needs none of them.
-    if sys.argv[1:3] == ["policy", "check"]:
-        from cli.policy import app
+    command = Path(sys.argv[0]).name
+    name = "freshness" if command == "__main__.py" else command
+    try:
+        # AWS's packages take longer to import than a check of the policy file, which needs none of them.
+        if sys.argv[1:3] == ["policy", "check"]:
+            from cli.policy import app
 
-        app(sys.argv[2:], prog_name="freshness policy")
-    else:
-        from cli.commands import app
+            app(sys.argv[2:], prog_name=f"{name} policy")
+        else:
+            from cli.commands import app
 
-        app(prog_name="freshness")
+            app(prog_name=name)
+    except ModuleNotFoundError as error:
+        print(f'The package {error.name} is missing: pip install "codat-freshness[cli]".', file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

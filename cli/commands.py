@@ -63,7 +63,7 @@ class Commands(TyperGroup):
             status, message = FAILED, f"{error}. Run the command again."
         except (BotoCoreError, ClientError) as error:
             status, message = FAILED, _advice(error)
-        typer.echo(f"freshness: {message}", err=True)
+        typer.echo(f"{ctx.info_name}: {message}", err=True)
         raise typer.Exit(status)
 
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from freshness.policy import compiled
 
@@ -22,10 +23,34 @@ BOTOCORE_SERVICES = ("dynamodb", "events", "sqs", "ssm")
 """The services whose API descriptions are bundled. botocore has 27 MB of them, for all AWS services."""
 SUFFIXES = (".py", ".html", ".css", ".js")
 """The files that are bundled: modules, and the templates of the page."""
-
+ELSEWHERE = ("cli", "functions", "infra", "stack_access")
+"""Folders of the installed package that are not bundled as its parts: what does not run in Lambda, and the handlers."""
 
 KEPT = 4
 """Folders of the same kind and target that are kept: stacks with other policies have other bundles."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the code of the functions is: the folder of their handlers, and the package that these share."""
+
+    handlers: Path
+    package: Path
+
+    @classmethod
+    def of_this_package(cls) -> Self:
+        """Return where they are in the repository, or in the package that is installed from a wheel."""
+        package = Path(compiled.__file__).parents[1]
+        installed = package / "functions"
+        return cls(installed if installed.is_dir() else package.parent, package)
+
+    def files(self) -> dict[Path, bytes]:
+        """Return the contents of the files that are bundled, by their paths in the bundle."""
+        found = {path.relative_to(self.handlers): path for path in self.handlers.glob("*.py")}
+        for path in self.package.rglob("*"):
+            if path.suffix in SUFFIXES and path.relative_to(self.package).parts[0] not in ELSEWHERE:
+                found[path.relative_to(self.package.parent)] = path
+        return {name: found[name].read_bytes() for name in sorted(found)}
 
 
 class BundlingError(Exception):
@@ -69,8 +94,8 @@ THIS_MACHINE = Target(
 """This machine, and the interpreter that runs this module."""
 
 
-def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
-    """Build the bundle of the folder `functions` with the policy file `policy`, and return its folder.
+def build(sources: Sources, policy: Path, target: Target, builds: Path) -> Path:
+    """Build the bundle of the functions with the policy file `policy`, and return its folder.
 
     The bundle is a folder in `builds`, which also holds the cache. Its name ends with a hash of all that it is made of.
 
@@ -79,9 +104,8 @@ def build(functions: Path, policy: Path, target: Target, builds: Path) -> Path:
         BundlingError: pip could not install the dependencies.
     """
     builds.mkdir(parents=True, exist_ok=True)
-    dependencies = _dependencies(functions / "requirements.lock", target, builds)
-    ours = sorted(path for suffix in SUFFIXES for path in functions.rglob(f"*{suffix}"))
-    files = {path.relative_to(functions): path.read_bytes() for path in ours}
+    dependencies = _dependencies(sources.handlers / "requirements.lock", target, builds)
+    files = sources.files()
     contents = [name.as_posix().encode() + b"\n" + content for name, content in files.items()]
     compiled_policy = compiled.compiled(policy)
     contents.append(compiled_policy.encode())

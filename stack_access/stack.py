@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
     from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The root folder of the project."""
+_PARENT = Path(__file__).resolve().parent.parent
+ROOT = _PARENT if (_PARENT / "app.py").exists() else Path()
+"""The root folder of the repository, or the current one if this is installed from a wheel."""
 LOCAL_FOLDER = Path(os.environ.get("LOCAL_FOLDER", ROOT / ".local"))
 """The folder in which `make run` writes how to reach its stack."""
 

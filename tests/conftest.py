@@ -13,6 +13,7 @@ settings.load_profile("without a deadline")
 GROUPS = {
     "tests/end_to_end/": "deployed once",
     "tests/infra/": "synthesised once",
+    "tests/packaging/": "built once",
     "tests/page/test_browser.py": "one browser",
 }
 """The tests that one process runs, because what they share takes long to set up, by how their ids begin."""

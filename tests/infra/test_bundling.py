@@ -31,7 +31,9 @@ SIX = "six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8e
 @pytest.fixture(scope="session")
 def bundle() -> Path:
     """Return the bundle for this machine, which shares its cache with `make run`."""
-    return bundling.build(ROOT / "functions", ROOT / "freshness.toml", bundling.THIS_MACHINE, ROOT / ".build")
+    return bundling.build(
+        bundling.Sources.of_this_package(), ROOT / "freshness.toml", bundling.THIS_MACHINE, ROOT / ".build"
+    )
 
 
 @pytest.fixture
@@ -49,6 +51,11 @@ def policy(tmp_path: Path) -> Path:
     path = tmp_path / "policy.toml"
     path.write_text("[default]\nfresh_within = '2 days'\n")
     return path
+
+
+def build(functions: Path, policy: Path, target: bundling.Target, builds: Path) -> Path:
+    """Build the bundle of a folder with handlers and the package that they share."""
+    return bundling.build(bundling.Sources(functions, functions / "freshness"), policy, target, builds)
 
 
 def run_isolated(bundle: Path, program: str) -> subprocess.CompletedProcess[str]:
@@ -101,7 +108,7 @@ def test_the_bundle_has_no_other_api_descriptions(bundle: Path) -> None:
 def test_the_bundle_contains_dependencies_handlers_the_package_and_the_policy(
     functions: Path, policy: Path, tmp_path: Path
 ) -> None:
-    bundle = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    bundle = build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
     files = {path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file()}
     assert {path.as_posix() for path in files if path.suffix != ".pyc"} == {
         "six.py",
@@ -117,7 +124,7 @@ def test_the_bundle_contains_the_dates_of_the_public_holidays_that_the_policy_na
 ) -> None:
     policy.write_text('[default]\nfresh_within = "1 day"\n[calendars.uk]\nholidays = "GB-ENG"\n')
 
-    bundle = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    bundle = build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
 
     program = (
         "import sys; sys.modules['holidays'] = None\nfrom pathlib import Path\nfrom freshness.policy import compiled\n"
@@ -145,17 +152,15 @@ def test_the_functions_have_the_policy_with_its_fingerprint_and_positions(bundle
 
 
 def test_the_same_bundle_has_the_same_name_wherever_it_is_built(functions: Path, policy: Path, tmp_path: Path) -> None:
-    here, there = (
-        bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / name) for name in ("here", "there")
-    )
+    here, there = (build(functions, policy, bundling.THIS_MACHINE, tmp_path / name) for name in ("here", "there"))
     assert here.name == there.name
 
 
 def test_modules_are_compiled_only_if_there_is_an_interpreter_of_the_target(
     functions: Path, policy: Path, tmp_path: Path
 ) -> None:
-    own = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
-    sources_only = bundling.build(functions, policy, OTHER, tmp_path / "builds")
+    own = build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    sources_only = build(functions, policy, OTHER, tmp_path / "builds")
 
     tag = sys.implementation.cache_tag
     assert {path.relative_to(own).as_posix() for path in own.rglob("*.pyc")} == {
@@ -167,9 +172,7 @@ def test_modules_are_compiled_only_if_there_is_an_interpreter_of_the_target(
 
 
 def test_bytecode_does_not_depend_on_the_folder_of_the_build(functions: Path, policy: Path, tmp_path: Path) -> None:
-    here, there = (
-        bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / name) for name in ("here", "there")
-    )
+    here, there = (build(functions, policy, bundling.THIS_MACHINE, tmp_path / name) for name in ("here", "there"))
     for path in here.rglob("*.pyc"):
         assert path.read_bytes() == (there / path.relative_to(here)).read_bytes()
 
@@ -177,11 +180,11 @@ def test_bytecode_does_not_depend_on_the_folder_of_the_build(functions: Path, po
 def test_pip_runs_once_for_the_same_requirements(
     functions: Path, policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    first = build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
     assert "Installing" in capsys.readouterr().err
-    assert bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds") == first
+    assert build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds") == first
     (functions / "check_freshness.py").write_text("handler = 2\n")
-    changed = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    changed = build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
     assert (changed / "check_freshness.py").read_text() == "handler = 2\n"
     assert changed != first
     assert capsys.readouterr().err == ""
@@ -191,7 +194,7 @@ def test_only_the_latest_bundles_are_kept(functions: Path, policy: Path, tmp_pat
     bundles = []
     for days in range(bundling.KEPT + 1):
         policy.write_text(f"[default]\nfresh_within = '{days + 1} days'\n")
-        bundles.append(bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds"))
+        bundles.append(build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds"))
     assert [bundle.exists() for bundle in bundles] == [False] + bundling.KEPT * [True]
 
 
@@ -202,14 +205,14 @@ def test_a_package_that_pip_cannot_install_is_reported_and_leaves_no_files(
     with pytest.raises(
         bundling.BundlingError, match=r"requirements\.lock .* six==0\.0\.0.*\. Check that the package index"
     ):
-        bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+        build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
     assert list((tmp_path / "builds").iterdir()) == []
 
 
 def test_dependencies_for_lambda_are_installed_for_its_platform(functions: Path, policy: Path, tmp_path: Path) -> None:
     [pydantic_core] = [package for package in locked() if package.startswith("pydantic-core==")]
     (functions / "requirements.lock").write_text(pydantic_core)
-    bundle = bundling.build(functions, policy, bundling.LAMBDA, tmp_path / "builds")
+    bundle = build(functions, policy, bundling.LAMBDA, tmp_path / "builds")
     assert [path.name for path in bundle.rglob("*.so")] == ["_pydantic_core.cpython-314-aarch64-linux-gnu.so"]
 
 
@@ -228,14 +231,14 @@ def test_the_locked_packages_are_the_required_ones() -> None:
 def test_a_package_with_another_hash_is_not_installed(functions: Path, policy: Path, tmp_path: Path) -> None:
     (functions / "requirements.lock").write_text(SIX.replace("sha256:4721", "sha256:0000"))
     with pytest.raises(bundling.BundlingError, match=r"(?i)hash"):
-        bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+        build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
 
 
 def test_everyone_can_read_a_bundle_that_is_built_with_umask_077(functions: Path, policy: Path, tmp_path: Path) -> None:
     umask = os.umask(0o077)
     try:
         policy.chmod(0o600)
-        bundle = bundling.build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+        bundle = build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
     finally:
         os.umask(umask)
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (bundle, *bundle.rglob("*"))}
@@ -246,13 +249,13 @@ def test_an_interpreter_of_the_target_compiles_the_modules_whichever_interpreter
     functions: Path, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builds = tmp_path / "builds"
-    without = bundling.build(functions, policy, OTHER, builds)
+    without = build(functions, policy, OTHER, builds)
     command = tmp_path / OTHER.interpreter
     command.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
 
-    compiled = bundling.build(functions, policy, OTHER, builds)
+    compiled = build(functions, policy, OTHER, builds)
 
     assert {path.name.partition(".")[0] for path in compiled.rglob("*.pyc")} == {"six", "check_freshness", "policy"}
     assert compiled != without
