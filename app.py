@@ -18,36 +18,30 @@ def main() -> None:
     """
     # The CDK takes ten times as long to import as these, which find most mistakes.
     from freshness.policy.errors import PolicyError
-    from freshness.policy.loader import load
-    from freshness.policy.unmatched import unknown_platforms
     from infra import bundling
-    from infra.settings import Settings, SettingsError, context_of
+    from infra.settings import Deployment, SettingsError, context_of
 
     try:
-        settings = Settings.read(ROOT / "deployment.toml", context_of(os.environ))
-        policy = load(settings.policy)
-        target = bundling.THIS_MACHINE if settings.local else bundling.LAMBDA
-        bundle = bundling.build(bundling.Sources.of_this_package(), settings.policy, target, ROOT / ".build")
+        deployment = Deployment.read(ROOT / "deployment.toml", context_of(os.environ))
+        bundle = bundling.build_for(deployment.policy, ROOT / ".build", local=deployment.local)
     except (SettingsError, PolicyError, bundling.BundlingError) as error:
         print(error, file=sys.stderr)
         sys.exit(WRONG)
-    for warning in (*settings.warnings, *unknown_platforms(policy)):
-        print(f"warning: {warning}", file=sys.stderr)
 
     from aws_cdk import App
 
+    from infra.freshness_stack import FreshnessStack
     from infra.removals import deployed_template, removals
-    from infra.stack import CodatFreshness
 
     app = App()
-    CodatFreshness(app, settings, bundle, has_deadlines=bool(policy.deadlines))
-    template = app.synth().get_stack_by_name(settings.name).template
+    FreshnessStack(app, deployment, bundle)
+    template = app.synth().get_stack_by_name(deployment.name).template
     account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
-    if account and region and not settings.local:
-        for gone in removals(deployed_template(settings.name, account, region) or {}, template):
+    if account and region and not deployment.local:
+        for gone in removals(deployed_template(deployment.name, account, region) or {}, template):
             print(
-                f"warning: this removes {gone} from the deployed stack {settings.name}. If you do not intend that, set "
-                "in deployment.toml what an earlier deployment was given.",
+                f"warning: this removes {gone} from the deployed stack {deployment.name}. If you do not intend that, "
+                "set in deployment.toml what an earlier deployment was given.",
                 file=sys.stderr,
             )
 

@@ -23,8 +23,8 @@ from bench.figures import Figure, show
 from freshness.app.checking import LIST_EVERY
 from freshness.aws.item_codec import DATASETS_KEPT
 from freshness.domain.feed import DAY
-from infra.settings import Settings
-from infra.stack import CodatFreshness
+from infra.freshness_stack import FreshnessStack
+from infra.settings import Deployment
 from infra.webhook_intake import BATCHING_WINDOW
 from local.settings import ROOT
 from simulate import prices
@@ -114,9 +114,9 @@ def template() -> dict[str, Any]:
         app = App(outdir=folder)
         bundle = Path(folder, "bundle")
         bundle.mkdir()
-        settings = Settings.read(ROOT / "deployment.toml", {})
-        CodatFreshness(app, settings, bundle, has_deadlines=False)
-        body: dict[str, Any] = app.synth().get_stack_by_name(settings.name).template
+        deployment = Deployment.read(ROOT / "deployment.toml", {})
+        FreshnessStack(app, deployment, bundle)
+        body: dict[str, Any] = app.synth().get_stack_by_name(deployment.name).template
     return body
 
 

@@ -16,7 +16,7 @@ from bench.parts import example_policy
 from bench.tables import Item, LocalAws, running_aws, write
 from freshness.aws.item_codec import shard
 from freshness.domain.times import sortable
-from infra.stack import TICK_MEMORY
+from infra.construct import TICK_MEMORY
 from local.settings import ROOT
 
 FEW = 10_000

@@ -1,6 +1,7 @@
 """The API for callers who need to know, or ensure, how fresh data is: routes with IAM authorisation."""
 
 from aws_cdk import aws_apigatewayv2 as apigateway
+from aws_cdk import aws_iam as iam
 from aws_cdk.aws_apigatewayv2_authorizers import HttpIamAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
@@ -23,6 +24,7 @@ class Api(Construct):
     ) -> None:
         """Add the routes to `api`, and their limits to its `stage`."""
         super().__init__(scope, "Api")
+        self._api = api
         integration = HttpLambdaIntegration("ServeApi", serve.function)
         authorizer = HttpIamAuthorizer()
         for route in Route:
@@ -40,4 +42,8 @@ class Api(Construct):
             "ThrottlingBurstLimit": settings.api_calls_at_once,
         }
         stage.route_settings = {route.value: limit for route in Route}
-        self.url = api.api_endpoint
+
+    def grant(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal call all routes."""
+        arns = [self._api.arn_for_execute_api(route.method, route.pattern, "$default") for route in Route]
+        return iam.Grant.add_to_principal(grantee=grantee, actions=["execute-api:Invoke"], resource_arns=arns)

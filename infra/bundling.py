@@ -94,6 +94,15 @@ THIS_MACHINE = Target(
 """This machine, and the interpreter that runs this module."""
 
 
+def build_for(policy: Path, builds: Path, *, local: bool) -> Path:
+    """Build the bundle of this package's functions, for Lambda or, if it is `local`, for this machine.
+
+    Raises:
+        PolicyError, BundlingError: as `build`.
+    """
+    return build(Sources.of_this_package(), policy, THIS_MACHINE if local else LAMBDA, builds)
+
+
 def build(sources: Sources, policy: Path, target: Target, builds: Path) -> Path:
     """Build the bundle of the functions with the policy file `policy`, and return its folder.
 
@@ -103,11 +112,12 @@ def build(sources: Sources, policy: Path, target: Target, builds: Path) -> Path:
         PolicyError: the policy is not valid.
         BundlingError: pip could not install the dependencies.
     """
+    # Before the dependencies, which take longer: a mistake is shown at once.
+    compiled_policy = compiled.compiled(policy)
     builds.mkdir(parents=True, exist_ok=True)
     dependencies = _dependencies(sources.handlers / "requirements.lock", target, builds)
     files = sources.files()
     contents = [name.as_posix().encode() + b"\n" + content for name, content in files.items()]
-    compiled_policy = compiled.compiled(policy)
     contents.append(compiled_policy.encode())
     bundle = builds / f"bundle-{target.name}-{_digest(dependencies.name.encode(), *contents)}"
     if not bundle.exists():

@@ -51,48 +51,44 @@ class SettingsError(ValueError):
 
 
 class Settings(BaseModel):
-    """Settings of one deployment."""
+    """What can be set of a stack, besides its policy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,23}$")]
-    """The name of the stack and of its metrics' dimension. In the names of functions, CloudFormation would shorten a
-    longer one, and policies would not apply that name them by it."""
-
-    codat_base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+$")]
-    dry_run: bool
+    codat_base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+$")] = "https://api.codat.io"
+    dry_run: bool = False
     """Whether to decide and record what to refresh without queueing it at Codat."""
-    policy: Path
-    """The policy file, relative to the folder of `deployment.toml`."""
-    check_schedule: CronExpression
-    queue_schedule: CronExpression
-    time_zone: Annotated[ZoneInfo, BeforeValidator(_time_zone)]
+    check_schedule: CronExpression = "cron(0/5 * * * ? *)"
+    """When to check Codat, as EventBridge Scheduler writes it."""
+    queue_schedule: CronExpression = "cron(* * * * ? *)"
+    """When to queue refreshes."""
+    time_zone: Annotated[ZoneInfo, BeforeValidator(_time_zone)] = ZoneInfo("Etc/UTC")
     """The time zone of both schedules."""
-    tick_at_least_every: Annotated[int, Field(ge=1, le=LONGEST_PERIOD)]
+    tick_at_least_every: Annotated[int, Field(ge=1, le=LONGEST_PERIOD)] = 15
     """The longest time between two runs of a schedule, in minutes. An alarm reports a longer one."""
-    alarm_email: Annotated[str, StringConstraints(pattern=r"^([^@\s]+@[^@\s]+)?$")]
+    alarm_email: Annotated[str, StringConstraints(pattern=r"^([^@\s]+@[^@\s]+)?$")] = ""
     """The email address that alarms are sent to; none if it is empty."""
-    dashboard: bool
+    dashboard: bool = True
     """Whether to create a dashboard, which costs 3 USD a month beyond the three that AWS offers free of charge."""
-    protect_tables: bool
+    protect_tables: bool = False
     """Whether DynamoDB refuses to delete the tables. CloudFormation could then not roll back their creation."""
-    monthly_budget: Annotated[int, Field(ge=0)]
+    monthly_budget: Annotated[int, Field(ge=0)] = 50
     """The USD a month above whose forecast an alarm is sent; no alarm if it is 0."""
-    webhooks_per_second: Annotated[int, Field(ge=1)]
+    webhooks_per_second: Annotated[int, Field(ge=1)] = 25
     """How many webhooks API Gateway accepts a second. It answers 429 to others, and Codat sends those again."""
-    webhooks_at_once: Annotated[int, Field(ge=1)]
+    webhooks_at_once: Annotated[int, Field(ge=1)] = 100
     """How many it accepts within a moment before that limits them."""
-    api_calls_per_second: Annotated[int, Field(ge=1)]
+    api_calls_per_second: Annotated[int, Field(ge=1)] = 5
     """How many calls of each route of the API it accepts a second."""
-    api_calls_at_once: Annotated[int, Field(ge=1)]
+    api_calls_at_once: Annotated[int, Field(ge=1)] = 5
     """How many it accepts within a moment before that limits them."""
-    webhook_batches_at_once: Annotated[int, Field(ge=2, le=1000)]
+    webhook_batches_at_once: Annotated[int, Field(ge=2, le=1000)] = 4
     """How many batches of webhooks are applied at the same time, each by an execution. Lambda's least is two."""
-    waiting_callers: Annotated[int, Field(ge=0)]
+    waiting_callers: Annotated[int, Field(ge=0)] = 2
     """How many callers of the API may wait for fresh data at the same time, each with an execution."""
-    webhook_addresses: Annotated[tuple[IPvAnyAddress, ...], BeforeValidator(_words)]
+    webhook_addresses: Annotated[tuple[IPvAnyAddress, ...], BeforeValidator(_words)] = ()
     """The IP addresses that webhooks are accepted from, separated by spaces; any address if it is empty."""
-    webhook_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]*$")]
+    webhook_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]*$")] = ""
     """A header that webhooks must have, with the value of its own secret; none if it is empty."""
     local: bool = False
     """Whether to deploy to a local AWS, with a bundle for this machine and tables that are deleted with the stack."""
@@ -116,6 +112,16 @@ class Settings(BaseModel):
                 f"time_zone = {self.time_zone} has daylight saving time: EventBridge Scheduler starts no tick in the "
                 "hour that comes twice in autumn. Etc/UTC has no such hour."
             )
+
+
+class Deployment(Settings):
+    """A stack that this repository deploys."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,23}$")]
+    """The name of the stack and of its metrics' dimension. In the names of functions, CloudFormation would shorten a
+    longer one, and policies would not apply that name them by it."""
+    policy: Path
+    """The policy file, relative to the folder of `deployment.toml`."""
 
     @classmethod
     def read(cls, file: Path, context: Mapping[str, object]) -> Self:

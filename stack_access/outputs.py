@@ -5,7 +5,7 @@ from pydantic.alias_generators import to_pascal
 
 
 class Outputs(BaseModel):
-    """The outputs by name. Each alias is the key that `infra.stack` gives the output."""
+    """The outputs by name. Each alias is the key that `infra.construct` gives the output."""
 
     model_config = ConfigDict(frozen=True, alias_generator=to_pascal, extra="allow")
 

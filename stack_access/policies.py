@@ -1,6 +1,5 @@
 """Policies of IAM for the people and programs that work with a stack, with the exact names of its resources."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -59,7 +58,7 @@ class Resources:
                 return [_allow(["lambda:InvokeFunction"], self._functions(outputs.act_on_page_function))]
             case Role.CALLER:
                 api = str(urlsplit(outputs.api_url).hostname).split(".")[0]
-                routes = [f"{route.method}{re.sub(r'{.+?}', '*', route.template)}" for route in Route]
+                routes = [f"{route.method}{route.pattern}" for route in Route]
                 resources = [self._arn("execute-api", f"{api}/$default/{route}") for route in routes]
                 return [_allow(["execute-api:Invoke"], resources)]
 

@@ -6,11 +6,18 @@ import pytest
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
-from infra.settings import Settings
-from infra.stack import CodatFreshness
+from infra.freshness_stack import FreshnessStack
+from infra.settings import Deployment
 from tests.infra.template import Template
 
 ROOT = Path(__file__).parents[2]
+DEADLINE = """
+[[deadlines]]
+name = "at nine"
+by = "09:00"
+fresh_within = "2 hours"
+data_types = ["balanceSheet"]
+"""
 
 
 def synthesise(folder: Path, *, has_deadlines: bool = False, **context: str) -> Template:
@@ -24,7 +31,11 @@ def synthesise(folder: Path, *, has_deadlines: bool = False, **context: str) -> 
     (bundle / "check_freshness.py").touch()
     defaults: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
     app = App(outdir=str(folder / "cdk.out"), context=defaults | context)
-    stack = CodatFreshness(app, Settings.read(ROOT / "deployment.toml", context), bundle, has_deadlines=has_deadlines)
+    if has_deadlines:
+        policy = folder / "freshness.toml"
+        policy.write_text((ROOT / "freshness.toml").read_text() + DEADLINE)
+        context["policy"] = str(policy)
+    stack = FreshnessStack(app, Deployment.read(ROOT / "deployment.toml", context), bundle)
     if context.get("local") != "true":
         Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return Template(app.synth().get_stack_by_name(stack.stack_name).template)

@@ -23,6 +23,11 @@ class Route(StrEnum):
         """Return the path, with the names of its parameters in braces."""
         return self.split(" ")[1]
 
+    @property
+    def pattern(self) -> str:
+        """Return the path with `*` in place of its parameters, as policies of IAM have it."""
+        return re.sub(r"\{\w+\}", "*", self.template)
+
     def path(self, *parameters: str) -> str:
         """Return the path with values in place of its parameters, in their order."""
         values = iter(parameters)

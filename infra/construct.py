@@ -1,14 +1,20 @@
-"""The CloudFormation stack: its resources, and the permissions of each function."""
+"""Codat Freshness as a construct for any stack: its resources, and the permissions of each function."""
 
 from pathlib import Path
 
-from aws_cdk import CfnOutput, CliCredentialsStackSynthesizer, Duration, Stack, Tags
+from aws_cdk import Annotations, CfnOutput, Duration, Stack, Tags
+from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import BROKEN, DUE
 from freshness.aws.freshness_requests import OPEN, OPEN_OF_COMPANY
+from freshness.policy.loader import load
+from freshness.policy.unmatched import unknown_platforms
+from infra import bundling
 from infra.alarms import Alarms
 from infra.api import Api
 from infra.dashboard import Dashboard
@@ -19,34 +25,57 @@ from infra.settings import Settings
 from infra.tables import Tables
 from infra.webhook_intake import WebhookIntake
 
+DEFAULTS = Settings()
 TICK_MEMORY = 256
 """Megabytes. A tick over 100,000 companies takes 83 (`bench/`), and its share of a processor, a seventh, queues three
 times as many refreshes a minute as Codat accepts."""
 
 
-class CodatFreshness(Stack):
-    """The stack that keeps companies' data at Codat as fresh as the policy promises."""
+class CodatFreshness(Construct):
+    """What keeps companies' data at Codat as fresh as the policy promises. A stack has at most one.
 
-    def __init__(self, scope: Construct, settings: Settings, bundle: Path, *, has_deadlines: bool) -> None:
-        """Create the stack.
+    Its secrets, metrics and outputs have the name of the stack.
 
-        `bundle` is the folder with the code of all functions; `has_deadlines` is whether the policy has any.
+        freshness = CodatFreshness(self, "Freshness", policy="freshness.toml")
+        freshness.grant_ensure_fresh(my_function)
+    """
+
+    bus: events.EventBus
+    """The bus with the events of `docs/events.md`."""
+    api: apigateway.HttpApi
+    """The API that answers how fresh data is, and ensures it."""
+    tables: Tables
+    alarm_topic: sns.Topic
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        policy: str | Path,
+        settings: Settings = DEFAULTS,
+        bundle: Path | None = None,
+    ) -> None:
+        """Create the construct for a policy file.
+
+        `bundle` is the folder with the code of all functions; without it, it is built in the folder `.build`.
+
+        Raises:
+            freshness.policy.errors.PolicyError: the policy is not valid.
+            infra.bundling.BundlingError: the dependencies of the functions could not be installed.
         """
-        super().__init__(
-            scope,
-            settings.name,
-            description="Keeps companies' data at Codat as fresh as freshness.toml promises",
-            termination_protection=not settings.local,
-            # The local AWS does not know a condition in the policies of the roles that `cdk bootstrap` makes.
-            synthesizer=CliCredentialsStackSynthesizer() if settings.local else None,
-        )
+        super().__init__(scope, construct_id)
+        name = Stack.of(self).stack_name
+        loaded = load(Path(policy))
+        for warning in (*settings.warnings, *unknown_platforms(loaded)):
+            Annotations.of(self).add_warning_v2("codat-freshness", warning)
         Tags.of(self).add("project", "codat-freshness")
-        Tags.of(self).add("stack", settings.name)
+        Tags.of(self).add("stack", name)
         self._settings = settings
-        self._bundle = bundle
-        self._tables = Tables(self, disposable=settings.local, protected=settings.protect_tables)
-        self._secrets = Secrets(settings.name)
-        self._bus = events.EventBus(self, "EventBus", description="Events about companies' data at Codat")
+        self._bundle = bundle or bundling.build_for(Path(policy), Path(".build"), local=settings.local)
+        self.tables = Tables(self, disposable=settings.local, protected=settings.protect_tables)
+        self._secrets = Secrets(name)
+        self.bus = events.EventBus(self, "EventBus", description="Events about companies' data at Codat")
 
         check_freshness = self._check_freshness()
         queue_refreshes = self._queue_refreshes()
@@ -58,12 +87,14 @@ class CodatFreshness(Stack):
         apply_webhook = self._apply_webhook()
         intake = WebhookIntake(self, receive=receive_webhook, apply=apply_webhook, settings=settings)
         serve_api = self._serve_api()
-        api = Api(self, intake.api, intake.stage, serve_api, settings)
+        self._routes = Api(self, intake.api, intake.stage, serve_api, settings)
+        self.api = intake.api
 
         period = Duration.minutes(settings.tick_at_least_every)
         alarms = Alarms(self, tick_at_least_every=period, email=settings.alarm_email, local=settings.local)
+        self.alarm_topic = alarms.topic
         alarms.watch_promises()
-        if has_deadlines:
+        if loaded.deadlines:
             alarms.watch_deadlines()
         alarms.watch_codat()
         alarms.watch_tick(check_freshness)
@@ -88,18 +119,18 @@ class CodatFreshness(Stack):
                 apply_webhook=apply_webhook,
                 webhooks=intake.queue,
                 dead_letters=(schedules.dead_letter_queue, intake.dead_letter_queue),
-                tables=self._tables,
+                tables=self.tables,
             )
 
-        self._output("ApiUrl", api.url)
+        self._output("ApiUrl", self.api.api_endpoint)
         self._output("WebhookUrl", intake.url)
         self._output("WebhookQueueUrl", intake.queue.queue_url)
         self._output("WebhookDeadLetterQueueUrl", intake.dead_letter_queue.queue_url)
-        self._output("CompaniesTable", self._tables.companies.table_name)
-        self._output("FeedsTable", self._tables.feeds.table_name)
-        self._output("DatasetsTable", self._tables.datasets.table_name)
-        self._output("ControlTable", self._tables.control.table_name)
-        self._output("EventBusName", self._bus.event_bus_name)
+        self._output("CompaniesTable", self.tables.companies.table_name)
+        self._output("FeedsTable", self.tables.feeds.table_name)
+        self._output("DatasetsTable", self.tables.datasets.table_name)
+        self._output("ControlTable", self.tables.control.table_name)
+        self._output("EventBusName", self.bus.event_bus_name)
         self._output("CodatApiKeySecret", self._secrets.codat_api_key)
         self._output("WebhookSigningSecret", self._secrets.webhook_signing)
         self._output("CheckFreshnessFunction", check_freshness.function.function_name)
@@ -108,22 +139,26 @@ class CodatFreshness(Stack):
         self._output("ApplyWebhookFunction", apply_webhook.function.function_name)
         self._output("ServeApiFunction", serve_api.function.function_name)
 
+    def grant_ensure_fresh(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal call the API."""
+        return self._routes.grant(grantee)
+
     def _check_freshness(self) -> Function:
         function = Function(self, "check_freshness", self._bundle, timeout=Duration.minutes(5), memory_size=TICK_MEMORY)
         self._let_record(function)
         self._let_call_codat(function)
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem")
-        function.use_index(self._tables.companies, DUE_FOR_CHECK)
-        function.use_index(self._tables.feeds, BROKEN)
+        function.use_table("COMPANIES_TABLE", self.tables.companies, "BatchGetItem")
+        function.use_index(self.tables.companies, DUE_FOR_CHECK)
+        function.use_index(self.tables.feeds, BROKEN)
         return function
 
     def _queue_refreshes(self) -> Function:
         function = Function(self, "queue_refreshes", self._bundle, timeout=Duration.minutes(5), memory_size=TICK_MEMORY)
         self._let_record(function)
         self._let_call_codat(function)
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem")
-        function.use_index(self._tables.feeds, DUE)
-        function.use_index(self._tables.control, OPEN)
+        function.use_table("COMPANIES_TABLE", self.tables.companies, "BatchGetItem")
+        function.use_index(self.tables.feeds, DUE)
+        function.use_index(self.tables.control, OPEN)
         function.set("DRY_RUN", str(self._settings.dry_run).lower())
         return function
 
@@ -141,64 +176,65 @@ class CodatFreshness(Stack):
     def _apply_webhook(self) -> Function:
         function = Function(self, "apply_webhook", self._bundle, timeout=Duration.seconds(30), memory_size=256)
         self._let_record(function)
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem")
-        function.use_index(self._tables.control, OPEN_OF_COMPANY)
+        function.use_table("COMPANIES_TABLE", self.tables.companies, "BatchGetItem")
+        function.use_index(self.tables.control, OPEN_OF_COMPANY)
         return function
 
     def _serve_api(self) -> Function:
         function = Function(self, "serve_api", self._bundle, timeout=Duration.seconds(29), memory_size=512)
         self._let_record(function)
         self._let_call_codat(function)
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "BatchGetItem")
+        function.use_table("COMPANIES_TABLE", self.tables.companies, "BatchGetItem")
         function.set("WAITING_CALLERS", str(self._settings.waiting_callers))
         function.set("DRY_RUN", str(self._settings.dry_run).lower())
         return function
 
     def _let_record(self, function: Function) -> None:
         """Let a function record facts, and publish what follows from them."""
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem", "PutItem")
-        function.use_table("FEEDS_TABLE", self._tables.feeds, "BatchGetItem", "Query", "PutItem", "DeleteItem")
-        function.use_table("DATASETS_TABLE", self._tables.datasets, "GetItem", "PutItem", "PartiQLInsert")
+        function.use_table("COMPANIES_TABLE", self.tables.companies, "GetItem", "PutItem")
+        function.use_table("FEEDS_TABLE", self.tables.feeds, "BatchGetItem", "Query", "PutItem", "DeleteItem")
+        function.use_table("DATASETS_TABLE", self.tables.datasets, "GetItem", "PutItem", "PartiQLInsert")
         if self._settings.local:
             # The local AWS has a permission of its own for statements, whatever they do and on which table.
             function.allow("*", "dynamodb:BatchExecuteStatement")
-        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem", "PutItem", "UpdateItem")
-        function.use_bus("EVENT_BUS", self._bus)
+        function.use_table("CONTROL_TABLE", self.tables.control, "GetItem", "BatchGetItem", "PutItem", "UpdateItem")
+        function.use_bus("EVENT_BUS", self.bus)
 
     def _let_call_codat(self, function: Function) -> None:
         """Let a function call Codat, for which it takes leases and gives them back."""
-        function.use_table("CONTROL_TABLE", self._tables.control, "DeleteItem")
+        function.use_table("CONTROL_TABLE", self.tables.control, "DeleteItem")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
 
     def _show_page(self, act_on_page: Function) -> Function:
         function = Function(self, "show_page", self._bundle, timeout=Duration.seconds(30), memory_size=512)
         self._let_read_page(function)
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "GetItem")
-        function.use_table("DATASETS_TABLE", self._tables.datasets, "Query")
-        function.use_table("CONTROL_TABLE", self._tables.control, "PutItem")
+        function.use_table("COMPANIES_TABLE", self.tables.companies, "GetItem")
+        function.use_table("DATASETS_TABLE", self.tables.datasets, "Query")
+        function.use_table("CONTROL_TABLE", self.tables.control, "PutItem")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
-        function.set("EVENT_BUS", self._bus.event_bus_name)
+        function.set("EVENT_BUS", self.bus.event_bus_name)
         function.set("ACT_ON_PAGE_FUNCTION", act_on_page.function.function_arn)
         return function
 
     def _act_on_page(self) -> Function:
         function = Function(self, "act_on_page", self._bundle, timeout=Duration.seconds(30), memory_size=512)
         self._let_read_page(function)
-        function.use_table("FEEDS_TABLE", self._tables.feeds, "BatchGetItem", "PutItem")
-        function.set("DATASETS_TABLE", self._tables.datasets.table_name)
-        function.use_table("CONTROL_TABLE", self._tables.control, "PutItem", "DeleteItem")
-        function.use_bus("EVENT_BUS", self._bus)
+        function.use_table("FEEDS_TABLE", self.tables.feeds, "BatchGetItem", "PutItem")
+        function.set("DATASETS_TABLE", self.tables.datasets.table_name)
+        function.use_table("CONTROL_TABLE", self.tables.control, "PutItem", "DeleteItem")
+        function.use_bus("EVENT_BUS", self.bus)
         return function
 
     def _let_read_page(self, function: Function) -> None:
-        function.use_table("COMPANIES_TABLE", self._tables.companies, "DescribeTable", "BatchGetItem")
-        function.use_index(self._tables.companies, DUE_FOR_CHECK)
-        function.use_index(self._tables.companies, NEEDS_RELINK)
-        function.use_table("FEEDS_TABLE", self._tables.feeds, "DescribeTable", "Query")
-        function.use_index(self._tables.feeds, BROKEN)
-        function.use_table("CONTROL_TABLE", self._tables.control, "GetItem", "BatchGetItem")
+        function.use_table("COMPANIES_TABLE", self.tables.companies, "DescribeTable", "BatchGetItem")
+        function.use_index(self.tables.companies, DUE_FOR_CHECK)
+        function.use_index(self.tables.companies, NEEDS_RELINK)
+        function.use_table("FEEDS_TABLE", self.tables.feeds, "DescribeTable", "Query")
+        function.use_index(self.tables.feeds, BROKEN)
+        function.use_table("CONTROL_TABLE", self.tables.control, "GetItem", "BatchGetItem")
 
     def _output(self, name: str, value: str) -> None:
-        CfnOutput(self, name, value=value)
+        # By these names, whatever the construct is called, the command line recognises a stack.
+        CfnOutput(self, name, value=value).override_logical_id(name)
