@@ -1,6 +1,7 @@
 """A server of the page on this machine: the page, the explanation of each feed, and links that are read when clicked.
 
-It answers only this machine's own browser. What it shows is read again for each request, and nothing is changed.
+It answers only this machine's own browser. What it shows is read again for each request. Its buttons change what the
+commands `refresh`, `pause` and `resume` do.
 """
 
 import asyncio
@@ -13,17 +14,22 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from freshness.app.operations import Operations, Paused
 from freshness.app.page.read import page_view
-from freshness.app.page.render import Frame, Medium, render, render_explanations
+from freshness.app.page.refresh import refresh_worst
+from freshness.app.page.render import Frame, Medium, render, render_explanations, render_text
+from freshness.app.page.view import Selection
+from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.queries import NotFound, Queries
 from stack_access.links import links_of
 from stack_access.stack import DeployedStack, clock
 
 LOOPBACK = "127.0.0.1"
+_LONGEST_FORM = 10_000
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
     "script-src 'nonce-{nonce}'; form-action 'self' https: http:; base-uri 'none'; frame-ancestors 'none'"
@@ -110,29 +116,30 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the page, or with a feed's explanation."""
-        parts = self._parts()
-        nonce = secrets.token_urlsafe()
-        frame = Frame(Medium.SERVER, update_every=self.server.update_every, nonce=nonce)
         queries, now = self.server.source.queries, self.server.source.now()
-        match parts:
+        selection = _selection(urlsplit(self.path).query)
+        match self._parts():
             case [""]:
-                self._try(lambda: self._html(render(page_view(queries, now), frame), nonce))
+                self._try(lambda: self._html(lambda frame: render(page_view(queries, now, selection), frame)))
             case ["explain", company_id, data_type]:
-                self._try(lambda: self._html(self._explained(company_id, data_type, frame), nonce))
+                self._try(lambda: self._html(lambda frame: self._explained(company_id, data_type, frame)))
             case _:
                 self._text(HTTPStatus.NOT_FOUND, "There is no such page.")
 
     def do_POST(self) -> None:
-        """Redirect to a link, which may be valid for a single use: so only a click of this page reads one."""
+        """Do what a button of this page asks for. A link may be valid for a single use: so only a click reads one."""
         if self.headers.get("Origin") not in {
             self.server.url.rstrip("/"),
             f"http://localhost:{self.server.server_port}",
         }:
             self._text(HTTPStatus.FORBIDDEN, "Only the page itself may ask for this.")
             return
+        form = self._form()
         match self._parts():
             case ["link", company_id, connection_id]:
                 self._try(lambda: self._redirect(self.server.source.link(company_id, connection_id)))
+            case ["refresh", *names]:
+                self._try(lambda: self._said(self._refresh(names, form)))
             case _:
                 self._text(HTTPStatus.NOT_FOUND, "There is no such page.")
 
@@ -145,10 +152,34 @@ class _Handler(BaseHTTPRequestHandler):
             return []
         return [unquote(part) for part in urlsplit(self.path).path.lstrip("/").split("/")]
 
+    def _form(self) -> str:
+        """Return the values of the form that a button sends."""
+        length = self.headers.get("Content-Length", "")
+        length_read = min(int(length), _LONGEST_FORM) if length.isdecimal() else 0
+        return self.rfile.read(length_read).decode(errors="replace")
+
     def _explained(self, company_id: str, data_type: str, frame: Frame) -> str:
         queries = self.server.source.queries
         company = queries.find_company(company_id)
         return render_explanations(queries.explain(company, data_type, self.server.source.now()), frame)
+
+    def _refresh(self, names: list[str], form: str) -> str:
+        """Request refreshes of what is listed as older than promised, or of a company's data type that is named."""
+        queries = self.server.source.queries
+        operations = Operations(services=queries.services)
+        match names:
+            case []:
+                requested = refresh_worst(queries, operations, self.server.source.now(), _selection(form))
+            case [company_id, data_type]:
+                company = queries.find_company(company_id)
+                requested = len(operations.request_refreshes(company, queries.find_feeds(company, [data_type])))
+            case _:
+                raise NotFound("There is no such page.")
+        if not requested:
+            return "Nothing is requested: what could be refreshed is in flight already, or waits for somebody."
+        return (
+            f"{requested} {'refresh is' if requested == 1 else 'refreshes are'} requested, and queued by the next tick."
+        )
 
     def _try(self, answer: Callable[[], None]) -> None:
         try:
@@ -157,6 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._text(HTTPStatus.NOT_FOUND, str(error))
         except ConnectionError:
             return  # The reader has left.
+        except Paused as error:
+            self._said(str(error))
         except (BotoCoreError, ClientError) as error:
             self._text(HTTPStatus.SERVICE_UNAVAILABLE, f"AWS did not answer: {error}")
 
@@ -169,8 +202,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Location", url)
         self.end_headers()
 
-    def _html(self, page: str, nonce: str) -> None:
-        self._respond(HTTPStatus.OK, page, "text/html; charset=utf-8", nonce)
+    def _said(self, text: str) -> None:
+        self._html(lambda frame: render_text(text, "", frame))
+
+    def _html(self, page: Callable[[Frame], str]) -> None:
+        nonce = secrets.token_urlsafe()
+        frame = Frame(Medium.SERVER, update_every=self.server.update_every, nonce=nonce)
+        self._respond(HTTPStatus.OK, page(frame), "text/html; charset=utf-8", nonce)
 
     def _text(self, status: HTTPStatus, text: str) -> None:
         self._respond(status, text + "\n", "text/plain; charset=utf-8", "")
@@ -186,3 +224,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(content)
+
+
+def _selection(form: str) -> Selection:
+    """Return what a reader searches for, of a form or the query of an address. What no form has is ignored."""
+    values = dict(parse_qsl(form))
+    turn = values.get("turn")
+    return Selection(search=values.get("search", "").strip(), turn=Turn(turn) if turn in set(Turn) else None)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from freshness.app.page.render import Frame, Medium, render
 from stack_access.page_server import PageServer, serving
 from tests.page.browser import chromium, opened, violations
 from tests.page.world import HOUR, SETTINGS, World
+from tests.unit.test_any_page import any_view
 
 UPDATE_EVERY = timedelta(milliseconds=100)
 
@@ -136,6 +138,86 @@ def test_an_update_keeps_the_focus_for_who_uses_the_keyboard(page: Page, site: S
     site.pass_time(HOUR / 4)
     expect(page.locator("footer")).not_to_have_text(shown_at)
     expect(link).to_be_focused()
+
+
+def test_the_table_is_one_tab_stop_within_which_arrow_keys_move(page: Page, site: Site) -> None:
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the table of companies")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    links = page.get_by_role("grid").get_by_role("gridcell").get_by_role("link")
+    expect(links.first).to_be_focused()
+    page.keyboard.press("Control+End")
+    expect(links.last).to_be_focused()
+    page.keyboard.press("Control+Home")
+    page.keyboard.press("ArrowRight")
+    expect(links.nth(1)).to_be_focused()
+    column = links.nth(1).evaluate("it => it.closest('td').cellIndex")
+    page.keyboard.press("ArrowDown")
+    expect(links.nth(1)).not_to_be_focused()
+    assert page.evaluate("document.activeElement.closest('td').cellIndex") == column
+    path = page.evaluate("document.activeElement.getAttribute('href')")
+    below = page.locator(f".matrix a[href='{path}']")
+
+    shown_at = page.locator("footer").inner_text()
+    site.pass_time(HOUR / 4)
+    expect(page.locator("footer")).not_to_have_text(shown_at)
+    expect(below).to_be_focused()
+    assert page.locator(".matrix a[tabindex='0']").count() == 1
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('.matrix')") is None
+
+
+def test_a_reader_searches_and_filters_and_what_is_typed_stays_while_sections_come_and_go(
+    page: Page, site: Site, lapsed: str
+) -> None:
+    rows = page.locator(".matrix tbody tr")
+    page.locator("#turns").get_by_role("link", name="a customer").click()
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text(lapsed)
+    expect(page.get_by_label("Waits for")).to_have_value("customer")
+    assert violations(page) == []
+
+    page.get_by_role("link", name="Show all").click()
+    expect(rows).to_have_count(12)
+    field = page.get_by_label("Company", exact=True)
+    field.fill("tide b")
+    site.world.set_link(ConnectionStatus.LINKED)
+    site.pass_time(HOUR / 4)
+    expect(page.locator("#people")).to_have_count(0)
+    expect(field).to_have_value("tide b")
+    field.press("Enter")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("Tide Bakery LLC")
+
+
+def test_a_button_refreshes_what_is_shown(page: Page, site: Site) -> None:
+    page.get_by_role("row", name=re.compile("Amber Electrical LLC")).get_by_role("link").first.click()
+    page.get_by_role("button", name="Refresh it now").click()
+    expect(page.locator("main")).to_contain_text("requested, and queued by the next tick")
+    assert violations(page) == []
+    company = site.world.queries.find_company("Amber Electrical LLC")
+    assert any(feed.refresh_requested_at for feed in site.world.queries.find_feeds(company))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_columns_fit_on_a_large_screen_and_axe_finds_nothing_wrong_with_many_of_everything(
+    browser: Browser, tmp_path: Path, scheme: str
+) -> None:
+    view = any_view(["Tide Veterinary Pty Ltd"], 200, 43, 30, 200, 12, 3)
+    types = {each: f"commerce-data{number}" for number, each in enumerate(view.data_types)}
+    rows = [replace(row, cells={types[name]: cells for name, cells in row.cells.items()}) for row in view.rows]
+    file = tmp_path / "freshness.html"
+    html = render(replace(view, data_types=tuple(types.values()), rows=tuple(rows)), Frame(Medium.FILE))
+    file.write_text(html, encoding="utf-8")
+    with opened(browser, file.as_uri()) as page:
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        page.set_viewport_size({"width": 2560, "height": 1300})
+        assert page.locator("#matrix .scroll").evaluate("it => it.scrollWidth - it.clientWidth") == 0
+        assert violations(page) == []
 
 
 def test_in_a_file_a_cell_opens_what_the_page_knows_of_the_feed(page: Page, site: Site, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from codat_sandbox.model import ConnectionStatus
 from freshness.app.page import read, timeline
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
-from freshness.app.page.view import PageView, Tone
+from freshness.app.page.view import PageView, Selection, Tone
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.report import attainment
 from freshness.aws import feeds
@@ -102,6 +102,28 @@ def test_while_more_promises_are_broken_than_can_be_counted_the_attainment_is_an
     assert shown
     assert counted < shown < 1
     assert "At most:" in render(view, Frame(Medium.FILE))
+
+
+def test_a_reader_finds_a_company_by_name_or_id_and_those_that_wait_for_somebody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lapsed = world.set_link(ConnectionStatus.DEAUTHORIZED)
+    world.pass_time(9 * HOUR, every=FEW_MINUTES)
+
+    def shown(selection: Selection) -> set[str]:
+        view = page_view(world.queries, world.now(), selection)
+        assert {cell.feed.company_name for cell in view.worst} <= {row.company_name for row in view.rows}
+        assert view.verdict == page_view(world.queries, world.now()).verdict
+        return {row.company_name for row in view.rows}
+
+    for _ in range(2):
+        assert shown(Selection(turn=Turn.CUSTOMER)) == {lapsed}
+        assert shown(Selection(search="tide B")) == {"Tide Bakery LLC"}
+        assert shown(Selection(search=world.queries.find_company("Tide Bakery LLC").company_id)) == {"Tide Bakery LLC"}
+        assert shown(Selection(search="tide", turn=Turn.CUSTOMER)) == shown(Selection(search="no such")) == set()
+        # What was not read with the worst of a large fleet is found, too.
+        monkeypatch.setattr(read, "COMPANIES", 2)
+        monkeypatch.setattr(read, "ROWS", 1)
 
 
 def test_a_lapsed_link_needs_its_customer_until_it_returns(world: World) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from freshness.app.page.read import COMPANIES, PEOPLE, ROWS, WORST
 from freshness.app.page.render import LARGEST, Frame, Medium, render, render_explanations, render_text
 from freshness.app.page.verdict import verdict
-from freshness.app.page.view import Cell, Miss, PageView, RuleView, TurnView
+from freshness.app.page.view import Cell, Miss, PageView, RuleView, Selection, TurnView
 from freshness.app.reading.diagnosis import Diagnosis, Turn
 from freshness.app.reading.text import shown
 from freshness.app.reading.views import DatasetView, Explanation, SpendingView
@@ -73,7 +73,9 @@ def cells(names: Sequence[str], data_types: int, companies: int) -> list[Cell]:
 def views(draw: st.DrawFn) -> PageView:
     """Return pages with none, one, or as many as there may be of everything."""
     names = draw(st.lists(NAME, min_size=1, max_size=3))
-    return any_view(names, *(draw(number(most)) for most in (COMPANIES, 43, PEOPLE, WORST, 12, 40)))
+    view = any_view(names, *(draw(number(most)) for most in (COMPANIES, 43, PEOPLE, WORST, 12, 40)))
+    selection = Selection(search=draw(NAME), turn=draw(st.sampled_from((None, *Turn))))
+    return replace(view, selection=selection, selected=draw(number(COMPANIES)))
 
 
 def any_view(
@@ -121,7 +123,7 @@ def check(html: str, medium: Medium) -> None:
     assert len(html.encode()) <= LARGEST
     assert not HIDDEN.search(html)
     elements = Elements(html)
-    assert elements.tags["script"] == (1 if medium is Medium.SERVER else 0)
+    assert elements.tags["script"] == (0 if medium is Medium.WIDGET else 1)
     assert not {name for name in elements.attributes if name.startswith("on")}
 
 

@@ -22,6 +22,7 @@ from freshness.app.page.view import (
     PageView,
     Row,
     RuleView,
+    Selection,
     Span,
     Tone,
     TurnView,
@@ -100,7 +101,8 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         is_whole=companies < ROWS,
         broken=len(cells),
         broken_is_minimum=False,
-        states=Counter({State.STALE: len(cells)}),
+        selection=Selection(),
+        selected=companies,
         needs_person=(person,) * min(companies, PEOPLE),
         relinks_elsewhere=3,
         turns=(TurnView(why, 5, 4),),
@@ -122,7 +124,6 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         )
         * 12,
         conditions=CALM,
-        calls_allowed=10,
         webhooks=Webhooks(received_at=None, silent_since=None),
         spending=(SpendingView(platform=name, spent=1.5, cap=20, currency="USD"),),
     )
@@ -166,7 +167,7 @@ def test_no_name_can_add_an_element_an_attribute_or_a_script(medium: Medium) -> 
     html = render(page(), Frame(medium, function_arn="arn:aws:lambda:x", nonce="n"))
     elements = Elements(html)
 
-    assert elements.tags["script"] == (1 if medium is Medium.SERVER else 0)
+    assert elements.tags["script"] == (0 if medium is Medium.WIDGET else 1)
     assert not {name for name in elements.attributes if name.startswith("on")}
     assert "<script>alert" not in html
     assert not [link for link in elements.links if link.startswith("javascript:")]
@@ -232,7 +233,11 @@ def test_a_cell_shows_the_worse_of_two_connections_and_that_there_are_two() -> N
     kept = Cell(replace(feed_view(state=State.FRESH, age=1.8), diagnosis=None), NOW)
     lapsed = replace(feed_view(state=State.BLOCKED, age=0.2), connection_id="lapsed", diagnosis=waits)
     blocked = Cell(lapsed, NOW)
-    for cells, text in (((kept, blocked), "■ 10% (1 of 2)"), ((blocked, kept), "■ 10% (1 of 2)"), ((kept,), "90%")):
+    for cells, text in (
+        ((kept, blocked), "■ 10%<sup>2</sup>"),
+        ((blocked, kept), "■ 10%<sup>2</sup>"),
+        ((kept,), "90%"),
+    ):
         view = replace(page(), rows=(Row("1", "Tide Bakery", False, {TYPES[0]: cells}),), details=())
         assert f"<span>{text}</span>" in render(view, Frame(Medium.FILE))
 
@@ -269,7 +274,7 @@ def test_the_explanation_of_a_feed_shows_what_a_platform_wrote_as_text() -> None
         last_decided=None,
         datasets=(dataset,),
     )
-    html = render_explanations([explanation], Frame(Medium.FILE))
+    html = render_explanations([explanation], Frame(Medium.WIDGET))
     assert Elements(html).tags["script"] == 0
     assert "alert(1)" in html
 

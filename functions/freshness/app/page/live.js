@@ -1,3 +1,4 @@
+const lastRead = new Map();
 const every = Number(document.body.dataset.every);
 async function update() {
   if (!document.hidden) await read();
@@ -17,9 +18,26 @@ function replace(fresh) {
   for (const part of fresh.querySelectorAll("main [id]")) {
     const shown = document.getElementById(part.id);
     if (part.id === "verdict" && shown) announce(shown, part);
-    if (shown && shown.closest("section[id],footer") === shown && shown.outerHTML !== part.outerHTML) swap(shown, part, focused);
+    const html = part.outerHTML, is = shown && shown.closest("section[id],footer") === shown;
+    if (is && html !== (lastRead.get(part.id) ?? shown.outerHTML)) swap(shown, part, focused);
+    lastRead.set(part.id, html);
   }
-  if (ids(main) !== ids(fresh.querySelector("main"))) main.replaceWith(fresh.querySelector("main"));
+  addAndRemove(main, fresh.querySelector("main"));
+}
+// What a reader is typing stays, because only the sections that come or go are touched.
+function addAndRemove(main, fresh) {
+  for (const part of [...main.children]) if (part.id && !fresh.querySelector(`#${part.id}`)) part.remove();
+  let before;
+  for (const part of [...fresh.children].filter(each => each.id)) {
+    const shown = main.querySelector(`:scope > #${part.id}`);
+    if (!shown) before.after(part);
+    before = shown ?? part;
+  }
+}
+// Return by what the counterpart of an element that has the focus is found.
+function found(focused) {
+  const [name, of] = [["href", ""], ["aria-label", ""], ["action", " button"]].find(([each]) => focused.closest(`[${each}]`)) ?? [];
+  return name && `[${name}="${CSS.escape(focused.closest(`[${name}]`).getAttribute(name))}"]${of}`;
 }
 // A screen reader announces the verdict when its sentence changes, but not each minute of an age.
 function announce(shown, part) {
@@ -27,12 +45,13 @@ function announce(shown, part) {
   for (const each of [shown, part]) each.setAttribute("aria-live", live);
 }
 function swap(shown, part, focused) {
-  const where = shown.contains(focused) && focused.getAttribute("href");
+  const where = shown.contains(focused) && found(focused);
+  const stop = shown.querySelector(".matrix a[tabindex='0']")?.getAttribute("href");
   const scrolled = shown.querySelector(".scroll")?.scrollLeft;
   shown.className = part.className;
   shown.innerHTML = part.innerHTML;
   if (scrolled) shown.querySelector(".scroll").scrollLeft = scrolled;
-  if (where) shown.querySelector(`a[href="${CSS.escape(where)}"]`)?.focus({preventScroll: true});
+  if (shown.querySelector(".matrix")) rove(shown.querySelector(`a[href="${CSS.escape(stop ?? "")}"]`));
+  if (where) shown.querySelector(where)?.focus({preventScroll: true});
 }
-function ids(main) { return [...main.querySelectorAll("section[id]")].map(each => each.id).join(); }
 setTimeout(update, every);

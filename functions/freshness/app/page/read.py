@@ -5,11 +5,11 @@ and of at most `COMPANIES` companies all feeds. So a page of 100,000 feeds costs
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 
 from freshness.app.page.attained import read_attainment
 from freshness.app.page.timeline import breaches_of, longest, within
@@ -21,6 +21,7 @@ from freshness.app.page.view import (
     NeedsPerson,
     PageView,
     Row,
+    Selection,
     TurnView,
     Webhooks,
 )
@@ -36,7 +37,6 @@ from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
 from freshness.domain.slo.attainment import DAY, hour_of
-from freshness.planning.call_budget import call_budget
 
 COMPANIES = 200
 """The most companies whose feeds are read."""
@@ -50,6 +50,7 @@ MISSES = 20
 """The most deadlines that will be missed which are named."""
 LONGEST_NAME = 60
 """The most characters of a name."""
+EVERYTHING = Selection()
 _READERS = 8
 """Queries at once. Each takes some five milliseconds, most of which is waiting."""
 
@@ -77,6 +78,10 @@ class _Index:
         most = COMPANIES if is_small else max(ROWS, len(named))
         return list(dict.fromkeys(chain(named, self.company_ids)))[: min(most, COMPANIES)]
 
+    def is_whole(self, company_ids: Sized) -> bool:
+        """Return whether these are all companies."""
+        return self.companies_are_whole and len(self.company_ids) <= len(company_ids)
+
 
 @dataclass(frozen=True, slots=True)
 class _OfFeeds:
@@ -85,13 +90,16 @@ class _OfFeeds:
     webhooks: Webhooks
     misses: tuple[Miss, ...]
     breaches: tuple[FeedBreaches, ...]
+    selection: Selection
 
 
-def page_view(queries: Queries, now: datetime) -> PageView:
-    """Return what the page shows now."""
+def page_view(queries: Queries, now: datetime, selection: Selection = EVERYTHING) -> PageView:
+    """Return what the page shows now. To search a fleet that is too large to be read whole reads all companies."""
     with ThreadPoolExecutor(_READERS) as readers:
         index = _read_index(queries)
         chosen = index.chosen()
+        if selection.search and not index.is_whole(chosen):
+            chosen = list(dict.fromkeys(chain(_found(queries, selection), chosen)))
         companies = queries.services.tables.companies.get_many(chosen)
         of_companies = readers.map(queries.services.tables.feeds.of_company, chosen)
         feeds = list(chain.from_iterable(of_companies))
@@ -105,7 +113,13 @@ def page_view(queries: Queries, now: datetime) -> PageView:
     expected = [Miss(view, at) for view, feed in judged if (at := feed.miss_expected_at) and at > now]
     misses = tuple(sorted(expected, key=lambda miss: miss.deadline_at)[:MISSES])
     breaches = _breaches(queries, by_id, judged, now)
-    return _view(queries, conditions, index, named, cells, _OfFeeds(webhooks, misses, breaches))
+    return _view(queries, conditions, index, named, cells, _OfFeeds(webhooks, misses, breaches, selection))
+
+
+def _found(queries: Queries, selection: Selection) -> list[str]:
+    """Return the ids of the first companies that a reader searches for."""
+    found = (each for each in queries.services.tables.companies.scan() if selection.has_company(each))
+    return [each.company_id for each in islice(found, ROWS)]
 
 
 def _read_index(queries: Queries) -> _Index:
@@ -125,11 +139,12 @@ def _view(
     found: _OfFeeds,
 ) -> PageView:
     tables, policy, now = queries.services.tables, queries.services.policy, conditions.at
-    is_whole = index.companies_are_whole and len(index.company_ids) <= len(companies)
+    is_whole = index.is_whole(companies)
     elsewhere = [each for each in index.broken if each.key[0] not in {company.company_id for company in companies}]
     promised = [cell for cell in cells if cell.feed.is_promised and cell.feed.state is not State.UNSUPPORTED]
     worst = sorted((cell for cell in promised if cell.is_broken), key=lambda cell: (-cell.badness, cell.feed.key))
-    rows = _rows(companies, cells)
+    selected = _rows(companies, cells, found.selection)
+    rows = tuple(sorted(selected[:ROWS], key=_trouble_first))
     with_row = {row.company_id for row in rows}
     without_row = Counter(cell.feed.data_type for cell in worst if cell.feed.company_id not in with_row)
     people = _needs_person({company.company_id: company for company in companies}, promised)
@@ -158,21 +173,21 @@ def _view(
         is_whole=is_whole,
         broken=facts.broken,
         broken_is_minimum=facts.broken_is_minimum,
-        states=Counter(cell.feed.state for cell in cells),
         needs_person=people[:PEOPLE],
         relinks_elsewhere=facts.relinks_elsewhere,
         turns=turns,
+        selection=found.selection,
+        selected=len(selected),
         data_types=_data_types(rows),
         rows=rows,
         broken_elsewhere=without_row + Counter(each.key[1] for each in elsewhere),
-        worst=tuple(worst[:WORST]),
+        worst=tuple(_of_selected(worst, selected, found.selection))[:WORST],
         details=tuple({cell.feed.key: cell for cell in [*worst, *_of_rows(rows)][:WORST]}.values()),
         misses=found.misses,
         attainment=rules,
         hours=hours,
         breaches=found.breaches,
         conditions=conditions,
-        calls_allowed=call_budget(policy.budget, conditions.limits, now),
         webhooks=found.webhooks,
         spending=tuple(spending(queries.services, now)),
     )
@@ -208,11 +223,12 @@ def _shortened(view: FeedView) -> FeedView:
     return replace(view, company_name=shown(view.company_name, LONGEST_NAME), platform=platform, diagnosis=diagnosis)
 
 
-def _rows(companies: Iterable[Company], cells: Iterable[Cell]) -> tuple[Row, ...]:
+def _rows(companies: Iterable[Company], cells: Iterable[Cell], selection: Selection) -> list[Row]:
+    """Return the selected companies that have feeds, in the same order."""
     by_company: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
         by_company[cell.feed.company_id][cell.feed.data_type].append(cell)
-    rows = [
+    return [
         Row(
             each.company_id,
             shown(each.name, LONGEST_NAME),
@@ -220,9 +236,10 @@ def _rows(companies: Iterable[Company], cells: Iterable[Cell]) -> tuple[Row, ...
             {name: tuple(of) for name, of in types.items()},
         )
         for each in companies
-        if (types := by_company.get(each.company_id))
+        if selection.has_company(each)
+        and (types := by_company.get(each.company_id))
+        and any(selection.has_cell(cell) for cell in chain.from_iterable(types.values()))
     ]
-    return tuple(sorted(rows[:ROWS], key=lambda row: (-_trouble(row), row.company_name, row.company_id)))
 
 
 def _of_rows(rows: Iterable[Row]) -> Iterator[Cell]:
@@ -237,8 +254,13 @@ def _data_types(rows: Iterable[Row]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (-broken[name], -waiting[name], name)))
 
 
-def _trouble(row: Row) -> int:
-    return sum(cell.diagnosis is not None for cell in row.all_cells)
+def _trouble_first(row: Row) -> tuple[int, str, str]:
+    return -sum(cell.diagnosis is not None for cell in row.all_cells), row.company_name, row.company_id
+
+
+def _of_selected(cells: Iterable[Cell], rows: Iterable[Row], selection: Selection) -> Iterator[Cell]:
+    selected = {row.company_id for row in rows}
+    return (cell for cell in cells if cell.feed.company_id in selected and selection.has_cell(cell))
 
 
 def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tuple[NeedsPerson, ...]:

@@ -4,19 +4,20 @@ from collections import defaultdict
 from datetime import datetime
 
 from freshness.app.operations import Operations
-from freshness.app.page.read import page_view
+from freshness.app.page.read import EVERYTHING, page_view
+from freshness.app.page.view import Selection
 from freshness.app.reading.queries import Queries
 from freshness.domain.feed import FeedKey
 
 
-def refresh_worst(queries: Queries, operations: Operations, now: datetime) -> int:
-    """Request a refresh of the worst feeds where one can be queued, and return of how many.
+def refresh_worst(queries: Queries, operations: Operations, now: datetime, selection: Selection = EVERYTHING) -> int:
+    """Request a refresh of the worst of the selected feeds where one can be queued, and return of how many.
 
     Raises:
         Paused: all refreshes are paused.
     """
     wanted: dict[str, set[FeedKey]] = defaultdict(set)
-    for cell in page_view(queries, now).worst:
+    for cell in page_view(queries, now, selection).worst:
         wanted[cell.feed.company_id].add(cell.feed.key)
     requested = 0
     for company_id, company in queries.services.tables.companies.get_many(wanted).items():

@@ -15,6 +15,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from freshness.app.page.view import PageView
+from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.text import SYMBOLS, duration, moment, percent, shown
 from freshness.app.reading.views import Explanation
 
@@ -99,5 +100,9 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     environment.filters |= {"duration": duration, "moment": moment, "percent": percent}
-    environment.globals |= {"symbols": SYMBOLS, "milliseconds": timedelta(milliseconds=1)}
+    environment.globals |= {
+        "symbols": SYMBOLS,
+        "milliseconds": timedelta(milliseconds=1),
+        "waited_for": {turn: turn.waited_for for turn in Turn if turn is not Turn.NOBODY},
+    }
     return environment

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn
 from freshness.app.reading.views import FeedView, SpendingView
+from freshness.domain.company import Company
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import State
 from freshness.domain.slo.attainment import Attained
@@ -94,6 +95,29 @@ class Row:
         """Return the worst of the feeds of a data type: one that is broken, or else one that waits for somebody."""
         cells = self.cells.get(data_type, ())
         return max(cells, key=lambda cell: (cell.is_broken, cell.diagnosis is not None, cell.badness), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which companies and feeds the page lists: all of them, unless a reader searches or filters."""
+
+    search: str = ""
+    """A company's id, or a part of its name."""
+    turn: Turn | None = None
+    """Whom a feed waits for."""
+
+    @property
+    def is_everything(self) -> bool:
+        """Return whether nothing is left out."""
+        return not self.search and self.turn is None
+
+    def has_company(self, company: Company) -> bool:
+        """Return whether what is searched for is the company."""
+        return self.search == company.company_id or self.search.casefold() in company.name.casefold()
+
+    def has_cell(self, cell: Cell) -> bool:
+        """Return whether a feed waits for whom the reader looks for."""
+        return self.turn is None or (cell.diagnosis is not None and cell.diagnosis.turn is self.turn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,12 +226,14 @@ class PageView:
     """Feeds that are older than promised."""
     broken_is_minimum: bool
     """Whether there are more of these than could be counted."""
-    states: Mapping[State, int]
-    """Of the feeds that were read."""
     needs_person: tuple[NeedsPerson, ...]
     relinks_elsewhere: int
     """Further companies with a connection that needs a relink."""
     turns: tuple[TurnView, ...]
+    selection: Selection
+    """Which companies have rows, and which feeds are in `worst`."""
+    selected: int
+    """How many of the companies that were read are selected."""
     data_types: tuple[str, ...]
     rows: tuple[Row, ...]
     broken_elsewhere: Mapping[str, int]
@@ -225,8 +251,6 @@ class PageView:
     breaches: tuple[FeedBreaches, ...]
     """The feeds that were older than promised for longest in these hours, of the companies that were read."""
     conditions: Conditions
-    calls_allowed: float
-    """How many refreshes the budget allows now."""
     webhooks: Webhooks
     spending: tuple[SpendingView, ...]
     """What was spent this month at each platform that has a cap."""
