@@ -145,8 +145,6 @@ def _view(
     worst = sorted((cell for cell in promised if cell.is_broken), key=lambda cell: (-cell.badness, cell.feed.key))
     selected = _rows(companies, cells, found.selection)
     rows = tuple(sorted(selected[:ROWS], key=_trouble_first))
-    with_row = {row.company_id for row in rows}
-    without_row = Counter(cell.feed.data_type for cell in worst if cell.feed.company_id not in with_row)
     people = _needs_person({company.company_id: company for company in companies}, promised)
     turns = _turns(cells, of_everything(conditions, found.webhooks.silent_since))
     open_breaches = [each.breach.until(now) for each in index.broken if each.breach]
@@ -180,7 +178,7 @@ def _view(
         selected=len(selected),
         data_types=_data_types(rows),
         rows=rows,
-        broken_elsewhere=without_row + Counter(each.key[1] for each in elsewhere),
+        broken_elsewhere=_without_row(worst, rows) + Counter(each.key[1] for each in elsewhere),
         worst=tuple(_of_selected(worst, selected, found.selection))[:WORST],
         details=tuple({cell.feed.key: cell for cell in [*worst, *_of_rows(rows)][:WORST]}.values()),
         misses=found.misses,
@@ -256,6 +254,12 @@ def _data_types(rows: Iterable[Row]) -> tuple[str, ...]:
 
 def _trouble_first(row: Row) -> tuple[int, str, str]:
     return -sum(cell.diagnosis is not None for cell in row.all_cells), row.company_name, row.company_id
+
+
+def _without_row(cells: Iterable[Cell], rows: Iterable[Row]) -> Counter[str]:
+    """Return how many of the cells have no row, by data type."""
+    with_row = {row.company_id for row in rows}
+    return Counter(cell.feed.data_type for cell in cells if cell.feed.company_id not in with_row)
 
 
 def _of_selected(cells: Iterable[Cell], rows: Iterable[Row], selection: Selection) -> Iterator[Cell]:
