@@ -1,6 +1,7 @@
 """`freshness policy`: the policy file by itself."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
-from freshness.policy.unmatched import unknown_platforms
+from freshness.policy.unmatched import warnings
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -28,7 +29,7 @@ def check(
     except PolicyError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from None
-    for warning in unknown_platforms(policy):
+    for warning in warnings(policy, datetime.now(UTC).date()):
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{file} is valid.")
 

@@ -1,5 +1,6 @@
 """Codat Freshness as a construct for any stack: its resources, and the permissions of each function."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from aws_cdk import Annotations, CfnOutput, Duration, Stack, Tags
@@ -13,7 +14,7 @@ from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import BROKEN, DUE
 from freshness.aws.freshness_requests import OPEN, OPEN_OF_COMPANY
 from freshness.policy.loader import load
-from freshness.policy.unmatched import unknown_platforms
+from freshness.policy.unmatched import warnings
 from infra import bundling
 from infra.alarms import Alarms
 from infra.api import Api
@@ -67,7 +68,7 @@ class CodatFreshness(Construct):
         super().__init__(scope, construct_id)
         name = Stack.of(self).stack_name
         loaded = load(Path(policy))
-        for warning in (*settings.warnings, *unknown_platforms(loaded)):
+        for warning in (*settings.warnings, *warnings(loaded, datetime.now(UTC).date())):
             Annotations.of(self).add_warning_v2("codat-freshness", warning)
         Tags.of(self).add("project", "codat-freshness")
         Tags.of(self).add("stack", name)

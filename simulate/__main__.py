@@ -15,6 +15,7 @@ from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from simulate.chart import draw
+from simulate.coming import not_simulated
 from simulate.days import DAYS_A_MONTH, Report, RuleReport, run
 from simulate.fleet import FleetError, generate_fleet, load_fleet
 from simulate.tighter import TighterError, tighten
@@ -63,6 +64,8 @@ def simulate(
         console.print(_deadlines_table(report))
     if loaded.prices:
         console.print(_spending_table(report, loaded))
+    for hint in not_simulated(loaded, report.start.date(), days):
+        console.print(hint, style="yellow", highlight=False, markup=False)
     console.print(_totals_table({"the policy": report, **dict(zip(alternatives, others, strict=True))}))
     try:
         draw(report, chart)

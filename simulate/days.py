@@ -45,6 +45,8 @@ class RuleReport:
 class Report:
     """The results of a simulation."""
 
+    start: datetime
+    """The beginning of the first day that is measured."""
     companies: int
     feeds: int
     days: int
@@ -92,6 +94,7 @@ def run(
     world = World(simulated_feeds=simulated_feeds, policy=policy, random=Random(1))
     limits = ApiLimits(daily_quota=1000 * (1 + len(world.companies)))
     report = Report(
+        start=start + DAY,
         companies=len(world.companies),
         feeds=sum(not world.promise(simulated).off for simulated in simulated_feeds),
         days=days,

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,7 @@ WINDOW = "[[windows]]\nname = 'a'\n"
 OFFICE = "[[rules]]\nname = 'office'\nfresh_within = '1 hour'\n"
 BY_HOURS = OFFICE + "hours = '08:00 to 18:00'\n"
 DEADLINE = "[[deadlines]]\nname = 'ready'\nfresh_within = '2 hours'\n"
+READY = DEADLINE + "by = '08:00'\n"
 TOO_MANY = DEADLINE.replace("ready", "noon") + "by = '12:00'\n[budget.refreshes_per_connection]\nXero = 1"
 PRICES = "[prices]\nXero = '0.002 USD per refresh'\n"
 READY_OFF = "[data_types.bills]\noff = true\n" + DEADLINE + "by = '08:00'\ndata_types = ['bills']"
@@ -178,6 +179,24 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + "[data_types.cashflow]\nweight = 2", 3, "mean 'cashFlowStatement'?"),
         (DEFAULT + "[data_types.Invoices]\nweight = 2", 3, "mean 'invoices'?"),
         (DEFAULT + WINDOW + "never = '09:00 to 10:00'\ndays = ['Weekdays']", 6, "write ['Monday', 'Tuesday',"),
+        (DEFAULT + READY + "days = ['last buisness day']", 7, "did you mean 'last business day'?"),
+        (DEFAULT + READY + "days = ['last buisness day of the month']", 7, "did you mean 'last business day'?"),
+        (DEFAULT + READY + "days = ['frist Monday']", 7, "did you mean 'first Monday'?"),
+        (DEFAULT + READY + "days = ['sixth Monday']", 7, 'expected a day such as "Monday", "1st", "last business day'),
+        (DEFAULT + READY + "days = ['32nd']", 7, "expected a day such as"),
+        (DEFAULT + READY + "days = ['2026-02-30']", 7, "got '2026-02-30'"),
+        (DEFAULT + READY + "days = [1]", 7, "expected a day such as"),
+        (DEFAULT + READY + "days = ['month end']\n" + WINDOW + "never = '05:30 to 09:00'", 6, "'a' forbid it"),
+        (DEFAULT + READY + WINDOW + "never = '05:30 to 09:00'\ndays = ['first Monday']", 6, "'a' forbid it"),
+        (DEFAULT + WINDOW + "only = '00:00 to 24:00'\ndays = ['first business day']", 5, "allow no refresh for"),
+        (DEFAULT + WINDOW + "never = '00:00 to 24:00'\ndays = ['2099-01-01']", 5, "allow no refresh for 24 hours"),
+        (DEFAULT + WINDOW + "only = '00:00 to 24:00'\ndays = ['2020-01-01']", 5, "leave none"),
+        (
+            DEFAULT + READY + "days = ['2099-01-01']\n" + TOO_MANY.replace("'12:00'", "'12:00'\ndays = ['1st']"),
+            11,
+            "2 refreshes",
+        ),
+        (DEFAULT + WINDOW + "only = '00:00 to 24:00'\ncalendar = 'uk'", 6, "expected one of calendars"),
     ],
 )
 def test_a_mistake_is_reported_with_its_line_and_the_expected_value(
@@ -513,3 +532,29 @@ def test_data_types_whose_deadlines_allow_different_days_need_one_refresh_of_a_c
     assert load(write(tmp_path, text + limit)).deadlines
     with pytest.raises(PolicyError, match="Xero needs 4 refreshes in 3 days"):
         load(write(tmp_path, text.replace("3 days", "20 hours") + limit))
+
+
+@pytest.mark.parametrize(
+    "days",
+    ["never = '00:00 to 24:00'\ndays = ['2020-01-01']", "never = '01:00 to 02:00'\ndays = ['month end', 2099-12-24]"],
+)
+def test_a_window_of_dates_that_no_promise_depends_on_is_valid(tmp_path: Path, days: str) -> None:
+    assert load(write(tmp_path, DEFAULT + WINDOW + days))
+
+
+def test_a_window_leaves_out_holidays_only_where_it_depends_on_them(tmp_path: Path) -> None:
+    holidays = "[calendars.uk]\ndates = [2026-11-30]\n[local_time]\ncalendar_tag = 'calendar'\n"
+    always, close, named = (
+        WINDOW.replace("'a'", f"'{name}'") + "never = '08:00 to 18:00'\n" + days
+        for name, days in (
+            ("always", ""),
+            ("close", "days = ['last business day of the month']\n"),
+            ("named", "calendar = 'uk'\n"),
+        )
+    )
+    company = Company(company_id="c", tags={"calendar": "uk"})
+
+    windows = load(write(tmp_path, DEFAULT + always + close + named + holidays)).promise("bills", company, XERO).windows
+
+    shut = {day: [each.name for each in windows if each.include(date(2026, 11, day))] for day in (27, 30)}
+    assert shut == {27: ["always", "close", "named"], 30: ["always"]}

@@ -77,6 +77,16 @@ def test_the_tables_are_printed_and_the_chart_is_written(policy: Path) -> None:
     assert (policy.parent / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_holds_on_none_of_the_days_simulated_is_named_with_the_next_day_on_which_it_does(policy: Path) -> None:
+    close = "[[deadlines]]\nname = 'close'\nby = '08:00'\nfresh_within = '2 hours'\ndays = ['month end']\n"
+    policy.write_text(POLICY + close + close.replace("close", "new year").replace("month end", "1st"))
+
+    assert 'deadline "close" holds on none of the days simulated: it does on 2026-11-30, with --days 7' in simulated(
+        policy
+    ).output.replace("\n", " ")
+    assert "holds on none" not in simulated(policy, "--days", "8").output
+
+
 def test_the_tables_fit_into_80_columns(policy: Path) -> None:
     result = simulated(policy, "--days", "1", env={"COLUMNS": "80"})
 

@@ -1,7 +1,7 @@
 """Names in the policy that select nothing are found, with the nearest known name."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from cli.doctor import selections
 from freshness.domain.company import Company, Connection
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
-from freshness.policy.unmatched import unknown_platforms, unmatched
+from freshness.policy.unmatched import unmatched, warnings
 
 ID = "7e1b7e0c-6a0e-4a39-b0a6-1e1a4b0f6c55"
 OTHER_ID = "0498e921-9b53-4396-a412-4f2f5983b0a2"
@@ -111,6 +111,14 @@ def test_a_deleted_company_or_connection_is_not_known(tmp_path: Path) -> None:
     [("Sage 50", ""), ("hbql", ""), ("xero", ""), ("Sage 50 (UK & Ireland)", ""), ("Xerro", "did you mean 'Xero'?")],
 )
 def test_a_platform_that_is_in_no_list_of_codats_is_warned_of(tmp_path: Path, name: str, warning: str) -> None:
-    warnings = list(unknown_platforms(policy_of(tmp_path, RULE + f"platforms = ['{name}']")))
+    warned = list(warnings(policy_of(tmp_path, RULE + f"platforms = ['{name}']"), date(2026, 12, 25)))
 
-    assert [warning in each for each in warnings] == [True] * bool(warning)
+    assert [warning in each for each in warned] == [True] * bool(warning)
+
+
+def test_a_date_that_is_past_is_warned_of(tmp_path: Path) -> None:
+    close = "[[windows]]\nname = 'close'\nnever = '08:00 to 24:00'\ndays = [2026-12-24, '2026-12-25']"
+
+    assert list(warnings(policy_of(tmp_path, close), date(2026, 12, 25))) == [
+        'window "close" (freshness.toml:3): 2026-12-24 is past'
+    ]

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from freshness.domain.calendar_days import WEEKDAYS, Day, is_one_of
+
 DAY = timedelta(days=1)
 
 Interval = tuple[datetime, datetime]
@@ -12,15 +14,15 @@ Interval = tuple[datetime, datetime]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
-    """Days of the week, from 0 for Monday to 6 for Sunday, without `holidays`, in the local time of `zone`."""
+    """Days without `holidays`, in the local time of `zone`."""
 
-    days: frozenset[int]
+    days: frozenset[Day]
     zone: ZoneInfo
     holidays: frozenset[date] = frozenset()
 
     def include(self, day: date) -> bool:
         """Return whether a date is one of the days."""
-        return day.weekday() in self.days and day not in self.holidays
+        return is_one_of(self.days, day, self.holidays)
 
     def moment(self, day: date, at: time) -> datetime:
         """Return a local time of a date in UTC; where clocks skip it, the moment at which they do.
@@ -74,14 +76,14 @@ class Hours(Days):
 def days_text(days: Days) -> str:
     """Return days in words, such as `Mon to Fri, not on holidays, Europe/London`."""
     holidays = ", not on holidays" if days.holidays else ""
-    return f"{_weekdays(days.days)}{holidays}, {days.zone.key}"
+    others = sorted(str(each) for each in days.days if not isinstance(each, int))
+    return f"{', '.join([*_weekdays(days.days), *others])}{holidays}, {days.zone.key}"
 
 
-def _weekdays(days: frozenset[int]) -> str:
-    names = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-    numbers = sorted(days)
-    if len(numbers) == len(names):
-        return "every day"
-    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
-        return f"{names[numbers[0]]} to {names[numbers[-1]]}"
-    return ", ".join(names[number] for number in numbers)
+def _weekdays(days: frozenset[Day]) -> list[str]:
+    numbers = sorted(each for each in days if isinstance(each, int))
+    if len(numbers) == len(WEEKDAYS):
+        return ["every day"]
+    names = [WEEKDAYS[number][:3] for number in numbers]
+    is_run = len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1
+    return [f"{names[0]} to {names[-1]}"] if is_run else names

@@ -1,14 +1,20 @@
-"""Time windows in the week: when refreshes may be queued, and when not."""
+"""Time windows: when refreshes may be queued, and when not."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from operator import itemgetter
 
-from freshness.domain.hours import Hours, Interval
+from freshness.domain.calendar_days import repeat_weekly
+from freshness.domain.hours import DAY, Hours, Interval
 
-HORIZON_DAYS = 8
-"""A week and a day. Windows repeat weekly, so that this many days before and after a time cover every case."""
+WEEKLY_HORIZON = 8 * DAY
+"""A week and a day: this long before and after a time covers every case of windows that repeat weekly."""
+LONGEST_HORIZON = 400 * DAY
+"""The same for windows of other days: longer than any promise."""
+_LONGEST_MONTH = 31 * DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +31,16 @@ def allowed(windows: tuple[Window, ...], at: datetime) -> bool:
 
     It may if the time is in no window that forbids refreshes, and in at least one that allows them if there is any.
     """
-    return not windows or not any(start <= at < end for start, end in closed(windows, at.date()))
+    return not windows or _closed_at(windows, at) is None
 
 
 def next_allowed(windows: tuple[Window, ...], at: datetime) -> datetime | None:
     """Return the first time from `at` on at which a refresh may be queued, or `None` if there is none."""
-    if not windows:
+    closed = _closed_at(windows, at) if windows else None
+    if closed is None:
         return at
-    for start, end in closed(windows, at.date()):
-        if start <= at < end:
-            at = end
-    return at if allowed(windows, at) else None
+    _, end = closed
+    return end if allowed(windows, end) else None
 
 
 def planned(windows: tuple[Window, ...], at: datetime, *, after: datetime, room: timedelta) -> datetime | None:
@@ -45,20 +50,21 @@ def planned(windows: tuple[Window, ...], at: datetime, *, after: datetime, room:
     for which this is so, or, if that is not later than `after`, the next time at which refreshes are allowed. A later
     `at` never gives an earlier result.
     """
-    if not windows:
+    closed = _in_or_next(_closed_around(windows, _month(at), room), at) if windows else None
+    if closed is None or at <= closed[0]:
         return at
-    extended = _merged((start - room, end) for start, end in closed(windows, at.date()))
-    for start, end in extended:
-        if start < at < end:
-            latest = start if start > after else end
-            return latest if allowed(windows, latest) else None
-    return at
+    start, end = closed
+    latest = start if start > after else end
+    return latest if allowed(windows, latest) else None
 
 
-@lru_cache(maxsize=1024)
-def closed(windows: tuple[Window, ...], day: date) -> list[Interval]:
-    """Return the intervals around a day in which no refresh may be queued, in ascending order."""
-    days = [day + timedelta(days=n) for n in range(-HORIZON_DAYS, HORIZON_DAYS + 1)]
+def closed_between(windows: tuple[Window, ...], first: date, last: date) -> list[Interval]:
+    """Return the intervals from one day to another in which no refresh may be queued, in ascending order.
+
+    What no window ends is cut off there.
+    """
+    # Hours may last until the end of the next day, and zones differ from UTC by less than a day.
+    days = [first + number * DAY for number in range(-2, (last - first).days + 2)]
     intervals = [
         (window.allows, interval)
         for window in windows
@@ -68,11 +74,39 @@ def closed(windows: tuple[Window, ...], day: date) -> list[Interval]:
     closed = [interval for allows, interval in intervals if not allows]
     if any(window.allows for window in windows):
         opened = _merged(interval for allows, interval in intervals if allows)
-        first, last = (datetime.combine(day, time(), UTC) for day in (days[0], days[-1]))
-        ends = [first, *(end for _, end in opened)]
-        starts = [*(start for start, _ in opened), last]
+        beginning, ending = (datetime.combine(day, time(), UTC) for day in (first, last))
+        ends = [beginning, *(end for _, end in opened)]
+        starts = [*(start for start, _ in opened), ending]
         closed += [(end, start) for end, start in zip(ends, starts, strict=True) if end < start]
     return _merged(closed)
+
+
+def _month(at: datetime) -> date:
+    return at.date().replace(day=1)
+
+
+@lru_cache(maxsize=1024)
+def _closed_around(windows: tuple[Window, ...], month: date, room: timedelta = timedelta()) -> list[Interval]:
+    """Return the intervals around a month in which no refresh may be queued for `room`, in ascending order."""
+    is_weekly = all(repeat_weekly(window.days) and not window.holidays for window in windows)
+    horizon = WEEKLY_HORIZON if is_weekly else LONGEST_HORIZON
+    closed = closed_between(windows, month - horizon, month + _LONGEST_MONTH + horizon)
+    return _merged((start - room, end) for start, end in closed)
+
+
+def _closed_at(windows: tuple[Window, ...], at: datetime) -> Interval | None:
+    """Return the interval with a time in it in which no refresh may be queued."""
+    closed = _in_or_next(_closed_around(windows, _month(at)), at)
+    return closed if closed and closed[0] <= at else None
+
+
+_end = itemgetter(1)
+
+
+def _in_or_next(intervals: list[Interval], at: datetime) -> Interval | None:
+    """Return the interval that a time is in, or else the next one."""
+    index = bisect_right(intervals, at, key=_end)
+    return intervals[index] if index < len(intervals) else None
 
 
 def _merged(intervals: Iterable[Interval]) -> list[Interval]:

@@ -7,21 +7,22 @@ several tables, and may not exist, is no mistake.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.hours import DAY, Interval
 from freshness.domain.platforms import KEYS
 from freshness.domain.promise import Promise
-from freshness.domain.windows import Window, closed, next_allowed
+from freshness.domain.windows import Window, closed_between, next_allowed
+from freshness.policy.days import examined
+from freshness.policy.feasibility import impossible_deadlines
 from freshness.policy.policy import Policy
 from freshness.policy.schema import Selection, WindowTable
 from freshness.policy.table import LocatedError, Location
 
-_AT = datetime(2026, 1, 5, tzinfo=UTC)
-"""A Monday in winter, around which windows are examined."""
+_LONG_AGO = datetime(2026, 1, 5, tzinfo=UTC)
 _STEP = timedelta(minutes=15)
-_WEEK = 7 * DAY
 _SHORTEST_MONTH = 28 * DAY
 _ANY_ID = "00000000-0000-0000-0000-000000000000"
 _OTHER = "another data type"
@@ -37,13 +38,21 @@ class _Sample:
     data_types: tuple[str, ...]
 
 
-def impossible(policy: Policy) -> Iterator[LocatedError]:
-    """Yield a mistake for each table with a promise that cannot be kept."""
+def impossible(policy: Policy, today: date) -> Iterator[LocatedError]:
+    """Yield a mistake for each table with a promise that cannot be kept, from a day on."""
+    yield from impossible_deadlines(
+        policy.deadlines,
+        policy.windows,
+        policy.budget,
+        policy.prices,
+        today,
+        in_one_zone=policy.local_time.time_zone_tag is not None,
+    )
     known: set[str] = set()
     for sample in _samples(policy):
         for data_type in sample.data_types:
             promise = policy.promise(data_type, sample.company, sample.connection)
-            problem = "" if promise.off else _problem(policy, promise, sample.connection)
+            problem = "" if promise.off else _problem(policy, promise, sample.connection, today)
             if problem and problem not in known:
                 known.add(problem)
                 yield LocatedError(sample.location, problem)
@@ -79,25 +88,27 @@ def _connection(platform: str) -> Connection:
         integration_key=platform if platform in KEYS else "",
         source_type="",
         status=ConnectionStatus.LINKED,
-        status_at=_AT,
+        status_at=_LONG_AGO,
     )
 
 
-def _problem(policy: Policy, promise: Promise, connection: Connection) -> str:
+def _problem(policy: Policy, promise: Promise, connection: Connection, today: date) -> str:
     """Return why a promise cannot be kept; empty if it can."""
     windows = ", ".join(f'"{window.name}"' for window in promise.windows)
-    if next_allowed(promise.windows, _AT) is None:
+    dates = examined((window.days for window in promise.windows), today)
+    if next_allowed(promise.windows, datetime.combine(dates[0], time(), UTC)) is None:
         return f"expected times at which a refresh may be queued, but the windows {windows} leave none; off is for that"
-    for start, end in sorted(_closed_in_a_week(promise.windows), key=lambda times: times[0] - times[1]):
+    for start, end in _closed_by_length(promise.windows, dates[0], dates[-1]):
         if at := _broken_at(promise, start, end):
             gap = f"the windows {windows} allow no refresh for {_text(end - start)}"
             return f"expected windows that allow {_promised(promise.at(at))}: {gap}"
     return _over_limits(policy, promise, connection)
 
 
-def _closed_in_a_week(windows: tuple[Window, ...]) -> Iterator[Interval]:
-    """Yield the times of a week in which no refresh may be queued. What `closed` cuts off at its ends is not in it."""
-    yield from ((start, end) for start, end in closed(windows, _AT.date()) if abs(start - _AT) <= _WEEK >= end - _AT)
+@lru_cache
+def _closed_by_length(windows: tuple[Window, ...], first: date, last: date) -> list[Interval]:
+    """Return the times in which no refresh may be queued, the longest first."""
+    return sorted(closed_between(windows, first, last), key=lambda times: times[0] - times[1])
 
 
 def _promised(promise: Promise) -> str:

@@ -1,39 +1,47 @@
 """Deadlines that no refresh can meet, whatever the fleet: because of windows, limits, or caps on spending."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
+from freshness.domain.calendar_days import WEEKDAYS, is_one_of
 from freshness.domain.hours import DAY, Days
 from freshness.domain.platforms import selects
 from freshness.domain.windows import next_allowed
 from freshness.policy import values
+from freshness.policy.days import examined
 from freshness.policy.money import Money
 from freshness.policy.schema import Budget, DeadlineTable, Rule, Terms, WindowTable
 from freshness.policy.table import LocatedError
 
-_MONDAY = date(2026, 1, 5)
-_WEEK = len(values.DAYS)
+_WEEK = len(WEEKDAYS)
 _SHORTEST_MONTH = 28
+_Run = tuple[frozenset[int], ...]
+"""Consecutive days: the numbers of the deadlines on each."""
 
 
-def check_deadlines(
+def impossible_deadlines(
     deadlines: Sequence[DeadlineTable],
     windows: Sequence[WindowTable],
     budget: Budget,
     prices: Mapping[str, Money],
+    today: date,
     *,
     in_one_zone: bool,
-) -> None:
-    """Raise `LocatedError` if a deadline cannot be met. `in_one_zone` is whether all tables hold in the same zone."""
+) -> Iterator[LocatedError]:
+    """Yield a mistake for each deadline that cannot be met.
+
+    `in_one_zone` is whether all tables hold in the same zone.
+    """
     for index, deadline in enumerate(deadlines):
         together = [each for each in deadlines[:index] if not (each.companies or each.groups or each.tags)]
+        together.append(deadline)
         problems = (
-            _always_closed(deadline, windows, in_one_zone=in_one_zone),
-            *(_over_share([*together, deadline], *limit) for limit in budget.refreshes_per_connection.items()),
-            *(_over_cap([*together, deadline], *cap, prices) for cap in budget.spending.items()),
+            _always_closed(deadline, windows, today, in_one_zone=in_one_zone),
+            *(_over_share(together, today, *limit) for limit in budget.refreshes_per_connection.items()),
+            *(_over_cap(together, today, *cap, prices) for cap in budget.spending.items()),
         )
         if problem := next(filter(None, problems), ""):
-            raise LocatedError(("deadlines", index, "by"), problem)
+            yield LocatedError(("deadlines", index, "by"), problem)
 
 
 def check_refreshed(
@@ -51,10 +59,10 @@ def check_refreshed(
                 )
 
 
-def _over_share(deadlines: Sequence[DeadlineTable], platform: str, allowed: int) -> str:
+def _over_share(deadlines: Sequence[DeadlineTable], today: date, platform: str, allowed: int) -> str:
     """Return why the refreshes allowed to a connection a day do not suffice, empty if they do."""
     for days in range(1, _WEEK + 1):
-        needed = max(_needed(deadlines, platform, first, days) for first in range(_WEEK))
+        needed = max(_needed(deadlines, platform, run) for run in {run for _, run in _runs(deadlines, today, days)})
         if needed > allowed * days:
             time = "a day" if days == 1 else f"in {days} days"
             return (
@@ -64,9 +72,12 @@ def _over_share(deadlines: Sequence[DeadlineTable], platform: str, allowed: int)
     return ""
 
 
-def _over_cap(deadlines: Sequence[DeadlineTable], platform: str, cap: Money, prices: Mapping[str, Money]) -> str:
+def _over_cap(
+    deadlines: Sequence[DeadlineTable], today: date, platform: str, cap: Money, prices: Mapping[str, Money]
+) -> str:
     """Return why a cap on spending does not even suffice for one connection, empty if it does."""
-    needed = _needed(deadlines, platform, 0, _SHORTEST_MONTH)
+    months = {run for day, run in _runs(deadlines, today, _SHORTEST_MONTH) if day.day == 1}
+    needed = max(_needed(deadlines, platform, run) for run in months)
     if needed * prices[platform].amount <= cap.amount:
         return ""
     return (
@@ -75,15 +86,26 @@ def _over_cap(deadlines: Sequence[DeadlineTable], platform: str, cap: Money, pri
     )
 
 
-def _always_closed(deadline: DeadlineTable, windows: Sequence[WindowTable], *, in_one_zone: bool) -> str:
+def _runs(deadlines: Sequence[DeadlineTable], today: date, length: int) -> Iterator[tuple[date, _Run]]:
+    """Yield the runs of some days, with the first day of each."""
+    dates = examined((each.parsed_days for each in deadlines), today)
+    on = [
+        frozenset(number for number, each in enumerate(deadlines) if is_one_of(each.parsed_days, day, frozenset()))
+        for day in dates
+    ]
+    for first in range(len(dates) - length + 1):
+        yield dates[first], tuple(on[first : first + length])
+
+
+def _always_closed(deadline: DeadlineTable, windows: Sequence[WindowTable], today: date, *, in_one_zone: bool) -> str:
     """Return why no refresh may be queued in the time before a deadline, empty if one may be."""
     covering = [window for window in windows if _covers(window, deadline)]
     closed = tuple(window.window_in(values.UTC if in_one_zone else window.time_zone) for window in covering)
-    days = Days(days=deadline.day_numbers, zone=values.UTC if in_one_zone else deadline.time_zone)
-    for day in (_MONDAY + number * DAY for number in range(_WEEK)):
+    days = Days(days=deadline.parsed_days, zone=values.UTC if in_one_zone else deadline.time_zone)
+    for day in filter(days.include, examined((days.days, *(window.days for window in closed)), today)):
         at: datetime = days.moment(day, deadline.by)
         opens_at = next_allowed(closed, at - deadline.fresh_within)
-        if days.include(day) and (opens_at is None or opens_at >= at):
+        if opens_at is None or opens_at >= at:
             names = ", ".join(repr(window.name) for window in covering)
             return f"expected a time before which a refresh may be queued, but the windows {names} forbid it"
     return ""
@@ -100,23 +122,25 @@ def _covers(window: WindowTable, deadline: DeadlineTable) -> bool:
     return bool(data_types and platforms and companies and window.tags.items() <= deadline.tags.items())
 
 
-def _needed(deadlines: Sequence[DeadlineTable], platform: str, first: int, days: int) -> int:
-    """Return how many refreshes of a connection deadlines take at least within some days from a day of the week on.
+def _needed(deadlines: Sequence[DeadlineTable], platform: str, run: _Run) -> int:
+    """Return how many refreshes of a connection deadlines take at least within some days.
 
     A refresh that ends at a deadline also serves the later ones that allow its age. Deadlines that a refresh before
     these days could serve are left out.
     """
-    concerning = [
-        each for each in deadlines if not each.platforms or any(selects(name, platform) for name in each.platforms)
-    ]
+    concerning = {
+        number: each
+        for number, each in enumerate(deadlines)
+        if not each.platforms or any(selects(name, platform) for name in each.platforms)
+    }
     total = 0
-    for data_type in {name for deadline in concerning for name in deadline.data_types} or {""}:
+    for data_type in {name for deadline in concerning.values() for name in deadline.data_types} or {""}:
         moments = sorted(
-            (number * DAY + timedelta(hours=each.by.hour, minutes=each.by.minute), each.fresh_within)
-            for each in concerning
+            (day * DAY + timedelta(hours=each.by.hour, minutes=each.by.minute), each.fresh_within)
+            for number, each in concerning.items()
             if not each.data_types or data_type in each.data_types
-            for number in range(days)
-            if (first + number) % _WEEK in each.day_numbers
+            for day, numbers in enumerate(run)
+            if number in numbers
         )
         refreshed: timedelta | None = None
         for at, within in moments:

@@ -22,12 +22,13 @@ def load(path: Path) -> Policy:
     """
     text, tables = read_toml(path)
     lines = line_numbers(text)
+    today = datetime.now(UTC).date()
     try:
-        policy = Policy.model_validate(tables, context={"year": datetime.now(UTC).year})
+        policy = Policy.model_validate(tables, context={"year": today.year})
     except ValidationError as error:
         raise PolicyError(describe(error, str(path), lines)) from error
     policy = policy.with_positions(positions(path.name, text))
-    if mistakes := list(impossible(policy)):
+    if mistakes := list(impossible(policy, today)):
         raise PolicyError(described([(each.location, str(each)) for each in mistakes], str(path), lines))
     return policy
 

@@ -8,25 +8,31 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
+from freshness.domain.calendar_days import WEEKDAYS, Day
 from freshness.domain.company import Company
 from freshness.policy import values
+from freshness.policy.days import DayName, parse_day
 from freshness.policy.table import Table
 
 
 class Timing(Table):
     """On which days something applies, in local time."""
 
-    days: tuple[values.Day, ...] = Field(values.DAYS, min_length=1)
-    """Days of the week; all by default."""
+    days: tuple[DayName, ...] = Field(WEEKDAYS, min_length=1)
+    """The days; all by default. They are days of the week, days of each month, or dates.
+
+    Of the month: "1st", "last day", "month end", "first Monday", "last business day", each also with "of the month".
+    Business days are Monday to Friday, without the dates of the calendar.
+    """
     time_zone: values.TimeZone = values.UTC
     """The time zone of companies whose tags name none; UTC by default."""
     calendar: str | None = None
     """The calendar whose dates are left out, for companies whose tags name none."""
 
-    @property
-    def day_numbers(self) -> frozenset[int]:
-        """The days of the week, from 0 for Monday."""
-        return frozenset(values.DAYS.index(day) for day in self.days)
+    @cached_property
+    def parsed_days(self) -> frozenset[Day]:
+        """The days."""
+        return frozenset(map(parse_day, self.days))
 
 
 class Calendar(Table):

@@ -16,8 +16,8 @@ from freshness.domain.platforms import most_specific
 from freshness.domain.promise import AT_MOST_EVERY, AttainmentKey, Promise
 from freshness.domain.windows import Window
 from freshness.policy import values
-from freshness.policy.feasibility import check_deadlines, check_refreshed
-from freshness.policy.local_time import Calendar, LocalTime
+from freshness.policy.feasibility import check_refreshed
+from freshness.policy.local_time import Calendar, LocalTime, Timing
 from freshness.policy.money import Money, PricePerRefresh, check_spending
 from freshness.policy.schema import (
     Budget,
@@ -68,15 +68,10 @@ class Policy(Table):
     def _tables_are_consistent(self) -> Self:
         kinds: dict[str, tuple[Rule | DeadlineTable | WindowTable | ConsistencySet, ...]]
         kinds = {"rules": self.rules, "deadlines": self.deadlines, "windows": self.windows, "sets": self.sets}
-        check_calendars(self.rules, self.deadlines, self.calendars)
+        timed: dict[str, tuple[Timing, ...]]
+        timed = {"rules": self.rules, "deadlines": self.deadlines, "windows": self.windows}
+        check_calendars(timed, self.calendars)
         check_spending(self.prices, self.budget.spending)
-        check_deadlines(
-            self.deadlines,
-            self.windows,
-            self.budget,
-            self.prices,
-            in_one_zone=self.local_time.time_zone_tag is not None,
-        )
         check_refreshed(self.deadlines, self.default, self.data_types, self.rules)
         for kind, tables in kinds.items():
             for index, name in _duplicates((index, table.name) for index, table in enumerate(tables)):
@@ -234,11 +229,8 @@ class Policy(Table):
             for specified in (merged.terms, *(specified for _, specified in merged.timed)):
                 if "fresh_within" in specified:
                     specified["fresh_within"] = min(specified["fresh_within"], upper_bound)
-        windows = tuple(
-            table.window_in(self.local_time.zone(company, table.time_zone))
-            for table in self.windows
-            if table.applies(data_type, company, connection)
-        )
+        local = Local(company, self.local_time, self.calendars)
+        windows = tuple(local.window(table) for table in self.windows if table.applies(data_type, company, connection))
         label = merged.decisive.at(self._positions) if merged.decisive else ""
         terms = Terms.model_construct(**merged.terms)
         promise = replace(
@@ -257,7 +249,6 @@ class Policy(Table):
             for index, table in enumerate(self.deadlines)
             if table.applies(data_type, company, connection)
         )
-        local = Local(company, self.local_time, self.calendars)
         return replace(promise, time_of_day=clock(promise, merged, deadlines, local, self._positions))
 
     @cached_property

@@ -1,10 +1,12 @@
 """The tables and keys of the policy file, as pydantic models. `docs/policy.md` is written from their docstrings."""
 
+from datetime import date
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
 
+from freshness.domain.calendar_days import DayOfMonth
 from freshness.domain.company import Company, Connection
 from freshness.domain.data_types import custom_identifier
 from freshness.domain.terms import TERMS
@@ -173,10 +175,12 @@ class DeadlineTable(Selection, Timing):
         return (not self.data_types or data_type in self.data_types) and self.matches(company, connection)
 
 
-class WindowTable(Selection):
-    """When refreshes are queued: only within it, or not within it. Criteria are those of a rule.
+class WindowTable(Selection, Timing):
+    """When refreshes are queued: only within it, or not within it. Criteria and days are those of a rule.
 
     A refresh that would be due while none may be queued is queued before. What a person requests is queued at any time.
+    A window belongs to the day on which it starts. It also holds on holidays, unless it sets `calendar` or names
+    business days.
     """
 
     name: values.Name
@@ -185,10 +189,6 @@ class WindowTable(Selection):
     """Queue refreshes only during this time: "22:00 to 06:00"."""
     never: values.TimesOfDay | None = None
     """Queue no refresh during this time."""
-    days: tuple[values.Day, ...] = Field(values.DAYS, min_length=1)
-    """The days of the week on which the window starts."""
-    time_zone: values.TimeZone = values.UTC
-    """The time zone of the times, for companies whose tags name none."""
     data_types: tuple[values.DataType, ...] = Field((), min_length=1)
     """The data types that the window applies to; all by default."""
 
@@ -202,11 +202,25 @@ class WindowTable(Selection):
         """Return whether the window applies to a feed."""
         return (not self.data_types or data_type in self.data_types) and self.matches(company, connection)
 
-    def window_in(self, zone: ZoneInfo) -> Window:
+    @property
+    def has_holidays(self) -> bool:
+        """Whether the window depends on which days are holidays."""
+        return self.calendar is not None or any(
+            isinstance(day, DayOfMonth) and not day.counts_holidays for day in self.parsed_days
+        )
+
+    def window_in(self, zone: ZoneInfo, holidays: frozenset[date] = frozenset()) -> Window:
         """Return the window without its selection, in a time zone."""
         start, end = self.only or self.never or values.WHOLE_DAY
-        days = frozenset(values.DAYS.index(day) for day in self.days)
-        return Window(name=self.name, allows=self.only is not None, start=start, end=end, days=days, zone=zone)
+        return Window(
+            name=self.name,
+            allows=self.only is not None,
+            start=start,
+            end=end,
+            days=self.parsed_days,
+            zone=zone,
+            holidays=holidays,
+        )
 
 
 class ConsistencySet(CompanySelection):

@@ -1,6 +1,6 @@
 """What of the policy depends on the time of day: the clock of a promise."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from zoneinfo import ZoneInfo
 
@@ -8,9 +8,10 @@ from freshness.domain.company import Company
 from freshness.domain.hours import Hours
 from freshness.domain.promise import Promise, TimeOfDayTerms
 from freshness.domain.terms import Deadline, TimedTerms
+from freshness.domain.windows import Window
 from freshness.policy import values
 from freshness.policy.local_time import Calendar, LocalTime, Timing
-from freshness.policy.schema import DeadlineTable, Rule
+from freshness.policy.schema import DeadlineTable, Rule, WindowTable
 from freshness.policy.table import LocatedError, Location
 from freshness.policy.terms import Merged, labelled
 
@@ -37,7 +38,7 @@ def clock(
             by=table.by,
             fresh_within=table.fresh_within,
             source=labelled(f'deadline "{table.name}"', ("deadlines", index), positions),
-            days=table.day_numbers,
+            days=table.parsed_days,
             zone=local.zone(table),
             holidays=local.holidays(table),
         )
@@ -64,19 +65,21 @@ class Local:
         calendar = self._calendars.get(name or "") or self._calendars.get(timing.calendar or "")
         return calendar.all_dates if calendar else frozenset()
 
+    def window(self, table: WindowTable) -> Window:
+        """Return a window for the company."""
+        return table.window_in(self.zone(table), self.holidays(table) if table.has_holidays else frozenset())
+
     def hours(self, rule: Rule) -> Hours:
         """Return the hours of a rule for the company."""
         start, end = rule.hours or values.WHOLE_DAY
-        return Hours(start=start, end=end, days=rule.day_numbers, zone=self.zone(rule), holidays=self.holidays(rule))
+        return Hours(start=start, end=end, days=rule.parsed_days, zone=self.zone(rule), holidays=self.holidays(rule))
 
 
-def check_calendars(
-    rules: Iterable[Rule], deadlines: Iterable[DeadlineTable], calendars: Mapping[str, Calendar]
-) -> None:
+def check_calendars(kinds: Mapping[str, Sequence[Timing]], calendars: Mapping[str, Calendar]) -> None:
     """Raise `LocatedError` if a table names a calendar that is not in the file."""
-    tables: dict[Location, Timing] = {("rules", index): rule for index, rule in enumerate(rules)}
-    tables |= {("deadlines", index): deadline for index, deadline in enumerate(deadlines)}
-    for location, table in tables.items():
+    for location, table in (
+        ((kind, index), each) for kind, tables in kinds.items() for index, each in enumerate(tables)
+    ):
         if table.calendar is not None and table.calendar not in calendars:
             known = ", ".join(sorted(calendars)) or "none: add [calendars.NAME]"
             raise LocatedError((*location, "calendar"), f"expected one of calendars ({known}), got {table.calendar!r}")

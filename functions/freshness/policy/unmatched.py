@@ -1,10 +1,12 @@
-"""Names in the policy file that select nothing: a mistake that only the companies at Codat can show."""
+"""Names in the policy file that select nothing, which may be a mistake."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.platforms import KEYS, is_known, selects
+from freshness.policy.local_time import Timing
 from freshness.policy.policy import Policy
 from freshness.policy.schema import CompanySelection, Selection
 from freshness.policy.table import Location
@@ -68,11 +70,12 @@ def unmatched(policy: Policy, companies: Iterable[Company]) -> Iterator[str]:
             yield f"{where}: no company has this product{suggestion(product, known.products)}"
 
 
-def unknown_platforms(policy: Policy) -> Iterator[str]:
-    """Yield a sentence for each name of a platform that is not listed: it may be new, or mistaken."""
+def warnings(policy: Policy, today: date) -> Iterator[str]:
+    """Yield a sentence for each name that may be a mistake: a platform that is not listed, and a date that is past."""
+    selections = list(_selections(policy))
     named = [
         (location, label, name)
-        for location, label, selection in _selections(policy)
+        for location, label, selection in selections
         if isinstance(selection, Selection)
         for name in selection.platforms
     ]
@@ -80,6 +83,10 @@ def unknown_platforms(policy: Policy) -> Iterator[str]:
         if not is_known(name):
             hint = suggestion(name, KEYS.values())
             yield f"{policy.source(location, label)}: {name!r} is no platform of Codat's that is known here{hint}"
+    for location, label, selection in selections:
+        if isinstance(selection, Timing):
+            for day in sorted(each for each in selection.parsed_days if isinstance(each, date) and each < today):
+                yield f"{policy.source(location, label)}: {day} is past"
 
 
 def _selections(policy: Policy) -> Iterator[tuple[Location, str, CompanySelection]]:

@@ -17,17 +17,6 @@ from freshness.domain.schedule import QUEUEING_MARGIN
 from freshness.policy.calendars import public_holidays
 
 UTC = ZoneInfo("UTC")
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_SEVERAL_DAYS = {
-    "weekday": DAYS[:5],
-    "workday": DAYS[:5],
-    "working day": DAYS[:5],
-    "business day": DAYS[:5],
-    "weekend": DAYS[5:],
-    "every day": DAYS,
-    "daily": DAYS,
-    "all day": DAYS,
-}
 _ZONES_OF_ABBREVIATIONS = {
     "BST": "Europe/London",
     "IST": "Europe/Dublin",
@@ -157,14 +146,6 @@ def _data_type(value: str) -> str:
     return value
 
 
-def _day(value: str) -> str:
-    if value not in DAYS:
-        several = _SEVERAL_DAYS.get(value.casefold().removesuffix("s"))
-        hint = f"; write {list(several)}" if several else suggestion(value, DAYS)
-        raise ValueError(f"expected a day such as {DAYS[0]!r}, got {quoted(value)}{hint}")
-    return value
-
-
 def _times_of_day(value: object) -> tuple[time, time]:
     match = _TIMES_OF_DAY.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -239,7 +220,6 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Age = Annotated[timedelta, BeforeValidator(_promise)]
 Name = Annotated[str, Field(min_length=1)]
 DataType = Annotated[str, AfterValidator(_data_type)]
-Day = Annotated[str, AfterValidator(_day)]
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 Date = Annotated[date, BeforeValidator(_date)]
 PublicHolidays = Annotated[Holidays, BeforeValidator(_holidays)]

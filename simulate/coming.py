@@ -1,0 +1,31 @@
+"""Tables of the policy that hold on none of the days simulated."""
+
+from collections.abc import Iterator
+from datetime import date
+
+from freshness.domain.calendar_days import is_one_of
+from freshness.domain.hours import DAY
+from freshness.policy.local_time import Timing
+from freshness.policy.policy import Policy
+
+_LOOK_AHEAD = 366
+
+
+def not_simulated(policy: Policy, first: date, days: int) -> Iterator[str]:
+    """Yield a hint for each rule with hours, window and deadline that holds on none of some days."""
+    tables: tuple[tuple[str, Timing], ...] = (
+        *((f'rule "{rule.name}"', rule) for rule in policy.rules if rule.hours),
+        *((f'window "{window.name}"', window) for window in policy.windows),
+        *((f'deadline "{deadline.name}"', deadline) for deadline in policy.deadlines),
+    )
+    for label, table in tables:
+        holidays = policy.calendars[table.calendar].all_dates if table.calendar else frozenset[date]()
+        coming = (
+            number for number in range(_LOOK_AHEAD) if is_one_of(table.parsed_days, first + number * DAY, holidays)
+        )
+        wait = next(coming, None)
+        if wait is None:
+            yield f"{label} holds on no day of the year from {first} on."
+        elif wait >= days:
+            day = first + wait * DAY
+            yield f"{label} holds on none of the days simulated: it does on {day}, with --days {wait + 1}."
