@@ -1,12 +1,16 @@
 """`./freshness`: runs a command."""
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 
 def main() -> None:
     """Run a command. The exit status is 0, or 1 if it failed, or 2 if its arguments are wrong; `ensure` also has 3."""
     command = Path(sys.argv[0]).name
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # no terminal shows every character
     name = "freshness" if command == "__main__.py" else command
     try:
         # AWS's packages take longer to import than a check of the policy file, which needs none of them.

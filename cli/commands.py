@@ -23,6 +23,7 @@ from cli.ensure import ensure
 from cli.errors import CommandError
 from cli.explain import explain
 from cli.export import export
+from cli.output import print_error
 from cli.page import page
 from cli.pause import pause, resume
 from cli.policies import policies
@@ -63,7 +64,7 @@ class Commands(TyperGroup):
             status, message = FAILED, f"{error}. Run the command again."
         except (BotoCoreError, ClientError) as error:
             status, message = FAILED, _advice(error)
-        typer.echo(f"{ctx.info_name}: {message}", err=True)
+        print_error(f"{ctx.info_name}: {message}")
         raise typer.Exit(status)
 
 

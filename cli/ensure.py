@@ -1,6 +1,5 @@
 """`freshness ensure`: making sure that data is fresh enough, within a time."""
 
-import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,7 +11,7 @@ import typer
 from cli import arguments
 from cli.arguments import CompanyName, Json, selected_stack
 from cli.errors import CommandError
-from cli.output import new_table, print_json, print_table
+from cli.output import new_table, print_error, print_json, print_table
 from freshness.app.ensure.routes import Route
 from freshness.app.reading.text import duration
 from freshness.domain.freshness_request import OnLate
@@ -123,7 +122,7 @@ def _show_progress(status: dict[str, Any]) -> None:
     waiting = sorted({each["dataType"] for each in status["dataTypes"] if each["state"] != "fresh"})
     if not status["done"]:
         expected = f", expected at {status['expectedAt'][11:19]} UTC" if status["expectedAt"] else ""
-        print(f"Waiting for {', '.join(waiting)}{expected}", file=sys.stderr, flush=True)
+        print_error(f"Waiting for {', '.join(waiting)}{expected}")
 
 
 def _print(status: dict[str, Any]) -> None:

@@ -1,27 +1,27 @@
 """Printing results: as JSON for programs, as text for people."""
 
+import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import typer
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from freshness.app.reading.text import moment
+from freshness.app.reading.text import HIDDEN, clean_lines, moment
 from freshness.app.reading.views import LinkView
 from freshness.domain.feed_values import State
-from stack_access.text import STYLES
+from stack_access.text import STYLES, CleanConsole
 
 _NOT_WRAPPED = ("data type", "state", "age", "promise", "oldest", "due (UTC)", "requested (UTC)", "trigger")
 """Columns whose texts are too short to be wrapped."""
 _WIDTH_WITHOUT_TERMINAL = 240
 
-_console = Console()
+_console = CleanConsole()
 if not _console.is_terminal:
-    _console = Console(width=_WIDTH_WITHOUT_TERMINAL)
+    _console = CleanConsole(width=_WIDTH_WITHOUT_TERMINAL)
 
 
 def print_table(table: Table) -> None:
@@ -34,17 +34,29 @@ def print_text(text: str | Text, style: str = "") -> None:
     _console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
+def print_error(text: str) -> None:
+    """Print a line on the standard error."""
+    typer.echo(clean_lines(text), err=True)
+
+
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
-    typer.echo(to_json(with_json_keys(value), indent=2, timedelta_mode="float"))
+    text = to_json(with_json_keys(value), indent=2, timedelta_mode="float").decode()
+    typer.echo("\n".join(HIDDEN.sub(_escaped, line) for line in text.split("\n")))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def with_json_keys(value: Any) -> Any:
     """Return a value whose fields have the names that JSON has everywhere: those of the API and of Codat, `dueAt`.
 
-    Keys that are data, such as the names of tags, stay as they are.
+    Keys that are data, such as the names of tags, stay as they are. JSON has no halves of characters.
     """
     match value:
+        case str():
+            return value.encode(errors="replace").decode()
         case dict():
             return {key: with_json_keys(each) for key, each in value.items()}
         case list() | tuple():

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from freshness.app.reading.text import clean_lines
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
 from freshness.policy.unmatched import warnings
@@ -27,11 +28,11 @@ def check(
     try:
         policy = load(file)
     except PolicyError as error:
-        print(error, file=sys.stderr)
+        print(clean_lines(str(error)), file=sys.stderr)
         raise typer.Exit(2) from None
     for warning in warnings(policy, datetime.now(UTC).date()):
-        print(f"warning: {warning}", file=sys.stderr)
-    print(f"{file} is valid.")
+        print(clean_lines(f"warning: {warning}"), file=sys.stderr)
+    print(clean_lines(f"{file} is valid."))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from local.settings import ROOT, Settings
 from local.stack import running_stack
 from local.watch import watch
 from stack_access.page_server import page_url
+from stack_access.text import CleanConsole
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -72,7 +73,7 @@ def calls_between(before: int | None, after: int | None) -> int | None:
 
 def main() -> int:
     """Run, print why the run ended early if it did, and return the exit status."""
-    console = Console()
+    console = CleanConsole()
     for number in _STOPPING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
             signal.signal(number, _stop)

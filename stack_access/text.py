@@ -1,6 +1,11 @@
-"""How states are shown in a terminal."""
+"""How text and states are shown in a terminal."""
 
-from freshness.app.reading.text import SYMBOLS
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from freshness.app.reading.text import SYMBOLS, clean_lines
 from freshness.domain.feed_values import State
 
 _COLOURS = {
@@ -15,3 +20,12 @@ _COLOURS = {
 }
 STYLES = {state: (symbol, _COLOURS[state]) for state, symbol in SYMBOLS.items()}
 """The symbol and the rich style of each state."""
+
+
+class CleanConsole(Console):
+    """A terminal on which no text that others wrote, such as a company's name, can move or hide other text."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield what is printed, with everything cleaned but what moves the cursor for this program itself."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(clean_lines(segment.text), segment.style)

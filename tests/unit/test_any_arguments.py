@@ -1,6 +1,7 @@
 """Every command with any arguments, over tables in memory and an AWS that refuses everything else."""
 
 import json
+import sys
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from cli.commands import FAILED, WRONG, app
 from cli.ensure import NOT_IN_TIME
 from cli.output import with_json_keys
+from freshness.app.reading.text import HIDDEN
 from freshness.aws.tables import TableNames, Tables
 from freshness.domain.company import Company
 from simulate.memory_dynamodb import MemoryDynamoDB
@@ -137,3 +139,24 @@ def test_json_has_keys_in_camel_case_and_leaves_names_that_are_data() -> None:
 
     assert record["the_tags"][0]["companyId"] == COMPANY.company_id
     assert record["the_tags"][0]["tags"] == {"credit_limit": "1"}
+
+
+@pytest.mark.parametrize("arguments", [("pause", "7e1b"), ("explain", "7e1b", "x")])
+def test_no_name_can_move_or_hide_other_text_in_a_terminal(
+    stack: None, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    name = "7e1b\x1b[2J\x9b2J\u202eLtd\r\N{SNOWMAN}"
+    monkeypatch.setattr(sys.modules[__name__], "COMPANY", replace(COMPANY, name=name))
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert not HIDDEN.search(result.output.replace("\n", ""))
+    assert "\N{SNOWMAN}" in result.output
+
+
+def test_half_of_a_character_in_a_file_name_or_argument_is_no_defect(stack: None) -> None:
+    assert run("page", "\udcff.html")[0] == 0
+    assert Path("\udcff.html").exists()
+    assert run("status", "\udcff")[0] == FAILED
+    assert run("status", "--json")[0] == 0
+    assert json.dumps(with_json_keys(["\udcff"])) == '["?"]'
