@@ -1,21 +1,24 @@
 """Failures that concern a few companies must not affect the others, in simulated time."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
 import pytest
 
 from codat_sandbox.model import ConnectionStatus
-from codat_sandbox.platforms import PLAID, XERO
+from codat_sandbox.platforms import PLAID, XERO, DataType
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
+from freshness.domain.feed import Feed
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+TWO_TYPES = replace(XERO, data_types=(DataType.BILLS, DataType.INVOICES))
 SETTINGS = Settings(
     companies=0,
     fails_first=0,
@@ -124,3 +127,55 @@ def test_a_feed_whose_calls_fail_is_tried_again_less_and_less_often_and_at_once_
         assert oldest(simulation, besides="") <= HOUR
 
     simulate(scenario)
+
+
+def test_companies_about_which_calls_hang_make_no_refresh_of_the_others_late() -> None:
+    """Of 24 companies, 12 hang for 90 minutes, in which every feed is due several times."""
+
+    async def scenario(loop: SimulatedLoop) -> None:
+        simulation = simulation_with(loop, 0, "20 minutes")
+        for _ in range(24):
+            simulation.backend.add_company((TWO_TYPES,), loop.clock())
+            await simulation.run_for(MINUTE, every=MINUTE, random=Random(0), checks=1)
+        hanging = {company.id for company in simulation.backend.companies()[::2]}
+        simulation.unanswered = lambda request: (request.url.path + "/").split("/")[2] in hanging
+        for _ in range(90):
+            await simulation.run_for(MINUTE, every=MINUTE, random=Random(0))
+            assert not {feed.company_id for feed in late_feeds(simulation)} - hanging
+        simulation.unanswered = lambda _: False
+        await simulation.run_for(2 * MINUTE, every=MINUTE, random=Random(0))
+        assert late_feeds(simulation) == []
+
+    simulate(scenario)
+
+
+@pytest.mark.parametrize("is_answered", [True, False], ids=["500", "no response"])
+@pytest.mark.parametrize("companies", [5, 20])
+def test_after_an_outage_every_promise_is_kept_again_within_two_ticks(companies: int, is_answered: bool) -> None:
+    async def scenario(loop: SimulatedLoop) -> None:
+        simulation = simulation_with(loop, 0, "20 minutes")
+        for _ in range(companies):
+            simulation.backend.add_company((TWO_TYPES,), loop.clock())
+            await simulation.advance(MINUTE / 4)
+        await simulation.run_for(HOUR, every=MINUTE, random=Random(0))
+        assert late_feeds(simulation) == []
+        if is_answered:
+            simulation.sandbox.stubs.add(StubResponse(path="*", status=500, times=10**6))
+        else:
+            simulation.is_down = True
+        simulation.calls.clear()
+        await simulation.run_for(2 * HOUR, every=MINUTE, random=Random(0))
+        assert len(late_feeds(simulation)) == len(simulation.feeds())
+        assert simulation.calls.total() < 12 * 120
+        simulation.sandbox.stubs.clear()
+        simulation.is_down = False
+        await simulation.run_for(2 * MINUTE, every=MINUTE, random=Random(0))
+        assert late_feeds(simulation) == []
+
+    simulate(scenario)
+
+
+def late_feeds(simulation: Simulation) -> list[Feed]:
+    """Return the feeds whose copy is older than the 20 minutes that are promised."""
+    now = simulation.clock()
+    return [feed for feed in simulation.feeds() if not feed.succeeded_at or now - feed.succeeded_at > 20 * MINUTE]

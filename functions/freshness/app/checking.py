@@ -14,6 +14,7 @@ from functools import partial
 from aws_lambda_powertools import Logger
 
 from freshness.app.codat_schedule import read_codat_schedule
+from freshness.app.company_turns import CompanyTurns, Turn, longest_wait
 from freshness.app.list_companies import CompanyList
 from freshness.app.reading.attainment import burn_percent, supported
 from freshness.app.services import Services
@@ -59,10 +60,11 @@ async def check_freshness(services: Services, run: Run) -> None:
         freshness.aws.event_bus.NotPublished: or another error of AWS; everything else that could be done was done.
     """
     _measure(services)
-    if not services.accepts_calls():
+    limits = services.tables.control.api_limits()
+    if not services.accepts_calls(limits):
         return
     failures = Failures(services.counts)
-    async with services.codat(run.until) as codat:
+    async with services.codat(run.until, known=limits) as codat:
         check = FreshnessCheck(services=services, codat=codat, until=run.until, failures=failures)
         await check.list_companies_if_due()
         done = await check.check_due()
@@ -129,12 +131,24 @@ class FreshnessCheck:
         """Check the companies that are due. Return whether all of them were reached."""
         due = self.services.tables.companies.due_for_check(self.services.clock())
         known = await asyncio.to_thread(self.services.tables.control.sync_durations)
-        done = await for_each(
-            due,
-            partial(self._check_one, known=known),
-            max_concurrency=MAX_CONCURRENCY,
-            should_continue=self._may_continue,
+        turns = CompanyTurns(
+            services=self.services, codat=self.codat, failures=self.failures, should_continue=self._may_continue
         )
+        doubtful: list[Turn] = []
+
+        async def take_turn(company_id: str) -> None:
+            with self.failures.collected({"company_id": company_id}):
+                company = await asyncio.to_thread(self.services.tables.companies.get, company_id)
+                if company is None or company.deleted_at:
+                    return
+                turn = Turn(company, partial(self._check_one, company, known))
+                if turns.is_doubtful(company):
+                    doubtful.append(turn)
+                else:
+                    await turns.take(turn)
+
+        done = await for_each(due, take_turn, max_concurrency=MAX_CONCURRENCY, should_continue=self._may_continue)
+        await turns.try_again(doubtful)
         if self.durations:
             await asyncio.to_thread(
                 self.services.tables.control.update_sync_durations, known, lambda known: known.learned(self.durations)
@@ -144,10 +158,11 @@ class FreshnessCheck:
     def _may_continue(self) -> bool:
         return not self.stopped_by and not self.codat.is_down and self.services.clock() < self.until
 
-    async def _check_one(self, company_id: str, known: SyncDurations) -> None:
+    async def _check_one(self, company: Company, known: SyncDurations) -> None:
+        company_id = company.company_id
         with self.failures.collected({"company_id": company_id}):
             try:
-                await self._check(company_id, known)
+                await self._check(company, known)
             except NotFound as error:
                 believed_at = (await asyncio.to_thread(self.services.tables.listings.last)).believed_at
                 await asyncio.to_thread(self._record, company_id, CompanyNotFound(at=error.at, believed_at=believed_at))
@@ -157,7 +172,7 @@ class FreshnessCheck:
             except CodatError as error:
                 logger.warning("A company could not be checked", extra={"company_id": company_id, "error": str(error)})
                 self.services.counts.count(Metric.CHECKS_FAILED)
-                await asyncio.to_thread(self._record, company_id, _failed(error))
+                await asyncio.to_thread(self._record, company_id, _failed(error, self.codat))
 
     def _record(self, company_id: str, fact: CompanyFact) -> None:
         company = self.services.tables.companies.get(company_id)
@@ -167,11 +182,8 @@ class FreshnessCheck:
             self.services.counts.count(Metric.COMPANIES_DELETED)
             logger.info("A company was deleted at Codat", extra={"company_id": company_id})
 
-    async def _check(self, company_id: str, known: SyncDurations) -> None:
-        company = await asyncio.to_thread(self.services.tables.companies.get, company_id)
-        if company is None or company.deleted_at:
-            return
-        feeds = await asyncio.to_thread(self.services.tables.feeds.of_company, company_id)
+    async def _check(self, company: Company, known: SyncDurations) -> None:
+        feeds = await asyncio.to_thread(self.services.tables.feeds.of_company, company.company_id)
         polled: dict[Key, list[DatasetPolled]] | None = None
         if self._needs_poll(company, feeds):
             polled = await status_poller.poll(self.codat, company, feeds, self.services.clock())
@@ -267,8 +279,8 @@ class FreshnessCheck:
             self.services.counts.count(Metric.CONNECTIONS_KEPT_ALIVE)
 
 
-def _failed(error: CodatError) -> CheckFailed:
+def _failed(error: CodatError, codat: Codat) -> CheckFailed:
     return CheckFailed(
         first=backoff.FIRST_REFUSED if isinstance(error, Refused) else backoff.FIRST,
-        longest=backoff.LONGEST_UNANSWERED if error.status is None else backoff.LONGEST,
+        longest=longest_wait(error, codat),
     )

@@ -29,11 +29,13 @@ async def queue_refreshes(services: Services, run: Run) -> None:
     if still_open:
         logger.info("Requests for fresh data are open", extra={"requests": still_open})
     failures = Failures(services.counts)
-    async with services.codat(run.until) as codat:
+    limits = services.tables.control.api_limits()
+    async with services.codat(run.until, known=limits) as codat:
         queueing = Queueing(services=services, codat=codat)
         tick = RefreshTick(
             services=services,
             queueing=queueing,
+            limits=limits,
             until=run.until,
             unfinished_since=run.unfinished_since,
             failures=failures,
@@ -42,6 +44,9 @@ async def queue_refreshes(services: Services, run: Run) -> None:
     await asyncio.to_thread(Forecast(services=services, failures=failures).publish, run.until)
     services.recorder.write_collected()
     counts = Counter(services.counts) + stop_metrics(queueing.stopped_by)
+    if limits.down_since and codat.may_be_down:
+        # Only a few were tried.
+        counts[Metric.QUEUEING_FAILED] = max(counts[Metric.QUEUEING_FAILED], len(queueing.unqueued))
     if not done and not queueing.stopped_by and not codat.is_down:
         counts[Metric.TICKS_CUT_SHORT] += 1
     calls = {Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}

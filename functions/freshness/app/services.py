@@ -88,9 +88,9 @@ class Services:
         """Return the recorder of facts."""
         return Recorder(tables=self.tables, bus=self.bus, policy=self.policy, clock=self.clock, counts=self.counts)
 
-    def accepts_calls(self) -> bool:
-        """Return whether Codat may be called now."""
-        until = self.tables.control.api_limits().stopped_before(self.clock())
+    def accepts_calls(self, limits: ApiLimits) -> bool:
+        """Return whether Codat may be called now, as its limits say."""
+        until = limits.stopped_before(self.clock())
         if until:
             logger.warning("Codat accepts no calls", extra={"until": until.isoformat()})
         return until is None
@@ -121,12 +121,13 @@ class Services:
             base_url=access.base_url, timeout=CALL_TIMEOUT, verify=verify, transport=access.transport
         ) as http:
             key = access.key(False)
-            codat = Codat(http, key, clock=self.clock, limiter=limiter)
+            was_down = known is not None and known.down_since is not None
+            codat = Codat(http, key, clock=self.clock, limiter=limiter, was_down=was_down)
             try:
                 await self._require_account(codat, key, access.checked_keys)
                 yield codat
             finally:
-                await limiter.finish()
+                await limiter.finish(is_down=True if codat.is_down else False if codat.is_back else None)
         if codat.key_is_refused:
             access.key(True)
 

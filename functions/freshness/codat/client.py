@@ -43,7 +43,8 @@ class DataStatuses:
 class Codat:
     """A client for one API key. Every call raises `freshness.codat.errors.CodatError` if it fails.
 
-    `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once.
+    `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once. `was_down` is whether
+    Codat was down when it was last called.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class Codat:
         *,
         clock: Callable[[], datetime],
         limiter: Limiter | None = None,
+        was_down: bool = False,
     ) -> None:
-        self._http = HttpClient(http, api_key, clock=clock, limiter=limiter)
+        self._http = HttpClient(http, api_key, clock=clock, limiter=limiter, was_down=was_down)
 
     @property
     def calls(self) -> int:
@@ -73,8 +75,30 @@ class Codat:
 
     @property
     def is_down(self) -> bool:
-        """Return whether so many calls in a row got no response that another one is not worthwhile now."""
+        """Return whether so many calls failed that another one is not worthwhile now."""
         return self._http.is_down
+
+    @property
+    def may_be_down(self) -> bool:
+        """Return whether Codat is down, or was when it was last called and has not responded since."""
+        return self.is_down or self._http.reachability.may_be_down
+
+    @property
+    def is_back(self) -> bool:
+        """Return whether Codat responded, and is not down."""
+        return self._http.reachability.is_back
+
+    def is_failing(self, company_id: str) -> bool:
+        """Return whether the last call about a company failed because Codat could not respond."""
+        return self._http.reachability.is_failing(path_of("companies", company_id))
+
+    def responds(self, company_id: str) -> bool | None:
+        """Return whether the last call about a company got a response; `None` if none was made."""
+        return self._http.reachability.responds(path_of("companies", company_id))
+
+    def doubt(self, company_id: str) -> None:
+        """Let calls about a company that fail again not count as a sign that Codat is down."""
+        self._http.reachability.doubt(path_of("companies", company_id))
 
     def refuse_calls(self, error: CodatError) -> None:
         """Make no further call: raise an error in place of each."""

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from freshness.codat import errors
 from freshness.codat.models import ErrorBody
+from freshness.codat.reachability import Reachability
 from freshness.codat.response_model import Skipped
 from freshness.codat.responses import (
     call_of,
@@ -43,8 +44,6 @@ TRY_AGAIN_WITHIN = 5.0
 """Seconds after the first try within which another may start, so that all of them end within a minute."""
 FIRST_PAUSE = 0.5
 """Seconds before the second try; each further pause is twice as long."""
-UNANSWERED = 10
-"""Calls without a response in a row after which Codat counts as down."""
 AT_ONCE_PER_COMPANY = 4
 """Codat accepts ten concurrent calls for one company, which both ticks and the command line share."""
 
@@ -96,11 +95,17 @@ class HttpClient:
 
     `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once. `calls` counts them,
     and `items_skipped` the items of responses that could not be read. `key_is_refused` is whether the last failed call
-    failed because of the key.
+    failed because of the key. `was_down` is whether Codat was down when it was last called.
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, api_key: str, *, clock: Callable[[], datetime], limiter: Limiter | None = None
+        self,
+        http: httpx.AsyncClient,
+        api_key: str,
+        *,
+        clock: Callable[[], datetime],
+        limiter: Limiter | None = None,
+        was_down: bool = False,
     ) -> None:
         self._http = http
         self._authorization = "Basic " + base64.b64encode(api_key.encode()).decode()
@@ -110,13 +115,13 @@ class HttpClient:
         self.calls = 0
         self.items_skipped = 0
         self.key_is_refused = False
-        self._unanswered = 0
         self._refusal: errors.CodatError | None = None
+        self.reachability = Reachability(was_down=was_down)
 
     @property
     def is_down(self) -> bool:
-        """Return whether so many calls in a row got no response that another one is not worthwhile now."""
-        return self._unanswered >= UNANSWERED or isinstance(self._refusal, errors.Temporary)
+        """Return whether so many calls failed that another one is not worthwhile now."""
+        return self.reachability.is_down or isinstance(self._refusal, errors.Temporary)
 
     def refuse_calls(self, error: errors.CodatError) -> None:
         """Make no further call: raise an error in place of each."""
@@ -167,20 +172,21 @@ class HttpClient:
     async def _send(self, call: _Call, *, is_repeat: bool) -> httpx.Response:
         if self._refusal:
             raise self._refusal
-        try:
-            response = await self._respond(call, is_repeat=is_repeat)
-        except errors.CodatError as error:
-            # Only a missing response means that Codat is down: a 500 may be caused by one company's data.
-            self._unanswered = self._unanswered + 1 if error.status is None else 0
-            raise
-        self._unanswered = 0
-        return response
-
-    async def _respond(self, call: _Call, *, is_repeat: bool) -> httpx.Response:
-        async with self._semaphore(call.path):
+        company = _company_path(call.path)
+        async with self._semaphore(company):
             if self._limiter:
                 await self._limiter.wait(on_demand=call.on_demand)
-            response = await self._exchange(call)
+            begun = self.reachability.begin()
+            try:
+                response = await self._respond(call, is_repeat=is_repeat)
+            except errors.CodatError as error:
+                self.reachability.end(company, begun, error)
+                raise
+            self.reachability.end(company, begun, None)
+            return response
+
+    async def _respond(self, call: _Call, *, is_repeat: bool) -> httpx.Response:
+        response = await self._exchange(call)
         self._report_quota(response)
         if response.is_success:
             return response
@@ -190,9 +196,9 @@ class HttpClient:
             await self._limiter.stop(error.until, error.at)
         raise error
 
-    def _semaphore(self, path: str) -> Semaphore:
-        """Return what limits concurrent calls for one company: `/companies/{companyId}/…`."""
-        return self._companies.setdefault("/".join(path.split("/")[:3]), Semaphore(AT_ONCE_PER_COMPANY))
+    def _semaphore(self, company: str) -> Semaphore:
+        """Return what limits concurrent calls for one company."""
+        return self._companies.setdefault(company, Semaphore(AT_ONCE_PER_COMPANY))
 
     async def _exchange(self, call: _Call) -> httpx.Response:
         self.calls += 1
@@ -284,3 +290,8 @@ class HttpClient:
         quota = reported_quota(response.headers)
         if self._limiter and quota:
             self._limiter.report(*quota, self.time(response))
+
+
+def _company_path(path: str) -> str:
+    """Return the path of the company that a path is about, `/companies/{companyId}/…`."""
+    return "/".join(path.split("/")[:3])

@@ -87,10 +87,15 @@ class RateLimiter:
         self._slots.clear()
         await self._update(lambda limits: limits.with_stop(until, at))
 
-    async def finish(self) -> None:
-        """Write what was reported, and how many calls were made, since the last slots were reserved."""
-        if self._reported.reported_at or self._made:
-            await self._update(lambda limits: limits)
+    async def finish(self, *, is_down: bool | None = None) -> None:
+        """Write what was reported since the last slots were reserved, how many calls were made, and if Codat is down.
+
+        `is_down` is `None` where no call shows that.
+        """
+        is_known = is_down is None or is_down == (self._limits.down_since is not None)
+        if self._reported.reported_at or self._made or not is_known:
+            now = self._clock()
+            await self._update(lambda limits: limits if is_down is None else limits.with_outage(now, is_down=is_down))
 
     async def _next_slot(self) -> datetime:
         while True:

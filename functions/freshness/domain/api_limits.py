@@ -26,6 +26,8 @@ class ApiLimits:
     """When calls may be made again, as Codat said at `stopped_at`."""
     reset_at: datetime | None = None
     """When Codat last reported that it accepts calls again, by its own clock."""
+    down_since: datetime | None = None
+    """Since when Codat is down, as far as calls about several companies showed."""
     next_slot: datetime | None = None
     """When the next call that nobody has reserved yet may be sent."""
     calls: int = 0
@@ -78,6 +80,10 @@ class ApiLimits:
         if self.remaining == 0 and self.reported_at and (self.reset_at is None or self.reset_at < self.reported_at):
             stops.append(_next_day(self.reported_at))
         return max((stop for stop in stops if stop > now), default=None)
+
+    def with_outage(self, at: datetime, *, is_down: bool) -> "ApiLimits":
+        """Return the limits after calls showed, at `at`, whether Codat is down."""
+        return replace(self, down_since=(self.down_since or at) if is_down else None)
 
     def share_left(self, now: datetime) -> float | None:
         """Return which share of today's quota is left, from 0 to 1; `None` if Codat never reported it."""

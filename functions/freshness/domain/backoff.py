@@ -7,8 +7,10 @@ FIRST = timedelta(seconds=15)
 FIRST_REFUSED = timedelta(hours=1)
 """The first wait after a refusal, such as 403: the same call is unlikely to succeed sooner."""
 LONGEST = timedelta(hours=6)
-LONGEST_UNANSWERED = timedelta(minutes=15)
-"""The longest wait where no response came: that is often an outage, after which work should go on soon."""
+LONGEST_RUNNING = timedelta(minutes=15)
+"""The longest wait where another dataset runs that is in the way."""
+LONGEST_OUTAGE = FIRST
+"""The longest wait where no response came, or Codat is down: nothing may keep work from going on once it responds."""
 
 
 def delay(name: str, failures: int, *, first: timedelta = FIRST, longest: timedelta = LONGEST) -> timedelta:

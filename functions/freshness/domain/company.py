@@ -241,6 +241,8 @@ class Company:
     """When Codat was last polled; `None` if it must be polled, however recently it was."""
     failed_checks: int = 0
     """Checks that failed in a row."""
+    unanswered_at: datetime | None = None
+    """When a call about the company last got no response, by our own clock, if none has got one since."""
     not_found_at: datetime | None = None
     """When Codat first answered 404 for the company, by our own clock, if it has not been found since."""
     planned_by: str = ""

@@ -90,6 +90,14 @@ class CheckFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompanyCalled:
+    """The last call about the company, made by our own clock at `at`, got a response or not."""
+
+    at: datetime
+    is_answered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyNotFound:
     """Codat answered 404 for the company. `believed_at` is as that of `Listing`."""
 
@@ -114,6 +122,7 @@ CompanyFact = (
     | CheckNeeded
     | CheckSucceeded
     | CheckFailed
+    | CompanyCalled
     | CompanyNotFound
     | CompanyPaused
 )

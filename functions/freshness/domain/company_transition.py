@@ -13,6 +13,7 @@ from freshness.domain.company_facts import (
     CheckFailed,
     CheckNeeded,
     CheckSucceeded,
+    CompanyCalled,
     CompanyCreated,
     CompanyDeleted,
     CompanyFact,
@@ -101,6 +102,8 @@ def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  
             return _checked(company, fact, now)
         case CheckFailed():
             return _check_failed(company, fact.first, fact.longest, now)
+        case CompanyCalled():
+            return replace(company, unanswered_at=None if fact.is_answered else fact.at)
         case CompanyNotFound():
             return _not_found(company, fact, now)
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from aws_lambda_powertools import Logger
 
+from freshness.app.company_turns import longest_wait
 from freshness.app.queueing.idempotency import idempotency_key
 from freshness.app.queueing.lease import QueueLease
 from freshness.app.services import Services
@@ -166,7 +167,7 @@ class Queueing:
             await self.record(feed, company, fact)
             return
         self.services.counts.count(Metric.DATASETS_ADOPTED)
-        retry = QueueingFailed(at=running.at, longest=backoff.LONGEST_UNANSWERED)
+        retry = QueueingFailed(at=running.at, longest=backoff.LONGEST_RUNNING)
         if adopted.connection_id != feed.connection_id:
             other = Feed(company_id=feed.company_id, data_type=feed.data_type, connection_id=adopted.connection_id)
             await self.record(other, company, requested_fact(adopted, Trigger.EXTERNAL))
@@ -194,7 +195,7 @@ class Queueing:
         """
         logger.warning("A refresh could not be queued", extra=log_context(feed) | {"error": str(error)})
         self.services.counts.count(Metric.QUEUEING_FAILED)
-        longest = backoff.LONGEST_UNANSWERED if error.status is None else backoff.LONGEST
+        longest = longest_wait(error, self.codat)
         is_unqueued = feed.key in self.unqueued
         failed = QueueingFailed(at=error.at, longest=longest, unanswered=unanswered)
         await self.record(feed, company, failed)

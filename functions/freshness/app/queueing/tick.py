@@ -8,6 +8,7 @@ from functools import partial
 
 from aws_lambda_powertools import Logger
 
+from freshness.app.company_turns import CompanyTurns, Turn
 from freshness.app.queueing.bulk_calls import queue_together
 from freshness.app.queueing.calls import Queueing, log_context
 from freshness.app.queueing.decide_now import decide_now
@@ -17,6 +18,7 @@ from freshness.app.queueing.unanswered_calls import find_queued
 from freshness.app.services import Services
 from freshness.app.tick import MAX_CONCURRENCY, Failures, for_each
 from freshness.aws.control import DispatchState
+from freshness.domain.api_limits import ApiLimits
 from freshness.domain.codat_schedule import CodatSchedule
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CheckNeeded
@@ -35,7 +37,7 @@ logger = Logger(service="codat-freshness")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshTick:
-    """One tick of queueing. `until` is when to leave the rest to the next tick.
+    """One tick of queueing. `limits` are Codat's at its start, and `until` is when to leave the rest to the next tick.
 
     `unfinished_since` is when earlier runs began that were killed or failed, if the last one did. In a dry run nothing
     is queued: what would be is logged.
@@ -43,6 +45,7 @@ class RefreshTick:
 
     services: Services
     queueing: Queueing
+    limits: ApiLimits
     until: datetime
     unfinished_since: datetime | None = None
     failures: Failures
@@ -58,7 +61,7 @@ class RefreshTick:
         done, may_call = True, None
         batches = self.services.tables.feeds.due(self.services.clock(), BATCH)
         while feeds := await asyncio.to_thread(next, batches, None):
-            may_call = self.services.accepts_calls() if may_call is None else may_call
+            may_call = self.services.accepts_calls(self.limits) if may_call is None else may_call
             decisions = await self.review_and_decide(feeds, paused=paused, may_call=may_call)
             if may_call:
                 done = await self.act(decisions) and done
@@ -98,21 +101,23 @@ class RefreshTick:
         schedule = CodatSchedule()
         if any(len(group) > 1 for group in groups) and not self.services.dry_run:
             schedule = await asyncio.to_thread(self.services.tables.control.codat_schedule)
-        act = partial(self._act_on, schedule=schedule)
-        return await for_each(groups, act, max_concurrency=MAX_CONCURRENCY, should_continue=self._may_continue)
+        turns = (
+            Turn(group[0].company, partial(self._act_on, group, schedule), calls_codat=self._queues(group))
+            for group in groups
+        )
+        return await self._turns.take_all(turns)
 
     async def _asked(self, feeds: list[Feed], companies: Mapping[str, Company]) -> list[Feed]:
         """Return the feeds after Codat was asked how their datasets in flight are, where that must be known."""
         asked = {feed.key: feed for feed in feeds}
 
-        async def ask_about(group: tuple[Company, list[Feed]]) -> None:
-            company, late = group
+        async def ask_about(company: Company, late: list[Feed]) -> None:
             with self.failures.collected({"company_id": company.company_id}):
                 answered = await ask(self.queueing, company, late)
                 asked.update({feed.key: feed for feed in answered if feed.key in asked})
 
         groups = to_ask(feeds, companies, self.services.policy, self.services.clock())
-        await for_each(groups, ask_about, max_concurrency=MAX_CONCURRENCY, should_continue=self._may_continue)
+        await self._turns.take_all(Turn(company, partial(ask_about, company, late)) for company, late in groups)
         return list(asked.values())
 
     async def _reviewed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> tuple[list[Feed], set[FeedKey]]:
@@ -164,12 +169,24 @@ class RefreshTick:
         if learned and not self.services.dry_run:
             self.services.tables.learned.add(learned)
 
+    @property
+    def _turns(self) -> CompanyTurns:
+        return CompanyTurns(
+            services=self.services,
+            codat=self.queueing.codat,
+            failures=self.failures,
+            should_continue=self._may_continue,
+        )
+
+    def _queues(self, group: list[Decision]) -> bool:
+        return group[0].action is Action.QUEUE and not self.services.dry_run
+
     def _may_continue(self) -> bool:
         return not self.queueing.stopped_by and not self.queueing.codat.is_down and self.services.clock() < self.until
 
     async def _act_on(self, group: list[Decision], schedule: CodatSchedule) -> None:
         names = {"company_id": group[0].feed.company_id}
-        if group[0].action is Action.QUEUE and not self.services.dry_run:
+        if self._queues(group):
             group = await self._without_queued(group, names)
         wanted = [decision for decision in group if decision.feed.wanted]
         group = [decision for decision in group if not decision.feed.wanted]
@@ -181,7 +198,7 @@ class RefreshTick:
             with self.failures.collected(names):
                 remaining = await queue_together(self.queueing, group, schedule)
         for decision in (*wanted, *remaining):
-            if self._may_continue():
+            if self._may_continue() and self.queueing.codat.responds(decision.feed.company_id) is not False:
                 with self.failures.collected(names | {"data_type": decision.feed.data_type}):
                     await self._act(decision)
 

@@ -1,0 +1,103 @@
+"""The turns of companies in a tick: those about which Codat did not respond must not keep others from theirs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+from freshness.app.services import Services
+from freshness.app.tick import MAX_CONCURRENCY, Failures, for_each
+from freshness.codat.client import Codat
+from freshness.codat.errors import CodatError
+from freshness.domain import backoff
+from freshness.domain.company import Company
+from freshness.domain.company_facts import CompanyCalled
+from freshness.domain.times import BEGINNING
+
+AT_FIRST = 2
+"""How many companies that did not respond last time have their turns at once, until one of them responds."""
+
+
+class Turn(NamedTuple):
+    """What to do about a company."""
+
+    company: Company
+    work: Callable[[], Awaitable[None]]
+    calls_codat: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompanyTurns:
+    """Takes the turns of companies, for as long as `should_continue()`.
+
+    A call that gets no response takes ten seconds. Companies about which the last one got none are tried two at a time,
+    beside the others: for each that responds, one more at a time. If Codat was down, that applies to all of them, so
+    that few calls show whether it is back, and the first that succeeds brings everything else.
+    """
+
+    services: Services
+    codat: Codat
+    failures: Failures
+    should_continue: Callable[[], bool]
+
+    def is_doubtful(self, company: Company) -> bool:
+        """Return whether Codat may not respond about a company."""
+        is_known = company.unanswered_at is not None or self.codat.responds(company.company_id) is False
+        return is_known or self.codat.may_be_down
+
+    async def take_all(self, turns: Iterable[Turn]) -> bool:
+        """Take all turns, and return whether all were reached but those of doubtful companies."""
+        ready: list[Turn] = []
+        doubtful: list[Turn] = []
+        for turn in turns:
+            (doubtful if turn.calls_codat and self.is_doubtful(turn.company) else ready).append(turn)
+        async with asyncio.TaskGroup() as group:
+            done = group.create_task(
+                for_each(ready, self.take, max_concurrency=MAX_CONCURRENCY, should_continue=self.should_continue)
+            )
+            group.create_task(self.try_again(doubtful))
+        return done.result()
+
+    async def try_again(self, turns: Iterable[Turn]) -> None:
+        """Take the turns of doubtful companies, those first that were tried longest ago.
+
+        One about which Codat did not respond in this tick has no second turn.
+        """
+        untried = [turn for turn in turns if self.codat.responds(turn.company.company_id) is not False]
+        remaining = iter(sorted(untried, key=lambda turn: turn.company.unanswered_at or BEGINNING))
+        workers = 0
+
+        async def work() -> None:
+            nonlocal workers
+            workers += 1
+            for turn in remaining:
+                if not self.should_continue():
+                    break
+                self.codat.doubt(turn.company.company_id)
+                await self.take(turn)
+                if self.codat.is_failing(turn.company.company_id):
+                    break
+                if workers < MAX_CONCURRENCY:
+                    group.create_task(work())
+            workers -= 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_FIRST):
+                group.create_task(work())
+
+    async def take(self, turn: Turn) -> None:
+        """Take a turn, and record on the company whether Codat responded about it, where that changes."""
+        await turn.work()
+        company = turn.company
+        responds = self.codat.responds(company.company_id)
+        if responds is None or (responds and company.unanswered_at is None):
+            return
+        fact = CompanyCalled(at=self.services.clock(), is_answered=responds)
+        with self.failures.collected({"company_id": company.company_id}):
+            await asyncio.to_thread(self.services.recorder.record_company, company, fact)
+
+
+def longest_wait(error: CodatError, codat: Codat) -> timedelta:
+    """Return how long to wait at most before a call is repeated that failed with an error."""
+    return backoff.LONGEST_OUTAGE if error.status is None or codat.may_be_down else backoff.LONGEST
