@@ -77,12 +77,12 @@ def planner(
         call_budget -= world.tick(now, math.floor(call_budget))
         now += tick
     world.measure_until(now)
-    measured = [simulated.measured for simulated in world.simulated_feeds]
+    measured = [simulated.measured.total for simulated in world.simulated_feeds]
     weights = [world.promise(simulated).weight for simulated in world.simulated_feeds]
     return Result(
         freshness=float(np.average([each.current_days / each.days for each in measured], weights=weights)),
         found_nothing=sum(each.found_nothing for each in measured) / sum(each.refreshes for each in measured),
-        broken=sum(each.broken for each in measured),
+        broken=sum(simulated.measured.broken for simulated in world.simulated_feeds),
     )
 
 

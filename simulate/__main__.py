@@ -16,10 +16,10 @@ from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from simulate.chart import draw
 from simulate.coming import not_simulated
-from simulate.days import DAYS_A_MONTH, Report, RuleReport, run
+from simulate.days import DAYS_A_MONTH, Report, run
 from simulate.fleet import FleetError, generate_fleet, load_fleet
 from simulate.tighter import TighterError, tighten
-from simulate.world import SimulatedFeed
+from simulate.world import RuleReport, SimulatedFeed
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 """A Monday."""
@@ -64,8 +64,8 @@ def simulate(
         console.print(_deadlines_table(report))
     if loaded.prices:
         console.print(_spending_table(report, loaded))
-    for hint in not_simulated(loaded, report.start.date(), days):
-        console.print(hint, style="yellow", highlight=False, markup=False)
+    for hint in not_simulated(loaded, report.start.date(), days, report.sources):
+        console.print(hint, style="yellow", highlight=False, markup=False, soft_wrap=True)
     console.print(_totals_table({"the policy": report, **dict(zip(alternatives, others, strict=True))}))
     try:
         draw(report, chart)

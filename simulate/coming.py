@@ -1,18 +1,22 @@
 """Tables of the policy that hold on none of the days simulated."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 
 from freshness.domain.calendar_days import is_one_of
 from freshness.domain.hours import DAY
 from freshness.policy.local_time import Timing
 from freshness.policy.policy import Policy
+from freshness.policy.schema import DeadlineTable, Rule
 
 _LOOK_AHEAD = 366
 
 
-def not_simulated(policy: Policy, first: date, days: int) -> Iterator[str]:
-    """Yield a hint for each rule with hours, window and deadline that holds on none of some days."""
+def not_simulated(policy: Policy, first: date, days: int, with_row: Collection[str]) -> Iterator[str]:
+    """Yield a hint for each rule with hours, window and deadline that holds on none of some days, or for no feed.
+
+    `with_row` are the tables that the report has a row of.
+    """
     tables: tuple[tuple[str, Timing], ...] = (
         *((f'rule "{rule.name}"', rule) for rule in policy.rules if rule.hours),
         *((f'window "{window.name}"', window) for window in policy.windows),
@@ -29,3 +33,11 @@ def not_simulated(policy: Policy, first: date, days: int) -> Iterator[str]:
         elif wait >= days:
             day = first + wait * DAY
             yield f"{label} holds on none of the days simulated: it does on {day}, with --days {wait + 1}."
+        elif _sets_freshness(table) and not any(each.startswith((f"{label} (", f"{label},")) for each in with_row):
+            yield f"{label} sets the freshness of no feed of this fleet."
+
+
+def _sets_freshness(table: Timing) -> bool:
+    if isinstance(table, Rule):
+        return any(terms.fresh_within for terms in (table, *table.data_types.values()))
+    return isinstance(table, DeadlineTable)

@@ -8,37 +8,16 @@ from random import Random
 
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.feed import DAY
-from freshness.domain.slo.attainment import Attained
 from freshness.planning.call_budget import call_budget
 from freshness.policy.policy import Policy
 from simulate import prices
-from simulate.world import SimulatedFeed, World
+from simulate.world import RuleReport, SimulatedFeed, World, sum_of
 
 LISTINGS_A_DAY = 96
 COMPANIES_A_PAGE = 1000
 DAYS_A_MONTH = 30
 TICK = timedelta(minutes=1)
 """The interval at which `queue_refreshes` runs."""
-
-
-@dataclass(slots=True)
-class RuleReport:
-    """The results of the feeds whose freshness is set by one table of the policy."""
-
-    feeds: int = 0
-    refreshes: int = 0
-    found_nothing: int = 0
-    """The number of refreshes that found no change."""
-    attained: Attained = field(default_factory=Attained)
-    """The time promised, and the part of it in which feeds were older than promised, as `./freshness report` has it."""
-    current_days: float = 0.0
-    """The expected number of days in which the copies were the same as the source, summed over the feeds."""
-    days: float = 0.0
-    """The days measured, summed over the feeds."""
-    cost: float = 0.0
-    """What the platforms charge for the refreshes, in the currency of the policy's prices."""
-    cost_of_nothing: float = 0.0
-    """The part of it for refreshes that found no change."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,19 +42,14 @@ class Report:
     deadlines_missed: Counter[str] = field(default_factory=Counter)
 
     @property
+    def sources(self) -> set[str]:
+        """The tables of the policy that have a row."""
+        return {*self.rules, *self.deadlines_met, *self.deadlines_missed}
+
+    @property
     def total(self) -> RuleReport:
         """The results of all feeds."""
-        total = RuleReport()
-        for rule in self.rules.values():
-            total.feeds += rule.feeds
-            total.refreshes += rule.refreshes
-            total.found_nothing += rule.found_nothing
-            total.attained += rule.attained
-            total.current_days += rule.current_days
-            total.days += rule.days
-            total.cost += rule.cost
-            total.cost_of_nothing += rule.cost_of_nothing
-        return total
+        return sum_of(self.rules.values())
 
     @property
     def usd_a_month(self) -> float:
@@ -149,15 +123,10 @@ def _add_to_report(report: Report, world: World, simulated: SimulatedFeed) -> No
     promise = world.promise(simulated)
     if promise.off:
         return
-    measured, rule = simulated.measured, report.rules[promise.source]
+    measured, price = simulated.measured, world.policy.price(simulated.connection)
     report.deadlines_met.update(measured.deadlines_met)
     report.deadlines_missed.update(measured.deadlines_missed)
-    rule.feeds += 1
-    rule.refreshes += measured.refreshes
-    rule.found_nothing += measured.found_nothing
-    rule.attained += measured.attained
-    rule.current_days += measured.current_days
-    rule.days += measured.days
-    if price := world.policy.price(simulated.connection):
-        rule.cost += measured.refreshes * price.amount
-        rule.cost_of_nothing += measured.found_nothing * price.amount
+    for source, rule in measured.rules.items():
+        amount = price.amount if price else 0.0
+        rule.feeds, rule.cost, rule.cost_of_nothing = 1, rule.refreshes * amount, rule.found_nothing * amount
+        report.rules[source].add(rule)

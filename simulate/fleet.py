@@ -44,12 +44,21 @@ class ExportedFeed(BaseModel):
 
 
 def generate_fleet(companies: int, changes_per_day: float, seed: int, start: datetime) -> list[SimulatedFeed]:
-    """Return the feeds of generated companies, without those that cannot be refreshed.
+    """Return the feeds of generated companies, all of which can be refreshed.
 
     `changes_per_day` is the median change rate of the feeds.
     """
     sandbox = Sandbox(
-        Settings(companies=companies, changes_per_day=changes_per_day, seed=seed, never_synced=0.05), start
+        Settings(
+            companies=companies,
+            changes_per_day=changes_per_day,
+            seed=seed,
+            never_synced=0.05,
+            needs_relink=0,
+            machine_offline=0,
+            permissions_error=0,
+        ),
+        start,
     )
     random = Random(seed)
     known: dict[str, Company] = {}

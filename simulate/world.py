@@ -19,7 +19,7 @@ from freshness.domain.facts import Deferred, FeedFact, ReadEnded
 from freshness.domain.feed import DAY, Feed, FeedKey
 from freshness.domain.feed_values import Decided, Request
 from freshness.domain.learned.learned_rates import FeedSample, LearnedRates
-from freshness.domain.promise import Promise
+from freshness.domain.promise import Promise, Stretch
 from freshness.domain.schedule import breaks_at, due_at, reschedule
 from freshness.domain.slo.attainment import Attained
 from freshness.domain.times import BEGINNING
@@ -34,24 +34,56 @@ HOUR = timedelta(hours=1)
 
 
 @dataclass(slots=True)
+class RuleReport:
+    """The results of feeds while one table of the policy sets their freshness."""
+
+    feeds: int = 0
+    """Those of which the table sets it at any time."""
+    refreshes: int = 0
+    found_nothing: int = 0
+    """The number of refreshes that found no change."""
+    attained: Attained = field(default_factory=Attained)
+    """The time promised, and the part of it in which feeds were older than promised, as `./freshness report` has it."""
+    current_days: float = 0.0
+    """The expected number of days in which the copies were the same as the source, summed over the feeds."""
+    days: float = 0.0
+    """The days measured, summed over the feeds."""
+    cost: float = 0.0
+    """What the platforms charge for the refreshes, in the currency of the policy's prices."""
+    cost_of_nothing: float = 0.0
+    """The part of it for refreshes that found no change."""
+
+    def add(self, other: "RuleReport") -> None:
+        """Add the results of others."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+def sum_of(reports: Iterable[RuleReport]) -> RuleReport:
+    """Return the results of several tables together."""
+    total = RuleReport()
+    for report in reports:
+        total.add(report)
+    return total
+
+
+@dataclass(slots=True)
 class Measured:
     """The measurements of one feed from `since` on."""
 
     since: datetime
-    current_days: float = 0.0
-    """The expected number of days in which the copy was the same as the source."""
-    days: float = 0.0
-    """The days measured."""
-    refreshes: int = 0
-    found_nothing: int = 0
-    """Refreshes that found no change."""
+    rules: dict[str, RuleReport] = field(default_factory=lambda: defaultdict(RuleReport))
+    """By the table of the policy that is in force."""
     broken: int = 0
     """The number of times that the feed became older than promised."""
-    attained: Attained = field(default_factory=Attained)
-    """The time promised, and the part of it in which the feed was older than promised."""
     deadlines_met: Counter[str] = field(default_factory=Counter)
     """The deadlines that were met, by where the policy sets them."""
     deadlines_missed: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> RuleReport:
+        """The results at all times."""
+        return sum_of(self.rules.values())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -182,8 +214,9 @@ class World:
         age = simulated.feed.age(at)
         modified = age is None or self.random.random() < 1 - _unchanged(simulated, at - age, at)
         self._measure(simulated, at)
-        simulated.measured.refreshes += 1
-        simulated.measured.found_nothing += not modified
+        rule = simulated.measured.rules[self.promise(simulated).at(at).source]
+        rule.refreshes += 1
+        rule.found_nothing += not modified
         fact = ReadEnded(
             company_id=simulated.feed.company_id,
             connection_id=simulated.feed.connection_id,
@@ -230,16 +263,19 @@ class World:
         """Add the time since the last sync, or since the start of the measurement, during which the copy ages."""
         measured, synced_at = simulated.measured, simulated.feed.succeeded_at
         since = max(measured.since, synced_at or measured.since)
-        days = (until - since) / DAY
-        measured.days += days
-        if synced_at and days:
-            changes = simulated.changes_per_day * days
-            mean = -math.expm1(-changes) / changes if changes else 1.0
-            measured.current_days += days * _unchanged(simulated, synced_at, since) * mean
         promise = self.promise(simulated)
         measured.broken += synced_at is None or promise.breaks_at(synced_at) < until
         late_since = max(since, breaks_at(simulated.feed, promise, simulated.connection) or until)
-        measured.attained += Attained(promised=until - since, late=max(timedelta(), until - late_since))
+        whole = [Stretch(since, until, promise)]
+        for part in promise.time_of_day.stretches_between(since, until) if promise.time_of_day else whole:
+            rule, days = measured.rules[part.promise.source], (part.end - part.start) / DAY
+            rule.days += days
+            if synced_at and days:
+                changes = simulated.changes_per_day * days
+                mean = -math.expm1(-changes) / changes if changes else 1.0
+                rule.current_days += days * _unchanged(simulated, synced_at, part.start) * mean
+            late = max(timedelta(), part.end - max(part.start, late_since))
+            rule.attained += Attained(promised=part.end - part.start, late=late)
         for at, deadline in promise.time_of_day.moments_between(since, until) if promise.time_of_day else ():
             is_met = synced_at is not None and at - synced_at <= deadline.fresh_within
             (measured.deadlines_met if is_met else measured.deadlines_missed)[deadline.source] += 1

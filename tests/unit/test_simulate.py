@@ -112,10 +112,8 @@ def test_promises_within_the_budget_are_kept_and_a_tighter_promise_takes_more_ca
 
 
 def test_a_cap_on_spending_is_kept_and_what_each_rule_costs_is_shown(policy: Path) -> None:
-    prices = "".join(
-        f'"{name}" = "0.01 USD per refresh"\n'
-        for name in ("Xero", "Plaid", "TrueLayer", "QuickBooks Online", "Shopify", "Sage 50", "Stripe")
-    )
+    platforms = {each.connection.platform for each in generate_fleet(6, 4.0, 1, START)}
+    prices = "".join(f'"{name}" = "0.01 USD per refresh"\n' for name in sorted(platforms))
     policy.write_text(f"{POLICY}\n[prices]\n{prices}")
     free = report(policy)
     policy.write_text(f'{POLICY}\n[prices]\n{prices}[budget.spending]\nXero = "2.30 USD a month"\n')
@@ -133,6 +131,32 @@ def test_the_deadlines_that_are_missed_are_shown(policy: Path) -> None:
     shown = simulated(policy)
 
     assert re.search(r'deadline "ready" \(\S+\) +\d+ +0 +100.0%', shown.output)
+
+
+def test_each_rule_with_hours_and_each_deadline_has_a_row_or_a_hint(policy: Path) -> None:
+    hours = "[[rules]]\nname = '{}'\nhours = '{}'\ndays = ['{}']\nfresh_within = '1 hour'\n"
+    policy.write_text(
+        POLICY
+        + hours.format("daytime", "08:00 to 18:00", "Tuesday")
+        + hours.format("on Sundays", "08:00 to 18:00", "Sunday")
+        + hours.format("of nobody", "08:00 to 18:00", "Tuesday").replace("fresh", "tags.a = 'b'\nfresh")
+        + "[[deadlines]]\nname = 'weekly'\nby = '08:00'\ndays = ['Sunday']\nfresh_within = '2 hours'\n"
+    )
+
+    shown, found = " ".join(simulated(policy).output.split()), report(policy)
+
+    assert re.search(r'rule "daytime" \(freshness.toml:\d+\) \d+ 100.0%', shown)
+    for name in ('rule "on Sundays"', 'deadline "weekly"'):
+        assert f"{name} holds on none of the days simulated: it does on 2026-11-29" in shown
+    assert 'rule "of nobody" sets the freshness of no feed of this fleet.' in shown
+    [daytime] = [rule for source, rule in found.rules.items() if "daytime" in source]
+    assert daytime.days == pytest.approx(found.total.days * 10 / 24)
+    assert daytime.refreshes > found.total.refreshes / 2
+
+
+@pytest.mark.parametrize("companies", [1, 9, 40])
+def test_as_many_companies_are_simulated_as_were_asked_for(companies: int) -> None:
+    assert len({each.company.company_id for each in generate_fleet(companies, 4.0, 1, START)}) == companies
 
 
 def test_the_same_seed_gives_the_same_report(policy: Path) -> None:

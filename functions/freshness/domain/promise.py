@@ -164,6 +164,13 @@ class TimeOfDayTerms:
         for number in range((until.date() - since.date()).days + 1):
             yield from (each for each in moments(self, since.date() + number * DAY) if since < each.at <= until)
 
+    def stretches_between(self, since: datetime, until: datetime) -> Iterator[Stretch]:
+        """Yield the times between two in which the same promise is in force, in order."""
+        for number in range((until.date() - since.date()).days + 1):
+            for start, end, promise in _stretches(self, since.date() + number * DAY):
+                if max(start, since) < min(end, until):
+                    yield Stretch(max(start, since), min(end, until), promise)
+
     def next_moment(self, deadline: Deadline, now: datetime) -> datetime | None:
         """Return when a deadline comes next; `None` if it does not within a year."""
         coming = self.moments_between(now, now + 366 * DAY)
