@@ -135,8 +135,10 @@ class Month:
         is_on = [start <= now < end for start, end in self.outages]
         self.simulation.is_down = any(is_on[::2])
         control = self.simulation.tables.control
-        if (any(is_on[1::2]) or any(start <= now < end for start, end in self.maintenance)) != control.is_paused():
-            control.resume() if control.is_paused() else control.pause()
+        if (any(is_on[1::2]) or any(start <= now < end for start, end in self.maintenance)) != (
+            control.paused() is not None
+        ):
+            control.resume() if control.paused() else control.pause()
 
     def _usual_trouble(self, now: datetime) -> None:
         backend, random = self.simulation.backend, self.random

@@ -241,7 +241,7 @@ class History:
         """Require that every company that was paused still is, unless it was deleted."""
         companies = {company.company_id: company for company in self.simulation.tables.companies.scan()}
         for company_id in self.paused:
-            self._require(companies[company_id].paused, f"pause lost: {companies[company_id]}")
+            self._require(companies[company_id].pause is not None, f"pause lost: {companies[company_id]}")
 
     def require_requests(self) -> None:
         """Require that every refresh that was requested was queued, where it can be."""

@@ -1,12 +1,13 @@
 """Arguments and options that several commands have."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from freshness.policy.values import parse_duration
-from stack_access.stack import DeployedStack
+from freshness.domain.times import in_utc
+from freshness.policy.values import parse_duration, quoted, time_zone
+from stack_access.stack import DeployedStack, clock
 
 
 def nonblank(given: str) -> str:
@@ -42,6 +43,35 @@ def duration(given: str | timedelta) -> timedelta:
         return given if isinstance(given, timedelta) else parse_duration(given.strip())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def coming_time(given: str | datetime) -> datetime:
+    """Return the time that an option gives: "2026-12-24 18:00", in UTC or with a zone, or a duration from now on.
+
+    Raises:
+        typer.BadParameter: it is none, or is past.
+    """
+    if isinstance(given, datetime):
+        return given
+    now = clock()
+    try:
+        at = now + parse_duration(given.strip())
+    except ValueError:
+        at = _time(given.strip())
+    if at <= now:
+        raise typer.BadParameter(f"expected a time after now, {now:%Y-%m-%d %H:%M} UTC, got {quoted(given)}")
+    return at
+
+
+def _time(given: str) -> datetime:
+    written, _, last = given.rpartition(" ")
+    zone = time_zone(last) if written else None
+    try:
+        at = datetime.fromisoformat(written if zone else given)
+    except ValueError:
+        expected = 'expected a time such as "2026-12-24 18:00", "2026-12-24 18:00 Europe/London" or 2h'
+        raise typer.BadParameter(f"{expected}, got {quoted(given)}") from None
+    return in_utc(at.replace(tzinfo=zone) if zone and at.tzinfo is None else at)
 
 
 def selected_stack(context: typer.Context) -> DeployedStack:

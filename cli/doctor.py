@@ -160,10 +160,11 @@ def _all_schedules(stack: DeployedStack) -> list["ScheduleSummaryTypeDef"]:
 
 
 def _pauses(stack: DeployedStack) -> Finding:
-    if stack.queries.is_paused():
+    now = clock()
+    if pause := stack.queries.pause(now):
         to_do = 'Resume with "./freshness resume".'
-        return Finding(subject="pause", found="everything is paused", to_do=to_do)
-    if paused := [company.name for company in stack.queries.paused_companies()]:
+        return Finding(subject="pause", found=f"everything is {pause}", to_do=to_do)
+    if paused := [f"{company.name} ({company.pause})" for company in stack.queries.paused_companies(now)]:
         to_do = 'Resume with "./freshness resume COMPANY" once the pause is no longer needed.'
         return Finding(subject="pause", found=f"paused: {', '.join(paused)}", to_do=to_do)
     return Finding(subject="pause", found="nothing is paused")

@@ -12,6 +12,7 @@ from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.text import codat_words, duration, moment, shown
 from freshness.app.reading.views import DatasetView, Explanation
 from freshness.domain.dataset import LONGEST_REASON
+from freshness.domain.pause import in_force
 from stack_access.links import links_of
 from stack_access.stack import clock
 
@@ -29,9 +30,9 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Show the promise for a company's data type, what the next tick does about it and why, and its datasets."""
-    stack = selected_stack(context)
+    stack, now = selected_stack(context), clock()
     found = stack.queries.find_company(company)
-    explanations = stack.queries.explain(found, data_type, clock())
+    explanations = stack.queries.explain(found, data_type, now)
     feeds = [explanation.feed for explanation in explanations]
     links = {link.connection_id: link for link in asyncio.run(links_of(stack, found, feeds))}
     explanations = [
@@ -40,6 +41,9 @@ def explain(
     if as_json:
         print_json(explanations)
         return
+    for what, pause in (("Everything", stack.queries.pause(now)), (found.name, in_force(found.pause, now))):
+        if pause:
+            print_text(f"{what} is {pause}.", "yellow")
     for explanation in explanations:
         _print(explanation)
 

@@ -1,11 +1,14 @@
 """`freshness pause` and `freshness resume`: pausing refreshes for a while."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from cli.arguments import Json, nonblank, selected_stack
+from cli.arguments import Json, coming_time, nonblank, selected_stack
 from cli.output import print_json, print_text
+from freshness.app.reading.text import shown
+from freshness.domain.pause import LONGEST_REASON, Pause
 
 CompanyOrAll = Annotated[
     str | None,
@@ -14,16 +17,41 @@ CompanyOrAll = Annotated[
 _ALL = "everything"
 
 
-def pause(context: typer.Context, company: CompanyOrAll = None, *, as_json: Json = False) -> None:
-    """Pause the refreshes of a company, or of all, until "resume". Datasets in flight and checks continue."""
+def _reason(given: str) -> str:
+    reason = nonblank(given) if given else ""
+    if len(reason) > LONGEST_REASON:
+        raise typer.BadParameter(f"expected at most {LONGEST_REASON} characters, got {len(reason)}")
+    return shown(reason, LONGEST_REASON)
+
+
+def pause(
+    context: typer.Context,
+    company: CompanyOrAll = None,
+    *,
+    until: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=coming_time,
+            metavar="TIME",
+            help='When refreshes are due again: "2026-12-24 18:00", in UTC or with a zone after it, or 2h.',
+            show_default=False,
+        ),
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(parser=_reason, metavar="TEXT", help="Why, for all who look.", show_default=False)
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Pause the refreshes of a company, or of all, until a time or "resume". Datasets in flight and checks continue."""
     stack = selected_stack(context)
+    paused = Pause(until=until, reason=reason)
     if company is None:
-        stack.tables.control.pause()
-        _print(_ALL, paused=True, as_json=as_json)
+        stack.tables.control.pause(paused)
+        _print(_ALL, paused, as_json=as_json)
         return
     found = stack.queries.find_company(company)
-    stack.operations.pause(found)
-    _print(found.name, paused=True, as_json=as_json)
+    stack.operations.pause(found, paused)
+    _print(found.name, paused, as_json=as_json)
 
 
 def resume(context: typer.Context, company: CompanyOrAll = None, *, as_json: Json = False) -> None:
@@ -31,15 +59,16 @@ def resume(context: typer.Context, company: CompanyOrAll = None, *, as_json: Jso
     stack = selected_stack(context)
     if company is None:
         stack.tables.control.resume()
-        _print(_ALL, paused=False, as_json=as_json)
+        _print(_ALL, None, as_json=as_json)
         return
     found = stack.queries.find_company(company)
     stack.operations.resume(found)
-    _print(found.name, paused=False, as_json=as_json)
+    _print(found.name, None, as_json=as_json)
 
 
-def _print(what: str, *, paused: bool, as_json: bool) -> None:
+def _print(what: str, pause: Pause | None, *, as_json: bool) -> None:
     if as_json:
-        print_json({"what": what, "paused": paused})
+        end = {"until": pause.until, "reason": pause.reason} if pause else {}
+        print_json({"what": what, "paused": pause is not None, **end})
     else:
-        print_text(f"{what[:1].upper()}{what[1:]} is {'paused' if paused else 'resumed'}.")
+        print_text(f"{what[:1].upper()}{what[1:]} is {pause or 'resumed'}.")

@@ -15,6 +15,7 @@ from freshness.app.reading.text import codat_words, duration, moment
 from freshness.app.reading.views import FeedView, FleetView, LinkView, MissView, Summary
 from freshness.domain.company import Company
 from freshness.domain.feed_values import State
+from freshness.domain.pause import in_force
 from stack_access.links import links_of
 from stack_access.stack import clock
 from stack_access.text import STYLES
@@ -59,8 +60,8 @@ def status(
 
 
 def _print(summary: Summary, fleet: FleetView) -> None:
-    if summary.paused:
-        print_text('Everything is paused. Resume with "./freshness resume".', "yellow")
+    if summary.pause:
+        print_text(f'Everything is {summary.pause}. Resume with "./freshness resume".', "yellow")
     print_text(f"{summary.companies} companies, {len(fleet.feeds)} data types: {_promises(summary)}")
     counts = (Text(f"{symbol} {name} {summary.states[name]}", style) for name, (symbol, style) in STYLES.items())
     print_text(Text("  ").join(counts))
@@ -122,8 +123,8 @@ def _by_data_type(fleet: FleetView) -> Table:
 
 def _print_company(company: Company, feeds: Iterable[FeedView], links: Iterable[LinkView]) -> None:
     print_text(f"{company.name} ({company.company_id})", "bold")
-    if company.paused:
-        print_text(f'It is paused. Resume with "./freshness resume {company.company_id}".', "yellow")
+    if pause := in_force(company.pause, clock()):
+        print_text(f'It is {pause}. Resume with "./freshness resume {company.company_id}".', "yellow")
     if company.deleted_at:
         print_text(f"It was deleted at Codat, as found at {moment(company.deleted_at)} UTC.", "yellow")
     for connection in company.connections.values():

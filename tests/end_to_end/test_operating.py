@@ -66,7 +66,7 @@ def test_status_shows_the_fleet_or_one_company(
     freshness: Freshness, fleet: dict[str, Any], feed: dict[str, Any]
 ) -> None:
     assert fleet["companies"] > 5
-    assert not fleet["paused"]
+    assert not fleet["pause"]
     assert fleet["limits"]["remaining"] > 0
     assert "promises are broken" in freshness("status").stdout
 

@@ -24,6 +24,7 @@ from freshness.domain.company_facts import CheckNeeded, CompanyPaused
 from freshness.domain.dataset import Trigger, has_ended
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
+from freshness.domain.pause import Pause
 from freshness.domain.times import BEGINNING
 from freshness.policy.policy import Policy
 from tests.integration.deployed import default_bus
@@ -247,7 +248,7 @@ async def test_a_company_that_codat_answers_404_for_twice_is_deleted(loop: Loop)
 async def test_one_404_alone_deletes_neither_a_company_nor_its_pause(loop: Loop) -> None:
     await loop.check()
     [company, *_] = loop.companies()
-    loop.services().recorder.record_company(company, CompanyPaused(paused=True))
+    loop.services().recorder.record_company(company, CompanyPaused(pause=Pause()))
     loop.services().recorder.record_company(company, CheckNeeded())
     loop.prescribe(StubResponse(path=f"/companies/{company.company_id}/dataStatus", status=404))
 
@@ -257,7 +258,7 @@ async def test_one_404_alone_deletes_neither_a_company_nor_its_pause(loop: Loop)
 
     known = loop.tables.companies.get(company.company_id)
     assert known
-    assert known.paused
+    assert known.pause
     assert known.deleted_at is None
     assert loop.tables.feeds.of_company(company.company_id)
 

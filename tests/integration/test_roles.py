@@ -25,6 +25,7 @@ from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request, Wanted
 from freshness.domain.freshness_request import FreshnessRequest
 from freshness.domain.learned.learned_rates import PlatformTypeRate
+from freshness.domain.pause import Pause
 from local.http_api import context
 from stack_access.api import api_event
 from tests import webhook_bodies
@@ -149,7 +150,7 @@ def set_paused_and_deleted(deployed: Deployed) -> None:
     """Let feeds be due of a company that was paused, and of one that was deleted."""
     company, _ = deployed.linked()
     paused, deleted, *_ = (each for each in deployed.tables.companies.scan() if each != company)
-    deployed.tables.companies.put(replace(paused, paused=True))
+    deployed.tables.companies.put(replace(paused, pause=Pause()))
     deployed.tables.companies.put(replace(deleted, deleted_at=deployed.clock()))
     services._parameters.cache_clear()
 
@@ -245,5 +246,5 @@ def test_a_call_that_the_role_does_not_allow_fails(deployed: Deployed, denied: P
 
 def test_another_functions_role_does_not_allow_a_call(deployed: Deployed) -> None:
     with deployed.roles.assumed("ReceiveWebhook"), pytest.raises(ClientError, match="may not"):
-        deployed.tables.control.is_paused()
+        deployed.tables.control.paused()
     deployed.roles.refused.clear()

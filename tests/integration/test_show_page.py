@@ -14,9 +14,10 @@ from codat_sandbox.model import ConnectionStatus
 from freshness.app import services
 from freshness.app.page import read, refresh
 from freshness.app.page.read import page_view
-from freshness.app.page.view import PageView
+from freshness.app.page.view import PageView, Selection
 from freshness.app.reading.queries import Queries
 from freshness.domain.company import Company
+from freshness.domain.pause import Pause
 from freshness.policy.loader import load
 from local.http_api import context
 from tests.integration.deployed import Deployed
@@ -67,8 +68,8 @@ def let_less_be_promised_meanwhile(deployed: Deployed, patch: pytest.MonkeyPatch
     patch.setattr(deployed, "policy", load(policy))
     tagged = [replace(each, tags={"plan": "lax"}) for each in deployed.tables.companies.scan()]
 
-    def read_before(queries: Queries, now: datetime) -> PageView:
-        view = page_view(queries, now)
+    def read_before(queries: Queries, now: datetime, selection: Selection) -> PageView:
+        view = page_view(queries, now, selection)
         with ThreadPoolExecutor() as other_functions:
             list(other_functions.map(deployed.tables.companies.put, tagged))
         return view
@@ -120,7 +121,7 @@ def test_who_may_only_see_the_page_cannot_pause_or_refresh(deployed: Deployed) -
     make_stale(deployed)
     for request in ({"pause": True}, {"refresh": True}):
         shown(deployed, **request)
-    assert not deployed.tables.control.is_paused()
+    assert not deployed.tables.control.paused()
     assert not [feed for feed in deployed.tables.feeds.scan() if feed.refresh_requested_at]
 
 
@@ -133,7 +134,7 @@ def test_the_role_of_the_buttons_allows_what_they_do_and_nothing_else(
         patch.setattr(read, "COMPANIES", 1)
         acted(refresh=True)
 
-    deployed.tables.companies.put(replace(company, paused=True))
+    deployed.tables.companies.put(replace(company, pause=Pause()))
     assert "refreshes are requested, which the next tick queues" in acted(refresh=True)
     requested = {feed.company_id for feed in deployed.tables.feeds.scan() if feed.refresh_requested_at}
     assert requested
@@ -144,7 +145,7 @@ def test_the_role_of_the_buttons_allows_what_they_do_and_nothing_else(
     assert "Everything is paused" in acted(pause=True)
     assert "Everything is paused. Resume it" in acted(refresh=True)
     assert "Refreshes are resumed" in acted(pause=False)
-    assert not deployed.tables.control.is_paused()
+    assert not deployed.tables.control.paused()
 
     assert unused(deployed, "ActOnPage") == set()
     assert deployed.roles.refused == set()

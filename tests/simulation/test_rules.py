@@ -16,6 +16,7 @@ from freshness.app.operations import Operations
 from freshness.aws.metrics import Metric
 from freshness.codat.reachability import SEVERAL
 from freshness.domain.dataset import Trigger
+from freshness.domain.pause import Pause
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import TIMEOUT, Fuse, Simulation
@@ -339,3 +340,44 @@ def test_a_company_whose_webhooks_arrive_is_not_polled() -> None:
     simulation = run(scenario, fresh_within="12 hours")
     assert simulation.tallies[Metric.REFRESHES_QUEUED] >= 5 * len(ON_FIRST_LINK)
     assert simulation.calls["GET dataStatus"] == 0
+
+
+async def in_flight(simulation: Simulation, *, after: timedelta) -> set[str]:
+    """Return the data types that are in flight after a tick at a time."""
+    await simulation.advance(after)
+    await simulation.queue(Fuse())
+    return {feed.data_type for feed in simulation.feeds() if feed.in_flight}
+
+
+def test_a_pause_of_a_company_with_an_end_is_over_without_anyone_doing_anything() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        [company] = simulation.tables.companies.scan()
+        pause = Pause(until=simulation.clock() + 3 * DAY, reason="audit")
+        Operations(services=simulation.services(Fuse())).pause(company, pause)
+        for _ in range(35):
+            assert await in_flight(simulation, after=DAY / 12) == set()
+        assert await in_flight(simulation, after=DAY / 12) == ON_FIRST_LINK
+
+    run(scenario)
+
+
+def test_a_pause_that_is_given_an_earlier_end_ends_then() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        operations = Operations(services=simulation.services(Fuse()))
+        for until in (None, simulation.clock() + 100 * DAY, simulation.clock() + 6 * DAY):
+            [company] = simulation.tables.companies.scan()
+            operations.pause(company, Pause(until=until))
+            for _ in range(4):
+                assert await in_flight(simulation, after=DAY / 2 - MINUTE) == set()
+        assert await in_flight(simulation, after=12 * MINUTE) == ON_FIRST_LINK
+
+    run(scenario)
+
+
+def test_a_pause_of_everything_ends_by_itself() -> None:
+    async def scenario(simulation: Simulation) -> None:
+        simulation.tables.control.pause(Pause(until=simulation.clock() + 2 * DAY))
+        assert await in_flight(simulation, after=2 * DAY - MINUTE) == set()
+        assert await in_flight(simulation, after=MINUTE) == ON_FIRST_LINK
+
+    run(scenario)

@@ -25,6 +25,7 @@ from freshness.domain.company_facts import (
 )
 from freshness.domain.company_transition import CHECK_EVERY, DELETED_KEPT, company_transition
 from freshness.domain.notifications import relink_needed
+from freshness.domain.pause import Pause
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -243,14 +244,14 @@ def test_each_failed_check_doubles_the_wait_for_the_next() -> None:
 
 
 def test_only_a_second_404_some_time_after_the_first_deletes_a_company_that_a_list_has_lacked_since() -> None:
-    known = replace(company(connection("Xero")), paused=True)
+    known = replace(company(connection("Xero")), pause=Pause())
     first, second = CompanyNotFound(at=NOON, believed_at=NOON), CompanyNotFound(at=LATER, believed_at=LATER)
 
     once = after(known, first, first)
     assert once.deleted_at is None
 
     twice = after(once, second, now=LATER)
-    assert (twice.deleted_at, twice.connections, twice.paused) == (LATER, {}, True)
+    assert (twice.deleted_at, twice.connections, twice.pause) == (LATER, {}, Pause())
     for believed_at in (None, NOON - LATER.resolution):
         assert after(once, replace(second, believed_at=believed_at), now=LATER).deleted_at is None
     assert after(checked(once), second, now=LATER).deleted_at is None

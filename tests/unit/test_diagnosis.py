@@ -39,7 +39,7 @@ def obstacle(state: State, connection: Connection, feed: Feed, now: datetime) ->
         misses_at=None,
         reason=Reason.NOT_YET,
     )
-    said = diagnose(subject, Conditions(at=now, limits=ApiLimits(), paused=False))
+    said = diagnose(subject, Conditions(at=now, limits=ApiLimits(), pause=None))
     return said.why if said else ""
 
 

@@ -18,6 +18,7 @@ from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.facts import MissExpected
 from freshness.domain.feed import Feed
 from freshness.domain.notifications import Notification
+from freshness.domain.pause import Pause
 from freshness.domain.schedule import reschedule
 from freshness.domain.transition import transition
 from freshness.planning.forecast import AtRisk, at_risk
@@ -56,7 +57,7 @@ def feeds(rules: Policy) -> list[Feed]:
 
 
 def risks(rules: Policy, limits: ApiLimits = PLENTY, now: datetime = SEVEN, *, paused: bool = False) -> list[AtRisk]:
-    return list(at_risk(feeds(rules), COMPANIES, rules, limits, now, paused=paused))
+    return list(at_risk(feeds(rules), COMPANIES, rules, limits, now, pause=Pause() if paused else None))
 
 
 def test_no_deadline_is_at_risk_while_the_pace_and_the_quota_reach() -> None:

@@ -35,6 +35,7 @@ from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, State
+from freshness.domain.pause import Pause
 from freshness.domain.promise import Promise
 from freshness.domain.slo.attainment import Attained
 from freshness.planning.decision import Action, Reason
@@ -44,7 +45,7 @@ HOUR = timedelta(hours=1)
 HOSTILE = "<script>alert(1)</script>\" onmouseover='alert(2)' </title></style>&\u202e{{ 7*7 }}"
 TYPES = [f"data-type-{number:02}" for number in range(14)]
 TIMES = Attained(promised=1000 * HOUR, late=3 * HOUR, waiting=HOUR)
-CALM = Conditions(at=NOW, limits=ApiLimits(), paused=False)
+CALM = Conditions(at=NOW, limits=ApiLimits(), pause=None)
 
 
 def feed_view(
@@ -108,7 +109,7 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         turns=(TurnView(why, 5, 4),),
         data_types=tuple(TYPES),
         rows=tuple(
-            Row(f"company-{n}", name, False, {cell.feed.data_type: (cell,) for cell in of_rows[n * 14 : n * 14 + 14]})
+            Row(f"company-{n}", name, None, {cell.feed.data_type: (cell,) for cell in of_rows[n * 14 : n * 14 + 14]})
             for n in range(min(companies, ROWS))
         ),
         broken_elsewhere={TYPES[0]: 12},
@@ -238,7 +239,7 @@ def test_a_cell_shows_the_worse_of_two_connections_and_that_there_are_two() -> N
         ((blocked, kept), "■ 10%<sup>2</sup>"),
         ((kept,), "90%"),
     ):
-        view = replace(page(), rows=(Row("1", "Tide Bakery", False, {TYPES[0]: cells}),), details=())
+        view = replace(page(), rows=(Row("1", "Tide Bakery", None, {TYPES[0]: cells}),), details=())
         assert f"<span>{text}</span>" in render(view, Frame(Medium.FILE))
 
 
@@ -250,7 +251,7 @@ def test_a_read_that_waits_for_an_offline_machine_is_shown_as_blocked_once_the_p
     ):
         diagnosis = Diagnosis(Turn.CUSTOMER, obstacle, "", is_obstacle=True) if obstacle else None
         feed = replace(feed_view(state=State.REFRESHING, age=age), diagnosis=diagnosis)
-        row = Row("1", "Tide Bakery", False, {TYPES[0]: (Cell(feed, NOW),)})
+        row = Row("1", "Tide Bakery", None, {TYPES[0]: (Cell(feed, NOW),)})
         html = render(replace(page(), rows=(row,), details=()), Frame(Medium.FILE))
         assert f"<span>{text}</span>" in html
 
@@ -297,7 +298,7 @@ def test_the_verdict_names_what_keeps_everything_from_being_refreshed() -> None:
     unanswered = ApiLimits(daily_quota=100, remaining=50, reported_at=NOW - HOUR, called_at=NOW)
     stopped = ApiLimits(stopped_at=NOW, stopped_until=NOW + HOUR)
     for conditions, beginning in (
-        (replace(CALM, paused=True), "Everything is paused, and 7 of 100 promises are broken."),
+        (replace(CALM, pause=Pause()), "Everything is paused, and 7 of 100 promises are broken."),
         (replace(CALM, limits=spent), "Today's quota of calls to Codat is spent until 00:00 UTC, and 7 of 100"),
         (replace(CALM, limits=unanswered), "Codat has answered no call since 11:00 UTC, and 7 of 100"),
         (replace(CALM, limits=stopped), "Codat accepts no calls until 13:00 UTC, and 7 of 100"),

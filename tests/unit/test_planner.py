@@ -15,6 +15,7 @@ from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request, Wanted
+from freshness.domain.pause import Pause
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import due_at, reschedule
 from freshness.domain.wanted import with_wanted
@@ -89,7 +90,7 @@ TOGETHER = {"sets": [{"name": "s", "data_types": ["balanceSheet", "profitAndLoss
         (wanted(feed(HOUR)), policy(), company(), Reason.ON_DEMAND, Action.QUEUE),
         (wanted(feed(HOUR)), policy(**SHUT), company(), Reason.OUTSIDE_WINDOW, Action.RESCHEDULE),
         (wanted(feed(HOUR), at_any_time=True), policy(**SHUT), company(), Reason.ON_DEMAND, Action.QUEUE),
-        (wanted(feed(HOUR)), policy(), replace(company(), paused=True), Reason.PAUSED, Action.HIDE),
+        (wanted(feed(HOUR)), policy(), replace(company(), pause=Pause()), Reason.PAUSED, Action.HIDE),
         (feed(2 * DAY), policy(), Company(company_id="company"), Reason.NO_CONNECTION, Action.CHECK),
         (feed(2 * DAY), policy(data_types={"invoices": {"off": True}}), company(), Reason.OFF, Action.WAIT),
         (
@@ -99,7 +100,7 @@ TOGETHER = {"sets": [{"name": "s", "data_types": ["balanceSheet", "profitAndLoss
             Reason.OFF,
             Action.WAIT,
         ),
-        (feed(2 * DAY), policy(), replace(company(), paused=True), Reason.PAUSED, Action.HIDE),
+        (feed(2 * DAY), policy(), replace(company(), pause=Pause()), Reason.PAUSED, Action.HIDE),
         (
             feed(DAY).ended(End(at=NOON, state=DatasetState.NOT_SUPPORTED)),
             policy(),

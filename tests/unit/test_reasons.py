@@ -212,7 +212,7 @@ def test_a_paused_read_waits_for_the_platform() -> None:
     )
 
     def turns(at: datetime) -> list[Turn]:
-        found = diagnose(subject, Conditions(at=at, limits=ApiLimits(), paused=False))
+        found = diagnose(subject, Conditions(at=at, limits=ApiLimits(), pause=None))
         return [found.turn] if found else []
 
     assert turns(NOON + HOUR) == [Turn.PLATFORM]

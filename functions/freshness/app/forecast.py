@@ -10,6 +10,7 @@ from freshness.app.tick import Failures, is_due
 from freshness.domain.company import Company
 from freshness.domain.facts import MissExpected
 from freshness.domain.feed import Feed
+from freshness.domain.pause import in_force
 from freshness.planning.forecast import LOOK_AHEAD, AtRisk, at_risk
 
 EVERY = timedelta(minutes=15)
@@ -68,6 +69,6 @@ def misses_ahead(services: Services, now: datetime, until: datetime | None = Non
         policy,
         tables.control.api_limits(),
         now,
-        paused=tables.control.is_paused(),
+        pause=in_force(tables.control.paused(), now),
         spend_left=spend_left_now(services, now),
     )

@@ -11,6 +11,7 @@ from freshness.domain.dataset import Trigger
 from freshness.domain.facts import RefreshRequested, Rescheduled
 from freshness.domain.feed import Feed
 from freshness.domain.listing import Listing
+from freshness.domain.pause import UNTIL_RESUMED, Pause, in_force
 
 
 class Paused(Exception):
@@ -31,22 +32,28 @@ class Operations:
         Raises:
             Paused: refreshes of the company, or all, are paused.
         """
-        if company.paused:
-            raise Paused(f'{company.name} is paused. Resume it with "./freshness resume {company.company_id}".')
-        if self.services.tables.control.is_paused():
-            raise Paused('Everything is paused. Resume it with "./freshness resume".')
-        fact = RefreshRequested(at=self.services.clock(), trigger=Trigger.OPERATOR)
+        now = self.services.clock()
+        if pause := in_force(company.pause, now):
+            raise Paused(f'{company.name} is {pause}. Resume it with "./freshness resume {company.company_id}".')
+        if pause := in_force(self.services.tables.control.paused(), now):
+            raise Paused(f'Everything is {pause}. Resume it with "./freshness resume".')
+        fact = RefreshRequested(at=now, trigger=Trigger.OPERATOR)
         wanted = [feed for feed in feeds if self._can_be_queued(company, feed)]
         recorded = self.services.recorder.record_feeds(company, [(feed, (fact,)) for feed in wanted])
         return [each.feed for each in recorded]
 
-    def pause(self, company: Company) -> None:
+    def pause(self, company: Company, pause: Pause = UNTIL_RESUMED) -> None:
         """Pause the refreshes of a company. What is in flight continues, and so do checks."""
-        self.services.recorder.record_company(company, CompanyPaused(paused=True))
+        before = company.pause
+        company = self.services.recorder.record_company(company, CompanyPaused(pause=pause))
+        if before:
+            self._reschedule(company)  # those that wait for the end of the pause before
 
     def resume(self, company: Company) -> None:
         """Resume the refreshes of a company, whose feeds are due again as their promises say."""
-        company = self.services.recorder.record_company(company, CompanyPaused(paused=False))
+        self._reschedule(self.services.recorder.record_company(company, CompanyPaused(pause=None)))
+
+    def _reschedule(self, company: Company) -> None:
         feeds = self.services.tables.feeds.of_company(company.company_id, consistent=True)
         self.services.recorder.record_feeds(company, [(feed, (Rescheduled(),)) for feed in feeds])
 

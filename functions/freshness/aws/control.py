@@ -13,6 +13,7 @@ from freshness.aws.item_codec import Item, adapter, dump
 from freshness.aws.table import Table, Value
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.codat_schedule import CodatSchedule
+from freshness.domain.pause import UNTIL_RESUMED, Pause
 from freshness.domain.times import sortable
 from freshness.planning.sync_durations import SyncDurations
 
@@ -21,9 +22,9 @@ PAUSED = "paused"
 
 
 class DispatchState(NamedTuple):
-    """What decides about a refresh besides its feed: whether an operator paused all, and what Codat allows."""
+    """What decides about a refresh besides its feed: the last pause of all, and what Codat allows."""
 
-    is_paused: bool
+    pause: Pause | None
     limits: ApiLimits
 
 
@@ -86,13 +87,14 @@ class Control:
         """Write what `compute` returns for the durations as they were read, and return them as written."""
         return self._update("sync durations", SyncDurations, known, compute)
 
-    def is_paused(self) -> bool:
-        """Return whether an operator paused all refreshes."""
-        return self._table.get(control_key(PAUSED)) is not None
+    def paused(self) -> Pause | None:
+        """Return the last pause of all refreshes, which may have ended; `None` if they were resumed."""
+        item = self._table.get(control_key(PAUSED))
+        return None if item is None else adapter(Pause).validate_python(item)
 
-    def pause(self) -> None:
-        """Pause all refreshes until `resume`. The last of `pause` and `resume` counts, so neither is conditional."""
-        self._table.put_always(control_key(PAUSED))
+    def pause(self, pause: Pause = UNTIL_RESUMED) -> None:
+        """Pause all refreshes. The last of `pause` and `resume` counts, so neither is conditional."""
+        self._table.put_always(control_key(PAUSED) | dump(pause))
 
     def resume(self) -> None:
         """End a pause of all refreshes."""
@@ -139,4 +141,5 @@ class Control:
 def _account_of(found: Iterable[Item]) -> DispatchState:
     items = {item["name"]: item for item in found}
     limits = adapter(ApiLimits).validate_python(items[API_LIMITS]) if API_LIMITS in items else ApiLimits()
-    return DispatchState(PAUSED in items, limits)
+    pause = adapter(Pause).validate_python(items[PAUSED]) if PAUSED in items else None
+    return DispatchState(pause, limits)

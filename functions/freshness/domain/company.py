@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.data_types import SOURCE_TYPES_WITH_OWN_DATA_TYPES, custom_identifier, source_type
+from freshness.domain.pause import Pause
 from freshness.domain.platforms import selects
 
 
@@ -252,8 +253,8 @@ class Company:
     """When Codat listed the company again after it was taken as deleted."""
     bulk_refresh_at: datetime | None = None
     """When several feeds were last queued by one call, or were about to be, by our own clock."""
-    paused: bool = False
-    """Whether an operator paused its refreshes."""
+    pause: Pause | None = None
+    """The last pause of its refreshes by an operator, which may have ended."""
     feeds: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The data types that are kept fresh, by connection, as of the last check."""
     version: int = 0

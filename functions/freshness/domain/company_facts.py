@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from freshness.domain.company import Connection
+from freshness.domain.pause import Pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +108,9 @@ class CompanyNotFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyPaused:
-    """An operator paused the company's refreshes, or resumed them."""
+    """An operator paused the company's refreshes, or resumed them, which is `None`."""
 
-    paused: bool
+    pause: Pause | None
 
 
 CompanyFact = (

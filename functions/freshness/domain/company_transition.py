@@ -110,8 +110,8 @@ def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  
 
 def _paused(company: Company, fact: CompanyPaused, now: datetime) -> Company:
     """Return a company as paused or resumed, also one that was deleted: it may be listed again."""
-    changed = replace(company, paused=fact.paused)
-    return changed if fact.paused or company.deleted_at else changed.due_for_check(now)
+    changed = replace(company, pause=fact.pause)
+    return changed if fact.pause or company.deleted_at else changed.due_for_check(now)
 
 
 def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
@@ -228,7 +228,7 @@ def _deleted(company: Company, at: datetime) -> Company:
     return Company(
         company_id=company.company_id,
         deleted_at=max(filter(None, (company.deleted_at, at))),
-        paused=company.paused,
+        pause=company.pause,
         version=company.version,
     )
 

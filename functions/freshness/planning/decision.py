@@ -19,7 +19,7 @@ class Action(StrEnum):
     CHECK = "check"
     """Make its company due for a check."""
     HIDE = "hide"
-    """Make it due only when its promise breaks, or never: resuming its company makes it due again."""
+    """Make it due when its promise breaks, or when the pause of its company ends, which `resume` may do as well."""
     RESCHEDULE = "reschedule"
     """Make it due at another time, or never."""
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
+from freshness.domain.pause import Pause, in_force
 from freshness.domain.schedule import counts_from, longest_sync_time
 from freshness.domain.terms import Moment
 from freshness.planning.call_budget import call_budget
@@ -36,7 +37,7 @@ def at_risk(
     limits: ApiLimits,
     now: datetime,
     *,
-    paused: bool = False,
+    pause: Pause | None = None,
     spend_left: Mapping[str, float] = MappingProxyType({}),
 ) -> Iterator[AtRisk]:
     """Yield the feeds that will miss a deadline in the next `LOOK_AHEAD`.
@@ -53,10 +54,11 @@ def at_risk(
             continue
         promise = policy.promise(feed.data_type, company, connection)
         capped = policy.capped_as(connection) or ""
-        held = paused or company.paused or left.get(capped, 1.0) < 1
+        due_at = max(feed.due_at or now, pause.until if pause and pause.until else now)
+        held = any(in_force(each, due_at) for each in (pause, company.pause)) or left.get(capped, 1.0) < 1
         if capped in left and not held and not feed.in_flight:
             left[capped] -= 1
-        starts_at = feed.in_flight.at if feed.in_flight else None if held else starts.take(feed.due_at or now)
+        starts_at = feed.in_flight.at if feed.in_flight else None if held else starts.take(due_at)
         expected_at = max(now, starts_at + longest_sync_time(feed)) if starts_at else None
         copied_at = counts_from(feed, connection)
         timed = promise.time_of_day

@@ -18,6 +18,7 @@ from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import DAY, Feed
 from freshness.domain.learned.change_rate import value_of_refreshing
+from freshness.domain.pause import in_force
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import assumed_rate
 from freshness.planning.allocation import ConnectionQuotas, allocated, units_of
@@ -103,8 +104,9 @@ def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -
     is_due, is_blocked = due <= now, feed.is_blocked(connection)
     if not is_due and (is_blocked or feed.is_failing or policy.set_of(feed.data_type, company) is None):
         return rescheduled(feed, company, Reason.BLOCKED if is_blocked else Reason.NOT_YET, due, breaks_at)
-    if company.paused:
-        return Decision(feed=feed, company=company, action=Action.HIDE, reason=Reason.PAUSED, until=breaks_at)
+    if pause := in_force(company.pause, now):
+        until = min(filter(None, (pause.until, breaks_at)), default=None)
+        return Decision(feed=feed, company=company, action=Action.HIDE, reason=Reason.PAUSED, until=until)
     is_requested = feed.refresh_requested_at and feed.refresh_requested_by is not Trigger.KEEP_ALIVE
     ignores_windows = is_requested or (feed.wanted and feed.wanted.at_any_time)
     is_open = windows.allowed(promise.windows, now)

@@ -10,6 +10,7 @@ from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.freshness_request import FreshnessRequest, OnLate, ReadEstimate, estimate
+from freshness.domain.pause import in_force
 from freshness.domain.promise import Promise
 from freshness.planning.call_budget import on_demand_call_budget, renewed_at
 
@@ -57,8 +58,9 @@ class Admission:
         off = sorted(feed.data_type for feed in mine if self._promise(feed, company).off)
         if off:
             raise Problem(422, "off", f"The policy turns off {', '.join(off)}.")
-        if company.paused or account.is_paused:
-            raise Problem(409, "paused", "An operator paused the company's refreshes, or all of them.")
+        now = self.services.clock()
+        if pause := in_force(account.pause, now) or in_force(company.pause, now):
+            raise Problem(409, "paused", f"An operator paused the company's refreshes, or all of them: {pause}.")
         to_queue = [feed for feed in mine if not request.is_served(feed)]
         if to_queue:
             self._require_calls(len(to_queue), account.limits)

@@ -36,6 +36,7 @@ from freshness.aws.feeds import Broken
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
+from freshness.domain.pause import in_force
 from freshness.domain.slo.attainment import DAY, hour_of
 
 COMPANIES = 200
@@ -143,7 +144,7 @@ def _view(
     elsewhere = [each for each in index.broken if each.key[0] not in {company.company_id for company in companies}]
     promised = [cell for cell in cells if cell.feed.is_promised and cell.feed.state is not State.UNSUPPORTED]
     worst = sorted((cell for cell in promised if cell.is_broken), key=lambda cell: (-cell.badness, cell.feed.key))
-    selected = _rows(companies, cells, found.selection)
+    selected = _rows(companies, cells, found.selection, now)
     rows = tuple(sorted(selected[:ROWS], key=_trouble_first))
     people = _needs_person({company.company_id: company for company in companies}, promised)
     turns = _turns(cells, of_everything(conditions, found.webhooks.silent_since))
@@ -221,7 +222,7 @@ def _shortened(view: FeedView) -> FeedView:
     return replace(view, company_name=shown(view.company_name, LONGEST_NAME), platform=platform, diagnosis=diagnosis)
 
 
-def _rows(companies: Iterable[Company], cells: Iterable[Cell], selection: Selection) -> list[Row]:
+def _rows(companies: Iterable[Company], cells: Iterable[Cell], selection: Selection, now: datetime) -> list[Row]:
     """Return the selected companies that have feeds, in the same order."""
     by_company: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
@@ -230,7 +231,7 @@ def _rows(companies: Iterable[Company], cells: Iterable[Cell], selection: Select
         Row(
             each.company_id,
             shown(each.name, LONGEST_NAME),
-            each.paused,
+            in_force(each.pause, now),
             {name: tuple(of) for name, of in types.items()},
         )
         for each in companies

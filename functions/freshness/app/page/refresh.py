@@ -8,6 +8,7 @@ from freshness.app.page.read import EVERYTHING, page_view
 from freshness.app.page.view import Selection
 from freshness.app.reading.queries import Queries
 from freshness.domain.feed import FeedKey
+from freshness.domain.pause import in_force
 
 
 def refresh_worst(queries: Queries, operations: Operations, now: datetime, selection: Selection = EVERYTHING) -> int:
@@ -21,7 +22,7 @@ def refresh_worst(queries: Queries, operations: Operations, now: datetime, selec
         wanted[cell.feed.company_id].add(cell.feed.key)
     requested = 0
     for company_id, company in queries.services.tables.companies.get_many(wanted).items():
-        if company.paused:
+        if in_force(company.pause, now):
             continue
         feeds = [
             feed for feed in queries.services.tables.feeds.of_company(company_id) if feed.key in wanted[company_id]

@@ -13,6 +13,7 @@ from freshness.app.reading.views import FeedView, SpendingView
 from freshness.domain.company import Company
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import State
+from freshness.domain.pause import Pause
 from freshness.domain.slo.attainment import Attained
 
 
@@ -83,7 +84,7 @@ class Row:
 
     company_id: str
     company_name: str
-    paused: bool
+    pause: Pause | None
     cells: Mapping[str, tuple[Cell, ...]]
 
     @property

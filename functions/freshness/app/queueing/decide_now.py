@@ -7,6 +7,7 @@ from freshness.app.services import Services
 from freshness.aws.control import DispatchState
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
+from freshness.domain.pause import in_force
 from freshness.planning.call_budget import call_budget, on_demand_call_budget
 from freshness.planning.decision import Decision
 from freshness.planning.planner import decide
@@ -27,7 +28,7 @@ def decide_now(
         companies,
         policy,
         now,
-        paused=account.is_paused,
+        paused=in_force(account.pause, now) is not None,
         call_budget=call_budget(policy.budget, account.limits, now),
         on_demand_call_budget=on_demand_call_budget(policy.budget, account.limits, now),
         spend_left=spend_left_now(services, now),

@@ -25,6 +25,7 @@ from freshness.domain.company_facts import CheckNeeded
 from freshness.domain.facts import Deferred, Rescheduled, RunInterrupted
 from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import Decided
+from freshness.domain.pause import Pause
 from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import needs_all_feeds
 from freshness.planning.samples import samples
@@ -57,12 +58,12 @@ class RefreshTick:
 
         Return whether everything was reached that could be.
         """
-        paused = await asyncio.to_thread(self.services.tables.control.is_paused)
+        pause = await asyncio.to_thread(self.services.tables.control.paused)
         done, may_call = True, None
         batches = self.services.tables.feeds.due(self.services.clock(), BATCH)
         while feeds := await asyncio.to_thread(next, batches, None):
             may_call = self.services.accepts_calls(self.limits) if may_call is None else may_call
-            decisions = await self.review_and_decide(feeds, paused=paused, may_call=may_call)
+            decisions = await self.review_and_decide(feeds, pause=pause, may_call=may_call)
             if may_call:
                 done = await self.act(decisions) and done
             self.metrics.add(decisions, self.queueing.unqueued, self.services.policy, self.services.clock())
@@ -71,7 +72,7 @@ class RefreshTick:
         return done
 
     async def review_and_decide(
-        self, feeds: list[Feed], *, paused: bool = False, may_call: bool = True
+        self, feeds: list[Feed], *, pause: Pause | None = None, may_call: bool = True
     ) -> list[Decision]:
         """Record and publish which promises of the feeds broke by now, and decide about each feed.
 
@@ -86,7 +87,7 @@ class RefreshTick:
         feeds = await asyncio.to_thread(self._with_feeds_needed, feeds, companies)
         now = self.services.clock()
         limits = await asyncio.to_thread(self.services.tables.control.api_limits)
-        account = DispatchState(paused, limits)
+        account = DispatchState(pause, limits)
         decisions = await asyncio.to_thread(decide_now, self.services, feeds, companies, account, now)
         decisions = [decision for decision in decisions if decision.feed.key not in unmarked]
         self.queueing.unqueued.update(
@@ -235,10 +236,10 @@ class RefreshTick:
         self.services.recorder.record_feed(decision.feed, decision.company, fact)
 
     def _hide(self, decision: Decision) -> None:
-        """Remove a paused company's feed from the due index, unless the company was resumed in the meantime."""
+        """Remove a paused company's feed from the due index, unless its pause was changed in the meantime."""
         self._defer(decision)
         company = self.services.tables.companies.get(decision.company.company_id, consistent=True)
-        if company and not company.paused:
+        if company and company.pause != decision.company.pause:
             self.services.recorder.record_feed(decision.feed, company, Rescheduled())
 
 

@@ -11,6 +11,7 @@ from freshness.domain.company import Company, Connection, ReadOnce
 from freshness.domain.dataset import LONGEST_REASON, DatasetState
 from freshness.domain.feed import MIN_LATE_AFTER, Feed
 from freshness.domain.feed_values import State
+from freshness.domain.pause import Pause, in_force
 from freshness.domain.promise import Promise
 from freshness.planning.decision import Reason
 
@@ -63,7 +64,8 @@ class Conditions:
 
     at: datetime
     limits: ApiLimits
-    paused: bool
+    pause: Pause | None
+    """The pause of all refreshes, if there is one now."""
 
     @property
     def stopped_until(self) -> datetime | None:
@@ -107,8 +109,8 @@ class Subject:
 
 def of_everything(conditions: Conditions, webhooks_silent_since: datetime | None) -> list[Diagnosis]:
     """Return whose turn it is whether or not a promise is broken yet."""
-    found = [_PAUSED] if conditions.paused else []
-    if not conditions.paused and (stopped := _of_calls(conditions)):
+    found = [_paused("everything", conditions.pause)] if conditions.pause else []
+    if not conditions.pause and (stopped := _of_calls(conditions)):
         found.append(stopped)
     if webhooks_silent_since:
         found.append(silent_webhooks(webhooks_silent_since))
@@ -208,14 +210,16 @@ def _closed_window(promise: Promise, now: datetime) -> Diagnosis | None:
 
 def _of_late(subject: Subject, conditions: Conditions) -> Diagnosis:
     """Return why a feed whose promise is broken, or that will miss a deadline, was not refreshed in time."""
-    if conditions.paused:
-        return _PAUSED
-    if subject.company.paused:
-        return Diagnosis(Turn.US, "the company is paused", f"Run ./freshness resume {subject.company.company_id}.")
+    if conditions.pause:
+        return _paused("everything", conditions.pause)
+    if pause := in_force(subject.company.pause, conditions.at):
+        return _paused("the company", pause, subject.company.company_id)
     return _of_calls(conditions) or no_tick(conditions) or _of_feed(subject, conditions.at)
 
 
-_PAUSED = Diagnosis(Turn.US, "everything is paused", "Run ./freshness resume.")
+def _paused(what: str, pause: Pause, company_id: str = "") -> Diagnosis:
+    resume = f"un ./freshness resume {company_id}".rstrip()
+    return Diagnosis(Turn.US, f"{what} is {pause}", f"Wait until then, or r{resume}." if pause.until else f"R{resume}.")
 
 
 def _of_calls(conditions: Conditions) -> Diagnosis | None:

@@ -20,6 +20,7 @@ from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import End, Request, State
+from freshness.domain.pause import Pause, in_force
 from freshness.domain.schedule import breaks_at, probability_up_to_date
 from freshness.domain.times import BEGINNING
 from freshness.planning.decision import Decision, Reason
@@ -78,7 +79,7 @@ class Queries:
         return Summary(
             at=now,
             companies=len({feed.company_id for feed in fleet.feeds}),
-            paused=self.is_paused(),
+            pause=self.pause(now),
             states=fleet.states,
             promises=fleet.promises,
             promises_broken=len(broken),
@@ -117,19 +118,19 @@ class Queries:
     def conditions(self, now: datetime, account: DispatchState | None = None) -> Conditions:
         """Return what holds for all feeds at once. `account` is read if it is not given."""
         account = account or self.services.tables.control.account()
-        return Conditions(at=now, limits=account.limits, paused=account.is_paused)
+        return Conditions(at=now, limits=account.limits, pause=in_force(account.pause, now))
 
-    def is_paused(self) -> bool:
-        """Return whether all refreshes are paused."""
-        return self.services.tables.control.is_paused()
+    def pause(self, now: datetime) -> Pause | None:
+        """Return the pause of all refreshes, if there is one now."""
+        return in_force(self.services.tables.control.paused(), now)
 
     def webhook_received_at(self) -> datetime | None:
         """Return when a webhook was last applied, to within five minutes; `None` if none was yet."""
         return self.services.tables.control.last_done(WEBHOOK_RECEIVED)
 
-    def paused_companies(self) -> list[Company]:
+    def paused_companies(self, now: datetime) -> list[Company]:
         """Return the companies that are paused by themselves, by name, which reads all companies."""
-        paused = (company for company in self.services.tables.companies.scan() if company.paused)
+        paused = (company for company in self.services.tables.companies.scan() if in_force(company.pause, now))
         return sorted(paused, key=lambda company: (company.name, company.company_id))
 
     def api_limits(self) -> ApiLimits:

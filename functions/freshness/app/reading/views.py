@@ -9,6 +9,7 @@ from freshness.domain.api_limits import ApiLimits
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import Decided, State
+from freshness.domain.pause import Pause
 from freshness.domain.slo.attainment import Attained, Breakdown
 from freshness.domain.sync_history import Sync
 from freshness.planning.decision import Action, Reason
@@ -150,7 +151,8 @@ class Summary:
 
     at: datetime
     companies: int
-    paused: bool
+    pause: Pause | None
+    """The pause of all refreshes, if there is one now."""
     states: Counter[State]
     promises: int
     promises_broken: int
