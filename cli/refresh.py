@@ -10,10 +10,11 @@ import typer
 
 from cli.arguments import CompanyName, Json, nonblank, selected_stack
 from cli.errors import CommandError
-from cli.output import new_table, print_json, print_table
+from cli.output import new_table, print_error, print_json, print_table
 from freshness.app.reading.text import duration
+from freshness.app.reading.views import FeedView
 from freshness.domain.company import Company
-from freshness.domain.dataset import Outcome, Trigger, outcome
+from freshness.domain.dataset import DatasetState, Outcome, Trigger, outcome
 from freshness.domain.feed import Feed, FeedKey
 from stack_access.stack import DeployedStack, clock
 from stack_access.ticks import run_tick, tick_client
@@ -45,7 +46,8 @@ def refresh(
     ] = None,
     *,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until they have ended; fail if one did not succeed.")
+        bool,
+        typer.Option("--wait", help="Wait until they have ended, and show for what; fail if one did not succeed."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -83,14 +85,38 @@ def _run_ticks(stack: DeployedStack, company: Company, requested: set[FeedKey]) 
 
 
 def _wait(stack: DeployedStack, company: Company, keys: Collection[FeedKey]) -> None:
-    """Wait until none of the feeds is in flight, or `ENDED_WITHIN` has passed."""
-    deadline = time.monotonic() + ENDED_WITHIN.total_seconds()
-    while time.monotonic() < deadline:
+    """Wait until the refreshes have ended, and show on the standard error what is waited for.
+
+    Raises:
+        CommandError: they cannot end before somebody acts, or have not ended within `ENDED_WITHIN`.
+    """
+    deadline, shown = time.monotonic() + ENDED_WITHIN.total_seconds(), ""
+    while True:
         feeds = [feed for feed in stack.queries.find_feeds(company) if feed.key in keys]
-        if not any(feed.in_flight for feed in feeds):
+        waiting = [feed for feed in feeds if feed.in_flight or feed.refresh_requested_at]
+        if not waiting:
             return
+        views = {view.key: view for view in stack.queries.company(company, clock())}
+        text = ", ".join(f"{feed.data_type} ({_progress(feed, views.get(feed.key))})" for feed in waiting)
+        obstacles = [view.diagnosis for feed in waiting if (view := views.get(feed.key)) and view.obstacle]
+        if len(obstacles) == len(waiting):
+            advice = " ".join(dict.fromkeys(each.next_action for each in obstacles if each))
+            raise CommandError(f"These wait for somebody: {text}. {advice} They continue by themselves.")
+        if time.monotonic() > deadline:
+            raise CommandError(f"Not all refreshes have ended within {duration(ENDED_WITHIN)}; they continue: {text}.")
+        if text != shown:
+            print_error(f"Waiting for {text}")
+            shown = text
         time.sleep(BETWEEN_LOOKS.total_seconds())
-    raise CommandError(f"Not all refreshes have ended within {duration(ENDED_WITHIN)}; they continue.")
+
+
+def _progress(feed: Feed, view: FeedView | None) -> str:
+    """Return how far a refresh is, and what it waits for, if that is known."""
+    if view and view.obstacle:
+        return view.obstacle
+    if feed.in_flight:
+        return str(feed.running_state or DatasetState.QUEUED)
+    return f"not queued: {view.next_reason}" if view else "not queued"
 
 
 def _has_succeeded(feed: Feed) -> bool:

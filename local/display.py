@@ -15,6 +15,7 @@ from rich.text import Text
 from freshness.app.reading.text import duration
 from freshness.app.reading.views import FeedView, FleetView
 from freshness.domain.data_types import SourceType, source_type
+from freshness.domain.feed_values import State
 from stack_access.text import STYLES
 
 RECENT = timedelta(seconds=10)
@@ -33,8 +34,9 @@ class LiveTable:
     """The fleet at one moment, cut to the height of the terminal.
 
     A line for each company has the state of each of its data types, under the letter of the data type, which a legend
-    names. Below are the data types that changed last, with their age, promise and dataset. What changed within
-    `RECENT` is highlighted in both.
+    names. If there are more companies than lines, only those with a problem are shown, those with most first. Below are
+    the data types that changed last, with their age, promise and dataset. What changed within `RECENT` is highlighted
+    in both.
     """
 
     def __init__(self, fleet: FleetView, title: str, notes: Iterable[str], dry_run: bool, now: datetime) -> None:
@@ -52,16 +54,32 @@ class LiveTable:
         columns = _Columns.of(by_company.values())
         legend = columns.legend(options.max_width)
         height = (options.height or console.height) - len(self._notes) - len(legend) - 6
-        companies = list(by_company.values())[: max(height * 2 // 3, 1)]
+        companies, others = _chosen(list(by_company.values()), max(height * 2 // 3, 2))
         yield Text(self._title, style="bold", no_wrap=True, overflow="ellipsis")
         states = states_text(self._fleet)
         states.truncate(options.max_width, overflow="ellipsis")
         yield states
         yield from (Text(note, style="yellow", no_wrap=True, overflow="ellipsis") for note in self._notes)
         yield _companies_table(companies, columns, options.max_width, self._since)
-        yield from (Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in legend)
-        rows = max(height - len(companies), 1)
+        yield from (Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in [*others, *legend])
+        rows = max(height - len(companies) - len(others), 1)
         yield _feeds_table(self._fleet.feeds, self._dry_run, options.max_width, rows, self._since)
+
+
+def _chosen(companies: list[list[FeedView]], lines: int) -> tuple[list[list[FeedView]], list[str]]:
+    """Return the companies to show in a number of lines, and a line about the others, if there are any."""
+    if len(companies) <= lines:
+        return companies, []
+    problems = {feeds[0].company_id: sum(map(_is_problem, feeds)) for feeds in companies}
+    found = [feeds for feeds in companies if problems[feeds[0].company_id]]
+    shown = sorted(found, key=lambda feeds: -problems[feeds[0].company_id])[: lines - 1]
+    hidden = len(found) - len(shown)
+    with_problem = f"{hidden} more companies with a problem, which the page shows; " if hidden else ""
+    return shown, [f"{with_problem}{len(companies) - len(found)} companies without a problem"]
+
+
+def _is_problem(feed: FeedView) -> bool:
+    return feed.is_broken or feed.state in (State.BLOCKED, State.FAILING)
 
 
 @dataclass(frozen=True, slots=True)

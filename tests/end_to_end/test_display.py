@@ -60,6 +60,18 @@ def test_the_live_table_fits_the_terminal(companies: int, width: int, height: in
     assert all(len(text) <= width for text in lines)
 
 
+def test_of_more_companies_than_lines_only_those_with_a_problem_are_shown_and_the_others_are_counted() -> None:
+    kept = tuple(feed(number, "invoices", State.FRESH) for number in range(100))
+    few = kept[:90] + tuple(replace(each, state=State.BLOCKED, is_broken=True) for each in kept[90:93])
+    lines = shown(LiveTable(FleetView(few + kept[93:]), "title", [], dry_run=False, now=NOW), 100, 24)
+    grid = lines[: lines.index("97 companies without a problem")]
+    assert [text.split()[1] for text in grid if text.startswith("Company")] == ["090", "091", "092"]
+
+    all_broken = tuple(replace(each, is_broken=True) for each in kept)
+    lines = shown(LiveTable(FleetView(all_broken), "title", [], dry_run=False, now=NOW), 100, 24)
+    assert any("more companies with a problem, which the page shows; 0 companies without" in text for text in lines)
+
+
 def test_the_live_table_shows_state_age_promise_and_dataset() -> None:
     lines = shown(
         LiveTable(FleetView((feed(1, "invoices", State.REFRESHING),)), "title", [], dry_run=False, now=NOW), 100, 24

@@ -2,16 +2,22 @@
 
 import json
 import time
+from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner, Result
 
 import cli.refresh
 from cli.commands import app
+from cli.errors import CommandError
 from freshness.app.operations import Operations
 from freshness.app.reading.queries import Queries
 from freshness.domain.company import Company
+from freshness.domain.dataset import Trigger
+from freshness.domain.feed_values import Request
 from tests import webhook_bodies
 from tests.integration.deployed import Deployed
 from tests.integration.test_serve_api import feeds, read_an_hour_ago
@@ -54,6 +60,7 @@ def test_the_command_waits_until_the_refreshes_have_ended(deployed: Deployed, mo
     assert result.exit_code == 0, result.output
     printed = json.loads(result.stdout[result.stdout.rindex("[\n") :])
     assert {each["outcome"] for each in printed} == {"queued"}
+    assert "Waiting for invoices (Queued)" in result.stderr
     assert not any(feed.in_flight for feed in feeds(deployed, company, ["invoices"]))
 
 
@@ -64,3 +71,22 @@ def test_a_read_that_did_not_succeed_is_an_error_with_its_state(
 
     assert result.exit_code == 1
     assert "invoices (FetchError)" in result.stderr
+
+
+def test_a_refresh_that_waits_for_a_customers_machine_is_not_waited_for_and_the_reason_is_said(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed.check()
+    company, feed = next(
+        (company, feed)
+        for company in deployed.tables.companies.scan()
+        for feed in deployed.tables.feeds.of_company(company.company_id)
+        if company.connections[feed.connection_id].is_on_premise and company.connections[feed.connection_id].is_linked
+    )
+    asked_at = deployed.clock() - timedelta(hours=2)
+    request = Request(at=asked_at, trigger=Trigger.OPERATOR, dataset_id="1")
+    deployed.tables.feeds.update(feed, lambda each: replace(each, last_dataset=request, end=None))
+    stack = SimpleNamespace(queries=Queries(services=deployed.services()))
+
+    with pytest.raises(CommandError, match=r"waits until the customer's machine with .* Ask the customer to switch"):
+        cli.refresh._wait(cast(Any, stack), company, {feed.key})
