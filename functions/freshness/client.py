@@ -1,0 +1,215 @@
+"""A client of the API, for programs that need data of at most an age.
+
+    with FreshnessClient(api_url) as client:
+        result = client.ensure_fresh(company_id, ["invoices"], max_age="1h", within="10m")
+        print(result.is_fresh, result.as_of("invoices"))
+
+Calls are signed with the credentials of AWS that boto3 finds. What happens to them:
+
+* FreshnessError
+  + Unreachable: the API did not answer
+  + Refused: it answered with a problem
+    - Forbidden: the caller's policy does not allow the call
+    - NotFound: there is no such company
+    - Invalid: the API does not accept such a request
+    - Conflict: it is impossible now
+      · RelinkNeeded: the customer must authorise a connection again
+    - Limited: too many calls or requests
+    - Unavailable: Codat or AWS does not answer
+  + NotFresh: raised by `Result.raise_if_not_fresh` only
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+import httpx
+
+from freshness.api_client.answers import CompanyFreshness, DataTypeFreshness, DataTypeResult, NotFresh, Result
+from freshness.api_client.errors import (
+    Conflict,
+    Forbidden,
+    FreshnessError,
+    Invalid,
+    Limited,
+    NotFound,
+    Refused,
+    RelinkNeeded,
+    Unavailable,
+    Unreachable,
+)
+from freshness.api_client.steps import Asked, Call, OnLate, Response, SigV4, Steps, ensured, freshness
+
+__all__ = [
+    "AsyncFreshnessClient",
+    "CompanyFreshness",
+    "Conflict",
+    "DataTypeFreshness",
+    "DataTypeResult",
+    "Forbidden",
+    "FreshnessClient",
+    "FreshnessError",
+    "Invalid",
+    "Limited",
+    "NotFound",
+    "NotFresh",
+    "Refused",
+    "RelinkNeeded",
+    "Result",
+    "Unavailable",
+    "Unreachable",
+]
+
+TIMEOUT = 35
+"""Seconds. The API ends any call after 30."""
+
+
+class FreshnessClient:
+    """A client of the API at the address that the output `ApiUrl` of the stack is. Threads may share it.
+
+    `session` has other credentials than those that boto3 finds; `transport` replaces the network.
+    """
+
+    def __init__(
+        self, api_url: str, *, session: boto3.Session | None = None, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        auth = SigV4(api_url, session)
+        self._http = httpx.Client(base_url=api_url, auth=auth, timeout=TIMEOUT, transport=transport)
+
+    def ensure_fresh(
+        self,
+        company_id: str,
+        data_types: Sequence[str],
+        *,
+        max_age: str | timedelta,
+        within: str | timedelta,
+        on_late: OnLate = "stale",
+        override_windows: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Result:
+        """Ensure that data is no older than an age, and return how that ended, after `within` at the latest.
+
+        Durations are `timedelta` or as "1h". With the same `idempotency_key`, a program that starts again continues
+        the same request.
+
+        Raises:
+            FreshnessError: the request was refused, or the API does not answer.
+        """
+        asked = Asked(
+            company_id=company_id,
+            data_types=data_types,
+            max_age=max_age,
+            within=within,
+            on_late=on_late,
+            override_windows=override_windows,
+        )
+        return Result.model_validate(self._run(ensured(asked, idempotency_key)))
+
+    def freshness(self, company_id: str) -> CompanyFreshness:
+        """Return how fresh each data type of a company is.
+
+        Raises:
+            FreshnessError: there is no such company, or the API does not answer.
+        """
+        return CompanyFreshness.model_validate(self._run(freshness(company_id)))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _run(self, steps: Steps) -> dict[str, Any]:
+        step, answer = next(steps), None
+        while True:
+            if isinstance(step, timedelta):
+                time.sleep(step.total_seconds())
+                answer = None
+            else:
+                answer = self._send(step)
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                return dict(end.value)
+
+    def _send(self, call: Call) -> Response:
+        try:
+            return self._http.send(call.request(self._http))
+        except httpx.TransportError as error:
+            return error
+
+
+class AsyncFreshnessClient:
+    """The same client for asyncio."""
+
+    def __init__(
+        self, api_url: str, *, session: boto3.Session | None = None, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        auth = SigV4(api_url, session)
+        self._http = httpx.AsyncClient(base_url=api_url, auth=auth, timeout=TIMEOUT, transport=transport)
+
+    async def ensure_fresh(
+        self,
+        company_id: str,
+        data_types: Sequence[str],
+        *,
+        max_age: str | timedelta,
+        within: str | timedelta,
+        on_late: OnLate = "stale",
+        override_windows: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Result:
+        """Ensure that data is no older than an age, as `FreshnessClient.ensure_fresh` does."""
+        asked = Asked(
+            company_id=company_id,
+            data_types=data_types,
+            max_age=max_age,
+            within=within,
+            on_late=on_late,
+            override_windows=override_windows,
+        )
+        return Result.model_validate(await self._run(ensured(asked, idempotency_key)))
+
+    async def freshness(self, company_id: str) -> CompanyFreshness:
+        """Return how fresh each data type of a company is, as `FreshnessClient.freshness` does."""
+        answer = await self._run(freshness(company_id))
+        return CompanyFreshness.model_validate(answer)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _run(self, steps: Steps) -> dict[str, Any]:
+        step, answer = next(steps), None
+        while True:
+            if isinstance(step, timedelta):
+                await asyncio.sleep(step.total_seconds())
+                answer = None
+            else:
+                answer = await self._send(step)
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                return dict(end.value)
+
+    async def _send(self, call: Call) -> Response:
+        try:
+            return await self._http.send(call.request(self._http))
+        except httpx.TransportError as error:
+            return error
