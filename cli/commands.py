@@ -27,6 +27,7 @@ from cli.output import print_error
 from cli.page import page
 from cli.pause import pause, resume
 from cli.policies import policies
+from cli.receipt import receipt
 from cli.redrive import redrive
 from cli.refresh import refresh
 from cli.register_webhook import register_webhook
@@ -74,6 +75,7 @@ app.command()(report)
 app.command()(explain)
 app.command()(refresh)
 app.command()(ensure)
+app.command()(receipt)
 app.command()(pause)
 app.command()(resume)
 app.command()(register_webhook)

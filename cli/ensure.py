@@ -53,6 +53,9 @@ def ensure(
     override_windows: Annotated[
         bool, typer.Option("--override-windows", help="Queue refreshes outside the policy's windows too.")
     ] = False,
+    purpose: Annotated[
+        str, typer.Option(metavar="TEXT", help="What the data is for: kept with the request.", show_default=False)
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Make sure that data is no older than an age, as of when it was read, and refresh it if it is.
@@ -62,7 +65,7 @@ def ensure(
     asked = {"maxAge": max_age.total_seconds(), "within": within.total_seconds()}
     stack = selected_stack(context)
     found = stack.queries.find_company(company)
-    body = asked | {"dataTypes": data_types, "onLate": on_late, "overrideWindows": override_windows}
+    body = asked | {"dataTypes": data_types, "onLate": on_late, "overrideWindows": override_windows, "purpose": purpose}
     status: dict[str, Any] = {}
     for status in _progress(stack, found.company_id, body, within):
         _show_progress(status)
@@ -88,7 +91,7 @@ def _progress(
     deadline = time.monotonic() + within.total_seconds()
     while True:
         path = Route.ENSURE_FRESH.path(company_id)
-        response = call_api(client, function, api_event("POST", path, body=body, headers=headers))
+        response = call_api(client, function, api_event("POST", path, body=body, headers=headers, caller=stack.caller))
         if response.status < 400:
             break
         _wait_to_repeat(response, deadline)

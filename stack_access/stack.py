@@ -90,6 +90,12 @@ class DeployedStack:
         return cls(session, LOCAL_STACK, policy_file, variables["AWS_ENDPOINT_URL"], outputs)
 
     @cached_property
+    def caller(self) -> str:
+        """Return the ARN of who uses the stack."""
+        arn: str = self.session.client("sts", endpoint_url=self.endpoint).get_caller_identity()["Arn"]
+        return arn
+
+    @cached_property
     def outputs(self) -> Outputs:
         """Return the stack's outputs.
 

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import cli.ensure
+import cli.receipt
 import serve_api
 from cli.commands import app
 from freshness.app.reading.queries import Queries
@@ -20,6 +21,8 @@ from local.http_api import context
 from stack_access.api import ApiResponse
 from tests.integration.deployed import Deployed
 from tests.integration.test_serve_api import feeds, read_an_hour_ago, taking
+
+OPERATOR = "arn:aws:iam::1:user/operator"
 
 
 def call(_client: None, _function: str, event: dict[str, Any]) -> ApiResponse:
@@ -33,8 +36,14 @@ def company(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Company:
     """Return a company whose invoices were read an hour ago."""
     deployed.check()
     queries = Queries(services=deployed.services())
-    stack = SimpleNamespace(queries=queries, outputs=SimpleNamespace(serve_api_function="serve_api"))
+    stack = SimpleNamespace(
+        queries=queries,
+        outputs=SimpleNamespace(serve_api_function="serve_api"),
+        caller=OPERATOR,
+        tables=deployed.tables,
+    )
     monkeypatch.setattr(cli.ensure, "selected_stack", lambda _: stack)
+    monkeypatch.setattr(cli.receipt, "selected_stack", lambda _: stack)
     monkeypatch.setattr(cli.ensure, "tick_client", lambda _: None)
     monkeypatch.setattr(cli.ensure, "call_api", call)
     for company in deployed.tables.companies.scan():
@@ -101,3 +110,14 @@ def test_a_duration_that_is_none_is_a_usage_error(company: Company) -> None:
 
     assert result.exit_code == 2
     assert "expected a duration such as" in result.stderr
+
+
+def test_a_receipt_says_who_asked_what_for_and_what_was_answered(company: Company) -> None:
+    asked = run(company.name[:9], "invoices", "--max-age", "2h", "--purpose", "loan 4711", "--json")
+
+    status = printed(asked)
+    receipt = CliRunner().invoke(app, ["--region", "eu-west-2", "receipt", status["id"]])
+    assert status["done"]
+    for part in (company.name, OPERATOR, "loan 4711", "fresh", status["dataTypes"][0]["asOf"][:10]):
+        assert part in receipt.stdout, receipt.stdout
+    assert "no longer kept" in CliRunner().invoke(app, ["--region", "eu-west-2", "receipt", "unknown"]).stderr

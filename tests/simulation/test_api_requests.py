@@ -60,7 +60,7 @@ class Bus(RecordingBus):
 class World:
     """Companies whose invoices were read two hours ago, and a Codat that takes a minute for each read."""
 
-    def __init__(self, companies: int = 1) -> None:
+    def __init__(self, companies: int = 1, policy: Policy = POLICY) -> None:
         self.now = NOON
         self.bus = Bus()
         self.before_call: Callable[[], None] = lambda: None
@@ -68,7 +68,7 @@ class World:
         self.tables = Tables.open(cast(Any, self.dynamodb), NAMES, sleep=lambda _: None)
         self.datasets: dict[str, dict[str, Any]] = {}
         codat = codat_at("http://codat", "key", httpx.MockTransport(self._respond))
-        self.services = services_of(self.tables, POLICY, bus=self.bus, clock=lambda: self.now, codat=codat)
+        self.services = services_of(self.tables, policy, bus=self.bus, clock=lambda: self.now, codat=codat)
         self.ensure = EnsureFresh(services=self.services)
         for number in range(companies):
             connection = Connection(
@@ -309,3 +309,39 @@ def test_the_freshness_of_a_company_takes_two_round_trips() -> None:
     assert world.call("GET", Route.GET_FRESHNESS.path("company0")).status == 200
 
     assert world.dynamodb.calls == {"BatchGetItem": 1, "Query": 1}
+
+
+def test_a_request_is_kept_with_who_asked_what_for_and_what_was_answered_as_long_as_the_policy_says() -> None:
+    world = World(
+        policy=Policy.model_validate(
+            {"default": {"fresh_within": "6 hours"}, "requests": {"keep_requests": "400 days"}}
+        )
+    )
+    asked = world.ask(purpose="loan 4711")
+    world.read()
+    world.now = NOON + 5 * MINUTE
+    world.tick()
+    at_once = world.ask(notBefore=(NOON - HOUR).isoformat())
+
+    world.now = NOON + 399 * 24 * HOUR
+    [first, second] = (world.call("GET", answered.headers["Location"]).body for answered in (asked, at_once))
+    assert (first["askedBy"], first["purpose"], first["askedAt"]) == (OURS, "loan 4711", "2026-11-23T12:00:00Z")
+    assert (first["done"], first["doneAt"]) == (True, "2026-11-23T12:05:00Z")
+    [result] = first["dataTypes"]
+    assert (result["state"], result["datasetId"]) == ("fresh", f"at {NOON + SECOND}")
+    assert (second["done"], second["askedBy"]) == (True, OURS)
+    assert len(world.bus.ends) == 1
+    world.now += 2 * 24 * HOUR
+    assert world.call("GET", asked.headers["Location"]).status == 404
+
+
+def test_what_is_fresh_at_once_is_kept_only_if_that_is_wanted() -> None:
+    world = World()
+    old = (NOON - 3 * HOUR).isoformat()
+
+    assert world.ask(notBefore=old).body["id"] is None
+    assert world.stored() == []
+    assert world.ask(notBefore=old, purpose="audit").body["id"]
+    [kept] = world.stored()
+    assert (kept.purpose, kept.results[0].dataset_id) == ("audit", f"at {NOON - 2 * HOUR}")
+    assert world.tick() == 0

@@ -196,6 +196,7 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
             11,
             "2 refreshes",
         ),
+        (DEFAULT + "[requests]\nkeep_requests = '1 day'", 4, "expected a duration from 7 to 3660 days"),
         (DEFAULT + WINDOW + "only = '00:00 to 24:00'\ncalendar = 'uk'", 6, "expected one of calendars"),
     ],
 )

@@ -11,7 +11,7 @@ from operator import attrgetter
 from freshness.aws.control import control_key
 from freshness.aws.item_codec import SHARDS, Item, adapter, dump, shard
 from freshness.aws.table import Table
-from freshness.domain.freshness_request import KEPT, FreshnessRequest
+from freshness.domain.freshness_request import FreshnessRequest
 from freshness.domain.times import sortable
 
 OPEN = "open"
@@ -47,7 +47,7 @@ class FreshnessRequests:
         """
         written = replace(request, version=request.version + 1)
         item = dump(written) | _request_key(request.request_id)
-        item["expires_at"] = int((request.accepted_at + KEPT).timestamp())
+        item["expires_at"] = int(request.expires_at.timestamp())
         if not request.is_published:
             item |= {"shard": shard(request.company_id), "open_until": sortable(request.deadline)}
         self._table.put(item, request.version)

@@ -11,7 +11,9 @@ from freshness.domain.feed import Feed
 from freshness.domain.promise import Promise
 
 KEPT = timedelta(days=7)
-"""How long a request is kept after it was accepted."""
+"""How long a request is kept after it was accepted, unless the policy says longer."""
+LONGEST_PURPOSE = 200
+"""The most characters of what a request is for."""
 MILLISECOND = timedelta(milliseconds=1)
 """Durations of syncs are kept to the millisecond, and so is when they were requested."""
 ENOUGH_SYNCS = 3
@@ -63,6 +65,12 @@ class FreshnessRequest:
     accepted_at: datetime
     on_late: OnLate = OnLate.STALE
     at_any_time: bool = False
+    caller: str = ""
+    """The ARN of who asked; empty if that is not known."""
+    purpose: str = ""
+    """What for, in the caller's words."""
+    kept_until: datetime | None = None
+    """Until when it is kept; for `KEPT` after it was accepted if that is `None`."""
     fingerprint: str = ""
     """A hash of what was asked, to recognise a key that is used again for something else."""
     answering_until: datetime | None = None
@@ -72,6 +80,11 @@ class FreshnessRequest:
     is_published: bool = False
     """Whether the bus accepted the notification that it ended. It is open until then."""
     version: int = 0
+
+    @property
+    def expires_at(self) -> datetime:
+        """Return until when it is kept."""
+        return self.kept_until or self.accepted_at + KEPT
 
     @property
     def is_done(self) -> bool:

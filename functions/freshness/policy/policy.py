@@ -26,6 +26,7 @@ from freshness.policy.schema import (
     DeadlineTable,
     Default,
     Product,
+    Requests,
     Rule,
     Terms,
     WindowTable,
@@ -59,6 +60,7 @@ class Policy(Table):
     prices: dict[values.Name, PricePerRefresh] = Field(default_factory=dict)
     """What reading from a platform costs, per refresh or per GB: `make simulate` shows what each table costs."""
     budget: Budget = Budget()
+    requests: Requests = Requests()
 
     _fleet: LearnedRates = PrivateAttr(default_factory=LearnedRates)
     _upper_bounds: Mapping[str, timedelta] = PrivateAttr(default_factory=dict)
@@ -81,6 +83,11 @@ class Policy(Table):
             location = "sets", index, "data_types"
             raise LocatedError(location, f"expected {name!r} once, and in one set, but it is also named above")
         return self
+
+    @property
+    def keeps_requests(self) -> bool:
+        """Whether every request for fresh data is kept, also one that is satisfied at once."""
+        return "keep_requests" in self.requests.model_fields_set
 
     @cached_property
     def fingerprint(self) -> str:

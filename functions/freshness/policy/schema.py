@@ -262,6 +262,16 @@ class CodatTable(Table):
     read or queued, and an alarm is raised. `./freshness doctor` shows the name."""
 
 
+class Requests(Table):
+    """Requests for fresh data, by the API or `./freshness ensure`."""
+
+    keep_requests: values.Retention = values.SHORTEST_RETENTION
+    """How long each is kept with its answer, at least 7 days: who asked, what for, when, and the state of the data.
+
+    If it is set, those that are satisfied at once are kept as well. `./freshness receipt ID` shows one.
+    """
+
+
 class Budget(Table):
     """The share of the limits of Codat and of the platforms that may be used."""
 

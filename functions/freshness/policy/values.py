@@ -37,6 +37,7 @@ _ZONES_OF_ABBREVIATIONS = {
 """What is meant by names that the time zone database does not have."""
 WHOLE_DAY = (time(), time())
 LONGEST_DURATION = timedelta(days=366)
+SHORTEST_RETENTION, LONGEST_RETENTION = timedelta(days=7), timedelta(days=3660)
 _DURATION = re.compile(
     r"""
     (?P<seconds>\d{1,9})\ ?(?:seconds?|s) | (?P<minutes>\d{1,6})\ ?(?:minutes?|min|m)
@@ -136,6 +137,14 @@ def _promise(value: object) -> timedelta:
     return age
 
 
+def _retention(value: object) -> timedelta:
+    kept = read_duration(value)
+    if not SHORTEST_RETENTION <= kept <= LONGEST_RETENTION:
+        shortest, longest = SHORTEST_RETENTION.days, LONGEST_RETENTION.days
+        raise ValueError(f"expected a duration from {shortest} to {longest} days, got {quoted(value)}")
+    return kept
+
+
 def _data_type(value: str) -> str:
     if value.startswith(CUSTOM):
         if not _CUSTOM_IDENTIFIER.fullmatch(value.removeprefix(CUSTOM)):
@@ -217,6 +226,7 @@ def _company_id(value: str) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Retention = Annotated[timedelta, BeforeValidator(_retention)]
 Age = Annotated[timedelta, BeforeValidator(_promise)]
 Name = Annotated[str, Field(min_length=1)]
 DataType = Annotated[str, AfterValidator(_data_type)]

@@ -53,6 +53,7 @@ class Ask:
     deadline: datetime
     on_late: OnLate = OnLate.STALE
     at_any_time: bool = False
+    purpose: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,7 @@ class EnsureFresh:
     ) -> Progress:
         """Return the progress of a new request, or of the one that was made with the same key.
 
-        A request that is satisfied at once is stored only if it has a key.
+        One that is satisfied at once is stored only if it has a key or a purpose, or if the policy keeps all.
 
         Raises:
             Problem: the request is refused.
@@ -131,6 +132,9 @@ class EnsureFresh:
             accepted_at=now,
             on_late=ask.on_late,
             at_any_time=ask.at_any_time,
+            caller=caller,
+            purpose=ask.purpose,
+            kept_until=now + self.services.policy.requests.keep_requests,
             fingerprint=fingerprint if key else "",
             answering_until=now + LONGEST_ANSWER if key else None,
         )
@@ -142,6 +146,10 @@ class EnsureFresh:
         if not ended.is_fresh:
             self._admission.require_possible(request, feeds, company, account)
         if ended.is_fresh and not key:
+            if ask.purpose or self.services.policy.keeps_requests:
+                # Nobody waits for its end, so that none is published.
+                receipt = replace(ended, request_id=uuid4().hex, is_published=True)
+                ended = self.services.tables.requests.put(receipt)
             return Progress(request=ended, company=company, feeds=tuple(request.feeds_of(feeds, company)))
         self._require_turn(caller)
         try:
@@ -178,9 +186,9 @@ class EnsureFresh:
             Problem: there is no such request, or it is no longer kept.
         """
         request = self.services.tables.requests.get(request_id) if len(request_id) <= LONGEST_ID else None
-        is_kept = request is not None and request.accepted_at + KEPT > self.services.clock()
+        is_kept = request is not None and request.expires_at > self.services.clock()
         if request is None or not is_kept or request.company_id != company_id:
-            raise Problem(404, "unknown-request", "The company has no such request, or it is older than 7 days.")
+            raise Problem(404, "unknown-request", "The company has no such request, or it is no longer kept.")
         return request
 
     def progress(
@@ -286,7 +294,7 @@ def _next_turn(progress: Progress, now: datetime) -> datetime:
 
 def _same(ask: Ask) -> str:
     """Return what two calls without a key have in common if they ask for the same."""
-    return repr((sorted(ask.data_types), ask.not_before, ask.on_late, ask.at_any_time))
+    return repr((sorted(ask.data_types), ask.not_before, ask.on_late, ask.at_any_time, ask.purpose))
 
 
 def request_id(caller: str, company_id: str, key: str) -> str:

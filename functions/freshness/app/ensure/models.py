@@ -22,7 +22,7 @@ from freshness.app.ensure.problems import Problem
 from freshness.app.reading.views import FeedView
 from freshness.domain.company import Company
 from freshness.domain.feed_values import State
-from freshness.domain.freshness_request import FeedResult, FeedState, OnLate
+from freshness.domain.freshness_request import LONGEST_PURPOSE, FeedResult, FeedState, OnLate
 from freshness.policy.values import read_duration
 
 LONGEST_WAIT = timedelta(seconds=25)
@@ -101,6 +101,7 @@ class EnsureFreshBody(Body):
     deadline: AwareDatetime | None = Field(None, description="The deadline, instead of within.")
     on_late: OnLate = Field(OnLate.STALE, description="After the deadline, accept the best copy, or fail.")
     override_windows: bool = Field(False, description="Whether the policy's windows do not apply.")
+    purpose: str = Field("", max_length=LONGEST_PURPOSE, description="What the data is for, kept with the request.")
 
     @model_validator(mode="after")
     def _has_one_of_each(self) -> Self:
@@ -128,6 +129,7 @@ class EnsureFreshBody(Body):
             deadline=deadline.astimezone(UTC),
             on_late=self.on_late,
             at_any_time=self.override_windows,
+            purpose=self.purpose,
         )
 
 
@@ -157,9 +159,16 @@ class DataTypeResult(Body):
 class RequestStatus(Body):
     """The state of a request."""
 
-    id: str | None = Field(description="Null if the data was fresh at once, and no Idempotency-Key was given.")
+    id: str | None = Field(
+        description="Null if the data was fresh at once, without an Idempotency-Key or a purpose, and the policy does "
+        "not keep such requests."
+    )
     company_id: str
+    asked_by: str = Field(description="The ARN of who asked, empty if that is not known.")
+    purpose: str
+    asked_at: datetime
     done: bool
+    done_at: datetime | None
     not_before: datetime
     deadline: datetime
     expected_at: datetime | None = Field(description="When it is expected to be done, from learned sync times.")
@@ -174,7 +183,11 @@ class RequestStatus(Body):
         return cls(
             id=request.request_id if request.version else None,
             company_id=request.company_id,
+            asked_by=request.caller,
+            purpose=request.purpose,
+            asked_at=request.accepted_at,
             done=request.is_done,
+            done_at=request.ended_at,
             not_before=request.not_before,
             deadline=request.deadline,
             expected_at=ahead.expected_at if ahead else None,
