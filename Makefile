@@ -1,13 +1,15 @@
 PYTHON ?= python3
 VENV := .venv/.installed
+DEV := .venv/.dev-installed
 CDK := node_modules/.installed
+BROWSER := tests/node_modules/.installed
 # Some images of Docker set it: each of the processes that a test starts would then compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 24
 
-install: node $(VENV) $(CDK) ## Install everything that the other targets and ./freshness need.
+install: node $(DEV) $(CDK) $(BROWSER) ## Install everything that the other targets and ./freshness need.
 
 run: node $(VENV) $(CDK) ## Run the whole stack with a local AWS and a Codat sandbox until Ctrl-C.
 	@PYTHONPATH=functions .venv/bin/python -m local.run
@@ -18,46 +20,58 @@ redrive: $(VENV) ## Apply the webhooks in the dead-letter queue again: ./freshne
 register-webhook: $(VENV) ## Register the stack's webhook at Codat: ./freshness register-webhook.
 	@./freshness register-webhook
 
-test: node $(VENV) $(CDK) ## Run all tests, including a deployment to a local AWS.
+test: node $(DEV) $(CDK) $(BROWSER) ## Run all tests, including a deployment to a local AWS.
 	@.venv/bin/pytest --numprocesses 3  # one mostly waits for what is deployed
 
-bench: node $(VENV) ## Run the benchmarks and write bench/results.md; ARGS="planner year" runs only these.
+bench: node $(DEV) ## Run the benchmarks and write bench/results.md; ARGS="planner year" runs only these.
 	@.venv/bin/python -m bench $(ARGS)
 
-chaos: $(VENV) ## Run many random histories with faults and every kill point, and write chaos/results.md.
+chaos: $(DEV) ## Run many random histories with faults and every kill point, and write chaos/results.md.
 	@PYTHONPATH=functions:codat-sandbox .venv/bin/python -m chaos $(ARGS)
 
-simulate: $(VENV) ## Simulate freshness.toml for a fleet of companies; ARGS='--help' lists the options.
+simulate: $(DEV) ## Simulate freshness.toml for a fleet of companies; ARGS='--help' lists the options.
 	@PYTHONPATH=functions:codat-sandbox .venv/bin/python -m simulate $(ARGS)
 
-check: $(VENV) ## Check style, types and layers, and run the pure tests, in less than a minute.
+check: $(DEV) ## Check style, types and layers, and run the pure tests, in less than a minute.
 	@$(MAKE) --no-print-directory --jobs 2 lint types unit
 
-unit: $(VENV) ## Run the pure tests.
+unit: $(DEV) ## Run the pure tests.
 	@.venv/bin/pytest --numprocesses 2 --quiet tests/unit
 
-lint: $(VENV) ## Check the code style and format.
+lint: $(DEV) ## Check the code style and format.
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@PYTHONPATH=functions:. .venv/bin/lint-imports --no-cache
 	@cd codat-sandbox && ../.venv/bin/lint-imports --no-cache
 
-types: $(VENV) ## Check the types.
+types: $(DEV) ## Check the types.
 	@.venv/bin/mypy
 
 clean: ## Delete everything that these targets install or build.
-	rm -rf .venv node_modules .local .build cdk.out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv node_modules tests/node_modules .local .build cdk.out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Python compiles modules when they are first imported; compiling all of them takes longer than downloading them.
-$(VENV): requirements-dev.lock
+PIP := .venv/bin/pip install --disable-pip-version-check --no-compile --require-hashes -r
+
+$(VENV): requirements.lock | .venv/bin/pip
+	@local/progress.sh 'Installing the Python packages, some 90 MB to download' $(PIP) $<
+	@touch $@
+
+$(DEV): requirements-dev.lock | .venv/bin/pip
+	@local/progress.sh 'Installing the Python packages for developers, some 250 MB to download' $(PIP) $<
+	@touch $@ $(VENV)
+
+.venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo 'Python 3.11 or newer is needed: install it, or set its path with "make $(MAKECMDGOALS) PYTHON=/path/to/python3".' >&2; exit 1; }
 	@local/progress.sh 'Creating the virtual environment' $(PYTHON) -m venv .venv
-	@local/progress.sh 'Installing the Python packages' .venv/bin/pip install --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.lock
-	@touch $@
 
 $(CDK): package.json package-lock.json
-	@local/progress.sh 'Installing the Node.js packages' npm ci --no-audit --no-fund
+	@local/progress.sh 'Installing the CDK' npm ci --no-audit --no-fund
+	@touch $@
+
+$(BROWSER): tests/package.json tests/package-lock.json
+	@local/progress.sh 'Installing a browser and a second Codat for the tests' npm ci --prefix tests --no-audit --no-fund
 	@touch $@
 
 # Checked first on every run: an installed CDK needs Node.js too.

@@ -23,7 +23,7 @@ from local.processes import free_port, guarded_processes
 
 ROOT = Path(__file__).parents[2]
 OPENAPI = ROOT.parent / "shared" / "codat" / "platform-openapi-full.json"
-PRISM = ROOT / "node_modules" / ".bin" / "prism"
+PRISM = ROOT / "tests" / "node_modules" / ".bin" / "prism"
 
 Item = TypeVar("Item")
 

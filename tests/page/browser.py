@@ -12,8 +12,9 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
-AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-_FOLDER = ROOT / "node_modules" / ".cache" / "chromium"
+_PACKAGES = ROOT / "tests" / "node_modules"
+AXE = _PACKAGES / "axe-core" / "axe.min.js"
+_FOLDER = _PACKAGES / ".cache" / "chromium"
 _UNPACK = 'import chromium from "@sparticuz/chromium"; await chromium.executablePath()'
 _OPTIONS = ("--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-software-rasterizer", "--in-process-gpu")
 
@@ -69,7 +70,7 @@ def _unpack() -> None:
     _FOLDER.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "TMPDIR": str(_FOLDER), "AWS_LAMBDA_JS_RUNTIME": "nodejs22.x"}
     command = ["node", "--input-type=module", "--eval", _UNPACK]
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, cwd=ROOT / "tests", env=environment, capture_output=True, text=True, check=False)
     if run.returncode:
         _unavailable(f'it could not be unpacked ("make install" installs it): {run.stderr.strip()[-200:]}')
 

@@ -1,5 +1,6 @@
 """The files that pip installs from."""
 
+import json
 import os
 import re
 import subprocess
@@ -40,9 +41,21 @@ def test_who_deploys_installs_what_was_tested() -> None:
     assert "pip install -r requirements.lock" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def test_make_run_needs_no_package_of_the_tests() -> None:
+    run = pinned(ROOT / "requirements.lock")
+    assert not run.keys() & {"pytest", "playwright", "hypothesis", "mypy", "numpy", "matplotlib", "cfn-lint"}
+    assert json.loads((ROOT / "package.json").read_text())["devDependencies"].keys() == {"aws-cdk"}
+
+
 def test_make_installs_only_packages_whose_hashes_are_known() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert "--require-hashes -r requirements-dev.lock" in makefile
+    installs = [line for line in makefile.splitlines() if "pip install" in line]
+    assert installs
+    assert all("--require-hashes -r" in line for line in installs)
+    assert re.findall(r"^\$\(\w+\): (requirements\S*)", makefile, re.MULTILINE) == [
+        "requirements.lock",
+        "requirements-dev.lock",
+    ]
 
 
 @pytest.mark.parametrize(
