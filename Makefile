@@ -54,11 +54,11 @@ clean: ## Delete everything that these targets install or build.
 PIP := .venv/bin/pip install --disable-pip-version-check --no-compile --require-hashes -r
 
 $(VENV): requirements.lock | .venv/bin/pip
-	@local/progress.sh 'Installing the Python packages, some 90 MB to download' $(PIP) $<
+	@local/progress.sh 'Installing the Python packages, 350 MB' $(PIP) $<
 	@touch $@
 
 $(DEV): requirements-dev.lock | .venv/bin/pip
-	@local/progress.sh 'Installing the Python packages for developers, some 250 MB to download' $(PIP) $<
+	@local/progress.sh 'Installing the Python packages for developers, 850 MB' $(PIP) $<
 	@touch $@ $(VENV)
 
 .venv/bin/pip:
@@ -67,11 +67,11 @@ $(DEV): requirements-dev.lock | .venv/bin/pip
 	@local/progress.sh 'Creating the virtual environment' $(PYTHON) -m venv .venv
 
 $(CDK): package.json package-lock.json
-	@local/progress.sh 'Installing the CDK' npm ci --no-audit --no-fund
+	@local/progress.sh 'Installing the CDK, 30 MB' npm ci --no-audit --no-fund
 	@touch $@
 
 $(BROWSER): tests/package.json tests/package-lock.json
-	@local/progress.sh 'Installing a browser and a second Codat for the tests' npm ci --prefix tests --no-audit --no-fund
+	@local/progress.sh 'Installing a browser and a second Codat for the tests, 370 MB' npm ci --prefix tests --no-audit --no-fund
 	@touch $@
 
 # Checked first on every run: an installed CDK needs Node.js too.

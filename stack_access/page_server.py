@@ -25,11 +25,15 @@ from freshness.app.page.render import Frame, Medium, render, render_explanations
 from freshness.app.page.view import Selection
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.queries import NotFound, Queries
+from freshness.app.reading.text import shown
+from freshness.domain.pause import LONGEST_REASON, Pause, in_force
 from stack_access.links import links_of
 from stack_access.stack import DeployedStack, clock
 
 LOOPBACK = "127.0.0.1"
 _LONGEST_FORM = 10_000
+_LENGTHS = {"1h": timedelta(hours=1), "4h": timedelta(hours=4), "1d": timedelta(days=1), "7d": timedelta(days=7)}
+"""For how long a form pauses."""
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
     "script-src 'nonce-{nonce}'; form-action 'self' https: http:; base-uri 'none'; frame-ancestors 'none'"
@@ -140,6 +144,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._try(lambda: self._redirect(self.server.source.link(company_id, connection_id)))
             case ["refresh", *names]:
                 self._try(lambda: self._said(self._refresh(names, form)))
+            case ["pause" | "resume" as verb, *named] if len(named) < 2:
+                pause = _pause(form, self.server.source.now()) if verb == "pause" else None
+                self._try(lambda: self._said(self._pause(named, pause)))
             case _:
                 self._text(HTTPStatus.NOT_FOUND, "There is no such page.")
 
@@ -161,7 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _explained(self, company_id: str, data_type: str, frame: Frame) -> str:
         queries = self.server.source.queries
         company = queries.find_company(company_id)
-        return render_explanations(queries.explain(company, data_type, self.server.source.now()), frame)
+        now = self.server.source.now()
+        return render_explanations(queries.explain(company, data_type, now), frame, in_force(company.pause, now))
 
     def _refresh(self, names: list[str], form: str) -> str:
         """Request refreshes of what is listed as older than promised, or of a company's data type that is named."""
@@ -180,6 +188,17 @@ class _Handler(BaseHTTPRequestHandler):
         return (
             f"{requested} {'refresh is' if requested == 1 else 'refreshes are'} requested, and queued by the next tick."
         )
+
+    def _pause(self, company_id: list[str], pause: Pause | None) -> str:
+        """Pause or resume the refreshes of a company, or of all if none is named."""
+        queries = self.server.source.queries
+        if not company_id:
+            control = queries.services.tables.control
+            control.pause(pause) if pause else control.resume()
+            return f"Everything is {pause or 'resumed'}."
+        company, operations = queries.find_company(company_id[0]), Operations(services=queries.services)
+        operations.pause(company, pause) if pause else operations.resume(company)
+        return f"{company.name} is {pause or 'resumed'}."
 
     def _try(self, answer: Callable[[], None]) -> None:
         try:
@@ -231,3 +250,10 @@ def _selection(form: str) -> Selection:
     values = dict(parse_qsl(form))
     turn = values.get("turn")
     return Selection(search=values.get("search", "").strip(), turn=Turn(turn) if turn in set(Turn) else None)
+
+
+def _pause(form: str, now: datetime) -> Pause:
+    """Return the pause that a form asks for."""
+    values = dict(parse_qsl(form))
+    length = _LENGTHS.get(values.get("for", ""))
+    return Pause(until=now + length if length else None, reason=shown(values.get("reason", "").strip(), LONGEST_REASON))

@@ -203,6 +203,31 @@ def test_a_button_refreshes_what_is_shown(page: Page, site: Site) -> None:
     assert any(feed.refresh_requested_at for feed in site.world.queries.find_feeds(company))
 
 
+def test_a_pause_of_all_and_of_a_company_has_a_reason_and_an_end_and_ends_when_it_is_resumed(
+    page: Page, site: Site
+) -> None:
+    page.get_by_label("Pause everything for").select_option("an hour")
+    page.get_by_label("because").fill("Xero migrates")
+    page.get_by_role("button", name="Pause").click()
+    until = site.world.now() + HOUR
+    expect(page.locator("h1")).to_have_text(f"Everything is paused until {until:%Y-%m-%d %H:%M} UTC (Xero migrates).")
+    page.get_by_role("link", name="All companies").click()
+    expect(page.locator("h1")).to_contain_text("(Xero migrates)")
+    assert violations(page) == []
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("h1")).to_have_text("Everything is resumed.")
+    assert site.world.queries.pause(site.world.now()) is None
+
+    page.get_by_role("link", name="All companies").click()
+    page.get_by_role("row", name=re.compile("Amber Electrical LLC")).get_by_role("link").first.click()
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("h1")).to_have_text("Amber Electrical LLC is paused.")
+    page.go_back()
+    page.reload()
+    page.get_by_role("button", name="Resume").click()
+    assert site.world.queries.find_company("Amber Electrical LLC").pause is None
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_columns_fit_on_a_large_screen_and_axe_finds_nothing_wrong_with_many_of_everything(
     browser: Browser, tmp_path: Path, scheme: str

@@ -18,6 +18,7 @@ from freshness.app.page.view import PageView
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.text import SYMBOLS, duration, moment, percent, shown
 from freshness.app.reading.views import Explanation
+from freshness.domain.pause import Pause
 
 LARGEST = 300_000
 """The most bytes of a page."""
@@ -61,9 +62,12 @@ def render(view: PageView, frame: Frame) -> str:
     return _rendered("page.html", view=view, frame=frame)
 
 
-def render_explanations(explanations: list[Explanation], frame: Frame) -> str:
-    """Return the page of a feed: everything known of it, for each connection that it is read from."""
-    return _rendered("explain.html", explanations=explanations, frame=frame)
+def render_explanations(explanations: list[Explanation], frame: Frame, pause: Pause | None = None) -> str:
+    """Return the page of a feed: everything known of it, for each connection that it is read from.
+
+    `pause` is that of its company, if it is paused.
+    """
+    return _rendered("explain.html", explanations=explanations, pause=pause, frame=frame)
 
 
 def render_text(text: str, url: str, frame: Frame) -> str:
