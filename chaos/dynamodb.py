@@ -124,13 +124,14 @@ class FaultyDynamoDB:
         self._write(TableName, Key, lambda: self._inner.delete_item(TableName=TableName, Key=Key, **condition))
 
     def batch_execute_statement(self, *, Statements: list[Item]) -> Item:
-        """Insert items that do not exist yet. Of a call that botocore repeats, the first response is lost."""
+        """Insert or update items. Of a call that botocore repeats, the first response is lost."""
         self._begin("BatchExecuteStatement")
+        before = {table: self._current(table) for table in {each["Statement"].split('"')[1] for each in Statements}}
         response = self._inner.batch_execute_statement(Statements=Statements)
-        for statement, inserted in zip(Statements, response["Responses"], strict=True):
-            if "Error" not in inserted:
-                key = tuple(each["S"] for each in statement["Parameters"][: len(KEYS[inserted["TableName"]])])
-                self._past.note(inserted["TableName"], key, None)
+        for table, items in before.items():
+            for key, item in self._current(table).items():
+                if items.get(key) != item:
+                    self._past.note(table, key, items.get(key))
         self._end()
         if self._dice.throws(self._dice.faults.repeated):
             response = self._inner.batch_execute_statement(Statements=Statements)

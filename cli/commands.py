@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from cli import policy as policy_commands
 from cli.arguments import nonblank
+from cli.dataset import dataset
 from cli.doctor import doctor
 from cli.ensure import ensure
 from cli.errors import CommandError
@@ -73,6 +74,7 @@ app = typer.Typer(name="freshness", cls=Commands, no_args_is_help=True, pretty_e
 app.command()(status)
 app.command()(report)
 app.command()(explain)
+app.command()(dataset)
 app.command()(refresh)
 app.command()(ensure)
 app.command()(receipt)

@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 from cli.arguments import CompanyName, Json, nonblank, selected_stack
-from cli.output import link_text, new_table, print_json, print_table, print_text
+from cli.output import link_text, new_table, print_issues, print_json, print_table, print_text
 from freshness.app.reading.diagnosis import Turn
-from freshness.app.reading.text import codat_words, duration, moment, shown
-from freshness.app.reading.views import DatasetView, Explanation
-from freshness.domain.dataset import LONGEST_REASON
+from freshness.app.reading.text import changed, codat_words, duration, moment
+from freshness.app.reading.views import Explanation
 from freshness.domain.pause import in_force
 from stack_access.links import links_of
 from stack_access.stack import clock
@@ -78,22 +77,12 @@ def _print(explanation: Explanation) -> None:
     table = new_table("requested (UTC)", "trigger", "state", "took", "changed", "dataset")
     for dataset in explanation.datasets:
         took = duration(dataset.ended_at - dataset.requested_at) if dataset.ended_at else "-"
-        changed = {True: "yes", False: "no", None: "-"}[dataset.records_modified]
-        cells = str(dataset.trigger), dataset.state, took, changed, dataset.dataset_id
+        modified = changed(dataset.records_modified, dataset.modified_from)
+        cells = str(dataset.trigger), dataset.state, took, modified, dataset.dataset_id
         table.add_row(moment(dataset.requested_at), *cells)
     print_table(table)
     for dataset in explanation.datasets:
-        _print_issues(dataset)
-
-
-def _print_issues(dataset: DatasetView) -> None:
-    """Print what Codat said of a dataset: by its issues, or else why it failed or waits."""
-    requested_at = moment(dataset.requested_at)
-    for issue in dataset.issues:
-        said = codat_words(shown(issue.message, LONGEST_REASON))
-        print_text(f"Issue     {requested_at} {shown(issue.type, LONGEST_REASON)}: {said}", "yellow")
-    if dataset.reason and not dataset.issues:
-        print_text(f"Issue     {requested_at} {codat_words(shown(dataset.reason, LONGEST_REASON))}", "yellow")
+        print_issues(dataset)
 
 
 def _print_learned(explanation: Explanation) -> None:

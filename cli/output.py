@@ -10,8 +10,9 @@ from pydantic_core import to_json
 from rich.table import Table
 from rich.text import Text
 
-from freshness.app.reading.text import HIDDEN, clean_lines, moment
-from freshness.app.reading.views import LinkView
+from freshness.app.reading.text import HIDDEN, clean_lines, codat_words, moment, shown
+from freshness.app.reading.views import DatasetView, LinkView
+from freshness.domain.dataset import LONGEST_REASON
 from freshness.domain.feed_values import State
 from stack_access.text import STYLES, CleanConsole
 
@@ -73,6 +74,16 @@ def new_table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in _NOT_WRAPPED)
     return table
+
+
+def print_issues(dataset: DatasetView) -> None:
+    """Print what Codat said of a dataset: by its issues, or else why it failed or waits."""
+    requested_at = moment(dataset.requested_at)
+    for issue in dataset.issues:
+        said = codat_words(shown(issue.message, LONGEST_REASON))
+        print_text(f"Issue     {requested_at} {shown(issue.type, LONGEST_REASON)}: {said}", "yellow")
+    if dataset.reason and not dataset.issues:
+        print_text(f"Issue     {requested_at} {codat_words(shown(dataset.reason, LONGEST_REASON))}", "yellow")
 
 
 def link_text(link: LinkView) -> str:

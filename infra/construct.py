@@ -194,7 +194,7 @@ class CodatFreshness(Construct):
         """Let a function record facts, and publish what follows from them."""
         function.use_table("COMPANIES_TABLE", self.tables.companies, "GetItem", "PutItem")
         function.use_table("FEEDS_TABLE", self.tables.feeds, "BatchGetItem", "Query", "PutItem", "DeleteItem")
-        function.use_table("DATASETS_TABLE", self.tables.datasets, "GetItem", "PutItem", "PartiQLInsert")
+        function.use_table("DATASETS_TABLE", self.tables.datasets, "PutItem", "PartiQLUpdate")
         if self._settings.local:
             # The local AWS has a permission of its own for statements, whatever they do and on which table.
             function.allow("*", "dynamodb:BatchExecuteStatement")
@@ -202,8 +202,9 @@ class CodatFreshness(Construct):
         function.use_bus("EVENT_BUS", self.bus)
 
     def _let_call_codat(self, function: Function) -> None:
-        """Let a function call Codat, for which it takes leases and gives them back."""
+        """Let a function call Codat, for which it takes leases and gives them back, and record what runs there."""
         function.use_table("CONTROL_TABLE", self.tables.control, "DeleteItem")
+        function.use_table("DATASETS_TABLE", self.tables.datasets, "PartiQLInsert")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
 

@@ -52,9 +52,11 @@ class Tables(Construct):
         self._add_index(self.feeds, DUE, "due_at")
         self._add_index(self.feeds, BROKEN, "broken_at", "breach")
 
-        # - GetItem (company_id, dataset_id): read one dataset.
-        # - Query (company_id): list the datasets of a company, from the command line.
-        # - PutItem (company_id, dataset_id), conditional: record a dataset that has ended. It expires at `expires_at`.
+        # - BatchGetItem (company_id, dataset_id), for each company: find a dataset by its id, from the command line.
+        # - Query (company_id): list the datasets of a company, for the command line and the page.
+        # - PartiQLInsert (company_id, dataset_id): record a dataset that runs. It expires at `expires_at`.
+        # - PartiQLUpdate (company_id, dataset_id), conditional: record how it ended.
+        # - PutItem (company_id, dataset_id), conditional: how one ended that was not recorded, or is reported again.
         self.datasets = self._table("Datasets", "company_id", "dataset_id", expires="expires_at")
 
         # Each item has its own `name`.

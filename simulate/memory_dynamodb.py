@@ -145,9 +145,15 @@ class MemoryDynamoDB:
         self._replace(TableName, Item, Item)
 
     def batch_execute_statement(self, *, Statements: list[Item]) -> Item:
-        """Insert items that do not exist yet, by statements such as `INSERT INTO "table" VALUE {'name': ?}`."""
+        """Insert items that do not exist yet, by statements such as `INSERT INTO "table" VALUE {'name': ?}`.
+
+        Or update some by `UPDATE "table" SET "value" = ? WHERE "name" = ? AND "version" = ? AND "other" IS MISSING`.
+        """
         self._count("BatchExecuteStatement")
-        return {"Responses": [self._insert(each["Statement"], each["Parameters"]) for each in Statements]}
+        return {"Responses": [self._execute(each["Statement"], each["Parameters"]) for each in Statements]}
+
+    def _execute(self, statement: str, parameters: list[Item]) -> Item:
+        return (self._insert if statement.startswith("INSERT") else self._update)(statement, parameters)
 
     def _insert(self, statement: str, parameters: list[Item]) -> Item:
         _, table, attributes = statement.split('"')
@@ -155,6 +161,19 @@ class MemoryDynamoDB:
         if self.tables[table].get(item) is not None:
             return {"Error": {"Code": "DuplicateItem"}}
         self._replace(table, item, item)
+        return {"TableName": table}
+
+    def _update(self, statement: str, parameters: list[Item]) -> Item:
+        assignments, _, condition = statement.partition(" WHERE ")
+        names = re.findall(r'"(\w+)" = \?', assignments)
+        values = dict(zip(names, parameters, strict=False))
+        expected = dict(zip(re.findall(r'"(\w+)" = \?', condition), parameters[len(names) :], strict=True))
+        [missing] = re.findall(r'"(\w+)" IS MISSING', condition)
+        table = assignments.split('"')[1]
+        item = self.tables[table].get(expected)
+        if item is None or missing in item or any(item.get(name) != value for name, value in expected.items()):
+            return {"Error": {"Code": "ConditionalCheckFailed"} | ({"Item": item} if item else {})}
+        self._replace(table, item, item | values)
         return {"TableName": table}
 
     def update_item(

@@ -19,7 +19,7 @@ EVENTBRIDGE_EVENTS = 1.00
 SCHEDULER_INVOCATIONS = 1.00
 """Per million."""
 
-WRITE_UNITS, READ_UNITS = 5.0, 3.6
+WRITE_UNITS, READ_UNITS = 6.0, 3.6
 """DynamoDB units of one refresh, from the check that it is due to its recorded end, as measured by `make bench`."""
 QUEUED_GB_SECONDS = 0.1 * 0.25
 """Lambda time to queue a refresh, in a tick that is limited to 600 calls a minute."""

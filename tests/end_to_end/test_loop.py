@@ -80,7 +80,7 @@ def test_each_refresh_is_recorded_with_its_dataset_trigger_end_and_times(
     ours = [dataset for dataset in datasets if dataset.trigger is Trigger.PROMISE]
     assert ours
     assert all(dataset.dataset_id and has_ended(dataset.state) for dataset in ours)
-    assert all(dataset.requested_at <= dataset.ended_at for dataset in ours)
+    assert all(dataset.ended_at and dataset.requested_at <= dataset.ended_at for dataset in ours)
     completed = [dataset for dataset in ours if dataset.state == DatasetState.COMPLETE]
     assert len(completed) > len(ours) / 2
     assert any(dataset.records_modified is not None for dataset in completed)

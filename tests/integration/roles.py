@@ -89,8 +89,7 @@ class Roles:
         if function is None:
             return
         service = str(client.meta.service_model.endpoint_prefix)
-        action = "PartiQLInsert" if operation == "BatchExecuteStatement" else operation
-        for resource in _resources(function, request):
+        for action, resource in _actions(function, operation, request):
             permission = (f"{service}:{action}", resource)
             is_allowed = permission in allowed(function) and (function, permission) not in self.denied
             if not is_allowed:
@@ -100,13 +99,24 @@ class Roles:
             self.used.add((function, permission))
 
 
+def _actions(function: str, operation: str, request: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return the actions of a function's call, each on a resource of the template."""
+    if operation != "BatchExecuteStatement":
+        return {(operation, resource) for resource in _resources(function, request)}
+    statements = (each["Statement"].split('"') for each in request["Statements"])
+    return {(f"PartiQL{verb.split()[0].title()}", _table(table)) for verb, table, *_ in statements}
+
+
+def _table(name: str, index: str = "") -> str:
+    return f"Tables{re.split('-', name)[0].title()}{index}"
+
+
 def _resources(function: str, request: dict[str, Any]) -> list[str]:
     """Return the resources of the template that a function's call names."""
     tables = [*request.get("RequestItems", ()), *([request["TableName"]] if "TableName" in request else ())]
-    tables += [each["Statement"].split('"')[1] for each in request.get("Statements", ())]
     if tables:
         index = f"/index/{request['IndexName']}" if "IndexName" in request else ""
-        return [f"Tables{re.split('-', table)[0].title()}{index}" for table in tables]
+        return [_table(table, index) for table in tables]
     if "Entries" in request:
         return ["EventBus"]
     name = request.get("QueueUrl") or request.get("Name")

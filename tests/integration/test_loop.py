@@ -138,7 +138,7 @@ async def test_each_refresh_leaves_a_record_of_its_dataset_with_its_trigger_and_
     for dataset in datasets:
         assert dataset.trigger is Trigger.PROMISE
         assert has_ended(dataset.state)
-        assert dataset.ended_at >= dataset.requested_at
+        assert dataset.ended_at and dataset.ended_at >= dataset.requested_at
 
 
 async def test_a_tick_queues_nothing_that_is_in_flight(loop: Loop) -> None:

@@ -16,6 +16,8 @@ from botocore.exceptions import ClientError
 from svix.webhooks import Webhook
 
 import serve_api
+from codat_sandbox.model import RequestedBy
+from codat_sandbox.sandbox import Sandbox
 from codat_sandbox.stubs import StubResponse
 from freshness.app import services
 from freshness.app.ensure.routes import Route
@@ -30,7 +32,7 @@ from local.http_api import context
 from stack_access.api import api_event
 from tests import webhook_bodies
 from tests.infra.template import parameter
-from tests.integration.deployed import SIGNING_SECRET, Deployed, secret
+from tests.integration.deployed import SETTINGS, SIGNING_SECRET, Deployed, secret
 from tests.integration.roles import FUNCTIONS, Permission, allowed, template
 
 BY_LAMBDA = ("logs:", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
@@ -52,6 +54,7 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("WEBHOOK_HEADER", "X-Our-Key")
     patch.setenv("WEBHOOK_HEADER_SECRET", secret("value"))
     assert deployed.receive({"headers": headers, "body": "{}"}) == {"statusCode": 202}
+    deployed.sandbox.do(let_others_read)
     deployed.check()
     record_those_in_flight(deployed)
     company, connection_id = deployed.linked()
@@ -88,6 +91,16 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
         deployed.check()
     ask_for_fresh_data(deployed, feed)
     deployed.queue()
+
+
+def let_others_read(sandbox: Sandbox) -> None:
+    """Let a dataset run for long that others requested."""
+    backend, now = sandbox.backend, sandbox.now()
+    lasting = SETTINGS.model_copy(update={"sync_time_min": timedelta(days=1), "sync_time_max": timedelta(days=1)})
+    backend.change_settings(lasting, now)
+    truth = next(truth for truth in backend.truth(now) if truth.can_become_fresh)
+    backend.queue(truth.company.id, truth.data_type, now, truth.connection.id, RequestedBy.PORTAL)
+    backend.change_settings(SETTINGS, now)
 
 
 def ask_for_fresh_data(deployed: Deployed, feed: Feed) -> None:
@@ -128,7 +141,7 @@ def record_end(deployed: Deployed, company_id: str, data_type: str, connection_i
         ended_at=later,
         state=DatasetState.COMPLETE,
     )
-    deployed.tables.datasets.merge([dataset])
+    deployed.tables.datasets.end([dataset])
 
 
 def complete_at_once(deployed: Deployed, feed: Feed) -> None:

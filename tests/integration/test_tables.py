@@ -127,22 +127,34 @@ def test_companies_due_for_a_check_are_found_and_others_are_not(tables: Tables) 
     assert list(tables.companies.due_for_check(NOON)) == ["past"]
 
 
+RUNNING = Dataset(
+    company_id="company",
+    dataset_id="dataset",
+    data_type="invoices",
+    connection_id="connection",
+    trigger=Trigger.PROMISE,
+    requested_at=NOON,
+    state="Queued",
+)
+
+
+def test_a_dataset_is_recorded_while_it_runs_and_its_end_whatever_is_recorded_first(tables: Tables) -> None:
+    ended = replace(RUNNING, state="Complete", ended_at=NOON + SECOND, records_modified=True)
+    tables.datasets.start([RUNNING])
+    assert tables.datasets.find("dataset", ["other", "company"]) == replace(RUNNING, version=1)
+
+    tables.datasets.end([ended, replace(ended, dataset_id="unknown")])
+    tables.datasets.start([RUNNING, replace(RUNNING, dataset_id="unknown")])
+
+    assert tables.datasets.find("dataset", ["company"]) == replace(ended, version=2)
+    assert tables.datasets.find("unknown", ["company"]) == replace(ended, dataset_id="unknown", version=1)
+    assert tables.datasets.find("dataset", ["other"]) is None
+
+
 def test_records_of_one_dataset_are_merged(tables: Tables) -> None:
-    dataset = Dataset(
-        company_id="company",
-        dataset_id="dataset",
-        data_type="invoices",
-        connection_id="connection",
-        trigger=Trigger.PROMISE,
-        requested_at=NOON,
-        state="Complete",
-        ended_at=NOON + SECOND,
-        records_modified=True,
-    )
-    tables.datasets.merge(
-        [replace(dataset, trigger=Trigger.EXTERNAL, ended_at=NOON + 9 * SECOND, records_modified=None)]
-    )
-    tables.datasets.merge([dataset])
+    dataset = replace(RUNNING, state="Complete", ended_at=NOON + SECOND, records_modified=True)
+    tables.datasets.end([replace(dataset, trigger=Trigger.EXTERNAL, ended_at=NOON + 9 * SECOND, records_modified=None)])
+    tables.datasets.end([dataset])
 
     (kept,) = tables.datasets.of_company("company")
     assert kept == replace(dataset, version=2)

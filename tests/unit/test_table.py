@@ -52,9 +52,9 @@ def test_new_items_are_written_together_and_those_that_exist_are_left_as_they_ar
     table = Table(cast(Any, dynamodb), "control")
     table.put_always({"name": "3", "value": "known"})
 
-    written = table.put_new([{"name": str(number), "value": "new"} for number in range(30)])
+    refusals = table.put_new([{"name": str(number), "value": "new"} for number in range(30)])
 
-    assert [number for number, is_written in enumerate(written) if not is_written] == [3]
+    assert [number for number, refusal in enumerate(refusals) if refusal] == [3]
     assert table.get({"name": "3"}) == {"name": "3", "value": "known"}
     assert table.get({"name": "29"}) == {"name": "29", "value": "new"}
     assert dynamodb.calls["BatchExecuteStatement"] == 2

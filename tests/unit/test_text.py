@@ -1,10 +1,10 @@
 """How values are written for people."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from freshness.app.reading.text import duration
+from freshness.app.reading.text import changed, duration
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -29,3 +29,9 @@ DAY = timedelta(days=1)
 )
 def test_a_duration_has_its_hours_and_minutes_or_its_days_and_hours(length: timedelta | None, text: str) -> None:
     assert duration(length) == text
+
+
+def test_whether_a_dataset_found_changes_is_said_with_from_when_on_they_are() -> None:
+    since = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    assert changed(True, since) == "yes, from 2026-11-23 12:00:00 on"
+    assert [changed(True, None), changed(False, since), changed(None, None)] == ["yes", "no", "-"]

@@ -381,3 +381,45 @@ def test_what_is_wanted_makes_a_feed_due_until_a_read_that_was_requested_since_s
     assert served.wanted is None
     assert served.due_at
     assert served.due_at > NOON
+
+
+ID = st.sampled_from(["", "first", "second", "third"])
+WHEN = st.integers(0, 90).map(lambda minutes: NOON + minutes * MINUTE)
+ANY_FACT = st.one_of(
+    st.builds(requested, WHEN, ID, st.sampled_from(Trigger)),
+    st.builds(lambda fact, at: replace(fact, state="Complete", ended_at=at), st.builds(requested, WHEN, ID), WHEN),
+    st.builds(read, WHEN, st.sampled_from(["Complete", "FetchError"]), dataset_id=ID),
+    st.builds(polled, WHEN, st.sampled_from(["Queued", "FetchError", "Cancelled"]), ID),
+    st.builds(polled, WHEN, st.just("Complete"), ID, WHEN),
+    st.builds(found, ID, WHEN, WHEN),
+    st.builds(DataTypeUnsupported, at=WHEN),
+    st.builds(
+        lambda dataset_id: DatasetEnded(
+            company_id="company", data_type="invoices", dataset_id=dataset_id, state="Complete", records_modified=None
+        ),
+        ID,
+    ),
+)
+
+
+@given(facts=st.lists(ANY_FACT, max_size=12))
+def test_whatever_is_recorded_to_run_is_in_flight_in_its_feed_or_is_recorded_as_ended(facts: list[FeedFact]) -> None:
+    feed, running = NEW, set[str]()
+    for fact in facts:
+        result = after(feed, fact)
+        feed = result.feed
+        running |= {result.running.dataset_id} if result.running else set()
+        running -= {dataset.dataset_id for dataset in result.datasets}
+        assert running <= {feed.in_flight.dataset_id if feed.in_flight else ""}
+
+
+def test_a_dataset_in_flight_is_recorded_when_its_id_is_known_and_again_when_it_is_seen_to_run() -> None:
+    queued = after(NEW, requested(NOON))
+    seen = after(queued.feed, polled(NOON + MINUTE, "Fetching"))
+
+    assert queued.running and queued.running.ended_at is None
+    assert (queued.running.dataset_id, queued.running.state) == ("dataset", "Queued")
+    assert seen.running and seen.running.state == "Fetching"
+    assert after(queued.feed, PromiseReviewed()).running is None
+    assert after(NEW, requested(NOON, "")).running is None
+    assert after(NEW, requested(NOON), read(NOON + MINUTE)).running is None

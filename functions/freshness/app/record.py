@@ -1,9 +1,9 @@
 """Recording facts: the only place that publishes what follows from a fact, and writes feeds and companies.
 
 Each attempt reads consistently, computes what follows (`freshness.domain.transition`, `company_transition`), publishes
-it and records datasets, and writes on condition that the version is still the one that was read. After a lost race
-there is another attempt. A crash between publishing and writing repeats notifications under the same ids, and loses
-none.
+it and records the ends of datasets, writes on condition that the version is still the one that was read, and then
+records the datasets that run. After a lost race there is another attempt. A crash between publishing and writing
+repeats notifications under the same ids, and loses none.
 """
 
 from collections import Counter
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import compress
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
@@ -93,8 +94,12 @@ class Recorder:
             for change in remaining:
                 self._follow(change, company)
             self._publish_changes(remaining)
-            self.tables.datasets.merge([each for change in remaining for each in change.followed.datasets])
-            remaining = [change for change in remaining if not self._write(change, company)]
+            self.tables.datasets.end(each for change in remaining for each in change.followed.datasets)
+            is_written = [self._write(change, company) for change in remaining]
+            # Only then: what is recorded to run is in flight in its feed, and ends with it.
+            running = (change.followed.running for change in compress(remaining, is_written))
+            self.tables.datasets.start(filter(None, running))
+            remaining = [change for change, done in zip(remaining, is_written, strict=True) if not done]
             if not remaining:
                 break
         return [change.followed for change in changes]
@@ -139,9 +144,16 @@ class Recorder:
         return after
 
     def delete(self, feed: Feed) -> None:
-        """Delete a feed that is no longer to be kept fresh, and record that its dataset in flight was abandoned."""
-        self.tables.datasets.merge(abandoned(feed, self.clock()))
-        self.tables.feeds.delete(feed, self.clock())
+        """Delete a feed that is no longer to be kept fresh, whatever others write meanwhile.
+
+        Record that its dataset in flight was abandoned. If it is to be kept fresh again, the next check continues it.
+        """
+        for _ in self.tables.feeds.races():
+            self.tables.datasets.end(abandoned(feed, self.clock()))
+            changed = self.tables.feeds.delete(feed, self.clock())
+            if changed is None:
+                break
+            feed = changed
         self.breach_times.extend(until_deleted(feed, self.clock()))
 
     def _read(self, changes: Iterable[_Change]) -> list[_Change]:

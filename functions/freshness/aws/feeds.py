@@ -18,7 +18,7 @@ from freshness.aws.item_codec import (
     feed_key,
     sort_key,
 )
-from freshness.aws.table import Table
+from freshness.aws.table import Table, VersionConflict
 from freshness.domain.feed import Feed, FeedKey, without_plans
 from freshness.domain.slo.breach import OpenBreach
 
@@ -111,14 +111,17 @@ class Feeds:
         """Write what `compute` returns for a feed, as `Table.update` does."""
         return self._table.update(feed, compute, self.put, feed_from)
 
-    def delete(self, feed: Feed, now: datetime) -> None:
-        """Delete a feed, if it exists, and keep its history for `DELETED_FEEDS_KEPT`.
+    def delete(self, feed: Feed, now: datetime) -> Feed | None:
+        """Delete a feed as it was read, and keep its history for `DELETED_FEEDS_KEPT`.
 
-        It is not conditional: the feed is no longer to be kept fresh, whatever was written meanwhile. If it is again,
-        the next check continues it.
+        Return it as another writer has written it meanwhile, if it is therefore still there.
         """
         self._table.put_always(deleted_feed_item(without_plans(feed), now))
-        self._table.delete(feed_key(feed))
+        try:
+            self._table.delete(feed_key(feed), feed.version)
+        except VersionConflict as conflict:
+            return feed_from(conflict.current) if conflict.current else None
+        return None
 
     def deleted(self, feeds: Iterable[Feed], now: datetime) -> dict[FeedKey, Feed]:
         """Return those of the feeds that were deleted, as they can be continued, while their history is kept."""

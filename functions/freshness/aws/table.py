@@ -2,11 +2,11 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from freshness.aws.item_codec import Item, marshal, unmarshal
 from freshness.domain.api_limits import ApiLimits
@@ -45,6 +45,13 @@ class VersionConflict(Exception):
     def __init__(self, current: Item | None) -> None:
         super().__init__("the item was changed by another writer")
         self.current = current
+
+
+class Refusal(NamedTuple):
+    """Why a statement was not carried out. `current` is the item that did not meet its condition, if there is one."""
+
+    is_of_condition: bool
+    current: Item | None
 
 
 class Table:
@@ -108,23 +115,46 @@ class Table:
                 TableName=self.name, Item=marshal(item), ReturnValuesOnConditionCheckFailure="ALL_OLD", **condition
             )
         except self._dynamodb.exceptions.ConditionalCheckFailedException as failed:
-            current: Any = failed.response.get("Item")
-            raise VersionConflict(unmarshal(current) if current else None) from None
+            raise _conflict(failed) from None
 
-    def put_new(self, items: Sequence[Item]) -> list[bool]:
-        """Write items that do not exist yet, `STATEMENTS` by one call. Return of each whether it was written."""
-        written: list[bool] = []
-        for start in range(0, len(items), STATEMENTS):
-            statements: Any = [self._insertion(item) for item in items[start : start + STATEMENTS]]
-            response = self._dynamodb.batch_execute_statement(Statements=statements)
-            written += ("Error" not in each for each in response["Responses"])
-        return written
+    def put_new(self, items: Sequence[Item]) -> list["Refusal | None"]:
+        """Write items that do not exist yet, `STATEMENTS` by one call. Return of each why it was not written."""
+        return self._execute([self._insertion(item) for item in items])
+
+    def put_over(
+        self, items: Sequence[Item], key: Collection[str], *, version: int, without: str
+    ) -> list["Refusal | None"]:
+        """Write the attributes of items over those that exist at a version and lack an attribute.
+
+        `key` names the attributes of the table's key. There are `STATEMENTS` by one call, which reads nothing: to read
+        and to put the items takes a call more for each. Return of each why it was not written.
+        """
+        return self._execute([self._assignment(item, key, version, without) for item in items])
+
+    def _execute(self, statements: Sequence[Item]) -> list["Refusal | None"]:
+        refusals: list[Refusal | None] = []
+        for start in range(0, len(statements), STATEMENTS):
+            batch: Any = statements[start : start + STATEMENTS]
+            response = self._dynamodb.batch_execute_statement(Statements=batch)
+            refusals += (_refusal(each) for each in response["Responses"])
+        return refusals
 
     def _insertion(self, item: Item) -> Item:
         attributes = ", ".join(f"'{name}': ?" for name in item)
         return {
             "Statement": f'INSERT INTO "{self.name}" VALUE {{{attributes}}}',
             "Parameters": list(marshal(item).values()),
+        }
+
+    def _assignment(self, item: Item, key: Collection[str], version: int, without: str) -> Item:
+        values = {name: value for name, value in item.items() if name not in key}
+        expected = {name: item[name] for name in key} | {"version": version}
+        assigned = " ".join(f'SET "{name}" = ?' for name in values)
+        conditions = " AND ".join(f'"{name}" = ?' for name in expected)
+        return {
+            "Statement": f'UPDATE "{self.name}" {assigned} WHERE {conditions} AND "{without}" IS MISSING',
+            "Parameters": [*marshal(values).values(), *marshal(expected).values()],
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
     def races(self) -> Iterator[None]:
@@ -193,9 +223,23 @@ class Table:
         )
         return unmarshal(response["Attributes"])
 
-    def delete(self, key: Item) -> None:
-        """Delete an item, if it exists."""
-        self._dynamodb.delete_item(TableName=self.name, Key=marshal(key))
+    def delete(self, key: Item, version: int | None = None) -> None:
+        """Delete an item, if it exists: as it was read at a version, if one is given.
+
+        Raises:
+            VersionConflict: another writer came first.
+        """
+        condition: Any = {}
+        if version is not None:
+            condition = {
+                "ConditionExpression": "version = :version",
+                "ExpressionAttributeValues": marshal({":version": version}),
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        try:
+            self._dynamodb.delete_item(TableName=self.name, Key=marshal(key), **condition)
+        except self._dynamodb.exceptions.ConditionalCheckFailedException as failed:
+            raise _conflict(failed) from None
 
     def partition(self, name: str, value: str, *, consistent: bool = False) -> Iterator[Item]:
         """Yield the items whose partition key `name` has a value."""
@@ -284,3 +328,18 @@ class Table:
 
     def _pause(self, attempt: int) -> None:
         self._sleep(FIRST_PAUSE * 1.5**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+
+
+def _conflict(failed: Any) -> VersionConflict:
+    current = failed.response.get("Item")
+    return VersionConflict(unmarshal(current) if current else None)
+
+
+def _refusal(response: Any) -> Refusal | None:
+    error = response.get("Error")
+    if error is None:
+        return None
+    current = error.get("Item")
+    return Refusal(
+        error["Code"] in ("DuplicateItem", "ConditionalCheckFailed"), unmarshal(current) if current else None
+    )

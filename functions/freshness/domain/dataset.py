@@ -135,7 +135,7 @@ def reason_of(issues: Iterable[Issue]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """The record of a dataset that has ended. While a dataset is in flight, its feed holds what is known of it."""
+    """The record of a dataset. While it runs, its feed holds the state in which it was last seen."""
 
     company_id: str
     dataset_id: str
@@ -144,7 +144,8 @@ class Dataset:
     trigger: Trigger
     requested_at: datetime
     state: str
-    ended_at: datetime
+    ended_at: datetime | None = None
+    """`None` while it runs."""
     records_modified: bool | None = None
     issues: tuple[Issue, ...] = ()
     """The issues that a webhook reported of its end."""
@@ -160,7 +161,7 @@ class Dataset:
         A dataset ends once: of two ends the earlier is its own, and the later that of a dataset after it.
         """
         records = (self, other)
-        first = min(records, key=lambda record: (record.ended_at, record.state))
+        first = min(records, key=lambda each: (each.ended_at is None, each.ended_at or self.requested_at, each.state))
         same = [record for record in records if record.ended_at == first.ended_at]
         found = [record.records_modified for record in same if record.records_modified is not None]
         return replace(

@@ -1,4 +1,4 @@
-"""What follows from a fact about a feed: the new feed, the record of its dataset, and what to publish.
+"""What follows from a fact about a feed: the new feed, the records of its datasets, and what to publish.
 
 Nothing that follows from a fact is computed anywhere else, and nothing here is written or published:
 `freshness.app.record` does both.
@@ -57,6 +57,8 @@ class Transition:
     feed: Feed
     datasets: tuple[Dataset, ...] = ()
     """Records of datasets that have ended."""
+    running: Dataset | None = None
+    """The record of the dataset that now runs, if it may not be recorded yet."""
     notifications: tuple[Notification, ...] = ()
     breach_times: tuple[BreachTime, ...] = ()
     """Times of breach that have ended."""
@@ -75,7 +77,7 @@ def transitions(
             notifications=total.notifications + step.notifications,
             breach_times=total.breach_times + step.breach_times,
         )
-    return total
+    return replace(total, running=_running_dataset(feed, total.feed))
 
 
 def transition(
@@ -248,6 +250,17 @@ def _rescheduled(before: Feed, after: Feed, fact: FeedFact, promise: Promise, co
 
 def _ended_datasets(before: Feed, after: Feed, fact: FeedFact, now: datetime) -> Iterator[Dataset]:
     """Yield the records of datasets whose end follows from a fact. The records of one dataset are merged."""
+    known = tuple(_known_ends(before, after, fact, now))
+    yield from known
+    running, runs = before.in_flight, after.in_flight.dataset_id if after.in_flight else ""
+    if running and running.dataset_id not in {runs, *(each.dataset_id for each in known)}:
+        # Codat runs one dataset of a feed at a time: a later one shows that this one ended, but not how.
+        at = fact.at if isinstance(fact, DatasetPolled | DatasetRequested) else now
+        yield from _record(after, running, DatasetState.CANCELLED, max(at, running.at))
+
+
+def _known_ends(before: Feed, after: Feed, fact: FeedFact, now: datetime) -> Iterator[Dataset]:
+    """Yield the records of datasets of which a fact says how they ended."""
     request = before.last_dataset
     match fact:
         case ReadEnded() if request and fact.at >= request.at and outcome(fact.state) is not Outcome.IN_FLIGHT:
@@ -258,8 +271,8 @@ def _ended_datasets(before: Feed, after: Feed, fact: FeedFact, now: datetime) ->
             yield from _record(after, after.last_dataset, fact.state, fact.ended_at, reason=fact.reason)
         case DatasetRequested() if _ended_before_it_was_recorded(before, after, fact):
             yield from _record_of_known_end(after)
-        case DatasetPolled() | DatasetRequested() if before.in_flight:
-            yield from _ended_while_in_flight(before.in_flight, after, fact)
+        case DatasetPolled() if before.in_flight:
+            yield from _polled_end(before.in_flight, after, fact)
         case DatasetPolled() if request and before.end and after.end and after.end.reason != before.end.reason:
             # A poll says why a dataset failed of which a webhook has reported only that it did.
             if fact.dataset_id == request.dataset_id and fact.state == before.end.state:
@@ -283,17 +296,13 @@ def _record_of_known_end(feed: Feed) -> Iterator[Dataset]:
         yield from _record(feed, feed.last_dataset, state, first.ended_at, modified=first.records_modified)
 
 
-def _ended_while_in_flight(request: Request, after: Feed, fact: DatasetPolled | DatasetRequested) -> Iterator[Dataset]:
+def _polled_end(request: Request, after: Feed, fact: DatasetPolled) -> Iterator[Dataset]:
     request = replace(request, dataset_id=request.dataset_id or fact.dataset_id)
-    if after.in_flight and after.in_flight.dataset_id == request.dataset_id:
-        return
-    if isinstance(fact, DatasetPolled) and fact.dataset_id == request.dataset_id and has_ended(fact.state):
+    still_runs = after.in_flight is not None and after.in_flight.dataset_id == request.dataset_id
+    if fact.dataset_id == request.dataset_id and has_ended(fact.state) and not still_runs:
         completed_at = fact.succeeded_at if outcome(fact.state) is Outcome.COMPLETE else None
         ended_at = max(fact.ended_at or completed_at or fact.at, request.at)
         yield from _record(after, request, fact.state, ended_at, reason=fact.reason or "")
-        return
-    # Codat runs one dataset of a feed at a time: a later one shows that this one ended, but not how.
-    yield from _record(after, request, DatasetState.CANCELLED, max(fact.at, request.at))
 
 
 def _record(
@@ -308,20 +317,40 @@ def _record(
 ) -> Iterator[Dataset]:
     """Yield the record of a requested dataset, if its id is known. `read` is the webhook that reported its end."""
     if request.dataset_id:
-        yield Dataset(
-            company_id=feed.company_id,
-            dataset_id=request.dataset_id,
-            data_type=feed.data_type,
-            connection_id=feed.connection_id,
-            trigger=request.trigger,
-            requested_at=request.at,
-            state=state,
+        yield replace(
+            _dataset(feed, request, state),
             ended_at=at,
             records_modified=read.records_modified if read else modified,
             issues=read.issues if read else (),
             reason=reason,
             modified_from=read.modified_from if read else None,
         )
+
+
+def _running_dataset(before: Feed, after: Feed) -> Dataset | None:
+    """Return the record of the dataset in flight when its id becomes known, and whenever it was seen to run.
+
+    The run that learned its id may have been killed before it recorded the dataset.
+    """
+    request, known = after.in_flight, before.in_flight
+    if request is None or not request.dataset_id:
+        return None
+    is_known = known is not None and known.dataset_id == request.dataset_id
+    if is_known and before.seen_running_at == after.seen_running_at:
+        return None
+    return _dataset(after, request, after.running_state or DatasetState.QUEUED)
+
+
+def _dataset(feed: Feed, request: Request, state: str) -> Dataset:
+    return Dataset(
+        company_id=feed.company_id,
+        dataset_id=request.dataset_id,
+        data_type=feed.data_type,
+        connection_id=feed.connection_id,
+        trigger=request.trigger,
+        requested_at=request.at,
+        state=state,
+    )
 
 
 def abandoned(feed: Feed, at: datetime) -> tuple[Dataset, ...]:

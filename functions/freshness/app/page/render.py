@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from freshness.app.page.view import PageView
 from freshness.app.reading.diagnosis import Turn
-from freshness.app.reading.text import SYMBOLS, duration, moment, percent, shown
+from freshness.app.reading.text import SYMBOLS, changed, duration, moment, percent, shown
 from freshness.app.reading.views import Explanation
 from freshness.domain.pause import Pause
 
@@ -103,7 +103,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {"duration": duration, "moment": moment, "percent": percent}
+    environment.filters |= {"changed": changed, "duration": duration, "moment": moment, "percent": percent}
     environment.globals |= {
         "symbols": SYMBOLS,
         "milliseconds": timedelta(milliseconds=1),

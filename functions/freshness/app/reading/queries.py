@@ -11,13 +11,22 @@ from freshness.app.queueing.decide_now import decide_now
 from freshness.app.reading.diagnosis import Conditions, Subject, Turn, codat_says, diagnose
 from freshness.app.reading.spending import spending
 from freshness.app.reading.timing import miss_view, timing
-from freshness.app.reading.views import DatasetView, Explanation, FeedExport, FeedView, FleetView, Summary
+from freshness.app.reading.views import (
+    DatasetView,
+    Explanation,
+    FeedExport,
+    FeedView,
+    FleetView,
+    FoundDataset,
+    Summary,
+)
 from freshness.app.services import Services
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.aws.control import DispatchState
+from freshness.aws.item_codec import DATASETS_KEPT
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company, Connection
-from freshness.domain.dataset import DatasetState, Trigger
+from freshness.domain.dataset import Dataset, DatasetState, Trigger
 from freshness.domain.feed import Feed, FeedKey
 from freshness.domain.feed_values import End, Request, State
 from freshness.domain.pause import Pause, in_force
@@ -114,6 +123,31 @@ class Queries:
         wanted = {feed.key for feed in _of_types(company, feeds, {data_type})}
         decisions, views = self._judged(feeds, [company], now)
         return [self._explanation(view, decisions[view.key], now) for view in views if view.key in wanted]
+
+    def dataset(self, dataset_id: str) -> FoundDataset:
+        """Return a dataset, which reads all companies, and asks for a dataset of each.
+
+        Raises:
+            NotFound: there is no record of it.
+        """
+        companies = {company.company_id: company for company in self.services.tables.companies.scan()}
+        found = self.services.tables.datasets.find(dataset_id, companies)
+        if found is None:
+            raise NotFound(
+                f"No dataset {dataset_id!r} is recorded. Those that were queued here, or seen to run, are kept for "
+                f'{DATASETS_KEPT.days} days: "./freshness explain COMPANY TYPE" lists those of a data type.'
+            )
+        company = companies[found.company_id]
+        feed = self.services.tables.feeds.get(found.company_id, found.data_type, found.connection_id)
+        connection = company.connections.get(found.connection_id)
+        return FoundDataset(
+            dataset=_dataset_view(found, feed),
+            data_type=found.data_type,
+            company_id=company.company_id,
+            company_name=company.name,
+            connection_id=found.connection_id,
+            platform=connection.platform if connection else "",
+        )
 
     def conditions(self, now: datetime, account: DispatchState | None = None) -> Conditions:
         """Return what holds for all feeds at once. `account` is read if it is not given."""
@@ -277,17 +311,7 @@ class Queries:
 
     def _datasets(self, feed: Feed) -> list[DatasetView]:
         datasets = [
-            DatasetView(
-                dataset_id=dataset.dataset_id,
-                trigger=dataset.trigger,
-                state=dataset.state,
-                requested_at=dataset.requested_at,
-                ended_at=dataset.ended_at,
-                records_modified=dataset.records_modified,
-                issues=dataset.issues,
-                reason=dataset.reason,
-                modified_from=dataset.modified_from,
-            )
+            _dataset_view(dataset, feed)
             for dataset in self.services.tables.datasets.of_company(feed.company_id)
             if (dataset.data_type, dataset.connection_id) == (feed.data_type, feed.connection_id)
         ]
@@ -303,6 +327,22 @@ class Queries:
             )
             datasets.append(in_flight)
         return sorted(datasets, key=lambda dataset: dataset.requested_at, reverse=True)
+
+
+def _dataset_view(dataset: Dataset, feed: Feed) -> DatasetView:
+    """Return a dataset of a feed, which knows more of the one that runs."""
+    runs = feed.in_flight is not None and feed.in_flight.dataset_id == dataset.dataset_id
+    return DatasetView(
+        dataset_id=dataset.dataset_id,
+        trigger=dataset.trigger,
+        state=(feed.running_state if runs else "") or dataset.state,
+        requested_at=dataset.requested_at,
+        ended_at=dataset.ended_at,
+        records_modified=dataset.records_modified,
+        issues=dataset.issues,
+        reason=feed.running_description if runs else dataset.reason,
+        modified_from=dataset.modified_from,
+    )
 
 
 def _of_types(company: Company, feeds: list[Feed], wanted: set[str]) -> list[Feed]:

@@ -66,6 +66,13 @@ def moment(time: datetime | None) -> str:
     return "-" if time is None else time.strftime("%Y-%m-%d %H:%M:%S")
 
 
+def changed(is_modified: bool | None, since: datetime | None) -> str:
+    """Return whether a dataset found changes, and from when on they are, if that is known; `-` if it is unknown."""
+    if is_modified:
+        return f"yes, from {moment(since)} on" if since else "yes"
+    return "-" if is_modified is None else "no"
+
+
 def percent(share: float | None) -> str:
     """Return a share in percent, rounded down, so that only all is 100 %; `-` for `None`."""
     return "-" if share is None else f"{math.floor(share * 10_000 + 1e-9) / 100:.2f} %"

@@ -205,6 +205,19 @@ class DatasetView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundDataset:
+    """A dataset, and what it is a read of."""
+
+    dataset: DatasetView
+    data_type: str
+    company_id: str
+    company_name: str
+    connection_id: str
+    platform: str
+    """Empty if the company no longer has the connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinkView:
     """Where the customer authorises a connection again. `url` is empty if Codat never reported one."""
 
