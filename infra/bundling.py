@@ -5,6 +5,7 @@ dependencies are cached under a hash of their inputs, so that changing a handler
 """
 
 import hashlib
+import inspect
 import os
 import platform
 import shutil
@@ -19,7 +20,7 @@ from typing import Self
 
 from freshness.policy import compiled
 
-BOTOCORE_SERVICES = ("dynamodb", "events", "sqs", "ssm")
+BOTOCORE_SERVICES = ("dynamodb", "events", "sqs", "ssm", "stepfunctions")
 """The services whose API descriptions are bundled. botocore has 27 MB of them, for all AWS services."""
 SUFFIXES = (".py", ".html", ".css", ".js")
 """The files that are bundled: modules, and the templates of the page."""
@@ -137,7 +138,8 @@ def build(sources: Sources, policy: Path, target: Target, builds: Path) -> Path:
 def _dependencies(requirements: Path, target: Target, builds: Path) -> Path:
     """Return the folder with the installed and pruned `requirements`. pip runs only if they changed."""
     has_bytecode = str(target.compiler is not None).encode()
-    inputs = (requirements.read_bytes(), repr(target).encode(), has_bytecode, Path(__file__).read_bytes())
+    steps = "".join(inspect.getsource(step) for step in (_install, _prune, _compile)) + repr(BOTOCORE_SERVICES)
+    inputs = (requirements.read_bytes(), repr(target).encode(), has_bytecode, steps.encode())
     dependencies = builds / f"dependencies-{target.name}-{_digest(*inputs)}"
     if not dependencies.exists():
         print(f"Installing the functions' dependencies ({target.name}) ...", file=sys.stderr, flush=True)

@@ -90,6 +90,9 @@ class CodatFreshness(Construct):
         serve_api = self._serve_api()
         self._routes = Api(self, intake.api, intake.stage, serve_api, settings)
         self.api = intake.api
+        self._end_requests = (serve_api, apply_webhook, queue_refreshes)
+        if settings.task_tokens_of:
+            self.end_tasks_of(*settings.task_tokens_of)
 
         period = Duration.minutes(settings.tick_at_least_every)
         alarms = Alarms(self, tick_at_least_every=period, email=settings.alarm_email, local=settings.local)
@@ -139,6 +142,13 @@ class CodatFreshness(Construct):
         self._output("ReceiveWebhookFunction", receive_webhook.function.function_name)
         self._output("ApplyWebhookFunction", apply_webhook.function.function_name)
         self._output("ServeApiFunction", serve_api.function.function_name)
+
+    def end_tasks_of(self, *state_machine_arns: str) -> None:
+        """Let requests end tasks of these state machines, by their `taskToken`."""
+        for function in self._end_requests:
+            function.set("ENDS_TASKS", "true")
+            for arn in state_machine_arns:
+                function.allow(arn, "states:SendTaskSuccess", "states:SendTaskFailure")
 
     def grant_ensure_fresh(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal call the API."""

@@ -86,6 +86,8 @@ class Settings(BaseModel):
     """How many batches of webhooks are applied at the same time, each by an execution. Lambda's least is two."""
     waiting_callers: Annotated[int, Field(ge=0)] = 2
     """How many callers of the API may wait for fresh data at the same time, each with an execution."""
+    task_tokens_of: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    """The ARNs of the state machines whose tasks a request may end, separated by spaces."""
     webhook_addresses: Annotated[tuple[IPvAnyAddress, ...], BeforeValidator(_words)] = ()
     """The IP addresses that webhooks are accepted from, separated by spaces; any address if it is empty."""
     webhook_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]*$")] = ""

@@ -20,6 +20,7 @@ from freshness.app.checking import LISTING
 from freshness.app.services import CodatAccess, Services
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import Tables
+from freshness.aws.tasks import Tasks
 from freshness.domain.company import Company
 from freshness.domain.times import BEGINNING
 from freshness.policy.loader import load
@@ -29,6 +30,7 @@ from tests.integration.roles import Roles
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 ROOT = Path(__file__).parents[2]
 API_KEY = "canary-of-the-api-key"
@@ -76,6 +78,7 @@ class Deployed:
             clock=self.clock,
             codat_access=self._access,
             waiting_callers=self.waiting_callers,
+            tasks=Tasks(_step_functions()),
         )
 
     def check(self, within: timedelta = timedelta(minutes=5), *, listing: bool = True) -> None:
@@ -128,6 +131,11 @@ def secret(value: str) -> str:
     name = uuid4().hex
     _ssm().put_parameter(Name=name, Value=value, Type="SecureString")
     return name
+
+
+@cache
+def _step_functions() -> "SFNClient":
+    return boto3.client("stepfunctions")
 
 
 @cache

@@ -41,6 +41,8 @@ HANDLERS = (
     serve_api,
     show_page,
 )
+STATE_MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:Decide"
+"""The state machine whose tasks requests may end."""
 _function: ContextVar[str | None] = ContextVar("function", default=None)
 """The function whose role is assumed."""
 
@@ -49,7 +51,7 @@ _function: ContextVar[str | None] = ContextVar("function", default=None)
 def template() -> Template:
     """Return the template that is deployed to AWS, with all that settings add to the functions and the alarms."""
     with TemporaryDirectory() as folder:
-        return synthesise(Path(folder), has_deadlines=True, webhook_header="X-Our-Key")
+        return synthesise(Path(folder), has_deadlines=True, webhook_header="X-Our-Key", task_tokens_of=STATE_MACHINE)
 
 
 @cache
@@ -119,6 +121,8 @@ def _resources(function: str, request: dict[str, Any]) -> list[str]:
         return [_table(table, index) for table in tables]
     if "Entries" in request:
         return ["EventBus"]
+    if "taskToken" in request:
+        return [STATE_MACHINE]
     name = request.get("QueueUrl") or request.get("Name")
     named = [of for variable, of in variables(function).items() if os.environ.get(variable) == name]
     return [parameter(of.rpartition("/")[2]) if of.startswith("/") else of for of in named] or ["?"]

@@ -2,7 +2,9 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,13 +16,11 @@ from typer.testing import CliRunner
 
 from cli.commands import app
 from freshness.app.ensure.api import openapi
-from freshness.app.ensure.models import EnsureFreshBody
+from freshness.app.services import Services
 from freshness.domain.company import Company
-from freshness.domain.freshness_request import FreshnessRequest
-from freshness.domain.notifications import request_ended
 from tests.end_to_end.conftest import wait_for
 from tests.integration.deployed import ROOT, Deployed
-from tests.integration.test_serve_api import TYPES, api, company, ensure, feeds, read_an_hour_ago
+from tests.integration.test_serve_api import TYPES, api, company, feeds, problem, taking
 
 __all__ = ["api", "company"]
 
@@ -32,130 +32,118 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", MANUAL.read_text(), flags=re.DOTALL)
 
 
-class StateMachines:
-    """The state machines of the manual and their rule, in the local AWS, which has no integration of API Gateway."""
+class StateMachine:
+    """The state machine of the manual in the local AWS, which has no integration of API Gateway.
+
+    A queue takes its place, from which the body of the call is read, and then posted by the test.
+    """
 
     def __init__(self) -> None:
-        self._client = boto3.client("stepfunctions")
-        self._first, pattern, second = blocks("json")
-        waiting = json.loads(self._first)["States"]["Wait for the event"]["Parameters"]["TableName"]
-        boto3.client("dynamodb").create_table(
-            TableName=waiting,
-            KeySchema=[{"AttributeName": "requestId", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "requestId", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        role = "arn:aws:iam::000000000000:role/any"
-        continues = self._client.create_state_machine(name="continue", definition=second, roleArn=role)
-        events = boto3.client("events")
-        events.put_rule(Name="ended", EventPattern=pattern)
-        events.put_targets(
-            Rule="ended", Targets=[{"Id": "continue", "Arn": continues["stateMachineArn"], "RoleArn": role}]
-        )
-
-    def start(self, response: httpx.Response) -> str:
-        """Start the state machine of a caller whose call had this response."""
-        machine = json.loads(self._first)
+        self._client, self._sqs = boto3.client("stepfunctions"), boto3.client("sqs")
+        self._queue = self._sqs.create_queue(QueueName=f"calls-{uuid4().hex}")["QueueUrl"]
+        [source] = blocks("json")
+        machine = json.loads(source)
         ensure = machine["States"]["Ensure"]
-        machine["States"]["Ensure"] = {
-            "Type": "Pass",
-            "Result": {"ResponseBody": response.json(), "StatusCode": response.status_code},
-            "OutputPath": ensure["OutputPath"],
-            "Next": ensure["Next"],
-        }
+        ensure["Resource"] = "arn:aws:states:::sqs:sendMessage.waitForTaskToken"
+        ensure["Parameters"] = {"QueueUrl": self._queue, "MessageBody": ensure["Parameters"]["RequestBody"]}
         made = self._client.create_state_machine(
-            name=f"caller-{uuid4().hex}",
-            definition=json.dumps(machine),
-            roleArn="arn:aws:iam::000000000000:role/any",
+            name=f"decide-{uuid4().hex}", definition=json.dumps(machine), roleArn="arn:aws:iam::000000000000:role/any"
         )
-        execution: str = self._client.start_execution(stateMachineArn=made["stateMachineArn"])["executionArn"]
-        return execution
+        self._arn = made["stateMachineArn"]
 
-    def output(self, execution: str) -> Any:
-        """Return with what an execution ended."""
+    def start(self) -> tuple[str, dict[str, Any]]:
+        """Start it, and return the execution with the body that it sends."""
+        execution: str = self._client.start_execution(stateMachineArn=self._arn)["executionArn"]
+        receive = partial(self._sqs.receive_message, QueueUrl=self._queue, WaitTimeSeconds=5)
+        [message] = wait_for(lambda: receive().get("Messages"), seconds=60)
+        return execution, json.loads(message["Body"])
 
-        def ended() -> Any:
+    def ended(self, execution: str) -> Any:
+        """Return an execution that has ended."""
+
+        def described() -> Any:
             described = self._client.describe_execution(executionArn=execution)
             return None if described["status"] == "RUNNING" else described
 
-        described = wait_for(ended, seconds=60)
-        assert described["status"] == "SUCCEEDED", described
-        return json.loads(described["output"])
+        return wait_for(described, seconds=60)
 
 
 @pytest.fixture(scope="module")
-def state_machines(aws: None) -> StateMachines:
-    """Return the state machines of the manual."""
-    return StateMachines()
+def state_machine(aws: None) -> StateMachine:
+    """Return the state machine of the manual."""
+    return StateMachine()
 
 
-def test_the_python_example_ensures_fresh_data(api: httpx.Client, company: Company, deployed: Deployed) -> None:
-    for feed in deployed.tables.feeds.of_company(company.company_id):
-        if feed.data_type in TYPES:
-            deployed.tables.feeds.update(feed, read_an_hour_ago)
+def test_the_python_example_ensures_fresh_data(
+    api: httpx.Client, company: Company, deployed: Deployed, capsys: pytest.CaptureFixture[str]
+) -> None:
     [source] = blocks("python")
-    names: dict[str, Any] = {}
-    exec(source, names)  # noqa: S102 - the manual's own example
 
-    api_url = str(api.base_url).rstrip("/")
-    result = names["ensure_fresh"](api_url, company.company_id, TYPES)
+    names = {"api_url": str(api.base_url), "company_id": company.company_id}
+    exec(source.replace("codat_freshness.", "freshness."), names)  # noqa: S102 - the manual's own example
 
-    assert result["done"] is True
-    assert {each["state"] for each in result["dataTypes"]} == {"fresh"}
-    signed = names["call"]("GET", f"{api_url}/openapi.json").request.headers["Authorization"]
-    assert signed.startswith("AWS4-HMAC-SHA256")
-    assert "/execute-api/aws4_request" in signed
+    printed = capsys.readouterr().out
+    for feed in feeds(deployed, company, TYPES):
+        assert f"\n{feed.data_type} {feed.connection_id} 2" in f"\n{printed}"
 
 
-def test_the_first_state_of_the_state_machine_calls_a_route_of_the_api() -> None:
-    first = json.loads(blocks("json")[0])["States"]["Ensure"]["Parameters"]
+def test_the_state_machine_calls_a_route_of_the_api() -> None:
+    parameters = json.loads(blocks("json")[0])["States"]["Ensure"]["Parameters"]
 
-    body = EnsureFreshBody.model_validate(first["RequestBody"])
-    assert body.data_types == ("invoices", "balanceSheet")
-    [path] = re.findall(r"Format\('([^']*)'", first["Path.$"])
+    [path] = re.findall(r"Format\('([^']*)'", parameters["Path.$"])
     assert "post" in openapi()["paths"][path.replace("{}", "{companyId}")]
 
 
-def test_the_state_machines_continue_with_the_event_of_the_request(
-    api: httpx.Client, company: Company, deployed: Deployed, state_machines: StateMachines
+def test_the_state_machine_goes_on_with_the_results_once_data_is_fresh(
+    api: httpx.Client, company: Company, state_machine: StateMachine
 ) -> None:
-    for feed in feeds(deployed, company, TYPES):
-        deployed.tables.feeds.update(feed, read_an_hour_ago)
-    asked = ensure(api, company.company_id)
+    execution, body = state_machine.start()
+
+    asked = api.post(f"/companies/{company.company_id}/ensure-fresh", json=body | {"maxAge": "PT10M"})
     assert asked.status_code == 202
-    execution = state_machines.start(asked)
-
-    # A request of somebody else, whose event is published too.
-    ensure(api, company.company_id, Prefer="wait=15")
     api.get(asked.headers["Location"], headers={"Prefer": "wait=15"})
-    output = state_machines.output(execution)
 
+    ended = state_machine.ended(execution)
+    assert ended["status"] == "SUCCEEDED", ended
+    output = json.loads(ended["output"])
     assert output["requestId"] == asked.json()["id"]
     assert {(each["dataType"], each["state"]) for each in output["dataTypes"]} == {(each, "fresh") for each in TYPES}
+    assert body["taskToken"] not in ended["output"]
 
 
 def test_the_state_machine_goes_on_at_once_with_data_that_is_fresh(
-    api: httpx.Client, company: Company, state_machines: StateMachines
+    api: httpx.Client, company: Company, state_machine: StateMachine
 ) -> None:
-    asked = ensure(api, company.company_id, {"maxAge": "PT2H"})
+    execution, body = state_machine.start()
 
-    output = state_machines.output(state_machines.start(asked))
+    api.post(f"/companies/{company.company_id}/ensure-fresh", json=body | {"maxAge": "PT2H"})
 
-    assert {(each["dataType"], each["state"]) for each in output["dataTypes"]} == {(each, "fresh") for each in TYPES}
+    assert state_machine.ended(execution)["status"] == "SUCCEEDED"
 
 
-def test_the_event_pattern_matches_the_events_of_a_request() -> None:
-    pattern = json.loads(blocks("json")[1])
-    now = datetime.now(UTC)
-    request = FreshnessRequest(
-        request_id="REQUEST_ID", company_id="c", data_types=("bills",), not_before=now, deadline=now, accepted_at=now
-    )
-    event = request_ended(request.with_results([], Company(company_id="c"), now))
+def test_the_state_machine_fails_if_a_data_type_cannot_be_read_in_time(
+    api: httpx.Client, company: Company, deployed: Deployed, state_machine: StateMachine
+) -> None:
+    execution, body = state_machine.start()
 
-    assert event.detail_type in pattern["detail-type"]
-    assert event.detail()["requestId"] == "REQUEST_ID"
-    assert "connectionId" not in event.detail()
-    assert [each["state"] for each in event.detail()["dataTypes"]] == ["failed"]
+    settings = taking(deployed.sandbox.backend.settings, timedelta(minutes=5))
+    deployed.sandbox.do(lambda sandbox: sandbox.backend.change_settings(settings, datetime.now(UTC)))
+    late = {"maxAge": "PT10M", "within": 2, "onLate": "fail"}
+    asked = api.post(f"/companies/{company.company_id}/ensure-fresh", json=body | late)
+    assert asked.status_code == 202, asked.text
+    deployed.ahead += timedelta(minutes=1)
+    deployed.queue()
+
+    ended = state_machine.ended(execution)
+    assert (ended["status"], ended.get("error")) == ("FAILED", "FreshnessNotEnsured")
+
+
+def test_a_stack_that_may_end_no_tasks_refuses_a_token(
+    api: httpx.Client, company: Company, deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Services, "deployed", lambda: replace(deployed.services(), tasks=None))
+    body = {"dataTypes": TYPES, "maxAge": "PT10M", "within": "PT10M", "taskToken": "t"}
+    problem(api.post(f"/companies/{company.company_id}/ensure-fresh", json=body), 422, "tasks-off")
 
 
 def test_the_command_has_the_options_of_the_example() -> None:

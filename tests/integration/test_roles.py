@@ -119,6 +119,10 @@ def ask_for_fresh_data(deployed: Deployed, feed: Feed) -> None:
         accepted_at=now,
     )
     deployed.tables.requests.put(request)
+    # Tasks wait for two others: one ended and is not published yet, and one is for what nothing supplies.
+    ended, failing = (replace(request, request_id=uuid4().hex, task_token=uuid4().hex) for _ in range(2))
+    deployed.tables.requests.put(replace(ended, ended_at=now))
+    deployed.tables.requests.put(replace(failing, data_types=("nothing",)))
 
 
 def record_those_in_flight(deployed: Deployed) -> None:
@@ -169,8 +173,8 @@ def set_paused_and_deleted(deployed: Deployed) -> None:
 
 
 def ensure_fresh(company: Company, feed: Feed, prefer: str = "") -> dict[str, object]:
-    """Ask the API for fresh data of a feed, and return the response."""
-    body = {"dataTypes": [feed.data_type], "maxAge": "PT10M", "within": "PT10M"}
+    """Ask the API for fresh data of a feed, for which a task waits, and return the response."""
+    body = {"dataTypes": [feed.data_type], "maxAge": "PT10M", "within": "PT10M", "taskToken": uuid4().hex}
     path = Route.ENSURE_FRESH.path(company.company_id)
     event = api_event("POST", path, body=body, headers={"Prefer": prefer})
     response: dict[str, object] = serve_api.handler(event, context(timedelta(seconds=29)))
@@ -221,6 +225,10 @@ def test_every_permission_of_the_role_of_the_api_is_used(deployed: Deployed, mon
     complete_at_once(deployed, late)
     # The read that ends lets the promise be kept again.
     assert ensure_fresh(company, late, "wait=20")["statusCode"] == 200
+    ask_for_fresh_data(deployed, late)
+    for request in deployed.tables.requests.open_of_company(company.company_id):
+        path = Route.GET_REQUEST.path(company.company_id, request.request_id)
+        serve_api.handler(api_event("GET", path), context(timedelta(seconds=29)))
     # Codat does not know the company. Whether it was deleted, a check is to find out.
     deployed.sandbox.do(
         lambda sandbox: sandbox.stubs.add(StubResponse(method="POST", path="*", status=404, times=1000))

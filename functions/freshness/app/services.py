@@ -22,6 +22,7 @@ from freshness.aws.clients import client
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import TableNames, Tables
+from freshness.aws.tasks import Tasks
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError, WrongAccount
 from freshness.codat.http import CALL_TIMEOUT
@@ -66,6 +67,8 @@ class Services:
     dry_run: bool = False
     waiting_callers: int = 0
     """How many callers may wait for fresh data at once."""
+    tasks: Tasks | None = None
+    """`None` where no task of Step Functions is ended."""
     emit: Callable[[Mapping[Metric, int]], None] = metrics.emit
     counts: Counts = field(default_factory=Counts)
 
@@ -81,6 +84,7 @@ class Services:
             codat_access=_codat_access() if "CODAT_BASE_URL" in os.environ else None,
             dry_run=os.environ.get("DRY_RUN") == "true",
             waiting_callers=int(os.environ.get("WAITING_CALLERS", "0")),
+            tasks=_tasks() if os.environ.get("ENDS_TASKS") == "true" else None,
         )
 
     @cached_property
@@ -162,6 +166,11 @@ def _tables() -> Tables:
 @cache
 def _bus() -> EventBus:
     return EventBus(client("events"), os.environ["EVENT_BUS"])
+
+
+@cache
+def _tasks() -> Tasks:
+    return Tasks(client("stepfunctions"))
 
 
 @cache

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 # At INFO, botocore logs how each process found its credentials.
 logging.getLogger("botocore").setLevel(logging.WARNING)
@@ -29,6 +30,8 @@ def client(service: Literal["events"]) -> "EventBridgeClient": ...
 def client(service: Literal["sqs"]) -> "SQSClient": ...
 @overload
 def client(service: Literal["ssm"]) -> "SSMClient": ...
+@overload
+def client(service: Literal["stepfunctions"]) -> "SFNClient": ...
 
 
 def client(service: Any) -> Any:

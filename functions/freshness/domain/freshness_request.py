@@ -73,6 +73,8 @@ class FreshnessRequest:
     """Until when it is kept; for `KEPT` after it was accepted if that is `None`."""
     fingerprint: str = ""
     """A hash of what was asked, to recognise a key that is used again for something else."""
+    task_token: str = ""
+    """The token of a task of Step Functions that waits for the end, empty if none does."""
     answering_until: datetime | None = None
     """Until when the call that made the request may still be answered."""
     ended_at: datetime | None = None
@@ -95,6 +97,11 @@ class FreshnessRequest:
     def is_fresh(self) -> bool:
         """Return whether it ended with every feed as fresh as asked."""
         return self.is_done and all(result.state is FeedState.FRESH for result in self.results)
+
+    @property
+    def failures(self) -> tuple[FeedResult, ...]:
+        """Return what it ended without, apart from copies that are stale where that was accepted."""
+        return tuple(each for each in self.results if each.state in (FeedState.FAILED, FeedState.NEEDS_PERSON))
 
     def feeds_of(self, feeds: Iterable[Feed], company: Company) -> list[Feed]:
         """Return the feeds that it is about: its data types from each connection that they are read from."""

@@ -54,6 +54,7 @@ class Ask:
     on_late: OnLate = OnLate.STALE
     at_any_time: bool = False
     purpose: str = ""
+    task_token: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +117,15 @@ class EnsureFresh:
     ) -> Progress:
         """Return the progress of a new request, or of the one that was made with the same key.
 
-        One that is satisfied at once is stored only if it has a key or a purpose, or if the policy keeps all.
+        One that is satisfied at once is stored only if it has a key or a purpose, or if the policy keeps all. The token
+        of a task is a key too.
 
         Raises:
             Problem: the request is refused.
         """
+        if ask.task_token and self.services.tasks is None:
+            raise Problem(422, "tasks-off", "The stack may end no tasks of Step Functions: set task_tokens_of.")
+        key = key or ask.task_token
         now = self.services.clock()
         data_types = tuple(dict.fromkeys(ask.data_types))
         request = FreshnessRequest(
@@ -135,6 +140,7 @@ class EnsureFresh:
             caller=caller,
             purpose=ask.purpose,
             kept_until=now + self.services.policy.requests.keep_requests,
+            task_token=ask.task_token,
             fingerprint=fingerprint if key else "",
             answering_until=now + LONGEST_ANSWER if key else None,
         )

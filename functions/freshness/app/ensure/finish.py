@@ -1,5 +1,7 @@
 """Ending requests for fresh data: storing their results once these are final, and publishing what was stored.
 
+A task of Step Functions that waits for a request is ended when that is published.
+
 A run that is killed in between leaves an end that is stored and not yet published. A tick publishes it, as it is.
 """
 
@@ -17,6 +19,9 @@ from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.freshness_request import FreshnessRequest
 from freshness.domain.notifications import request_ended
+
+NOT_ENSURED = "FreshnessNotEnsured"
+"""The error with which a task fails."""
 
 logger = Logger(service="codat-freshness")
 
@@ -43,8 +48,19 @@ class Finisher:
         if request.is_done and not request.is_published:
             with left_to_the_next_tick(request):
                 self.services.bus.publish([request_ended(request)])
+                self._end_task(request)
                 return self.services.tables.requests.update(request, lambda known: replace(known, is_published=True))
         return request
+
+    def _end_task(self, request: FreshnessRequest) -> None:
+        tasks = self.services.tasks
+        if tasks is None or not request.task_token:
+            return
+        if request.failures:
+            reasons = "; ".join(f"{each.data_type}: {each.reason}" for each in request.failures)
+            tasks.fail(request.task_token, NOT_ENSURED, reasons)
+        else:
+            tasks.succeed(request.task_token, request_ended(request).detail())
 
     def finish_of_companies(self, company_ids: Collection[str]) -> None:
         """End the open requests about companies that have a feed as fresh as callers need."""

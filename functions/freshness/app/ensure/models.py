@@ -102,6 +102,9 @@ class EnsureFreshBody(Body):
     on_late: OnLate = Field(OnLate.STALE, description="After the deadline, accept the best copy, or fail.")
     override_windows: bool = Field(False, description="Whether the policy's windows do not apply.")
     purpose: str = Field("", max_length=LONGEST_PURPOSE, description="What the data is for, kept with the request.")
+    task_token: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = Field(
+        None, description="The token of a task of Step Functions, which is ended with the request."
+    )
 
     @model_validator(mode="after")
     def _has_one_of_each(self) -> Self:
@@ -130,6 +133,7 @@ class EnsureFreshBody(Body):
             on_late=self.on_late,
             at_any_time=self.override_windows,
             purpose=self.purpose,
+            task_token=self.task_token or "",
         )
 
 
