@@ -24,6 +24,7 @@ from cli.ensure import ensure
 from cli.errors import CommandError
 from cli.explain import explain
 from cli.export import export
+from cli.mcp import mcp
 from cli.output import print_error
 from cli.page import page
 from cli.pause import pause, resume
@@ -86,6 +87,7 @@ app.command()(redrive)
 app.command()(export)
 app.command()(page)
 app.command()(policies)
+app.command()(mcp)
 app.add_typer(policy_commands.app, name="policy")
 
 

@@ -67,7 +67,7 @@ def ensure(
     found = stack.queries.find_company(company)
     body = asked | {"dataTypes": data_types, "onLate": on_late, "overrideWindows": override_windows, "purpose": purpose}
     status: dict[str, Any] = {}
-    for status in _progress(stack, found.company_id, body, within):
+    for status in progress(stack, found.company_id, body, within):
         _show_progress(status)
     print_json(status) if as_json else _print(status)
     states = {each["state"] for each in status["dataTypes"]}
@@ -77,7 +77,7 @@ def ensure(
     raise typer.Exit(1 if reasons - {"the deadline passed"} else NOT_IN_TIME)
 
 
-def _progress(
+def progress(
     stack: DeployedStack, company_id: str, body: dict[str, Any], within: timedelta
 ) -> Iterator[dict[str, Any]]:
     """Yield the state of the request after each call, until it is done.

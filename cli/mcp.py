@@ -1,0 +1,39 @@
+"""`freshness mcp`: the stack's answers for an agent."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.arguments import selected_stack
+from cli.errors import CommandError
+
+
+class Allowed(StrEnum):
+    """What an agent may change."""
+
+    ENSURE = "ensure"
+    PAUSE = "pause"
+
+
+def mcp(
+    context: typer.Context,
+    *,
+    allow: Annotated[
+        str, typer.Option(metavar="WHAT", help='What the agent may change: "ensure", "pause", or "ensure,pause".')
+    ] = "",
+    budget: Annotated[int, typer.Option(min=0, help="How many refreshes the agent may cause.")] = 20,
+) -> None:
+    """Answer an agent, by the Model Context Protocol on standard input and output. By default it may only read."""
+    try:
+        allowed = {Allowed(each.strip()) for each in allow.split(",") if each.strip()}
+    except ValueError:
+        raise typer.BadParameter(f'expected "ensure" or "pause", got "{allow}"', param_hint="--allow") from None
+    stack = selected_stack(context)
+    stack.queries  # noqa: B018 - a stack that does not exist is an error now, not at the first question
+    try:
+        # The other commands need neither the time that this takes nor the package.
+        from cli.agent import StackSource, server_of
+    except ModuleNotFoundError as error:
+        raise CommandError(f'The package {error.name} is missing: pip install "codat-freshness[mcp]".') from None
+    server_of(StackSource(stack), allowed, budget).run()
