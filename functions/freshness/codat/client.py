@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from uuid import UUID
 
@@ -72,6 +72,11 @@ class Codat:
     def key_is_refused(self) -> bool:
         """Return whether the last failed call failed because of the key."""
         return self._http.key_is_refused
+
+    @property
+    def ahead(self) -> timedelta | None:
+        """Return how far Codat's clock is ahead of ours at least; `None` if the last response does not show it."""
+        return self._http.ahead
 
     @property
     def is_down(self) -> bool:

@@ -24,7 +24,11 @@ def polled_fact(operation: PullOperation, at: datetime) -> DatasetPolled:
 
 
 def requested_fact(
-    operation: PullOperation, trigger: Trigger, decided: Decided | None = None, called_at: datetime | None = None
+    operation: PullOperation,
+    trigger: Trigger,
+    decided: Decided | None = None,
+    called_at: datetime | None = None,
+    serves: datetime | None = None,
 ) -> DatasetRequested:
     """Return the fact that a call queued a dataset, or that it was refused because the dataset runs already."""
     return DatasetRequested(
@@ -37,4 +41,5 @@ def requested_fact(
         reason=operation.reason,
         decided=decided,
         called_at=called_at,
+        serves=serves,
     )

@@ -8,7 +8,7 @@ import re
 from asyncio import Semaphore
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
@@ -95,7 +95,8 @@ class HttpClient:
 
     `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once. `calls` counts them,
     and `items_skipped` the items of responses that could not be read. `key_is_refused` is whether the last failed call
-    failed because of the key. `was_down` is whether Codat was down when it was last called.
+    failed because of the key. `ahead` is how far Codat's clock is ahead of ours at least, as the last response showed.
+    `was_down` is whether Codat was down when it was last called.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class HttpClient:
         self.calls = 0
         self.items_skipped = 0
         self.key_is_refused = False
+        self.ahead: timedelta | None = None
         self._refusal: errors.CodatError | None = None
         self.reachability = Reachability(was_down=was_down)
 
@@ -187,6 +189,8 @@ class HttpClient:
 
     async def _respond(self, call: _Call, *, is_repeat: bool) -> httpx.Response:
         response = await self._exchange(call)
+        date = response_date(response.headers)
+        self.ahead = date - self._clock() if date else None
         self._report_quota(response)
         if response.is_success:
             return response

@@ -66,17 +66,21 @@ class RateLimiter:
         Raises:
             RateLimited: no call may be sent for longer than is worth waiting.
         """
-        self._waiting += 1
-        try:
-            async with self._lock:
-                slot = await self._next_slot()
-        finally:
-            self._waiting -= 1
-        if slot > self._until + LONGEST_WAIT:
-            raise self._no_call_before(slot)
+        while True:
+            self._waiting += 1
+            try:
+                async with self._lock:
+                    slot = await self._next_slot()
+            finally:
+                self._waiting -= 1
+            if slot > self._until + LONGEST_WAIT:
+                raise self._no_call_before(slot)
+            await self._sleep_until(slot)
+            # Another call may have been told to stop while this one waited for its slot.
+            if self._limits.stopped_before(self._clock()) is None:
+                break
         self._made += 1
         self._made_on_demand += on_demand or self._on_demand
-        await self._sleep_until(slot)
 
     def report(self, daily_quota: int, remaining: int, at: datetime) -> None:
         """Take note of the quota in a response; it is written with the next slots, or at the end."""

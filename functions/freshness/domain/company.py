@@ -160,6 +160,11 @@ class Connection:
         """Return when Codat reported `link_url`; `None` if there is none."""
         return (self.link_url_read_at or self.status_at) if self.link_url else None
 
+    def with_link(self, url: str, at: datetime) -> "Connection":
+        """Return the connection after Codat returned its link at a time; an empty one says nothing."""
+        known_at = self.link_url_known_at
+        return self if not url or (known_at and known_at >= at) else replace(self, link_url=url, link_url_read_at=at)
+
     def latest(self, other: "Connection") -> "Connection":
         """Return what both reports say together: what Codat reported last, whatever the order of arrival.
 

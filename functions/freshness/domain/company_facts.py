@@ -99,6 +99,14 @@ class CompanyCalled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinksRead:
+    """Codat returned the links of connections at a time, by their ids."""
+
+    at: datetime
+    urls: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyNotFound:
     """Codat answered 404 for the company. `believed_at` is as that of `Listing`."""
 
@@ -124,6 +132,7 @@ CompanyFact = (
     | CheckSucceeded
     | CheckFailed
     | CompanyCalled
+    | LinksRead
     | CompanyNotFound
     | CompanyPaused
 )

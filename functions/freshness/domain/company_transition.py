@@ -21,6 +21,7 @@ from freshness.domain.company_facts import (
     CompanyNotFound,
     CompanyPaused,
     ConnectionChanged,
+    LinksRead,
     ReadsEnded,
 )
 from freshness.domain.dataset import DatasetState, Outcome, outcome
@@ -104,6 +105,8 @@ def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  
             return _check_failed(company, fact.first, fact.longest, now)
         case CompanyCalled():
             return replace(company, unanswered_at=None if fact.is_answered else fact.at)
+        case LinksRead():
+            return _with_links(company, fact)
         case CompanyNotFound():
             return _not_found(company, fact, now)
 
@@ -185,6 +188,14 @@ def _with_connection(company: Company, connection: Connection, now: datetime) ->
     if latest == known:
         return company
     return replace(company, connections=company.connections | {connection.connection_id: latest}).due_for_check(now)
+
+
+def _with_links(company: Company, fact: LinksRead) -> Company:
+    connections = {
+        connection_id: known.with_link(fact.urls.get(connection_id, ""), fact.at)
+        for connection_id, known in company.connections.items()
+    }
+    return replace(company, connections=connections)
 
 
 def reads_ended(ends: Iterable[ReadEnd]) -> ReadsEnded:

@@ -91,6 +91,8 @@ class DatasetRequested:
     decided: Decided | None = None
     called_at: datetime | None = None
     """When the call was made at the earliest, by our own clock, if not just now: it serves no later request."""
+    serves: datetime | None = None
+    """The `not_before` of callers who had asked before the call was made that queued it, by our own clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

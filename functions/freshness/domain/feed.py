@@ -17,6 +17,8 @@ from freshness.domain.promise import Promise
 from freshness.domain.sync_history import LONGEST_SYNC, NO_HISTORY, SyncHistory, usual_duration
 
 DAY = timedelta(days=1)
+MILLISECOND = timedelta(milliseconds=1)
+"""Durations of syncs are kept to the millisecond, and so is when they were requested."""
 MIN_LATE_AFTER = timedelta(seconds=30)
 MAX_LATE_AFTER = timedelta(hours=6)
 """How long after its request, or after it was last seen to run, a dataset is late: at least, and at most."""
@@ -189,7 +191,12 @@ class Feed:
 
     def is_as_of(self, not_before: datetime) -> bool:
         """Return whether Codat's copy is known to be as of a time or later: an estimate is not enough."""
-        return self.as_of is not None and not self.as_of.is_estimated and self.as_of.at >= not_before
+        as_of, request = self.as_of, self.last_dataset
+        if as_of is None or as_of.is_estimated:
+            return False
+        if request and request.serves and abs(request.at - as_of.at) < MILLISECOND:
+            return request.is_of(not_before)
+        return as_of.at >= not_before
 
     def call_failed(self, at: datetime, longest: timedelta, unanswered: Unanswered | None = None) -> "Feed":
         """Return the feed after a call to queue a refresh failed, due again after a delay of at most `longest`.

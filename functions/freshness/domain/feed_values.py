@@ -35,6 +35,12 @@ class Request:
     at: datetime
     trigger: Trigger
     dataset_id: str = ""
+    serves: datetime | None = None
+    """The `not_before` of callers for whom it was requested, by our own clock, where that is ahead of Codat's."""
+
+    def is_of(self, not_before: datetime) -> bool:
+        """Return whether it was requested at a time or later, or for callers who asked for data as of then."""
+        return max(self.at, self.serves or self.at) >= not_before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

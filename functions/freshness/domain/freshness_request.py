@@ -7,15 +7,13 @@ from enum import StrEnum
 
 from freshness.domain import windows
 from freshness.domain.company import Company, Connection
-from freshness.domain.feed import Feed
+from freshness.domain.feed import MILLISECOND, Feed
 from freshness.domain.promise import Promise
 
 KEPT = timedelta(days=7)
 """How long a request is kept after it was accepted, unless the policy says longer."""
 LONGEST_PURPOSE = 200
 """The most characters of what a request is for."""
-MILLISECOND = timedelta(milliseconds=1)
-"""Durations of syncs are kept to the millisecond, and so is when they were requested."""
 ENOUGH_SYNCS = 3
 """How many measured syncs show how short a sync can be."""
 
@@ -117,7 +115,7 @@ class FreshnessRequest:
     def is_served(self, feed: Feed) -> bool:
         """Return whether the copy, or a read in flight, is as of `not_before` or later."""
         in_flight = feed.in_flight
-        return feed.is_as_of(self.not_before) or (in_flight is not None and in_flight.at >= self.not_before)
+        return feed.is_as_of(self.not_before) or (in_flight is not None and in_flight.is_of(self.not_before))
 
     def with_results(self, feeds: Iterable[Feed], company: Company, now: datetime) -> "FreshnessRequest":
         """Return the request with its results if it ends now: each feed's state is final, or the deadline passed."""
@@ -193,7 +191,7 @@ def estimate(request: FreshnessRequest, feed: Feed, promise: Promise, now: datet
     if goes_on_at and goes_on_at >= request.deadline:
         paused = f"Codat pauses its read until {goes_on_at.isoformat(timespec='minutes')}"
         return ReadEstimate(expected_at=goes_on_at, probability=0.0, obstacle=paused)
-    if in_flight and in_flight.at >= request.not_before:
+    if in_flight and in_flight.is_of(request.not_before):
         return _estimate(request, feed, in_flight.at, goes_on_at or max(in_flight.at + usual, now))
     start: datetime | None = goes_on_at or (max(now, in_flight.at + usual) if in_flight else now)
     if start and not request.at_any_time:

@@ -172,7 +172,10 @@ def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Fee
 
 
 def _with_request(before: Feed, fact: DatasetRequested) -> Feed:
-    feed = before.requested(Request(at=fact.at, trigger=fact.trigger, dataset_id=fact.dataset_id))
+    # A call for callers was made after they asked, whatever the clocks say.
+    serves = fact.serves if fact.serves and fact.at < fact.serves <= fact.at + CLOCKS_DIFFER else None
+    request = Request(at=fact.at, trigger=fact.trigger, dataset_id=fact.dataset_id, serves=serves)
+    feed = before.requested(request)
     feed = replace(feed, decided=fact.decided or feed.decided)
     if fact.called_at and before.refresh_requested_at and before.refresh_requested_at > fact.called_at:
         feed = replace(

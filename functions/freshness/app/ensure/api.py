@@ -25,11 +25,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from freshness.app.ensure.accept import EnsureFresh, Progress, retry_after
 from freshness.app.ensure.description import describe, responses
 from freshness.app.ensure.invalid import invalid, invalid_fields
+from freshness.app.ensure.links import shared_links
 from freshness.app.ensure.models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, RequestStatus
 from freshness.app.ensure.problems import MEDIA_TYPE, Problem, RelinkNeeded
 from freshness.app.ensure.routes import Route
 from freshness.app.ensure.wait import wait_for
-from freshness.app.reading.links import links_of
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
 from freshness.aws.event_bus import NotPublished
@@ -209,9 +209,12 @@ def _caller() -> str:
 
 
 def _links(services: Services, company: Company, connection_ids: Collection[str]) -> dict[str, str]:
-    """Return the links of connections, without those that Codat reported before: they may have expired."""
-    links = asyncio.run(links_of(services, company, connection_ids))
-    return {link.connection_id: link.url for link in links if link.is_live}
+    """Return the links of connections as Codat returns them now; none if they cannot be read."""
+    try:
+        return asyncio.run(shared_links(services, company, connection_ids))
+    except (ContentionError, BotoCoreError, ClientError) as error:
+        logger.warning("Links could not be read", extra={"company_id": company.company_id, "error": str(error)})
+        return {}
 
 
 def _status(services: Services, progress: Progress, *, accepted: bool) -> Response[RequestStatus]:

@@ -124,7 +124,10 @@ class Queueing:
                 await asyncio.to_thread(self.services.recorder.record_company, company, CheckNeeded())
         else:
             called_at = feed.unanswered.at if feed.unanswered else None
-            await self.record_queued(company, feed, operation, decision, called_at)
+            # Codat may return what an earlier call with the same key queued.
+            is_new = self.codat.ahead is not None and operation.requested >= at + self.codat.ahead
+            serves = feed.wanted.not_before if feed.wanted and is_new else None
+            await self.record_queued(company, feed, operation, decision, called_at, serves)
 
     async def record(self, feed: Feed, company: Company, *facts: FeedFact) -> Feed:
         """Record facts that follow from a call, and return the feed as it is now."""
@@ -141,10 +144,12 @@ class Queueing:
         operation: PullOperation,
         decision: Decision,
         called_at: datetime | None = None,
+        serves: datetime | None = None,
     ) -> None:
         """Record a dataset under the connection that Codat's response names.
 
-        `called_at` is when it was queued at the earliest, by our own clock, if not just now.
+        `called_at` is when it was queued at the earliest, by our own clock, if not just now. `serves` is as that of
+        `DatasetRequested`.
         """
         if called_at:
             called_at = max(called_at, operation.requested)
@@ -152,7 +157,7 @@ class Queueing:
             self.unqueued.discard(feed.key)
             feed = Feed(company_id=feed.company_id, data_type=feed.data_type, connection_id=operation.connection_id)
         decided = Decided(at=self.services.clock(), reason=decision.reason)
-        fact = requested_fact(operation, trigger_of(decision.feed), decided, called_at)
+        fact = requested_fact(operation, trigger_of(decision.feed), decided, called_at, serves)
         await self.record(feed, company, fact)
         self.services.counts.count(Metric.REFRESHES_QUEUED)
 

@@ -1,0 +1,53 @@
+"""Slots of calls when Codat makes this stack stop."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from freshness.codat.errors import RateLimited
+from freshness.codat.rate_limiter import RateLimiter
+from freshness.domain.api_limits import ApiLimits
+from simulate.clock import SimulatedLoop, simulate
+
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+
+
+class Limits:
+    """The limits of an account, in memory."""
+
+    known = ApiLimits()
+
+    def api_limits(self) -> ApiLimits:
+        return self.known
+
+    def update_api_limits(self, _known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
+        self.known = compute(self.known)
+        return self.known
+
+
+@pytest.mark.parametrize(
+    ("stop", "calls_made"), [(HOUR, 6), (3 * SECOND, 20)], ids=["a long stop", "one that is waited for"]
+)
+def test_calls_whose_slots_were_handed_out_stop_too(stop: timedelta, calls_made: int) -> None:
+    """At two calls a second, twenty ask for slots; after two and a half seconds, Codat says to stop."""
+
+    async def scenario(loop: SimulatedLoop) -> None:
+        limiter = RateLimiter(Limits(), clock=loop.clock, until=loop.clock() + HOUR, calls_per_minute=120)
+        sent = []
+
+        async def call() -> None:
+            await limiter.wait()
+            sent.append(loop.clock())
+
+        calls = [asyncio.create_task(call()) for _ in range(20)]
+        await asyncio.sleep(2.6)
+        stopped_at = loop.clock()
+        await limiter.stop(stopped_at + stop, stopped_at)
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert not [at for at in sent if stopped_at < at < stopped_at + stop]
+        assert len(sent) == calls_made
+        assert {type(end) for end in ends if end} <= {RateLimited}
+
+    simulate(scenario)
