@@ -19,6 +19,7 @@ from rich.progress import Progress
 from chaos import kill_points
 from chaos.faults import PROFILES, Faults
 from chaos.history import Violation, simulate
+from chaos.seeded import SEEDED, is_found
 
 HISTORIES = 10_000
 SKEWS = (timedelta(0), timedelta(0), timedelta(minutes=3), timedelta(minutes=-3))
@@ -65,6 +66,12 @@ def points(name: str) -> Outcome:
     raise AssertionError
 
 
+def fault(number: int) -> Outcome:
+    """Try whether the fault of a number is found when it is put back."""
+    violations = [] if is_found(number) else [f"fault {number} is not found by {SEEDED[number].found_by}"]
+    return Outcome(str(number), runs=1, violations=violations)
+
+
 def main() -> int:
     """Run everything, show progress, and write the results. Return 1 if anything was violated."""
     parser = argparse.ArgumentParser(prog="make chaos")
@@ -80,9 +87,10 @@ def main() -> int:
         ran = pool.map(histories, *zip(*chunks, strict=True))
         by_point = _sum(_shown(progress, "kill points", killed, len(kill_points.SCENARIOS)))
         by_profile = _sum(_shown(progress, "histories", ran, len(chunks)))
+        by_fault = list(_shown(progress, "faults put back", pool.map(fault, SEEDED), len(SEEDED)))
     seconds = time.monotonic() - started
-    RESULTS.write_text(_report(by_profile, by_point, seconds), encoding="utf-8")
-    violations = [text for outcome in (*by_profile, *by_point) for text in outcome.violations]
+    RESULTS.write_text(_report(by_profile, by_point, by_fault, seconds), encoding="utf-8")
+    violations = [text for outcome in (*by_profile, *by_point, *by_fault) for text in outcome.violations]
     for text in violations:
         sys.stderr.write(f"{text}\n\n")
     sys.stderr.write(f"{len(violations)} violations in {seconds:.0f} seconds; see {RESULTS.name}\n")
@@ -102,7 +110,7 @@ def _sum(outcomes: Iterable[Outcome]) -> list[Outcome]:
     return list(total.values())
 
 
-def _report(by_profile: list[Outcome], by_point: list[Outcome], seconds: float) -> str:
+def _report(by_profile: list[Outcome], by_point: list[Outcome], by_fault: list[Outcome], seconds: float) -> str:
     counts = Counter({"histories": sum(o.runs for o in by_profile), "points": sum(o.runs for o in by_point)})
     lines = [
         "# What a long run found",
@@ -116,8 +124,20 @@ def _report(by_profile: list[Outcome], by_point: list[Outcome], seconds: float) 
         *_table("fault profile", "histories", by_profile),
         "",
         *_table("scenario, killed before and after each call", "points", by_point),
+        "",
+        "Faults that the code once had are put back one at a time, and must be found:",
+        "",
+        "| fault | found by | |",
+        "| --- | --- | --- |",
+        *(_fault_row(outcome) for outcome in by_fault),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _fault_row(outcome: Outcome) -> str:
+    seeded = SEEDED[int(outcome.name)]
+    test = seeded.found_by.partition("::")[2].replace("_", " ").removeprefix("test ")
+    return f"| {seeded.what} | {test} | {'not found' if outcome.violations else 'found'} |"
 
 
 def _table(name: str, runs: str, outcomes: list[Outcome]) -> list[str]:

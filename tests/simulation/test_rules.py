@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from itertools import count
+from itertools import count, pairwise
 from random import Random
 from typing import Any
 
@@ -190,6 +190,26 @@ def test_a_tick_soon_ends_while_codat_is_down() -> None:
         assert simulation.tallies[Metric.QUEUEING_FAILED] <= 4 * SEVERAL
 
     run(scenario, fresh_within="4 minutes")
+
+
+def test_the_companies_are_listed_every_15_minutes_although_ticks_start_early_or_late() -> None:
+    """Check ticks start every five minutes, give or take up to 20 seconds."""
+    listed_at: list[timedelta] = []
+
+    async def scenario(simulation: Simulation) -> None:
+        random, start = Random(0), simulation.loop.clock()
+        for tick in range(40):
+            at = start + tick * timedelta(minutes=5) + timedelta(seconds=random.uniform(20, 60))
+            await simulation.advance(at - simulation.loop.clock())
+            before = simulation.calls["GET "]
+            await simulation.check(Fuse(), listing=None)
+            if simulation.calls["GET "] > before:
+                listed_at.append(simulation.loop.clock() - start)
+
+    run(scenario)
+    between = [later - earlier for earlier, later in pairwise(listed_at)]
+    assert len(between) > 10
+    assert all(abs(each - timedelta(minutes=15)) < timedelta(minutes=1) for each in between)
 
 
 def test_a_connection_that_nothing_was_read_from_for_four_weeks_is_kept_alive_by_its_quickest_type() -> None:
