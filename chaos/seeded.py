@@ -26,6 +26,7 @@ from freshness.domain.notifications import request_ended
 
 VARIABLE = "SEEDED_FAULT"
 ROOT = Path(__file__).parents[1]
+_KEPT = ExitStack()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +156,7 @@ def seeded(fault: Seeded) -> Iterator[None]:
 def pytest_configure() -> None:
     """Put the fault back that the environment names, for as long as pytest runs."""
     if number := os.environ.get(VARIABLE):
-        seeded(SEEDED[int(number)]).__enter__()
+        _KEPT.enter_context(seeded(SEEDED[int(number)]))
 
 
 def is_found(number: int) -> bool:

@@ -47,6 +47,7 @@ class World:
         self.company = Company(company_id="company", connections={"connection": connection})
         self.keys: list[UUID] = []
         self.is_down = False
+        self.ahead = timedelta(0)
         self.is_unreadable = False
         self._numbers = count()
 
