@@ -21,6 +21,7 @@ from cli.arguments import nonblank
 from cli.dataset import dataset
 from cli.doctor import doctor
 from cli.ensure import ensure
+from cli.erase import erase
 from cli.errors import CommandError
 from cli.explain import explain
 from cli.export import export
@@ -81,6 +82,7 @@ app.command()(ensure)
 app.command()(receipt)
 app.command()(pause)
 app.command()(resume)
+app.command()(erase)
 app.command()(register_webhook)
 app.command()(doctor)
 app.command()(redrive)

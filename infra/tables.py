@@ -73,6 +73,7 @@ class Tables(Construct):
         # - UpdateItem, BatchGetItem: the attainment of an hour or a day. It expires at `expires_at`.
         # - GetItem, PutItem: sum a day's attainment, once.
         # - UpdateItem, GetItem: the refreshes of a month at platforms with a cap on spending. It expires too.
+        # - GetItem: whether a company that is new was erased, by the hash of its id.
         # - PutItem if free, DeleteItem if held by the same owner: the lease of a feed that is queued or polled.
         self.control = self._table("Control", "name", expires="expires_at")
         self._add_index(self.control, OPEN, "open_until")

@@ -57,6 +57,19 @@ class Operations:
         feeds = self.services.tables.feeds.of_company(company.company_id, consistent=True)
         self.services.recorder.record_feeds(company, [(feed, (Rescheduled(),)) for feed in feeds])
 
+    def erase(self, company_id: str) -> int:
+        """Delete what the tables hold of a company, for good, and return how many items that were.
+
+        It is not recorded again, although Codat may still list it.
+        """
+        items = self.services.tables.company_items
+        items.put_tombstone(company_id, self.services.clock())
+        erased = 0
+        # A function that read the company before may write once more.
+        while deleted := items.delete(company_id):
+            erased += deleted
+        return erased
+
     def confirm_deletions(self) -> Listing:
         """Take what Codat's lists lack as deleted, however much it is, for `CONFIRMED_FOR`."""
         listings, now = self.services.tables.listings, self.services.clock()

@@ -127,7 +127,7 @@ class Recorder:
         after, announced = known, None
         for _ in self.tables.companies.races():
             current = self.tables.companies.get(known.company_id, consistent=True)
-            if current is None and known.version:
+            if current is None and (known.version or self._is_erased(known.company_id)):
                 return known
             company = current or known
             after, notifications = self._company_transition(company, fact, announced)
@@ -161,10 +161,19 @@ class Recorder:
         by_key = {change.feed.key: change for change in changes}
         current = self.tables.feeds.get_many(by_key, consistent=True)
         new = [change.feed for key, change in by_key.items() if key not in current and not change.feed.version]
+        if new and self._is_erased(new[0].company_id):
+            new = []
         current |= {feed.key: feed for feed in new} | self.tables.feeds.deleted(new, self.clock())
         for key, feed in current.items():
             by_key[key].feed = feed
         return [by_key[key] for key in current]
+
+    def _is_erased(self, company_id: str) -> bool:
+        """Return whether a company was erased: nothing is recorded of it again."""
+        is_erased = self.tables.company_items.is_erased(company_id)
+        if is_erased:
+            logger.warning("Codat still has a company that was erased here: delete it there as well")
+        return is_erased
 
     def _follow(self, change: _Change, company: Company) -> None:
         """Compute what follows from the facts for the feed as it was read."""

@@ -160,7 +160,19 @@ def feed_from(item: Item) -> Feed:
 
 def deleted_feed_key(feed: Feed) -> Item:
     """Return the key under which the history of a deleted feed is kept, apart from the feeds of its company."""
-    return feed_key(feed) | {"company_id": f"deleted#{feed.company_id}"}
+    return feed_key(feed) | {"company_id": deleted_partition(feed.company_id)}
+
+
+def deleted_partition(company_id: str) -> str:
+    """Return the partition of the deleted feeds of a company."""
+    return f"deleted#{company_id}"
+
+
+def readable(item: Item) -> Item:
+    """Return an item with its history unpacked, if it has one."""
+    if not isinstance(item.get("history"), Binary):
+        return item
+    return item | {"history": list(SyncHistory(PackedRows(bytes(item["history"]))))}
 
 
 def deleted_feed_item(feed: Feed, now: datetime) -> Item:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from freshness.aws.attainment import AttainmentRecords
 from freshness.aws.companies import Companies
+from freshness.aws.company_items import CompanyItems
 from freshness.aws.control import Control
 from freshness.aws.datasets import Datasets
 from freshness.aws.feeds import Feeds
@@ -43,6 +44,7 @@ class Tables:
     requests: FreshnessRequests
     attainment: AttainmentRecords
     spending: Spending
+    company_items: CompanyItems
 
     @classmethod
     def open(cls, dynamodb: "DynamoDBClient", names: TableNames, sleep: Callable[[float], object] = time.sleep) -> Self:
@@ -57,4 +59,10 @@ class Tables:
             requests=FreshnessRequests(Table(dynamodb, names.control, sleep)),
             attainment=AttainmentRecords(Table(dynamodb, names.control, sleep)),
             spending=Spending(Table(dynamodb, names.control, sleep)),
+            company_items=CompanyItems(
+                *(
+                    Table(dynamodb, name, sleep)
+                    for name in (names.companies, names.feeds, names.datasets, names.control)
+                )
+            ),
         )
