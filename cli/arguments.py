@@ -63,6 +63,24 @@ def coming_time(given: str | datetime) -> datetime:
     return at
 
 
+def past_time(given: str | datetime) -> datetime:
+    """Return the time that an option gives: "2026-12-24 18:00", in UTC or with a zone, or how long ago it was.
+
+    Raises:
+        typer.BadParameter: it is none, or is to come.
+    """
+    if isinstance(given, datetime):
+        return given
+    now = clock()
+    try:
+        at = now - parse_duration(given.strip())
+    except ValueError:
+        at = _time(given.strip())
+    if at >= now:
+        raise typer.BadParameter(f"expected a time before now, {now:%Y-%m-%d %H:%M} UTC, got {quoted(given)}")
+    return at
+
+
 def _time(given: str) -> datetime:
     written, _, last = given.rpartition(" ")
     zone = time_zone(last) if written else None

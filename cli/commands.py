@@ -35,6 +35,7 @@ from cli.redrive import redrive
 from cli.refresh import refresh
 from cli.register_webhook import register_webhook
 from cli.report import report
+from cli.restore import restore
 from cli.status import status
 from freshness.app.operations import Paused
 from freshness.app.reading.queries import NotFound
@@ -86,6 +87,7 @@ app.command()(erase)
 app.command()(register_webhook)
 app.command()(doctor)
 app.command()(redrive)
+app.command()(restore)
 app.command()(export)
 app.command()(page)
 app.command()(policies)

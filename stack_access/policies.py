@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from freshness.app.ensure.routes import Route
 from stack_access.outputs import Outputs
+from stack_access.recovery import new_table
 
 Statement = Mapping[str, Any]
 
@@ -20,7 +21,9 @@ class Role(StrEnum):
     SECRETS = "secrets"
     """Also runs `doctor` and `register-webhook`, which read secrets with which one can do anything at Codat."""
     OPERATOR = "operator"
-    """Also runs what changes something."""
+    """Also runs what changes something, but not `restore`."""
+    RESTORER = "restorer"
+    """As an operator, also runs `restore`."""
     PAGE = "page"
     """Sees the page on the dashboard."""
     BUTTONS = "buttons"
@@ -52,6 +55,8 @@ class Resources:
                 return [_allow(["ssm:GetParameter"], [self._arn("ssm", f"parameter{name}") for name in secrets])]
             case Role.OPERATOR:
                 return self._operating()
+            case Role.RESTORER:
+                return self._restoring()
             case Role.PAGE:
                 return [_allow(["lambda:InvokeFunction"], self._functions(outputs.show_page_function))]
             case Role.BUTTONS:
@@ -101,6 +106,19 @@ class Resources:
             _allow(["lambda:InvokeFunction"], self._functions(*functions)),
             _allow(["sqs:ReceiveMessage", "sqs:DeleteMessage"], dead_letters),
             _allow(["sqs:SendMessage"], self._queues(outputs.webhook_queue_url)),
+        ]
+
+    def _restoring(self) -> list[Statement]:
+        outputs = self.outputs
+        names = (outputs.companies_table, outputs.feeds_table, outputs.datasets_table, outputs.control_table)
+        new = self._tables(*map(new_table, names))
+        # AWS fills a new table with the rights of who has it restored.
+        fill = ("BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "Scan", "UpdateItem")
+        used = ("DescribeTable", "DeleteTable", "RestoreTableToPointInTime")
+        return [
+            _allow(["dynamodb:RestoreTableToPointInTime"], self._tables(*names)),
+            _allow(["dynamodb:PutItem"], self._tables(outputs.datasets_table)),
+            _allow([f"dynamodb:{action}" for action in (*fill, *used)], new),
         ]
 
     def _tables(self, *names: str) -> list[str]:

@@ -144,13 +144,17 @@ class DeployedStack:
     @cached_property
     def tables(self) -> Tables:
         """Return the stack's tables."""
-        names = TableNames(
+        return Tables.open(self.session.client("dynamodb", endpoint_url=self.endpoint), self.table_names)
+
+    @property
+    def table_names(self) -> TableNames:
+        """Return the names of the stack's tables."""
+        return TableNames(
             companies=self.outputs.companies_table,
             feeds=self.outputs.feeds_table,
             datasets=self.outputs.datasets_table,
             control=self.outputs.control_table,
         )
-        return Tables.open(self.session.client("dynamodb", endpoint_url=self.endpoint), names)
 
     @cached_property
     def policy(self) -> Policy:
