@@ -3,6 +3,7 @@ VENV := .venv/.installed
 DEV := .venv/.dev-installed
 CDK := node_modules/.installed
 BROWSER := tests/node_modules/.installed
+OFFICIAL_CLIENT := .venv-official-client/.installed
 # Some images of Docker set it: each of the processes that a test starts would then compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -20,7 +21,7 @@ redrive: $(VENV) ## Apply the webhooks in the dead-letter queue again: ./freshne
 register-webhook: $(VENV) ## Register the stack's webhook at Codat: ./freshness register-webhook.
 	@./freshness register-webhook
 
-test: node $(DEV) $(CDK) $(BROWSER) ## Run all tests, including a deployment to a local AWS.
+test: node $(DEV) $(CDK) $(BROWSER) $(OFFICIAL_CLIENT) ## Run all tests, including a deployment to a local AWS.
 	@.venv/bin/pytest --numprocesses 3  # one mostly waits for what is deployed
 
 bench: node $(DEV) ## Run the benchmarks and write bench/results.md; ARGS="planner year" runs only these.
@@ -48,7 +49,7 @@ types: $(DEV) ## Check the types.
 	@.venv/bin/mypy
 
 clean: ## Delete everything that these targets install or build.
-	rm -rf .venv node_modules tests/node_modules .local .build cdk.out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-official-client node_modules tests/node_modules .local .build cdk.out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Python compiles modules when they are first imported; compiling all of them takes longer than downloading them.
 PIP := .venv/bin/pip install --disable-pip-version-check --no-compile --require-hashes -r
@@ -72,6 +73,12 @@ $(CDK): package.json package-lock.json
 
 $(BROWSER): tests/package.json tests/package-lock.json
 	@local/progress.sh 'Installing a browser and a second Codat for the tests, 370 MB' npm ci --prefix tests --no-audit --no-fund
+	@touch $@
+
+# Codat's own client, which drives the sandbox: what it needs must not decide what this project uses.
+$(OFFICIAL_CLIENT): tests/sandbox/official_client.lock
+	@local/progress.sh "Installing Codat's client" sh -c '$(PYTHON) -m venv .venv-official-client && \
+		.venv-official-client/bin/pip install --disable-pip-version-check --no-compile --require-hashes -r $<'
 	@touch $@
 
 # Checked first on every run: an installed CDK needs Node.js too.

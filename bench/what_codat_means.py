@@ -247,7 +247,9 @@ class _World:
     async def empty_lists(self, index: int) -> None:
         """Let some lists in a row lack what they have of companies: all of it, half of it, or their connections."""
         await self.some_day()
-        listed = [responses.company(company) for company in self.simulation.backend.companies()]
+        listed = [
+            responses.company(company, "https://link-api.codat.io") for company in self.simulation.backend.companies()
+        ]
         lacking: list[list[Any]] = [
             [],
             listed[: len(listed) // 2],

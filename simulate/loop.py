@@ -230,7 +230,7 @@ class Simulation:
     def collect(self) -> None:
         """Collect the webhooks of all that has happened at Codat by now."""
         self.pending += [
-            json.dumps(responses.webhook(event))
+            json.dumps(responses.webhook(event, self.backend.settings.links))
             for event in self.backend.advance(self.loop.clock())
             if event.event_type in self.event_types
         ]

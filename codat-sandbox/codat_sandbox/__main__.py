@@ -1,10 +1,7 @@
-"""The command `python -m codat_sandbox`, which serves a Codat sandbox on this machine.
-
-The environment variable SANDBOX_API_KEY sets the API key. SANDBOX_SIGNING_SECRET, if set, is the signing secret of all
-webhook consumers; otherwise each consumer gets its own, derived from the seed.
-"""
+"""The command `codat-sandbox`, which serves a Codat sandbox on this machine."""
 
 import os
+import secrets
 from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
@@ -12,17 +9,20 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from codat_sandbox.sandbox import Sandbox
+from codat_sandbox.sandbox import Sandbox, new_signing_secret
 from codat_sandbox.server import LOOPBACK, create_server, listen
 from codat_sandbox.settings import Settings
+
+KEY, SECRET = "SANDBOX_API_KEY", "SANDBOX_SIGNING_SECRET"
 
 _DEFAULTS = Settings()
 
 
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 is any free port.")] = 4577,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same companies.")] = _DEFAULTS.seed,
     companies: Annotated[int, typer.Option(help="Number of companies.")] = _DEFAULTS.companies,
+    webhook_url: Annotated[str, typer.Option(help="Where to send all webhooks; more are registered by the API.")] = "",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same companies.")] = _DEFAULTS.seed,
     sync_time_min: Annotated[float, typer.Option(help="Minimum duration of a sync in seconds.")] = (
         _DEFAULTS.sync_time_min.total_seconds()
     ),
@@ -40,10 +40,17 @@ def serve(
     webhooks_doubled: Annotated[float, typer.Option(help="Share of webhooks sent twice.")] = _DEFAULTS.webhooks_doubled,
     webhooks_late: Annotated[float, typer.Option(help="Share of webhooks sent late.")] = _DEFAULTS.webhooks_late,
 ) -> None:
-    """Serve a Codat sandbox on the loopback address until Ctrl-C. SANDBOX_API_KEY sets the API key that it expects."""
-    api_key = os.environ.get("SANDBOX_API_KEY")
-    if not api_key:
-        raise typer.BadParameter("set it to the API key that the sandbox expects", param_hint="SANDBOX_API_KEY")
+    """Serve Codat's API on the loopback address until Ctrl-C, with companies whose data takes time to read, and fails.
+
+    SANDBOX_API_KEY and SANDBOX_SIGNING_SECRET set the key and the secret; without them, new ones are made and printed.
+    """
+    try:
+        listener = listen(port)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"cannot listen on {port} ({error.strerror}); choose another port", param_hint="--port"
+        ) from error
+    address = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
     try:
         settings = Settings(
             seed=seed,
@@ -56,21 +63,30 @@ def serve(
             webhooks_lost=webhooks_lost,
             webhooks_doubled=webhooks_doubled,
             webhooks_late=webhooks_late,
+            links=f"{address}/sandbox/link",
         )
     except ValidationError as error:
         raise typer.BadParameter(str(error)) from error
-    sandbox = Sandbox(settings, api_key, os.environ.get("SANDBOX_SIGNING_SECRET"))
-    try:
-        listener = listen(port)
-    except OSError as error:
-        raise typer.BadParameter(
-            f"cannot listen on {port} ({error.strerror}); choose another port", param_hint="--port"
-        ) from error
+    api_key = os.environ.get(KEY) or secrets.token_urlsafe(24)
+    signing_secret = os.environ.get(SECRET) or new_signing_secret()
+    sandbox = Sandbox(settings, api_key, signing_secret)
+    if webhook_url:
+        sandbox.webhooks.add_consumer(webhook_url, event_types=(), company_tags=(), disabled=False)
     with listener, suppress(KeyboardInterrupt):
-        address = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
-        server = create_server(sandbox, lambda: print(f"Codat sandbox ready at {address}", flush=True))
-        server.run(sockets=[listener])
+        create_server(sandbox, lambda: _announce(address, api_key, signing_secret)).run(sockets=[listener])
+
+
+def _announce(address: str, api_key: str, signing_secret: str) -> None:
+    """Print how to reach the sandbox. Who has set a secret knows it, and may keep the output."""
+    print(f"Codat sandbox ready at {address}")
+    print(f"API key         {f'as in {KEY}' if os.environ.get(KEY) else api_key}")
+    print(f"Signing secret  {f'as in {SECRET}' if os.environ.get(SECRET) else signing_secret}", flush=True)
+
+
+def main() -> None:
+    """Run the command."""
+    typer.run(serve)
 
 
 if __name__ == "__main__":
-    typer.run(serve)
+    main()

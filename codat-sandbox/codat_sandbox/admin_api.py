@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from codat_sandbox import responses
 from codat_sandbox.errors import BadRequestError
-from codat_sandbox.model import ConnectionStatus, RequestedBy, Truth
+from codat_sandbox.model import Company, Connection, ConnectionStatus, DatasetStatus, RequestedBy, Truth
 from codat_sandbox.platforms import PLATFORMS, DataType, Platform
 from codat_sandbox.responses import Json
 from codat_sandbox.sandbox import Sandbox
@@ -46,6 +46,7 @@ class ConnectionChange(_Body):
 
     status: ConnectionStatus | None = None
     machine_online: bool | None = None
+    platform_works: bool | None = None
     refuses_reads: bool | None = None
     one_time: Literal[True] | None = None
 
@@ -55,6 +56,13 @@ class PortalRefresh(_Body):
 
     data_type: DataType | None = None
     connection_id: str | None = None
+    ends_in: DatasetStatus | None = Field(None, description="How the read of one data type ends, whatever it meets.")
+
+
+class BooksChange(_Body):
+    """The request body to change records in a company's books: of one data type, or of all if it is None."""
+
+    data_type: DataType | None = None
 
 
 class ConsumerChange(_Body):
@@ -91,6 +99,7 @@ class AdminApi:
             Route(company, self._change_company, methods=["PATCH"]),
             Route(company, self._delete_company, methods=["DELETE"]),
             Route(f"{company}/refresh", self._refresh, methods=["POST"]),
+            Route(f"{company}/books", self._change_books, methods=["POST"]),
             Route(f"{company}/connections", self._add_connection, methods=["POST"]),
             Route(connection, self._change_connection, methods=["PATCH"]),
             Route(connection, self._delete_connection, methods=["DELETE"]),
@@ -148,12 +157,12 @@ class AdminApi:
         platforms = [_platform(name) for name in new.platforms]
         company = self._sandbox.backend.add_company(platforms, self._sandbox.now())
         self._sandbox.changed()
-        return JSONResponse(responses.company(company), status_code=201)
+        return JSONResponse(self._company(company), status_code=201)
 
     async def _change_company(self, request: Request) -> Response:
         change = await _body(request, CompanyChange)
         company = self._sandbox.backend.set_parent(request.path_params["company_id"], change.parent_id)
-        return JSONResponse(responses.company(company))
+        return JSONResponse(self._company(company))
 
     async def _delete_company(self, request: Request) -> Response:
         self._sandbox.backend.delete_company(request.path_params["company_id"], self._sandbox.now())
@@ -166,8 +175,14 @@ class AdminApi:
         if refresh.data_type is None:
             backend.queue_all(company_id, now, RequestedBy.PORTAL)
         else:
-            backend.queue(company_id, refresh.data_type, now, refresh.connection_id, RequestedBy.PORTAL)
+            of_portal = refresh.connection_id, RequestedBy.PORTAL, refresh.ends_in
+            backend.queue(company_id, refresh.data_type, now, *of_portal)
         self._sandbox.changed()
+        return Response(status_code=204)
+
+    async def _change_books(self, request: Request) -> Response:
+        change = await _body(request, BooksChange)
+        self._sandbox.backend.change_books(request.path_params["company_id"], change.data_type)
         return Response(status_code=204)
 
     async def _add_connection(self, request: Request) -> Response:
@@ -175,7 +190,7 @@ class AdminApi:
         company_id, backend = request.path_params["company_id"], self._sandbox.backend
         connection = backend.add_connection(company_id, _platform(new.platform), self._sandbox.now())
         self._sandbox.changed()
-        return JSONResponse(responses.connection(backend.company(company_id), connection), status_code=201)
+        return JSONResponse(self._connection(company_id, connection), status_code=201)
 
     async def _change_connection(self, request: Request) -> Response:
         change = await _body(request, ConnectionChange)
@@ -184,6 +199,8 @@ class AdminApi:
         connection = backend.connection(company_id, connection_id)
         if change.machine_online is not None:
             connection = backend.set_machine_online(company_id, connection_id, change.machine_online, now)
+        if change.platform_works is not None:
+            connection = backend.set_platform_works(company_id, connection_id, change.platform_works, now)
         if change.refuses_reads is not None:
             connection = backend.set_refuses_reads(company_id, connection_id, change.refuses_reads, now)
         if change.one_time:
@@ -191,13 +208,19 @@ class AdminApi:
         if change.status is not None:
             connection = backend.set_connection_status(company_id, connection_id, change.status, now)
         self._sandbox.changed()
-        return JSONResponse(responses.connection(backend.company(company_id), connection))
+        return JSONResponse(self._connection(company_id, connection))
 
     async def _delete_connection(self, request: Request) -> Response:
         company_id, connection_id = request.path_params["company_id"], request.path_params["connection_id"]
         self._sandbox.backend.delete_connection(company_id, connection_id, self._sandbox.now())
         self._sandbox.changed()
         return Response(status_code=204)
+
+    def _company(self, company: Company) -> Json:
+        return responses.company(company, self._sandbox.settings.links)
+
+    def _connection(self, company_id: str, connection: Connection) -> Json:
+        return responses.connection(self._sandbox.backend.company(company_id), connection, self._sandbox.settings.links)
 
     async def _attempts(self, _request: Request) -> Response:
         return JSONResponse([_attempt(attempt) for attempt in self._sandbox.webhooks.attempts])

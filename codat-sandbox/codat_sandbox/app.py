@@ -35,7 +35,8 @@ def create_app(sandbox: Sandbox) -> ASGIApp:
         message = error.detail if isinstance(error, HTTPException) else str(error)
         return JSONResponse(responses.error(status, message, request.state.correlation_id), status_code=status)
 
-    codat_routes = CodatApi(sandbox).routes()
+    codat = CodatApi(sandbox)
+    codat_routes = [*codat.routes(), *codat.other_routes()]
     app = Starlette(
         routes=[*codat_routes, *AdminApi(sandbox).routes()],
         exception_handlers={SandboxError: handle_error, HTTPException: handle_error},

@@ -11,7 +11,7 @@ from datetime import datetime
 from random import Random
 
 from codat_sandbox import companies, feeds
-from codat_sandbox.companies import NewCompany
+from codat_sandbox.companies import CompanyDetails, NewCompany
 from codat_sandbox.connection_status import change_status
 from codat_sandbox.errors import (
     BadRequestError,
@@ -144,11 +144,12 @@ class CodatBackend:
         now: datetime,
         connection_id: str | None = None,
         requested_by: RequestedBy = RequestedBy.API,
+        ends_in: DatasetStatus | None = None,
     ) -> Dataset:
         """Queue a data type on each connection that has it, or on one connection, and return the first dataset.
 
         On a Deauthorized connection the dataset ends in AuthError. An Unlinked or PendingAuth connection is skipped.
-        (Codat does not document either case.)
+        (Codat does not document either case.) With `ends_in` the datasets end so, whatever they meet.
 
         Raises:
             CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
@@ -177,7 +178,7 @@ class CodatBackend:
         for feed in requested:
             if feed.running is not None:
                 raise DatasetAlreadyInProgressError(data_type, company_id, feed.running.as_requested.id)
-        first, *_ = [self._syncs.start(feed, requested_by, now) for feed in requested]
+        first, *_ = [self._syncs.start(feed, requested_by, now, ends_in=ends_in) for feed in requested]
         return first
 
     def queue_all(self, company_id: str, now: datetime, requested_by: RequestedBy = RequestedBy.API) -> None:
@@ -261,6 +262,23 @@ class CodatBackend:
             self._events.add_connection_event(ConnectionEventType.CONNECTED, company, connection, now)
         self.queue_all(company.id, now, RequestedBy.FIRST_LINK)
         return company
+
+    def create_company(self, details: CompanyDetails, now: datetime) -> Company:
+        """Add a company without connections, and return it."""
+        self._timers.run_until(now)
+        new = companies.new_company(self._store.companies_added, (), self.settings, now)
+        self._add(new, now)
+        company = self._store.set_details(new.company.id, details.name, details.tags or {})
+        self._events.add_company_event(CompanyEventType.CREATED, company, now)
+        return company
+
+    def update_company(self, company_id: str, details: CompanyDetails) -> Company:
+        """Change the details of a company that are given, and return the company.
+
+        Raises:
+            CompanyNotFoundError: there is no such company.
+        """
+        return self._store.set_details(company_id, details.name, details.tags)
 
     def delete_company(self, company_id: str, now: datetime) -> None:
         """Delete a company with all its data; datasets that are running never end.
@@ -351,6 +369,16 @@ class CodatBackend:
             for feed in self._store.feeds(company_id, connection_id):
                 self._syncs.resume(feed, now)
         return connection
+
+    def change_books(self, company_id: str, data_type: str | None) -> None:
+        """Change records of a data type, or of all: the next successful read of each finds that they were modified.
+
+        Raises:
+            CompanyNotFoundError: there is no such company.
+        """
+        for feed in self._store.feeds(company_id):
+            if data_type in (None, feed.data_type):
+                feed.has_changed = True
 
     def set_one_time(self, company_id: str, connection_id: str, now: datetime) -> Connection:
         """Let a connection be for one read, after which it is Deauthorized, and return the connection.

@@ -1,7 +1,9 @@
 """Codat's HTTP API. Each route has the operation id of Codat's OpenAPI description as its name."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated
+import json
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Literal, NoReturn, TypeVar
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -11,16 +13,22 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from codat_sandbox import query, responses
-from codat_sandbox.errors import BadRequestError
-from codat_sandbox.model import Company, Connection
-from codat_sandbox.platforms import CUSTOM, DataType
+from codat_sandbox.backend import CodatBackend
+from codat_sandbox.companies import CompanyDetails
+from codat_sandbox.errors import BadRequestError, IntegrationNotFoundError, NotModelledError
+from codat_sandbox.model import Company, Connection, ConnectionStatus
+from codat_sandbox.not_modelled import NOT_MODELLED
+from codat_sandbox.platforms import CUSTOM, PLATFORMS, DataType
 from codat_sandbox.responses import Json
 from codat_sandbox.sandbox import Sandbox
 from codat_sandbox.webhooks import Consumer
 
+Endpoint = Callable[[Request], Awaitable[Response]]
+
 _MAX_PAGE_SIZE = 5000
 _COMPANY_PROPERTIES = ("id", "name", "lastSync", "created", "description", "createdByUserName")
 _CONNECTION_PROPERTIES = ("id", "integrationKey", "sourceType", "platformName", "status", "lastSync", "created")
+_INTEGRATION_PROPERTIES = ("key", "name", "enabled", "sourceId", "sourceType", "integrationId", "isOfflineConnector")
 _DATASET_PROPERTIES = (
     "id",
     "companyId",
@@ -45,6 +53,20 @@ class NewConsumer(BaseModel):
     disabled: bool | None = False
 
 
+class NewConnection(BaseModel):
+    """The request body of create-connection."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    platform_key: str
+
+
+class StatusChange(BaseModel):
+    """The request body of unlink-connection."""
+
+    status: Literal[ConnectionStatus.UNLINKED]
+
+
 class ProductRefresh(BaseModel):
     """The request body of refresh-product-data."""
 
@@ -53,54 +75,72 @@ class ProductRefresh(BaseModel):
     data_types: list[str] | None = None
 
 
+_Model = TypeVar("_Model", bound=BaseModel)
+_Result = TypeVar("_Result")
+
+
 class CodatApi:
     """Codat's operations, performed on a sandbox."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
+    @property
+    def _backend(self) -> CodatBackend:
+        return self._sandbox.backend
+
+    def _do(self, change: Callable[[datetime], _Result]) -> _Result:
+        """Return the result of a change now, and send the webhooks that it causes."""
+        result = change(self._sandbox.now())
+        self._sandbox.changed()
+        return result
+
     def routes(self) -> list[Route]:
-        """Return the routes of all operations."""
+        """Return the routes of the operations that the sandbox models."""
         company = "/companies/{company_id}"
+        connection = f"{company}/connections/{{connection_id}}"
+        product = f"{company}/products/{{product}}"
         return [
-            Route("/companies", self._list_companies, name="list-companies"),
-            Route(company, self._get_company, name="get-company"),
-            Route(f"{company}/connections", self._list_connections, name="list-connections"),
-            Route(f"{company}/connections/{{connection_id}}", self._get_connection, name="get-connection"),
-            Route(f"{company}/data/all", self._refresh_company, methods=["POST"], name="refresh-company-data"),
-            Route(
-                f"{company}/data/queue/{{data_type}}",
-                self._refresh_data_type,
-                methods=["POST"],
-                name="refresh-data-type",
-            ),
-            Route(
-                f"{company}/connections/{{connection_id}}/data/queue/custom/{{identifier}}",
+            _route("list-companies", "GET /companies", self._list_companies),
+            _route("create-company", "POST /companies", self._create_company),
+            _route("get-company", f"GET {company}", self._get_company),
+            _route("update-company", f"PATCH {company}", self._update_company),
+            _route("delete-company", f"DELETE {company}", self._delete_company),
+            _route("list-connections", f"GET {company}/connections", self._list_connections),
+            _route("create-connection", f"POST {company}/connections", self._create_connection),
+            _route("get-connection", f"GET {connection}", self._get_connection),
+            _route("unlink-connection", f"PATCH {connection}", self._unlink_connection),
+            _route("delete-connection", f"DELETE {connection}", self._delete_connection),
+            _route("refresh-company-data", f"POST {company}/data/all", self._refresh_company),
+            _route("refresh-data-type", f"POST {company}/data/queue/{{data_type}}", self._refresh_data_type),
+            _route(
+                "refresh-custom-data-type",
+                f"POST {connection}/data/queue/custom/{{identifier}}",
                 self._refresh_custom_data_type,
-                methods=["POST"],
-                name="refresh-custom-data-type",
             ),
-            Route(
-                f"{company}/products/{{product}}/refresh",
-                self._refresh_product,
-                methods=["POST"],
-                name="refresh-product-data",
-            ),
-            Route(f"{company}/products/{{product}}", self._add_product, methods=["PUT"], name="add-product"),
-            Route(f"{company}/products/{{product}}", self._remove_product, methods=["DELETE"], name="remove-product"),
-            Route(f"{company}/dataStatus", self._data_status, name="get-company-data-status"),
-            Route(f"{company}/data/history", self._list_pull_operations, name="list-pull-operations"),
-            Route(f"{company}/data/history/{{dataset_id}}", self._get_pull_operation, name="get-pull-operation"),
-            Route("/webhooks", self._list_consumers, name="list-webhook-consumers"),
-            Route("/webhooks", self._create_consumer, methods=["POST"], name="create-webhook-consumer"),
-            Route("/webhooks/{webhook_id}", self._delete_consumer, methods=["DELETE"], name="delete-webhook-consumer"),
-            Route("/profile", self._profile, name="get-profile"),
-            Route("/profile/syncSettings", self._profile_sync_settings, name="get-profile-syncSettings"),
-            Route(f"{company}/syncSettings", self._company_sync_settings, name="get-company-syncSettings"),
+            _route("refresh-product-data", f"POST {product}/refresh", self._refresh_product),
+            _route("add-product", f"PUT {product}", self._add_product),
+            _route("remove-product", f"DELETE {product}", self._remove_product),
+            _route("get-company-data-status", f"GET {company}/dataStatus", self._data_status),
+            _route("list-pull-operations", f"GET {company}/data/history", self._list_pull_operations),
+            _route("get-pull-operation", f"GET {company}/data/history/{{dataset_id}}", self._get_pull_operation),
+            _route("get-read-validation-results", f"GET {company}/sync/{{dataset_id}}/validation", self._validation),
+            _route("list-webhook-consumers", "GET /webhooks", self._list_consumers),
+            _route("create-webhook-consumer", "POST /webhooks", self._create_consumer),
+            _route("delete-webhook-consumer", "DELETE /webhooks/{webhook_id}", self._delete_consumer),
+            _route("list-integrations", "GET /integrations", self._list_integrations),
+            _route("get-integration", "GET /integrations/{key}", self._get_integration),
+            _route("get-profile", "GET /profile", self._profile),
+            _route("get-profile-syncSettings", "GET /profile/syncSettings", self._profile_sync_settings),
+            _route("get-company-syncSettings", f"GET {company}/syncSettings", self._company_sync_settings),
         ]
 
+    def other_routes(self) -> list[Route]:
+        """Return the routes of Codat's other operations, which answer that the sandbox does not model them."""
+        return [_route(name, call, _refusal(name, call)) for name, call in NOT_MODELLED.items()]
+
     async def _list_companies(self, request: Request) -> Response:
-        companies = [self._company(company) for company in self._sandbox.backend.companies()]
+        companies = [self._listed(company) for company in self._backend.companies()]
         tags = request.query_params.get("tags")
         if tags:
             has_tags = query.parse(tags, "Tags")
@@ -108,99 +148,141 @@ class CodatApi:
         return _page(request, companies, "Company", _COMPANY_PROPERTIES)
 
     async def _get_company(self, request: Request) -> Response:
-        return JSONResponse(self._company(self._sandbox.backend.company(request.path_params["company_id"])))
+        return JSONResponse(self._company(self._backend.company(request.path_params["company_id"])))
+
+    async def _create_company(self, request: Request) -> Response:
+        details = await _body(request, CompanyDetails)
+        if details.name is None:
+            raise BadRequestError("The request body is not valid: it has no name")
+        return JSONResponse(self._company(self._do(lambda now: self._backend.create_company(details, now))))
+
+    async def _update_company(self, request: Request) -> Response:
+        details = await _body(request, CompanyDetails)
+        return JSONResponse(self._company(self._backend.update_company(request.path_params["company_id"], details)))
+
+    async def _delete_company(self, request: Request) -> Response:
+        self._do(lambda now: self._backend.delete_company(request.path_params["company_id"], now))
+        return Response(status_code=204)
 
     async def _list_connections(self, request: Request) -> Response:
-        company = self._sandbox.backend.company(request.path_params["company_id"])
+        company = self._backend.company(request.path_params["company_id"])
         connections = [self._connection(company, connection) for connection in company.connections]
         return _page(request, connections, "DataConnection", _CONNECTION_PROPERTIES)
 
     async def _get_connection(self, request: Request) -> Response:
-        company = self._sandbox.backend.company(request.path_params["company_id"])
-        connection = self._sandbox.backend.connection(company.id, request.path_params["connection_id"])
+        company = self._backend.company(request.path_params["company_id"])
+        connection = self._backend.connection(company.id, request.path_params["connection_id"])
         return JSONResponse(self._connection(company, connection))
+
+    async def _create_connection(self, request: Request) -> Response:
+        company_id = request.path_params["company_id"]
+        body = await request.body()
+        # Codat's description has an object; its guide and its older clients send only the key.
+        key = json.loads(body) if body.startswith(b'"') else _parsed(body, NewConnection).platform_key
+        platform = next((each for each in PLATFORMS.values() if each.integration_key == key), None)
+        if platform is None:
+            raise BadRequestError(f"Integration {key} does not exist")
+        connection = self._do(lambda now: self._backend.add_connection(company_id, platform, now))
+        return JSONResponse(self._connection(self._backend.company(company_id), connection))
+
+    async def _unlink_connection(self, request: Request) -> Response:
+        change = await _body(request, StatusChange)
+        of_connection = request.path_params["company_id"], request.path_params["connection_id"]
+        connection = self._do(lambda now: self._backend.set_connection_status(*of_connection, change.status, now))
+        return JSONResponse(self._connection(self._backend.company(of_connection[0]), connection))
+
+    async def _delete_connection(self, request: Request) -> Response:
+        of_connection = request.path_params["company_id"], request.path_params["connection_id"]
+        self._do(lambda now: self._backend.delete_connection(*of_connection, now))
+        return Response(status_code=200)
 
     def _company(self, company: Company) -> Json:
         connections = [self._connection(company, connection) for connection in company.connections]
-        return responses.company(company) | {"dataConnections": connections}
+        return responses.company(company, self._sandbox.settings.links) | {"dataConnections": connections}
+
+    def _listed(self, company: Company) -> Json:
+        body, listed = self._company(company), self._sandbox.settings.listed_connections
+        if listed == "missing":
+            del body["dataConnections"]
+        elif listed != "all":
+            body["dataConnections"] = [] if listed == "empty" else None
+        return body
 
     def _connection(self, company: Company, connection: Connection) -> Json:
-        body = responses.connection(company, connection)
+        body = responses.connection(company, connection, self._sandbox.settings.links)
         if self._sandbox.settings.one_time_links:
             body["linkUrl"] = f"{body['linkUrl']}?otp={uuid4().hex}"
         return body
 
     async def _refresh_company(self, request: Request) -> Response:
-        self._sandbox.backend.queue_all(request.path_params["company_id"], self._sandbox.now())
-        self._sandbox.changed()
+        self._do(lambda now: self._backend.queue_all(request.path_params["company_id"], now))
         return Response(status_code=204)
 
     async def _refresh_data_type(self, request: Request) -> Response:
-        dataset = self._sandbox.backend.queue(
-            request.path_params["company_id"],
-            _data_type(request.path_params["data_type"]),
-            self._sandbox.now(),
-            connection_id=request.query_params.get("connectionId"),
-        )
-        self._sandbox.changed()
+        company_id, data_type = request.path_params["company_id"], _data_type(request.path_params["data_type"])
+        connection_id = request.query_params.get("connectionId")
+        dataset = self._do(lambda now: self._backend.queue(company_id, data_type, now, connection_id))
         return JSONResponse(responses.pull_operation(dataset))
 
     async def _refresh_custom_data_type(self, request: Request) -> Response:
-        dataset = self._sandbox.backend.queue(
-            request.path_params["company_id"],
-            f"{CUSTOM}{request.path_params['identifier']}",
-            self._sandbox.now(),
-            connection_id=request.path_params["connection_id"],
-        )
-        self._sandbox.changed()
+        company_id, connection_id = request.path_params["company_id"], request.path_params["connection_id"]
+        data_type = f"{CUSTOM}{request.path_params['identifier']}"
+        dataset = self._do(lambda now: self._backend.queue(company_id, data_type, now, connection_id))
         return JSONResponse(responses.pull_operation(dataset))
 
     async def _refresh_product(self, request: Request) -> Response:
-        try:
-            body = ProductRefresh.model_validate_json(await request.body() or b"{}")
-        except ValidationError as error:
-            raise BadRequestError(f"The request body is not valid: {error}") from error
-        self._sandbox.backend.refresh_product(
-            request.path_params["company_id"], request.path_params["product"], body.data_types, self._sandbox.now()
-        )
-        self._sandbox.changed()
+        body = _parsed(await request.body() or b"{}", ProductRefresh)
+        company_id, product = request.path_params["company_id"], request.path_params["product"]
+        self._do(lambda now: self._backend.refresh_product(company_id, product, body.data_types, now))
         return Response(status_code=202)
 
     async def _add_product(self, request: Request) -> Response:
         company_id, product = request.path_params["company_id"], request.path_params["product"]
-        self._sandbox.backend.add_product(company_id, product, self._sandbox.now())
-        self._sandbox.changed()
+        self._do(lambda now: self._backend.add_product(company_id, product, now))
         return Response(status_code=204)
 
     async def _remove_product(self, request: Request) -> Response:
         company_id, product = request.path_params["company_id"], request.path_params["product"]
-        self._sandbox.backend.remove_product(company_id, product, self._sandbox.now())
-        self._sandbox.changed()
+        self._do(lambda now: self._backend.remove_product(company_id, product, now))
         return Response(status_code=204)
 
     async def _data_status(self, request: Request) -> Response:
-        statuses = self._sandbox.backend.data_status(request.path_params["company_id"], self._sandbox.now())
+        statuses = self._backend.data_status(request.path_params["company_id"], self._sandbox.now())
         return JSONResponse(responses.data_statuses(statuses))
 
     async def _list_pull_operations(self, request: Request) -> Response:
-        datasets = self._sandbox.backend.history(request.path_params["company_id"], self._sandbox.now())
+        datasets = self._backend.history(request.path_params["company_id"], self._sandbox.now())
         operations = [responses.pull_operation(dataset) for dataset in datasets]
         return _page(request, operations, "Dataset", _DATASET_PROPERTIES)
 
     async def _get_pull_operation(self, request: Request) -> Response:
-        dataset = self._sandbox.backend.dataset(
+        dataset = self._backend.dataset(
             request.path_params["company_id"], request.path_params["dataset_id"], self._sandbox.now()
         )
         return JSONResponse(responses.pull_operation(dataset))
+
+    async def _validation(self, request: Request) -> Response:
+        dataset = self._backend.dataset(
+            request.path_params["company_id"], request.path_params["dataset_id"], self._sandbox.now()
+        )
+        return JSONResponse(responses.validation(dataset))
+
+    async def _list_integrations(self, request: Request) -> Response:
+        integrations = [responses.integration(platform) for platform in PLATFORMS.values()]
+        return _page(request, integrations, "Integration", _INTEGRATION_PROPERTIES)
+
+    async def _get_integration(self, request: Request) -> Response:
+        key = request.path_params["key"]
+        for platform in PLATFORMS.values():
+            if platform.integration_key == key:
+                return JSONResponse(responses.integration(platform))
+        raise IntegrationNotFoundError(key)
 
     async def _list_consumers(self, _request: Request) -> Response:
         return JSONResponse({"results": [_consumer(consumer) for consumer in self._sandbox.webhooks.consumers()]})
 
     async def _create_consumer(self, request: Request) -> Response:
-        try:
-            new = NewConsumer.model_validate_json(await request.body())
-        except ValidationError as error:
-            raise BadRequestError(f"The request body is not valid: {error}") from error
+        new = await _body(request, NewConsumer)
         consumer = self._sandbox.webhooks.add_consumer(
             new.url, new.event_types, new.company_tags or [], disabled=bool(new.disabled)
         )
@@ -218,12 +300,37 @@ class CodatApi:
         return JSONResponse({"clientId": client_id, **self._sync_settings(overrides_defaults=True)})
 
     async def _company_sync_settings(self, request: Request) -> Response:
-        company = self._sandbox.backend.company(request.path_params["company_id"])
+        company = self._backend.company(request.path_params["company_id"])
         return JSONResponse({"companyId": company.id, **self._sync_settings(overrides_defaults=False)})
 
     def _sync_settings(self, *, overrides_defaults: bool) -> Json:
         settings = responses.sync_settings(self._sandbox.settings.sync_schedule)
         return {"settings": settings, "overridesDefaults": overrides_defaults}
+
+
+def _route(name: str, call: str, endpoint: Endpoint) -> Route:
+    method, path = call.split(" ")
+    return Route(path, endpoint, methods=[method], name=name)
+
+
+def _refusal(name: str, call: str) -> Endpoint:
+    """Return what answers a call of an operation that the sandbox does not model."""
+
+    async def refuse(_request: Request) -> NoReturn:
+        raise NotModelledError(name, call)
+
+    return refuse
+
+
+async def _body(request: Request, model: type[_Model]) -> _Model:
+    return _parsed(await request.body(), model)
+
+
+def _parsed(body: bytes, model: type[_Model]) -> _Model:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise BadRequestError(f"The request body is not valid: {error}") from error
 
 
 def _data_type(key: str) -> DataType:

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
+from typing import Annotated
 from uuid import UUID
+
+from pydantic import BaseModel, Field, StringConstraints
 
 from codat_sandbox.feeds import Feed, NeverSynced
 from codat_sandbox.model import (
@@ -62,6 +65,13 @@ _LAST_NAMES = (
     "Catering,Joinery,Veterinary,Print Works,Electrical,Books"
 ).split(",")
 _SUFFIXES = {"uk": "Ltd", "us": "LLC", "au": "Pty Ltd"}
+
+
+class CompanyDetails(BaseModel):
+    """What a client says about a company; `None` is nothing."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9\s\-',&@.?!]+$")] | None = None
+    tags: Annotated[dict[str, str], Field(max_length=10)] | None = None
 
 
 @dataclass(frozen=True, slots=True)

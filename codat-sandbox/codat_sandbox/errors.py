@@ -6,7 +6,8 @@ SandboxError
 │   ├── ConnectionNotFoundError
 │   ├── ProductNotFoundError
 │   ├── DatasetNotFoundError
-│   └── WebhookNotFoundError
+│   ├── WebhookNotFoundError
+│   └── IntegrationNotFoundError
 ├── NotSupportedByPlatformError       404
 ├── NoLinkedConnectionError           400
 ├── DatasetAlreadyInProgressError     400, or 409 if the settings say so
@@ -14,6 +15,7 @@ SandboxError
 ├── ProductInProgressError            400
 ├── IdempotencyConflictError          409
 ├── IdempotencyMismatchError          422
+├── NotModelledError                  501
 ├── BadRequestError                   400
 └── UnauthorizedError                 401
 """
@@ -67,6 +69,22 @@ class WebhookNotFoundError(NotFoundError):
 
     def __init__(self, webhook_id: str) -> None:
         super().__init__(f"Webhook consumer {webhook_id} not found")
+
+
+class IntegrationNotFoundError(NotFoundError):
+    """No integration has the given key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Integration {key} not found")
+
+
+class NotModelledError(SandboxError):
+    """Codat has the operation, and the sandbox does not."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
+
+    def __init__(self, name: str, call: str) -> None:
+        super().__init__(f"The sandbox does not model Codat's operation {name} ({call}).")
 
 
 class NotSupportedByPlatformError(SandboxError):

@@ -14,16 +14,21 @@ from codat_sandbox.syncs import TEMPORARY_ERRORS, Sync
 
 
 class NeverSynced(Enum):
-    """How `dataStatus` returns a data type that was never synced. Codat uses all three ways."""
+    """How `dataStatus` returns a data type that was never synced.
+
+    Codat's guide also shows one with only its name; its description, and the clients made from it, require a status.
+    """
 
     ABSENT = auto()
     NULL = auto()
-    ONLY_DATA_TYPE = auto()
 
 
 @dataclass(slots=True)
 class Feed:
-    """A data type of a connection. `attempts` counts the syncs since the sandbox started."""
+    """A data type of a connection. `attempts` counts the syncs since the sandbox started.
+
+    `has_changed` says that the next successful sync surely finds changed records.
+    """
 
     company_id: str
     connection_id: str
@@ -35,6 +40,7 @@ class Feed:
     latest: Sync | None = None
     latest_successful: Sync | None = None
     attempts: int = 0
+    has_changed: bool = False
     scheduled_at: datetime | None = None
 
     @property
@@ -95,6 +101,8 @@ class Feed:
         before = self.latest_successful
         if before is None or before.fetched is None or sync.fetched is None:
             return False
+        if self.has_changed:
+            return True
         days = (sync.fetched - before.fetched) / timedelta(days=1)
         return sync.chance < -math.expm1(-self.changes_per_day * days)
 
@@ -121,14 +129,14 @@ def data_statuses(feeds: Sequence[Feed]) -> dict[str, DataStatus | None]:
     return {
         data_type: _data_status(data_type, same_type)
         for data_type, same_type in by_type.items()
-        if any(feed.latest for feed in same_type) or same_type[0].never_synced is not NeverSynced.ABSENT
+        if any(feed.latest for feed in same_type) or same_type[0].never_synced is NeverSynced.NULL
     }
 
 
 def _data_status(data_type: str, feeds: Sequence[Feed]) -> DataStatus | None:
     latest = max((f.latest_dataset for f in feeds if f.latest_dataset), key=lambda d: d.requested, default=None)
     if latest is None:
-        return None if feeds[0].never_synced is NeverSynced.NULL else DataStatus(data_type)
+        return None
     successful = max(
         (
             (f.latest_successful_dataset.completed, f.latest_successful_dataset.id)

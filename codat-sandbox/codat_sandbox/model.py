@@ -128,16 +128,13 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class DataStatus:
-    """The status of a data type over all connections, as `dataStatus` returns it.
-
-    `current_status` is None for a data type that was never synced.
-    """
+    """The status of a data type over all connections, as `dataStatus` returns it."""
 
     data_type: str
-    current_status: DatasetStatus | None = None
-    last_successful_sync: datetime | None = None
-    latest_sync_id: str | None = None
-    latest_successful_sync_id: str | None = None
+    current_status: DatasetStatus
+    last_successful_sync: datetime | None
+    latest_sync_id: str
+    latest_successful_sync_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +171,7 @@ class Read:
     status: DatasetStatus
     records_modified: bool
     last_fetched: datetime | None
+    dataset_id: str
     product: str = ""
 
 

@@ -21,11 +21,12 @@ from codat_sandbox.model import (
     Read,
     ReadCompleted,
 )
-from codat_sandbox.platforms import CUSTOM, FETCH_ON_FIRST_LINK, DataType
+from codat_sandbox.platforms import CUSTOM, FETCH_ON_FIRST_LINK, DataType, Platform
 from codat_sandbox.syncs import ERROR_MESSAGES
 
 Json: TypeAlias = dict[str, object]
 
+_API = "https://api.codat.io"
 _PORTAL = "https://app.codat.io/companies"
 
 
@@ -40,9 +41,9 @@ def time_or_null(value: datetime | None) -> str | None:
     return None if value is None else time(value)
 
 
-def company(value: Company) -> Json:
-    """Return a company with its connections."""
-    return {**_company_details(value), "dataConnections": [connection(value, c) for c in value.connections]}
+def company(value: Company, links: str) -> Json:
+    """Return a company with its connections, whose link URLs begin with `links`."""
+    return {**_company_details(value), "dataConnections": [connection(value, c, links) for c in value.connections]}
 
 
 def _company_details(value: Company) -> Json:
@@ -65,8 +66,8 @@ def _group_member(value: CompanyReference) -> Json:
     return {"id": value.id, "name": value.name, "links": {"portal": f"{_PORTAL}/{value.id}/summary"}}
 
 
-def connection(owner: Company, value: Connection) -> Json:
-    """Return a connection of the company `owner`."""
+def connection(owner: Company, value: Connection, links: str) -> Json:
+    """Return a connection of the company `owner`, whose link URL begins with `links`."""
     errors = (
         []
         if value.error is None
@@ -82,17 +83,30 @@ def connection(owner: Company, value: Connection) -> Json:
     )
     return {
         "id": value.id,
-        "integrationId": str(uuid5(NAMESPACE_URL, value.platform.integration_key)),
+        "integrationId": integration_id(value.platform),
         "integrationKey": value.platform.integration_key,
         "sourceId": value.source_id,
         "sourceType": value.platform.source_type,
         "platformName": value.platform.name,
-        "linkUrl": f"https://link-api.codat.io/companies/{owner.id}/connections/{value.id}/start",
+        "linkUrl": link_url(links, owner.id, value.id),
         "status": value.status,
         "lastSync": time_or_null(value.last_sync),
         "created": _whole_second(value.created),
         "dataConnectionErrors": errors,
+        "connectionInfo": _connection_info(value),
     }
+
+
+def link_url(links: str, company_id: str, connection_id: str) -> str:
+    """Return the URL at which a customer links a connection, which begins with `links`."""
+    return f"{links}/companies/{company_id}/connections/{connection_id}/start"
+
+
+def _connection_info(value: Connection) -> Json | None:
+    """Return what Codat says of an on-premise connection whose machine it waits for."""
+    if value.platform.on_premise and not value.machine_online:
+        return {"status": "Offline", "message": f"{value.platform.name} is not running on the customer's machine."}
+    return None
 
 
 def pull_operation(value: Dataset) -> Json:
@@ -130,6 +144,38 @@ def _data_status(value: DataStatus) -> Json:
         "latestSuccessfulSyncId": value.latest_successful_sync_id,
     }
     return {name: field for name, field in fields.items() if field is not None}
+
+
+def validation(value: Dataset) -> Json:
+    """Return what was found wrong with the data of a dataset."""
+    message = ERROR_MESSAGES[value.status] if value.status is DatasetStatus.VALIDATION_ERROR else None
+    errors = [] if message is None else [{"ruleId": f"{value.data_type}-001", "itemId": value.id, "message": message}]
+    return {"errors": errors, "warnings": []}
+
+
+def integration(value: Platform) -> Json:
+    """Return a platform as an integration."""
+    readable = [{"featureType": "Get", "featureState": "Release"}]
+    return {
+        "key": value.integration_key,
+        "logoUrl": f"https://static.codat.io/public/officialLogos/Full/{value.integration_key}",
+        "name": value.name,
+        "enabled": True,
+        "sourceId": str(uuid5(NAMESPACE_URL, f"source-{value.integration_key}")),
+        "sourceType": value.source_type,
+        "integrationId": integration_id(value),
+        "isOfflineConnector": value.on_premise,
+        "isBeta": False,
+        # Codat's description has the property `dataType`, and requires `datatype`.
+        "datatypeFeatures": [
+            {"dataType": each, "datatype": each, "supportedFeatures": readable} for each in value.data_types
+        ],
+    }
+
+
+def integration_id(value: Platform) -> str:
+    """Return the id of a platform."""
+    return str(uuid5(NAMESPACE_URL, value.integration_key))
 
 
 def sync_settings(schedule: Mapping[DataType, int]) -> list[Json]:
@@ -183,17 +229,17 @@ def error(status: int, message: str, correlation_id: str, *, can_be_retried: str
     }
 
 
-def webhook(event: Event) -> Json:
-    """Return the body of the webhook that reports `event`."""
+def webhook(event: Event, links: str) -> Json:
+    """Return the body of the webhook that reports `event`; link URLs begin with `links`."""
     return {
         "id": event.id,
         "eventType": event.event_type,
         "generatedDate": time(event.generated),
-        "payload": _payload(event),
+        "payload": _payload(event, links),
     }
 
 
-def _payload(event: Event) -> Json:
+def _payload(event: Event, links: str) -> Json:
     match event:
         case ReadCompleted():
             fetched = [read.last_fetched for read in event.reads if read.last_fetched is not None]
@@ -205,7 +251,7 @@ def _payload(event: Event) -> Json:
         case ConnectionEvent():
             return {
                 "referenceCompany": _reference(event.company),
-                "connection": connection(event.company, event.connection),
+                "connection": connection(event.company, event.connection, links),
             }
         case CompanyEvent():
             return _company_details(event.company)
@@ -245,7 +291,10 @@ def _read(owner: Company, value: Read) -> Json:
             {
                 "type": f"error.{value.status}",
                 "message": message,
-                "links": {"portal": f"{_PORTAL}/{owner.id}/pull-history"},
+                "links": {
+                    "logs": f"{_API}/companies/{owner.id}/sync/{value.dataset_id}/validation",
+                    "portal": f"{_PORTAL}/{owner.id}/pull-history",
+                },
             }
         ]
     )

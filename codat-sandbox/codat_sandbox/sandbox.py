@@ -1,6 +1,8 @@
 """A running sandbox: the backend on the real clock, with its API limits, stub responses and webhooks."""
 
 import asyncio
+import base64
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,15 +16,20 @@ from codat_sandbox.stubs import Stubs
 from codat_sandbox.webhooks import Webhooks
 
 
+def new_signing_secret() -> str:
+    """Return a new signing secret of webhooks."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+
+
 class Sandbox:
     """The state of a running sandbox. It must be used from one event loop only.
 
     The server sets `close_connection`, which closes the connection of the client with the given (host, port).
     """
 
-    def __init__(self, settings: Settings, api_key: str, signing_secret: str | None = None) -> None:
+    def __init__(self, settings: Settings, api_key: str, signing_secret: str = "") -> None:
         self.api_key = api_key
-        self.stubs = Stubs()
+        self.stubs = Stubs(self.now)
         self.calls: Counter[str] = Counter()
         self.close_connection: Callable[[tuple[str, int]], None] = lambda _client: None
         self.webhooks = Webhooks(lambda: self.backend.settings, self.now, signing_secret)

@@ -85,10 +85,11 @@ def create_server(sandbox: Sandbox, on_start: Callable[[], None]) -> uvicorn.Ser
 
 @dataclass(frozen=True, slots=True)
 class RunningSandbox:
-    """A sandbox that is served at `base_url`."""
+    """A sandbox that is served at `base_url`. `signing_secret` is empty if each webhook consumer has its own."""
 
     base_url: str
     api_key: str
+    signing_secret: str
     sandbox: Sandbox
     _loop: asyncio.AbstractEventLoop
 
@@ -116,7 +117,7 @@ class RunningSandbox:
 
 @contextmanager
 def running_sandbox(
-    settings: Settings | None = None, api_key: str = TEST_API_KEY, signing_secret: str | None = None
+    settings: Settings | None = None, api_key: str = TEST_API_KEY, signing_secret: str = ""
 ) -> Iterator[RunningSandbox]:
     """Serve a sandbox from its own thread on a free port while the `with` block runs."""
     sandbox = Sandbox(settings or Settings(), api_key, signing_secret)
@@ -128,7 +129,7 @@ def running_sandbox(
         thread.start()
         try:
             loop = has_started.result(timeout=10)
-            yield RunningSandbox(f"http://{LOOPBACK}:{port}", api_key, sandbox, loop)
+            yield RunningSandbox(f"http://{LOOPBACK}:{port}", api_key, signing_secret, sandbox, loop)
         finally:
             server.should_exit = True
             thread.join(timeout=10)

@@ -73,8 +73,12 @@ class Settings(BaseModel):
     custom_data_types: dict[str, tuple[str, ...]] = Field(
         {}, description="Identifiers of the custom data types of each platform, by the platform's name."
     )
+    links: str = Field("https://link-api.codat.io", description="What link URLs begin with.")
     one_time_links: bool = Field(
         False, description="Whether each response of the API has other link URLs, which are valid for one use."
+    )
+    listed_connections: Literal["all", "empty", "null", "missing"] = Field(
+        "all", description="What the list of companies has as the connections of each: Codat may leave them out."
     )
     already_in_progress_status: Literal[400, 409] = 400
     daily_quota: Annotated[int, Field(ge=0)] | None = Field(

@@ -121,6 +121,16 @@ class Store:
             del self._syncs[sync.as_requested.id]
         return company
 
+    def set_details(self, company_id: str, name: str | None, tags: dict[str, str] | None) -> Company:
+        """Replace the name and the tags of a company, unless they are None, and return the company.
+
+        Raises:
+            CompanyNotFoundError: there is no such company.
+        """
+        company = self.company(company_id)
+        self._put(replace(company, name=name or company.name, tags=company.tags if tags is None else tags))
+        return self.company(company_id)
+
     def set_products(self, company_id: str, products: tuple[str, ...]) -> Company:
         """Replace the products of a company, and return the company.
 

@@ -1,6 +1,8 @@
 """Stub responses: what the sandbox returns in place of its own responses, to test how a client handles them."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +20,9 @@ class StubResponse(BaseModel):
     method: str = Field("*", description="GET, POST, … or * for any.")
     path: str = Field(description="The path, in which * matches any characters: /companies/*/dataStatus.")
     times: int = Field(1, ge=1, description="How many matching requests get this response.")
+    lasts: timedelta | None = Field(
+        None, gt=timedelta(0), description="How long all matching requests get it, in place of `times`; seconds."
+    )
     status: int | None = Field(None, ge=200, le=599)
     headers: dict[str, str] = {}
     body: str = ""
@@ -34,28 +39,45 @@ class StubResponse(BaseModel):
 class Stubs:
     """Stub responses that are not used up yet, in the order in which they were added."""
 
-    def __init__(self) -> None:
-        self._stubs: list[StubResponse] = []
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        """Create an empty list. `now` is called each time that it is needed."""
+        self._now = now
+        self._stubs: list[_Pending] = []
 
     def add(self, stub: StubResponse) -> None:
         """Add a stub response."""
-        self._stubs.append(stub)
+        self._stubs.append(_Pending(stub, stub.times, self._now() + stub.lasts if stub.lasts else None))
 
     def clear(self) -> None:
         """Remove all stub responses."""
         self._stubs.clear()
 
     def pending(self) -> list[StubResponse]:
-        """Return the stub responses that are left, each with `times` as the number of uses left."""
-        return list(self._stubs)
+        """Return the stub responses that are left, each with `times` or `lasts` as what is left of it."""
+        now = self._now()
+        return [each.rest(now) for each in self._stubs if not each.is_over(now)]
 
     def take(self, method: str, path: str) -> StubResponse | None:
         """Return the first stub response that matches and use it once, or return None."""
-        for index, stub in enumerate(self._stubs):
-            if stub.matches(method, path):
-                if stub.times == 1:
-                    del self._stubs[index]
-                else:
-                    self._stubs[index] = stub.model_copy(update={"times": stub.times - 1})
-                return stub
+        now = self._now()
+        self._stubs = [each for each in self._stubs if not each.is_over(now)]
+        for pending in self._stubs:
+            if pending.stub.matches(method, path):
+                pending.times -= pending.until is None
+                return pending.stub
         return None
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A stub response with how many uses of it are left, or until when it is used."""
+
+    stub: StubResponse
+    times: int
+    until: datetime | None
+
+    def is_over(self, now: datetime) -> bool:
+        return self.times == 0 if self.until is None else self.until <= now
+
+    def rest(self, now: datetime) -> StubResponse:
+        return self.stub.model_copy(update={"times": self.times, "lasts": self.until and self.until - now})

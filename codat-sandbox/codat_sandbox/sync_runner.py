@@ -34,8 +34,18 @@ class SyncRunner:
         self._running: Counter[str] = Counter()
         self._unreported: dict[str, list[Read]] = {}
 
-    def start(self, feed: Feed, requested_by: RequestedBy, now: datetime, product: str = "") -> Dataset:
-        """Queue a sync of a feed that has none running, perhaps for a custom product, and return its dataset."""
+    def start(
+        self,
+        feed: Feed,
+        requested_by: RequestedBy,
+        now: datetime,
+        product: str = "",
+        ends_in: DatasetStatus | None = None,
+    ) -> Dataset:
+        """Queue a sync of a feed that has none running, perhaps for a custom product, and return its dataset.
+
+        With `ends_in` it ends so, and leaves its connection as it is.
+        """
         feed.attempts += 1
         random = Random(f"{self.settings.seed}/{feed.connection_id}/{feed.data_type}/{feed.attempts}")
         connection = self._store.connection(feed.company_id, feed.connection_id)
@@ -50,7 +60,9 @@ class SyncRunner:
         )
         shortest, longest = self.settings.sync_time_min, self.settings.sync_time_max
         duration = shortest + (longest - shortest) * random.random()
-        sync = syncs.plan(dataset, feed.draw_end(connection, self.settings, random), duration, random)
+        end = feed.draw_end(connection, self.settings, random)
+        sync = syncs.plan(dataset, ends_in or end, duration, random)
+        sync.end_is_forced = ends_in is not None
         sync.product = product
         sync.pause = self.settings.paused_for if random.random() < self.settings.paused else timedelta(0)
         feed.latest = sync
@@ -153,9 +165,11 @@ class SyncRunner:
             records_modified=status is DatasetStatus.COMPLETE and feed.records_modified(sync),
             last_fetched=before.fetched if before else None,
             product=sync.product,
+            dataset_id=sync.as_requested.id,
         )
         if status is DatasetStatus.COMPLETE:
             feed.latest_successful = sync
+            feed.has_changed = False
             self._store.put_connection(feed.company_id, replace(connection, last_sync=now))
             if connection.one_time and not any(
                 each.running for each in self._store.feeds(feed.company_id, feed.connection_id)
@@ -165,6 +179,7 @@ class SyncRunner:
             status is DatasetStatus.AUTH_ERROR
             and connection.status is ConnectionStatus.LINKED
             and not connection.refuses_reads
+            and not sync.end_is_forced
         ):
             change_status(
                 self._store,

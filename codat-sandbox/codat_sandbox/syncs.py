@@ -97,6 +97,7 @@ class Sync:
         chance: A random number from 0 to 1 that decides whether the read finds changed records.
         fetched: When the data was fetched from the platform.
         product: The custom product that it is read for, or empty.
+        end_is_forced: Whether its end was asked for, and says nothing about its connection.
         pause: How long it is paused when it begins to fetch.
         description: What Codat says of its status, or None.
     """
@@ -108,6 +109,7 @@ class Sync:
     chance: float = 0.0
     fetched: datetime | None = None
     product: str = ""
+    end_is_forced: bool = False
     waits_for_machine: bool = False
     pause: timedelta = timedelta(0)
     description: str | None = None

@@ -90,9 +90,7 @@ class _Message:
 class Webhooks:
     """Webhook consumers, and the deliveries to them."""
 
-    def __init__(
-        self, settings: Callable[[], Settings], now: Callable[[], datetime], signing_secret: str | None
-    ) -> None:
+    def __init__(self, settings: Callable[[], Settings], now: Callable[[], datetime], signing_secret: str) -> None:
         """Create a registry without consumers. `settings` and `now` are called each time that they are needed."""
         self.attempts: deque[Attempt] = deque(maxlen=_MAX_ATTEMPTS_KEPT)
         self._settings = settings
@@ -182,7 +180,7 @@ class Webhooks:
         await self._client.aclose()
 
     def _send_one(self, event: Event, consumer: Consumer, settings: Settings) -> None:
-        message = _Message(f"msg_{event.id.replace('-', '')}", event.event_type, _body(event), consumer)
+        message = _Message(f"msg_{event.id.replace('-', '')}", event.event_type, _body(event, settings.links), consumer)
         random = Random(f"{settings.seed}/{message.id}/{consumer.id}")
         if random.random() < settings.webhooks_lost:
             self._record(message, "lost")
@@ -251,8 +249,8 @@ class Webhooks:
             consumer.disabled = True
 
 
-def _body(event: Event) -> str:
-    return json.dumps(responses.webhook(event), separators=(",", ":"))
+def _body(event: Event, links: str) -> str:
+    return json.dumps(responses.webhook(event, links), separators=(",", ":"))
 
 
 def _secret(random: Random) -> str:

@@ -55,7 +55,10 @@ def test_every_operation_has_a_row() -> None:
         if method != "parameters"
     }
 
-    assert {name: call for name, (call, _) in operations().items()} == calls
+    documented = {name: call for name, (call, _) in operations().items()}
+    assert calls.items() <= documented.items()
+    # The file leaves some out: `test_official_client.py` compares with all that Codat's own client has.
+    assert len(documented) == 52
 
 
 @described

@@ -20,6 +20,15 @@ OPENAPI = Path(__file__).parents[3] / "shared" / "codat" / "platform-openapi-ful
 
 OPERATIONS = {route.name for route in CodatApi(Sandbox(Settings(companies=0), "key")).routes()}
 """The operations that the sandbox has."""
+UNDESCRIBED = {
+    "create-company",
+    "update-company",
+    "delete-company",
+    "create-connection",
+    "unlink-connection",
+    "delete-connection",
+}
+"""Those that the file lacks: the official client of Codat's calls them (`test_official_client.py`)."""
 NOT_SENT = {"{dataType}.write.successful", "{dataType}.write.unsuccessful", "client.rateLimit.reset"}
 
 pytestmark = pytest.mark.skipif(not OPENAPI.exists(), reason=f"Codat's OpenAPI file is not at {OPENAPI}")
@@ -114,10 +123,10 @@ def test_every_operation_responds_as_described(codat_with_failures: httpx.Client
     seen = set()
     for operation_id, method, path, body in _requests(codat_with_failures):
         response = codat_with_failures.request(method, path, json=body)
-        description.check_response(operation_id, _without_bare_data_types(response))
+        description.check_response(operation_id, response)
         seen.add(operation_id)
 
-    assert seen == OPERATIONS
+    assert seen == OPERATIONS - UNDESCRIBED
 
 
 def _requests(codat: httpx.Client) -> Iterator[tuple[str, str, str, dict[str, object] | None]]:
@@ -127,6 +136,9 @@ def _requests(codat: httpx.Client) -> Iterator[tuple[str, str, str, dict[str, ob
     yield "list-companies", "GET", "/companies?query=nonsense", None
     yield "get-company", "GET", "/companies/00000000-0000-0000-0000-000000000000", None
     yield "get-profile", "GET", "/profile", None
+    yield "list-integrations", "GET", "/integrations?query=sourceType=Banking", None
+    yield "get-integration", "GET", "/integrations/gbol", None
+    yield "get-integration", "GET", "/integrations/none", None
     yield "get-profile-syncSettings", "GET", "/profile/syncSettings", None
     for company in codat.get("/companies").json()["results"]:
         path = f"/companies/{company['id']}"
@@ -139,6 +151,7 @@ def _requests(codat: httpx.Client) -> Iterator[tuple[str, str, str, dict[str, ob
         yield "list-pull-operations", "GET", f"{path}/data/history?orderBy=-requested&pageSize=3", None
         for dataset in codat.get(f"{path}/data/history").json()["results"][-3:]:
             yield "get-pull-operation", "GET", f"{path}/data/history/{dataset['id']}", None
+            yield "get-read-validation-results", "GET", f"{path}/sync/{dataset['id']}/validation", None
         yield "get-company-syncSettings", "GET", f"{path}/syncSettings", None
         yield "refresh-data-type", "POST", f"{path}/data/queue/invoices", None
         yield "refresh-data-type", "POST", f"{path}/data/queue/invoices", None
@@ -167,14 +180,6 @@ def _requests(codat: httpx.Client) -> Iterator[tuple[str, str, str, dict[str, ob
     [registered] = codat.get("/webhooks").json()["results"]
     yield "delete-webhook-consumer", "DELETE", f"/webhooks/{registered['id']}", None
     yield "delete-webhook-consumer", "DELETE", f"/webhooks/{registered['id']}", None
-
-
-def _without_bare_data_types(response: httpx.Response) -> httpx.Response:
-    """Remove the entries of `dataStatus` that have only `dataType`: Codat returns them, but does not describe them."""
-    if not response.is_success or not response.url.path.endswith("/dataStatus"):
-        return response
-    statuses = {key: status for key, status in response.json().items() if status is None or len(status) > 1}
-    return httpx.Response(response.status_code, json=statuses)
 
 
 @pytest.mark.parametrize(("reason", "status"), [("key", 401), ("quota", 429)])

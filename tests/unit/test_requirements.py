@@ -22,6 +22,7 @@ def pinned(file: Path) -> dict[str, str]:
     [
         ("functions/requirements.lock", ["functions/requirements.txt"]),
         ("requirements.lock", ["functions/requirements.txt", "requirements.txt"]),
+        ("tests/sandbox/official_client.lock", ["tests/sandbox/official_client.txt"]),
         ("requirements-dev.lock", ["functions/requirements.txt", "requirements.txt", "requirements-dev.txt"]),
     ],
 )

@@ -1,0 +1,33 @@
+"""Fixtures for pytest, which finds them by itself once the package is installed."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from codat_sandbox.sandbox import new_signing_secret
+from codat_sandbox.server import RunningSandbox, running_sandbox
+from codat_sandbox.settings import Settings
+
+
+@pytest.fixture
+def codat_sandbox_settings() -> Settings:
+    """Return the settings of `codat_sandbox`, under which nothing fails and reads take milliseconds: override them."""
+    return Settings(
+        companies=3,
+        sync_time_min=timedelta(milliseconds=20),
+        sync_time_max=timedelta(milliseconds=60),
+        read_completed_within=timedelta(milliseconds=50),
+        fails_first=0,
+        needs_relink=0,
+        permissions_error=0,
+        not_supported=0,
+        machine_offline=0,
+    )
+
+
+@pytest.fixture
+def codat_sandbox(codat_sandbox_settings: Settings) -> Iterator[RunningSandbox]:
+    """Yield a Codat of the test's own, at `base_url` with `api_key`, which signs webhooks with `signing_secret`."""
+    with running_sandbox(codat_sandbox_settings, signing_secret=new_signing_secret()) as sandbox:
+        yield sandbox
