@@ -95,7 +95,8 @@ def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningSta
         _write(outputs_file, json.dumps(outputs.model_dump(by_alias=True), indent=2) + "\n")
         _write(tools_file, _exports(settings, codat))
         deployed = DeployedStack.of_local_run(ROOT / "freshness.toml", folder)
-        with serving(StackSource(deployed), settings.page_port, UPDATE_PAGE_EVERY) as page:
+        console = f"{codat.base_url}/sandbox/" if codat.is_sandbox else ""
+        with serving(StackSource(deployed), settings.page_port, UPDATE_PAGE_EVERY, console) as page:
             yield RunningStack(
                 deployed=deployed, codat=codat, dry_run=settings.dry_run, processes=processes, page_url=page.url
             )

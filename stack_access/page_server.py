@@ -35,7 +35,7 @@ _LONGEST_FORM = 10_000
 _LENGTHS = {"1h": timedelta(hours=1), "4h": timedelta(hours=4), "1d": timedelta(days=1), "7d": timedelta(days=7)}
 """For how long a form pauses."""
 _POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; frame-src {frames}; "
     "script-src 'nonce-{nonce}'; form-action 'self' https: http:; base-uri 'none'; frame-ancestors 'none'"
 )
 """The security policy of every response. A browser applies `form-action` to where a form redirects, too."""
@@ -83,12 +83,13 @@ class StackSource:
 
 
 class PageServer(ThreadingHTTPServer):
-    """The server. `port` is 0 for any that is free."""
+    """The server. `port` is 0 for any that is free; `console` is the address of a Codat sandbox's, if there is one."""
 
     daemon_threads = True
 
-    def __init__(self, source: Source, port: int, update_every: timedelta) -> None:
+    def __init__(self, source: Source, port: int, update_every: timedelta, console: str = "") -> None:
         super().__init__((LOOPBACK, port), _Handler)
+        self.console = console
         self.source = source
         self.update_every = update_every
 
@@ -99,13 +100,13 @@ class PageServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(source: Source, port: int, update_every: timedelta) -> Iterator[PageServer]:
+def serving(source: Source, port: int, update_every: timedelta, console: str = "") -> Iterator[PageServer]:
     """Serve the page during the `with` block.
 
     Raises:
         OSError: the port cannot be used.
     """
-    with PageServer(source, port, update_every) as server:
+    with PageServer(source, port, update_every, console) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
         thread.start()
         try:
@@ -226,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _html(self, page: Callable[[Frame], str]) -> None:
         nonce = secrets.token_urlsafe()
-        frame = Frame(Medium.SERVER, update_every=self.server.update_every, nonce=nonce)
+        frame = Frame(Medium.SERVER, update_every=self.server.update_every, console=self.server.console, nonce=nonce)
         self._respond(HTTPStatus.OK, page(frame), "text/html; charset=utf-8", nonce)
 
     def _text(self, status: HTTPStatus, text: str) -> None:
@@ -237,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(content)))
-        self.send_header("Content-Security-Policy", _POLICY.format(nonce=nonce))
+        self.send_header("Content-Security-Policy", _POLICY.format(nonce=nonce, frames=self.server.console or "'none'"))
         self.send_header("Cache-Control", "no-store")
         self.send_header("Referrer-Policy", "same-origin")
         self.send_header("X-Content-Type-Options", "nosniff")

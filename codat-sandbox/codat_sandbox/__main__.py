@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from codat_sandbox.console import CONSOLE
 from codat_sandbox.sandbox import Sandbox, new_signing_secret
 from codat_sandbox.server import LOOPBACK, create_server, listen
 from codat_sandbox.settings import Settings
@@ -80,7 +81,8 @@ def _announce(address: str, api_key: str, signing_secret: str) -> None:
     """Print how to reach the sandbox. Who has set a secret knows it, and may keep the output."""
     print(f"Codat sandbox ready at {address}")
     print(f"API key         {f'as in {KEY}' if os.environ.get(KEY) else api_key}")
-    print(f"Signing secret  {f'as in {SECRET}' if os.environ.get(SECRET) else signing_secret}", flush=True)
+    print(f"Signing secret  {f'as in {SECRET}' if os.environ.get(SECRET) else signing_secret}")
+    print(f"Console         {address}{CONSOLE}", flush=True)
 
 
 def main() -> None:

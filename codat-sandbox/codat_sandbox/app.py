@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from codat_sandbox import responses
 from codat_sandbox.admin_api import AdminApi
 from codat_sandbox.codat_api import CodatApi
+from codat_sandbox.console import Console
 from codat_sandbox.errors import DatasetAlreadyInProgressError, SandboxError
 from codat_sandbox.middleware import CodatApiMiddleware
 from codat_sandbox.sandbox import Sandbox
@@ -38,7 +39,7 @@ def create_app(sandbox: Sandbox) -> ASGIApp:
     codat = CodatApi(sandbox)
     codat_routes = [*codat.routes(), *codat.other_routes()]
     app = Starlette(
-        routes=[*codat_routes, *AdminApi(sandbox).routes()],
+        routes=[*codat_routes, *AdminApi(sandbox).routes(), *Console(sandbox).routes()],
         exception_handlers={SandboxError: handle_error, HTTPException: handle_error},
         lifespan=lifespan,
     )

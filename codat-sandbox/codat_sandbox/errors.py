@@ -17,6 +17,7 @@ SandboxError
 ├── IdempotencyMismatchError          422
 ├── NotModelledError                  501
 ├── BadRequestError                   400
+├── ForbiddenError                    403
 └── UnauthorizedError                 401
 """
 
@@ -154,6 +155,15 @@ class IdempotencyMismatchError(SandboxError):
 
 class BadRequestError(SandboxError):
     """A parameter or the body of the request is not valid."""
+
+
+class ForbiddenError(SandboxError):
+    """A page of another site sent a form."""
+
+    status = HTTPStatus.FORBIDDEN
+
+    def __init__(self) -> None:
+        super().__init__("Only the sandbox's own pages may send this.")
 
 
 class UnauthorizedError(SandboxError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import boto3
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from freshness.planning.decision import Reason
 from local.stack import RunningStack
@@ -114,25 +114,31 @@ def verdict(page: Page) -> Locator:
     return page.get_by_role("heading", level=1)
 
 
-def test_the_page_says_which_customer_must_act_and_opens_the_link(page: Page, lapsed: Connection) -> None:
+def test_the_page_says_which_customer_must_act_and_opens_the_link_by_which_the_customer_does(
+    page: Page, lapsed: Connection
+) -> None:
     expect(page.locator("#people")).to_contain_text(lapsed.company_name, timeout=SETTLED * 1000)
     expect(verdict(page)).to_contain_text("broken")
     expect(page.locator("#verdict")).to_contain_text("Send the customer the link, which is under Needs a person")
-    links: list[str] = []
-
-    def follow(route: Route) -> None:
-        # The link itself is an address of Codat.
-        links.append(route.fetch(max_redirects=0).headers["location"])
-        route.fulfill(body="Authorise")
-
-    page.context.route("**/link/**", follow)
+    link = page.get_by_role("button", name=f"Open the link for {lapsed.company_name}")
     with page.context.expect_page() as following:
-        page.get_by_role("button", name=f"Open the link for {lapsed.company_name}").click()
-    expect(following.value.locator("body")).to_have_text("Authorise")
+        link.click()
+    expect(verdict(following.value)).to_have_text(f"Connect {lapsed.platform}")
+    following.value.get_by_role("button", name="Allow access").click()
+    expect(verdict(following.value)).to_have_text(f"{lapsed.platform} is connected.")
     following.value.close()
-    assert links == [
-        f"https://link-api.codat.io/companies/{lapsed.company_id}/connections/{lapsed.connection_id}/start"
-    ]
+    expect(link).to_have_count(0, timeout=SOON * 1000)
+
+
+def test_the_console_of_the_sandbox_is_on_the_page_and_what_it_does_is_shown(page: Page, lapsed: Connection) -> None:
+    page.get_by_text("Make something go wrong at Codat").click()
+    console = page.frame_locator("iframe.console")
+    console.get_by_role("button", name=f"Revoke access: {lapsed.company_name}, {lapsed.platform}").first.click()
+    expect(console.get_by_role("status").nth(1)).to_have_text("The customer revoked access.")
+    link = page.get_by_role("button", name=f"Open the link for {lapsed.company_name}")
+    expect(link).to_have_count(1, timeout=SOON * 1000)
+    assert violations(page) == []
+    page.get_by_text("Make something go wrong at Codat").click()
 
 
 @pytest.fixture(scope="module")

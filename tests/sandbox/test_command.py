@@ -20,7 +20,7 @@ def test_a_key_that_is_given_is_expected_and_not_printed() -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
-        printed = [process.stdout.readline() for _ in range(3)]
+        printed = [process.stdout.readline() for _ in range(4)]
         base_url = printed[0].removeprefix("Codat sandbox ready at ").strip()
         response = httpx.get(f"{base_url}/companies", headers={"Authorization": "Basic Y2FuYXJ5"}, trust_env=False)
         process.send_signal(signal.SIGINT)

@@ -66,16 +66,17 @@ def test_the_command_prints_what_a_client_needs_and_signs_its_webhooks(
     command = [str(programs / "codat-sandbox"), "--port", "0", "--companies", "2", "--webhook-url", url]
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        printed = [process.stdout.readline().split()[-1] for _ in range(3)]
-        address, key, secret = printed
+        printed = [process.stdout.readline().split()[-1] for _ in range(4)]
+        address, key, secret, console = printed
         authorization = "Basic " + base64.b64encode(key.encode()).decode()
         with httpx.Client(base_url=address, headers={"Authorization": authorization}, trust_env=False) as codat:
             created = codat.post("/companies", json={"name": "Tide Bakery"}).json()
             total = codat.get("/companies").json()["totalResults"]
+            console_status = codat.get(console).status_code
         received = receiver.next()
         process.send_signal(signal.SIGINT)
 
-    assert total == 3
+    assert (total, console_status) == (3, 200)
     event = Webhook(secret).verify(received.body, dict(received.headers))
     assert (event["eventType"], event["payload"]["id"]) == ("company.created", created["id"])
     assert process.returncode == 0

@@ -53,6 +53,8 @@ class Frame:
     """The function that its buttons invoke to change something."""
     update_every: timedelta = timedelta(seconds=15)
     """How often a page of a server updates itself."""
+    console: str = ""
+    """Where the console of a Codat sandbox is served; empty if there is none."""
     nonce: str = ""
     """By which the server's security policy recognises its own script."""
 
