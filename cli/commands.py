@@ -17,6 +17,7 @@ from botocore.exceptions import (
 from typer.core import TyperGroup
 
 from cli import policy as policy_commands
+from cli import sandbox as sandbox_commands
 from cli.arguments import nonblank
 from cli.dataset import dataset
 from cli.doctor import doctor
@@ -44,6 +45,7 @@ from freshness.aws.table import ContentionError
 from freshness.codat.errors import CodatError
 from freshness.policy.errors import PolicyError
 from stack_access.errors import StackError
+from stack_access.proxies import without_loopback
 from stack_access.stack import ROOT, DeployedStack
 
 FAILED, WRONG = 1, 2
@@ -93,6 +95,7 @@ app.command()(page)
 app.command()(policies)
 app.command()(mcp)
 app.add_typer(policy_commands.app, name="policy")
+app.add_typer(sandbox_commands.app, name="sandbox")
 
 
 @app.callback()
@@ -124,6 +127,7 @@ def options(
     elif given := [option for option, value in (("stack", stack), ("profile", profile), ("region", region)) if value]:
         raise typer.BadParameter(f"expected it alone, and not with --{given[0]}", param_hint="--local")
     else:
+        os.environ.update(without_loopback(os.environ))
         context.obj = DeployedStack.of_local_run(policy)
 
 

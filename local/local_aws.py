@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local.processes import Processes
+from stack_access.proxies import without_loopback
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 
 
-def tool_environment(port: int) -> dict[str, str]:
-    """Return environment variables that point any AWS tool to the local AWS on `port`, never to a real account."""
+def tool_environment(port: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return variables that point any AWS tool to the local AWS on `port`: never to a real account, nor to a proxy."""
     return {
+        **without_loopback(environment),
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

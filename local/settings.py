@@ -52,7 +52,7 @@ class Settings(BaseModel):
     queue: bool = False
     """Whether to queue refreshes at the real Codat. Otherwise they are only shown."""
     local_folder: Path = ROOT / ".local"
-    """The folder for all files that a run writes."""
+    """The folder in which each run has a folder for all files that it writes."""
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
@@ -61,6 +61,11 @@ class Settings(BaseModel):
             if port == same:
                 raise ValueError(f"{name} and {other} are both {port}: choose different ports")
         return self
+
+    @property
+    def run_folder(self) -> Path:
+        """Return the folder of this run: others, which have other ports, may be running."""
+        return self.local_folder / str(self.local_aws_port)
 
     @property
     def dry_run(self) -> bool:

@@ -65,7 +65,7 @@ def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningSta
     Raises:
         LocalRunError: a port is in use, a process did not start, or the stack could not be deployed.
     """
-    folder = settings.local_folder
+    folder = settings.run_folder
     logs, scratch, outputs_file, tools_file = (folder / name for name in ("logs", "scratch", "outputs.json", "env"))
     logs.mkdir(parents=True, exist_ok=True)
     codat = Codat.of(settings)

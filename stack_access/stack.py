@@ -29,12 +29,29 @@ _PARENT = Path(__file__).resolve().parent.parent
 ROOT = _PARENT if (_PARENT / "app.py").exists() else Path()
 """The root folder of the repository, or the current one if this is installed from a wheel."""
 LOCAL_FOLDER = Path(os.environ.get("LOCAL_FOLDER", ROOT / ".local"))
-"""The folder in which `make run` writes how to reach its stack."""
+"""The folder in which each `make run` has a folder, named by the port of its local AWS, with how to reach its stack."""
 
 
 def clock() -> datetime:
     """Return the current time in UTC."""
     return datetime.now(UTC)
+
+
+def local_run(folder: Path, port: str | None = None) -> Path:
+    """Return the folder of the local run on a port, or of the only one, among those in `folder`.
+
+    Raises:
+        StackError: none is running, or there are several to choose from.
+    """
+    runs = {each.parent.name: each.parent for each in folder.glob("*/outputs.json")}
+    if port in runs:
+        return runs[port]
+    if port or not runs:
+        raise StackError(f'No local run{f" on port {port}" if port else ""} is running. Start one with "make run".')
+    if len(runs) > 1:
+        ports = " or ".join(f"LOCAL_AWS_PORT={each}" for each in sorted(runs))
+        raise StackError(f"Several local runs are running: choose one with {ports} before the command.")
+    return next(iter(runs.values()))
 
 
 LOCAL_STACK = "CodatFreshness"
@@ -61,6 +78,8 @@ class DeployedStack:
     policy_file: Path
     endpoint: str | None = None
     local_outputs: Path | None = None
+    sandbox_url: str = ""
+    """The address of the Codat sandbox of a local run, empty if there is none."""
 
     @classmethod
     def in_aws(cls, name: str | None, profile: str | None, region: str | None, policy_file: Path) -> Self:
@@ -68,15 +87,14 @@ class DeployedStack:
         return cls(boto3.Session(profile_name=profile, region_name=region), name, policy_file)
 
     @classmethod
-    def of_local_run(cls, policy_file: Path, folder: Path = LOCAL_FOLDER) -> Self:
-        """Return the stack that `make run` is running.
+    def of_local_run(cls, policy_file: Path, folder: Path | None = None) -> Self:
+        """Return the stack of the local run that has written `folder`, or else of the only one that is running.
 
         Raises:
-            StackError: no local run is running.
+            StackError: no local run is running, or there are several to choose from.
         """
+        folder = folder or local_run(LOCAL_FOLDER, os.environ.get("LOCAL_AWS_PORT"))
         environment, outputs = folder / "env", folder / "outputs.json"
-        if not (environment.exists() and outputs.exists()):
-            raise StackError(f'No local run is running ({outputs} does not exist). Start one with "make run".')
         variables = dict(
             word.split("=", 1)
             for line in environment.read_text(encoding="utf-8").splitlines()
@@ -87,7 +105,9 @@ class DeployedStack:
             aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
             region_name=variables["AWS_REGION"],
         )
-        return cls(session, LOCAL_STACK, policy_file, variables["AWS_ENDPOINT_URL"], outputs)
+        # The key of a real Codat is not written there.
+        sandbox_url = variables["CODAT_BASE_URL"] if "CODAT_API_KEY" in variables else ""
+        return cls(session, LOCAL_STACK, policy_file, variables["AWS_ENDPOINT_URL"], outputs, sandbox_url)
 
     @cached_property
     def caller(self) -> str:

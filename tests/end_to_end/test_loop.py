@@ -132,10 +132,10 @@ def test_no_webhook_ends_in_the_dead_letter_queue(fresh_fleet: FleetView, stack:
 
 
 def test_another_tool_can_reach_the_stack_with_the_written_files(stack: RunningStack, settings: Settings) -> None:
-    outputs = json.loads((settings.local_folder / "outputs.json").read_text())
+    outputs = json.loads((settings.run_folder / "outputs.json").read_text())
     assert outputs["WebhookUrl"] == stack.outputs.webhook_url
     program = f"import boto3; print(boto3.client('dynamodb').describe_table(TableName='{outputs['FeedsTable']}'))"
-    command = f". {settings.local_folder / 'env'} && exec {sys.executable} -c {shlex.quote(program)}"
+    command = f". {settings.run_folder / 'env'} && exec {sys.executable} -c {shlex.quote(program)}"
     run = subprocess.run(["sh", "-c", command], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
     assert "ACTIVE" in run.stdout, run.stderr
 
@@ -150,7 +150,7 @@ def test_datasets_expire(stack: RunningStack) -> None:
 def test_the_secrets_are_in_no_log_and_no_template(stack: RunningStack, settings: Settings) -> None:
     assert "CodatFreshness.template.json" in files_with("CODAT_API_KEY_SECRET", settings.local_folder)
     # Only `env` contains the key of the sandbox, so that people can call it.
-    assert files_with(stack.codat.api_key, settings.local_folder).splitlines() == [str(settings.local_folder / "env")]
+    assert files_with(stack.codat.api_key, settings.local_folder).splitlines() == [str(settings.run_folder / "env")]
     assert files_with(stack.codat.signing_secret, settings.local_folder) == ""
 
 
