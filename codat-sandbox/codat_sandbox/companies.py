@@ -53,6 +53,7 @@ PORTFOLIOS: Sequence[tuple[Platform, ...]] = (
 )
 """The platforms of each company: the first company has the first tuple, and so on, repeating from the start."""
 
+_NEVER_SYNCED = (NeverSynced.ABSENT, NeverSynced.NULL, NeverSynced.NULL)
 STANDARD_PRODUCTS = ("lending",)
 """Codat's own products, which every company has: they cannot be refreshed."""
 
@@ -128,7 +129,7 @@ def new_feeds(company_id: str, connection: Connection, settings: Settings, rando
             data_type,
             changes_per_day=RELATIVE_CHANGE_RATES.get(data_type, 1.0)
             * random.lognormvariate(math.log(settings.changes_per_day), settings.changes_spread),
-            never_synced=random.choice(list(NeverSynced)),
+            never_synced=random.choice(_NEVER_SYNCED),
         )
         for data_type in data_types
     )
