@@ -45,3 +45,11 @@ def test_only_schedules_of_this_account_may_assume_the_role(template: Template) 
     condition = statement["Condition"]["StringEquals"]
     assert shown(condition["aws:SourceAccount"]) == "AWS::AccountId"
     assert shown(condition["aws:SourceArn"]).endswith(":schedule-group/default")
+
+
+@pytest.mark.parametrize("tick", TICKS)
+def test_a_schedule_is_created_once_its_role_may_invoke_the_tick(template: Template, tick: str) -> None:
+    """EventBridge Scheduler refuses a target that its role may not invoke yet."""
+    schedule = template.resources("AWS::Scheduler::Schedule")[f"Schedules{tick}"]
+    depends_on = {shown({"Ref": name}) for name in schedule["DependsOn"]}
+    assert depends_on >= {"SchedulesRole", "SchedulesRoleDefaultPolicy"}

@@ -73,3 +73,10 @@ def test_without_an_objective_nothing_burns() -> None:
 
 def test_an_outage_in_which_companies_cannot_be_listed_does_not_end_the_alarm() -> None:
     assert rate(late(100, 20 * HOUR), counted_ago=20) >= 1
+
+
+def test_feeds_of_small_rules_are_too_many_only_together_with_all_others() -> None:
+    """A rule with few feeds is watched by the sum of all rules alone."""
+    small = late(5, 6 * HOUR, rule="small")
+    assert rate(small) < 1
+    assert rate([*small, *late(4, 6 * HOUR)]) >= 1

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,3 +90,46 @@ def test_merging_records_does_not_depend_on_their_order_or_repetition(records: l
     random.shuffle(shuffled)
 
     assert merged(shuffled) == merged(records)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "states"),
+    [
+        (Outcome.COMPLETE, {"Complete"}),
+        (Outcome.PERSON_MUST_ACT, {"PermissionsError"}),
+        (Outcome.NEVER, {"NotSupported"}),
+        (
+            Outcome.TRY_AGAIN,
+            {
+                "AuthError",  # a second one in a row asks the customer to relink
+                "FetchError",
+                "MapError",
+                "ValidationError",
+                "ProcessingError",
+                "InternalError",
+                "RateLimitError",
+                "PrerequisiteNotMet",
+                "Cancelled",
+            },
+        ),
+        (
+            Outcome.IN_FLIGHT,
+            {
+                "Initial",
+                "Queued",
+                "Fetching",
+                "MapQueued",
+                "Mapping",
+                "ValidationQueued",
+                "Validating",
+                "ProcessingQueued",
+                "Processing",
+            },
+        ),
+    ],
+)
+def test_each_state_means_what_codat_documents(meaning: Outcome, states: set[str]) -> None:
+    assert {str(state) for state in DatasetState if outcome(state) is meaning} == states
+    assert {str(state) for state in DatasetState if has_ended(state)}.isdisjoint(states) is (
+        meaning is Outcome.IN_FLIGHT
+    )

@@ -88,3 +88,11 @@ def test_only_a_read_from_a_machine_waits_for_one() -> None:
 )
 def test_the_reason_says_who_ended_a_connection_and_why(connection: Connection, state: State, why: str) -> None:
     assert obstacle(state, connection, READING, NOON) == why
+
+
+def test_a_feed_that_was_never_read_and_whose_link_lapsed_waits_for_the_customer() -> None:
+    never_read = Feed(company_id="company", data_type="invoices", connection_id="connection")
+    lapsed = replace(DESKTOP, status=ConnectionStatus.DEAUTHORIZED)
+
+    assert "has lapsed" in obstacle(State.BLOCKED, lapsed, never_read, NOON)
+    assert "lack of permissions" in obstacle(State.BLOCKED, DESKTOP, never_read, NOON)

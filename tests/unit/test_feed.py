@@ -469,3 +469,11 @@ def test_data_that_is_wanted_is_due_although_its_promise_is_off_but_not_while_it
 
     assert due_at(with_wanted(NEW, wanted(NOON)), off, LINKED) == REQUESTED_DUE
     assert due_at(with_wanted(NEW, wanted(NOON)), PROMISE, unlinked) is None
+
+
+@pytest.mark.parametrize("days", [1, 3, 10])
+def test_codat_is_asked_about_a_dataset_that_takes_days_at_least_every_six_hours(days: int) -> None:
+    seen_at = NOON + timedelta(days=days)
+    waiting = replace(NEW.requested(request(NOON)), seen_running_at=seen_at)
+
+    assert waiting.late_at == seen_at + timedelta(hours=6)

@@ -165,3 +165,12 @@ def test_feeds_are_read_batch_by_batch_while_time_is_left(monkeypatch: pytest.Mo
     one_batch = read_for(1)
     assert read_for(100) == 10 * one_batch
     assert read_for(100, checks=3) <= 4 * one_batch
+
+
+def test_what_a_person_must_act_on_first_is_no_deadline_at_risk() -> None:
+    """Nothing that this system does could meet it, and somebody was told already."""
+    lapsed = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED)
+    companies = {name: replace(company, connections={"1": lapsed}) for name, company in COMPANIES.items()}
+
+    assert len(risks(policy(calls_per_minute=1))) > 0
+    assert list(at_risk(feeds(policy()), companies, policy(calls_per_minute=1), PLENTY, SEVEN)) == []

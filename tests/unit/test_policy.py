@@ -559,3 +559,39 @@ def test_a_window_leaves_out_holidays_only_where_it_depends_on_them(tmp_path: Pa
 
     shut = {day: [each.name for each in windows if each.include(date(2026, 11, day))] for day in (27, 30)}
     assert shut == {27: ["always", "close", "named"], 30: ["always"]}
+
+
+@pytest.mark.parametrize("on", ["off = false", "[rules.data_types.bills]\noff = false"])
+def test_a_deadline_may_name_a_data_type_that_a_rule_turns_on(tmp_path: Path, on: str) -> None:
+    load(write(tmp_path, DEFAULT + READY_OFF + f"\n[[rules]]\nname = 'on'\ntags.plan = 'paid'\n{on}"))
+    with pytest.raises(PolicyError, match="'bills' is off"):
+        load(write(tmp_path, DEFAULT + READY_OFF + "\n[[rules]]\nname = 'on'\ntags.plan = 'paid'\nweight = 2"))
+
+
+def test_deadlines_of_different_weekdays_do_not_add_up_against_the_refreshes_of_a_day(tmp_path: Path) -> None:
+    def text(first: str, second: str) -> str:
+        return (
+            f"{DEFAULT}{DEADLINE}by = '08:00'\ndays = ['{first}']\n{DEADLINE.replace('ready', 'noon')}by = '12:00'\n"
+            f"days = ['{second}']\n[budget.refreshes_per_connection]\nXero = 1"
+        )
+
+    load(write(tmp_path, text("Monday", "Tuesday")))
+    with pytest.raises(PolicyError, match="Xero needs 2 refreshes a day"):
+        load(write(tmp_path, text("Monday", "Monday")))
+
+
+def test_rules_whose_hours_overlap_in_one_data_type_change_that_one_only(tmp_path: Path) -> None:
+    noon = "[[rules]]\nname = 'noon'\nhours = '12:00 to 13:00'\n[rules.data_types.bills]\nfresh_within = '10 minutes'\n"
+    policy = load(write(tmp_path, DEFAULT + BY_HOURS + noon))
+    monday = datetime(2026, 11, 23, tzinfo=UTC)
+
+    def fresh_within(data_type: str, hour: float) -> timedelta:
+        return promise(policy, data_type).at(monday + timedelta(hours=hour)).fresh_within
+
+    assert [fresh_within("bills", hour) for hour in (7, 9, 12.5, 14)] == [
+        timedelta(days=1),
+        timedelta(hours=1),
+        timedelta(minutes=10),
+        timedelta(hours=1),
+    ]
+    assert {fresh_within("invoices", hour) for hour in (9, 12.5, 14)} == {timedelta(hours=1)}

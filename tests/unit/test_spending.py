@@ -78,3 +78,10 @@ def test_a_platform_without_a_cap_is_not_held_back() -> None:
     decisions = decide(due, companies, POLICY, NOON, spend_left={"Xero": 0.0})
 
     assert [decision.action for decision in decisions] == [Action.QUEUE] * 3
+
+
+def test_in_the_first_hours_of_a_month_a_days_share_of_the_cap_may_be_spent() -> None:
+    midnight = datetime(2026, 11, 1, tzinfo=UTC)
+    assert spend_left(POLICY, {}, midnight)["Xero"] == 300 // 30
+    assert spend_left(POLICY, {}, midnight + HOUR)["Xero"] >= 300 // 30
+    assert spend_left(POLICY, {"Xero": 10}, midnight)["Xero"] == 0

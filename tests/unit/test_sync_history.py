@@ -154,3 +154,26 @@ def test_a_history_that_was_stored_equals_the_one_that_was_computed() -> None:
     assert hash(stored) == hash(history)
     assert (len(stored), list(stored)) == (len(history), list(history))
     assert packed(stored) == packed(history)
+
+
+def test_a_copy_has_the_request_of_the_success_that_ended_nearest_to_it_and_of_none_that_ended_at_another_time() -> (
+    None
+):
+    second = timedelta(seconds=1)
+    history = NO_HISTORY
+    for ended_at, took in ((NOON, 5 * second), (NOON + HOUR, 7 * second)):
+        history = history.with_end(ended_at, True, succeeded=True, requested_at=ended_at - took)
+
+    def requested_at(ended_at: datetime) -> datetime | None:
+        found = history.requested_at(ended_at)
+        return found and found.replace(microsecond=0)
+
+    assert requested_at(NOON) == (NOON - 5 * second).replace(microsecond=0)
+    assert requested_at(NOON + HOUR) == (NOON + HOUR - 7 * second).replace(microsecond=0)
+    assert requested_at(NOON + HOUR / 2) is None
+
+
+def test_a_read_that_failed_is_no_copy() -> None:
+    history = NO_HISTORY.with_end(NOON, None, succeeded=False, requested_at=NOON - HOUR / 60)
+
+    assert history.requested_at(NOON) is None

@@ -1,0 +1,67 @@
+"""What is sent to Codat, and what of its responses is believed."""
+
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from freshness.codat.client import Codat
+from freshness.codat.responses import LONGEST_NUMBER, reported_quota
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+Post = Callable[[Codat, UUID | None], Coroutine[Any, Any, object]]
+POSTS: dict[str, Post] = {
+    "data/all": lambda codat, key: codat.queue_all("company", key),
+    "data/queue/invoices": lambda codat, key: codat.queue("company", "invoices", "connection", key),
+    "refresh": lambda codat, key: codat.refresh_product("company", "credit", ["invoices"], key),
+}
+
+
+@pytest.mark.parametrize("post", POSTS.values(), ids=POSTS)
+async def test_a_post_whose_response_is_lost_is_repeated_with_the_key_that_was_given(post: Post) -> None:
+    """Without the same key, Codat would queue the data types twice."""
+    sent: list[httpx.Request] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        if len(sent) == 1:
+            raise httpx.ReadError("the response was lost")
+        operation = {
+            "id": "dataset",
+            "companyId": "company",
+            "connectionId": "connection",
+            "dataType": "invoices",
+            "status": "Queued",
+            "requested": "2026-11-23T12:00:00",
+        }
+        return httpx.Response(200, json=operation)
+
+    key = uuid4()
+    async with httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(respond)) as http:
+        await post(Codat(http, "key", clock=lambda: NOON), key)
+
+    assert [request.method for request in sent] == ["POST", "POST"]
+    assert [request.headers["Idempotency-Key"] for request in sent] == [str(key)] * 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining", "believed"),
+    [
+        ("1000", "999", (1000, 999)),
+        ("9" * LONGEST_NUMBER, "0", (10**LONGEST_NUMBER - 1, 0)),
+        ("9" * (LONGEST_NUMBER + 1), "0", None),
+        ("1000", "9" * 40, None),
+        ("1000", "", None),
+        ("-1", "5", None),
+        ("many", "5", None),
+    ],
+)
+def test_a_quota_is_believed_only_if_it_can_be_stored(
+    limit: str, remaining: str, believed: tuple[int, int] | None
+) -> None:
+    """DynamoDB stores numbers of up to 38 digits."""
+    headers = httpx.Headers({"X-Rate-Limit-Limit": limit, "X-Rate-Limit-Remaining": remaining})
+    assert reported_quota(headers) == believed
