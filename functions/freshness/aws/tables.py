@@ -14,6 +14,7 @@ from freshness.aws.feeds import Feeds
 from freshness.aws.freshness_requests import FreshnessRequests
 from freshness.aws.learned import Learned
 from freshness.aws.listings import Listings
+from freshness.aws.policy_versions import PolicyVersions
 from freshness.aws.spending import Spending
 from freshness.aws.table import Table
 
@@ -41,6 +42,7 @@ class Tables:
     control: Control
     learned: Learned
     listings: Listings
+    policies: PolicyVersions
     requests: FreshnessRequests
     attainment: AttainmentRecords
     spending: Spending
@@ -56,6 +58,7 @@ class Tables:
             control=Control(Table(dynamodb, names.control, sleep)),
             learned=Learned(Table(dynamodb, names.control, sleep)),
             listings=Listings(Table(dynamodb, names.control, sleep)),
+            policies=PolicyVersions(Table(dynamodb, names.control, sleep)),
             requests=FreshnessRequests(Table(dynamodb, names.control, sleep)),
             attainment=AttainmentRecords(Table(dynamodb, names.control, sleep)),
             spending=Spending(Table(dynamodb, names.control, sleep)),

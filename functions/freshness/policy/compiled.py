@@ -1,6 +1,7 @@
-"""The policy as the functions have it: the tables of its file as JSON, with what only `cdk synth` can add to them.
+"""The policy as the functions have it: the tables of its file as JSON, with what only the file's author can add to them.
 
-That is the position of each table in the file, and the dates of public holidays, whose package is not deployed.
+That is the text of the file, the position of each table in it, and the dates of public holidays, whose package is not
+deployed.
 """
 
 import json
@@ -9,13 +10,14 @@ from pathlib import Path
 
 from freshness.policy.loader import load, positions
 from freshness.policy.policy import Policy
+from freshness.policy.table import Location
 
 FILE = "policy.json"
 """The file's name in the bundle."""
 
 
 def compiled(path: Path) -> str:
-    """Return the content of the file for a policy file, which is validated.
+    """Return the compiled policy of a policy file, which is validated.
 
     Raises:
         freshness.policy.errors.PolicyError: it is not a valid policy file.
@@ -23,15 +25,44 @@ def compiled(path: Path) -> str:
     policy, text = load(path), path.read_text(encoding="utf-8-sig")
     holidays = [calendar.holidays for calendar in policy.calendars.values() if calendar.holidays]
     content = {
+        "fingerprint": policy.fingerprint,
         "tables": tomllib.loads(text),
         "holidays": {each.code: each.dates for each in holidays},
-        "positions": list(positions(path.name, text).items()),
+        "positions": [
+            [location, position]
+            for location, position in positions(path.name, text).items()
+            if _is_named(location)
+        ],
+        "text": text,
     }
     return json.dumps(content, default=str)
 
 
-def read(folder: Path) -> Policy:
+def read(folder: Path) -> str:
     """Return the policy that was compiled into a folder."""
-    content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    policy = Policy.model_validate(content["tables"], context={"holidays": content["holidays"]})
-    return policy.with_positions({tuple(location): position for location, position in content["positions"]})
+    return (folder / FILE).read_text(encoding="utf-8")
+
+
+def parse(content: str) -> Policy:
+    """Return the policy of what `compiled` returned.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        known = json.loads(content)
+        policy = Policy.model_validate(known["tables"], context={"holidays": known["holidays"]})
+        located = {tuple(location): position for location, position in known["positions"]}
+        return policy.with_positions(located).with_fingerprint(known["fingerprint"])
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"it is no compiled policy: {error!r}") from error
+
+
+def text_of(content: str) -> str:
+    """Return the text of the policy file from what `compiled` returned."""
+    return str(json.loads(content)["text"])
+
+
+def _is_named(location: Location) -> bool:
+    """Return whether output may name a location. Of the rules, of which there may be thousands, it names the tables."""
+    return location[0] != "rules" or len(location) == 2 or (len(location) == 4 and location[2] == "data_types")

@@ -18,6 +18,7 @@ from freshness.domain.windows import Window
 from freshness.policy import values
 from freshness.policy.feasibility import check_refreshed
 from freshness.policy.local_time import Calendar, LocalTime, Timing
+from freshness.policy.matching import Rules
 from freshness.policy.money import Money, PricePerRefresh, check_spending
 from freshness.policy.schema import (
     Budget,
@@ -32,7 +33,7 @@ from freshness.policy.schema import (
     WindowTable,
 )
 from freshness.policy.table import LocatedError, Location, Table
-from freshness.policy.terms import TermsTable, labelled, merge, terms_tables
+from freshness.policy.terms import labelled, merge, terms_tables
 from freshness.policy.timing import Local, check_calendars, clock
 
 
@@ -65,6 +66,7 @@ class Policy(Table):
     _fleet: LearnedRates = PrivateAttr(default_factory=LearnedRates)
     _upper_bounds: Mapping[str, timedelta] = PrivateAttr(default_factory=dict)
     _positions: Mapping[Location, str] = PrivateAttr(default_factory=dict)
+    _fingerprint: str = PrivateAttr("")
 
     @model_validator(mode="after")
     def _tables_are_consistent(self) -> Self:
@@ -89,27 +91,25 @@ class Policy(Table):
         """Whether every request for fresh data is kept, also one that is satisfied at once."""
         return "keep_requests" in self.requests.model_fields_set
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """A hash of the policy's content. Comments and line numbers do not change it."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        if not self._fingerprint:
+            self._fingerprint = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        return self._fingerprint
 
     def data_types_named_for(self, company: Company) -> set[str]:
         """Return the data types that the policy names for a company.
 
         They are kept fresh even before Codat lists them in the company's data status.
         """
-        rules = (
-            rule
-            for rule in self.rules
-            if any(rule.matches(company, connection) for connection in company.connections.values())
-        )
+        rules = (rule for each in company.connections.values() for _, rule in self._rules.matching(company, each))
         return set(self.data_types).union(*(rule.data_types for rule in rules))
 
     def names(self, data_type: str, company: Company, connection: Connection) -> bool:
         """Return whether a table for all companies, or a rule that matches the connection, names a data type."""
         return data_type in self.data_types or any(
-            data_type in rule.data_types and rule.matches(company, connection) for rule in self.rules
+            data_type in rule.data_types for _, rule in self._rules.matching(company, connection)
         )
 
     @property
@@ -129,6 +129,12 @@ class Policy(Table):
         policy._positions = positions
         return policy
 
+    def with_fingerprint(self, fingerprint: str) -> "Policy":
+        """Return a copy of the policy with the fingerprint that it had where it was validated."""
+        policy = self._copy()
+        policy._fingerprint = fingerprint
+        return policy
+
     def source(self, location: Location, label: str) -> str:
         """Return the label of a table with its position, "file:line", if that is known."""
         return labelled(label, location, self._positions)
@@ -140,6 +146,8 @@ class Policy(Table):
         return policy
 
     def _copy(self) -> "Policy":
+        # Built once for all copies: there may be thousands of rules.
+        _ = self._rules, self._selected_values
         policy = self.model_copy()
         vars(policy).pop("_promise_cache", None)
         return policy
@@ -185,10 +193,15 @@ class Policy(Table):
 
     def reads_once(self, company: Company, connection: Connection) -> bool:
         """Return whether data is to be read through a connection only once, as the last rule says that sets it."""
-        said = [
-            rule.read_once for rule in self.rules if rule.read_once is not None and rule.matches(company, connection)
-        ]
+        if not self._says_read_once:
+            return False
+        rules = self._rules.matching(company, connection)
+        said = [rule.read_once for _, rule in rules if rule.read_once is not None]
         return bool(said and said[-1])
+
+    @cached_property
+    def _says_read_once(self) -> bool:
+        return any(rule.read_once is not None for rule in self.rules)
 
     def set_of(self, data_type: str, company: Company) -> ConsistencySet | None:
         """Return the set with which a data type of a company is refreshed, or `None` if it is in no set."""
@@ -226,12 +239,8 @@ class Policy(Table):
 
     def _resolve(self, data_type: str, company: Company, connection: Connection) -> Promise:
         """Merge the terms of all tables that apply to a feed into its promise."""
-        matching = {rule.name for rule in self.rules if rule.matches(company, connection)}
-        merged = merge(
-            table
-            for table in self._terms_tables
-            if table.data_type in (None, data_type) and (table.rule is None or table.rule.name in matching)
-        )
+        tables = terms_tables(self.default, self.data_types, self._rules.matching(company, connection))
+        merged = merge(table for table in tables if table.data_type in (None, data_type))
         if upper_bound := self._upper_bounds.get(data_type):
             for specified in (merged.terms, *(specified for _, specified in merged.timed)):
                 if "fresh_within" in specified:
@@ -259,9 +268,8 @@ class Policy(Table):
         return replace(promise, time_of_day=clock(promise, merged, deadlines, local, self._positions))
 
     @cached_property
-    def _terms_tables(self) -> list[TermsTable]:
-        """All tables that set terms, in ascending order of precedence."""
-        return list(terms_tables(self.default, self.data_types, self.rules))
+    def _rules(self) -> Rules:
+        return Rules(self.rules)
 
 
 def objective(policy: Policy, rule: str) -> float | None:
@@ -269,7 +277,7 @@ def objective(policy: Policy, rule: str) -> float | None:
 
     A table that sets none has that of the rule that it belongs to, or of `[default]`.
     """
-    tables = terms_tables(policy.default, policy.data_types, policy.rules)
+    tables = terms_tables(policy.default, policy.data_types, enumerate(policy.rules))
     own = [table.terms.objective for table in tables if rule == table.label or rule.startswith(f"{table.label}, ")]
     return next(filter(None, reversed(own)), policy.default.objective)
 

@@ -63,15 +63,18 @@ def merge(tables: Iterable[TermsTable]) -> Merged:
     return merged
 
 
-def terms_tables(default: Terms, data_types: Mapping[str, Terms], rules: Iterable[Rule]) -> Iterator[TermsTable]:
+def terms_tables(
+    default: Terms, data_types: Mapping[str, Terms], rules: Iterable[tuple[int, Rule]]
+) -> Iterator[TermsTable]:
     """Yield all tables that set terms, in ascending order of precedence.
 
-    That is `[default]`, data types, and rules in the order of the file, each before its entries for data types.
+    That is `[default]`, data types, and rules, given with their numbers in the order of the file, each before its
+    entries for data types.
     """
     yield TermsTable(("default",), "[default]", None, default)
     for data_type, terms in data_types.items():
         yield TermsTable(("data_types", data_type), f"[data_types.{data_type}]", data_type, terms)
-    for index, rule in enumerate(rules):
+    for index, rule in rules:
         location, label = ("rules", index), f'rule "{rule.name}"'
         yield TermsTable(location, label, None, rule, rule)
         for data_type, terms in rule.data_types.items():
