@@ -30,8 +30,9 @@ def main() -> None:
 
     from aws_cdk import App
 
+    from freshness.policy import compiled
     from infra.freshness_stack import FreshnessStack
-    from infra.removals import deployed_template, removals
+    from infra.removals import deployed_policies, deployed_template, removals, replaced_policy
 
     app = App()
     FreshnessStack(app, deployment, bundle)
@@ -42,6 +43,13 @@ def main() -> None:
             print(
                 f"warning: this removes {gone} from the deployed stack {deployment.name}. If you do not intend that, "
                 "set in deployment.toml what an earlier deployment was given.",
+                file=sys.stderr,
+            )
+        policy = compiled.parse(compiled.read(bundle))
+        if replaced := replaced_policy(deployed_policies(deployment.name, account, region), policy):
+            print(
+                f"warning: this replaces the policy in force by {deployment.policy.name}: {replaced}. If you do not "
+                f"intend that, put it into the file first: ./freshness policy show > {deployment.policy}",
                 file=sys.stderr,
             )
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.output import print_text
 from freshness.domain.times import in_utc
 from freshness.policy.values import parse_duration, quoted, time_zone
 from stack_access.stack import DeployedStack, clock
@@ -96,3 +97,9 @@ def selected_stack(context: typer.Context) -> DeployedStack:
     """Return the stack that the options before the command select."""
     stack: DeployedStack = context.obj
     return stack
+
+
+def print_difference(stack: DeployedStack) -> None:
+    """Print a sentence if the policy file of this machine is not the policy in force."""
+    if difference := stack.policies.difference():
+        print_text(difference, "yellow")

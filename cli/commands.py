@@ -31,6 +31,7 @@ from cli.output import print_error
 from cli.page import page
 from cli.pause import pause, resume
 from cli.policies import policies
+from cli.policy_changes import diff, history, push, rollback, show
 from cli.receipt import receipt
 from cli.redrive import redrive
 from cli.refresh import refresh
@@ -94,6 +95,8 @@ app.command()(export)
 app.command()(page)
 app.command()(policies)
 app.command()(mcp)
+for _command in (show, diff, push, history, rollback):
+    policy_commands.app.command()(_command)
 app.add_typer(policy_commands.app, name="policy")
 app.add_typer(sandbox_commands.app, name="sandbox")
 
@@ -117,7 +120,10 @@ def options(
     ] = None,
     local: Annotated[bool, typer.Option("--local", help='Use the stack that "make run" runs on this machine.')] = False,
     policy: Annotated[
-        Path, typer.Option(help="The policy file that was deployed.", show_default="freshness.toml")
+        Path,
+        typer.Option(
+            help="The policy file of this machine, to compare with the one in force.", show_default="freshness.toml"
+        ),
     ] = ROOT / "freshness.toml",
 ) -> None:
     """Inspect and operate a deployed Codat Freshness."""

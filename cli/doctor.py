@@ -14,6 +14,7 @@ from cli.arguments import Json, selected_stack
 from cli.codat import CodatReport, read_report
 from cli.output import print_json, print_text
 from freshness.app.queueing.bulk_calls import PRODUCT_REFUSED
+from freshness.app.reading.diagnosis import RESUME
 from freshness.app.tick import UNUSABLE
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.codat.http import SKIPPED
@@ -162,8 +163,7 @@ def _all_schedules(stack: DeployedStack) -> list["ScheduleSummaryTypeDef"]:
 def _pauses(stack: DeployedStack) -> Finding:
     now = clock()
     if pause := stack.queries.pause(now):
-        to_do = 'Resume with "./freshness resume".'
-        return Finding(subject="pause", found=f"everything is {pause}", to_do=to_do)
+        return Finding(subject="pause", found=f"everything is {pause}", to_do=RESUME)
     if paused := [f"{company.name} ({company.pause})" for company in stack.queries.paused_companies(now)]:
         to_do = 'Resume with "./freshness resume COMPANY" once the pause is no longer needed.'
         return Finding(subject="pause", found=f"paused: {', '.join(paused)}", to_do=to_do)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import CompanyName, Json, nonblank, selected_stack
+from cli.arguments import CompanyName, Json, nonblank, print_difference, selected_stack
 from cli.output import link_text, new_table, print_issues, print_json, print_table, print_text
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.text import changed, codat_words, duration, moment
@@ -45,6 +45,7 @@ def explain(
             print_text(f"{what} is {pause}.", "yellow")
     for explanation in explanations:
         _print(explanation)
+    print_difference(stack)
 
 
 def _print(explanation: Explanation) -> None:

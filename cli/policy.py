@@ -1,4 +1,4 @@
-"""`freshness policy`: the policy file by itself."""
+"""`freshness policy check` and `reference`: the policy file by itself, without AWS."""
 
 import sys
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 @app.callback()
 def options() -> None:
-    """Check the policy file."""
+    """Check a policy file, and change the policy in force without a deployment."""
 
 
 @app.command()

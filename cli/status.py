@@ -9,8 +9,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.arguments import Json, nonblank, selected_stack
+from cli.arguments import Json, nonblank, print_difference, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text, state_text
+from freshness.app.reading.diagnosis import RESUME
 from freshness.app.reading.text import codat_words, duration, moment
 from freshness.app.reading.views import FeedView, FleetView, LinkView, MissView, Summary
 from freshness.domain.company import Company
@@ -50,18 +51,23 @@ def status(
             print_json({"company": found, "feeds": feeds, "links": links})
         else:
             _print_company(found, feeds, links)
+            print_difference(stack)
         return
     fleet = queries.fleet(now)
     if companies:
         _print_companies(fleet, as_json)
         return
     summary = queries.summary(fleet, now)
-    print_json(summary) if as_json else _print(summary, fleet)
+    if as_json:
+        print_json(summary)
+    else:
+        _print(summary, fleet)
+        print_difference(stack)
 
 
 def _print(summary: Summary, fleet: FleetView) -> None:
     if summary.pause:
-        print_text(f'Everything is {summary.pause}. Resume with "./freshness resume".', "yellow")
+        print_text(f"Everything is {summary.pause}. {RESUME}", "yellow")
     print_text(f"{summary.companies} companies, {len(fleet.feeds)} data types: {_promises(summary)}")
     counts = (Text(f"{symbol} {name} {summary.states[name]}", style) for name, (symbol, style) in STYLES.items())
     print_text(Text("  ").join(counts))

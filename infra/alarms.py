@@ -148,9 +148,11 @@ class Alarms(Construct):
             "FunctionsFailing",
             failed_runs(self, self._period),
             threshold=FAILURES,
-            meaning=f"Functions failed {FAILURES} or more times within {self._minutes()} minutes.",
+            meaning=f"Functions failed, or could not load the policy that was pushed, {FAILURES} or more times within "
+            f"{self._minutes()} minutes.",
             remedy="See on the dashboard, or in Lambda's metric `Errors`, which function fails, and read the error in "
-            "its log. If it began with a deployment, roll back.",
+            "its log. If it began with a deployment, roll back. If a policy cannot be loaded, the last one that could "
+            "be is in force: run `./freshness policy rollback`.",
         )
 
     def watch_webhooks(self, dead_letters: Queue) -> None:

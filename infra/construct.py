@@ -10,6 +10,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from freshness.app.policy_in_force import DEPLOYED_ONLY
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import BROKEN, DUE
 from freshness.aws.freshness_requests import OPEN, OPEN_OF_COMPANY
@@ -30,6 +31,7 @@ DEFAULTS = Settings()
 TICK_MEMORY = 256
 """Megabytes. A tick over 100,000 companies takes 83 (`bench/`), and its share of a processor, a seventh, queues three
 times as many refreshes a minute as Codat accepts."""
+WHAT_IS_NEXT = "A new stack is paused: ./freshness plan shows what it would queue, ./freshness resume starts it."
 
 
 class CodatFreshness(Construct):
@@ -142,6 +144,11 @@ class CodatFreshness(Construct):
         self._output("ReceiveWebhookFunction", receive_webhook.function.function_name)
         self._output("ApplyWebhookFunction", apply_webhook.function.function_name)
         self._output("ServeApiFunction", serve_api.function.function_name)
+        if settings.start_paused:
+            check_freshness.set("START_PAUSED", "true")
+            queue_refreshes.set("START_PAUSED", "true")
+            # The last of the outputs in the order of their names, in which the CDK prints them.
+            self._output("WhatIsNext", WHAT_IS_NEXT)
 
     def end_tasks_of(self, *state_machine_arns: str) -> None:
         """Let requests end tasks of these state machines, by their `taskToken`."""
@@ -210,6 +217,12 @@ class CodatFreshness(Construct):
             function.allow("*", "dynamodb:BatchExecuteStatement")
         function.use_table("CONTROL_TABLE", self.tables.control, "GetItem", "BatchGetItem", "PutItem", "UpdateItem")
         function.use_bus("EVENT_BUS", self.bus)
+        self._let_load_policy(function)
+
+    def _let_load_policy(self, function: Function) -> None:
+        """Have a function load no other policy than the one that was deployed, if the settings say so."""
+        if self._settings.policy_source == DEPLOYED_ONLY:
+            function.set("POLICY_SOURCE", DEPLOYED_ONLY)
 
     def _let_call_codat(self, function: Function) -> None:
         """Let a function call Codat, for which it takes leases and gives them back, and record what runs there."""
@@ -246,6 +259,7 @@ class CodatFreshness(Construct):
         function.use_table("FEEDS_TABLE", self.tables.feeds, "DescribeTable", "Query")
         function.use_index(self.tables.feeds, BROKEN)
         function.use_table("CONTROL_TABLE", self.tables.control, "GetItem", "BatchGetItem")
+        self._let_load_policy(function)
 
     def _output(self, name: str, value: str) -> None:
         # By these names, whatever the construct is called, the command line recognises a stack.

@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from freshness.app.policy_in_force import NOT_LOADED
 from infra.metrics import failed_runs
 
 
@@ -53,10 +54,13 @@ class Function(Construct):
             self,
             "FailedRuns",
             log_group=log_group,
-            # Lambda's own record of a run, which is of a level below the one above unless the run failed.
-            filter_pattern=logs.FilterPattern.all(
-                logs.FilterPattern.string_value("$.type", "=", "platform.report"),
-                logs.FilterPattern.string_value("$.record.status", "!=", "success"),
+            filter_pattern=logs.FilterPattern.any(
+                # Lambda's own record of a run, which is of a level below the one above unless the run failed.
+                logs.FilterPattern.all(
+                    logs.FilterPattern.string_value("$.type", "=", "platform.report"),
+                    logs.FilterPattern.string_value("$.record.status", "!=", "success"),
+                ),
+                logs.FilterPattern.string_value("$.message", "=", NOT_LOADED),
             ),
             metric_namespace=failures.namespace,
             metric_name=failures.metric_name,

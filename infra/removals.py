@@ -1,4 +1,4 @@
-"""What a deployment would remove from the deployed stack, such as what a forgotten setting had added."""
+"""What a deployment would remove from the deployed stack: what a forgotten setting had added, or a pushed policy."""
 
 import json
 from collections.abc import Mapping
@@ -6,6 +6,10 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+
+from freshness.aws.policy_versions import PolicyVersions
+from freshness.aws.table import Table
+from freshness.policy.policy import Policy
 
 Template = Mapping[str, Any]
 
@@ -27,14 +31,41 @@ def removals(deployed: Template, new: Template) -> list[str]:
 def deployed_template(name: str, account: str, region: str) -> Template | None:
     """Return the template of a deployed stack, or `None` if there is none, or it cannot be read."""
     try:
-        session = boto3.Session(region_name=region)
-        # The CDK may deploy with other credentials than those of the environment.
-        if session.client("sts").get_caller_identity()["Account"] != account:
-            return None
-        body = session.client("cloudformation").get_template(StackName=name)["TemplateBody"]
+        if session := _session(account, region):
+            body = session.client("cloudformation").get_template(StackName=name)["TemplateBody"]
+            return json.loads(body) if isinstance(body, str) else body
     except (ClientError, BotoCoreError):
-        return None
-    return json.loads(body) if isinstance(body, str) else body
+        pass
+    return None
+
+
+def deployed_policies(name: str, account: str, region: str) -> PolicyVersions | None:
+    """Return the policies of a deployed stack, or `None` if there is none, or it cannot be read."""
+    try:
+        if session := _session(account, region):
+            [stack] = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+            [table] = [each["OutputValue"] for each in stack["Outputs"] if each["OutputKey"] == "ControlTable"]
+            return PolicyVersions(Table(session.client("dynamodb"), table))
+    except (ClientError, BotoCoreError, KeyError, ValueError):
+        pass
+    return None
+
+
+def replaced_policy(versions: PolicyVersions | None, policy: Policy) -> str:
+    """Return which pushed policy the deployment of a policy would replace; empty if none, or if it cannot be read."""
+    try:
+        latest = versions.in_force() if versions else None
+    except (ClientError, BotoCoreError):
+        return ""
+    if latest is None or latest.is_deployed or policy.fingerprint in (latest.deployed, latest.fingerprint):
+        return ""
+    return f"version {latest.version}, which {latest.by} put in force at {latest.at:%Y-%m-%d %H:%M} UTC ({latest.how})"
+
+
+def _session(account: str, region: str) -> boto3.Session | None:
+    """Return a session with the credentials of the environment; the CDK may deploy with those of another account."""
+    session = boto3.Session(region_name=region)
+    return session if session.client("sts").get_caller_identity()["Account"] == account else None
 
 
 def _variables(resource: Mapping[str, Any]) -> set[str]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -58,6 +58,10 @@ class Settings(BaseModel):
     codat_base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+$")] = "https://api.codat.io"
     dry_run: bool = False
     """Whether to decide and record what to refresh without queueing it at Codat."""
+    policy_source: Literal["deployed or pushed", "deployed only"] = "deployed or pushed"
+    """Whether `./freshness policy push` may put another policy in force than the one that was deployed."""
+    start_paused: bool = True
+    """Whether a new stack queues nothing before someone resumes it."""
     check_schedule: CronExpression = "cron(0/5 * * * ? *)"
     """When to check Codat, as EventBridge Scheduler writes it."""
     queue_schedule: CronExpression = "cron(* * * * ? *)"

@@ -60,6 +60,9 @@ class Tables(Construct):
         self.datasets = self._table("Datasets", "company_id", "dataset_id", expires="expires_at")
 
         # Each item has its own `name`.
+        # - GetItem once a minute, PutItem conditional: which version of the policy is in force.
+        # - BatchGetItem when that changed, PutItem: the content of a version, in parts, and the versions before.
+        # - GetItem, PutItem: which feeds were rescheduled by which policy.
         # - GetItem, PutItem, DeleteItem: whether all refreshes are paused.
         # - PutItem if free, DeleteItem if held by the same owner: the lease of a running tick.
         # - GetItem, PutItem: how often the feeds of each kind change.

@@ -134,6 +134,7 @@ def _deploy(processes: Processes, settings: Settings, codat: Codat, scratch: Pat
         "dry_run": "true" if settings.dry_run else "false",
         "check_schedule": EVERY_MINUTE,
         "queue_schedule": EVERY_MINUTE,
+        "start_paused": "false",
     }
     with progress.step("Preparing the local AWS for the CDK (cdk bootstrap)"):
         deploy.bootstrap(processes, scratch)

@@ -22,11 +22,11 @@ from codat_sandbox.app import create_app
 from codat_sandbox.model import Dataset, RequestedBy
 from codat_sandbox.sandbox import Sandbox
 from codat_sandbox.settings import Settings
-from freshness.app.checking import LISTING, check_freshness
+from freshness.app.checking import check_freshness
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.record import Recorder
 from freshness.app.services import CodatAccess, Services
-from freshness.app.tick import Run, exclusive_run
+from freshness.app.tick import LISTING, Run, exclusive_run
 from freshness.app.webhooks import Message, apply_batch
 from freshness.aws.event_bus import EventBus, NotPublished
 from freshness.aws.metrics import Metric
@@ -111,6 +111,8 @@ class Simulation:
     policy: Policy
     skew: timedelta = timedelta(0)
     """How far the functions' clock is ahead of Codat's."""
+    start_paused: bool = False
+    """Whether a stack that has never run is paused."""
     is_down: bool = False
     """Whether connections to Codat fail."""
     unanswered: Callable[[httpx.Request], bool] = lambda _: False
@@ -150,6 +152,7 @@ class Simulation:
         """Return the services of one invocation, which a fuse kills."""
         return Services(
             waiting_callers=2,
+            start_paused=self.start_paused,
             tables=self._tables(fuse),
             bus=self._bus(fuse),
             policy=self.policy,

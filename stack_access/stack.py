@@ -16,8 +16,8 @@ from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import TableNames, Tables
-from freshness.policy.loader import load
 from freshness.policy.policy import Policy
+from stack_access.deployed_policies import DeployedPolicies
 from stack_access.errors import StackError
 from stack_access.outputs import Outputs
 
@@ -177,26 +177,35 @@ class DeployedStack:
         )
 
     @cached_property
+    def policies(self) -> DeployedPolicies:
+        """Return the policy in force, and those before it."""
+        return DeployedPolicies(self.tables.policies, self.policy_file)
+
+    @property
     def policy(self) -> Policy:
-        """Return the policy with what was learned of the fleet.
+        """Return the policy in force, with what was learned of the fleet.
 
         Raises:
-            freshness.policy.errors.PolicyError: the policy file is missing or invalid.
+            freshness.policy.errors.PolicyError: no tick has recorded it yet, and the policy file is no valid one.
+            StackError: it cannot be read.
         """
-        return load(self.policy_file).with_learned(self.tables.learned.fleet())
+        return self.policies.in_force().with_learned(self.tables.learned.fleet())
 
     @cached_property
+    def _bus(self) -> EventBus:
+        return EventBus(self.session.client("events", endpoint_url=self.endpoint), self.outputs.event_bus_name)
+
+    @property
     def services(self) -> Services:
-        """Return what the use cases work with: the stack's tables and event bus, and the policy."""
-        bus = EventBus(self.session.client("events", endpoint_url=self.endpoint), self.outputs.event_bus_name)
-        return Services(tables=self.tables, bus=bus, policy=self.policy, clock=clock)
+        """Return what the use cases work with: the stack's tables and event bus, and the policy in force."""
+        return Services(tables=self.tables, bus=self._bus, policy=self.policy, clock=clock)
 
-    @cached_property
+    @property
     def queries(self) -> Queries:
         """Return what answers questions about the stack's companies and feeds."""
         return Queries(services=self.services)
 
-    @cached_property
+    @property
     def operations(self) -> Operations:
         """Return what carries out an operator's commands."""
         return Operations(services=self.services)

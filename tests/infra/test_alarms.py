@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from freshness.app.policy_in_force import NOT_LOADED
 from freshness.aws import metrics
 from freshness.aws.metrics import DIMENSION, NAMESPACE
 from tests.infra.conftest import ROOT, synthesise
@@ -68,7 +69,9 @@ def test_an_alarm_watches_metrics_that_are_emitted(template: Template, name: str
             assert "Fn::GetAtt" in dimension["Value"] or "Ref" in dimension["Value"]
 
 
-def test_one_alarm_watches_the_failed_runs_that_are_counted_in_the_logs_of_all_functions(template: Template) -> None:
+def test_one_alarm_watches_the_failed_runs_and_the_policies_not_loaded_that_are_counted_in_the_logs_of_all_functions(
+    template: Template,
+) -> None:
     alarm = alarms(template)["FunctionsFailing"]
     filters = template.properties("AWS::Logs::MetricFilter").values()
     logs = {shown(each["LogGroupName"]) for each in filters}
@@ -77,7 +80,9 @@ def test_one_alarm_watches_the_failed_runs_that_are_counted_in_the_logs_of_all_f
         for function in template.properties("AWS::Lambda::Function").values()
     }
     for each in filters:
-        assert each["FilterPattern"] == '{ ($.type = "platform.report") && ($.record.status != "success") }'
+        assert each["FilterPattern"] == (
+            f'{{ (($.type = "platform.report") && ($.record.status != "success")) || ($.message = "{NOT_LOADED}") }}'
+        )
         [counted] = each["MetricTransformations"]
         assert (counted["MetricNamespace"], counted["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
         assert counted["MetricValue"] == "1"

@@ -128,7 +128,8 @@ def test_the_bundle_contains_the_dates_of_the_public_holidays_that_the_policy_na
 
     program = (
         "import sys; sys.modules['holidays'] = None\nfrom pathlib import Path\nfrom freshness.policy import compiled\n"
-        f"policy = compiled.parse(compiled.read(Path({str(bundle)!r})))\nprint(max(policy.calendars['uk'].all_dates).year)"
+        f"policy = compiled.parse(compiled.read(Path({str(bundle)!r})))\n"
+        "print(max(policy.calendars['uk'].all_dates).year)"
     )
     command = [sys.executable, "-c", program]
     deployed = subprocess.run(command, env={"PYTHONPATH": str(ROOT / "functions")}, capture_output=True, check=True)

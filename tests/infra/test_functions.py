@@ -16,8 +16,8 @@ TICK_VARIABLES = {
     "EVENT_BUS": "EventBus",
 }
 VARIABLES = {
-    "CheckFreshness": TICK_VARIABLES,
-    "QueueRefreshes": TICK_VARIABLES | {"DRY_RUN": "false"},
+    "CheckFreshness": TICK_VARIABLES | {"START_PAUSED": "true"},
+    "QueueRefreshes": TICK_VARIABLES | {"DRY_RUN": "false", "START_PAUSED": "true"},
     "ServeApi": TICK_VARIABLES | {"DRY_RUN": "false", "WAITING_CALLERS": "2"},
     "ShowPage": TICK_VARIABLES | {"ACT_ON_PAGE_FUNCTION": "ActOnPageFunction"},
     "ActOnPage": {

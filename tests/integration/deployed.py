@@ -16,8 +16,8 @@ import receive_webhook
 from codat_sandbox.server import RunningSandbox
 from codat_sandbox.settings import Settings
 from freshness.app import services
-from freshness.app.checking import LISTING
 from freshness.app.services import CodatAccess, Services
+from freshness.app.tick import LISTING
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import Tables
 from freshness.aws.tasks import Tasks

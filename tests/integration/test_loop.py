@@ -13,10 +13,10 @@ from codat_sandbox.platforms import DataType
 from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
-from freshness.app.checking import LISTING, check_freshness
+from freshness.app.checking import check_freshness
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.services import Services
-from freshness.app.tick import TIME_TO_FINISH, Run, exclusive_run
+from freshness.app.tick import LISTING, TIME_TO_FINISH, Run, exclusive_run
 from freshness.aws.metrics import Metric
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company

@@ -72,7 +72,7 @@ LATER = NOON + timedelta(hours=1)
 
 
 def listed(*connections: Connection, at: datetime = NOON, tags: dict[str, str] | None = None) -> CompanyListed:
-    return CompanyListed(name="Name", tags=tags or {}, connections=connections, at=at, policy="policy")
+    return CompanyListed(name="Name", tags=tags or {}, connections=connections, at=at)
 
 
 def after(company: Company, *facts: CompanyFact, now: datetime = NOON) -> Company:
@@ -91,7 +91,7 @@ def published(company: Company, *facts: CompanyFact) -> list[str]:
 
 
 def checked(company: Company, now: datetime = NOON) -> Company:
-    return after(company, CheckSucceeded(version=company.version, polled=True, policy="policy"), now=now)
+    return after(company, CheckSucceeded(version=company.version, polled=True), now=now)
 
 
 def test_a_company_listed_without_changes_is_not_due_for_a_check() -> None:
@@ -151,12 +151,6 @@ def test_a_company_whose_tags_changed_is_due_for_a_check_since_rules_match_them(
     assert after(known, listed(connection("Xero"), tags={"team": "lending"}), now=LATER).check_at == LATER
 
 
-def test_a_company_is_due_for_a_check_when_the_policy_changed() -> None:
-    known = checked(after(company(), listed(connection("Xero"))))
-
-    assert after(known, replace(listed(connection("Xero")), policy="other"), now=LATER).check_at == LATER
-
-
 def test_a_company_whose_connection_lapsed_is_due_for_a_check_and_its_relink_is_published() -> None:
     known = checked(after(company(), listed(connection("Xero"))))
     lapsed = replace(connection("Xero", status="Deauthorized"), status_at=LATER)
@@ -206,9 +200,7 @@ def test_a_connection_that_is_seen_between_two_lists_that_lack_it_is_not_deleted
 
 def test_what_a_list_does_not_say_changes_nothing() -> None:
     known = replace(after(company(), listed(connection("Xero"), tags={"team": "lending"})), products=("credit",))
-    silent = CompanyListed(
-        name=None, tags=None, products=None, connections=(), has_all_connections=False, at=LATER, policy="policy"
-    )
+    silent = CompanyListed(name=None, tags=None, products=None, connections=(), has_all_connections=False, at=LATER)
 
     assert after(known, silent, replace(silent, at=2 * LATER.resolution + LATER)) == known
 
@@ -229,7 +221,7 @@ def test_a_company_that_changed_during_its_check_stays_due() -> None:
     read = replace(company(connection("Xero")), version=3, check_at=NOON)
     changed = replace(read, version=4)
 
-    assert after(changed, CheckSucceeded(version=read.version, polled=True, policy="policy")).check_at == NOON
+    assert after(changed, CheckSucceeded(version=read.version, polled=True)).check_at == NOON
 
 
 def test_each_failed_check_doubles_the_wait_for_the_next() -> None:
@@ -279,11 +271,11 @@ def test_a_company_is_deleted_only_by_404s_without_a_successful_check_in_between
     known = replace(company(connection("Xero")), version=3)
     missed = after(known, CompanyNotFound(at=NOON, believed_at=None))
 
-    found = after(missed, CheckSucceeded(version=2, polled=True, policy="policy"))
+    found = after(missed, CheckSucceeded(version=2, polled=True))
 
     assert (found.not_found_at, found.failed_checks) == (None, 0)
     assert after(found, CompanyNotFound(at=LATER, believed_at=LATER), now=LATER).deleted_at is None
-    unasked = after(missed, CheckSucceeded(version=3, polled=False, policy="policy"))
+    unasked = after(missed, CheckSucceeded(version=3, polled=False))
     assert unasked.not_found_at == NOON
 
 
@@ -421,7 +413,7 @@ def desktop(status: str, minute: int) -> ConnectionChanged:
 
 
 def polled(minute: int, *reads: ReadsEnded) -> CheckSucceeded:
-    return CheckSucceeded(version=0, polled=True, policy="policy", reads=reads[0] if reads else ReadsEnded())
+    return CheckSucceeded(version=0, polled=True, reads=reads[0] if reads else ReadsEnded())
 
 
 @pytest.mark.parametrize("facts", list(permutations([succeeded(10), desktop("Deauthorized", 69)])))

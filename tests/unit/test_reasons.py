@@ -96,14 +96,14 @@ def test_a_webhook_says_why_a_connection_lapsed_and_a_list_says_when_that_is_ove
     body = webhook_bodies.connection(NOON, "disconnected", "Deauthorized", errors=[error("Revoked", 9)])
     [changed] = webhook_parser.parse(body, NOON) or ()
     assert isinstance(changed, ConnectionChanged)
-    company = Company(company_id="company", check_at=NOON + HOUR, planned_by="policy")
+    company = Company(company_id="company", check_at=NOON + HOUR)
     company = company_transition(company, changed, NOON).company
     [known] = company.connections.values()
     assert known.reason == "Revoked"
 
     company = replace(company, check_at=NOON + HOUR)
     listed = replace(known, status_at=NOON + MINUTE, reason="")
-    fact = CompanyListed(name=None, tags=None, connections=(listed,), at=NOON + MINUTE, policy="policy", products=None)
+    fact = CompanyListed(name=None, tags=None, connections=(listed,), at=NOON + MINUTE, products=None)
     after = company_transition(company, fact, NOON + MINUTE).company
 
     assert [each.reason for each in after.connections.values()] == [""]

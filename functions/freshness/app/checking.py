@@ -17,8 +17,9 @@ from freshness.app.codat_schedule import read_codat_schedule
 from freshness.app.company_turns import CompanyTurns, Turn, longest_wait
 from freshness.app.list_companies import CompanyList
 from freshness.app.reading.attainment import burn_percent, supported
+from freshness.app.replanning import Replanning
 from freshness.app.services import Services
-from freshness.app.tick import MAX_CONCURRENCY, Failures, Run, for_each, is_due, stop_metrics
+from freshness.app.tick import LISTING, MAX_CONCURRENCY, Failures, Run, for_each, is_due, stop_metrics
 from freshness.app.webhook_heartbeat import is_silent
 from freshness.aws.metrics import TOO_FAST, Metric
 from freshness.codat import status_poller
@@ -37,16 +38,15 @@ from freshness.domain import backoff
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CheckFailed, CheckSucceeded, CompanyFact, CompanyNotFound
 from freshness.domain.company_transition import CHECK_EVERY, reads_of
-from freshness.domain.data_types import custom_identifier
 from freshness.domain.dataset import Trigger
 from freshness.domain.facts import DatasetPolled, FeedFact, RefreshRequested, SyncDurationLearned
 from freshness.domain.feed import Feed
 from freshness.domain.notifications import CompanyDataRefreshed
 from freshness.domain.transition import Transition
+from freshness.planning.active import active_keys
 from freshness.planning.sync_durations import SyncDurations
 
 LIST_EVERY = timedelta(minutes=15)
-LISTING = "list of companies"
 KEEP_ALIVE_AFTER = timedelta(days=28)
 """How long nothing may be read through a connection: its token may expire, so Codat advises one read a month."""
 
@@ -54,16 +54,21 @@ logger = Logger(service="codat-freshness")
 
 
 async def check_freshness(services: Services, run: Run) -> None:
-    """Run one tick: measure attainment, list the companies every `LIST_EVERY`, and check those that are due.
+    """Run one tick: measure attainment, apply a changed policy, list companies, and check those that are due.
 
     Raises:
         freshness.aws.event_bus.NotPublished: or another error of AWS; everything else that could be done was done.
     """
+    if services.start_paused:
+        services.tables.control.pause_if_new(LISTING, services.clock())
     _measure(services)
+    failures = Failures(services.counts)
+    replanned = await Replanning(services=services, until=run.until, failures=failures).run()
     limits = services.tables.control.api_limits()
     if not services.accepts_calls(limits):
+        services.recorder.write_collected()
+        failures.raise_temporary()
         return
-    failures = Failures(services.counts)
     async with services.codat(run.until, known=limits) as codat:
         check = FreshnessCheck(services=services, codat=codat, until=run.until, failures=failures)
         await check.list_companies_if_due()
@@ -73,7 +78,7 @@ async def check_freshness(services: Services, run: Run) -> None:
     if is_silent(services.tables.control, counts[Metric.REFRESHES_FOUND_BY_CHECK], services.clock()):
         counts[Metric.WEBHOOKS_SILENT] += 1
         logger.error("Refreshes end, but no webhook arrives: see docs/webhooks.md, Silence")
-    if not done and not check.stopped_by and not codat.is_down:
+    if not (done and replanned) and not check.stopped_by and not codat.is_down:
         counts[Metric.TICKS_CUT_SHORT] += 1
     measured = {**counts, Metric.CODAT_CALLS: codat.calls, Metric.RESPONSE_ITEMS_SKIPPED: codat.items_skipped}
     services.emit(measured)
@@ -211,7 +216,7 @@ class FreshnessCheck:
         known: SyncDurations,
     ) -> None:
         by_key = {(feed.data_type, feed.connection_id): feed for feed in feeds}
-        active = self._active_keys(company, by_key.keys() | (polled or {}).keys())
+        active = active_keys(self.services.policy, company, by_key.keys() | (polled or {}).keys())
         facts: list[tuple[Feed, list[FeedFact]]] = []
         for data_type, connection_id in sorted(active):
             feed = by_key.get((data_type, connection_id)) or Feed(
@@ -229,23 +234,12 @@ class FreshnessCheck:
         fact = CheckSucceeded(
             version=company.version,
             polled=polled is not None,
-            policy=self.services.policy.fingerprint,
             reads=reads_of(recorded),
             feeds=supported(
                 feed for feed in recorded if not company.connections[feed.connection_id].suffices(feed.succeeded_at)
             ),
         )
         self.services.recorder.record_company(company, fact)
-
-    def _active_keys(self, company: Company, known: set[Key]) -> set[Key]:
-        data_types = {data_type for data_type, _ in known} | self.services.policy.data_types_named_for(company)
-        return {
-            (data_type, connection.connection_id)
-            for data_type in data_types
-            for connection in company.active_connections(data_type)
-            # Which connections have a custom data type, only the policy says.
-            if not custom_identifier(data_type) or self.services.policy.names(data_type, company, connection)
-        }
 
     def _count(self, company: Company, followed: Iterable[Transition]) -> None:
         """Count the refreshes that the check found, and collect how long syncs of the feeds take."""

@@ -147,7 +147,6 @@ class CompanyList:
             has_all_connections=listed.has_all_connections,
             believed_at=believed_at,
             at=at,
-            policy=self.services.policy.fingerprint,
             parent_id=parent.id if parent else "",
             products=listed.products,
         )

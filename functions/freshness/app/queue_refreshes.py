@@ -10,7 +10,7 @@ from freshness.app.forecast import Forecast
 from freshness.app.queueing.calls import Queueing
 from freshness.app.queueing.tick import RefreshTick
 from freshness.app.services import Services
-from freshness.app.tick import Failures, Run, quota_left, stop_metrics
+from freshness.app.tick import LISTING, Failures, Run, quota_left, stop_metrics
 from freshness.aws.metrics import Metric
 
 logger = Logger(service="codat-freshness")
@@ -23,6 +23,9 @@ async def queue_refreshes(services: Services, run: Run) -> None:
         freshness.aws.event_bus.NotPublished: or another error of AWS; everything else that could be done was done.
     """
     now = services.clock()
+    if services.start_paused:
+        await asyncio.to_thread(services.tables.control.pause_if_new, LISTING, now)
+    await asyncio.to_thread(services.record_deployed_policy, now)
     # However many requests are open, half of the time is left for what the promises need.
     requests_until = now + (run.until - now) / 2
     still_open = await asyncio.to_thread(EnsureFresh(services=services).end_due_requests, requests_until)

@@ -16,6 +16,7 @@ from aws_lambda_powertools.utilities.parameters import GetParameterError, SSMPro
 from botocore.exceptions import ClientError
 
 from freshness.app.counts import Counts
+from freshness.app.policy_in_force import DEPLOYED_ONLY, PolicyInForce
 from freshness.app.record import Recorder
 from freshness.aws import metrics
 from freshness.aws.clients import client
@@ -65,11 +66,15 @@ class Services:
     codat_access: CodatAccess | None = None
     """`None` where Codat is not called."""
     dry_run: bool = False
+    start_paused: bool = False
+    """Whether a stack that has never run is paused."""
     waiting_callers: int = 0
     """How many callers may wait for fresh data at once."""
     tasks: Tasks | None = None
     """`None` where no task of Step Functions is ended."""
     emit: Callable[[Mapping[Metric, int]], None] = metrics.emit
+    record_deployed_policy: Callable[[datetime], None] = lambda _: None
+    """Records at a time that the policy that was deployed is in force, where people see it."""
     counts: Counts = field(default_factory=Counts)
 
     @classmethod
@@ -79,12 +84,14 @@ class Services:
         return cls(
             tables=tables,
             bus=_bus(),
-            policy=_policy().with_learned(tables.learned.fleet()),
+            policy=_policy_in_force().policy().with_learned(tables.learned.fleet()),
             clock=lambda: datetime.now(UTC),
             codat_access=_codat_access() if "CODAT_BASE_URL" in os.environ else None,
             dry_run=os.environ.get("DRY_RUN") == "true",
+            start_paused=os.environ.get("START_PAUSED") == "true",
             waiting_callers=int(os.environ.get("WAITING_CALLERS", "0")),
             tasks=_tasks() if os.environ.get("ENDS_TASKS") == "true" else None,
+            record_deployed_policy=_policy_in_force().record_deployed,
         )
 
     @cached_property
@@ -174,8 +181,10 @@ def _tasks() -> Tasks:
 
 
 @cache
-def _policy() -> Policy:
-    return compiled.read(Path(__file__).parents[2])
+def _policy_in_force() -> PolicyInForce:
+    bundle = Path(__file__).parents[2]
+    deployed_only = os.environ.get("POLICY_SOURCE") == DEPLOYED_ONLY
+    return PolicyInForce(_tables().policies, lambda: compiled.read(bundle), deployed_only=deployed_only)
 
 
 @cache

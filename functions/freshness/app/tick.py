@@ -29,6 +29,8 @@ TIME_TO_FINISH = timedelta(seconds=30)
 """How long before its timeout a tick starts no more work: a call and its repeat may take `CALL_TIMEOUT` each."""
 MAX_CONCURRENCY = 30
 """With Codat's latency of a second, thirty calls at once use the rate that it allows, and ten about half of it."""
+LISTING = "list of companies"
+"""The work of reading Codat's list of companies."""
 EARLY = timedelta(minutes=1)
 """Schedules start ticks some seconds early or late."""
 UNUSABLE = "A company's data cannot be stored"

@@ -51,6 +51,16 @@ class Companies:
             for key in self._table.due(DUE_FOR_CHECK, "check_at", shard, now):
                 yield key["company_id"]
 
+    def known_from(self, position: str) -> Iterator[tuple[str, str]]:
+        """Yield the companies that were not deleted from a position on, each as its position and its id.
+
+        One that is checked meanwhile moves, and may be left out.
+        """
+        for shard in SHARDS:
+            for key in self._table.of_shard(DUE_FOR_CHECK, shard):
+                if (here := f"{shard} {key['check_at']}") >= position:
+                    yield here, key["company_id"]
+
     def first_ids(self, index: str, most: int) -> tuple[list[str], bool]:
         """Return the ids of companies in an index, earliest of each shard first, and whether these are all.
 

@@ -5,11 +5,11 @@ account to the key; `_ACCOUNT_KEYS` is computed once, at import.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from freshness.aws.item_codec import Item, adapter, dump
+from freshness.aws.item_codec import Item, Stored, adapter, dump
 from freshness.aws.table import Table, Value
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.codat_schedule import CodatSchedule
@@ -19,6 +19,9 @@ from freshness.planning.sync_durations import SyncDurations
 
 API_LIMITS = "api limits"
 PAUSED = "paused"
+_REPLANNED = "replanned"
+_PAUSED_AT_START = "pause of a new stack"
+_NEW = Pause(reason="a new stack")
 
 
 class DispatchState(NamedTuple):
@@ -26,6 +29,15 @@ class DispatchState(NamedTuple):
 
     pause: Pause | None
     limits: ApiLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replanned:
+    """Which feeds were rescheduled by the policy with the fingerprint `policy`: all, or those before `position`."""
+
+    policy: str = ""
+    position: str = ""
+    is_done: bool = False
 
 
 def control_key(name: str) -> Item:
@@ -41,6 +53,7 @@ class Control:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._has_started = False
 
     def account(self) -> DispatchState:
         """Return what decides about refreshes of all companies, by one call.
@@ -92,6 +105,15 @@ class Control:
         item = self._table.get(control_key(PAUSED))
         return None if item is None else adapter(Pause).validate_python(item)
 
+    def pause_if_new(self, work: str, now: datetime) -> None:
+        """Pause all refreshes of a stack that never did `work`, once. A process finds that out once."""
+        if self._has_started:
+            return
+        if self.last_done(work) is None and self.last_done(_PAUSED_AT_START) is None:
+            self.pause(_NEW)
+            self.put_done(_PAUSED_AT_START, now)
+        self._has_started = True
+
     def pause(self, pause: Pause = UNTIL_RESUMED) -> None:
         """Pause all refreshes. The last of `pause` and `resume` counts, so neither is conditional."""
         self._table.put_always(control_key(PAUSED) | dump(pause))
@@ -99,6 +121,14 @@ class Control:
     def resume(self) -> None:
         """End a pause of all refreshes."""
         self._table.delete(control_key(PAUSED))
+
+    def replanned(self) -> Replanned:
+        """Return which feeds were rescheduled by which policy."""
+        return self._get(_REPLANNED, Replanned) or Replanned()
+
+    def put_replanned(self, replanned: Replanned) -> None:
+        """Write which feeds were rescheduled. It is not conditional: a tick does it that holds a lease."""
+        self._table.put_always(dump(replanned) | control_key(_REPLANNED))
 
     def last_done(self, work: str) -> datetime | None:
         """Return when work that is done every so often was last done."""
@@ -125,7 +155,7 @@ class Control:
         """Give a lease back, unless another owner has taken it since."""
         self._table.release(control_key(f"lease {lease}"), owner)
 
-    def _get(self, name: str, kind: type[Value]) -> Value | None:
+    def _get(self, name: str, kind: type[Stored]) -> Stored | None:
         item = self._table.get(control_key(name))
         return None if item is None else adapter(kind).validate_python(item)
 

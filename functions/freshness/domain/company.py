@@ -251,8 +251,6 @@ class Company:
     """When a call about the company last got no response, by our own clock, if none has got one since."""
     not_found_at: datetime | None = None
     """When Codat first answered 404 for the company, by our own clock, if it has not been found since."""
-    planned_by: str = ""
-    """The fingerprint of the policy by which its feeds were last scheduled."""
     deleted_at: datetime | None = None
     restored_at: datetime | None = None
     """When Codat listed the company again after it was taken as deleted."""

@@ -25,13 +25,12 @@ class CompanyDeleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyListed:
-    """A company as Codat listed it; `None` for what the list did not say. `policy` is the policy's fingerprint."""
+    """A company as Codat listed it; `None` for what the list did not say."""
 
     name: str | None
     tags: Mapping[str, str] | None
     connections: tuple[Connection, ...]
     at: datetime
-    policy: str
     has_all_connections: bool = True
     """Whether it may have no others: if a part of the list could not be read, it may."""
     believed_at: datetime | None = None
@@ -76,7 +75,6 @@ class CheckSucceeded:
 
     version: int
     polled: bool
-    policy: str
     reads: ReadsEnded = ReadsEnded()
     feeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The data types that the platforms have, by connection."""

@@ -137,8 +137,6 @@ def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
     has_other_connections = _without_remarks(connections) != _without_remarks(company.connections)
     changed = has_other_connections or not is_matched_as_before
     check_at = now if changed or company.check_at is None else company.check_at
-    if company.planned_by != fact.policy:
-        check_at = min(check_at, now)
     return replace(
         company,
         name=company.name if fact.name is None else fact.name,
@@ -254,7 +252,6 @@ def _checked(company: Company, fact: CheckSucceeded, now: datetime) -> Company:
         company,
         check_at=now + CHECK_EVERY,
         checked_at=now if fact.polled else company.checked_at,
-        planned_by=fact.policy,
         feeds=dict(fact.feeds),
     )
 

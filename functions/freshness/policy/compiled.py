@@ -1,4 +1,4 @@
-"""The policy as the functions have it: the tables of its file as JSON, with what only the file's author can add to them.
+"""The policy as the functions have it: the tables of its file as JSON, with what only the file's author can add.
 
 That is the text of the file, the position of each table in it, and the dates of public holidays, whose package is not
 deployed.
@@ -29,9 +29,7 @@ def compiled(path: Path) -> str:
         "tables": tomllib.loads(text),
         "holidays": {each.code: each.dates for each in holidays},
         "positions": [
-            [location, position]
-            for location, position in positions(path.name, text).items()
-            if _is_named(location)
+            [location, position] for location, position in positions(path.name, text).items() if _is_named(location)
         ],
         "text": text,
     }

@@ -217,9 +217,12 @@ def _of_late(subject: Subject, conditions: Conditions) -> Diagnosis:
     return _of_calls(conditions) or no_tick(conditions) or _of_feed(subject, conditions.at)
 
 
+RESUME = "Run ./freshness plan to see what would be queued, and ./freshness resume to queue it."
+
+
 def _paused(what: str, pause: Pause, company_id: str = "") -> Diagnosis:
-    resume = f"un ./freshness resume {company_id}".rstrip()
-    return Diagnosis(Turn.US, f"{what} is {pause}", f"Wait until then, or r{resume}." if pause.until else f"R{resume}.")
+    resume = f"Run ./freshness resume {company_id}." if company_id else RESUME
+    return Diagnosis(Turn.US, f"{what} is {pause}", f"Wait until then, or r{resume[1:]}" if pause.until else resume)
 
 
 def _of_calls(conditions: Conditions) -> Diagnosis | None:

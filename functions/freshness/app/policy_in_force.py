@@ -1,0 +1,123 @@
+"""The policy in force: the one that was deployed, or one that was pushed since."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from functools import cached_property
+from itertools import chain
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+
+from freshness.aws.policy_versions import PolicyUnreadable, PolicyVersion, PolicyVersions
+from freshness.aws.table import ContentionError, VersionConflict
+from freshness.policy import compiled
+from freshness.policy.policy import Policy
+
+REREAD = 50.0
+"""Seconds after which a process reads again which version is in force: a tick does that once a minute."""
+NOT_LOADED = "The policy that was pushed cannot be loaded"
+"""The log message that an alarm watches."""
+DEPLOYED_ONLY = "deployed only"
+"""The value of the setting `policy_source` with which no other policy is in force than the one that was deployed."""
+BY_DEPLOYMENT = "cdk deploy"
+
+logger = Logger(service="codat-freshness")
+
+
+class PolicyInForce:
+    """The policy in force in one process.
+
+    `read_deployed` returns the compiled policy of the process's own deployment. `seconds` is a clock that is never set
+    back.
+    """
+
+    def __init__(
+        self,
+        versions: PolicyVersions,
+        read_deployed: Callable[[], str],
+        *,
+        deployed_only: bool = False,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._versions = versions
+        self._read_deployed = read_deployed
+        self._deployed_only = deployed_only
+        self._seconds = seconds
+        self._read_at: float | None = None
+        self._in_force: PolicyVersion | None = None
+        self._policy: Policy | None = None
+
+    def policy(self) -> Policy:
+        """Return the policy in force. Which one that is, a process reads about once a minute.
+
+        If it cannot be read or loaded, that is logged, and the last one that could is returned.
+        """
+        if self._policy is None or self._read_at is None or self._read_at + REREAD <= self._seconds():
+            try:
+                self._in_force = self._versions.in_force()
+                self._policy = self._loaded()
+            except (BotoCoreError, ClientError, ContentionError):
+                if self._policy is None:
+                    raise
+                logger.warning("It could not be read which policy is in force", exc_info=True)
+            self._read_at = self._seconds()
+        return self._policy
+
+    def record_deployed(self, now: datetime) -> None:
+        """Record that the policy that was deployed is in force, if another one is recorded.
+
+        Only one function does that: while a deployment replaces the functions, they have different policies.
+        """
+        self.policy()
+        if self._is_recorded:
+            return
+        version = PolicyVersion(
+            fingerprint=self._deployed.fingerprint,
+            deployed=self._deployed.fingerprint,
+            at=now,
+            by=BY_DEPLOYMENT,
+            how="deployed",
+        )
+        with suppress(VersionConflict):
+            self._in_force = self._versions.put(version, self._read_deployed(), self._in_force)
+
+    @cached_property
+    def _deployed(self) -> Policy:
+        return compiled.parse(self._read_deployed())
+
+    @property
+    def _is_recorded(self) -> bool:
+        """Whether the version that is recorded as in force may be in force in this deployment."""
+        known = self._in_force
+        if known is None or known.deployed != self._deployed.fingerprint:
+            return False
+        return known.is_deployed or not self._deployed_only
+
+    def _loaded(self) -> Policy:
+        if self._in_force is None or not self._is_recorded:
+            return self._deployed
+        known = [each for each in (self._policy, self._deployed) if each]
+        for version in chain([self._in_force], self._versions.before(self._in_force)):
+            for policy in known:
+                if policy.fingerprint == version.fingerprint:
+                    return policy
+            try:
+                return load_version(self._versions, version)
+            except PolicyUnreadable as error:
+                logger.error(NOT_LOADED, extra={"version": version.version, "error": str(error)})
+        return self._policy or self._deployed
+
+
+def load_version(versions: PolicyVersions, version: PolicyVersion) -> Policy:
+    """Return the policy of a version.
+
+    Raises:
+        PolicyUnreadable: it cannot be loaded.
+    """
+    content = versions.content(version)
+    try:
+        return compiled.parse(content)
+    except ValueError as error:
+        raise PolicyUnreadable(f"version {version.version}: {error}") from error

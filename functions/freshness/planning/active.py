@@ -1,0 +1,22 @@
+"""Which feeds a company has."""
+
+from collections.abc import Iterable
+
+from freshness.domain.company import Company
+from freshness.domain.data_types import custom_identifier
+from freshness.policy.policy import Policy
+
+Key = tuple[str, str]
+"""A data type, and the id of the connection that it is read from."""
+
+
+def active_keys(policy: Policy, company: Company, known: Iterable[Key]) -> set[Key]:
+    """Return the feeds of a company: of data types that are known of it or named for it, from connections with them."""
+    data_types = {data_type for data_type, _ in known} | policy.data_types_named_for(company)
+    return {
+        (data_type, connection.connection_id)
+        for data_type in data_types
+        for connection in company.active_connections(data_type)
+        # Which connections have a custom data type, only the policy says.
+        if not custom_identifier(data_type) or policy.names(data_type, company, connection)
+    }

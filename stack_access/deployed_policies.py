@@ -1,0 +1,119 @@
+"""The policy in force in a deployed stack, which may be another than the file of this machine."""
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+from freshness.app.policy_in_force import REREAD, load_version
+from freshness.aws.policy_versions import PolicyUnreadable, PolicyVersion, PolicyVersions
+from freshness.aws.table import VersionConflict
+from freshness.policy import compiled
+from freshness.policy.errors import PolicyError
+from freshness.policy.loader import load
+from freshness.policy.policy import Policy
+from stack_access.errors import StackError
+
+
+@dataclass(slots=True)
+class DeployedPolicies:
+    """The policies of a stack. `file` is the policy file of this machine."""
+
+    versions: PolicyVersions
+    file: Path
+    _policy: Policy | None = None
+    _read_at: float = field(default=0.0)
+
+    def in_force(self) -> Policy:
+        """Return the policy in force, read about once a minute; before the first tick, that of the file.
+
+        A version that cannot be loaded is left out, as functions do.
+
+        Raises:
+            freshness.policy.errors.PolicyError: no tick has recorded it yet, and the file is no valid policy.
+            StackError: none can be read.
+        """
+        if self._policy is None or self._read_at + REREAD <= time.monotonic():
+            self._policy, self._read_at = self._read(), time.monotonic()
+        return self._policy
+
+    def _read(self) -> Policy:
+        latest = self.versions.in_force()
+        if latest is None:
+            return load(self.file)
+        if self._policy and self._policy.fingerprint == latest.fingerprint:
+            return self._policy
+        problem = ""
+        for version in chain([latest], self.versions.before(latest)):
+            try:
+                return load_version(self.versions, version)
+            except PolicyUnreadable as error:
+                problem = problem or str(error)
+        raise StackError(f'The policy in force cannot be read ({problem}). "cdk deploy" stores it again.')
+
+    def latest(self) -> PolicyVersion:
+        """Return the version in force.
+
+        Raises:
+            StackError: no tick has recorded the deployed policy yet.
+        """
+        latest = self.versions.in_force(consistent=True)
+        if latest is None:
+            raise StackError("No tick has recorded the deployed policy yet. Try again in a minute.")
+        return latest
+
+    def version(self, number: int) -> PolicyVersion:
+        """Return a version by its number.
+
+        Raises:
+            StackError: there is none.
+        """
+        found = next((each for each in self.versions.history(self.latest()) if each.version == number), None)
+        if found is None:
+            raise StackError(f'There is no version {number}: "./freshness policy history" lists them.')
+        return found
+
+    def content(self, version: PolicyVersion) -> str:
+        """Return the compiled policy of a version.
+
+        Raises:
+            StackError: it cannot be loaded.
+        """
+        try:
+            load_version(self.versions, version)
+            return self.versions.content(version)
+        except PolicyUnreadable as error:
+            raise StackError(f"Version {version.version} cannot be loaded: {error}.") from error
+
+    def put(self, content: str, seen: PolicyVersion, *, by: str, how: str) -> PolicyVersion:
+        """Put a compiled policy in force in place of the version that was seen, and return it.
+
+        Raises:
+            StackError: another version was put in force since.
+        """
+        version = PolicyVersion(
+            fingerprint=compiled.parse(content).fingerprint,
+            deployed=seen.deployed,
+            at=datetime.now(UTC),
+            by=by,
+            how=how,
+        )
+        try:
+            return self.versions.put(version, content, seen)
+        except VersionConflict:
+            now = self.latest()
+            raise StackError(
+                f"Nothing was changed: {now.by} put version {now.version} in force meanwhile ({now.how}). Look at it "
+                'with "./freshness policy diff", and try again.'
+            ) from None
+
+    def difference(self) -> str:
+        """Return a sentence if the file of this machine is not the policy in force; empty if it is, or is missing."""
+        if not self.file.exists():
+            return ""
+        try:
+            is_same = load(self.file).fingerprint == self.in_force().fingerprint
+        except PolicyError:
+            return f'{self.file.name} has a mistake and is not in force: "./freshness policy check" shows it.'
+        return "" if is_same else f'{self.file.name} is not the policy in force: "./freshness policy diff" shows how.'

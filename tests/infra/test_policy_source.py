@@ -1,0 +1,36 @@
+"""What the settings about the policy and the start of a stack add to its functions."""
+
+from pathlib import Path
+
+from tests.infra.conftest import synthesise
+from tests.infra.template import Template
+
+LOADING = ("CheckFreshness", "QueueRefreshes", "ApplyWebhook", "ServeApi", "ShowPage", "ActOnPage")
+
+
+def variables(template: Template, function: str) -> dict[str, object]:
+    """Return the environment variables of a function."""
+    properties = template.properties("AWS::Lambda::Function")[f"{function}Function"]
+    known: dict[str, object] = properties["Environment"]["Variables"]
+    return known
+
+
+def test_no_function_that_loads_a_policy_takes_a_pushed_one_if_only_deployed_ones_are_to_be_in_force(
+    template: Template, tmp_path: Path
+) -> None:
+    restricted = synthesise(tmp_path, policy_source="deployed only")
+    for function in LOADING:
+        assert variables(restricted, function)["POLICY_SOURCE"] == "deployed only"
+        assert "POLICY_SOURCE" not in variables(template, function)
+
+
+def test_a_new_stack_starts_paused_and_its_last_output_says_what_to_do(template: Template, tmp_path: Path) -> None:
+    assert variables(template, "CheckFreshness")["START_PAUSED"] == "true"
+    assert variables(template, "QueueRefreshes")["START_PAUSED"] == "true"
+    outputs = template.body["Outputs"]
+    assert max(outputs) == "WhatIsNext"  # The CDK prints them in this order.
+    assert "./freshness plan" in outputs["WhatIsNext"]["Value"]
+
+    at_once = synthesise(tmp_path, start_paused="false")
+    assert "START_PAUSED" not in variables(at_once, "QueueRefreshes")
+    assert "WhatIsNext" not in at_once.body["Outputs"]

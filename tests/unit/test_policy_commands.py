@@ -1,0 +1,160 @@
+"""`./freshness policy …` for the policy in force, over tables in memory."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+from unittest.mock import Mock
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.commands import app
+from freshness.aws.tables import Tables
+from freshness.policy import compiled
+from stack_access.outputs import Outputs
+from stack_access.stack import DeployedStack
+from tests.unit.test_policy_in_force import World
+
+ANN = "arn:aws:iam::123456789012:user/ann"
+
+
+class AnyStack(DeployedStack):
+    """A stack with given tables, and functions whose environment is given."""
+
+    given: ClassVar[Tables]
+    variables: ClassVar[dict[str, str]]
+
+    @property
+    def tables(self) -> Tables:
+        return self.given
+
+    def environment(self, function: str) -> dict[str, str]:  # noqa: ARG002
+        return self.variables
+
+    @property
+    def caller(self) -> str:
+        return ANN
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Return a stack with a policy of a day, in whose folder the commands run."""
+    world = World(tmp_path)
+    outputs = tmp_path / "outputs.json"
+    outputs.write_text(json.dumps({field.alias: "x" for field in Outputs.model_fields.values() if field.alias}))
+
+    def of_any(*given: Any) -> AnyStack:
+        return AnyStack(Mock(), "CodatFreshness", given[-1], None, outputs)
+
+    monkeypatch.setattr(DeployedStack, "in_aws", of_any)
+    monkeypatch.setattr(AnyStack, "given", world.tables, raising=False)
+    monkeypatch.setattr(AnyStack, "variables", {}, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return world
+
+
+def run(*arguments: str, answer: str = "") -> Result:
+    return CliRunner().invoke(app, ("policy", *arguments), input=answer)
+
+
+def draft(hours: int) -> None:
+    """Write a policy file."""
+    Path("freshness.toml").write_text(f'# Ours\n[default]\nfresh_within = "{hours} hours"\n')
+
+
+def in_force(world: World) -> int:
+    """Return the hours that are promised."""
+    return int(world.policies().in_force().default.fresh_within.total_seconds() // 3600)
+
+
+def test_a_policy_is_shown_compared_pushed_listed_and_rolled_back(world: World) -> None:
+    world.deploy(24)
+    draft(2)
+
+    different = run("diff")
+    assert different.exit_code == 1
+    assert '-fresh_within = "24 hours"' in different.stdout
+    assert '+fresh_within = "2 hours"' in different.stdout
+    assert in_force(world) == 24
+
+    pushed = run("push", "freshness.toml", "--yes")
+    assert pushed.exit_code == 0, pushed.output
+    assert '+fresh_within = "2 hours"' in pushed.stdout
+    assert "freshness.toml is version 2. It is in force on all functions within a minute." in pushed.stdout
+    assert in_force(world) == 2
+    assert run("show").stdout == Path("freshness.toml").read_text()
+    assert run("diff").exit_code == 0
+
+    assert run("rollback", "--yes").exit_code == 0
+    assert in_force(world) == 24
+    assert run("rollback", "2", "--yes").exit_code == 0
+    assert in_force(world) == 2
+    history = json.loads(run("history", "--json").stdout)
+    assert [(each["version"], each["by"], each["how"]) for each in history] == [
+        (4, ANN, "rolled back to version 2"),
+        (3, ANN, "rolled back to version 1"),
+        (2, ANN, "pushed"),
+        (1, "cdk deploy", "deployed"),
+    ]
+    assert ANN in run("history").stdout
+
+
+def test_a_mistaken_policy_is_not_stored(world: World) -> None:
+    world.deploy(24)
+    Path("freshness.toml").write_text('[default]\nfresh_within = "2 ours"\n')
+
+    result = run("push", "freshness.toml", "--yes")
+    assert result.exit_code == 2
+    assert "freshness.toml:2:" in result.stderr
+    assert in_force(world) == 24
+
+
+def test_without_an_answer_nothing_is_pushed(world: World) -> None:
+    world.deploy(24)
+    draft(2)
+
+    assert run("push", answer="n\n").exit_code == 1
+    assert in_force(world) == 24
+    assert run("push", answer="y\n").exit_code == 0
+    assert in_force(world) == 2
+
+
+def test_a_setting_turns_pushing_off(world: World) -> None:
+    world.deploy(24)
+    draft(2)
+    AnyStack.variables["POLICY_SOURCE"] = "deployed only"
+
+    result = run("push", "--yes")
+    assert result.exit_code == 1
+    assert "deploy the policy" in result.stderr
+    assert in_force(world) == 24
+
+
+def test_a_policy_that_only_has_other_comments_is_no_other_policy(world: World) -> None:
+    world.deploy(24)
+    draft(24)
+
+    same = run("diff")
+    assert same.exit_code == 0
+    assert "# Ours" in same.stdout
+
+
+def test_a_policy_that_cannot_be_loaded_is_rolled_back(world: World) -> None:
+    world.deploy(24)
+    world.push(2)
+    table = world.dynamodb.tables["control"]
+    table.replace({"name": {"S": f"policy content {world.policies().latest().digest} 000"}}, None)
+    assert in_force(world) == 24
+
+    assert run("show").exit_code == 1
+    result = run("rollback", "--yes")
+    assert result.exit_code == 0, result.output
+    assert in_force(world) == 24
+    assert compiled.text_of(world.policies().content(world.policies().latest()))
+
+
+def test_before_the_first_tick_nothing_can_be_pushed(world: World) -> None:
+    draft(2)
+    result = run("push", "--yes")
+    assert result.exit_code == 1
+    assert "Try again in a minute" in result.stderr

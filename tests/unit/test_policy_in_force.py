@@ -1,0 +1,269 @@
+"""Which policy a process takes: the one that was deployed, or one that was pushed since."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from freshness.app.policy_in_force import NOT_LOADED, PolicyInForce
+from freshness.aws.policy_versions import PolicyVersion
+from freshness.aws.tables import TableNames, Tables
+from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.policy import compiled
+from infra.removals import replaced_policy
+from simulate.memory_dynamodb import MemoryDynamoDB
+from stack_access.deployed_policies import DeployedPolicies
+from stack_access.errors import StackError
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
+
+
+def policy(folder: Path, hours: int, comment: str = "") -> str:
+    """Return a compiled policy."""
+    file = folder / "freshness.toml"
+    file.write_text(f'# {comment}\n[default]\nfresh_within = "{hours} hours"\n')
+    return compiled.compiled(file)
+
+
+@dataclass
+class World:
+    """A stack's tables with the processes of its functions, and a clock."""
+
+    folder: Path
+    dynamodb: MemoryDynamoDB = field(default_factory=MemoryDynamoDB)
+    seconds: float = 0.0
+
+    @property
+    def tables(self) -> Tables:
+        return Tables.open(cast(Any, self.dynamodb), NAMES)
+
+    def process(self, deployed: str, *, deployed_only: bool = False) -> PolicyInForce:
+        """Return a process of a function of the deployment of a policy."""
+        return PolicyInForce(
+            self.tables.policies, lambda: deployed, deployed_only=deployed_only, seconds=lambda: self.seconds
+        )
+
+    def deploy(self, hours: int) -> PolicyInForce:
+        """Deploy a policy, and run a tick of the function that records it."""
+        process = self.process(policy(self.folder, hours))
+        process.record_deployed(NOON)
+        return process
+
+    def push(self, hours: int, by: str = "Ann", seen: PolicyVersion | None = None) -> PolicyVersion:
+        policies = self.policies()
+        return policies.put(policy(self.folder, hours), seen or policies.latest(), by=by, how="pushed")
+
+    def policies(self) -> DeployedPolicies:
+        return DeployedPolicies(self.tables.policies, self.folder / "freshness.toml")
+
+    def reads(self) -> int:
+        return self.dynamodb.calls.total()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def hours(process: PolicyInForce) -> float:
+    """Return the hours that a process promises."""
+    return process.policy().default.fresh_within.total_seconds() / 3600
+
+
+def test_a_pushed_policy_is_in_force_within_a_minute_and_that_is_read_once_a_minute(world: World) -> None:
+    process = world.deploy(24)
+    assert hours(process) == 24
+    world.push(2)
+    before = world.reads()
+
+    assert hours(process) == 24
+    assert world.reads() == before
+    world.seconds += 60
+    assert hours(process) == 2
+    read = world.reads()
+    assert [hours(process) for _ in range(100)] == [2] * 100
+    assert world.reads() == read
+    world.seconds += 60
+    assert hours(process) == 2
+    assert world.reads() == read + 1  # the content only if it is another
+    assert hours(world.process(policy(world.folder, 24))) == 2
+
+
+def test_a_deployment_of_another_policy_wins_over_what_was_pushed_and_stays_so(world: World) -> None:
+    world.deploy(24)
+    world.push(2)
+    deployed = world.deploy(12)
+
+    assert hours(deployed) == hours(world.process(policy(world.folder, 12))) == 12
+    assert hours(world.deploy(24)) == 24  # and not what was once pushed on top of it
+    assert [each.how for each in world.policies().versions.history(world.policies().latest())] == [
+        "deployed",
+        "deployed",
+        "pushed",
+        "deployed",
+    ]
+
+
+def test_a_deployment_of_the_same_policy_leaves_what_was_pushed_in_force(world: World) -> None:
+    world.deploy(24)
+    world.push(2)
+
+    assert hours(world.deploy(24)) == 2
+    assert world.policies().latest().version == 2
+
+
+def test_before_a_deployment_it_is_said_what_it_replaces(world: World) -> None:
+    world.deploy(24)
+    deployed, other = (compiled.parse(policy(world.folder, each)) for each in (24, 12))
+    assert replaced_policy(world.tables.policies, other) == ""
+    world.push(2)
+
+    assert replaced_policy(world.tables.policies, deployed) == ""
+    assert "version 2, which Ann put in force at" in replaced_policy(world.tables.policies, other)
+    assert replaced_policy(world.tables.policies, compiled.parse(policy(world.folder, 2))) == ""
+    assert replaced_policy(None, other) == ""
+
+
+def corrupt(world: World, change: Callable[[bytes], bytes | None]) -> None:
+    """Change what the table has of the latest version's content."""
+    latest = world.policies().latest()
+    key = {"name": {"S": f"policy content {latest.digest} 000"}}
+    table = world.dynamodb.tables["control"]
+    item = table.get(key)
+    assert item
+    part = change(item["part"]["B"])
+    table.replace(key, None if part is None else {**item, "part": {"B": part}})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda _: None, id="missing"),
+        pytest.param(lambda part: part[:-1], id="cut off"),
+        pytest.param(lambda part: bytes([part[0] ^ 1]) + part[1:], id="a bit flipped"),
+    ],
+)
+def test_a_corrupted_policy_changes_nothing_and_raises_an_alarm(
+    world: World, change: Callable[[bytes], bytes | None], caplog: pytest.LogCaptureFixture
+) -> None:
+    process = world.deploy(24)
+    world.push(6)
+    world.seconds += 60
+    assert hours(process) == 6
+    world.push(2)
+    corrupt(world, change)
+    world.seconds += 60
+
+    assert hours(process) == hours(world.process(policy(world.folder, 24))) == 6
+    assert NOT_LOADED in caplog.text
+    caplog.clear()
+    policies = world.policies()
+    assert policies.in_force().default.fresh_within.total_seconds() == 6 * 3600
+    rolled_back = policies.content(policies.version(2))
+    policies.put(rolled_back, policies.latest(), by="Ann", how="rolled back to version 2")
+    world.seconds += 60
+    assert hours(process) == 6
+    assert NOT_LOADED not in caplog.text
+
+
+def test_what_is_stored_but_no_policy_changes_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    process = world.deploy(24)
+    latest = world.policies().latest()
+    version = PolicyVersion(fingerprint="other", deployed=latest.deployed, at=NOON, by="Eve", how="pushed")
+    world.tables.policies.put(version, '{"tables": {"default": {"fresh_within": "soon"}}}', latest)
+    world.seconds += 60
+
+    assert hours(process) == 24
+    assert NOT_LOADED in caplog.text
+    caplog.clear()
+
+
+def test_of_two_people_who_push_at_once_the_second_is_told_of_the_first(world: World) -> None:
+    world.deploy(24)
+    seen = world.policies().latest()
+    world.push(2, by="Ann", seen=seen)
+
+    with pytest.raises(StackError, match="Ann put version 2 in force meanwhile"):
+        world.push(3, by="Ben", seen=seen)
+    assert hours(world.deploy(24)) == 2
+
+
+def test_a_setting_keeps_pushed_policies_out_of_force(world: World) -> None:
+    world.deploy(24)
+    world.push(2)
+    deployed = policy(world.folder, 24)
+    process = world.process(deployed, deployed_only=True)
+
+    assert hours(process) == 24
+    process.record_deployed(NOON)
+    assert hours(world.process(deployed)) == 24
+    assert world.policies().in_force().default.fresh_within.total_seconds() == 24 * 3600
+
+
+def test_the_command_line_takes_the_file_until_a_tick_recorded_what_is_deployed(world: World) -> None:
+    policy(world.folder, 5)
+    assert world.policies().in_force().default.fresh_within.total_seconds() == 5 * 3600
+    assert world.policies().difference() == ""
+
+    world.deploy(24)
+    policy(world.folder, 5)
+    policies = world.policies()
+    assert policies.in_force().default.fresh_within.total_seconds() == 24 * 3600
+    assert "is not the policy in force" in policies.difference()
+    (world.folder / "freshness.toml").write_text("[default\n")
+    assert "has a mistake and is not in force" in policies.difference()
+    policy(world.folder, 24, "only a comment differs")
+    assert policies.difference() == ""
+
+
+@pytest.fixture(scope="module")
+def ten_thousand_rules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return a compiled policy with a rule for each of 10,000 customers."""
+    file = tmp_path_factory.mktemp("large") / "freshness.toml"
+    rules = "".join(
+        f'\n[[rules]]\nname = "customer {number}"\ntags = {{ customer = "{number:05}" }}\n'
+        f'fresh_within = "{1 + number % 48} hours"\ndata_types.invoices.fresh_within = "{1 + number % 5} hours"\n'
+        for number in range(10_000)
+    )
+    file.write_text(f'[default]\nfresh_within = "1 day"\n{rules}')
+    yield compiled.compiled(file)
+
+
+def test_a_policy_of_ten_thousand_rules_is_stored_in_parts_and_loads_in_less_than_a_second(
+    world: World, ten_thousand_rules: str
+) -> None:
+    world.deploy(24)
+    policies = world.policies()
+    policies.put(ten_thousand_rules, policies.latest(), by="Ann", how="pushed")
+    process = world.process(policy(world.folder, 24))
+
+    began = time.process_time()
+    loaded = process.policy()
+    assert time.process_time() - began < 1
+    assert len(loaded.rules) == 10_000
+    sizes = (len(part["part"]["B"]) for part in _items(world) if "part" in part)
+    assert max(sizes) < 400_000
+
+
+def test_a_promise_of_ten_thousand_rules_is_found_without_trying_each(ten_thousand_rules: str) -> None:
+    loaded = compiled.parse(ten_thousand_rules)
+    linked = Connection(
+        connection_id="connection", platform="Xero", source_type="", status=ConnectionStatus.LINKED, status_at=NOON
+    )
+    resolve = partial(loaded.promise, "invoices", connection=linked)
+
+    began = time.process_time()
+    promises = [resolve(Company(company_id=f"{n}", tags={"customer": f"{n:05}"})) for n in range(1000)]
+    assert time.process_time() - began < 1
+    assert [each.fresh_within.total_seconds() / 3600 for each in promises[:6]] == [1, 2, 3, 4, 5, 1]
+
+
+def _items(world: World) -> Iterator[dict[str, Any]]:
+    for partition in world.dynamodb.tables["control"].partitions.values():
+        yield from partition.values()
