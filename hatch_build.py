@@ -18,6 +18,7 @@ FOLDERS = {
     "cli": "cli",
     "infra": "infra",
     "stack_access": "stack_access",
+    "estimate": "estimate",
 }
 """Where each package of the repository is in the wheel's package."""
 HANDLERS = "functions"

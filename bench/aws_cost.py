@@ -5,7 +5,7 @@ with whoever looks at it. Each line says what its units are, and has a floor: wh
 keep what the stack guarantees, and why they cannot be fewer. The total is
 given for a webhook for each read, which is the most expensive case, and for one for all data types of a company; also
 with AWS's monthly free tier, which has no end; for a stack that has nothing to do; and for a hand-written alternative.
-Prices that are not in `simulate.prices` are list prices of the same region and month.
+Prices that are not in `estimate.prices` are list prices of the same region and month.
 """
 
 import json
@@ -20,6 +20,8 @@ from aws_cdk import App
 
 from bench import write_units
 from bench.figures import Figure, show
+from estimate import prices
+from estimate.prices import MILLION
 from freshness.app.checking import LIST_EVERY
 from freshness.aws.item_codec import DATASETS_KEPT
 from freshness.domain.feed import DAY
@@ -27,8 +29,6 @@ from infra.freshness_stack import FreshnessStack
 from infra.settings import Deployment
 from infra.webhook_intake import BATCHING_WINDOW
 from local.settings import ROOT
-from simulate import prices
-from simulate.prices import MILLION
 
 MONTH = 30.4
 """Days."""

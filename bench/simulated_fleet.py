@@ -8,11 +8,11 @@ from random import Random
 import numpy as np
 
 from bench.optimum import Numbers
+from estimate.world import Measured, SimulatedFeed
 from freshness.domain.company import Company, Connection
 from freshness.domain.feed import DAY, Feed
 from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.policy.policy import Policy
-from simulate.world import Measured, SimulatedFeed
 
 COMPANIES = 2000
 DATA_TYPES = {

@@ -13,12 +13,12 @@ from bench import fleet
 from bench.figures import Figure, show
 from bench.fleet import NOW
 from bench.parts import example_policy, services
+from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.services import Services
 from freshness.app.webhooks import Message, apply_batch
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import Tables
 from simulate.loop import TABLE_NAMES
-from simulate.memory_dynamodb import MemoryDynamoDB
 
 READ_AT = NOW + timedelta(seconds=30)
 

@@ -12,6 +12,7 @@ from bench.figures import Figure, show
 from bench.fleet import NOW
 from bench.parts import example_policy, run_refresh_tick, services
 from bench.tables import Meter, Usage, running_aws
+from estimate import prices
 from freshness.app.reading.attainment import promised
 from freshness.app.webhooks import WebhookApplier
 from freshness.aws.event_bus import EventBus
@@ -20,7 +21,6 @@ from freshness.aws.tables import Tables
 from freshness.domain.company import Company
 from freshness.domain.slo.attainment import hour_of
 from freshness.policy.policy import Policy
-from simulate import prices
 
 COMPANIES = 20
 REFRESHES = COMPANIES * len(fleet.DATA_TYPES)

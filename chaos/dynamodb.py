@@ -9,7 +9,7 @@ from typing import Any
 
 from chaos.faults import Dice, KillSwitch, client_error, timeout
 from chaos.interleaving import pause
-from simulate.memory_dynamodb import (
+from estimate.memory_dynamodb import (
     INDEXED,
     KEYS,
     PROJECTED,

@@ -30,6 +30,7 @@ from cli.mcp import mcp
 from cli.output import print_error
 from cli.page import page
 from cli.pause import pause, resume
+from cli.plan import plan
 from cli.policies import policies
 from cli.policy_changes import diff, history, push, rollback, show
 from cli.receipt import receipt
@@ -79,6 +80,7 @@ class Commands(TyperGroup):
 app = typer.Typer(name="freshness", cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(status)
 app.command()(report)
+app.command()(plan)
 app.command()(explain)
 app.command()(dataset)
 app.command()(refresh)

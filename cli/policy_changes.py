@@ -9,6 +9,7 @@ import typer
 from cli.arguments import Json, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_json, print_table, print_text
+from cli.plan import print_effect
 from freshness.app.policy_in_force import DEPLOYED_ONLY
 from freshness.app.reading.text import moment
 from freshness.aws.policy_versions import PolicyVersion
@@ -111,6 +112,7 @@ def _change(stack: DeployedStack, latest: PolicyVersion, content: str, *, name: 
         print_text(f"{name} is in force already.")
         return
     _print_diff(before, text, latest, name)
+    print_effect(stack, stack.policies.in_force(), compiled.parse(content))
     if not yes and not typer.confirm("Put it in force?"):
         raise CommandError("Nothing was changed.")
     version = stack.policies.put(content, latest, by=stack.caller, how=how)

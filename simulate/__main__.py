@@ -11,15 +11,15 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from estimate.days import DAYS_A_MONTH, Report, run
+from estimate.world import RuleReport, SimulatedFeed
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from simulate.chart import draw
 from simulate.coming import not_simulated
-from simulate.days import DAYS_A_MONTH, Report, run
 from simulate.fleet import FleetError, generate_fleet, load_fleet
 from simulate.tighter import TighterError, tighten
-from simulate.world import RuleReport, SimulatedFeed
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 """A Monday."""

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
-from simulate.days import Report
-from simulate.world import RuleReport
+from estimate.days import Report
+from estimate.world import RuleReport
 
 plt.switch_backend("Agg")
 

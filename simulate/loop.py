@@ -22,6 +22,7 @@ from codat_sandbox.app import create_app
 from codat_sandbox.model import Dataset, RequestedBy
 from codat_sandbox.sandbox import Sandbox
 from codat_sandbox.settings import Settings
+from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.checking import check_freshness
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.record import Recorder
@@ -39,7 +40,6 @@ from freshness.domain.feed import Feed
 from freshness.domain.times import BEGINNING
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop
-from simulate.memory_dynamodb import MemoryDynamoDB
 
 TABLE_NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 TIMEOUT = timedelta(minutes=5)

@@ -1,6 +1,6 @@
 """A fast simulation of deadlines over a year: three time zones with their holidays and daylight saving.
 
-The code that runs in Lambda decides and computes what follows, as in `simulate.world`. Syncs may be slow or fail, and
+The code that runs in Lambda decides and computes what follows, as in `estimate.world`. Syncs may be slow or fail, and
 each company is out of reach now and then. When deadlines are is computed here once more, from the calendar.
 """
 

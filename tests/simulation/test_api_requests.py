@@ -10,6 +10,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.ensure import accept
 from freshness.app.ensure.accept import EnsureFresh
 from freshness.app.ensure.api import answer
@@ -25,7 +26,6 @@ from freshness.domain.freshness_request import FreshnessRequest
 from freshness.domain.notifications import Notification
 from freshness.policy.policy import Policy
 from local.http_api import context
-from simulate.memory_dynamodb import MemoryDynamoDB
 from stack_access.api import ApiResponse, api_event
 from tests.integration.recording_bus import RecordingBus
 from tests.services import codat_at, services_of

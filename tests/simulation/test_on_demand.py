@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any, cast
 from uuid import UUID
 
+from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.ensure.accept import Ask, EnsureFresh
 from freshness.app.queueing.calls import Queueing
 from freshness.app.queueing.lease import LONGEST_CALL
@@ -19,7 +20,6 @@ from freshness.domain.facts import DataWanted, ReadEnded
 from freshness.domain.feed import Feed
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
-from simulate.memory_dynamodb import MemoryDynamoDB
 from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

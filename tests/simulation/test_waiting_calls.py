@@ -6,12 +6,12 @@ import pytest
 
 from codat_sandbox.platforms import XERO
 from codat_sandbox.settings import Settings
+from estimate.memory_dynamodb import ConditionalCheckFailedException, MemoryDynamoDB
 from freshness.app.ensure.accept import Ask, EnsureFresh, Progress
 from freshness.app.ensure.wait import wait_for
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
-from simulate.memory_dynamodb import ConditionalCheckFailedException, MemoryDynamoDB
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 week"}})

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.services import Services
 from freshness.app.webhooks import Message, apply_batch, reason_of
 from freshness.aws import item_codec
@@ -20,7 +21,6 @@ from freshness.domain.dataset import Trigger
 from freshness.domain.facts import DatasetRequested
 from freshness.domain.feed import Feed
 from freshness.policy.policy import Policy
-from simulate.memory_dynamodb import MemoryDynamoDB
 from tests import webhook_bodies as bodies
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

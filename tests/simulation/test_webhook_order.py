@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.record import Recorder
 from freshness.app.webhooks import WebhookApplier
 from freshness.aws.event_bus import EventBus
@@ -22,7 +23,6 @@ from freshness.domain.feed import Feed
 from freshness.domain.notifications import CompanyDataRefreshed, ConnectionBack, Notification, RelinkNeeded
 from freshness.domain.sync_history import Sync
 from freshness.policy.policy import Policy
-from simulate.memory_dynamodb import MemoryDynamoDB
 from tests import webhook_bodies as bodies
 from tests.integration.recording_bus import RecordingBus
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.company_turns import AT_FIRST, CompanyTurns, Turn
 from freshness.app.counts import Counts
 from freshness.app.tick import Failures
@@ -18,7 +19,6 @@ from freshness.codat.errors import CodatError
 from freshness.domain.company import Company
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.memory_dynamodb import MemoryDynamoDB
 from tests.services import services_of
 
 NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")

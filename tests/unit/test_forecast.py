@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app import forecast
 from freshness.app.forecast import Forecast, misses_ahead
 from freshness.app.tick import Failures
@@ -23,7 +24,6 @@ from freshness.domain.schedule import reschedule
 from freshness.domain.transition import transition
 from freshness.planning.forecast import AtRisk, at_risk
 from freshness.policy.policy import Policy
-from simulate.memory_dynamodb import MemoryDynamoDB
 from tests.integration.recording_bus import RecordingBus
 from tests.services import services_of
 

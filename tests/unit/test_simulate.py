@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from estimate.days import Report, run
 from freshness.policy.loader import load
 from simulate.__main__ import START, application
-from simulate.days import Report, run
 from simulate.fleet import generate_fleet
 from simulate.tighter import tighten
 

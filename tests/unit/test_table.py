@@ -5,9 +5,9 @@ from unittest.mock import Mock
 
 import pytest
 
+from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.aws.item_codec import marshal
 from freshness.aws.table import BATCH, BATCH_TRIES, ContentionError, Table
-from simulate.memory_dynamodb import MemoryDynamoDB
 
 KEY = {"name": "a"}
 UNPROCESSED = {"table": {"Keys": [marshal(KEY)]}}

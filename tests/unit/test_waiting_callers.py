@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.ensure.places import LAST_TURN, place_to_wait
 from freshness.aws.tables import TableNames, Tables
 from freshness.policy.policy import Policy
-from simulate.memory_dynamodb import MemoryDynamoDB
 from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -31,6 +31,14 @@ from freshness.planning.spending import AHEAD_OF_MONTH, month_of, spend_left
 from freshness.policy.policy import Policy
 
 HOUR = timedelta(hours=1)
+HINDRANCES = (
+    Reason.OUTSIDE_WINDOW,
+    Reason.OVER_BUDGET,
+    Reason.OVER_QUOTA,
+    Reason.OVER_SPENDING,
+    Reason.WAITING_FOR_SET,
+)
+"""Reasons for which a refresh that is due is not queued."""
 
 
 @dataclass(slots=True)
@@ -79,6 +87,8 @@ class Measured:
     deadlines_met: Counter[str] = field(default_factory=Counter)
     """The deadlines that were met, by where the policy sets them."""
     deadlines_missed: Counter[str] = field(default_factory=Counter)
+    held_back: Reason | None = None
+    """Why a refresh that was due was last not queued."""
 
     @property
     def total(self) -> RuleReport:
@@ -111,8 +121,6 @@ class World:
     knows_rates: bool = False
     queued: Counter[datetime] = field(default_factory=Counter)
     """The number of refreshes queued, by tick."""
-    reasons: Counter[Reason] = field(default_factory=Counter)
-    """The number of decisions, by reason."""
     _samples: list[FeedSample] = field(default_factory=list)
     """What was not learned from yet."""
     _learned_at: datetime = BEGINNING
@@ -195,9 +203,10 @@ class World:
 
     def _act(self, decision: Decision, now: datetime) -> None:
         """Carry out a decision of the planner."""
-        self.reasons[decision.reason] += 1
         index = self._indexes[decision.feed.key]
         simulated = self.simulated_feeds[index]
+        if decision.reason in HINDRANCES:
+            simulated.measured.held_back = decision.reason
         if decision.action is Action.RESCHEDULE:
             decided = Decided(at=now, reason=decision.reason)
             self._apply(index, Deferred(until=decision.until, decided=decided, version=simulated.feed.version), now)

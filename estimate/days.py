@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 
+from estimate import prices
+from estimate.world import RuleReport, SimulatedFeed, World, sum_of
+from freshness.app.reading.text import duration
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.feed import DAY
 from freshness.planning.call_budget import call_budget
 from freshness.policy.policy import Policy
-from simulate import prices
-from simulate.world import RuleReport, SimulatedFeed, World, sum_of
 
 LISTINGS_A_DAY = 96
 COMPANIES_A_PAGE = 1000
@@ -40,6 +41,8 @@ class Report:
     deadlines_met: Counter[str] = field(default_factory=Counter)
     """Deadlines of feeds, by where the policy sets them."""
     deadlines_missed: Counter[str] = field(default_factory=Counter)
+    unkept: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Feeds that were older than promised, by the table that sets the freshness, and why they were."""
 
     @property
     def sources(self) -> set[str]:
@@ -53,20 +56,35 @@ class Report:
 
     @property
     def usd_a_month(self) -> float:
-        """The charges of AWS, as calculated from `simulate.prices`."""
-        return DAYS_A_MONTH * (prices.DAY + prices.REFRESH * self.total.refreshes / self.days)
+        """The charges of AWS."""
+        return usd_a_month(self.total.refreshes / self.days)
+
+
+def usd_a_month(refreshes_a_day: float) -> float:
+    """Return what AWS charges for refreshes and for the schedules, as calculated from `estimate.prices`."""
+    return DAYS_A_MONTH * (prices.DAY + prices.REFRESH * refreshes_a_day)
+
+
+def calls_of_lists(companies: int) -> int:
+    """Return the calls of a day that list companies."""
+    return LISTINGS_A_DAY * -(-companies // COMPANIES_A_PAGE)
 
 
 def run(
-    simulated_feeds: list[SimulatedFeed], policy: Policy, start: datetime, days: int, on_day: Callable[[], None]
+    simulated_feeds: list[SimulatedFeed],
+    policy: Policy,
+    start: datetime,
+    days: int,
+    on_day: Callable[[], None],
+    quota: int | None = None,
 ) -> Report:
     """Simulate a fleet from `start`, and return the results of `days` days.
 
     They are preceded by one day that is not measured, in which overdue feeds are refreshed. `on_day` is called at the
-    end of each day.
+    end of each day. `quota` is Codat's daily quota, by default that of as many companies.
     """
     world = World(simulated_feeds=simulated_feeds, policy=policy, random=Random(1))
-    limits = ApiLimits(daily_quota=1000 * (1 + len(world.companies)))
+    limits = ApiLimits(daily_quota=quota or 1000 * (1 + len(world.companies)))
     report = Report(
         start=start + DAY,
         companies=len(world.companies),
@@ -91,13 +109,12 @@ def _simulate_day(world: World, limits: ApiLimits, report: Report, start_of_day:
 
     Calls to Codat are the lists of companies, a check of each company without a sync in the last day, and refreshes.
     """
-    list_calls = LISTINGS_A_DAY * -(-len(world.companies) // COMPANIES_A_PAGE)
     unsynced = {simulated.company.company_id for simulated in world.simulated_feeds} - {
         simulated.company.company_id
         for simulated in world.simulated_feeds
         if simulated.feed.succeeded_at and simulated.feed.succeeded_at > start_of_day - DAY
     }
-    calls = list_calls + len(unsynced)
+    calls = calls_of_lists(len(world.companies)) + len(unsynced)
     limits = limits.with_calls(calls, start_of_day)
     now = start_of_day
     while now < start_of_day + DAY:
@@ -130,3 +147,6 @@ def _add_to_report(report: Report, world: World, simulated: SimulatedFeed) -> No
         amount = price.amount if price else 0.0
         rule.feeds, rule.cost, rule.cost_of_nothing = 1, rule.refreshes * amount, rule.found_nothing * amount
         report.rules[source].add(rule)
+        if rule.attained.late:
+            why = measured.held_back or f"a read takes about {duration(simulated.sync_time)}"
+            report.unkept[source, why] += 1

@@ -1,0 +1,189 @@
+"""`freshness plan`: what the policy in force would do to the fleet, and what that costs. It changes nothing."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, cast
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from cli.arguments import Json, selected_stack
+from cli.errors import CommandError
+from cli.output import print_json, print_text
+from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.plan import Effect, Fleet, Plan, effect
+from estimate.plan import plan as planned
+from freshness.app.checking import check_freshness
+from freshness.app.services import CodatAccess, Services
+from freshness.app.tick import Run
+from freshness.aws.event_bus import EventBus
+from freshness.aws.metrics import Metric
+from freshness.aws.tables import TableNames, Tables
+from freshness.policy.policy import Policy
+from stack_access.links import codat_api_key, codat_base_url
+from stack_access.stack import DeployedStack, clock
+
+LONGEST = timedelta(hours=2)
+"""How long companies are listed and checked that no tick has checked yet."""
+LISTED = 10
+_MEMORY = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
+
+
+def plan(context: typer.Context, *, as_json: Json = False) -> None:
+    """Show what would be queued now, and what a day and a month cost. Nothing is queued or written.
+
+    While no company was checked yet, it reads their data status from Codat itself, about a call for each company.
+    """
+    stack = selected_stack(context)
+    with _progress() as progress:
+        fleet = fleet_of(stack, progress)
+        task = progress.add_task("Simulating two days", total=2)
+        result = planned(fleet, stack.policy, on_day=lambda: progress.advance(task))
+    if as_json:
+        print_json(result)
+        return
+    _print(result)
+    if pause := stack.queries.pause(clock()):
+        print_text(f'Everything is {pause}. Start with "./freshness resume".', "yellow")
+
+
+def print_effect(stack: DeployedStack, before: Policy, after: Policy) -> None:
+    """Print what another policy changes about the promises of the fleet, its calls, and its cost."""
+    fleet = _of_tables(stack.tables)
+    if not fleet.feeds:
+        print_text("No company was checked yet, so that the effect is unknown.")
+        return
+    with _progress() as progress:
+        task = progress.add_task("Simulating two days of both", total=4)
+        learned = stack.tables.learned.fleet()
+        policies = (each.with_learned(learned) for each in (before, after))
+        old, new = (planned(fleet, each, on_day=lambda: progress.advance(task)) for each in policies)
+    _print_promises(effect(fleet, before, after))
+    _print_compared("Calls a day", old.calls_a_day, new.calls_a_day, f" of {new.quota:,}")
+    _print_compared("AWS, USD a month", old.aws_usd_a_month, new.aws_usd_a_month, digits=2)
+    if currency := new.currency or old.currency:
+        _print_compared(f"Platforms, {currency} a month", old.platforms_a_month, new.platforms_a_month, digits=2)
+    _print_problems(new)
+
+
+def fleet_of(stack: DeployedStack, progress: Progress) -> Fleet:
+    """Return the fleet as the tables have it; as Codat has it, if no company was checked yet."""
+    known = _of_tables(stack.tables)
+    if any(company.checked_at for company in known.companies):
+        return known
+    return _of_tables(asyncio.run(_read_from_codat(stack, progress)))
+
+
+def _of_tables(tables: Tables) -> Fleet:
+    return Fleet(
+        companies=list(tables.companies.scan()),
+        feeds=list(tables.feeds.scan()),
+        limits=tables.control.api_limits(),
+        at=clock(),
+    )
+
+
+async def _read_from_codat(stack: DeployedStack, progress: Progress) -> Tables:
+    """Return tables in memory after a tick of check_freshness, which lists the companies and checks each.
+
+    Raises:
+        CommandError: Codat could not be read.
+    """
+    tables = Tables.open(cast(Any, MemoryDynamoDB()), _MEMORY)
+    base_url, key = codat_base_url(stack), codat_api_key(stack)
+    services = Services(
+        tables=tables,
+        bus=_NoBus(),
+        policy=stack.policy,
+        clock=clock,
+        codat_access=CodatAccess(base_url=base_url, key=lambda _: key),
+        emit=lambda _: None,
+    )
+    task = progress.add_task("Reading the companies from Codat", total=None)
+    with _without_logs():
+        tick = asyncio.create_task(check_freshness(services, Run(until=clock() + LONGEST, unfinished_since=None)))
+        while not tick.done():
+            await asyncio.wait([tick], timeout=0.2)
+            checked = services.counts[Metric.COMPANIES_CHECKED]
+            progress.update(task, completed=checked, total=tables.companies.count_known() or None)
+        await tick
+    if services.counts[Metric.LISTING_FAILED]:
+        raise CommandError('Codat\'s list of companies could not be read: "./freshness doctor" says why.')
+    return tables
+
+
+class _NoBus(EventBus):
+    """A bus that publishes nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def publish(self, *_: object) -> None:
+        """Publish nothing."""
+
+
+def _print(result: Plan) -> None:
+    queued = sum(result.queued_now.values())
+    print_text(f"{result.companies:,} companies, {result.feeds:,} data types kept fresh", "bold")
+    by_type = ", ".join(f"{number:,} {data_type}" for data_type, number in list(result.queued_now.items())[:LISTED])
+    print_text(f"Due now: {queued:,} refreshes" + (f" ({by_type})" if queued else ""))
+    share = result.calls_a_day / result.quota
+    print_text(f"A day: {result.calls_a_day:,.0f} calls of Codat, {share:.0%} of the quota of {result.quota:,}")
+    print_text(f"A month: {result.aws_usd_a_month:,.2f} USD at AWS" + _platforms(result))
+    _print_problems(result)
+
+
+def _platforms(result: Plan) -> str:
+    if not result.currency:
+        return "; [prices] of the policy has no price of a platform"
+    return f", {result.platforms_a_month:,.2f} {result.currency} at the platforms with a price"
+
+
+def _print_problems(result: Plan) -> None:
+    for each in result.matches_nothing:
+        print_text(f"Matches nothing: {each}", "yellow")
+    for unkept in result.unkept:
+        print_text(f"Not kept: {unkept.feeds:,} promises of {unkept.rule}: {unkept.why}", "yellow")
+    if result.waiting_for_people:
+        print_text(
+            f"{result.waiting_for_people:,} data types wait for a person: ./freshness status lists them.", "yellow"
+        )
+
+
+def _print_promises(changed: Effect) -> None:
+    if not changed.feeds:
+        print_text("It changes no promise of the fleet.")
+        return
+    print_text(
+        f"Promises: {changed.tightened:,} tightened, {changed.loosened:,} loosened, {changed.otherwise:,} changed "
+        "otherwise"
+    )
+    for name in changed.named:
+        print_text(f"    {name}")
+    if changed.feeds > len(changed.named):
+        print_text(f"    and {changed.feeds - len(changed.named):,} more")
+
+
+def _print_compared(name: str, before: float, after: float, unit: str = "", digits: int = 0) -> None:
+    print_text(f"{name}: {before:,.{digits}f} → {after:,.{digits}f}{unit}")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show progress on the standard error, which leaves the output to programs."""
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        yield progress
+
+
+@contextmanager
+def _without_logs() -> Iterator[None]:
+    """Drop what the use cases log for operators of the functions."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,182 @@
+"""What `./freshness plan` says, compared with what the system then does in simulated time."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, ClassVar, cast
+from unittest.mock import Mock
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.commands import app
+from codat_sandbox.server import running_sandbox
+from codat_sandbox.settings import Settings
+from estimate.days import usd_a_month
+from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.plan import Fleet, Plan, effect, plan
+from freshness.aws.metrics import Metric
+from freshness.aws.tables import TableNames, Tables
+from freshness.policy.loader import load
+from freshness.policy.policy import Policy
+from simulate.clock import SimulatedLoop, simulate
+from simulate.loop import Fuse, Simulation
+from stack_access.outputs import Outputs
+from stack_access.stack import DeployedStack
+
+FILE = Path(__file__).parents[2] / "freshness.toml"
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
+
+
+def fleet_of(simulation: Simulation) -> Fleet:
+    tables = simulation.tables
+    return Fleet(
+        companies=list(tables.companies.scan()),
+        feeds=list(tables.feeds.scan()),
+        limits=tables.control.api_limits(),
+        at=simulation.clock(),
+    )
+
+
+def in_a_fleet(test: Callable[[Fleet], None], policy: Policy, companies: int = 6) -> None:
+    """Run a test on a fleet that was checked, and of which nothing was queued yet."""
+
+    async def main(loop: SimulatedLoop) -> None:
+        simulation = Simulation(loop, Settings(companies=companies), policy, start_paused=True)
+        await simulation.check(Fuse(), listing=None)
+        test(fleet_of(simulation))
+
+    simulate(main)
+
+
+def test_calls_and_cost_are_those_of_a_simulated_day_within_a_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+    policy = load(FILE)
+
+    async def main(loop: SimulatedLoop) -> tuple[Plan, int, int]:
+        simulation = Simulation(loop, Settings(), policy, start_paused=True)
+        await simulation.check(Fuse(), listing=None)
+        expected = plan(fleet_of(simulation), policy)
+        simulation.tables.control.resume()
+        await simulation.run_for(DAY, every=MINUTE, random=Random(1))
+        simulation.calls.clear()
+        before = simulation.tallies[Metric.REFRESHES_QUEUED]
+        await simulation.run_for(DAY, every=MINUTE, random=Random(1))
+        return expected, simulation.calls.total(), simulation.tallies[Metric.REFRESHES_QUEUED] - before
+
+    expected, calls, refreshes = simulate(main)
+    with capsys.disabled():
+        print(
+            f"\nA day: planned {expected.calls_a_day:.0f} calls and {expected.refreshes_a_day:.0f} refreshes, made "
+            f"{calls} and {refreshes}"
+        )
+    assert expected.calls_a_day == pytest.approx(calls, rel=0.1)
+    assert expected.aws_usd_a_month == pytest.approx(usd_a_month(refreshes), rel=0.1)
+
+
+def test_what_is_due_now_is_what_the_next_tick_queues() -> None:
+    policy = load(FILE)
+
+    async def main(loop: SimulatedLoop) -> None:
+        settings = Settings(companies=6, not_supported=0)
+        simulation = Simulation(loop, settings, policy, start_paused=True)
+        await simulation.check(Fuse(), listing=None)
+        expected = plan(fleet_of(simulation), policy)
+        assert not simulation.tallies[Metric.REFRESHES_QUEUED]
+        simulation.tables.control.resume()
+        await simulation.queue(Fuse())
+        # Codat says of some that their platforms do not have them.
+        tried = simulation.tallies[Metric.REFRESHES_QUEUED] + simulation.tallies[Metric.FEEDS_FOUND_UNSUPPORTED]
+        assert tried == sum(expected.queued_now.values())
+
+    simulate(main)
+
+
+def test_a_promise_that_cannot_be_kept_is_named_with_its_reason() -> None:
+    tight = Policy.model_validate({"default": {"fresh_within": "10 minutes"}, "budget": {"share_of_quota": 0.05}})
+
+    def test(fleet: Fleet) -> None:
+        [unkept] = plan(fleet, tight).unkept
+        assert (unkept.rule, unkept.why) == ("[default]", "over budget")
+        assert unkept.feeds > 10
+
+    in_a_fleet(test, tight)
+
+
+def test_a_rule_that_matches_nothing_is_named() -> None:
+    rule = {"name": "gold", "tags": {"plan": "gold"}, "fresh_within": "1 hour"}
+    policy = Policy.model_validate({"default": {"fresh_within": "1 day"}, "rules": [rule]})
+
+    def test(fleet: Fleet) -> None:
+        [sentence] = plan(fleet, policy).matches_nothing
+        assert sentence.startswith('rule "gold"')
+
+    in_a_fleet(test, policy)
+
+
+def test_the_effect_of_another_policy_names_what_it_tightens_and_loosens() -> None:
+    def policy(**data_types: dict[str, Any]) -> Policy:
+        return Policy.model_validate({"default": {"fresh_within": "1 day"}, "data_types": data_types})
+
+    six_hours = {"fresh_within": "6 hours"}
+    before = policy(invoices=six_hours, bills=six_hours)
+    after = policy(invoices={"fresh_within": "2 hours"}, bills={"off": True})
+
+    def test(fleet: Fleet) -> None:
+        assert effect(fleet, before, policy(bills=six_hours, invoices=six_hours)).feeds == 0
+        changed = effect(fleet, before, after)
+        assert changed.tightened > 0
+        assert changed.loosened > 0
+        assert changed.otherwise == 0
+        assert len(changed.named) == min(10, changed.feeds)
+        assert any(name.startswith("invoices of") and name.endswith("6 h → 2 h") for name in changed.named)
+        assert any(name.startswith("bills of") and name.endswith("6 h → off") for name in changed.named)
+
+    in_a_fleet(test, before)
+
+
+class NewStack(DeployedStack):
+    """A stack of which no tick has run, with the sandbox as its Codat."""
+
+    dynamodb: ClassVar[MemoryDynamoDB]
+    base_url: ClassVar[str]
+
+    @property
+    def tables(self) -> Tables:
+        return Tables.open(cast(Any, self.dynamodb), NAMES)
+
+    def environment(self, function: str) -> dict[str, str]:  # noqa: ARG002
+        return {"CODAT_BASE_URL": self.base_url}
+
+    def secret(self, name: str) -> str:  # noqa: ARG002
+        return "key"
+
+
+def test_on_a_stack_with_nothing_checked_it_reads_codat_itself_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = tmp_path / "outputs.json"
+    outputs.write_text(json.dumps({field.alias: "x" for field in Outputs.model_fields.values() if field.alias}))
+    stack = NewStack(Mock(), "CodatFreshness", FILE, None, outputs)
+    monkeypatch.setattr(DeployedStack, "in_aws", lambda *_: stack)
+    monkeypatch.setattr(NewStack, "dynamodb", MemoryDynamoDB(), raising=False)
+
+    with running_sandbox(Settings(companies=5), "key") as sandbox:
+        monkeypatch.setattr(NewStack, "base_url", sandbox.base_url, raising=False)
+        result = CliRunner().invoke(app, ["plan", "--json"])
+        assert result.exit_code == 0, result.output
+        said = json.loads(result.stdout)
+        text = CliRunner().invoke(app, ["plan"]).stdout
+
+    assert said["companies"] == 5
+    assert sum(said["queuedNow"].values()) > 5
+    assert said["callsADay"] > 96
+    assert "5 companies" in text
+    assert "of the quota" in text
+    assert not stack.dynamodb.writes.total()
+
+    refused = CliRunner().invoke(app, ["plan"])
+    assert refused.exit_code == 1
+    assert "doctor" in refused.stderr
