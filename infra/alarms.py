@@ -27,7 +27,7 @@ FAILURES = 2
 class Alarms(Construct):
     """CloudWatch alarms that notify one SNS topic.
 
-    The description of each says what is wrong and what to do about it. `docs/operating.md` lists the same texts, and
+    The description of each says what is wrong and what to do about it. `docs/operate.md` lists the same texts, and
     a test compares them.
     """
 

@@ -37,8 +37,8 @@ def alarms(template: Template) -> dict[str, Properties]:
 
 
 def documented_alarms() -> dict[str, str]:
-    """Return what `docs/operating.md` says of each alarm: what it means, and what to do."""
-    _, section = (ROOT / "docs" / "operating.md").read_text().split("\n## Alarms\n")
+    """Return what `docs/operate.md` says of each alarm: what it means, and what to do."""
+    _, section = (ROOT / "docs" / "operate.md").read_text().split("\n## Alarms\n")
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
     return {name: f"{meaning} {remedy}" for names, meaning, remedy in rows for name in re.findall(r"`(\w+)`", names)}
 
