@@ -56,8 +56,8 @@ def staging(
     policy = folder / "staging.toml"
     policy.write_text(POLICY)
     context = {"local": "true", "name": NAME, "policy": str(policy), "codat_base_url": other_codat.base_url}
-    schedules = {"check_schedule": EVERY_MINUTE, "queue_schedule": EVERY_MINUTE}
-    outputs = deploy.deploy(stack.processes, context | schedules, folder)
+    settings = {"check_schedule": EVERY_MINUTE, "queue_schedule": EVERY_MINUTE, "start_paused": "false"}
+    outputs = deploy.deploy(stack.processes, context | settings, folder)
     deploy.put_secrets(outputs, other_codat.api_key, SIGNING_SECRET)
     (folder / "outputs.json").write_text(outputs.model_dump_json(by_alias=True))
     deployed = DeployedStack(stack.deployed.session, NAME, policy, stack.deployed.endpoint, folder / "outputs.json")
