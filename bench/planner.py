@@ -18,6 +18,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import planner_worlds
 from bench.figures import Figure, show
 from bench.optimum import Numbers, best_refreshes, mean_freshness
 from bench.peak import peak_memory
@@ -149,7 +150,9 @@ def measure() -> list[Figure]:
     with ProcessPoolExecutor() as pool:
         running = {name: pool.submit(strategy) for name, strategy in strategies.items()}
         deciding = pool.submit(decide_many)
+        in_worlds = planner_worlds.measure(pool)
         results = {name: each.result() for name, each in running.items()}
+        worlds = in_worlds()
     fewer, bound = results.pop(WITH_FEWER), results.pop(BOUND)
     figures = [_freshness(name, result, best) for name, result in results.items()]
     figures += [_found_nothing(name, result) for name, result in results.items()]
@@ -171,6 +174,7 @@ def measure() -> list[Figure]:
             against=f"budget for a refresh every {EVERY / HOUR:.0f} hours; mean freshness {bound.freshness:.3f}",
             at_most=0,
         ),
+        *worlds,
         *deciding.result(),
     ]
 

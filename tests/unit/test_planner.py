@@ -15,6 +15,7 @@ from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.dataset import DatasetState, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import End, Request, Wanted
+from freshness.domain.learned.learned_rates import FeedSample, LearnedRates, kind_of
 from freshness.domain.pause import Pause
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import due_at, reschedule
@@ -444,3 +445,54 @@ def test_codat_is_asked_first_about_a_dataset_that_is_late_or_in_flight_as_the_p
     assert not asks(replace(breaks, seen_running_at=NOON))
     assert not asks(replace(breaks, broken_at=NOON))
     assert not asks_first(breaks, Company(company_id="company"), policy(), NOON)
+
+
+def order(feeds: list[Feed], rules: Policy, companies: dict[str, Company]) -> list[str]:
+    """Return the companies of feeds in the order in which they are queued."""
+    decisions = decide(feeds, companies, rules, NOON, call_budget=math.inf)
+    return [decision.feed.company_id for decision in decisions if decision.action is Action.QUEUE]
+
+
+DEAR = {"prices": {"Xero": "0.01 USD per refresh", "Sage": "1 USD per refresh"}}
+EAGER = {"confidence": 0.999, "at_most_every": "1 minute"}
+
+
+def test_of_equal_value_the_cheaper_refresh_comes_first_and_what_has_no_price_is_as_cheap_as_the_cheapest() -> None:
+    companies = {name: company(name, platform) for name, platform in (("a", "Sage"), ("b", "Xero"), ("c", "Wave"))}
+    rules = Policy.model_validate({"default": {"fresh_within": "30 days", **EAGER}, **DEAR})
+    later = {"b": 5 * HOUR, "c": 4 * HOUR, "a": 20 * HOUR}
+
+    feeds = [
+        feed(age, company_id=name, platform=next(iter(companies[name].connections))) for name, age in later.items()
+    ]
+
+    assert order(feeds, rules, companies) == ["b", "c", "a"]
+    free = rules.model_copy(update={"prices": {}})
+    assert order(feeds, free, companies) == ["a", "b", "c"]
+
+
+def test_what_its_bound_makes_due_comes_first_whatever_it_costs() -> None:
+    companies = {"a": company("a", "Sage"), "b": company("b", "Xero")}
+    rules = Policy.model_validate({"default": {"fresh_within": "1 day", **EAGER}, **DEAR})
+
+    feeds = [feed(12 * HOUR, company_id="b"), feed(2 * DAY, company_id="a", platform="Sage")]
+
+    assert order(feeds, rules, companies) == ["a", "b"]
+
+
+def test_of_what_was_never_read_the_heavier_comes_first_and_what_changes_less_often() -> None:
+    names = ("light", "heavy", "often", "seldom")
+    types = dict(zip(names, TYPES, strict=False))
+    companies = {name: company(name) for name in names}
+    rules = Policy.model_validate(
+        {
+            "default": {"fresh_within": "1 day"},
+            "data_types": {types["light"]: {"weight": 0.5}, types["heavy"]: {"weight": 9.0}},
+        }
+    )
+    rates = {"light": 1.0, "heavy": 1.0, "often": 20.0, "seldom": 0.1}
+    learned = LearnedRates.learned(FeedSample(kind_of("Xero", types[name]), rate) for name, rate in rates.items())
+
+    feeds = [feed(None, types[name], name) for name in names]
+
+    assert order(feeds, rules.with_learned(learned), companies) == ["heavy", "seldom", "light", "often"]

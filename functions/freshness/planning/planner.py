@@ -17,7 +17,7 @@ from freshness.domain import schedule, windows
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import DAY, Feed
-from freshness.domain.learned.change_rate import value_of_refreshing
+from freshness.domain.learned.change_rate import value_of_first_read, value_of_refreshing
 from freshness.domain.pause import in_force
 from freshness.domain.promise import Promise
 from freshness.domain.schedule import assumed_rate
@@ -116,7 +116,14 @@ def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -
         return rescheduled(feed, company, Reason.OUTSIDE_WINDOW, windows.next_allowed(promise.windows, now), breaks_at)
     is_promised = not feed.wanted or (is_open and _is_due_anyway(feed, promise, connection, now))
     return Candidate(
-        feed, company, connection, due, is_due, breaks_at, _rank(feed, promise, too_old_at, now), is_promised
+        feed,
+        company,
+        connection,
+        due,
+        is_due,
+        breaks_at,
+        _rank(feed, promise, too_old_at, now, policy.relative_price(connection)),
+        is_promised,
     )
 
 
@@ -134,11 +141,13 @@ def _why_never(feed: Feed, promise: Promise, connection: Connection) -> Reason:
     return Reason.BLOCKED if feed.is_blocked(connection) else Reason.OUTSIDE_WINDOW
 
 
-def _rank(feed: Feed, promise: Promise, too_old_at: datetime | None, now: datetime) -> tuple[int, float, str, str, str]:
-    """Return what orders candidates: requested ones, then those that their bound makes due, then the others.
+def _rank(
+    feed: Feed, promise: Promise, too_old_at: datetime | None, now: datetime, price: float
+) -> tuple[int, float, str, str, str]:
+    """Return what orders candidates: requested ones, those never read, those that their bound makes due, the others.
 
-    Bounds are ordered by age relative to that at which the promise breaks, and the others, which confidence alone makes
-    due, by the value of a refresh now.
+    Bounds are ordered by age relative to that at which the promise breaks. The others, which confidence alone makes
+    due, are by the value of a refresh now for its price, and so are those never read.
     """
     age, in_force = feed.age(now), promise.at(now)
     if feed.refresh_requested_at:
@@ -146,9 +155,9 @@ def _rank(feed: Feed, promise: Promise, too_old_at: datetime | None, now: dateti
     elif feed.wanted:
         kind, urgency = 0, -feed.wanted.deadline.timestamp()
     elif age is None or feed.succeeded_at is None or too_old_at is None:
-        kind, urgency = 1, math.inf
+        kind, urgency = 1, value_of_first_read(in_force.weight, assumed_rate(feed, promise)) / price
     elif schedule.is_due_by_age(feed, promise, now):
-        kind, urgency = 1, in_force.weight * (age / (too_old_at - feed.succeeded_at))
+        kind, urgency = 2, in_force.weight * (age / (too_old_at - feed.succeeded_at))
     else:
-        kind, urgency = 2, value_of_refreshing(in_force.weight, assumed_rate(feed, promise), age / DAY)
+        kind, urgency = 3, value_of_refreshing(in_force.weight, assumed_rate(feed, promise), age / DAY) / price
     return kind, -urgency, *feed.key

@@ -233,6 +233,27 @@ class Policy(Table):
         name = most_specific(self.prices, connection.platform, connection.integration_key)
         return self.prices[name] if name else None
 
+    def relative_price(self, connection: Connection) -> float:
+        """Return the price of a refresh through a connection relative to the lowest price, which is also that of none.
+
+        Where nothing is charged, a call is spent all the same.
+        """
+        if not self.prices:
+            return 1.0
+        key = connection.platform, connection.integration_key
+        if key not in self._relative_prices:
+            price = self.price(connection)
+            self._relative_prices[key] = price.amount / self._lowest_price if price else 1.0
+        return self._relative_prices[key]
+
+    @cached_property
+    def _relative_prices(self) -> dict[tuple[str, str], float]:
+        return {}
+
+    @cached_property
+    def _lowest_price(self) -> float:
+        return min(price.amount for price in self.prices.values())
+
     @cached_property
     def _sets(self) -> dict[str, ConsistencySet]:
         return {data_type: consistency_set for consistency_set in self.sets for data_type in consistency_set.data_types}

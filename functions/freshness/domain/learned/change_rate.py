@@ -82,6 +82,11 @@ def confident_days(confidence: float, rate: float) -> float:
     return min(-math.log(confidence) / rate, timedelta.max.days / 2)
 
 
+def value_of_first_read(weight: float, rate: float) -> float:
+    """Return the value of the first read of a feed: the weighted days of being up to date within a day after it."""
+    return weight * -math.expm1(-rate) / rate
+
+
 def value_of_refreshing(weight: float, rate: float, days: float) -> float:
     """Return the value of refreshing a feed now, `days` after its last sync, in weighted days of being up to date.
 
