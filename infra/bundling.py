@@ -24,7 +24,7 @@ BOTOCORE_SERVICES = ("dynamodb", "events", "sqs", "ssm", "stepfunctions")
 """The services whose API descriptions are bundled. botocore has 27 MB of them, for all AWS services."""
 SUFFIXES = (".py", ".html", ".css", ".js")
 """The files that are bundled: modules, and the templates of the page."""
-ELSEWHERE = ("cli", "functions", "infra", "stack_access")
+ELSEWHERE = ("cli", "estimate", "functions", "infra", "stack_access")
 """Folders of the installed package that are not bundled as its parts: what does not run in Lambda, and the handlers."""
 
 KEPT = 4
