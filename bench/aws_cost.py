@@ -47,6 +47,8 @@ IN_FLIGHT_READ_UNITS = 2.0
 """Read units of one refresh in the ticks while it is in flight: a feed is due until it was seen running."""
 SECRET_READS = 2 * 12 * 24 * MONTH + 12 * 24 * MONTH
 """Each of three functions reads its secret every five minutes."""
+REQUEST_BYTES, RESPONSE_BYTES = 1000, 460
+"""What leaves AWS for a refresh, and for a webhook, with the headers of HTTP and TLS."""
 IDLE_POLLS = 5 * 3 * 60 * 24 * MONTH
 """Requests to an empty queue: five of Lambda's pollers wait for 20 seconds each."""
 A_SECRET, KMS_CALL = 0.40, 0.03 / 10_000
@@ -199,6 +201,14 @@ def parts(refreshes: float = REFRESHES, companies: int = COMPANIES, types_in_a_w
             floor="a secret that was rotated must be used within minutes",
         ),
         Part(
+            "data out",
+            "GB",
+            (refreshes * REQUEST_BYTES + webhooks * RESPONSE_BYTES) / 1e9,
+            0.09,
+            free_units=100,
+            because="a request to Codat for each refresh, and a response to each webhook",
+        ),
+        Part(
             "CloudWatch logs",
             "GB",
             log_bytes / 1e9,
@@ -253,11 +263,12 @@ def _webhooks(webhooks: float, batches: float) -> list[Part]:
         Part(
             "SQS messages",
             "1M requests",
-            (webhooks + 2 * batches) / MILLION,
+            (2 * webhooks + batches) / MILLION,
             prices.SQS_REQUESTS,
             free_units=0.34,
             least=1.2 * webhooks / MILLION,
-            because="a message for each webhook, received and deleted in batches",
+            because="a message for each webhook, received one by one where they are spread evenly, since a long poll "
+            "returns with the first, and deleted in batches",
             floor="a message for each, received and deleted by tens. Invoking Lambda asynchronously is free of charge, "
             "but tries for minutes only, and one by one",
         ),

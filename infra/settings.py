@@ -72,7 +72,7 @@ class Settings(BaseModel):
     """The longest time between two runs of a schedule, in minutes. An alarm reports a longer one."""
     alarm_email: Annotated[str, StringConstraints(pattern=r"^([^@\s]+@[^@\s]+)?$")] = ""
     """The email address that alarms are sent to; none if it is empty."""
-    dashboard: bool = True
+    dashboard: bool = False
     """Whether to create a dashboard, which costs 3 USD a month beyond the three that AWS offers free of charge."""
     protect_tables: bool = False
     """Whether DynamoDB refuses to delete the tables. CloudFormation could then not roll back their creation."""

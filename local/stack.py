@@ -130,6 +130,7 @@ def _start_sandbox(processes: Processes, settings: Settings, codat: Codat) -> No
 def _deploy(processes: Processes, settings: Settings, codat: Codat, scratch: Path, progress: Progress) -> Outputs:
     context: Mapping[str, str] = {
         "local": "true",
+        "dashboard": "true",
         "codat_base_url": codat.base_url,
         "dry_run": "true" if settings.dry_run else "false",
         "check_schedule": EVERY_MINUTE,

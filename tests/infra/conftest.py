@@ -50,10 +50,16 @@ def synthesised(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def template(synthesised: Path) -> Template:
     """Return the template that is deployed to AWS, for a policy with deadlines."""
-    return synthesise(synthesised, has_deadlines=True, check_schedule="cron(0/10 * * * ? *)", time_zone="Europe/London")
+    return synthesise(
+        synthesised,
+        has_deadlines=True,
+        dashboard="true",
+        check_schedule="cron(0/10 * * * ? *)",
+        time_zone="Europe/London",
+    )
 
 
 @pytest.fixture(scope="session")
 def local_template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """Return the template that is deployed to a local AWS."""
-    return synthesise(tmp_path_factory.mktemp("local"), local="true", dry_run="true")
+    return synthesise(tmp_path_factory.mktemp("local"), local="true", dry_run="true", dashboard="true")

@@ -51,7 +51,8 @@ _function: ContextVar[str | None] = ContextVar("function", default=None)
 def template() -> Template:
     """Return the template that is deployed to AWS, with all that settings add to the functions and the alarms."""
     with TemporaryDirectory() as folder:
-        return synthesise(Path(folder), has_deadlines=True, webhook_header="X-Our-Key", task_tokens_of=STATE_MACHINE)
+        settings = {"dashboard": "true", "webhook_header": "X-Our-Key", "task_tokens_of": STATE_MACHINE}
+        return synthesise(Path(folder), has_deadlines=True, **settings)
 
 
 @cache
