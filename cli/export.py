@@ -32,7 +32,10 @@ def export(
     *,
     form: Annotated[Format, typer.Option("--format", help="JSON, a line for each data type, or CSV.")] = Format.JSONL,
 ) -> None:
-    """Print every data type of every company with its last syncs; durations are in seconds, times in UTC."""
+    """Print every data type of every company with its last syncs; durations are in seconds, times in UTC.
+
+    They are printed as they are read, in no particular order.
+    """
     write = _write_csv if form is Format.CSV else _write_jsonl
     write(map(_record, selected_stack(context).queries.export(clock())), sys.stdout)
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cli.arguments import Json, nonblank, print_difference, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text, state_text
+from freshness.app.page.summary import is_large, summary_of_large
 from freshness.app.reading.diagnosis import RESUME
 from freshness.app.reading.text import codat_words, duration, moment
 from freshness.app.reading.views import FeedView, FleetView, LinkView, MissView, Summary
@@ -38,6 +39,9 @@ def status(
     ] = None,
     *,
     companies: Annotated[bool, typer.Option("--companies", help="List every company with its id.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Count every data type, which takes minutes for a hundred thousand companies.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show how fresh all companies are, or each data type of one company."""
@@ -53,11 +57,11 @@ def status(
             _print_company(found, feeds, links)
             print_difference(stack)
         return
-    fleet = queries.fleet(now)
-    if companies:
+    fleet = None if is_large(queries) and not (companies or everything) else queries.fleet(now)
+    if fleet and companies:
         _print_companies(fleet, as_json)
         return
-    summary = queries.summary(fleet, now)
+    summary = queries.summary(fleet, now) if fleet else summary_of_large(queries, now)
     if as_json:
         print_json(summary)
     else:
@@ -65,13 +69,18 @@ def status(
         print_difference(stack)
 
 
-def _print(summary: Summary, fleet: FleetView) -> None:
+def _print(summary: Summary, fleet: FleetView | None) -> None:
+    """Print a fleet in numbers, and by state and data type, if it was read whole."""
     if summary.pause:
         print_text(f"Everything is {summary.pause}. {RESUME}", "yellow")
-    print_text(f"{summary.companies} companies, {len(fleet.feeds)} data types: {_promises(summary)}")
-    counts = (Text(f"{symbol} {name} {summary.states[name]}", style) for name, (symbol, style) in STYLES.items())
-    print_text(Text("  ").join(counts))
-    print_table(_by_data_type(fleet))
+    if fleet:
+        print_text(f"{summary.companies} companies, {len(fleet.feeds)} data types: {_promises(summary)}")
+        counts = (Text(f"{symbol} {name} {summary.states[name]}", style) for name, (symbol, style) in STYLES.items())
+        print_text(Text("  ").join(counts))
+        print_table(_by_data_type(fleet))
+    else:
+        print_text(f"About {summary.companies} companies: {_promises(summary)}")
+        print_text("Whom they wait for is of the worst that were read; --all reads every data type.", "dim")
     limits = summary.limits
     if limits.remaining is not None:
         reported_at = moment(limits.reported_at)

@@ -7,13 +7,17 @@ from datetime import timedelta
 import pytest
 
 from codat_sandbox.model import ConnectionStatus
-from freshness.app.page import read, timeline
+from freshness.app.page import read, summary, timeline
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
+from freshness.app.page.summary import is_large, summary_of_large
 from freshness.app.page.view import PageView, Selection, Tone
+from freshness.app.reading import queries
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.report import attainment
 from freshness.aws import feeds
+from freshness.aws.companies import Companies
+from freshness.aws.feeds import Feeds
 from freshness.domain.slo.attainment import DAY, Breakdown
 from tests.page.scenarios import SCENARIOS
 from tests.page.world import HOUR, World
@@ -86,6 +90,35 @@ def test_of_a_large_fleet_the_worst_are_named_and_the_others_counted(
     assert view.broken == broken(world)
     in_rows = sum(cell.is_broken for row in view.rows for of in row.cells.values() for cell in of)
     assert in_rows + sum(view.broken_elsewhere.values()) == view.broken
+
+
+def test_a_large_fleet_is_summarised_from_what_the_page_reads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.simulation.is_down = True
+    world.pass_time(6 * HOUR, every=FEW_MINUTES)
+    assert not is_large(world.queries)
+    whole = world.queries.summary(world.queries.fleet(world.now()), world.now())
+    monkeypatch.setattr(read, "COMPANIES", 4)
+    monkeypatch.setattr(summary, "COMPANIES", 4)
+    monkeypatch.setattr(Feeds, "scan", None)
+    monkeypatch.setattr(Companies, "scan", None)
+
+    assert is_large(world.queries)
+    large = summary_of_large(world.queries, world.now())
+    assert (large.is_whole, large.companies, large.promises_broken) == (False, 12, whole.promises_broken)
+    assert set(large.broken_by_turn) == {Turn.CODAT}
+    assert {feed.key for feed in large.not_fresh} < {feed.key for feed in whole.not_fresh}
+
+
+def test_an_export_has_every_feed_once_and_reads_a_few_companies_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = {feed.key for feed in world.queries.fleet(world.now()).feeds}
+    monkeypatch.setattr(queries, "EXPORTED_AT_ONCE", 5)
+    monkeypatch.setattr(Feeds, "scan", None)
+
+    exported = [each.feed.key for each in world.queries.export(world.now())]
+    assert len(exported) == len(fleet) > 100
+    assert set(exported) == fleet
 
 
 def test_while_more_promises_are_broken_than_can_be_counted_the_attainment_is_an_upper_bound(

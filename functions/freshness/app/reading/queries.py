@@ -3,8 +3,10 @@
 import difflib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, islice
 
 from freshness.app.forecast import misses_ahead
 from freshness.app.queueing.decide_now import decide_now
@@ -33,6 +35,10 @@ from freshness.domain.pause import Pause, in_force
 from freshness.domain.schedule import breaks_at, probability_up_to_date
 from freshness.domain.times import BEGINNING
 from freshness.planning.decision import Decision, Reason
+
+EXPORTED_AT_ONCE = 500
+"""Companies."""
+_READERS = 8
 
 
 class NotFound(Exception):
@@ -172,19 +178,21 @@ class Queries:
         return self.services.tables.control.api_limits()
 
     def export(self, now: datetime) -> Iterator[FeedExport]:
-        """Yield every feed with its last syncs."""
-        companies, feeds = self._all()
-        decisions, views = self._judged(feeds, companies, now)
-        by_id = {company.company_id: company for company in companies}
-        for view in views:
-            company, feed = by_id[view.company_id], decisions[view.key].feed
-            yield FeedExport(
-                feed=view,
-                source_type=company.connections[view.connection_id].source_type,
-                tags=company.tags,
-                succeeded_at=feed.succeeded_at,
-                syncs=tuple(feed.history),
-            )
+        """Yield every feed with its last syncs, reading so many companies at once that memory does not grow."""
+        companies, account = self.services.tables.companies.scan(), self.services.tables.control.account()
+        while some := list(islice(companies, EXPORTED_AT_ONCE)):
+            feeds = self._feeds_of(some)
+            decisions, views = self._judged(feeds, some, now, account)
+            by_id = {company.company_id: company for company in some}
+            for view in views:
+                company, feed = by_id[view.company_id], decisions[view.key].feed
+                yield FeedExport(
+                    feed=view,
+                    source_type=company.connections[view.connection_id].source_type,
+                    tags=company.tags,
+                    succeeded_at=feed.succeeded_at,
+                    syncs=tuple(feed.history),
+                )
 
     def refreshes_queued(self) -> int:
         """Return how many refreshes were queued in the time for which datasets are kept, which reads all of them."""
@@ -195,6 +203,11 @@ class Queries:
             if feed.in_flight and feed.in_flight.trigger is not Trigger.EXTERNAL
         }
         return len(ended | in_flight)
+
+    def _feeds_of(self, companies: Iterable[Company]) -> list[Feed]:
+        with ThreadPoolExecutor(_READERS) as readers:
+            of_companies = readers.map(self.services.tables.feeds.of_company, [each.company_id for each in companies])
+            return list(chain.from_iterable(of_companies))
 
     def _all(self) -> tuple[list[Company], list[Feed]]:
         feeds: dict[str, list[Feed]] = defaultdict(list)

@@ -163,10 +163,12 @@ class Summary:
     """The greatest age of these, as a multiple of its promise."""
     limits: ApiLimits
     not_fresh: tuple[FeedView, ...]
-    """Every feed that is older than promised, also where a person must act first."""
+    """Every feed that is older than promised, also where a person must act first; the worst, if it is not whole."""
     misses_ahead: tuple[MissView, ...]
     """The deadlines that will be missed."""
     spending: tuple[SpendingView, ...]
+    is_whole: bool = True
+    """Whether every feed was read: if not, companies and promises are about right, and nothing is counted by state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

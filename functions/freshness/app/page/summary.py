@@ -1,0 +1,45 @@
+"""A large fleet in numbers, as the page reads it: the worst feeds by name, and counts of the others."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+
+from freshness.app.forecast import misses_ahead
+from freshness.app.page.read import COMPANIES, page_view
+from freshness.app.reading.diagnosis import Turn
+from freshness.app.reading.queries import Queries
+from freshness.app.reading.timing import miss_view
+from freshness.app.reading.views import Summary
+from freshness.aws.companies import DUE_FOR_CHECK
+
+LOOKS_AHEAD_FOR = timedelta(seconds=1)
+"""How long to look for deadlines that will be missed, which reads the feeds that are due until then."""
+
+
+def is_large(queries: Queries) -> bool:
+    """Return whether a fleet has more companies than the page reads."""
+    ids, is_whole = queries.services.tables.companies.first_ids(DUE_FOR_CHECK, COMPANIES)
+    return not is_whole or len(ids) > COMPANIES
+
+
+def summary_of_large(queries: Queries, now: datetime) -> Summary:
+    """Return a fleet in numbers, from indexes and the worst companies alone."""
+    view = page_view(queries, now)
+    waiting = Counter[Turn]()
+    for each in view.turns:
+        waiting[each.diagnosis.turn] += each.broken
+    ages = [cell.feed.age / cell.feed.promise for cell in view.worst if cell.feed.age]
+    return Summary(
+        at=now,
+        companies=view.companies,
+        pause=view.conditions.pause,
+        states=Counter(),
+        promises=view.feeds,
+        promises_broken=view.broken,
+        broken_by_turn={turn: number for turn, number in waiting.items() if number},
+        oldest_age_against_promise=max(ages, default=None),
+        limits=view.conditions.limits,
+        not_fresh=tuple(cell.feed for cell in view.worst),
+        misses_ahead=tuple(miss_view(risk) for risk in misses_ahead(queries.services, now, now + LOOKS_AHEAD_FOR)),
+        spending=view.spending,
+        is_whole=False,
+    )
