@@ -1,6 +1,7 @@
 """The sandbox's pages, in a real browser and over HTTP."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -10,13 +11,24 @@ from codat_sandbox.console import Action
 from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
+from stack_access.page_server import serving
 from tests.page.browser import chromium, opened, violations
+from tests.page.world import MINUTE, World
 
 CONSOLE = "/sandbox/"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def world() -> Iterator[World]:
+    world = World()
+    world.pass_time(2 * MINUTE)
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="module")
+def browser(world: World) -> Iterator[Browser]:
+    # A browser runs an event loop of its own in this thread, while that of the world cannot.
     with chromium() as running:
         yield running
 
@@ -105,3 +117,20 @@ def test_a_thousand_companies_are_found_by_name() -> None:
     assert "240 more companies" in everything
     assert f"<h2>{name}</h2>" in found
     assert len(found) < len(everything) / 10
+
+
+def test_the_console_is_on_the_page_of_a_local_run(browser: Browser, world: World, sandbox: RunningSandbox) -> None:
+    with (
+        serving(world, 0, timedelta(seconds=1), f"{sandbox.base_url}{CONSOLE}") as server,
+        opened(browser, server.url) as page,
+    ):
+        assert violations(page) == []
+        page.get_by_text("Make something go wrong at Codat").click()
+        console = page.frame_locator("iframe.console")
+        console.get_by_role("button", name="Revoke access").first.click()
+        expect(console.get_by_text("The customer revoked access.")).to_be_visible()
+        with page.expect_response(server.url):  # the page updates itself, and does not load the console again
+            pass
+        expect(console.get_by_text("The customer revoked access.")).to_be_visible()
+
+    assert ConnectionStatus.DEAUTHORIZED in statuses(sandbox)
