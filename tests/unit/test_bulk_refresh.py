@@ -129,3 +129,25 @@ async def test_what_was_requested_since_a_call_was_queued_by_it_although_a_webho
 
     assert {operation.id for operation in found.values()} == {"new", "first", "the one that ended"}
     assert {operation.id for operation in after_end.values()} == {"new", "first"}
+
+
+async def test_a_dataset_from_before_the_latest_that_is_known_of_its_feed_is_not_what_a_call_queued() -> None:
+    """The history shows an earlier one within the tolerance, whose record is not kept."""
+    second = timedelta(seconds=1)
+    known = FEEDS[0].requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="known"))
+    result = {
+        "id": "earlier",
+        "companyId": "company",
+        "connectionId": "xero",
+        "dataType": known.data_type,
+        "status": "Complete",
+        "requested": (NOON - 10 * second).isoformat(),
+    }
+    page = {"pageNumber": 1, "pageSize": 500, "totalResults": 1, "results": [result], "_links": {}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=page))
+
+    async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
+        codat = Codat(http, "key", clock=lambda: NOON)
+        assert await queued_since(NOON, codat, "company", {known.key: known}) == {}
+        new = FEEDS[0]
+        assert await queued_since(NOON, codat, "company", {new.key: new})

@@ -282,6 +282,14 @@ def test_a_company_is_deleted_only_by_404s_without_a_successful_check_in_between
 MINUTE = timedelta(minutes=1)
 
 
+def test_a_company_that_was_not_found_is_looked_for_again_after_about_ten_minutes() -> None:
+    """A second 404 counts as its deletion from then on, so the second check must not be much later."""
+    missed = after(replace(company(connection("Xero")), version=3), CompanyNotFound(at=NOON, believed_at=None))
+
+    assert missed.check_at
+    assert 7 * MINUTE <= missed.check_at - NOON <= 13 * MINUTE
+
+
 def refused(*minutes: int) -> ReadsEnded:
     return ReadsEnded(refused={"Xero": tuple(NOON + minute * MINUTE for minute in minutes)})
 

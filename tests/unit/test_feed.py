@@ -477,3 +477,27 @@ def test_codat_is_asked_about_a_dataset_that_takes_days_at_least_every_six_hours
     waiting = replace(NEW.requested(request(NOON)), seen_running_at=seen_at)
 
     assert waiting.late_at == seen_at + timedelta(hours=6)
+
+
+def test_a_success_that_is_found_before_it_is_late_counts_from_its_request_where_our_clock_is_ahead() -> None:
+    requested_at = NOON + 5 * MINUTE
+    adopted = NEW.requested(request(requested_at, trigger=Trigger.EXTERNAL))
+    soon = requested_at + timedelta(seconds=5)
+
+    feed = reconcile(adopted, polled(soon, DatasetState.COMPLETE, succeeded_at=NOON + MINUTE), NOON)
+
+    assert feed.in_flight is None
+    assert (feed.succeeded_at, feed.end and feed.end.state) == (requested_at, DatasetState.COMPLETE)
+
+
+def test_a_dataset_that_is_not_late_stays_in_flight_although_codat_reports_the_one_before_it() -> None:
+    feed = NEW.requested(request(NOON))
+    before = polled(NOON + timedelta(seconds=5), DatasetState.COMPLETE, dataset_id="before", succeeded_at=NOON - MINUTE)
+
+    assert reconcile(feed, before, NOON).in_flight == feed.in_flight
+
+
+def test_a_failure_that_codat_reported_before_the_request_does_not_end_its_dataset() -> None:
+    feed = NEW.requested(request(NOON))
+
+    assert reconcile(feed, polled(NOON - MINUTE, DatasetState.FETCH_ERROR, dataset_id="before"), NOON) == feed

@@ -496,3 +496,12 @@ def test_of_what_was_never_read_the_heavier_comes_first_and_what_changes_less_of
     feeds = [feed(None, types[name], name) for name in names]
 
     assert order(feeds, rules.with_learned(learned), companies) == ["heavy", "seldom", "light", "often"]
+
+
+@pytest.mark.parametrize(("ran", "action"), [(5, Action.WAIT), (3600, Action.CHECK)])
+def test_what_waits_for_its_dataset_is_shown_with_when_that_is_late(ran: int, action: Action) -> None:
+    running = feed(DAY).requested(Request(at=NOON - timedelta(seconds=ran), trigger=Trigger.PROMISE, dataset_id="d"))
+
+    (decision,) = decided([running], policy())
+
+    assert (decision.action, decision.until) == (action, running.late_at)

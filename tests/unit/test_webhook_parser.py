@@ -106,3 +106,18 @@ def test_a_dataset_whose_id_is_too_long_is_not_named() -> None:
 
     assert isinstance(read, ReadEnded)
     assert read.dataset_id == ""
+
+
+def test_issues_that_say_nothing_are_left_out() -> None:
+    """They would take the places of those that are kept."""
+    empty = [None, {}, {"type": "", "message": ""}, {"links": {"logs": LOGS.format("dataset")}}]
+    said = [{"type": "warning", "message": "Something is wrong."}, {"message": "Without a type."}]
+    body = bodies.read_completed(NOON, ("xero", "invoices", "Complete"), issues=[*empty, *said])
+
+    [read] = parse(body, NOON) or ()
+
+    assert isinstance(read, ReadEnded)
+    assert [(issue.type, issue.message) for issue in read.issues] == [
+        ("warning", "Something is wrong."),
+        ("", "Without a type."),
+    ]
