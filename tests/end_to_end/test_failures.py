@@ -95,6 +95,7 @@ def test_a_server_that_stops_by_itself_ends_the_run_with_its_last_output(tmp_pat
 def test_however_a_run_ends_no_process_or_file_is_left(
     environment: dict[str, str], tmp_path: Path, ended_by: signal.Signals
 ) -> None:
+    folder = tmp_path / environment["LOCAL_AWS_PORT"]
     with (tmp_path / "output").open("wb") as output:
         run = subprocess.Popen(
             RUN,
@@ -107,7 +108,7 @@ def test_however_a_run_ends_no_process_or_file_is_left(
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
-        wait_for((tmp_path / "logs" / "cdk-deploy.log").exists, seconds=180)
+        wait_for((folder / "logs" / "cdk-deploy.log").exists, seconds=180)
         started = _descendants(run.pid)
         assert len(started) > 3  # the guard, the local AWS, the sandbox, and the CDK
         run.send_signal(ended_by)
@@ -115,7 +116,7 @@ def test_however_a_run_ends_no_process_or_file_is_left(
     finally:
         run.kill()
     wait_for(lambda: not _alive(started), seconds=10)
-    wait_for(lambda: {path.name for path in tmp_path.iterdir()} == {"logs", "output"}, seconds=10)
+    wait_for(lambda: {path.name for path in folder.iterdir()} == {"logs"}, seconds=10)
     assert "Traceback" not in (tmp_path / "output").read_text()
 
 
