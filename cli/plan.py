@@ -133,7 +133,7 @@ def _print(result: Plan) -> None:
     print_text(f"Due now: {queued:,} refreshes" + (f" ({by_type})" if queued else ""))
     share = result.calls_a_day / result.quota
     print_text(f"A day: {result.calls_a_day:,.0f} calls of Codat, {share:.0%} of the quota of {result.quota:,}")
-    print_text(f"A month: {result.aws_usd_a_month:,.2f} USD at AWS" + _platforms(result))
+    print_text(f"A month: {result.aws_usd_a_month:,.2f} USD at AWS for refreshes and ticks" + _platforms(result))
     _print_problems(result)
 
 
