@@ -1,0 +1,41 @@
+"""Versions of the policy over the DynamoDB protocol."""
+
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from freshness.app.policy_in_force import PolicyInForce
+from freshness.aws.tables import Tables
+from freshness.policy import compiled
+from stack_access.deployed_policies import DeployedPolicies
+from stack_access.errors import StackError
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def written(file: Path, hours: int, comment: str = "") -> str:
+    """Write a policy file, and return it compiled."""
+    file.write_text(f'[default]\nfresh_within = "{hours} hours"\n# {comment}\n')
+    return compiled.compiled(file)
+
+
+def test_a_large_policy_is_pushed_and_loaded_and_of_two_pushes_one_is_refused(tables: Tables, tmp_path: Path) -> None:
+    file = tmp_path / "freshness.toml"
+    deployed = written(file, 24)
+    process = PolicyInForce(tables.policies, lambda: deployed)
+    process.record_deployed(NOON)
+    policies = DeployedPolicies(tables.policies, file)
+    seen = policies.latest()
+    # What cannot be compressed takes several items.
+    large = written(file, 2, random.Random(1).randbytes(600_000).hex())
+
+    assert policies.put(large, seen, by="Ann", how="pushed").parts > 1
+    with pytest.raises(StackError, match="Ann put version 2 in force meanwhile"):
+        policies.put(written(file, 3), seen, by="Ben", how="pushed")
+
+    fresh_within = PolicyInForce(tables.policies, lambda: deployed).policy().default.fresh_within
+    assert fresh_within.total_seconds() == 2 * 3600
+    assert policies.content(policies.latest()) == large
+    assert [each.by for each in policies.versions.history(policies.latest())] == ["Ann", "cdk deploy"]
