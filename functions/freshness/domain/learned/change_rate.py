@@ -18,6 +18,14 @@ SERIES_BELOW = 1e-3
 """The value of x below which `1 - exp(-x) * (1 + x)` loses precision. The first term of its series is used instead."""
 PRIOR_WEIGHT = 0.25
 """The weight of the expected rate as compared to an observation: feeds of one kind differ by a factor of about four."""
+HALF_LIFE, HALF_LIFE_OF_LAST = 8.0, 2.0
+"""After how many later observations one counts half as much: among all, and among the last few after a jump."""
+LAST = 4
+"""How many of the last observations show that the rate has jumped."""
+JUMP = 1.5
+"""How much greater their log-likelihood must be at another rate: with more, jumps are found later; with less, often."""
+MIN_PROBABILITY = 1e-300
+"""The logarithm of a lower one is not needed."""
 MAX_EXPONENT = 700.0
 """The exponential of a larger number overflows a float."""
 MIN_RATE = 1e-9
@@ -33,21 +41,43 @@ class Observation:
 
 
 def change_rate(observations: Iterable[Observation], expected: float) -> float:
-    """Return the rate that makes the observations most likely. It is always finite and positive.
+    """Return the rate that makes the observations, oldest first, most likely. It is always finite and positive.
+
+    Rates change, so that an observation counts half as much after every `HALF_LIFE` later ones. If even so the last few
+    are much more likely at another rate, the rate has jumped, and only these count.
 
     `expected` is the rate expected without any observation. It counts as two more observations of a lower weight, one
     of a change and one of no change, which together make `expected` the most likely rate. Its influence decreases with
     the number of observations.
     """
+    known = [observation for observation in observations if observation.days > 0]
+    rate, last = _estimate(known, expected, HALF_LIFE), known[-LAST:]
+    if len(known) > LAST:
+        jumped = _estimate(last, rate, HALF_LIFE_OF_LAST)
+        if _log_likelihood(last, jumped) - _log_likelihood(last, rate) > JUMP:
+            rate = jumped
+    return float(f"{rate:.{SIGNIFICANT_DIGITS}g}")
+
+
+def _estimate(observations: Sequence[Observation], expected: float, half_life: float) -> float:
     span = math.log(2) / expected
     changed, unchanged = [(span, PRIOR_WEIGHT)], PRIOR_WEIGHT * span
-    for observation in observations:
-        if observation.days > 0 and observation.changed:
-            changed.append((observation.days, 1.0))
-        elif observation.days > 0:
-            unchanged += observation.days
-    rate = max(_most_likely(changed, unchanged), MIN_RATE)
-    return float(f"{rate:.{SIGNIFICANT_DIGITS}g}")
+    for later, observation in enumerate(reversed(observations)):
+        weight = 0.5 ** (later / half_life)
+        if observation.changed:
+            changed.append((observation.days, weight))
+        else:
+            unchanged += weight * observation.days
+    return max(_most_likely(changed, unchanged), MIN_RATE)
+
+
+def _log_likelihood(observations: Iterable[Observation], rate: float) -> float:
+    return sum(
+        math.log(max(-math.expm1(-rate * observation.days), MIN_PROBABILITY))
+        if observation.changed
+        else -rate * observation.days
+        for observation in observations
+    )
 
 
 def _most_likely(changed: Sequence[tuple[float, float]], unchanged: float) -> float:
