@@ -48,6 +48,10 @@ lint: $(DEV) ## Check the code style and format.
 types: $(DEV) ## Check the types.
 	@.venv/bin/mypy
 
+docs: $(VENV) ## Write what of docs/ follows from the code: the reference of the policy, and the schemas of events.
+	@./freshness policy reference > docs/.policy.md && mv docs/.policy.md docs/policy.md
+	@PYTHONPATH=functions:. .venv/bin/python -m infra.event_schemas
+
 clean: ## Delete everything that these targets install or build.
 	rm -rf .venv .venv-official-client node_modules tests/node_modules .local .build cdk.out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -88,4 +92,4 @@ node:
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 22 ? 1 : 0)' || \
 		echo 'warning: Node.js 20 gets no more security fixes, and the AWS CDK will stop supporting it: install 22 or newer.' >&2
 
-.PHONY: help install run redrive register-webhook simulate chaos test bench check unit lint types clean node
+.PHONY: help install run redrive register-webhook simulate chaos test bench check unit lint types docs clean node

@@ -48,7 +48,7 @@ def _estimate_short(feed: Feed, ended_at: Any) -> AsOf:
 def _publish_first(finisher: Finisher, request: FreshnessRequest, company: Company, feeds: Any) -> FreshnessRequest:
     ended = request.with_results(feeds, company, finisher.services.clock())
     if ended.is_done and not ended.is_published:
-        finisher.services.bus.publish([request_ended(ended)])
+        finisher.services.bus.publish([request_ended(ended, company)])
         return finisher._stored(request, company)
     return ended
 

@@ -10,8 +10,9 @@ from pydantic_core import to_json
 from rich.table import Table
 from rich.text import Text
 
-from freshness.app.reading.text import HIDDEN, clean_lines, codat_words, moment, shown
+from freshness.app.reading.text import codat_words, moment
 from freshness.app.reading.views import DatasetView, LinkView
+from freshness.domain.clean_text import HIDDEN, clean_lines, shown
 from freshness.domain.dataset import LONGEST_REASON
 from freshness.domain.feed_values import State
 from stack_access.text import STYLES, CleanConsole

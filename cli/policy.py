@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from freshness.app.reading.text import clean_lines
+from freshness.domain.clean_text import clean_lines
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
 from freshness.policy.unmatched import warnings

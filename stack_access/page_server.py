@@ -25,7 +25,7 @@ from freshness.app.page.render import Frame, Medium, render, render_explanations
 from freshness.app.page.view import Selection
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.queries import NotFound, Queries
-from freshness.app.reading.text import shown
+from freshness.domain.clean_text import shown
 from freshness.domain.pause import LONGEST_REASON, Pause, in_force
 from stack_access.links import links_of
 from stack_access.stack import DeployedStack, clock

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from freshness.app.reading.text import SYMBOLS, clean_lines
+from freshness.app.reading.text import SYMBOLS
+from freshness.domain.clean_text import clean_lines
 from freshness.domain.feed_values import State
 
 _COLOURS = {

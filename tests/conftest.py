@@ -1,13 +1,35 @@
 """How the tests are shared out among processes, and how Hypothesis runs."""
 
+import json
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from freshness.aws.event_bus import EventBus
+from tests.event_schemas import check
+
 # How long an example takes depends on what else the machine does.
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _events_follow_their_schemas() -> Iterator[None]:
+    """Compare everything that is published with its schema in `docs/schemas`, in simulations too."""
+    put = EventBus._put
+
+    def checked(bus: EventBus, entries: Any) -> None:
+        for entry in entries:
+            check(entry["DetailType"], json.loads(entry["Detail"]))
+        put(bus, entries)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EventBus, "_put", checked)
+        yield
 
 
 GROUPS = {

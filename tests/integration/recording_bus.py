@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from freshness.aws.event_bus import EventBus
 from freshness.domain.notifications import Notification
+from tests.event_schemas import check
 
 
 class RecordingBus(EventBus):
@@ -14,6 +15,8 @@ class RecordingBus(EventBus):
 
     def publish(self, notifications: Sequence[Notification]) -> None:
         """Keep notifications."""
+        for notification in notifications:
+            check(notification.detail_type, notification.detail())
         self.published += notifications
 
     @property

@@ -123,6 +123,14 @@ def test_a_read_that_completed_ends_the_dataset_in_flight_and_is_published(
     assert (dataset.state, dataset.ended_at, dataset.records_modified) == ("Complete", ended_at, True)
     (event,) = listener.received()
     assert event == {
+        "version": 1,
+        "companyName": "",
+        "tags": {},
+        "platform": "Xero",
+        "integrationKey": "",
+        "status": "Linked",
+        "reason": "",
+        "modifiedFromDate": None,
         "id": "connection/invoices/2026-11-23T12:01:00.123456Z",
         "datasetId": "dataset",
         "companyId": "company",

@@ -24,8 +24,8 @@ from freshness.domain.company_facts import (
     ReadsEnded,
 )
 from freshness.domain.company_transition import CHECK_EVERY, DELETED_KEPT, company_transition
-from freshness.domain.notifications import relink_needed
 from freshness.domain.pause import Pause
+from freshness.domain.times import sortable
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -125,8 +125,13 @@ def test_a_link_is_kept_with_when_it_was_reported() -> None:
 
     assert known.connections["Xero"].link_url == "https://x"
     assert known.connections["Xero"].link_url_known_at == NOON
-    needed = relink_needed(known, known.connections["Xero"], LATER)
-    assert (needed.link_url, needed.link_url_read_at, needed.since) == ("https://x", NOON, LATER)
+    linked = after(company(), first)
+    [needed] = company_transition(
+        linked, ConnectionChanged(company_id="company", connection=lapsed), LATER
+    ).notifications
+    detail = needed.detail()
+    assert (detail["linkUrl"], detail["linkUrlReadAt"]) == ("https://x", sortable(NOON))
+    assert detail["since"] == sortable(LATER)
 
 
 def test_the_link_that_was_reported_last_is_kept_in_whatever_order_reports_arrive() -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from freshness.app.reading.diagnosis import Conditions, Subject, Turn, codat_says, diagnose
+from freshness.app.reading.diagnosis import Conditions, Subject, Turn, diagnose
 from freshness.app.reading.text import codat_words
 from freshness.codat import webhook_parser
 from freshness.codat.dataset_facts import polled_fact
 from freshness.codat.models import ConnectionListing, PullOperation
 from freshness.domain.api_limits import ApiLimits
+from freshness.domain.codat_says import codat_says
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.company_facts import CompanyListed, ConnectionChanged
 from freshness.domain.company_transition import company_transition

@@ -227,7 +227,8 @@ class Recorder:
     def _transition(self, feed: Feed, company: Company, facts: Sequence[FeedFact]) -> Transition:
         connection = company.connections.get(feed.connection_id)
         promise = self.policy.promise(feed.data_type, company, connection) if connection else None
-        return transitions(feed, facts, promise, connection, self.clock())
+        followed = transitions(feed, facts, promise, connection, self.clock())
+        return replace(followed, notifications=tuple(each.about(company) for each in followed.notifications))
 
     def _publish(self, notifications: Sequence[Notification]) -> None:
         self.bus.publish(notifications)

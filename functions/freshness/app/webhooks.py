@@ -251,7 +251,7 @@ class WebhookApplier:
         ends: dict[str, list[ReadEnd]] = defaultdict(list)
         for fact in facts:
             if isinstance(fact, ReadEnded):
-                ends[fact.company_id].append((fact.connection_id, fact.state, fact.at))
+                ends[fact.company_id].append(ReadEnd(fact.connection_id, fact.state, fact.at, fact.reason))
         for company_id, of_company in ends.items():
             reads = reads_ended(of_company)
             if not reads.refused and not reads.succeeded:

@@ -1,8 +1,8 @@
 """The stack's event bus, on EventBridge."""
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -35,20 +35,29 @@ class EventBus:
             NotPublished: EventBridge did not accept at least one of them.
         """
         for start in range(0, len(notifications), BATCH):
-            try:
-                answer = self._events.put_events(
-                    Entries=[self._entry(item) for item in notifications[start : start + BATCH]]
-                )
-            except (ClientError, BotoCoreError) as error:
-                raise NotPublished(f"bus {self._name} is not available: {error}") from error
-            if answer["FailedEntryCount"]:
-                reasons = {entry.get("ErrorCode", "") for entry in answer["Entries"]} - {""}
-                raise NotPublished(f"bus {self._name} rejected {answer['FailedEntryCount']} events: {sorted(reasons)}")
+            self._put([self._entry(each.detail_type, each.detail()) for each in notifications[start : start + BATCH]])
 
-    def _entry(self, notification: Notification) -> "PutEventsRequestEntryTypeDef":
+    def publish_again(self, detail_type: str, detail: Mapping[str, Any]) -> None:
+        """Publish an event again, as it was published before.
+
+        Raises:
+            NotPublished: EventBridge did not accept it.
+        """
+        self._put([self._entry(detail_type, detail)])
+
+    def _put(self, entries: "list[PutEventsRequestEntryTypeDef]") -> None:
+        try:
+            answer = self._events.put_events(Entries=entries)
+        except (ClientError, BotoCoreError) as error:
+            raise NotPublished(f"bus {self._name} is not available: {error}") from error
+        if answer["FailedEntryCount"]:
+            reasons = {entry.get("ErrorCode", "") for entry in answer["Entries"]} - {""}
+            raise NotPublished(f"bus {self._name} rejected {answer['FailedEntryCount']} events: {sorted(reasons)}")
+
+    def _entry(self, detail_type: str, detail: Mapping[str, Any]) -> "PutEventsRequestEntryTypeDef":
         return {
             "EventBusName": self._name,
             "Source": SOURCE,
-            "DetailType": notification.detail_type,
-            "Detail": json.dumps(notification.detail()),
+            "DetailType": detail_type,
+            "Detail": json.dumps(detail),
         }

@@ -55,6 +55,8 @@ class ReadsEnded:
     """When reads ended with `AuthError`."""
     succeeded: Mapping[str, datetime] = field(default_factory=dict)
     """When the latest of those that succeeded did, as far as it is known."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why those were refused, in Codat's words, where Codat says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from freshness.domain import backoff
+from freshness.domain.clean_text import shown
 from freshness.domain.company import Company, Connection, ConnectionStatus
 from freshness.domain.company_facts import (
     BulkRefreshStarted,
@@ -24,18 +25,24 @@ from freshness.domain.company_facts import (
     LinksRead,
     ReadsEnded,
 )
-from freshness.domain.dataset import DatasetState, Outcome, outcome
+from freshness.domain.dataset import LONGEST_REASON, DatasetState, Outcome, outcome
 from freshness.domain.feed import Feed
 from freshness.domain.listing import ABSENT_AGAIN_AFTER, counts_as_deleted
-from freshness.domain.notifications import Notification, connection_back, connection_done, relink_needed
+from freshness.domain.notifications import ConnectionBack, ConnectionDone, Notification, RelinkNeeded
 
 CHECK_EVERY = timedelta(days=1)
 """How long a company may go without any fact about it before Codat is polled."""
 DELETED_KEPT = timedelta(days=30)
 """How long a deleted connection is kept: webhooks may be replayed for two weeks."""
 
-ReadEnd = tuple[str, str, datetime]
-"""Of a read that ended: the connection's id, the dataset's state, and when."""
+
+class ReadEnd(NamedTuple):
+    """How a read through a connection ended."""
+
+    connection_id: str
+    state: str
+    at: datetime
+    reason: str = ""
 
 
 class CompanyTransition(NamedTuple):
@@ -200,12 +207,14 @@ def reads_ended(ends: Iterable[ReadEnd]) -> ReadsEnded:
     """Return what reads that ended show of their connections. Ends other than `AuthError` and success show nothing."""
     refused: defaultdict[str, tuple[datetime, ...]] = defaultdict(tuple)
     succeeded: dict[str, datetime] = {}
-    for connection_id, state, at in ends:
+    reasons: dict[str, str] = {}
+    for connection_id, state, at, reason in ends:
         if state == DatasetState.AUTH_ERROR:
             refused[connection_id] += (at,)
+            reasons[connection_id] = max(reason, reasons.get(connection_id, ""), key=len)
         elif outcome(state) is Outcome.COMPLETE:
             succeeded[connection_id] = max(at, succeeded.get(connection_id, at))
-    return ReadsEnded(refused=refused, succeeded=succeeded)
+    return ReadsEnded(refused=refused, succeeded=succeeded, reasons=reasons)
 
 
 def reads_of(feeds: Iterable[Feed]) -> ReadsEnded:
@@ -213,9 +222,9 @@ def reads_of(feeds: Iterable[Feed]) -> ReadsEnded:
     ends: list[ReadEnd] = []
     for feed in feeds:
         if feed.end:
-            ends.append((feed.connection_id, feed.end.state, feed.end.at))
+            ends.append(ReadEnd(feed.connection_id, feed.end.state, feed.end.at, feed.end.reason))
         if feed.succeeded_at:
-            ends.append((feed.connection_id, DatasetState.COMPLETE, feed.succeeded_at))
+            ends.append(ReadEnd(feed.connection_id, DatasetState.COMPLETE, feed.succeeded_at))
     return reads_ended(ends)
 
 
@@ -275,9 +284,23 @@ def _notifications(before: Company, after: Company, reads: ReadsEnded) -> Iterat
         known = before.connections.get(connection_id)
         had_lapsed = known is not None and known.lapsed_at is not None
         if connection.lapsed_at and not had_lapsed:
-            yield relink_needed(after, connection, connection.lapsed_at)
+            yield _relink_needed(after, connection, connection.lapsed_at, reads.reasons.get(connection_id, ""))
         elif connection.is_over and not connection.is_unlinked and not (known and known.is_over):
-            yield connection_done(after, connection)
+            yield ConnectionDone.of_connection(
+                after, connection, connection.status_at, read_once=connection.read_once.value
+            )
         elif connection.is_linked and not connection.lapsed_at and had_lapsed:
             since = max(connection.status_at, reads.succeeded.get(connection_id, connection.status_at))
-            yield connection_back(after, connection, since)
+            yield ConnectionBack.of_connection(after, connection, since)
+
+
+def _relink_needed(company: Company, connection: Connection, since: datetime, refused_for: str) -> RelinkNeeded:
+    return RelinkNeeded.of_connection(
+        company,
+        connection,
+        since,
+        reason=shown(connection.reason or refused_for, LONGEST_REASON),
+        link_url=connection.link_url,
+        link_url_read_at=connection.link_url_known_at,
+        data_types_waiting=company.feeds.get(connection.connection_id, ()),
+    )

@@ -96,6 +96,20 @@ class Feed:
             return self.last_dataset
         return None
 
+    @property
+    def changes(self) -> list[Request | End]:
+        """Return the latest request and the latest end, the later first."""
+        known = (self.last_dataset, self.end)
+        return sorted((change for change in known if change), key=lambda change: change.at, reverse=True)
+
+    @property
+    def latest_dataset_id(self) -> str:
+        """Return the dataset that was requested or ended last, empty if it is unknown.
+
+        A webhook does not name the dataset that ended: it is the one that was requested last.
+        """
+        return next((change.dataset_id for change in self.changes if change.dataset_id), "")
+
     def age(self, now: datetime) -> timedelta | None:
         """Return how old Codat's copy is; `None` if there never was one."""
         return None if self.succeeded_at is None else now - self.succeeded_at

@@ -1,177 +1,272 @@
 """Notifications: what is published on the event bus for the user's own systems. See `docs/events.md`.
 
-The `id` of a notification follows from what it is about, so that consumers can drop a repeat.
+The `id` of a notification follows from what it is about, so that consumers can drop a repeat. `docs/schemas` has the
+JSON Schema of each kind, which `make docs` writes from these models.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from freshness.domain.clean_text import shown
 from freshness.domain.company import Company, Connection
-from freshness.domain.dataset import Trigger
-from freshness.domain.facts import MissExpected
+from freshness.domain.dataset import LONGEST_REASON, Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State
-from freshness.domain.freshness_request import FeedResult, FreshnessRequest
+from freshness.domain.freshness_request import FeedState, FreshnessRequest
 from freshness.domain.times import sortable
 
+Time = Annotated[
+    datetime,
+    PlainSerializer(sortable, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
-    """Anything that is published."""
+
+class _Published(BaseModel):
+    """Anything that is published, by the names that consumers see."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        json_schema_serialization_defaults_required=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class Notification(_Published):
+    """Any event."""
 
     detail_type: ClassVar[str]
 
+    version: Literal[1] = 1
+    """Rises only if a field is removed, or its meaning changes."""
     id: str
+    """What the event is about. A repeat has the same."""
     company_id: str
-    connection_id: str
+    company_name: str = ""
+    tags: dict[str, str] = {}
+    """Codat's tags of the company."""
 
     def detail(self) -> dict[str, Any]:
-        """Return the event's detail as JSON values, by the names that consumers see."""
-        return {_camel(field.name): _json(getattr(self, field.name)) for field in fields(self)}
+        """Return the event's detail as JSON values."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def about(self, company: Company) -> Self:
+        """Return the notification with what is known of its company."""
+        return self.model_copy(update={"company_name": company.name, "tags": company.tags})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompanyDataRefreshed(Notification):
-    """A data type of a company was refreshed. `records_modified` is `None` where that is unknown.
+class OfConnection(Notification):
+    """What happened to a connection."""
+
+    about_what: ClassVar[str] = ""
+    """What its id says that it is about."""
+
+    connection_id: str
+    platform: str
+    """Codat's name of the platform; empty if the connection is not known yet, as the next two."""
+    integration_key: str
+    """Codat's key of the platform."""
+    status: str
+    """Codat's status of the connection."""
+    reason: str
+    """Why, in Codat's words, without control characters; empty if Codat does not say."""
+
+    @classmethod
+    def of_connection(cls, company: Company, connection: Connection, since: datetime, **happened: Any) -> Self:
+        """Return that something happened to a connection, and is so since a time."""
+        given = {"reason": shown(connection.reason, LONGEST_REASON)} | happened
+        event_id = f"{connection.connection_id}/{cls.about_what}/{sortable(since)}"
+        of_connection = _of_connection(connection) | {"since": since}
+        return cls(id=event_id, company_id=company.company_id, **of_connection | given).about(company)
+
+
+class OfFeed(OfConnection):
+    """What happened to a data type of a company, read from a connection."""
+
+    data_type: str
+    dataset_id: str
+    """The dataset that was requested or ended last; empty if it is unknown."""
+    refreshed_at: Time | None
+    """Of the copy there is; null if there never was one."""
+
+    @classmethod
+    def of_feed(cls, feed: Feed, connection: Connection | None, at: datetime, **happened: Any) -> Self:
+        """Return that something happened to a feed at a time."""
+        known = {
+            "id": "/".join(filter(None, (feed.connection_id, feed.data_type, cls.about_what, sortable(at)))),
+            "company_id": feed.company_id,
+            "connection_id": feed.connection_id,
+            "data_type": feed.data_type,
+            "dataset_id": feed.latest_dataset_id,
+            "refreshed_at": feed.succeeded_at,
+            "reason": "",
+        }
+        return cls(**_of_connection(connection) | known | happened)
+
+
+class CompanyDataRefreshed(OfFeed):
+    """A data type of a company was refreshed.
 
     `dataset_id` is empty where it is unknown, and a guess where Codat did not name it: the dataset requested last.
-    `as_of` is when the read was requested, or an estimate of that where only its end is known.
     """
 
     detail_type = "Company data refreshed"
 
-    data_type: str
-    dataset_id: str
-    refreshed_at: datetime
-    as_of: datetime
+    refreshed_at: Time
+    as_of: Time
+    """When the read was requested, or an estimate of that where only its end is known."""
     as_of_is_estimated: bool
     records_modified: bool | None
+    """Whether anything changed; null where that is unknown."""
+    modified_from_date: Time | None
+    """From when on the changes are, if Codat said so."""
     trigger: Trigger
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromiseBroken(Notification):
-    """A data type of a company is older than promised. `link_url` is empty unless a relink would help.
-
-    It may have expired since Codat reported it, at `link_url_read_at`.
-    """
+class PromiseBroken(OfFeed):
+    """A data type of a company is older than promised."""
 
     detail_type = "Promise broken"
+    about_what = "broken"
 
-    data_type: str
-    broken_at: datetime
-    refreshed_at: datetime | None
-    state: str
+    broken_at: Time
+    state: State
     link_url: str
-    link_url_read_at: datetime | None
+    """Where a relink would help; else empty."""
+    link_url_read_at: Time | None
+    """When Codat reported the link, which may have expired since."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromiseKeptAgain(Notification):
+class PromiseKeptAgain(OfFeed):
     """A data type of a company is as fresh as promised again."""
 
     detail_type = "Promise kept again"
+    about_what = "kept"
 
-    data_type: str
-    broken_at: datetime
-    refreshed_at: datetime | None
+    broken_at: Time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadlineAtRisk(Notification):
-    """A data type of a company is expected to miss a deadline. `expected_at` is `None` if it cannot be seen."""
+class DeadlineAtRisk(OfFeed):
+    """A data type of a company is expected to miss a deadline."""
 
     detail_type = "Deadline at risk"
+    about_what = "at risk"
 
-    data_type: str
+    state: State
     deadline: str
-    deadline_at: datetime
-    expected_at: datetime | None
-    refreshed_at: datetime | None
+    """Its name in the policy."""
+    deadline_at: Time
+    expected_at: Time | None
+    """When the refresh is expected to end; null if that cannot be seen."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceQuiet(Notification):
+class SourceQuiet(OfFeed):
     """Reads of a data type succeed, but nothing has changed at the source for as long as `quiet_after`."""
 
     detail_type = "Source quiet"
+    about_what = "quiet"
 
-    data_type: str
-    quiet_since: datetime
+    quiet_since: Time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelinkNeeded(Notification):
-    """Codat can no longer read through a connection until the customer opens its link and authorises it again.
-
-    `link_url` may have expired since Codat reported it, at `link_url_read_at`: `GET /companies/{id}` has a new one.
-    """
+class RelinkNeeded(OfConnection):
+    """Codat can no longer read through a connection until the customer opens its link and authorises it again."""
 
     detail_type = "Relink needed"
+    about_what = "relink"
 
-    platform: str
+    since: Time
     link_url: str
-    link_url_read_at: datetime | None
-    since: datetime
+    """For the customer to open. It may have expired: `GET /companies/{id}` has a new one."""
+    link_url_read_at: Time | None
+    """When Codat reported the link."""
+    data_types_waiting: tuple[str, ...]
+    """The data types that are kept fresh through the connection."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionBack(Notification):
+class ConnectionBack(OfConnection):
     """Codat can read through a connection again."""
 
     detail_type = "Connection back"
+    about_what = "back"
 
-    platform: str
-    since: datetime
+    since: Time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionDone(Notification):
-    """A connection lapsed after the one read that it was for. Nobody needs to act, and no more is read through it.
-
-    `read_once` is whether the policy says so, or whether it was inferred.
-    """
+class ConnectionDone(OfConnection):
+    """A connection lapsed after the one read that it was for. Nobody needs to act, and no more is read through it."""
 
     detail_type = "Connection done"
+    about_what = "done"
 
+    since: Time
+    read_once: Literal["policy", "inferred"]
+    """Whether the policy says so, or whether it was inferred."""
+
+
+class EndOfFeed(_Published):
+    """What a request for fresh data found of one data type from one connection when it ended."""
+
+    data_type: str
+    connection_id: str
+    """Empty if no connection supplies the data type, as the next three."""
     platform: str
-    since: datetime
-    read_once: str
+    integration_key: str
+    status: str
+    state: FeedState
+    as_of: Time | None
+    as_of_is_estimated: bool
+    refreshed_at: Time | None
+    records_modified: bool | None
+    dataset_id: str
+    reason: str
+    """Why it is not fresh."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FreshnessEnsured(Notification):
-    """Every data type of a request for fresh data is as fresh as asked. It is about a company, not a connection."""
+class RequestEnded(Notification):
+    """A request for fresh data ended. It is about a company, not a connection."""
+
+    request_id: str
+    not_before: Time
+    deadline: Time
+    data_types: tuple[EndOfFeed, ...]
+
+
+class FreshnessEnsured(RequestEnded):
+    """Every data type of a request for fresh data is as fresh as asked."""
 
     detail_type = "Freshness ensured"
 
-    connection_id: str = ""
-    request_id: str
-    not_before: datetime
-    deadline: datetime
-    results: tuple[FeedResult, ...]
 
-    def detail(self) -> dict[str, Any]:
-        """Return the event's detail, with an object for each feed."""
-        detail = {
-            _camel(name): _json(getattr(self, name))
-            for name in ("id", "company_id", "request_id", "not_before", "deadline")
-        }
-        feeds = [
-            {_camel(each.name): _json(getattr(result, each.name)) for each in fields(result)} for result in self.results
-        ]
-        return detail | {"dataTypes": feeds}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FreshnessNotEnsured(FreshnessEnsured):
+class FreshnessNotEnsured(RequestEnded):
     """At least one data type of a request for fresh data is not as fresh as asked, and the request has ended."""
 
     detail_type = "Freshness not ensured"
 
 
-def request_ended(request: FreshnessRequest) -> FreshnessEnsured:
+KINDS: tuple[type[Notification], ...] = (
+    CompanyDataRefreshed,
+    PromiseBroken,
+    PromiseKeptAgain,
+    DeadlineAtRisk,
+    SourceQuiet,
+    RelinkNeeded,
+    ConnectionBack,
+    ConnectionDone,
+    FreshnessEnsured,
+    FreshnessNotEnsured,
+)
+"""All kinds of notifications."""
+
+
+def request_ended(request: FreshnessRequest, company: Company) -> RequestEnded:
     """Return the notification that a request for fresh data ended."""
     kind = FreshnessEnsured if request.is_fresh else FreshnessNotEnsured
     return kind(
@@ -180,102 +275,19 @@ def request_ended(request: FreshnessRequest) -> FreshnessEnsured:
         request_id=request.request_id,
         not_before=request.not_before,
         deadline=request.deadline,
-        results=request.results,
-    )
+        data_types=tuple(
+            EndOfFeed(**_of_connection(company.connections.get(result.connection_id)) | asdict(result))
+            for result in request.results
+        ),
+    ).about(company)
 
 
-def promise_broken(feed: Feed, broken_at: datetime, state: State, connection: Connection) -> PromiseBroken:
-    """Return the notification that the promise for a feed broke."""
-    return PromiseBroken(
-        id=f"{feed.connection_id}/{feed.data_type}/broken/{sortable(broken_at)}",
-        company_id=feed.company_id,
-        connection_id=feed.connection_id,
-        data_type=feed.data_type,
-        broken_at=broken_at,
-        refreshed_at=feed.succeeded_at,
-        state=state,
-        link_url=connection.link_url if state is State.BLOCKED else "",
-        link_url_read_at=connection.link_url_known_at if state is State.BLOCKED else None,
-    )
-
-
-def promise_kept_again(feed: Feed, broken_at: datetime) -> PromiseKeptAgain:
-    """Return the notification that the promise for a feed, broken at `broken_at`, is kept again."""
-    return PromiseKeptAgain(
-        id=f"{feed.connection_id}/{feed.data_type}/kept/{sortable(broken_at)}",
-        company_id=feed.company_id,
-        connection_id=feed.connection_id,
-        data_type=feed.data_type,
-        broken_at=broken_at,
-        refreshed_at=feed.succeeded_at,
-    )
-
-
-def deadline_at_risk(feed: Feed, fact: MissExpected) -> DeadlineAtRisk:
-    """Return the notification that a deadline of a feed will be missed."""
-    return DeadlineAtRisk(
-        id=f"{feed.connection_id}/{feed.data_type}/at risk/{sortable(fact.deadline_at)}",
-        company_id=feed.company_id,
-        connection_id=feed.connection_id,
-        data_type=feed.data_type,
-        deadline=fact.deadline,
-        deadline_at=fact.deadline_at,
-        expected_at=fact.expected_at,
-        refreshed_at=feed.succeeded_at,
-    )
-
-
-def source_quiet(feed: Feed, since: datetime) -> SourceQuiet:
-    """Return the notification that nothing has changed at a feed's source since a time."""
-    return SourceQuiet(
-        id=f"{feed.connection_id}/{feed.data_type}/quiet/{sortable(since)}",
-        company_id=feed.company_id,
-        connection_id=feed.connection_id,
-        data_type=feed.data_type,
-        quiet_since=since,
-    )
-
-
-def relink_needed(company: Company, connection: Connection, since: datetime) -> RelinkNeeded:
-    """Return the notification that a connection must be authorised again."""
-    return RelinkNeeded(
-        id=f"{connection.connection_id}/relink/{sortable(since)}",
-        company_id=company.company_id,
-        connection_id=connection.connection_id,
-        platform=connection.platform,
-        link_url=connection.link_url,
-        link_url_read_at=connection.link_url_known_at,
-        since=since,
-    )
-
-
-def connection_back(company: Company, connection: Connection, since: datetime) -> ConnectionBack:
-    """Return the notification that Codat can read through a connection again."""
-    return ConnectionBack(
-        id=f"{connection.connection_id}/back/{sortable(since)}",
-        company_id=company.company_id,
-        connection_id=connection.connection_id,
-        platform=connection.platform,
-        since=since,
-    )
-
-
-def connection_done(company: Company, connection: Connection) -> ConnectionDone:
-    """Return the notification that a connection lapsed after the one read that it was for."""
-    return ConnectionDone(
-        id=f"{connection.connection_id}/done/{sortable(connection.status_at)}",
-        company_id=company.company_id,
-        connection_id=connection.connection_id,
-        platform=connection.platform,
-        since=connection.status_at,
-        read_once=connection.read_once,
-    )
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return "".join((first, *(word.capitalize() for word in rest)))
-
-
-def _json(value: str | bool | datetime | None) -> str | bool | None:
-    return sortable(value) if isinstance(value, datetime) else value
+def _of_connection(connection: Connection | None) -> dict[str, str]:
+    if connection is None:
+        return {"platform": "", "integration_key": "", "status": ""}
+    return {
+        "connection_id": connection.connection_id,
+        "platform": connection.platform,
+        "integration_key": connection.integration_key,
+        "status": connection.status,
+    }

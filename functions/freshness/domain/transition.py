@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from freshness.domain.codat_says import codat_says
 from freshness.domain.company import Connection
 from freshness.domain.dataset import Dataset, DatasetState, Outcome, Trigger, has_ended, outcome
 from freshness.domain.facts import (
@@ -29,14 +30,8 @@ from freshness.domain.facts import (
     SyncDurationLearned,
 )
 from freshness.domain.feed import Feed, is_known_dataset
-from freshness.domain.feed_values import End, Request, Unanswered, Wanted
-from freshness.domain.notifications import (
-    Notification,
-    deadline_at_risk,
-    promise_broken,
-    promise_kept_again,
-    source_quiet,
-)
+from freshness.domain.feed_values import End, Request, State, Unanswered, Wanted
+from freshness.domain.notifications import DeadlineAtRisk, Notification, PromiseBroken, PromiseKeptAgain, SourceQuiet
 from freshness.domain.promise import Promise
 from freshness.domain.reconcile import reconcile
 from freshness.domain.refreshes import refreshes
@@ -95,15 +90,15 @@ def transition(
         fact = attributed
     after = without_satisfied(_with_fact(feed, fact, connection))
     datasets = tuple(_ended_datasets(feed, after, fact, now))
-    notifications: list[Notification] = list(refreshes(feed, after, fact))
+    notifications: list[Notification] = list(refreshes(feed, after, fact, connection))
     if promise is None or connection is None:
         return Transition(feed=replace(after, due_at=None), datasets=datasets, notifications=tuple(notifications))
     if isinstance(fact, MissExpected) and after.miss_expected_at != feed.miss_expected_at:
-        notifications.append(deadline_at_risk(after, fact))
+        notifications.append(_deadline_at_risk(after, fact, connection, after.state(promise, connection, now)))
     after, promise_notification = _with_promise(after, fact, promise, connection, now)
     if promise_notification:
         notifications.append(promise_notification)
-    after, quiet_notification = _with_silence(feed, after, fact, promise)
+    after, quiet_notification = _with_silence(feed, after, fact, promise, connection)
     if quiet_notification:
         notifications.append(quiet_notification)
     after, ended = breach_times(feed, after, promise, connection, now)
@@ -215,7 +210,7 @@ def _with_promise(
     at = breaks_at(feed, promise, connection)
     if at is None:
         is_read = connection.suffices(feed.succeeded_at)
-        kept = promise_kept_again(feed, feed.broken_at) if feed.broken_at and is_read else None
+        kept = _kept_again(feed, feed.broken_at, connection) if feed.broken_at and is_read else None
         return replace(feed, broken_at=None), kept
     if at <= now:
         is_unchanged = at == feed.broken_at or not isinstance(fact, PromiseReviewed)
@@ -223,13 +218,45 @@ def _with_promise(
             return feed, None
         is_new = feed.broken_at is None
         feed = replace(feed, broken_at=at)
-        return feed, promise_broken(feed, at, feed.state(promise, connection, now), connection) if is_new else None
+        return feed, _broken(feed, at, connection, feed.state(promise, connection, now)) if is_new else None
     if feed.broken_at is None or feed.succeeded_at is None:
         return feed, None
-    return replace(feed, broken_at=None), promise_kept_again(feed, feed.broken_at)
+    return replace(feed, broken_at=None), _kept_again(feed, feed.broken_at, connection)
 
 
-def _with_silence(before: Feed, after: Feed, fact: FeedFact, promise: Promise) -> tuple[Feed, Notification | None]:
+def _broken(feed: Feed, at: datetime, connection: Connection, state: State) -> PromiseBroken:
+    return PromiseBroken.of_feed(
+        feed,
+        connection,
+        at,
+        broken_at=at,
+        state=state,
+        reason=codat_says(feed, connection, state),
+        link_url=connection.link_url if state is State.BLOCKED else "",
+        link_url_read_at=connection.link_url_known_at if state is State.BLOCKED else None,
+    )
+
+
+def _kept_again(feed: Feed, broken_at: datetime, connection: Connection) -> PromiseKeptAgain:
+    return PromiseKeptAgain.of_feed(feed, connection, broken_at, broken_at=broken_at)
+
+
+def _deadline_at_risk(feed: Feed, fact: MissExpected, connection: Connection, state: State) -> DeadlineAtRisk:
+    return DeadlineAtRisk.of_feed(
+        feed,
+        connection,
+        fact.deadline_at,
+        state=state,
+        reason=codat_says(feed, connection, state),
+        deadline=fact.deadline,
+        deadline_at=fact.deadline_at,
+        expected_at=fact.expected_at,
+    )
+
+
+def _with_silence(
+    before: Feed, after: Feed, fact: FeedFact, promise: Promise, connection: Connection
+) -> tuple[Feed, Notification | None]:
     """Return the feed with `quiet_since`, and what to publish if its source has become quiet.
 
     Only a read shows that nothing changed: time that passes without one makes no source quiet.
@@ -240,7 +267,9 @@ def _with_silence(before: Feed, after: Feed, fact: FeedFact, promise: Promise) -
     if not (promise.quiet_after and since and after.succeeded_at and after.succeeded_at - since >= promise.quiet_after):
         since = None
     after = replace(after, quiet_since=since)
-    return after, source_quiet(after, since) if since and before.quiet_since is None else None
+    if since is None or before.quiet_since:
+        return after, None
+    return after, SourceQuiet.of_feed(after, connection, since, quiet_since=since)
 
 
 def _rescheduled(before: Feed, after: Feed, fact: FeedFact, promise: Promise, connection: Connection) -> Feed:

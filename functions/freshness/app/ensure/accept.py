@@ -256,13 +256,13 @@ class EnsureFresh:
 
     def _end_or_record(self, company_id: str, requests: Iterable[FreshnessRequest]) -> int:
         """End the due requests about a company, which is read once for all of them."""
-        company = self.services.tables.companies.get(company_id)
+        company = self.services.tables.companies.get(company_id) or Company(company_id=company_id)
         feeds = {feed.key: feed for feed in self.services.tables.feeds.of_company(company_id)}
         still_open = 0
         for request in requests:
             with left_to_the_next_tick(request):
                 if request.is_done:
-                    self._finisher.publish(request)
+                    self._finisher.publish(request, company)
                     continue
                 progress = self.progress(request, company, feeds.values())
                 if not progress.request.is_done:

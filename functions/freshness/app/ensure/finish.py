@@ -41,18 +41,18 @@ class Finisher:
             return request
         with left_to_the_next_tick(request):
             request = self._stored(request, company)
-        return self.publish(request)
+        return self.publish(request, company)
 
-    def publish(self, request: FreshnessRequest) -> FreshnessRequest:
+    def publish(self, request: FreshnessRequest, company: Company) -> FreshnessRequest:
         """Publish the end of a request as it was stored, unless it is known to be published, and return the request."""
         if request.is_done and not request.is_published:
             with left_to_the_next_tick(request):
-                self.services.bus.publish([request_ended(request)])
-                self._end_task(request)
+                self.services.bus.publish([request_ended(request, company)])
+                self._end_task(request, company)
                 return self.services.tables.requests.update(request, lambda known: replace(known, is_published=True))
         return request
 
-    def _end_task(self, request: FreshnessRequest) -> None:
+    def _end_task(self, request: FreshnessRequest, company: Company) -> None:
         tasks = self.services.tasks
         if tasks is None or not request.task_token:
             return
@@ -60,7 +60,7 @@ class Finisher:
             reasons = "; ".join(f"{each.data_type}: {each.reason}" for each in request.failures)
             tasks.fail(request.task_token, NOT_ENSURED, reasons)
         else:
-            tasks.succeed(request.task_token, request_ended(request).detail())
+            tasks.succeed(request.task_token, request_ended(request, company).detail())
 
     def finish_of_companies(self, company_ids: Collection[str]) -> None:
         """End the open requests about companies that have a feed as fresh as callers need."""
@@ -68,10 +68,10 @@ class Finisher:
         for company_id in company_ids:
             for request in tables.requests.open_of_company(company_id):
                 with left_to_the_next_tick(request):
-                    if request.is_done:
-                        self.publish(request)
-                        continue
                     company = tables.companies.get(company_id) or Company(company_id=company_id)
+                    if request.is_done:
+                        self.publish(request, company)
+                        continue
                     self.finish(request, company, tables.feeds.of_company(company_id))
 
     def _stored(self, request: FreshnessRequest, company: Company) -> FreshnessRequest:

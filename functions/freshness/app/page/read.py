@@ -28,11 +28,11 @@ from freshness.app.page.view import (
 from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn, of_everything
 from freshness.app.reading.queries import Queries
 from freshness.app.reading.spending import spending
-from freshness.app.reading.text import shown
 from freshness.app.reading.views import FeedView
 from freshness.app.webhook_heartbeat import SILENT_AFTER
 from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
 from freshness.aws.feeds import Broken
+from freshness.domain.clean_text import shown
 from freshness.domain.company import Company
 from freshness.domain.feed import Feed
 from freshness.domain.feed_values import State

@@ -16,8 +16,9 @@ from markupsafe import Markup
 
 from freshness.app.page.view import PageView
 from freshness.app.reading.diagnosis import Turn
-from freshness.app.reading.text import SYMBOLS, changed, duration, moment, percent, shown
+from freshness.app.reading.text import SYMBOLS, changed, duration, moment, percent
 from freshness.app.reading.views import Explanation
+from freshness.domain.clean_text import shown
 from freshness.domain.pause import Pause
 
 LARGEST = 300_000

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from freshness.app.reading.text import shown
 from freshness.domain import windows
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.company import Company, Connection, ReadOnce
-from freshness.domain.dataset import LONGEST_REASON, DatasetState
+from freshness.domain.dataset import DatasetState
 from freshness.domain.feed import MIN_LATE_AFTER, Feed
 from freshness.domain.feed_values import State
 from freshness.domain.pause import Pause, in_force
@@ -122,24 +121,6 @@ def diagnose(subject: Subject, conditions: Conditions) -> Diagnosis | None:
     return _obstacle(subject, conditions.at) or (
         _of_late(subject, conditions) if subject.is_broken or subject.misses_at else None
     )
-
-
-def codat_says(feed: Feed, connection: Connection, state: State) -> str:
-    """Return what Codat says of why a feed is in a state, in its own words, as they can be shown; empty if nothing.
-
-    That is of the dataset in flight or of the one that ended last, and else of the connection.
-    """
-    of_end = feed.end.reason if feed.end else ""
-    match state:
-        case State.REFRESHING:
-            said = feed.running_description or (connection.reason if connection.is_on_premise else "")
-        case State.BLOCKED if connection.lapsed_at:
-            said = connection.reason or of_end
-        case State.BLOCKED | State.FAILING | State.UNSUPPORTED:
-            said = of_end or connection.reason
-        case _:
-            said = ""
-    return shown(said, LONGEST_REASON)
 
 
 def silent_webhooks(since: datetime) -> Diagnosis:

@@ -10,7 +10,7 @@ from itertools import chain, islice
 
 from freshness.app.forecast import misses_ahead
 from freshness.app.queueing.decide_now import decide_now
-from freshness.app.reading.diagnosis import Conditions, Subject, Turn, codat_says, diagnose
+from freshness.app.reading.diagnosis import Conditions, Subject, Turn, diagnose
 from freshness.app.reading.spending import spending
 from freshness.app.reading.timing import miss_view, timing
 from freshness.app.reading.views import (
@@ -27,10 +27,11 @@ from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.aws.control import DispatchState
 from freshness.aws.item_codec import DATASETS_KEPT
 from freshness.domain.api_limits import ApiLimits
+from freshness.domain.codat_says import codat_says
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import Dataset, DatasetState, Trigger
 from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.feed_values import End, Request, State
+from freshness.domain.feed_values import State
 from freshness.domain.pause import Pause, in_force
 from freshness.domain.schedule import breaks_at, probability_up_to_date
 from freshness.domain.times import BEGINNING
@@ -263,8 +264,6 @@ class Queries:
             misses_at=misses_at,
             reason=decision.reason,
         )
-        known: tuple[Request | End | None, ...] = feed.last_dataset, feed.end
-        changes = sorted((change for change in known if change), key=lambda change: change.at, reverse=True)
         return FeedView(
             company_id=company.company_id,
             company_name=company.name,
@@ -284,9 +283,8 @@ class Queries:
             keeps_promise=feed.keeps(promise, now),
             is_due=feed.in_flight is None and feed.due_at is not None and feed.due_at <= now,
             due_at=feed.due_at,
-            # A webhook does not name the dataset that ended: it is the one that was requested last.
-            dataset_id=next((change.dataset_id for change in changes if change.dataset_id), ""),
-            changed_at=changes[0].at if changes else BEGINNING,
+            dataset_id=feed.latest_dataset_id,
+            changed_at=feed.changes[0].at if feed.changes else BEGINNING,
             diagnosis=diagnose(subject, conditions),
             codat_says=codat_says(feed, connection, state),
             rule=in_force.source,
