@@ -1,5 +1,6 @@
-"""`freshness redrive`: applying webhooks from the dead-letter queue again."""
+"""`freshness redrive`: applying webhooks from the dead-letter queue again, and publishing events from theirs."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import typer
 
 from cli.arguments import Json, selected_stack
 from cli.output import print_json, print_text
+from stack_access.stack import DeployedStack
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -19,9 +21,29 @@ BATCH = 10
 
 
 def redrive(context: typer.Context, *, as_json: Json = False) -> None:
-    """Move the webhooks of the dead-letter queue back to the queue, and show how many and why they had failed."""
+    """Apply webhooks that had failed again, send events again that could not be sent, and show how many and why."""
     stack = selected_stack(context)
     sqs = stack.session.client("sqs", endpoint_url=stack.endpoint)
+    webhooks = _apply_again(sqs, stack)
+    sent_to = stack.outputs.notify_dead_letter_queue_url
+    events = _publish_again(sqs, stack, sent_to) if sent_to else Counter()
+    if as_json:
+        moved = {"moved": webhooks.total(), "reasons": dict(webhooks)}
+        print_json(moved | ({"published": events.total(), "publishedReasons": dict(events)} if sent_to else {}))
+        return
+    _print(f"{webhooks.total()} webhooks were moved back to the queue.", webhooks)
+    if sent_to:
+        _print(f"{events.total()} events were published again.", events)
+
+
+def _print(sentence: str, reasons: Counter[str]) -> None:
+    print_text(sentence)
+    for reason, number in reasons.most_common():
+        print_text(f"{number:6} {reason}")
+
+
+def _apply_again(sqs: "SQSClient", stack: DeployedStack) -> Counter[str]:
+    """Move webhooks back to their queue. Return why they had failed."""
     source, destination = stack.outputs.webhook_dead_letter_queue_url, stack.outputs.webhook_queue_url
     reasons: Counter[str] = Counter()
     for message in _dead_letters(sqs, source):
@@ -39,12 +61,21 @@ def redrive(context: typer.Context, *, as_json: Json = False) -> None:
         sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
         reason = attributes["reason"].get("StringValue") if "reason" in attributes else None
         reasons[reason or "unknown: see the log of apply_webhook"] += 1
-    if as_json:
-        print_json({"moved": reasons.total(), "reasons": dict(reasons)})
-        return
-    print_text(f"{reasons.total()} webhooks were moved back to the queue.")
-    for reason, number in reasons.most_common():
-        print_text(f"{number:6} {reason}")
+    return reasons
+
+
+def _publish_again(sqs: "SQSClient", stack: DeployedStack, source: str) -> Counter[str]:
+    """Publish events again, which have the same ids. Return why EventBridge could not send them."""
+    bus = stack.services.bus
+    reasons: Counter[str] = Counter()
+    for message in _dead_letters(sqs, source):
+        event = json.loads(message["Body"])
+        bus.publish_again(event["detail-type"], event["detail"])
+        sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
+        attributes = message.get("MessageAttributes", {})
+        reason = attributes["ERROR_MESSAGE"].get("StringValue") if "ERROR_MESSAGE" in attributes else None
+        reasons[reason or "unknown"] += 1
+    return reasons
 
 
 def _dead_letters(sqs: "SQSClient", url: str) -> Iterator["MessageTypeDef"]:
@@ -53,7 +84,7 @@ def _dead_letters(sqs: "SQSClient", url: str) -> Iterator["MessageTypeDef"]:
     while received := sqs.receive_message(
         QueueUrl=url,
         MaxNumberOfMessages=BATCH,
-        MessageAttributeNames=["webhook-id", "reason"],
+        MessageAttributeNames=["webhook-id", "reason", "ERROR_MESSAGE"],
         MessageSystemAttributeNames=["SentTimestamp"],
         WaitTimeSeconds=1,
     ).get("Messages"):

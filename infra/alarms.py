@@ -5,16 +5,17 @@ from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk.aws_cloudwatch import ComparisonOperator, TreatMissingData
 from aws_cdk.aws_cloudwatch_actions import SnsAction
 from constructs import Construct
 
 from freshness.aws.metrics import LOW_QUOTA, TOO_FAST, Metric
 from freshness.domain.listing import SHARE
+from infra.alarm_receivers import tell_of_alarms
 from infra.function import Function
 from infra.metrics import emitted, failed_runs
 from infra.queue import Queue
+from infra.settings import Settings
 from infra.webhook_intake import MAX_RECEIVE_COUNT
 
 HOUR = Duration.hours(1)
@@ -31,22 +32,20 @@ class Alarms(Construct):
     a test compares them.
     """
 
-    def __init__(self, scope: Construct, *, tick_at_least_every: Duration, email: str, local: bool) -> None:
-        """Create the topic.
+    def __init__(self, scope: Construct, settings: Settings) -> None:
+        """Create the topic, and send what is published on it to whom the settings name.
 
-        `tick_at_least_every` is the longest time between two ticks; `email` may be empty. Alarms of a `local` stack
-        have no expressions, which the local AWS does not support: such an alarm is left out.
+        Alarms of a local stack have no expressions, which the local AWS does not support: such an alarm is left out.
         """
         super().__init__(scope, "Alarms")
-        self._period = tick_at_least_every
-        self._local = local
+        self._period = Duration.minutes(settings.tick_at_least_every)
+        self._local = settings.local
         self.topic = sns.Topic(
             self, "Topic", display_name=f"Codat Freshness: {Stack.of(self).stack_name}", enforce_ssl=True
         )
         # `enforce_ssl` adds a topic policy, which replaces the default policy that lets CloudWatch publish.
         self._let_publish("cloudwatch.amazonaws.com")
-        if email:
-            self.topic.add_subscription(subscriptions.EmailSubscription(email))
+        tell_of_alarms(self, self.topic, settings)
 
     def watch_promises(self) -> None:
         """Add alarms on broken promises, and on what keeps refreshes from being queued."""
@@ -178,6 +177,16 @@ class Alarms(Construct):
             meaning=f"A webhook could not be applied in {MAX_RECEIVE_COUNT} attempts, and waits in the dead-letter "
             "queue.",
             remedy="Read the error in the log of apply_webhook. Once the cause is fixed, run `./freshness redrive`.",
+        )
+
+    def watch_events(self, dead_letters: Queue) -> None:
+        """Add an alarm on events that could not be sent to the user's endpoint."""
+        self._alarm(
+            "EventsNotSent",
+            dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=Duration.minutes(5)),
+            meaning="An event could not be sent to `notify_url` within 24 hours, and waits in the dead-letter queue.",
+            remedy="Check that the endpoint answers and accepts the secret of `notify_url`; after a new secret, "
+            "deploy. Then run `./freshness redrive`.",
         )
 
     def watch_connections(self) -> None:

@@ -21,6 +21,7 @@ from infra.alarms import Alarms
 from infra.api import Api
 from infra.dashboard import Dashboard
 from infra.function import Function
+from infra.notify import Notify
 from infra.schedules import Schedules
 from infra.secrets import Secrets
 from infra.settings import Settings
@@ -96,8 +97,7 @@ class CodatFreshness(Construct):
         if settings.task_tokens_of:
             self.end_tasks_of(*settings.task_tokens_of)
 
-        period = Duration.minutes(settings.tick_at_least_every)
-        alarms = Alarms(self, tick_at_least_every=period, email=settings.alarm_email, local=settings.local)
+        alarms = Alarms(self, settings)
         self.alarm_topic = alarms.topic
         alarms.watch_promises()
         if loaded.deadlines:
@@ -108,6 +108,11 @@ class CodatFreshness(Construct):
         alarms.watch_failures()
         alarms.watch_webhooks(intake.dead_letter_queue)
         alarms.watch_connections()
+        # The local AWS has no API destinations.
+        if settings.notify_url and not settings.local:
+            notify = Notify(self, self.bus, settings, self._secrets.notify)
+            alarms.watch_events(notify.dead_letter_queue)
+            self._output("NotifyDeadLetterQueueUrl", notify.dead_letter_queue.queue_url)
         # The local AWS has no budgets.
         if settings.monthly_budget and not settings.local:
             alarms.watch_cost(settings.monthly_budget)

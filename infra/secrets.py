@@ -24,6 +24,11 @@ class Secrets:
         return f"/{self.stack_name}/webhook-signing-secret"
 
     @property
+    def notify(self) -> str:
+        """The secret of the endpoint that events are sent to: in Secrets Manager, from which EventBridge reads it."""
+        return f"/{self.stack_name}/notify"
+
+    @property
     def webhook_header(self) -> str:
         """The value of the header that Codat's webhook endpoint is configured to send."""
         return f"/{self.stack_name}/webhook-header"

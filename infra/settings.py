@@ -1,10 +1,12 @@
 """Settings of a deployment, from `deployment.toml` and `cdk deploy -c name=value`."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -20,9 +22,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from freshness.domain.notifications import KINDS
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import read_toml
-from freshness.policy.values import quoted, time_zone
+from freshness.policy.values import nearest, quoted, time_zone
 from infra import cron
 
 
@@ -37,6 +40,41 @@ def _time_zone(value: object) -> ZoneInfo:
     return zone
 
 
+def _teams_channel(value: object) -> object:
+    """Return what a link to a channel names; `None` for an empty one.
+
+    It is as Teams copies it: https://teams.microsoft.com/l/channel/CHANNEL/NAME?groupId=TEAM&tenantId=TENANT
+    """
+    if not value:
+        return None
+    link = urlsplit(str(value))
+    query, found = parse_qs(link.query), re.match(r"/l/channel/([^/]+)/", link.path)
+    if found is None or not query.keys() >= {"groupId", "tenantId"}:
+        raise ValueError("expected the link to a channel of Teams, which has groupId and tenantId")
+    # CloudFormation takes the channel as it is in the link, encoded.
+    return TeamsChannel(channel=found[1], team=query["groupId"][0], tenant=query["tenantId"][0])
+
+
+def _kinds(value: object) -> object:
+    """Return kinds of events, from a list or a text in which commas separate them."""
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    known = {kind.detail_type for kind in KINDS}
+    for name in names if isinstance(names, list) else []:
+        if name not in known:
+            raise ValueError(f"expected kinds of events, such as {nearest(str(name), known) or 'Relink needed'!r}")
+    return names
+
+
+class TeamsChannel(NamedTuple):
+    """A channel of Microsoft Teams, by Microsoft's ids."""
+
+    channel: str
+    team: str
+    tenant: str
+
+
+HttpsUrl = Annotated[str, StringConstraints(pattern=r"^(https://[^\s/]+(/\S*)?)?$")]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]*$")]
 CronExpression = Annotated[str, AfterValidator(cron.validated)]
 LONGEST_PERIOD = 7 * 24 * 60 // 3
 """Minutes. CloudWatch evaluates at most a week, and some alarms evaluate three periods."""
@@ -72,6 +110,26 @@ class Settings(BaseModel):
     """The longest time between two runs of a schedule, in minutes. An alarm reports a longer one."""
     alarm_email: Annotated[str, StringConstraints(pattern=r"^([^@\s]+@[^@\s]+)?$")] = ""
     """The email address that alarms are sent to; none if it is empty."""
+    alarm_https: HttpsUrl = ""
+    """An HTTPS endpoint that alarms are sent to, as PagerDuty, Opsgenie and Statuspage have; none if it is empty."""
+    slack_workspace: Annotated[str, StringConstraints(pattern=r"^(T[A-Z0-9]+)?$")] = ""
+    """The id of a workspace of Slack, which was authorised in the console of Amazon Q in chat applications."""
+    slack_channel: Annotated[str, StringConstraints(pattern=r"^([CG][A-Z0-9]+)?$")] = ""
+    """The id of its channel that alarms are sent to; none if it is empty."""
+    teams_channel: Annotated[TeamsChannel | None, BeforeValidator(_teams_channel)] = None
+    """The channel of Microsoft Teams that alarms are sent to, given as the link to it; none if it is empty."""
+    notify_url: HttpsUrl = ""
+    """The HTTPS endpoint that events are sent to; none if it is empty."""
+    notify_events: Annotated[tuple[str, ...], BeforeValidator(_kinds)] = (
+        "Relink needed",
+        "Relink due soon",
+        "Promise broken",
+    )
+    """The kinds of events that are sent to it."""
+    notify_header: Annotated[HeaderName, Field(min_length=1)] = "Authorization"
+    """The header whose value is the secret of the endpoint, unless it takes tokens."""
+    notify_token_url: HttpsUrl = ""
+    """Where OAuth tokens for the endpoint are issued for client credentials; none if it is empty."""
     dashboard: bool = False
     """Whether to create a dashboard, which costs 3 USD a month beyond the three that AWS offers free of charge."""
     protect_tables: bool = False
@@ -94,7 +152,7 @@ class Settings(BaseModel):
     """The ARNs of the state machines whose tasks a request may end, separated by spaces."""
     webhook_addresses: Annotated[tuple[IPvAnyAddress, ...], BeforeValidator(_words)] = ()
     """The IP addresses that webhooks are accepted from, separated by spaces; any address if it is empty."""
-    webhook_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]*$")] = ""
+    webhook_header: HeaderName = ""
     """A header that webhooks must have, with the value of its own secret; none if it is empty."""
     local: bool = False
     """Whether to deploy to a local AWS, with a bundle for this machine and tables that are deleted with the stack."""
@@ -109,9 +167,17 @@ class Settings(BaseModel):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _slack_is_whole(self) -> Self:
+        if bool(self.slack_channel) != bool(self.slack_workspace):
+            raise ValueError("slack_channel: expected slack_workspace with it")
+        return self
+
     @property
     def warnings(self) -> Iterator[str]:
         """What is likely to surprise, though it is valid."""
+        if self.local and self.notify_url:
+            yield "notify_url is left out: the local AWS sends no events to other endpoints."
         offsets = {datetime(2026, month, 1, tzinfo=self.time_zone).utcoffset() for month in range(1, 13)}
         if len(offsets) > 1:
             yield (

@@ -25,6 +25,8 @@ class Outputs(BaseModel):
     receive_webhook_function: str
     apply_webhook_function: str
     serve_api_function: str
+    notify_dead_letter_queue_url: str = ""
+    """Empty without `notify_url`."""
     show_page_function: str = ""
     """Empty without a dashboard, as the next one."""
     act_on_page_function: str = ""

@@ -99,7 +99,7 @@ class Resources:
         outputs = self.outputs
         tables = self._tables(outputs.companies_table, outputs.feeds_table, outputs.control_table)
         functions = (outputs.check_freshness_function, outputs.queue_refreshes_function, outputs.serve_api_function)
-        dead_letters = self._queues(outputs.webhook_dead_letter_queue_url)
+        dead_letters = self._queues(*filter(None, self._dead_letters))
         return [
             _allow(["dynamodb:PutItem", "dynamodb:DeleteItem"], tables),
             _allow(["events:PutEvents"], [self._arn("events", f"event-bus/{outputs.event_bus_name}")]),
@@ -120,6 +120,10 @@ class Resources:
             _allow(["dynamodb:PutItem"], self._tables(outputs.datasets_table)),
             _allow([f"dynamodb:{action}" for action in (*fill, *used)], new),
         ]
+
+    @property
+    def _dead_letters(self) -> tuple[str, str]:
+        return self.outputs.webhook_dead_letter_queue_url, self.outputs.notify_dead_letter_queue_url
 
     def _tables(self, *names: str) -> list[str]:
         return [self._arn("dynamodb", f"table/{name}") for name in names]

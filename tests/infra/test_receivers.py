@@ -1,0 +1,272 @@
+"""Who is told: the receivers of alarms, and the endpoint that events are sent to."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_cdk import App, Stack
+from aws_cdk.aws_events import EventBus
+from aws_cdk.aws_sns import Topic
+
+from freshness.domain.notifications import KINDS, Notification
+from infra.alarm_receivers import tell_of_alarms
+from infra.event_schemas import schema
+from infra.notify import Notify
+from infra.settings import Deployment, SettingsError
+from tests.event_schemas import check
+from tests.infra.conftest import ROOT, synthesise
+from tests.infra.template import Properties, Template, shown
+
+TEAMS = "https://teams.microsoft.com/l/channel/19%3aabc%40thread.tacv2/Alarms?groupId=1b2c3d4e-5f60-4789-8abc-def012345678&tenantId=2b2c3d4e-5f60-4789-8abc-def012345678"
+ALL = {
+    "alarm_email": "oncall@example.com",
+    "alarm_https": "https://events.pagerduty.com/integration/key/enqueue",
+    "slack_workspace": "T0123ABCD",
+    "slack_channel": "C0123ABCD",
+    "teams_channel": TEAMS,
+    "notify_url": "https://example.com/events",
+    "notify_events": ", ".join(kind.detail_type for kind in KINDS),
+}
+KINDS_OF_RESOURCES = {
+    "AWS::Chatbot::MicrosoftTeamsChannelConfiguration",
+    "AWS::Chatbot::SlackChannelConfiguration",
+    "AWS::Events::ApiDestination",
+    "AWS::Events::Connection",
+    "AWS::Events::Rule",
+    "AWS::SNS::Subscription",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("everybody")
+
+
+@pytest.fixture(scope="module")
+def everybody(folder: Path) -> Template:
+    """Return the template of a stack that tells everybody."""
+    return synthesise(folder, has_deadlines=False, **ALL)
+
+
+class Small:
+    """A small stack with a topic and a bus."""
+
+    def __init__(self, folder: Path, **given: str) -> None:
+        self.app = App(outdir=str(folder))
+        self.stack = Stack(self.app, "Small")
+        self.settings = Deployment.read(ROOT / "deployment.toml", given)
+
+    def with_receivers(self) -> Template:
+        """Return the template with the receivers of alarms."""
+        tell_of_alarms(self.stack, Topic(self.stack, "Topic"), self.settings)
+        return self._template()
+
+    def with_events_sent(self) -> Template:
+        """Return the template with the endpoint that events are sent to."""
+        Notify(self.stack, EventBus(self.stack, "EventBus"), self.settings, "/CodatFreshness/notify")
+        return self._template()
+
+    def _template(self) -> Template:
+        return Template(self.app.synth().get_stack_by_name("Small").template)
+
+
+def kinds(template: Template) -> set[str]:
+    return {resource["Type"] for resource in template.body["Resources"].values()}
+
+
+def rule(template: Template, kind: type[Notification]) -> Properties:
+    return template.properties("AWS::Events::Rule")[f"Notify{kind.__name__}"]
+
+
+def test_a_stack_without_the_settings_has_none_of_their_resources(template: Template) -> None:
+    assert not kinds(template) & KINDS_OF_RESOURCES
+
+
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        ({"alarm_email": "oncall@example.com"}, "AWS::SNS::Subscription"),
+        ({"alarm_https": "https://example.com/alarms"}, "AWS::SNS::Subscription"),
+        (
+            {"slack_workspace": "T0123ABCD", "slack_channel": "C0123ABCD"},
+            "AWS::Chatbot::SlackChannelConfiguration",
+        ),
+        ({"teams_channel": TEAMS}, "AWS::Chatbot::MicrosoftTeamsChannelConfiguration"),
+    ],
+    ids=["mail", "https", "slack", "teams"],
+)
+def test_a_receiver_of_alarms_adds_only_its_own_resource(tmp_path: Path, given: dict[str, str], added: str) -> None:
+    assert kinds(Small(tmp_path, **given).with_receivers()) & KINDS_OF_RESOURCES == {added}
+
+
+def test_alarms_are_sent_to_each_receiver(everybody: Template) -> None:
+    subscriptions = everybody.properties("AWS::SNS::Subscription").values()
+    assert {(each["Protocol"], each["Endpoint"]) for each in subscriptions} == {
+        ("email", ALL["alarm_email"]),
+        ("https", ALL["alarm_https"]),
+    }
+    [slack] = everybody.properties("AWS::Chatbot::SlackChannelConfiguration").values()
+    assert (slack["SlackWorkspaceId"], slack["SlackChannelId"]) == ("T0123ABCD", "C0123ABCD")
+    [teams] = everybody.properties("AWS::Chatbot::MicrosoftTeamsChannelConfiguration").values()
+    assert teams["TeamsChannelId"] == "19%3aabc%40thread.tacv2"
+    assert (teams["TeamId"][0], teams["TeamsTenantId"][0]) == ("1", "2")
+    for channel in (slack, teams):
+        assert [shown(topic) for topic in channel["SnsTopicArns"]] == ["AlarmsTopic"]
+        assert "CloudWatchReadOnlyAccess" in str(channel["GuardrailPolicies"])
+
+
+def test_whoever_is_in_a_channel_may_do_nothing(everybody: Template) -> None:
+    for role in ("AlarmsSlackRole", "AlarmsTeamsRole"):
+        assert everybody.allowed(role) == set()
+        assert "ManagedPolicyArns" not in everybody.properties("AWS::IAM::Role")[role]
+
+
+def test_every_role_may_be_assumed_only_for_this_account(everybody: Template) -> None:
+    for role in everybody.properties("AWS::IAM::Role").values():
+        [statement] = role["AssumeRolePolicyDocument"]["Statement"]
+        assert shown(statement["Condition"]["StringEquals"]["aws:SourceAccount"]) == "AWS::AccountId"
+
+
+def test_eventbridge_may_only_invoke_the_endpoint(everybody: Template) -> None:
+    assert everybody.allowed("NotifyRole") == {("events:InvokeApiDestination", "NotifyDestinationApiDestination")}
+
+
+def test_nothing_is_found_by_cdk_nag_and_cfn_lint(everybody: Template, folder: Path) -> None:
+    assert everybody.body
+    report = json.loads((folder / "cdk.out" / "validation-report.json").read_text())
+    assert report["pluginReports"] == []
+    command = [Path(sys.executable).with_name("cfn-lint"), folder / "cdk.out" / "CodatFreshness.template.json"]
+    found = subprocess.run([*command, "--ignore-checks", "W3005"], capture_output=True, text=True, check=False)
+    assert (found.stdout, found.stderr, found.returncode) == ("", "", 0)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.detail_type)
+def test_an_event_is_sent_for_24_hours_and_kept_if_it_could_not_be(
+    everybody: Template, kind: type[Notification]
+) -> None:
+    sent = rule(everybody, kind)
+    [target] = sent["Targets"]
+    assert shown(sent["EventBusName"]) == "EventBus"
+    assert sent["EventPattern"] == {"source": ["codat-freshness"], "detail-type": [kind.detail_type]}
+    assert shown(target["Arn"]) == "NotifyDestinationApiDestination"
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 24 * 3600, "MaximumRetryAttempts": 185}
+    assert shown(target["DeadLetterConfig"]["Arn"]) == "NotifyDeadLetterQueue"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.detail_type)
+def test_what_is_sent_is_flat_and_has_all_that_the_schema_of_the_event_says(
+    everybody: Template, kind: type[Notification]
+) -> None:
+    detail = example(schema(kind), schema(kind))
+    check(kind.detail_type, detail)
+    [target] = rule(everybody, kind)["Targets"]
+    event = {"detail-type": kind.detail_type, "time": "2026-11-23T12:00:00Z", "detail": detail}
+
+    sent = transformed(target["InputTransformer"], event)
+
+    assert (sent.pop("event"), sent.pop("time")) == (kind.detail_type, "2026-11-23T12:00:00Z")
+    check(kind.detail_type, sent)
+    assert sent == detail
+
+
+def transformed(transformer: Properties, event: dict[str, Any]) -> Any:
+    """Return what EventBridge sends: it puts the JSON of each value in the place of its name."""
+    assert len(transformer["InputPathsMap"]) <= 100
+    values = {name: _at(path, event) for name, path in transformer["InputPathsMap"].items()}
+    return json.loads(re.sub(r"<([^>]+)>", lambda found: json.dumps(values[found[1]]), transformer["InputTemplate"]))
+
+
+def _at(path: str, event: Any) -> Any:
+    for key in path.split(".")[1:]:
+        event = event[key]
+    return event
+
+
+def example(described: dict[str, Any], root: dict[str, Any]) -> Any:
+    """Return a value as a schema describes it."""
+    match described:
+        case {"$ref": str(name)}:
+            return example(root["$defs"][name.rpartition("/")[2]], root)
+        case {"const": value} | {"enum": [value, *_]}:
+            return value
+        case {"anyOf": [first, *_]}:
+            return example(first, root)
+        case {"type": "object", "properties": dict(properties)}:
+            return {name: example(each, root) for name, each in properties.items()}
+        case {"type": "object"}:
+            return {"plan": "gold"}
+        case {"type": "array", "items": dict(items)}:
+            return [example(items, root)]
+        case {"type": "boolean"}:
+            return True
+        case {"type": "string", "format": "date-time"}:
+            return "2026-11-23T12:00:00.000000Z"
+        case _:
+            return 'Toft "stores"'
+
+
+def test_what_could_not_be_sent_raises_an_alarm_and_can_be_redriven(everybody: Template) -> None:
+    [alarm] = [each for name, each in everybody.properties("AWS::CloudWatch::Alarm").items() if "EventsNotSent" in name]
+    [dimension] = alarm["Dimensions"]
+    assert shown(dimension["Value"]) == "NotifyDeadLetterQueue"
+    row = f"| `EventsNotSent` | {alarm['AlarmDescription'].replace('queue. Check', 'queue. | Check')} |"
+    assert row in (ROOT / "docs" / "operate.md").read_text()
+    assert shown(everybody.body["Outputs"]["NotifyDeadLetterQueueUrl"]["Value"]) == "NotifyDeadLetterQueue"
+
+
+def test_the_secret_of_the_endpoint_is_only_named_and_may_be_a_header_or_oauth(
+    everybody: Template, tmp_path: Path
+) -> None:
+    [header] = everybody.properties("AWS::Events::Connection").values()
+    assert header["AuthParameters"]["ApiKeyAuthParameters"] == {
+        "ApiKeyName": "Authorization",
+        "ApiKeyValue": "{{resolve:secretsmanager:/CodatFreshness/notify:SecretString:::}}",
+    }
+    given = {"notify_url": ALL["notify_url"], "notify_token_url": "https://example.com/token"}
+    [oauth] = Small(tmp_path, **given).with_events_sent().properties("AWS::Events::Connection").values()
+    parameters = oauth["AuthParameters"]["OAuthParameters"]
+    assert parameters["AuthorizationEndpoint"] == "https://example.com/token"
+    assert parameters["ClientParameters"] == {
+        "ClientID": "{{resolve:secretsmanager:/CodatFreshness/notify:SecretString:client_id::}}",
+        "ClientSecret": "{{resolve:secretsmanager:/CodatFreshness/notify:SecretString:client_secret::}}",
+    }
+
+
+def test_only_the_named_events_are_sent_by_default_those_that_a_person_must_act_on(tmp_path: Path) -> None:
+    template = Small(tmp_path, notify_url=ALL["notify_url"]).with_events_sent()
+
+    assert template.properties("AWS::Events::Rule").keys() == {
+        "NotifyRelinkNeeded",
+        "NotifyRelinkDueSoon",
+        "NotifyPromiseBroken",
+    }
+
+
+def test_the_local_aws_gets_none_of_what_it_lacks_and_a_warning_says_so(tmp_path: Path) -> None:
+    local = synthesise(tmp_path, has_deadlines=False, local="true", **ALL)
+
+    assert kinds(local) & KINDS_OF_RESOURCES == {"AWS::SNS::Subscription"}
+    settings = Deployment.read(ROOT / "deployment.toml", {"local": "true", **ALL})
+    assert [each for each in settings.warnings if "notify_url" in each] == [
+        "notify_url is left out: the local AWS sends no events to other endpoints."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"notify_events": "Relink neded"}, "such as 'Relink needed'"),
+        ({"notify_url": "http://example.com"}, "notify_url"),
+        ({"alarm_https": "example.com"}, "alarm_https"),
+        ({"slack_channel": "C0123ABCD"}, "expected slack_workspace with it"),
+        ({"slack_workspace": "#alarms", "slack_channel": "C0123ABCD"}, "slack_workspace"),
+        ({"teams_channel": "Alarms"}, "expected the link to a channel of Teams"),
+    ],
+)
+def test_a_mistaken_receiver_is_reported_by_name(given: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Deployment.read(ROOT / "deployment.toml", given)
