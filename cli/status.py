@@ -14,7 +14,7 @@ from cli.output import link_text, new_table, print_json, print_table, print_text
 from freshness.app.page.summary import is_large, summary_of_large
 from freshness.app.reading.diagnosis import RESUME
 from freshness.app.reading.text import codat_words, duration, moment
-from freshness.app.reading.views import FeedView, FleetView, LinkView, MissView, Summary
+from freshness.app.reading.views import ConsentView, FeedView, FleetView, LinkView, MissView, Summary
 from freshness.domain.company import Company
 from freshness.domain.feed_values import State
 from freshness.domain.pause import in_force
@@ -92,12 +92,17 @@ def _print(summary: Summary, fleet: FleetView | None) -> None:
         print_table(_misses_table(summary.misses_ahead[:WORST]))
     if len(summary.misses_ahead) > WORST:
         print_text(f"and {len(summary.misses_ahead) - WORST} more, which --json lists.")
+    if summary.ending_consents:
+        print_text("\nConsent that ends soon:", "bold")
+        print_table(_consents_table(summary.ending_consents[:WORST]))
+    if len(summary.ending_consents) > WORST:
+        print_text(f"and {len(summary.ending_consents) - WORST} more, which --json lists.")
     if summary.not_fresh:
         print_text("\nOlder than promised:", "bold")
         print_table(_feeds_table(summary.not_fresh[:WORST], with_company=True))
     if len(summary.not_fresh) > WORST:
         print_text(f"and {len(summary.not_fresh) - WORST} more, which --json lists.")
-    if summary.states[State.BLOCKED]:
+    if summary.states[State.BLOCKED] or summary.ending_consents:
         print_text('The link with which a customer relinks, read from Codat: "./freshness status COMPANY".')
 
 
@@ -123,6 +128,13 @@ def _misses_table(misses: Iterable[MissView]) -> Table:
     return table
 
 
+def _consents_table(consents: Iterable[ConsentView]) -> Table:
+    table = new_table("company", "platform", "ends (UTC)", "what to do")
+    for each in consents:
+        table.add_row(each.company_name, each.platform, moment(each.ends_at), each.diagnosis.next_action)
+    return table
+
+
 def _by_data_type(fleet: FleetView) -> Table:
     table = new_table("data type", *(symbol for symbol, _ in STYLES.values()), "oldest", "promise")
     for data_type in sorted({feed.data_type for feed in fleet.feeds}):
@@ -143,7 +155,9 @@ def _print_company(company: Company, feeds: Iterable[FeedView], links: Iterable[
     if company.deleted_at:
         print_text(f"It was deleted at Codat, as found at {moment(company.deleted_at)} UTC.", "yellow")
     for connection in company.connections.values():
-        print_text(f"{connection.platform}: {connection.status}")
+        ends_at = connection.consent_ends_at
+        ending = f", and consent ends {moment(ends_at)} UTC" if ends_at else ""
+        print_text(f"{connection.platform}: {connection.status}{ending}")
     for link in links:
         print_text(link_text(link), "yellow")
     print_table(_feeds_table(feeds, with_company=False))

@@ -412,7 +412,9 @@ def with_known_successes(facts: Iterable[ReadsEnded | ConnectionChanged], by_pol
             succeeded_at += fact.succeeded.values()
             if fact.refused and succeeded_at:
                 fact = replace(fact, succeeded={"Xero": max(succeeded_at)})
-        current = company_transition(current, fact, NOON, reads_once=lambda *_: by_policy).company
+        current = company_transition(
+            current, fact, NOON, reads_once=lambda *_: by_policy, consent=lambda *_: timedelta(days=7)
+        ).company
         current = replace(current, check_at=None)
     return current
 

@@ -131,7 +131,7 @@ def test_who_is_asked_to_relink_learns_whom_to_ask_why_since_when_by_which_link_
         "since": sortable(NOON),
         "linkUrl": "https://link.example/xero",
         "linkUrlReadAt": sortable(NOON),
-        "dataTypesWaiting": ["bills", "invoices"],
+        "dataTypes": ["bills", "invoices"],
     }
 
 

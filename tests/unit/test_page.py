@@ -106,6 +106,7 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         selected=companies,
         needs_person=(person,) * min(companies, PEOPLE),
         relinks_elsewhere=3,
+        ending_consents=(),
         turns=(TurnView(why, 5, 4),),
         data_types=tuple(TYPES),
         rows=tuple(

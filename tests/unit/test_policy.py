@@ -101,7 +101,6 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + "confidence = 1", 3, "less than 1"),
         (DEFAULT + "quiet_after = 'a month'", 3, 'a duration such as "30 minutes"'),
         (DEFAULT + '[data_types.bills]\nat_most_every = "2 days"\nfresh_within = "1 day"', 3, "at_most_every not"),
-        (DEFAULT + '[data_types.bills]\nwarn_after = "2 days"\nfresh_within = "3 days"', 3, "warn_after not"),
         (DEFAULT + '[[rules]]\nname = "all"\n', 3, "at least one of companies, groups, tags, platforms"),
         (DEFAULT + RULE + "\n[rules.data_types.bill]\noff = true", 7, "did you mean 'bills'?"),
         (DEFAULT + RULE + "\n[[rules]]\nname = 'b'\ntag.plan = 'free'", 9, "did you mean 'tags'?"),

@@ -222,7 +222,8 @@ class Recorder:
     def _company_transition(
         self, company: Company, fact: CompanyFact, announced: Company | None = None
     ) -> CompanyTransition:
-        return company_transition(company, fact, self.clock(), announced, self.policy.reads_once)
+        policy = self.policy
+        return company_transition(company, fact, self.clock(), announced, policy.reads_once, policy.consent)
 
     def _transition(self, feed: Feed, company: Company, facts: Sequence[FeedFact]) -> Transition:
         connection = company.connections.get(feed.connection_id)

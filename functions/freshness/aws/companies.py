@@ -8,11 +8,12 @@ from freshness.aws.control import Control, DispatchState
 from freshness.aws.item_codec import SHARDS, company_from, company_item
 from freshness.aws.table import Table
 from freshness.domain.company import Company
+from freshness.domain.times import sortable
 
 DUE_FOR_CHECK = "due_for_check"
 """The index of companies by `check_at`."""
 NEEDS_RELINK = "needs_relink"
-"""The index of companies by `needs_relink_at`."""
+"""The index of companies by `needs_relink_at`, which is in the future if that is due soon."""
 
 
 class Companies:
@@ -68,6 +69,17 @@ class Companies:
         """
         shards = [self._table.first_keys(index, shard, most) for shard in SHARDS]
         return [item["company_id"] for items, _ in shards for item in items], all(whole for _, whole in shards)
+
+    def relinks(self, most: int, now: datetime) -> tuple[list[str], list[str]]:
+        """Return the ids of companies that need a relink by now, longest first, and of those that will soon.
+
+        Of each shard, `most` or fewer of both together.
+        """
+        items = [item for shard in SHARDS for item in self._table.first_keys(NEEDS_RELINK, shard, most)[0]]
+        ids: tuple[list[str], list[str]] = ([], [])
+        for item in items:
+            ids[item["needs_relink_at"] > sortable(now)].append(item["company_id"])
+        return ids
 
     def count_known(self) -> int:
         """Return how many companies there are that were not deleted, which reads the index of them."""

@@ -123,8 +123,8 @@ def dump(value: object) -> Item:
 
 
 def company_item(company: Company) -> Item:
-    """Return the item of a company, indexed by when it is due for a check, and since when it needs a relink."""
-    times = {"check_at": company.check_at, "needs_relink_at": company.needs_relink_at}
+    """Return the item of a company, indexed by when it is due for a check, and when it needs a relink."""
+    times = {"check_at": company.check_at, "needs_relink_at": company.relink_at}
     return dump(company) | _index(company.company_id, times)
 
 

@@ -41,6 +41,10 @@ ONE_READ_WITHIN = timedelta(hours=1)
 """How soon after its first successful read an on-premise connection lapses that was linked for one read only."""
 REFUSED_AGAIN_AFTER = timedelta(minutes=15)
 """How far apart two refused reads must be to show that an authorisation lapsed: one alone may be a mistake."""
+WARN_OF_CONSENT = timedelta(days=7)
+"""How long before the customer's consent ends a relink is announced as due soon."""
+LINKED_REPORTS_KEPT = 32
+"""How many reports that a connection is linked are kept, the earliest since it was not."""
 REFUSALS_KEPT = 16
 """How many of the earliest refused reads are kept, besides those that decide whether reads are refused again."""
 
@@ -64,6 +68,12 @@ class Connection:
     """When Codat last reported that it can read again after it could not."""
     unlinked_at: datetime | None = None
     """When Codat last reported that our own user unlinked it."""
+    not_linked_at: datetime | None = None
+    """When Codat last reported it in another state than `Linked`."""
+    linked_reports: tuple[datetime, ...] = ()
+    """When Codat reported it as `Linked` since then, in order, besides the report at `status_at`."""
+    consent_ends_at: datetime | None = None
+    """When the customer's consent ends, if that is so soon that it was announced, as `Company.with_consent` decides."""
     refusals: tuple[datetime, ...] = ()
     """When reads through it ended with `AuthError` since its status changed and since the last success, in order."""
     first_read_at: datetime | None = None
@@ -106,6 +116,14 @@ class Connection:
             return self.refusals[0]
         is_excused = self.is_over or self.read_once is ReadOnce.UNDECIDED
         return self.status_at if self.status == ConnectionStatus.DEAUTHORIZED and not is_excused else None
+
+    @property
+    def linked_at(self) -> datetime | None:
+        """Return when it last became linked, or was linked anew; `None` if it is not linked."""
+        if not self.is_linked:
+            return None
+        first = min((*self.linked_reports, self.status_at))
+        return max(first, self.reconnected_at or first)
 
     @property
     def is_over(self) -> bool:
@@ -171,6 +189,7 @@ class Connection:
         A webhook may leave out the platform or the link: these are taken from the earlier report.
         """
         earlier, last = sorted((self, other), key=_age_rank)
+        not_linked_at = _latest_not_linked(self, other)
         with_link = max((each for each in (earlier, last) if each.link_url), key=_link_rank, default=last)
         return replace(
             last,
@@ -182,6 +201,8 @@ class Connection:
             reconnected_at=max(filter(None, (self.reconnected_at, other.reconnected_at)), default=None),
             unlinked_at=max(filter(None, (self.unlinked_at, other.unlinked_at)), default=None),
             first_read_at=min(filter(None, (self.first_read_at, other.first_read_at)), default=None),
+            not_linked_at=not_linked_at,
+            linked_reports=_linked_reports(self, other, after=not_linked_at, besides=last.status_at),
             absent_since=_absence(earlier, last),
         ).with_reads((*self.refusals, *other.refusals))
 
@@ -199,6 +220,9 @@ class Connection:
             unlinked_at=other.unlinked_at,
             refusals=other.refusals,
             first_read_at=other.first_read_at,
+            not_linked_at=other.not_linked_at,
+            linked_reports=other.linked_reports,
+            consent_ends_at=other.consent_ends_at,
             read_once=other.read_once,
             absent_since=other.absent_since,
             reason=other.reason,
@@ -211,10 +235,28 @@ def _refused_again(refusals: Sequence[datetime]) -> Sequence[datetime]:
     return [at for at in refusals if at <= refusals[-1] - REFUSED_AGAIN_AFTER]
 
 
+def _latest_not_linked(*reports: Connection) -> datetime | None:
+    known = (each.not_linked_at for each in reports)
+    reported = (each.status_at for each in reports if not each.is_linked)
+    return max(filter(None, (*known, *reported)), default=None)
+
+
+def _linked_reports(*reports: Connection, after: datetime | None, besides: datetime) -> tuple[datetime, ...]:
+    """Return when reports say that a connection was linked after it was last not, the earliest that are kept."""
+    times = {at for each in reports for at in (*each.linked_reports, *([each.status_at] if each.is_linked else ()))}
+    return tuple(sorted(at for at in times - {besides} if after is None or at > after)[:LINKED_REPORTS_KEPT])
+
+
 def _absence(earlier: Connection, last: Connection) -> datetime | None:
     """Return since when lists have lacked a connection: a later report of it ends that."""
     since = last.absent_since or earlier.absent_since
     return since if since and since > last.status_at else None
+
+
+def _consent_ends_at(connection: Connection, lasts: timedelta | None) -> datetime | None:
+    """Return when consent ends to what is read through a connection; `None` if it does not, or has ended already."""
+    is_asked_already = connection.lapsed_at is not None or connection.read_once is ReadOnce.POLICY
+    return connection.linked_at + lasts if lasts and connection.linked_at and not is_asked_already else None
 
 
 def _link_rank(connection: Connection) -> tuple[datetime, str]:
@@ -274,6 +316,21 @@ class Company:
         }
         return self if connections == self.connections else replace(self, connections=connections)
 
+    def with_consent(self, consent: "Callable[[Company, Connection], timedelta | None]", now: datetime) -> "Company":
+        """Return the company with what consent ends soon, due for a check when the next must be announced.
+
+        `consent` is how long the policy says that it lasts.
+        """
+        connections, check_at = {}, self.check_at
+        for connection_id, connection in self.connections.items():
+            ends_at = _consent_ends_at(connection, consent(self, connection))
+            announced_at = ends_at - WARN_OF_CONSENT if ends_at else None
+            if check_at and announced_at and announced_at > now:
+                check_at = min(check_at, announced_at)
+            is_soon = announced_at is not None and announced_at <= now
+            connections[connection_id] = replace(connection, consent_ends_at=ends_at if is_soon else None)
+        return replace(self, connections=connections, check_at=check_at)
+
     def _read_once(self, connection: Connection, by_policy: bool) -> ReadOnce:
         has_lapsed = connection.status == ConnectionStatus.DEAUTHORIZED
         is_only = connection.is_on_premise and not any(
@@ -301,6 +358,14 @@ class Company:
         if self.deleted_at:
             return None
         return min((at for c in self.connections.values() if (at := c.lapsed_at)), default=None)
+
+    @property
+    def relink_at(self) -> datetime | None:
+        """Return `needs_relink_at`, or else when consent ends, if that is soon."""
+        if self.deleted_at:
+            return None
+        ends = (at for c in self.connections.values() if (at := c.consent_ends_at))
+        return self.needs_relink_at or min(ends, default=None)
 
     def active_connections(self, data_type: str) -> list[Connection]:
         """Return the connections that a data type is read from, or was until they lapsed.

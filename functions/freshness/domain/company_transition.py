@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from freshness.domain import backoff
 from freshness.domain.clean_text import shown
@@ -28,7 +28,7 @@ from freshness.domain.company_facts import (
 from freshness.domain.dataset import LONGEST_REASON, DatasetState, Outcome, outcome
 from freshness.domain.feed import Feed
 from freshness.domain.listing import ABSENT_AGAIN_AFTER, counts_as_deleted
-from freshness.domain.notifications import ConnectionBack, ConnectionDone, Notification, RelinkNeeded
+from freshness.domain.notifications import ConnectionBack, ConnectionDone, Notification, RelinkDueSoon, RelinkNeeded
 
 CHECK_EVERY = timedelta(days=1)
 """How long a company may go without any fact about it before Codat is polled."""
@@ -56,21 +56,27 @@ def _never(_company: Company, _connection: Connection) -> bool:
     return False
 
 
+def _no_end(_company: Company, _connection: Connection) -> None:
+    return None
+
+
 def company_transition(
     company: Company,
     fact: CompanyFact,
     now: datetime,
     announced: Company | None = None,
     reads_once: Callable[[Company, Connection], bool] = _never,
+    consent: Callable[[Company, Connection], timedelta | None] = _no_end,
 ) -> CompanyTransition:
     """Return what follows from a fact about a company. After its deletion only newer facts count.
 
-    `reads_once` is whether the policy lets a connection be read only once.
+    `reads_once` is whether the policy lets a connection be read only once, and `consent` how long it says that the
+    customer's consent lasts.
 
     Notifications say which connections lapsed or came back: none of a company that was deleted. `announced` is the
     company as published before a write that lost a race, which they correct.
     """
-    after = _with_fact(company, fact, now).with_read_once(reads_once)
+    after = _with_fact(company, fact, now).with_read_once(reads_once).with_consent(consent, now)
     notifications = () if after.deleted_at else tuple(_notifications(announced or company, after, _reads(fact)))
     return CompanyTransition(after, notifications)
 
@@ -292,6 +298,8 @@ def _notifications(before: Company, after: Company, reads: ReadsEnded) -> Iterat
         elif connection.is_linked and not connection.lapsed_at and had_lapsed:
             since = max(connection.status_at, reads.succeeded.get(connection_id, connection.status_at))
             yield ConnectionBack.of_connection(after, connection, since)
+        if (ends_at := connection.consent_ends_at) and not (known and known.consent_ends_at == ends_at):
+            yield _relink_due_soon(after, connection, ends_at)
 
 
 def _relink_needed(company: Company, connection: Connection, since: datetime, refused_for: str) -> RelinkNeeded:
@@ -300,7 +308,21 @@ def _relink_needed(company: Company, connection: Connection, since: datetime, re
         connection,
         since,
         reason=shown(connection.reason or refused_for, LONGEST_REASON),
-        link_url=connection.link_url,
-        link_url_read_at=connection.link_url_known_at,
-        data_types_waiting=company.feeds.get(connection.connection_id, ()),
+        **_relink(company, connection),
     )
+
+
+def _relink_due_soon(company: Company, connection: Connection, ends_at: datetime) -> RelinkDueSoon:
+    linked_at = connection.linked_at
+    return RelinkDueSoon.of_connection(
+        company, connection, ends_at, linked_at=linked_at, **_relink(company, connection)
+    )
+
+
+def _relink(company: Company, connection: Connection) -> dict[str, Any]:
+    """Return what the customer needs to relink, and what is read through the connection."""
+    return {
+        "link_url": connection.link_url,
+        "link_url_read_at": connection.link_url_known_at,
+        "data_types": company.feeds.get(connection.connection_id, ()),
+    }

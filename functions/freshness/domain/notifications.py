@@ -67,6 +67,8 @@ class OfConnection(Notification):
 
     about_what: ClassVar[str] = ""
     """What its id says that it is about."""
+    at_field: ClassVar[str] = "since"
+    """The field with when it happened, which its id names too."""
 
     connection_id: str
     platform: str
@@ -79,11 +81,11 @@ class OfConnection(Notification):
     """Why, in Codat's words, without control characters; empty if Codat does not say."""
 
     @classmethod
-    def of_connection(cls, company: Company, connection: Connection, since: datetime, **happened: Any) -> Self:
-        """Return that something happened to a connection, and is so since a time."""
+    def of_connection(cls, company: Company, connection: Connection, at: datetime, **happened: Any) -> Self:
+        """Return that something happened to a connection at a time."""
         given = {"reason": shown(connection.reason, LONGEST_REASON)} | happened
-        event_id = f"{connection.connection_id}/{cls.about_what}/{sortable(since)}"
-        of_connection = _of_connection(connection) | {"since": since}
+        event_id = f"{connection.connection_id}/{cls.about_what}/{sortable(at)}"
+        of_connection = _of_connection(connection) | {cls.at_field: at}
         return cls(id=event_id, company_id=company.company_id, **of_connection | given).about(company)
 
 
@@ -176,19 +178,36 @@ class SourceQuiet(OfFeed):
     quiet_since: Time
 
 
-class RelinkNeeded(OfConnection):
+class _Relink(OfConnection):
+    """What the customer needs to relink."""
+
+    link_url: str
+    """For the customer to open. It may have expired: `GET /companies/{id}` has a new one."""
+    link_url_read_at: Time | None
+    """When Codat reported the link."""
+    data_types: tuple[str, ...]
+    """What is kept fresh through the connection, and waits for it."""
+
+
+class RelinkNeeded(_Relink):
     """Codat can no longer read through a connection until the customer opens its link and authorises it again."""
 
     detail_type = "Relink needed"
     about_what = "relink"
 
     since: Time
-    link_url: str
-    """For the customer to open. It may have expired: `GET /companies/{id}` has a new one."""
-    link_url_read_at: Time | None
-    """When Codat reported the link."""
-    data_types_waiting: tuple[str, ...]
-    """The data types that are kept fresh through the connection."""
+
+
+class RelinkDueSoon(_Relink):
+    """The customer's consent to a connection ends within seven days, as the policy says."""
+
+    detail_type = "Relink due soon"
+    about_what = "consent"
+    at_field = "consent_ends_at"
+
+    consent_ends_at: Time
+    linked_at: Time
+    """When the connection last became linked."""
 
 
 class ConnectionBack(OfConnection):
@@ -258,6 +277,7 @@ KINDS: tuple[type[Notification], ...] = (
     DeadlineAtRisk,
     SourceQuiet,
     RelinkNeeded,
+    RelinkDueSoon,
     ConnectionBack,
     ConnectionDone,
     FreshnessEnsured,

@@ -38,7 +38,7 @@ class Promise:
     fresh_within: timedelta
     """The bound on its age, which holds whatever the other fields say."""
     warn_after: timedelta | None = None
-    """The age at which an alarm warns, if any; never below `fresh_within`."""
+    """The age at which an alarm warns, if any. If it is below `fresh_within`, refreshes aim at it."""
     confidence: float | None = None
     """The required probability, from 0 to 1, that nothing changed since the last sync; `None` for the bound alone."""
     at_most_every: timedelta = AT_MOST_EVERY
@@ -59,6 +59,11 @@ class Promise:
     """What its attainment is measured by."""
     time_of_day: "TimeOfDayTerms | None" = None
     """What depends on the time of day, if anything: the other fields are then what holds outside all hours."""
+
+    @property
+    def aim(self) -> timedelta:
+        """Return the age that refreshes are to prevent."""
+        return min(self.fresh_within, self.warn_after or self.fresh_within)
 
     def at(self, now: datetime) -> "Promise":
         """Return the promise in force at a time."""
@@ -91,6 +96,11 @@ class Promise:
 def fresh_within(promise: Promise) -> timedelta:
     """Return the bound on the age."""
     return promise.fresh_within
+
+
+def aim(promise: Promise) -> timedelta:
+    """Return the age that refreshes are to prevent."""
+    return promise.aim
 
 
 class Stretch(NamedTuple):
@@ -212,7 +222,7 @@ def _in_force(clock: TimeOfDayTerms, numbers: tuple[int, ...]) -> Promise:
     promise = clock.base
     for terms in (clock.terms[number] for number in reversed(numbers)):
         changes = {key: value for key in TERMS if (value := getattr(terms, key)) is not None}
+        if terms.fresh_within and promise.warn_after:
+            changes = {"warn_after": max(promise.warn_after, terms.fresh_within)} | changes
         promise = replace(promise, **changes, source=terms.source if terms.fresh_within else promise.source)
-    within = promise.fresh_within
-    warn_after = max(promise.warn_after, within) if promise.warn_after else None
-    return replace(promise, warn_after=warn_after, at_most_every=min(promise.at_most_every, within))
+    return replace(promise, at_most_every=min(promise.at_most_every, promise.fresh_within))

@@ -11,7 +11,7 @@ from freshness.domain.company import Connection
 from freshness.domain.dataset import DatasetState, Outcome, outcome
 from freshness.domain.feed import DAY, MAX_LATE_AFTER, UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.learned.change_rate import change_rate, confident_days, unchanged_probability
-from freshness.domain.promise import Promise, fresh_within
+from freshness.domain.promise import Promise, aim
 from freshness.domain.sync_history import LONGEST_SYNC, usual_duration
 from freshness.domain.times import BEGINNING
 
@@ -115,8 +115,8 @@ def is_due_by_age(feed: Feed, promise: Promise, now: datetime) -> bool:
     age = feed.age(now)
     if age is None or not promise.at(now).confidence:
         return True
-    longest_lead = min(LONGEST_SYNC + QUEUEING_MARGIN, promise.fresh_within / 2)
-    if not promise.windows and not promise.time_of_day and age < promise.fresh_within - longest_lead:
+    longest_lead = min(LONGEST_SYNC + QUEUEING_MARGIN, promise.aim / 2)
+    if not promise.windows and not promise.time_of_day and age < promise.aim - longest_lead:
         return False  # however long its syncs take
     bound_at = _planned(feed, promise, partial(_bound_at, feed, promise))
     return bound_at is not None and bound_at <= now
@@ -161,7 +161,7 @@ def _bound_or_confident_at(feed: Feed, promise: Promise, succeeded_at: datetime)
         confident_until, _ = promise.time_of_day.first_reached(succeeded_at, partial(_confident_age, feed))
         return min(confident_until, _bound_at(feed, promise, succeeded_at))
     age = _confident_age(feed, promise)
-    if age > promise.fresh_within / 2:
+    if age > promise.aim / 2:
         return min(succeeded_at + age, _bound_at(feed, promise, succeeded_at))
     return succeeded_at + age
 
@@ -169,9 +169,9 @@ def _bound_or_confident_at(feed: Feed, promise: Promise, succeeded_at: datetime)
 def _confident_age(feed: Feed, promise: Promise) -> timedelta:
     """Return the age at which confidence makes a feed due: that of the bound if there is none."""
     if not promise.confidence:
-        return promise.fresh_within
+        return promise.aim
     age = timedelta(days=confident_days(promise.confidence, assumed_rate(feed, promise)))
-    return min(max(age, promise.at_most_every), promise.fresh_within)
+    return min(max(age, promise.at_most_every), promise.aim)
 
 
 def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
@@ -181,12 +181,12 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
     they do not all start at once, and one that fails can be tried again.
     """
     if promise.time_of_day is None:
-        return succeeded_at + promise.fresh_within - _lead(feed.usual_sync_time, promise.fresh_within)
-    too_old_at, in_force = promise.time_of_day.first_reached(succeeded_at, fresh_within)
+        return succeeded_at + promise.aim - _lead(feed.usual_sync_time, promise.aim)
+    too_old_at, in_force = promise.time_of_day.first_reached(succeeded_at, aim)
     # A deadline at the moment at which the bound is reached counts as well.
     missed = promise.time_of_day.first_missed(succeeded_at, too_old_at + timedelta.resolution)
     # Decoding the history is the slowest step, so it is done once.
-    durations, within = feed.history.durations, in_force.fresh_within
+    durations, within = feed.history.durations, in_force.aim
     if too_old_at > succeeded_at + within:
         latest, spread = too_old_at - _lead_to_deadline(feed, durations, USUAL, within), _spread(feed, within)
     else:

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -35,6 +35,8 @@ from freshness.policy.schema import (
 from freshness.policy.table import LocatedError, Location, Table
 from freshness.policy.terms import labelled, merge, terms_tables
 from freshness.policy.timing import Local, check_calendars, clock
+
+Value = TypeVar("Value")
 
 
 class Policy(Table):
@@ -193,15 +195,21 @@ class Policy(Table):
 
     def reads_once(self, company: Company, connection: Connection) -> bool:
         """Return whether data is to be read through a connection only once, as the last rule says that sets it."""
-        if not self._says_read_once:
-            return False
-        rules = self._rules.matching(company, connection)
-        said = [rule.read_once for _, rule in rules if rule.read_once is not None]
-        return bool(said and said[-1])
+        return bool(self._last(company, connection, lambda rule: rule.read_once))
+
+    def consent(self, company: Company, connection: Connection) -> timedelta | None:
+        """Return how long consent to a connection lasts, as the last rule that sets it says; `None` for ever."""
+        return self._last(company, connection, lambda rule: rule.consent)
+
+    def _last(self, company: Company, connection: Connection, key: Callable[[Rule], Value | None]) -> Value | None:
+        """Return what the last rule that matches a connection and sets a key says; `None` if none sets it."""
+        said = ((key(rule), rule) for rule in self._rules_of_connections)
+        return next((value for value, rule in said if value is not None and rule.matches(company, connection)), None)
 
     @cached_property
-    def _says_read_once(self) -> bool:
-        return any(rule.read_once is not None for rule in self.rules)
+    def _rules_of_connections(self) -> list[Rule]:
+        """The few rules that say something of connections themselves, the last of the file first."""
+        return [rule for rule in reversed(self.rules) if rule.read_once is not None or rule.consent]
 
     def set_of(self, data_type: str, company: Company) -> ConsistencySet | None:
         """Return the set with which a data type of a company is refreshed, or `None` if it is in no set."""
@@ -322,7 +330,7 @@ def _promise(terms: Terms, windows: tuple[Window, ...], source: str) -> Promise:
     fresh_within: timedelta = terms.fresh_within or timedelta.max
     return Promise(
         fresh_within=fresh_within,
-        warn_after=max(terms.warn_after, fresh_within) if terms.warn_after else None,
+        warn_after=terms.warn_after,
         confidence=terms.confidence,
         at_most_every=min(terms.at_most_every or AT_MOST_EVERY, fresh_within),
         weight=terms.weight or 1.0,

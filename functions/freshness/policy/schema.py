@@ -23,7 +23,11 @@ class Terms(Table):
     fresh_within: values.Age | None = None
     """The promise: the data is never older than this. Refreshes are queued early enough for that."""
     warn_after: values.Duration | None = None
-    """The age at which the `DataTooOld` alarm is raised; at least `fresh_within`."""
+    """The age at which the `DataTooOld` alarm is raised; never, by default.
+
+    Below `fresh_within`, it warns while the promise is still kept, and refreshes are queued early enough for it. Where
+    a later table sets `fresh_within` alone, it is at least that.
+    """
     confidence: float | None = Field(None, gt=0, lt=1, strict=True)
     """Refresh early, once the probability that nothing changed at the source is below this; not by default.
 
@@ -45,8 +49,6 @@ class Terms(Table):
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> Self:
-        if self.fresh_within and self.warn_after and self.warn_after < self.fresh_within:
-            raise ValueError("expected warn_after not to be shorter than fresh_within")
         if self.fresh_within and self.at_most_every and self.at_most_every > self.fresh_within:
             raise ValueError("expected at_most_every not to be longer than fresh_within")
         if self.off and self.fresh_within and not isinstance(self, Default):
@@ -118,6 +120,11 @@ class Rule(Selection, Timing, Terms):
     """
     read_once: values.Flag | None = None
     """Whether each data type is read only once through its connections, which may lapse then: nobody need relink."""
+    consent: values.Duration | None = None
+    """How long customers' consent lasts from the last time that a connection became linked; no end by default.
+
+    `Relink due soon` is published 7 days before it ends, and the page and `./freshness status` show it.
+    """
     data_types: dict[values.DataType, Terms] = Field(default_factory=dict, min_length=1)
     """What holds for some data types, before the rule's other keys."""
 
@@ -131,8 +138,10 @@ class Rule(Selection, Timing, Terms):
             raise ValueError(
                 "expected at least one of companies, groups, tags, platforms, hours; [default] is for all companies"
             )
-        if not (self.specified or self.data_types or self.read_once is not None):
-            raise ValueError(f"expected at least one of {', '.join(Terms.model_fields)}, read_once, data_types")
+        if not (self.specified or self.data_types or self.read_once is not None or self.consent):
+            raise ValueError(
+                f"expected at least one of {', '.join(Terms.model_fields)}, read_once, consent, data_types"
+            )
         return self
 
     @model_validator(mode="after")
@@ -142,8 +151,9 @@ class Rule(Selection, Timing, Terms):
                 if key in self.model_fields_set:
                     raise LocatedError((key,), 'expected it with hours only; a whole day is hours = "00:00 to 24:00"')
             return self
-        if self.read_once is not None:
-            raise LocatedError(("read_once",), "expected no read_once with hours: it may not depend on the time of day")
+        for key in ("read_once", "consent"):
+            if getattr(self, key) is not None:
+                raise LocatedError((key,), f"expected no {key} with hours: it may not depend on the time of day")
         tables: list[tuple[Location, Terms]] = [((), self)]
         tables += [(("data_types", data_type), terms) for data_type, terms in self.data_types.items()]
         for location, terms in tables:

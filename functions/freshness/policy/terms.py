@@ -52,6 +52,9 @@ def merge(tables: Iterable[TermsTable]) -> Merged:
         if table.rule and table.rule.hours:
             merged.timed.insert(0, (table, specified))
             continue
+        if "fresh_within" in specified and "warn_after" in merged.terms:
+            # What an earlier table sets is no early warning for a promise that it does not know.
+            merged.terms["warn_after"] = max(merged.terms["warn_after"], specified["fresh_within"])
         merged.terms |= specified
         merged.timed = [
             (timed, {key: value for key, value in terms.items() if key not in specified})

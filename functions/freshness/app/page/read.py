@@ -28,9 +28,9 @@ from freshness.app.page.view import (
 from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn, of_everything
 from freshness.app.reading.queries import Queries
 from freshness.app.reading.spending import spending
-from freshness.app.reading.views import FeedView
+from freshness.app.reading.views import ConsentView, FeedView
 from freshness.app.webhook_heartbeat import SILENT_AFTER
-from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
+from freshness.aws.companies import DUE_FOR_CHECK
 from freshness.aws.feeds import Broken
 from freshness.domain.clean_text import shown
 from freshness.domain.company import Company
@@ -63,6 +63,7 @@ class _Index:
     broken: list[Broken]
     broken_is_whole: bool
     relinks: list[str]
+    relinks_soon: list[str]
     company_ids: list[str]
     companies_are_whole: bool
 
@@ -74,7 +75,8 @@ class _Index:
         """
         worst = ends([each.key[0] for each in self.broken], WORST)
         relinks = ends(self.relinks, COMPANIES // 2)
-        named = list(dict.fromkeys(chain(worst[: COMPANIES // 2], relinks, worst)))
+        soon = ends(self.relinks_soon, COMPANIES // 4)
+        named = list(dict.fromkeys(chain(worst[: COMPANIES // 2], relinks, soon, worst)))
         is_small = self.companies_are_whole and len(self.company_ids) <= COMPANIES
         most = COMPANIES if is_small else max(ROWS, len(named))
         return list(dict.fromkeys(chain(named, self.company_ids)))[: min(most, COMPANIES)]
@@ -97,7 +99,7 @@ class _OfFeeds:
 def page_view(queries: Queries, now: datetime, selection: Selection = EVERYTHING) -> PageView:
     """Return what the page shows now. To search a fleet that is too large to be read whole reads all companies."""
     with ThreadPoolExecutor(_READERS) as readers:
-        index = _read_index(queries)
+        index = _read_index(queries, now)
         chosen = index.chosen()
         if selection.search and not index.is_whole(chosen):
             chosen = list(dict.fromkeys(chain(_found(queries, selection), chosen)))
@@ -123,12 +125,12 @@ def _found(queries: Queries, selection: Selection) -> list[str]:
     return [each.company_id for each in islice(found, ROWS)]
 
 
-def _read_index(queries: Queries) -> _Index:
+def _read_index(queries: Queries, now: datetime) -> _Index:
     broken, broken_is_whole = queries.services.tables.feeds.broken()
     companies = queries.services.tables.companies
-    relinks, _ = companies.first_ids(NEEDS_RELINK, COMPANIES)
+    relinks, relinks_soon = companies.relinks(COMPANIES, now)
     company_ids, companies_are_whole = companies.first_ids(DUE_FOR_CHECK, COMPANIES)
-    return _Index(broken, broken_is_whole, relinks, company_ids, companies_are_whole)
+    return _Index(broken, broken_is_whole, relinks, relinks_soon, company_ids, companies_are_whole)
 
 
 def _view(
@@ -174,6 +176,7 @@ def _view(
         broken_is_minimum=facts.broken_is_minimum,
         needs_person=people[:PEOPLE],
         relinks_elsewhere=facts.relinks_elsewhere,
+        ending_consents=tuple(_shortened_consent(each) for each in ConsentView.all_of(companies)[:PEOPLE]),
         turns=turns,
         selection=found.selection,
         selected=len(selected),
@@ -220,6 +223,12 @@ def _shortened(view: FeedView) -> FeedView:
     if diagnosis and view.platform:
         diagnosis = replace(diagnosis, why=diagnosis.why.replace(view.platform, platform))
     return replace(view, company_name=shown(view.company_name, LONGEST_NAME), platform=platform, diagnosis=diagnosis)
+
+
+def _shortened_consent(view: ConsentView) -> ConsentView:
+    why = view.diagnosis.why.replace(view.platform, shown(view.platform, LONGEST_NAME))
+    name = shown(view.company_name, LONGEST_NAME)
+    return replace(view, company_name=name, diagnosis=replace(view.diagnosis, why=why))
 
 
 def _rows(companies: Iterable[Company], cells: Iterable[Cell], selection: Selection, now: datetime) -> list[Row]:

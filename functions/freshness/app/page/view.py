@@ -9,7 +9,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn
-from freshness.app.reading.views import FeedView, SpendingView
+from freshness.app.reading.views import ConsentView, FeedView, SpendingView
 from freshness.domain.company import Company
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import State
@@ -230,6 +230,8 @@ class PageView:
     needs_person: tuple[NeedsPerson, ...]
     relinks_elsewhere: int
     """Further companies with a connection that needs a relink."""
+    ending_consents: tuple[ConsentView, ...]
+    """The connections to which consent ends soon, of the companies that were read."""
     turns: tuple[TurnView, ...]
     selection: Selection
     """Which companies have rows, and which feeds are in `worst`."""
@@ -265,6 +267,7 @@ class PageView:
             is_whole=self.is_whole and not others,
             needs_person=self.needs_person[:most],
             relinks_elsewhere=self.relinks_elsewhere + len(self.needs_person[most:]),
+            ending_consents=self.ending_consents[:most],
             rows=rows,
             broken_elsewhere=broken + Counter(self.broken_elsewhere),
             worst=self.worst[:most],

@@ -16,7 +16,7 @@ STATES = {
     State.REFRESHING: Metric.FEEDS_REFRESHING,
     State.FAILING: Metric.FEEDS_FAILING,
 }
-"""States of feeds that may be due. Fresh, blocked and unsupported feeds are not."""
+"""States of feeds that may be due. Blocked and unsupported feeds are not, and fresh ones are no trouble."""
 HELD_BACK = (Reason.OVER_BUDGET, Reason.OVER_QUOTA, Reason.OVER_SPENDING, Reason.WAITING_FOR_SET, Reason.PAUSED)
 
 
@@ -41,16 +41,17 @@ class PromiseMetrics:
             promise = policy.promise(feed.data_type, decision.company, connection)
             in_force = promise.at(now)
             state = feed.state(promise, connection, now)
+            age = feed.age(now)
+            if state in (*STATES, State.FRESH, State.QUIET):
+                measured[Metric.FEEDS_TO_WARN_OF] += bool(in_force.warn_after and age and age > in_force.warn_after)
             if state not in STATES or promise.off:
                 continue
             measured[STATES[state]] += 1
-            age = feed.age(now)
             if age:
                 percent = round(100 * (age / in_force.fresh_within))
                 measured[Metric.OLDEST_AGE_AGAINST_PROMISE] = max(measured[Metric.OLDEST_AGE_AGAINST_PROMISE], percent)
             if feed.keeps(promise, now):
                 continue
             measured[Metric.FEEDS_OVER_PROMISE] += 1
-            measured[Metric.FEEDS_TO_WARN_OF] += bool(in_force.warn_after and age and age > in_force.warn_after)
             held_back = decision.action is not Action.QUEUE and decision.reason in HELD_BACK
             measured[Metric.FEEDS_UNATTENDED] += held_back or feed.key in unqueued

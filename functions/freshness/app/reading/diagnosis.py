@@ -123,6 +123,12 @@ def diagnose(subject: Subject, conditions: Conditions) -> Diagnosis | None:
     )
 
 
+def ending_consent(connection: Connection, ends_at: datetime) -> Diagnosis:
+    """Return that the customer's consent to a connection ends at a time."""
+    why = f"consent to {connection.platform} ends on {ends_at:%d %b %Y}"
+    return Diagnosis(Turn.CUSTOMER, why, "Send the customer the link before then.")
+
+
 def silent_webhooks(since: datetime) -> Diagnosis:
     """Return that no webhook has arrived since a time, although reads end."""
     next_action = "Run ./freshness doctor, which checks the webhook at Codat. Until then checks find what ended."

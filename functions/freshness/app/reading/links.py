@@ -29,13 +29,13 @@ async def links_of(services: Services, company: Company, blocked: Collection[str
 async def read_links(codat: Codat, company: Company, blocked: Collection[str]) -> list[LinkView]:
     """Return the link of each connection of a company that the customer must authorise again.
 
-    These are the connections that lapsed, and those in `blocked`, by their ids. If there is none, Codat is not called;
-    if Codat cannot be called, the links are those that it reported last.
+    These are the connections that lapsed, or to which consent ends soon, and those in `blocked`, by their ids. If there
+    is none, Codat is not called; if Codat cannot be called, the links are those that it reported last.
     """
     connections = [
         connection
         for connection in company.connections.values()
-        if connection.lapsed_at or connection.connection_id in blocked
+        if connection.lapsed_at or connection.consent_ends_at or connection.connection_id in blocked
     ]
     if not connections:
         return []

@@ -14,6 +14,7 @@ from freshness.app.reading.diagnosis import Conditions, Subject, Turn, diagnose
 from freshness.app.reading.spending import spending
 from freshness.app.reading.timing import miss_view, timing
 from freshness.app.reading.views import (
+    ConsentView,
     DatasetView,
     Explanation,
     FeedExport,
@@ -86,7 +87,7 @@ class Queries:
         """Return every feed, which reads both tables whole."""
         companies, feeds = self._all()
         _, views = self._judged(feeds, companies, now)
-        return FleetView(tuple(views))
+        return FleetView(tuple(views), ConsentView.all_of(companies))
 
     def summary(self, fleet: FleetView, now: datetime) -> Summary:
         """Return a fleet in numbers."""
@@ -103,6 +104,7 @@ class Queries:
             oldest_age_against_promise=max((feed.age / feed.promise for feed in broken if feed.age), default=None),
             limits=self.api_limits(),
             not_fresh=tuple(sorted((feed for feed in late if not feed.keeps_promise), key=_worst_first)),
+            ending_consents=fleet.ending_consents,
             misses_ahead=tuple(miss_view(risk) for risk in misses_ahead(self.services, now)),
             spending=tuple(spending(self.services, now)),
         )

@@ -1,11 +1,13 @@
 """What people and programs see of feeds: plain values that `freshness.app.reading.queries` returns."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from freshness.app.reading.diagnosis import Diagnosis, Turn
+from freshness.app.reading.diagnosis import Diagnosis, Turn, ending_consent
 from freshness.domain.api_limits import ApiLimits
+from freshness.domain.company import Company
 from freshness.domain.dataset import Issue, Trigger
 from freshness.domain.feed import FeedKey
 from freshness.domain.feed_values import Decided, State
@@ -89,11 +91,42 @@ class FeedView:
         return self.breaks_at is not None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentView:
+    """A connection to which the customer's consent ends soon."""
+
+    company_id: str
+    company_name: str
+    connection_id: str
+    platform: str
+    ends_at: datetime
+    diagnosis: Diagnosis
+
+    @classmethod
+    def all_of(cls, companies: Iterable[Company]) -> "tuple[ConsentView, ...]":
+        """Return those of companies, the first that end first."""
+        found = [
+            cls(
+                company_id=company.company_id,
+                company_name=company.name,
+                connection_id=connection.connection_id,
+                platform=connection.platform,
+                ends_at=ends_at,
+                diagnosis=ending_consent(connection, ends_at),
+            )
+            for company in companies
+            for connection in company.connections.values()
+            if (ends_at := connection.consent_ends_at) and not company.deleted_at
+        ]
+        return tuple(sorted(found, key=lambda each: (each.ends_at, each.company_id, each.connection_id)))
+
+
 @dataclass(frozen=True, slots=True)
 class FleetView:
     """All feeds at one moment, by company and data type."""
 
     feeds: tuple[FeedView, ...]
+    ending_consents: tuple[ConsentView, ...] = ()
 
     @property
     def states(self) -> Counter[State]:
@@ -164,6 +197,8 @@ class Summary:
     limits: ApiLimits
     not_fresh: tuple[FeedView, ...]
     """Every feed that is older than promised, also where a person must act first; the worst, if it is not whole."""
+    ending_consents: tuple[ConsentView, ...] = ()
+    """The connections to which consent ends soon."""
     misses_ahead: tuple[MissView, ...]
     """The deadlines that will be missed."""
     spending: tuple[SpendingView, ...]
