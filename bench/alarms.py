@@ -29,7 +29,7 @@ from freshness.aws.metrics import Metric
 from freshness.domain.slo.attainment import DAY, HOUR
 from freshness.policy.policy import Policy
 from simulate.clock import START, SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import OPERATOR, Fuse, Simulation
 
 MINUTE = timedelta(minutes=1)
 MONTH = 30 * DAY
@@ -163,7 +163,7 @@ class Month:
             backend.set_connection_status(company_id, connection_id, ConnectionStatus.LINKED, now)
 
     def _pause(self, company_id: str, *, paused: bool) -> None:
-        operations = Operations(services=self.simulation.services(Fuse()))
+        operations = Operations(services=self.simulation.services(Fuse()), actor=OPERATOR)
         if company := self.simulation.tables.companies.get(company_id):
             operations.pause(company) if paused else operations.resume(company)
 

@@ -18,7 +18,7 @@ from freshness.app.operations import Operations, Paused
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import Tables
 from freshness.domain.company import Company
-from simulate.loop import OUTAGES, TABLE_NAMES, Crash, Fuse, Simulation
+from simulate.loop import OPERATOR, OUTAGES, TABLE_NAMES, Crash, Fuse, Simulation
 
 ANSWER_WITHIN = 10
 """Seconds after which the client gives up."""
@@ -97,7 +97,7 @@ class ChaosSimulation(Simulation):
 
     async def operate(self, command: str, company: Company, switch: KillSwitch) -> bool:
         """Carry out an operator's command for a company, and return whether that was completed."""
-        operations = Operations(services=self.services(switch))
+        operations = Operations(services=self.services(switch), actor=OPERATOR)
 
         def run() -> bool:
             try:

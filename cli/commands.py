@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from cli import policy as policy_commands
 from cli import sandbox as sandbox_commands
 from cli.arguments import nonblank
+from cli.audit import audit
 from cli.dataset import dataset
 from cli.doctor import doctor
 from cli.ensure import ensure
@@ -93,6 +94,7 @@ app.command()(register_webhook)
 app.command()(doctor)
 app.command()(redrive)
 app.command()(restore)
+app.command()(audit)
 app.command()(export)
 app.command()(page)
 app.command()(policies)

@@ -46,7 +46,7 @@ def pause(
     stack = selected_stack(context)
     paused = Pause(until=until, reason=reason)
     if company is None:
-        stack.tables.control.pause(paused)
+        stack.operations.pause_all(paused)
         _print(_ALL, paused, as_json=as_json)
         return
     found = stack.queries.find_company(company)
@@ -58,7 +58,7 @@ def resume(context: typer.Context, company: CompanyOrAll = None, *, as_json: Jso
     """Resume the refreshes of a company, or of all but those that were paused by themselves."""
     stack = selected_stack(context)
     if company is None:
-        stack.tables.control.resume()
+        stack.operations.resume_all()
         _print(_ALL, None, as_json=as_json)
         return
     found = stack.queries.find_company(company)

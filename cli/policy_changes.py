@@ -10,9 +10,11 @@ from cli.arguments import Json, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_json, print_table, print_text
 from cli.plan import print_effect
+from freshness.app import audit
 from freshness.app.policy_in_force import DEPLOYED_ONLY
 from freshness.app.reading.text import moment
 from freshness.aws.policy_versions import PolicyVersion
+from freshness.domain.audit import Operation
 from freshness.policy import compiled
 from freshness.policy.unmatched import warnings
 from stack_access.errors import StackError
@@ -115,6 +117,7 @@ def _change(stack: DeployedStack, latest: PolicyVersion, content: str, *, name: 
     print_effect(stack, stack.policies.in_force(), compiled.parse(content))
     if not yes and not typer.confirm("Put it in force?"):
         raise CommandError("Nothing was changed.")
+    audit.record(stack.services, stack.actor, Operation.POLICY_PUSH, how)
     version = stack.policies.put(content, latest, by=stack.caller, how=how)
     print_text(f"{name} is version {version.version}. {WITHIN}")
 

@@ -10,6 +10,8 @@ import typer
 
 from cli.arguments import Json, selected_stack
 from cli.output import print_json, print_text
+from freshness.app import audit
+from freshness.domain.audit import Operation
 from stack_access.stack import DeployedStack
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def redrive(context: typer.Context, *, as_json: Json = False) -> None:
     """Apply webhooks that had failed again, send events again that could not be sent, and show how many and why."""
     stack = selected_stack(context)
     sqs = stack.session.client("sqs", endpoint_url=stack.endpoint)
+    audit.record(stack.services, stack.actor, Operation.REDRIVE)
     webhooks = _apply_again(sqs, stack)
     sent_to = stack.outputs.notify_dead_letter_queue_url
     events = _publish_again(sqs, stack, sent_to) if sent_to else Counter()

@@ -35,7 +35,7 @@ def restore(
     stack = selected_stack(context)
     to = to.replace(microsecond=0)
     if not in_force(stack.tables.control.paused(), clock()):
-        stack.tables.control.pause(Pause(reason=f"restore to {moment(to)} UTC"))
+        stack.operations.pause_all(Pause(reason=f"restore to {moment(to)} UTC"))
     dynamodb = stack.session.client("dynamodb", endpoint_url=stack.endpoint)
     recovery = Recovery(dynamodb=dynamodb, names=stack.table_names, to=to)
     recovery.begin()

@@ -14,6 +14,7 @@ from freshness.app.page.refresh import refresh_worst
 from freshness.app.page.render import Frame, Medium, render_text
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
+from freshness.domain.audit import Actor
 
 logger = Logger(service="act_on_page")
 
@@ -22,25 +23,32 @@ logger = Logger(service="act_on_page")
 def handler(event: dict[str, Any], context: LambdaContext) -> str:  # noqa: ARG001 - Lambda passes it
     """Do what a button asks for, and return what was done."""
     frame = Frame(Medium.WIDGET, theme=str((event.get("widgetContext") or {}).get("theme", "")))
-    return render_text(_done(event, Services.deployed()), "", frame)
+    return render_text(_done(event, Operations(services=Services.deployed(), actor=_actor(event))), "", frame)
 
 
-def _done(event: dict[str, Any], services: Services) -> str:
+def _actor(event: dict[str, Any]) -> Actor:
+    """Return who pressed a button, as far as CloudWatch says."""
+    widget = event.get("widgetContext") or {}
+    who = f"someone in account {widget.get('accountId') or 'unknown'}: CloudTrail's data events name them"
+    return Actor(who=who, source=f"the dashboard {widget.get('dashboardName') or ''}".rstrip())
+
+
+def _done(event: dict[str, Any], operations: Operations) -> str:
     match event:
         case {"pause": bool(pause)}:
-            control = services.tables.control
-            control.pause() if pause else control.resume()
+            operations.pause_all() if pause else operations.resume_all()
             logger.info("Paused or resumed on the dashboard", extra={"paused": pause})
             return "Everything is paused." if pause else "Refreshes are resumed."
         case {"refresh": True}:
-            return _refresh(services)
+            return _refresh(operations)
         case _:
             return "No button asks for this."
 
 
-def _refresh(services: Services) -> str:
+def _refresh(operations: Operations) -> str:
+    services = operations.services
     try:
-        requested = refresh_worst(Queries(services=services), Operations(services=services), services.clock())
+        requested = refresh_worst(Queries(services=services), operations, services.clock())
     except Paused as error:
         return str(error)
     logger.info("Refreshes were requested on the dashboard", extra={"refreshes": requested})

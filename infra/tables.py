@@ -48,6 +48,8 @@ class Tables(Construct):
         # - PutItem (company_id, feed), conditional: change a feed.
         # - DeleteItem (company_id, feed): delete a feed that no connection provides, or whose company was deleted.
         # - PutItem, GetItem ("deleted#{company_id}", feed): what is kept of such a feed. It expires at `expires_at`.
+        # - PutItem ("audit#{day}", time): an operation of a person or a program. It expires at `expires_at`.
+        # - Query ("audit#{day}"): list them, from the command line.
         self.feeds = self._table("Feeds", "company_id", "feed", expires="expires_at")
         self._add_index(self.feeds, DUE, "due_at")
         self._add_index(self.feeds, BROKEN, "broken_at", "breach")

@@ -35,6 +35,7 @@ from freshness.aws.table import ContentionError
 from freshness.aws.tables import TableNames, Tables
 from freshness.codat.webhook_parser import Malformed
 from freshness.codat.webhook_registration import event_types
+from freshness.domain.audit import Actor
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed import Feed
 from freshness.domain.times import BEGINNING
@@ -42,6 +43,8 @@ from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop
 
 TABLE_NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
+OPERATOR = Actor(who="arn:aws:iam::000000000000:user/operator", source="a simulation")
+"""Who carries out operators' commands."""
 TIMEOUT = timedelta(minutes=5)
 """The timeout of a scheduled function."""
 APPLY_WITHIN = timedelta(seconds=25)

@@ -25,6 +25,7 @@ from freshness.app.page.render import Frame, Medium, render, render_explanations
 from freshness.app.page.view import Selection
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.queries import NotFound, Queries
+from freshness.domain.audit import Actor
 from freshness.domain.clean_text import shown
 from freshness.domain.pause import LONGEST_REASON, Pause, in_force
 from stack_access.links import links_of
@@ -50,6 +51,10 @@ class Source(Protocol):
     """Where the page comes from."""
 
     @property
+    def actor(self) -> Actor:
+        """Return who presses the buttons of the page."""
+
+    @property
     def queries(self) -> Queries:
         """Return what answers questions."""
 
@@ -65,6 +70,11 @@ class StackSource:
     """A deployed stack, and its Codat."""
 
     stack: DeployedStack
+
+    @property
+    def actor(self) -> Actor:
+        """Return who uses the command line, and the page that it serves."""
+        return self.stack.actor
 
     @property
     def queries(self) -> Queries:
@@ -175,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _refresh(self, names: list[str], form: str) -> str:
         """Request refreshes of what is listed as older than promised, or of a company's data type that is named."""
         queries = self.server.source.queries
-        operations = Operations(services=queries.services)
+        operations = Operations(services=queries.services, actor=self.server.source.actor)
         match names:
             case []:
                 requested = refresh_worst(queries, operations, self.server.source.now(), _selection(form))
@@ -193,11 +203,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _pause(self, company_id: list[str], pause: Pause | None) -> str:
         """Pause or resume the refreshes of a company, or of all if none is named."""
         queries = self.server.source.queries
+        operations = Operations(services=queries.services, actor=self.server.source.actor)
         if not company_id:
-            control = queries.services.tables.control
-            control.pause(pause) if pause else control.resume()
+            operations.pause_all(pause) if pause else operations.resume_all()
             return f"Everything is {pause or 'resumed'}."
-        company, operations = queries.find_company(company_id[0]), Operations(services=queries.services)
+        company = queries.find_company(company_id[0])
         operations.pause(company, pause) if pause else operations.resume(company)
         return f"{company.name} is {pause or 'resumed'}."
 

@@ -17,7 +17,7 @@ class Role(StrEnum):
     """Who a policy is for."""
 
     READER = "reader"
-    """Runs `policy show`, `diff` and `history`, `status`, `report`, `explain`, `dataset`, `export` and `page`."""
+    """Runs `policy show`, `diff`, `history`, `status`, `report`, `explain`, `dataset`, `export`, `page` and `audit`."""
     SECRETS = "secrets"
     """Also runs `doctor` and `register-webhook`, which read secrets with which one can do anything at Codat."""
     OPERATOR = "operator"

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,6 +17,7 @@ from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
 from freshness.aws.event_bus import EventBus
 from freshness.aws.tables import TableNames, Tables
+from freshness.domain.audit import Actor
 from freshness.policy.policy import Policy
 from stack_access.deployed_policies import DeployedPolicies
 from stack_access.errors import StackError
@@ -208,7 +210,12 @@ class DeployedStack:
     @property
     def operations(self) -> Operations:
         """Return what carries out an operator's commands."""
-        return Operations(services=self.services)
+        return Operations(services=self.services, actor=self.actor)
+
+    @cached_property
+    def actor(self) -> Actor:
+        """Return who uses the command line: the identity of the credentials, and the machine."""
+        return Actor(who=self.caller, source=f"the command line on {socket.gethostname()}")
 
     def environment(self, function: str) -> dict[str, str]:
         """Return the environment variables of a function."""

@@ -2,7 +2,7 @@
 
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from unittest.mock import Mock
 from uuid import uuid4
@@ -12,14 +12,20 @@ import pytest
 
 from cli import redrive
 from freshness.aws.event_bus import EventBus
+from freshness.aws.tables import Tables
 from freshness.domain.company import Company, Connection
 from freshness.domain.notifications import ConnectionBack
+from freshness.policy.policy import Policy
+from simulate.loop import OPERATOR
+from tests.services import services_of
 
+HOUR = timedelta(hours=1)
+POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def test_a_redrive_ends_although_every_message_returns_to_the_dead_letter_queue_at_once(
-    aws: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    aws: None, tables: Tables, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sqs = boto3.client("sqs")
     url = sqs.create_queue(QueueName=uuid4().hex)["QueueUrl"]
@@ -27,7 +33,13 @@ def test_a_redrive_ends_although_every_message_returns_to_the_dead_letter_queue_
         sqs.send_message(QueueUrl=url, MessageBody="poison")
     # One queue is used as both, so that no message could return sooner.
     outputs = SimpleNamespace(webhook_queue_url=url, webhook_dead_letter_queue_url=url, notify_dead_letter_queue_url="")
-    stack = SimpleNamespace(session=boto3.Session(), endpoint=os.environ["AWS_ENDPOINT_URL"], outputs=outputs)
+    stack = SimpleNamespace(
+        session=boto3.Session(),
+        endpoint=os.environ["AWS_ENDPOINT_URL"],
+        outputs=outputs,
+        services=services_of(tables, POLICY),
+        actor=OPERATOR,
+    )
     monkeypatch.setattr(redrive, "selected_stack", lambda _: stack)
 
     redrive.redrive(Mock(), as_json=True)
@@ -36,7 +48,7 @@ def test_a_redrive_ends_although_every_message_returns_to_the_dead_letter_queue_
 
 
 def test_events_that_could_not_be_sent_are_published_again_as_they_were(
-    aws: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    aws: None, tables: Tables, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sqs = boto3.client("sqs")
     webhooks, events = (sqs.create_queue(QueueName=uuid4().hex)["QueueUrl"] for _ in range(2))
@@ -59,7 +71,8 @@ def test_events_that_could_not_be_sent_are_published_again_as_they_were(
         session=boto3.Session(),
         endpoint=os.environ["AWS_ENDPOINT_URL"],
         outputs=outputs,
-        services=SimpleNamespace(bus=EventBus(bus, "bus")),
+        services=services_of(tables, POLICY, bus=EventBus(bus, "bus")),
+        actor=OPERATOR,
     )
     bus.put_events.return_value = {"FailedEntryCount": 0}
     monkeypatch.setattr(redrive, "selected_stack", lambda _: stack)
@@ -68,6 +81,9 @@ def test_events_that_could_not_be_sent_are_published_again_as_they_were(
 
     shown = json.loads(capsys.readouterr().out)
     assert (shown["published"], shown["publishedReasons"]) == (1, {"the endpoint answered 503": 1})
-    [entry] = bus.put_events.call_args.kwargs["Entries"]
+    operation, published = (call.kwargs["Entries"] for call in bus.put_events.call_args_list)
+    assert [each["DetailType"] for each in operation] == ["Operation performed"]
+    assert [each.operation for each in tables.audit.since(datetime.now(UTC) - HOUR, datetime.now(UTC))] == ["redrive"]
+    [entry] = published
     assert (entry["DetailType"], json.loads(entry["Detail"])) == ("Connection back", kept.detail())
     assert sqs.receive_message(QueueUrl=events).get("Messages", []) == []

@@ -18,6 +18,7 @@ from freshness.app.reading.queries import Queries
 from freshness.domain.company import Company
 from freshness.domain.dataset import Trigger
 from freshness.domain.feed_values import Request
+from simulate.loop import OPERATOR
 from tests import webhook_bodies
 from tests.integration.deployed import Deployed
 from tests.integration.test_serve_api import feeds, read_an_hour_ago
@@ -36,7 +37,7 @@ def refreshed(deployed: Deployed, monkeypatch: pytest.MonkeyPatch, ends_in: str)
         deployed.tables.feeds.update(feed, read_an_hour_ago)
     stack = SimpleNamespace(
         queries=Queries(services=deployed.services()),
-        operations=Operations(services=deployed.services()),
+        operations=Operations(services=deployed.services(), actor=OPERATOR),
         outputs=SimpleNamespace(queue_refreshes_function="queue_refreshes"),
     )
 

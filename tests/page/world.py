@@ -13,7 +13,7 @@ from freshness.app.reading.queries import Queries
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.policy.loader import load
 from simulate.clock import SimulatedLoop
-from simulate.loop import Fuse, Simulation
+from simulate.loop import OPERATOR, Fuse, Simulation
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -42,6 +42,8 @@ class _Simulation(Simulation):
 
 class World:
     """A `stack_access.page_server.Source` over a simulation."""
+
+    actor = OPERATOR
 
     def __init__(self, settings: Settings = SETTINGS) -> None:
         loop = SimulatedLoop()

@@ -20,7 +20,7 @@ from freshness.domain.company_facts import CheckNeeded
 from freshness.domain.feed import FeedKey
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import OPERATOR, Fuse, Simulation
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -145,7 +145,7 @@ def test_what_was_deleted_although_it_is_much_is_deleted_here_once_an_operator_c
         await simulation.pass_time(6 * HOUR)
         assert {feed.company_id for feed in simulation.feeds()} > gone
 
-        Operations(services=simulation.services(Fuse())).confirm_deletions()
+        Operations(services=simulation.services(Fuse()), actor=OPERATOR).confirm_deletions()
         await simulation.pass_time(6 * HOUR)
         assert {feed.company_id for feed in simulation.feeds()} == {each.id for each in simulation.backend.companies()}
         assert not simulation.tables.listings.last().lacks_much

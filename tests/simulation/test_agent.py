@@ -33,7 +33,7 @@ class InProcess:
 
     @property
     def operations(self) -> Operations:
-        return Operations(services=self.world.queries.services)
+        return Operations(services=self.world.queries.services, actor=self.world.actor)
 
     def now(self) -> datetime:
         return self.world.now()

@@ -345,3 +345,28 @@ def test_what_is_fresh_at_once_is_kept_only_if_that_is_wanted() -> None:
     [kept] = world.stored()
     assert (kept.purpose, kept.results[0].dataset_id) == ("audit", f"at {NOON - 2 * HOUR}")
     assert world.tick() == 0
+
+
+def test_who_asks_is_in_the_audit_once_however_often_the_call_is_repeated() -> None:
+    world, key = World(), {"Idempotency-Key": "decision 7"}
+    for _ in range(2):
+        world.ask(headers=key)
+        world.now += SECOND
+
+    [entry] = world.tables.audit.since(NOON - HOUR, world.now)
+
+    assert (entry.operation, entry.who, entry.source) == ("ensure", OURS, "an invocation of serve_api")
+    assert (entry.company_id, entry.what, entry.at) == ("company0", "invoices as of 2026-11-23 12:00 UTC", NOON)
+    operations = [each for each in world.bus.published if each.detail_type == "Operation performed"]
+    assert len({each.id for each in operations}) == 1
+
+
+def test_a_call_that_cannot_be_recorded_is_refused_for_now_and_recorded_when_it_is_repeated() -> None:
+    world, key = World(), {"Idempotency-Key": "decision 8"}
+    world.bus.failure = NotPublished("throttled")
+    assert world.ask(headers=key).status == 503
+    world.bus.failure = None
+    world.now += SECOND
+
+    assert world.ask(headers=key).status == 202
+    assert [each.who for each in world.tables.audit.since(NOON - HOUR, world.now)] == [OURS]

@@ -11,18 +11,19 @@ from freshness.domain.freshness_request import FreshnessRequest
 from freshness.domain.pause import Pause
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import OPERATOR, Fuse, Simulation
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 SETTINGS = Settings(companies=3, fails_first=0, not_supported=0, machine_offline=0, sync_schedule={})
 
 
 def items(simulation: Simulation) -> Iterator[str]:
-    """Yield every item of every table, as text."""
+    """Yield every item of every table but the audit, as text."""
     tables = simulation.tables
     for repository in (tables.companies, tables.feeds, tables.datasets, tables.requests):
         for item in repository._table.scan():
-            yield json.dumps(item, default=repr)
+            if not str(item.get("company_id")).startswith("audit#"):
+                yield json.dumps(item, default=repr)
 
 
 async def turn(simulation: Simulation) -> None:
@@ -59,7 +60,7 @@ def test_of_an_erased_company_nothing_is_left_and_nothing_comes_back() -> None:
         feed, *_ = simulation.tables.feeds.of_company(company.company_id)
         simulation.tables.feeds.delete(feed, now)
         before = [item for item in items(simulation) if company.company_id in item]
-        operations = Operations(services=simulation.services(Fuse()))
+        operations = Operations(services=simulation.services(Fuse()), actor=OPERATOR)
         operations.pause(company, Pause(reason=f"{company.name} asked"))
 
         held = simulation.tables.company_items.read(company.company_id)

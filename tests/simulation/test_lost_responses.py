@@ -11,7 +11,7 @@ from codat_sandbox.model import Dataset
 from freshness.app.operations import Operations
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import TIMEOUT, Fuse, Simulation
+from simulate.loop import OPERATOR, TIMEOUT, Fuse, Simulation
 
 
 def test_posts_whose_responses_are_lost_take_effect_once_each_and_none_is_forgotten() -> None:
@@ -48,7 +48,7 @@ def test_what_a_killed_run_queued_is_published_when_codat_remembers_the_call_no_
 def test_what_a_killed_run_queued_does_not_count_as_a_refresh_that_was_requested_later() -> None:
     async def scenario(loop: SimulatedLoop) -> Simulation:
         simulation = await with_killed_run(loop)
-        operations = Operations(services=simulation.services(Fuse()))
+        operations = Operations(services=simulation.services(Fuse()), actor=OPERATOR)
         for company in list(simulation.tables.companies.scan()):
             operations.request_refreshes(company, simulation.tables.feeds.of_company(company.company_id))
         await simulation.run_for(20 * MINUTE, every=MINUTE, random=Random(1))
@@ -74,7 +74,7 @@ def test_what_operators_requested_is_read_once_although_the_run_that_queued_it_w
         for calls in range(200):
             simulation.tables.control.acquire("queue_refreshes", "killed", simulation.clock(), simulation.clock())
             await simulation.advance(MINUTE)
-            operations = Operations(services=simulation.services(Fuse()))
+            operations = Operations(services=simulation.services(Fuse()), actor=OPERATOR)
             operations.request_refreshes(company, simulation.tables.feeds.of_company(company.company_id))
             await simulation.queue(Fuse(calls))
             if datasets_by_feed(simulation) != known:

@@ -19,7 +19,7 @@ from freshness.domain.dataset import Trigger
 from freshness.domain.pause import Pause
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import TIMEOUT, Fuse, Simulation
+from simulate.loop import OPERATOR, TIMEOUT, Fuse, Simulation
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -163,7 +163,7 @@ def request_refresh(simulation: Simulation, data_type: DataType) -> None:
     """Request a refresh as an operator does."""
     [company] = simulation.tables.companies.scan()
     feeds = [feed for feed in simulation.feeds() if feed.data_type == data_type]
-    Operations(services=simulation.services(Fuse())).request_refreshes(company, feeds)
+    Operations(services=simulation.services(Fuse()), actor=OPERATOR).request_refreshes(company, feeds)
 
 
 def test_after_a_refusal_the_same_request_is_not_sent_again_at_once() -> None:
@@ -373,7 +373,7 @@ def test_a_pause_of_a_company_with_an_end_is_over_without_anyone_doing_anything(
     async def scenario(simulation: Simulation) -> None:
         [company] = simulation.tables.companies.scan()
         pause = Pause(until=simulation.clock() + 3 * DAY, reason="audit")
-        Operations(services=simulation.services(Fuse())).pause(company, pause)
+        Operations(services=simulation.services(Fuse()), actor=OPERATOR).pause(company, pause)
         for _ in range(35):
             assert await in_flight(simulation, after=DAY / 12) == set()
         assert await in_flight(simulation, after=DAY / 12) == ON_FIRST_LINK
@@ -383,7 +383,7 @@ def test_a_pause_of_a_company_with_an_end_is_over_without_anyone_doing_anything(
 
 def test_a_pause_that_is_given_an_earlier_end_ends_then() -> None:
     async def scenario(simulation: Simulation) -> None:
-        operations = Operations(services=simulation.services(Fuse()))
+        operations = Operations(services=simulation.services(Fuse()), actor=OPERATOR)
         for until in (None, simulation.clock() + 100 * DAY, simulation.clock() + 6 * DAY):
             [company] = simulation.tables.companies.scan()
             operations.pause(company, Pause(until=until))

@@ -1,10 +1,12 @@
 """What an operator may do: request refreshes, pause and resume, and confirm that much was deleted."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from freshness.app import audit
 from freshness.app.services import Services
 from freshness.domain import schedule
+from freshness.domain.audit import Actor, Operation
 from freshness.domain.company import Company
 from freshness.domain.company_facts import CompanyPaused
 from freshness.domain.dataset import Trigger
@@ -20,9 +22,10 @@ class Paused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operations:
-    """Carries out operators' commands on the tables."""
+    """Carries out the commands of an actor on the tables, each of which is recorded in the audit."""
 
     services: Services
+    actor: Actor
 
     def request_refreshes(self, company: Company, feeds: Iterable[Feed]) -> list[Feed]:
         """Request a refresh of each feed where one can be queued and none is in flight; return those as they are now.
@@ -39,11 +42,14 @@ class Operations:
             raise Paused(f'Everything is {pause}. Resume it with "./freshness resume".')
         fact = RefreshRequested(at=now, trigger=Trigger.OPERATOR)
         wanted = [feed for feed in feeds if self._can_be_queued(company, feed)]
+        if wanted:
+            self._audit(Operation.REFRESH, ", ".join(sorted({feed.data_type for feed in wanted})), company)
         recorded = self.services.recorder.record_feeds(company, [(feed, (fact,)) for feed in wanted])
         return [each.feed for each in recorded]
 
     def pause(self, company: Company, pause: Pause = UNTIL_RESUMED) -> None:
         """Pause the refreshes of a company. What is in flight continues, and so do checks."""
+        self._audit(Operation.PAUSE, _without_reason(pause), company)
         before = company.pause
         company = self.services.recorder.record_company(company, CompanyPaused(pause=pause))
         if before:
@@ -51,6 +57,7 @@ class Operations:
 
     def resume(self, company: Company) -> None:
         """Resume the refreshes of a company, whose feeds are due again as their promises say."""
+        self._audit(Operation.RESUME, company=company)
         self._reschedule(self.services.recorder.record_company(company, CompanyPaused(pause=None)))
 
     def _reschedule(self, company: Company) -> None:
@@ -62,6 +69,7 @@ class Operations:
 
         It is not recorded again, although Codat may still list it.
         """
+        self._audit(Operation.ERASE, company=Company(company_id=company_id))
         items = self.services.tables.company_items
         items.put_tombstone(company_id, self.services.clock())
         erased = 0
@@ -70,10 +78,24 @@ class Operations:
             erased += deleted
         return erased
 
+    def pause_all(self, pause: Pause = UNTIL_RESUMED) -> None:
+        """Pause all refreshes."""
+        self._audit(Operation.PAUSE, _without_reason(pause))
+        self.services.tables.control.pause(pause)
+
+    def resume_all(self) -> None:
+        """Resume all refreshes but those of companies that were paused by themselves."""
+        self._audit(Operation.RESUME)
+        self.services.tables.control.resume()
+
     def confirm_deletions(self) -> Listing:
         """Take what Codat's lists lack as deleted, however much it is, for `CONFIRMED_FOR`."""
+        self._audit(Operation.CONFIRM_DELETIONS)
         listings, now = self.services.tables.listings, self.services.clock()
         return listings.update(listings.last(), lambda listing: listing.confirmed(now))
+
+    def _audit(self, operation: Operation, what: str = "", company: Company | None = None) -> None:
+        audit.record(self.services, self.actor, operation, what, company=company)
 
     def _can_be_queued(self, company: Company, feed: Feed) -> bool:
         connection = company.connections.get(feed.connection_id)
@@ -81,3 +103,8 @@ class Operations:
             return False
         promise = self.services.policy.promise(feed.data_type, company, connection)
         return schedule.due_at(feed, promise, connection) is not None
+
+
+def _without_reason(pause: Pause) -> str:
+    """Return a pause without what its reason may say of a customer: the audit outlasts the erasing of a company."""
+    return str(replace(pause, reason=""))

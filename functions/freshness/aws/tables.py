@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from freshness.aws.attainment import AttainmentRecords
+from freshness.aws.audit_log import AuditLog
 from freshness.aws.companies import Companies
 from freshness.aws.company_items import CompanyItems
 from freshness.aws.control import Control
@@ -47,6 +48,7 @@ class Tables:
     attainment: AttainmentRecords
     spending: Spending
     company_items: CompanyItems
+    audit: AuditLog
 
     @classmethod
     def open(cls, dynamodb: "DynamoDBClient", names: TableNames, sleep: Callable[[float], object] = time.sleep) -> Self:
@@ -68,4 +70,5 @@ class Tables:
                     for name in (names.companies, names.feeds, names.datasets, names.control)
                 )
             ),
+            audit=AuditLog(Table(dynamodb, names.feeds, sleep)),
         )

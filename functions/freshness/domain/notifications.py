@@ -4,13 +4,14 @@ The `id` of a notification follows from what it is about, so that consumers can 
 JSON Schema of each kind, which `make docs` writes from these models.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from freshness.domain.audit import AuditEntry, Operation
 from freshness.domain.clean_text import shown
 from freshness.domain.company import Company, Connection
 from freshness.domain.dataset import LONGEST_REASON, Trigger
@@ -270,6 +271,21 @@ class FreshnessNotEnsured(RequestEnded):
     detail_type = "Freshness not ensured"
 
 
+class OperationPerformed(Notification):
+    """A person or a program did something. It is about all companies if `company_id` is empty."""
+
+    detail_type = "Operation performed"
+
+    operation: Operation
+    what: str
+    """What it was about, besides the company."""
+    who: str
+    """The ARN of a user or of a role with its session; in words where AWS does not tell."""
+    source: str
+    """From where."""
+    at: Time
+
+
 KINDS: tuple[type[Notification], ...] = (
     CompanyDataRefreshed,
     PromiseBroken,
@@ -282,6 +298,7 @@ KINDS: tuple[type[Notification], ...] = (
     ConnectionDone,
     FreshnessEnsured,
     FreshnessNotEnsured,
+    OperationPerformed,
 )
 """All kinds of notifications."""
 
@@ -300,6 +317,12 @@ def request_ended(request: FreshnessRequest, company: Company) -> RequestEnded:
             for result in request.results
         ),
     ).about(company)
+
+
+def operation_performed(entry: AuditEntry, company: Company | None) -> OperationPerformed:
+    """Return the notification that somebody did something."""
+    event = OperationPerformed(**{each.name: getattr(entry, each.name) for each in fields(entry)}, id=entry.id)
+    return event.about(company) if company else event
 
 
 def _of_connection(connection: Connection | None) -> dict[str, str]:

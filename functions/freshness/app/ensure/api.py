@@ -22,7 +22,8 @@ from aws_lambda_powertools.event_handler.openapi.params import Header, Path
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.app.ensure.accept import EnsureFresh, Progress, retry_after
+from freshness.app import audit
+from freshness.app.ensure.accept import Ask, EnsureFresh, Progress, retry_after
 from freshness.app.ensure.description import describe, responses
 from freshness.app.ensure.invalid import invalid, invalid_fields
 from freshness.app.ensure.links import shared_links
@@ -34,6 +35,7 @@ from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
 from freshness.aws.event_bus import NotPublished
 from freshness.aws.table import ContentionError
+from freshness.domain.audit import Actor, Operation
 from freshness.domain.company import Company
 from freshness.domain.freshness_request import FeedState, FreshnessRequest
 
@@ -120,6 +122,7 @@ def ensure_fresh(
         raise problem.with_links(_links(services, company, problem.connection_ids)) from None
     with _naming(progress.request):
         try:
+            _audit(services, progress, ask)
             progress = _waited(ensure, progress, prefer)
         finally:
             ensure.answered(progress.request)
@@ -198,12 +201,32 @@ def _waited(ensure: EnsureFresh, progress: Progress, prefer: str) -> Progress:
     return asyncio.run(wait_for(ensure, progress, preferred, remaining))
 
 
-def _caller() -> str:
-    """Return who calls: the ARN of a user, or of a role without the name of its session, which differs by call."""
+def _audit(services: Services, progress: Progress, ask: Ask) -> None:
+    """Record who makes a request. A call that is repeated is recorded as of the first."""
+    request = progress.request
+    what = f"{', '.join(sorted(ask.data_types))} as of {ask.not_before:%Y-%m-%d %H:%M} UTC"
+    audit.record(services, _actor(), Operation.ENSURE, what, company=progress.company, at=request.accepted_at)
+
+
+def _actor() -> Actor:
+    """Return who calls, and from where. Who invokes the function directly, as the command line does, may say any."""
+    http = (api.current_event.raw_event.get("requestContext") or {}).get("http") or {}
+    address = http.get("sourceIp")
+    source = f"the API, from {address}" if address else "an invocation of serve_api"
+    return Actor(who=_arn() or "someone who may invoke serve_api", source=source)
+
+
+def _arn() -> str:
+    """Return the ARN of who calls, empty if the function is invoked directly."""
     try:
-        arn = str(api.current_event.raw_event["requestContext"]["authorizer"]["iam"]["userArn"])
+        return str(api.current_event.raw_event["requestContext"]["authorizer"]["iam"]["userArn"])
     except (KeyError, TypeError):
         return ""
+
+
+def _caller() -> str:
+    """Return who calls: the ARN of a user, or of a role without the name of its session, which differs by call."""
+    arn = _arn()
     match = _ASSUMED_ROLE.fullmatch(arn)
     return match[1] if match else arn
 
