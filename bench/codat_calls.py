@@ -9,12 +9,15 @@ import tomllib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from random import Random
 
 from bench.figures import Figure, show
 from bench.parts import example_policy
 from codat_sandbox import model as sandbox
 from codat_sandbox.backend import CodatBackend
 from codat_sandbox.settings import Settings
+from freshness.app.operations import Operations
+from freshness.aws.metrics import Metric
 from freshness.domain.company import Company, Connection
 from freshness.domain.promise import Promise
 from freshness.policy.policy import Policy
@@ -33,6 +36,9 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 CHECK_EVERY, LIST_EVERY = 5, 15
 """Minutes, as deployed. queue_refreshes runs every minute."""
+LOST = (0.0, 0.05, 1.0)
+APART = HOUR
+"""How long after another a data type becomes due."""
 WEBHOOKS_AFTER = timedelta(seconds=10)
 
 
@@ -63,7 +69,20 @@ def measure() -> list[Figure]:
     return [
         *_figures("at the example policy", example_policy()),
         *_figures("at the same policy without confidence", _without_confidence()),
+        *(_with_lost_webhooks(lost) for lost in LOST),
     ]
+
+
+def _with_lost_webhooks(lost: float) -> Figure:
+    """Return the calls where the data types of a company become due one by one, so that no call serves several."""
+    calls, refreshes = simulate(partial(_one_by_one, lost))
+    return Figure(
+        what=f"calls to Codat for each refresh, data types due one by one, {lost:.0%} of webhooks lost",
+        value=calls / refreshes,
+        unit="calls",
+        against="the call that queues it; without a webhook, another one asks for its end before its promise breaks",
+        floor=1.0,
+    )
 
 
 def _figures(condition: str, policy: Policy) -> list[Figure]:
@@ -107,6 +126,24 @@ async def _codat_freshness(policy: Policy, loop: SimulatedLoop) -> tuple[int, fl
         await _run(simulation, HOUR)
         kept.add(simulation.backend, policy, loop.clock())
     return simulation.calls.total() - before, kept.percent
+
+
+async def _one_by_one(lost: float, loop: SimulatedLoop) -> tuple[int, int]:
+    """Return the calls of a day about companies, without the list of all, and the refreshes."""
+    simulation = Simulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": "6 hours"}}))
+    run, random = partial(simulation.run_for, every=MINUTE, skips_idle=True, lost=lost), Random(1)  # noqa: S311 - chances, not secrets
+    await run(HOUR, random=random)
+    for turn in range(WARM_UP // APART):
+        for company in list(simulation.tables.companies.scan()):
+            feeds = simulation.tables.feeds.of_company(company.company_id)
+            if turn < len(feeds):
+                Operations(services=simulation.services(Fuse())).request_refreshes(company, [feeds[turn]])
+        await run(APART, random=random)
+    simulation.calls.clear()
+    before = simulation.tallies[Metric.REFRESHES_QUEUED]
+    await run(MEASURED, random=random)
+    calls = sum(number for name, number in simulation.calls.items() if name != "GET ")
+    return calls, simulation.tallies[Metric.REFRESHES_QUEUED] - before
 
 
 async def _run(simulation: Simulation, duration: timedelta) -> None:
