@@ -205,8 +205,9 @@ class FreshnessCheck:
             return True
         if any(feed.late_at and feed.late_at <= now for feed in feeds):
             return True
-        latest_end = max((feed.end.at for feed in feeds if feed.end), default=checked_at)
-        return max(latest_end, checked_at) + CHECK_EVERY <= now
+        # An end with a dataset's id was polled, which tells nothing of what others read, as a webhook does.
+        reported = [feed.end.at for feed in feeds if feed.end and not feed.end.dataset_id]
+        return max([checked_at, *reported]) + CHECK_EVERY <= now
 
     def _record_check(
         self,
