@@ -88,7 +88,8 @@ def test_the_packages_that_it_needs_fit_together(run: Run) -> None:
 def test_the_command_line_finds_its_stack_and_its_policy_from_any_folder(run: Run) -> None:
     assert "Usage: codat-freshness" in run("codat-freshness", "--help").stdout
     local = run("codat-freshness", "--local", "status")
-    assert (local.returncode, local.stderr.partition("(")[0]) == (1, "codat-freshness: No local run is running ")
+    assert local.returncode == 1
+    assert local.stderr.startswith("codat-freshness: No local run is running")
     policy = run("codat-freshness", "policy", "check", str(ROOT / "freshness.toml"))
     assert (policy.returncode, policy.stderr) == (0, "")
     assert run("codat-freshness", "policy", "reference").stdout == (ROOT / "docs" / "policy.md").read_text()
