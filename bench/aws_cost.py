@@ -110,12 +110,12 @@ class Part:
 
 @cache
 def template() -> dict[str, Any]:
-    """Return the template of the stack with the settings of `deployment.toml`."""
+    """Return the template of the stack with the settings of `deployment.toml`, and the dashboard."""
     with TemporaryDirectory() as folder:
         app = App(outdir=folder)
         bundle = Path(folder, "bundle")
         bundle.mkdir()
-        deployment = Deployment.read(ROOT / "deployment.toml", {})
+        deployment = Deployment.read(ROOT / "deployment.toml", {"dashboard": "true"})
         FreshnessStack(app, deployment, bundle)
         body: dict[str, Any] = app.synth().get_stack_by_name(deployment.name).template
     return body
