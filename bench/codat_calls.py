@@ -23,7 +23,7 @@ from freshness.domain.promise import Promise
 from freshness.policy.policy import Policy
 from local.settings import ROOT
 from simulate.clock import START, SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import OPERATOR, Fuse, Simulation
 
 COMPANIES = 100
 """The calls for each company are the same with 1,000, except for the list of companies, which is one page for both."""
@@ -137,7 +137,8 @@ async def _one_by_one(lost: float, loop: SimulatedLoop) -> tuple[int, int]:
         for company in list(simulation.tables.companies.scan()):
             feeds = simulation.tables.feeds.of_company(company.company_id)
             if turn < len(feeds):
-                Operations(services=simulation.services(Fuse())).request_refreshes(company, [feeds[turn]])
+                operations = Operations(services=simulation.services(Fuse()), actor=OPERATOR)
+                operations.request_refreshes(company, [feeds[turn]])
         await run(APART, random=random)
     simulation.calls.clear()
     before = simulation.tallies[Metric.REFRESHES_QUEUED]
