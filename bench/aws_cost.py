@@ -22,9 +22,9 @@ from bench import write_units
 from bench.figures import Figure, show
 from estimate import prices
 from estimate.prices import MILLION
-from freshness.app.checking import LIST_EVERY
-from freshness.aws.item_codec import DATASETS_KEPT
-from freshness.domain.feed import DAY
+from freshness.app.checking.check_freshness import LIST_EVERY
+from freshness.aws.dynamodb.item_codec import DATASETS_KEPT
+from freshness.domain.feeds.feed import DAY
 from infra.freshness_stack import FreshnessStack
 from infra.settings import Deployment
 from infra.webhook_intake import BATCHING_WINDOW

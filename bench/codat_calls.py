@@ -18,8 +18,8 @@ from codat_sandbox.backend import CodatBackend
 from codat_sandbox.settings import Settings
 from freshness.app.operations import Operations
 from freshness.aws.metrics import Metric
-from freshness.domain.company import Company, Connection
-from freshness.domain.promise import Promise
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.promises.promise import Promise
 from freshness.policy.policy import Policy
 from local.settings import ROOT
 from simulate.clock import START, SimulatedLoop, simulate

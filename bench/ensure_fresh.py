@@ -27,8 +27,8 @@ from codat_sandbox.platforms import XERO
 from codat_sandbox.server import TEST_API_KEY, RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
 from freshness.app import services
-from freshness.aws.tables import Tables
-from freshness.domain.feed import Feed
+from freshness.aws.dynamodb.tables import Tables
+from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
 from local import local_aws
 from local.http_api import context, serving

@@ -8,12 +8,12 @@ from uuid import NAMESPACE_URL, uuid5
 import httpx
 
 from freshness.domain import data_types as known_data_types
-from freshness.domain.company import Company, Connection
-from freshness.domain.dataset import IN_FLIGHT, DatasetState, Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import Decided, End, Request
-from freshness.domain.schedule import reschedule
-from freshness.domain.sync_history import KEPT, Sync, SyncHistory
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.datasets.dataset import IN_FLIGHT, DatasetState, Trigger
+from freshness.domain.datasets.sync_history import KEPT, Sync, SyncHistory
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import Decided, End, Request
+from freshness.domain.feeds.schedule import reschedule
 from freshness.planning.decision import Reason
 from freshness.policy.policy import Policy
 

@@ -21,9 +21,9 @@ from bench.tables import LocalAws, running_aws
 from freshness.app.services import Services
 from freshness.app.webhooks import Message, apply_batch
 from freshness.aws.clients import client
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
-from freshness.aws.tables import TableNames, Tables
-from freshness.domain.company import Company
+from freshness.domain.companies.company import Company
 from local import local_aws
 
 WEBHOOKS = 25

@@ -33,9 +33,9 @@ from bench.processor_share import limited, share_of
 from bench.tables import KINDS, LocalAws, running_aws
 from codat_sandbox.server import TEST_API_KEY, running_sandbox
 from codat_sandbox.settings import Settings
-from freshness.app.ensure.routes import Route
-from freshness.aws.tables import TableNames
-from freshness.domain.feed import Feed
+from freshness.app.api.routes import Route
+from freshness.aws.dynamodb.tables import TableNames
+from freshness.domain.feeds.feed import Feed
 from infra import bundling
 from local import local_aws
 from local.processes import free_port, is_listening

@@ -14,7 +14,7 @@ from bench.figures import Figure, show
 from bench.fleet import NOW
 from bench.parts import example_policy
 from bench.tables import Item, LocalAws, running_aws, write
-from freshness.aws.item_codec import shard
+from freshness.aws.dynamodb.item_codec import shard
 from freshness.domain.times import sortable
 from infra.construct import TICK_MEMORY
 from local.settings import ROOT

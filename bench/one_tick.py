@@ -10,10 +10,10 @@ import boto3
 
 from bench.parts import TIMEOUT, codat_at, example_policy, services
 from bench.peak import peak_memory
-from freshness.app.checking import check_freshness
+from freshness.app.checking.check_freshness import check_freshness
 from freshness.app.tick import exclusive_run
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
-from freshness.aws.tables import TableNames, Tables
 
 
 async def run_tick(codat_url: str, aws_url: str, names: TableNames) -> None:

@@ -13,9 +13,9 @@ from bench.fleet import NOW
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.services import CodatAccess, Services
 from freshness.app.tick import exclusive_run
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
-from freshness.aws.tables import Tables
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from local.settings import ROOT

@@ -24,8 +24,8 @@ from bench.optimum import Numbers, best_refreshes, mean_freshness
 from bench.peak import peak_memory
 from bench.simulated_fleet import COMPANIES, DATA_TYPES, EVERY, START, policy, simulated_feeds, true_rates
 from estimate.world import World
-from freshness.domain.feed import DAY
-from freshness.domain.schedule import QUEUEING_MARGIN, reschedule
+from freshness.domain.feeds.feed import DAY
+from freshness.domain.feeds.schedule import QUEUEING_MARGIN, reschedule
 from freshness.planning.decision import Action
 from freshness.planning.planner import decide
 from freshness.policy.policy import Policy

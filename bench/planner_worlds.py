@@ -13,7 +13,7 @@ from bench.figures import Figure
 from bench.optimum import Numbers, best_refreshes, mean_freshness
 from bench.simulated_fleet import DATA_TYPES, EVERY, START, policy, simulated_feeds, true_rates
 from estimate.world import SimulatedFeed, World
-from freshness.domain.feed import DAY, Feed
+from freshness.domain.feeds.feed import DAY, Feed
 from freshness.domain.learned.learned_rates import FeedSample, LearnedRates, kind_of
 from freshness.planning.decision import Action, Decision
 from freshness.policy.policy import Policy

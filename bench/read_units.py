@@ -10,7 +10,7 @@ from bench.figures import Figure, show
 from bench.fleet import NOW
 from bench.parts import example_policy, run_refresh_tick
 from bench.tables import Item, LocalAws, running_aws, write
-from freshness.aws.item_codec import shard, sort_key
+from freshness.aws.dynamodb.item_codec import shard, sort_key
 from freshness.aws.metrics import Metric
 from freshness.domain.times import sortable
 

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from bench import fleet
 from bench.figures import Figure, show
 from bench.fleet import NOW, SYNC_TIME
-from freshness.domain.company import Company
-from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.feed_values import End, Request
-from freshness.domain.schedule import reschedule
+from freshness.domain.companies.company import Company
+from freshness.domain.datasets.dataset import DatasetState, Trigger
+from freshness.domain.feeds.feed import Feed, FeedKey
+from freshness.domain.feeds.feed_values import End, Request
+from freshness.domain.feeds.schedule import reschedule
 from freshness.planning.decision import Action
 from freshness.planning.planner import decide
 from freshness.policy.policy import Policy

@@ -9,9 +9,9 @@ import numpy as np
 
 from bench.optimum import Numbers
 from estimate.world import Measured, SimulatedFeed
-from freshness.domain.company import Company, Connection
-from freshness.domain.feed import DAY, Feed
-from freshness.domain.sync_history import Sync, SyncHistory
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.datasets.sync_history import Sync, SyncHistory
+from freshness.domain.feeds.feed import DAY, Feed
 from freshness.policy.policy import Policy
 
 COMPANIES = 2000

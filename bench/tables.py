@@ -16,8 +16,8 @@ import httpx
 from aws_cdk import App, Stack
 from aws_cdk.assertions import Template
 
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
-from freshness.aws.tables import TableNames, Tables
 from infra import tables as infra_tables
 from local import local_aws
 from local.processes import free_port, guarded_processes

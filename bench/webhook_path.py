@@ -16,8 +16,8 @@ from bench.parts import example_policy, services
 from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.services import Services
 from freshness.app.webhooks import Message, apply_batch
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
-from freshness.aws.tables import Tables
 from simulate.loop import TABLE_NAMES
 
 READ_AT = NOW + timedelta(seconds=30)
@@ -45,7 +45,7 @@ def measure() -> list[Figure]:
         ),
         Figure(
             what=f"{what}transitions computed",
-            value=Counter(calls)["freshness.domain.transition", "transitions"],
+            value=Counter(calls)["freshness.domain.transitions.transition", "transitions"],
             unit="",
             at_most=1,
         ),

@@ -22,7 +22,7 @@ from standardwebhooks import Webhook
 
 from bench import full_batch
 from bench.figures import Figure, show
-from freshness.domain.feed import Feed
+from freshness.domain.feeds.feed import Feed
 from local import local_aws
 from local.processes import free_port
 from local.progress import Progress

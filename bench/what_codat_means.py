@@ -20,7 +20,7 @@ from codat_sandbox.model import Company, Connection, ConnectionStatus, DatasetSt
 from codat_sandbox.platforms import MYOB, QUICKBOOKS_DESKTOP, QUICKBOOKS_ONLINE, XERO, DataType, Platform
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
-from freshness.domain.feed import FeedKey
+from freshness.domain.feeds.feed import FeedKey
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Simulation

@@ -15,10 +15,10 @@ from bench.tables import Meter, Usage, running_aws
 from estimate import prices
 from freshness.app.reading.attainment import promised
 from freshness.app.webhooks import WebhookApplier
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
-from freshness.aws.tables import Tables
-from freshness.domain.company import Company
+from freshness.domain.companies.company import Company
 from freshness.domain.slo.attainment import hour_of
 from freshness.policy.policy import Policy
 

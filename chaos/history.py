@@ -14,9 +14,9 @@ from codat_sandbox.errors import SandboxError
 from codat_sandbox.model import ConnectionStatus, Dataset, DatasetStatus, RequestedBy, Truth
 from codat_sandbox.platforms import MYOB, PLAID, QUICKBOOKS_DESKTOP, DataType
 from codat_sandbox.settings import Settings
-from freshness.domain.dataset import Outcome, has_ended, outcome
-from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.sync_history import LAST_KEPT, LONGEST_SYNC
+from freshness.domain.datasets.dataset import Outcome, has_ended, outcome
+from freshness.domain.datasets.sync_history import LAST_KEPT, LONGEST_SYNC
+from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.policy.policy import Policy
 from simulate.loop import TIMEOUT
 

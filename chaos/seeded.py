@@ -18,11 +18,11 @@ from unittest.mock import patch
 
 from freshness.app.ensure.finish import Finisher
 from freshness.domain import backoff
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import AsOf
-from freshness.domain.freshness_request import FreshnessRequest
-from freshness.domain.notifications import request_ended
+from freshness.domain.companies.company import Company
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import AsOf
+from freshness.domain.feeds.freshness_request import FreshnessRequest
+from freshness.domain.transitions.notifications import request_ended
 
 VARIABLE = "SEEDED_FAULT"
 ROOT = Path(__file__).parents[1]
@@ -61,19 +61,19 @@ def _collect_nothing(_failures: object, _subject: object) -> Iterator[None]:
 SEEDED: dict[int, Seeded] = {
     1: Seeded(
         what="a webhook ends whatever read is in flight",
-        replaced={"freshness.domain.transition:_attributed": lambda _feed, fact: fact},
+        replaced={"freshness.domain.transitions.transition:_attributed": lambda _feed, fact: fact},
         found_by="tests/unit/test_transition.py::"
         "test_a_second_form_of_a_webhook_does_not_end_a_read_that_was_requested_after_the_first",
     ),
     2: Seeded(
         what="a promise is called broken before Codat says how a late read ended",
-        replaced={"freshness.domain.transition:is_break_unknown": lambda _feed, _at, _now: False},
+        replaced={"freshness.domain.transitions.transition:is_break_unknown": lambda _feed, _at, _now: False},
         found_by="tests/unit/test_transition.py::"
         "test_it_is_unknown_whether_a_promise_broke_until_codat_says_that_the_dataset_in_flight_still_runs",
     ),
     3: Seeded(
         what="a copy of which only the end is known is as of a usual sync time before it",
-        replaced={"freshness.domain.feed:Feed.as_of_read": _estimate_short},
+        replaced={"freshness.domain.feeds.feed:Feed.as_of_read": _estimate_short},
         found_by="tests/unit/test_feed.py::"
         "test_a_copy_of_which_only_the_end_is_known_is_as_of_the_longest_plausible_sync_before_it",
     ),
@@ -91,7 +91,11 @@ SEEDED: dict[int, Seeded] = {
     ),
     6: Seeded(
         what="a dataset that ended before its request was recorded is not matched",
-        replaced={"freshness.domain.transition:_ended_before_it_was_recorded": lambda _before, _after, _fact: False},
+        replaced={
+            "freshness.domain.transitions.transition:_ended_before_it_was_recorded": lambda _before, _after, _fact: (
+                False
+            )
+        },
         found_by="tests/simulation/test_lost_responses.py::"
         "test_a_dataset_whose_webhook_overtakes_the_response_is_recorded_and_not_read_again",
     ),

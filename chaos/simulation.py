@@ -15,9 +15,9 @@ from chaos.dynamodb import FaultyDynamoDB, Past
 from chaos.faults import Dice, Faults, KillSwitch, client_error
 from chaos.interleaving import pause
 from freshness.app.operations import Operations, Paused
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
-from freshness.aws.tables import Tables
-from freshness.domain.company import Company
+from freshness.domain.companies.company import Company
 from simulate.loop import OPERATOR, OUTAGES, TABLE_NAMES, Crash, Fuse, Simulation
 
 ANSWER_WITHIN = 10

@@ -22,10 +22,10 @@ from freshness.app.operations import Operations
 from freshness.app.reading.queries import NotFound, Queries
 from freshness.app.reading.report import attainment
 from freshness.app.reading.views import FeedView
-from freshness.domain.company import Company
-from freshness.domain.freshness_request import FreshnessRequest
+from freshness.domain.companies.company import Company
+from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.domain.slo.attainment import DAYS_KEPT, HOUR
-from freshness.policy.values import parse_duration
+from freshness.policy.file.values import parse_duration
 from stack_access.errors import StackError
 from stack_access.stack import DeployedStack, clock
 

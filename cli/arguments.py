@@ -7,7 +7,7 @@ import typer
 
 from cli.output import print_text
 from freshness.domain.times import in_utc
-from freshness.policy.values import parse_duration, quoted, time_zone
+from freshness.policy.file.values import parse_duration, quoted, time_zone
 from stack_access.stack import DeployedStack, clock
 
 

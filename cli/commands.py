@@ -43,8 +43,8 @@ from cli.restore import restore
 from cli.status import status
 from freshness.app.operations import Paused
 from freshness.app.reading.queries import NotFound
+from freshness.aws.dynamodb.table import ContentionError
 from freshness.aws.event_bus import NotPublished
-from freshness.aws.table import ContentionError
 from freshness.codat.errors import CodatError
 from freshness.policy.errors import PolicyError
 from stack_access.errors import StackError

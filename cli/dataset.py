@@ -8,7 +8,7 @@ from cli.arguments import Json, nonblank, selected_stack
 from cli.output import print_issues, print_json, print_text
 from freshness.app.reading.text import changed, duration, moment
 from freshness.app.reading.views import FoundDataset
-from freshness.domain.dataset import Trigger
+from freshness.domain.datasets.dataset import Trigger
 from stack_access.stack import clock
 
 _ASKED = {

@@ -19,10 +19,10 @@ from freshness.app.tick import UNUSABLE
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.codat.http import SKIPPED
 from freshness.codat.models import SyncSetting, WebhookConsumer
-from freshness.codat.webhook_registration import missing, of_url
+from freshness.codat.webhooks.registration import missing, of_url
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company
-from freshness.domain.listing import Listing
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.listing import Listing
 from freshness.policy.policy import Policy
 from freshness.policy.unmatched import unmatched
 from stack_access.stack import DeployedStack, clock

@@ -12,9 +12,9 @@ from cli import arguments
 from cli.arguments import CompanyName, Json, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_error, print_json, print_table
-from freshness.app.ensure.routes import Route
+from freshness.app.api.routes import Route
 from freshness.app.reading.text import duration
-from freshness.domain.freshness_request import OnLate
+from freshness.domain.feeds.freshness_request import OnLate
 from stack_access.api import ApiResponse, api_event, call_api
 from stack_access.stack import DeployedStack
 from stack_access.ticks import tick_client

@@ -6,7 +6,7 @@ import typer
 
 from cli.arguments import CompanyName, Json, selected_stack
 from cli.output import print_json, print_text
-from freshness.domain.company import Company
+from freshness.domain.companies.company import Company
 from stack_access.stack import DeployedStack
 
 

@@ -11,7 +11,7 @@ from cli.output import link_text, new_table, print_issues, print_json, print_tab
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.text import changed, codat_words, duration, moment
 from freshness.app.reading.views import Explanation
-from freshness.domain.pause import in_force
+from freshness.domain.companies.pause import in_force
 from stack_access.links import links_of
 from stack_access.stack import clock
 

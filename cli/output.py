@@ -13,8 +13,8 @@ from rich.text import Text
 from freshness.app.reading.text import codat_words, moment
 from freshness.app.reading.views import DatasetView, LinkView
 from freshness.domain.clean_text import HIDDEN, clean_lines, shown
-from freshness.domain.dataset import LONGEST_REASON
-from freshness.domain.feed_values import State
+from freshness.domain.datasets.dataset import LONGEST_REASON
+from freshness.domain.feeds.feed_values import State
 from stack_access.text import STYLES, CleanConsole
 
 _NOT_WRAPPED = ("data type", "state", "age", "promise", "oldest", "due (UTC)", "requested (UTC)", "trigger")

@@ -8,7 +8,7 @@ import typer
 from cli.arguments import Json, coming_time, nonblank, selected_stack
 from cli.output import print_json, print_text
 from freshness.domain.clean_text import shown
-from freshness.domain.pause import LONGEST_REASON, Pause
+from freshness.domain.companies.pause import LONGEST_REASON, Pause
 
 CompanyOrAll = Annotated[
     str | None,

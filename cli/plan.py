@@ -17,12 +17,12 @@ from cli.output import print_json, print_text
 from estimate.memory_dynamodb import MemoryDynamoDB
 from estimate.plan import Effect, Fleet, Plan, effect
 from estimate.plan import plan as planned
-from freshness.app.checking import check_freshness
+from freshness.app.checking.check_freshness import check_freshness
 from freshness.app.services import CodatAccess, Services
 from freshness.app.tick import Run
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
-from freshness.aws.tables import TableNames, Tables
 from freshness.policy.policy import Policy
 from stack_access.links import codat_api_key, codat_base_url
 from stack_access.stack import DeployedStack, clock

@@ -13,7 +13,7 @@ from cli.plan import print_effect
 from freshness.app import audit
 from freshness.app.policy_in_force import DEPLOYED_ONLY
 from freshness.app.reading.text import moment
-from freshness.aws.policy_versions import PolicyVersion
+from freshness.aws.dynamodb.control_items.policy_versions import PolicyVersion
 from freshness.domain.audit import Operation
 from freshness.policy import compiled
 from freshness.policy.unmatched import warnings

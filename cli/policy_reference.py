@@ -11,9 +11,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from freshness.policy.file.schema import Terms
+from freshness.policy.file.table import Table
 from freshness.policy.policy import Policy
-from freshness.policy.schema import Terms
-from freshness.policy.table import Table
 
 _EXAMPLES = Path(__file__).parent.parent / "docs" / "policy.toml"
 _INTRODUCTION = """\

@@ -13,9 +13,9 @@ from cli.errors import CommandError
 from cli.output import new_table, print_error, print_json, print_table
 from freshness.app.reading.text import duration
 from freshness.app.reading.views import FeedView
-from freshness.domain.company import Company
-from freshness.domain.dataset import DatasetState, Outcome, Trigger, outcome
-from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.companies.company import Company
+from freshness.domain.datasets.dataset import DatasetState, Outcome, Trigger, outcome
+from freshness.domain.feeds.feed import Feed, FeedKey
 from stack_access.stack import DeployedStack, clock
 from stack_access.ticks import run_tick, tick_client
 

@@ -9,7 +9,7 @@ from cli.arguments import Json, selected_stack
 from cli.output import print_json, print_text
 from freshness.codat.client import Codat
 from freshness.codat.http import CALL_TIMEOUT
-from freshness.codat.webhook_registration import Registration, register
+from freshness.codat.webhooks.registration import Registration, register
 from stack_access.stack import DeployedStack, clock
 
 PORTAL = "https://app.codat.io/monitor/events"

@@ -9,7 +9,7 @@ import typer
 from cli.arguments import Json, past_time, selected_stack
 from cli.output import print_json, print_text
 from freshness.app.reading.text import moment
-from freshness.domain.pause import Pause, in_force
+from freshness.domain.companies.pause import Pause, in_force
 from stack_access.recovery import Recovery, new_table
 from stack_access.stack import clock
 

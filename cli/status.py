@@ -15,9 +15,9 @@ from freshness.app.page.summary import is_large, summary_of_large
 from freshness.app.reading.diagnosis import RESUME
 from freshness.app.reading.text import codat_words, duration, moment
 from freshness.app.reading.views import ConsentView, FeedView, FleetView, LinkView, MissView, Summary
-from freshness.domain.company import Company
-from freshness.domain.feed_values import State
-from freshness.domain.pause import in_force
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import in_force
+from freshness.domain.feeds.feed_values import State
 from stack_access.links import links_of
 from stack_access.stack import clock
 from stack_access.text import STYLES

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from estimate.world import Measured, SimulatedFeed
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import in_force
+from freshness.domain.feeds.feed import Feed
 from freshness.domain.learned.change_rate import change_rate
-from freshness.domain.pause import in_force
 from freshness.domain.times import BEGINNING
 from freshness.policy.policy import Policy
 

@@ -1,5 +1,5 @@
 # ruff: noqa: N803 - boto3's argument names
-"""A client for tables in memory, with the operations of DynamoDB that `freshness.aws.table` uses.
+"""A client for tables in memory, with the operations of DynamoDB that `freshness.aws.dynamodb.table` uses.
 
 It makes simulations of many days fast. The integration tests check the same conditions over DynamoDB's own protocol.
 """

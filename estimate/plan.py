@@ -10,9 +10,9 @@ from estimate.fleet import fleet_of
 from estimate.world import SimulatedFeed
 from freshness.app.reading.text import duration
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
-from freshness.domain.promise import AttainmentKey, Promise
+from freshness.domain.companies.company import Company
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.promises.promise import AttainmentKey, Promise
 from freshness.planning.decision import Action
 from freshness.planning.planner import decide
 from freshness.policy.policy import Policy

@@ -1,8 +1,8 @@
 """Simulation of a fleet whose data changes and is refreshed, without Codat or AWS, in simulated time.
 
 The code that runs in Lambda decides what is refreshed when (`freshness.planning.planner`), and computes what follows
-from the end of each refresh, such as the change rate of the feed (`freshness.domain.transition`). The rest is
-simulated: changes are a Poisson process, and every sync succeeds, after a duration that is fixed for its feed.
+from the end of each refresh, such as the change rate of the feed (`freshness.domain.transitions.transition`). The rest
+is simulated: changes are a Poisson process, and every sync succeeds, after a duration that is fixed for its feed.
 """
 
 import heapq
@@ -13,17 +13,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from freshness.domain.company import Company, Connection
-from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.facts import Deferred, FeedFact, ReadEnded
-from freshness.domain.feed import DAY, Feed, FeedKey
-from freshness.domain.feed_values import Decided, Request
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.datasets.dataset import DatasetState, Trigger
+from freshness.domain.feeds.facts import Deferred, FeedFact, ReadEnded
+from freshness.domain.feeds.feed import DAY, Feed, FeedKey
+from freshness.domain.feeds.feed_values import Decided, Request
+from freshness.domain.feeds.schedule import breaks_at, due_at, reschedule
 from freshness.domain.learned.learned_rates import FeedSample, LearnedRates
-from freshness.domain.promise import Promise, Stretch
-from freshness.domain.schedule import breaks_at, due_at, reschedule
+from freshness.domain.promises.promise import Promise, Stretch
 from freshness.domain.slo.attainment import Attained
 from freshness.domain.times import BEGINNING
-from freshness.domain.transition import transition
+from freshness.domain.transitions.transition import transition
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.planner import decide, needs_all_feeds
 from freshness.planning.samples import samples

@@ -6,7 +6,7 @@ from datetime import timedelta
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from freshness.app.checking import check_freshness
+from freshness.app.checking.check_freshness import check_freshness
 from freshness.app.services import Services
 from freshness.app.tick import exclusive_run
 

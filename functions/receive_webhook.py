@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.aws.clients import client
 from freshness.aws.metrics import Metric, emit
-from freshness.codat.webhook_signature import (
+from freshness.codat.webhooks.signature import (
     CachedSecrets,
     RefusalReason,
     SecretsUnavailable,

@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from freshness.app.ensure.api import answer
+from freshness.app.api.api import answer
 from freshness.app.services import Services
 
 logger = Logger(service="serve_api")

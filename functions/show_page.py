@@ -16,7 +16,7 @@ from freshness.app.page.render import Frame, Medium, render, render_explanations
 from freshness.app.reading.links import links_of
 from freshness.app.reading.queries import NotFound, Queries
 from freshness.app.services import Services
-from freshness.domain.company import Company
+from freshness.domain.companies.company import Company
 
 DESCRIPTION = """## Codat Freshness
 Whether the promises about the age of companies' data are kept, whose turn it is, and what to do next.

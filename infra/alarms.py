@@ -10,7 +10,7 @@ from aws_cdk.aws_cloudwatch_actions import SnsAction
 from constructs import Construct
 
 from freshness.aws.metrics import LOW_QUOTA, TOO_FAST, Metric
-from freshness.domain.listing import SHARE
+from freshness.domain.companies.listing import SHARE
 from infra.alarm_receivers import tell_of_alarms
 from infra.function import Function
 from infra.metrics import emitted, failed_runs

@@ -6,7 +6,7 @@ from aws_cdk.aws_apigatewayv2_authorizers import HttpIamAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
-from freshness.app.ensure.routes import Route
+from freshness.app.api.routes import Route
 from infra.function import Function
 from infra.settings import Settings
 

@@ -11,9 +11,9 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from freshness.app.policy_in_force import DEPLOYED_ONLY
-from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
-from freshness.aws.feeds import BROKEN, DUE
-from freshness.aws.freshness_requests import OPEN, OPEN_OF_COMPANY
+from freshness.aws.dynamodb.companies import DUE_FOR_CHECK, NEEDS_RELINK
+from freshness.aws.dynamodb.control_items.freshness_requests import OPEN, OPEN_OF_COMPANY
+from freshness.aws.dynamodb.feeds import BROKEN, DUE
 from freshness.policy.loader import load
 from freshness.policy.unmatched import warnings
 from infra import bundling

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from freshness.domain.notifications import KINDS, Notification
+from freshness.domain.transitions.notifications import KINDS, Notification
 
 FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
 

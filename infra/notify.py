@@ -7,7 +7,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from freshness.aws.event_bus import SOURCE
-from freshness.domain.notifications import KINDS
+from freshness.domain.transitions.notifications import KINDS
 from infra.event_schemas import schema
 from infra.queue import Queue
 from infra.settings import Settings

@@ -7,8 +7,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.aws.policy_versions import PolicyVersions
-from freshness.aws.table import Table
+from freshness.aws.dynamodb.control_items.policy_versions import PolicyVersions
+from freshness.aws.dynamodb.table import Table
 from freshness.policy.policy import Policy
 
 Template = Mapping[str, Any]

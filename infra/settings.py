@@ -22,10 +22,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from freshness.domain.notifications import KINDS
+from freshness.domain.transitions.notifications import KINDS
 from freshness.policy.errors import PolicyError
+from freshness.policy.file.values import nearest, quoted, time_zone
 from freshness.policy.loader import read_toml
-from freshness.policy.values import nearest, quoted, time_zone
 from infra import cron
 
 

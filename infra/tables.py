@@ -7,9 +7,9 @@ from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
-from freshness.aws.companies import DUE_FOR_CHECK, NEEDS_RELINK
-from freshness.aws.feeds import BROKEN, DUE
-from freshness.aws.freshness_requests import OPEN, OPEN_OF_COMPANY
+from freshness.aws.dynamodb.companies import DUE_FOR_CHECK, NEEDS_RELINK
+from freshness.aws.dynamodb.control_items.freshness_requests import OPEN, OPEN_OF_COMPANY
+from freshness.aws.dynamodb.feeds import BROKEN, DUE
 
 
 class Tables(Construct):

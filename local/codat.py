@@ -13,7 +13,7 @@ import httpx
 from freshness.codat import client
 from freshness.codat.errors import CodatError
 from freshness.codat.responses import reported_quota
-from freshness.codat.webhook_registration import register
+from freshness.codat.webhooks.registration import register
 from local.errors import LocalRunError
 from local.settings import Settings
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from freshness.app.reading.text import duration
 from freshness.app.reading.views import FeedView, FleetView
 from freshness.domain.data_types import SourceType, source_type
-from freshness.domain.feed_values import State
+from freshness.domain.feeds.feed_values import State
 from stack_access.text import STYLES
 
 RECENT = timedelta(seconds=10)

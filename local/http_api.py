@@ -14,8 +14,8 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 import serve_api
-from freshness.app.ensure.api import api
-from freshness.app.ensure.routes import Route
+from freshness.app.api.api import api
+from freshness.app.api.routes import Route
 from stack_access.api import api_event
 
 TIMEOUT = timedelta(seconds=29)

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from freshness.app.reading.queries import Queries
-from freshness.aws.tables import Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.policy.loader import load
 from local import deploy, local_aws
 from local.codat import Codat

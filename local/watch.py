@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 
 from freshness.app.reading.views import FleetView
-from freshness.domain.feed import FeedKey
+from freshness.domain.feeds.feed import FeedKey
 from local.display import WOULD_BE_QUEUED, LiveTable, state_of, states_text
 from local.errors import LocalRunError
 from local.stack import RunningStack

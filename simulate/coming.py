@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterator
 from datetime import date
 
-from freshness.domain.calendar_days import is_one_of
-from freshness.domain.hours import DAY
-from freshness.policy.local_time import Timing
+from freshness.domain.promises.calendar_days import is_one_of
+from freshness.domain.promises.hours import DAY
+from freshness.policy.file.local_time import Timing
+from freshness.policy.file.schema import DeadlineTable, Rule
 from freshness.policy.policy import Policy
-from freshness.policy.schema import DeadlineTable, Rule
 
 _LOOK_AHEAD = 366
 

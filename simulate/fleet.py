@@ -11,12 +11,12 @@ from pydantic.alias_generators import to_camel
 from codat_sandbox.backend import CodatBackend as Sandbox
 from codat_sandbox.settings import Settings
 from estimate.world import Measured, SimulatedFeed
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import State
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.datasets.sync_history import Sync, SyncHistory
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import State
 from freshness.domain.learned.change_rate import change_rate
 from freshness.domain.learned.learned_rates import FeedSample, LearnedRates, kind_of
-from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.policy.policy import Policy
 
 MIN_SYNC_TIME, MAX_SYNC_TIME = timedelta(seconds=5), timedelta(seconds=25)

@@ -23,21 +23,21 @@ from codat_sandbox.model import Dataset, RequestedBy
 from codat_sandbox.sandbox import Sandbox
 from codat_sandbox.settings import Settings
 from estimate.memory_dynamodb import MemoryDynamoDB
-from freshness.app.checking import check_freshness
+from freshness.app.checking.check_freshness import check_freshness
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.record import Recorder
 from freshness.app.services import CodatAccess, Services
 from freshness.app.tick import LISTING, Run, exclusive_run
 from freshness.app.webhooks import Message, apply_batch
+from freshness.aws.dynamodb.table import ContentionError
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus, NotPublished
 from freshness.aws.metrics import Metric
-from freshness.aws.table import ContentionError
-from freshness.aws.tables import TableNames, Tables
-from freshness.codat.webhook_parser import Malformed
-from freshness.codat.webhook_registration import event_types
+from freshness.codat.webhooks.parser import Malformed
+from freshness.codat.webhooks.registration import event_types
 from freshness.domain.audit import Actor
-from freshness.domain.dataset import Trigger
-from freshness.domain.feed import Feed
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.feed import Feed
 from freshness.domain.times import BEGINNING
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop

@@ -5,8 +5,8 @@ from datetime import timedelta
 from pydantic import TypeAdapter, ValidationError
 
 from freshness.domain.data_types import DATA_TYPES
+from freshness.policy.file.values import Age
 from freshness.policy.policy import Policy
-from freshness.policy.values import Age
 
 
 class TighterError(ValueError):

@@ -11,16 +11,16 @@ from datetime import UTC, datetime, time, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.facts import ReadEnded
-from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.feed_values import Request
-from freshness.domain.schedule import reschedule
-from freshness.domain.transition import transition
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.datasets.dataset import DatasetState, Trigger
+from freshness.domain.feeds.facts import ReadEnded
+from freshness.domain.feeds.feed import Feed, FeedKey
+from freshness.domain.feeds.feed_values import Request
+from freshness.domain.feeds.schedule import reschedule
+from freshness.domain.transitions.transition import transition
 from freshness.planning.decision import Action
 from freshness.planning.planner import decide
-from freshness.policy.calendars import public_holidays
+from freshness.policy.file.calendars import public_holidays
 from freshness.policy.policy import Policy
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)

@@ -7,8 +7,8 @@ from itertools import chain
 from pathlib import Path
 
 from freshness.app.policy_in_force import REREAD, load_version
-from freshness.aws.policy_versions import PolicyUnreadable, PolicyVersion, PolicyVersions
-from freshness.aws.table import VersionConflict
+from freshness.aws.dynamodb.control_items.policy_versions import PolicyUnreadable, PolicyVersion, PolicyVersions
+from freshness.aws.dynamodb.table import VersionConflict
 from freshness.policy import compiled
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load

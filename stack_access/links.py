@@ -8,8 +8,8 @@ from freshness.app.reading.links import read_links
 from freshness.app.reading.views import FeedView, LinkView
 from freshness.codat.client import Codat
 from freshness.codat.http import CALL_TIMEOUT
-from freshness.domain.company import Company
-from freshness.domain.feed_values import State
+from freshness.domain.companies.company import Company
+from freshness.domain.feeds.feed_values import State
 from stack_access.stack import DeployedStack, clock
 
 

@@ -27,7 +27,7 @@ from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.queries import NotFound, Queries
 from freshness.domain.audit import Actor
 from freshness.domain.clean_text import shown
-from freshness.domain.pause import LONGEST_REASON, Pause, in_force
+from freshness.domain.companies.pause import LONGEST_REASON, Pause, in_force
 from stack_access.links import links_of
 from stack_access.stack import DeployedStack, clock
 

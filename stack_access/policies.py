@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from freshness.app.ensure.routes import Route
+from freshness.app.api.routes import Route
 from stack_access.outputs import Outputs
 from stack_access.recovery import new_table
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from freshness.aws.item_codec import Item
-from freshness.aws.table import BATCH, Table, VersionConflict
-from freshness.aws.tables import TableNames
+from freshness.aws.dynamodb.item_codec import Item
+from freshness.aws.dynamodb.table import BATCH, Table, VersionConflict
+from freshness.aws.dynamodb.tables import TableNames
 from stack_access.errors import StackError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from freshness.app.operations import Operations
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
-from freshness.aws.tables import TableNames, Tables
 from freshness.domain.audit import Actor
 from freshness.policy.policy import Policy
 from stack_access.deployed_policies import DeployedPolicies

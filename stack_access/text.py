@@ -7,7 +7,7 @@ from rich.segment import Segment
 
 from freshness.app.reading.text import SYMBOLS
 from freshness.domain.clean_text import clean_lines
-from freshness.domain.feed_values import State
+from freshness.domain.feeds.feed_values import State
 
 _COLOURS = {
     State.FRESH: "green",

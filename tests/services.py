@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import httpx
 
 from freshness.app.services import CodatAccess, Services
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
-from freshness.aws.tables import Tables
 from freshness.policy.policy import Policy
 from tests.integration.recording_bus import RecordingBus
 

@@ -14,7 +14,7 @@ from chaos.kill_points import RELIABLE
 from chaos.simulation import ChaosSimulation
 from codat_sandbox.platforms import XERO
 from freshness.aws.metrics import Metric
-from freshness.domain.dataset import Trigger
+from freshness.domain.datasets.dataset import Trigger
 from simulate.loop import Fuse
 
 

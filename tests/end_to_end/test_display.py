@@ -8,7 +8,7 @@ from rich.console import Console
 
 from freshness.app.reading.diagnosis import Diagnosis, Turn
 from freshness.app.reading.views import FeedView, FleetView
-from freshness.domain.feed_values import State
+from freshness.domain.feeds.feed_values import State
 from freshness.planning.decision import Reason
 from local.display import LiveTable, summary
 

@@ -17,7 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from freshness.app.reading.views import FleetView
-from freshness.domain.dataset import DatasetState, Trigger, has_ended
+from freshness.domain.datasets.dataset import DatasetState, Trigger, has_ended
 from local import deploy
 from local.errors import LocalRunError
 from local.settings import Settings

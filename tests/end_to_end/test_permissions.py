@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from cli.commands import app
 from freshness.app.page import read as page
 from freshness.app.page.read import page_view
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
+from freshness.domain.companies.company import Company
+from freshness.domain.feeds.feed import Feed
 from local.settings import ROOT
 from local.stack import RunningStack
 from local.watch import running_ticks

@@ -139,7 +139,7 @@ def test_the_bundle_contains_the_dates_of_the_public_holidays_that_the_policy_na
 def test_the_functions_have_the_policy_with_its_fingerprint_and_positions(bundle: Path) -> None:
     program = (
         "from freshness.app import services\n"
-        "from freshness.domain.company import Company, Connection\n"
+        "from freshness.domain.companies.company import Company, Connection\n"
         "from freshness.domain.times import BEGINNING\n"
         "connection = Connection(\n"
         "    connection_id='a', platform='Xero', source_type='', status='Linked', status_at=BEGINNING)\n"

@@ -7,7 +7,7 @@ import pytest
 from aws_cdk import App, Environment, Stack
 from aws_cdk import aws_iam as iam
 
-from freshness.app.ensure.routes import Route
+from freshness.app.api.routes import Route
 from infra.construct import CodatFreshness
 from infra.settings import Settings
 from stack_access.outputs import Outputs

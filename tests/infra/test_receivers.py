@@ -12,7 +12,7 @@ from aws_cdk import App, Stack
 from aws_cdk.aws_events import EventBus
 from aws_cdk.aws_sns import Topic
 
-from freshness.domain.notifications import KINDS, Notification
+from freshness.domain.transitions.notifications import KINDS, Notification
 from infra.alarm_receivers import tell_of_alarms
 from infra.event_schemas import schema
 from infra.notify import Notify

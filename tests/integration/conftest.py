@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from codat_sandbox.server import running_sandbox
-from freshness.aws.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from local import local_aws
 from local.processes import free_port, guarded_processes
 from tests.integration.deployed import API_KEY, SETTINGS, Deployed

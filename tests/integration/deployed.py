@@ -18,10 +18,10 @@ from codat_sandbox.settings import Settings
 from freshness.app import services
 from freshness.app.services import CodatAccess, Services
 from freshness.app.tick import LISTING
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
-from freshness.aws.tables import Tables
 from freshness.aws.tasks import Tasks
-from freshness.domain.company import Company
+from freshness.domain.companies.company import Company
 from freshness.domain.times import BEGINNING
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from freshness.aws.event_bus import EventBus
-from freshness.domain.notifications import Notification
+from freshness.domain.transitions.notifications import Notification
 from tests.event_schemas import check
 
 

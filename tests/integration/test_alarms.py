@@ -15,11 +15,11 @@ import serve_api
 from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.server import running_sandbox
 from codat_sandbox.stubs import StubResponse
-from freshness.app.ensure.routes import Route
+from freshness.app.api.routes import Route
 from freshness.app.services import Services
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
-from freshness.aws.tables import Tables
-from freshness.policy.schema import CodatTable
+from freshness.aws.dynamodb.tables import Tables
+from freshness.policy.file.schema import CodatTable
 from local.http_api import context
 from stack_access.api import api_event
 from tests import webhook_bodies

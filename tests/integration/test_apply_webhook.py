@@ -13,7 +13,7 @@ import pytest
 import apply_webhook
 from freshness.app import services
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED, WebhookHeartbeat
-from freshness.aws.tables import Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.policy.loader import load
 from local.http_api import context
 from tests import webhook_bodies as bodies

@@ -9,7 +9,7 @@ import boto3
 import httpx
 import pytest
 
-from freshness.app.ensure.api import openapi
+from freshness.app.api.api import openapi
 from freshness.client import (
     AsyncFreshnessClient,
     CompanyFreshness,
@@ -24,7 +24,7 @@ from freshness.client import (
     Unavailable,
     Unreachable,
 )
-from freshness.domain.company import Company
+from freshness.domain.companies.company import Company
 from tests.integration.deployed import Deployed
 from tests.integration.test_serve_api import TYPES, api, company, feeds, queueing_calls
 

@@ -13,10 +13,10 @@ import cli.receipt
 import serve_api
 from cli.commands import app
 from freshness.app.reading.queries import Queries
-from freshness.domain.company import Company
-from freshness.domain.dataset import DatasetState
-from freshness.domain.feed_values import End
-from freshness.policy.values import parse_duration
+from freshness.domain.companies.company import Company
+from freshness.domain.datasets.dataset import DatasetState
+from freshness.domain.feeds.feed_values import End
+from freshness.policy.file.values import parse_duration
 from local.http_api import context
 from stack_access.api import ApiResponse
 from tests.integration.deployed import Deployed

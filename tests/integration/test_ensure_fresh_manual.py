@@ -15,9 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.commands import app
-from freshness.app.ensure.api import openapi
+from freshness.app.api.api import openapi
 from freshness.app.services import Services
-from freshness.domain.company import Company
+from freshness.domain.companies.company import Company
 from tests.end_to_end.conftest import wait_for
 from tests.integration.deployed import ROOT, Deployed
 from tests.integration.test_serve_api import TYPES, api, company, feeds, problem, taking

@@ -15,8 +15,8 @@ import pytest
 
 from codat_sandbox.platforms import XERO
 from freshness.codat.client import Codat
-from freshness.codat.webhook_registration import register
-from freshness.domain.notifications import CompanyDataRefreshed
+from freshness.codat.webhooks.registration import register
+from freshness.domain.transitions.notifications import CompanyDataRefreshed
 from tests.integration.deployed import API_KEY, Deployed
 from tests.integration.recording_bus import RecordingBus
 

@@ -13,7 +13,7 @@ from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
 from freshness.app.reading.links import read_links
 from freshness.codat.client import Codat
-from freshness.domain.company import Company, Connection
+from freshness.domain.companies.company import Company, Connection
 
 SETTINGS = Settings(companies=1, one_time_links=True)
 LONG_AGO = datetime(2026, 11, 1, 12, tzinfo=UTC)

@@ -13,18 +13,18 @@ from codat_sandbox.platforms import DataType
 from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
-from freshness.app.checking import check_freshness
+from freshness.app.checking.check_freshness import check_freshness
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.services import Services
 from freshness.app.tick import LISTING, TIME_TO_FINISH, Run, exclusive_run
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.metrics import Metric
-from freshness.aws.tables import Tables
-from freshness.domain.company import Company
-from freshness.domain.company_facts import CheckNeeded, CompanyPaused
-from freshness.domain.dataset import Trigger, has_ended
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import State
-from freshness.domain.pause import Pause
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.company_facts import CheckNeeded, CompanyPaused
+from freshness.domain.companies.pause import Pause
+from freshness.domain.datasets.dataset import Trigger, has_ended
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import State
 from freshness.domain.times import BEGINNING
 from freshness.policy.policy import Policy
 from tests.integration.deployed import default_bus
@@ -277,7 +277,7 @@ async def test_a_company_that_comes_later_is_noticed(loop: Loop) -> None:
 async def test_a_tick_whose_time_is_up_leaves_the_rest_of_the_list_to_the_next(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freshness.app.list_companies.PAGE", 2)
+    monkeypatch.setattr("freshness.app.checking.list_companies.PAGE", 2)
 
     await loop.check(lasting=timedelta(0))
     assert loop.companies() == []

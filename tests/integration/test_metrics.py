@@ -13,8 +13,8 @@ import receive_webhook
 from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.stubs import StubResponse
 from freshness.aws.metrics import DIMENSION, NAMESPACE, WATCHED
-from freshness.domain.company import Company
-from freshness.domain.listing import FEW
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.listing import FEW
 from local.http_api import context
 from tests import webhook_bodies
 from tests.integration.deployed import API_KEY, Deployed, policy_with_deadline

@@ -10,8 +10,8 @@ import pytest
 from codat_sandbox.server import running_sandbox
 from codat_sandbox.settings import Settings
 from freshness.app.reading.queries import Queries
-from freshness.aws.tables import Tables
-from freshness.domain.feed_values import State
+from freshness.aws.dynamodb.tables import Tables
+from freshness.domain.feeds.feed_values import State
 from freshness.planning.decision import Reason
 from freshness.policy.loader import load
 from tests.integration.test_loop import Loop

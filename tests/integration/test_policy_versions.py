@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from freshness.app.policy_in_force import PolicyInForce
-from freshness.aws.tables import Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.policy import compiled
 from stack_access.deployed_policies import DeployedPolicies
 from stack_access.errors import StackError

@@ -18,14 +18,15 @@ from freshness.app.services import Services
 from freshness.app.tick import Failures, exclusive_run
 from freshness.app.webhook_heartbeat import SILENT_AFTER, WebhookHeartbeat, is_silent
 from freshness.app.webhooks import WebhookApplier
-from freshness.aws.companies import NEEDS_RELINK
+from freshness.aws.dynamodb.companies import NEEDS_RELINK
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.metrics import Metric
-from freshness.aws.tables import Tables
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.facts import ReadEnded, Rescheduled
-from freshness.domain.feed import UNKNOWN_SYNC_TIME, Feed
-from freshness.domain.feed_values import State
-from freshness.domain.notifications import (
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.feeds.facts import ReadEnded, Rescheduled
+from freshness.domain.feeds.feed import UNKNOWN_SYNC_TIME, Feed
+from freshness.domain.feeds.feed_values import State
+from freshness.domain.feeds.schedule import QUEUEING_MARGIN
+from freshness.domain.transitions.notifications import (
     CompanyDataRefreshed,
     ConnectionBack,
     DeadlineAtRisk,
@@ -33,7 +34,6 @@ from freshness.domain.notifications import (
     PromiseKeptAgain,
     RelinkNeeded,
 )
-from freshness.domain.schedule import QUEUEING_MARGIN
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
 from tests.integration.recording_bus import RecordingBus

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
-from freshness.aws.tables import Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.codat.client import Codat
 from freshness.codat.errors import NotFound, RateLimited
 from freshness.codat.rate_limiter import RateLimiter

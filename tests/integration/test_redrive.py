@@ -11,10 +11,10 @@ import boto3
 import pytest
 
 from cli import redrive
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
-from freshness.aws.tables import Tables
-from freshness.domain.company import Company, Connection
-from freshness.domain.notifications import ConnectionBack
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.transitions.notifications import ConnectionBack
 from freshness.policy.policy import Policy
 from simulate.loop import OPERATOR
 from tests.services import services_of

@@ -15,9 +15,9 @@ from cli.commands import app
 from cli.errors import CommandError
 from freshness.app.operations import Operations
 from freshness.app.reading.queries import Queries
-from freshness.domain.company import Company
-from freshness.domain.dataset import Trigger
-from freshness.domain.feed_values import Request
+from freshness.domain.companies.company import Company
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.feed_values import Request
 from simulate.loop import OPERATOR
 from tests import webhook_bodies
 from tests.integration.deployed import Deployed

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from cli import report
 from cli.commands import app
 from freshness.app.reading.queries import Queries
-from freshness.aws.tables import Tables
-from freshness.domain.promise import AttainmentKey
+from freshness.aws.dynamodb.tables import Tables
+from freshness.domain.promises.promise import AttainmentKey
 from freshness.domain.slo.attainment import HOUR, Breakdown, hour_of
 from freshness.domain.slo.breach import BreachTime
 from freshness.policy.policy import Policy

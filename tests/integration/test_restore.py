@@ -12,11 +12,11 @@ from typer.testing import CliRunner, Result
 
 import cli.restore
 from cli.commands import app
-from freshness.aws.tables import TableNames, Tables
-from freshness.domain.company import Company
-from freshness.domain.dataset import Dataset, Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.pause import Pause
+from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import Pause
+from freshness.domain.datasets.dataset import Dataset, Trigger
+from freshness.domain.feeds.feed import Feed
 from freshness.domain.times import BEGINNING
 from stack_access.recovery import Recovery
 

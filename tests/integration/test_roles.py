@@ -20,14 +20,14 @@ from codat_sandbox.model import RequestedBy
 from codat_sandbox.sandbox import Sandbox
 from codat_sandbox.stubs import StubResponse
 from freshness.app import services
-from freshness.app.ensure.routes import Route
-from freshness.domain.company import Company
-from freshness.domain.dataset import Dataset, DatasetState, Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import End, Request, Wanted
-from freshness.domain.freshness_request import FreshnessRequest
+from freshness.app.api.routes import Route
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import Pause
+from freshness.domain.datasets.dataset import Dataset, DatasetState, Trigger
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import End, Request, Wanted
+from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.domain.learned.learned_rates import PlatformTypeRate
-from freshness.domain.pause import Pause
 from local.http_api import context
 from stack_access.api import api_event
 from tests import webhook_bodies

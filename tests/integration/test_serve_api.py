@@ -15,13 +15,13 @@ import pytest
 import serve_api
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
-from freshness.app.ensure.api import openapi
-from freshness.app.ensure.routes import Route
-from freshness.domain.company import Company, ConnectionStatus
-from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import End, Request
-from freshness.domain.same_sync import SAME_END
+from freshness.app.api.api import openapi
+from freshness.app.api.routes import Route
+from freshness.domain.companies.company import Company, ConnectionStatus
+from freshness.domain.datasets.dataset import DatasetState, Trigger
+from freshness.domain.datasets.same_sync import SAME_END
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import End, Request
 from local.http_api import context, serving
 from stack_access.api import api_event
 from tests import webhook_bodies

@@ -16,8 +16,8 @@ from freshness.app.page import read, refresh
 from freshness.app.page.read import page_view
 from freshness.app.page.view import PageView, Selection
 from freshness.app.reading.queries import Queries
-from freshness.domain.company import Company
-from freshness.domain.pause import Pause
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import Pause
 from freshness.policy.loader import load
 from local.http_api import context
 from tests.integration.deployed import Deployed

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 from freshness.app.queueing.decide_now import spend_left_now
 from freshness.app.reading.spending import spending
-from freshness.aws.tables import Tables
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.dataset import Trigger
-from freshness.domain.facts import DatasetRequested
-from freshness.domain.feed import Feed
+from freshness.aws.dynamodb.tables import Tables
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.facts import DatasetRequested
+from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
 from tests.services import services_of
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from freshness.aws.item_codec import DELETED_FEEDS_KEPT
-from freshness.aws.tables import Tables
-from freshness.domain.company import Company, Connection
-from freshness.domain.dataset import Dataset, Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import End, Request
-from freshness.domain.sync_history import KEPT, Sync, SyncHistory
+from freshness.aws.dynamodb.item_codec import DELETED_FEEDS_KEPT
+from freshness.aws.dynamodb.tables import Tables
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.datasets.dataset import Dataset, Trigger
+from freshness.domain.datasets.sync_history import KEPT, Sync, SyncHistory
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import End, Request
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

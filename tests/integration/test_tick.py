@@ -10,10 +10,10 @@ from codat_sandbox.server import running_sandbox
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
 from freshness.app.services import CodatAccess, stored_key
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus, NotPublished
-from freshness.aws.tables import Tables
 from freshness.codat.errors import Unauthorized
-from freshness.domain.notifications import Notification
+from freshness.domain.transitions.notifications import Notification
 from freshness.policy.policy import Policy
 from tests.integration.deployed import Deployed
 from tests.services import services_of

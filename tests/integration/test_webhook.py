@@ -12,13 +12,13 @@ import pytest
 from freshness.app.reading.queries import Queries
 from freshness.app.record import Recorder
 from freshness.app.webhooks import WebhookApplier
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
-from freshness.aws.tables import Tables
-from freshness.codat.webhook_parser import MAX_ISSUES, Malformed
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.dataset import LONGEST_REASON, Issue, Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import Request
+from freshness.codat.webhooks.parser import MAX_ISSUES, Malformed
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.datasets.dataset import LONGEST_REASON, Issue, Trigger
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import Request
 from freshness.domain.learned.change_rate import Observation
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies

@@ -15,9 +15,9 @@ from freshness.app.page.view import PageView, Selection, Tone
 from freshness.app.reading import queries
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.report import attainment
-from freshness.aws import feeds
-from freshness.aws.companies import Companies
-from freshness.aws.feeds import Feeds
+from freshness.aws.dynamodb import feeds
+from freshness.aws.dynamodb.companies import Companies
+from freshness.aws.dynamodb.feeds import Feeds
 from freshness.domain.slo.attainment import DAY, Breakdown
 from tests.page.scenarios import SCENARIOS
 from tests.page.world import HOUR, World

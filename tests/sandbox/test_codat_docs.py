@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from freshness.codat import webhook_parser
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
-from freshness.codat.webhook_registration import event_types
+from freshness.codat.webhooks import parser as webhook_parser
+from freshness.codat.webhooks.registration import event_types
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "codat.md"

@@ -10,8 +10,8 @@ from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
 from freshness.codat.client import Codat
 from freshness.codat.models import WebhookConsumer
-from freshness.codat.webhook_parser import EVENT_TYPES
-from freshness.codat.webhook_registration import Registration, missing, register
+from freshness.codat.webhooks.parser import EVENT_TYPES
+from freshness.codat.webhooks.registration import Registration, missing, register
 
 URL = "https://example.execute-api.eu-west-2.amazonaws.com/webhooks"
 

@@ -15,9 +15,9 @@ from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
 from freshness.app.operations import Operations
 from freshness.aws.metrics import Metric
-from freshness.domain.company import ConnectionStatus
-from freshness.domain.company_facts import CheckNeeded
-from freshness.domain.feed import FeedKey
+from freshness.domain.companies.company import ConnectionStatus
+from freshness.domain.companies.company_facts import CheckNeeded
+from freshness.domain.feeds.feed import FeedKey
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import OPERATOR, Fuse, Simulation

@@ -13,8 +13,8 @@ from cli.mcp import Allowed
 from codat_sandbox.model import ConnectionStatus
 from freshness.app.operations import Operations
 from freshness.app.reading.queries import Queries
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
+from freshness.domain.companies.company import Company
+from freshness.domain.feeds.feed import Feed
 from tests.page.world import SETTINGS, World
 
 READ = {"how_fresh", "why_not_fresh", "who_must_act", "what_would_it_cost", "report"}

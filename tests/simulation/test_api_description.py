@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from freshness.app.ensure.api import answer, openapi
-from freshness.app.ensure.routes import Route
+from freshness.app.api.api import answer, openapi
+from freshness.app.api.routes import Route
 from local.http_api import serving
 from tests.simulation.test_api_requests import World
 

@@ -11,19 +11,19 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from estimate.memory_dynamodb import MemoryDynamoDB
+from freshness.app.api.api import answer
+from freshness.app.api.routes import Route
 from freshness.app.ensure import accept
 from freshness.app.ensure.accept import EnsureFresh
-from freshness.app.ensure.api import answer
 from freshness.app.ensure.finish import Finisher
-from freshness.app.ensure.routes import Route
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import NotPublished
-from freshness.aws.tables import TableNames, Tables
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import End, Request
-from freshness.domain.freshness_request import FreshnessRequest
-from freshness.domain.notifications import Notification
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.datasets.dataset import DatasetState, Trigger
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import End, Request
+from freshness.domain.feeds.freshness_request import FreshnessRequest
+from freshness.domain.transitions.notifications import Notification
 from freshness.policy.policy import Policy
 from local.http_api import context
 from stack_access.api import ApiResponse, api_event

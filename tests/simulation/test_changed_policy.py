@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from random import Random
 
 from codat_sandbox.settings import Settings
-from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.schedule import with_due_at
+from freshness.domain.feeds.feed import Feed, FeedKey
+from freshness.domain.feeds.schedule import with_due_at
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation

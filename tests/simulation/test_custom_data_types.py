@@ -6,8 +6,8 @@ from random import Random
 from codat_sandbox.model import Dataset
 from codat_sandbox.platforms import PLAID, XERO
 from codat_sandbox.settings import Settings
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import State
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import State
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Simulation

@@ -17,8 +17,8 @@ from codat_sandbox.platforms import PLAID, DataType
 from codat_sandbox.settings import Settings
 from freshness.app.reading.queries import NotFound, Queries
 from freshness.app.reading.views import FoundDataset
-from freshness.domain.company_facts import CheckNeeded
-from freshness.domain.dataset import Outcome, Trigger, outcome
+from freshness.domain.companies.company_facts import CheckNeeded
+from freshness.domain.datasets.dataset import Outcome, Trigger, outcome
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import TIMEOUT, Fuse, Simulation

@@ -7,8 +7,8 @@ from datetime import timedelta
 from codat_sandbox.platforms import XERO
 from codat_sandbox.settings import Settings
 from freshness.app.operations import Operations
-from freshness.domain.freshness_request import FreshnessRequest
-from freshness.domain.pause import Pause
+from freshness.domain.companies.pause import Pause
+from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import OPERATOR, Fuse, Simulation

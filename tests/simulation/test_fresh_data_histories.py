@@ -15,7 +15,7 @@ from codat_sandbox.settings import Settings
 from freshness.app.ensure.accept import Ask, EnsureFresh, Progress
 from freshness.app.ensure.problems import Problem
 from freshness.codat.client import Codat
-from freshness.domain.freshness_request import FeedState, FreshnessRequest
+from freshness.domain.feeds.freshness_request import FeedState, FreshnessRequest
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import OUTAGES, Crash

@@ -14,9 +14,9 @@ from chaos.history import LOST_AND_FOUND, SETTINGS, SYNC_TAKES, TOLERANCE
 from codat_sandbox.errors import SandboxError
 from codat_sandbox.model import ConnectionStatus, DatasetStatus, Truth
 from codat_sandbox.platforms import MYOB, PLAID, QUICKBOOKS_DESKTOP, DataType
-from freshness.domain.dataset import has_ended
-from freshness.domain.feed import Feed
-from freshness.domain.sync_history import LONGEST_SYNC
+from freshness.domain.datasets.dataset import has_ended
+from freshness.domain.datasets.sync_history import LONGEST_SYNC
+from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import TIMEOUT, Fuse, Simulation

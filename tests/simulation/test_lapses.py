@@ -12,8 +12,8 @@ from codat_sandbox.model import Connection, ConnectionStatus
 from codat_sandbox.platforms import QUICKBOOKS_DESKTOP, XERO, Platform
 from codat_sandbox.settings import Settings
 from freshness.app.reading.queries import Queries
-from freshness.domain.company import Company
-from freshness.domain.feed_values import State
+from freshness.domain.companies.company import Company
+from freshness.domain.feeds.feed_values import State
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation

@@ -10,7 +10,7 @@ from codat_sandbox.model import Connection
 from codat_sandbox.platforms import QUICKBOOKS_DESKTOP
 from codat_sandbox.settings import Settings
 from freshness.app.reading.queries import Queries
-from freshness.domain.feed_values import State
+from freshness.domain.feeds.feed_values import State
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation

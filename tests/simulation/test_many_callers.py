@@ -10,11 +10,11 @@ from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.platforms import XERO, DataType
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
+from freshness.app.api.links import shared_links
+from freshness.app.api.wait import wait_for
 from freshness.app.ensure.accept import Ask, EnsureFresh
-from freshness.app.ensure.links import shared_links
 from freshness.app.ensure.problems import RelinkNeeded
-from freshness.app.ensure.wait import wait_for
-from freshness.domain.freshness_request import FreshnessRequest
+from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation

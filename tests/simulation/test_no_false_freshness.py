@@ -10,7 +10,7 @@ from codat_sandbox.platforms import MYOB
 from codat_sandbox.settings import Settings
 from freshness.app.ensure.accept import Ask, EnsureFresh
 from freshness.codat.client import Codat
-from freshness.domain.freshness_request import FeedState
+from freshness.domain.feeds.freshness_request import FeedState
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation

@@ -10,14 +10,14 @@ from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.ensure.accept import Ask, EnsureFresh
 from freshness.app.queueing.calls import Queueing
 from freshness.app.queueing.lease import LONGEST_CALL
-from freshness.aws.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.codat.client import Codat
 from freshness.codat.errors import Temporary, Unreadable
 from freshness.codat.models import PullOperation
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.company_facts import CheckNeeded
-from freshness.domain.facts import DataWanted, ReadEnded
-from freshness.domain.feed import Feed
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company_facts import CheckNeeded
+from freshness.domain.feeds.facts import DataWanted, ReadEnded
+from freshness.domain.feeds.feed import Feed
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
 from tests.services import services_of

@@ -11,7 +11,7 @@ from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.platforms import PLAID, XERO, DataType
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
-from freshness.domain.feed import Feed
+from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation

@@ -17,8 +17,8 @@ from codat_sandbox.settings import Settings
 from estimate.days import usd_a_month
 from estimate.memory_dynamodb import MemoryDynamoDB
 from estimate.plan import Fleet, Plan, effect, plan
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.metrics import Metric
-from freshness.aws.tables import TableNames, Tables
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate

@@ -7,7 +7,7 @@ import pytest
 
 from bench.products import CREDIT, HOUR, MINUTE, PROMISED, STATEMENTS, WITH_PRODUCTS, a_day, oldest, simulation_of
 from codat_sandbox.model import DatasetStatus, RequestedBy
-from freshness.domain.dataset import Trigger
+from freshness.domain.datasets.dataset import Trigger
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 

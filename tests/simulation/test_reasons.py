@@ -13,7 +13,7 @@ from codat_sandbox.syncs import ERROR_MESSAGES
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.queries import Queries
 from freshness.app.reading.views import FeedView
-from freshness.domain.feed_values import State
+from freshness.domain.feeds.feed_values import State
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation

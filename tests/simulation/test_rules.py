@@ -15,8 +15,8 @@ from codat_sandbox.stubs import StubResponse
 from freshness.app.operations import Operations
 from freshness.aws.metrics import Metric
 from freshness.codat.reachability import SEVERAL
-from freshness.domain.dataset import Trigger
-from freshness.domain.pause import Pause
+from freshness.domain.companies.pause import Pause
+from freshness.domain.datasets.dataset import Trigger
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import OPERATOR, TIMEOUT, Fuse, Simulation

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.platforms import PLAID
 from codat_sandbox.settings import Settings
-from freshness.domain.feed import FeedKey
+from freshness.domain.feeds.feed import FeedKey
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation

@@ -7,8 +7,8 @@ import pytest
 from codat_sandbox.platforms import XERO
 from codat_sandbox.settings import Settings
 from estimate.memory_dynamodb import ConditionalCheckFailedException, MemoryDynamoDB
+from freshness.app.api.wait import wait_for
 from freshness.app.ensure.accept import Ask, EnsureFresh, Progress
-from freshness.app.ensure.wait import wait_for
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation

@@ -12,14 +12,14 @@ from botocore.exceptions import EndpointConnectionError
 from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.services import Services
 from freshness.app.webhooks import Message, apply_batch, reason_of
-from freshness.aws import item_codec
+from freshness.aws.dynamodb import item_codec
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
-from freshness.aws.tables import TableNames, Tables
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.dataset import Trigger
-from freshness.domain.facts import DatasetRequested
-from freshness.domain.feed import Feed
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.facts import DatasetRequested
+from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
 

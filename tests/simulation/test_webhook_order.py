@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.record import Recorder
 from freshness.app.webhooks import WebhookApplier
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
-from freshness.aws.tables import TableNames, Tables
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.facts import DatasetRequested, DataWritten, Rescheduled
-from freshness.domain.feed import Feed
-from freshness.domain.notifications import CompanyDataRefreshed, ConnectionBack, Notification, RelinkNeeded
-from freshness.domain.sync_history import Sync
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.datasets.dataset import DatasetState, Trigger
+from freshness.domain.datasets.sync_history import Sync
+from freshness.domain.feeds.facts import DatasetRequested, DataWritten, Rescheduled
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.transitions.notifications import CompanyDataRefreshed, ConnectionBack, Notification, RelinkNeeded
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
 from tests.integration.recording_bus import RecordingBus

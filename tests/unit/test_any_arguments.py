@@ -20,9 +20,9 @@ from cli.commands import FAILED, WRONG, app
 from cli.ensure import NOT_IN_TIME
 from cli.output import with_json_keys
 from estimate.memory_dynamodb import MemoryDynamoDB
-from freshness.aws.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.domain.clean_text import HIDDEN
-from freshness.domain.company import Company
+from freshness.domain.companies.company import Company
 from stack_access.outputs import Outputs
 from stack_access.page_server import PageServer
 from stack_access.stack import DeployedStack

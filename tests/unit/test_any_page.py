@@ -16,10 +16,10 @@ from freshness.app.page.verdict import verdict
 from freshness.app.page.view import Cell, Miss, PageView, RuleView, Selection, TurnView
 from freshness.app.reading.diagnosis import Diagnosis, Turn
 from freshness.app.reading.views import DatasetView, Explanation, SpendingView
-from freshness.codat.webhook_parser import MAX_ISSUE_TYPE, MAX_ISSUES
+from freshness.codat.webhooks.parser import MAX_ISSUE_TYPE, MAX_ISSUES
 from freshness.domain.clean_text import shown
-from freshness.domain.dataset import LONGEST_REASON, Issue, Trigger
-from freshness.domain.feed_values import State
+from freshness.domain.datasets.dataset import LONGEST_REASON, Issue, Trigger
+from freshness.domain.feeds.feed_values import State
 from freshness.planning.decision import Action
 from tests.unit.test_page import HOSTILE, NOW, TIMES, Elements, facts, feed_view, page
 

@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from freshness.app.ensure.api import answer, openapi
-from freshness.app.ensure.models import DataTypeFreshness, EnsureFreshBody
-from freshness.app.ensure.routes import Route
+from freshness.app.api.api import answer, openapi
+from freshness.app.api.models import DataTypeFreshness, EnsureFreshBody
+from freshness.app.api.routes import Route
 from freshness.app.reading.views import FeedView
 from local.http_api import context
 from stack_access.api import api_event

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.company import Connection, ConnectionStatus
-from freshness.domain.facts import DatasetPolled, FeedFact, PromiseReviewed, ReadEnded, Rescheduled
-from freshness.domain.feed import Feed
-from freshness.domain.promise import AttainmentKey, Promise
+from freshness.domain.companies.company import Connection, ConnectionStatus
+from freshness.domain.feeds.facts import DatasetPolled, FeedFact, PromiseReviewed, ReadEnded, Rescheduled
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.promises.promise import AttainmentKey, Promise
 from freshness.domain.slo.attainment import (
     DAY,
     HOUR,
@@ -27,7 +27,7 @@ from freshness.domain.slo.attainment import (
     periods,
 )
 from freshness.domain.slo.breach import BreachTime, until_deleted
-from freshness.domain.transition import Transition, transitions
+from freshness.domain.transitions.transition import Transition, transitions
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

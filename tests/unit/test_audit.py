@@ -13,12 +13,12 @@ from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.operations import Operations, Paused
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import NotPublished
-from freshness.aws.tables import Tables
 from freshness.domain.audit import KEPT, Actor, AuditEntry
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.feed import Feed
-from freshness.domain.pause import Pause
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.pause import Pause
+from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
 from simulate.loop import TABLE_NAMES
 from tests.integration.recording_bus import RecordingBus

@@ -6,11 +6,11 @@ import httpx
 
 from freshness.codat.bulk_refresh import BulkCall, plan, queued_since
 from freshness.codat.client import Codat
-from freshness.domain.codat_schedule import CodatSchedule
-from freshness.domain.company import Company, Connection
-from freshness.domain.dataset import Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import End, Request
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.codat_schedule import CodatSchedule
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import End, Request
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TYPES = ("balanceSheet", "bills", "customers", "invoices", "payments", "suppliers")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from freshness.domain.promise import AttainmentKey
+from freshness.domain.promises.promise import AttainmentKey
 from freshness.domain.slo.attainment import HOUR, Breakdown, PeriodRecord, by_period, periods
 from freshness.domain.slo.breach import BreachTime
 from freshness.domain.slo.burn_rate import burn

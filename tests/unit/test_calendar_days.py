@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freshness.domain.calendar_days import is_one_of
-from freshness.domain.hours import Days, days_text
-from freshness.domain.promise import Promise, TimeOfDayTerms
-from freshness.domain.terms import Deadline
-from freshness.domain.windows import Window, allowed, next_allowed, planned
-from freshness.policy.days import parse_day
+from freshness.domain.promises.calendar_days import is_one_of
+from freshness.domain.promises.hours import Days, days_text
+from freshness.domain.promises.promise import Promise, TimeOfDayTerms
+from freshness.domain.promises.terms import Deadline
+from freshness.domain.promises.windows import Window, allowed, next_allowed, planned
+from freshness.policy.file.days import parse_day
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 FIRST = date(2026, 1, 1)

@@ -7,15 +7,15 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.company import Connection, ConnectionStatus
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import State
-from freshness.domain.hours import Hours
-from freshness.domain.promise import Promise, TimeOfDayTerms, moments
-from freshness.domain.schedule import QUEUEING_MARGIN, due_at
-from freshness.domain.sync_history import Sync, SyncHistory
-from freshness.domain.terms import Deadline, TimedTerms
-from freshness.domain.windows import Window
+from freshness.domain.companies.company import Connection, ConnectionStatus
+from freshness.domain.datasets.sync_history import Sync, SyncHistory
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import State
+from freshness.domain.feeds.schedule import QUEUEING_MARGIN, due_at
+from freshness.domain.promises.hours import Hours
+from freshness.domain.promises.promise import Promise, TimeOfDayTerms, moments
+from freshness.domain.promises.terms import Deadline, TimedTerms
+from freshness.domain.promises.windows import Window
 
 HOUR, MINUTE, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
 LONDON = ZoneInfo("Europe/London")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.company_facts import (
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company_facts import (
     CheckFailed,
     CheckNeeded,
     CheckSucceeded,
@@ -23,9 +23,9 @@ from freshness.domain.company_facts import (
     ConnectionChanged,
     ReadsEnded,
 )
-from freshness.domain.company_transition import CHECK_EVERY, DELETED_KEPT, company_transition
-from freshness.domain.pause import Pause
+from freshness.domain.companies.pause import Pause
 from freshness.domain.times import sortable
+from freshness.domain.transitions.company_transition import CHECK_EVERY, DELETED_KEPT, company_transition
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

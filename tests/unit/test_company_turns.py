@@ -13,10 +13,10 @@ from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.company_turns import AT_FIRST, CompanyTurns, Turn
 from freshness.app.counts import Counts
 from freshness.app.tick import Failures
-from freshness.aws.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
-from freshness.domain.company import Company
+from freshness.domain.companies.company import Company
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from tests.services import services_of

@@ -12,12 +12,12 @@ from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
 from freshness.app.reading.queries import Queries
 from freshness.app.reading.views import ConsentView
-from freshness.aws.tables import Tables
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.company_facts import CheckSucceeded, CompanyFact, CompanyListed, ConnectionChanged
-from freshness.domain.company_transition import CHECK_EVERY, company_transition
-from freshness.domain.feed import Feed
-from freshness.domain.notifications import Notification, RelinkDueSoon
+from freshness.aws.dynamodb.tables import Tables
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company_facts import CheckSucceeded, CompanyFact, CompanyListed, ConnectionChanged
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.transitions.company_transition import CHECK_EVERY, company_transition
+from freshness.domain.transitions.notifications import Notification, RelinkDueSoon
 from freshness.policy.policy import Policy
 from simulate.loop import TABLE_NAMES
 from tests.integration.recording_bus import RecordingBus

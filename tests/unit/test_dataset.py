@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.dataset import Dataset, DatasetState, Issue, Outcome, Trigger, has_ended, outcome
+from freshness.domain.datasets.dataset import Dataset, DatasetState, Issue, Outcome, Trigger, has_ended, outcome
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
+from freshness.domain.companies.company import Company
+from freshness.domain.feeds.feed import Feed
 from freshness.planning.decision import Action, Reason, rescheduled
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -7,11 +7,11 @@ import pytest
 
 from freshness.app.reading.diagnosis import OFFLINE_AFTER, WAITS_AFTER, Conditions, Subject, diagnose
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company, Connection, ConnectionStatus, ReadOnce
-from freshness.domain.dataset import IN_FLIGHT, Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import Request, State
-from freshness.domain.promise import Promise
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus, ReadOnce
+from freshness.domain.datasets.dataset import IN_FLIGHT, Trigger
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import Request, State
+from freshness.domain.promises.promise import Promise
 from freshness.planning.decision import Reason
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

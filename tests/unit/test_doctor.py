@@ -16,9 +16,9 @@ from freshness.app.queueing.bulk_calls import PRODUCT_REFUSED
 from freshness.codat.client import Codat
 from freshness.codat.http import SKIPPED
 from freshness.codat.models import SyncSetting, WebhookConsumer
-from freshness.codat.webhook_parser import EVENT_TYPES
-from freshness.codat.webhook_registration import event_types
-from freshness.domain.company import Company
+from freshness.codat.webhooks.parser import EVENT_TYPES
+from freshness.codat.webhooks.registration import event_types
+from freshness.domain.companies.company import Company
 from freshness.policy.policy import Policy
 
 

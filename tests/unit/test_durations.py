@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.policy.values import LONGEST_DURATION, parse_duration
+from freshness.policy.file.values import LONGEST_DURATION, parse_duration
 
 
 @pytest.mark.parametrize(

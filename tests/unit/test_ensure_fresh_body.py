@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from freshness.app.ensure.models import EARLIEST, LATEST_DEADLINE, EnsureFreshBody
+from freshness.app.api.models import EARLIEST, LATEST_DEADLINE, EnsureFreshBody
 from freshness.app.ensure.problems import Problem
 from freshness.domain.times import sortable
 

@@ -9,15 +9,15 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from estimate.memory_dynamodb import MemoryDynamoDB
-from freshness.aws.tables import Tables
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.company_facts import CompanyFact, ConnectionChanged, ReadsEnded
-from freshness.domain.dataset import DatasetState, Issue, Trigger
-from freshness.domain.facts import DatasetRequested, FeedFact, PromiseReviewed, ReadEnded
-from freshness.domain.feed import Feed
-from freshness.domain.freshness_request import FreshnessRequest
-from freshness.domain.notifications import KINDS, Notification, request_ended
+from freshness.aws.dynamodb.tables import Tables
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company_facts import CompanyFact, ConnectionChanged, ReadsEnded
+from freshness.domain.datasets.dataset import DatasetState, Issue, Trigger
+from freshness.domain.feeds.facts import DatasetRequested, FeedFact, PromiseReviewed, ReadEnded
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.domain.times import sortable
+from freshness.domain.transitions.notifications import KINDS, Notification, request_ended
 from freshness.policy.policy import Policy
 from infra.event_schemas import FOLDER, file_of, text_of
 from simulate.loop import TABLE_NAMES

@@ -9,23 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshness.domain.backoff import FIRST as FIRST_RETRY
-from freshness.domain.company import Connection, ConnectionStatus
-from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.facts import DatasetPolled
-from freshness.domain.feed import MIN_LATE_AFTER, Feed
-from freshness.domain.feed_values import AsOf, End, Request, State, Wanted
-from freshness.domain.promise import Promise
-from freshness.domain.reconcile import reconcile
-from freshness.domain.schedule import (
+from freshness.domain.companies.company import Connection, ConnectionStatus
+from freshness.domain.datasets.dataset import DatasetState, Trigger
+from freshness.domain.datasets.sync_history import LAST_KEPT, LONGEST_SYNC
+from freshness.domain.feeds.facts import DatasetPolled
+from freshness.domain.feeds.feed import MIN_LATE_AFTER, Feed
+from freshness.domain.feeds.feed_values import AsOf, End, Request, State, Wanted
+from freshness.domain.feeds.reconcile import reconcile
+from freshness.domain.feeds.schedule import (
     REQUESTED_DUE,
     RETRY_AFTER_REFUSAL,
     RETRY_WITHOUT_PERMISSIONS,
     due_at,
     probability_up_to_date,
 )
-from freshness.domain.sync_history import LAST_KEPT, LONGEST_SYNC
+from freshness.domain.feeds.wanted import with_wanted, without_satisfied
+from freshness.domain.promises.promise import Promise
 from freshness.domain.times import BEGINNING
-from freshness.domain.wanted import with_wanted, without_satisfied
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

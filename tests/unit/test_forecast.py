@@ -12,16 +12,16 @@ from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app import forecast
 from freshness.app.forecast import Forecast, misses_ahead
 from freshness.app.tick import Failures
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import NotPublished
-from freshness.aws.tables import TableNames, Tables
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.facts import MissExpected
-from freshness.domain.feed import Feed
-from freshness.domain.notifications import Notification
-from freshness.domain.pause import Pause
-from freshness.domain.schedule import reschedule
-from freshness.domain.transition import transition
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.pause import Pause
+from freshness.domain.feeds.facts import MissExpected
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.schedule import reschedule
+from freshness.domain.transitions.notifications import Notification
+from freshness.domain.transitions.transition import transition
 from freshness.planning.forecast import AtRisk, at_risk
 from freshness.policy.policy import Policy
 from tests.integration.recording_bus import RecordingBus

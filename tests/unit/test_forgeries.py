@@ -18,7 +18,7 @@ from svix.webhooks import Webhook
 import receive_webhook
 from freshness.aws import clients
 from freshness.aws.metrics import Metric
-from freshness.codat.webhook_signature import MAX_BODY_BYTES, SigningSecrets
+from freshness.codat.webhooks.signature import MAX_BODY_BYTES, SigningSecrets
 from local import local_aws
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

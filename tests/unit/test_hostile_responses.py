@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError, Unreadable
 from freshness.codat.responses import retry_after
-from freshness.codat.webhook_parser import Malformed, parse
+from freshness.codat.webhooks.parser import Malformed, parse
 from freshness.domain.api_limits import LONGEST_STOP
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 from freshness.app.queueing.idempotency import idempotency_key
-from freshness.domain.dataset import Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import End, Request, Unanswered
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import End, Request, Unanswered
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

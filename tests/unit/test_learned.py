@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from freshness.aws.learned import REREAD, Learned
-from freshness.domain.dataset import Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import Request
+from freshness.aws.dynamodb.control_items.learned import REREAD, Learned
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.datasets.sync_history import Sync, SyncHistory
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import Request
 from freshness.domain.learned.learned_rates import FeedSample
-from freshness.domain.sync_history import Sync, SyncHistory
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.samples import samples
 from tests.unit.test_planner import NOON, company

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cli.doctor import listing as finding
-from freshness.domain.listing import CONFIRMED_FOR, Lacking, Listing
+from freshness.domain.companies.listing import CONFIRMED_FOR, Lacking, Listing
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ALL = Lacking(known=100)

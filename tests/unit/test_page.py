@@ -31,12 +31,12 @@ from freshness.app.page.view import (
 from freshness.app.reading.diagnosis import Conditions, Diagnosis, Subject, Turn, diagnose
 from freshness.app.reading.views import DatasetView, Explanation, FeedView, SpendingView
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.dataset import Issue, Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import End, State
-from freshness.domain.pause import Pause
-from freshness.domain.promise import Promise
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.pause import Pause
+from freshness.domain.datasets.dataset import Issue, Trigger
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import End, State
+from freshness.domain.promises.promise import Promise
 from freshness.domain.slo.attainment import Attained
 from freshness.planning.decision import Action, Reason
 

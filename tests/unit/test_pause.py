@@ -9,12 +9,12 @@ import typer
 from cli import arguments
 from freshness.app.reading.diagnosis import Conditions, Subject, diagnose
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.dataset import Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import Request, State
-from freshness.domain.pause import Pause
-from freshness.domain.promise import Promise
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.pause import Pause
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import Request, State
+from freshness.domain.promises.promise import Promise
 from freshness.planning.decision import Action, Reason
 from freshness.planning.planner import decide
 from freshness.policy.policy import Policy

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.dataset import DatasetState, Trigger
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import End, Request, Wanted
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.pause import Pause
+from freshness.domain.datasets.dataset import DatasetState, Trigger
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import End, Request, Wanted
+from freshness.domain.feeds.schedule import due_at, reschedule
+from freshness.domain.feeds.wanted import with_wanted
 from freshness.domain.learned.learned_rates import FeedSample, LearnedRates, kind_of
-from freshness.domain.pause import Pause
-from freshness.domain.promise import Promise
-from freshness.domain.schedule import due_at, reschedule
-from freshness.domain.wanted import with_wanted
-from freshness.domain.windows import Window, allowed, next_allowed
+from freshness.domain.promises.promise import Promise
+from freshness.domain.promises.windows import Window, allowed, next_allowed
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.planner import asks_first, decide, needs_all_feeds
 from freshness.policy.policy import Policy

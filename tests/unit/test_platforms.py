@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from codat_sandbox.platforms import PLATFORMS
-from freshness.domain.company import Company, Connection
-from freshness.domain.platforms import is_known, most_specific, selects
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.companies.platforms import is_known, most_specific, selects
 from freshness.policy.policy import Policy
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from cli.policy_reference import reference
-from freshness.domain.company import Company, Connection
-from freshness.domain.promise import AttainmentKey, Promise
-from freshness.domain.windows import allowed
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.promises.promise import AttainmentKey, Promise
+from freshness.domain.promises.windows import allowed
 from freshness.policy.errors import PolicyError
+from freshness.policy.file.local_time import Calendar, LocalTime
+from freshness.policy.file.schema import Budget, ConsistencySet, DeadlineTable, Default, Rule, WindowTable
 from freshness.policy.loader import load
-from freshness.policy.local_time import Calendar, LocalTime
 from freshness.policy.policy import Policy, objective
-from freshness.policy.schema import Budget, ConsistencySet, DeadlineTable, Default, Rule, WindowTable
 
 ROOT = Path(__file__).parent.parent.parent
 XERO = Connection(

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.commands import app
-from freshness.aws.tables import Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.policy import compiled
 from stack_access.outputs import Outputs
 from stack_access.stack import DeployedStack

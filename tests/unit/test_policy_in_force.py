@@ -12,9 +12,9 @@ import pytest
 
 from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.policy_in_force import NOT_LOADED, PolicyInForce
-from freshness.aws.policy_versions import PolicyVersion
-from freshness.aws.tables import TableNames, Tables
-from freshness.domain.company import Company, Connection, ConnectionStatus
+from freshness.aws.dynamodb.control_items.policy_versions import PolicyVersion
+from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.policy import compiled
 from infra.removals import replaced_policy
 from stack_access.deployed_policies import DeployedPolicies

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.dataset import DatasetState
-from freshness.domain.facts import FeedFact, ReadEnded, Rescheduled
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import State
-from freshness.domain.notifications import SourceQuiet
-from freshness.domain.promise import Promise
-from freshness.domain.transition import transition
+from freshness.domain.datasets.dataset import DatasetState
+from freshness.domain.feeds.facts import FeedFact, ReadEnded, Rescheduled
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import State
+from freshness.domain.promises.promise import Promise
+from freshness.domain.transitions.notifications import SourceQuiet
+from freshness.domain.transitions.transition import transition
 from tests.unit.test_planner import connection
 
 HOUR = timedelta(hours=1)

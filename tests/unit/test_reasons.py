@@ -9,22 +9,22 @@ import pytest
 
 from freshness.app.reading.diagnosis import Conditions, Subject, Turn, diagnose
 from freshness.app.reading.text import codat_words
-from freshness.codat import webhook_parser
 from freshness.codat.dataset_facts import polled_fact
 from freshness.codat.models import ConnectionListing, PullOperation
+from freshness.codat.webhooks import parser as webhook_parser
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.codat_says import codat_says
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.company_facts import CompanyListed, ConnectionChanged
-from freshness.domain.company_transition import company_transition
-from freshness.domain.dataset import LONGEST_REASON, DatasetState, Issue, Trigger
-from freshness.domain.facts import DatasetPolled, FeedFact, ReadEnded
-from freshness.domain.feed import LONGEST_PAUSE, Feed
-from freshness.domain.feed_values import Request, State
-from freshness.domain.freshness_request import FreshnessRequest, estimate
-from freshness.domain.promise import Promise
-from freshness.domain.schedule import due_at
-from freshness.domain.transition import transition, transitions
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company_facts import CompanyListed, ConnectionChanged
+from freshness.domain.datasets.dataset import LONGEST_REASON, DatasetState, Issue, Trigger
+from freshness.domain.feeds.facts import DatasetPolled, FeedFact, ReadEnded
+from freshness.domain.feeds.feed import LONGEST_PAUSE, Feed
+from freshness.domain.feeds.feed_values import Request, State
+from freshness.domain.feeds.freshness_request import FreshnessRequest, estimate
+from freshness.domain.feeds.schedule import due_at
+from freshness.domain.promises.promise import Promise
+from freshness.domain.transitions.codat_says import codat_says
+from freshness.domain.transitions.company_transition import company_transition
+from freshness.domain.transitions.transition import transition, transitions
 from freshness.planning.decision import Reason
 from tests import webhook_bodies
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.feed import Feed
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.feeds.feed import Feed
 from freshness.planning.decision import Action, Reason
 from freshness.planning.planner import decide
 from freshness.planning.spending import month_of, spend_left

@@ -7,7 +7,9 @@ import pytest
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 MODULES = sorted(FUNCTIONS.rglob("*.py"))
+FOLDERS = sorted({module.parent for module in MODULES})
 LONGEST_MODULE = 400
+MOST_MODULES = 12
 LONGEST_FUNCTION = 60
 
 
@@ -18,3 +20,8 @@ def test_modules_and_functions_are_short(module: Path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
             assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(FUNCTIONS)))
+def test_a_folder_holds_few_modules(folder: Path) -> None:
+    assert len([module for module in folder.glob("*.py") if module.name != "__init__.py"]) <= MOST_MODULES

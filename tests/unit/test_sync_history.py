@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.aws.item_codec import PackedRows, packed
+from freshness.aws.dynamodb.item_codec import PackedRows, packed
+from freshness.domain.datasets.sync_history import KEPT, LAST_KEPT, NO_HISTORY, Sync, SyncHistory, usual_duration
 from freshness.domain.learned.change_rate import Observation
-from freshness.domain.sync_history import KEPT, LAST_KEPT, NO_HISTORY, Sync, SyncHistory, usual_duration
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123457, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -6,8 +6,8 @@ from unittest.mock import Mock
 import pytest
 
 from estimate.memory_dynamodb import MemoryDynamoDB
-from freshness.aws.item_codec import marshal
-from freshness.aws.table import BATCH, BATCH_TRIES, ContentionError, Table
+from freshness.aws.dynamodb.item_codec import marshal
+from freshness.aws.dynamodb.table import BATCH, BATCH_TRIES, ContentionError, Table
 
 KEY = {"name": "a"}
 UNPROCESSED = {"table": {"Keys": [marshal(KEY)]}}

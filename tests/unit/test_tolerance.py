@@ -12,8 +12,8 @@ import pytest
 from freshness.codat.client import EMPTY_PAGES, Codat
 from freshness.codat.errors import CodatError
 from freshness.codat.models import CompanyListing
-from freshness.codat.webhook_parser import Malformed, parse
-from freshness.domain.facts import ReadEnded
+from freshness.codat.webhooks.parser import Malformed, parse
+from freshness.domain.feeds.facts import ReadEnded
 from tests import webhook_bodies as bodies
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

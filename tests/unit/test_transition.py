@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.company import Connection, ConnectionStatus
-from freshness.domain.dataset import Trigger
-from freshness.domain.facts import (
+from freshness.domain.companies.company import Connection, ConnectionStatus
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.facts import (
     DatasetEnded,
     DatasetPolled,
     DatasetRequested,
@@ -22,11 +22,11 @@ from freshness.domain.facts import (
     RefreshRequested,
     RunInterrupted,
 )
-from freshness.domain.feed import Feed, is_known_dataset
-from freshness.domain.feed_values import Decided, State
-from freshness.domain.promise import Promise
-from freshness.domain.schedule import REQUESTED_DUE
-from freshness.domain.transition import Transition, transition, transitions
+from freshness.domain.feeds.feed import Feed, is_known_dataset
+from freshness.domain.feeds.feed_values import Decided, State
+from freshness.domain.feeds.schedule import REQUESTED_DUE
+from freshness.domain.promises.promise import Promise
+from freshness.domain.transitions.transition import Transition, transition, transitions
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

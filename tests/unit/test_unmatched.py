@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.doctor import selections
-from freshness.domain.company import Company, Connection
+from freshness.domain.companies.company import Company, Connection
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from freshness.policy.unmatched import unmatched, warnings

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.ensure.places import LAST_TURN, place_to_wait
-from freshness.aws.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.policy.policy import Policy
 from tests.services import services_of
 

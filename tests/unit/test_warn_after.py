@@ -8,9 +8,9 @@ import pytest
 
 from freshness.app.queueing.promise_metrics import PromiseMetrics
 from freshness.aws.metrics import Metric
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.feed import Feed
-from freshness.domain.schedule import breaks_at, due_at
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.schedule import breaks_at, due_at
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from freshness.codat.response_model import LONGEST_ID
-from freshness.codat.webhook_parser import Malformed, parse
-from freshness.domain.company_facts import CompanyCreated, ConnectionChanged
-from freshness.domain.facts import DatasetEnded, LimitReached, ReadEnded
+from freshness.codat.webhooks.parser import Malformed, parse
+from freshness.domain.companies.company_facts import CompanyCreated, ConnectionChanged
+from freshness.domain.feeds.facts import DatasetEnded, LimitReached, ReadEnded
 from tests import webhook_bodies as bodies
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

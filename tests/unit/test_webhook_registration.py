@@ -3,8 +3,8 @@
 import pytest
 
 from freshness.codat.models import WebhookConsumer
-from freshness.codat.webhook_parser import EVENT_TYPES
-from freshness.codat.webhook_registration import event_types, missing, of_url
+from freshness.codat.webhooks.parser import EVENT_TYPES
+from freshness.codat.webhooks.registration import event_types, missing, of_url
 
 URL = "https://stack.example/webhooks"
 

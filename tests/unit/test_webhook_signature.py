@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from svix.webhooks import Webhook
 
-from freshness.codat.webhook_signature import (
+from freshness.codat.webhooks.signature import (
     CACHE_SECONDS,
     MAX_BODY_BYTES,
     MIN_SECONDS_BETWEEN_READS,

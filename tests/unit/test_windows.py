@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.hours import Days
-from freshness.domain.windows import Window, allowed, next_allowed, planned
+from freshness.domain.promises.hours import Days
+from freshness.domain.promises.windows import Window, allowed, next_allowed, planned
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from freshness.app.services import Services
 from freshness.domain.audit import Actor, AuditEntry, Operation
-from freshness.domain.company import Company
-from freshness.domain.notifications import operation_performed
+from freshness.domain.companies.company import Company
+from freshness.domain.transitions.notifications import operation_performed
 
 
 def record(

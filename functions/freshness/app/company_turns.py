@@ -11,8 +11,8 @@ from freshness.app.tick import MAX_CONCURRENCY, Failures, for_each
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
 from freshness.domain import backoff
-from freshness.domain.company import Company
-from freshness.domain.company_facts import CompanyCalled
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.company_facts import CompanyCalled
 from freshness.domain.times import BEGINNING
 
 AT_FIRST = 2

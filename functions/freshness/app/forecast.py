@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from freshness.app.queueing.decide_now import spend_left_now
 from freshness.app.services import Services
 from freshness.app.tick import Failures, is_due
-from freshness.domain.company import Company
-from freshness.domain.facts import MissExpected
-from freshness.domain.feed import Feed
-from freshness.domain.pause import in_force
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import in_force
+from freshness.domain.feeds.facts import MissExpected
+from freshness.domain.feeds.feed import Feed
 from freshness.planning.forecast import LOOK_AHEAD, AtRisk, at_risk
 
 EVERY = timedelta(minutes=15)

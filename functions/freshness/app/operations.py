@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 
 from freshness.app import audit
 from freshness.app.services import Services
-from freshness.domain import schedule
 from freshness.domain.audit import Actor, Operation
-from freshness.domain.company import Company
-from freshness.domain.company_facts import CompanyPaused
-from freshness.domain.dataset import Trigger
-from freshness.domain.facts import RefreshRequested, Rescheduled
-from freshness.domain.feed import Feed
-from freshness.domain.listing import Listing
-from freshness.domain.pause import UNTIL_RESUMED, Pause, in_force
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.company_facts import CompanyPaused
+from freshness.domain.companies.listing import Listing
+from freshness.domain.companies.pause import UNTIL_RESUMED, Pause, in_force
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds import schedule
+from freshness.domain.feeds.facts import RefreshRequested, Rescheduled
+from freshness.domain.feeds.feed import Feed
 
 
 class Paused(Exception):

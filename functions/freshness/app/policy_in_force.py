@@ -10,8 +10,8 @@ from itertools import chain
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.aws.policy_versions import PolicyUnreadable, PolicyVersion, PolicyVersions
-from freshness.aws.table import ContentionError, VersionConflict
+from freshness.aws.dynamodb.control_items.policy_versions import PolicyUnreadable, PolicyVersion, PolicyVersions
+from freshness.aws.dynamodb.table import ContentionError, VersionConflict
 from freshness.policy import compiled
 from freshness.policy.policy import Policy
 

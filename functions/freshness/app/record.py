@@ -1,8 +1,8 @@
 """Recording facts: the only place that publishes what follows from a fact, and writes feeds and companies.
 
-Each attempt reads consistently, computes what follows (`freshness.domain.transition`, `company_transition`), publishes
-it and records the ends of datasets, writes on condition that the version is still the one that was read, and then
-records the datasets that run. After a lost race there is another attempt. A crash between publishing and writing
+Each attempt reads consistently, computes what follows (`freshness.domain.transitions`), publishes it and records the
+ends of datasets, writes on condition that the version is still the one that was read, and then records the datasets
+that run. After a lost race there is another attempt. A crash between publishing and writing
 repeats notifications under the same ids, and loses none.
 """
 
@@ -17,17 +17,18 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.counts import Counts
+from freshness.aws.dynamodb.table import VersionConflict
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
-from freshness.aws.table import VersionConflict
-from freshness.aws.tables import Tables
-from freshness.domain.company import Company
-from freshness.domain.company_facts import CompanyFact
-from freshness.domain.company_transition import CompanyTransition, company_transition
-from freshness.domain.dataset import Trigger
-from freshness.domain.facts import FeedFact, PromiseReviewed
-from freshness.domain.feed import Feed
-from freshness.domain.notifications import (
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.company_facts import CompanyFact
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.facts import FeedFact, PromiseReviewed
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.slo.breach import BreachTime, until_deleted
+from freshness.domain.transitions.company_transition import CompanyTransition, company_transition
+from freshness.domain.transitions.notifications import (
     CompanyDataRefreshed,
     DeadlineAtRisk,
     Notification,
@@ -35,8 +36,7 @@ from freshness.domain.notifications import (
     PromiseKeptAgain,
     RelinkNeeded,
 )
-from freshness.domain.slo.breach import BreachTime, until_deleted
-from freshness.domain.transition import Transition, abandoned, transitions
+from freshness.domain.transitions.transition import Transition, abandoned, transitions
 from freshness.policy.policy import Policy
 
 logger = Logger(service="codat-freshness")
@@ -60,8 +60,8 @@ class Recorder:
     end of each run. What a killed run has collected is lost. Only what a write of a feed accounts for is added, so
     that repeated facts and lost races add nothing; a call that AWS carried out and did not answer may be added twice.
 
-    Its methods raise `freshness.aws.event_bus.NotPublished` or `freshness.aws.table.ContentionError` if nothing could
-    be recorded now, and botocore's errors. Recording the same facts again is then safe.
+    Its methods raise `freshness.aws.event_bus.NotPublished` or `freshness.aws.dynamodb.table.ContentionError` if
+    nothing could be recorded now, and botocore's errors. Recording the same facts again is then safe.
     """
 
     tables: Tables

@@ -5,7 +5,7 @@ The check detects it, because the functions for webhooks do not run while none a
 
 from datetime import datetime, timedelta
 
-from freshness.aws.control import Control
+from freshness.aws.dynamodb.control import Control
 
 WEBHOOK_RECEIVED = "webhook received"
 WRITTEN_EVERY = timedelta(minutes=5)

@@ -11,14 +11,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from freshness.app.ensure.finish import Finisher
 from freshness.app.record import Recorder
 from freshness.app.services import Services
+from freshness.aws.dynamodb.table import ContentionError
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.metrics import Metric
-from freshness.aws.table import ContentionError
-from freshness.aws.tables import Tables
-from freshness.codat import webhook_parser
-from freshness.codat.webhook_parser import Malformed
+from freshness.codat.webhooks import parser as webhook_parser
+from freshness.codat.webhooks.parser import Malformed
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company
-from freshness.domain.company_facts import (
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.company_facts import (
     CheckNeeded,
     CompanyCreated,
     CompanyDeleted,
@@ -26,9 +26,8 @@ from freshness.domain.company_facts import (
     ConnectionChanged,
     ReadsEnded,
 )
-from freshness.domain.company_transition import ReadEnd, reads_ended, reads_of
-from freshness.domain.dataset import Outcome, outcome
-from freshness.domain.facts import (
+from freshness.domain.datasets.dataset import Outcome, outcome
+from freshness.domain.feeds.facts import (
     DatasetEnded,
     DataWritten,
     LimitReached,
@@ -37,7 +36,8 @@ from freshness.domain.facts import (
     Rescheduled,
     WebhookFact,
 )
-from freshness.domain.feed import Feed
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.transitions.company_transition import ReadEnd, reads_ended, reads_of
 
 Facts = tuple[WebhookFact, ...]
 _ENDED = {
@@ -164,7 +164,7 @@ class WebhookApplier:
         """Apply one webhook, whose signature was verified, and which was received now or at a time.
 
         Raises:
-            freshness.codat.webhook_parser.Malformed: it is not a webhook as Codat describes it. The parts of it that
+            freshness.codat.webhooks.parser.Malformed: it is not a webhook as Codat describes it. The parts of it that
                 are were applied.
             NotPublished, ContentionError, ClientError, BotoCoreError: it could not be applied now.
         """
@@ -180,7 +180,7 @@ class WebhookApplier:
         """Return the facts of a webhook that was received now or at a time; none if its kind is not used.
 
         Raises:
-            freshness.codat.webhook_parser.Malformed: it is not a webhook as Codat describes it.
+            freshness.codat.webhooks.parser.Malformed: it is not a webhook as Codat describes it.
         """
         facts = webhook_parser.parse(body, received_at or self.clock())
         self.counts[Metric.WEBHOOKS_NOT_USED] += facts is None

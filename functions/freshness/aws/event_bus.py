@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.domain.notifications import Notification
+from freshness.domain.transitions.notifications import Notification
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient

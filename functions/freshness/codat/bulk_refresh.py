@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 from freshness.codat.client import Codat
 from freshness.codat.models import PullOperation
-from freshness.domain.codat_schedule import CodatSchedule, is_linked
-from freshness.domain.company import Company
-from freshness.domain.dataset import has_ended
-from freshness.domain.feed import Feed, FeedKey, is_known_dataset
+from freshness.domain.companies.company import Company
+from freshness.domain.datasets.dataset import has_ended
+from freshness.domain.feeds.codat_schedule import CodatSchedule, is_linked
+from freshness.domain.feeds.feed import Feed, FeedKey, is_known_dataset
 
 WORTHWHILE = 3
 """Feeds from which on a call of `data/all`, and one to read what it queued, are fewer than one call each."""

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from freshness.codat.models import PullOperation
-from freshness.domain.dataset import DatasetState, Trigger, has_ended
-from freshness.domain.facts import DatasetPolled, DatasetRequested
-from freshness.domain.feed_values import Decided
+from freshness.domain.datasets.dataset import DatasetState, Trigger, has_ended
+from freshness.domain.feeds.facts import DatasetPolled, DatasetRequested
+from freshness.domain.feeds.feed_values import Decided
 
 
 def polled_fact(operation: PullOperation, at: datetime) -> DatasetPolled:

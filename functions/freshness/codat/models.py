@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BeforeValidator, Field
 
 from freshness.codat.response_model import Identifier, Readable, Response, Text, Words, in_words
-from freshness.domain.dataset import DatasetState
+from freshness.domain.datasets.dataset import DatasetState
 from freshness.domain.times import BEGINNING, Instant, InstantIfAny
 
 

@@ -15,7 +15,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic.functional_validators import WrapValidator
 
-from freshness.domain.dataset import LONGEST_REASON
+from freshness.domain.datasets.dataset import LONGEST_REASON
 
 Anything = TypeVar("Anything")
 

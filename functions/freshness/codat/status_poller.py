@@ -10,11 +10,11 @@ from freshness.codat.client import Codat
 from freshness.codat.dataset_facts import polled_fact
 from freshness.codat.errors import NotFound, Unreadable
 from freshness.codat.models import DataStatus, PullOperation
-from freshness.domain.company import Company, ConnectionStatus
+from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.data_types import DATA_TYPES, custom_identifier
-from freshness.domain.dataset import DatasetState, Outcome, has_ended, outcome
-from freshness.domain.facts import DatasetPolled
-from freshness.domain.feed import Feed, FeedKey, is_known_dataset
+from freshness.domain.datasets.dataset import DatasetState, Outcome, has_ended, outcome
+from freshness.domain.feeds.facts import DatasetPolled
+from freshness.domain.feeds.feed import Feed, FeedKey, is_known_dataset
 
 Key = tuple[str, str]
 """A data type and the id of a connection."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from freshness.domain.company import Company
+from freshness.domain.companies.company import Company
 from freshness.domain.data_types import custom_identifier
 from freshness.policy.policy import Policy
 

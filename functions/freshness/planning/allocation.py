@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from operator import attrgetter
 
-from freshness.domain.feed import Feed
+from freshness.domain.feeds.feed import Feed
 from freshness.planning.decision import Action, Candidate, Decision, Reason
 from freshness.policy.policy import Policy
 

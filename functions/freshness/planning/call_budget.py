@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime, time, timedelta
 
 from freshness.domain.api_limits import ApiLimits
-from freshness.policy.schema import Budget
+from freshness.policy.file.schema import Budget
 
 DAY = timedelta(days=1)
 AHEAD_OF_DAY = timedelta(hours=6)

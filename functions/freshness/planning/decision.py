@@ -4,9 +4,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from freshness.domain.company import Company, Connection
-from freshness.domain.dataset import Trigger
-from freshness.domain.feed import Feed
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.feed import Feed
 
 
 class Action(StrEnum):

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.companies.company import Company
+from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import decide, needs_all_feeds
 from freshness.policy.policy import Policy

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
-from freshness.domain.pause import Pause, in_force
-from freshness.domain.schedule import counts_from, longest_sync_time
-from freshness.domain.terms import Moment
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import Pause, in_force
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.schedule import counts_from, longest_sync_time
+from freshness.domain.promises.terms import Moment
 from freshness.planning.call_budget import call_budget
+from freshness.policy.file.schema import Budget
 from freshness.policy.policy import Policy
-from freshness.policy.schema import Budget
 
 LOOK_AHEAD = timedelta(hours=2)
 """How far ahead deadlines are looked at."""

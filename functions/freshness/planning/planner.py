@@ -13,14 +13,15 @@ from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
-from freshness.domain import schedule, windows
-from freshness.domain.company import Company, Connection
-from freshness.domain.dataset import Trigger
-from freshness.domain.feed import DAY, Feed
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.companies.pause import in_force
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds import schedule
+from freshness.domain.feeds.feed import DAY, Feed
+from freshness.domain.feeds.schedule import assumed_rate
 from freshness.domain.learned.change_rate import value_of_first_read, value_of_refreshing
-from freshness.domain.pause import in_force
-from freshness.domain.promise import Promise
-from freshness.domain.schedule import assumed_rate
+from freshness.domain.promises import windows
+from freshness.domain.promises.promise import Promise
 from freshness.planning.allocation import ConnectionQuotas, allocated, units_of
 from freshness.planning.decision import Action, Candidate, Decision, Reason, rescheduled
 from freshness.policy.policy import Policy

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.hours import DAY, Interval
-from freshness.domain.platforms import KEYS
-from freshness.domain.promise import Promise
-from freshness.domain.windows import Window, closed_between, next_allowed
-from freshness.policy.days import examined
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.platforms import KEYS
+from freshness.domain.promises.hours import DAY, Interval
+from freshness.domain.promises.promise import Promise
+from freshness.domain.promises.windows import Window, closed_between, next_allowed
 from freshness.policy.feasibility import impossible_deadlines
+from freshness.policy.file.days import examined
+from freshness.policy.file.schema import Selection, WindowTable
+from freshness.policy.file.table import LocatedError, Location
 from freshness.policy.policy import Policy
-from freshness.policy.schema import Selection, WindowTable
-from freshness.policy.table import LocatedError, Location
 
 _LONG_AGO = datetime(2026, 1, 5, tzinfo=UTC)
 _STEP = timedelta(minutes=15)

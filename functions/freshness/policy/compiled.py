@@ -8,9 +8,9 @@ import json
 import tomllib
 from pathlib import Path
 
+from freshness.policy.file.table import Location
 from freshness.policy.loader import load, positions
 from freshness.policy.policy import Policy
-from freshness.policy.table import Location
 
 FILE = "policy.json"
 """The file's name in the bundle."""

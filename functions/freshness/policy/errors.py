@@ -7,9 +7,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from freshness.policy.file.table import LocatedError, Location
+from freshness.policy.file.values import quoted, suggestion
 from freshness.policy.policy import Policy
-from freshness.policy.table import LocatedError, Location
-from freshness.policy.values import quoted, suggestion
 
 _TYPE_NAMES = {
     "tuple_type": "a list",

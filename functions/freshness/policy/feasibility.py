@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
-from freshness.domain.calendar_days import WEEKDAYS, is_one_of
-from freshness.domain.hours import DAY, Days
-from freshness.domain.platforms import selects
-from freshness.domain.windows import next_allowed
-from freshness.policy import values
-from freshness.policy.days import examined
-from freshness.policy.money import Money
-from freshness.policy.schema import Budget, DeadlineTable, Rule, Terms, WindowTable
-from freshness.policy.table import LocatedError
+from freshness.domain.companies.platforms import selects
+from freshness.domain.promises.calendar_days import WEEKDAYS, is_one_of
+from freshness.domain.promises.hours import DAY, Days
+from freshness.domain.promises.windows import next_allowed
+from freshness.policy.file import values
+from freshness.policy.file.days import examined
+from freshness.policy.file.money import Money
+from freshness.policy.file.schema import Budget, DeadlineTable, Rule, Terms, WindowTable
+from freshness.policy.file.table import LocatedError
 
 _WEEK = len(WEEKDAYS)
 _SHORTEST_MONTH = 28

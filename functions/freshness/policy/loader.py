@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from freshness.policy.checks import impossible
 from freshness.policy.errors import PolicyError, describe, described, line_numbers
+from freshness.policy.file.table import Location
 from freshness.policy.policy import Policy
-from freshness.policy.table import Location
 
 
 def load(path: Path) -> Policy:

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from freshness.domain.company import Company, Connection
-from freshness.policy.schema import Rule
+from freshness.domain.companies.company import Company, Connection
+from freshness.policy.file.schema import Rule
 
 Key = tuple[str, ...]
 

@@ -10,17 +10,16 @@ from typing import Self, TypeVar
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from freshness.domain.company import Company, Connection
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.companies.platforms import most_specific
 from freshness.domain.learned.learned_rates import LearnedRates
-from freshness.domain.platforms import most_specific
-from freshness.domain.promise import AT_MOST_EVERY, AttainmentKey, Promise
-from freshness.domain.windows import Window
-from freshness.policy import values
+from freshness.domain.promises.promise import AT_MOST_EVERY, AttainmentKey, Promise
+from freshness.domain.promises.windows import Window
 from freshness.policy.feasibility import check_refreshed
-from freshness.policy.local_time import Calendar, LocalTime, Timing
-from freshness.policy.matching import Rules
-from freshness.policy.money import Money, PricePerRefresh, check_spending
-from freshness.policy.schema import (
+from freshness.policy.file import values
+from freshness.policy.file.local_time import Calendar, LocalTime, Timing
+from freshness.policy.file.money import Money, PricePerRefresh, check_spending
+from freshness.policy.file.schema import (
     Budget,
     CodatTable,
     ConsistencySet,
@@ -32,7 +31,8 @@ from freshness.policy.schema import (
     Terms,
     WindowTable,
 )
-from freshness.policy.table import LocatedError, Location, Table
+from freshness.policy.file.table import LocatedError, Location, Table
+from freshness.policy.matching import Rules
 from freshness.policy.terms import labelled, merge, terms_tables
 from freshness.policy.timing import Local, check_calendars, clock
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from freshness.policy.schema import Rule, Terms
-from freshness.policy.table import Location
+from freshness.policy.file.schema import Rule, Terms
+from freshness.policy.file.table import Location
 
 
 @dataclass(frozen=True, slots=True)

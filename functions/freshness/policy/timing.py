@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from freshness.domain.company import Company
-from freshness.domain.hours import Hours
-from freshness.domain.promise import Promise, TimeOfDayTerms
-from freshness.domain.terms import Deadline, TimedTerms
-from freshness.domain.windows import Window
-from freshness.policy import values
-from freshness.policy.local_time import Calendar, LocalTime, Timing
-from freshness.policy.schema import DeadlineTable, Rule, WindowTable
-from freshness.policy.table import LocatedError, Location
+from freshness.domain.companies.company import Company
+from freshness.domain.promises.hours import Hours
+from freshness.domain.promises.promise import Promise, TimeOfDayTerms
+from freshness.domain.promises.terms import Deadline, TimedTerms
+from freshness.domain.promises.windows import Window
+from freshness.policy.file import values
+from freshness.policy.file.local_time import Calendar, LocalTime, Timing
+from freshness.policy.file.schema import DeadlineTable, Rule, WindowTable
+from freshness.policy.file.table import LocatedError, Location
 from freshness.policy.terms import Merged, labelled
 
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from freshness.domain.company import Company, Connection, ConnectionStatus
-from freshness.domain.platforms import KEYS, is_known, selects
-from freshness.policy.local_time import Timing
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.platforms import KEYS, is_known, selects
+from freshness.policy.file.local_time import Timing
+from freshness.policy.file.schema import CompanySelection, Selection
+from freshness.policy.file.table import Location
+from freshness.policy.file.values import suggestion
 from freshness.policy.policy import Policy
-from freshness.policy.schema import CompanySelection, Selection
-from freshness.policy.table import Location
-from freshness.policy.values import suggestion
 
 
 @dataclass(slots=True)

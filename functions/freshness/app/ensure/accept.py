@@ -21,13 +21,13 @@ from freshness.app.ensure.finish import Finisher, left_to_the_next_tick
 from freshness.app.ensure.places import place_to_wait
 from freshness.app.ensure.problems import Problem, seconds
 from freshness.app.services import Services
-from freshness.aws.control import DispatchState
+from freshness.aws.dynamodb.control import DispatchState
+from freshness.aws.dynamodb.table import ContentionError, VersionConflict
 from freshness.aws.event_bus import NotPublished
-from freshness.aws.table import ContentionError, VersionConflict
 from freshness.codat.client import Codat
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
-from freshness.domain.freshness_request import (
+from freshness.domain.companies.company import Company
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.freshness_request import (
     KEPT,
     FreshnessRequest,
     OnLate,

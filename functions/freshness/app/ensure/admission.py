@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from freshness.app.ensure.problems import Problem, RelinkNeeded, codat_unavailable, seconds
 from freshness.app.services import Services
-from freshness.aws.control import DispatchState
+from freshness.aws.dynamodb.control import DispatchState
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
-from freshness.domain.freshness_request import FreshnessRequest, OnLate, ReadEstimate, estimate
-from freshness.domain.pause import in_force
-from freshness.domain.promise import Promise
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import in_force
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.freshness_request import FreshnessRequest, OnLate, ReadEstimate, estimate
+from freshness.domain.promises.promise import Promise
 from freshness.planning.call_budget import on_demand_call_budget, renewed_at
 
 

@@ -16,18 +16,18 @@ from freshness.app.queueing.decide_now import decide_now
 from freshness.app.queueing.lease import QueueLease
 from freshness.app.services import Services
 from freshness.app.tick import stop_metrics
-from freshness.aws.control import DispatchState
-from freshness.aws.table import ContentionError
+from freshness.aws.dynamodb.control import DispatchState
+from freshness.aws.dynamodb.table import ContentionError
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError, RateLimited
 from freshness.codat.status_poller import poll_ended, poll_in_flight
-from freshness.domain.company import Company
-from freshness.domain.dataset import DatasetState, has_ended
-from freshness.domain.facts import DatasetPolled, DataWanted
-from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.feed_values import Wanted
-from freshness.domain.freshness_request import ENOUGH_SYNCS, FreshnessRequest, dataset_of_copy
-from freshness.domain.wanted import with_wanted
+from freshness.domain.companies.company import Company
+from freshness.domain.datasets.dataset import DatasetState, has_ended
+from freshness.domain.feeds.facts import DatasetPolled, DataWanted
+from freshness.domain.feeds.feed import Feed, FeedKey
+from freshness.domain.feeds.feed_values import Wanted
+from freshness.domain.feeds.freshness_request import ENOUGH_SYNCS, FreshnessRequest, dataset_of_copy
+from freshness.domain.feeds.wanted import with_wanted
 from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import needs_all_feeds
 

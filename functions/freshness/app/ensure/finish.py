@@ -13,12 +13,12 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.services import Services
+from freshness.aws.dynamodb.table import ContentionError, VersionConflict
 from freshness.aws.event_bus import NotPublished
-from freshness.aws.table import ContentionError, VersionConflict
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
-from freshness.domain.freshness_request import FreshnessRequest
-from freshness.domain.notifications import request_ended
+from freshness.domain.companies.company import Company
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.freshness_request import FreshnessRequest
+from freshness.domain.transitions.notifications import request_ended
 
 NOT_ENSURED = "FreshnessNotEnsured"
 """The error with which a task fails."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from freshness.app.page.view import HourView, RuleView
-from freshness.aws.attainment import AttainmentRecords
+from freshness.aws.dynamodb.control_items.attainment import AttainmentRecords
 from freshness.domain.slo.attainment import (
     DAY,
     HOUR,

@@ -30,13 +30,13 @@ from freshness.app.reading.queries import Queries
 from freshness.app.reading.spending import spending
 from freshness.app.reading.views import ConsentView, FeedView
 from freshness.app.webhook_heartbeat import SILENT_AFTER
-from freshness.aws.companies import DUE_FOR_CHECK
-from freshness.aws.feeds import Broken
+from freshness.aws.dynamodb.companies import DUE_FOR_CHECK
+from freshness.aws.dynamodb.feeds import Broken
 from freshness.domain.clean_text import shown
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import State
-from freshness.domain.pause import in_force
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import in_force
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import State
 from freshness.domain.slo.attainment import DAY, hour_of
 
 COMPANIES = 200

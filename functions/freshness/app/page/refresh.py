@@ -7,8 +7,8 @@ from freshness.app.operations import Operations
 from freshness.app.page.read import EVERYTHING, page_view
 from freshness.app.page.view import Selection
 from freshness.app.reading.queries import Queries
-from freshness.domain.feed import FeedKey
-from freshness.domain.pause import in_force
+from freshness.domain.companies.pause import in_force
+from freshness.domain.feeds.feed import FeedKey
 
 
 def refresh_worst(queries: Queries, operations: Operations, now: datetime, selection: Selection = EVERYTHING) -> int:

@@ -19,7 +19,7 @@ from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.text import SYMBOLS, changed, duration, moment, percent
 from freshness.app.reading.views import Explanation
 from freshness.domain.clean_text import shown
-from freshness.domain.pause import Pause
+from freshness.domain.companies.pause import Pause
 
 LARGEST = 300_000
 """The most bytes of a page."""

@@ -9,7 +9,7 @@ from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.queries import Queries
 from freshness.app.reading.timing import miss_view
 from freshness.app.reading.views import Summary
-from freshness.aws.companies import DUE_FOR_CHECK
+from freshness.aws.dynamodb.companies import DUE_FOR_CHECK
 
 LOOKS_AHEAD_FOR = timedelta(seconds=1)
 """How long to look for deadlines that will be missed, which reads the feeds that are due until then."""

@@ -10,9 +10,9 @@ from itertools import pairwise
 
 from freshness.app.page.view import FeedBreaches, Span
 from freshness.app.reading.views import FeedView
-from freshness.domain.company import Connection
-from freshness.domain.feed import Feed
-from freshness.domain.promise import Promise
+from freshness.domain.companies.company import Connection
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.promises.promise import Promise
 
 LONGEST = 12
 """The most feeds that the timeline names."""

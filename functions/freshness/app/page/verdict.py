@@ -9,7 +9,7 @@ from freshness.app.page.view import NeedsPerson, Tone, TurnView, Verdict
 from freshness.app.reading.diagnosis import Conditions, Turn, no_tick, of_everything, silent_webhooks
 from freshness.app.reading.text import duration
 from freshness.app.reading.views import FeedView
-from freshness.domain.feed import FeedKey
+from freshness.domain.feeds.feed import FeedKey
 
 FEW = 3
 """So many broken promises are named one by one; of more, the data types are counted."""

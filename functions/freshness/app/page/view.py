@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn
 from freshness.app.reading.views import ConsentView, FeedView, SpendingView
-from freshness.domain.company import Company
-from freshness.domain.feed import FeedKey
-from freshness.domain.feed_values import State
-from freshness.domain.pause import Pause
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import Pause
+from freshness.domain.feeds.feed import FeedKey
+from freshness.domain.feeds.feed_values import State
 from freshness.domain.slo.attainment import Attained
 
 

@@ -14,11 +14,11 @@ from freshness.codat import bulk_refresh
 from freshness.codat.bulk_refresh import BulkCall
 from freshness.codat.dataset_facts import requested_fact
 from freshness.codat.errors import AlreadyInProgress, CodatError, NotFound, Refused
-from freshness.domain.codat_schedule import CodatSchedule
-from freshness.domain.company import Company
-from freshness.domain.company_facts import BulkRefreshStarted
-from freshness.domain.dataset import Trigger
-from freshness.domain.feed import Feed, FeedKey
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.company_facts import BulkRefreshStarted
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.codat_schedule import CodatSchedule
+from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.domain.times import CLOCKS_DIFFER
 from freshness.planning.decision import Decision
 from freshness.planning.due_soon import due_soon

@@ -29,13 +29,13 @@ from freshness.codat.errors import (
 )
 from freshness.codat.models import PullOperation
 from freshness.domain import backoff
-from freshness.domain.company import Company
-from freshness.domain.company_facts import CheckNeeded
-from freshness.domain.dataset import Trigger, has_ended
-from freshness.domain.facts import DatasetRequested, DataTypeUnsupported, FeedFact, QueueingFailed
-from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.feed_values import Decided, Unanswered
-from freshness.domain.schedule import due_at
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.company_facts import CheckNeeded
+from freshness.domain.datasets.dataset import Trigger, has_ended
+from freshness.domain.feeds.facts import DatasetRequested, DataTypeUnsupported, FeedFact, QueueingFailed
+from freshness.domain.feeds.feed import Feed, FeedKey
+from freshness.domain.feeds.feed_values import Decided, Unanswered
+from freshness.domain.feeds.schedule import due_at
 from freshness.planning.decision import Decision
 
 logger = Logger(service="codat-freshness")

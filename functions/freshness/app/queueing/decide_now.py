@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from freshness.app.services import Services
-from freshness.aws.control import DispatchState
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
-from freshness.domain.pause import in_force
+from freshness.aws.dynamodb.control import DispatchState
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import in_force
+from freshness.domain.feeds.feed import Feed
 from freshness.planning.call_budget import call_budget, on_demand_call_budget
 from freshness.planning.decision import Decision
 from freshness.planning.planner import decide

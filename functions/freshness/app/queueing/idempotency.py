@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from freshness.domain.feed import Feed
+from freshness.domain.feeds.feed import Feed
 from freshness.domain.times import sortable
 
 _NAMESPACE = UUID("5b0f5a2e-9d5c-4b0e-8a53-4a8f0c1f6f0e")

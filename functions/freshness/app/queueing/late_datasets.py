@@ -11,12 +11,12 @@ from freshness.app.queueing.calls import Queueing
 from freshness.aws.metrics import Metric
 from freshness.codat import status_poller
 from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
-from freshness.domain.company import Company
-from freshness.domain.company_facts import CheckNeeded
-from freshness.domain.company_transition import reads_of
-from freshness.domain.facts import DatasetPolled
-from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.notifications import CompanyDataRefreshed
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.company_facts import CheckNeeded
+from freshness.domain.feeds.facts import DatasetPolled
+from freshness.domain.feeds.feed import Feed, FeedKey
+from freshness.domain.transitions.company_transition import reads_of
+from freshness.domain.transitions.notifications import CompanyDataRefreshed
 from freshness.planning.planner import asks_first
 from freshness.policy.policy import Policy
 

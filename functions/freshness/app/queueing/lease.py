@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Self
 from uuid import uuid4
 
-from freshness.aws.control import Control
-from freshness.domain.feed import Feed
+from freshness.aws.dynamodb.control import Control
+from freshness.domain.feeds.feed import Feed
 
 LONGEST_CALL = timedelta(seconds=60)
 """How long a feed is left to the function that queues it."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from freshness.aws.metrics import Metric
-from freshness.domain.feed import FeedKey
-from freshness.domain.feed_values import State
+from freshness.domain.feeds.feed import FeedKey
+from freshness.domain.feeds.feed_values import State
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
 

@@ -17,15 +17,15 @@ from freshness.app.queueing.promise_metrics import PromiseMetrics
 from freshness.app.queueing.unanswered_calls import find_queued
 from freshness.app.services import Services
 from freshness.app.tick import MAX_CONCURRENCY, Failures, for_each
-from freshness.aws.control import DispatchState
+from freshness.aws.dynamodb.control import DispatchState
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.codat_schedule import CodatSchedule
-from freshness.domain.company import Company
-from freshness.domain.company_facts import CheckNeeded
-from freshness.domain.facts import Deferred, Rescheduled, RunInterrupted
-from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.feed_values import Decided
-from freshness.domain.pause import Pause
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.company_facts import CheckNeeded
+from freshness.domain.companies.pause import Pause
+from freshness.domain.feeds.codat_schedule import CodatSchedule
+from freshness.domain.feeds.facts import Deferred, Rescheduled, RunInterrupted
+from freshness.domain.feeds.feed import Feed, FeedKey
+from freshness.domain.feeds.feed_values import Decided
 from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import needs_all_feeds
 from freshness.planning.samples import samples

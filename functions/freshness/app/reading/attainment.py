@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import partial
 
-from freshness.aws.tables import Tables
-from freshness.domain.company import Company
-from freshness.domain.feed import Feed
+from freshness.aws.dynamodb.tables import Tables
+from freshness.domain.companies.company import Company
+from freshness.domain.feeds.feed import Feed
 from freshness.domain.slo.attainment import Cell, by_hour_since, cells
 from freshness.domain.slo.burn_rate import burn
 from freshness.policy.policy import Policy, objective

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from freshness.domain import windows
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company, Connection, ReadOnce
-from freshness.domain.dataset import DatasetState
-from freshness.domain.feed import MIN_LATE_AFTER, Feed
-from freshness.domain.feed_values import State
-from freshness.domain.pause import Pause, in_force
-from freshness.domain.promise import Promise
+from freshness.domain.companies.company import Company, Connection, ReadOnce
+from freshness.domain.companies.pause import Pause, in_force
+from freshness.domain.datasets.dataset import DatasetState
+from freshness.domain.feeds.feed import MIN_LATE_AFTER, Feed
+from freshness.domain.feeds.feed_values import State
+from freshness.domain.promises import windows
+from freshness.domain.promises.promise import Promise
 from freshness.planning.decision import Reason
 
 WAITS_AFTER = timedelta(minutes=15)

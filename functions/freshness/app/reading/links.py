@@ -12,7 +12,7 @@ from freshness.app.reading.views import LinkView
 from freshness.app.services import Services
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
-from freshness.domain.company import Company, Connection
+from freshness.domain.companies.company import Company, Connection
 
 TIME_FOR_CODAT = timedelta(seconds=10)
 """How long reading links may take."""

@@ -25,17 +25,17 @@ from freshness.app.reading.views import (
 )
 from freshness.app.services import Services
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
-from freshness.aws.control import DispatchState
-from freshness.aws.item_codec import DATASETS_KEPT
+from freshness.aws.dynamodb.control import DispatchState
+from freshness.aws.dynamodb.item_codec import DATASETS_KEPT
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.codat_says import codat_says
-from freshness.domain.company import Company, Connection
-from freshness.domain.dataset import Dataset, DatasetState, Trigger
-from freshness.domain.feed import Feed, FeedKey
-from freshness.domain.feed_values import State
-from freshness.domain.pause import Pause, in_force
-from freshness.domain.schedule import breaks_at, probability_up_to_date
+from freshness.domain.companies.company import Company, Connection
+from freshness.domain.companies.pause import Pause, in_force
+from freshness.domain.datasets.dataset import Dataset, DatasetState, Trigger
+from freshness.domain.feeds.feed import Feed, FeedKey
+from freshness.domain.feeds.feed_values import State
+from freshness.domain.feeds.schedule import breaks_at, probability_up_to_date
 from freshness.domain.times import BEGINNING
+from freshness.domain.transitions.codat_says import codat_says
 from freshness.planning.decision import Decision, Reason
 
 EXPORTED_AT_ONCE = 500

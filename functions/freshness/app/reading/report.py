@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from freshness.app.reading.views import AttainmentView
-from freshness.aws.tables import Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.domain.slo.attainment import (
     Attained,
     Breakdown,

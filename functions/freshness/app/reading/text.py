@@ -4,7 +4,7 @@ import math
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from freshness.domain.feed_values import State
+from freshness.domain.feeds.feed_values import State
 
 SYMBOLS = {
     State.FRESH: "●",

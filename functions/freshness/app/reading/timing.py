@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from freshness.app.reading.views import MissView, TimingView
-from freshness.domain.promise import Promise
+from freshness.domain.promises.promise import Promise
 from freshness.planning.forecast import AtRisk
 
 

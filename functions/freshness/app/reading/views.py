@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 from freshness.app.reading.diagnosis import Diagnosis, Turn, ending_consent
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.company import Company
-from freshness.domain.dataset import Issue, Trigger
-from freshness.domain.feed import FeedKey
-from freshness.domain.feed_values import Decided, State
-from freshness.domain.pause import Pause
+from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import Pause
+from freshness.domain.datasets.dataset import Issue, Trigger
+from freshness.domain.datasets.sync_history import Sync
+from freshness.domain.feeds.feed import FeedKey
+from freshness.domain.feeds.feed_values import Decided, State
 from freshness.domain.slo.attainment import Attained, Breakdown
-from freshness.domain.sync_history import Sync
 from freshness.planning.decision import Action, Reason
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from freshness.domain.promise import AttainmentKey
+from freshness.domain.promises.promise import AttainmentKey
 from freshness.domain.slo.breach import BreachTime
 
 HOUR = timedelta(hours=1)

@@ -8,11 +8,11 @@ part that is still open is held by the feed.
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from freshness.domain.company import Connection
-from freshness.domain.feed import Feed
-from freshness.domain.feed_values import Breach
-from freshness.domain.promise import AttainmentKey, Promise
-from freshness.domain.schedule import breaks_at
+from freshness.domain.companies.company import Connection
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import Breach
+from freshness.domain.feeds.schedule import breaks_at
+from freshness.domain.promises.promise import AttainmentKey, Promise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,152 @@
+"""Listing the companies: those that are new or have changed are recorded, and what the list lacks."""
+
+import asyncio
+from collections import Counter
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from freshness.app.reading.attainment import promised
+from freshness.app.services import Services
+from freshness.app.tick import Failures, is_refused_data
+from freshness.aws.metrics import Metric
+from freshness.codat.client import Codat
+from freshness.codat.models import CompanyListing
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company_facts import CompanyListed
+from freshness.domain.companies.listing import Lacking, Listing
+from freshness.domain.slo.attainment import Cell, hour_of
+
+PAGE = 100
+"""Companies that are looked up together while the list is read."""
+
+logger = Logger(service="codat-freshness")
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen so far of a list of companies. `before` is what is known of the lists before."""
+
+    before: Listing
+    known_companies: int
+    companies: int = 0
+    """Those of the known companies that the list has."""
+    connections: int = 0
+    """The connections that are known of listed companies."""
+    absent_connections: int = 0
+    feeds: Counter[Cell] = field(default_factory=Counter)
+    """The feeds that are kept fresh of listed companies."""
+
+    def add_connections(self, company: Company) -> None:
+        known = [each for each in company.connections.values() if each.status != ConnectionStatus.DELETED]
+        self.connections += len(known)
+        self.absent_connections += sum(each.absent_since is not None for each in known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompanyList:
+    """Codat's list of companies. `until` is when to leave the rest to the next tick."""
+
+    services: Services
+    codat: Codat
+    until: datetime
+    failures: Failures
+
+    async def record(self) -> bool:
+        """Read Codat's list of companies, and record those that are new or have changed, a page at a time.
+
+        Return whether there was time for the whole list. What was recorded is not written again, so that the next tick
+        gets further.
+
+        Raises:
+            CodatError: the list could not be read to its end.
+        """
+        page: list[tuple[datetime, CompanyListing]] = []
+        seen = _Seen(
+            before=await asyncio.to_thread(self.services.tables.listings.last),
+            known_companies=await asyncio.to_thread(self.services.tables.companies.count_known),
+        )
+        async with aclosing(self.codat.companies()) as companies:
+            async for listed in companies:
+                page.append(listed)
+                if len(page) < PAGE:
+                    continue
+                if self.codat.is_down or self.services.clock() >= self.until:
+                    return False
+                await asyncio.to_thread(self._record_page, page, seen)
+                page = []
+        await asyncio.to_thread(self._record_page, page, seen)
+        await asyncio.to_thread(self.services.tables.attainment.put_feeds, seen.feeds, hour_of(self.services.clock()))
+        await asyncio.to_thread(self._record_lacking, seen)
+        return True
+
+    def _record_page(self, page: list[tuple[datetime, CompanyListing]], seen: "_Seen") -> None:
+        """Record a page of the list, and add to `seen` what is known of its companies."""
+        with self.failures.collected({}):
+            known = self._known([company.id for _, company in page])
+            for company in known.values():
+                seen.feeds.update(promised(company, self.services.policy))
+                seen.companies += company.deleted_at is None
+            for at, listed in page:
+                with self.failures.collected({"company_id": listed.id}):
+                    company = known.get(listed.id) or Company(company_id=listed.id)
+                    fact = self._listed(listed, at, seen.before.believed_at)
+                    seen.add_connections(self.services.recorder.record_company(company, fact))
+
+    def _record_lacking(self, seen: "_Seen") -> None:
+        """Record what the whole list lacked, on which it depends what the next one deletes."""
+        now = self.services.clock()
+        companies = Lacking(known=seen.known_companies, lacking=max(seen.known_companies - seen.companies, 0))
+        connections = Lacking(known=seen.connections, lacking=seen.absent_connections)
+        listing = self.services.tables.listings.update(
+            seen.before, lambda listing: listing.followed_by(companies, connections, now)
+        )
+        if listing.is_doubted(now):
+            self.services.counts.count(Metric.LISTING_DOUBTED)
+            logger.error(
+                "Codat's list of companies lacks much of what is known, so nothing is deleted",
+                extra={"companies": asdict(companies), "connections": asdict(connections)},
+            )
+
+    def _known(self, company_ids: list[str]) -> dict[str, Company]:
+        """Return the companies that are known; none if one of the ids cannot be a key.
+
+        A company that is known all the same is found when it is written.
+        """
+        try:
+            return self.services.tables.companies.get_many(company_ids)
+        except ClientError as error:
+            if not is_refused_data(error):
+                raise
+            return {}
+
+    def _listed(self, listed: CompanyListing, at: datetime, believed_at: datetime | None) -> CompanyListed:
+        connections = tuple(
+            Connection(
+                connection_id=connection.id,
+                platform=connection.platform_name,
+                integration_key=connection.integration_key,
+                source_type=connection.source_type,
+                status=connection.status,
+                status_at=at,
+                link_url=connection.link_url,
+                link_url_read_at=at if connection.link_url else None,
+                reason=connection.reason,
+                unlinked_at=at if connection.status == ConnectionStatus.UNLINKED else None,
+            )
+            for connection in listed.connections
+        )
+        parent = listed.reference_parent_company
+        return CompanyListed(
+            name=listed.name,
+            tags=listed.tags,
+            connections=connections,
+            has_all_connections=listed.has_all_connections,
+            believed_at=believed_at,
+            at=at,
+            parent_id=parent.id if parent else "",
+            products=listed.products,
+        )

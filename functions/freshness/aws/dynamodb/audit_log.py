@@ -1,0 +1,38 @@
+"""The record of who did what, which is kept in the table of feeds, apart from them: a partition for each day."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from freshness.aws.dynamodb.item_codec import adapter, dump
+from freshness.aws.dynamodb.table import Table
+from freshness.domain.audit import KEPT, AuditEntry
+from freshness.domain.times import sortable
+
+_DAY = timedelta(days=1)
+
+
+class AuditLog:
+    """The repository of operations."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def put(self, entry: AuditEntry) -> None:
+        """Write an operation. It is not conditional: one that is recorded again is the same."""
+        key = {"company_id": _partition(entry.at), "feed": f"{sortable(entry.at)} {entry.id}"}
+        expires_at = int((entry.at + KEPT).timestamp())
+        self._table.put_always({"entry": dump(entry)} | key | {"expires_at": expires_at})
+
+    def since(self, start: datetime, now: datetime) -> Iterator[AuditEntry]:
+        """Yield what was done since a time, the earliest first."""
+        day = start.replace(hour=0, minute=0, second=0, microsecond=0)
+        while day <= now:
+            for item in self._table.partition("company_id", _partition(day)):
+                entry = adapter(AuditEntry).validate_python(item["entry"])
+                if entry.at >= start:
+                    yield entry
+            day += _DAY
+
+
+def _partition(at: datetime) -> str:
+    return f"audit#{sortable(at)[:10]}"

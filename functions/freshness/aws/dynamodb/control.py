@@ -1,0 +1,175 @@
+"""The control table: what is known of the Codat account as a whole, and leases.
+
+Every key of an item is made by `control_key`. If the table is to serve a second Codat account, that must add the
+account to the key; `_ACCOUNT_KEYS` is computed once, at import.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from freshness.aws.dynamodb.item_codec import Item, Stored, adapter, dump
+from freshness.aws.dynamodb.table import Table, Value
+from freshness.domain.api_limits import ApiLimits
+from freshness.domain.companies.pause import UNTIL_RESUMED, Pause
+from freshness.domain.feeds.codat_schedule import CodatSchedule
+from freshness.domain.times import sortable
+from freshness.planning.sync_durations import SyncDurations
+
+API_LIMITS = "api limits"
+PAUSED = "paused"
+_REPLANNED = "replanned"
+_PAUSED_AT_START = "pause of a new stack"
+_NEW = Pause(reason="a new stack")
+
+
+class DispatchState(NamedTuple):
+    """What decides about a refresh besides its feed: the last pause of all, and what Codat allows."""
+
+    pause: Pause | None
+    limits: ApiLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replanned:
+    """Which feeds were rescheduled by the policy with the fingerprint `policy`: all, or those before `position`."""
+
+    policy: str = ""
+    position: str = ""
+    is_done: bool = False
+
+
+def control_key(name: str) -> Item:
+    """Return the key of an item of the control table."""
+    return {"name": name}
+
+
+_ACCOUNT_KEYS = [control_key(PAUSED), control_key(API_LIMITS)]
+
+
+class Control:
+    """The repository of the account's single values and leases."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._has_started = False
+
+    def account(self) -> DispatchState:
+        """Return what decides about refreshes of all companies, by one call.
+
+        Raises:
+            ContentionError: it could not be read now.
+        """
+        return _account_of(self._table.get_many(_ACCOUNT_KEYS))
+
+    def account_with(self, other: Table, keys: list[Item]) -> tuple[DispatchState, list[Item]]:
+        """Return `account` and items of another table, by one call.
+
+        Raises:
+            ContentionError: they could not be read now.
+        """
+        found = self._table.get_together({self._table.name: _ACCOUNT_KEYS, other.name: keys})
+        return _account_of(found[self._table.name]), found[other.name]
+
+    def api_limits(self) -> ApiLimits:
+        """Return what Codat allows, as far as any function knows."""
+        return self._get(API_LIMITS, ApiLimits) or ApiLimits()
+
+    def update_api_limits(self, known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
+        """Write what `compute` returns for the limits as they were read, and return them as written."""
+        return self._update(API_LIMITS, ApiLimits, known, compute)
+
+    def codat_schedule(self) -> CodatSchedule:
+        """Return Codat's own schedule, as it was last read."""
+        return self._get("codat schedule", CodatSchedule) or CodatSchedule()
+
+    def update_codat_schedule(
+        self, known: CodatSchedule, compute: Callable[[CodatSchedule], CodatSchedule]
+    ) -> CodatSchedule:
+        """Write what `compute` returns for the schedule as it was read, and return it as written."""
+        return self._update("codat schedule", CodatSchedule, known, compute)
+
+    def sync_durations(self) -> SyncDurations:
+        """Return how long syncs usually take."""
+        return self._get("sync durations", SyncDurations) or SyncDurations()
+
+    def update_sync_durations(
+        self, known: SyncDurations, compute: Callable[[SyncDurations], SyncDurations]
+    ) -> SyncDurations:
+        """Write what `compute` returns for the durations as they were read, and return them as written."""
+        return self._update("sync durations", SyncDurations, known, compute)
+
+    def paused(self) -> Pause | None:
+        """Return the last pause of all refreshes, which may have ended; `None` if they were resumed."""
+        item = self._table.get(control_key(PAUSED))
+        return None if item is None else adapter(Pause).validate_python(item)
+
+    def pause_if_new(self, work: str, now: datetime) -> None:
+        """Pause all refreshes of a stack that never did `work`, once. A process finds that out once."""
+        if self._has_started:
+            return
+        if self.last_done(work) is None and self.last_done(_PAUSED_AT_START) is None:
+            self.pause(_NEW)
+            self.put_done(_PAUSED_AT_START, now)
+        self._has_started = True
+
+    def pause(self, pause: Pause = UNTIL_RESUMED) -> None:
+        """Pause all refreshes. The last of `pause` and `resume` counts, so neither is conditional."""
+        self._table.put_always(control_key(PAUSED) | dump(pause))
+
+    def resume(self) -> None:
+        """End a pause of all refreshes."""
+        self._table.delete(control_key(PAUSED))
+
+    def replanned(self) -> Replanned:
+        """Return which feeds were rescheduled by which policy."""
+        return self._get(_REPLANNED, Replanned) or Replanned()
+
+    def put_replanned(self, replanned: Replanned) -> None:
+        """Write which feeds were rescheduled. It is not conditional: a tick does it that holds a lease."""
+        self._table.put_always(dump(replanned) | control_key(_REPLANNED))
+
+    def last_done(self, work: str) -> datetime | None:
+        """Return when work that is done every so often was last done."""
+        item = self._table.get(control_key(f"done {work}"))
+        return None if item is None else datetime.fromisoformat(item["at"])
+
+    def put_done(self, work: str, at: datetime) -> None:
+        """Write when work was done. It is not conditional: two runs that do it at the same moment differ by seconds."""
+        self._table.put_always(control_key(f"done {work}") | {"at": sortable(at)})
+
+    def acquire(self, lease: str, owner: str, until: datetime, now: datetime, since: datetime | None = None) -> bool:
+        """Take a lease until a time, unless another owner holds it. Return whether it was taken.
+
+        `since` is when work under the lease began that was not finished, by default `now`.
+        """
+        return self._table.acquire(control_key(f"lease {lease}"), owner, until, now, since)
+
+    def unfinished_since(self, lease: str) -> datetime | None:
+        """Return when work under a lease began that was not finished: whoever held the lease did not give it back."""
+        item = self._table.get(control_key(f"lease {lease}"), consistent=True)
+        return None if item is None else datetime.fromisoformat(item["since"])
+
+    def release(self, lease: str, owner: str) -> None:
+        """Give a lease back, unless another owner has taken it since."""
+        self._table.release(control_key(f"lease {lease}"), owner)
+
+    def _get(self, name: str, kind: type[Stored]) -> Stored | None:
+        item = self._table.get(control_key(name))
+        return None if item is None else adapter(kind).validate_python(item)
+
+    def _update(self, name: str, kind: type[Value], known: Value, compute: Callable[[Value], Value]) -> Value:
+        def put(value: Value) -> Value:
+            written = replace(value, version=value.version + 1)
+            self._table.put(dump(written) | control_key(name), value.version)
+            return written
+
+        return self._table.update(known, compute, put, adapter(kind).validate_python)
+
+
+def _account_of(found: Iterable[Item]) -> DispatchState:
+    items = {item["name"]: item for item in found}
+    limits = adapter(ApiLimits).validate_python(items[API_LIMITS]) if API_LIMITS in items else ApiLimits()
+    pause = adapter(Pause).validate_python(items[PAUSED]) if PAUSED in items else None
+    return DispatchState(pause, limits)

@@ -1,0 +1,120 @@
+"""Records of attainment by hour and by day, which are kept in the control table."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from freshness.aws.dynamodb.control import control_key
+from freshness.aws.dynamodb.item_codec import Item
+from freshness.aws.dynamodb.table import Table
+from freshness.domain.slo.attainment import (
+    DAY,
+    DAYS_KEPT,
+    HOUR,
+    Attained,
+    Breakdown,
+    Cell,
+    Period,
+    PeriodRecord,
+    attained,
+    by_hour_since,
+    by_period,
+    periods,
+)
+from freshness.domain.slo.breach import BreachTime
+
+LAST_HOURS = 4 * DAY
+"""How long the records of hours are kept: until their day is recorded, and longer if no tick runs."""
+MOST_NUMBERS = 100
+"""The most numbers that one call changes."""
+_FEEDS, _SETTLED = "feeds", "settled"
+
+
+class AttainmentRecords:
+    """The repository of attainment. An item has an attribute for each number of each part of the fleet, such as
+    `late rule [default]`, in seconds."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def add(self, breaches: Iterable[BreachTime], now: datetime) -> None:
+        """Add times of breach that have ended, whatever other functions add meanwhile."""
+        for period, times in by_period(breaches, now).items():
+            for numbers in _chunks(_numbers(times)):
+                self._table.add(_key(period), numbers, _expiry(period))
+
+    def put_feeds(self, feeds: Mapping[Cell, int], hour: Period) -> None:
+        """Write how many feeds are promised in an hour, if it is not what is known."""
+        [known] = self.read([hour])
+        if known.feeds != feeds:
+            for numbers in _chunks({_attribute(_FEEDS, cell): number for cell, number in feeds.items()}):
+                self._table.add(_key(hour), {}, numbers | _expiry(hour))
+
+    def settle(self, now: datetime) -> None:
+        """Record the last day that is no longer kept by hour, once, as the sum of its hours.
+
+        It must not run twice at the same time. What was added to the day since midnight stays.
+        """
+        day = Period(start=by_hour_since(now) - DAY, length=DAY)
+        known = self._table.get(_key(day), consistent=True) or {}
+        if _SETTLED not in known:
+            hours = [Period(start=day.start + number * HOUR, length=HOUR) for number in range(-1, 24)]
+            records = [*self.read(hours), _record(day, known)]
+            numbers = _numbers(attained(records, (), day.start, day.end))
+            self._table.put_always(_key(day) | numbers | _expiry(day) | {_SETTLED: True})
+
+    def read(self, of: Iterable[Period]) -> list[PeriodRecord]:
+        """Return what was recorded of periods, in their order."""
+        by_name = {_key(period)["name"]: period for period in of}
+        items = {item["name"]: item for item in self._table.get_many([control_key(name) for name in by_name])}
+        return [_record(period, items.get(name, {})) for name, period in by_name.items()]
+
+    def since(self, start: datetime, now: datetime) -> list[PeriodRecord]:
+        """Return what was recorded from a time on, and in the hour before."""
+        return self.read(periods(start - HOUR, now, now))
+
+
+def _key(period: Period) -> Item:
+    return control_key(f"attainment {period.name}")
+
+
+def _expiry(period: Period) -> Item:
+    kept = LAST_HOURS if period.length == HOUR else DAYS_KEPT
+    return {"expires_at": int((period.end + kept).timestamp())}
+
+
+def _attribute(name: str, cell: Cell) -> str:
+    kind, part = cell
+    return f"{name} {kind} {part}"
+
+
+def _numbers(times: Mapping[Cell, Attained]) -> Item:
+    return {
+        _attribute(name, cell): Decimal(f"{value.total_seconds():.3f}")
+        for cell, of_cell in times.items()
+        for name, value in asdict(of_cell).items()
+        if value
+    }
+
+
+def _chunks(numbers: Item) -> Iterator[Item]:
+    """Yield the numbers in parts, since an expression may have 300 operands."""
+    items = list(numbers.items())
+    for start in range(0, len(items), MOST_NUMBERS):
+        yield dict(items[start : start + MOST_NUMBERS])
+
+
+def _record(period: Period, item: Item) -> PeriodRecord:
+    times: dict[Cell, Attained] = {}
+    feeds: dict[Cell, int] = {}
+    for attribute, number in item.items():
+        name, *cell = attribute.split(" ", 2)
+        if len(cell) < len(("kind", "part")):
+            continue
+        key = Breakdown(cell[0]), cell[1]
+        if name == _FEEDS:
+            feeds[key] = int(number)
+        else:
+            times[key] = times.get(key, Attained()) + Attained(**{name: timedelta(seconds=float(number))})
+    return PeriodRecord(period=period, times=times, feeds=feeds)

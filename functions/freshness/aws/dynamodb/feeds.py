@@ -1,0 +1,141 @@
+"""The table of feeds, with indexes of when each is due, and of those whose promise is broken."""
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
+
+from freshness.aws.dynamodb.item_codec import (
+    SHARDS,
+    Item,
+    breach_from,
+    deleted_feed_item,
+    deleted_feed_key,
+    feed_from,
+    feed_item,
+    feed_key,
+    sort_key,
+)
+from freshness.aws.dynamodb.table import Table, VersionConflict
+from freshness.domain.feeds.feed import Feed, FeedKey, without_plans
+from freshness.domain.slo.breach import OpenBreach
+
+DUE = "due"
+"""The index of feeds by `due_at`."""
+BROKEN = "broken"
+"""The index of feeds by `broken_at`, with the breach that is open."""
+
+
+MOST_BROKEN = 3_000
+"""How many of these are read at once, to show them: decoding more takes longer than a person waits."""
+
+
+class Broken(NamedTuple):
+    """A feed whose promise was published as broken, when it broke, and the part of the breach that is not recorded."""
+
+    at: datetime
+    key: FeedKey
+    breach: OpenBreach | None
+
+
+class Feeds:
+    """The repository of feeds."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def get(self, company_id: str, data_type: str, connection_id: str, *, consistent: bool = False) -> Feed:
+        """Return one feed; an empty one, of version 0, if there is none."""
+        empty = Feed(company_id=company_id, data_type=data_type, connection_id=connection_id)
+        return self.get_many([empty.key], consistent=consistent).get(empty.key, empty)
+
+    def get_many(self, keys: Iterable[FeedKey], *, consistent: bool = False) -> dict[FeedKey, Feed]:
+        """Return those of the feeds that exist, by their keys."""
+        items = [{"company_id": company_id, "feed": sort_key(*rest)} for company_id, *rest in keys]
+        feeds = (feed_from(item) for item in self._table.get_many(items, consistent=consistent))
+        return {feed.key: feed for feed in feeds}
+
+    def of_company(self, company_id: str, *, consistent: bool = False) -> list[Feed]:
+        """Return all feeds of a company."""
+        return [feed_from(item) for item in self._table.partition("company_id", company_id, consistent=consistent)]
+
+    def scan(self) -> Iterator[Feed]:
+        """Yield every feed that was not deleted, for an operator's tools: no function has the permission to scan."""
+        return (feed_from(item) for item in self._table.scan() if "expires_at" not in item)
+
+    def due(self, now: datetime, batch: int) -> Iterator[list[Feed]]:
+        """Yield the feeds that are due, longest due first, in lists of `batch` or fewer.
+
+        The index and the table are read as the lists are needed.
+        """
+        of_shards = (self._table.due(DUE, "due_at", shard, now) for shard in SHARDS)
+        keys = heapq.merge(*of_shards, key=lambda key: str(key["due_at"]))
+        while next_keys := list(islice(keys, batch)):
+            items = self._table.get_many({"company_id": key["company_id"], "feed": key["feed"]} for key in next_keys)
+            yield [feed_from(item) for item in items]
+
+    def broken(self) -> tuple[list[Broken], bool]:
+        """Return feeds whose promise is broken, longest first, and whether these are all: `MOST_BROKEN` or fewer."""
+        shards = [self._table.first_keys(BROKEN, shard, MOST_BROKEN // len(SHARDS)) for shard in SHARDS]
+        broken = [_broken(item) for items, _ in shards for item in items]
+        return sorted(broken, key=lambda each: (each.at, each.key)), all(whole for _, whole in shards)
+
+    def open_breaches(self) -> Iterator[OpenBreach]:
+        """Yield the breaches of all feeds whose promise is broken, which reads the index only."""
+        for shard in SHARDS:
+            for item in self._table.of_shard(BROKEN, shard):
+                if "breach" in item:
+                    yield breach_from(item)
+
+    def count(self) -> int:
+        """Return about how many feeds there are."""
+        return self._table.item_count()
+
+    def put(self, feed: Feed) -> Feed:
+        """Write a feed in place of the one that was read at its version, and return it as written.
+
+        Raises:
+            VersionConflict: another writer came first.
+        """
+        written = replace(feed, version=feed.version + 1)
+        self._table.put(feed_item(written), feed.version)
+        return written
+
+    def races(self) -> Iterator[None]:
+        """Yield once for each attempt to write, as `Table.races` does."""
+        return self._table.races()
+
+    def update(self, feed: Feed, compute: Callable[[Feed], Feed]) -> Feed:
+        """Write what `compute` returns for a feed, as `Table.update` does."""
+        return self._table.update(feed, compute, self.put, feed_from)
+
+    def delete(self, feed: Feed, now: datetime) -> Feed | None:
+        """Delete a feed as it was read, and keep its history for `DELETED_FEEDS_KEPT`.
+
+        Return it as another writer has written it meanwhile, if it is therefore still there.
+        """
+        self._table.put_always(deleted_feed_item(without_plans(feed), now))
+        try:
+            self._table.delete(feed_key(feed), feed.version)
+        except VersionConflict as conflict:
+            return feed_from(conflict.current) if conflict.current else None
+        return None
+
+    def deleted(self, feeds: Iterable[Feed], now: datetime) -> dict[FeedKey, Feed]:
+        """Return those of the feeds that were deleted, as they can be continued, while their history is kept."""
+        by_item = {tuple(deleted_feed_key(feed).values()): feed for feed in feeds}
+        items = self._table.get_many(deleted_feed_key(feed) for feed in by_item.values())
+        kept = ((by_item[item["company_id"], item["feed"]], item) for item in items)
+        return {
+            feed.key: replace(feed_from(item | feed_key(feed)), version=0)
+            for feed, item in kept
+            if item["expires_at"] > now.timestamp()
+        }
+
+
+def _broken(item: Item) -> Broken:
+    data_type, _, connection_id = item["feed"].partition("#")
+    key = item["company_id"], data_type, connection_id
+    return Broken(datetime.fromisoformat(item["broken_at"]), key, breach_from(item) if "breach" in item else None)

@@ -1,0 +1,202 @@
+"""How values of the domain are written as DynamoDB items, and read back."""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from itertools import chain
+from typing import Any, TypeVar, overload
+
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+from pydantic import TypeAdapter
+
+from freshness.domain.companies.company import Company
+from freshness.domain.datasets.dataset import Dataset
+from freshness.domain.datasets.same_sync import Row
+from freshness.domain.datasets.sync_history import SyncHistory
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import Breach
+from freshness.domain.slo.breach import OpenBreach
+from freshness.domain.times import sortable
+
+Item = dict[str, Any]
+Stored = TypeVar("Stored")
+
+SHARDS = ("0", "1", "2", "3")
+"""Partitions of each index, so that none receives more writes than one partition accepts."""
+DATASETS_KEPT = timedelta(days=30)
+"""How long records of datasets are kept; Codat's own history has older ones."""
+
+DELETED_FEEDS_KEPT = timedelta(days=14)
+"""How long the history is kept of a feed that was deleted: its connection or company may come back."""
+
+_SYNC = struct.Struct(">QBI")
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+class PackedRows(Sequence[Row]):
+    """The syncs of a history in 13 bytes each, so that a feed with all of them fits into one write unit.
+
+    They are decoded once, when they are first read: a tick over 100,000 feeds would take twice as long to read them.
+    """
+
+    __slots__ = ("_rows", "packed")
+
+    def __init__(self, packed: bytes) -> None:
+        self.packed = packed
+        self._rows: tuple[Row, ...] | None = None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Return the syncs."""
+        if self._rows is None:
+            self._rows = tuple(_SYNC.iter_unpack(self.packed))
+        return self._rows
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        return self.rows[index]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.packed) // _SYNC.size
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self.rows == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self.rows)
+
+
+def packed(history: SyncHistory) -> bytes:
+    """Return the syncs of a history as `PackedRows` has them."""
+    if isinstance(history.rows, PackedRows):
+        return history.rows.packed
+    return struct.pack(">" + "QBI" * len(history), *chain.from_iterable(history.rows))
+
+
+def marshal(item: Item) -> Item:
+    """Return an item in DynamoDB's own notation, with the type of each attribute."""
+    return {name: _serialize(value) for name, value in item.items()}
+
+
+def unmarshal(item: Item) -> Item:
+    """Return an item in plain Python values."""
+    return {name: _deserialize(value) for name, value in item.items()}
+
+
+def shard(company_id: str) -> str:
+    """Return the index partition of a company and its feeds."""
+    return SHARDS[zlib.crc32(company_id.encode()) % len(SHARDS)]
+
+
+def sort_key(data_type: str, connection_id: str) -> str:
+    """Return the sort key of a feed."""
+    return f"{data_type}#{connection_id}"
+
+
+def feed_key(feed: Feed) -> Item:
+    """Return the key of a feed's item."""
+    return {"company_id": feed.company_id, "feed": sort_key(feed.data_type, feed.connection_id)}
+
+
+def adapter(kind: type[Stored]) -> TypeAdapter[Stored]:
+    """Return what validates and dumps values of a class. It is built at first use: no function needs all of them."""
+    return _adapter(kind)
+
+
+def dump(value: object) -> Item:
+    """Return the item of a value, without what is unset or as by default."""
+    item: Item = adapter(type(value)).dump_python(
+        value, mode="json", exclude={"history"}, exclude_none=True, exclude_defaults=True
+    )
+    return item
+
+
+def company_item(company: Company) -> Item:
+    """Return the item of a company, indexed by when it is due for a check, and when it needs a relink."""
+    times = {"check_at": company.check_at, "needs_relink_at": company.relink_at}
+    return dump(company) | _index(company.company_id, times)
+
+
+def company_from(item: Item) -> Company:
+    """Return the company of an item."""
+    return adapter(Company).validate_python(item)
+
+
+def feed_item(feed: Feed) -> Item:
+    """Return the item of a feed, indexed by when it is due, and since when its promise is broken.
+
+    A usual one is below the 1 KB of a write unit.
+    """
+    times = {"due_at": feed.due_at, "broken_at": feed.broken_at}
+    item = dump(feed) | feed_key(feed) | _index(feed.company_id, times)
+    # Its sort key has both.
+    del item["data_type"], item["connection_id"]
+    if feed.history:
+        item["history"] = packed(feed.history)
+    if feed.changes_per_day:
+        # DynamoDB's client accepts no floats.
+        item["changes_per_day"] = Decimal(str(feed.changes_per_day))
+    return item
+
+
+def feed_from(item: Item) -> Feed:
+    """Return the feed of an item."""
+    item["data_type"], _, item["connection_id"] = item["feed"].partition("#")
+    if isinstance(item.get("history"), Binary):
+        item["history"] = SyncHistory(PackedRows(bytes(item["history"])))
+    return adapter(Feed).validate_python(item)
+
+
+def deleted_feed_key(feed: Feed) -> Item:
+    """Return the key under which the history of a deleted feed is kept, apart from the feeds of its company."""
+    return feed_key(feed) | {"company_id": deleted_partition(feed.company_id)}
+
+
+def deleted_partition(company_id: str) -> str:
+    """Return the partition of the deleted feeds of a company."""
+    return f"deleted#{company_id}"
+
+
+def readable(item: Item) -> Item:
+    """Return an item with its history unpacked, if it has one."""
+    if not isinstance(item.get("history"), Binary):
+        return item
+    return item | {"history": list(SyncHistory(PackedRows(bytes(item["history"]))))}
+
+
+def deleted_feed_item(feed: Feed, now: datetime) -> Item:
+    """Return the item of a deleted feed's history, which DynamoDB deletes after `DELETED_FEEDS_KEPT`."""
+    return feed_item(feed) | deleted_feed_key(feed) | {"expires_at": int((now + DELETED_FEEDS_KEPT).timestamp())}
+
+
+def breach_from(item: Item) -> OpenBreach:
+    """Return the open breach of what the index of broken promises has of a feed."""
+    data_type, _, _ = item["feed"].partition("#")
+    return OpenBreach(data_type=data_type, breach=adapter(Breach).validate_python(item["breach"]))
+
+
+def dataset_item(dataset: Dataset) -> Item:
+    """Return the item of a dataset's record, which DynamoDB deletes after `DATASETS_KEPT`."""
+    return dump(dataset) | {"expires_at": int((dataset.requested_at + DATASETS_KEPT).timestamp())}
+
+
+def dataset_from(item: Item) -> Dataset:
+    """Return the dataset of an item."""
+    return adapter(Dataset).validate_python(item)
+
+
+def _index(company_id: str, times: Mapping[str, datetime | None]) -> Item:
+    """Return the attributes by which indexes have an item: an index whose time is `None` does not have it."""
+    known = {name: sortable(at) for name, at in times.items() if at}
+    return known and {"shard": shard(company_id), **known}

@@ -1,0 +1,239 @@
+"""Parses Codat's webhooks into facts: current events, and the rule-based ones that Codat sent until January 2025."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from freshness.codat.webhooks.models import (
+    CompanyEvent,
+    ConnectionEvent,
+    DataTypeRead,
+    Envelope,
+    RateLimitReachedEvent,
+    ReadCompletedEvent,
+    RuleEvent,
+    WebhookKind,
+    WriteEvent,
+)
+from freshness.domain.companies.company import Connection, ConnectionStatus
+from freshness.domain.companies.company_facts import CompanyCreated, CompanyDeleted, ConnectionChanged
+from freshness.domain.datasets.dataset import DatasetState, Issue
+from freshness.domain.feeds.facts import DatasetEnded, DataWritten, LimitReached, LimitReset, ReadEnded, WebhookFact
+
+WRITABLE = tuple(
+    """
+    bankAccounts bankTransactions billCreditNotes billPayments bills chartOfAccounts creditNotes customers directCosts
+    directIncomes invoices items journalEntries journals payments purchaseOrders suppliers transfers
+    """.split()
+)
+"""The data types that Codat's event catalogue has a `{dataType}.write.successful` for."""
+
+MAX_ISSUES = 20
+MAX_ISSUE_TYPE = 100
+"""Issues of a read beyond these, and characters of a type, are dropped, so that a dataset's record stays small."""
+
+_READ = re.compile(r"(?:.+\.)?read\.completed(?:\.(?:initial|successful|unsuccessful))*")
+"""The forms in which the end of a read is reported: to all of them, its payload is the same.
+
+A custom product's identifier may come first. The suffixes say whether it is the first read, and whether all data types
+succeeded.
+"""
+_WRITTEN = ".write.successful"
+_CHANGES_NO_DATA = "UploadAttachment"
+"""The type of a write that changes no data type."""
+BYTE_ORDER_MARK = "\ufeff"
+_LOGS = re.compile(r"/sync/([^/?#]{1,100})/validation")
+"""The part of the link to a read's logs that names its dataset."""
+
+
+_Context = dict[str, datetime]
+_Reader = Callable[[str, _Context], tuple[WebhookFact, ...]]
+"""Reads the body of an event, with the context that `freshness.codat.webhooks.models` validates it in."""
+
+
+class Malformed(Exception):
+    """A message is not a webhook as Codat describes it: retrying will not help.
+
+    `facts` are those of the parts of it that are.
+    """
+
+    def __init__(self, reason: str, facts: tuple[WebhookFact, ...] = ()) -> None:
+        super().__init__(reason)
+        self.facts = facts
+
+
+def parse(body: str, received_at: datetime) -> tuple[WebhookFact, ...] | None:
+    """Return the facts of a webhook; `None` if its kind is not used here.
+
+    One that is dated more than `CLOCKS_DIFFER` after it was received counts as of when it was received.
+
+    Raises:
+        Malformed: the body is not a webhook as Codat describes it.
+    """
+    try:
+        return _read(body.removeprefix(BYTE_ORDER_MARK), received_at)
+    except ValidationError as error:
+        raise Malformed(f"not a webhook as Codat describes it: {_mistake(error)}") from error
+
+
+def _mistake(error: ValidationError, *within: str | int) -> str:
+    """Return the first mistake of a value, and where in it, or in what it is within."""
+    first = error.errors(include_input=False)[0]
+    where = ".".join(str(part) for part in (*within, *first["loc"]))
+    return f"{first['msg']} at {where or 'the top'}"
+
+
+def _read(body: str, received_at: datetime) -> tuple[WebhookFact, ...] | None:
+    kind = WebhookKind.model_validate_json(body)
+    if kind.event_type is None and kind.rule_type is not None:
+        # Codat's documentation spells one of them in two ways.
+        read_rule = _RULES.get(kind.rule_type.casefold())
+        return None if read_rule is None else read_rule(RuleEvent.model_validate_json(body))
+    event_type = kind.event_type or Envelope.model_validate_json(body).event_type
+    read = _reader(event_type)
+    return None if read is None else read(body, {"received_at": received_at})
+
+
+def is_used(event_type: str) -> bool:
+    """Return whether events of a type are used here."""
+    return _reader(event_type) is not None
+
+
+def _reader(event_type: str) -> _Reader | None:
+    if _READ.fullmatch(event_type):
+        return _read_completed
+    return _written if event_type.endswith(_WRITTEN) else _EVENTS.get(event_type)
+
+
+def _read_completed(body: str, context: _Context) -> tuple[WebhookFact, ...]:
+    event = ReadCompletedEvent.model_validate_json(body, context=context)
+    ended, mistakes = [], []
+    for number, given in enumerate(event.payload.data_types):
+        try:
+            ended.append(_read_ended(event, DataTypeRead.model_validate(given)))
+        except ValidationError as error:
+            mistakes.append(_mistake(error, "payload", "dataTypes", number))
+    if mistakes:
+        reason = f"{len(mistakes)} of {len(event.payload.data_types)} reads are not as Codat describes them"
+        raise Malformed(f"{reason}, and the others are applied: {mistakes[0]}", facts=tuple(ended))
+    return tuple(ended)
+
+
+def _read_ended(event: ReadCompletedEvent, read: DataTypeRead) -> ReadEnded:
+    return ReadEnded(
+        company_id=event.payload.reference_company.id,
+        connection_id=read.connection_id,
+        data_type=read.data_type,
+        at=event.generated_date,
+        state=read.status,
+        records_modified=read.records_modified,
+        is_first=event.event_type.endswith(".initial"),
+        issues=_issues(read),
+        dataset_id=_dataset_id(read),
+        modified_from=event.payload.modified_from_date,
+    )
+
+
+def _issues(read: DataTypeRead) -> tuple[Issue, ...]:
+    readable = [issue for issue in read.issues if issue is not None and (issue.type or issue.message)]
+    return tuple(Issue(type=issue.type[:MAX_ISSUE_TYPE], message=issue.message) for issue in readable[:MAX_ISSUES])
+
+
+def _dataset_id(read: DataTypeRead) -> str:
+    """Return the dataset that the issues of a read name; empty if none does, or if they disagree."""
+    links = [issue.links.logs for issue in read.issues if issue and issue.links]
+    named = {found[1] for link in links if (found := _LOGS.search(link))}
+    return named.pop() if len(named) == 1 else ""
+
+
+def _connection(body: str, context: _Context) -> tuple[ConnectionChanged]:
+    event = ConnectionEvent.model_validate_json(body, context=context)
+    reported = event.payload.connection
+    connection = Connection(
+        connection_id=reported.id,
+        platform=reported.platform_name,
+        integration_key=reported.integration_key,
+        source_type=reported.source_type,
+        status=reported.status,
+        status_at=event.generated_date,
+        link_url=reported.link_url,
+        link_url_read_at=event.generated_date if reported.link_url else None,
+        reason=reported.reason,
+    )
+    if connection.is_unlinked:
+        connection = replace(connection, unlinked_at=event.generated_date)
+    if event.event_type == "connection.deleted":
+        connection = replace(connection, status=ConnectionStatus.DELETED)
+    if event.event_type == "connection.reconnected":
+        connection = replace(connection, reconnected_at=event.generated_date)
+    return (ConnectionChanged(company_id=event.payload.reference_company.id, connection=connection),)
+
+
+def _company_created(body: str, context: _Context) -> tuple[CompanyCreated]:
+    return (CompanyCreated(company_id=CompanyEvent.model_validate_json(body, context=context).payload.id),)
+
+
+def _company_deleted(body: str, context: _Context) -> tuple[CompanyDeleted]:
+    event = CompanyEvent.model_validate_json(body, context=context)
+    return (CompanyDeleted(company_id=event.payload.id, at=event.generated_date),)
+
+
+def _limit_reached(body: str, context: _Context) -> tuple[LimitReached]:
+    event = RateLimitReachedEvent.model_validate_json(body, context=context)
+    return (LimitReached(at=event.generated_date, until=event.payload.expiry_date),)
+
+
+def _limit_reset(body: str, context: _Context) -> tuple[LimitReset]:
+    return (LimitReset(at=Envelope.model_validate_json(body, context=context).generated_date),)
+
+
+def _written(body: str, context: _Context) -> tuple[DataWritten, ...]:
+    event = WriteEvent.model_validate_json(body, context=context)
+    if event.payload.type == _CHANGES_NO_DATA:
+        return ()
+    return (
+        DataWritten(
+            company_id=event.payload.reference_company.id,
+            connection_id=event.payload.connection_id,
+            data_type=event.event_type.removesuffix(_WRITTEN),
+            at=min(event.payload.completed_on_date or event.generated_date, event.generated_date),
+        ),
+    )
+
+
+def _dataset_ended(event: RuleEvent, state: DatasetState, records_modified: bool | None) -> tuple[DatasetEnded]:
+    """Return the end of a rule's dataset, in the state that the rule's name implies where the event has none."""
+    return (
+        DatasetEnded(
+            company_id=event.company_id,
+            data_type=event.data.data_type,
+            dataset_id=event.data.dataset_id,
+            state=event.data.dataset_status or state,
+            records_modified=records_modified,
+        ),
+    )
+
+
+_EVENTS: dict[str, _Reader] = {
+    "connection.created": _connection,
+    "connection.connected": _connection,
+    "connection.disconnected": _connection,
+    "connection.reconnected": _connection,
+    "connection.failed": _connection,
+    "connection.deleted": _connection,
+    "company.created": _company_created,
+    "company.deleted": _company_deleted,
+    "client.rateLimit.reached": _limit_reached,
+    "client.rateLimit.reset": _limit_reset,
+}
+_RULES: dict[str, Callable[[RuleEvent], tuple[WebhookFact, ...]]] = {
+    "data sync completed": lambda event: _dataset_ended(event, DatasetState.COMPLETE, None),
+    "dataset data changed": lambda event: _dataset_ended(event, DatasetState.COMPLETE, True),
+    "data sync status changed to error": lambda event: _dataset_ended(event, DatasetState.INTERNAL_ERROR, None),
+}
+READS = ("read.completed", "read.completed.initial")
+EVENT_TYPES = (*READS, *_EVENTS, *(f"{data_type}{_WRITTEN}" for data_type in WRITABLE))
+"""The event types to subscribe to: the fewest that report everything. The finer forms of `read.completed` repeat it."""

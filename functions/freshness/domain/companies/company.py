@@ -1,0 +1,391 @@
+"""Companies and their connections, as Codat last reported them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from freshness.domain.companies.pause import Pause
+from freshness.domain.companies.platforms import selects
+from freshness.domain.data_types import SOURCE_TYPES_WITH_OWN_DATA_TYPES, custom_identifier, source_type
+
+
+class ConnectionStatus(StrEnum):
+    """Codat's states of a connection's authorisation, in the order in which it usually passes through them."""
+
+    PENDING_AUTH = "PendingAuth"
+    LINKED = "Linked"
+    UNLINKED = "Unlinked"
+    DEAUTHORIZED = "Deauthorized"
+    DELETED = "Deleted"
+    """Not one of Codat's: the connection was deleted there. It is kept so that late facts do not bring it back."""
+
+
+class ReadOnce(StrEnum):
+    """Whether data is to be read through a connection only once: it may then lapse, and nobody is asked to relink."""
+
+    NO = ""
+    POLICY = "policy"
+    """The policy says so."""
+    INFERRED = "inferred"
+    """The customer seems to have linked it for one read, which on-premise platforms offer."""
+    UNDECIDED = "undecided"
+    """It lapsed before it was known whether it was read: the next check finds that out."""
+
+
+ON_PREMISE = ("QuickBooks Desktop", "Sage 50", "pqsw", "hbql")
+"""Platforms that Codat reads only while the customer's own machine is online."""
+_STATUSES = tuple(ConnectionStatus)
+
+ONE_READ_WITHIN = timedelta(hours=1)
+"""How soon after its first successful read an on-premise connection lapses that was linked for one read only."""
+REFUSED_AGAIN_AFTER = timedelta(minutes=15)
+"""How far apart two refused reads must be to show that an authorisation lapsed: one alone may be a mistake."""
+WARN_OF_CONSENT = timedelta(days=7)
+"""How long before the customer's consent ends a relink is announced as due soon."""
+LINKED_REPORTS_KEPT = 32
+"""How many reports that a connection is linked are kept, the earliest since it was not."""
+REFUSALS_KEPT = 16
+"""How many of the earliest refused reads are kept, besides those that decide whether reads are refused again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A company's link to one platform. `status_at` is when Codat last reported it, by Codat's clock."""
+
+    connection_id: str
+    platform: str
+    source_type: str
+    status: str
+    status_at: datetime
+    integration_key: str = ""
+    """Codat's key of the platform, which stays when its name changes; empty if Codat has not reported it yet."""
+    link_url: str = ""
+    """Where the customer authorises it again. It may have expired: some are valid for a day, or for one use."""
+    link_url_read_at: datetime | None = None
+    """When Codat reported `link_url`; `None` if that was at `status_at`."""
+    reconnected_at: datetime | None = None
+    """When Codat last reported that it can read again after it could not."""
+    unlinked_at: datetime | None = None
+    """When Codat last reported that our own user unlinked it."""
+    not_linked_at: datetime | None = None
+    """When Codat last reported it in another state than `Linked`."""
+    linked_reports: tuple[datetime, ...] = ()
+    """When Codat reported it as `Linked` since then, in order, besides the report at `status_at`."""
+    consent_ends_at: datetime | None = None
+    """When the customer's consent ends, if that is so soon that it was announced, as `Company.with_consent` decides."""
+    refusals: tuple[datetime, ...] = ()
+    """When reads through it ended with `AuthError` since its status changed and since the last success, in order."""
+    first_read_at: datetime | None = None
+    """When the earliest read through it succeeded that is known."""
+    read_once: ReadOnce = ReadOnce.NO
+    """Whether it is to be read only once, as `Company.with_read_once` decides after each fact."""
+    absent_since: datetime | None = None
+    """Since when Codat's lists have lacked it, if the last one did."""
+    reason: str = ""
+    """Its last error, or what Codat notes of it, in Codat's words, as of the last report."""
+
+    @property
+    def is_linked(self) -> bool:
+        """Return whether Codat can read through it now."""
+        return self.status == ConnectionStatus.LINKED
+
+    @property
+    def was_linked(self) -> bool:
+        """Return whether Codat has read through it, and still has it."""
+        return self.status not in (ConnectionStatus.PENDING_AUTH, ConnectionStatus.DELETED)
+
+    @property
+    def is_on_premise(self) -> bool:
+        """Return whether Codat reads through it only while the customer's own machine is online."""
+        return any(map(self.is_on, ON_PREMISE))
+
+    def is_on(self, name: str) -> bool:
+        """Return whether a name of a platform in the policy selects it: its key, or the beginning of its name."""
+        return selects(name, self.platform, self.integration_key)
+
+    @property
+    def is_refused(self) -> bool:
+        """Return whether reads are refused again and again although Codat reports the connection as linked."""
+        return self.is_linked and bool(_refused_again(self.refusals))
+
+    @property
+    def lapsed_at(self) -> datetime | None:
+        """Return since when the customer must authorise it again; `None` if that is not needed."""
+        if self.is_refused:
+            return self.refusals[0]
+        is_excused = self.is_over or self.read_once is ReadOnce.UNDECIDED
+        return self.status_at if self.status == ConnectionStatus.DEAUTHORIZED and not is_excused else None
+
+    @property
+    def linked_at(self) -> datetime | None:
+        """Return when it last became linked, or was linked anew; `None` if it is not linked."""
+        if not self.is_linked:
+            return None
+        first = min((*self.linked_reports, self.status_at))
+        return max(first, self.reconnected_at or first)
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether nothing more is to be read through it, and nobody is to act.
+
+        It lapsed after the one read that it was for, or our own user unlinked it.
+        """
+        if self.is_unlinked:
+            return True
+        is_read = self.first_read_at is not None and self.read_once in (ReadOnce.POLICY, ReadOnce.INFERRED)
+        return is_read and self.status == ConnectionStatus.DEAUTHORIZED
+
+    def suffices(self, succeeded_at: datetime | None) -> bool:
+        """Return whether a copy made at a time is the only one that the policy wants since it was last linked."""
+        if succeeded_at is None or self.read_once is not ReadOnce.POLICY:
+            return False
+        return self.reconnected_at is None or succeeded_at >= self.reconnected_at
+
+    @property
+    def is_unlinked(self) -> bool:
+        """Return whether our own user gave it up at Codat."""
+        return self.status == ConnectionStatus.UNLINKED
+
+    @property
+    def linked_anew_at(self) -> datetime | None:
+        """Return when it was linked again after it was over, from when on promises count; `None` if it was not."""
+        if self.read_once is ReadOnce.POLICY:
+            return self.reconnected_at
+        linked_at = (self.reconnected_at, self.status_at if self.is_linked else None)
+        return min((at for at in linked_at if at and self.unlinked_at and at > self.unlinked_at), default=None)
+
+    def with_reads(self, refused: Iterable[datetime], succeeded_at: datetime | None = None) -> "Connection":
+        """Return the connection after reads through it were refused, and another succeeded.
+
+        Only refusals after the success and after the last change of its status count. Of many, the earliest are kept,
+        and those that decide whether reads are refused again, whatever succeeds in between.
+        """
+        counted = sorted(
+            at
+            for at in {*self.refusals, *refused}
+            if at >= self.status_at and (succeeded_at is None or at > succeeded_at)
+        )
+        again = _refused_again(counted)
+        kept = (*again[:REFUSALS_KEPT], *again[REFUSALS_KEPT:][-1:], *counted[len(again) :])
+        first_read_at = min(filter(None, (self.first_read_at, succeeded_at)), default=None)
+        if (kept, first_read_at) == (self.refusals, self.first_read_at):
+            return self
+        return replace(self, refusals=kept, first_read_at=first_read_at)
+
+    @property
+    def link_url_known_at(self) -> datetime | None:
+        """Return when Codat reported `link_url`; `None` if there is none."""
+        return (self.link_url_read_at or self.status_at) if self.link_url else None
+
+    def with_link(self, url: str, at: datetime) -> "Connection":
+        """Return the connection after Codat returned its link at a time; an empty one says nothing."""
+        known_at = self.link_url_known_at
+        return self if not url or (known_at and known_at >= at) else replace(self, link_url=url, link_url_read_at=at)
+
+    def latest(self, other: "Connection") -> "Connection":
+        """Return what both reports say together: what Codat reported last, whatever the order of arrival.
+
+        A webhook may leave out the platform or the link: these are taken from the earlier report.
+        """
+        earlier, last = sorted((self, other), key=_age_rank)
+        not_linked_at = _latest_not_linked(self, other)
+        with_link = max((each for each in (earlier, last) if each.link_url), key=_link_rank, default=last)
+        return replace(
+            last,
+            link_url=with_link.link_url,
+            link_url_read_at=with_link.link_url_known_at,
+            platform=last.platform or earlier.platform,
+            integration_key=last.integration_key or earlier.integration_key,
+            source_type=last.source_type or earlier.source_type,
+            reconnected_at=max(filter(None, (self.reconnected_at, other.reconnected_at)), default=None),
+            unlinked_at=max(filter(None, (self.unlinked_at, other.unlinked_at)), default=None),
+            first_read_at=min(filter(None, (self.first_read_at, other.first_read_at)), default=None),
+            not_linked_at=not_linked_at,
+            linked_reports=_linked_reports(self, other, after=not_linked_at, besides=last.status_at),
+            absent_since=_absence(earlier, last),
+        ).with_reads((*self.refusals, *other.refusals))
+
+    def differs(self, other: "Connection") -> bool:
+        """Return whether `other` reports anything new, apart from its times, its reason, and another link.
+
+        Where links are valid for one use, Codat reports another one each time.
+        """
+        unchanged = replace(
+            self,
+            status_at=other.status_at,
+            link_url=other.link_url if self.link_url else self.link_url,
+            link_url_read_at=other.link_url_read_at,
+            reconnected_at=other.reconnected_at,
+            unlinked_at=other.unlinked_at,
+            refusals=other.refusals,
+            first_read_at=other.first_read_at,
+            not_linked_at=other.not_linked_at,
+            linked_reports=other.linked_reports,
+            consent_ends_at=other.consent_ends_at,
+            read_once=other.read_once,
+            absent_since=other.absent_since,
+            reason=other.reason,
+        )
+        return unchanged != other
+
+
+def _refused_again(refusals: Sequence[datetime]) -> Sequence[datetime]:
+    """Return those of refused reads, in order, that were followed by another after `REFUSED_AGAIN_AFTER` or more."""
+    return [at for at in refusals if at <= refusals[-1] - REFUSED_AGAIN_AFTER]
+
+
+def _latest_not_linked(*reports: Connection) -> datetime | None:
+    known = (each.not_linked_at for each in reports)
+    reported = (each.status_at for each in reports if not each.is_linked)
+    return max(filter(None, (*known, *reported)), default=None)
+
+
+def _linked_reports(*reports: Connection, after: datetime | None, besides: datetime) -> tuple[datetime, ...]:
+    """Return when reports say that a connection was linked after it was last not, the earliest that are kept."""
+    times = {at for each in reports for at in (*each.linked_reports, *([each.status_at] if each.is_linked else ()))}
+    return tuple(sorted(at for at in times - {besides} if after is None or at > after)[:LINKED_REPORTS_KEPT])
+
+
+def _absence(earlier: Connection, last: Connection) -> datetime | None:
+    """Return since when lists have lacked a connection: a later report of it ends that."""
+    since = last.absent_since or earlier.absent_since
+    return since if since and since > last.status_at else None
+
+
+def _consent_ends_at(connection: Connection, lasts: timedelta | None) -> datetime | None:
+    """Return when consent ends to what is read through a connection; `None` if it does not, or has ended already."""
+    is_asked_already = connection.lapsed_at is not None or connection.read_once is ReadOnce.POLICY
+    return connection.linked_at + lasts if lasts and connection.linked_at and not is_asked_already else None
+
+
+def _link_rank(connection: Connection) -> tuple[datetime, str]:
+    """Return what orders the links of connections that have one: the greatest was reported last."""
+    return connection.link_url_known_at or connection.status_at, connection.link_url
+
+
+def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str, str, str]:
+    """Return what orders reports: by time, and at the same time by the usual order of statuses."""
+    status = connection.status
+    position = _STATUSES.index(ConnectionStatus(status)) if status in _STATUSES else -1
+    of_platform = connection.platform, connection.integration_key, connection.source_type
+    return (connection.status_at, position, status, connection.link_url, *of_platform, connection.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """A company that is watched. `check_at` is when to check it next; `None` once it was deleted."""
+
+    company_id: str
+    name: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    parent_id: str = ""
+    """The id of the company that it belongs to; empty if it belongs to none."""
+    products: tuple[str, ...] = ()
+    """The identifiers of the products that Codat has enabled for it."""
+    connections: dict[str, Connection] = field(default_factory=dict)
+    check_at: datetime | None = None
+    checked_at: datetime | None = None
+    """When Codat was last polled; `None` if it must be polled, however recently it was."""
+    failed_checks: int = 0
+    """Checks that failed in a row."""
+    unanswered_at: datetime | None = None
+    """When a call about the company last got no response, by our own clock, if none has got one since."""
+    not_found_at: datetime | None = None
+    """When Codat first answered 404 for the company, by our own clock, if it has not been found since."""
+    deleted_at: datetime | None = None
+    restored_at: datetime | None = None
+    """When Codat listed the company again after it was taken as deleted."""
+    bulk_refresh_at: datetime | None = None
+    """When several feeds were last queued by one call, or were about to be, by our own clock."""
+    pause: Pause | None = None
+    """The last pause of its refreshes by an operator, which may have ended."""
+    feeds: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The data types that are kept fresh, by connection, as of the last check."""
+    version: int = 0
+
+    def due_for_check(self, now: datetime) -> "Company":
+        """Return the company as one to which something happened of which only Codat knows the details."""
+        return replace(self, check_at=min(self.check_at or now, now), checked_at=None)
+
+    def with_read_once(self, reads_once: "Callable[[Company, Connection], bool]") -> "Company":
+        """Return the company with what is to be read only once. `reads_once` is whether the policy says so."""
+        connections = {
+            connection_id: replace(connection, read_once=self._read_once(connection, reads_once(self, connection)))
+            for connection_id, connection in self.connections.items()
+        }
+        return self if connections == self.connections else replace(self, connections=connections)
+
+    def with_consent(self, consent: "Callable[[Company, Connection], timedelta | None]", now: datetime) -> "Company":
+        """Return the company with what consent ends soon, due for a check when the next must be announced.
+
+        `consent` is how long the policy says that it lasts.
+        """
+        connections, check_at = {}, self.check_at
+        for connection_id, connection in self.connections.items():
+            ends_at = _consent_ends_at(connection, consent(self, connection))
+            announced_at = ends_at - WARN_OF_CONSENT if ends_at else None
+            if check_at and announced_at and announced_at > now:
+                check_at = min(check_at, announced_at)
+            is_soon = announced_at is not None and announced_at <= now
+            connections[connection_id] = replace(connection, consent_ends_at=ends_at if is_soon else None)
+        return replace(self, connections=connections, check_at=check_at)
+
+    def _read_once(self, connection: Connection, by_policy: bool) -> ReadOnce:
+        has_lapsed = connection.status == ConnectionStatus.DEAUTHORIZED
+        is_only = connection.is_on_premise and not any(
+            each.was_linked and each.status_at <= connection.status_at
+            for each in self.connections.values()
+            if each.connection_id != connection.connection_id
+        )
+        read_at = connection.first_read_at
+        if has_lapsed and read_at is None and (by_policy or is_only):
+            is_polled_since = self.checked_at is not None and self.checked_at >= connection.status_at
+            return ReadOnce.NO if is_polled_since else ReadOnce.UNDECIDED
+        if by_policy:
+            return ReadOnce.POLICY
+        is_one_read = has_lapsed and is_only and read_at and connection.status_at <= read_at + ONE_READ_WITHIN
+        return ReadOnce.INFERRED if is_one_read else ReadOnce.NO
+
+    @property
+    def was_linked(self) -> bool:
+        """Return whether it has a connection that Codat has read through: if not, there is nothing to poll."""
+        return any(connection.was_linked for connection in self.connections.values())
+
+    @property
+    def needs_relink_at(self) -> datetime | None:
+        """Return since when the customer must authorise one of its connections again; `None` if none needs it."""
+        if self.deleted_at:
+            return None
+        return min((at for c in self.connections.values() if (at := c.lapsed_at)), default=None)
+
+    @property
+    def relink_at(self) -> datetime | None:
+        """Return `needs_relink_at`, or else when consent ends, if that is soon."""
+        if self.deleted_at:
+            return None
+        ends = (at for c in self.connections.values() if (at := c.consent_ends_at))
+        return self.needs_relink_at or min(ends, default=None)
+
+    def active_connections(self, data_type: str) -> list[Connection]:
+        """Return the connections that a data type is read from, or was until they lapsed.
+
+        One that was unlinked counts only while no other took its place.
+        """
+        candidates = self.candidate_connections(data_type)
+        remaining = [c for c in candidates if not c.is_unlinked]
+        if custom_identifier(data_type):
+            return remaining
+        return remaining or candidates[-1:]
+
+    def candidate_connections(self, data_type: str) -> list[Connection]:
+        """Return the connections that a data type is, or was, read from: its data status may be about any of them.
+
+        They are those of the source type that the data type belongs to; if there are none, those whose source type
+        does not say what they hold. Those of a custom data type are all. One never linked, or deleted, does not count.
+        """
+        linkable = [c for c in self.connections.values() if c.was_linked]
+        if custom_identifier(data_type):
+            return linkable
+        fitting = [c for c in linkable if c.source_type == source_type(data_type)]
+        return fitting or [c for c in linkable if c.source_type not in SOURCE_TYPES_WITH_OWN_DATA_TYPES]

@@ -1,0 +1,322 @@
+"""Feed: a data type of a company from one connection, the unit that is kept fresh.
+
+A feed is a value. Each fact gives a new feed, in such a way that neither the order nor the repetition of facts
+matters: of each kind of fact the latest by Codat's clock is kept, and whether a dataset is in flight follows from
+comparing two such facts. `freshness.domain.transitions.transition` applies facts, and
+`freshness.domain.feeds.schedule` computes when a feed is due.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+
+from freshness.domain import backoff
+from freshness.domain.companies.company import Connection
+from freshness.domain.datasets.dataset import Outcome, Trigger, outcome, paused_until
+from freshness.domain.datasets.sync_history import LONGEST_SYNC, NO_HISTORY, SyncHistory, usual_duration
+from freshness.domain.feeds.feed_values import AsOf, Breach, Decided, End, Request, State, Unanswered, Wanted
+from freshness.domain.promises.promise import Promise
+
+DAY = timedelta(days=1)
+MILLISECOND = timedelta(milliseconds=1)
+"""Durations of syncs are kept to the millisecond, and so is when they were requested."""
+MIN_LATE_AFTER = timedelta(seconds=30)
+MAX_LATE_AFTER = timedelta(hours=6)
+"""How long after its request, or after it was last seen to run, a dataset is late: at least, and at most."""
+LONGEST_PAUSE = timedelta(days=1)
+"""How long after Codat last said that a read is paused it is believed: daily limits of platforms end by then."""
+UNKNOWN_SYNC_TIME = timedelta(seconds=15)
+"""How long a sync is assumed to take before one was measured."""
+
+FeedKey = tuple[str, str, str]
+"""What identifies a feed: company, data type and connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """What is known of one data type from one connection."""
+
+    company_id: str
+    data_type: str
+    connection_id: str
+    last_dataset: Request | None = None
+    end: End | None = None
+    succeeded_at: datetime | None = None
+    attempts: int = 0
+    """Requests made by this stack since the last success."""
+    running_state: str = ""
+    """The state in which the dataset in flight was last seen."""
+    running_description: str = ""
+    """What Codat said of that state, such as until when it pauses the read."""
+    seen_running_at: datetime | None = None
+    """When a check last saw the requested dataset still running."""
+    history: SyncHistory = NO_HISTORY
+    """The last syncs, as `SyncHistory.with_end` keeps them."""
+    refresh_requested_at: datetime | None = None
+    """When a refresh was requested beyond the promise that has not been queued yet."""
+    refresh_requested_by: Trigger = Trigger.OPERATOR
+    wanted: Wanted | None = None
+    """What callers need that the copy does not have yet."""
+    failed_calls: int = 0
+    """Calls to queue a refresh that failed in a row."""
+    retry_at: datetime | None = None
+    """When such a call may be repeated."""
+    unanswered: Unanswered | None = None
+    """The last of these calls, if its response is not known: it is repeated with the same key."""
+    platform_sync_time: timedelta | None = None
+    """How long a sync usually takes on this platform; used until this feed's own syncs were measured."""
+    quiet_since: datetime | None = None
+    """Since when nothing has changed at the source, if that is `quiet_after` or longer, and was published."""
+    changes_per_day: float | None = None
+    """How often the data changes at the source, as estimated when the feed was last scheduled."""
+    requests_that_day: int = 0
+    """Requests made by this stack on the day, in UTC, of the latest request."""
+    decided: Decided | None = None
+    """The last decision that changed the feed. What applies now, `freshness.planning.planner` computes."""
+    written_at: datetime | None = None
+    """When the user last wrote such data to the platform: an older copy is out of date."""
+    broken_at: datetime | None = None
+    """When the promise was broken, if that was published, and it is not known to be kept again."""
+    miss_expected_at: datetime | None = None
+    """The last deadline of which it was published in advance that it will be missed."""
+    breach: Breach | None = None
+    """The part of the breach that is open, whose time is not recorded yet."""
+    due_at: datetime | None = None
+    """When a tick must read the feed next; indexed."""
+    version: int = 0
+
+    @property
+    def key(self) -> FeedKey:
+        """Return what identifies this feed."""
+        return self.company_id, self.data_type, self.connection_id
+
+    @property
+    def in_flight(self) -> Request | None:
+        """Return the request whose dataset has not ended yet."""
+        if self.last_dataset and (self.end is None or self.end.at < self.last_dataset.at):
+            return self.last_dataset
+        return None
+
+    @property
+    def changes(self) -> list[Request | End]:
+        """Return the latest request and the latest end, the later first."""
+        known = (self.last_dataset, self.end)
+        return sorted((change for change in known if change), key=lambda change: change.at, reverse=True)
+
+    @property
+    def latest_dataset_id(self) -> str:
+        """Return the dataset that was requested or ended last, empty if it is unknown.
+
+        A webhook does not name the dataset that ended: it is the one that was requested last.
+        """
+        return next((change.dataset_id for change in self.changes if change.dataset_id), "")
+
+    def age(self, now: datetime) -> timedelta | None:
+        """Return how old Codat's copy is; `None` if there never was one."""
+        return None if self.succeeded_at is None else now - self.succeeded_at
+
+    @property
+    def as_of(self) -> AsOf | None:
+        """Return what time Codat's copy is as of; `None` if there never was one."""
+        return None if self.succeeded_at is None else self.as_of_read(self.succeeded_at)
+
+    def as_of_read(self, ended_at: datetime) -> AsOf:
+        """Return what time the copy is as of that a successful read, which ended at a time, made."""
+        requested_at = self.history.requested_at(ended_at)
+        if requested_at is None:
+            return AsOf(at=ended_at - LONGEST_SYNC, is_estimated=True)
+        return AsOf(at=requested_at, is_estimated=False)
+
+    def keeps(self, promise: Promise, now: datetime) -> bool:
+        """Return whether the copy is as fresh as promised, and not older than what the user last wrote."""
+        if self.succeeded_at is None or (self.written_at and self.succeeded_at < self.written_at):
+            return False
+        return promise.is_kept(self.succeeded_at, now)
+
+    def requested(self, request: Request) -> "Feed":
+        """Return the feed after a dataset was requested, by us or by anyone else."""
+        known = self.last_dataset
+        if known and known.at > request.at:
+            return self
+        if known and request.dataset_id and known.dataset_id == request.dataset_id:
+            return self
+        ours = request.trigger is not Trigger.EXTERNAL
+        attempts, that_day = self.failures + ours, self.requests_on(request.at.date()) + ours
+        return replace(
+            self,
+            last_dataset=request,
+            # A webhook may overtake the response that names the dataset.
+            history=self.history.with_request(request.at, measured=ours),
+            attempts=attempts,
+            requests_that_day=that_day,
+            running_state="",
+            running_description="",
+            seen_running_at=None,
+            refresh_requested_at=None,
+            refresh_requested_by=Trigger.OPERATOR,
+            failed_calls=0,
+            retry_at=None,
+            unanswered=None,
+        )
+
+    def ended(self, end: End, records_modified: bool | None = None, began_at: datetime | None = None) -> "Feed":
+        """Return the feed after a dataset ended, which was requested at `began_at` if Codat said so.
+
+        `records_modified` is whether the sync found changes, `None` where that is unknown (after the first read of a
+        connection Codat always reports false, which means nothing). A webhook names no dataset, so an end with one was
+        polled.
+        """
+        succeeded = outcome(end.state) is Outcome.COMPLETE
+        requested_at = self.last_dataset.at if self.last_dataset else None
+        is_answered = self.unanswered is None or end.at >= self.unanswered.at
+        latest, succeeded_at = self.end, self.succeeded_at
+        if latest is None or latest.rank < end.rank:
+            latest = end.with_reason_of(latest)
+        elif latest.is_report_of(end):
+            # When a poll found the end is exact: a webhook is dated later.
+            succeeded_at = end.at if succeeded_at == latest.at else succeeded_at
+            latest = end.with_reason_of(latest)
+        else:
+            latest = latest.with_reason_of(end)
+        return replace(
+            self,
+            # What an unanswered call may have queued has ended: the next call is another one.
+            unanswered=None if is_answered else self.unanswered,
+            end=latest,
+            succeeded_at=max(filter(None, (succeeded_at, end.at))) if succeeded else succeeded_at,
+            history=self.history.with_end(
+                end.at,
+                records_modified,
+                succeeded=succeeded,
+                requested_at=requested_at,
+                # When others requested theirs is not always known, only when it was first seen.
+                measured=self.last_dataset is not None and self.last_dataset.trigger is not Trigger.EXTERNAL,
+                polled=bool(end.dataset_id),
+                began_at=began_at,
+            ),
+        )
+
+    def written(self, at: datetime) -> "Feed":
+        """Return the feed after the user wrote such data to the platform."""
+        return replace(self, written_at=max(filter(None, (self.written_at, at))))
+
+    def with_refresh_requested(self, at: datetime, trigger: Trigger = Trigger.OPERATOR) -> "Feed":
+        """Return the feed after a refresh was requested beyond the promise; one in flight already serves that."""
+        return self if self.in_flight else replace(self, refresh_requested_at=at, refresh_requested_by=trigger)
+
+    def is_as_of(self, not_before: datetime) -> bool:
+        """Return whether Codat's copy is known to be as of a time or later: an estimate is not enough."""
+        as_of, request = self.as_of, self.last_dataset
+        if as_of is None or as_of.is_estimated:
+            return False
+        if request and request.serves and abs(request.at - as_of.at) < MILLISECOND:
+            return request.is_of(not_before)
+        return as_of.at >= not_before
+
+    def call_failed(self, at: datetime, longest: timedelta, unanswered: Unanswered | None = None) -> "Feed":
+        """Return the feed after a call to queue a refresh failed, due again after a delay of at most `longest`.
+
+        `unanswered` is the call if it may have taken effect.
+        """
+        failed_calls = self.failed_calls + 1
+        retry_at = at + backoff.delay("".join(self.key), failed_calls, longest=longest)
+        return replace(self, failed_calls=failed_calls, retry_at=retry_at, unanswered=unanswered)
+
+    def requests_on(self, day: date) -> int:
+        """Return how often we requested it on a day in UTC, which is no earlier than that of the latest request."""
+        return self.requests_that_day if self.last_dataset and self.last_dataset.at.date() == day else 0
+
+    @property
+    def failures(self) -> int:
+        """Return how many requests made by this stack failed in a row, not counting one that still runs."""
+        if self.last_dataset and self.succeeded_at and self.succeeded_at >= self.last_dataset.at:
+            return 0
+        runs = self.in_flight is not None and self.in_flight.trigger is not Trigger.EXTERNAL
+        return max(self.attempts - runs, 0)
+
+    @property
+    def usual_sync_time(self) -> timedelta:
+        """Return how long nine of ten syncs of this feed take at most."""
+        return usual_duration(self.history.durations, self.platform_sync_time) or UNKNOWN_SYNC_TIME
+
+    @property
+    def paused_until(self) -> datetime | None:
+        """Return until when Codat pauses the dataset in flight, as it last said; `None` if it does not."""
+        until = paused_until(self.running_description) if self.in_flight and self.running_description else None
+        if until is None or self.seen_running_at is None:
+            return None
+        return min(until, self.seen_running_at + LONGEST_PAUSE)
+
+    @property
+    def late_at(self) -> datetime | None:
+        """Return when the dataset in flight is late, so that a check must ask Codat about it.
+
+        Each check that finds it still running doubles the time until the next check: an on-premise platform may take
+        days. The next check of one that Codat pauses is at the end of the pause.
+        """
+        if self.in_flight is None:
+            return None
+        requested_at = self.in_flight.at
+        if self.seen_running_at is None:
+            return requested_at + max(2 * self.usual_sync_time, MIN_LATE_AFTER)
+        if self.paused_until and self.paused_until > self.seen_running_at:
+            return self.paused_until
+        waited = self.seen_running_at - requested_at
+        return self.seen_running_at + min(max(waited, MIN_LATE_AFTER), MAX_LATE_AFTER)
+
+    def is_blocked(self, connection: Connection) -> bool:
+        """Return whether a person must act before a refresh can succeed."""
+        if not connection.is_linked or connection.is_refused:
+            return True
+        if self.end is None or outcome(self.end.state) is not Outcome.PERSON_MUST_ACT:
+            return False
+        return self.end.at >= connection.status_at
+
+    @property
+    def is_unsupported(self) -> bool:
+        """Return whether the platform does not have the data type."""
+        return self.end is not None and outcome(self.end.state) is Outcome.NEVER
+
+    @property
+    def is_failing(self) -> bool:
+        """Return whether the last try failed, and another may succeed."""
+        last_failed = self.end is not None and outcome(self.end.state) in (Outcome.TRY_AGAIN, Outcome.UNKNOWN)
+        # A call that failed no longer matters once somebody else's read has succeeded.
+        is_outdated = self.retry_at and self.succeeded_at and self.succeeded_at >= self.retry_at
+        return last_failed or (self.failed_calls > 0 and not is_outdated)
+
+    def state(self, promise: Promise, connection: Connection, now: datetime) -> State:
+        """Return what a reader sees of the feed."""
+        if promise.off or connection.suffices(self.succeeded_at):
+            return State.OFF
+        if self.is_unsupported:
+            return State.UNSUPPORTED
+        if self.is_blocked(connection):
+            return State.BLOCKED
+        if self.in_flight:
+            return State.REFRESHING
+        if self.is_failing:
+            return State.FAILING
+        if not self.keeps(promise, now):
+            return State.STALE
+        return State.QUIET if self.quiet_since else State.FRESH
+
+
+def is_known_dataset(feed: Feed, dataset_id: str) -> bool:
+    """Return whether a dataset is the feed's latest requested, or latest ended."""
+    return dataset_id in {each.dataset_id for each in (feed.last_dataset, feed.end) if each}
+
+
+def without_plans(feed: Feed) -> Feed:
+    """Return what is kept of a feed that is deleted: what its reads showed, and not what was to be done next."""
+    return Feed(
+        company_id=feed.company_id,
+        data_type=feed.data_type,
+        connection_id=feed.connection_id,
+        last_dataset=None if feed.in_flight else feed.last_dataset,
+        end=feed.end,
+        succeeded_at=feed.succeeded_at,
+        history=feed.history,
+        quiet_since=feed.quiet_since,
+        platform_sync_time=feed.platform_sync_time,
+        written_at=feed.written_at,
+    )

@@ -1,0 +1,91 @@
+"""What a poll of Codat may change of a feed: the rules, one by one, for what a poll overrides."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from freshness.domain.datasets.dataset import DatasetState, Outcome, Trigger, has_ended, outcome
+from freshness.domain.feeds.facts import DatasetPolled
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import End, Request
+
+
+def reconcile(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Feed:
+    """Return the feed after Codat was polled. `linked_at` is when its connection was last seen to be linked."""
+    if polled.succeeded_at:
+        feed = _with_success(feed, polled, polled.succeeded_at)
+    if not has_ended(polled.state):
+        return _with_running(feed, polled)
+    if outcome(polled.state) is not Outcome.COMPLETE:
+        feed = _with_failure(feed, polled, linked_at)
+    return _without_dataset_in_flight(feed, polled)
+
+
+def _is_requested(feed: Feed, polled: DatasetPolled) -> bool:
+    return feed.last_dataset is not None and feed.last_dataset.dataset_id == polled.dataset_id
+
+
+def _with_success(feed: Feed, polled: DatasetPolled, succeeded_at: datetime) -> Feed:
+    """Return the feed with the latest success. One that a webhook reported, under a slightly later time, is kept."""
+    is_latest = outcome(polled.state) is Outcome.COMPLETE
+    began_at = polled.requested_at if is_latest else None
+    if _is_requested(feed, polled) and is_latest and feed.last_dataset:
+        # A request that was adopted may carry our own clock's time, which may be ahead of Codat's.
+        succeeded_at = max(succeeded_at, feed.last_dataset.at)
+        # When others requested theirs, only Codat knows.
+        began_at = began_at or (None if feed.last_dataset.trigger is Trigger.EXTERNAL else feed.last_dataset.at)
+    dataset_id = polled.dataset_id if is_latest else polled.succeeded_id
+    return feed.ended(End(at=succeeded_at, state=DatasetState.COMPLETE, dataset_id=dataset_id), began_at=began_at)
+
+
+def _with_running(feed: Feed, polled: DatasetPolled) -> Feed:
+    if feed.in_flight and feed.in_flight.dataset_id in ("", polled.dataset_id):
+        feed = replace(feed, last_dataset=replace(feed.in_flight, dataset_id=polled.dataset_id))
+    else:
+        at = polled.requested_at or polled.at
+        feed = feed.requested(Request(at=at, trigger=Trigger.EXTERNAL, dataset_id=polled.dataset_id))
+    seen_at = max(filter(None, (feed.seen_running_at, polled.at)))
+    description = feed.running_description if polled.reason is None else polled.reason
+    return replace(feed, seen_running_at=seen_at, running_state=polled.state, running_description=description)
+
+
+def _with_failure(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Feed:
+    """Return the feed after a poll found that its latest dataset failed, unless more is known of it already."""
+    reason = polled.reason or ""
+    if feed.end and feed.end.dataset_id == polled.dataset_id:
+        return _with_reason(feed, feed.end, polled)
+    was_reported_without_id = feed.end is not None and not feed.end.dataset_id and feed.end.state == polled.state
+    if feed.end and was_reported_without_id and not feed.in_flight:
+        exact = End(at=polled.ended_at or feed.end.at, state=polled.state, dataset_id=polled.dataset_id, reason=reason)
+        if feed.end.is_report_of(exact):
+            return feed.ended(exact)
+        return _with_reason(feed, replace(feed.end, dataset_id=polled.dataset_id), polled)
+    is_from_before_request = not _is_requested(feed, polled) and feed.in_flight and polled.at <= feed.in_flight.at
+    if is_from_before_request:
+        return feed
+    failed_at = _failed_at(feed, polled, linked_at)
+    return feed.ended(End(at=failed_at, state=polled.state, dataset_id=polled.dataset_id, reason=reason))
+
+
+def _with_reason(feed: Feed, end: End, polled: DatasetPolled) -> Feed:
+    """Return the feed with an end that is known, and with what a poll says of why."""
+    end = end.with_reason_of(replace(end, state=polled.state, reason=polled.reason or ""))
+    return feed if end == feed.end else replace(feed, end=end)
+
+
+def _failed_at(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> datetime:
+    """Return when a dataset failed, as Codat says, otherwise a time that permits one retry."""
+    at = polled.ended_at or polled.at
+    if feed.last_dataset is None and feed.end is None:
+        # When it failed is unknown, and the connection is linked now: one try is worthwhile.
+        return min(at, linked_at - timedelta.resolution)
+    if feed.last_dataset and _is_requested(feed, polled):
+        # Our own clock's time of the request may be ahead of Codat's.
+        return max(at, feed.last_dataset.at)
+    return at
+
+
+def _without_dataset_in_flight(feed: Feed, polled: DatasetPolled) -> Feed:
+    """Return the feed without a dataset that is late, while the latest that Codat knows is another and has ended."""
+    if feed.in_flight is None or feed.late_at is None or polled.at < feed.late_at:
+        return feed
+    return feed.ended(End(at=polled.at, state=DatasetState.CANCELLED, dataset_id=feed.in_flight.dataset_id))

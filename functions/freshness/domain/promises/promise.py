@@ -1,0 +1,228 @@
+"""What the policy promises of one feed, at any time of day.
+
+A promise gives every moment a greatest age: that of the hours that the moment is in, or else its own. A deadline bounds
+the age at one moment alone. A copy breaks its promise at the first moment at which it is too old. To refresh as late as
+that allows needs the fewest refreshes, since a later copy is never too old before an earlier one.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from freshness.domain.promises.hours import DAY
+from freshness.domain.promises.terms import TERMS, Deadline, Moment, TimedTerms
+from freshness.domain.promises.windows import Window
+
+AT_MOST_EVERY = timedelta(hours=1)
+"""How often `confidence` may cause a refresh by default: Codat recommends hourly refreshes for few data types only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttainmentKey:
+    """What attainment is measured by, besides the data type."""
+
+    rule: str = ""
+    """The table of the policy that sets `fresh_within` or `off`, such as `rule "free plan"`."""
+    platform: str = ""
+    tags: tuple[str, ...] = ()
+    """The tags of the company that the policy selects by, each as `name=value`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """How old one data type of a company, read from one connection, may be."""
+
+    fresh_within: timedelta
+    """The bound on its age, which holds whatever the other fields say."""
+    warn_after: timedelta | None = None
+    """The age at which an alarm warns, if any. If it is below `fresh_within`, refreshes aim at it."""
+    confidence: float | None = None
+    """The required probability, from 0 to 1, that nothing changed since the last sync; `None` for the bound alone."""
+    at_most_every: timedelta = AT_MOST_EVERY
+    """How soon after a sync `confidence` may cause the next; never above `fresh_within`."""
+    weight: float = 1.0
+    """How much the feed counts relative to others where the budget is too small for all."""
+    quiet_after: timedelta | None = None
+    """After how long without a change the source counts as quiet; never if `None`."""
+    off: bool = False
+    """Whether nothing is promised: the feed is never refreshed."""
+    windows: tuple[Window, ...] = ()
+    """When it may, or may not, be refreshed."""
+    fleet_changes_per_day: float | None = None
+    """How often other feeds of its platform and data type change at the source, if that was learned."""
+    source: str = ""
+    """The table of the policy that sets `fresh_within` or `off`, with its file and line."""
+    group: AttainmentKey = AttainmentKey()
+    """What its attainment is measured by."""
+    time_of_day: "TimeOfDayTerms | None" = None
+    """What depends on the time of day, if anything: the other fields are then what holds outside all hours."""
+
+    @property
+    def aim(self) -> timedelta:
+        """Return the age that refreshes are to prevent."""
+        return min(self.fresh_within, self.warn_after or self.fresh_within)
+
+    def at(self, now: datetime) -> "Promise":
+        """Return the promise in force at a time."""
+        return self.time_of_day.in_force(now) if self.time_of_day else self
+
+    def breaks_at(self, succeeded_at: datetime) -> datetime:
+        """Return when a copy made at a time is first older than is promised at that moment."""
+        if self.time_of_day is None:
+            return succeeded_at + self.fresh_within
+        too_old_at, _ = self.time_of_day.first_reached(succeeded_at, fresh_within)
+        missed = self.time_of_day.first_missed(succeeded_at, too_old_at)
+        return missed.at if missed else too_old_at
+
+    def is_kept(self, succeeded_at: datetime, now: datetime) -> bool:
+        """Return whether a copy made at a time was never older than was promised at a moment, until now.
+
+        A promise that broke in hours in which more is promised stays broken after them, until the next copy.
+        """
+        return now <= self.breaks_at(succeeded_at)
+
+    @property
+    def expected_changes_per_day(self) -> float:
+        """Return how often the feed is assumed to change while nothing was learned of the feed itself.
+
+        Where nothing was learned of similar feeds either, about one change is assumed within `fresh_within`.
+        """
+        return self.fleet_changes_per_day or DAY / self.fresh_within
+
+
+def fresh_within(promise: Promise) -> timedelta:
+    """Return the bound on the age."""
+    return promise.fresh_within
+
+
+def aim(promise: Promise) -> timedelta:
+    """Return the age that refreshes are to prevent."""
+    return promise.aim
+
+
+class Stretch(NamedTuple):
+    """A time in which the same promise is in force."""
+
+    start: datetime
+    end: datetime
+    promise: Promise
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TimeOfDayTerms:
+    """What depends on the time of day. It is compared by identity: the policy makes one for all feeds alike."""
+
+    base: Promise
+    """What is promised outside all hours."""
+    terms: tuple[TimedTerms, ...] = ()
+    """In order of precedence, where their hours overlap: each term is taken from the first that has it."""
+    deadlines: tuple[Deadline, ...] = ()
+
+    def in_force(self, now: datetime) -> Promise:
+        """Return the promise in force at a time."""
+        if not self.terms:
+            return self.base
+        return next(promise for _, end, promise in _stretches(self, now.date()) if now < end)
+
+    def first_reached(self, since: datetime, limit: Callable[[Promise], timedelta]) -> tuple[datetime, Promise]:
+        """Return when it is first as long `since` a time as the promise then in force allows, and that promise.
+
+        `limit` is what a promise allows: at most 366 days.
+        """
+        if not self.terms:
+            return since + limit(self.base), self.base
+        day = since.date()
+        while True:
+            for start, end, promise in _stretches(self, day):
+                at = since + limit(promise)
+                if at < end:
+                    return max(start, at), promise
+            day += DAY
+
+    def first_missed(self, succeeded_at: datetime, before: datetime, since: datetime | None = None) -> Moment | None:
+        """Return the first moment before a time at which a copy made at `succeeded_at` is too old for a deadline.
+
+        Moments before `since` are left out.
+        """
+        if not self.deadlines:
+            return None
+        first = succeeded_at + self._shortest
+        first = max(first, since) if since else first
+        day, last = first.date(), before.date()
+        while day <= last:
+            for moment in moments(self, day):
+                if first <= moment.at < before and moment.at - succeeded_at > moment.deadline.fresh_within:
+                    return moment
+            day += DAY
+        return None
+
+    @cached_property
+    def has_confidence(self) -> bool:
+        """Whether the promise sets `confidence` at any time."""
+        return bool(self.base.confidence) or any(terms.confidence for terms in self.terms)
+
+    @cached_property
+    def _shortest(self) -> timedelta:
+        """The shortest `fresh_within` of the deadlines: none can be missed before."""
+        return min(deadline.fresh_within for deadline in self.deadlines)
+
+    def moments_between(self, since: datetime, until: datetime) -> Iterator[Moment]:
+        """Yield the occurrences of the deadlines after a time, up to another."""
+        for number in range((until.date() - since.date()).days + 1):
+            yield from (each for each in moments(self, since.date() + number * DAY) if since < each.at <= until)
+
+    def stretches_between(self, since: datetime, until: datetime) -> Iterator[Stretch]:
+        """Yield the times between two in which the same promise is in force, in order."""
+        for number in range((until.date() - since.date()).days + 1):
+            for start, end, promise in _stretches(self, since.date() + number * DAY):
+                if max(start, since) < min(end, until):
+                    yield Stretch(max(start, since), min(end, until), promise)
+
+    def next_moment(self, deadline: Deadline, now: datetime) -> datetime | None:
+        """Return when a deadline comes next; `None` if it does not within a year."""
+        coming = self.moments_between(now, now + 366 * DAY)
+        return next((each.at for each in coming if each.deadline is deadline), None)
+
+
+@lru_cache(maxsize=4096)
+def moments(clock: TimeOfDayTerms, day: date) -> tuple[Moment, ...]:
+    """Return the occurrences of the deadlines on a day in UTC, in order, and of one moment the tightest first."""
+    found = [
+        Moment(at, deadline)
+        for deadline in clock.deadlines
+        for local in (day - DAY, day, day + DAY)
+        if deadline.include(local) and (at := deadline.moment(local, deadline.by)).date() == day
+    ]
+    return tuple(sorted(found, key=lambda moment: (moment.at, moment.deadline.fresh_within, moment.deadline.name)))
+
+
+@lru_cache(maxsize=4096)
+def _stretches(clock: TimeOfDayTerms, day: date) -> tuple[Stretch, ...]:
+    """Return the stretches of a day in UTC, in order."""
+    start, end = datetime.combine(day, time(), UTC), datetime.combine(day + DAY, time(), UTC)
+    intervals = [
+        (interval, number)
+        for number, terms in enumerate(clock.terms)
+        for local in (day - 2 * DAY, day - DAY, day, day + DAY)
+        if (interval := terms.hours.interval(local)) is not None
+    ]
+    cuts = sorted({start, end} | {cut for interval, _ in intervals for cut in interval if start < cut < end})
+    return tuple(
+        Stretch(cut, until, _in_force(clock, tuple(sorted({n for (a, b), n in intervals if a <= cut < b}))))
+        for cut, until in pairwise(cuts)
+    )
+
+
+@lru_cache(maxsize=4096)
+def _in_force(clock: TimeOfDayTerms, numbers: tuple[int, ...]) -> Promise:
+    """Return the promise with the terms of these numbers in force, the first of them taking precedence."""
+    promise = clock.base
+    for terms in (clock.terms[number] for number in reversed(numbers)):
+        changes = {key: value for key in TERMS if (value := getattr(terms, key)) is not None}
+        if terms.fresh_within and promise.warn_after:
+            changes = {"warn_after": max(promise.warn_after, terms.fresh_within)} | changes
+        promise = replace(promise, **changes, source=terms.source if terms.fresh_within else promise.source)
+    return replace(promise, at_most_every=min(promise.at_most_every, promise.fresh_within))

@@ -1,0 +1,334 @@
+"""What follows from a fact about a company: the company after it, and what to publish."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from freshness.domain import backoff
+from freshness.domain.clean_text import shown
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company_facts import (
+    BulkRefreshStarted,
+    CheckFailed,
+    CheckNeeded,
+    CheckSucceeded,
+    CompanyCalled,
+    CompanyCreated,
+    CompanyDeleted,
+    CompanyFact,
+    CompanyListed,
+    CompanyNotFound,
+    CompanyPaused,
+    ConnectionChanged,
+    LinksRead,
+    ReadsEnded,
+)
+from freshness.domain.companies.listing import ABSENT_AGAIN_AFTER, counts_as_deleted
+from freshness.domain.datasets.dataset import LONGEST_REASON, DatasetState, Outcome, outcome
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.transitions.notifications import (
+    ConnectionBack,
+    ConnectionDone,
+    Notification,
+    RelinkDueSoon,
+    RelinkNeeded,
+)
+
+CHECK_EVERY = timedelta(days=1)
+"""How long a company may go without any fact about it before Codat is polled."""
+DELETED_KEPT = timedelta(days=30)
+"""How long a deleted connection is kept: webhooks may be replayed for two weeks."""
+
+
+class ReadEnd(NamedTuple):
+    """How a read through a connection ended."""
+
+    connection_id: str
+    state: str
+    at: datetime
+    reason: str = ""
+
+
+class CompanyTransition(NamedTuple):
+    """What follows from a fact about a company."""
+
+    company: Company
+    notifications: tuple[Notification, ...] = ()
+
+
+def _never(_company: Company, _connection: Connection) -> bool:
+    return False
+
+
+def _no_end(_company: Company, _connection: Connection) -> None:
+    return None
+
+
+def company_transition(
+    company: Company,
+    fact: CompanyFact,
+    now: datetime,
+    announced: Company | None = None,
+    reads_once: Callable[[Company, Connection], bool] = _never,
+    consent: Callable[[Company, Connection], timedelta | None] = _no_end,
+) -> CompanyTransition:
+    """Return what follows from a fact about a company. After its deletion only newer facts count.
+
+    `reads_once` is whether the policy lets a connection be read only once, and `consent` how long it says that the
+    customer's consent lasts.
+
+    Notifications say which connections lapsed or came back: none of a company that was deleted. `announced` is the
+    company as published before a write that lost a race, which they correct.
+    """
+    after = _with_fact(company, fact, now).with_read_once(reads_once).with_consent(consent, now)
+    notifications = () if after.deleted_at else tuple(_notifications(announced or company, after, _reads(fact)))
+    return CompanyTransition(after, notifications)
+
+
+def _reads(fact: CompanyFact) -> ReadsEnded:
+    """Return what a fact says of reads."""
+    match fact:
+        case ReadsEnded():
+            return fact
+        case CheckSucceeded():
+            return fact.reads
+        case _:
+            return ReadsEnded()
+
+
+def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  # noqa: C901 - a case for each fact
+    match fact:
+        case CompanyListed():
+            return _listed(company, fact, now)
+        case CompanyDeleted():
+            return _deleted(company, fact.at)
+        case CompanyPaused():
+            return _paused(company, fact, now)
+        case _ if company.deleted_at:
+            return company
+        case CompanyCreated():
+            return company if company.version else company.due_for_check(now)
+        case ConnectionChanged():
+            return _with_connection(company, fact.connection, now)
+        case ReadsEnded():
+            return _with_reads(company, fact)
+        case BulkRefreshStarted():
+            return replace(company, bulk_refresh_at=fact.at)
+        case CheckNeeded():
+            return company.due_for_check(now)
+        case CheckSucceeded():
+            return _checked(company, fact, now)
+        case CheckFailed():
+            return _check_failed(company, fact.first, fact.longest, now)
+        case CompanyCalled():
+            return replace(company, unanswered_at=None if fact.is_answered else fact.at)
+        case LinksRead():
+            return _with_links(company, fact)
+        case CompanyNotFound():
+            return _not_found(company, fact, now)
+
+
+def _paused(company: Company, fact: CompanyPaused, now: datetime) -> Company:
+    """Return a company as paused or resumed, also one that was deleted: it may be listed again."""
+    changed = replace(company, pause=fact.pause)
+    return changed if fact.pause or company.deleted_at else changed.due_for_check(now)
+
+
+def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
+    """Return a company as Codat listed it.
+
+    It is due for a check if anything but its name changed, tags and parent included, since rules match them. A list
+    from before its deletion is ignored.
+    """
+    if company.deleted_at and fact.at <= company.deleted_at:
+        return company
+    listed = {connection.connection_id: connection for connection in fact.connections}
+    connections = {
+        connection_id: _with_listed(known, listed[connection_id]) if connection_id in listed else _absent(known, fact)
+        for connection_id, known in company.connections.items()
+        if connection_id in listed or not _is_expired(known, fact.at)
+    }
+    connections |= {connection_id: listed[connection_id] for connection_id in listed.keys() - connections.keys()}
+    tags = company.tags if fact.tags is None else dict(fact.tags)
+    is_matched_as_before = tags == company.tags and fact.parent_id == company.parent_id
+    has_other_connections = _without_remarks(connections) != _without_remarks(company.connections)
+    changed = has_other_connections or not is_matched_as_before
+    check_at = now if changed or company.check_at is None else company.check_at
+    return replace(
+        company,
+        name=company.name if fact.name is None else fact.name,
+        tags=tags,
+        parent_id=fact.parent_id,
+        products=company.products if fact.products is None else tuple(sorted(fact.products)),
+        connections=connections,
+        check_at=check_at,
+        deleted_at=None,
+        restored_at=fact.at if company.deleted_at else company.restored_at,
+        not_found_at=None,
+    )
+
+
+def _is_expired(connection: Connection, at: datetime) -> bool:
+    return connection.status == ConnectionStatus.DELETED and connection.status_at + DELETED_KEPT < at
+
+
+def _with_listed(known: Connection, listed: Connection) -> Connection:
+    """Return a connection as Codat lists it now. A list does not say when a status began, so only changes count."""
+    if not known.differs(listed):
+        reason = listed.reason if listed.status_at >= known.status_at else known.reason
+        return replace(known, absent_since=None, reason=reason)
+    if listed.is_linked and known.was_linked and not known.is_linked:
+        listed = replace(listed, reconnected_at=listed.status_at)
+    return known.latest(listed)
+
+
+def _absent(known: Connection, fact: CompanyListed) -> Connection:
+    """Return a connection that a list lacks."""
+    if not fact.has_all_connections or known.status == ConnectionStatus.DELETED or known.status_at > fact.at:
+        return known
+    since = known.absent_since or fact.at
+    if not counts_as_deleted(since, fact.at, fact.believed_at):
+        return replace(known, absent_since=since)
+    return replace(known, status=ConnectionStatus.DELETED, status_at=fact.at, absent_since=None)
+
+
+def _without_remarks(connections: Mapping[str, Connection]) -> dict[str, Connection]:
+    """Return connections without what a list says of them that no check need find out."""
+    return {each: replace(known, absent_since=None, reason="") for each, known in connections.items()}
+
+
+def _with_connection(company: Company, connection: Connection, now: datetime) -> Company:
+    known = company.connections.get(connection.connection_id)
+    latest = known.latest(connection) if known else connection
+    if latest == known:
+        return company
+    return replace(company, connections=company.connections | {connection.connection_id: latest}).due_for_check(now)
+
+
+def _with_links(company: Company, fact: LinksRead) -> Company:
+    connections = {
+        connection_id: known.with_link(fact.urls.get(connection_id, ""), fact.at)
+        for connection_id, known in company.connections.items()
+    }
+    return replace(company, connections=connections)
+
+
+def reads_ended(ends: Iterable[ReadEnd]) -> ReadsEnded:
+    """Return what reads that ended show of their connections. Ends other than `AuthError` and success show nothing."""
+    refused: defaultdict[str, tuple[datetime, ...]] = defaultdict(tuple)
+    succeeded: dict[str, datetime] = {}
+    reasons: dict[str, str] = {}
+    for connection_id, state, at, reason in ends:
+        if state == DatasetState.AUTH_ERROR:
+            refused[connection_id] += (at,)
+            reasons[connection_id] = max(reason, reasons.get(connection_id, ""), key=len)
+        elif outcome(state) is Outcome.COMPLETE:
+            succeeded[connection_id] = max(at, succeeded.get(connection_id, at))
+    return ReadsEnded(refused=refused, succeeded=succeeded, reasons=reasons)
+
+
+def reads_of(feeds: Iterable[Feed]) -> ReadsEnded:
+    """Return what the latest end and the latest success of feeds show of their connections."""
+    ends: list[ReadEnd] = []
+    for feed in feeds:
+        if feed.end:
+            ends.append(ReadEnd(feed.connection_id, feed.end.state, feed.end.at, feed.end.reason))
+        if feed.succeeded_at:
+            ends.append(ReadEnd(feed.connection_id, DatasetState.COMPLETE, feed.succeeded_at))
+    return reads_ended(ends)
+
+
+def _with_reads(company: Company, reads: ReadsEnded) -> Company:
+    connections = {
+        connection_id: connection.with_reads(reads.refused.get(connection_id, ()), reads.succeeded.get(connection_id))
+        for connection_id, connection in company.connections.items()
+    }
+    return company if connections == company.connections else replace(company, connections=connections)
+
+
+def _deleted(company: Company, at: datetime) -> Company:
+    """Return what is kept of a deleted company: enough for late facts not to bring it back, and an operator's pause.
+
+    A report from before the company was listed again is ignored.
+    """
+    if company.restored_at and at <= company.restored_at:
+        return company
+    return Company(
+        company_id=company.company_id,
+        deleted_at=max(filter(None, (company.deleted_at, at))),
+        pause=company.pause,
+        version=company.version,
+    )
+
+
+def _checked(company: Company, fact: CheckSucceeded, now: datetime) -> Company:
+    not_found_at = None if fact.polled else company.not_found_at
+    company = replace(_with_reads(company, fact.reads), failed_checks=0, not_found_at=not_found_at)
+    if company.version != fact.version:
+        # The company changed during the check, so the check may have missed something: it stays due.
+        return company
+    return replace(
+        company,
+        check_at=now + CHECK_EVERY,
+        checked_at=now if fact.polled else company.checked_at,
+        feeds=dict(fact.feeds),
+    )
+
+
+def _check_failed(company: Company, first: timedelta, longest: timedelta, now: datetime) -> Company:
+    failed_checks = company.failed_checks + 1
+    retry_at = now + backoff.delay(company.company_id, failed_checks, first=first, longest=longest)
+    return replace(company, failed_checks=failed_checks, check_at=retry_at)
+
+
+def _not_found(company: Company, fact: CompanyNotFound, now: datetime) -> Company:
+    """Return a company as deleted, if it was not found before, and a list since then lacked it."""
+    if company.not_found_at and counts_as_deleted(company.not_found_at, now, fact.believed_at):
+        return _deleted(company, fact.at)
+    failed = _check_failed(company, ABSENT_AGAIN_AFTER, backoff.FIRST_REFUSED, now)
+    return replace(failed, not_found_at=company.not_found_at or now)
+
+
+def _notifications(before: Company, after: Company, reads: ReadsEnded) -> Iterator[Notification]:
+    for connection_id, connection in after.connections.items():
+        known = before.connections.get(connection_id)
+        had_lapsed = known is not None and known.lapsed_at is not None
+        if connection.lapsed_at and not had_lapsed:
+            yield _relink_needed(after, connection, connection.lapsed_at, reads.reasons.get(connection_id, ""))
+        elif connection.is_over and not connection.is_unlinked and not (known and known.is_over):
+            yield ConnectionDone.of_connection(
+                after, connection, connection.status_at, read_once=connection.read_once.value
+            )
+        elif connection.is_linked and not connection.lapsed_at and had_lapsed:
+            since = max(connection.status_at, reads.succeeded.get(connection_id, connection.status_at))
+            yield ConnectionBack.of_connection(after, connection, since)
+        if (ends_at := connection.consent_ends_at) and not (known and known.consent_ends_at == ends_at):
+            yield _relink_due_soon(after, connection, ends_at)
+
+
+def _relink_needed(company: Company, connection: Connection, since: datetime, refused_for: str) -> RelinkNeeded:
+    return RelinkNeeded.of_connection(
+        company,
+        connection,
+        since,
+        reason=shown(connection.reason or refused_for, LONGEST_REASON),
+        **_relink(company, connection),
+    )
+
+
+def _relink_due_soon(company: Company, connection: Connection, ends_at: datetime) -> RelinkDueSoon:
+    linked_at = connection.linked_at
+    return RelinkDueSoon.of_connection(
+        company, connection, ends_at, linked_at=linked_at, **_relink(company, connection)
+    )
+
+
+def _relink(company: Company, connection: Connection) -> dict[str, Any]:
+    """Return what the customer needs to relink, and what is read through the connection."""
+    return {
+        "link_url": connection.link_url,
+        "link_url_read_at": connection.link_url_known_at,
+        "data_types": company.feeds.get(connection.connection_id, ()),
+    }

@@ -1,0 +1,94 @@
+"""The notation of days in the policy file."""
+
+import re
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from freshness.domain.promises.calendar_days import BUSINESS_DAYS, WEEKDAYS, Day, DayOfMonth, repeat_weekly
+from freshness.domain.promises.hours import DAY
+from freshness.domain.promises.windows import LONGEST_HORIZON
+from freshness.policy.file.values import nearest, quoted
+
+_SEVERAL_DAYS = {
+    "weekday": WEEKDAYS[:5],
+    "workday": WEEKDAYS[:5],
+    "working day": WEEKDAYS[:5],
+    "business day": WEEKDAYS[:5],
+    "weekend": WEEKDAYS[5:],
+    "every day": WEEKDAYS,
+    "daily": WEEKDAYS,
+    "all day": WEEKDAYS,
+}
+_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": -1}
+_MOST = {"day": 31, "business day": 23, **dict.fromkeys(WEEKDAYS, 5)}
+"""How many of them a month may have."""
+_ENDINGS = {1: "st", 2: "nd", 3: "rd", 21: "st", 22: "nd", 23: "rd", 31: "st"}
+_NUMBERED = {f"{number}{_ENDINGS.get(number, 'th')}": number for number in range(1, 32)}
+MONTH_END = "month end"
+
+
+def parse_day(text: str) -> Day:
+    """Return the day that a text means, such as "Monday", "1st", "last business day of the month" or "2026-12-24".
+
+    Raises:
+        ValueError: it means none.
+    """
+    if text in WEEKDAYS:
+        return WEEKDAYS.index(text)
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+        return date.fromisoformat(text)
+    if text == MONTH_END:
+        return DayOfMonth(-1, text=text)
+    ordinal, _, unit = text.removesuffix(" of the month").partition(" ")
+    number = _ORDINALS.get(ordinal) or _NUMBERED.get(ordinal)
+    unit = unit or ("day" if ordinal in _NUMBERED else "")
+    if number is None or number > _MOST.get(unit, 0):
+        raise ValueError("no such day")
+    if unit == "day":
+        return DayOfMonth(number, text=text)
+    if unit == "business day":
+        return DayOfMonth(number, BUSINESS_DAYS, counts_holidays=False, text=text)
+    return DayOfMonth(number, frozenset({WEEKDAYS.index(unit)}), text=text)
+
+
+def _day(value: object) -> str:
+    text = value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else value
+    try:
+        if not isinstance(text, str):
+            raise ValueError("no text")
+        parse_day(text)
+    except ValueError:
+        name = text.removesuffix(" of the month") if isinstance(text, str) else ""
+        several = _SEVERAL_DAYS.get(name.casefold().removesuffix("s"))
+        meant = "" if several else nearest(name, _names())
+        hint = f"; write {list(several)}" if several else f"; did you mean {meant!r}?" if meant else ""
+        expected = 'expected a day such as "Monday", "1st", "last business day of the month" or "2026-12-24"'
+        raise ValueError(f"{expected}, got {quoted(value)}{hint}") from None
+    return text
+
+
+def _names() -> list[str]:
+    units = ("day", "business day", *WEEKDAYS)
+    return [*WEEKDAYS, MONTH_END, *_NUMBERED, *(f"{ordinal} {unit}" for ordinal in _ORDINALS for unit in units)]
+
+
+DayName = Annotated[str, BeforeValidator(_day)]
+
+_A_MONDAY = date(2027, 2, 1)
+"""In winter, and the first of a month."""
+_FIVE_WEEKS = 35
+
+
+def examined(days: Iterable[frozenset[Day]], today: date) -> list[date]:
+    """Return consecutive dates among which each case occurs: five weeks if all days are days of the week.
+
+    Otherwise they are those from today on that a promise can depend on, and as many as the dates among the days need.
+    """
+    every = frozenset[Day]().union(*days)
+    if repeat_weekly(every):
+        return [_A_MONDAY + number * DAY for number in range(_FIVE_WEEKS)]
+    last = max([today + LONGEST_HORIZON, *(each + DAY for each in every if isinstance(each, date))])
+    return [today + number * DAY for number in range((last - today).days)]
