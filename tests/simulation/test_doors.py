@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,11 +18,12 @@ from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
 from freshness.app.reading.diagnosis import Turn
 from freshness.aws.metrics import Metric
+from stack_access.deployed_policies import DeployedPolicies
 from tests.page.world import HOUR, World
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
     """Return a fleet of which two links have lapsed for so long that promises are broken, seen by every door."""
     made = World()
     made.pass_time(HOUR / 2)
@@ -32,8 +34,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     async def no_links(*_: object) -> list[object]:
         return []
 
+    tables = made.queries.services.tables
+    stack = SimpleNamespace(queries=made.queries, policies=DeployedPolicies(tables.policies, tmp_path / "none.toml"))
     for module in (cli.status, cli.explain, report):
-        monkeypatch.setattr(module, "selected_stack", lambda _: SimpleNamespace(queries=made.queries))
+        monkeypatch.setattr(module, "selected_stack", lambda _: stack)
         monkeypatch.setattr(module, "clock", made.now)
         if hasattr(module, "links_of"):
             monkeypatch.setattr(module, "links_of", no_links)
