@@ -56,6 +56,14 @@ def test_a_read_from_a_machine_waits_for_it_whatever_its_state_once_it_takes_lon
     assert found(WAITS_AFTER, timedelta(hours=9)) != ""
 
 
+def test_a_read_from_a_machine_that_the_platform_pauses_does_not_wait_for_the_machine() -> None:
+    paused = replace(READING, running_description="Paused until 2026-11-23T14:00:00Z", seen_running_at=NOON)
+    hour = timedelta(hours=1)
+
+    assert obstacle(State.REFRESHING, DESKTOP, paused, NOON + hour) == ""
+    assert "machine with QuickBooks Desktop" in obstacle(State.REFRESHING, DESKTOP, paused, NOON + 3 * hour)
+
+
 def test_only_a_read_from_a_machine_waits_for_one() -> None:
     online = replace(DESKTOP, platform="Xero")
 

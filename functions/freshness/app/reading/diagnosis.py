@@ -175,7 +175,7 @@ def _why_off(connection: Connection, feed: Feed) -> str:
 def _waiting_for_machine(subject: Subject, now: datetime) -> Diagnosis | None:
     """Return that a dataset in flight waits for the customer's own machine."""
     feed, request, platform = subject.feed, subject.feed.in_flight, subject.connection.platform
-    if request is None or not subject.connection.is_on_premise:
+    if request is None or not subject.connection.is_on_premise or _platform_pauses_until(feed, now):
         return None
     waited = now - request.at
     if waited < min(max(2 * feed.usual_sync_time, MIN_LATE_AFTER), WAITS_AFTER):
@@ -184,6 +184,11 @@ def _waiting_for_machine(subject: Subject, now: datetime) -> Diagnosis | None:
     if waited >= OFFLINE_AFTER:
         why = f"the customer's machine with {platform} is offline"
     return Diagnosis(Turn.CUSTOMER, why, "Ask the customer to switch the machine on.", is_obstacle=True)
+
+
+def _platform_pauses_until(feed: Feed, now: datetime) -> datetime | None:
+    """Return until when the platform pauses a read in flight, as Codat says; `None` if it does not."""
+    return feed.paused_until if feed.paused_until and feed.paused_until > now else None
 
 
 def _closed_window(promise: Promise, now: datetime) -> Diagnosis | None:
@@ -240,7 +245,7 @@ def no_tick(conditions: Conditions) -> Diagnosis | None:
 
 def _of_feed(subject: Subject, now: datetime) -> Diagnosis:
     if subject.state is State.REFRESHING:
-        if (until := subject.feed.paused_until) and until > now:
+        if until := _platform_pauses_until(subject.feed, now):
             why = f"{subject.connection.platform} has its read paused until {until:%d %b %H:%M} UTC"
             return Diagnosis(Turn.PLATFORM, why, "Wait: Codat goes on with it by itself.")
         return Diagnosis(Turn.CODAT, "Codat is reading it", "Wait: a check follows if it takes unusually long.")
