@@ -186,6 +186,7 @@ class History:
             for body in bodies:
                 await simulation.deliver_webhook(body, KillSwitch())
             await simulation.check(KillSwitch())
+            waiting |= {_key(feed) for feed in simulation.feeds() if _has_failed(feed)}
             await simulation.queue(KillSwitch())
             await simulation.advance(SYNC_TAKES + timedelta(seconds=10))
         unkept = {_truth_key(truth) for truth in self.unkept()}
@@ -324,7 +325,11 @@ def fresh_within(data_type: str) -> timedelta:
 
 def _waits(feed: Feed) -> bool:
     """Return whether a feed waits for its dataset, or for another try after a read that failed."""
-    return bool(feed.in_flight or (feed.end and outcome(feed.end.state) is not Outcome.COMPLETE))
+    return feed.in_flight is not None or _has_failed(feed)
+
+
+def _has_failed(feed: Feed) -> bool:
+    return feed.end is not None and outcome(feed.end.state) is not Outcome.COMPLETE
 
 
 def _key(feed: Feed) -> FeedKey:
