@@ -116,7 +116,9 @@ def test_the_bundle_contains_dependencies_handlers_the_package_and_the_policy(
         "freshness/policy.py",
         "policy.json",
     }
-    assert compiled.parse(compiled.read(bundle)) == load(policy)
+    bundled, written = compiled.parse(compiled.read(bundle)), load(policy)
+    assert bundled.model_dump() == written.model_dump()
+    assert bundled.fingerprint == written.fingerprint
 
 
 def test_the_bundle_contains_the_dates_of_the_public_holidays_that_the_policy_names(

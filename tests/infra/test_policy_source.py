@@ -18,7 +18,7 @@ def variables(template: Template, function: str) -> dict[str, object]:
 def test_no_function_that_loads_a_policy_takes_a_pushed_one_if_only_deployed_ones_are_to_be_in_force(
     template: Template, tmp_path: Path
 ) -> None:
-    restricted = synthesise(tmp_path, policy_source="deployed only")
+    restricted = synthesise(tmp_path, policy_source="deployed only", dashboard="true")
     for function in LOADING:
         assert variables(restricted, function)["POLICY_SOURCE"] == "deployed only"
         assert "POLICY_SOURCE" not in variables(template, function)

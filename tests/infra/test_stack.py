@@ -57,6 +57,8 @@ def test_the_stack_has_these_outputs(template: Template) -> None:
         "ServeApiFunction": "ServeApiFunction",
         "ShowPageFunction": "ShowPageFunction",
         "ActOnPageFunction": "ActOnPageFunction",
+        "WhatIsNext": "A new stack is paused: ./freshness plan shows what it would queue, "
+        "./freshness resume starts it.",
     }
 
 

@@ -15,7 +15,7 @@ REFER = ("AWS::ApiGatewayV2::Api", "AWS::Logs::MetricFilter")
 
 @pytest.fixture(scope="session")
 def staging(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    return synthesise(tmp_path_factory.mktemp("staging"), has_deadlines=True, name="staging")
+    return synthesise(tmp_path_factory.mktemp("staging"), has_deadlines=True, name="staging", dashboard="true")
 
 
 def names(template: Template) -> set[str]:

@@ -12,9 +12,10 @@ import pytest
 
 import apply_webhook
 from freshness.app import services
+from freshness.app.policy_in_force import PolicyInForce
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED, WebhookHeartbeat
 from freshness.aws.dynamodb.tables import Tables
-from freshness.policy.loader import load
+from freshness.policy.compiled import compiled
 from local.http_api import context
 from tests import webhook_bodies as bodies
 
@@ -69,8 +70,9 @@ def dead_letters(tables: Tables, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     }.items():
         monkeypatch.setenv(name, value)
     cached = (services._tables, services._bus, apply_webhook._dead_letters)
-    policy = load(Path(__file__).parents[2] / "freshness.toml")
-    monkeypatch.setattr(services, "_policy", lambda: policy)
+    bundled = compiled(Path(__file__).parents[2] / "freshness.toml")
+    in_force = PolicyInForce(tables.policies, lambda: bundled)
+    monkeypatch.setattr(services, "_policy_in_force", lambda: in_force)
     for client in cached:
         client.cache_clear()
     yield letters

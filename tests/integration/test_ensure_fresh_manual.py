@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -155,7 +156,8 @@ def test_the_command_has_the_options_of_the_example() -> None:
 
 
 def test_every_problem_is_in_the_manual() -> None:
-    sources = (ROOT / "functions" / "freshness" / "app" / "ensure").glob("*.py")
+    app = ROOT / "functions" / "freshness" / "app"
+    sources = chain((app / "ensure").glob("*.py"), (app / "api").glob("*.py"))
     kinds = {
         found
         for path in sources

@@ -12,13 +12,18 @@ from typer.testing import CliRunner, Result
 
 import cli.restore
 from cli.commands import app
+from freshness.app.operations import Operations
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import Pause
 from freshness.domain.datasets.dataset import Dataset, Trigger
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.times import BEGINNING
+from freshness.policy.loader import load
+from local.settings import ROOT
+from simulate.loop import OPERATOR
 from stack_access.recovery import Recovery
+from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -45,8 +50,13 @@ def names(tables: Tables) -> TableNames:
 
 
 def restore(tables: Tables, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+    services = services_of(tables, load(ROOT / "freshness.toml"))
     stack = SimpleNamespace(
-        tables=tables, table_names=names(tables), session=boto3.Session(), endpoint=os.environ["AWS_ENDPOINT_URL"]
+        tables=tables,
+        table_names=names(tables),
+        session=boto3.Session(),
+        endpoint=os.environ["AWS_ENDPOINT_URL"],
+        operations=Operations(services=services, actor=OPERATOR),
     )
     monkeypatch.setattr(cli.restore, "selected_stack", lambda _: stack)
     return CliRunner().invoke(app, ["--region", "eu-west-2", "restore", *arguments])
