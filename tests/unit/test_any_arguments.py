@@ -26,6 +26,7 @@ from freshness.domain.companies.company import Company
 from stack_access.outputs import Outputs
 from stack_access.page_server import PageServer
 from stack_access.stack import DeployedStack
+from tests.integration.recording_bus import RecordingBus
 
 ROOT = Path(__file__).parents[2]
 COMPANY = Company(
@@ -149,6 +150,8 @@ def test_no_name_can_move_or_hide_other_text_in_a_terminal(
 ) -> None:
     name = "7e1b\x1b[2J\x9b2J\u202eLtd\r\N{SNOWMAN}"
     monkeypatch.setattr(sys.modules[__name__], "COMPANY", replace(COMPANY, name=name))
+    monkeypatch.setattr(StackInMemory, "caller", "arn:aws:iam::123456789012:user/ann")
+    monkeypatch.setattr(StackInMemory, "_bus", RecordingBus())
     result = CliRunner().invoke(app, arguments)
 
     assert result.exception is None or isinstance(result.exception, SystemExit)

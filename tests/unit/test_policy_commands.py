@@ -1,6 +1,7 @@
 """`./freshness policy …` for the policy in force, over tables in memory."""
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import Mock
@@ -10,9 +11,11 @@ from typer.testing import CliRunner, Result
 
 from cli.commands import app
 from freshness.aws.dynamodb.tables import Tables
+from freshness.aws.event_bus import EventBus
 from freshness.policy import compiled
 from stack_access.outputs import Outputs
 from stack_access.stack import DeployedStack
+from tests.integration.recording_bus import RecordingBus
 from tests.unit.test_policy_in_force import World
 
 ANN = "arn:aws:iam::123456789012:user/ann"
@@ -27,6 +30,10 @@ class AnyStack(DeployedStack):
     @property
     def tables(self) -> Tables:
         return self.given
+
+    @cached_property
+    def _bus(self) -> EventBus:
+        return RecordingBus()
 
     def environment(self, function: str) -> dict[str, str]:  # noqa: ARG002
         return self.variables

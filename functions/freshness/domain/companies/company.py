@@ -69,7 +69,7 @@ class Connection:
     unlinked_at: datetime | None = None
     """When Codat last reported that our own user unlinked it."""
     not_linked_at: datetime | None = None
-    """When Codat last reported it in another state than `Linked`."""
+    """When Codat last reported it in another state, if it is `Linked` now."""
     linked_reports: tuple[datetime, ...] = ()
     """When Codat reported it as `Linked` since then, in order, besides the report at `status_at`."""
     consent_ends_at: datetime | None = None
@@ -189,7 +189,7 @@ class Connection:
         A webhook may leave out the platform or the link: these are taken from the earlier report.
         """
         earlier, last = sorted((self, other), key=_age_rank)
-        not_linked_at = _latest_not_linked(self, other)
+        not_linked = _latest_not_linked(self, other)
         with_link = max((each for each in (earlier, last) if each.link_url), key=_link_rank, default=last)
         return replace(
             last,
@@ -201,8 +201,8 @@ class Connection:
             reconnected_at=max(filter(None, (self.reconnected_at, other.reconnected_at)), default=None),
             unlinked_at=max(filter(None, (self.unlinked_at, other.unlinked_at)), default=None),
             first_read_at=min(filter(None, (self.first_read_at, other.first_read_at)), default=None),
-            not_linked_at=not_linked_at,
-            linked_reports=_linked_reports(self, other, after=not_linked_at, besides=last.status_at),
+            not_linked_at=not_linked if last.is_linked else None,
+            linked_reports=_linked_reports(self, other, after=not_linked, besides=last.status_at),
             absent_since=_absence(earlier, last),
         ).with_reads((*self.refusals, *other.refusals))
 
