@@ -3,12 +3,15 @@
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from types import FrameType
 
 from rich.console import Console
 
+from freshness.domain.companies.company import Company
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
+from freshness.policy.policy import Policy
 from freshness.policy.unmatched import unmatched
 from local import local_aws
 from local.display import summary
@@ -60,9 +63,14 @@ def run(console: Console) -> int:
         # The terminal wraps long lines itself, so that links can be clicked and copied.
         hours = stack.tables.control.codat_schedule().hours
         console.print(summary(snapshot.fleet, snapshot.refreshes, calls, hours, stack.dry_run), soft_wrap=True)
-        for name in unmatched(stack.deployed.policy, stack.tables.companies.scan()):
-            console.print(f"Matches nothing: {name}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        print_unmatched(console, stack.deployed.policy, stack.tables.companies.scan())
     return 0 if snapshot.fleet.feeds and not snapshot.fleet.overdue else 1
+
+
+def print_unmatched(console: Console, policy: Policy, companies: Iterable[Company]) -> None:
+    """Print a line for each name in the policy that selects nothing of the fleet."""
+    for name in unmatched(policy, companies):
+        console.print(f"Matches nothing: {name}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def calls_between(before: int | None, after: int | None) -> int | None:

@@ -123,3 +123,12 @@ def test_a_budget_notifies_the_topic_of_the_alarms(template: Template, tmp_path:
     [allowed] = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
     assert allowed["Principal"]["Service"] == ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]
     assert shown(allowed["Condition"]["StringEquals"]["aws:SourceAccount"]) == "AWS::AccountId"
+
+
+def test_the_synthesis_warns_of_a_platform_that_codat_does_not_have(tmp_path: Path) -> None:
+    policy = tmp_path / "freshness.toml"
+    policy.write_text('[default]\nfresh_within = "1 day"\n[[rules]]\nname = "a"\nplatforms = ["Xerro"]\nweight = 2\n')
+    synthesise(tmp_path, policy=str(policy))
+
+    manifests = "".join(path.read_text() for path in (tmp_path / "cdk.out").glob("*.json"))
+    assert "'Xerro' is no platform of Codat's that is known here" in manifests

@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cli.doctor import selections
 from freshness.domain.companies.company import Company, Connection
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from freshness.policy.unmatched import unmatched, warnings
+from local.run import print_unmatched
 
 ID = "7e1b7e0c-6a0e-4a39-b0a6-1e1a4b0f6c55"
 OTHER_ID = "0498e921-9b53-4396-a412-4f2f5983b0a2"
@@ -122,3 +125,10 @@ def test_a_date_that_is_past_is_warned_of(tmp_path: Path) -> None:
     assert list(warnings(policy_of(tmp_path, close), date(2026, 12, 25))) == [
         'window "close" (freshness.toml:3): 2026-12-24 is past'
     ]
+
+
+def test_the_summary_of_a_local_run_names_them(tmp_path: Path) -> None:
+    console = Console(record=True, file=StringIO(), width=200)
+    print_unmatched(console, policy_of(tmp_path, RULE + "platforms = ['Xerro']"), [COMPANY])
+
+    assert "Matches nothing: rule \"a\" (freshness.toml:3): no connection is to 'Xerro'" in console.export_text()
