@@ -72,7 +72,7 @@ SEEDED: dict[int, Seeded] = {
         "test_it_is_unknown_whether_a_promise_broke_until_codat_says_that_the_dataset_in_flight_still_runs",
     ),
     3: Seeded(
-        what="a copy of which only the end is known is as of a usual sync time before it",
+        what="where only the end of a read is known, its copy is as of a usual sync time before that",
         replaced={"freshness.domain.feeds.feed:Feed.as_of_read": _estimate_short},
         found_by="tests/unit/test_feed.py::"
         "test_a_copy_of_which_only_the_end_is_known_is_as_of_the_longest_plausible_sync_before_it",
@@ -100,7 +100,7 @@ SEEDED: dict[int, Seeded] = {
         "test_a_dataset_whose_webhook_overtakes_the_response_is_recorded_and_not_read_again",
     ),
     7: Seeded(
-        what="of what a killed run queued, nothing counts that has ended since",
+        what="a read that a killed run queued does not count once it has ended",
         replaced={
             "freshness.codat.bulk_refresh:_is_new": lambda operation, feed, _called_at: (
                 not feed.end or operation.requested > feed.end.at

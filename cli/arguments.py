@@ -52,16 +52,7 @@ def coming_time(given: str | datetime) -> datetime:
     Raises:
         typer.BadParameter: it is none, or is past.
     """
-    if isinstance(given, datetime):
-        return given
-    now = clock()
-    try:
-        at = now + parse_duration(given.strip())
-    except ValueError:
-        at = _time(given.strip())
-    if at <= now:
-        raise typer.BadParameter(f"expected a time after now, {now:%Y-%m-%d %H:%M} UTC, got {quoted(given)}")
-    return at
+    return given if isinstance(given, datetime) else _time_from(clock(), given, is_after=True)
 
 
 def past_time(given: str | datetime) -> datetime:
@@ -70,15 +61,19 @@ def past_time(given: str | datetime) -> datetime:
     Raises:
         typer.BadParameter: it is none, or is to come.
     """
-    if isinstance(given, datetime):
-        return given
-    now = clock()
+    return given if isinstance(given, datetime) else _time_from(clock(), given, is_after=False)
+
+
+def _time_from(now: datetime, given: str, *, is_after: bool) -> datetime:
+    """Return a time, or the end of a duration, which must be after now, or before it."""
     try:
-        at = now - parse_duration(given.strip())
+        passed = parse_duration(given.strip())
+        at = now + passed if is_after else now - passed
     except ValueError:
         at = _time(given.strip())
-    if at >= now:
-        raise typer.BadParameter(f"expected a time before now, {now:%Y-%m-%d %H:%M} UTC, got {quoted(given)}")
+    if at <= now if is_after else at >= now:
+        side = "after" if is_after else "before"
+        raise typer.BadParameter(f"expected a time {side} now, {now:%Y-%m-%d %H:%M} UTC, got {quoted(given)}")
     return at
 
 

@@ -93,7 +93,7 @@ def plan(fleet: Fleet, policy: Policy, on_day: Callable[[], None] = lambda: None
     report = run(sample, policy, fleet.at, 1, on_day=on_day, quota=max(1, round(quota / scale)))
     calls, total = sum(report.calls.values()), report.total
     known = [company for company in fleet.companies if company.deleted_at is None]
-    # A company of which nothing is read is polled once a day.
+    # A company is polled once a day while nothing of it is read.
     polled = sum(company.was_linked for company in known if company.company_id not in companies)
     return Plan(
         companies=len(known),

@@ -46,7 +46,7 @@ class RuleReport:
     """The results of feeds while one table of the policy sets their freshness."""
 
     feeds: int = 0
-    """Those of which the table sets it at any time."""
+    """Feeds whose freshness the table sets at any time."""
     refreshes: int = 0
     found_nothing: int = 0
     """The number of refreshes that found no change."""

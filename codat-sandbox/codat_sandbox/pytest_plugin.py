@@ -9,21 +9,23 @@ from codat_sandbox.sandbox import new_signing_secret
 from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
 
+QUICK = Settings(
+    sync_time_min=timedelta(milliseconds=20),
+    sync_time_max=timedelta(milliseconds=60),
+    read_completed_within=timedelta(milliseconds=50),
+    fails_first=0,
+    needs_relink=0,
+    permissions_error=0,
+    not_supported=0,
+    machine_offline=0,
+)
+"""Reads that take milliseconds, and never fail."""
+
 
 @pytest.fixture
 def codat_sandbox_settings() -> Settings:
     """Return the settings of `codat_sandbox`, under which nothing fails and reads take milliseconds: override them."""
-    return Settings(
-        companies=3,
-        sync_time_min=timedelta(milliseconds=20),
-        sync_time_max=timedelta(milliseconds=60),
-        read_completed_within=timedelta(milliseconds=50),
-        fails_first=0,
-        needs_relink=0,
-        permissions_error=0,
-        not_supported=0,
-        machine_offline=0,
-    )
+    return QUICK.model_copy(update={"companies": 3})
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from codat_sandbox.backend import CodatBackend
 from codat_sandbox.model import Event, ReadCompleted
+from codat_sandbox.pytest_plugin import QUICK as QUICK
 from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
 
@@ -19,17 +20,6 @@ NOON = datetime(2026, 8, 3, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-
-QUICK = Settings(
-    sync_time_min=timedelta(milliseconds=20),
-    sync_time_max=timedelta(milliseconds=60),
-    read_completed_within=timedelta(milliseconds=50),
-    fails_first=0,
-    needs_relink=0,
-    permissions_error=0,
-    not_supported=0,
-    machine_offline=0,
-)
 
 
 def empty_backend(settings: Settings) -> CodatBackend:

@@ -22,7 +22,7 @@ class Paused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operations:
-    """Carries out the commands of an actor on the tables, each of which is recorded in the audit."""
+    """Carries out the commands of an actor on the tables. Each command is recorded in the audit."""
 
     services: Services
     actor: Actor

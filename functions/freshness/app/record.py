@@ -2,8 +2,8 @@
 
 Each attempt reads consistently, computes what follows (`freshness.domain.transitions`), publishes it and records the
 ends of datasets, writes on condition that the version is still the one that was read, and then records the datasets
-that run. After a lost race there is another attempt. A crash between publishing and writing
-repeats notifications under the same ids, and loses none.
+that run. After a lost race there is another attempt. A crash between publishing and writing repeats notifications
+under the same ids, and loses none.
 """
 
 from collections import Counter

@@ -76,7 +76,7 @@ class RateLimiter:
             if slot > self._until + LONGEST_WAIT:
                 raise self._no_call_before(slot)
             await self._sleep_until(slot)
-            # Another call may have been told to stop while this one waited for its slot.
+            # Codat may have refused another call while this one waited for its slot.
             if self._limits.stopped_before(self._clock()) is None:
                 break
         self._made += 1

@@ -3,7 +3,7 @@
 import re
 
 HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, those that reverse the direction of what follows, and halves of characters."""
+"""Control characters, characters that change the direction of text, and lone surrogates."""
 
 
 def shown(text: str, longest: int) -> str:

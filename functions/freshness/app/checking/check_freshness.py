@@ -205,7 +205,7 @@ class FreshnessCheck:
             return True
         if any(feed.late_at and feed.late_at <= now for feed in feeds):
             return True
-        # An end with a dataset's id was polled, which tells nothing of what others read, as a webhook does.
+        # A poll of a dataset, which has its id, says nothing of what others read. A webhook does.
         reported = [feed.end.at for feed in feeds if feed.end and not feed.end.dataset_id]
         return max([checked_at, *reported]) + CHECK_EVERY <= now
 

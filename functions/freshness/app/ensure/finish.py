@@ -18,7 +18,7 @@ from freshness.aws.event_bus import NotPublished
 from freshness.domain.companies.company import Company
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.freshness_request import FreshnessRequest
-from freshness.domain.transitions.notifications import request_ended
+from freshness.domain.transitions.notifications import Notification, request_ended
 
 NOT_ENSURED = "FreshnessNotEnsured"
 """The error with which a task fails."""
@@ -47,12 +47,13 @@ class Finisher:
         """Publish the end of a request as it was stored, unless it is known to be published, and return the request."""
         if request.is_done and not request.is_published:
             with left_to_the_next_tick(request):
-                self.services.bus.publish([request_ended(request, company)])
-                self._end_task(request, company)
+                ended = request_ended(request, company)
+                self.services.bus.publish([ended])
+                self._end_task(request, ended)
                 return self.services.tables.requests.update(request, lambda known: replace(known, is_published=True))
         return request
 
-    def _end_task(self, request: FreshnessRequest, company: Company) -> None:
+    def _end_task(self, request: FreshnessRequest, ended: Notification) -> None:
         tasks = self.services.tasks
         if tasks is None or not request.task_token:
             return
@@ -60,7 +61,7 @@ class Finisher:
             reasons = "; ".join(f"{each.data_type}: {each.reason}" for each in request.failures)
             tasks.fail(request.task_token, NOT_ENSURED, reasons)
         else:
-            tasks.succeed(request.task_token, request_ended(request, company).detail())
+            tasks.succeed(request.task_token, ended.detail())
 
     def finish_of_companies(self, company_ids: Collection[str]) -> None:
         """End the open requests about companies that have a feed as fresh as callers need."""

@@ -26,7 +26,7 @@ from freshness.app.page.view import (
     Webhooks,
 )
 from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn, of_everything
-from freshness.app.reading.queries import Queries
+from freshness.app.reading.queries import READERS, Queries
 from freshness.app.reading.spending import spending
 from freshness.app.reading.views import ConsentView, FeedView
 from freshness.app.webhook_heartbeat import SILENT_AFTER
@@ -52,8 +52,6 @@ MISSES = 20
 LONGEST_NAME = 60
 """The most characters of a name."""
 EVERYTHING = Selection()
-_READERS = 8
-"""Queries at once. Each takes some five milliseconds, most of which is waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ class _OfFeeds:
 
 def page_view(queries: Queries, now: datetime, selection: Selection = EVERYTHING) -> PageView:
     """Return what the page shows now. To search a fleet that is too large to be read whole reads all companies."""
-    with ThreadPoolExecutor(_READERS) as readers:
+    with ThreadPoolExecutor(READERS) as readers:
         index = _read_index(queries, now)
         chosen = index.chosen()
         if selection.search and not index.is_whole(chosen):
