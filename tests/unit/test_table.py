@@ -1,16 +1,31 @@
 """How tables read and write, on a DynamoDB that answers as a test says."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
 
 from estimate.memory_dynamodb import MemoryDynamoDB
+from freshness.aws.dynamodb.feeds import Feeds
 from freshness.aws.dynamodb.item_codec import marshal
-from freshness.aws.dynamodb.table import BATCH, BATCH_TRIES, ContentionError, Table
+from freshness.aws.dynamodb.table import BATCH, BATCH_TRIES, RACES, ContentionError, Table, VersionConflict
+from freshness.domain.feeds.feed import Feed
 
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 KEY = {"name": "a"}
 UNPROCESSED = {"table": {"Keys": [marshal(KEY)]}}
+FEED = Feed(company_id="company", data_type="invoices", connection_id="connection")
+
+
+def table_in_memory() -> Table:
+    return Table(cast(Any, MemoryDynamoDB()), "control", lambda _: None)
+
+
+def once_more(feed: Feed) -> Feed:
+    return replace(feed, attempts=feed.attempts + 1)
 
 
 def test_items_that_a_batch_left_out_are_read_after_longer_and_longer_pauses() -> None:
@@ -64,3 +79,126 @@ def test_no_items_are_written_without_a_call() -> None:
     dynamodb = MemoryDynamoDB()
     assert Table(cast(Any, dynamodb), "control").put_new([]) == []
     assert not dynamodb.calls
+
+
+def test_reads_are_consistent_where_they_must_be() -> None:
+    dynamodb = Mock()
+    dynamodb.get_item.return_value = {}
+    dynamodb.batch_get_item.return_value = {"Responses": {"table": []}, "UnprocessedKeys": {}}
+    table = Table(dynamodb, "table")
+
+    for consistent in (True, False):
+        table.get(KEY, consistent=consistent)
+        list(table.get_many([KEY], consistent=consistent))
+
+        assert dynamodb.get_item.call_args.kwargs["ConsistentRead"] is consistent
+        assert dynamodb.batch_get_item.call_args.kwargs["RequestItems"]["table"]["ConsistentRead"] is consistent
+
+
+def test_an_item_is_written_or_deleted_only_as_it_was_read() -> None:
+    table = table_in_memory()
+    table.put(KEY | {"version": 1}, 0)
+    with pytest.raises(VersionConflict) as conflict:
+        table.put(KEY | {"version": 1}, 0)
+    assert conflict.value.current == KEY | {"version": 1}
+
+    table.put(KEY | {"version": 2}, 1)
+    with pytest.raises(VersionConflict):
+        table.put(KEY | {"version": 2}, 1)
+    with pytest.raises(VersionConflict):
+        table.delete(KEY, 1)
+    assert table.get(KEY) == KEY | {"version": 2}
+
+    table.delete(KEY, 2)
+    assert table.get(KEY) is None
+
+
+def test_only_items_at_a_version_that_lack_an_attribute_are_written_over() -> None:
+    table = table_in_memory()
+    table.put_always({"name": "running", "version": 1, "state": "Queued"})
+    table.put_always({"name": "changed", "version": 2, "state": "Queued"})
+    table.put_always({"name": "ended", "version": 1, "end": "then"})
+    ended = [{"name": name, "version": 2, "end": "now"} for name in ("running", "changed", "ended", "unknown")]
+
+    written, *refused = table.put_over(ended, ("name",), version=1, without="end")
+
+    assert written is None
+    assert [
+        (refusal.is_of_condition, refusal.current and refusal.current["name"]) for refusal in refused if refusal
+    ] == [
+        (True, "changed"),
+        (True, "ended"),
+        (True, None),
+    ]
+    assert table.get({"name": "running"}) == {"name": "running", "version": 2, "state": "Queued", "end": "now"}
+    assert table.get({"name": "ended"}) == {"name": "ended", "version": 1, "end": "then"}
+
+
+def test_what_does_not_change_is_written_only_where_there_is_nothing_yet() -> None:
+    dynamodb = MemoryDynamoDB()
+    feeds = Feeds(Table(cast(Any, dynamodb), "feeds"))
+
+    written = feeds.update(FEED, lambda feed: feed)
+    assert feeds.update(written, lambda feed: feed) == written == replace(FEED, version=1)
+    assert dynamodb.writes["feeds"] == 1
+
+
+def test_a_change_that_lost_a_race_is_computed_again_from_what_won_it() -> None:
+    feeds = Feeds(Table(cast(Any, MemoryDynamoDB()), "feeds", lambda _: None))
+    read = feeds.update(FEED, once_more)
+    feeds.update(read, once_more)
+
+    assert feeds.update(read, once_more) == replace(FEED, attempts=3, version=3) == feeds.get(*FEED.key)
+
+
+def test_what_was_deleted_meanwhile_is_not_written_again() -> None:
+    feeds = Feeds(Table(cast(Any, MemoryDynamoDB()), "feeds", lambda _: None))
+    read = feeds.update(FEED, once_more)
+    feeds.delete(read, NOON)
+
+    feeds.update(read, once_more)
+
+    assert feeds.of_company("company") == []
+
+
+def test_a_change_that_others_always_come_before_is_given_up_after_longer_and_longer_pauses() -> None:
+    dynamodb, pauses = MemoryDynamoDB(), list[float]()
+    feeds = Feeds(Table(cast(Any, dynamodb), "feeds", pauses.append))
+    others = Feeds(Table(cast(Any, dynamodb), "feeds"))
+
+    def after_another(feed: Feed) -> Feed:
+        others.update(others.get(*FEED.key), once_more)
+        return once_more(feed)
+
+    with pytest.raises(ContentionError, match=str(RACES)):
+        feeds.update(FEED, after_another)
+
+    assert others.get(*FEED.key).attempts == RACES
+    assert len(pauses) == RACES
+    assert pauses[-1] > pauses[0] > 0
+
+
+def test_a_lease_is_one_owners_until_its_time_is_up_or_it_gives_it_back() -> None:
+    table = table_in_memory()
+    assert table.acquire(KEY, "one", NOON + MINUTE, NOON)
+    assert not table.acquire(KEY, "other", NOON + MINUTE, NOON)
+    assert table.acquire(KEY, "one", NOON + 2 * MINUTE, NOON + MINUTE)
+    table.release(KEY, "other")
+    assert not table.acquire(KEY, "other", NOON + 9 * MINUTE, NOON + 2 * MINUTE)
+
+    assert table.acquire(KEY, "other", NOON + 9 * MINUTE, NOON + 3 * MINUTE)
+    table.release(KEY, "other")
+    assert table.acquire(KEY, "one", NOON + 9 * MINUTE, NOON + 3 * MINUTE)
+
+
+def test_an_index_is_read_up_to_a_number_of_items_and_says_whether_that_is_all() -> None:
+    feeds = Feeds(table := Table(cast(Any, MemoryDynamoDB()), "feeds"))
+    for number in range(3):
+        feeds.put(replace(FEED, connection_id=str(number), broken_at=NOON + number * MINUTE))
+    [shard] = {item["shard"] for item in table.scan()}
+
+    keys, is_all = table.first_keys("broken", shard, 2)
+
+    assert ([key["feed"] for key in keys], is_all) == (["invoices#0", "invoices#1"], False)
+    assert len(table.first_keys("broken", shard, 3)[0]) == 3
+    assert table.first_keys("broken", shard, 3)[1]
