@@ -11,7 +11,8 @@ from freshness.domain.slo.burn_rate import burn
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-FLEET = {"[default]": 100, "small": 5}
+FLEET = {(Breakdown.RULE, "[default]"): 100, (Breakdown.RULE, "small"): 5, (Breakdown.TAG, "tier=gold"): 90}
+"""How many feeds are promised. Those of the tag are of these rules: they must not count twice."""
 
 
 def late(feeds: int, for_: timedelta, *, ago: timedelta = timedelta(0), rule: str = "[default]") -> list[BreachTime]:
@@ -28,10 +29,9 @@ def rate(
     times = by_period(ended or [], NOON)
     hours = list(periods(NOON - 40 * HOUR, NOON, NOON))
     records = [PeriodRecord(period=each, times=times.get(each, {})) for each in hours]
-    feeds = {(Breakdown.RULE, rule): number for rule, number in FLEET.items()}
     counted = len(hours) - 1 - counted_ago
-    records[counted] = PeriodRecord(period=hours[counted], times=times.get(hours[counted], {}), feeds=feeds)
-    first = PeriodRecord(period=hours[0], feeds=feeds)
+    records[counted] = PeriodRecord(period=hours[counted], times=times.get(hours[counted], {}), feeds=FLEET)
+    first = PeriodRecord(period=hours[0], feeds=FLEET)
     return burn([first, *records[1:]], open_, lambda _: objective, NOON)
 
 

@@ -17,8 +17,10 @@ from freshness.aws.event_bus import NotPublished
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.domain.companies.pause import Pause
+from freshness.domain.datasets.dataset import DatasetState
 from freshness.domain.feeds.facts import MissExpected
 from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import End
 from freshness.domain.feeds.schedule import reschedule
 from freshness.domain.transitions.notifications import Notification
 from freshness.domain.transitions.transition import transition
@@ -174,3 +176,10 @@ def test_what_a_person_must_act_on_first_is_no_deadline_at_risk() -> None:
 
     assert len(risks(policy(calls_per_minute=1))) > 0
     assert list(at_risk(feeds(policy()), companies, policy(calls_per_minute=1), PLENTY, SEVEN)) == []
+
+
+def test_what_a_platform_does_not_have_is_no_deadline_at_risk() -> None:
+    not_supported = End(at=SEVEN - timedelta(hours=1), state=DatasetState.NOT_SUPPORTED)
+    unsupported = [feed.ended(not_supported) for feed in feeds(policy())]
+
+    assert list(at_risk(unsupported, COMPANIES, policy(calls_per_minute=1), PLENTY, SEVEN)) == []
