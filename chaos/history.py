@@ -14,7 +14,7 @@ from codat_sandbox.errors import SandboxError
 from codat_sandbox.model import ConnectionStatus, Dataset, DatasetStatus, RequestedBy, Truth
 from codat_sandbox.platforms import MYOB, PLAID, QUICKBOOKS_DESKTOP, DataType
 from codat_sandbox.settings import Settings
-from freshness.domain.datasets.dataset import Outcome, has_ended, outcome
+from freshness.domain.datasets.dataset import OUTCOMES, Outcome, has_ended
 from freshness.domain.datasets.sync_history import LAST_KEPT, LONGEST_SYNC
 from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.policy.policy import Policy
@@ -329,7 +329,7 @@ def _waits(feed: Feed) -> bool:
 
 
 def _has_failed(feed: Feed) -> bool:
-    return feed.end is not None and outcome(feed.end.state) is not Outcome.COMPLETE
+    return feed.end is not None and OUTCOMES[feed.end.state] is not Outcome.COMPLETE
 
 
 def _key(feed: Feed) -> FeedKey:

@@ -14,7 +14,7 @@ from cli.output import new_table, print_error, print_json, print_table
 from freshness.app.reading.text import duration
 from freshness.app.reading.views import FeedView
 from freshness.domain.companies.company import Company
-from freshness.domain.datasets.dataset import DatasetState, Outcome, Trigger, outcome
+from freshness.domain.datasets.dataset import OUTCOMES, DatasetState, Outcome, Trigger
 from freshness.domain.feeds.feed import Feed, FeedKey
 from stack_access.stack import DeployedStack, clock
 from stack_access.ticks import run_tick, tick_client
@@ -121,7 +121,7 @@ def _progress(feed: Feed, view: FeedView | None) -> str:
 
 def _has_succeeded(feed: Feed) -> bool:
     """Return whether the latest read succeeded."""
-    return feed.is_unsupported or (feed.end is not None and outcome(feed.end.state) is Outcome.COMPLETE)
+    return feed.is_unsupported or (feed.end is not None and OUTCOMES[feed.end.state] is Outcome.COMPLETE)
 
 
 def _results(stack: DeployedStack, company: Company, before: dict[FeedKey, Feed], after: list[Feed]) -> list[Result]:

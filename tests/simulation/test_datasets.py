@@ -18,7 +18,7 @@ from codat_sandbox.settings import Settings
 from freshness.app.reading.queries import NotFound, Queries
 from freshness.app.reading.views import FoundDataset
 from freshness.domain.companies.company_facts import CheckNeeded
-from freshness.domain.datasets.dataset import Outcome, Trigger, outcome
+from freshness.domain.datasets.dataset import OUTCOMES, Outcome, Trigger
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import TIMEOUT, Fuse, Simulation
@@ -99,7 +99,7 @@ def test_a_dataset_is_found_by_its_id_while_it_runs_and_then_with_its_end(report
     for before, after in zip(running, ended, strict=True):
         assert (before.data_type, before.company_name, before.platform) != ("", "", "")
         assert before.dataset.ended_at is None
-        assert outcome(before.dataset.state) is Outcome.IN_FLIGHT
+        assert OUTCOMES[before.dataset.state] is Outcome.IN_FLIGHT
         assert (before.dataset.trigger, before.dataset.requested_at) == (Trigger.PROMISE, after.dataset.requested_at)
         assert after.dataset.state == "Complete"
         assert after.dataset.ended_at

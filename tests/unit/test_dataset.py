@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.datasets.dataset import Dataset, DatasetState, Issue, Outcome, Trigger, has_ended, outcome
+from freshness.domain.datasets.dataset import OUTCOMES, Dataset, DatasetState, Issue, Outcome, Trigger, has_ended
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -35,8 +35,8 @@ def dataset(
 
 def test_every_state_that_codat_documents_has_an_outcome() -> None:
     assert len(DatasetState) == 21
-    assert all(outcome(state) is not Outcome.UNKNOWN for state in DatasetState)
-    assert outcome("SomethingNew") is Outcome.UNKNOWN
+    assert all(OUTCOMES[state] is not Outcome.UNKNOWN for state in DatasetState)
+    assert OUTCOMES["SomethingNew"] is Outcome.UNKNOWN
 
 
 def test_twelve_states_are_ends() -> None:
@@ -129,7 +129,7 @@ def test_merging_records_does_not_depend_on_their_order_or_repetition(records: l
     ],
 )
 def test_each_state_means_what_codat_documents(meaning: Outcome, states: set[str]) -> None:
-    assert {str(state) for state in DatasetState if outcome(state) is meaning} == states
+    assert {str(state) for state in DatasetState if OUTCOMES[state] is meaning} == states
     assert {str(state) for state in DatasetState if has_ended(state)}.isdisjoint(states) is (
         meaning is Outcome.IN_FLIGHT
     )

@@ -26,7 +26,7 @@ from freshness.domain.companies.company_facts import (
     ConnectionChanged,
     ReadsEnded,
 )
-from freshness.domain.datasets.dataset import Outcome, outcome
+from freshness.domain.datasets.dataset import OUTCOMES, Outcome
 from freshness.domain.feeds.facts import (
     DatasetEnded,
     DataWritten,
@@ -306,7 +306,7 @@ class WebhookApplier:
 
     def _has_ended(self, fact: ReadEnded) -> bool:
         """Return whether a read has ended, and count how."""
-        ended = outcome(fact.state)
+        ended = OUTCOMES[fact.state]
         if ended is Outcome.IN_FLIGHT:
             return False
         self.counts[_ENDED.get(ended, Metric.READS_FAILED_FOR_NOW)] += 1
@@ -316,14 +316,14 @@ class WebhookApplier:
     def _record_dataset(self, fact: DatasetEnded) -> None:
         """Record the end of a feed's latest dataset. What any other dataset means, only a check can find out."""
         company = self._company(fact.company_id)
-        if company.deleted_at or outcome(fact.state) is Outcome.IN_FLIGHT:
+        if company.deleted_at or OUTCOMES[fact.state] is Outcome.IN_FLIGHT:
             return
         feed = self._feed_of(fact)
         if feed is None or feed.connection_id not in company.connections:
             company = self._record_company(company, CheckNeeded())
         if feed:
             self.recorder.record_feed(feed, company, fact)
-            if feed.last_dataset and outcome(fact.state) is Outcome.COMPLETE:
+            if feed.last_dataset and OUTCOMES[fact.state] is Outcome.COMPLETE:
                 succeeded = {feed.connection_id: feed.last_dataset.at}
                 self._record_on_company(fact.company_id, ReadsEnded(succeeded=succeeded))
 

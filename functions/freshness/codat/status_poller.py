@@ -12,7 +12,7 @@ from freshness.codat.errors import NotFound, Unreadable
 from freshness.codat.models import DataStatus, PullOperation
 from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.data_types import DATA_TYPES, custom_identifier
-from freshness.domain.datasets.dataset import DatasetState, Outcome, has_ended, outcome
+from freshness.domain.datasets.dataset import OUTCOMES, DatasetState, Outcome, has_ended
 from freshness.domain.feeds.facts import DatasetPolled
 from freshness.domain.feeds.feed import Feed, FeedKey, is_known_dataset
 
@@ -82,7 +82,7 @@ async def _explain(
 
 def _is_unexplained(fact: DatasetPolled, feed: Feed | None) -> bool:
     """Return whether a dataset failed, and Codat was not asked for it yet."""
-    if not fact.dataset_id or outcome(fact.state) not in (Outcome.TRY_AGAIN, Outcome.PERSON_MUST_ACT):
+    if not fact.dataset_id or OUTCOMES[fact.state] not in (Outcome.TRY_AGAIN, Outcome.PERSON_MUST_ACT):
         return False
     return feed is None or not (feed.in_flight or (feed.end and feed.end.dataset_id == fact.dataset_id))
 

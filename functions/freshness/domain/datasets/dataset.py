@@ -66,31 +66,35 @@ IN_FLIGHT = (
 )
 """In the order in which a dataset passes through them; it may skip some."""
 
-_OUTCOMES: dict[str, Outcome] = {
-    **dict.fromkeys(IN_FLIGHT, Outcome.IN_FLIGHT),
-    DatasetState.COMPLETE: Outcome.COMPLETE,
-    DatasetState.FETCH_ERROR: Outcome.TRY_AGAIN,
-    DatasetState.MAP_ERROR: Outcome.TRY_AGAIN,
-    DatasetState.VALIDATION_ERROR: Outcome.TRY_AGAIN,
-    DatasetState.PROCESSING_ERROR: Outcome.TRY_AGAIN,
-    DatasetState.INTERNAL_ERROR: Outcome.TRY_AGAIN,
-    DatasetState.RATE_LIMIT_ERROR: Outcome.TRY_AGAIN,
-    DatasetState.PREREQUISITE_NOT_MET: Outcome.TRY_AGAIN,
-    DatasetState.CANCELLED: Outcome.TRY_AGAIN,
-    DatasetState.AUTH_ERROR: Outcome.TRY_AGAIN,
-    DatasetState.PERMISSIONS_ERROR: Outcome.PERSON_MUST_ACT,
-    DatasetState.NOT_SUPPORTED: Outcome.NEVER,
-}
+
+class _Outcomes(dict[str, Outcome]):
+    def __missing__(self, _state: str) -> Outcome:
+        return Outcome.UNKNOWN
 
 
-def outcome(state: str) -> Outcome:
-    """Return what a dataset's state means; `UNKNOWN` for one that Codat added since this was written."""
-    return _OUTCOMES.get(state, Outcome.UNKNOWN)
+OUTCOMES = _Outcomes(
+    {
+        **dict.fromkeys(IN_FLIGHT, Outcome.IN_FLIGHT),
+        DatasetState.COMPLETE: Outcome.COMPLETE,
+        DatasetState.FETCH_ERROR: Outcome.TRY_AGAIN,
+        DatasetState.MAP_ERROR: Outcome.TRY_AGAIN,
+        DatasetState.VALIDATION_ERROR: Outcome.TRY_AGAIN,
+        DatasetState.PROCESSING_ERROR: Outcome.TRY_AGAIN,
+        DatasetState.INTERNAL_ERROR: Outcome.TRY_AGAIN,
+        DatasetState.RATE_LIMIT_ERROR: Outcome.TRY_AGAIN,
+        DatasetState.PREREQUISITE_NOT_MET: Outcome.TRY_AGAIN,
+        DatasetState.CANCELLED: Outcome.TRY_AGAIN,
+        DatasetState.AUTH_ERROR: Outcome.TRY_AGAIN,
+        DatasetState.PERMISSIONS_ERROR: Outcome.PERSON_MUST_ACT,
+        DatasetState.NOT_SUPPORTED: Outcome.NEVER,
+    }
+)
+"""What each state means; `UNKNOWN` for one that Codat added since this was written."""
 
 
 def has_ended(state: str) -> bool:
     """Return whether a dataset in this state has ended. An unknown state is taken as still running."""
-    return outcome(state) not in (Outcome.IN_FLIGHT, Outcome.UNKNOWN)
+    return OUTCOMES[state] not in (Outcome.IN_FLIGHT, Outcome.UNKNOWN)
 
 
 def paused_until(description: str) -> datetime | None:

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 
 from freshness.domain import backoff
 from freshness.domain.companies.company import Connection
-from freshness.domain.datasets.dataset import Outcome, Trigger, outcome, paused_until
+from freshness.domain.datasets.dataset import OUTCOMES, Outcome, Trigger, paused_until
 from freshness.domain.datasets.sync_history import LONGEST_SYNC, NO_HISTORY, SyncHistory, usual_duration
 from freshness.domain.feeds.feed_values import AsOf, Breach, Decided, End, Request, State, Unanswered, Wanted
 from freshness.domain.promises.promise import Promise
@@ -165,7 +165,7 @@ class Feed:
         connection Codat always reports false, which means nothing). A webhook names no dataset, so an end with one was
         polled.
         """
-        succeeded = outcome(end.state) is Outcome.COMPLETE
+        succeeded = OUTCOMES[end.state] is Outcome.COMPLETE
         requested_at = self.last_dataset.at if self.last_dataset else None
         is_answered = self.unanswered is None or end.at >= self.unanswered.at
         latest, succeeded_at = self.end, self.succeeded_at
@@ -267,19 +267,19 @@ class Feed:
         """Return whether a person must act before a refresh can succeed."""
         if not connection.is_linked or connection.is_refused:
             return True
-        if self.end is None or outcome(self.end.state) is not Outcome.PERSON_MUST_ACT:
+        if self.end is None or OUTCOMES[self.end.state] is not Outcome.PERSON_MUST_ACT:
             return False
         return self.end.at >= connection.status_at
 
     @property
     def is_unsupported(self) -> bool:
         """Return whether the platform does not have the data type."""
-        return self.end is not None and outcome(self.end.state) is Outcome.NEVER
+        return self.end is not None and OUTCOMES[self.end.state] is Outcome.NEVER
 
     @property
     def is_failing(self) -> bool:
         """Return whether the last try failed, and another may succeed."""
-        last_failed = self.end is not None and outcome(self.end.state) in (Outcome.TRY_AGAIN, Outcome.UNKNOWN)
+        last_failed = self.end is not None and OUTCOMES[self.end.state] in (Outcome.TRY_AGAIN, Outcome.UNKNOWN)
         # A call that failed no longer matters once somebody else's read has succeeded.
         is_outdated = self.retry_at and self.succeeded_at and self.succeeded_at >= self.retry_at
         return last_failed or (self.failed_calls > 0 and not is_outdated)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from freshness.domain.datasets.dataset import Outcome, Trigger, outcome
+from freshness.domain.datasets.dataset import OUTCOMES, Outcome, Trigger
 from freshness.domain.datasets.same_sync import SAME_END
 from freshness.domain.promises.promise import AttainmentKey
 
@@ -63,7 +63,7 @@ class End:
     @property
     def rank(self) -> tuple[datetime, bool, str, str]:
         """Return what orders ends: the later is greater, and of two at the same time one that succeeded."""
-        return self.at, outcome(self.state) is Outcome.COMPLETE, self.state, self.dataset_id
+        return self.at, OUTCOMES[self.state] is Outcome.COMPLETE, self.state, self.dataset_id
 
     def is_report_of(self, polled: "End") -> bool:
         """Return whether this is a webhook's report, which names no dataset, of an end that a poll found."""

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from freshness.domain.datasets.dataset import DatasetState, Outcome, Trigger, has_ended, outcome
+from freshness.domain.datasets.dataset import OUTCOMES, DatasetState, Outcome, Trigger, has_ended
 from freshness.domain.feeds.facts import DatasetPolled
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request
@@ -15,7 +15,7 @@ def reconcile(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Feed:
         feed = _with_success(feed, polled, polled.succeeded_at)
     if not has_ended(polled.state):
         return _with_running(feed, polled)
-    if outcome(polled.state) is not Outcome.COMPLETE:
+    if OUTCOMES[polled.state] is not Outcome.COMPLETE:
         feed = _with_failure(feed, polled, linked_at)
     return _without_dataset_in_flight(feed, polled)
 
@@ -26,7 +26,7 @@ def _is_requested(feed: Feed, polled: DatasetPolled) -> bool:
 
 def _with_success(feed: Feed, polled: DatasetPolled, succeeded_at: datetime) -> Feed:
     """Return the feed with the latest success. One that a webhook reported, under a slightly later time, is kept."""
-    is_latest = outcome(polled.state) is Outcome.COMPLETE
+    is_latest = OUTCOMES[polled.state] is Outcome.COMPLETE
     began_at = polled.requested_at if is_latest else None
     if _is_requested(feed, polled) and is_latest and feed.last_dataset:
         # A request that was adopted may carry our own clock's time, which may be ahead of Codat's.

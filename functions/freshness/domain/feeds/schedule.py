@@ -8,7 +8,7 @@ from zlib import crc32
 
 from freshness.domain import backoff
 from freshness.domain.companies.company import Connection
-from freshness.domain.datasets.dataset import DatasetState, Outcome, outcome
+from freshness.domain.datasets.dataset import OUTCOMES, DatasetState, Outcome
 from freshness.domain.datasets.sync_history import LONGEST_SYNC, usual_duration
 from freshness.domain.feeds.feed import DAY, MAX_LATE_AFTER, UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.learned.change_rate import change_rate, confident_days, unchanged_probability
@@ -129,10 +129,10 @@ def _retry_after_failure(feed: Feed, connection: Connection) -> datetime | None:
     One that was refused is tried at once where the connection has been linked again since.
     """
     end = feed.end
-    if end is None or outcome(end.state) in (Outcome.COMPLETE, Outcome.NEVER):
+    if end is None or OUTCOMES[end.state] in (Outcome.COMPLETE, Outcome.NEVER):
         return None
     is_refused = end.state == DatasetState.AUTH_ERROR
-    if is_refused or outcome(end.state) is Outcome.PERSON_MUST_ACT:
+    if is_refused or OUTCOMES[end.state] is Outcome.PERSON_MUST_ACT:
         longer = RETRY_AFTER_REFUSAL if is_refused else RETRY_WITHOUT_PERMISSIONS
         return end.at + max(_retry_delay(feed), longer) if end.at >= connection.status_at else None
     return end.at + _retry_delay(feed)

@@ -26,7 +26,7 @@ from freshness.domain.companies.company_facts import (
     ReadsEnded,
 )
 from freshness.domain.companies.listing import ABSENT_AGAIN_AFTER, counts_as_deleted
-from freshness.domain.datasets.dataset import LONGEST_REASON, DatasetState, Outcome, outcome
+from freshness.domain.datasets.dataset import LONGEST_REASON, OUTCOMES, DatasetState, Outcome
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.transitions.notifications import (
     ConnectionBack,
@@ -224,7 +224,7 @@ def reads_ended(ends: Iterable[ReadEnd]) -> ReadsEnded:
         if state == DatasetState.AUTH_ERROR:
             refused[connection_id] += (at,)
             reasons[connection_id] = max(reason, reasons.get(connection_id, ""), key=len)
-        elif outcome(state) is Outcome.COMPLETE:
+        elif OUTCOMES[state] is Outcome.COMPLETE:
             succeeded[connection_id] = max(at, succeeded.get(connection_id, at))
     return ReadsEnded(refused=refused, succeeded=succeeded, reasons=reasons)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from freshness.domain.companies.company import Connection
-from freshness.domain.datasets.dataset import Outcome, Trigger, outcome
+from freshness.domain.datasets.dataset import OUTCOMES, Outcome, Trigger
 from freshness.domain.datasets.same_sync import SAME_END
 from freshness.domain.feeds.facts import DatasetEnded, DatasetPolled, DatasetRequested, FeedFact, ReadEnded
 from freshness.domain.feeds.feed import Feed
@@ -56,15 +56,15 @@ def refreshes(
 
 def _refreshes(before: Feed, after: Feed, fact: FeedFact) -> Iterator[_Refresh]:
     match fact:
-        case ReadEnded() if outcome(fact.state) is Outcome.COMPLETE:
+        case ReadEnded() if OUTCOMES[fact.state] is Outcome.COMPLETE:
             modified = None if fact.is_first else fact.records_modified
             yield from _reported(before, fact.at, modified, fact.modified_from, fact.dataset_id)
-        case DatasetEnded() if outcome(fact.state) is Outcome.COMPLETE:
+        case DatasetEnded() if OUTCOMES[fact.state] is Outcome.COMPLETE:
             if before.last_dataset and before.last_dataset.dataset_id == fact.dataset_id:
                 yield from _reported(before, before.last_dataset.at, fact.records_modified)
         case DatasetPolled() if fact.succeeded_at and before.version:
             yield from _found(before, after, fact, fact.succeeded_at)
-        case DatasetRequested() if fact.ended_at and outcome(fact.state) is Outcome.COMPLETE:
+        case DatasetRequested() if fact.ended_at and OUTCOMES[fact.state] is Outcome.COMPLETE:
             is_known = before.last_dataset is not None and before.last_dataset.dataset_id == fact.dataset_id
             if not is_known and not before.history.has_success_at(fact.ended_at, polled=True):
                 yield _Refresh(fact.ended_at, fact.trigger, fact.dataset_id)
@@ -89,7 +89,7 @@ def _reported(
 
 def _found(before: Feed, after: Feed, fact: DatasetPolled, succeeded_at: datetime) -> Iterator[_Refresh]:
     """Yield the refresh that a poll found, unless a webhook, which names no dataset, reported it."""
-    is_latest = outcome(fact.state) is Outcome.COMPLETE
+    is_latest = OUTCOMES[fact.state] is Outcome.COMPLETE
     dataset_id = (fact.dataset_id if is_latest else "") or fact.succeeded_id
     request = before.in_flight
     is_ours = request is not None and request.dataset_id in ("", dataset_id) and succeeded_at >= request.at - SAME_END

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from freshness.domain.companies.company import Connection
-from freshness.domain.datasets.dataset import Dataset, DatasetState, Outcome, Trigger, has_ended, outcome
+from freshness.domain.datasets.dataset import OUTCOMES, Dataset, DatasetState, Outcome, Trigger, has_ended
 from freshness.domain.datasets.same_sync import SAME_END
 from freshness.domain.feeds.facts import (
     DatasetEnded,
@@ -120,9 +120,9 @@ def _attributed(feed: Feed, fact: ReadEnded) -> ReadEnded | None:
     that may be about a read of others, of which nothing is known.
     """
     request = feed.last_dataset
-    if request is None or outcome(fact.state) is Outcome.IN_FLIGHT:
+    if request is None or OUTCOMES[fact.state] is Outcome.IN_FLIGHT:
         return fact
-    succeeded = outcome(fact.state) is Outcome.COMPLETE
+    succeeded = OUTCOMES[fact.state] is Outcome.COMPLETE
     known_at = feed.history.reported_again(fact.at, succeeded=succeeded, requested_at=request.at)
     is_named = bool(fact.dataset_id and request.dataset_id)
     is_requested = is_named and fact.dataset_id == request.dataset_id
@@ -138,7 +138,7 @@ def _attributed(feed: Feed, fact: ReadEnded) -> ReadEnded | None:
 def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Feed:  # noqa: C901 - a case for each fact
     match fact:
         case ReadEnded():
-            if outcome(fact.state) is Outcome.IN_FLIGHT:
+            if OUTCOMES[fact.state] is Outcome.IN_FLIGHT:
                 return feed
             end = End(at=fact.at, state=fact.state, reason=fact.reason)
             return feed.ended(end, None if fact.is_first else fact.records_modified)
@@ -301,7 +301,7 @@ def _known_ends(before: Feed, after: Feed, fact: FeedFact, now: datetime) -> Ite
     """Yield the records of datasets of which a fact says how they ended."""
     request = before.last_dataset
     match fact:
-        case ReadEnded() if request and fact.at >= request.at and outcome(fact.state) is not Outcome.IN_FLIGHT:
+        case ReadEnded() if request and fact.at >= request.at and OUTCOMES[fact.state] is not Outcome.IN_FLIGHT:
             yield from _record(before, request, fact.state, fact.at, read=fact)
         case DatasetEnded() if request and request.dataset_id == fact.dataset_id:
             yield from _record(before, request, fact.state, max(now, request.at), modified=fact.records_modified)
@@ -338,7 +338,7 @@ def _polled_end(request: Request, after: Feed, fact: DatasetPolled) -> Iterator[
     request = replace(request, dataset_id=request.dataset_id or fact.dataset_id)
     still_runs = after.in_flight is not None and after.in_flight.dataset_id == request.dataset_id
     if fact.dataset_id == request.dataset_id and has_ended(fact.state) and not still_runs:
-        completed_at = fact.succeeded_at if outcome(fact.state) is Outcome.COMPLETE else None
+        completed_at = fact.succeeded_at if OUTCOMES[fact.state] is Outcome.COMPLETE else None
         ended_at = max(fact.ended_at or completed_at or fact.at, request.at)
         yield from _record(after, request, fact.state, ended_at, reason=fact.reason or "")
 
