@@ -9,7 +9,7 @@ import httpx
 
 from freshness.domain import data_types as known_data_types
 from freshness.domain.companies.company import Company, Connection
-from freshness.domain.datasets.dataset import IN_FLIGHT, DatasetState, Trigger
+from freshness.domain.datasets.dataset import IN_FLIGHT, Dataset, DatasetState, Trigger
 from freshness.domain.datasets.sync_history import KEPT, Sync, SyncHistory
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import Decided, End, Request
@@ -37,6 +37,7 @@ def company(number: int) -> Company:
         source_type="Accounting",
         status="Linked",
         status_at=NOW - timedelta(days=30),
+        first_read_at=NOW - timedelta(days=30),
         link_url=f"https://link.codat.io/company/{company_id(number)}",
     )
     return Company(
@@ -80,6 +81,21 @@ def feeds_in_flight(company: Company, policy: Policy) -> Iterator[Feed]:
     for feed in due_feeds(company, policy):
         dataset_id = str(uuid5(NAMESPACE_URL, f"{company.company_id}/{feed.data_type}/{NOW}"))
         yield feed.requested(Request(at=NOW, trigger=Trigger.PROMISE, dataset_id=dataset_id))
+
+
+def datasets_in_flight(company: Company, policy: Policy) -> Iterator[Dataset]:
+    """Yield the records of the datasets that are in flight in `feeds_in_flight`."""
+    for feed in feeds_in_flight(company, policy):
+        if feed.in_flight:
+            yield Dataset(
+                company_id=feed.company_id,
+                dataset_id=feed.in_flight.dataset_id,
+                data_type=feed.data_type,
+                connection_id=feed.connection_id,
+                trigger=feed.in_flight.trigger,
+                requested_at=feed.in_flight.at,
+                state=DatasetState.QUEUED,
+            )
 
 
 def fullest_feed() -> Feed:

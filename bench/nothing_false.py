@@ -21,7 +21,7 @@ from codat_sandbox.settings import Settings
 from freshness.app.ensure.accept import Ask, EnsureFresh
 from freshness.app.ensure.problems import Problem
 from freshness.codat.client import Codat
-from freshness.domain.datasets.same_sync import SAME_END
+from freshness.domain.datasets.sync_history import SAME_END
 from freshness.domain.feeds.freshness_request import FeedState
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate

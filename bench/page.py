@@ -17,7 +17,8 @@ from bench.tables import Item, LocalAws, running_aws, write
 from freshness.app.page.read import page_view
 from freshness.app.page.render import LARGEST, Frame, Medium, render
 from freshness.app.reading.queries import Queries
-from freshness.aws.dynamodb.item_codec import company_item, feed_item, marshal
+from freshness.aws.dynamodb.item_codec import company_item, feed_item
+from freshness.aws.dynamodb.table import marshal
 from freshness.aws.dynamodb.tables import TableNames
 from freshness.domain.feeds.feed_values import Breach
 from freshness.policy.policy import Policy

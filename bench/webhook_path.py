@@ -31,6 +31,7 @@ def measure() -> list[Figure]:
         made.tables.companies.put(company)
         for feed in fleet.feeds_in_flight(company, made.policy):
             made.tables.feeds.put(feed)
+        made.tables.datasets.start(fleet.datasets_in_flight(company, made.policy))
     _apply(made, fleet.read_completed(warm, "invoices", READ_AT))
     calls = _traced(lambda: _apply(made, fleet.read_completed(traced, "invoices", READ_AT)))
     modules = [module for module, _ in calls]

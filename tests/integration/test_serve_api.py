@@ -19,7 +19,7 @@ from freshness.app.api.api import openapi
 from freshness.app.api.routes import Route
 from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.datasets.dataset import DatasetState, Trigger
-from freshness.domain.datasets.same_sync import SAME_END
+from freshness.domain.datasets.sync_history import SAME_END
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request
 from local.http_api import context, serving

@@ -88,6 +88,7 @@ def ended(at: datetime, state: str, reason: str = "", modified_from: datetime | 
         records_modified=True,
         is_first=False,
         issues=(Issue(type="error", message=reason),) if reason else (),
+        reason=reason,
         modified_from=modified_from,
     )
 

@@ -23,7 +23,6 @@ from freshness.domain.feeds.schedule import (
     due_at,
     probability_up_to_date,
 )
-from freshness.domain.feeds.wanted import with_wanted, without_satisfied
 from freshness.domain.promises.promise import Promise
 from freshness.domain.times import BEGINNING
 
@@ -421,7 +420,7 @@ def wanted(not_before: datetime, deadline: datetime = NOON + 10 * MINUTE) -> Wan
 
 
 def test_callers_together_want_the_latest_not_before_by_the_earliest_deadline() -> None:
-    feed = with_wanted(with_wanted(NEW, wanted(NOON, NOON + 5 * MINUTE)), wanted(NOON - MINUTE, NOON + 2 * MINUTE))
+    feed = NEW.with_wanted(wanted(NOON, NOON + 5 * MINUTE)).with_wanted(wanted(NOON - MINUTE, NOON + 2 * MINUTE))
 
     assert feed.wanted == wanted(NOON, NOON + 2 * MINUTE)
     assert due_at(feed, PROMISE, LINKED) == REQUESTED_DUE
@@ -434,8 +433,7 @@ def test_wants_in_any_order_and_any_number_of_times_leave_the_same_feed(
     def after(wants: list[tuple[int, int, bool]]) -> Feed:
         feed = NEW.requested(request(NOON)).ended(end(NOON + MINUTE))
         for before, deadline, at_any_time in wants:
-            feed = with_wanted(
-                feed,
+            feed = feed.with_wanted(
                 Wanted(not_before=NOON + before * MINUTE, deadline=NOON + deadline * MINUTE, at_any_time=at_any_time),
             )
         return feed
@@ -449,16 +447,16 @@ def test_wants_in_any_order_and_any_number_of_times_leave_the_same_feed(
 def test_a_copy_that_is_as_wanted_already_is_not_refreshed() -> None:
     feed = NEW.requested(request(NOON)).ended(end(NOON + MINUTE))
 
-    assert with_wanted(feed, wanted(NOON)) == feed
+    assert feed.with_wanted(wanted(NOON)) == feed
 
 
 def test_a_read_in_flight_since_not_before_serves_what_is_wanted_and_an_earlier_one_does_not() -> None:
-    feed = with_wanted(NEW.requested(request(NOON)), wanted(NOON))
-    later = with_wanted(NEW.requested(request(NOON)), wanted(NOON + MINUTE))
+    feed = NEW.requested(request(NOON)).with_wanted(wanted(NOON))
+    later = NEW.requested(request(NOON)).with_wanted(wanted(NOON + MINUTE))
 
     assert due_at(feed, PROMISE, LINKED) != REQUESTED_DUE
-    assert without_satisfied(feed.ended(end(NOON + 2 * MINUTE))).wanted is None
-    ended = without_satisfied(later.ended(end(NOON + 2 * MINUTE)))
+    assert feed.ended(end(NOON + 2 * MINUTE)).without_satisfied().wanted is None
+    ended = later.ended(end(NOON + 2 * MINUTE)).without_satisfied()
     assert ended.wanted
     assert due_at(ended, PROMISE, LINKED) == REQUESTED_DUE
 
@@ -467,8 +465,8 @@ def test_data_that_is_wanted_is_due_although_its_promise_is_off_but_not_while_it
     off = replace(PROMISE, off=True)
     unlinked = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED)
 
-    assert due_at(with_wanted(NEW, wanted(NOON)), off, LINKED) == REQUESTED_DUE
-    assert due_at(with_wanted(NEW, wanted(NOON)), PROMISE, unlinked) is None
+    assert due_at(NEW.with_wanted(wanted(NOON)), off, LINKED) == REQUESTED_DUE
+    assert due_at(NEW.with_wanted(wanted(NOON)), PROMISE, unlinked) is None
 
 
 @pytest.mark.parametrize("days", [1, 3, 10])

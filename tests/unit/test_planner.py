@@ -17,7 +17,6 @@ from freshness.domain.datasets.dataset import DatasetState, Trigger
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request, Wanted
 from freshness.domain.feeds.schedule import due_at, reschedule
-from freshness.domain.feeds.wanted import with_wanted
 from freshness.domain.learned.learned_rates import FeedSample, LearnedRates, kind_of
 from freshness.domain.promises.promise import Promise
 from freshness.domain.promises.windows import Window, allowed, next_allowed
@@ -56,7 +55,7 @@ def feed(
 
 
 def wanted(feed: Feed, within: timedelta = HOUR, *, at_any_time: bool = False) -> Feed:
-    return with_wanted(feed, Wanted(not_before=NOON, deadline=NOON + within, at_any_time=at_any_time))
+    return feed.with_wanted(Wanted(not_before=NOON, deadline=NOON + within, at_any_time=at_any_time))
 
 
 def policy(**tables: Any) -> Policy:

@@ -121,6 +121,7 @@ def ended(at: datetime, message: str = "", state: str = "FetchError", dataset_id
         records_modified=False,
         is_first=False,
         issues=(Issue(type="error", message=message),) if message else (),
+        reason=message,
         dataset_id=dataset_id,
     )
 
@@ -140,9 +141,12 @@ def test_the_reason_belongs_to_the_latest_end_in_whatever_order_webhooks_arrive(
 
 
 def test_a_success_leaves_no_reason() -> None:
-    facts = [ended(NOON + HOUR, "a reason"), ended(NOON + 2 * HOUR, "a warning", state="Complete")]
+    warning = [{"type": "warning.validation", "message": "a warning"}]
+    body = webhook_bodies.read_completed(NOON + 2 * HOUR, ("connection", "invoices", "Complete"), issues=warning)
+    [success] = webhook_parser.parse(body, NOON + 2 * HOUR) or ()
+    assert isinstance(success, ReadEnded)
 
-    feed = transitions(READING, facts, PROMISE, LINKED, NOON + 3 * HOUR).feed
+    feed = transitions(READING, [ended(NOON + HOUR, "a reason"), success], PROMISE, LINKED, NOON + 3 * HOUR).feed
 
     assert feed.end
     assert feed.end.reason == ""

@@ -9,8 +9,7 @@ import pytest
 
 from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.aws.dynamodb.feeds import Feeds
-from freshness.aws.dynamodb.item_codec import marshal
-from freshness.aws.dynamodb.table import BATCH, BATCH_TRIES, RACES, ContentionError, Table, VersionConflict
+from freshness.aws.dynamodb.table import BATCH, BATCH_TRIES, RACES, ContentionError, Table, VersionConflict, marshal
 from freshness.domain.feeds.feed import Feed
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)

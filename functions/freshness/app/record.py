@@ -163,7 +163,8 @@ class Recorder:
         new = [change.feed for key, change in by_key.items() if key not in current and not change.feed.version]
         if new and self._is_erased(new[0].company_id):
             new = []
-        current |= {feed.key: feed for feed in new} | self.tables.feeds.deleted(new, self.clock())
+        if new:
+            current |= {feed.key: feed for feed in new} | self.tables.feeds.deleted(new, self.clock())
         for key, feed in current.items():
             by_key[key].feed = feed
         return [by_key[key] for key in current]
@@ -214,7 +215,8 @@ class Recorder:
         self.breach_times.clear()
         self.refreshes.clear()
         with _logged("Attainment could not be written: times of breach are lost"):
-            self.tables.attainment.add(breach_times, self.clock())
+            if breach_times:
+                self.tables.attainment.add(breach_times, self.clock())
         with _logged("Spending could not be written: refreshes are not counted"):
             if refreshes:
                 self.tables.spending.add(refreshes, self.clock())

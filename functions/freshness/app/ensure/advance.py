@@ -27,7 +27,6 @@ from freshness.domain.feeds.facts import DatasetPolled, DataWanted
 from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.domain.feeds.feed_values import Wanted
 from freshness.domain.feeds.freshness_request import ENOUGH_SYNCS, FreshnessRequest, dataset_of_copy
-from freshness.domain.feeds.wanted import with_wanted
 from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import needs_all_feeds
 
@@ -57,7 +56,7 @@ class Advancer:
         if request.is_served(feed) or feed.is_unsupported:
             return feed
         wanted = Wanted(not_before=request.not_before, deadline=request.deadline, at_any_time=request.at_any_time)
-        if with_wanted(feed, wanted) == feed:
+        if feed.with_wanted(wanted) == feed:
             return feed
         fact = DataWanted(not_before=request.not_before, deadline=request.deadline, at_any_time=request.at_any_time)
         with suppress(ContentionError):

@@ -32,6 +32,8 @@ class Datasets:
     def start(self, datasets: Iterable[Dataset]) -> None:
         """Record datasets that run, `STATEMENTS` by one call, unless there is a record of them already."""
         records = [replace(dataset, version=1) for dataset in datasets]
+        if not records:
+            return
         refusals = self._table.put_new([dataset_item(record) for record in records])
         for record, refusal in zip(records, refusals, strict=True):
             if refusal and not refusal.is_of_condition:

@@ -9,13 +9,12 @@ from functools import cache
 from itertools import chain
 from typing import Any, TypeVar, overload
 
-from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import Binary
 from pydantic import TypeAdapter
 
 from freshness.domain.companies.company import Company
 from freshness.domain.datasets.dataset import Dataset
-from freshness.domain.datasets.same_sync import Row
-from freshness.domain.datasets.sync_history import SyncHistory
+from freshness.domain.datasets.sync_history import Row, SyncHistory
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import Breach
 from freshness.domain.slo.breach import OpenBreach
@@ -34,8 +33,6 @@ DELETED_FEEDS_KEPT = timedelta(days=14)
 
 _SYNC = struct.Struct(">QBI")
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
 
 
 class PackedRows(Sequence[Row]):
@@ -82,16 +79,6 @@ def packed(history: SyncHistory) -> bytes:
     if isinstance(history.rows, PackedRows):
         return history.rows.packed
     return struct.pack(">" + "QBI" * len(history), *chain.from_iterable(history.rows))
-
-
-def marshal(item: Item) -> Item:
-    """Return an item in DynamoDB's own notation, with the type of each attribute."""
-    return {name: _serialize(value) for name, value in item.items()}
-
-
-def unmarshal(item: Item) -> Item:
-    """Return an item in plain Python values."""
-    return {name: _deserialize(value) for name, value in item.items()}
 
 
 def shard(company_id: str) -> str:

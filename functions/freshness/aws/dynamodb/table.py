@@ -8,7 +8,9 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from freshness.aws.dynamodb.item_codec import Item, marshal, unmarshal
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from freshness.aws.dynamodb.item_codec import Item
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.listing import Listing
@@ -33,6 +35,20 @@ FIRST_PAUSE = 0.02
 """Seconds before a lost race, or an item that BatchGetItem left out, is tried again; each further pause is longer."""
 
 Value = TypeVar("Value", ApiLimits, CodatSchedule, Company, Dataset, Feed, FreshnessRequest, Listing, SyncDurations)
+
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+def marshal(item: Item) -> Item:
+    """Return an item in DynamoDB's own notation, with the type of each attribute."""
+    return {name: _serialize(value) for name, value in item.items()}
+
+
+def unmarshal(item: Item) -> Item:
+    """Return an item in plain Python values."""
+    return {name: _deserialize(value) for name, value in item.items()}
 
 
 class ContentionError(Exception):

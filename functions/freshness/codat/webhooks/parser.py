@@ -20,7 +20,7 @@ from freshness.codat.webhooks.models import (
 )
 from freshness.domain.companies.company import Connection, ConnectionStatus
 from freshness.domain.companies.company_facts import CompanyCreated, CompanyDeleted, ConnectionChanged
-from freshness.domain.datasets.dataset import DatasetState, Issue
+from freshness.domain.datasets.dataset import DatasetState, Issue, reason_of
 from freshness.domain.feeds.facts import DatasetEnded, DataWritten, LimitReached, LimitReset, ReadEnded, WebhookFact
 
 WRITABLE = tuple(
@@ -123,6 +123,7 @@ def _read_completed(body: str, context: _Context) -> tuple[WebhookFact, ...]:
 
 
 def _read_ended(event: ReadCompletedEvent, read: DataTypeRead) -> ReadEnded:
+    issues = _issues(read)
     return ReadEnded(
         company_id=event.payload.reference_company.id,
         connection_id=read.connection_id,
@@ -131,7 +132,8 @@ def _read_ended(event: ReadCompletedEvent, read: DataTypeRead) -> ReadEnded:
         state=read.status,
         records_modified=read.records_modified,
         is_first=event.event_type.endswith(".initial"),
-        issues=_issues(read),
+        issues=issues,
+        reason="" if read.status == DatasetState.COMPLETE else reason_of(issues),
         dataset_id=_dataset_id(read),
         modified_from=event.payload.modified_from_date,
     )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.companies.pause import Pause
-from freshness.domain.companies.platforms import selects
+from freshness.domain.companies.platforms import most_specific, selects
 from freshness.domain.data_types import SOURCE_TYPES_WITH_OWN_DATA_TYPES, custom_identifier, source_type
 
 
@@ -98,7 +98,7 @@ class Connection:
     @property
     def is_on_premise(self) -> bool:
         """Return whether Codat reads through it only while the customer's own machine is online."""
-        return any(map(self.is_on, ON_PREMISE))
+        return most_specific(ON_PREMISE, self.platform, self.integration_key) is not None
 
     def is_on(self, name: str) -> bool:
         """Return whether a name of a platform in the policy selects it: its key, or the beginning of its name."""
@@ -333,10 +333,14 @@ class Company:
 
     def _read_once(self, connection: Connection, by_policy: bool) -> ReadOnce:
         has_lapsed = connection.status == ConnectionStatus.DEAUTHORIZED
-        is_only = connection.is_on_premise and not any(
-            each.was_linked and each.status_at <= connection.status_at
-            for each in self.connections.values()
-            if each.connection_id != connection.connection_id
+        is_only = (
+            has_lapsed
+            and connection.is_on_premise
+            and not any(
+                each.was_linked and each.status_at <= connection.status_at
+                for each in self.connections.values()
+                if each.connection_id != connection.connection_id
+            )
         )
         read_at = connection.first_read_at
         if has_lapsed and read_at is None and (by_policy or is_only):
@@ -344,7 +348,7 @@ class Company:
             return ReadOnce.NO if is_polled_since else ReadOnce.UNDECIDED
         if by_policy:
             return ReadOnce.POLICY
-        is_one_read = has_lapsed and is_only and read_at and connection.status_at <= read_at + ONE_READ_WITHIN
+        is_one_read = is_only and read_at and connection.status_at <= read_at + ONE_READ_WITHIN
         return ReadOnce.INFERRED if is_one_read else ReadOnce.NO
 
     @property

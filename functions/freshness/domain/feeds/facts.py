@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshness.domain.companies.company_facts import CompanyCreated, CompanyDeleted, ConnectionChanged
-from freshness.domain.datasets.dataset import DatasetState, Issue, Trigger, reason_of
+from freshness.domain.datasets.dataset import Issue, Trigger
 from freshness.domain.feeds.feed_values import Decided, Unanswered
 
 
@@ -27,15 +27,12 @@ class ReadEnded:
     records_modified: bool | None
     is_first: bool
     issues: tuple[Issue, ...] = ()
+    reason: str = ""
+    """Why it failed, in Codat's words; empty if it did not, or Codat does not say."""
     dataset_id: str = ""
     """The dataset, which only the issues of a webhook name; empty if it is not known."""
     modified_from: datetime | None = None
     """From when on the changes are that it found, if it found any."""
-
-    @property
-    def reason(self) -> str:
-        """Return why it failed, in Codat's words; empty if it did not, or Codat does not say."""
-        return "" if self.state == DatasetState.COMPLETE else reason_of(self.issues)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -212,6 +212,24 @@ class Feed:
             return request.is_of(not_before)
         return as_of.at >= not_before
 
+    def with_wanted(self, wanted: Wanted) -> "Feed":
+        """Return the feed after a caller asked for data as of a time or later, unless the copy is that already."""
+        if self.is_as_of(wanted.not_before):
+            return self
+        known = self.wanted or wanted
+        merged = Wanted(
+            not_before=max(known.not_before, wanted.not_before),
+            deadline=min(known.deadline, wanted.deadline),
+            at_any_time=known.at_any_time or wanted.at_any_time,
+        )
+        return replace(self, wanted=merged)
+
+    def without_satisfied(self) -> "Feed":
+        """Return the feed without what was wanted, if the copy is that fresh now."""
+        if self.wanted is None or not self.is_as_of(self.wanted.not_before):
+            return self
+        return replace(self, wanted=None)
+
     def call_failed(self, at: datetime, longest: timedelta, unanswered: Unanswered | None = None) -> "Feed":
         """Return the feed after a call to queue a refresh failed, due again after a delay of at most `longest`.
 

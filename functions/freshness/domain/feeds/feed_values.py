@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from freshness.domain.datasets.dataset import OUTCOMES, Outcome, Trigger
-from freshness.domain.datasets.same_sync import SAME_END
+from freshness.domain.datasets.sync_history import SAME_END
 from freshness.domain.promises.promise import AttainmentKey
 
 REPEATABLE = timedelta(hours=1)

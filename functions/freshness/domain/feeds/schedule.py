@@ -152,6 +152,8 @@ def _planned(feed: Feed, promise: Promise, due_after: Callable[[datetime], datet
     if feed.succeeded_at is None:
         return BEGINNING
     due = due_after(feed.succeeded_at)
+    if not promise.windows:
+        return due
     return windows.planned(promise.windows, due, after=feed.succeeded_at, room=QUEUEING_MARGIN)
 
 

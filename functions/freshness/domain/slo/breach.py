@@ -39,15 +39,17 @@ class OpenBreach:
 
 
 def breach_times(
-    before: Feed, after: Feed, promise: Promise, connection: Connection, now: datetime
+    before: Feed, after: Feed, breaks: datetime | None, promise: Promise, connection: Connection, now: datetime
 ) -> tuple[Feed, tuple[BreachTime, ...]]:
     """Return a feed after a fact with the breach that is open, and the times of breach that have ended.
+
+    `breaks` is when the copy becomes older than promised.
 
     Four things may happen: a new copy ends the breach, a laxer promise ends it, one opens, or the one that is open
     begins or ceases to wait for the customer, which divides it. For a feed recorded for the first time, the breach
     starts now.
     """
-    known, broke_at = before.breach, _broke_at(after, promise, connection, now)
+    known, broke_at = before.breach, breaks if breaks and breaks <= now else None
     since: datetime | None
     ended: tuple[BreachTime, ...] = ()
     if before.version and after.succeeded_at and after.succeeded_at != before.succeeded_at:
@@ -106,12 +108,6 @@ def until_deleted(feed: Feed, now: datetime) -> tuple[BreachTime, ...]:
 
 def _time(data_type: str, breach: Breach, end: datetime) -> BreachTime:
     return BreachTime(data_type=data_type, group=breach.group, waiting=breach.waiting, start=breach.since, end=end)
-
-
-def _broke_at(feed: Feed, promise: Promise, connection: Connection, now: datetime) -> datetime | None:
-    """Return when the copy became older than promised; `None` if it is not by now."""
-    breaks = breaks_at(feed, promise, connection)
-    return breaks if breaks and breaks <= now else None
 
 
 def _waiting_changed_at(feed: Feed, connection: Connection, since: datetime, now: datetime) -> datetime:

@@ -7,7 +7,7 @@ from typing import Any
 
 from freshness.domain.companies.company import Connection
 from freshness.domain.datasets.dataset import OUTCOMES, Outcome, Trigger
-from freshness.domain.datasets.same_sync import SAME_END
+from freshness.domain.datasets.sync_history import SAME_END
 from freshness.domain.feeds.facts import DatasetEnded, DatasetPolled, DatasetRequested, FeedFact, ReadEnded
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.transitions.notifications import CompanyDataRefreshed

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from freshness.domain.companies.company import Connection
 from freshness.domain.datasets.dataset import OUTCOMES, Dataset, DatasetState, Outcome, Trigger, has_ended
-from freshness.domain.datasets.same_sync import SAME_END
+from freshness.domain.datasets.sync_history import SAME_END
 from freshness.domain.feeds.facts import (
     DatasetEnded,
     DatasetPolled,
@@ -33,7 +33,6 @@ from freshness.domain.feeds.feed import Feed, is_known_dataset
 from freshness.domain.feeds.feed_values import End, Request, State, Unanswered, Wanted
 from freshness.domain.feeds.reconcile import reconcile
 from freshness.domain.feeds.schedule import breaks_at, is_break_unknown, reschedule, with_due_at
-from freshness.domain.feeds.wanted import with_wanted, without_satisfied
 from freshness.domain.promises.promise import Promise
 from freshness.domain.slo.breach import BreachTime, breach_times
 from freshness.domain.times import CLOCKS_DIFFER
@@ -94,20 +93,21 @@ def transition(
         if attributed is None:
             return Transition(feed=feed)
         fact = attributed
-    after = without_satisfied(_with_fact(feed, fact, connection))
+    after = _with_fact(feed, fact, connection).without_satisfied()
     datasets = tuple(_ended_datasets(feed, after, fact, now))
     notifications: list[Notification] = list(refreshes(feed, after, fact, connection))
     if promise is None or connection is None:
         return Transition(feed=replace(after, due_at=None), datasets=datasets, notifications=tuple(notifications))
     if isinstance(fact, MissExpected) and after.miss_expected_at != feed.miss_expected_at:
         notifications.append(_deadline_at_risk(after, fact, connection, after.state(promise, connection, now)))
-    after, promise_notification = _with_promise(after, fact, promise, connection, now)
+    breaks = breaks_at(after, promise, connection)
+    after, promise_notification = _with_promise(after, fact, breaks, promise, connection, now)
     if promise_notification:
         notifications.append(promise_notification)
     after, quiet_notification = _with_silence(feed, after, fact, promise, connection)
     if quiet_notification:
         notifications.append(quiet_notification)
-    after, ended = breach_times(feed, after, promise, connection, now)
+    after, ended = breach_times(feed, after, breaks, promise, connection, now)
     after = _rescheduled(feed, after, fact, promise, connection)
     return Transition(feed=after, datasets=datasets, notifications=tuple(notifications), breach_times=ended)
 
@@ -163,7 +163,7 @@ def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Fee
             return feed.with_refresh_requested(fact.at, fact.trigger)
         case DataWanted():
             wanted = Wanted(not_before=fact.not_before, deadline=fact.deadline, at_any_time=fact.at_any_time)
-            return with_wanted(feed, wanted)
+            return feed.with_wanted(wanted)
         case SyncDurationLearned():
             return _with_platform_sync_time(feed, fact)
         case MissExpected() if fact.succeeded_at == feed.succeeded_at:
@@ -207,13 +207,12 @@ def _with_platform_sync_time(feed: Feed, fact: SyncDurationLearned) -> Feed:
 
 
 def _with_promise(
-    feed: Feed, fact: FeedFact, promise: Promise, connection: Connection, now: datetime
+    feed: Feed, fact: FeedFact, at: datetime | None, promise: Promise, connection: Connection, now: datetime
 ) -> tuple[Feed, Notification | None]:
-    """Return the feed with `broken_at`, and what to publish of its promise.
+    """Return the feed with `broken_at`, and what to publish of its promise, which breaks at a time.
 
     A promise breaks because time passes, which the next tick notices; it is kept again because of a new copy.
     """
-    at = breaks_at(feed, promise, connection)
     if at is None:
         is_read = connection.suffices(feed.succeeded_at)
         kept = _kept_again(feed, feed.broken_at, connection) if feed.broken_at and is_read else None

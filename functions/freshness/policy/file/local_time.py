@@ -63,7 +63,7 @@ class LocalTime(Table):
     calendar_tag: str | None = Field(None, min_length=1)
     """The name of the tag with the name of a calendar of this file."""
 
-    @property
+    @cached_property
     def tag_names(self) -> tuple[str, ...]:
         """The names of the tags that are read."""
         return tuple(filter(None, (self.time_zone_tag, self.calendar_tag)))
