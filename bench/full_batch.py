@@ -12,7 +12,6 @@ from typing import Any
 import boto3
 
 from bench import fleet
-from bench.aws_cost import template
 from bench.figures import Figure
 from bench.fleet import NOW
 from bench.parts import example_policy
@@ -69,6 +68,8 @@ def measure() -> list[Figure]:
 
 def _memory() -> int:
     """Return the megabytes of apply_webhook in the template."""
+    from bench.aws_cost import template
+
     resources = template()["Resources"].values()
     functions = (each["Properties"] for each in resources if each["Type"] == "AWS::Lambda::Function")
     return next(int(each["MemorySize"]) for each in functions if each["Handler"] == "apply_webhook.handler")

@@ -13,12 +13,9 @@ from uuid import uuid4
 
 import boto3
 import httpx
-from aws_cdk import App, Stack
-from aws_cdk.assertions import Template
 
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
-from infra import tables as infra_tables
 from local import local_aws
 from local.processes import free_port, guarded_processes
 
@@ -145,6 +142,12 @@ class LocalAws:
 
     def create_tables(self) -> TableNames:
         """Create empty tables as the stack defines them, and return their names."""
+        # Not all who import this module create tables, and importing the CDK starts a Node.js.
+        from aws_cdk import App, Stack
+        from aws_cdk.assertions import Template
+
+        from infra import tables as infra_tables
+
         stack = Stack(App())
         infra_tables.Tables(stack, disposable=True)
         kept = ("KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes", "BillingMode")

@@ -1,12 +1,14 @@
+"""Syntheses of the stack.
+
+The CDK is imported where it is used: every process collects these tests, and importing it starts a Node.js.
+"""
+
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_cdk import App, Validations
-from cdk_nag import AwsSolutionsChecks
 
-from infra.freshness_stack import FreshnessStack
 from infra.settings import Deployment
 from tests.infra.template import Template
 
@@ -26,6 +28,11 @@ def synthesise(folder: Path, *, has_deadlines: bool = False, **context: str) -> 
     cdk-nag's AwsSolutions pack checks it, and fails the synthesis if it finds anything; unless it is for a local AWS,
     which speaks HTTP.
     """
+    from aws_cdk import App, Validations
+    from cdk_nag import AwsSolutionsChecks
+
+    from infra.freshness_stack import FreshnessStack
+
     bundle = folder / "bundle"
     bundle.mkdir()
     (bundle / "check_freshness.py").touch()

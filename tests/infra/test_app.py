@@ -3,9 +3,8 @@ import os
 import subprocess
 import sys
 import tarfile
+from importlib.util import find_spec
 from pathlib import Path
-
-import aws_cdk
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,8 +43,10 @@ def test_the_app_writes_the_template(tmp_path: Path) -> None:
 
 
 def test_the_context_of_cdk_has_all_recommended_feature_flags() -> None:
-    package = Path(aws_cdk.__file__).parent / "_jsii"
-    [archive] = package.glob("aws-cdk-lib@*.jsii.tgz")
+    spec = find_spec("aws_cdk")
+    assert spec
+    assert spec.origin
+    [archive] = (Path(spec.origin).parent / "_jsii").glob("aws-cdk-lib@*.jsii.tgz")
     with tarfile.open(archive) as files:
         member = files.extractfile("package/recommended-feature-flags.json")
         assert member

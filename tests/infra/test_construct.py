@@ -4,41 +4,22 @@ import json
 from pathlib import Path
 
 import pytest
-from aws_cdk import App, Environment, Stack
-from aws_cdk import aws_iam as iam
 
 from freshness.app.api.routes import Route
-from infra.construct import CodatFreshness
 from infra.settings import Settings
 from stack_access.outputs import Outputs
-from tests.infra.conftest import ROOT
 from tests.infra.template import Template, shown
 from tests.infra.test_two_stacks import literals, names
 
-POLICY = ROOT / "freshness.toml"
 OTHER = "Bookkeeping-of-all-our-customers"
-
-
-def bundle_in(folder: Path) -> Path:
-    """Return a bundle that is deployed nowhere."""
-    bundle = folder / "bundle"
-    bundle.mkdir(exist_ok=True)
-    (bundle / "check_freshness.py").touch()
-    return bundle
-
-
-class Lending(Stack):
-    """A stack with resources of its own, and a role that asks for fresh data."""
-
-    def __init__(self, app: App, name: str, bundle: Path, settings: Settings, region: str) -> None:
-        super().__init__(app, name, env=Environment(account="111111111111", region=region))
-        self.freshness = CodatFreshness(self, "Freshness", policy=POLICY, settings=settings, bundle=bundle)
-        role = iam.Role(self, "Decide", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        self.freshness.grant_ensure_fresh(role)
 
 
 @pytest.fixture(scope="module")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Template]:
+    from aws_cdk import App
+
+    from tests.infra.lending import Lending, bundle_in
+
     folder = tmp_path_factory.mktemp("lending")
     app = App(outdir=str(folder / "cdk.out"))
     settings = Settings(alarm_email="oncall@example.com", dashboard=False)
@@ -79,6 +60,10 @@ def test_no_resource_of_the_app_names_a_region(templates: dict[str, Template]) -
 
 
 def test_its_parts_can_be_used_by_the_stack(tmp_path: Path) -> None:
+    from aws_cdk import App
+
+    from tests.infra.lending import Lending, bundle_in
+
     app = App(outdir=str(tmp_path / "out"))
     stack = Lending(app, "Lending", bundle_in(tmp_path), Settings(), "eu-west-2")
     freshness = stack.freshness
@@ -94,6 +79,11 @@ def test_its_parts_can_be_used_by_the_stack(tmp_path: Path) -> None:
 
 
 def test_a_second_one_in_a_stack_fails_the_synthesis(tmp_path: Path) -> None:
+    from aws_cdk import App
+
+    from infra.construct import CodatFreshness
+    from tests.infra.lending import POLICY, Lending, bundle_in
+
     app = App(outdir=str(tmp_path / "cdk.out"))
     stack = Lending(app, "Lending", bundle_in(tmp_path), Settings(), "eu-west-2")
     CodatFreshness(stack, "Another", policy=POLICY, bundle=bundle_in(tmp_path))

@@ -8,14 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_cdk import App, Stack
-from aws_cdk.aws_events import EventBus
-from aws_cdk.aws_sns import Topic
 
 from freshness.domain.transitions.notifications import KINDS, Notification
-from infra.alarm_receivers import tell_of_alarms
 from infra.event_schemas import schema
-from infra.notify import Notify
 from infra.settings import Deployment, SettingsError
 from tests.event_schemas import check
 from tests.infra.conftest import ROOT, synthesise
@@ -56,17 +51,27 @@ class Small:
     """A small stack with a topic and a bus."""
 
     def __init__(self, folder: Path, **given: str) -> None:
+        from aws_cdk import App, Stack
+
         self.app = App(outdir=str(folder))
         self.stack = Stack(self.app, "Small")
         self.settings = Deployment.read(ROOT / "deployment.toml", given)
 
     def with_receivers(self) -> Template:
         """Return the template with the receivers of alarms."""
+        from aws_cdk.aws_sns import Topic
+
+        from infra.alarm_receivers import tell_of_alarms
+
         tell_of_alarms(self.stack, Topic(self.stack, "Topic"), self.settings)
         return self._template()
 
     def with_events_sent(self) -> Template:
         """Return the template with the endpoint that events are sent to."""
+        from aws_cdk.aws_events import EventBus
+
+        from infra.notify import Notify
+
         Notify(self.stack, EventBus(self.stack, "EventBus"), self.settings, "/CodatFreshness/notify")
         return self._template()
 

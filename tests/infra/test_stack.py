@@ -4,9 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from aws_cdk import App, Stack, Validations
-from aws_cdk.aws_sqs import Queue
-from cdk_nag import AwsSolutionsChecks
 
 from tests.infra.conftest import synthesise
 from tests.infra.template import Template, shown
@@ -75,6 +72,10 @@ def test_cdk_nag_finds_nothing(template: Template, synthesised: Path) -> None:
 
 
 def test_cdk_nag_fails_the_synthesis_of_an_unsafe_queue(tmp_path: Path) -> None:
+    from aws_cdk import App, Stack, Validations
+    from aws_cdk.aws_sqs import Queue
+    from cdk_nag import AwsSolutionsChecks
+
     app = App(outdir=str(tmp_path))
     Queue(Stack(app, "Unsafe"), "Queue")
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))

@@ -14,7 +14,7 @@ from freshness.aws.dynamodb.tables import TableNames, Tables
 from local import local_aws
 from local.processes import free_port, guarded_processes
 from tests.integration.deployed import API_KEY, SETTINGS, Deployed
-from tests.integration.roles import Roles, enforce, template
+from tests.integration.roles import Roles, enforce, synthesise_once, template
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -34,8 +34,15 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> None:
+    """Synthesise the template in one of the processes."""
+    own = tmp_path_factory.getbasetemp()
+    synthesise_once(own if worker_id == "master" else own.parent)
+
+
 @pytest.fixture(scope="session")
-def table_definitions() -> list[dict[str, Any]]:
+def table_definitions(_template: None) -> list[dict[str, Any]]:
     """Return the keys and indexes of the tables as the stack defines them."""
     kept = ("KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes", "BillingMode")
     return [

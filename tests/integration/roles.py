@@ -3,6 +3,8 @@
 A fixture enforces them on every handler that an integration test runs.
 """
 
+import fcntl
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -45,14 +47,25 @@ STATE_MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:Decide"
 """The state machine whose tasks requests may end."""
 _function: ContextVar[str | None] = ContextVar("function", default=None)
 """The function whose role is assumed."""
+_synthesised: list[Template] = []
 
 
-@cache
+def synthesise_once(folder: Path) -> None:
+    """Have `template` return what the first process that shares a folder synthesises into it."""
+    file = folder / "template.json"
+    with (folder / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            settings = {"dashboard": "true", "webhook_header": "X-Our-Key", "task_tokens_of": STATE_MACHINE}
+            with TemporaryDirectory() as output:
+                template = synthesise(Path(output), has_deadlines=True, **settings)
+            file.write_text(json.dumps(template.body))
+    _synthesised.append(Template(json.loads(file.read_text())))
+
+
 def template() -> Template:
     """Return the template that is deployed to AWS, with all that settings add to the functions and the alarms."""
-    with TemporaryDirectory() as folder:
-        settings = {"dashboard": "true", "webhook_header": "X-Our-Key", "task_tokens_of": STATE_MACHINE}
-        return synthesise(Path(folder), has_deadlines=True, **settings)
+    return _synthesised[-1]
 
 
 @cache
