@@ -132,7 +132,7 @@ async def test_what_was_requested_since_a_call_was_queued_by_it_although_a_webho
 
 
 async def test_a_dataset_from_before_the_latest_that_is_known_of_its_feed_is_not_what_a_call_queued() -> None:
-    """The history shows an earlier one within the tolerance, whose record is not kept."""
+    """The history shows an earlier one within the tolerance, whose record is not kept, or whose end is known by id."""
     second = timedelta(seconds=1)
     known = FEEDS[0].requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="known"))
     result = {
@@ -149,5 +149,7 @@ async def test_a_dataset_from_before_the_latest_that_is_known_of_its_feed_is_not
     async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
         codat = Codat(http, "key", clock=lambda: NOON)
         assert await queued_since(NOON, codat, "company", {known.key: known}) == {}
+        ended = FEEDS[0].ended(End(at=NOON, state="FetchError", dataset_id="earlier"))
+        assert await queued_since(NOON, codat, "company", {ended.key: ended}) == {}
         new = FEEDS[0]
         assert await queued_since(NOON, codat, "company", {new.key: new})

@@ -23,6 +23,7 @@ from freshness.domain.companies.company_facts import (
     ConnectionChanged,
     ReadsEnded,
 )
+from freshness.domain.companies.listing import ABSENT_AGAIN_AFTER
 from freshness.domain.companies.pause import Pause
 from freshness.domain.times import sortable
 from freshness.domain.transitions.company_transition import CHECK_EVERY, DELETED_KEPT, company_transition
@@ -253,6 +254,11 @@ def test_only_a_second_404_some_time_after_the_first_deletes_a_company_that_a_li
         assert after(once, replace(second, believed_at=believed_at), now=LATER).deleted_at is None
     assert after(checked(once), second, now=LATER).deleted_at is None
     assert after(once, listed(connection("Xero"), at=LATER), second, now=LATER).deleted_at is None
+
+    between, late = NOON + ABSENT_AGAIN_AFTER / 2, NOON + ABSENT_AGAIN_AFTER
+    again = after(once, CompanyNotFound(at=between, believed_at=between), now=between)
+    assert again.deleted_at is None
+    assert after(again, CompanyNotFound(at=late, believed_at=late), now=late).deleted_at == late
 
 
 def test_facts_about_a_deleted_company_change_nothing_until_it_is_listed_again() -> None:
