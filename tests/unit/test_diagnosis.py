@@ -7,7 +7,7 @@ import pytest
 
 from freshness.app.reading.diagnosis import OFFLINE_AFTER, WAITS_AFTER, Conditions, Subject, diagnose
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus, ReadOnce
+from freshness.domain.companies.company import REFUSED_AGAIN_AFTER, Company, Connection, ConnectionStatus, ReadOnce
 from freshness.domain.datasets.dataset import IN_FLIGHT, Trigger
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import Request, State
@@ -92,6 +92,11 @@ def test_only_a_read_from_a_machine_waits_for_one() -> None:
             "the link to QuickBooks Desktop has lapsed, and perhaps it was for one read",
         ),
         (replace(DESKTOP, status="Deauthorized"), State.BLOCKED, "the link to QuickBooks Desktop has lapsed"),
+        (
+            replace(DESKTOP, refusals=(NOON - REFUSED_AGAIN_AFTER, NOON)),
+            State.BLOCKED,
+            "the link to QuickBooks Desktop has lapsed",
+        ),
     ],
 )
 def test_the_reason_says_who_ended_a_connection_and_why(connection: Connection, state: State, why: str) -> None:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -184,10 +185,8 @@ def test_patience_with_a_dataset_doubles_each_time_it_is_seen_still_running() ->
     assert waits == [MIN_LATE_AFTER * 2**n for n in range(4)]
 
 
-def polled(
-    at: datetime, state: str, dataset_id: str = "dataset", succeeded_at: datetime | None = None
-) -> DatasetPolled:
-    return DatasetPolled(at=at, state=state, dataset_id=dataset_id, succeeded_at=succeeded_at)
+def polled(at: datetime, state: str, dataset_id: str = "dataset", **known: Any) -> DatasetPolled:
+    return DatasetPolled(at=at, state=state, dataset_id=dataset_id, **known)
 
 
 def test_a_poll_ends_a_dataset_whose_webhook_was_lost() -> None:
@@ -499,3 +498,72 @@ def test_a_failure_that_codat_reported_before_the_request_does_not_end_its_datas
     feed = NEW.requested(request(NOON))
 
     assert reconcile(feed, polled(NOON - MINUTE, DatasetState.FETCH_ERROR, dataset_id="before"), NOON) == feed
+
+
+def test_a_running_dataset_is_the_one_that_was_requested_without_an_id_and_not_one_with_another() -> None:
+    running = polled(NOON + MINUTE, DatasetState.FETCHING)
+
+    unnamed = reconcile(NEW.requested(request(NOON, dataset_id="")), running, NOON)
+    other = reconcile(NEW.requested(request(NOON, dataset_id="ours")), running, NOON)
+
+    assert unnamed.in_flight == request(NOON)
+    assert other.in_flight == request(NOON + MINUTE, trigger=Trigger.EXTERNAL)
+
+
+@pytest.mark.parametrize(("trigger", "is_estimated"), [(Trigger.PROMISE, False), (Trigger.EXTERNAL, True)])
+def test_when_a_polled_copy_was_requested_is_known_of_our_own_requests_only(
+    trigger: Trigger, is_estimated: bool
+) -> None:
+    feed = NEW.requested(request(NOON, trigger=trigger))
+    feed = reconcile(feed, polled(NOON + 2 * MINUTE, DatasetState.COMPLETE, succeeded_at=NOON + MINUTE), NOON)
+
+    assert feed.as_of
+    assert feed.as_of.is_estimated == is_estimated
+    assert (feed.as_of.at == NOON) != is_estimated
+
+
+def test_a_failure_like_the_one_before_ends_the_dataset_in_flight() -> None:
+    failed = NEW.requested(request(NOON, "first")).ended(end(NOON + MINUTE, DatasetState.FETCH_ERROR))
+    again = failed.requested(request(NOON + 2 * MINUTE, "second"))
+
+    feed = reconcile(again, polled(NOON + 3 * MINUTE, DatasetState.FETCH_ERROR, "second"), NOON)
+
+    assert feed.in_flight is None
+    assert feed.end and feed.end.dataset_id == "second"
+
+
+@pytest.mark.parametrize("ended_at", [None, NOON + MINUTE, NOON - 5 * MINUTE])
+def test_a_poll_names_the_dataset_of_a_failure_that_a_webhook_reported_and_is_no_new_failure(
+    ended_at: datetime | None,
+) -> None:
+    reported = NEW.requested(request(NOON - 10 * MINUTE)).ended(end(NOON + MINUTE, DatasetState.FETCH_ERROR))
+
+    feed = reconcile(reported, polled(NOON + 9 * MINUTE, DatasetState.FETCH_ERROR, ended_at=ended_at), NOON)
+
+    assert feed.end == End(at=NOON + MINUTE, state=DatasetState.FETCH_ERROR, dataset_id="dataset")
+
+
+def test_somebody_elses_read_that_failed_since_the_request_ends_the_wait_for_it() -> None:
+    theirs = polled(NOON + 5 * MINUTE, DatasetState.FETCH_ERROR, "theirs", ended_at=NOON + 4 * MINUTE)
+
+    feed = reconcile(NEW.requested(request(NOON)), theirs, NOON)
+
+    assert feed.in_flight is None
+    assert feed.end == End(at=NOON + 4 * MINUTE, state=DatasetState.FETCH_ERROR, dataset_id="theirs")
+
+
+def test_a_failure_from_before_its_request_by_our_clock_ends_its_dataset() -> None:
+    ahead = NEW.requested(request(NOON + 5 * MINUTE))
+
+    feed = reconcile(ahead, polled(NOON + 6 * MINUTE, DatasetState.FETCH_ERROR, ended_at=NOON + MINUTE), NOON)
+
+    assert feed.in_flight is None
+
+
+def test_a_poll_adds_why_a_known_dataset_failed() -> None:
+    failed = End(at=NOON + MINUTE, state=DatasetState.FETCH_ERROR, dataset_id="dataset")
+    feed = NEW.requested(request(NOON)).ended(failed)
+
+    feed = reconcile(feed, polled(NOON + 2 * MINUTE, DatasetState.FETCH_ERROR, reason="The file is locked"), NOON)
+
+    assert feed.end == replace(failed, reason="The file is locked")

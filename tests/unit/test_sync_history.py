@@ -1,6 +1,7 @@
 """The history of syncs of a feed: what is kept of it, and what it shows."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -177,3 +178,44 @@ def test_a_read_that_failed_is_no_copy() -> None:
     history = NO_HISTORY.with_end(NOON, None, succeeded=False, requested_at=NOON - HOUR / 60)
 
     assert history.requested_at(NOON) is None
+
+
+def test_of_reads_that_a_poll_found_near_each_other_the_nearest_that_succeeded_is_meant() -> None:
+    second = timedelta(seconds=1)
+    history = NO_HISTORY
+    for after, succeeded in ((0, True), (10, False), (20, True)):
+        ended_at = NOON + after * second
+        history = history.with_end(
+            ended_at, None, succeeded=succeeded, requested_at=None, polled=True, began_at=ended_at - HOUR
+        )
+
+    def requested_at(after: int) -> datetime | None:
+        return history.requested_at(NOON + after * second)
+
+    assert requested_at(1) == requested_at(9) == (NOON - HOUR).replace(microsecond=123000)
+    assert requested_at(11) == requested_at(50) == (NOON - HOUR + 20 * second).replace(microsecond=123000)
+    assert requested_at(51) is None
+
+
+def test_a_webhook_reports_the_nearest_polled_end_of_its_kind_again() -> None:
+    second = timedelta(seconds=1)
+    history = NO_HISTORY
+    for after in (0, 20):
+        history = history.with_end(NOON + after * second, None, succeeded=True, requested_at=None, polled=True)
+    again = partial(history.reported_again, requested_at=None)
+
+    assert again(NOON + 2 * second, succeeded=True) == NOON
+    assert again(NOON + 50 * second, succeeded=True) == NOON + 20 * second
+    assert again(NOON + 51 * second, succeeded=True) is None
+    assert again(NOON + 2 * second, succeeded=False) is None
+
+
+def test_a_webhook_reports_the_end_of_another_one_again_only_if_a_read_was_requested_between_them() -> None:
+    second = timedelta(seconds=1)
+    history = NO_HISTORY.with_end(NOON, None, succeeded=True, requested_at=None)
+
+    def again(requested_at: datetime | None) -> datetime | None:
+        return history.reported_again(NOON + 5 * second, succeeded=True, requested_at=requested_at)
+
+    assert again(NOON + second) == again(NOON + 5 * second) == NOON
+    assert again(NOON) is again(NOON + 6 * second) is again(None) is None
