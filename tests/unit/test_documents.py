@@ -1,0 +1,64 @@
+"""What the documentation promises in numbers is what the code does."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from freshness.app.api import models
+from freshness.app.checking.check_freshness import LIST_EVERY
+from freshness.app.webhook_heartbeat import SILENT_AFTER
+from freshness.aws.dynamodb.item_codec import DATASETS_KEPT, DELETED_FEEDS_KEPT
+from freshness.codat.reachability import SEVERAL
+from freshness.domain import backoff
+from freshness.domain.companies.company import REFUSED_AGAIN_AFTER, WARN_OF_CONSENT
+from freshness.domain.companies.listing import ABSENT_AGAIN_AFTER, CONFIRMED_FOR, FEW, SHARE
+from freshness.domain.datasets.sync_history import LONGEST_SYNC
+from freshness.domain.feeds.feed import MAX_LATE_AFTER
+from freshness.domain.feeds.schedule import RETRY_AFTER_REFUSAL, RETRY_WITHOUT_PERMISSIONS
+from freshness.policy.file.values import SHORTEST_RETENTION
+
+DOCS = Path(__file__).parents[2] / "docs"
+WORDS = {1: "a", 2: "two", 5: "five", 6: "six", 7: "seven", 10: "ten"}
+UNITS = {"day": timedelta(days=1), "hour": timedelta(hours=1), "minute": timedelta(minutes=1)}
+
+
+def in_words(duration: timedelta) -> str:
+    """Return a duration as the documentation writes it: `ten minutes`."""
+    unit, number = next((unit, duration / each) for unit, each in UNITS.items() if duration >= each)
+    return f"{WORDS[int(number)]} {unit}{'s' * (number > 1)}"
+
+
+@pytest.mark.parametrize(
+    ("document", "promise"),
+    [
+        ("codat.md", f"every {LIST_EVERY / UNITS['minute']:g} minutes"),
+        ("data.md", f"why a read failed | {DATASETS_KEPT.days} days"),
+        ("data.md", f"and {DELETED_FEEDS_KEPT.days} days"),
+        ("data.md", f"what was answered | {SHORTEST_RETENTION.days} days"),
+        ("ensure-fresh.md", f"wait up to {models.LONGEST_WAIT.seconds} seconds"),
+        ("ensure-fresh.md", f"`deadline`, {in_words(models.LATEST_DEADLINE)} ahead at most"),
+        ("ensure-fresh.md", f"the state of a request, for {in_words(SHORTEST_RETENTION)}"),
+        ("ensure-fresh.md", f"`asOf` is {LONGEST_SYNC / UNITS['minute']:g} minutes before the end"),
+        ("events.md", f"it is {LONGEST_SYNC / UNITS['minute']:g} minutes before that"),
+        ("events.md", f"did not answer for {in_words(MAX_LATE_AFTER)}"),
+        ("events.md", f"was refused (`AuthError`), {REFUSED_AGAIN_AFTER / UNITS['minute']:g} minutes or more after"),
+        ("events.md", f"ends within {WARN_OF_CONSENT.days} days"),
+        ("operate.md", f"after {backoff.FIRST.seconds} seconds at first and twice as long after each further failure"),
+        ("operate.md", f"up to {backoff.LONGEST / UNITS['hour']:g} hours, give or take a quarter"),
+        ("operate.md", f"as by 403, waits {in_words(backoff.FIRST_REFUSED).replace('a hour', 'an hour')} at first"),
+        ("operate.md", f"ended with `AuthError`, {RETRY_AFTER_REFUSAL / UNITS['minute']:g} minutes"),
+        ("operate.md", f"one with `PermissionsError`, {in_words(RETRY_WITHOUT_PERMISSIONS)}."),
+        ("operate.md", f"calls about {WORDS[SEVERAL]} companies in a row fail"),
+        ("operate.md", f"if a second list, {in_words(ABSENT_AGAIN_AFTER)} or more after the first"),
+        ("operate.md", f"What comes back within {DELETED_FEEDS_KEPT.days} days continues with its history"),
+        (
+            "operate.md",
+            f"more than {SHARE:.0%}".replace("%", " %") + f" of what is known,** and more than {WORDS[FEW]}:",
+        ),
+        ("operate.md", f"For {in_words(CONFIRMED_FOR)}, lists are then believed"),
+        ("webhooks.md", f"no webhook has arrived for {SILENT_AFTER / UNITS['minute']:g} minutes"),
+    ],
+)
+def test_a_document_promises_what_the_code_does(document: str, promise: str) -> None:
+    assert promise in " ".join((DOCS / document).read_text(encoding="utf-8").split())
