@@ -61,6 +61,7 @@ def _text(stack: DeployedStack, registration: Registration) -> str:
         lines.append("Webhooks arrive, so the stored signing secret fits.")
         return "\n".join(lines)
     is_stored = bool(stack.secret(stack.outputs.webhook_signing_secret))
+    key = f" --key-id {stack.outputs.kms_key}" if stack.outputs.kms_key else ""
     lines += [
         "",
         "A signing secret is stored, and no webhook has arrived with it yet. If it is not the endpoint's:"
@@ -69,7 +70,7 @@ def _text(stack: DeployedStack, registration: Registration) -> str:
         "1. In Codat's portal, open the endpoint and copy its signing secret.",
         "2. Store it; the command waits for you to paste it:",
         '   read -rs SECRET && printf %s "$SECRET" | aws ssm put-parameter --type SecureString --overwrite \\',
-        f"     --name {stack.outputs.webhook_signing_secret} --value file:///dev/stdin",
+        f"     --name {stack.outputs.webhook_signing_secret} --value file:///dev/stdin{key}",
         'Then run "./freshness doctor" to see whether webhooks arrive and the secret is right.',
     ]
     return "\n".join(lines)

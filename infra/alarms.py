@@ -1,5 +1,7 @@
 """The alarms, each with what it means and what to do about it."""
 
+from collections.abc import Iterable
+
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -13,7 +15,7 @@ from freshness.aws.metrics import LOW_QUOTA, TOO_FAST, Metric
 from freshness.domain.companies.listing import SHARE
 from infra.alarm_receivers import tell_of_alarms
 from infra.function import Function
-from infra.metrics import emitted, failed_runs
+from infra.metrics import emitted, failed_runs, used_memory
 from infra.queue import Queue
 from infra.settings import Settings
 from infra.webhook_intake import MAX_RECEIVE_COUNT
@@ -21,6 +23,8 @@ from infra.webhook_intake import MAX_RECEIVE_COUNT
 HOUR = Duration.hours(1)
 MANY = 10
 """The number of lost connections within an hour, or of refused refreshes within a period, that is more than chance."""
+MUCH_MEMORY = 90
+"""The share of a function's memory, in percent, that is nearly all of it."""
 FAILURES = 2
 """The number of failed runs within a period that is more than chance."""
 
@@ -152,6 +156,21 @@ class Alarms(Construct):
             remedy="See on the dashboard, or in Lambda's metric `Errors`, which function fails, and read the error in "
             "its log. If it began with a deployment, roll back. If a policy cannot be loaded, the last one that could "
             "be is in force: run `./freshness policy rollback`.",
+        )
+
+    def watch_memory(self, functions: Iterable[Function]) -> None:
+        """Add an alarm on functions that use nearly all of their memory, which Lambda Insights reports."""
+        used = {f"used{number}": used_memory(each.function, self._period) for number, each in enumerate(functions)}
+        self._alarm(
+            "MemoryNearlyUsed",
+            cloudwatch.MathExpression(
+                expression=f"MAX([{', '.join(used)}])", using_metrics=used, period=self._period, label="percent"
+            ),
+            threshold=MUCH_MEMORY,
+            meaning=f"A function uses {MUCH_MEMORY} % of its memory or more. Lambda ends a run that needs more than "
+            "all.",
+            remedy="See under Lambda Insights in CloudWatch which function it is. If it began with a deployment, roll "
+            "back. Otherwise give the function more memory in infra/construct.py.",
         )
 
     def watch_webhooks(self, dead_letters: Queue) -> None:

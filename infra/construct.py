@@ -77,8 +77,11 @@ class CodatFreshness(Construct):
         Tags.of(self).add("stack", name)
         self._settings = settings
         self._bundle = bundle or bundling.build_for(Path(policy), Path(".build"), local=settings.local)
-        self.tables = Tables(self, disposable=settings.local, protected=settings.protect_tables)
+        self.tables = Tables(
+            self, disposable=settings.local, protected=settings.protect_tables, kms_key=settings.kms_key
+        )
         self._secrets = Secrets(name)
+        self._functions: list[Function] = []
         self.bus = events.EventBus(self, "EventBus", description="Events about companies' data at Codat")
 
         check_freshness = self._check_freshness()
@@ -133,6 +136,11 @@ class CodatFreshness(Construct):
                 tables=self.tables,
             )
 
+        # The local AWS has no Lambda Insights.
+        if settings.lambda_insights and not settings.local:
+            alarms.watch_memory(self._functions)
+        if settings.kms_key:
+            self._output("KmsKey", settings.kms_key)
         self._output("ApiUrl", self.api.api_endpoint)
         self._output("WebhookUrl", intake.url)
         self._output("WebhookQueueUrl", intake.queue.queue_url)
@@ -166,8 +174,13 @@ class CodatFreshness(Construct):
         """Let a principal call the API."""
         return self._routes.grant(grantee)
 
+    def _function(self, name: str, *, timeout: Duration, memory_size: int) -> Function:
+        function = Function(self, name, self._bundle, self._settings, timeout=timeout, memory_size=memory_size)
+        self._functions.append(function)
+        return function
+
     def _check_freshness(self) -> Function:
-        function = Function(self, "check_freshness", self._bundle, timeout=Duration.minutes(5), memory_size=TICK_MEMORY)
+        function = self._function("check_freshness", timeout=Duration.minutes(5), memory_size=TICK_MEMORY)
         self._let_record(function)
         self._let_call_codat(function)
         function.use_table("COMPANIES_TABLE", self.tables.companies, "BatchGetItem")
@@ -176,7 +189,7 @@ class CodatFreshness(Construct):
         return function
 
     def _queue_refreshes(self) -> Function:
-        function = Function(self, "queue_refreshes", self._bundle, timeout=Duration.minutes(5), memory_size=TICK_MEMORY)
+        function = self._function("queue_refreshes", timeout=Duration.minutes(5), memory_size=TICK_MEMORY)
         self._let_record(function)
         self._let_call_codat(function)
         function.use_table("COMPANIES_TABLE", self.tables.companies, "BatchGetItem")
@@ -186,7 +199,7 @@ class CodatFreshness(Construct):
         return function
 
     def _receive_webhook(self) -> Function:
-        function = Function(self, "receive_webhook", self._bundle, timeout=Duration.seconds(10), memory_size=256)
+        function = self._function("receive_webhook", timeout=Duration.seconds(10), memory_size=256)
         function.use_secret("WEBHOOK_SIGNING_SECRET", self._secrets.webhook_signing)
         if self._settings.webhook_addresses:
             function.set("WEBHOOK_ADDRESSES", " ".join(map(str, self._settings.webhook_addresses)))
@@ -197,14 +210,14 @@ class CodatFreshness(Construct):
         return function
 
     def _apply_webhook(self) -> Function:
-        function = Function(self, "apply_webhook", self._bundle, timeout=Duration.seconds(30), memory_size=256)
+        function = self._function("apply_webhook", timeout=Duration.seconds(30), memory_size=256)
         self._let_record(function)
         function.use_table("COMPANIES_TABLE", self.tables.companies, "BatchGetItem")
         function.use_index(self.tables.control, OPEN_OF_COMPANY)
         return function
 
     def _serve_api(self) -> Function:
-        function = Function(self, "serve_api", self._bundle, timeout=Duration.seconds(29), memory_size=512)
+        function = self._function("serve_api", timeout=Duration.seconds(29), memory_size=512)
         self._let_record(function)
         self._let_call_codat(function)
         function.use_table("COMPANIES_TABLE", self.tables.companies, "BatchGetItem")
@@ -237,7 +250,7 @@ class CodatFreshness(Construct):
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
 
     def _show_page(self, act_on_page: Function) -> Function:
-        function = Function(self, "show_page", self._bundle, timeout=Duration.seconds(30), memory_size=512)
+        function = self._function("show_page", timeout=Duration.seconds(30), memory_size=512)
         self._let_read_page(function)
         function.use_table("COMPANIES_TABLE", self.tables.companies, "GetItem")
         function.use_table("DATASETS_TABLE", self.tables.datasets, "Query")
@@ -249,7 +262,7 @@ class CodatFreshness(Construct):
         return function
 
     def _act_on_page(self) -> Function:
-        function = Function(self, "act_on_page", self._bundle, timeout=Duration.seconds(30), memory_size=512)
+        function = self._function("act_on_page", timeout=Duration.seconds(30), memory_size=512)
         self._let_read_page(function)
         function.use_table("FEEDS_TABLE", self.tables.feeds, "BatchGetItem", "PutItem")
         function.set("DATASETS_TABLE", self.tables.datasets.table_name)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Stack, Validations
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -12,16 +12,34 @@ from constructs import Construct
 
 from freshness.app.policy_in_force import NOT_LOADED
 from infra.metrics import failed_runs
+from infra.settings import Settings
+
+OF_INSIGHTS = (
+    "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/CloudWatchLambdaInsightsExecutionRolePolicy]"
+)
+INSIGHTS = lambda_.LambdaInsightsVersion.VERSION_1_0_498_0
+OF_TABLES = (
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+)
+"""What DynamoDB does with the key of a table for whoever reads and writes it."""
 
 
 class Function(Construct):
     """A handler of the bundle. It may write its log; every other permission is added explicitly."""
 
-    def __init__(self, scope: Construct, name: str, bundle: Path, *, timeout: Duration, memory_size: int) -> None:
+    def __init__(
+        self, scope: Construct, name: str, bundle: Path, settings: Settings, *, timeout: Duration, memory_size: int
+    ) -> None:
         """Create the function whose handler is in the module `name`, with `memory_size` MB of memory."""
         super().__init__(scope, name.title().replace("_", ""))
         self.name = name
         self.timeout = timeout
+        self._kms_key = settings.kms_key
         log_group = logs.LogGroup(
             self, "Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
         )
@@ -48,6 +66,11 @@ class Function(Construct):
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             environment={"STACK_NAME": Stack.of(self).stack_name},
+            # The local AWS has no layers of others.
+            insights_version=INSIGHTS if settings.lambda_insights and not settings.local else None,
+        )
+        Validations.of(self._role).acknowledge(
+            Acknowledgment(id=OF_INSIGHTS, reason="Lambda Insights has a policy of AWS for its own log group")
         )
         failures = failed_runs(self, Duration.minutes(1))
         logs.MetricFilter(
@@ -78,6 +101,7 @@ class Function(Construct):
         """Set `variable` to the table's name, and allow DynamoDB `actions` on the table."""
         self.set(variable, table.table_name)
         self.allow(table.table_arn, *(f"dynamodb:{action}" for action in actions))
+        self._use_key("dynamodb", *OF_TABLES)
 
     def use_index(self, table: dynamodb.Table, index: str) -> None:
         """Allow querying an index of a table."""
@@ -86,13 +110,22 @@ class Function(Construct):
     def use_secret(self, variable: str, name: str) -> None:
         """Set `variable` to the name of a secret, and allow reading the secret.
 
-        It is encrypted with the account's key for parameters, which needs no permission of its own.
+        The account's key for parameters, with which it may be encrypted, needs no permission of its own.
         """
         self.set(variable, name)
         arn = Stack.of(self).format_arn(service="ssm", resource="parameter", resource_name=name.removeprefix("/"))
         self.allow(arn, "ssm:GetParameter")
+        self._use_key("ssm", "kms:Decrypt")
 
     def use_bus(self, variable: str, bus: events.EventBus) -> None:
         """Set `variable` to the bus's name, and allow publishing to the bus."""
         self.set(variable, bus.event_bus_name)
         self.allow(bus.event_bus_arn, "events:PutEvents")
+
+    def _use_key(self, service: str, *actions: str) -> None:
+        """Allow what a service of AWS does for the function with the key that the settings name, if they name one."""
+        if not self._kms_key:
+            return
+        stack = Stack.of(self)
+        via = {"StringEquals": {"kms:ViaService": f"{service}.{stack.region}.{stack.url_suffix}"}}
+        self._role.add_to_policy(iam.PolicyStatement(resources=[self._kms_key], actions=list(actions), conditions=via))

@@ -2,6 +2,7 @@
 
 from aws_cdk import Duration, Stack
 from aws_cdk.aws_cloudwatch import Metric as CloudWatchMetric
+from aws_cdk.aws_lambda import IFunction
 from constructs import Construct
 
 from freshness.aws.metrics import DIMENSION, NAMESPACE, WATCHED, Metric
@@ -34,5 +35,16 @@ def failed_runs(scope: Construct, period: Duration) -> CloudWatchMetric:
         namespace=f"{NAMESPACE}/{Stack.of(scope).stack_name}",
         metric_name="FailedRuns",
         statistic="Sum",
+        period=period,
+    )
+
+
+def used_memory(function: IFunction, period: Duration) -> CloudWatchMetric:
+    """Return the greatest share of its memory that a function used, in percent, as Lambda Insights reports it."""
+    return CloudWatchMetric(
+        namespace="LambdaInsights",
+        metric_name="memory_utilization",
+        dimensions_map={"function_name": function.function_name},
+        statistic="Maximum",
         period=period,
     )

@@ -130,6 +130,10 @@ class Settings(BaseModel):
     """The header whose value is the secret of the endpoint, unless it takes tokens."""
     notify_token_url: HttpsUrl = ""
     """Where OAuth tokens for the endpoint are issued for client credentials; none if it is empty."""
+    kms_key: Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/\S+)?$")] = ""
+    """The ARN of the key in KMS of tables, and of secrets that are stored with it; AWS's own keys if it is empty."""
+    lambda_insights: bool = False
+    """Whether Lambda Insights reports the memory that functions use, and an alarm watches it, at a cost."""
     dashboard: bool = False
     """Whether to create a dashboard, which costs 3 USD a month beyond the three that AWS offers free of charge."""
     protect_tables: bool = False

@@ -5,6 +5,7 @@ They are the only record of what is to be done and of what was done.
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from freshness.aws.dynamodb.companies import DUE_FOR_CHECK, NEEDS_RELINK
@@ -22,14 +23,16 @@ class Tables(Construct):
     "Conditional" means that the item must have the version that was read. Only the command line scans tables.
     """
 
-    def __init__(self, scope: Construct, *, disposable: bool, protected: bool = False) -> None:
+    def __init__(self, scope: Construct, *, disposable: bool, protected: bool = False, kms_key: str = "") -> None:
         """Create the tables.
 
         Disposable tables are deleted with their stack. Others are retained, unless their own creation is rolled back.
-        DynamoDB refuses to delete protected tables.
+        DynamoDB refuses to delete protected tables. `kms_key` is the ARN of the key that they are encrypted with; if it
+        is empty, it is one of DynamoDB, which is free of charge, as calls of a key in KMS are not.
         """
         super().__init__(scope, "Tables")
         self._disposable, self._protected = disposable, protected
+        self._key = kms.Key.from_key_arn(self, "Key", kms_key) if kms_key else None
 
         # - Query due_for_check (shard, check_at <= now): list the companies due for a check; all: count the companies.
         # - Query needs_relink (shard), first page: show the companies whose customer must act.
@@ -93,8 +96,8 @@ class Tables(Construct):
             partition_key=_string(partition_key),
             sort_key=_string(sort_key) if sort_key else None,
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            # Encrypted with a key of DynamoDB, which is free of charge: calls of a key in KMS are not.
-            encryption=dynamodb.TableEncryption.DEFAULT,
+            encryption=(dynamodb.TableEncryption.CUSTOMER_MANAGED if self._key else dynamodb.TableEncryption.DEFAULT),
+            encryption_key=self._key,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),

@@ -30,3 +30,5 @@ class Outputs(BaseModel):
     show_page_function: str = ""
     """Empty without a dashboard, as the next one."""
     act_on_page_function: str = ""
+    kms_key: str = ""
+    """Empty without a key of one's own."""

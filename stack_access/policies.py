@@ -43,7 +43,23 @@ class Resources:
 
     def policy(self, role: Role) -> dict[str, Any]:
         """Return the policy for a role, as a document of IAM."""
-        return {"Version": "2012-10-17", "Statement": list(self._statements(role))}
+        return {"Version": "2012-10-17", "Statement": [*self._statements(role), *self._using_key(role)]}
+
+    def _using_key(self, role: Role) -> Sequence[Statement]:
+        """Return what AWS does with the stack's own key, if it has one, for who reads or writes tables or secrets."""
+        if not self.outputs.kms_key:
+            return []
+        match role:
+            case Role.READER | Role.SECRETS:
+                actions = ["kms:Decrypt", "kms:DescribeKey"]
+            case Role.OPERATOR:
+                actions = ["kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+            case Role.RESTORER:
+                # DynamoDB needs a grant for each new table.
+                actions = ["kms:CreateGrant"]
+            case _:
+                return []
+        return [_allow(actions, [self.outputs.kms_key])]
 
     def _statements(self, role: Role) -> Sequence[Statement]:
         outputs = self.outputs

@@ -32,6 +32,7 @@ def test_deployment_toml_has_the_default_of_each_setting() -> None:
         ("alarm_email", "nobody"),
         ("webhook_addresses", "20.117.190"),
         ("webhook_header", "X Key"),
+        ("kms_key", "alias/ours"),
         ("local", ""),
         ("name", "two words"),
         ("name", "a-name-of-25-characters-x"),

@@ -1,6 +1,7 @@
 """The policies that `./freshness policies` prints."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ OUTPUTS = {
     "WebhookDeadLetterQueueUrl": f"{QUEUES}-2",
     "CodatApiKeySecret": "/staging/codat-api-key",
     "WebhookSigningSecret": "/staging/webhook-signing-secret",
+    "KmsKey": "arn:aws:kms:eu-west-2:123456789012:key/0f1e",
 }
 RESOURCES = Resources(
     outputs=Outputs.model_validate(OUTPUTS), partition="aws", region="eu-west-2", log_groups=["staging-Logs"]
@@ -51,3 +53,11 @@ def test_a_reader_changes_nothing_and_reads_no_secret() -> None:
     actions = {action for each in RESOURCES.policy(Role.READER)["Statement"] for action in each["Action"]}
     assert not [each for each in actions if each.split(":")[1].startswith(("Put", "Delete", "Invoke", "Send"))]
     assert "ssm:GetParameter" not in actions
+
+
+@pytest.mark.parametrize("role", Role)
+def test_who_reads_tables_or_secrets_may_decrypt_with_the_key_of_a_stack_that_has_one(role: Role) -> None:
+    actions = {action for each in RESOURCES.policy(role)["Statement"] for action in each["Action"]}
+    assert ("kms:Decrypt" in actions) == (role in (Role.READER, Role.SECRETS))
+    without = replace(RESOURCES, outputs=Outputs.model_validate(OUTPUTS | {"KmsKey": ""}))
+    assert "kms:" not in json.dumps(without.policy(role))
