@@ -39,7 +39,7 @@ class ApiLimits:
     version: int = 0
 
     def with_calls(self, calls: int, at: datetime, *, on_demand: int = 0) -> "ApiLimits":
-        """Return the limits after calls of this stack, of which some were made for callers who wait."""
+        """Return the limits after this stack made calls. `on_demand` of them were for callers who wait."""
         if not calls:
             return self
         on_demand_calls = self.on_demand_calls_on(at.date()) + on_demand
@@ -50,7 +50,7 @@ class ApiLimits:
         return self.on_demand_calls if self.calls_on(day) else 0
 
     def calls_on(self, day: date) -> int:
-        """Return how many calls we made on a day in UTC, which is no earlier than that of the last call."""
+        """Return how many calls we made on a day in UTC. The day is not before that of the last call."""
         return self.calls if self.called_at and self.called_at.date() == day else 0
 
     def with_quota(self, daily_quota: int, remaining: int, at: datetime) -> "ApiLimits":
@@ -96,7 +96,7 @@ class ApiLimits:
         return self.stopped_at is not None and (self.reset_at is None or self.reset_at < self.stopped_at)
 
     def with_slots_reserved(self, calls: int, calls_per_minute: int, now: datetime) -> "ApiLimits":
-        """Return the limits after the next slots were reserved, evenly spaced, the last one before `next_slot`."""
+        """Return the limits after reserving evenly spaced slots for calls. `next_slot` follows the last of them."""
         first = min(max(now, self.next_slot or now), now + FURTHEST_SLOT)
         return replace(self, next_slot=first + calls * interval(calls_per_minute))
 

@@ -1,4 +1,4 @@
-"""Which of the feeds that may be queued are: together with their sets, and within allowances and quotas."""
+"""Choosing which feeds to queue, of those that may be: sets together, within caps and the budget for calls."""
 
 import math
 from collections import Counter, defaultdict

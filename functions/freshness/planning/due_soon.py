@@ -1,4 +1,4 @@
-"""What is due soon, which is queued together with what is due already where that needs fewer calls."""
+"""Feeds that are due soon: they are queued with those that are due already, if that needs fewer calls."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -16,10 +16,10 @@ SOON = 0.1
 def due_soon(
     company: Company, feeds: Iterable[Feed], due: Collection[FeedKey], policy: Policy, now: datetime
 ) -> dict[FeedKey, Decision]:
-    """Return the decisions to queue a company's feeds that are made soon, apart from those that are due.
+    """Return the decisions to queue a company's feeds that are due soon, without those that are due already.
 
-    Those about feeds that depend on others, by a set or a share, are left out, and so are those of platforms with a cap
-    on spending: there it costs more to refresh early.
+    Feeds that depend on others, by a set or a share, are left out. So are those of platforms with a cap on spending,
+    where it costs more to refresh early.
     """
     companies = {company.company_id: company}
     soon: dict[FeedKey, Decision] = {}

@@ -10,7 +10,7 @@ MIN_SYNCS = 8
 
 
 def samples(decisions: Iterable[Decision]) -> list[FeedSample]:
-    """Return the rates of the feeds to be queued, except of those that are queued again because the call failed."""
+    """Return the change rates of the feeds to be queued, without feeds that are queued again after a failed call."""
     learned = []
     for decision in decisions:
         feed = decision.feed

@@ -16,9 +16,9 @@ def month_of(now: datetime) -> str:
 
 
 def spend_left(policy: Policy, refreshes: Mapping[str, int], now: datetime) -> dict[str, float]:
-    """Return how many more refreshes may be queued now, by platform, of those that have a cap.
+    """Return how many more refreshes may be queued now, for each platform with a cap on spending.
 
-    `refreshes` are those of the month so far. By any time of the month no more is spent than the cap for the part of
+    `refreshes` were queued in the month so far. By any time of the month no more is spent than the cap for the part of
     the month that has passed, and `AHEAD_OF_MONTH`.
     """
     start = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

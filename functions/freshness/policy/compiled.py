@@ -42,10 +42,10 @@ def read(folder: Path) -> str:
 
 
 def parse(content: str) -> Policy:
-    """Return the policy of what `compiled` returned.
+    """Return the policy that `compiled` returned as text.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is another text.
     """
     try:
         known = json.loads(content)
@@ -62,5 +62,5 @@ def text_of(content: str) -> str:
 
 
 def _is_named(location: Location) -> bool:
-    """Return whether output may name a location. Of the rules, of which there may be thousands, it names the tables."""
+    """Return whether output may name a location. Of the rules, which may be thousands, it names only the tables."""
     return location[0] != "rules" or len(location) == 2 or (len(location) == 4 and location[2] == "data_types")

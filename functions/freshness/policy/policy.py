@@ -242,7 +242,7 @@ class Policy(Table):
         return self.prices[name] if name else None
 
     def relative_price(self, connection: Connection) -> float:
-        """Return the price of a refresh through a connection relative to the lowest price, which is also that of none.
+        """Return the price of a refresh through a connection, relative to the lowest price; 1 if it has none.
 
         Where nothing is charged, a call is spent all the same.
         """
@@ -304,7 +304,7 @@ class Policy(Table):
 def objective(policy: Policy, rule: str) -> float | None:
     """Return the objective of a table that sets `fresh_within`, by its name in output, such as `rule "free plan"`.
 
-    A table that sets none has that of the rule that it belongs to, or of `[default]`.
+    A table that sets none has the objective of its rule, or of `[default]`.
     """
     tables = terms_tables(policy.default, policy.data_types, enumerate(policy.rules))
     own = [table.terms.objective for table in tables if rule == table.label or rule.startswith(f"{table.label}, ")]

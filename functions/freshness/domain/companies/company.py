@@ -231,7 +231,7 @@ class Connection:
 
 
 def _refused_again(refusals: Sequence[datetime]) -> Sequence[datetime]:
-    """Return those of refused reads, in order, that were followed by another after `REFUSED_AGAIN_AFTER` or more."""
+    """Return the refusals that another one followed after `REFUSED_AGAIN_AFTER` or more. They are given in order."""
     return [at for at in refusals if at <= refusals[-1] - REFUSED_AGAIN_AFTER]
 
 
@@ -305,7 +305,7 @@ class Company:
     version: int = 0
 
     def due_for_check(self, now: datetime) -> "Company":
-        """Return the company as one to which something happened of which only Codat knows the details."""
+        """Return the company due for a check: something happened to it, and only Codat knows what."""
         return replace(self, check_at=min(self.check_at or now, now), checked_at=None)
 
     def with_read_once(self, reads_once: "Callable[[Company, Connection], bool]") -> "Company":
@@ -385,8 +385,8 @@ class Company:
     def candidate_connections(self, data_type: str) -> list[Connection]:
         """Return the connections that a data type is, or was, read from: its data status may be about any of them.
 
-        They are those of the source type that the data type belongs to; if there are none, those whose source type
-        does not say what they hold. Those of a custom data type are all. One never linked, or deleted, does not count.
+        They have the source type of the data type; if none has, those count whose source type does not say what they
+        hold. A custom data type may be on any. One that was never linked, or was deleted, does not count.
         """
         linkable = [c for c in self.connections.values() if c.was_linked]
         if custom_identifier(data_type):

@@ -49,12 +49,12 @@ class ConnectionChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadsEnded:
-    """Reads ended, which shows whether connections can be read through. Both are by the id of the connection."""
+    """Reads ended, which shows whether connections can be read. Each mapping is by the id of the connection."""
 
     refused: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
     """When reads ended with `AuthError`."""
     succeeded: Mapping[str, datetime] = field(default_factory=dict)
-    """When the latest of those that succeeded did, as far as it is known."""
+    """When the latest successful read ended, as far as it is known."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why those were refused, in Codat's words, where Codat says so."""
 
@@ -68,7 +68,7 @@ class BulkRefreshStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckNeeded:
-    """Something happened to the company of which only Codat knows the details."""
+    """Something happened to the company, and only Codat knows the details."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class LinksRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyNotFound:
-    """Codat answered 404 for the company. `believed_at` is as that of `Listing`."""
+    """Codat answered 404 for the company. `believed_at` is as in `Listing`."""
 
     at: datetime
     believed_at: datetime | None

@@ -32,7 +32,7 @@ class Lacking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What the last list that was read to its end lacked. Times are by Codat's clock, but that of the operator."""
+    """What the last complete list lacked. Times are by Codat's clock, except `confirmed_until`."""
 
     companies: Lacking = Lacking()
     connections: Lacking = Lacking()

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from freshness.domain.times import Instant
 
 LONGEST_REASON = 300
-"""The most characters that are kept of what Codat says in words."""
+"""The most characters that are kept of Codat's words."""
 _PAUSED = re.compile(r"paused until (\S+)", re.IGNORECASE)
 _instant: TypeAdapter[datetime] = TypeAdapter(Instant)
 
@@ -160,9 +160,9 @@ class Dataset:
     version: int = 0
 
     def merge(self, other: "Dataset") -> "Dataset":
-        """Return what both records say together, in whatever order they are merged, and however often.
+        """Return what both records say together. The order of merging, and repeating it, make no difference.
 
-        A dataset ends once: of two ends the earlier is its own, and the later that of a dataset after it.
+        A dataset ends once: of two ends the earlier is its own, and the later belongs to a dataset after it.
         """
         records = (self, other)
         first = min(records, key=lambda each: (each.ended_at is None, each.ended_at or self.requested_at, each.state))

@@ -186,13 +186,12 @@ class SyncHistory:
         An end that was `polled` replaces one that a webhook reported for nearly the same time, and keeps what that
         found.
 
-        `requested_at` is that of the latest request: only the first end after it is the end of what was requested, so
-        only that end has a duration, in whatever order the ends are added; it has none either if it is not `measured`,
-        because only an upper bound of `requested_at` is known. `began_at` is when this very sync was requested, if
-        Codat said so.
+        `requested_at` is the time of the latest request. The first end after it is the end of what was requested, and
+        alone has a duration, in whatever order ends are added. It has none if it is not `measured`: then only an upper
+        bound of `requested_at` is known. `began_at` is when this very sync was requested, if Codat said so.
 
-        Of two syncs in a row that found nothing, the later alone shows as much, so of the older syncs only those that
-        found something are kept, the one before each, and the first.
+        Of two syncs in a row that found nothing, the later alone shows as much. So these of the older syncs are kept:
+        the first, those that found something, and the one before each.
         """
         end = _microseconds(ended_at)
         known = {sync[0]: sync for sync in self.rows}
@@ -236,7 +235,7 @@ def usual_duration(durations: Sequence[timedelta], expected: timedelta | None, p
 
 
 def _with_durations(syncs: list[Row], requested: int, measured: bool) -> list[Row]:
-    """Return the syncs with the duration of the first that ended after the latest request; later ones have none.
+    """Give the first sync that ended after the latest request its duration, and later ones none.
 
     That first one is the end of what was requested: its duration is from the request to its end. It has none if it
     failed, or if the time of the request was not `measured`. Where Codat said when a sync was requested, that counts.
@@ -324,7 +323,7 @@ def _nearest(ends: list[int], end: int) -> int | None:
 def _merged(before: int, flags: int) -> int:
     """Return the flags of one end that was reported twice: success, modification and a poll win.
 
-    A webhook that leaves unknown whether records were modified is that of a first read: another one cannot know either.
+    A webhook that does not say whether records were modified reports a first read: no other webhook can know it either.
     """
     modified = (before | flags) & MODIFIED
     unknown = before & flags & UNKNOWN

@@ -33,10 +33,10 @@ class CodatSchedule:
         return frozenset(self.hours) | (self.on_first_link & frozenset(of_products))
 
     def queued_by_data_all(self, company: Company, feeds: Iterable[Feed]) -> list[Feed]:
-        """Return the feeds of which `data/all` would queue a refresh; none if some of these cannot succeed.
+        """Return the feeds that `data/all` would queue; none if some of these cannot succeed.
 
-        A company may have settings of its own, which are not read: that would cost a call for each company. What
-        `data/all` therefore leaves out is queued by itself, and what it queues beyond counts as requested by others.
+        A company's own settings are not read: that would cost a call for each company. What `data/all` therefore leaves
+        out is queued by itself. What it queues beyond counts as requested by others.
         """
         candidates = [feed for feed in feeds if feed.data_type in self.on_first_link]
         linked = [feed for feed in candidates if is_linked(feed, company)]

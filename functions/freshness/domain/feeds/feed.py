@@ -77,7 +77,7 @@ class Feed:
     broken_at: datetime | None = None
     """When the promise was broken, if that was published, and it is not known to be kept again."""
     miss_expected_at: datetime | None = None
-    """The last deadline of which it was published in advance that it will be missed."""
+    """The last deadline that will be missed, as was published in advance."""
     breach: Breach | None = None
     """The part of the breach that is open, whose time is not recorded yet."""
     due_at: datetime | None = None
@@ -120,7 +120,7 @@ class Feed:
         return None if self.succeeded_at is None else self.as_of_read(self.succeeded_at)
 
     def as_of_read(self, ended_at: datetime) -> AsOf:
-        """Return what time the copy is as of that a successful read, which ended at a time, made."""
+        """Return the time as of which a successful read copied the data. `ended_at` is when that read ended."""
         requested_at = self.history.requested_at(ended_at)
         if requested_at is None:
             return AsOf(at=ended_at - LONGEST_SYNC, is_estimated=True)
@@ -240,7 +240,7 @@ class Feed:
         return replace(self, failed_calls=failed_calls, retry_at=retry_at, unanswered=unanswered)
 
     def requests_on(self, day: date) -> int:
-        """Return how often we requested it on a day in UTC, which is no earlier than that of the latest request."""
+        """Return how often we requested it on a day in UTC. The day is not before the latest request's."""
         return self.requests_that_day if self.last_dataset and self.last_dataset.at.date() == day else 0
 
     @property
@@ -325,7 +325,7 @@ def is_known_dataset(feed: Feed, dataset_id: str) -> bool:
 
 
 def without_plans(feed: Feed) -> Feed:
-    """Return what is kept of a feed that is deleted: what its reads showed, and not what was to be done next."""
+    """Return what is kept of a feed after its deletion: what its reads showed, without what was to be done next."""
     return Feed(
         company_id=feed.company_id,
         data_type=feed.data_type,

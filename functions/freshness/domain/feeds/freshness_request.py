@@ -13,7 +13,7 @@ from freshness.domain.promises.promise import Promise
 KEPT = timedelta(days=7)
 """How long a request is kept after it was accepted, unless the policy says longer."""
 LONGEST_PURPOSE = 200
-"""The most characters of what a request is for."""
+"""The most characters of a request's purpose."""
 ENOUGH_SYNCS = 3
 """How many measured syncs show how short a sync can be."""
 

@@ -67,7 +67,7 @@ def _with_failure(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Fee
 
 
 def _with_reason(feed: Feed, end: End, polled: DatasetPolled) -> Feed:
-    """Return the feed with an end that is known, and with what a poll says of why."""
+    """Return the feed with a known end, and the poll's reason for it."""
     end = end.with_reason_of(replace(end, state=polled.state, reason=polled.reason or ""))
     return feed if end == feed.end else replace(feed, end=end)
 
@@ -85,7 +85,7 @@ def _failed_at(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> dateti
 
 
 def _without_dataset_in_flight(feed: Feed, polled: DatasetPolled) -> Feed:
-    """Return the feed without a dataset that is late, while the latest that Codat knows is another and has ended."""
+    """Return the feed without its late dataset, if the latest that Codat knows is another one that has ended."""
     if feed.in_flight is None or feed.late_at is None or polled.at < feed.late_at:
         return feed
     return feed.ended(End(at=polled.at, state=DatasetState.CANCELLED, dataset_id=feed.in_flight.dataset_id))

@@ -170,7 +170,7 @@ def _bound_or_confident_at(feed: Feed, promise: Promise, succeeded_at: datetime)
 
 
 def _confident_age(feed: Feed, promise: Promise) -> timedelta:
-    """Return the age at which confidence makes a feed due: that of the bound if there is none."""
+    """Return the age at which confidence makes a feed due. Without `confidence`, that is the bound on the age."""
     if not promise.confidence:
         return promise.aim
     age = timedelta(days=confident_days(promise.confidence, assumed_rate(feed, promise)))

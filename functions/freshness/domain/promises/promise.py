@@ -70,7 +70,7 @@ class Promise:
         return self.time_of_day.in_force(now) if self.time_of_day else self
 
     def breaks_at(self, succeeded_at: datetime) -> datetime:
-        """Return when a copy made at a time is first older than is promised at that moment."""
+        """Return when a copy made at `succeeded_at` first becomes older than promised."""
         if self.time_of_day is None:
             return succeeded_at + self.fresh_within
         too_old_at, _ = self.time_of_day.first_reached(succeeded_at, fresh_within)

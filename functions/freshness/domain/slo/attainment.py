@@ -92,7 +92,7 @@ class Period:
         return f"{self.start:%Y-%m-%dT%H}" if self.length == HOUR else f"{self.start:%Y-%m-%d}"
 
     def overlap(self, start: datetime, end: datetime) -> timedelta:
-        """Return how much of a time is within the period."""
+        """Return how long the time from `start` to `end` overlaps the period."""
         return max(timedelta(0), min(end, self.end) - max(start, self.start))
 
 

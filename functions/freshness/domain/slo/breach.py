@@ -41,7 +41,7 @@ class OpenBreach:
 def breach_times(
     before: Feed, after: Feed, breaks: datetime | None, promise: Promise, connection: Connection, now: datetime
 ) -> tuple[Feed, tuple[BreachTime, ...]]:
-    """Return a feed after a fact with the breach that is open, and the times of breach that have ended.
+    """Return the feed after a fact with the breach that is now open, and the times of breach that have ended.
 
     `breaks` is when the copy becomes older than promised.
 
@@ -70,7 +70,7 @@ def breach_times(
 def _ended_by_new_copy(
     before: Feed, copied_at: datetime, broke_at: datetime | None, promise: Promise, connection: Connection
 ) -> tuple[datetime | None, tuple[BreachTime, ...]]:
-    """Return since when the new copy is in breach itself, if it is, and the breach of the one that it replaced.
+    """Return since when the new copy is itself in breach, if it is, and the breach of the replaced copy.
 
     No tick may have noticed that breach.
     """

@@ -36,11 +36,11 @@ def burn(
     objective: Callable[[str], float | None],
     now: datetime,
 ) -> float:
-    """Return the highest burn rate relative to that which is too high: from 1 on, too much is late.
+    """Return the highest burn rate, relative to the rate that is too high: from 1 on, too much is late.
 
-    It is that of all rules with an objective together, or of one with many feeds. `records` are of all hours that are
-    kept: feeds may not have been counted for long. A time begins with an hour, so that it is up to an hour longer than
-    its window.
+    It is the rate of all rules with an objective together, or of one rule with many feeds. `records` are all hours that
+    are kept, because feeds may not have been counted lately. Windows start at a whole hour, so they may be up to an
+    hour longer.
     """
     records, open_breaches = list(records), list(open_breaches)
 
@@ -77,7 +77,7 @@ def _present(records: Iterable[PeriodRecord], open_breaches: Iterable[BreachTime
 def _burning(
     times: Mapping[str, Attained], objective: Callable[[str], float | None], too_high: float
 ) -> Iterator[tuple[str | None, float]]:
-    """Yield the burn rate of each rule, and that of all with the key `None`, relative to that which is too high."""
+    """Yield each rule's burn rate, and all rules' with the key `None`, relative to the rate that is too high."""
     total, allowed = Attained(), 0.0
     for rule, of_rule in times.items():
         aim = objective(rule)

@@ -1,4 +1,4 @@
-"""What Codat says in words of why a feed is not fresh."""
+"""Why a feed is not fresh, in Codat's own words."""
 
 from freshness.domain.clean_text import shown
 from freshness.domain.companies.company import Connection
@@ -8,9 +8,10 @@ from freshness.domain.feeds.feed_values import State
 
 
 def codat_says(feed: Feed, connection: Connection, state: State) -> str:
-    """Return what Codat says of why a feed is in a state, in its own words, as they can be shown; empty if nothing.
+    """Return why a feed is in a state, in Codat's own words; empty if it gives no reason.
 
-    That is of the dataset in flight or of the one that ended last, and else of the connection.
+    The words are about the dataset that runs or ended last, or else about the connection. A lapsed connection comes
+    first. They are cleaned and shortened, to be shown.
     """
     of_end = feed.end.reason if feed.end else ""
     match state:

@@ -88,7 +88,7 @@ def company_transition(
 
 
 def _reads(fact: CompanyFact) -> ReadsEnded:
-    """Return what a fact says of reads."""
+    """Return the ends of reads that a fact reports."""
     match fact:
         case ReadsEnded():
             return fact
@@ -195,7 +195,7 @@ def _absent(known: Connection, fact: CompanyListed) -> Connection:
 
 
 def _without_remarks(connections: Mapping[str, Connection]) -> dict[str, Connection]:
-    """Return connections without what a list says of them that no check need find out."""
+    """Return connections without their absence from a list and its reasons, which need no check."""
     return {each: replace(known, absent_since=None, reason="") for each, known in connections.items()}
 
 
@@ -216,7 +216,7 @@ def _with_links(company: Company, fact: LinksRead) -> Company:
 
 
 def reads_ended(ends: Iterable[ReadEnd]) -> ReadsEnded:
-    """Return what reads that ended show of their connections. Ends other than `AuthError` and success show nothing."""
+    """Return which connections refused reads, or were read. Ends other than `AuthError` and success are ignored."""
     refused: defaultdict[str, tuple[datetime, ...]] = defaultdict(tuple)
     succeeded: dict[str, datetime] = {}
     reasons: dict[str, str] = {}
@@ -249,7 +249,7 @@ def _with_reads(company: Company, reads: ReadsEnded) -> Company:
 
 
 def _deleted(company: Company, at: datetime) -> Company:
-    """Return what is kept of a deleted company: enough for late facts not to bring it back, and an operator's pause.
+    """Return what is kept of a deleted company: an operator's pause, and enough to ignore late facts.
 
     A report from before the company was listed again is ignored.
     """

@@ -59,7 +59,7 @@ class Notification(_Published):
         return self.model_dump(mode="json", by_alias=True)
 
     def about(self, company: Company) -> Self:
-        """Return the notification with what is known of its company."""
+        """Return the notification with its company's name and tags."""
         return self.model_copy(update={"company_name": company.name, "tags": company.tags})
 
 

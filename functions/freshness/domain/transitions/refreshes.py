@@ -29,9 +29,9 @@ class _Refresh:
 def refreshes(
     before: Feed, after: Feed, fact: FeedFact, connection: Connection | None
 ) -> Iterator[CompanyDataRefreshed]:
-    """Yield the notification of a refresh that was not known to have succeeded before the fact.
+    """Yield the notification of a refresh whose success was not known before the fact.
 
-    `connection` is that of the feed, `None` if it is not known yet.
+    `connection` is the feed's, `None` if it is not known yet.
     """
     for refresh in _refreshes(before, after, fact):
         as_of = after.as_of_read(refresh.at)

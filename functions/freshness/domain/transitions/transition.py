@@ -113,11 +113,11 @@ def transition(
 
 
 def _attributed(feed: Feed, fact: ReadEnded) -> ReadEnded | None:
-    """Return an end with the time of the read that it is about; `None` if a poll must find out which that is.
+    """Return an end, dated to the read that it belongs to; `None` if only a poll can tell which read that is.
 
-    A webhook is dated up to `SAME_END` after the end of its read, and rarely names the dataset. Another read may have
-    been requested in between: it must not end by the webhook of the one before. A read for callers ends by no webhook
-    that may be about a read of others, of which nothing is known.
+    A webhook is dated up to `SAME_END` after its read ended, and rarely names the dataset. If a read was requested in
+    that time, the webhook may be about an earlier one. In doubt it ends the new one, except a read for callers, which is
+    polled instead.
     """
     request = feed.last_dataset
     if request is None or OUTCOMES[fact.state] is Outcome.IN_FLIGHT:
@@ -297,7 +297,7 @@ def _ended_datasets(before: Feed, after: Feed, fact: FeedFact, now: datetime) ->
 
 
 def _known_ends(before: Feed, after: Feed, fact: FeedFact, now: datetime) -> Iterator[Dataset]:
-    """Yield the records of datasets of which a fact says how they ended."""
+    """Yield the records of the datasets whose end a fact reports."""
     request = before.last_dataset
     match fact:
         case ReadEnded() if request and fact.at >= request.at and OUTCOMES[fact.state] is not Outcome.IN_FLIGHT:
