@@ -1,4 +1,4 @@
-"""The turns of companies in a tick: those about which Codat did not respond must not keep others from theirs."""
+"""The turns of companies in a tick. Companies that Codat did not respond about must not delay the others."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -47,7 +47,7 @@ class CompanyTurns:
         return is_known or self.codat.may_be_down
 
     async def take_all(self, turns: Iterable[Turn]) -> bool:
-        """Take all turns, and return whether all were reached but those of doubtful companies."""
+        """Take all turns. Return whether all were reached, not counting those of doubtful companies."""
         ready: list[Turn] = []
         doubtful: list[Turn] = []
         for turn in turns:
@@ -60,9 +60,9 @@ class CompanyTurns:
         return done.result()
 
     async def try_again(self, turns: Iterable[Turn]) -> None:
-        """Take the turns of doubtful companies, those first that were tried longest ago.
+        """Take the turns of doubtful companies, the one tried longest ago first.
 
-        One about which Codat did not respond in this tick has no second turn.
+        A company that Codat did not respond about in this tick has no second turn.
         """
         untried = [turn for turn in turns if self.codat.responds(turn.company.company_id) is not False]
         remaining = iter(sorted(untried, key=lambda turn: turn.company.unanswered_at or BEGINNING))

@@ -20,7 +20,7 @@ REREAD = 50.0
 NOT_LOADED = "The policy that was pushed cannot be loaded"
 """The log message that an alarm watches."""
 DEPLOYED_ONLY = "deployed only"
-"""The value of the setting `policy_source` with which no other policy is in force than the one that was deployed."""
+"""The value of the setting `policy_source` that allows no policy but the deployed one."""
 BY_DEPLOYMENT = "cdk deploy"
 
 logger = Logger(service="codat-freshness")

@@ -71,7 +71,7 @@ class Recorder:
     counts: Counts = field(default_factory=Counts)
     breach_times: list[BreachTime] = field(default_factory=list)
     refreshes: list[str] = field(default_factory=list)
-    """The platforms with a cap on spending of the refreshes that were requested, as the policy names them."""
+    """The platform of each requested refresh that a cap on spending counts, as the policy names it."""
     satisfied: set[str] = field(default_factory=set)
     """The companies with a feed that is now as fresh as callers wait for."""
 
@@ -84,8 +84,8 @@ class Recorder:
         """Record facts about feeds of a company. Return what followed for each, with the feed as it is now.
 
         The feeds are given as they were known, empty if they were not, and are read again, consistently: nothing is
-        published because of a value that others have changed since. One that was deleted since stays deleted. One that
-        is new continues what is kept of it, if it was deleted before.
+        published because of a value that others have changed since. A feed that was deleted since stays deleted. A new
+        feed continues the history that is kept of it, if it was deleted before.
         """
         changes = [_Change(known, of_feed, Transition(feed=known)) for known, of_feed in facts]
         remaining = changes
@@ -157,7 +157,7 @@ class Recorder:
         self.breach_times.extend(until_deleted(feed, self.clock()))
 
     def _read(self, changes: Iterable[_Change]) -> list[_Change]:
-        """Read the feeds, and return the changes without those of feeds that were deleted since they were known."""
+        """Read the feeds. Return the changes, without those of feeds that were deleted since."""
         by_key = {change.feed.key: change for change in changes}
         current = self.tables.feeds.get_many(by_key, consistent=True)
         new = [change.feed for key, change in by_key.items() if key not in current and not change.feed.version]

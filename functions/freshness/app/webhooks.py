@@ -121,7 +121,7 @@ def _facts(parsed: Facts | Malformed) -> Facts:
 
 
 def _error(applier: "WebhookApplier", message: Message, parsed: Facts | Malformed) -> Exception | None:
-    """Record the facts of a webhook, of a malformed one those that it has, and return why it failed if it did."""
+    """Record the facts of a webhook, or of the readable parts of a malformed one. Return why it failed, if it did."""
     context = {"message_id": message.webhook_id}
     try:
         applier.record(_facts(parsed))
@@ -187,7 +187,7 @@ class WebhookApplier:
         return facts or ()
 
     def load_companies(self, facts: Iterable[WebhookFact]) -> None:
-        """Read the companies that facts are about, by one call for 100. Those that this fails for are read alone."""
+        """Read the companies that facts are about, by one call for 100. If that fails, each is read alone later."""
         company_ids = {fact.company_id for fact in facts if not isinstance(fact, LimitReached | LimitReset)}
         try:
             found = self.tables.companies.get_many(company_ids)
@@ -243,10 +243,10 @@ class WebhookApplier:
         self.tables.control.update_api_limits(self.tables.control.api_limits(), compute)
 
     def _record_reads(self, facts: Iterable[WebhookFact]) -> None:
-        """Record on companies through which connections reads were refused, or succeed again.
+        """Record on companies which connections refused reads, or can be read again.
 
         A company is only written where that changes it. It is read after the feeds were written, and the feeds after a
-        refusal was written, so that of a refusal and a later success which arrive together both are seen.
+        refusal was written. So a refusal and a later success that arrive together are both seen.
         """
         ends: dict[str, list[ReadEnd]] = defaultdict(list)
         for fact in facts:

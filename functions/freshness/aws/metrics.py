@@ -37,7 +37,7 @@ class Metric(StrEnum):
 
     LISTING_FAILED = "ListingFailed"
     LISTING_DOUBTED = "ListingDoubted"
-    """Lists of companies that lacked so much of what is known that nothing was deleted."""
+    """Lists that lacked so many known companies or connections that nothing was deleted."""
     COMPANIES_CHECKED = "CompaniesChecked"
     CHECKS_FAILED = "ChecksFailed"
     RELINKS_NEEDED = "RelinksNeeded"
@@ -73,7 +73,7 @@ class Metric(StrEnum):
     BURN_RATE = "BurnRate"
     """How fast error budgets are used up, in percent of what is too fast; emitted only if it is."""
     DEADLINES_AT_RISK = "DeadlinesAtRisk"
-    """Deadlines of feeds of which it was published in advance that they will be missed."""
+    """Deadlines that will be missed, as was published in advance."""
 
     WEBHOOKS_REFUSED_ADDRESS_NOT_ALLOWED = "WebhooksRefusedAddressNotAllowed"
     WEBHOOKS_REFUSED_HEADER_WRONG = "WebhooksRefusedHeaderWrong"

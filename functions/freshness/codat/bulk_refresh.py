@@ -16,7 +16,7 @@ from freshness.domain.feeds.codat_schedule import CodatSchedule, is_linked
 from freshness.domain.feeds.feed import Feed, FeedKey, is_known_dataset
 
 WORTHWHILE = 3
-"""Feeds from which on a call of `data/all`, and one to read what it queued, are fewer than one call each."""
+"""From so many feeds on, `data/all` and a call to read what it queued are fewer than a call for each feed."""
 TOLERANCE = timedelta(minutes=1)
 """How far two times of Codat's may differ that belong to the same call."""
 
@@ -38,10 +38,10 @@ def plan(
     due: Collection[FeedKey],
     soon: Collection[FeedKey] = (),
 ) -> list[BulkCall]:
-    """Return the calls with which the fewest are needed for what is due of a company; none if one for each is as few.
+    """Return the bulk calls that queue a company's due feeds by the fewest calls; none if they save no call.
 
-    `products` are the data types of custom products, of which those count that the company has. What is due `soon` is
-    queued with them: otherwise data types that were once queued a tick apart would never be queued together again.
+    `products` has the data types of custom products; only products of the company count. What is due `soon` is queued
+    with them: otherwise data types that were once queued a tick apart would never be queued together again.
     """
     options: list[list[BulkCall]] = [[]]
     if together := worthwhile(schedule, company, feeds, due):
@@ -136,7 +136,7 @@ def _is_new(operation: PullOperation, feed: Feed, called_at: datetime) -> bool:
 async def running(
     codat: Codat, company_id: str, feeds: Mapping[FeedKey, Feed], since: datetime
 ) -> Mapping[FeedKey, PullOperation]:
-    """Return the datasets of feeds that are in flight, of those that were requested since a time.
+    """Return the datasets of feeds that still run, among those requested since a time.
 
     Raises:
         CodatError: the company's history could not be read.

@@ -72,7 +72,7 @@ class ConnectionProblem(Response):
 
 
 class ExplainedConnection(Identified):
-    """A connection, with what Codat says of why it is as it is."""
+    """A connection, with Codat's explanation of its status."""
 
     data_connection_errors: Annotated[
         tuple[Readable[ConnectionProblem], ...], BeforeValidator(lambda given: _as_list(given) or ())

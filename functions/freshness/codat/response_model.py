@@ -50,7 +50,7 @@ Which it is, and why, is appended to `skipped` of the validation context, if tha
 Text = Annotated[str, BeforeValidator(lambda given: given if isinstance(given, str) else "")]
 """Text that may be missing or null."""
 LONGEST_ID = 500
-"""Bytes of an id. A key of DynamoDB has 1,024 at most, and that of a feed has two of these."""
+"""The most bytes of an id. A key of DynamoDB has at most 1,024 bytes, and the key of a feed holds two ids."""
 
 
 def _fits_into_a_key(given: str) -> str:
@@ -60,11 +60,11 @@ def _fits_into_a_key(given: str) -> str:
 
 
 Identifier = Annotated[str, Field(min_length=1), AfterValidator(_fits_into_a_key)]
-"""An id or a data type, of which keys of DynamoDB are made."""
+"""An id or a data type, short enough for a key of DynamoDB."""
 
 
 def in_words(given: object) -> str:
-    """Return text as one line of at most `LONGEST_REASON` characters that can be stored; none of what is not text."""
+    """Return text as one line of at most `LONGEST_REASON` characters that can be stored; empty if it is not text."""
     if not isinstance(given, str):
         return ""
     return " ".join(given.encode("utf-8", "replace").decode().split())[:LONGEST_REASON]

@@ -68,9 +68,9 @@ async def poll(
 async def _explain(
     codat: Codat, company_id: str, feeds: Mapping[Key, Feed], polled: dict[Key, list[DatasetPolled]]
 ) -> None:
-    """Add to what data status shows of datasets that failed why they did, which only history says.
+    """Add to failed datasets why they failed: data status does not say it, and history does.
 
-    One that is in flight is looked up by itself.
+    A dataset in flight is looked up by itself.
     """
     unexplained = {key: facts[0] for key, facts in polled.items() if _is_unexplained(facts[0], feeds.get(key))}
     if unexplained:
@@ -88,7 +88,7 @@ def _is_unexplained(fact: DatasetPolled, feed: Feed | None) -> bool:
 
 
 async def _reported(codat: Codat, company_id: str, dataset_ids: Collection[str]) -> dict[str, PullOperation]:
-    """Return those of a company's datasets that are among the last `HISTORY_READ`, by their ids."""
+    """Return the named datasets of a company by id, as far as the last `HISTORY_READ` have them."""
     found: dict[str, PullOperation] = {}
     read = 0
     async for operation in codat.history(company_id):

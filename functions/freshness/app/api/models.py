@@ -62,7 +62,7 @@ def _described(**number: int) -> WithJsonSchema:
 
 
 def _has_exactly_one_of_each(schema: dict[str, Any]) -> None:
-    """Add to a JSON schema that of each pair exactly one member is given, where null is the same as none."""
+    """Require exactly one member of each pair in a JSON schema. Null counts as not given."""
     schema["allOf"] = [
         {"oneOf": [{"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in map(_alias, pair)]}
         for pair in _EITHER

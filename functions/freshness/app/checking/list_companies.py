@@ -28,7 +28,7 @@ logger = Logger(service="codat-freshness")
 
 @dataclass(slots=True)
 class _Seen:
-    """What was seen so far of a list of companies. `before` is what is known of the lists before."""
+    """What was seen of a list of companies so far. `before` is what the earlier lists showed."""
 
     before: Listing
     known_companies: int

@@ -115,10 +115,10 @@ class EnsureFresh:
     def accept(
         self, company: Company, account: DispatchState, ask: Ask, *, caller: str, key: str, fingerprint: str
     ) -> Progress:
-        """Return the progress of a new request, or of the one that was made with the same key.
+        """Return the progress of a new request, or of the earlier one with the same key.
 
-        One that is satisfied at once is stored only if it has a key or a purpose, or if the policy keeps all. The token
-        of a task is a key too.
+        A request that is satisfied at once is stored only if it has a key or a purpose, or if the policy keeps all. The
+        token of a task is a key too.
 
         Raises:
             Problem: the request is refused.
@@ -239,8 +239,8 @@ class EnsureFresh:
     def end_due_requests(self, until: datetime) -> int:
         """End the open requests whose results are final, and record what the feeds of the others lack.
 
-        They are read by their deadlines, until a time: the rest is left to the next tick. Return how many of those that
-        were read are still open.
+        Read them by deadline, the earliest first, and leave to the next tick what is left at `until`. Return how many
+        of those that were read are still open.
         """
         still_open = 0
         for requests in self.services.tables.requests.open(self.services.clock() + KEPT):
@@ -299,7 +299,7 @@ def _next_turn(progress: Progress, now: datetime) -> datetime:
 
 
 def _same(ask: Ask) -> str:
-    """Return what two calls without a key have in common if they ask for the same."""
+    """Return a text to use as key for a call without one: calls that ask for the same have the same text."""
     return repr((sorted(ask.data_types), ask.not_before, ask.on_late, ask.at_any_time, ask.purpose))
 
 

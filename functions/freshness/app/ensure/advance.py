@@ -37,7 +37,7 @@ POLL_SHARE = 0.15
 POLL_AT_LEAST_EVERY = timedelta(seconds=4)
 """The longest time between two polls, and between two looks at the tables for what webhooks report."""
 FIRST_POLL = 0.6
-"""When to poll first, as a share of the shortest sync of those that were measured, if they are enough to know it."""
+"""When to poll first, as a share of the shortest measured sync. It counts once `ENOUGH_SYNCS` were measured."""
 
 logger = Logger(service="codat-freshness")
 
@@ -120,7 +120,7 @@ class Advancer:
         return _Recorded(current, lease if is_written else None)
 
     def _decide(self, feeds: list[Feed], company: Company, account: DispatchState | None) -> list[Decision]:
-        """Return the decisions to queue those of the feeds that callers wait for and that may be queued now."""
+        """Return the decisions to queue feeds that callers wait for, if they may be queued now."""
         wanted = {feed.key: feed for feed in feeds if feed.wanted and not feed.in_flight}
         if self.services.dry_run or not wanted:
             return []
@@ -166,7 +166,7 @@ class Advancer:
             raise codat_unavailable("Codat did not accept the calls", min(later), now)
 
     def may_poll(self, feeds: Iterable[Feed], request: FreshnessRequest) -> bool:
-        """Return whether Codat may be asked now for datasets in flight, which shows more than the tables do."""
+        """Return whether it is time to ask Codat about a dataset in flight that the request waits for."""
         now = self.services.clock()
         return any((at := first_poll_at(feed, request)) and at <= now for feed in feeds)
 

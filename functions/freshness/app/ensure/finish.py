@@ -1,8 +1,8 @@
-"""Ending requests for fresh data: storing their results once these are final, and publishing what was stored.
+"""Ending requests for fresh data: their results are stored once these are final, and then published.
 
-A task of Step Functions that waits for a request is ended when that is published.
+Publishing also ends the task of Step Functions that waits for the request.
 
-A run that is killed in between leaves an end that is stored and not yet published. A tick publishes it, as it is.
+A run that is killed in between leaves results that are stored, but not published. A tick publishes them unchanged.
 """
 
 from collections.abc import Collection, Iterable, Iterator

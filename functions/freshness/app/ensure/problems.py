@@ -68,7 +68,7 @@ class RelinkNeeded(Problem):
         self.connection_ids = tuple(platforms)
 
     def with_links(self, links: Mapping[str, str]) -> Self:
-        """Return the problem with those of the links by which the customer does that."""
+        """Return the problem, with the links at which the customer authorises its connections again."""
         self.extra["linkUrls"] = {each: links.get(each, "") for each in self.connection_ids}
         return self
 
@@ -85,5 +85,5 @@ def codat_unavailable(reason: str, until: datetime, now: datetime) -> Problem:
 
 
 def seconds(duration: timedelta) -> int:
-    """Return a duration in whole seconds, of which there is at least one."""
+    """Return a duration in whole seconds, rounded up, and at least one."""
     return max(1, math.ceil(duration.total_seconds()))

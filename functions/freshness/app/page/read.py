@@ -253,7 +253,7 @@ def _of_rows(rows: Iterable[Row]) -> Iterator[Cell]:
 
 
 def _data_types(rows: Iterable[Row]) -> tuple[str, ...]:
-    """Return the data types of the rows that are promised: those first of which most are broken, or wait."""
+    """Return the promised data types of the rows: most broken feeds first, then most that wait for someone."""
     broken = Counter(cell.feed.data_type for cell in _of_rows(rows) if cell.is_broken)
     waiting = Counter(cell.feed.data_type for cell in _of_rows(rows) if cell.diagnosis)
     names = {cell.feed.data_type for cell in _of_rows(rows) if cell.feed.is_promised}
@@ -276,7 +276,7 @@ def _of_selected(cells: Iterable[Cell], rows: Iterable[Row], selection: Selectio
 
 
 def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tuple[NeedsPerson, ...]:
-    """Return the connections that wait for a customer, those of most broken promises first."""
+    """Return the connections that wait for a customer, the one with most broken promises first."""
     of_connection: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.diagnosis and cell.diagnosis.turn is Turn.CUSTOMER:
@@ -301,7 +301,7 @@ def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tu
 
 
 def _turns(cells: Iterable[Cell], also: Iterable[Diagnosis]) -> tuple[TurnView, ...]:
-    """Return the steps that feeds wait for, those of most feeds first, and other steps that are needed."""
+    """Return the steps that feeds wait for, and others that are needed; the step that most feeds wait for first."""
     cells = [cell for cell in cells if cell.diagnosis]
     counts = Counter(cell.diagnosis for cell in cells if cell.diagnosis)
     counts.update(dict.fromkeys(also, 0))

@@ -66,9 +66,9 @@ def render(view: PageView, frame: Frame) -> str:
 
 
 def render_explanations(explanations: list[Explanation], frame: Frame, pause: Pause | None = None) -> str:
-    """Return the page of a feed: everything known of it, for each connection that it is read from.
+    """Return the page of a feed: everything that is known about it, for each connection that it is read from.
 
-    `pause` is that of its company, if it is paused.
+    `pause` is the pause of its company, if there is one.
     """
     return _rendered("explain.html", explanations=explanations, pause=pause, frame=frame)
 

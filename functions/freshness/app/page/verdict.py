@@ -16,7 +16,7 @@ FEW = 3
 MOST_TYPES = 5
 """The most data types that are named."""
 MOST_STEPS = 3
-"""The most things that are named of what to do next."""
+"""The most next steps that are named."""
 OWNERS = {
     Turn.US: "ours",
     Turn.CODAT: "Codat's",

@@ -1,4 +1,4 @@
-"""What the page shows: plain values, computed once, of which `freshness.app.page.render` makes HTML."""
+"""What the page shows: plain values, computed once, which `freshness.app.page.render` turns into HTML."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -240,11 +240,11 @@ class PageView:
     data_types: tuple[str, ...]
     rows: tuple[Row, ...]
     broken_elsewhere: Mapping[str, int]
-    """How many feeds of each data type are broken of companies without a row."""
+    """How many promises are broken by data type, among companies without a row."""
     worst: tuple[Cell, ...]
     """The feeds that are older than promised by name, the worst first."""
     details: tuple[Cell, ...]
-    """The feeds of which the page itself has the details: the worst, then others that have a cell."""
+    """The feeds whose details are in the page itself: the worst, then others that have a cell."""
     misses: tuple[Miss, ...]
     """The next deadlines that will be missed, of the companies that were read."""
     attainment: tuple[RuleView, ...]
@@ -259,7 +259,7 @@ class PageView:
     """What was spent this month at each platform that has a cap."""
 
     def with_most(self, most: int) -> "PageView":
-        """Return it with no more than so many entries in each of its lists but that of data types."""
+        """Return it with at most so many entries in each list, except the data types."""
         rows, others = self.rows[:most], self.rows[most:]
         broken = Counter(cell.feed.data_type for row in others for cell in row.all_cells if cell.is_broken)
         return replace(

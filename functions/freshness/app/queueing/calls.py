@@ -45,8 +45,8 @@ logger = Logger(service="codat-freshness")
 class Queueing:
     """Queues what was decided. `stopped_by` is why no further call is made, if any.
 
-    `unqueued` are the feeds to queue of which nothing was recorded yet. `recorded` are the feeds that callers wait for,
-    as they are after something was recorded.
+    `unqueued` are the feeds that are still to be queued: nothing was recorded yet. `recorded` are the feeds that
+    callers wait for, as they were last recorded.
     """
 
     services: Services
@@ -148,8 +148,8 @@ class Queueing:
     ) -> None:
         """Record a dataset under the connection that Codat's response names.
 
-        `called_at` is when it was queued at the earliest, by our own clock, if not just now. `serves` is as that of
-        `DatasetRequested`.
+        `called_at` is the earliest time at which it may have been queued, by our own clock, if not just now. `serves`
+        is as in `DatasetRequested`.
         """
         if called_at:
             called_at = max(called_at, operation.requested)

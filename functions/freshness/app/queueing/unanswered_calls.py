@@ -1,4 +1,4 @@
-"""Finding what earlier calls queued whose responses are not known and can no longer be repeated."""
+"""Finding what earlier calls queued, if their response was lost and Codat no longer repeats it."""
 
 from freshness.app.queueing.calls import Queueing
 from freshness.codat import bulk_refresh
@@ -8,10 +8,10 @@ from freshness.planning.decision import Decision
 
 
 async def find_queued(queueing: Queueing, group: list[Decision]) -> list[Decision]:
-    """Record what was queued already of the feeds of a company, and return the decisions that are left.
+    """Record which feeds of a company earlier calls have queued. Return the decisions that are left.
 
-    Codat repeats its response to an idempotency key for 90 minutes. For calls that are older, or of which the key is
-    not known because a run was killed, the company's history is read.
+    Codat repeats its response to an idempotency key for 90 minutes. For older calls, and those whose key was lost with
+    a killed run, the company's history is read.
     """
     company, now = group[0].company, queueing.services.clock()
     unknown = {

@@ -41,7 +41,7 @@ from freshness.planning.decision import Decision, Reason
 EXPORTED_AT_ONCE = 500
 """Companies."""
 READERS = 8
-"""Queries at once. Each takes some five milliseconds, most of which is waiting."""
+"""Queries at once. Each takes about five milliseconds, and mostly waits."""
 
 
 class NotFound(Exception):
@@ -119,7 +119,7 @@ class Queries:
     def with_feeds(
         self, companies: Collection[Company], feeds: Iterable[Feed], now: datetime
     ) -> list[tuple[FeedView, Feed]]:
-        """Return the feeds of companies, all of which must be given, as people see them and as they are stored."""
+        """Return feeds as people see them, each with the stored one. All feeds of the companies must be given."""
         decisions, views = self._judged(feeds, companies, now)
         return [(view, decisions[view.key].feed) for view in views]
 
@@ -296,7 +296,7 @@ class Queries:
         )
 
     def _reason(self, reason: str, decision: Decision) -> str:
-        """Return why something was decided, with the names of the set or the windows because of which it was."""
+        """Return why something was decided, with the names of the set or windows behind it."""
         feed, company = decision.feed, decision.company
         names: list[str] = []
         if reason in (Reason.DUE_WITH_SET, Reason.WAITING_FOR_SET):
@@ -344,7 +344,7 @@ class Queries:
 
 
 def _dataset_view(dataset: Dataset, feed: Feed) -> DatasetView:
-    """Return a dataset of a feed, which knows more of the one that runs."""
+    """Return a dataset of a feed. While it runs, its state is taken from the feed."""
     runs = feed.in_flight is not None and feed.in_flight.dataset_id == dataset.dataset_id
     return DatasetView(
         dataset_id=dataset.dataset_id,
@@ -360,7 +360,7 @@ def _dataset_view(dataset: Dataset, feed: Feed) -> DatasetView:
 
 
 def _of_types(company: Company, feeds: list[Feed], wanted: set[str]) -> list[Feed]:
-    """Return those of a company's feeds that are of some data types, or all if none are named."""
+    """Return a company's feeds of the wanted data types, or all feeds if none are named."""
     known = sorted({feed.data_type for feed in feeds})
     for data_type in sorted(wanted - set(known)):
         listed = ", ".join(known) or "none yet, because it was not checked yet"

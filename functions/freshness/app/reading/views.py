@@ -52,7 +52,7 @@ class FeedView:
     diagnosis: Diagnosis | None
     """Why it is not fresh, whose turn it is, and what to do next; `None` if it is as promised."""
     codat_says: str = ""
-    """What Codat says of why it is in its state, in its own words; empty if nothing."""
+    """Why it is in its state, in Codat's own words; empty if Codat gives no reason."""
     rule: str
     """The part of the policy that promises it."""
     reason: str
@@ -104,7 +104,7 @@ class ConsentView:
 
     @classmethod
     def all_of(cls, companies: Iterable[Company]) -> "tuple[ConsentView, ...]":
-        """Return those of companies, the first that end first."""
+        """Return the connections of companies whose consent ends soon, the earliest end first."""
         found = [
             cls(
                 company_id=company.company_id,

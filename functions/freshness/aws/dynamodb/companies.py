@@ -37,7 +37,7 @@ class Companies:
         return (company_from(items[0]) if items else None), account
 
     def get_many(self, company_ids: Iterable[str]) -> dict[str, Company]:
-        """Return those of the companies that exist, by their ids."""
+        """Return the companies that exist, by their ids."""
         items = self._table.get_many({"company_id": company_id} for company_id in company_ids)
         companies = map(company_from, items)
         return {company.company_id: company for company in companies}
@@ -71,9 +71,9 @@ class Companies:
         return [item["company_id"] for items, _ in shards for item in items], all(whole for _, whole in shards)
 
     def relinks(self, most: int, now: datetime) -> tuple[list[str], list[str]]:
-        """Return the ids of companies that need a relink by now, longest first, and of those that will soon.
+        """Return the ids of companies that need a relink now, and of those that will soon, each shard's earliest first.
 
-        Of each shard, `most` or fewer of both together.
+        Both together are at most `most` of each shard.
         """
         items = [item for shard in SHARDS for item in self._table.first_keys(NEEDS_RELINK, shard, most)[0]]
         ids: tuple[list[str], list[str]] = ([], [])

@@ -1,7 +1,7 @@
-"""The control table: what is known of the Codat account as a whole, and leases.
+"""The control table: what is known about the whole Codat account, and leases.
 
-Every key of an item is made by `control_key`. If the table is to serve a second Codat account, that must add the
-account to the key; `_ACCOUNT_KEYS` is computed once, at import.
+`control_key` makes the key of every item. To serve a second Codat account, add the account to the key there; note that
+`_ACCOUNT_KEYS` is computed once, at import.
 """
 
 from collections.abc import Callable, Iterable

@@ -52,7 +52,7 @@ class Feeds:
         return self.get_many([empty.key], consistent=consistent).get(empty.key, empty)
 
     def get_many(self, keys: Iterable[FeedKey], *, consistent: bool = False) -> dict[FeedKey, Feed]:
-        """Return those of the feeds that exist, by their keys."""
+        """Return the feeds that exist, by their keys."""
         items = [{"company_id": company_id, "feed": sort_key(*rest)} for company_id, *rest in keys]
         feeds = (feed_from(item) for item in self._table.get_many(items, consistent=consistent))
         return {feed.key: feed for feed in feeds}
@@ -124,7 +124,7 @@ class Feeds:
         return None
 
     def deleted(self, feeds: Iterable[Feed], now: datetime) -> dict[FeedKey, Feed]:
-        """Return those of the feeds that were deleted, as they can be continued, while their history is kept."""
+        """Return the deleted feeds whose history is still kept, ready to be continued."""
         by_item = {tuple(deleted_feed_key(feed).values()): feed for feed in feeds}
         items = self._table.get_many(deleted_feed_key(feed) for feed in by_item.values())
         kept = ((by_item[item["company_id"], item["feed"]], item) for item in items)

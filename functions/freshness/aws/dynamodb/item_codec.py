@@ -168,7 +168,7 @@ def deleted_feed_item(feed: Feed, now: datetime) -> Item:
 
 
 def breach_from(item: Item) -> OpenBreach:
-    """Return the open breach of what the index of broken promises has of a feed."""
+    """Return the open breach from a feed's entry in the index of broken promises."""
     data_type, _, _ = item["feed"].partition("#")
     return OpenBreach(data_type=data_type, breach=adapter(Breach).validate_python(item["breach"]))
 
@@ -184,6 +184,6 @@ def dataset_from(item: Item) -> Dataset:
 
 
 def _index(company_id: str, times: Mapping[str, datetime | None]) -> Item:
-    """Return the attributes by which indexes have an item: an index whose time is `None` does not have it."""
+    """Return the attributes that put an item into indexes: into each index whose time is not `None`."""
     known = {name: sortable(at) for name, at in times.items() if at}
     return known and {"shard": shard(company_id), **known}

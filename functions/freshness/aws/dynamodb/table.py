@@ -84,7 +84,7 @@ class Table:
         return unmarshal(response["Item"]) if "Item" in response else None
 
     def get_many(self, keys: Iterable[Item], *, consistent: bool = False) -> Iterator[Item]:
-        """Yield those of the items that exist, in any order. An index may list a key twice: it is read once.
+        """Yield the items that exist, in any order. A key that is given twice, as an index may do, is read once.
 
         Raises:
             ContentionError: DynamoDB kept leaving out items.
@@ -94,7 +94,7 @@ class Table:
             yield from self.get_together({self.name: batch}, consistent=consistent)[self.name]
 
     def get_together(self, keys: dict[str, list[Item]], *, consistent: bool = False) -> dict[str, list[Item]]:
-        """Return those of the items of several tables that exist, by the names of the tables: `BATCH` together at most.
+        """Return the items of several tables that exist, by the name of the table. At most `BATCH` keys are given.
 
         Raises:
             ContentionError: DynamoDB kept leaving out items.
@@ -275,14 +275,14 @@ class Table:
         )
 
     def of_shard(self, index: str, shard: str, partition: str = "shard") -> Iterator[Item]:
-        """Yield what an index has of all items in a shard, or in another partition if it is not by shards."""
+        """Yield the entries of an index in a shard, or in another partition if the index is not by shards."""
         for page in self._of_shard(index, shard, partition):
             yield from (unmarshal(item) for item in page["Items"])
 
     def first_keys(self, index: str, shard: str, most: int) -> tuple[list[Item], bool]:
-        """Return what an index has of the first items in a shard, earliest first, and whether these are all.
+        """Return the first entries of an index in a shard, the earliest first, and whether these are all.
 
-        There are `most` or fewer: a query reads no more than 1 MB.
+        They are at most `most`: a query reads no more than 1 MB.
         """
         page = next(self._of_shard(index, shard, PaginationConfig={"PageSize": most}))
         return [unmarshal(item) for item in page["Items"]], "LastEvaluatedKey" not in page

@@ -148,7 +148,7 @@ class RuleData(Response):
 
 
 class RuleEvent(Response):
-    """A rule-based event of a dataset. It has no time but that of the delivery attempt."""
+    """A rule-based event of a dataset. Its only time is that of the delivery attempt."""
 
     model_config = ConfigDict(alias_generator=to_pascal)
 

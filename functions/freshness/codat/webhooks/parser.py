@@ -80,7 +80,7 @@ def parse(body: str, received_at: datetime) -> tuple[WebhookFact, ...] | None:
 
 
 def _mistake(error: ValidationError, *within: str | int) -> str:
-    """Return the first mistake of a value, and where in it, or in what it is within."""
+    """Return the first mistake in a value, and its path. `within` is the path to the value itself."""
     first = error.errors(include_input=False)[0]
     where = ".".join(str(part) for part in (*within, *first["loc"]))
     return f"{first['msg']} at {where or 'the top'}"

@@ -25,8 +25,7 @@ class Registration:
 def event_types(products: Iterable[str]) -> tuple[str, ...]:
     """Return the event types to subscribe to: the fewest that report everything.
 
-    Codat reports the syncs of a custom product by events with its identifier in front. `products` are those of the
-    policy.
+    Codat reports the syncs of a custom product by events with its identifier in front. `products` are the policy's.
     """
     return *EVENT_TYPES, *(f"{product}.{read}" for product in products for read in READS)
 
@@ -50,7 +49,7 @@ async def register(codat: Codat, url: str, products: Collection[str] = ()) -> Re
 def of_url(
     consumers: Iterable[WebhookConsumer], url: str, products: Collection[str] = ()
 ) -> tuple[WebhookConsumer, ...]:
-    """Return the endpoints with a URL, first the one that is sent the most."""
+    """Return the endpoints with a URL, the one that is sent the most first."""
 
     def rank(consumer: WebhookConsumer) -> tuple[bool, bool, int, str]:
         return consumer.disabled, bool(consumer.company_tags), len(missing(consumer, products)), consumer.id
