@@ -264,7 +264,7 @@ def listing(last: Listing, now: datetime) -> Finding:
 
 
 def webhook(url: str, consumers: Iterable[WebhookConsumer], products: Collection[str]) -> Finding:
-    """Return whether Codat sends all webhooks that are used to a URL, those of the policy's products among them."""
+    """Return whether Codat sends a URL all webhooks that are used, those of the policy's products included."""
     of_stack = of_url(consumers, url, products)
     if not of_stack:
         to_do = f'Register {url} at Codat with "./freshness register-webhook".'
@@ -294,7 +294,7 @@ def _signing_secret(stack: DeployedStack) -> Finding:
 
 
 def doubled_schedule(settings: Iterable[SyncSetting], of_products: Collection[str]) -> Finding:
-    """Return which data types Codat reads by itself too. `of_products` are those of the policy's custom products."""
+    """Return which data types Codat also reads by itself. `of_products` are the data types in the policy's products."""
     subject, listed = "Codat's own schedule", []
     for setting in sorted(settings, key=lambda setting: setting.data_type):
         if setting.sync_schedule:

@@ -52,7 +52,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def with_json_keys(value: Any) -> Any:
-    """Return a value whose fields have the names that JSON has everywhere: those of the API and of Codat, `dueAt`.
+    """Return a value with its fields named as in the JSON of Codat and of the API, such as `dueAt`.
 
     Keys that are data, such as the names of tags, stay as they are. JSON has no halves of characters.
     """

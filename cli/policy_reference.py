@@ -100,7 +100,7 @@ def _model_in(annotation: Any) -> type[Table] | None:
 
 
 def _docs_of(model: type[BaseModel]) -> dict[str, str]:
-    """Return the docstrings of a table's keys, those of its base classes included."""
+    """Return the docstrings of a table's keys, inherited ones included."""
     docs: dict[str, str] = {}
     for kind in reversed(model.__mro__):
         if issubclass(kind, Table) and kind is not Table:

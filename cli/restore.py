@@ -28,9 +28,9 @@ def restore(
     ],
     as_json: Json = False,
 ) -> None:
-    """Put companies and feeds back as they were at a time, and what is missing. Everything is paused until "resume".
+    """Put companies and feeds back as they were at a time, and add other records that are missing.
 
-    Run it again if it fails. It takes an hour or more.
+    Everything is paused until "resume". Run it again if it fails. It takes an hour or more.
     """
     stack = selected_stack(context)
     to = to.replace(microsecond=0)

@@ -107,7 +107,7 @@ def _print(summary: Summary, fleet: FleetView | None) -> None:
 
 
 def _promises(summary: Summary) -> str:
-    """Return how many promises are broken, and for whom they wait."""
+    """Return a sentence: how many promises are broken, and who must act about how many of them."""
     broken = summary.promises_broken
     if not broken:
         return f"all {summary.promises} promises are kept."
@@ -183,7 +183,7 @@ def _feeds_table(feeds: Iterable[FeedView], *, with_company: bool) -> Table:
 
 
 def _why(feed: FeedView) -> str:
-    """Return why a feed is not fresh, and what Codat says of it."""
+    """Return why a feed is not fresh, with Codat's words about it."""
     return ". ".join(filter(None, (feed.diagnosis.why if feed.diagnosis else "", codat_words(feed.codat_says))))
 
 

@@ -132,7 +132,7 @@ class Alarms(Construct):
         )
 
     def watch_tick(self, tick: Function) -> None:
-        """Add an alarm on a scheduled function of which no run ends without an error."""
+        """Add an alarm that is raised while no run of a scheduled function ends without an error."""
         # Lambda reports 0 of each run without an error: all runs failed if the average is 1, and none started if there
         # is no value.
         self._alarm(

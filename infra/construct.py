@@ -238,7 +238,7 @@ class CodatFreshness(Construct):
         self._let_load_policy(function)
 
     def _let_load_policy(self, function: Function) -> None:
-        """Have a function load no other policy than the one that was deployed, if the settings say so."""
+        """Have a function load only the deployed policy, if the settings say so."""
         if self._settings.policy_source == DEPLOYED_ONLY:
             function.set("POLICY_SOURCE", DEPLOYED_ONLY)
 

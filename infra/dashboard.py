@@ -178,7 +178,7 @@ def _row(question: str, *graphs: cloudwatch.IWidget) -> list[cloudwatch.IWidget]
 def _logged(
     title: str, functions: Function | tuple[Function, ...], statistic: str, *metrics: Metric
 ) -> cloudwatch.LogQueryWidget:
-    """Return a graph of what functions counted in the log record that ends each run, which costs no metric."""
+    """Return a graph of the counts that functions log at the end of each run. It costs no metric."""
     functions = functions if isinstance(functions, tuple) else (functions,)
     values = ", ".join(f"{statistic}(counts.{metric}) as {metric}" for metric in metrics)
     return cloudwatch.LogQueryWidget(

@@ -26,10 +26,10 @@ def emitted(scope: Construct, metric: Metric, statistic: str, period: Duration) 
 
 
 def failed_runs(scope: Construct, period: Duration) -> CloudWatchMetric:
-    """Return the number of runs that failed of all functions of the stack of `scope`.
+    """Return the number of failed runs of all functions in the stack of `scope`.
 
     It is one metric, counted in the functions' logs, because Lambda's own is one for each function. Such a metric can
-    have no dimension, so that its namespace is that of the stack. It is emitted, and charged, only after a failure.
+    have no dimension, so its namespace has the name of the stack. It is emitted, and charged, only after a failure.
     """
     return CloudWatchMetric(
         namespace=f"{NAMESPACE}/{Stack.of(scope).stack_name}",

@@ -58,7 +58,7 @@ class Notify(Construct):
 
 
 def flat(detail_type: str, fields: list[str]) -> dict[str, str]:
-    """Return what is sent of an event: its kind and time, and the fields of its detail beside them."""
+    """Return the body to send for an event: its kind, its time, and the fields of its detail, all on one level."""
     detail = {field: events.EventField.from_path(f"$.detail.{field}") for field in fields}
     return {"event": detail_type, "time": events.EventField.time, **detail}
 

@@ -63,7 +63,7 @@ def replaced_policy(versions: PolicyVersions | None, policy: Policy) -> str:
 
 
 def _session(account: str, region: str) -> boto3.Session | None:
-    """Return a session with the credentials of the environment; the CDK may deploy with those of another account."""
+    """Return a session with the environment's credentials; `None` if the CDK deploys to another account than theirs."""
     session = boto3.Session(region_name=region)
     return session if session.client("sts").get_caller_identity()["Account"] == account else None
 

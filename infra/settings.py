@@ -201,7 +201,7 @@ class Deployment(Settings):
 
     @classmethod
     def read(cls, file: Path, context: Mapping[str, object]) -> Self:
-        """Return the settings of the stack that `context` names, which override those of the file.
+        """Return the settings of the stack that `context` names. Settings in `context` override the file's.
 
         Raises:
             SettingsError: the file cannot be read, or a setting is missing, unknown or invalid.

@@ -113,7 +113,7 @@ class DeployedStack:
 
     @cached_property
     def caller(self) -> str:
-        """Return the ARN of who uses the stack."""
+        """Return the ARN of the caller, whose credentials are in use."""
         arn: str = self.session.client("sts", endpoint_url=self.endpoint).get_caller_identity()["Arn"]
         return arn
 
