@@ -116,8 +116,8 @@ def _attributed(feed: Feed, fact: ReadEnded) -> ReadEnded | None:
     """Return an end, dated to the read that it belongs to; `None` if only a poll can tell which read that is.
 
     A webhook is dated up to `SAME_END` after its read ended, and rarely names the dataset. If a read was requested in
-    that time, the webhook may be about an earlier one. In doubt it ends the new one, except a read for callers, which is
-    polled instead.
+    that time, the webhook may be about an earlier one. In doubt it ends the new one, unless callers
+    wait for that: then Codat is polled instead.
     """
     request = feed.last_dataset
     if request is None or OUTCOMES[fact.state] is Outcome.IN_FLIGHT:
