@@ -290,7 +290,7 @@ def test_a_company_is_deleted_only_by_404s_without_a_successful_check_in_between
     assert unasked.not_found_at == NOON
 
 
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 def test_a_company_that_was_not_found_is_looked_for_again_after_about_ten_minutes() -> None:
@@ -322,6 +322,12 @@ def test_one_refused_read_asks_nobody_and_a_second_in_a_row_after_15_minutes_ask
     assert after(linked, refused(1), refused(2, 15)).needs_relink_at is None
     assert published(linked, refused(1), refused(16), refused(40)) == ["Relink needed"]
     assert after(linked, refused(16), refused(1), refused(40)).needs_relink_at == NOON + MINUTE
+
+
+def test_a_company_needs_a_relink_since_the_first_of_its_connections_lapsed() -> None:
+    lapsed = [replace(connection(f"{hour}", status="Deauthorized"), status_at=NOON + hour * HOUR) for hour in (2, 1, 3)]
+
+    assert company(*lapsed).needs_relink_at == company(*lapsed).relink_at == NOON + HOUR
 
 
 def test_a_success_clears_what_reads_before_it_showed_and_later_lapses_are_published_again() -> None:

@@ -9,6 +9,7 @@ from freshness.app.api import models
 from freshness.app.checking.check_freshness import LIST_EVERY
 from freshness.app.webhook_heartbeat import SILENT_AFTER
 from freshness.aws.dynamodb.item_codec import DATASETS_KEPT, DELETED_FEEDS_KEPT
+from freshness.aws.metrics import LOW_QUOTA
 from freshness.codat.reachability import SEVERAL
 from freshness.domain import backoff
 from freshness.domain.companies.company import REFUSED_AGAIN_AFTER, WARN_OF_CONSENT
@@ -57,6 +58,7 @@ def in_words(duration: timedelta) -> str:
             f"more than {SHARE:.0%}".replace("%", " %") + f" of what is known,** and more than {WORDS[FEW]}:",
         ),
         ("operate.md", f"For {in_words(CONFIRMED_FOR)}, lists are then believed"),
+        ("operate.md", f"`QuotaNearlySpent` | Less than {LOW_QUOTA} % of today's calls"),
         ("webhooks.md", f"no webhook has arrived for {SILENT_AFTER / UNITS['minute']:g} minutes"),
     ],
 )

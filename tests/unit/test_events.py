@@ -4,12 +4,14 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
+from unittest.mock import Mock
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.aws.dynamodb.tables import Tables
+from freshness.aws.event_bus import EventBus
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.domain.companies.company_facts import CompanyFact, ConnectionChanged, ReadsEnded
 from freshness.domain.datasets.dataset import DatasetState, Issue, Trigger
@@ -181,3 +183,17 @@ def test_every_schema_is_of_an_event_and_every_event_is_documented() -> None:
     manual = (FOLDER.parent / "events.md").read_text(encoding="utf-8")
     for kind in KINDS:
         assert f"| `{kind.detail_type}` |" in manual
+
+
+def test_no_more_events_are_published_at_once_than_eventbridge_accepts() -> None:
+    events = Mock()
+    events.put_events.return_value = {"FailedEntryCount": 0}
+    world = World()
+    world.record_company(ConnectionChanged(company_id="toft", connection=replace(XERO, status="Deauthorized")))
+    many = world.bus.published * 23
+
+    EventBus(events, "bus").publish(many)
+
+    sizes = [len(call.kwargs["Entries"]) for call in events.put_events.call_args_list]
+    assert max(sizes) == 10
+    assert sum(sizes) == len(many)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freshness.domain import backoff
 from freshness.domain.backoff import FIRST as FIRST_RETRY
 from freshness.domain.companies.company import Connection, ConnectionStatus
 from freshness.domain.datasets.dataset import DatasetState, Trigger
@@ -96,6 +97,13 @@ def test_each_failure_in_a_feed_doubles_the_wait_for_the_next_try() -> None:
     assert feed.failures == 4
     assert feed.state(PROMISE, LINKED, NOON) is State.FAILING
     assert waits == [pytest.approx(2**n, rel=0.25) for n in range(4)]
+
+
+def test_tries_of_many_feeds_are_spread_by_a_quarter_either_way() -> None:
+    shares = [backoff.delay(f"{number}", 1) / FIRST_RETRY for number in range(500)]
+
+    assert 0.75 <= min(shares) < 0.76
+    assert 1.24 < max(shares) < 1.25
 
 
 def test_a_success_forgets_the_failures_before_it() -> None:

@@ -14,6 +14,7 @@ from freshness.domain.promises.windows import allowed
 from freshness.policy.errors import PolicyError
 from freshness.policy.file.local_time import Calendar, LocalTime
 from freshness.policy.file.schema import Budget, ConsistencySet, DeadlineTable, Default, Rule, WindowTable
+from freshness.policy.file.values import LONGEST_RETENTION, SHORTEST_RETENTION
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy, objective
 
@@ -519,8 +520,9 @@ def test_a_window_that_leaves_time_before_a_deadline_or_applies_to_others_is_no_
     assert load(write(tmp_path, DEFAULT + DEADLINE + "by = '08:00'\n" + WINDOW + window)).deadlines
 
 
-def test_deadlines_that_one_refresh_serves_need_one_of_a_connection(tmp_path: Path) -> None:
-    both = DEADLINE + "by = '08:00'\n" + TOO_MANY.replace("12:00", "09:00")
+@pytest.mark.parametrize("second", ["09:00", "10:00"])
+def test_deadlines_that_one_refresh_serves_need_one_of_a_connection(tmp_path: Path, second: str) -> None:
+    both = DEADLINE + "by = '08:00'\n" + TOO_MANY.replace("12:00", second)
 
     assert len(load(write(tmp_path, DEFAULT + both)).deadlines) == 2
 
@@ -558,6 +560,11 @@ def test_a_window_leaves_out_holidays_only_where_it_depends_on_them(tmp_path: Pa
 
     shut = {day: [each.name for each in windows if each.include(date(2026, 11, day))] for day in (27, 30)}
     assert shut == {27: ["always", "close", "named"], 30: ["always"]}
+
+
+@pytest.mark.parametrize("days", [SHORTEST_RETENTION.days, LONGEST_RETENTION.days])
+def test_requests_may_be_kept_for_a_week_to_ten_years(tmp_path: Path, days: int) -> None:
+    assert load(write(tmp_path, DEFAULT + f"[requests]\nkeep_requests = '{days} days'"))
 
 
 @pytest.mark.parametrize("on", ["off = false", "[rules.data_types.bills]\noff = false"])

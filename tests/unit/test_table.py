@@ -80,11 +80,16 @@ def test_no_items_are_written_without_a_call() -> None:
     assert not dynamodb.calls
 
 
-def test_reads_are_consistent_where_they_must_be() -> None:
+def test_reads_are_consistent_only_where_they_must_be() -> None:
     dynamodb = Mock()
     dynamodb.get_item.return_value = {}
     dynamodb.batch_get_item.return_value = {"Responses": {"table": []}, "UnprocessedKeys": {}}
     table = Table(dynamodb, "table")
+
+    table.get_together({"table": [KEY]})
+    assert dynamodb.batch_get_item.call_args.kwargs["RequestItems"]["table"]["ConsistentRead"] is False
+    list(table.get_many([KEY]))
+    assert dynamodb.batch_get_item.call_args.kwargs["RequestItems"]["table"]["ConsistentRead"] is False
 
     for consistent in (True, False):
         table.get(KEY, consistent=consistent)
