@@ -14,7 +14,7 @@ from freshness.domain.promises.windows import allowed
 from freshness.policy.errors import PolicyError
 from freshness.policy.file.local_time import Calendar, LocalTime
 from freshness.policy.file.schema import Budget, ConsistencySet, DeadlineTable, Default, Rule, WindowTable
-from freshness.policy.file.values import LONGEST_RETENTION, SHORTEST_RETENTION
+from freshness.policy.file.values import LONGEST_RETENTION, SHORTEST_RETENTION, nearest
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy, objective
 
@@ -198,6 +198,9 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         ),
         (DEFAULT + "[requests]\nkeep_requests = '1 day'", 4, "expected a duration from 7 to 3660 days"),
         (DEFAULT + WINDOW + "only = '00:00 to 24:00'\ncalendar = 'uk'", 6, "expected one of calendars"),
+        (DEFAULT + "[local_time]\ntime_zone_tag = ''", 4, "expected some text"),
+        (DEFAULT + "[local_time]\ncalendar_tag = ''", 4, "expected some text"),
+        (DEFAULT + "[codat]\naccount = ''", 4, "expected some text"),
     ],
 )
 def test_a_mistake_is_reported_with_its_line_and_the_expected_value(
@@ -220,6 +223,12 @@ def test_a_mistake_says_nothing_of_what_is_not_similar_and_repeats_no_more_than_
 
     assert "did you mean" not in str(raised.value)
     assert all(len(line.removeprefix(str(path))) < 200 for line in str(raised.value).splitlines())
+
+
+def test_three_characters_suggest_the_shortest_name_that_begins_with_them_and_two_do_not() -> None:
+    known = ["invoices", "invoiceItems", "items"]
+
+    assert (nearest("INV", known), nearest("in", known)) == ("invoices", "")
 
 
 def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
