@@ -4,11 +4,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from estimate.memory_dynamodb import MemoryDynamoDB
+from freshness.app.page.attained import read_attainment
+from freshness.aws.dynamodb.control_items.attainment import AttainmentRecords
+from freshness.aws.dynamodb.table import Table
 from freshness.domain.companies.company import Connection, ConnectionStatus
 from freshness.domain.feeds.facts import DatasetPolled, FeedFact, PromiseReviewed, ReadEnded, Rescheduled
 from freshness.domain.feeds.feed import Feed
@@ -28,6 +33,7 @@ from freshness.domain.slo.attainment import (
 )
 from freshness.domain.slo.breach import BreachTime, until_deleted
 from freshness.domain.transitions.transition import Transition, transitions
+from freshness.policy.policy import Policy
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -199,3 +205,14 @@ def test_no_time_of_breach_is_recorded_after_our_own_user_unlinked_the_connectio
     assert (anew.notifications, anew.feed.breach) == ((), None)
     late = after(anew.feed, PromiseReviewed(), now=NOON + 9 * DAY + 7 * HOUR, connection=linked)
     assert [each.detail()["brokenAt"][:13] for each in late.notifications] == ["2026-12-02T18"]
+
+
+def test_the_page_takes_feeds_that_were_not_counted_for_a_day_from_the_hour_before_it() -> None:
+    records = AttainmentRecords(Table(cast(Any, MemoryDynamoDB()), "control"))
+    records.put_feeds({WHOLE: 10}, hour_of(NOON - DAY - HOUR))
+
+    (fleet, rule), hours = read_attainment(
+        records, Policy.model_validate({"default": {"fresh_within": "1 day"}}), (), NOON
+    )
+
+    assert (fleet.day.promised, rule.day.promised, len(hours)) == (10 * DAY, 10 * DAY, 24)

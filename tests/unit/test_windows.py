@@ -154,6 +154,21 @@ def test_what_starts_or_ends_in_the_hour_that_is_skipped_does_so_at_its_end(
     assert [allowed((hours,), at) for at in (first - MINUTE, last)] == [not allows, not allows]
 
 
+@pytest.mark.parametrize(
+    ("zone", "from_local", "at"),
+    [
+        ("Europe/London", "2026-03-29T01:00", "2026-03-29T01:00"),
+        ("America/New_York", "2026-03-08T02:00", "2026-03-08T07:00"),
+        ("Australia/Lord_Howe", "2026-10-04T02:00", "2026-10-03T15:30"),
+    ],
+)
+def test_any_time_that_clocks_skip_means_the_very_moment_at_which_they_do(zone: str, from_local: str, at: str) -> None:
+    days = Days(days=EVERY_DAY, zone=ZoneInfo(zone))
+    skipped = [datetime.fromisoformat(from_local) + n * MINUTE for n in range(30)]
+
+    assert {days.moment(each.date(), each.time()) for each in skipped} == {datetime.fromisoformat(at + "Z")}
+
+
 def test_a_window_within_the_hour_that_is_skipped_does_not_open_on_that_day() -> None:
     hours = Window(
         name="w",
