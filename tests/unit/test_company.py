@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus, ReadOnce
 from freshness.domain.companies.company_facts import (
     CheckFailed,
     CheckNeeded,
@@ -322,6 +322,23 @@ def test_one_refused_read_asks_nobody_and_a_second_in_a_row_after_15_minutes_ask
     assert after(linked, refused(1), refused(2, 15)).needs_relink_at is None
     assert published(linked, refused(1), refused(16), refused(40)) == ["Relink needed"]
     assert after(linked, refused(16), refused(1), refused(40)).needs_relink_at == NOON + MINUTE
+
+
+def test_a_connection_that_is_read_once_is_done_after_a_read_since_it_was_last_linked() -> None:
+    once = replace(connection("Xero"), read_once=ReadOnce.POLICY)
+    again = replace(once, reconnected_at=NOON)
+
+    assert (once.suffices(None), once.suffices(NOON)) == (False, True)
+    assert (again.suffices(NOON - MINUTE), again.suffices(NOON)) == (False, True)
+    assert not connection("Xero").suffices(NOON)
+
+
+def test_promises_count_anew_from_when_an_unlinked_connection_was_first_linked_again() -> None:
+    linked = replace(connection("Xero"), unlinked_at=NOON, reconnected_at=NOON + MINUTE, status_at=NOON + HOUR)
+
+    assert linked.linked_anew_at == NOON + MINUTE
+    assert replace(linked, reconnected_at=NOON - MINUTE).linked_anew_at == NOON + HOUR
+    assert replace(linked, unlinked_at=None).linked_anew_at is None
 
 
 def test_a_company_needs_a_relink_since_the_first_of_its_connections_lapsed() -> None:

@@ -470,11 +470,12 @@ def test_of_equal_value_the_cheaper_refresh_comes_first_and_what_has_no_price_is
     assert order(feeds, free, companies) == ["a", "b", "c"]
 
 
-def test_what_its_bound_makes_due_comes_first_whatever_it_costs() -> None:
+def test_what_its_bound_makes_due_comes_first_whatever_it_costs_and_others_weigh() -> None:
     companies = {"a": company("a", "Sage"), "b": company("b", "Xero")}
-    rules = Policy.model_validate({"default": {"fresh_within": "1 day", **EAGER}, **DEAR})
+    heavy = {TYPES[1]: {"weight": 100}}
+    rules = Policy.model_validate({"default": {"fresh_within": "1 day", **EAGER}, "data_types": heavy, **DEAR})
 
-    feeds = [feed(12 * HOUR, company_id="b"), feed(2 * DAY, company_id="a", platform="Sage")]
+    feeds = [feed(12 * HOUR, TYPES[1], "b"), feed(2 * DAY, TYPES[0], "a", "Sage")]
 
     assert order(feeds, rules, companies) == ["a", "b"]
 

@@ -14,7 +14,7 @@ from freshness.domain.promises.windows import allowed
 from freshness.policy.errors import PolicyError
 from freshness.policy.file.local_time import Calendar, LocalTime
 from freshness.policy.file.schema import Budget, ConsistencySet, DeadlineTable, Default, Rule, WindowTable
-from freshness.policy.file.values import LONGEST_RETENTION, SHORTEST_RETENTION, nearest
+from freshness.policy.file.values import LONGEST_RETENTION, SHORTEST_PROMISE, SHORTEST_RETENTION, nearest
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy, objective
 
@@ -569,6 +569,14 @@ def test_a_window_leaves_out_holidays_only_where_it_depends_on_them(tmp_path: Pa
 
     shut = {day: [each.name for each in windows if each.include(date(2026, 11, day))] for day in (27, 30)}
     assert shut == {27: ["always", "close", "named"], 30: ["always"]}
+
+
+def test_the_shortest_promise_is_twice_the_time_that_a_due_feed_may_wait(tmp_path: Path) -> None:
+    seconds = SHORTEST_PROMISE.total_seconds()
+
+    assert load(write(tmp_path, f"[default]\nfresh_within = '{seconds:.0f} seconds'\n")).default.fresh_within
+    with pytest.raises(PolicyError, match="expected at least 4 minutes"):
+        load(write(tmp_path, f"[default]\nfresh_within = '{seconds - 1:.0f} seconds'\n"))
 
 
 @pytest.mark.parametrize("days", [SHORTEST_RETENTION.days, LONGEST_RETENTION.days])

@@ -16,10 +16,11 @@ from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.domain.companies.company_facts import CompanyListed, ConnectionChanged
 from freshness.domain.datasets.dataset import LONGEST_REASON, DatasetState, Issue, Trigger
+from freshness.domain.datasets.sync_history import Sync, SyncHistory
 from freshness.domain.feeds.facts import DatasetPolled, FeedFact, ReadEnded
 from freshness.domain.feeds.feed import LONGEST_PAUSE, Feed
 from freshness.domain.feeds.feed_values import Request, State
-from freshness.domain.feeds.freshness_request import FreshnessRequest, estimate
+from freshness.domain.feeds.freshness_request import ENOUGH_SYNCS, FreshnessRequest, estimate
 from freshness.domain.feeds.schedule import due_at
 from freshness.domain.promises.promise import Promise
 from freshness.domain.transitions.codat_says import codat_says
@@ -241,6 +242,27 @@ def test_the_end_of_the_pause_is_the_estimate_for_callers(not_before: datetime) 
     assert estimated(NOON + 9 * HOUR) == (NOON + 3 * HOUR, "", True)
     obstacle = "Codat pauses its read until 2026-11-23T15:00+00:00"
     assert estimated(NOON + 2 * HOUR) == (NOON + 3 * HOUR, obstacle, False)
+
+
+def test_a_deadline_is_impossible_only_if_even_the_shortest_of_enough_syncs_took_longer() -> None:
+    durations = [n * MINUTE for n in range(5, 5 + ENOUGH_SYNCS)]
+
+    def obstacle(room: timedelta, durations: list[timedelta]) -> str:
+        syncs = [Sync(ended_at=NOON - HOUR, records_modified=None, took=took) for took in durations]
+        feed = Feed(company_id="c", data_type="bills", connection_id="xero", history=SyncHistory.of(syncs))
+        request = FreshnessRequest(
+            request_id="request",
+            company_id="c",
+            data_types=("bills",),
+            not_before=NOON,
+            deadline=NOON + room,
+            accepted_at=NOON,
+        )
+        return estimate(request, feed, PROMISE, NOON).obstacle
+
+    assert obstacle(5 * MINUTE, durations) == ""
+    assert obstacle(4 * MINUTE, durations) == f"the shortest of its last {ENOUGH_SYNCS} syncs took 300 s"
+    assert obstacle(4 * MINUTE, durations[1:]) == ""
 
 
 def test_what_codat_says_is_shown_for_what_is_not_fresh_and_cannot_change_what_is_around_it() -> None:
