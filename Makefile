@@ -24,7 +24,7 @@ register-webhook: $(VENV) ## Register the stack's webhook at Codat: ./freshness 
 test: node $(DEV) $(CDK) $(BROWSER) $(OFFICIAL_CLIENT) ## Run all tests, including a deployment to a local AWS.
 	@.venv/bin/pytest --numprocesses 3  # one mostly waits for what is deployed
 
-bench: node $(DEV) ## Run the benchmarks and write bench/results.md; ARGS="planner year" runs only these.
+bench: node $(DEV) ## Run the benchmarks and write bench/results.md and details.md; ARGS="planner year" runs only these.
 	@.venv/bin/python -m bench $(ARGS)
 
 chaos: $(DEV) ## Run many random histories with faults and every kill point, and write chaos/results.md.

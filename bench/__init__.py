@@ -1,4 +1,4 @@
-"""Benchmarks of speed, size and cost: `python -m bench.NAME` runs one, and `make bench` writes all to `results.md`."""
+"""Benchmarks of speed, size and cost: `make bench` runs all, and writes `results.md` and `details.md`."""
 
 import sys
 from pathlib import Path

@@ -19,7 +19,7 @@ from typing import Any
 from aws_cdk import App
 
 from bench import write_units
-from bench.figures import Figure, show
+from bench.figures import Figure, Topic, show
 from estimate import prices
 from estimate.prices import MILLION
 from freshness.app.checking.check_freshness import LIST_EVERY
@@ -396,6 +396,7 @@ def measure() -> list[Figure]:
         ),
         Figure(
             what="AWS a month: total, 1,000 companies x 10 types x 4 refreshes a day, a webhook each, list prices",
+            topic=Topic.MONEY,
             value=_total(bill),
             unit="USD",
             against=f"us-east-1, November 2026; the floors of all lines are {_total(floor):.2f}; "
@@ -403,6 +404,7 @@ def measure() -> list[Figure]:
         ),
         Figure(
             what="AWS a month: total, if one webhook reports the data types of a company, list prices",
+            topic=Topic.MONEY,
             value=_total(together),
             unit="USD",
             against='Codat sends `read.completed` "when the fetch of data types for a product has completed"; the goal '
@@ -410,6 +412,7 @@ def measure() -> list[Figure]:
         ),
         Figure(
             what="AWS a month: total with the free tier, a webhook each, dashboard included",
+            topic=Topic.MONEY,
             value=_with_free_tier(bill + shown),
             unit="USD",
             against=f"the floors of all lines are {_with_free_tier(floor):.2f}: it has no requests to API Gateway, no "
@@ -423,6 +426,7 @@ def measure() -> list[Figure]:
         ),
         Figure(
             what="AWS a month: one company and nothing to do, with the free tier",
+            topic=Topic.MONEY,
             value=_with_free_tier(idle + shown[:1]),
             unit="USD",
             against=f"at list prices {_total(idle):.2f}, the dashboard {shown[0].cost:.2f}",
@@ -439,6 +443,7 @@ def measure() -> list[Figure]:
         ),
         Figure(
             what="AWS a month, a hand-written cron function with one table: total, list prices",
+            topic=Topic.MONEY,
             value=_total(other),
             unit="USD",
             against=f"with the free tier {_with_free_tier(other):.2f}; no history, events, alarms or webhooks",

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 
-from bench.figures import Figure, show
+from bench.figures import Figure, Topic, show
 from bench.parts import example_policy
 from codat_sandbox import model as sandbox
 from codat_sandbox.backend import CodatBackend
@@ -78,6 +78,7 @@ def _with_lost_webhooks(lost: float) -> Figure:
     calls, refreshes = simulate(partial(_one_by_one, lost))
     return Figure(
         what=f"calls to Codat for each refresh, data types due one by one, {lost:.0%} of webhooks lost",
+        topic=Topic.CALLS,
         value=calls / refreshes,
         unit="calls",
         against="the call that queues it; without a webhook, another one asks for its end before its promise breaks",
@@ -91,6 +92,7 @@ def _figures(condition: str, policy: Policy) -> list[Figure]:
     return [
         Figure(
             what=f"calls to Codat a day for each company, {condition}",
+            topic=Topic.CALLS,
             value=calls / COMPANIES,
             unit="calls",
             against="a cron job with dataStatus every hour, and data/all if anything is stale",
@@ -99,6 +101,7 @@ def _figures(condition: str, policy: Policy) -> list[Figure]:
         ),
         Figure(
             what=f"promises kept, of all feeds at each full hour, {condition}",
+            topic=Topic.PROMISES,
             value=kept,
             unit="%",
             against="the cron job",

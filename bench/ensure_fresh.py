@@ -20,7 +20,7 @@ from unittest.mock import patch
 import httpx
 
 import check_freshness
-from bench.figures import Figure, show
+from bench.figures import Figure, Topic, show
 from bench.tables import LocalAws, running_aws
 from codat_sandbox.model import Dataset
 from codat_sandbox.platforms import XERO
@@ -192,6 +192,7 @@ def _waiting(world: World) -> list[Figure]:
         figures += [
             Figure(
                 what=f"a request that waits for a feed {name}, less {SLACK:g} s, {number}",
+                topic=Topic.LATENCY,
                 value=slowest.took - SLACK,
                 unit="s",
                 against="its sync alone",
@@ -200,6 +201,7 @@ def _waiting(world: World) -> list[Figure]:
             ),
             Figure(
                 what=f"a user's own loop that queues, and polls every {USERS_POLL:g} s, less {SLACK:g} s, {number}",
+                topic=Topic.LATENCY,
                 value=slowest_loop.took - SLACK,
                 unit="s",
                 against="its sync alone",
@@ -207,6 +209,7 @@ def _waiting(world: World) -> list[Figure]:
             ),
             Figure(
                 what=f"calls of Codat for a request that waits for a feed {name}",
+                topic=Topic.CALLS,
                 value=(world.calls() - before - users_calls) / len(asked),
                 unit="calls",
                 against="a user's own loop",

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,16 @@ from rich.table import Table
 WIDTH = 150
 """The minimum width of a table in columns. In a narrower terminal lines wrap, but a file stays readable."""
 HEADINGS = ("what", "figure", "against", "ratio", "target", "met")
+
+
+class Topic(StrEnum):
+    """What users ask, in the order of the page that answers them."""
+
+    CALLS = "Calls to Codat"
+    PROMISES = "Promises kept, and nothing false"
+    LATENCY = "How long one waits"
+    MONEY = "Money at AWS"
+    SCALE = "Scale"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +43,8 @@ class Figure:
     floor: float | None = None
     at_most: float | None = None
     at_least: float | None = None
+    topic: Topic | None = None
+    """Where the page for users has it; `None` if it is for maintainers only."""
 
     @property
     def ratio(self) -> float | None:
@@ -59,13 +72,14 @@ class Figure:
         return (self.what, f"{_number(self.value)} {self.unit}", against, ratio, self.target, met)
 
 
-def measured_by(name: str) -> Sequence[Figure]:
-    """Run the benchmark that is a module of this package, and print how long it took."""
+def measured_by(name: str) -> tuple[Sequence[Figure], float]:
+    """Run the benchmark that is a module of this package. Print and return how many seconds it took."""
     print(f"{name} ...", file=sys.stderr, flush=True)
     began = time.monotonic()
     figures: Sequence[Figure] = importlib.import_module(f"bench.{name}").measure()
-    print(f"    {name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    return figures
+    took = time.monotonic() - began
+    print(f"    {name}: {took:.0f} s", file=sys.stderr, flush=True)
+    return figures, took
 
 
 def show(title: str, figures: Sequence[Figure]) -> None:
@@ -78,10 +92,11 @@ def show(title: str, figures: Sequence[Figure]) -> None:
     console.print(table)
 
 
-def markdown(figures: Sequence[Figure]) -> str:
+def markdown(figures: Sequence[Figure], *, with_targets: bool = True) -> str:
     """Return figures as a table in Markdown."""
-    rows = [HEADINGS, tuple("---" for _ in HEADINGS), *(figure.cells() for figure in figures)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    columns = len(HEADINGS) if with_targets else HEADINGS.index("target")
+    rows = [HEADINGS, ("---",) * len(HEADINGS), *(figure.cells() for figure in figures)]
+    return "".join(f"| {' | '.join(row[:columns])} |\n" for row in rows)
 
 
 @contextmanager

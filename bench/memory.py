@@ -10,7 +10,7 @@ from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 from bench import fleet
-from bench.figures import Figure, show
+from bench.figures import Figure, Topic, show
 from bench.fleet import NOW
 from bench.parts import example_policy
 from bench.tables import Item, LocalAws, running_aws, write
@@ -33,6 +33,7 @@ def measure() -> list[Figure]:
         Figure(what=f"memory of a tick over {MANY:,} companies", value=many, unit="MB", at_most=TICK_MEMORY),
         Figure(
             what="the same, compared with few companies",
+            topic=Topic.SCALE,
             value=many,
             unit="MB",
             against=f"a tick over {FEW:,} companies",

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from bench.figures import Figure, show, without_logs
+from bench.figures import Figure, Topic, show, without_logs
 from codat_sandbox.model import Dataset, DatasetStatus, RequestedBy
 from codat_sandbox.platforms import XERO, DataType
 from codat_sandbox.settings import Settings
@@ -270,6 +270,7 @@ def figures(outcomes: dict[float, Outcome]) -> list[Figure]:
     return [
         Figure(
             what=what,
+            topic=Topic.PROMISES,
             value=sum(len(getattr(outcome, name)) for outcome in outcomes.values()),
             unit="",
             against=", ".join(

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import planner_worlds
-from bench.figures import Figure, show
+from bench.figures import Figure, Topic, show
 from bench.optimum import Numbers, best_refreshes, mean_freshness
 from bench.peak import peak_memory
 from bench.simulated_fleet import COMPANIES, DATA_TYPES, EVERY, START, policy, simulated_feeds, true_rates
@@ -161,6 +161,7 @@ def measure() -> list[Figure]:
         *figures,
         Figure(
             what=f"mean freshness, planner with rates learned, {FEWER:.0%} of the refreshes",
+            topic=Topic.PROMISES,
             value=fewer.freshness,
             unit="",
             against=f"Codat's schedule with all of them; the optimum with {FEWER:.0%} is {best_of_fewer:.3f}",
@@ -169,6 +170,7 @@ def measure() -> list[Figure]:
         ),
         Figure(
             what=f"promises of {BOUND} broken, planner with rates learned, {FEW} companies",
+            topic=Topic.PROMISES,
             value=bound.broken,
             unit="",
             against=f"budget for a refresh every {EVERY / HOUR:.0f} hours; mean freshness {bound.freshness:.3f}",
@@ -182,6 +184,7 @@ def measure() -> list[Figure]:
 def _freshness(name: str, result: Result, best: float) -> Figure:
     return Figure(
         what=f"mean freshness, {name}",
+        topic=Topic.PROMISES,
         value=result.freshness,
         unit="",
         against="optimum",

@@ -9,7 +9,7 @@ from random import Random
 
 import numpy as np
 
-from bench.figures import Figure
+from bench.figures import Figure, Topic
 from bench.optimum import Numbers, best_refreshes, mean_freshness
 from bench.simulated_fleet import DATA_TYPES, EVERY, START, policy, simulated_feeds, true_rates
 from estimate.world import SimulatedFeed, World
@@ -160,6 +160,7 @@ def measure(pool: Executor) -> Callable[[], list[Figure]]:
         return [
             Figure(
                 what=f"mean freshness for the same money, {ratio[0]} {ratio[1]:.0f} times as dear",
+                topic=Topic.PROMISES,
                 value=freshness,
                 unit="",
                 against=f"optimum (without [prices] {unpriced.result()[0]:.3f})",
@@ -168,6 +169,7 @@ def measure(pool: Executor) -> Callable[[], list[Figure]]:
             ),
             Figure(
                 what=f"mean freshness on the first day, {FIRST_DAY:.0%} of the refreshes",
+                topic=Topic.PROMISES,
                 value=first[False].result(),
                 unit="",
                 against="planner, rates known",
@@ -176,6 +178,7 @@ def measure(pool: Executor) -> Callable[[], list[Figure]]:
             ),
             Figure(
                 what=f"mean freshness, all rates x {JUMP} or / {JUMP}: worst day after",
+                topic=Topic.PROMISES,
                 value=worst,
                 unit="",
                 against="planner, rates known",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 
-from bench.figures import Figure, show, without_logs
+from bench.figures import Figure, Topic, show, without_logs
 from codat_sandbox.platforms import XERO, DataType
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
@@ -105,6 +105,7 @@ def _figures(added: str, *, at_once: bool) -> list[Figure]:
     return [
         Figure(
             what=f"queueing calls a day {what}",
+            topic=Topic.CALLS,
             value=together.calls,
             unit="calls",
             against="one for each data type",
@@ -113,6 +114,7 @@ def _figures(added: str, *, at_once: bool) -> list[Figure]:
         ),
         Figure(
             what=f"promises broken in a day {what}",
+            topic=Topic.PROMISES,
             value=together.broken,
             unit="promises",
             against=f"with a call for each data type {singly.broken:,}",

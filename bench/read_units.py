@@ -6,7 +6,7 @@ from datetime import timedelta
 import httpx
 
 from bench import fleet
-from bench.figures import Figure, show
+from bench.figures import Figure, Topic, show
 from bench.fleet import NOW
 from bench.parts import example_policy, run_refresh_tick
 from bench.tables import Item, LocalAws, running_aws, write
@@ -28,6 +28,7 @@ def measure() -> list[Figure]:
     return [
         Figure(
             what=f"read units of a tick with {DUE:,} feeds due among {MANY:,}",
+            topic=Topic.SCALE,
             value=many,
             unit="units",
             against=f"the same feeds due among {FEW:,}",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bench import fleet
-from bench.figures import Figure, show
+from bench.figures import Figure, Topic, show
 from bench.fleet import NOW, SYNC_TIME
 from freshness.domain.companies.company import Company
 from freshness.domain.datasets.dataset import DatasetState, Trigger
@@ -92,6 +92,7 @@ def measure() -> list[Figure]:
         Figure(what="promises broken by these refreshes", value=broken, unit="refreshes", at_most=0),
         Figure(
             what="refreshes in the busiest minute",
+            topic=Topic.SCALE,
             value=most,
             unit="refreshes",
             against="budget.calls_per_minute",
@@ -100,6 +101,7 @@ def measure() -> list[Figure]:
         ),
         Figure(
             what="feeds read in all ticks",
+            topic=Topic.SCALE,
             value=read,
             unit="feeds",
             against="refreshes queued",

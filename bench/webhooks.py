@@ -21,7 +21,7 @@ from rich.console import Console
 from standardwebhooks import Webhook
 
 from bench import full_batch
-from bench.figures import Figure, show
+from bench.figures import Figure, Topic, show
 from freshness.domain.feeds.feed import Feed
 from local import local_aws
 from local.processes import free_port
@@ -147,7 +147,13 @@ def measure() -> list[Figure]:
     load = f"{MESSAGES:,}, a tenth sent twice, {MAX_CONCURRENCY} at once"
     return [
         *full_batch.measure(),
-        Figure(what="webhook, from request to feed, median", value=median(alone), unit="s", against=f"{PROBES} alone"),
+        Figure(
+            what="webhook, from request to feed, median",
+            topic=Topic.LATENCY,
+            value=median(alone),
+            unit="s",
+            against=f"{PROBES} alone",
+        ),
         Figure(what="webhook, from request to feed, slowest", value=alone[-1], unit="s", against=f"{PROBES} alone"),
         Figure(what="webhooks accepted", value=statuses.total() / responded, unit="per s", against=load),
         Figure(what="webhooks applied", value=MESSAGES / applied, unit="per s", against=load),

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from bench.figures import Figure, show, without_logs
+from bench.figures import Figure, Topic, show, without_logs
 from codat_sandbox import responses
 from codat_sandbox.errors import DatasetAlreadyInProgressError
 from codat_sandbox.model import Company, Connection, ConnectionStatus, DatasetStatus
@@ -296,10 +296,22 @@ def figures(quarter: Quarter, outcome: Outcome) -> list[Figure]:
     ]
     return [
         *(
-            Figure(what=f"`{name}`", value=published[name], unit="events", against=what, floor=n, at_most=1, at_least=1)
+            Figure(
+                what=f"`{name}`, published in a quarter",
+                topic=Topic.PROMISES,
+                value=published[name],
+                unit="events",
+                against=what,
+                floor=n,
+                at_most=1,
+                at_least=1,
+            )
             for name, n, what in counted
         ),
-        *(Figure(what=what, value=len(found), unit="", against=against, at_most=0) for what, found, against in wrong),
+        *(
+            Figure(what=what, topic=Topic.PROMISES, value=len(found), unit="", against=against, at_most=0)
+            for what, found, against in wrong
+        ),
     ]
 
 

@@ -6,7 +6,7 @@ one before a deadline. It is simulated with fewer companies, because it takes so
 
 from datetime import UTC, datetime
 
-from bench.figures import Figure, show
+from bench.figures import Figure, Topic, show
 from simulate.year import DATA_TYPES, Year, policy, without_deadlines
 
 COMPANIES = 1000
@@ -24,6 +24,7 @@ def measure() -> list[Figure]:
     return [
         Figure(
             what="deadlines met in a year where a refresh could succeed",
+            topic=Topic.PROMISES,
             value=100 * by_deadline.met / (by_deadline.met + by_deadline.missed),
             unit="%",
             against=year,
@@ -31,6 +32,7 @@ def measure() -> list[Figure]:
         ),
         Figure(
             what="refreshes of a feed in that year",
+            topic=Topic.CALLS,
             value=by_deadline.calls / COMPANIES / len(DATA_TYPES),
             unit="refreshes",
             against="the loosest fresh_within that meets them, 2 hours",

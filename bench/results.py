@@ -1,0 +1,122 @@
+"""What benchmarks measured, with the date and the commit: `measured.json`, and the two pages that are written from it.
+
+`results.md` is for users: figures of a topic, each with what it is compared with. `details.md` has all, by benchmark.
+"""
+
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from bench.figures import Figure, Topic, markdown
+
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parent
+OURS = ("functions/", "codat-sandbox/", "simulate/", "estimate/", "bench/")
+"""Where the code is that benchmarks run."""
+NOT_MEASURED = {"bench/__init__.py", "bench/figures.py", "bench/results.py"}
+"""What shows figures, and changes none."""
+_LISTED = """
+import importlib, sys
+importlib.import_module("bench." + sys.argv[1])
+print(*(each.__file__ for each in list(sys.modules.values()) if getattr(each, "__file__", None)), sep="\\n")
+"""
+
+
+class Measured(BaseModel):
+    """The figures of a benchmark, when they were measured, and of which commit."""
+
+    model_config = ConfigDict(frozen=True)
+
+    on: date
+    commit: str
+    python: str
+    seconds: float
+    figures: tuple[Figure, ...]
+
+
+_ADAPTER = TypeAdapter(dict[str, Measured])
+
+
+def measured_now(figures: Sequence[Figure], seconds: float) -> Measured:
+    """Return figures that were just measured of the code as it is committed."""
+    return Measured(
+        on=datetime.now(UTC).date(),
+        commit=_git("rev-parse", "--short=12", "HEAD"),
+        python=platform.python_version(),
+        seconds=round(seconds, 1),
+        figures=tuple(figures),
+    )
+
+
+def load(folder: Path = FOLDER) -> dict[str, Measured]:
+    """Return what was measured, by benchmark."""
+    return _ADAPTER.validate_json((folder / "measured.json").read_bytes())
+
+
+def save(measured: Mapping[str, Measured], names: Iterable[str], folder: Path = FOLDER) -> None:
+    """Write what was measured, and both pages, in the order of the names."""
+    kept = {name: measured[name] for name in names if name in measured}
+    (folder / "measured.json").write_bytes(_ADAPTER.dump_json(kept, indent=1, exclude_defaults=True) + b"\n")
+    (folder / "results.md").write_text(page_for_users(kept), "utf-8")
+    (folder / "details.md").write_text(page_for_maintainers(kept), "utf-8")
+
+
+def page_for_users(measured: Mapping[str, Measured]) -> str:
+    """Return the page of what a user asks: by topic, each figure with what it is compared with."""
+    parts = [
+        f"# What it does for you, measured\n\nWritten by `make bench`, on {platform.machine()} with two processors, "
+        "against a local AWS and the Codat sandbox: nothing here was measured on a real account. Each figure stands "
+        "beside a rival or a floor that was measured in the same run. The ratio is of the two. "
+        "[`details.md`](details.md) has all figures and their targets, with the date and the commit of each, and "
+        "[`README.md`](README.md) what was assumed.\n"
+    ]
+    for topic in Topic:
+        figures = [figure for each in measured.values() for figure in each.figures if figure.topic is topic]
+        if figures:
+            parts.append(f"\n## {topic.value}\n\n{markdown(figures, with_targets=False)}")
+    return "".join(parts)
+
+
+def page_for_maintainers(measured: Mapping[str, Measured]) -> str:
+    """Return the page of all figures, by benchmark, with their targets."""
+    missed = [figure for each in measured.values() for figure in each.figures if not figure.is_met]
+    took = sum(each.seconds for each in measured.values())
+    parts = [
+        f"# All figures\n\nWritten by `make bench`; a run of all takes {took / 60:.0f} minutes of one processor. A "
+        f"ratio is the figure divided by the one it is compared with. Targets missed: {len(missed)}.\n"
+    ]
+    for name, each in measured.items():
+        parts.append(f"\n## {name}\n\n{each.on:%d %B %Y}, commit {each.commit}, Python {each.python}.\n\n")
+        parts.append(markdown(each.figures))
+    return "".join(parts)
+
+
+def stale(measured: Mapping[str, Measured]) -> dict[str, list[str]]:
+    """Return the benchmarks whose code has changed since they were measured, each with the files that changed."""
+    changed = {name: changed_since(each.commit, files_of(name)) for name, each in measured.items()}
+    return {name: files for name, files in changed.items() if files}
+
+
+def files_of(name: str) -> list[str]:
+    """Return our own files that a benchmark imports."""
+    listed = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", _LISTED, name], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    files = (Path(line) for line in listed.stdout.splitlines())
+    ours = {str(file.relative_to(ROOT)) for file in files if file.is_relative_to(ROOT)}
+    return sorted(file for file in ours - NOT_MEASURED if file.startswith(OURS))
+
+
+def changed_since(commit: str, files: Sequence[str], folder: Path = ROOT) -> list[str]:
+    """Return those of the files that are not as they were at a commit."""
+    return _git("diff", "--name-only", commit, "--", *files, folder=folder).splitlines()
+
+
+def _git(*arguments: str, folder: Path = ROOT) -> str:
+    ran = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)  # noqa: S603, S607 - the developer's own
+    return ran.stdout.strip()

@@ -1,0 +1,81 @@
+"""The pages of benchmarks: what they show, and how they tell that a figure is older than its code."""
+
+import subprocess
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+from bench import results
+from bench.__main__ import ALONE, TOGETHER
+from bench.figures import Figure, Topic
+from bench.results import Measured, changed_since, files_of, load, page_for_maintainers, page_for_users, save
+
+CALLS = Figure(what="calls", topic=Topic.CALLS, value=22, unit="calls", against="a cron job", floor=44, at_most=0.4)
+INNER = Figure(what="modules", value=25, unit="", at_most=25)
+MEASURED = {
+    "calls": Measured(on=date(2026, 11, 30), commit="HEAD", python="3.14.0", seconds=90, figures=(CALLS, INNER)),
+}
+
+
+def test_every_benchmark_has_figures_with_their_date_and_commit() -> None:
+    measured = load()
+
+    assert measured.keys() == {*ALONE, *TOGETHER}
+    assert all(each.commit and each.figures for each in measured.values())
+
+
+def test_both_pages_are_written_from_what_was_measured() -> None:
+    measured = load()
+
+    assert (results.FOLDER / "results.md").read_text() == page_for_users(measured)
+    assert (results.FOLDER / "details.md").read_text() == page_for_maintainers(measured)
+
+
+def test_figures_are_kept_as_they_were_measured(tmp_path: Path) -> None:
+    save(MEASURED, ["calls"], tmp_path)
+
+    assert load(tmp_path) == MEASURED
+
+
+def test_users_see_what_they_ask_beside_a_rival_and_maintainers_see_everything_with_its_target() -> None:
+    for_users, for_maintainers = page_for_users(MEASURED), page_for_maintainers(MEASURED)
+
+    assert "## Calls to Codat\n" in for_users
+    assert "| calls | 22 calls | a cron job: 44 calls | 0.50 |\n" in for_users
+    assert "modules" not in for_users
+    assert "## calls\n\n30 November 2026, commit HEAD, Python 3.14.0.\n" in for_maintainers
+    assert "| calls | 22 calls | a cron job: 44 calls | 0.50 | at most 0.4 x | NO |\n" in for_maintainers
+    assert "Targets missed: 1." in for_maintainers
+
+
+def test_a_figure_without_a_topic_is_for_maintainers_only() -> None:
+    only_inner = {"calls": MEASURED["calls"].model_copy(update={"figures": (replace(CALLS, topic=None),)})}
+
+    assert "##" not in page_for_users(only_inner)
+
+
+def test_a_benchmark_speaks_of_the_code_that_it_imports() -> None:
+    files = files_of("write_units")
+
+    assert {"bench/write_units.py", "functions/freshness/app/webhooks.py"} <= set(files)
+    assert not any(file.startswith("tests/") for file in files)
+
+
+def test_code_that_changed_after_a_commit_makes_what_was_measured_of_it_stale(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "planner.py").write_text("rank = 1\n")
+    (tmp_path / "other.py").write_text("")
+    git("add", ".")
+    git("commit", "-m", "first")
+    assert changed_since("HEAD", ["planner.py"], tmp_path) == []
+
+    (tmp_path / "other.py").write_text("x = 1\n")
+    assert changed_since("HEAD", ["planner.py"], tmp_path) == []
+
+    (tmp_path / "planner.py").write_text("rank = 2\n")
+    git("commit", "--all", "-m", "second")
+    assert changed_since("HEAD~1", ["planner.py"], tmp_path) == ["planner.py"]
