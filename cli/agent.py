@@ -229,6 +229,7 @@ def _state(feed: FeedView) -> Json:
         "connectionId": feed.connection_id,
         "state": feed.shown_state,
         "asOf": feed.as_of,
+        "refreshedAt": feed.succeeded_at,
         "age": feed.age,
         "promise": feed.promise if feed.is_promised else None,
         "keepsPromise": feed.keeps_promise,
@@ -237,10 +238,10 @@ def _state(feed: FeedView) -> Json:
 
 
 def _turn(feed: FeedView) -> Json:
-    diagnosis = feed.diagnosis
     return {
-        "turn": diagnosis.turn if diagnosis else None,
-        "why": diagnosis.why if diagnosis else "",
-        "next": diagnosis.next_action if diagnosis else "",
+        "turn": feed.turn.turn,
+        "waitsFor": feed.turn.waited_for,
+        "why": feed.turn.why,
+        "next": feed.turn.next_action,
         "codatSays": feed.codat_says,
     }

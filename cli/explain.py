@@ -8,8 +8,7 @@ import typer
 
 from cli.arguments import CompanyName, Json, nonblank, print_difference, selected_stack
 from cli.output import link_text, new_table, print_issues, print_json, print_table, print_text
-from freshness.app.reading.diagnosis import Turn
-from freshness.app.reading.text import changed, codat_words, duration, moment
+from freshness.app.reading.text import changed, changes, codat_words, duration, moment, read_times
 from freshness.app.reading.views import Explanation
 from freshness.domain.companies.pause import in_force
 from stack_access.links import links_of
@@ -56,21 +55,19 @@ def _print(explanation: Explanation) -> None:
         coming = f", next at {moment(part.next_at)} UTC" if part.next_at else ""
         print_text(f"          {part.when}: no older than {duration(part.fresh_within)}{coming}, by {part.rule}")
     print_text(f"Now       {feed.state}, " + (f"{duration(feed.age)} old" if feed.age else "never synced"))
-    if feed.as_of:
-        estimated = ", estimated: only the end of the read is known" if feed.as_of_is_estimated else ""
-        print_text(f"As of     {moment(feed.as_of)} UTC{estimated}")
+    if feed.succeeded_at:
+        print_text(f"Read      {read_times(feed.succeeded_at, feed.as_of, feed.as_of_is_estimated)}")
     _print_learned(explanation)
+    style = "yellow" if feed.diagnosis else ""
     if feed.diagnosis:
-        said = feed.diagnosis
-        print_text(f"Why       {said.why}", "yellow")
-        if said.turn is not Turn.NOBODY:
-            print_text(f"Turn      {said.turn.waited_for}: {said.next_action}", "yellow")
+        print_text(f"Why       {feed.diagnosis.why}", style)
+    print_text(f"Turn      {feed.turn.waited_for}: {feed.turn.next_action}", style)
     if feed.codat_says:
         print_text(f"Because   {codat_words(feed.codat_says)}", "yellow")
     if feed.misses_at:
         print_text(f"At risk   the deadline at {moment(feed.misses_at)} UTC is expected to be missed", "yellow")
     until = f", until {moment(explanation.until)} UTC" if explanation.until else ""
-    print_text(f"Next      {explanation.action}: {explanation.reason}{until}")
+    print_text(f"Next      {explanation.next_step}{until}")
     if explanation.link:
         print_text(f"Link      {link_text(explanation.link)}", "yellow")
     if explanation.last_decided:
@@ -90,8 +87,8 @@ def _print_learned(explanation: Explanation) -> None:
     """Print what was learned of how often the data changes, and what follows from that."""
     feed = explanation.feed
     if feed.probability_up_to_date is not None:
-        print_text(f"Current   with a probability of {feed.probability_up_to_date:.0%}: nothing changed since")
+        print_text(f"Current   with a probability of {feed.probability_up_to_date:.0%}: no change since it was read")
     if feed.quiet_since:
         print_text(f"Quiet     no change since {moment(feed.quiet_since)} UTC, longer than quiet_after", "magenta")
     if explanation.changes_per_day:
-        print_text(f"Changes   about {explanation.changes_per_day:.2g} times a day, as learned from its syncs")
+        print_text(f"Changes   {changes(explanation.changes_per_day, explanation.changes_are_learned)}")

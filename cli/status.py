@@ -112,9 +112,8 @@ def _promises(summary: Summary) -> str:
     if not broken:
         return f"all {summary.promises} promises are kept."
     verb = "is" if broken == 1 else "are"
-    turns = sorted(summary.broken_by_turn.items(), key=lambda item: -item[1])
     waiting = ", ".join(
-        f"{number} {'waits' if number == 1 else 'wait'} for {turn.waited_for}" for turn, number in turns
+        f"{each.feeds} {'waits' if each.feeds == 1 else 'wait'} for {each.name}" for each in summary.waits_for
     )
     return f"{broken} of {summary.promises} promises {verb} broken: {waiting}."
 
@@ -175,7 +174,7 @@ def _feeds_table(feeds: Iterable[FeedView], *, with_company: bool) -> Table:
             duration(feed.promise),
             "-" if feed.probability_up_to_date is None else f"{feed.probability_up_to_date:.0%}",
             _due(feed),
-            feed.diagnosis.turn.waited_for if feed.diagnosis else "",
+            feed.diagnosis.waited_for if feed.diagnosis else "",
             _why(feed),
         )
         table.add_row(feed.company_name if with_company else feed.platform, *cells)

@@ -25,6 +25,7 @@ def feed(company: int, data_type: str, state: State, obstacle: str = "") -> Feed
         platform="Xero",
         state=state,
         age=timedelta(minutes=3),
+        succeeded_at=NOW - timedelta(minutes=3),
         as_of=NOW - timedelta(minutes=4),
         as_of_is_estimated=False,
         probability_up_to_date=0.9,

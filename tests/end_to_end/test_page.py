@@ -119,7 +119,7 @@ def test_the_page_says_which_customer_must_act_and_opens_the_link_by_which_the_c
 ) -> None:
     expect(page.locator("#people")).to_contain_text(lapsed.company_name, timeout=SETTLED * 1000)
     expect(verdict(page)).to_contain_text("broken")
-    expect(page.locator("#verdict")).to_contain_text("Send the customer the link, which is under Needs a person")
+    expect(page.locator("#verdict")).to_contain_text("Send the customer the link (on the page under Needs a person")
     link = page.get_by_role("button", name=f"Open the link for {lapsed.company_name}")
     with page.context.expect_page() as following:
         link.click()

@@ -188,7 +188,7 @@ def test_lost_webhooks_are_noticed_once_refreshes_end_without_them(world: World)
         ("links-lapsed", "2 of 140 promises are broken, because the link to", "the customers'", "Send the customer"),
         ("quota-spent", "Today's quota of calls to Codat is spent", "ours", "Wait until 00:00 UTC"),
         ("codat-down", "Codat has answered no call since", "Codat's", "See Codat's status page, and wait"),
-        ("platforms-fail", "17 of 142 promises are broken: 14 wait for a platform", "the platforms' (14)", "Ask the"),
+        ("platforms-fail", "17 of 142 promises are broken: 14 wait for Xero", "the platforms' (14)", "Ask the"),
     ],
 )
 def test_the_top_of_the_page_says_what_is_broken_whose_turn_it_is_and_what_to_do_next(

@@ -178,6 +178,7 @@ def test_an_explanation_of_none_one_or_many_datasets_and_any_names_is_whole_and_
         reason=names[-1],
         until=NOW,
         changes_per_day=None,
+        changes_are_learned=False,
         last_decided=None,
         datasets=(dataset,) * datasets,
     )

@@ -5,7 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from freshness.app.reading.diagnosis import OFFLINE_AFTER, WAITS_AFTER, Conditions, Subject, diagnose
+from freshness.app.reading.diagnosis import (
+    OFFLINE_AFTER,
+    WAITS_AFTER,
+    Conditions,
+    Diagnosis,
+    Subject,
+    Turn,
+    diagnose,
+    parties,
+)
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import REFUSED_AGAIN_AFTER, Company, Connection, ConnectionStatus, ReadOnce
 from freshness.domain.datasets.dataset import IN_FLIGHT, Trigger
@@ -109,3 +118,20 @@ def test_a_feed_that_was_never_read_and_whose_link_lapsed_waits_for_the_customer
 
     assert "has lapsed" in obstacle(State.BLOCKED, lapsed, never_read, NOON)
     assert "lack of permissions" in obstacle(State.BLOCKED, DESKTOP, never_read, NOON)
+
+
+def test_platforms_that_feeds_wait_for_are_named_the_most_waited_for_first() -> None:
+    def limited(platform: str) -> Diagnosis:
+        return Diagnosis(Turn.PLATFORM, "limited", "Wait.", platform=platform)
+
+    lapsed = Diagnosis(Turn.CUSTOMER, "lapsed", "Send the link.")
+
+    assert parties([(lapsed, 3), (limited("Xero"), 5)]) == (
+        (Turn.PLATFORM, "Xero", 5),
+        (Turn.CUSTOMER, "a customer", 3),
+    )
+    assert [each.name for each in parties([(limited("Xero"), 5), (limited("MYOB"), 6)])] == [
+        "MYOB and 1 other platform"
+    ]
+    assert [each.name for each in parties([(limited(name), 1) for name in "abc"])] == ["a and 2 other platforms"]
+    assert parties([(lapsed, 0)]) == ()

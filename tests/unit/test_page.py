@@ -60,6 +60,7 @@ def feed_view(
         platform=name,
         state=state,
         age=age * HOUR,
+        succeeded_at=NOW - age * HOUR,
         as_of=NOW - age * HOUR,
         as_of_is_estimated=False,
         probability_up_to_date=None,
@@ -273,6 +274,7 @@ def test_the_explanation_of_a_feed_shows_what_a_platform_wrote_as_text() -> None
         reason=HOSTILE,
         until=None,
         changes_per_day=None,
+        changes_are_learned=False,
         last_decided=None,
         datasets=(dataset,),
     )
@@ -310,7 +312,7 @@ def test_the_verdict_names_what_keeps_everything_from_being_refreshed() -> None:
         assert verdict(facts(conditions=conditions)).tone is Tone.WARNING
 
 
-LIMITED = TurnView(Diagnosis(Turn.PLATFORM, "Xero has reached its own limit", "Wait."), 5, 5)
+LIMITED = TurnView(Diagnosis(Turn.PLATFORM, "Xero has reached its own limit", "Wait.", platform="Xero"), 5, 5)
 OFFLINE = TurnView(
     Diagnosis(Turn.CUSTOMER, "the machine is offline", "Ask the customer to switch the machine on."), 9, 1
 )
@@ -335,7 +337,7 @@ def test_the_verdict_of_promises_that_are_broken_for_several_reasons_names_first
         broken=1,
     )
     said = verdict(facts(broken=6, turns=(LIMITED, OFFLINE), needs_person=(person,)))
-    assert said.text == "6 of 100 promises are broken: 5 wait for a platform and 1 waits for a customer."
+    assert said.text == "6 of 100 promises are broken: 5 wait for Xero and 1 waits for a customer."
     assert said.turn == "the platforms' (5) and the customers' (1)"
     assert said.next_actions == (
         "Ask the customer to switch the machine on: Tide Bakery (1 data type).",

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from freshness.app.reading.text import changed, duration
+from freshness.app.reading.text import changed, changes, duration, read_times
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -29,6 +29,19 @@ DAY = timedelta(days=1)
 )
 def test_a_duration_has_its_hours_and_minutes_or_its_days_and_hours(length: timedelta | None, text: str) -> None:
     assert duration(length) == text
+
+
+def test_when_a_copy_was_read_is_said_with_the_time_from_which_its_age_counts() -> None:
+    end = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    said = "ended 2026-11-23 12:00:00 UTC, from when its age counts"
+
+    assert read_times(end, end - 2 * HOUR, False) == f"requested 2026-11-23 10:00:00, {said}"
+    assert read_times(end, end - HOUR / 2, True) == f"{said}; when it began is not known"
+
+
+def test_a_rate_of_change_that_is_assumed_is_not_said_to_be_learned() -> None:
+    assert changes(4, True) == "about 4 times a day, as learned from its syncs"
+    assert changes(4, False) == "about 4 times a day, assumed until its own syncs show it"
 
 
 def test_whether_a_dataset_found_changes_is_said_with_from_when_on_they_are() -> None:

@@ -86,6 +86,7 @@ class DataTypeFreshness(_Answer):
     state: str
     as_of: datetime | None
     as_of_is_estimated: bool
+    refreshed_at: datetime | None = None
     age: timedelta | None
     promise: timedelta
     keeps_promise: bool

@@ -218,7 +218,8 @@ class DataTypeFreshness(Body):
     state: State
     as_of: datetime | None = Field(description="When the read of the copy was requested.")
     as_of_is_estimated: bool = Field(description="Whether only the end of that read is known.")
-    age: timedelta | None = Field(description="Seconds since the read of the copy ended.")
+    refreshed_at: datetime | None = Field(validation_alias="succeeded_at", description="When that read ended.")
+    age: timedelta | None = Field(description="Seconds since refreshedAt, from which the promise counts.")
     promise: timedelta = Field(description="The greatest age that the policy promises, in seconds.")
     keeps_promise: bool
     due_at: datetime | None = Field(description="When its next refresh is due.")

@@ -219,7 +219,8 @@ def _shortened(view: FeedView) -> FeedView:
     platform = shown(view.platform, LONGEST_NAME)
     diagnosis = view.diagnosis
     if diagnosis and view.platform:
-        diagnosis = replace(diagnosis, why=diagnosis.why.replace(view.platform, platform))
+        why = diagnosis.why.replace(view.platform, platform)
+        diagnosis = replace(diagnosis, why=why, platform=platform if diagnosis.platform else "")
     return replace(view, company_name=shown(view.company_name, LONGEST_NAME), platform=platform, diagnosis=diagnosis)
 
 

@@ -3,6 +3,7 @@
 Every value is escaped by the template, and shortened: names of companies and messages of platforms are untrusted input.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -14,9 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from freshness.app.page.view import PageView
-from freshness.app.reading.diagnosis import Turn
-from freshness.app.reading.text import SYMBOLS, changed, duration, moment, percent
+from freshness.app.page.view import PageView, TurnView
+from freshness.app.reading.diagnosis import Turn, parties
+from freshness.app.reading.text import SYMBOLS, changed, changes, duration, moment, percent, read_times
 from freshness.app.reading.views import Explanation
 from freshness.domain.clean_text import shown
 from freshness.domain.companies.pause import Pause
@@ -96,6 +97,12 @@ def _shown(context: Context, value: object) -> object:
     return shown(value, context["longest"])
 
 
+def _whom(steps: Sequence[TurnView], turn: Turn) -> str:
+    """Return for whom feeds wait that wait for these steps of one party."""
+    waiting = parties((each.diagnosis, each.feeds) for each in steps)
+    return waiting[0].name if waiting else Turn(turn).waited_for
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -106,7 +113,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {"changed": changed, "duration": duration, "moment": moment, "percent": percent}
+    environment.filters |= {
+        "changed": changed,
+        "changes": changes,
+        "duration": duration,
+        "moment": moment,
+        "percent": percent,
+        "read_times": read_times,
+        "whom": _whom,
+    }
     environment.globals |= {
         "symbols": SYMBOLS,
         "milliseconds": timedelta(milliseconds=1),

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from freshness.app.forecast import misses_ahead
 from freshness.app.page.read import COMPANIES, page_view
-from freshness.app.reading.diagnosis import Turn
+from freshness.app.reading.diagnosis import parties
 from freshness.app.reading.queries import Queries
 from freshness.app.reading.timing import miss_view
 from freshness.app.reading.views import Summary
@@ -24,9 +24,7 @@ def is_large(queries: Queries) -> bool:
 def summary_of_large(queries: Queries, now: datetime) -> Summary:
     """Return a fleet in numbers, from indexes and the worst companies alone."""
     view = page_view(queries, now)
-    waiting = Counter[Turn]()
-    for each in view.turns:
-        waiting[each.diagnosis.turn] += each.broken
+    waiting = parties((each.diagnosis, each.broken) for each in view.turns)
     ages = [cell.feed.age / cell.feed.promise for cell in view.worst if cell.feed.age]
     return Summary(
         at=now,
@@ -35,7 +33,8 @@ def summary_of_large(queries: Queries, now: datetime) -> Summary:
         states=Counter(),
         promises=view.feeds,
         promises_broken=view.broken,
-        broken_by_turn={turn: number for turn, number in waiting.items() if number},
+        broken_by_turn={party.turn: party.feeds for party in waiting},
+        waits_for=waiting,
         oldest_age_against_promise=max(ages, default=None),
         limits=view.conditions.limits,
         not_fresh=tuple(cell.feed for cell in view.worst),

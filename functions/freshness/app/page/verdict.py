@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from freshness.app.page.view import NeedsPerson, Tone, TurnView, Verdict
-from freshness.app.reading.diagnosis import Conditions, Turn, no_tick, of_everything, silent_webhooks
+from freshness.app.reading.diagnosis import Conditions, Turn, no_tick, of_everything, parties, silent_webhooks
 from freshness.app.reading.text import duration
 from freshness.app.reading.views import FeedView
 from freshness.domain.feeds.feed import FeedKey
@@ -77,22 +77,17 @@ def _of_feeds(facts: VerdictInputs) -> Verdict | None:
     if not facts.broken:
         return None
     causes = [each for each in facts.turns if each.broken]
-    waiting = Counter[Turn]()
-    for each in causes:
-        waiting[each.diagnosis.turn] += each.broken
-    match waiting.most_common():
-        case []:
+    match parties((each.diagnosis, each.broken) for each in causes):
+        case ():
             return Verdict(Tone.BAD, f"{_broken(facts)}.")
-        case [(turn, _)]:
+        case (party,):
             others = f", and {len(causes) - 1} other reasons" if len(causes) > 2 else ""
             why = " and ".join(each.diagnosis.why for each in (causes if len(causes) == 2 else causes[:1]))
-            text, whose = f"{_broken(facts)}, because {why}{others}.", OWNERS[turn]
-        case turns:
-            counts = [
-                f"{number:,} {'waits' if number == 1 else 'wait'} for {turn.waited_for}" for turn, number in turns
-            ]
+            text, whose = f"{_broken(facts)}, because {why}{others}.", OWNERS[party.turn]
+        case several:
+            counts = [f"{each.feeds:,} {'waits' if each.feeds == 1 else 'wait'} for {each.name}" for each in several]
             text = f"{_broken(facts)}: {_listed(counts)}."
-            whose = _listed([f"{OWNERS[turn]} ({number:,})" for turn, number in turns])
+            whose = _listed([f"{OWNERS[each.turn]} ({each.feeds:,})" for each in several])
     return Verdict(Tone.BAD, text, turn=whose, next_actions=tuple(_next(facts, causes)))
 
 

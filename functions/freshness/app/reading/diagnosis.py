@@ -1,8 +1,11 @@
 """Why a feed is not fresh, whose turn it is, and what to do next: every door takes it from here."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company, Connection, ReadOnce
@@ -26,6 +29,8 @@ UNANSWERED_FOR = timedelta(minutes=2)
 """For how long calls may go without a response before Codat counts as down: a tick repeats a call a few times."""
 NO_CALL_FOR = timedelta(minutes=30)
 """For how long no call may be made, although refreshes are due, before the ticks count as stopped."""
+NO_PROMISE = "Nothing is promised of it, so nobody has to act."
+SEND_LINK = "Send the customer the link (on the page under Needs a person, or by ./freshness status COMPANY)."
 _AT_PLATFORM = (DatasetState.FETCH_ERROR, DatasetState.RATE_LIMIT_ERROR)
 
 
@@ -55,6 +60,41 @@ class Diagnosis:
     next_action: str
     is_obstacle: bool = False
     """Whether no refresh can succeed before that is done."""
+    platform: str = ""
+    """The platform whose turn it is; empty if it is not a platform's."""
+
+    @property
+    def waited_for(self) -> str:
+        """Return whom a feed waits for, in words: a platform by its name."""
+        return self.platform or self.turn.waited_for
+
+
+GOES_ON = Diagnosis(Turn.NOBODY, "", "Nothing is late, and it goes on by itself.")
+"""What holds of a feed that nothing is wrong with."""
+
+
+class Party(NamedTuple):
+    """Whom feeds wait for, and how many of them."""
+
+    turn: Turn
+    name: str
+    """In words: of several platforms the one that most wait for, and how many others."""
+    feeds: int
+
+
+def parties(waiting: Iterable[tuple[Diagnosis, int]]) -> tuple[Party, ...]:
+    """Return for whom so many feeds of each diagnosis wait, those first that most wait for."""
+    feeds, platforms = Counter[Turn](), Counter[str]()
+    for diagnosis, number in waiting:
+        feeds[diagnosis.turn] += number
+        platforms[diagnosis.platform] += number
+    del platforms[""]
+    names = [name for name, _ in platforms.most_common()]
+    others = f" and {len(names) - 1} other platform{'s' if len(names) > 2 else ''}" if len(names) > 1 else ""
+    named = {Turn.PLATFORM: f"{names[0]}{others}"} if names else {}
+    return tuple(
+        Party(turn, named.get(turn, turn.waited_for), number) for turn, number in feeds.most_common() if number
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +180,9 @@ def _obstacle(subject: Subject, now: datetime) -> Diagnosis | None:
     platform = subject.connection.platform
     match subject.state:
         case State.OFF:
-            return Diagnosis(Turn.NOBODY, _why_off(subject.connection, subject.feed), "", is_obstacle=True)
+            return Diagnosis(Turn.NOBODY, _why_off(subject.connection, subject.feed), NO_PROMISE, is_obstacle=True)
         case State.UNSUPPORTED:
-            return Diagnosis(Turn.NOBODY, f"{platform} does not have this data type", "", is_obstacle=True)
+            return Diagnosis(Turn.NOBODY, f"{platform} does not have this data type", NO_PROMISE, is_obstacle=True)
         case State.BLOCKED if subject.connection.is_linked and not subject.connection.is_refused:
             end = subject.feed.end.state if subject.feed.end else ""
             why = f"{platform} refuses it for lack of permissions ({end})"
@@ -152,8 +192,7 @@ def _obstacle(subject: Subject, now: datetime) -> Diagnosis | None:
             why = f"the link to {platform} has lapsed, and perhaps it was for one read"
             return Diagnosis(Turn.US, why, "Nothing: a check finds that out within minutes.", is_obstacle=True)
         case State.BLOCKED:
-            next_action = "Send the customer the link, which is under Needs a person."
-            return Diagnosis(Turn.CUSTOMER, f"the link to {platform} has lapsed", next_action, is_obstacle=True)
+            return Diagnosis(Turn.CUSTOMER, f"the link to {platform} has lapsed", SEND_LINK, is_obstacle=True)
         case State.REFRESHING:
             return _waiting_for_machine(subject, now)
         case State.STALE:
@@ -247,11 +286,15 @@ def _of_feed(subject: Subject, now: datetime) -> Diagnosis:
     if subject.state is State.REFRESHING:
         if until := _platform_pauses_until(subject.feed, now):
             why = f"{subject.connection.platform} has its read paused until {until:%d %b %H:%M} UTC"
-            return Diagnosis(Turn.PLATFORM, why, "Wait: Codat goes on with it by itself.")
+            return _at(subject.connection.platform, why, "Wait: Codat goes on with it by itself.")
         return Diagnosis(Turn.CODAT, "Codat is reading it", "Wait: a check follows if it takes unusually long.")
     if subject.state is State.FAILING:
         return _of_failure(subject.feed, subject.connection.platform)
     return _of_decision(subject)
+
+
+def _at(platform: str, why: str, next_action: str) -> Diagnosis:
+    return Diagnosis(Turn.PLATFORM, why, next_action, platform=platform)
 
 
 def _of_failure(feed: Feed, platform: str) -> Diagnosis:
@@ -260,11 +303,11 @@ def _of_failure(feed: Feed, platform: str) -> Diagnosis:
     state = feed.end.state if feed.end else ""
     if state == DatasetState.AUTH_ERROR:
         wait = "Wait: it is tried again. If that is refused too, the customer must relink."
-        return Diagnosis(Turn.PLATFORM, f"{platform} refused one read ({state})", wait)
+        return _at(platform, f"{platform} refused one read ({state})", wait)
     support = "Wait: it is tried again. If it keeps failing, give Codat's support the dataset id."
     if state in _AT_PLATFORM:
         what = "has reached its own limit" if state == DatasetState.RATE_LIMIT_ERROR else "answered with an error"
-        return Diagnosis(Turn.PLATFORM, f"{platform} {what} ({state})", support)
+        return _at(platform, f"{platform} {what} ({state})", support)
     return Diagnosis(Turn.CODAT, f"Codat could not process it ({state})", support)
 
 

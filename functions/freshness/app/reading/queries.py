@@ -1,7 +1,7 @@
 """What the command line, the API and the page show of companies and feeds, read from the tables and the policy."""
 
 import difflib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from itertools import chain, islice
 
 from freshness.app.forecast import misses_ahead
 from freshness.app.queueing.decide_now import decide_now
-from freshness.app.reading.diagnosis import Conditions, Subject, Turn, diagnose
+from freshness.app.reading.diagnosis import Conditions, Subject, diagnose, parties
 from freshness.app.reading.spending import spending
 from freshness.app.reading.timing import miss_view, timing
 from freshness.app.reading.views import (
@@ -93,6 +93,7 @@ class Queries:
     def summary(self, fleet: FleetView, now: datetime) -> Summary:
         """Return a fleet in numbers."""
         broken = fleet.broken
+        waiting = parties((feed.turn, 1) for feed in broken)
         late = [feed for feed in fleet.feeds if feed.state not in (State.UNSUPPORTED, State.OFF)]
         return Summary(
             at=now,
@@ -101,7 +102,8 @@ class Queries:
             states=fleet.states,
             promises=fleet.promises,
             promises_broken=len(broken),
-            broken_by_turn=dict(Counter(feed.diagnosis.turn if feed.diagnosis else Turn.US for feed in broken)),
+            broken_by_turn={party.turn: party.feeds for party in waiting},
+            waits_for=waiting,
             oldest_age_against_promise=max((feed.age / feed.promise for feed in broken if feed.age), default=None),
             limits=self.api_limits(),
             not_fresh=tuple(sorted((feed for feed in late if not feed.keeps_promise), key=_worst_first)),
@@ -194,7 +196,6 @@ class Queries:
                     feed=view,
                     source_type=company.connections[view.connection_id].source_type,
                     tags=company.tags,
-                    succeeded_at=feed.succeeded_at,
                     syncs=tuple(feed.history),
                 )
 
@@ -275,6 +276,7 @@ class Queries:
             platform=connection.platform,
             state=state,
             age=feed.age(now),
+            succeeded_at=feed.succeeded_at,
             as_of=as_of.at if as_of else None,
             as_of_is_estimated=as_of is not None and as_of.is_estimated,
             probability_up_to_date=probability_up_to_date(feed, promise, now),
@@ -318,6 +320,7 @@ class Queries:
             # A feed that cannot be read is then looked at, and not refreshed.
             until=decision.until if company.connections[view.connection_id].is_linked else None,
             changes_per_day=decision.feed.changes_per_day,
+            changes_are_learned=any(True for _ in decision.feed.history.observations()),
             last_decided=decision.feed.decided,
             datasets=tuple(self._datasets(decision.feed)),
             timing=tuple(timing(promise, now)),

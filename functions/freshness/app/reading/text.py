@@ -48,6 +48,19 @@ def moment(time: datetime | None) -> str:
     return "-" if time is None else time.strftime("%Y-%m-%d %H:%M:%S")
 
 
+def read_times(ended_at: datetime, as_of: datetime | None, is_estimated: bool) -> str:
+    """Return when a copy was read, and from when on its age counts."""
+    if as_of is None or is_estimated:
+        return f"ended {moment(ended_at)} UTC, from when its age counts; when it began is not known"
+    return f"requested {moment(as_of)}, ended {moment(ended_at)} UTC, from when its age counts"
+
+
+def changes(per_day: float, are_learned: bool) -> str:
+    """Return how often data changes at the source, and how that is known."""
+    source = "as learned from its syncs" if are_learned else "assumed until its own syncs show it"
+    return f"about {per_day:.2g} times a day, {source}"
+
+
 def changed(is_modified: bool | None, since: datetime | None) -> str:
     """Return whether a dataset found changes, and from when on they are, if that is known; `-` if it is unknown."""
     if is_modified:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from freshness.app.reading.diagnosis import Diagnosis, Turn, ending_consent
+from freshness.app.reading.diagnosis import GOES_ON, Diagnosis, Party, Turn, ending_consent
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import Pause
@@ -28,10 +28,13 @@ class FeedView:
     platform: str
     state: State
     age: timedelta | None
+    """Since `succeeded_at`."""
+    succeeded_at: datetime | None
+    """When the read of Codat's copy ended."""
     as_of: datetime | None
-    """When the read of Codat's copy was requested."""
+    """When that read was requested."""
     as_of_is_estimated: bool
-    """Whether only the end of that read is known."""
+    """Whether that is not known."""
     probability_up_to_date: float | None
     """That nothing changed at the source since."""
     quiet_since: datetime | None = None
@@ -64,6 +67,11 @@ class FeedView:
     def key(self) -> FeedKey:
         """Return what identifies the feed."""
         return self.company_id, self.data_type, self.connection_id
+
+    @property
+    def turn(self) -> Diagnosis:
+        """Return whose turn it is, also where it is as promised."""
+        return self.diagnosis or GOES_ON
 
     @property
     def obstacle(self) -> str:
@@ -191,7 +199,8 @@ class Summary:
     promises_broken: int
     broken_by_turn: dict[Turn, int]
     """Of the broken promises, how many wait for whom."""
-    """Feeds that could be as fresh as promised, and are not."""
+    waits_for: tuple[Party, ...]
+    """The same with names, those first that most wait for."""
     oldest_age_against_promise: float | None
     """The greatest age of these, as a multiple of its promise."""
     limits: ApiLimits
@@ -278,6 +287,16 @@ class TimingView:
     """When the deadline comes next."""
 
 
+STEPS = {
+    Action.QUEUE: "queue a refresh",
+    Action.WAIT: "wait",
+    Action.CHECK: "ask Codat",
+    Action.HIDE: "wait",
+    Action.RESCHEDULE: "wait",
+}
+"""What a tick does about a feed, in words."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Everything known of one feed."""
@@ -289,7 +308,9 @@ class Explanation:
     until: datetime | None
     """When it is due again, or may be refreshed, if that is known."""
     changes_per_day: float | None
-    """How often its data was learned to change at the source."""
+    """How often its data is expected to change at the source, once it was read twice."""
+    changes_are_learned: bool
+    """Whether that was learned from its own syncs: if not, it is assumed."""
     last_decided: Decided | None
     """The decision for which a tick last wrote it."""
     datasets: tuple[DatasetView, ...]
@@ -299,6 +320,13 @@ class Explanation:
     link: LinkView | None = None
     """Where the customer authorises its connection again, if that would help."""
 
+    @property
+    def next_step(self) -> str:
+        """Return what a tick does about it now, and why."""
+        if self.feed.turn.turn is Turn.NOBODY and self.feed.obstacle:
+            return f"nothing, because {self.feed.obstacle}"
+        return f"{STEPS[self.action]}: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedExport:
@@ -307,6 +335,5 @@ class FeedExport:
     feed: FeedView
     source_type: str
     tags: dict[str, str]
-    succeeded_at: datetime | None
     syncs: tuple[Sync, ...]
     """Its last syncs, oldest first."""
