@@ -41,11 +41,57 @@ def test_a_name_that_another_site_points_to_this_machine_is_not_answered(browser
     assert browser.get("/", headers={"Host": "site.example"}).status_code == 404
 
 
-@pytest.mark.parametrize("origin", [None, "null", "https://site.example"])
-def test_no_other_site_can_use_a_link(browser: httpx.Client, world: World, origin: str | None) -> None:
-    headers = {"Origin": origin} if origin else {}
-    assert browser.post("/link/company/connection", headers=headers).status_code == 403
+WRITING = (
+    "/link/{company}/connection",
+    "/refresh",
+    "/refresh/{company}/invoices",
+    "/pause",
+    "/pause/{company}",
+    "/resume",
+    "/resume/{company}",
+)
+"""All that changes something, or reads a link that may be valid for a single use."""
+
+
+@pytest.mark.parametrize("origin", [None, "null", "https://site.example", "http://127.0.0.1", "http://localhost:1"])
+@pytest.mark.parametrize("path", WRITING)
+def test_no_other_site_can_do_what_a_button_does(
+    browser: httpx.Client, world: World, path: str, origin: str | None
+) -> None:
+    assert (
+        browser.post(path.format(company=first(world)), headers={"Origin": origin} if origin else {}).status_code == 403
+    )
+    assert_nothing_was_done(world)
+
+
+@pytest.mark.parametrize("path", WRITING)
+def test_no_name_that_another_site_points_to_this_machine_can_do_what_a_button_does(
+    browser: httpx.Client, server: PageServer, world: World, path: str
+) -> None:
+    name = f"site.example:{server.server_port}"
+    path = path.format(company=first(world))
+    for origin, status in ((f"http://{name}", 403), (server.url.rstrip("/"), 404)):
+        assert browser.post(path, headers={"Host": name, "Origin": origin}).status_code == status
+    assert_nothing_was_done(world)
+
+
+def test_the_page_itself_can_pause_and_resume(browser: httpx.Client, server: PageServer, world: World) -> None:
+    for origin in (server.url.rstrip("/"), f"http://localhost:{server.server_port}"):
+        assert browser.post("/pause", headers={"Origin": origin}).status_code == 200
+        assert world.queries.pause(world.now())
+        assert browser.post("/resume", headers={"Origin": origin}).status_code == 200
+        assert_nothing_was_done(world)
+
+
+def first(world: World) -> str:
+    return world.simulation.backend.companies()[0].id
+
+
+def assert_nothing_was_done(world: World) -> None:
     assert world.links_read == []
+    assert world.queries.pause(world.now()) is None
+    assert world.queries.paused_companies(world.now()) == []
+    assert not any(feed.refresh_requested_at for feed in world.queries.services.tables.feeds.scan())
 
 
 def test_a_link_that_is_no_address_of_the_web_is_not_followed(
