@@ -1,6 +1,7 @@
 """The stack's answers as tools for an agent, by the Model Context Protocol.
 
-An agent may read. What changes something is no tool unless it is allowed, and refreshes are limited by a budget.
+An agent may read. What changes something is no tool unless it is allowed, and a budget limits the calls of Codat that
+queue refreshes, one for each. Calls that ask how those end are not counted.
 """
 
 from collections.abc import Callable, Iterable
@@ -167,7 +168,9 @@ class Tools:
         found = self._source.queries.find_company(company)
         cost, left = self._cost(found, data_types, age), self._budget - self._spent
         if cost > left:
-            raise ToolError(f"It takes {cost} refreshes, and {left} are left of --budget {self._budget}.")
+            raise ToolError(
+                f"It takes {cost} calls of Codat, one for each refresh, and {left} are left of --budget {self._budget}."
+            )
         self._spent += cost
         body = {"dataTypes": data_types, "maxAge": age.total_seconds(), "within": wait.total_seconds()}
         return self._source.ensure(found.company_id, body, wait)

@@ -22,7 +22,9 @@ def mcp(
     allow: Annotated[
         str, typer.Option(metavar="WHAT", help='What the agent may change: "ensure", "pause", or "ensure,pause".')
     ] = "",
-    budget: Annotated[int, typer.Option(min=0, help="How many refreshes the agent may cause.")] = 20,
+    budget: Annotated[
+        int, typer.Option(min=0, help="How many calls of Codat the agent may cause that queue a refresh.")
+    ] = 20,
 ) -> None:
     """Answer an agent, by the Model Context Protocol on standard input and output. By default it may only read."""
     try:

@@ -65,11 +65,13 @@ class CodatFreshness(Construct):
         `bundle` is the folder with the code of all functions; without it, it is built in the folder `.build`.
 
         Raises:
+            ValueError: the stack has one already.
             freshness.policy.errors.PolicyError: the policy is not valid.
             infra.bundling.BundlingError: the dependencies of the functions could not be installed.
         """
         super().__init__(scope, construct_id)
         name = Stack.of(self).stack_name
+        self._require_to_be_alone(name)
         loaded = load(Path(policy))
         for warning in (*settings.warnings, *warnings(loaded, datetime.now(UTC).date())):
             Annotations.of(self).add_warning_v2("codat-freshness", warning)
@@ -178,6 +180,14 @@ class CodatFreshness(Construct):
         function = Function(self, name, self._bundle, self._settings, timeout=timeout, memory_size=memory_size)
         self._functions.append(function)
         return function
+
+    def _require_to_be_alone(self, stack_name: str) -> None:
+        for other in Stack.of(self).node.find_all():
+            if isinstance(other, CodatFreshness) and other is not self:
+                raise ValueError(
+                    f"The stack {stack_name} has Codat Freshness already, as {other.node.id}: create {self.node.id} in "
+                    "a stack of its own, since its secrets, metrics and outputs have the name of the stack."
+                )
 
     def _check_freshness(self) -> Function:
         function = self._function("check_freshness", timeout=Duration.minutes(5), memory_size=TICK_MEMORY)

@@ -15,6 +15,7 @@ from freshness.app.operations import Operations
 from freshness.app.reading.queries import Queries
 from freshness.domain.companies.company import Company
 from freshness.domain.feeds.feed import Feed
+from freshness.domain.slo.attainment import attained, hour_of
 from tests.page.world import SETTINGS, World
 
 READ = {"how_fresh", "why_not_fresh", "who_must_act", "what_would_it_cost", "report"}
@@ -109,9 +110,15 @@ async def test_why_the_oldest_data_of_a_company_is_not_fresh(source: InProcess, 
         server_of(source, [], 0), "why_not_fresh", company=company.company_id, data_type=oldest.data_type
     )
 
+    known = feeds(world, company)
+    assert {each["connectionId"] for each in answer["connections"]} == {
+        connection_id for data_type, connection_id in known if data_type == oldest.data_type
+    }
     for each in answer["connections"]:
-        feed = feeds(world, company)[oldest.data_type, each["connectionId"]]
+        feed = known[oldest.data_type, each["connectionId"]]
         connection = company.connections[feed.connection_id]
+        age = feed.age(world.now())
+        assert each["age"] == (None if age is None else age.total_seconds())
         assert each["keepsPromise"] or each["promise"] is None or each["why"]
         if feed.is_unsupported:
             assert each["why"] == f"{connection.platform} does not have this data type"
@@ -124,9 +131,7 @@ async def test_why_the_oldest_data_of_a_company_is_not_fresh(source: InProcess, 
 async def test_what_fresh_data_would_cost(source: InProcess, world: World, number: int, max_age: str) -> None:
     company = companies(world)[number]
     known = [feed for feed in feeds(world, company).values() if company.connections[feed.connection_id].is_linked]
-    types = sorted({feed.data_type for feed in known})[:3] or ["invoices"]
-    if not known:
-        pytest.skip("nothing can be read")
+    types = sorted({feed.data_type for feed in known})[:3]
     answer = await ask(
         server_of(source, [], 7), "what_would_it_cost", company=company.name, data_types=types, max_age=max_age
     )
@@ -147,18 +152,26 @@ async def test_what_fresh_data_would_cost(source: InProcess, world: World, numbe
 async def test_who_must_act(source: InProcess, world: World) -> None:
     answer = await ask(server_of(source, [], 0), "who_must_act")
 
-    broken = {(breach.company_id, breach.data_type) for breach in world.queries.fleet(world.now()).broken}
+    announced = {key for company in companies(world) for key, feed in feeds(world, company).items() if feed.broken_at}
+    assert {(each["dataType"], each["connectionId"]) for each in answer["feeds"]} >= announced > set()
+    assert answer["broken"] == len(world.queries.fleet(world.now()).broken)
     assert answer["broken"] == sum(answer["byTurn"].values()) == len(answer["feeds"]) + answer["notListed"]
-    assert answer["broken"] == len(world.queries.fleet(world.now()).broken) >= len(broken) > 0
     assert answer["byTurn"]["customer"] > 0
 
 
-@pytest.mark.parametrize("since", ["6h", "24h"])
-async def test_what_was_kept(source: InProcess, world: World, since: str) -> None:
-    answer = await ask(server_of(source, [], 0), "report", since=since)
+@pytest.mark.parametrize("hours", [6, 24])
+async def test_what_was_kept(source: InProcess, world: World, hours: int) -> None:
+    answer = await ask(server_of(source, [], 0), "report", since=f"{hours}h")
+
+    tables, now = world.simulation.tables, world.now()
+    start = hour_of(now - hours * HOUR).start
+    breaches = (breach.until(now) for breach in tables.feeds.open_breaches())
+    kept = {
+        part: times.share for part, times in attained(tables.attainment.since(start, now), breaches, start, now).items()
+    }
     whole, *parts = answer["parts"]
-    assert 0 <= whole["kept"] <= 1
-    assert {part["kind"] for part in parts} >= {"rule", "platform"}
+    assert {(part["kind"], part["name"]): part["kept"] for part in parts} == kept
+    assert min(kept.values()) <= whole["kept"] <= max(kept.values())
 
 
 async def test_an_agent_may_only_read_unless_it_is_allowed_more(source: InProcess) -> None:
@@ -168,7 +181,7 @@ async def test_an_agent_may_only_read_unless_it_is_allowed_more(source: InProces
         assert {tool.name for tool in (await client.list_tools()).tools} == READ | {"ensure_fresh", "pause", "resume"}
 
 
-async def test_an_agent_causes_no_more_refreshes_than_its_budget(source: InProcess, world: World) -> None:
+async def test_an_agent_causes_no_more_calls_than_its_budget(source: InProcess, world: World) -> None:
     company = next(each for each in companies(world) if len(active(world, each)) >= 2)
     types = active(world, company)[:2]
     server = server_of(source, [Allowed.ENSURE], 3)
@@ -176,7 +189,9 @@ async def test_an_agent_causes_no_more_refreshes_than_its_budget(source: InProce
     question = {"company": company.name, "data_types": types, "max_age": "1 second"}
     await ask(server, "ensure_fresh", **question)
     assert source.asked == [(company.company_id, {"dataTypes": types, "maxAge": 1.0, "within": 300.0})]
-    assert (await refusal(server, "ensure_fresh", **question)).endswith("2 refreshes, and 1 are left of --budget 3.")
+    assert (await refusal(server, "ensure_fresh", **question)).endswith(
+        "one for each refresh, and 1 are left of --budget 3."
+    )
     assert len(source.asked) == 1
 
 
