@@ -1,6 +1,7 @@
 """What is sent to Codat, and what of its responses is believed."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,7 +9,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from freshness.codat import http
 from freshness.codat.client import Codat
+from freshness.codat.errors import Temporary
 from freshness.codat.responses import LONGEST_NUMBER, reported_quota
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -40,11 +43,30 @@ async def test_a_post_whose_response_is_lost_is_repeated_with_the_key_that_was_g
         return httpx.Response(200, json=operation)
 
     key = uuid4()
-    async with httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(respond)) as http:
-        await post(Codat(http, "key", clock=lambda: NOON), key)
+    async with httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(respond)) as client:
+        await post(Codat(client, "key", clock=lambda: NOON), key)
 
     assert [request.method for request in sent] == ["POST", "POST"]
     assert [request.headers["Idempotency-Key"] for request in sent] == [str(key)] * 2
+
+
+@pytest.mark.parametrize(("within", "failures", "tries"), [(5.0, 1, 2), (5.0, 2, 3), (5.0, 9, 3), (-1.0, 9, 1)])
+async def test_a_read_is_tried_three_times_within_some_seconds_while_codat_fails(
+    monkeypatch: pytest.MonkeyPatch, within: float, failures: int, tries: int
+) -> None:
+    monkeypatch.setattr(http, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(http, "TRY_AGAIN_WITHIN", within)
+    sent: list[httpx.Request] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(500 if len(sent) <= failures else 200, json={"results": []})
+
+    async with httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(respond)) as client:
+        with pytest.raises(Temporary) if failures >= tries else nullcontext():
+            await Codat(client, "key", clock=lambda: NOON).webhook_consumers()
+
+    assert len(sent) == tries
 
 
 @pytest.mark.parametrize(

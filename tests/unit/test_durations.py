@@ -18,6 +18,7 @@ from freshness.policy.file.values import LONGEST_DURATION, parse_duration
         (("1 day", "1d", "P1D", "24h", "PT24H"), timedelta(days=1)),
         (("2 weeks", "2w", "P2W", "P14D"), timedelta(weeks=2)),
         (("P1DT12H",), timedelta(days=1.5)),
+        (("366 days", "P366D"), LONGEST_DURATION),
     ],
 )
 def test_a_duration_is_the_same_in_all_notations(texts: tuple[str, ...], duration: timedelta) -> None:
