@@ -25,7 +25,7 @@ from freshness.domain.datasets.sync_history import SAME_END
 from freshness.domain.feeds.freshness_request import FeedState
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import OPERATOR, Fuse, Simulation
 
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 MILLISECOND = timedelta(milliseconds=1)
@@ -162,7 +162,7 @@ class _World:
 
             try:
                 account = simulation.tables.control.account()
-                progress = ensure.accept(company, account, ask, caller=f"caller {number}", key="", fingerprint="")
+                progress = ensure.accept(company, account, ask, actor=replace(OPERATOR, who=f"caller {number}"))
                 progress = await ensure.wait(progress, now + PREFERRED, client)
                 while not progress.request.is_done:
                     await asyncio.sleep(PREFERRED.total_seconds())

@@ -70,8 +70,8 @@ class StackSource:
 
     @property
     def operations(self) -> Operations:
-        """Return what carries out an operator's commands."""
-        return self.stack.operations
+        """Return what carries out the agent's commands."""
+        return Operations(services=self.stack.services, actor=self.stack.actor("an agent"))
 
     def now(self) -> datetime:
         """Return the current time in UTC."""

@@ -49,7 +49,8 @@ def audit(
     table = new_table("at (UTC)", "operation", "company", "what", "who", "from")
     for each in entries:
         name = names[each.company_id].name if each.company_id in names else each.company_id
-        table.add_row(moment(each.at), each.operation, name or "all", each.what, each.who, each.source)
+        what = f"{each.what} failed: {each.failed}".strip() if each.failed else each.what
+        table.add_row(moment(each.at), each.operation, name or "all", what, each.who, each.source)
     print_table(table)
 
 

@@ -117,8 +117,8 @@ def _change(stack: DeployedStack, latest: PolicyVersion, content: str, *, name: 
     print_effect(stack, stack.policies.in_force(), compiled.parse(content))
     if not yes and not typer.confirm("Put it in force?"):
         raise CommandError("Nothing was changed.")
-    audit.record(stack.services, stack.actor, Operation.POLICY_PUSH, how)
-    version = stack.policies.put(content, latest, by=stack.caller, how=how)
+    with audit.recorded(stack.services, stack.actor(), Operation.POLICY_PUSH, how):
+        version = stack.policies.put(content, latest, by=stack.caller, how=how)
     print_text(f"{name} is version {version.version}. {WITHIN}")
 
 

@@ -26,10 +26,10 @@ def redrive(context: typer.Context, *, as_json: Json = False) -> None:
     """Apply webhooks that had failed again, send events again that could not be sent, and show how many and why."""
     stack = selected_stack(context)
     sqs = stack.session.client("sqs", endpoint_url=stack.endpoint)
-    audit.record(stack.services, stack.actor, Operation.REDRIVE)
-    webhooks = _apply_again(sqs, stack)
     sent_to = stack.outputs.notify_dead_letter_queue_url
-    events = _publish_again(sqs, stack, sent_to) if sent_to else Counter()
+    with audit.recorded(stack.services, stack.actor(), Operation.REDRIVE):
+        webhooks = _apply_again(sqs, stack)
+        events = _publish_again(sqs, stack, sent_to) if sent_to else Counter()
     if as_json:
         moved = {"moved": webhooks.total(), "reasons": dict(webhooks)}
         print_json(moved | ({"published": events.total(), "publishedReasons": dict(events)} if sent_to else {}))

@@ -73,8 +73,8 @@ class StackSource:
 
     @property
     def actor(self) -> Actor:
-        """Return who uses the command line, and the page that it serves."""
-        return self.stack.actor
+        """Return whoever uses the page with the credentials of this machine."""
+        return self.stack.actor("the page")
 
     @property
     def queries(self) -> Queries:

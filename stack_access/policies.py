@@ -19,7 +19,8 @@ class Role(StrEnum):
     READER = "reader"
     """Runs `policy show`, `diff`, `history`, `status`, `report`, `explain`, `dataset`, `export`, `page` and `audit`."""
     SECRETS = "secrets"
-    """Also runs `doctor` and `register-webhook`, which read secrets with which one can do anything at Codat."""
+    """Also runs `doctor`, and an operator `register-webhook`: they read secrets, with which one can do anything at
+    Codat."""
     OPERATOR = "operator"
     """Also runs what changes something, but not `restore`."""
     RESTORER = "restorer"

@@ -104,10 +104,11 @@ def _text(item: Item, key: list[str]) -> tuple[str, ...]:
 def _put(target: Table, item: Item, known: Item | None, replaces: bool) -> bool:
     """Put an item, if it is missing or replaces another. Return whether it was written."""
     for _ in target.races():
-        if known and (not replaces or known | {"version": 0} == item | {"version": 0}):
+        # The audit and attainment, which functions only add to, have no version.
+        is_kept = not replaces or "version" not in item
+        if known and (is_kept or known | {"version": 0} == item | {"version": 0}):
             return False
         version = int(known.get("version", 0)) if known else 0
-        # Attainment, which functions only add to, has no version.
         versions = {"version": max(version, int(item["version"])) + 1} if "version" in item else {}
         try:
             target.put(item | versions, version)

@@ -210,12 +210,11 @@ class DeployedStack:
     @property
     def operations(self) -> Operations:
         """Return what carries out an operator's commands."""
-        return Operations(services=self.services, actor=self.actor)
+        return Operations(services=self.services, actor=self.actor())
 
-    @cached_property
-    def actor(self) -> Actor:
-        """Return who uses the command line: the identity of the credentials, and the machine."""
-        return Actor(who=self.caller, source=f"the command line on {socket.gethostname()}")
+    def actor(self, door: str = "the command line") -> Actor:
+        """Return who uses the stack through a door of this machine: the identity of the credentials."""
+        return Actor(who=self.caller, source=f"{door} on {socket.gethostname()}")
 
     def environment(self, function: str) -> dict[str, str]:
         """Return the environment variables of a function."""

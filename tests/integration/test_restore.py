@@ -13,7 +13,9 @@ from typer.testing import CliRunner, Result
 import cli.restore
 from cli.commands import app
 from freshness.app.operations import Operations
+from freshness.app.reading.text import moment
 from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.domain.audit import AuditEntry, Operation
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import Pause
 from freshness.domain.datasets.dataset import Dataset, Trigger
@@ -29,6 +31,9 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 COMPANY = Company(company_id="company", name="Harbour Books", check_at=NOON)
 FEED = Feed(company_id="company", data_type="invoices", connection_id="connection", due_at=NOON, succeeded_at=NOON)
+OPERATION = AuditEntry(
+    at=datetime.now(UTC) - 2 * HOUR, operation=Operation.RESUME, who="ann", source="the command line", what=""
+)
 RUNNING = Dataset(
     company_id="company",
     dataset_id="dataset",
@@ -49,6 +54,11 @@ def names(tables: Tables) -> TableNames:
     )
 
 
+def audited(tables: Tables) -> list[AuditEntry]:
+    now = datetime.now(UTC)
+    return list(tables.audit.since(now - 3 * HOUR, now))
+
+
 def restore(tables: Tables, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
     services = services_of(tables, load(ROOT / "freshness.toml"))
     stack = SimpleNamespace(
@@ -57,6 +67,8 @@ def restore(tables: Tables, monkeypatch: pytest.MonkeyPatch, *arguments: str) ->
         session=boto3.Session(),
         endpoint=os.environ["AWS_ENDPOINT_URL"],
         operations=Operations(services=services, actor=OPERATOR),
+        services=services,
+        actor=lambda: OPERATOR,
     )
     monkeypatch.setattr(cli.restore, "selected_stack", lambda _: stack)
     return CliRunner().invoke(app, ["--region", "eu-west-2", "restore", *arguments])
@@ -73,7 +85,9 @@ def test_what_was_changed_or_deleted_is_as_it_was_what_came_since_stays_and_ever
     # The local AWS restores what is there now, so the recovery begins before the damage.
     to = datetime.now(UTC).replace(microsecond=0) - HOUR
     recovery = Recovery(dynamodb=boto3.client("dynamodb"), names=names(tables), to=to)
+    tables.audit.put(OPERATION)
     recovery.begin()
+    tables.audit.put(replace(OPERATION, failed="throttled"))
     damaged = tables.companies.put(replace(company, name="Garbage", deleted_at=NOON))
     for _ in range(3):
         feed = tables.feeds.put(replace(feed, succeeded_at=BEGINNING))
@@ -101,6 +115,10 @@ def test_what_was_changed_or_deleted_is_as_it_was_what_came_since_stays_and_ever
     assert tables.control.acquire("tick", "another", NOON + HOUR, NOON)
     pause = tables.control.paused()
     assert pause and pause.reason.startswith("restore to ")
+    failed, restored, paused = audited(tables)
+    assert failed == replace(OPERATION, failed="throttled")
+    assert (restored.operation, restored.what, restored.failed) == ("restore", f"to {moment(to)} UTC", "")
+    assert paused.operation == "pause"
 
     again = restore(tables, monkeypatch, "--to", to.isoformat())
     assert again.exit_code == 0, again.output

@@ -1,18 +1,27 @@
 """Registration of the stack's webhook at Codat."""
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
 
+from cli.register_webhook import _register
 from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
+from estimate.memory_dynamodb import MemoryDynamoDB
+from freshness.aws.dynamodb.tables import Tables
 from freshness.codat.client import Codat
 from freshness.codat.models import WebhookConsumer
 from freshness.codat.webhooks.parser import EVENT_TYPES
 from freshness.codat.webhooks.registration import Registration, missing, register
+from freshness.policy.policy import Policy
+from simulate.loop import OPERATOR, TABLE_NAMES
+from tests.services import services_of
 
+POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
 URL = "https://example.execute-api.eu-west-2.amazonaws.com/webhooks"
 
 
@@ -95,3 +104,22 @@ async def test_a_consumer_with_another_url_is_not_reused() -> None:
         await register_webhook(sandbox, "https://another.example/webhooks")
 
         assert (await register_webhook(sandbox)).is_new
+
+
+async def test_a_new_endpoint_is_in_the_audit_and_one_that_is_registered_already_is_not() -> None:
+    tables = Tables.open(cast(Any, MemoryDynamoDB()), TABLE_NAMES)
+    with running_sandbox(Settings(companies=1)) as sandbox:
+        stack: Any = SimpleNamespace(
+            environment=lambda _: {"CODAT_BASE_URL": sandbox.base_url},
+            outputs=SimpleNamespace(check_freshness_function="check", codat_api_key_secret="key", webhook_url=URL),
+            secret=lambda _: sandbox.api_key,
+            policy=POLICY,
+            services=services_of(tables, POLICY),
+            actor=lambda: OPERATOR,
+        )
+        registered = [(await _register(stack)).is_new for _ in range(2)]
+
+    now = datetime.now(UTC)
+    [entry] = tables.audit.since(now - timedelta(hours=1), now)
+    assert registered == [True, False]
+    assert (entry.operation, entry.what, entry.who) == ("register webhook", URL, OPERATOR.who)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -16,8 +17,11 @@ from freshness.app.api.routes import Route
 from freshness.app.ensure import accept
 from freshness.app.ensure.accept import EnsureFresh
 from freshness.app.ensure.finish import Finisher
+from freshness.aws.dynamodb.control_items.freshness_requests import FreshnessRequests
+from freshness.aws.dynamodb.table import ContentionError
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import NotPublished
+from freshness.domain.audit import AuditEntry
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.domain.datasets.dataset import DatasetState, Trigger
 from freshness.domain.feeds.feed import Feed
@@ -104,6 +108,10 @@ class World:
         prefix = "freshness request "
         found = [self.tables.requests.get(name.removeprefix(prefix)) for name in names if name.startswith(prefix)]
         return [request for request in found if request]
+
+    def audited(self) -> list[AuditEntry]:
+        """What the audit has, the earliest first."""
+        return list(self.tables.audit.since(NOON - HOUR, self.now))
 
     def tick(self) -> int:
         return self.ensure.end_due_requests(self.now + MINUTE)
@@ -353,7 +361,7 @@ def test_who_asks_is_in_the_audit_once_however_often_the_call_is_repeated() -> N
         world.ask(headers=key)
         world.now += SECOND
 
-    [entry] = world.tables.audit.since(NOON - HOUR, world.now)
+    [entry] = world.audited()
 
     assert (entry.operation, entry.who, entry.source) == ("ensure", OURS, "an invocation of serve_api")
     assert (entry.company_id, entry.what, entry.at) == ("company0", "invoices as of 2026-11-23 12:00 UTC", NOON)
@@ -361,12 +369,40 @@ def test_who_asks_is_in_the_audit_once_however_often_the_call_is_repeated() -> N
     assert len({each.id for each in operations}) == 1
 
 
-def test_a_call_that_cannot_be_recorded_is_refused_for_now_and_recorded_when_it_is_repeated() -> None:
+def test_a_request_that_cannot_be_recorded_is_refused_and_nothing_of_it_is_carried_out() -> None:
     world, key = World(), {"Idempotency-Key": "decision 8"}
     world.bus.failure = NotPublished("throttled")
     assert world.ask(headers=key).status == 503
+    world.now += SECOND
+    assert world.ask().status == 503
+    world.now += SECOND
+    assert world.ask(notBefore=(NOON - 3 * HOUR).isoformat(), purpose="loan 4711").status == 503
+    assert world.stored() == []
+    assert world.tick() == 0
+    assert not world.feed().wanted
+    assert [each.failed for each in world.audited()] == ["throttled"] * 3
+
     world.bus.failure = None
     world.now += SECOND
-
     assert world.ask(headers=key).status == 202
-    assert [each.who for each in world.tables.audit.since(NOON - HOUR, world.now)] == [OURS]
+    assert [(each.who, each.failed) for each in world.audited()[3:]] == [(OURS, "")]
+
+
+def test_a_request_that_cannot_be_stored_is_recorded_and_published_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    monkeypatch.setattr(FreshnessRequests, "put", Mock(side_effect=ContentionError("too many writers")))
+
+    assert world.ask().status == 503
+    [entry] = world.audited()
+    assert entry.failed == "too many writers"
+    begun, failed = (each.detail() for each in world.bus.published)
+    assert (begun["failed"], failed["failed"]) == ("", "too many writers")
+    assert begun["id"] != failed["id"]
+
+
+def test_a_refused_call_is_no_operation() -> None:
+    world = World()
+    world.tables.control.pause()
+
+    assert world.ask().status == 409
+    assert world.audited() == []

@@ -18,7 +18,7 @@ from freshness.codat.client import Codat
 from freshness.domain.feeds.freshness_request import FeedState, FreshnessRequest
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import OUTAGES, Crash
+from simulate.loop import OPERATOR, OUTAGES, Crash
 
 MINUTE = timedelta(minutes=1)
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 week"}})
@@ -111,9 +111,7 @@ class History:
         now = self.simulation.clock()
         known = sorted({feed.data_type for feed in self.simulation.feeds()})
         ask = Ask(data_types=tuple(known[:3]), not_before=now - max_age, deadline=now + WITHIN)
-        await self._call(
-            switch, lambda ensure: ensure.accept(company, account, ask, caller="c", key="", fingerprint="")
-        )
+        await self._call(switch, lambda ensure: ensure.accept(company, account, ask, actor=OPERATOR))
 
     async def _get(self, number: int, switch: KillSwitch) -> None:
         """Ask for a request that was made."""

@@ -17,7 +17,7 @@ from freshness.app.ensure.problems import RelinkNeeded
 from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import OPERATOR, Fuse, Simulation
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 week"}})
@@ -63,7 +63,7 @@ async def ask(
     company, account = ensure.company(known.company_id)
     asked = Ask(data_types=(DataType.INVOICES,), not_before=now, deadline=now + 10 * MINUTE)
     try:
-        progress = ensure.accept(company, account, asked, caller=f"caller {number}", key="", fingerprint="")
+        progress = ensure.accept(company, account, asked, actor=replace(OPERATOR, who=f"caller {number}"))
     except RelinkNeeded as problem:
         return await shared_links(services, company, problem.connection_ids)
     progress = await wait_for(ensure, progress, 25 * SECOND, 26 * SECOND)

@@ -13,7 +13,7 @@ from freshness.codat.client import Codat
 from freshness.domain.feeds.freshness_request import FeedState
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import OPERATOR, Fuse, Simulation
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -65,7 +65,7 @@ class World:
                 ensure, now = EnsureFresh(services=services), simulation.clock()
                 ask = Ask(data_types=data_types[number % 2 :], not_before=now, deadline=now + 10 * MINUTE)
                 account = simulation.tables.control.account()
-                progress = ensure.accept(company, account, ask, caller="c", key="", fingerprint="")
+                progress = ensure.accept(company, account, ask, actor=OPERATOR)
                 progress = await ensure.wait(progress, now + 10 * MINUTE, client)
                 self.require_true()
                 for result in progress.request.results:
@@ -130,7 +130,7 @@ def test_when_others_requested_a_copy_is_asked_before_it_serves_a_caller(took: t
             [company] = simulation.tables.companies.scan()
             ask = Ask(data_types=(str(truth.data_type),), not_before=now - 5 * MINUTE, deadline=now + 60 * MINUTE)
             account = simulation.tables.control.account()
-            progress = ensure.accept(company, account, ask, caller="c", key="", fingerprint="")
+            progress = ensure.accept(company, account, ask, actor=OPERATOR)
             assert not progress.request.is_done
             progress = await ensure.wait(progress, now + 60 * MINUTE, client)
         queued = sum(number for call, number in simulation.calls.items() if call.startswith("POST"))

@@ -20,6 +20,7 @@ from freshness.domain.feeds.facts import DataWanted, ReadEnded
 from freshness.domain.feeds.feed import Feed
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
+from simulate.loop import OPERATOR
 from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -196,9 +197,7 @@ def test_a_tick_reads_a_company_once_for_all_of_its_open_requests_and_leaves_the
     ensure = EnsureFresh(services=world.services)
     ask = Ask(data_types=("invoices",), not_before=NOON, deadline=NOON + 10 * MINUTE)
     for number in range(20):
-        ensure.accept(
-            world.company, world.tables.control.account(), ask, caller="caller", key=f"{number}", fingerprint=""
-        )
+        ensure.accept(world.company, world.tables.control.account(), ask, actor=OPERATOR, key=f"{number}")
 
     world.dynamodb.calls.clear()
     assert ensure.end_due_requests(NOON) == 0

@@ -13,6 +13,7 @@ from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.operations import Operations, Paused
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
+from freshness.aws.dynamodb.table import ContentionError
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import NotPublished
 from freshness.domain.audit import KEPT, Actor, AuditEntry
@@ -109,7 +110,21 @@ def test_an_operation_that_cannot_be_recorded_is_not_carried_out(world: World) -
         world.operations.pause_all()
 
     assert world.tables.control.paused() is None
-    assert world.entries == []
+    assert [(each.operation, each.failed) for each in world.entries] == [("pause", "throttled")]
+
+
+def test_an_operation_that_fails_is_marked_in_the_audit_and_published_as_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(world.tables.control), "resume", Mock(side_effect=ContentionError("too many writers")))
+    with pytest.raises(ContentionError):
+        world.operations.resume_all()
+
+    [entry] = world.entries
+    assert (entry.operation, entry.failed) == ("resume", "too many writers")
+    begun, failed = (each.detail() for each in world.bus.published)
+    assert (begun["failed"], failed["failed"]) == ("", "too many writers")
+    assert begun["id"] != failed["id"]
 
 
 def test_the_audit_is_kept_for_400_days_and_is_no_feed(world: World) -> None:

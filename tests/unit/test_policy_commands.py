@@ -9,6 +9,7 @@ from unittest.mock import Mock
 import pytest
 from typer.testing import CliRunner, Result
 
+from cli.agent import StackSource
 from cli.commands import app
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
@@ -104,6 +105,16 @@ def test_a_policy_is_shown_compared_pushed_listed_and_rolled_back(world: World) 
         (1, "cdk deploy", "deployed"),
     ]
     assert ANN in run("history").stdout
+
+
+def test_what_an_agent_does_is_recorded_as_by_an_agent(world: World) -> None:
+    world.deploy(24)
+    stack = AnyStack(Mock(), "CodatFreshness", Path("freshness.toml"))
+
+    by_agent, by_person = StackSource(stack).operations.actor, stack.operations.actor
+    assert by_agent.who == by_person.who == ANN
+    assert by_agent.source.startswith("an agent on ")
+    assert by_person.source.startswith("the command line on ")
 
 
 def test_a_mistaken_policy_is_not_stored(world: World) -> None:

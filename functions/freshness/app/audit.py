@@ -1,37 +1,54 @@
 """Recording who did what: every operation of a person or a program is recorded here before it is carried out."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.services import Services
-from freshness.domain.audit import Actor, AuditEntry, Operation
+from freshness.aws.event_bus import NotPublished
+from freshness.domain.audit import LONGEST_FAILURE, Actor, AuditEntry, Operation
+from freshness.domain.clean_text import shown
 from freshness.domain.companies.company import Company
 from freshness.domain.transitions.notifications import operation_performed
 
+logger = Logger(service="codat-freshness")
 
-def record(
-    services: Services,
-    actor: Actor,
-    operation: Operation,
-    what: str = "",
-    *,
-    company: Company | None = None,
-    at: datetime | None = None,
-) -> AuditEntry:
-    """Record that somebody does something, now or at a time, and publish it. Without a company it is about all.
 
-    Call it first: an operation that cannot be recorded is not to be carried out.
+@contextmanager
+def recorded(
+    services: Services, actor: Actor, operation: Operation, what: str = "", *, company: Company | None = None
+) -> Iterator[None]:
+    """Record and publish that somebody does what the block does. Without a company it is about all.
+
+    An operation that cannot be recorded is not carried out. Of one that fails, it is recorded and published why.
 
     Raises:
         freshness.aws.event_bus.NotPublished: EventBridge did not accept the event.
     """
     entry = AuditEntry(
-        at=at or services.clock(),
+        at=services.clock(),
         operation=operation,
         who=actor.who,
         source=actor.source,
         what=what,
         company_id=company.company_id if company else "",
     )
-    services.bus.publish([operation_performed(entry, company)])
     services.tables.audit.put(entry)
-    return entry
+    try:
+        services.bus.publish([operation_performed(entry, company)])
+        yield
+    except Exception as error:
+        reason = shown(str(error) or type(error).__name__, LONGEST_FAILURE)
+        _record_failure(services, replace(entry, failed=reason), company)
+        raise
+
+
+def _record_failure(services: Services, entry: AuditEntry, company: Company | None) -> None:
+    try:
+        services.tables.audit.put(entry)
+        services.bus.publish([operation_performed(entry, company)])
+    except (NotPublished, BotoCoreError, ClientError) as error:
+        logger.warning("It could not be recorded that an operation failed", extra={"id": entry.id, "error": str(error)})

@@ -1,6 +1,7 @@
 """What an operator may do: request refreshes, pause and resume, and confirm that much was deleted."""
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from freshness.app import audit
@@ -42,23 +43,24 @@ class Operations:
             raise Paused(f'Everything is {pause}. Resume it with "./freshness resume".')
         fact = RefreshRequested(at=now, trigger=Trigger.OPERATOR)
         wanted = [feed for feed in feeds if self._can_be_queued(company, feed)]
-        if wanted:
-            self._audit(Operation.REFRESH, ", ".join(sorted({feed.data_type for feed in wanted})), company)
-        recorded = self.services.recorder.record_feeds(company, [(feed, (fact,)) for feed in wanted])
+        if not wanted:
+            return []
+        with self._recorded(Operation.REFRESH, ", ".join(sorted({feed.data_type for feed in wanted})), company):
+            recorded = self.services.recorder.record_feeds(company, [(feed, (fact,)) for feed in wanted])
         return [each.feed for each in recorded]
 
     def pause(self, company: Company, pause: Pause = UNTIL_RESUMED) -> None:
         """Pause the refreshes of a company. What is in flight continues, and so do checks."""
-        self._audit(Operation.PAUSE, _without_reason(pause), company)
         before = company.pause
-        company = self.services.recorder.record_company(company, CompanyPaused(pause=pause))
-        if before:
-            self._reschedule(company)  # those that wait for the end of the pause before
+        with self._recorded(Operation.PAUSE, _without_reason(pause), company):
+            company = self.services.recorder.record_company(company, CompanyPaused(pause=pause))
+            if before:
+                self._reschedule(company)  # those that wait for the end of the pause before
 
     def resume(self, company: Company) -> None:
         """Resume the refreshes of a company, whose feeds are due again as their promises say."""
-        self._audit(Operation.RESUME, company=company)
-        self._reschedule(self.services.recorder.record_company(company, CompanyPaused(pause=None)))
+        with self._recorded(Operation.RESUME, company=company):
+            self._reschedule(self.services.recorder.record_company(company, CompanyPaused(pause=None)))
 
     def _reschedule(self, company: Company) -> None:
         feeds = self.services.tables.feeds.of_company(company.company_id, consistent=True)
@@ -69,33 +71,34 @@ class Operations:
 
         It is not recorded again, although Codat may still list it.
         """
-        self._audit(Operation.ERASE, company=Company(company_id=company_id))
-        items = self.services.tables.company_items
-        items.put_tombstone(company_id, self.services.clock())
-        erased = 0
-        # A function that read the company before may write once more.
-        while deleted := items.delete(company_id):
-            erased += deleted
+        items, erased = self.services.tables.company_items, 0
+        with self._recorded(Operation.ERASE, company=Company(company_id=company_id)):
+            items.put_tombstone(company_id, self.services.clock())
+            # A function that read the company before may write once more.
+            while deleted := items.delete(company_id):
+                erased += deleted
         return erased
 
     def pause_all(self, pause: Pause = UNTIL_RESUMED) -> None:
         """Pause all refreshes."""
-        self._audit(Operation.PAUSE, _without_reason(pause))
-        self.services.tables.control.pause(pause)
+        with self._recorded(Operation.PAUSE, _without_reason(pause)):
+            self.services.tables.control.pause(pause)
 
     def resume_all(self) -> None:
         """Resume all refreshes but those of companies that were paused by themselves."""
-        self._audit(Operation.RESUME)
-        self.services.tables.control.resume()
+        with self._recorded(Operation.RESUME):
+            self.services.tables.control.resume()
 
     def confirm_deletions(self) -> Listing:
         """Take what Codat's lists lack as deleted, however much it is, for `CONFIRMED_FOR`."""
-        self._audit(Operation.CONFIRM_DELETIONS)
         listings, now = self.services.tables.listings, self.services.clock()
-        return listings.update(listings.last(), lambda listing: listing.confirmed(now))
+        with self._recorded(Operation.CONFIRM_DELETIONS):
+            return listings.update(listings.last(), lambda listing: listing.confirmed(now))
 
-    def _audit(self, operation: Operation, what: str = "", company: Company | None = None) -> None:
-        audit.record(self.services, self.actor, operation, what, company=company)
+    def _recorded(
+        self, operation: Operation, what: str = "", company: Company | None = None
+    ) -> AbstractContextManager[None]:
+        return audit.recorded(self.services, self.actor, operation, what, company=company)
 
     def _can_be_queued(self, company: Company, feed: Feed) -> bool:
         connection = company.connections.get(feed.connection_id)

@@ -22,20 +22,19 @@ from aws_lambda_powertools.event_handler.openapi.params import Header, Path
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.app import audit
 from freshness.app.api.description import describe, responses
 from freshness.app.api.invalid import invalid, invalid_fields
 from freshness.app.api.links import shared_links
 from freshness.app.api.models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, RequestStatus
 from freshness.app.api.routes import Route
 from freshness.app.api.wait import wait_for
-from freshness.app.ensure.accept import Ask, EnsureFresh, Progress, retry_after
+from freshness.app.ensure.accept import EnsureFresh, Progress, retry_after
 from freshness.app.ensure.problems import MEDIA_TYPE, Problem, RelinkNeeded
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
 from freshness.aws.dynamodb.table import ContentionError
 from freshness.aws.event_bus import NotPublished
-from freshness.domain.audit import Actor, Operation
+from freshness.domain.audit import Actor
 from freshness.domain.companies.company import Company
 from freshness.domain.feeds.freshness_request import FeedState, FreshnessRequest
 
@@ -46,7 +45,6 @@ THROTTLED = frozenset(
 )
 """Codes of errors with which AWS refuses too many calls."""
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,4})(?:$|[,;\s])")
-_ASSUMED_ROLE = re.compile(r"(arn:[^:]*:sts::\d+:assumed-role/[^/]+)/.+")
 
 CompanyId = Annotated[str, Path(alias="companyId", description="Codat's id of the company.")]
 RequestId = Annotated[str, Path(alias="id", description="The id of the request.")]
@@ -117,12 +115,11 @@ def ensure_fresh(
     ask = body.ask(data_types, services.clock())
     asked = hashlib.sha256(body.model_dump_json(exclude_none=True).encode()).hexdigest()[:16]
     try:
-        progress = ensure.accept(company, account, ask, caller=_caller(), key=key, fingerprint=asked)
+        progress = ensure.accept(company, account, ask, actor=_actor(), key=key, fingerprint=asked)
     except RelinkNeeded as problem:
         raise problem.with_links(_links(services, company, problem.connection_ids)) from None
     with _naming(progress.request):
         try:
-            _audit(services, progress, ask)
             progress = _waited(ensure, progress, prefer)
         finally:
             ensure.answered(progress.request)
@@ -201,13 +198,6 @@ def _waited(ensure: EnsureFresh, progress: Progress, prefer: str) -> Progress:
     return asyncio.run(wait_for(ensure, progress, preferred, remaining))
 
 
-def _audit(services: Services, progress: Progress, ask: Ask) -> None:
-    """Record who makes a request. A call that is repeated is recorded as of the first."""
-    request = progress.request
-    what = f"{', '.join(sorted(ask.data_types))} as of {ask.not_before:%Y-%m-%d %H:%M} UTC"
-    audit.record(services, _actor(), Operation.ENSURE, what, company=progress.company, at=request.accepted_at)
-
-
 def _actor() -> Actor:
     """Return who calls, and from where. Who invokes the function directly, as the command line does, may say any."""
     http = (api.current_event.raw_event.get("requestContext") or {}).get("http") or {}
@@ -222,13 +212,6 @@ def _arn() -> str:
         return str(api.current_event.raw_event["requestContext"]["authorizer"]["iam"]["userArn"])
     except (KeyError, TypeError):
         return ""
-
-
-def _caller() -> str:
-    """Return who calls: the ARN of a user, or of a role without the name of its session, which differs by call."""
-    arn = _arn()
-    match = _ASSUMED_ROLE.fullmatch(arn)
-    return match[1] if match else arn
 
 
 def _links(services: Services, company: Company, connection_ids: Collection[str]) -> dict[str, str]:

@@ -8,13 +8,14 @@ lack.
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
 from aws_lambda_powertools import Logger
 
+from freshness.app import audit
 from freshness.app.ensure.admission import Admission
 from freshness.app.ensure.advance import POLL_AT_LEAST_EVERY, Advancer, between_polls, first_poll_at
 from freshness.app.ensure.finish import Finisher, left_to_the_next_tick
@@ -25,6 +26,7 @@ from freshness.aws.dynamodb.control import DispatchState
 from freshness.aws.dynamodb.table import ContentionError, VersionConflict
 from freshness.aws.event_bus import NotPublished
 from freshness.codat.client import Codat
+from freshness.domain.audit import Actor, Operation
 from freshness.domain.companies.company import Company
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.freshness_request import (
@@ -113,19 +115,20 @@ class EnsureFresh:
         raise Problem(422, "unknown-set", f"The policy has no set {name!r} for this company.")
 
     def accept(
-        self, company: Company, account: DispatchState, ask: Ask, *, caller: str, key: str, fingerprint: str
+        self, company: Company, account: DispatchState, ask: Ask, *, actor: Actor, key: str = "", fingerprint: str = ""
     ) -> Progress:
         """Return the progress of a new request, or of the earlier one with the same key.
 
         A request that is satisfied at once is stored only if it has a key or a purpose, or if the policy keeps all. The
-        token of a task is a key too.
+        token of a task is a key too. Who asks is recorded before that, once for all calls with the same key.
 
         Raises:
             Problem: the request is refused.
+            NotPublished: it cannot be recorded who asks.
         """
         if ask.task_token and self.services.tasks is None:
             raise Problem(422, "tasks-off", "The stack may end no tasks of Step Functions: set task_tokens_of.")
-        key = key or ask.task_token
+        key, caller = key or ask.task_token, actor.principal
         now = self.services.clock()
         data_types = tuple(dict.fromkeys(ask.data_types))
         request = FreshnessRequest(
@@ -152,21 +155,27 @@ class EnsureFresh:
         if not ended.is_fresh:
             self._admission.require_possible(request, feeds, company, account)
         if ended.is_fresh and not key:
-            if ask.purpose or self.services.policy.keeps_requests:
-                # Nobody waits for its end, so that none is published.
-                receipt = replace(ended, request_id=uuid4().hex, is_published=True)
-                ended = self.services.tables.requests.put(receipt)
+            with self._recorded(actor, ask, company):
+                if ask.purpose or self.services.policy.keeps_requests:
+                    # Nobody waits for its end, so that none is published.
+                    receipt = replace(ended, request_id=uuid4().hex, is_published=True)
+                    ended = self.services.tables.requests.put(receipt)
             return Progress(request=ended, company=company, feeds=tuple(request.feeds_of(feeds, company)))
         self._require_turn(caller)
-        try:
-            stored = self.services.tables.requests.put(request)
-        except VersionConflict:
-            known = self.services.tables.requests.get(request.request_id) or request
-            if key or not known.is_done:
-                return self._again(known, company, fingerprint)
-            # The same caller asked for the same before, and that has ended.
-            stored = self.services.tables.requests.put(replace(request, request_id=uuid4().hex))
+        with self._recorded(actor, ask, company):
+            try:
+                stored = self.services.tables.requests.put(request)
+            except VersionConflict:
+                known = self.services.tables.requests.get(request.request_id) or request
+                if key or not known.is_done:
+                    return self._again(known, company, fingerprint)
+                # The same caller asked for the same before, and that has ended.
+                stored = self.services.tables.requests.put(replace(request, request_id=uuid4().hex))
         return replace(self.progress(stored, company, feeds), account=account)
+
+    def _recorded(self, actor: Actor, ask: Ask, company: Company) -> AbstractContextManager[None]:
+        what = f"{', '.join(sorted(ask.data_types))} as of {ask.not_before:%Y-%m-%d %H:%M} UTC"
+        return audit.recorded(self.services, actor, Operation.ENSURE, what, company=company)
 
     def _require_turn(self, caller: str) -> None:
         """Count a request of a caller, and raise a `Problem` if it is one too many in this hour."""

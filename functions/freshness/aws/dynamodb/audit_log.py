@@ -1,6 +1,7 @@
 """The record of who did what, which is kept in the table of feeds, apart from them: a partition for each day."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from freshness.aws.dynamodb.item_codec import adapter, dump
@@ -18,8 +19,9 @@ class AuditLog:
         self._table = table
 
     def put(self, entry: AuditEntry) -> None:
-        """Write an operation. It is not conditional: one that is recorded again is the same."""
-        key = {"company_id": _partition(entry.at), "feed": f"{sortable(entry.at)} {entry.id}"}
+        """Write an operation. One that failed replaces what was written when it began."""
+        begun = replace(entry, failed="")
+        key = {"company_id": _partition(entry.at), "feed": f"{sortable(entry.at)} {begun.id}"}
         expires_at = int((entry.at + KEPT).timestamp())
         self._table.put_always({"entry": dump(entry)} | key | {"expires_at": expires_at})
 

@@ -31,7 +31,16 @@ def event_types(products: Iterable[str]) -> tuple[str, ...]:
 
 
 async def register(codat: Codat, url: str, products: Collection[str] = ()) -> Registration:
-    """Return the endpoint with this URL, or create it if there is none. `products` are the policy's custom ones.
+    """Return the endpoint with this URL, or create it if there is none.
+
+    Raises:
+        CodatError: the call to Codat failed.
+    """
+    return await find(codat, url, products) or await create(codat, url, products)
+
+
+async def find(codat: Codat, url: str, products: Collection[str] = ()) -> Registration | None:
+    """Return the endpoint with this URL, if there is one. `products` are the policy's custom ones.
 
     Of several endpoints, the one that is sent the most is returned. An existing endpoint is not changed: Codat has no
     API call for that, and a new endpoint would have another signing secret.
@@ -40,9 +49,18 @@ async def register(codat: Codat, url: str, products: Collection[str] = ()) -> Re
         CodatError: the call to Codat failed.
     """
     registered = of_url(await codat.webhook_consumers(), url, products)
-    if registered:
-        consumer, *others = registered
-        return Registration(consumer, is_new=False, missing=missing(consumer, products), others=tuple(others))
+    if not registered:
+        return None
+    consumer, *others = registered
+    return Registration(consumer, is_new=False, missing=missing(consumer, products), others=tuple(others))
+
+
+async def create(codat: Codat, url: str, products: Collection[str] = ()) -> Registration:
+    """Create an endpoint.
+
+    Raises:
+        CodatError: the call to Codat failed.
+    """
     return Registration(await codat.create_webhook_consumer(url, event_types(products)), is_new=True)
 
 

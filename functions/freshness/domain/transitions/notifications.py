@@ -284,6 +284,8 @@ class OperationPerformed(Notification):
     source: str
     """From where."""
     at: Time
+    failed: str
+    """Why it failed, perhaps only in part: then this is its second event. Empty if it did not fail."""
 
 
 KINDS: tuple[type[Notification], ...] = (
