@@ -1,4 +1,7 @@
-"""Write the pictures of the page in `docs/`: run `python -m tests.page.screenshots` after a change of its looks."""
+"""Write the pictures of the page in `docs/`: run this after a change of its looks.
+
+PYTHONPATH=functions:codat-sandbox .venv/bin/python -m tests.page.screenshots
+"""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
