@@ -1,6 +1,7 @@
 """`freshness policy show`, `diff`, `push`, `history` and `rollback`: the policy in force, and changing it."""
 
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from freshness.app.reading.text import moment
 from freshness.aws.dynamodb.control_items.policy_versions import PolicyVersion
 from freshness.domain.audit import Operation
 from freshness.policy import compiled
+from freshness.policy.policy import Policy
 from freshness.policy.unmatched import warnings
 from stack_access.errors import StackError
 from stack_access.stack import DeployedStack, clock
@@ -114,12 +116,28 @@ def _change(stack: DeployedStack, latest: PolicyVersion, content: str, *, name: 
         print_text(f"{name} is in force already.")
         return
     _print_diff(before, text, latest, name)
-    print_effect(stack, stack.policies.in_force(), compiled.parse(content))
+    policy = compiled.parse(content)
+    print_effect(stack, stack.policies.in_force(), policy)
+    for each in _left_to_do(stack, latest, policy):
+        print_text(f"warning: {each}", "yellow")
     if not yes and not typer.confirm("Put it in force?"):
         raise CommandError("Nothing was changed.")
     with audit.recorded(stack.services, stack.actor(), Operation.POLICY_PUSH, how):
         version = stack.policies.put(content, latest, by=stack.caller, how=how)
     print_text(f"{name} is version {version.version}. {WITHIN}")
+
+
+def _left_to_do(stack: DeployedStack, latest: PolicyVersion, policy: Policy) -> Iterator[str]:
+    """Yield what a policy needs that only another command adds."""
+    deployed = stack.policies.deployed(latest)
+    if policy.deadlines and deployed and not deployed.deadlines:
+        yield (
+            "it has deadlines, and the deployed policy has none: no alarm watches them until the file is deployed with "
+            '"cdk deploy", which adds DeadlinesAtRisk (0.10 USD a month). Events are published all the same.'
+        )
+    known = stack.policies.in_force().products
+    if new := sorted(set(policy.products) - set(known)):
+        yield f'Codat sends no webhooks about {", ".join(new)} until "./freshness register-webhook" says how.'
 
 
 def _print_diff(before: str, after: str, latest: PolicyVersion, name: str) -> None:

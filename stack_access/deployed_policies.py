@@ -1,6 +1,7 @@
 """The policy in force in a deployed stack, which may be another than the file of this machine."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -62,6 +63,14 @@ class DeployedPolicies:
         if latest is None:
             raise StackError("No tick has recorded the deployed policy yet. Try again in a minute.")
         return latest
+
+    def deployed(self, latest: PolicyVersion) -> Policy | None:
+        """Return the policy that was deployed last, `None` if it cannot be loaded."""
+        for version in chain([latest], self.versions.before(latest)):
+            if version.is_deployed and version.deployed == latest.deployed:
+                with suppress(PolicyUnreadable):
+                    return load_version(self.versions, version)
+        return None
 
     def version(self, number: int) -> PolicyVersion:
         """Return a version by its number.

@@ -11,7 +11,7 @@ import pytest
 
 from freshness.domain.transitions.notifications import KINDS, Notification
 from infra.event_schemas import schema
-from infra.settings import Deployment, SettingsError
+from infra.settings import Deployment, Settings, SettingsError
 from tests.event_schemas import check
 from tests.infra.conftest import ROOT, synthesise
 from tests.infra.template import Properties, Template, shown
@@ -25,7 +25,21 @@ ALL = {
     "teams_channel": TEAMS,
     "notify_url": "https://example.com/events",
     "notify_events": ", ".join(kind.detail_type for kind in KINDS),
+    "policy_source": "deployed only",
+    "kms_key": "arn:aws:kms:eu-west-2:111122223333:key/1b2c3d4e-5f60-4789-8abc-def012345678",
+    "lambda_insights": "true",
+    "dashboard": "true",
+    "protect_tables": "true",
+    "task_tokens_of": "arn:aws:states:eu-west-2:111122223333:stateMachine:decide",
+    "webhook_addresses": "4.159.114.108 20.117.190.191",
+    "webhook_header": "X-Our-Key",
 }
+OFF_BY_DEFAULT = {
+    name
+    for name, field in Settings.model_fields.items()
+    if not field.default and name not in ("dry_run", "local", "notify_token_url")
+}
+"""Settings that add something. OAuth takes the place of the header, and is tried in a stack of its own."""
 KINDS_OF_RESOURCES = {
     "AWS::Chatbot::MicrosoftTeamsChannelConfiguration",
     "AWS::Chatbot::SlackChannelConfiguration",
@@ -43,8 +57,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def everybody(folder: Path) -> Template:
-    """Return the template of a stack that tells everybody."""
-    return synthesise(folder, has_deadlines=False, **ALL)
+    """Return the template of a stack that tells everybody, and has whatever else a setting adds."""
+    assert ALL.keys() >= OFF_BY_DEFAULT
+    return synthesise(folder, has_deadlines=True, **ALL)
 
 
 class Small:

@@ -127,6 +127,22 @@ def test_a_mistaken_policy_is_not_stored(world: World) -> None:
     assert in_force(world) == 24
 
 
+def test_a_push_says_what_only_another_command_adds(world: World) -> None:
+    world.deploy(24)
+    draft(24)
+    with Path("freshness.toml").open("a") as file:
+        file.write('[products.loan-book]\ndata_types = ["invoices"]\n')
+        file.write('[[deadlines]]\nname = "at nine"\nby = "09:00"\nfresh_within = "2 hours"\n')
+
+    pushed = run("push", answer="n\n").stdout
+    assert "no alarm watches them until the file is deployed" in pushed.replace("\n", " ")
+    assert "DeadlinesAtRisk" in pushed
+    assert 'webhooks about loan-book until "./freshness register-webhook"' in pushed.replace("\n", " ")
+    assert run("push", "--yes").exit_code == 0
+    draft(12)
+    assert "warning" not in run("push", "--yes").stdout
+
+
 def test_without_an_answer_nothing_is_pushed(world: World) -> None:
     world.deploy(24)
     draft(2)
