@@ -37,18 +37,36 @@ FIRST_PAUSE = 0.02
 Value = TypeVar("Value", ApiLimits, CodatSchedule, Company, Dataset, Feed, FreshnessRequest, Listing, SyncDurations)
 
 
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+_others_to = TypeSerializer().serialize
+_others_from = TypeDeserializer().deserialize
 
 
 def marshal(item: Item) -> Item:
     """Return an item in DynamoDB's own notation, with the type of each attribute."""
-    return {name: _serialize(value) for name, value in item.items()}
+    return {name: _typed(value) for name, value in item.items()}
 
 
 def unmarshal(item: Item) -> Item:
     """Return an item in plain Python values."""
-    return {name: _deserialize(value) for name, value in item.items()}
+    return {name: _plain(value) for name, value in item.items()}
+
+
+def _typed(value: object) -> Any:
+    """Return a value with its type. boto3 looks each type up by name, which takes longer than all else for an item."""
+    if isinstance(value, str):
+        return {"S": str(value)}  # DynamoDB's client accepts no subclass.
+    if isinstance(value, dict):
+        return {"M": {name: _typed(each) for name, each in value.items()}}
+    return _others_to(value)
+
+
+def _plain(typed: Any) -> Any:
+    """Return the value of one with its type."""
+    if "S" in typed:
+        return typed["S"]
+    if "M" in typed:
+        return {name: _plain(each) for name, each in typed["M"].items()}
+    return _others_from(typed)
 
 
 class ContentionError(Exception):
