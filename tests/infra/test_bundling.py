@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -51,6 +52,25 @@ def policy(tmp_path: Path) -> Path:
     path = tmp_path / "policy.toml"
     path.write_text("[default]\nfresh_within = '2 days'\n")
     return path
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for builds in which pip has installed the package, so that it need not run in each test."""
+    folder = tmp_path_factory.mktemp("installed")
+    lock, policy = folder / "functions" / "requirements.lock", folder / "policy.toml"
+    (lock.parent / "freshness").mkdir(parents=True)
+    lock.write_text(SIX)
+    policy.write_text("[default]\nfresh_within = '2 days'\n")
+    for target in (bundling.THIS_MACHINE, OTHER):
+        shutil.rmtree(build(lock.parent, policy, target, folder / "builds"))
+    return folder / "builds"
+
+
+@pytest.fixture
+def builds(installed: Path, tmp_path: Path) -> Path:
+    """Return a folder for builds of which the package is installed already."""
+    return Path(shutil.copytree(installed, tmp_path / "builds", symlinks=True))
 
 
 def build(functions: Path, policy: Path, target: bundling.Target, builds: Path) -> Path:
@@ -106,9 +126,9 @@ def test_the_bundle_has_no_other_api_descriptions(bundle: Path) -> None:
 
 
 def test_the_bundle_contains_dependencies_handlers_the_package_and_the_policy(
-    functions: Path, policy: Path, tmp_path: Path
+    functions: Path, policy: Path, builds: Path
 ) -> None:
-    bundle = build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    bundle = build(functions, policy, bundling.THIS_MACHINE, builds)
     files = {path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file()}
     assert {path.as_posix() for path in files if path.suffix != ".pyc"} == {
         "six.py",
@@ -122,11 +142,11 @@ def test_the_bundle_contains_dependencies_handlers_the_package_and_the_policy(
 
 
 def test_the_bundle_contains_the_dates_of_the_public_holidays_that_the_policy_names(
-    functions: Path, policy: Path, tmp_path: Path
+    functions: Path, policy: Path, builds: Path
 ) -> None:
     policy.write_text('[default]\nfresh_within = "1 day"\n[calendars.uk]\nholidays = "GB-ENG"\n')
 
-    bundle = build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    bundle = build(functions, policy, bundling.THIS_MACHINE, builds)
 
     program = (
         "import sys; sys.modules['holidays'] = None\nfrom pathlib import Path\nfrom freshness.policy import compiled\n"
@@ -157,16 +177,20 @@ def test_the_functions_have_the_policy_with_its_fingerprint_and_positions(bundle
     assert done.stdout.startswith(f"{policy.fingerprint} [data_types.invoices] (freshness.toml:")
 
 
-def test_the_same_bundle_has_the_same_name_wherever_it_is_built(functions: Path, policy: Path, tmp_path: Path) -> None:
-    here, there = (build(functions, policy, bundling.THIS_MACHINE, tmp_path / name) for name in ("here", "there"))
+def test_the_same_bundle_has_the_same_name_wherever_it_is_built(
+    functions: Path, policy: Path, builds: Path, tmp_path: Path
+) -> None:
+    here, there = (
+        build(functions, policy, bundling.THIS_MACHINE, folder) for folder in (builds, tmp_path / "elsewhere")
+    )
     assert here.name == there.name
 
 
 def test_modules_are_compiled_only_if_there_is_an_interpreter_of_the_target(
-    functions: Path, policy: Path, tmp_path: Path
+    functions: Path, policy: Path, builds: Path
 ) -> None:
-    own = build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
-    sources_only = build(functions, policy, OTHER, tmp_path / "builds")
+    own = build(functions, policy, bundling.THIS_MACHINE, builds)
+    sources_only = build(functions, policy, OTHER, builds)
 
     tag = sys.implementation.cache_tag
     assert {path.relative_to(own).as_posix() for path in own.rglob("*.pyc")} == {
@@ -177,8 +201,12 @@ def test_modules_are_compiled_only_if_there_is_an_interpreter_of_the_target(
     assert not list(sources_only.rglob("*.pyc"))
 
 
-def test_bytecode_does_not_depend_on_the_folder_of_the_build(functions: Path, policy: Path, tmp_path: Path) -> None:
-    here, there = (build(functions, policy, bundling.THIS_MACHINE, tmp_path / name) for name in ("here", "there"))
+def test_bytecode_does_not_depend_on_the_folder_of_the_build(
+    functions: Path, policy: Path, builds: Path, tmp_path: Path
+) -> None:
+    here, there = (
+        build(functions, policy, bundling.THIS_MACHINE, folder) for folder in (builds, tmp_path / "elsewhere")
+    )
     for path in here.rglob("*.pyc"):
         assert path.read_bytes() == (there / path.relative_to(here)).read_bytes()
 
@@ -196,11 +224,11 @@ def test_pip_runs_once_for_the_same_requirements(
     assert capsys.readouterr().err == ""
 
 
-def test_only_the_latest_bundles_are_kept(functions: Path, policy: Path, tmp_path: Path) -> None:
+def test_only_the_latest_bundles_are_kept(functions: Path, policy: Path, builds: Path) -> None:
     bundles = []
     for days in range(bundling.KEPT + 1):
         policy.write_text(f"[default]\nfresh_within = '{days + 1} days'\n")
-        bundles.append(build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds"))
+        bundles.append(build(functions, policy, bundling.THIS_MACHINE, builds))
     assert [bundle.exists() for bundle in bundles] == [False] + bundling.KEPT * [True]
 
 
