@@ -80,12 +80,14 @@ def a_day(policy: dict[str, object], companies: int, *, at_once: bool = False) -
         simulation = simulation_of(loop, policy, companies if at_once else 0)
         for _ in range(0 if at_once else companies):
             simulation.backend.add_company((LEDGER,), loop.clock())
-            await simulation.run_for(6 * HOUR / companies, every=MINUTE, checks=15, random=Random(0))
-        await simulation.run_for(13 * HOUR if at_once else 7 * HOUR, every=MINUTE, checks=15, random=Random(0))
+            await simulation.run_for(6 * HOUR / companies, every=MINUTE, checks=15, random=Random(0), skips_idle=True)
+        await simulation.run_for(
+            13 * HOUR if at_once else 7 * HOUR, every=MINUTE, checks=15, random=Random(0), skips_idle=True
+        )
         simulation.calls.clear()
         broken, worst = simulation.tallies["PromisesBroken"], timedelta(0)
         for _ in range(8):
-            await simulation.run_for(3 * HOUR, every=MINUTE, checks=15, random=Random(0))
+            await simulation.run_for(3 * HOUR, every=MINUTE, checks=15, random=Random(0), skips_idle=True)
             worst = max(worst, oldest(simulation))
         return Day(queueing_calls(simulation), simulation.tallies["PromisesBroken"] - broken, worst)
 

@@ -52,7 +52,7 @@ class Observed:
             self.simulation.backend.add_company((MYOB,), loop.clock())
 
     async def run(self, duration: timedelta) -> None:
-        await self.simulation.run_for(duration, every=EVERY, random=Random(0), lost=0.1)
+        await self.simulation.run_for(duration, every=EVERY, random=Random(0), lost=0.1, skips_idle=True)
 
     def refreshed(self, data_type: str) -> list[list[datetime]]:
         """Return, for each company, when a refresh of a data type that ended was requested, and so what it is as of."""

@@ -37,7 +37,7 @@ AFTER = Policy.model_validate(
 async def settled(loop: SimulatedLoop) -> Simulation:
     """Return a system that has kept the former policy for some hours."""
     simulation = Simulation(loop, SETTINGS, BEFORE)
-    await simulation.run_for(timedelta(hours=4), every=MINUTE, random=Random(1))
+    await simulation.run_for(timedelta(hours=4), every=MINUTE, random=Random(1), skips_idle=True)
     return simulation
 
 

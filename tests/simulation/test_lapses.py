@@ -57,7 +57,7 @@ class Customer:
 
     async def run(self, duration: timedelta) -> None:
         """Let time pass."""
-        await self.simulation.run_for(duration, every=MINUTE, random=Random(0), lost=self.lost)
+        await self.simulation.run_for(duration, every=MINUTE, random=Random(0), lost=self.lost, skips_idle=True)
 
     def is_refused(self) -> bool:
         """Return whether a read was refused that no other has followed."""

@@ -32,7 +32,7 @@ class Observed:
         self.company = self.simulation.backend.add_company((QUICKBOOKS_DESKTOP,), loop.clock())
 
     async def run(self, duration: timedelta) -> None:
-        await self.simulation.run_for(duration, every=5 * MINUTE, random=Random(0))
+        await self.simulation.run_for(duration, every=5 * MINUTE, random=Random(0), skips_idle=True)
 
     async def run_until(self, hour: int) -> None:
         """Run until an hour of the day."""

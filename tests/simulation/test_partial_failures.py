@@ -117,11 +117,11 @@ def test_a_feed_whose_calls_fail_is_tried_again_less_and_less_often_and_at_once_
         await simulation.run_for(MINUTE, every=MINUTE, random=Random(0))
         failing = StubResponse(method="POST", path="*/data/queue/invoices", status=500, times=10**6)
         simulation.sandbox.stubs.add(failing)
-        await simulation.run_for(12 * HOUR, every=MINUTE, random=Random(0))
+        await simulation.run_for(12 * HOUR, every=MINUTE, random=Random(0), skips_idle=True)
         used = sum(answer.times for answer in simulation.sandbox.stubs.pending() if "invoices" in answer.path)
         assert 5 <= 10**6 - used <= 15
         simulation.sandbox.stubs.clear()
-        await simulation.run_for(8 * HOUR, every=MINUTE, random=Random(0))
+        await simulation.run_for(8 * HOUR, every=MINUTE, random=Random(0), skips_idle=True)
         invoices = next(feed for feed in simulation.feeds() if feed.data_type == "invoices")
         assert invoices.failed_calls == 0
         assert oldest(simulation, besides="") <= HOUR

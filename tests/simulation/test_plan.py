@@ -60,10 +60,10 @@ def test_calls_and_cost_are_those_of_a_simulated_day_within_a_tenth(capsys: pyte
         await simulation.check(Fuse(), listing=None)
         expected = plan(fleet_of(simulation), policy)
         simulation.tables.control.resume()
-        await simulation.run_for(DAY, every=MINUTE, random=Random(1))
+        await simulation.run_for(DAY, every=MINUTE, random=Random(1), skips_idle=True)
         simulation.calls.clear()
         before = simulation.tallies[Metric.REFRESHES_QUEUED]
-        await simulation.run_for(DAY, every=MINUTE, random=Random(1))
+        await simulation.run_for(DAY, every=MINUTE, random=Random(1), skips_idle=True)
         return expected, simulation.calls.total(), simulation.tallies[Metric.REFRESHES_QUEUED] - before
 
     expected, calls, refreshes = simulate(main)
@@ -102,7 +102,7 @@ def test_a_promise_that_cannot_be_kept_is_named_with_its_reason() -> None:
         assert (unkept.rule, unkept.why) == ("[default]", "over budget")
         assert unkept.feeds > 10
 
-    in_a_fleet(test, tight)
+    in_a_fleet(test, tight, companies=2)
 
 
 def test_a_rule_that_matches_nothing_is_named() -> None:

@@ -327,7 +327,7 @@ def test_a_machine_that_is_offline_for_days_causes_few_calls() -> None:
         simulation.backend.set_machine_online(
             company.id, company.connections[0].id, online=False, now=simulation.loop.clock()
         )
-        await simulation.run_for(5 * DAY, every=5 * MINUTE, random=Random(0))
+        await simulation.run_for(5 * DAY, every=5 * MINUTE, random=Random(0), skips_idle=True)
         simulation.backend.set_machine_online(
             company.id, company.connections[0].id, online=True, now=simulation.loop.clock()
         )
@@ -341,7 +341,7 @@ def test_a_machine_that_is_offline_for_days_causes_few_calls() -> None:
 
 def test_how_long_syncs_take_is_learned_without_any_webhook() -> None:
     async def scenario(simulation: Simulation) -> None:
-        await simulation.run_for(4 * DAY, every=MINUTE, random=Random(0), lost=1)
+        await simulation.run_for(2 * DAY, every=MINUTE, random=Random(0), lost=1, skips_idle=True)
 
     took = timedelta(seconds=90)
     settings = SETTINGS.model_copy(update={"sync_time_min": took, "sync_time_max": took})
@@ -355,7 +355,7 @@ def test_how_long_syncs_take_is_learned_without_any_webhook() -> None:
 
 def test_a_company_whose_webhooks_arrive_is_hardly_ever_polled() -> None:
     async def scenario(simulation: Simulation) -> None:
-        await simulation.run_for(3 * DAY, every=5 * MINUTE, random=Random(0))
+        await simulation.run_for(3 * DAY, every=5 * MINUTE, random=Random(0), skips_idle=True)
 
     simulation = run(scenario, fresh_within="12 hours")
     assert simulation.tallies[Metric.REFRESHES_QUEUED] >= 5 * len(ON_FIRST_LINK)
