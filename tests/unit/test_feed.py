@@ -537,7 +537,7 @@ def test_a_failure_like_the_one_before_ends_the_dataset_in_flight() -> None:
     feed = reconcile(again, polled(NOON + 3 * MINUTE, DatasetState.FETCH_ERROR, "second"), NOON)
 
     assert feed.in_flight is None
-    assert feed.end and feed.end.dataset_id == "second"
+    assert feed.end == End(at=NOON + 3 * MINUTE, state=DatasetState.FETCH_ERROR, dataset_id="second")
 
 
 @pytest.mark.parametrize("ended_at", [None, NOON + MINUTE, NOON - 5 * MINUTE])
@@ -563,9 +563,11 @@ def test_somebody_elses_read_that_failed_since_the_request_ends_the_wait_for_it(
 def test_a_failure_from_before_its_request_by_our_clock_ends_its_dataset() -> None:
     ahead = NEW.requested(request(NOON + 5 * MINUTE))
 
-    feed = reconcile(ahead, polled(NOON + 6 * MINUTE, DatasetState.FETCH_ERROR, ended_at=NOON + MINUTE), NOON)
+    soon = NOON + 5 * MINUTE + timedelta(seconds=5)
+    feed = reconcile(ahead, polled(soon, DatasetState.FETCH_ERROR, ended_at=NOON + MINUTE), NOON)
 
     assert feed.in_flight is None
+    assert feed.end == End(at=NOON + 5 * MINUTE, state=DatasetState.FETCH_ERROR, dataset_id="dataset")
 
 
 def test_a_poll_adds_why_a_known_dataset_failed() -> None:
