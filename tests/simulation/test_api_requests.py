@@ -223,6 +223,16 @@ def test_a_fault_after_a_request_was_accepted_names_the_request_which_goes_on() 
     assert world.feed().wanted
 
 
+def test_a_data_type_that_the_company_does_not_have_is_refused_with_those_that_it_has() -> None:
+    world = World()
+
+    said = world.ask(dataTypes=["bills", "invoices"])
+
+    assert (said.status, said.body["type"]) == (422, "urn:codat-freshness:problem:unsupported-data-type")
+    assert said.body["detail"] == "The company has no bills. It has invoices."
+    assert world.datasets == {}
+
+
 def test_a_refusal_of_aws_that_stays_is_no_problem_of_a_caller() -> None:
     world = World()
     world.before_call = refused

@@ -6,8 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from estimate.memory_dynamodb import MemoryDynamoDB
+from freshness.app.ensure.advance import POLL_AT_LEAST_EVERY, POLL_EVERY, between_polls
 from freshness.app.ensure.places import LAST_TURN, place_to_wait
 from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import Request
 from freshness.policy.policy import Policy
 from tests.services import services_of
 
@@ -60,3 +64,15 @@ def test_a_caller_whose_function_was_killed_leaves_its_place_after_its_wait() ->
 def test_nobody_waits_if_there_is_no_place() -> None:
     with ExitStack() as stack:
         assert Callers(places=0).arrive(stack) == timedelta(0)
+
+
+def test_datasets_are_polled_less_often_the_longer_they_run_but_at_least_every_so_often() -> None:
+    def pause(*ran: timedelta) -> timedelta:
+        requests = [Request(at=NOON - each, trigger=Trigger.ON_DEMAND, dataset_id="dataset") for each in ran]
+        feeds = [Feed(company_id="c", data_type="bills", connection_id="xero").requested(each) for each in requests]
+        return between_polls(feeds, NOON)
+
+    second = timedelta(seconds=1)
+    assert pause() == pause(timedelta(0)) == pause(-30 * second) == POLL_EVERY
+    assert POLL_EVERY < pause(10 * second, 50 * second) == pause(10 * second) < pause(20 * second)
+    assert pause(timedelta(hours=1)) == POLL_AT_LEAST_EVERY
