@@ -7,6 +7,7 @@ import pytest
 
 from freshness.app.api import models
 from freshness.app.checking.check_freshness import LIST_EVERY
+from freshness.app.ensure.accept import MOST_IN_AN_HOUR
 from freshness.app.webhook_heartbeat import SILENT_AFTER
 from freshness.aws.dynamodb.item_codec import DATASETS_KEPT, DELETED_FEEDS_KEPT
 from freshness.aws.metrics import LOW_QUOTA
@@ -41,6 +42,7 @@ def in_words(duration: timedelta) -> str:
         ("ensure-fresh.md", f"`deadline`, {in_words(models.LATEST_DEADLINE)} ahead at most"),
         ("ensure-fresh.md", f"the state of a request, for {in_words(SHORTEST_RETENTION)}"),
         ("ensure-fresh.md", f"`asOf` is {LONGEST_SYNC / UNITS['minute']:g} minutes before the end"),
+        ("ensure-fresh.md", f"a caller makes more than {MOST_IN_AN_HOUR:,} requests an hour"),
         ("events.md", f"it is {LONGEST_SYNC / UNITS['minute']:g} minutes before that"),
         ("events.md", f"did not answer for {in_words(MAX_LATE_AFTER)}"),
         ("events.md", f"was refused (`AuthError`), {REFUSED_AGAIN_AFTER / UNITS['minute']:g} minutes or more after"),

@@ -14,6 +14,7 @@ from freshness.domain.feeds.feed_values import Request
 from freshness.domain.learned.learned_rates import FeedSample
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.samples import samples
+from freshness.planning.sync_durations import PRIOR_SAMPLES, SyncDurations
 from tests.unit.test_planner import NOON, company
 
 
@@ -123,3 +124,13 @@ def test_nothing_is_learned_from_a_feed_whose_call_failed_or_that_waits_or_that_
     waits = [decision._replace(action=Action.WAIT) for decision in queued(feed)]
     for decisions in (waits, queued(replace(feed, failed_calls=1)), queued(synced(4))):
         assert not samples(decisions)
+
+
+def test_the_typical_sync_time_of_a_platform_follows_the_median_of_what_was_observed() -> None:
+    second, xero = timedelta(seconds=1), ("Xero", "invoices")
+
+    learned = SyncDurations().learned({xero: [1 * second, 9 * second, 3 * second]})
+    assert learned.typical(*xero) == 3 * second
+    assert SyncDurations().learned({xero: [1 * second, 3 * second]}).typical(*xero) == 2 * second
+    assert learned.learned({xero: [9 * second] * PRIOR_SAMPLES}).typical(*xero) == 6 * second
+    assert learned.typical("Xero", "bills") is None

@@ -51,3 +51,23 @@ def test_calls_whose_slots_were_handed_out_stop_too(stop: timedelta, calls_made:
         assert {type(end) for end in ends if end} <= {RateLimited}
 
     simulate(scenario)
+
+
+def test_a_run_that_made_no_call_writes_only_that_codat_is_down() -> None:
+    written: list[bool] = []
+
+    class Recording(Limits):
+        def update_api_limits(self, known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
+            limits = super().update_api_limits(known, compute)
+            written.append(limits.down_since is not None)
+            return limits
+
+    async def scenario(loop: SimulatedLoop) -> None:
+        limits = Recording()
+        for is_down in (False, None, True):
+            limiter = RateLimiter(limits, clock=loop.clock, until=loop.clock() + HOUR, calls_per_minute=120)
+            await limiter.finish(is_down=is_down)
+
+    simulate(scenario)
+
+    assert written == [True]
