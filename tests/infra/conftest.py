@@ -48,6 +48,15 @@ def synthesise(folder: Path, *, has_deadlines: bool = False, **context: str) -> 
     return Template(app.synth().get_stack_by_name(stack.stack_name).template)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _template_of_all(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> None:
+    """Synthesise here what tests of other folders need too: their processes then need not start the CDK."""
+    if worker_id != "master":
+        from tests.integration.roles import synthesise_once
+
+        synthesise_once(tmp_path_factory.getbasetemp().parent)
+
+
 @pytest.fixture(scope="session")
 def synthesised(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the synthesis for AWS."""
