@@ -147,7 +147,7 @@ def _advice(error: BotoCoreError | ClientError) -> str:
         case NoCredentialsError():
             return "No AWS credentials: log in, name a profile with --profile, or use --local."
         case NoRegionError():
-            return "No AWS region: name one with --region, or set AWS_REGION."
+            return "No AWS region: name one with --region, set AWS_REGION, or use --local for `make run`."
         case ProfileNotFound():
             return f'{error}: "aws configure list-profiles" lists the profiles.'
         case EndpointConnectionError():

@@ -337,7 +337,7 @@ def test_the_verdict_of_promises_that_are_broken_for_several_reasons_names_first
         broken=1,
     )
     said = verdict(facts(broken=6, turns=(LIMITED, OFFLINE), needs_person=(person,)))
-    assert said.text == "6 of 100 promises are broken: 5 wait for Xero and 1 waits for a customer."
+    assert said.text == "6 of 100 promises are broken: 5 wait for Xero, 1 waits for a customer."
     assert said.turn == "the platforms' (5) and the customers' (1)"
     assert said.next_actions == (
         "Ask the customer to switch the machine on: Tide Bakery (1 data type).",

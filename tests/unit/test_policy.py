@@ -178,6 +178,8 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + OFFICE + "hours = '08:00 to 18:00'\ntime_zone = 'localtime'", 7, "got 'localtime'"),
         (DEFAULT + "[data_types.cashflow]\nweight = 2", 3, "mean 'cashFlowStatement'?"),
         (DEFAULT + "[data_types.Invoices]\nweight = 2", 3, "mean 'invoices'?"),
+        (DEFAULT + WINDOW + "never = '09:00 to 10:00'\ndays = 'Weekdays'", 6, "write ['Monday', 'Tuesday',"),
+        (DEFAULT + WINDOW + "never = '09:00 to 10:00'\ndays = 'Monday'", 6, "write ['Monday']"),
         (DEFAULT + WINDOW + "never = '09:00 to 10:00'\ndays = ['Weekdays']", 6, "write ['Monday', 'Tuesday',"),
         (DEFAULT + READY + "days = ['last buisness day']", 7, "did you mean 'last business day'?"),
         (DEFAULT + READY + "days = ['last buisness day of the month']", 7, "did you mean 'last business day'?"),

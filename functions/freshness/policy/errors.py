@@ -7,6 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from freshness.policy.file.days import several_days
 from freshness.policy.file.table import LocatedError, Location
 from freshness.policy.file.values import quoted, suggestion
 from freshness.policy.policy import Policy
@@ -75,6 +76,9 @@ def _expectation(location: Location, mistake: ErrorDetails) -> str:
             return f"{prefix}expected, but it is missing"
         case "too_short":
             expected = f"at least {mistake['ctx']['min_length']}"
+        case "tuple_type" if isinstance(given := mistake["input"], str):
+            days = several_days(given) if location[-1] == "days" else []
+            return f"{prefix}expected a list, got {quoted(given)}; write {days or f'[{quoted(given)}]'}"
         case kind:
             expected = _TYPE_NAMES.get(kind) or mistake["msg"].lower().removeprefix("input should be ")
     return f"{prefix}expected {expected}, got {quoted(mistake['input'])}"

@@ -86,7 +86,7 @@ def _of_feeds(facts: VerdictInputs) -> Verdict | None:
             text, whose = f"{_broken(facts)}, because {why}{others}.", OWNERS[party.turn]
         case several:
             counts = [f"{each.feeds:,} {'waits' if each.feeds == 1 else 'wait'} for {each.name}" for each in several]
-            text = f"{_broken(facts)}: {_listed(counts)}."
+            text = f"{_broken(facts)}: {', '.join(counts)}."
             whose = _listed([f"{OWNERS[each.turn]} ({each.feeds:,})" for each in several])
     return Verdict(Tone.BAD, text, turn=whose, next_actions=tuple(_next(facts, causes)))
 

@@ -323,8 +323,9 @@ class Explanation:
     @property
     def next_step(self) -> str:
         """Return what a tick does about it now, and why."""
-        if self.feed.turn.turn is Turn.NOBODY and self.feed.obstacle:
-            return f"nothing, because {self.feed.obstacle}"
+        if self.feed.obstacle:
+            step = "nothing" if self.feed.turn.turn is Turn.NOBODY else STEPS[self.action]
+            return f"{step}, because {self.feed.obstacle}"
         return f"{STEPS[self.action]}: {self.reason}"
 
 

@@ -62,12 +62,17 @@ def _day(value: object) -> str:
         parse_day(text)
     except ValueError:
         name = text.removesuffix(" of the month") if isinstance(text, str) else ""
-        several = _SEVERAL_DAYS.get(name.casefold().removesuffix("s"))
+        several = several_days(name)
         meant = "" if several else nearest(name, _names())
-        hint = f"; write {list(several)}" if several else f"; did you mean {meant!r}?" if meant else ""
+        hint = f"; write {several}" if several else f"; did you mean {meant!r}?" if meant else ""
         expected = 'expected a day such as "Monday", "1st", "last business day of the month" or "2026-12-24"'
         raise ValueError(f"{expected}, got {quoted(value)}{hint}") from None
     return text
+
+
+def several_days(text: str) -> list[str]:
+    """Return the days that a name of several means, such as "Weekdays"; none if it is no such name."""
+    return list(_SEVERAL_DAYS.get(text.casefold().removesuffix("s"), ()))
 
 
 def _names() -> list[str]:
