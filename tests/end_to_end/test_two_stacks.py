@@ -15,12 +15,14 @@ from standardwebhooks import Webhook
 
 from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings as SandboxSettings
+from freshness.domain.feeds.feed import Feed
 from local import deploy
 from local.codat import Codat
 from local.settings import ROOT
 from local.stack import EVERY_MINUTE, RunningStack
 from local.watch import running_ticks
 from stack_access.stack import DeployedStack, clock
+from stack_access.ticks import run_tick, tick_client
 from tests.end_to_end.conftest import queue_of_events, wait_for
 
 if TYPE_CHECKING:
@@ -56,8 +58,8 @@ def staging(
     policy = folder / "staging.toml"
     policy.write_text(POLICY)
     context = {"local": "true", "name": NAME, "policy": str(policy), "codat_base_url": other_codat.base_url}
-    settings = {"check_schedule": EVERY_MINUTE, "queue_schedule": EVERY_MINUTE, "start_paused": "false"}
-    outputs = deploy.deploy(stack.processes, context | settings, folder)
+    schedules = {"check_schedule": EVERY_MINUTE, "queue_schedule": EVERY_MINUTE}
+    outputs = deploy.deploy(stack.processes, context | schedules, folder)
     deploy.put_secrets(outputs, other_codat.api_key, SIGNING_SECRET)
     (folder / "outputs.json").write_text(outputs.model_dump_json(by_alias=True))
     deployed = DeployedStack(stack.deployed.session, NAME, policy, stack.deployed.endpoint, folder / "outputs.json")
@@ -68,6 +70,24 @@ def staging(
     cloudformation.delete_stack(StackName=NAME)
     # The tests of other modules rely on that there is one stack.
     wait_for(lambda: not _exists(cloudformation, NAME), seconds=60)
+
+
+@pytest.fixture(scope="module")
+def before_resume(staging: DeployedStack) -> list[Feed]:
+    """The second stack's feeds after ticks that ran before it was resumed."""
+    client = tick_client(staging)
+
+    def checked() -> list[Feed]:
+        # A tick is skipped while a scheduled one runs.
+        run_tick(client, staging.outputs.check_freshness_function)
+        return list(staging.tables.feeds.scan())
+
+    wait_for(checked, seconds=60)
+    run_tick(client, staging.outputs.queue_refreshes_function)
+    feeds = list(staging.tables.feeds.scan())
+    resumed = freshness("--stack", NAME, "resume")
+    assert resumed.returncode == 0, resumed.stderr
+    return feeds
 
 
 def _exists(cloudformation: Any, name: str) -> bool:
@@ -83,7 +103,7 @@ def events(staging: DeployedStack) -> "tuple[SQSClient, str]":
 
 @pytest.fixture(scope="module")
 def companies(
-    stack: RunningStack, staging: DeployedStack, other_codat: RunningSandbox, events: "tuple[SQSClient, str]"
+    stack: RunningStack, staging: DeployedStack, before_resume: list[Feed], events: "tuple[SQSClient, str]"
 ) -> Iterator[set[str]]:
     """The ids of the second stack's companies, all of whose data it read while the first stack's leases were held."""
 
@@ -133,6 +153,11 @@ def send(stack: DeployedStack, secret: str) -> int:
 def freshness(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line on the account of both stacks."""
     return subprocess.run([ROOT / "freshness", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_a_new_stack_checks_and_queues_nothing_until_it_is_resumed(before_resume: list[Feed]) -> None:
+    assert any(feed.due_at and feed.due_at <= clock() for feed in before_resume)
+    assert not [feed for feed in before_resume if feed.in_flight or feed.last_dataset]
 
 
 def test_each_stack_reads_the_companies_of_its_own_codat_while_the_other_holds_its_leases(
