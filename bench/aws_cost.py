@@ -9,6 +9,7 @@ Prices that are not in `estimate.prices` are list prices of the same region and 
 """
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -39,18 +40,20 @@ CHECK_TICKS = 24 * 12 * MONTH
 AT_MOST_IDLE = 1.0
 """USD."""
 
-DATASET_BYTES = 600
-"""The size of a dataset's record, with the overhead of DynamoDB for each item, rounded up."""
-TICK_LOG_BYTES, BATCH_LOG_BYTES, ACCESS_LOG_BYTES = 1200, 450, 250
+DATASET_BYTES = 450
+"""The size of a dataset's record, with the overhead of DynamoDB for each item."""
+TICK_LOG_BYTES, BATCH_LOG_BYTES, ACCESS_LOG_BYTES = 900, 500, 270
 """The log records of a tick with its metrics, of a batch of webhooks, and of a request to API Gateway."""
 IN_FLIGHT_READ_UNITS = 2.0
-"""Read units of one refresh in the ticks while it is in flight: a feed is due until it was seen running."""
+"""Read units of one refresh in the ticks while it is in flight, and as many of its company: a feed stays due."""
 SECRET_READS = 2 * 12 * 24 * MONTH + 12 * 24 * MONTH
 """Each of three functions reads its secret every five minutes."""
 REQUEST_BYTES, RESPONSE_BYTES = 1000, 460
 """What leaves AWS for a refresh, and for a webhook, with the headers of HTTP and TLS."""
-IDLE_POLLS = 5 * 3 * 60 * 24 * MONTH
-"""Requests to an empty queue: five of Lambda's pollers wait for 20 seconds each."""
+POLLERS, LONG_POLL = 5, 20.0
+"""Lambda's pollers of a queue, and the seconds for which each waits for a message."""
+WEBHOOK_GB_SECONDS, READ_GB_SECONDS = 0.07 * 0.25, 0.012 * 0.25
+"""Lambda time to apply a webhook, and for each read that it reports: 25 with ten reads each take 4.7 s."""
 A_SECRET, KMS_CALL = 0.40, 0.03 / 10_000
 A_METRIC, AN_ALARM_METRIC = 0.30, 0.10
 LOOKS = 22 * 60
@@ -147,12 +150,12 @@ def parts(refreshes: float = REFRESHES, companies: int = COMPANIES, types_in_a_w
     gb_seconds = (
         QUEUE_TICKS * prices.QUEUE_TICK_GB_SECONDS
         + CHECK_TICKS * prices.CHECK_TICK_GB_SECONDS
-        + refreshes * (prices.QUEUED_GB_SECONDS + prices.APPLIED_GB_SECONDS)
-        + webhooks * prices.RECEIVED_GB_SECONDS
+        + refreshes * (prices.QUEUED_GB_SECONDS + READ_GB_SECONDS)
+        + webhooks * (prices.RECEIVED_GB_SECONDS + WEBHOOK_GB_SECONDS)
     )
     log_bytes = ticks * TICK_LOG_BYTES + batches * BATCH_LOG_BYTES + webhooks * ACCESS_LOG_BYTES
     return [
-        *_dynamodb(refreshes, ticks, writes, reads, companies),
+        *_dynamodb(refreshes, ticks, writes, reads, companies, types_in_a_webhook),
         *_webhooks(webhooks, batches),
         Part(
             "Lambda time",
@@ -160,7 +163,7 @@ def parts(refreshes: float = REFRESHES, companies: int = COMPANIES, types_in_a_w
             gb_seconds,
             prices.LAMBDA_GB_SECOND,
             free_units=400_000,
-            because="with 256 MB, ticks 0.5 and 2 s, 0.1 s to queue a refresh at Codat's pace, 0.13 s for its webhook",
+            because="with 256 MB, ticks 0.5 and 2 s, 0.1 s to queue a refresh at Codat's pace, 0.11 s for its webhook",
             floor="less memory is a slower processor, and takes as many GB-seconds",
         ),
         Part(
@@ -263,29 +266,40 @@ def _webhooks(webhooks: float, batches: float) -> list[Part]:
         Part(
             "SQS messages",
             "1M requests",
-            (2 * webhooks + batches) / MILLION,
+            (webhooks + batches) / MILLION,
             prices.SQS_REQUESTS,
             free_units=0.34,
-            least=1.2 * webhooks / MILLION,
-            because="a message for each webhook, received one by one where they are spread evenly, since a long poll "
-            "returns with the first, and deleted in batches",
-            floor="a message for each, received and deleted by tens. Invoking Lambda asynchronously is free of charge, "
-            "but tries for minutes only, and one by one",
+            because="a message for each webhook, deleted in batches",
+            floor="Lambda's own queue for asynchronous invocation is free of charge, but tries for hours only, and one "
+            "by one",
         ),
         Part(
-            "SQS idle polling",
+            "SQS polling",
             "1M requests",
-            IDLE_POLLS / MILLION,
+            _polls(webhooks) / MILLION,
             prices.SQS_REQUESTS,
             free_units=0.66,
-            because="five of Lambda's pollers, each for 20 seconds",
+            because="five of Lambda's pollers, each of which waits for 20 seconds or until a message comes",
             floor="Lambda has no setting for fewer",
         ),
     ]
 
 
-def _dynamodb(refreshes: float, ticks: float, writes: float, reads: float, companies: int) -> list[Part]:
-    """Return what DynamoDB charges for the units of refreshes, for ticks, and for storage."""
+def _polls(webhooks: float) -> float:
+    """Return how often Lambda polls the queue in a month, if webhooks are evenly spread over its pollers."""
+    seconds = MONTH * DAY.total_seconds()
+    rate = webhooks / seconds / POLLERS
+    wait = -math.expm1(-rate * LONG_POLL) / rate if rate else LONG_POLL
+    return POLLERS * seconds / wait
+
+
+def _dynamodb(
+    refreshes: float, ticks: float, writes: float, reads: float, companies: int, read_together: int
+) -> list[Part]:
+    """Return what DynamoDB charges for the units of refreshes, for ticks, and for storage.
+
+    `read_together` is how many data types of a company are in flight together.
+    """
     write, read = prices.DYNAMODB_WRITES, prices.DYNAMODB_READS
     gb_stored = refreshes / MONTH * (DATASETS_KEPT / DAY) * DATASET_BYTES / 1e9
     return [
@@ -320,9 +334,9 @@ def _dynamodb(refreshes: float, ticks: float, writes: float, reads: float, compa
         Part(
             "DynamoDB reads of feeds in flight",
             "1M units",
-            IN_FLIGHT_READ_UNITS * refreshes / MILLION,
+            IN_FLIGHT_READ_UNITS * (1 + 1 / read_together) * refreshes / MILLION,
             read,
-            because="a feed is due until its read has ended, four minutes or ticks",
+            because="a feed is due until its read has ended, four minutes or ticks, which read it and its company",
             floor="to hide it from ticks would take two write units, which cost five times as much",
         ),
         Part(
