@@ -82,7 +82,7 @@ def measure() -> list[Figure]:
                 value=run.peak_memory / MB,
                 unit="MB",
                 against="the memory of the function",
-                at_most=_function(name)["MemorySize"],
+                at_most=function(name)["MemorySize"],
             ),
         )
     ]
@@ -98,7 +98,7 @@ def runs() -> dict[str, Run]:
     with running_aws() as aws, running_sandbox(Settings(companies=3)) as sandbox:
         names = aws.create_tables()
         tables, _ = aws.open_tables(names)
-        values = _resources(aws, names) | {"https://api.codat.io": sandbox.base_url}
+        values = resources(aws, names) | {"https://api.codat.io": sandbox.base_url}
 
         def run(name: str, event: object) -> Any:
             done[name] = _run(name, event, values, aws.url)
@@ -167,7 +167,7 @@ def _message(body: str) -> dict[str, Any]:
     }
 
 
-def _resources(aws: LocalAws, names: TableNames) -> dict[str, str]:
+def resources(aws: LocalAws, names: TableNames) -> dict[str, str]:
     """Store the secrets, create the queues, and return each resource's name by its logical id without the hash."""
     ssm, sqs = aws.session.client("ssm", endpoint_url=aws.url), aws.session.client("sqs", endpoint_url=aws.url)
     secrets = {"/CodatFreshness/codat-api-key": TEST_API_KEY, "/CodatFreshness/webhook-signing-secret": SIGNING_SECRET}
@@ -187,16 +187,16 @@ def _run(name: str, event: object, values: Mapping[str, str], aws_url: str) -> R
     Raises:
         RuntimeError: it failed.
     """
-    function = _function(name)
-    environment = _environment(function, values, aws_url)
+    described = function(name)
+    variables = environment(described, values, aws_url)
     sources, policy = bundling.Sources.of_this_package(), ROOT / "freshness.toml"
     bundle = bundling.build(sources, policy, bundling.THIS_MACHINE, ROOT / ".build")
-    with TemporaryFile() as output, _emulator(function, environment, bundle, output) as (process, url):
+    with TemporaryFile() as output, emulator(described, variables, bundle, output) as (process, url):
         began = time.monotonic()
         response = httpx.post(url, json=event, timeout=60)
         cold_ended = time.monotonic()
         if response.is_success:
-            with limited(_function_process(process), share_of(function["MemorySize"])):
+            with limited(function_process(process), share_of(described["MemorySize"])):
                 warm_began = time.monotonic()
                 response = httpx.post(url, json=event, timeout=60)
                 warm_seconds = time.monotonic() - warm_began
@@ -207,10 +207,10 @@ def _run(name: str, event: object, values: Mapping[str, str], aws_url: str) -> R
         records = output.read().decode()
         if libraries := set(re.findall(r'"logger": ?"((?:httpx|botocore)[^"]*)"', records)):
             raise RuntimeError(f"{name} logs the calls of {libraries}: {records}")
-        return Run(cold_ended - began, warm_seconds, _peak_memory(_function_process(process)), response.json())
+        return Run(cold_ended - began, warm_seconds, _peak_memory(function_process(process)), response.json())
 
 
-def _function(name: str) -> dict[str, Any]:
+def function(name: str) -> dict[str, Any]:
     """Return the properties of a function in the template."""
     functions = (
         each["Properties"] for each in template()["Resources"].values() if each["Type"] == "AWS::Lambda::Function"
@@ -218,7 +218,7 @@ def _function(name: str) -> dict[str, Any]:
     return next(each for each in functions if each["Handler"] == f"{name}.handler")
 
 
-def _environment(function: Mapping[str, Any], values: Mapping[str, str], aws_url: str) -> dict[str, str]:
+def environment(function: Mapping[str, Any], values: Mapping[str, str], aws_url: str) -> dict[str, str]:
     """Return the variables of the template, with the local resources, and those that Lambda sets."""
     variables = {}
     for name, value in function["Environment"]["Variables"].items():
@@ -243,7 +243,7 @@ def _environment(function: Mapping[str, Any], values: Mapping[str, str], aws_url
 
 
 @contextmanager
-def _emulator(
+def emulator(
     function: Mapping[str, Any], environment: Mapping[str, str], bundle: Path, output: IO[bytes]
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run the emulator with a function, and yield it and the URL that invokes the function."""
@@ -278,7 +278,7 @@ def _peak_memory(process: int) -> int:
     return int(_status(process)["VmHWM"].split()[0]) * 1024
 
 
-def _function_process(emulator: subprocess.Popen[bytes]) -> int:
+def function_process(emulator: subprocess.Popen[bytes]) -> int:
     """Return the process of the function that an emulator runs."""
     for path in Path("/proc").glob("[0-9]*"):
         if int(_status(int(path.name))["PPid"]) == emulator.pid:

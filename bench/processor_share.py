@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MEMORY_OF_A_PROCESSOR = 1769
@@ -27,7 +27,7 @@ def share_of(memory: int) -> float:
 @contextmanager
 def limited(process: int, share: float) -> Iterator[None]:
     """Limit a process to a share of a processor during the `with` block."""
-    group = _group(share)
+    group = _group(process, share)
     if group is None:
         with _stopped_and_continued(process, share):
             yield
@@ -36,15 +36,17 @@ def limited(process: int, share: float) -> Iterator[None]:
     try:
         yield
     finally:
-        (group.parent / "cgroup.procs").write_text(str(process))
+        # A process that has ended has left its group.
+        with suppress(ProcessLookupError):
+            (group.parent / "cgroup.procs").write_text(str(process))
         group.rmdir()
 
 
-def _group(share: float) -> Path | None:
+def _group(process: int, share: float) -> Path | None:
     """Return a new control group with a limit; `None` if none can be made here."""
     period = round(PERIOD * 1_000_000)
     is_second_version = (_GROUPS / "cgroup.controllers").exists()
-    group = (_GROUPS if is_second_version else _GROUPS / "cpu") / f"bench-{os.getpid()}"
+    group = (_GROUPS if is_second_version else _GROUPS / "cpu") / f"bench-{process}"
     try:
         group.mkdir()
         if is_second_version:

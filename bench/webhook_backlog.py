@@ -1,0 +1,193 @@
+"""A backlog of webhooks, applied by the deployed handler under Lambda's runtime, in batches as Lambda takes them.
+
+As many functions run at once as the template allows, each with its share of a processor and its timeout. What a batch
+returns is delivered again, and what was delivered too often counts as dead.
+"""
+
+import threading
+import time
+from base64 import b64encode
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import httpx
+
+from bench import fleet, lambda_runtime
+from bench.aws_cost import template
+from bench.figures import Figure, show
+from bench.parts import example_policy
+from bench.processor_share import limited, share_of
+from bench.tables import LocalAws, running_aws, write
+from freshness.aws.dynamodb.item_codec import company_item, feed_item
+from freshness.aws.dynamodb.table import marshal
+from infra import bundling
+from infra.webhook_intake import MAX_RECEIVE_COUNT
+from local.settings import ROOT
+
+WEBHOOKS = 2_000
+MEMORIES = (256, 512)
+"""Megabytes, which give a share of 0.145 and of 0.29 of a processor."""
+
+
+@dataclass(slots=True)
+class Backlog:
+    """Webhooks that wait, by company with the number of deliveries, and what became of batches."""
+
+    waiting: deque[tuple[str, int]]
+    bodies: Mapping[str, str]
+    batch_size: int
+    longest: float = 0.0
+    """Seconds."""
+    timeouts: int = 0
+    dead: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self) -> dict[str, int]:
+        """Return the next batch."""
+        with self._lock:
+            return dict(self.waiting.popleft() for _ in range(min(self.batch_size, len(self.waiting))))
+
+    def put_back(self, batch: Mapping[str, int], failed: set[str], seconds: float, *, is_timeout: bool) -> None:
+        """Have what failed delivered again."""
+        with self._lock:
+            self.longest = max(self.longest, seconds)
+            self.timeouts += is_timeout
+            for company_id in failed:
+                if batch[company_id] >= MAX_RECEIVE_COUNT:
+                    self.dead += 1
+                else:
+                    self.waiting.append((company_id, batch[company_id] + 1))
+
+    def event(self, batch: Mapping[str, int]) -> dict[str, Any]:
+        """Return what Lambda invokes the function with."""
+        return {"Records": [self._record(company_id, deliveries) for company_id, deliveries in batch.items()]}
+
+    def _record(self, company_id: str, deliveries: int) -> dict[str, Any]:
+        return {
+            "messageId": company_id,
+            "eventSource": "aws:sqs",
+            "body": self.bodies[company_id],
+            "attributes": {
+                "ApproximateReceiveCount": str(deliveries),
+                "SentTimestamp": str(int(time.time() * 1000)),
+            },
+            "messageAttributes": {"webhook-id": {"stringValue": company_id, "dataType": "String"}},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of the webhooks."""
+
+    seconds: float
+    longest: float
+    timeouts: int
+    lost: int
+    dead: int
+
+
+def measure() -> list[Figure]:
+    """Apply the webhooks with each memory."""
+    return [figure for memory in MEMORIES for figure in _figures(memory, _run(memory))]
+
+
+def _figures(memory: int, result: Result) -> list[Figure]:
+    what = f"{WEBHOOKS:,} webhooks of ten data types at once, {memory} MB"
+    share = f"{share_of(memory):.3f} of a processor, {_mapping()['ScalingConfig']['MaximumConcurrency']} functions"
+    timeout = lambda_runtime.function("apply_webhook")["Timeout"]
+    return [
+        Figure(what=f"{what}: until all are applied", value=result.seconds, unit="s", against=share),
+        Figure(what=f"{what}: longest run", value=result.longest, unit="s", against=share, at_most=timeout),
+        Figure(what=f"{what}: timeouts", value=result.timeouts, unit="", at_most=0),
+        Figure(what=f"{what}: lost, of {10 * WEBHOOKS:,} reads", value=result.lost, unit="", at_most=0),
+        Figure(what=f"{what}: in the dead-letter queue", value=result.dead, unit="", at_most=0),
+    ]
+
+
+def _mapping() -> dict[str, Any]:
+    """Return the template's properties of how Lambda takes messages from the queue."""
+    resources = template()["Resources"].values()
+    [found] = [each["Properties"] for each in resources if each["Type"] == "AWS::Lambda::EventSourceMapping"]
+    return dict(found)
+
+
+def _run(memory: int) -> Result:
+    with running_aws() as aws, ExitStack() as stack:
+        names = aws.create_tables()
+        values = lambda_runtime.resources(aws, names)
+        bodies = _fill(aws, names.companies, names.feeds)
+        backlog = Backlog(deque((company_id, 1) for company_id in bodies), bodies, _mapping()["BatchSize"])
+        bundle = _bundle()
+        at_once = _mapping()["ScalingConfig"]["MaximumConcurrency"]
+        urls = [_started(stack, values, aws.url, bundle, memory) for _ in range(at_once)]
+        began = time.monotonic()
+        with ThreadPoolExecutor(at_once) as pollers:
+            list(pollers.map(lambda url: _poll(backlog, url), urls))
+        seconds = time.monotonic() - began
+        tables, _ = aws.open_tables(names)
+        lost = sum(feed.in_flight is not None for feed in tables.feeds.scan())
+        sqs = aws.session.client("sqs", endpoint_url=aws.url)
+        dead = sqs.get_queue_attributes(
+            QueueUrl=values["WebhookIntakeDeadLetterQueue"], AttributeNames=["ApproximateNumberOfMessages"]
+        )["Attributes"]["ApproximateNumberOfMessages"]
+        return Result(seconds, backlog.longest, backlog.timeouts, lost, backlog.dead + int(dead))
+
+
+def _fill(aws: LocalAws, companies: str, feeds: str) -> dict[str, str]:
+    """Write companies whose feeds are all being read, and return the webhook about each."""
+    known = [fleet.company(number) for number in range(WEBHOOKS)]
+    policy, now = example_policy(), datetime.now(UTC)
+    write(aws, companies, (_stored(company_item(company)) for company in known))
+    in_flight = (feed for company in known for feed in fleet.feeds_in_flight(company, policy))
+    write(aws, feeds, (_stored(feed_item(feed)) for feed in in_flight))
+    return {company.company_id: fleet.reads_completed(company, fleet.DATA_TYPES, now) for company in known}
+
+
+def _stored(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an item as a request in JSON has it, at the first version."""
+    return {name: _as_json(value) for name, value in marshal(item | {"version": 1}).items()}
+
+
+def _as_json(typed: dict[str, Any]) -> dict[str, Any]:
+    return {"B": b64encode(bytes(typed["B"])).decode()} if "B" in typed else typed
+
+
+def _bundle() -> Path:
+    sources, policy = bundling.Sources.of_this_package(), ROOT / "freshness.toml"
+    return bundling.build(sources, policy, bundling.THIS_MACHINE, ROOT / ".build")
+
+
+def _started(stack: ExitStack, values: Mapping[str, str], aws_url: str, bundle: Path, memory: int) -> str:
+    """Start a function with its share of a processor, and return the URL that invokes it."""
+    function = lambda_runtime.function("apply_webhook") | {"MemorySize": memory}
+    environment = lambda_runtime.environment(function, values, aws_url)
+    output = stack.enter_context(TemporaryFile())  # noqa: SIM115 - the stack closes it
+    process, url = stack.enter_context(lambda_runtime.emulator(function, environment, bundle, output))
+    # Lambda gives a whole processor while a function starts.
+    httpx.post(url, json={"Records": []}, timeout=60)
+    stack.enter_context(limited(lambda_runtime.function_process(process), share_of(memory)))
+    return url
+
+
+def _poll(backlog: Backlog, url: str) -> None:
+    """Apply batches until none is left, or the function has ended."""
+    while batch := backlog.take():
+        began = time.monotonic()
+        response = httpx.post(url, json=backlog.event(batch), timeout=120)
+        returned = response.json() if response.content else {}
+        has_ended = "batchItemFailures" not in returned
+        failed = set(batch) if has_ended else {each["itemIdentifier"] for each in returned["batchItemFailures"]}
+        backlog.put_back(batch, failed, time.monotonic() - began, is_timeout=has_ended)
+        if has_ended:
+            return
+
+
+if __name__ == "__main__":
+    show("Backlog of webhooks", measure())
