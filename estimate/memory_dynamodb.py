@@ -25,6 +25,8 @@ INDEXED = {
 """The sort key of each index. An item without it is not in the index."""
 PARTITIONED = {"open_of_company": "company_id"}
 """The partition key of an index, if it is not `shard`."""
+MOST_KEYS, MOST_STATEMENTS = 100, 25
+"""What one BatchGetItem and one BatchExecuteStatement accept."""
 PROJECTED = ("breach",)
 """Attributes that an index has of an item, beside its keys."""
 
@@ -121,9 +123,12 @@ class MemoryDynamoDB:
         """Return the items with the keys of a request.
 
         Raises:
-            ClientError: a key is given twice.
+            ClientError: a key is given twice, or there are more than DynamoDB accepts.
         """
         self._count("BatchGetItem")
+        if sum(len(wanted["Keys"]) for wanted in RequestItems.values()) > MOST_KEYS:
+            message = "Too many items requested for the BatchGetItem call"
+            raise ClientError({"Error": {"Code": "ValidationException", "Message": message}}, "BatchGetItem")
         for wanted in RequestItems.values():
             if len({str(sorted(key.items())) for key in wanted["Keys"]}) < len(wanted["Keys"]):
                 message = "Provided list of item keys contains duplicates"
@@ -148,8 +153,14 @@ class MemoryDynamoDB:
         """Insert items that do not exist yet, by statements such as `INSERT INTO "table" VALUE {'name': ?}`.
 
         Or update some by `UPDATE "table" SET "value" = ? WHERE "name" = ? AND "version" = ? AND "other" IS MISSING`.
+
+        Raises:
+            ClientError: there are more than DynamoDB accepts.
         """
         self._count("BatchExecuteStatement")
+        if len(Statements) > MOST_STATEMENTS:
+            message = "Member must have length less than or equal to 25"
+            raise ClientError({"Error": {"Code": "ValidationException", "Message": message}}, "BatchExecuteStatement")
         return {"Responses": [self._execute(each["Statement"], each["Parameters"]) for each in Statements]}
 
     def _execute(self, statement: str, parameters: list[Item]) -> Item:

@@ -107,6 +107,12 @@ def test_one_outlier_does_not_decide_what_is_usual_in_a_small_sample() -> None:
     assert usual_duration(seconds[3:], expected=None) == timedelta(minutes=25)
 
 
+def test_what_is_usual_in_a_small_sample_is_judged_by_its_median() -> None:
+    seconds = [timedelta(seconds=n) for n in (1, 2, 10, 11, 12, 39)]
+
+    assert usual_duration(seconds, expected=None) == timedelta(seconds=39)
+
+
 def test_a_success_older_than_what_is_remembered_counts_as_known() -> None:
     history = NO_HISTORY
     for sync in syncs([False] * 40):

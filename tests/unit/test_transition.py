@@ -82,6 +82,22 @@ def test_a_read_that_ended_is_recorded_and_published_as_the_dataset_that_was_req
     assert result.feed.due_at == NOON + MINUTE + PROMISE.fresh_within - MINUTE - 2 * MINUTE
 
 
+def test_how_a_later_dataset_ended_is_not_how_ours_ended() -> None:
+    ours = after(NEW, requested(NOON)).feed
+
+    result = after(ours, found("later", NOON + 2 * MINUTE, NOON + 3 * MINUTE))
+
+    assert [(each.dataset_id, each.state) for each in result.datasets] == [("dataset", "Cancelled")]
+
+
+def test_a_success_from_before_the_last_one_is_not_published() -> None:
+    feed = after(NEW, requested(NOON), read(NOON + MINUTE)).feed
+
+    result = after(feed, found("earlier", NOON - 9 * MINUTE, NOON - 5 * MINUTE))
+
+    assert ids(result) == []
+
+
 def test_a_refresh_is_published_with_when_its_read_was_requested() -> None:
     ours = after(after(NEW, requested(NOON)).feed, read(NOON + MINUTE))
     theirs = after(NEW, read(NOON + MINUTE))
