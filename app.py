@@ -38,7 +38,7 @@ def main() -> None:
     FreshnessStack(app, deployment, bundle)
     template = app.synth().get_stack_by_name(deployment.name).template
     account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
-    if account and region and not deployment.local:
+    if account and region:
         for gone in removals(deployed_template(deployment.name, account, region) or {}, template):
             print(
                 f"warning: this removes {gone} from the deployed stack {deployment.name}. If you do not intend that, "

@@ -18,9 +18,10 @@ from codat_sandbox.settings import Settings as SandboxSettings
 from freshness.domain.feeds.feed import Feed
 from local import deploy
 from local.codat import Codat
-from local.settings import ROOT
+from local.settings import ROOT, Settings
 from local.stack import EVERY_MINUTE, RunningStack
 from local.watch import running_ticks
+from stack_access.outputs import Outputs
 from stack_access.stack import DeployedStack, clock
 from stack_access.ticks import run_tick, tick_client
 from tests.end_to_end.conftest import queue_of_events, wait_for
@@ -57,9 +58,7 @@ def staging(
     folder: Path = tmp_path_factory.mktemp(NAME)
     policy = folder / "staging.toml"
     policy.write_text(POLICY)
-    context = {"local": "true", "name": NAME, "policy": str(policy), "codat_base_url": other_codat.base_url}
-    schedules = {"check_schedule": EVERY_MINUTE, "queue_schedule": EVERY_MINUTE}
-    outputs = deploy.deploy(stack.processes, context | schedules, folder)
+    outputs = deploy_staging(stack, other_codat, policy)
     deploy.put_secrets(outputs, other_codat.api_key, SIGNING_SECRET)
     (folder / "outputs.json").write_text(outputs.model_dump_json(by_alias=True))
     deployed = DeployedStack(stack.deployed.session, NAME, policy, stack.deployed.endpoint, folder / "outputs.json")
@@ -88,6 +87,12 @@ def before_resume(staging: DeployedStack) -> list[Feed]:
     resumed = freshness("--stack", NAME, "resume")
     assert resumed.returncode == 0, resumed.stderr
     return feeds
+
+
+def deploy_staging(stack: RunningStack, other_codat: RunningSandbox, policy: Path) -> Outputs:
+    context = {"local": "true", "name": NAME, "policy": str(policy), "codat_base_url": other_codat.base_url}
+    schedules = {"check_schedule": EVERY_MINUTE, "queue_schedule": EVERY_MINUTE}
+    return deploy.deploy(stack.processes, context | schedules, policy.parent)
 
 
 def _exists(cloudformation: Any, name: str) -> bool:
@@ -201,3 +206,26 @@ def test_the_command_line_says_how_to_choose_a_stack_and_then_shows_its_companie
     assert json.loads(chosen.stdout)["companies"] == len(companies), chosen.stderr
     default = freshness("--stack", "CodatFreshness", "status", "--json")
     assert json.loads(default.stdout)["companies"] == len(list(stack.tables.companies.scan())), default.stderr
+
+
+def test_a_deployment_of_another_policy_wins_over_a_pushed_one_and_says_so_before(
+    stack: RunningStack, staging: DeployedStack, other_codat: RunningSandbox, settings: Settings, tmp_path: Path
+) -> None:
+    pushed = tmp_path / "pushed.toml"
+    pushed.write_text(POLICY.replace('"1 hour"', '"2 hours"').replace('warn_after = "2 hours"', ""))
+    push = freshness("--stack", NAME, "policy", "push", str(pushed), "--yes")
+    assert push.returncode == 0, push.stderr
+    staging.policy_file.write_text(POLICY.replace('"1 hour"', '"90 minutes"'))
+
+    deploy_staging(stack, other_codat, staging.policy_file)
+    said = (settings.run_folder / "logs" / "cdk-deploy.log").read_text()
+    assert "this replaces the policy in force by staging.toml: version 2, which arn:aws:" in said
+    client = tick_client(staging)
+
+    def versions() -> list[dict[str, Any]] | None:
+        run_tick(client, staging.outputs.check_freshness_function)
+        known: list[dict[str, Any]] = json.loads(freshness("--stack", NAME, "policy", "history", "--json").stdout)
+        return known if known[0]["how"] == "deployed" and len(known) == 3 else None
+
+    assert [each["how"] for each in wait_for(versions, seconds=60)] == ["deployed", "pushed", "deployed"]
+    assert freshness("--stack", NAME, "policy", "show").stdout == staging.policy_file.read_text()
