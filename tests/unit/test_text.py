@@ -41,6 +41,7 @@ def test_when_a_copy_was_read_is_said_with_the_time_from_which_its_age_counts() 
 
 def test_a_rate_of_change_that_is_assumed_is_not_said_to_be_learned() -> None:
     assert changes(4, True) == "about 4 times a day, as learned from its syncs"
+    assert changes(0.999, True) == "about once a day, as learned from its syncs"
     assert changes(4, False) == "about 4 times a day, assumed until its own syncs show it"
 
 

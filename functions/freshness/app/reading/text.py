@@ -58,7 +58,8 @@ def read_times(ended_at: datetime, as_of: datetime | None, is_estimated: bool) -
 def changes(per_day: float, are_learned: bool) -> str:
     """Return how often data changes at the source, and how that is known."""
     source = "as learned from its syncs" if are_learned else "assumed until its own syncs show it"
-    return f"about {per_day:.2g} times a day, {source}"
+    often = f"{per_day:.2g}"
+    return f"about {'once' if often == '1' else f'{often} times'} a day, {source}"
 
 
 def changed(is_modified: bool | None, since: datetime | None) -> str:
