@@ -17,6 +17,8 @@ from freshness.app.reading.text import moment
 from freshness.aws.dynamodb.control_items.policy_versions import PolicyVersion
 from freshness.domain.audit import Operation
 from freshness.policy import compiled
+from freshness.policy.errors import PolicyError, described, line_numbers
+from freshness.policy.file.values import quoted
 from freshness.policy.policy import Policy
 from freshness.policy.unmatched import warnings
 from stack_access.errors import StackError
@@ -51,6 +53,7 @@ def push(context: typer.Context, file: File = Path("freshness.toml"), *, yes: Ye
     stack = selected_stack(context)
     content = compiled.compiled(file)
     latest = _changeable(stack)
+    _require_account(stack, latest, content, file)
     for warning in warnings(compiled.parse(content), clock().date()):
         print_text(f"warning: {warning}", "yellow")
     _change(stack, latest, content, name=str(file), how="pushed", yes=yes)
@@ -96,6 +99,28 @@ def _changeable(stack: DeployedStack) -> PolicyVersion:
     return stack.policies.latest()
 
 
+def _require_account(stack: DeployedStack, latest: PolicyVersion, content: str, file: Path) -> None:
+    """Require that a compiled policy names the account at Codat that the deployed one does.
+
+    Raises:
+        PolicyError: it names another one, or none.
+    """
+    deployed = stack.policies.deployed(latest) or stack.policies.in_force()
+    known, given = (each.codat.account for each in (deployed, compiled.parse(content)))
+    if given == known:
+        return
+    mistake = (
+        f"codat.account: expected {_account(known)}, as deployed, got {_account(given)}: with the key of another "
+        'account, nothing would be read. Name the stack of this policy with --stack, or deploy it with "cdk deploy".'
+    )
+    lines = line_numbers(compiled.text_of(content))
+    raise PolicyError(described([(("codat", "account"), mistake)], str(file), lines))
+
+
+def _account(name: str) -> str:
+    return quoted(name) if name else "none"
+
+
 def _last_different(stack: DeployedStack, latest: PolicyVersion) -> PolicyVersion:
     before = stack.policies.versions.before(latest)
     found = next((each for each in before if each.fingerprint != latest.fingerprint), None)
@@ -130,6 +155,11 @@ def _change(stack: DeployedStack, latest: PolicyVersion, content: str, *, name: 
 def _left_to_do(stack: DeployedStack, latest: PolicyVersion, policy: Policy) -> Iterator[str]:
     """Yield what a policy needs that only another command adds."""
     deployed = stack.policies.deployed(latest)
+    if deployed and policy.codat.account not in ("", deployed.codat.account):
+        yield (
+            f"it names the account {policy.codat.account} at Codat, and the deployed policy "
+            f"{deployed.codat.account or 'none'}: nothing is read while the stack has the key of another account."
+        )
     if policy.deadlines and deployed and not deployed.deadlines:
         yield (
             "it has deadlines, and the deployed policy has none: no alarm watches them until the file is deployed with "

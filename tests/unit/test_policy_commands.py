@@ -65,9 +65,10 @@ def run(*arguments: str, answer: str = "") -> Result:
     return CliRunner().invoke(app, ("policy", *arguments), input=answer)
 
 
-def draft(hours: int) -> None:
+def draft(hours: int, account: str = "") -> None:
     """Write a policy file."""
-    Path("freshness.toml").write_text(f'# Ours\n[default]\nfresh_within = "{hours} hours"\n')
+    codat = f'[codat]\naccount = "{account}"\n' if account else ""
+    Path("freshness.toml").write_text(f'# Ours\n{codat}[default]\nfresh_within = "{hours} hours"\n')
 
 
 def in_force(world: World) -> int:
@@ -141,6 +142,34 @@ def test_a_push_says_what_only_another_command_adds(world: World) -> None:
     assert run("push", "--yes").exit_code == 0
     draft(12)
     assert "warning" not in run("push", "--yes").stdout
+
+
+@pytest.mark.parametrize(("deployed", "given"), [("Ours", "Theirs"), ("Ours", ""), ("", "Theirs")])
+def test_a_policy_of_another_account_at_codat_is_not_pushed(world: World, deployed: str, given: str) -> None:
+    """Codat would not be called any more: the stack has the key of the deployed policy's account."""
+    world.deploy(24, deployed)
+    draft(2, given)
+
+    refused = run("push", "--yes")
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("freshness: freshness.toml:")
+    assert "as deployed" in refused.stderr
+    assert "cdk deploy" in refused.stderr
+    assert in_force(world) == 24
+
+    draft(2, deployed)
+    assert run("push", "--yes").exit_code == 0
+    assert in_force(world) == 2
+
+
+def test_a_rollback_to_the_policy_of_another_account_warns_and_is_possible(world: World) -> None:
+    world.deploy(24, "Ours")
+    world.deploy(12, "Owrs")  # misspelled, so that nothing is read
+
+    undone = run("rollback", "--yes")
+    assert undone.exit_code == 0
+    assert "it names the account Ours at Codat, and the deployed policy Owrs" in " ".join(undone.stdout.split())
+    assert in_force(world) == 24
 
 
 def test_without_an_answer_nothing_is_pushed(world: World) -> None:

@@ -24,10 +24,11 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 
 
-def policy(folder: Path, hours: int, comment: str = "") -> str:
+def policy(folder: Path, hours: int, comment: str = "", account: str = "") -> str:
     """Return a compiled policy."""
     file = folder / "freshness.toml"
-    file.write_text(f'# {comment}\n[default]\nfresh_within = "{hours} hours"\n')
+    codat = f'[codat]\naccount = "{account}"\n' if account else ""
+    file.write_text(f'# {comment}\n{codat}[default]\nfresh_within = "{hours} hours"\n')
     return compiled.compiled(file)
 
 
@@ -49,9 +50,9 @@ class World:
             self.tables.policies, lambda: deployed, deployed_only=deployed_only, seconds=lambda: self.seconds
         )
 
-    def deploy(self, hours: int) -> PolicyInForce:
+    def deploy(self, hours: int, account: str = "") -> PolicyInForce:
         """Deploy a policy, and run a tick of the function that records it."""
-        process = self.process(policy(self.folder, hours))
+        process = self.process(policy(self.folder, hours, account=account))
         process.record_deployed(NOON)
         return process
 

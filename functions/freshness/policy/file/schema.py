@@ -269,7 +269,7 @@ class CodatTable(Table):
 
     account: str = Field("", min_length=1)
     """Its name in Codat's profile; any by default. With the key of another, such as a test instance, nothing is
-    read or queued, and an alarm is raised. `./freshness doctor` shows the name."""
+    read or queued, and an alarm is raised. `./freshness doctor` shows the name. Only a deployment changes it."""
 
 
 class Requests(Table):
