@@ -1,11 +1,12 @@
-"""`freshness plan`: what the policy in force would do to the fleet, and what that costs. It changes nothing."""
+"""`freshness plan`: what a policy would do to the fleet, and what that costs. It changes nothing."""
 
 import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, cast
+from pathlib import Path
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -23,6 +24,7 @@ from freshness.app.tick import Run
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
+from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from stack_access.links import codat_api_key, codat_base_url
 from stack_access.stack import DeployedStack, clock
@@ -33,22 +35,44 @@ LISTED = 10
 _MEMORY = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 
 
-def plan(context: typer.Context, *, as_json: Json = False) -> None:
+def plan(
+    context: typer.Context,
+    *,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Plan with this policy file, and not with the policy in force.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show what would be queued now, and what a day and a month cost. Nothing is queued or written.
 
     While no company was checked yet, it reads their data status from Codat itself, about a call for each company.
     """
     stack = selected_stack(context)
+    draft = policy or _given_before(context)
+    used = load(draft).with_learned(stack.tables.learned.fleet()) if draft else stack.policy
     with _progress() as progress:
-        fleet = fleet_of(stack, progress)
+        fleet = fleet_of(stack, used, progress)
         task = progress.add_task("Simulating two days", total=2)
-        result = planned(fleet, stack.policy, on_day=lambda: progress.advance(task))
+        result = planned(fleet, used, on_day=lambda: progress.advance(task))
     if as_json:
         print_json(result)
         return
+    if draft:
+        print_text(f'With {draft}, which "./freshness policy push {draft}" would put in force:')
+    elif difference := stack.policies.difference():
+        print_text(f'{difference} "./freshness plan --policy {stack.policy_file.name}" plans with it.', "yellow")
     _print(result)
     if pause := stack.queries.pause(clock()):
         print_text(f'Everything is {pause}. Start with "./freshness resume".', "yellow")
+
+
+def _given_before(context: typer.Context) -> Path | None:
+    """Return the policy file that the option before the command names, `None` if that was not given."""
+    source = context.parent and context.parent.get_parameter_source("policy")
+    return selected_stack(context).policy_file if source and source.name == "COMMANDLINE" else None
 
 
 def print_effect(stack: DeployedStack, before: Policy, after: Policy) -> None:
@@ -70,12 +94,12 @@ def print_effect(stack: DeployedStack, before: Policy, after: Policy) -> None:
     _print_problems(new)
 
 
-def fleet_of(stack: DeployedStack, progress: Progress) -> Fleet:
-    """Return the fleet as the tables have it; as Codat has it, if no company was checked yet."""
+def fleet_of(stack: DeployedStack, policy: Policy, progress: Progress) -> Fleet:
+    """Return the fleet as the tables have it; as Codat has it under a policy, if no company was checked yet."""
     known = _of_tables(stack.tables)
     if any(company.checked_at for company in known.companies):
         return known
-    return _of_tables(asyncio.run(_read_from_codat(stack, progress)))
+    return _of_tables(asyncio.run(_read_from_codat(stack, policy, progress)))
 
 
 def _of_tables(tables: Tables) -> Fleet:
@@ -87,7 +111,7 @@ def _of_tables(tables: Tables) -> Fleet:
     )
 
 
-async def _read_from_codat(stack: DeployedStack, progress: Progress) -> Tables:
+async def _read_from_codat(stack: DeployedStack, policy: Policy, progress: Progress) -> Tables:
     """Return tables in memory after a tick of check_freshness, which lists the companies and checks each.
 
     Raises:
@@ -98,7 +122,7 @@ async def _read_from_codat(stack: DeployedStack, progress: Progress) -> Tables:
     services = Services(
         tables=tables,
         bus=_NoBus(),
-        policy=stack.policy,
+        policy=policy,
         clock=clock,
         codat_access=CodatAccess(base_url=base_url, key=lambda _: key),
         emit=lambda _: None,
@@ -133,7 +157,8 @@ def _print(result: Plan) -> None:
     print_text(f"Due now: {queued:,} refreshes" + (f" ({by_type})" if queued else ""))
     share = result.calls_a_day / result.quota
     print_text(f"A day: {result.calls_a_day:,.0f} calls of Codat, {share:.0%} of the quota of {result.quota:,}")
-    print_text(f"A month: {result.aws_usd_a_month:,.2f} USD at AWS for refreshes and ticks" + _platforms(result))
+    aws = f"{result.aws_usd_a_month:,.2f} USD at AWS ({result.aws_usd_a_month_with_free_tier:,.2f} with its free tier)"
+    print_text(f"A month: {aws}{_platforms(result)}")
     _print_problems(result)
 
 

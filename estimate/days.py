@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 
-from estimate import prices
+from estimate.bill import usd_a_month
 from estimate.world import RuleReport, SimulatedFeed, World, sum_of
 from freshness.app.reading.text import duration
 from freshness.domain.api_limits import ApiLimits
@@ -16,7 +16,6 @@ from freshness.policy.policy import Policy
 
 LISTINGS_A_DAY = 96
 COMPANIES_A_PAGE = 1000
-DAYS_A_MONTH = 30
 TICK = timedelta(minutes=1)
 """The interval at which `queue_refreshes` runs."""
 
@@ -56,13 +55,8 @@ class Report:
 
     @property
     def usd_a_month(self) -> float:
-        """The charges of AWS."""
-        return usd_a_month(self.total.refreshes / self.days)
-
-
-def usd_a_month(refreshes_a_day: float) -> float:
-    """Return what AWS charges for refreshes and for the schedules, as calculated from `estimate.prices`."""
-    return DAYS_A_MONTH * (prices.DAY + prices.REFRESH * refreshes_a_day)
+        """The charges of AWS at list prices."""
+        return usd_a_month(self.total.refreshes / self.days, self.companies)
 
 
 def calls_of_lists(companies: int) -> int:

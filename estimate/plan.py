@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from estimate.days import DAYS_A_MONTH, calls_of_lists, run, usd_a_month
+from estimate import bill
+from estimate.days import calls_of_lists, run
 from estimate.fleet import fleet_of
 from estimate.world import SimulatedFeed
 from freshness.app.reading.text import duration
@@ -57,6 +58,8 @@ class Plan:
     quota: int
     refreshes_a_day: float
     aws_usd_a_month: float
+    """What AWS charges at list prices, without the dashboard."""
+    aws_usd_a_month_with_free_tier: float
     platforms_a_month: float
     """What the platforms charge, in the currency of the policy's prices."""
     currency: str
@@ -95,6 +98,7 @@ def plan(fleet: Fleet, policy: Policy, on_day: Callable[[], None] = lambda: None
     known = [company for company in fleet.companies if company.deleted_at is None]
     # A company is polled once a day while nothing of it is read.
     polled = sum(company.was_linked for company in known if company.company_id not in companies)
+    parts = bill.parts(scale * total.refreshes * bill.DAYS_A_MONTH, len(known))
     return Plan(
         companies=len(known),
         feeds=sum(not _promise(policy, each).off for each in refreshable),
@@ -102,8 +106,9 @@ def plan(fleet: Fleet, policy: Policy, on_day: Callable[[], None] = lambda: None
         calls_a_day=calls_of_lists(len(known)) + polled + scale * (calls - calls_of_lists(sampled)),
         quota=quota,
         refreshes_a_day=scale * total.refreshes,
-        aws_usd_a_month=usd_a_month(scale * total.refreshes),
-        platforms_a_month=scale * total.cost * DAYS_A_MONTH,
+        aws_usd_a_month=bill.total(parts),
+        aws_usd_a_month_with_free_tier=bill.with_free_tier(parts),
+        platforms_a_month=scale * total.cost * bill.DAYS_A_MONTH,
         currency=next((price.currency for price in policy.prices.values()), ""),
         matches_nothing=tuple(unmatched(policy, fleet.companies)),
         unkept=tuple(

@@ -19,30 +19,13 @@ EVENTBRIDGE_EVENTS = 1.00
 SCHEDULER_INVOCATIONS = 1.00
 """Per million."""
 
-WRITE_UNITS, READ_UNITS = 6.0, 3.6
+WRITE_UNITS, READ_UNITS = 6.12, 3.66
 """DynamoDB units of one refresh, from the check that it is due to its recorded end, as measured by `make bench`."""
 QUEUED_GB_SECONDS = 0.1 * 0.25
 """Lambda time to queue a refresh, in a tick that is limited to 600 calls a minute."""
-RECEIVED_GB_SECONDS, APPLIED_GB_SECONDS = 0.03 * 0.25, 0.1 * 0.25
-"""Lambda time to receive and to apply the webhook that reports the end of a refresh."""
+RECEIVED_GB_SECONDS = 0.03 * 0.25
+"""Lambda time to receive the webhook that reports the end of a refresh."""
 QUEUE_TICK_GB_SECONDS, CHECK_TICK_GB_SECONDS = 0.5 * 0.25, 2 * 0.25
 """Lambda time of ticks without anything to do."""
 TICK_WRITE_UNITS, TICK_READ_UNITS = 4, 6
 """DynamoDB units of ticks without anything to do."""
-
-REFRESH = (
-    WRITE_UNITS * DYNAMODB_WRITES
-    + READ_UNITS * DYNAMODB_READS
-    + 2 * LAMBDA_REQUESTS
-    + HTTP_API_REQUESTS
-    + 3 * SQS_REQUESTS
-    + EVENTBRIDGE_EVENTS
-) / MILLION + (QUEUED_GB_SECONDS + RECEIVED_GB_SECONDS + APPLIED_GB_SECONDS) * LAMBDA_GB_SECOND
-"""The price of one refresh that has its own webhook, which is the most expensive case."""
-_TICK = (
-    LAMBDA_REQUESTS + SCHEDULER_INVOCATIONS + TICK_WRITE_UNITS * DYNAMODB_WRITES + TICK_READ_UNITS * DYNAMODB_READS
-) / MILLION
-DAY = 1440 * (_TICK + QUEUE_TICK_GB_SECONDS * LAMBDA_GB_SECOND) + 288 * (
-    _TICK + CHECK_TICK_GB_SECONDS * LAMBDA_GB_SECOND
-)
-"""The price of one day of both schedules without anything to do."""

@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from estimate.days import DAYS_A_MONTH, Report, run
+from estimate.bill import DAYS_A_MONTH
+from estimate.days import Report, run
 from estimate.world import RuleReport, SimulatedFeed
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
@@ -152,7 +153,7 @@ def _spending_table(report: Report, policy: Policy) -> Table:
 
 def _totals_table(reports: dict[str, Report]) -> Table:
     table = _table("Calls and cost")
-    table.caption = "AWS at list prices, without secrets, metrics and alarms"
+    table.caption = "AWS at list prices, without the dashboard"
     table.add_column("", overflow="fold", min_width=16)
     for name in (
         "calls\na day",

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aws_cdk import App
 
-from bench import aws_cost
 from codat_sandbox.settings import Settings
+from estimate.bill import ALARM_METRICS, BATCHING_SECONDS, parts
 from freshness.policy.policy import Policy
 from infra.freshness_stack import FreshnessStack
 from infra.settings import Deployment
@@ -35,7 +35,7 @@ BUSY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
 WRITES, READS = 0.625e-6, 0.125e-6
 GB_SECONDS, INVOCATIONS = 0.0000133334, 0.20e-6
 HTTP_REQUESTS, SQS_REQUESTS, EVENTS, SCHEDULED, KMS_REQUESTS = 1.00e-6, 0.40e-6, 1.00e-6, 1.00e-6, 3.0e-6
-GB_STORED, GB_BACKED_UP, GB_LOGGED, GB_OUT, ALARM_METRICS = 0.25, 0.20, 0.50, 0.09, 0.10
+GB_STORED, GB_BACKED_UP, GB_LOGGED, GB_OUT, AN_ALARM_METRIC = 0.25, 0.20, 0.50, 0.09, 0.10
 """As in the price lists of AWS for us-east-1, without free tiers and tax."""
 RUNS_A_DAY = {"cron(* * * * ? *)": 1440, "cron(0/5 * * * ? *)": 288}
 SECONDS_OF_A_CALL = 0.0133
@@ -150,9 +150,14 @@ class Month:
         return sum(self.runs_a_day) * DAYS
 
     @property
+    def batching_seconds(self) -> float:
+        [mapping] = self.properties("AWS::Lambda::EventSourceMapping")
+        return float(mapping["MaximumBatchingWindowInSeconds"])
+
+    @property
     def batches(self) -> float:
         [mapping] = self.properties("AWS::Lambda::EventSourceMapping")
-        size = 1 + REFRESHES / SECONDS * float(mapping["MaximumBatchingWindowInSeconds"])
+        size = 1 + REFRESHES / SECONDS * self.batching_seconds
         return REFRESHES / min(float(mapping["BatchSize"]), size)
 
     def bill(self) -> dict[str, float]:
@@ -168,7 +173,7 @@ class Month:
             "EventBridge": REFRESHES * self.of_refresh("events") * EVENTS + self.ticks * SCHEDULED,
             "KMS": 3 * SECONDS / SECRETS_KEPT * KMS_REQUESTS,
             "CloudWatch logs": self._logged() / 1e9 * GB_LOGGED,
-            "CloudWatch alarms": self._watched() * ALARM_METRICS,
+            "CloudWatch alarms": self.alarm_metrics * AN_ALARM_METRIC,
             "data out": REFRESHES * (self.of_refresh("bytes to Codat") + ANSWER + 2 * SEGMENTS) / 1e9 * GB_OUT,
         }
 
@@ -207,7 +212,9 @@ class Month:
             + REFRESHES * (len(json.dumps(record)) + LOG_EVENT)
         )
 
-    def _watched(self) -> int:
+    @property
+    def alarm_metrics(self) -> int:
+        """The metrics that alarms watch."""
         alarms = [each.get("Metrics") or [{"MetricStat": each}] for each in self.properties("AWS::CloudWatch::Alarm")]
         return sum("MetricStat" in metric for alarm in alarms for metric in alarm)
 
@@ -221,8 +228,9 @@ def _polls() -> float:
 def test_the_bill_is_right_within_3_percent_of_one_that_is_computed_from_a_simulated_day(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    counted, ours = Month.simulated(_template(tmp_path)).bill(), defaultdict[str, float](float)
-    for part in aws_cost.parts():
+    month, ours = Month.simulated(_template(tmp_path)), defaultdict[str, float](float)
+    counted = month.bill()
+    for part in parts(REFRESHES, COMPANIES):
         [name] = [each for each in counted if ALSO.get(part.name, part.name).startswith(each)]
         ours[name] += part.cost
     with capsys.disabled():
@@ -230,3 +238,4 @@ def test_the_bill_is_right_within_3_percent_of_one_that_is_computed_from_a_simul
             print(f"\n{name}: {ours[name]:.3f} USD, counted {cost:.3f}", end="")
         print(f"\na month: {sum(ours.values()):.2f} USD, counted {sum(counted.values()):.2f}")
     assert sum(ours.values()) == pytest.approx(sum(counted.values()), rel=0.03)
+    assert (month.alarm_metrics, month.batching_seconds) == (ALARM_METRICS, BATCHING_SECONDS)

@@ -1,8 +1,8 @@
 """What `./freshness plan` says, compared with what the system then does in simulated time."""
 
 import json
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, cast
@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 from cli.commands import app
 from codat_sandbox.server import running_sandbox
 from codat_sandbox.settings import Settings
-from estimate.days import usd_a_month
+from estimate.bill import DAYS_A_MONTH, usd_a_month
 from estimate.memory_dynamodb import MemoryDynamoDB
 from estimate.plan import Fleet, Plan, effect, plan
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.metrics import Metric
+from freshness.domain.datasets.dataset import Trigger
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
@@ -28,6 +29,12 @@ from stack_access.stack import DeployedStack
 
 FILE = Path(__file__).parents[2] / "freshness.toml"
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+PRICES = """
+[prices]
+Xero = "0.50 USD per GB, 3 MB a refresh"
+"QuickBooks Online" = "0.002 USD per refresh"
+Plaid = "0.004 USD per refresh"
+"""
 NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 
 
@@ -52,28 +59,48 @@ def in_a_fleet(test: Callable[[Fleet], None], policy: Policy, companies: int = 6
     simulate(main)
 
 
-def test_calls_and_cost_are_those_of_a_simulated_day_within_a_tenth(capsys: pytest.CaptureFixture[str]) -> None:
-    policy = load(FILE)
+def charged(simulation: Simulation, since: datetime, policy: Policy) -> float:
+    """Return what the platforms charge for the datasets that were queued since a time."""
+    companies = {company.company_id: company for company in simulation.tables.companies.scan()}
+    prices = (
+        policy.price(companies[each.company_id].connections[each.connection_id])
+        for each in simulation.tables.datasets.scan()
+        if each.requested_at and each.requested_at >= since and each.trigger is not Trigger.EXTERNAL
+    )
+    return sum(price.amount for price in prices if price)
 
-    async def main(loop: SimulatedLoop) -> tuple[Plan, int, int]:
+
+def test_calls_and_cost_are_those_of_a_simulated_day_within_a_tenth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "freshness.toml").write_text(FILE.read_text() + PRICES)
+    policy = load(tmp_path / "freshness.toml")
+
+    async def main(loop: SimulatedLoop) -> tuple[Plan, int, int, float]:
         simulation = Simulation(loop, Settings(), policy, start_paused=True)
         await simulation.check(Fuse(), listing=None)
         expected = plan(fleet_of(simulation), policy)
         simulation.tables.control.resume()
         await simulation.run_for(DAY, every=MINUTE, random=Random(1), skips_idle=True)
         simulation.calls.clear()
-        before = simulation.tallies[Metric.REFRESHES_QUEUED]
+        before, since = simulation.tallies[Metric.REFRESHES_QUEUED], simulation.clock()
         await simulation.run_for(DAY, every=MINUTE, random=Random(1), skips_idle=True)
-        return expected, simulation.calls.total(), simulation.tallies[Metric.REFRESHES_QUEUED] - before
+        refreshes = simulation.tallies[Metric.REFRESHES_QUEUED] - before
+        return expected, simulation.calls.total(), refreshes, charged(simulation, since, policy)
 
-    expected, calls, refreshes = simulate(main)
+    expected, calls, refreshes, platforms = simulate(main)
+    charged_a_day = expected.platforms_a_month / DAYS_A_MONTH
     with capsys.disabled():
         print(
-            f"\nA day: planned {expected.calls_a_day:.0f} calls and {expected.refreshes_a_day:.0f} refreshes, made "
-            f"{calls} and {refreshes}"
+            f"\nA day: planned {expected.calls_a_day:.0f} calls, {expected.refreshes_a_day:.0f} refreshes and "
+            f"{charged_a_day:.2f} USD at the platforms, made {calls}, {refreshes} and {platforms:.2f}; a month at AWS "
+            f"{expected.aws_usd_a_month:.2f} USD, {expected.aws_usd_a_month_with_free_tier:.2f} with its free tier"
         )
     assert expected.calls_a_day == pytest.approx(calls, rel=0.1)
-    assert expected.aws_usd_a_month == pytest.approx(usd_a_month(refreshes), rel=0.1)
+    assert expected.refreshes_a_day == pytest.approx(refreshes, rel=0.1)
+    assert expected.aws_usd_a_month == pytest.approx(usd_a_month(refreshes, expected.companies), rel=0.1)
+    assert charged_a_day == pytest.approx(platforms, rel=0.1)
+    assert expected.currency == "USD"
 
 
 def test_what_is_due_now_is_what_the_next_tick_queues() -> None:
@@ -154,29 +181,63 @@ class NewStack(DeployedStack):
         return "key"
 
 
-def test_on_a_stack_with_nothing_checked_it_reads_codat_itself_and_writes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def new_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[NewStack]]:
+    """The stack that commands select, with five companies at its Codat."""
     outputs = tmp_path / "outputs.json"
     outputs.write_text(json.dumps({field.alias: "x" for field in Outputs.model_fields.values() if field.alias}))
-    stack = NewStack(Mock(), "CodatFreshness", FILE, None, outputs)
-    monkeypatch.setattr(DeployedStack, "in_aws", lambda *_: stack)
+    monkeypatch.setattr(
+        DeployedStack, "in_aws", lambda *given: NewStack(Mock(), "CodatFreshness", given[-1], None, outputs)
+    )
     monkeypatch.setattr(NewStack, "dynamodb", MemoryDynamoDB(), raising=False)
-
     with running_sandbox(Settings(companies=5), "key") as sandbox:
         monkeypatch.setattr(NewStack, "base_url", sandbox.base_url, raising=False)
-        result = CliRunner().invoke(app, ["plan", "--json"])
-        assert result.exit_code == 0, result.output
-        said = json.loads(result.stdout)
-        text = CliRunner().invoke(app, ["plan"]).stdout
+        yield NewStack
+
+
+def test_on_a_stack_with_nothing_checked_it_reads_codat_itself_and_writes_nothing(
+    new_stack: type[NewStack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = CliRunner().invoke(app, ["plan", "--json"])
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    text = CliRunner().invoke(app, ["plan"]).stdout
 
     assert said["companies"] == 5
     assert sum(said["queuedNow"].values()) > 5
     assert said["callsADay"] > 96
     assert "5 companies" in text
     assert "of the quota" in text
-    assert not stack.dynamodb.writes.total()
+    assert f"{said['awsUsdAMonth']:.2f} USD at AWS" in text
+    assert not new_stack.dynamodb.writes.total()
 
+    monkeypatch.setattr(NewStack, "base_url", "http://127.0.0.1:9")
     refused = CliRunner().invoke(app, ["plan"])
     assert refused.exit_code == 1
     assert "doctor" in refused.stderr
+
+
+def test_a_draft_is_planned_with_wherever_its_option_is(new_stack: type[NewStack], tmp_path: Path) -> None:
+    draft = tmp_path / "draft.toml"
+    draft.write_text('[default]\nfresh_within = "4 weeks"\n[prices]\nXero = "0.01 USD per refresh"\n')
+
+    in_force, *of_draft = (
+        json.loads(CliRunner().invoke(app, arguments).stdout)
+        for arguments in (
+            ["plan", "--json"],
+            ["plan", "--json", "--policy", str(draft)],
+            ["--policy", str(draft), "plan", "--json"],
+        )
+    )
+
+    assert of_draft[0] == of_draft[1]
+    assert (in_force["currency"], of_draft[0]["currency"]) == ("", "USD")
+    assert of_draft[0]["refreshesADay"] < in_force["refreshesADay"] / 2
+    assert not new_stack.dynamodb.writes.total()
+    text = CliRunner().invoke(app, ["plan", "--policy", str(draft)]).stdout
+    assert "policy push" in text
+    assert "USD at the platforms" in text
+    draft.write_text("[default\n")
+    mistaken = CliRunner().invoke(app, ["plan", "--policy", str(draft)])
+    assert mistaken.exit_code == 2
+    assert "draft.toml:1:" in mistaken.stderr

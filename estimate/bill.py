@@ -1,0 +1,314 @@
+"""What AWS charges in a month for a fleet: everything but the dashboard, which is optional.
+
+Each part says what its units are, and has a floor: what it costs with the fewest units that keep what the stack
+guarantees, and why they cannot be fewer. A webhook for each read is the most expensive case, and is assumed. Prices
+that are not in `estimate.prices` are list prices of the same region and month.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from estimate import prices
+from estimate.prices import MILLION
+from freshness.app.checking.check_freshness import LIST_EVERY
+from freshness.aws.dynamodb.item_codec import DATASETS_KEPT
+from freshness.domain.feeds.feed import DAY
+
+DAYS_A_MONTH = 30.4
+QUEUE_TICKS = 24 * 60 * DAYS_A_MONTH
+CHECK_TICKS = 24 * 12 * DAYS_A_MONTH
+
+DATASET_BYTES = 450
+"""The size of a dataset's record, with the overhead of DynamoDB for each item."""
+TICK_LOG_BYTES, BATCH_LOG_BYTES, ACCESS_LOG_BYTES = 900, 500, 270
+"""The log records of a tick with its metrics, of a batch of webhooks, and of a request to API Gateway."""
+IN_FLIGHT_READ_UNITS = 2.0
+"""Read units of one refresh in the ticks while it is in flight, and as many of its company: a feed stays due."""
+SECRET_READS = 2 * 12 * 24 * DAYS_A_MONTH + 12 * 24 * DAYS_A_MONTH
+"""Each of three functions reads its secret every five minutes."""
+KMS_CALL = 0.03 / 10_000
+REQUEST_BYTES, RESPONSE_BYTES = 1000, 460
+"""What leaves AWS for a refresh, and for a webhook, with the headers of HTTP and TLS."""
+POLLERS, LONG_POLL = 5, 20.0
+"""Lambda's pollers of a queue, and the seconds for which each waits for a message."""
+BATCHING_SECONDS = 15
+"""How long the first webhook of a batch waits for others, as in the template."""
+WEBHOOK_GB_SECONDS, READ_GB_SECONDS = 0.07 * 0.25, 0.012 * 0.25
+"""Lambda time to apply a webhook, and for each read that it reports: 25 with ten reads each take 4.7 s."""
+ALARM_METRICS, AN_ALARM_METRIC = 14, 0.10
+"""The metrics that the alarms of the template watch, each of which is charged, and the price of one."""
+ATTAINMENT_READ_UNITS = 40.0
+"""Read units of a check tick for the burn rate: the records of up to 73 hours, and the index of broken promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the bill: units at a price each in USD, of which `free_units` are free of charge."""
+
+    name: str
+    of: str
+    units: float
+    price: float
+    free_units: float = 0.0
+    least: float | None = None
+    """The fewest units that keep the guarantees; `None` if these are."""
+    because: str = ""
+    """What these units are."""
+    floor: str = ""
+    """Why there cannot be fewer."""
+
+    @property
+    def cost(self) -> float:
+        """The cost at list price."""
+        return self.units * self.price
+
+    @property
+    def with_free_tier(self) -> float:
+        """The cost of the units that are not free of charge."""
+        return max(0.0, self.units - self.free_units) * self.price
+
+    @property
+    def at_least(self) -> "Part":
+        """The part with the fewest units that keep the guarantees."""
+        return self if self.least is None else replace(self, units=self.least)
+
+    @property
+    def shown(self) -> str:
+        """The units and their price, the floor if it is lower, and what it consists of."""
+        text = f"{self.units:,.3g} x {self.price:.2g} per {self.of}"
+        if self.because:
+            text += f": {self.because}"
+        if self.floor:
+            text += f". Floor {self.at_least.cost:.2f}: {self.floor}"
+        return text
+
+
+def parts(refreshes: float, companies: int, types_in_a_webhook: int = 1) -> list[Part]:
+    """Return the parts of the bill of a month with so many refreshes, if so many data types share a webhook.
+
+    The Lambda time of ticks includes the wait for slots at 600 calls a minute.
+    """
+    ticks, webhooks = QUEUE_TICKS + CHECK_TICKS, refreshes / types_in_a_webhook
+    # Webhooks that are evenly spread are the most expensive. The first of a batch waits for others.
+    batches = webhooks / (1 + webhooks / (DAYS_A_MONTH * DAY.total_seconds()) * BATCHING_SECONDS)
+    gb_seconds = (
+        QUEUE_TICKS * prices.QUEUE_TICK_GB_SECONDS
+        + CHECK_TICKS * prices.CHECK_TICK_GB_SECONDS
+        + refreshes * (prices.QUEUED_GB_SECONDS + READ_GB_SECONDS)
+        + webhooks * (prices.RECEIVED_GB_SECONDS + WEBHOOK_GB_SECONDS)
+    )
+    log_bytes = ticks * TICK_LOG_BYTES + batches * BATCH_LOG_BYTES + webhooks * ACCESS_LOG_BYTES
+    return [
+        *_dynamodb(refreshes, ticks, companies, types_in_a_webhook),
+        *_webhooks(webhooks, batches),
+        Part(
+            "Lambda time",
+            "GB-second",
+            gb_seconds,
+            prices.LAMBDA_GB_SECOND,
+            free_units=400_000,
+            because="with 256 MB, ticks 0.5 and 2 s, 0.1 s to queue a refresh at Codat's pace, 0.11 s for its webhook",
+            floor="less memory is a slower processor, and takes as many GB-seconds",
+        ),
+        Part(
+            "Lambda requests",
+            "1M",
+            (ticks + webhooks + batches) / MILLION,
+            prices.LAMBDA_REQUESTS,
+            free_units=1,
+            least=(ticks + 1.1 * webhooks) / MILLION,
+            because="one to receive each webhook, one to apply a batch, and the ticks",
+            floor="batches of ten",
+        ),
+        Part(
+            "EventBridge events",
+            "1M",
+            refreshes / MILLION,
+            prices.EVENTBRIDGE_EVENTS,
+            because="an event for each refresh",
+            floor="also of one that found no change: where the webhook of an earlier read by others was lost, no other "
+            "event shows the change. Events are charged one by one, also those sent together",
+        ),
+        Part(
+            "EventBridge Scheduler",
+            "1M",
+            ticks / MILLION,
+            prices.SCHEDULER_INVOCATIONS,
+            free_units=14,
+            because="a tick to queue every minute, and one to check every five",
+            floor="a less frequent tick would start refreshes later",
+        ),
+        Part(
+            "KMS calls to read secrets",
+            "call",
+            SECRET_READS,
+            KMS_CALL,
+            free_units=20_000,
+            because="three functions read theirs every five minutes",
+            floor="a secret that was rotated must be used within minutes",
+        ),
+        Part(
+            "data out",
+            "GB",
+            (refreshes * REQUEST_BYTES + webhooks * RESPONSE_BYTES) / 1e9,
+            0.09,
+            free_units=100,
+            because="a request to Codat for each refresh, and a response to each webhook",
+        ),
+        Part(
+            "CloudWatch logs",
+            "GB",
+            log_bytes / 1e9,
+            0.50,
+            free_units=5,
+            because="a record of each tick, of each batch of webhooks, and of each request to API Gateway",
+            floor="the record of a request shows who sent forged webhooks",
+        ),
+        Part(
+            "CloudWatch alarms",
+            "metric",
+            ALARM_METRICS,
+            AN_ALARM_METRIC,
+            free_units=10,
+            because="the metrics that alarms watch",
+            floor="each calls for another remedy",
+        ),
+    ]
+
+
+def usd_a_month(refreshes_a_day: float, companies: int) -> float:
+    """Return the bill of a month at list prices."""
+    return total(parts(DAYS_A_MONTH * refreshes_a_day, companies))
+
+
+def total(bill: Iterable[Part]) -> float:
+    """Return what the parts cost at list prices."""
+    return sum(part.cost for part in bill)
+
+
+def with_free_tier(bill: Iterable[Part]) -> float:
+    """Return what the parts cost beyond AWS's monthly free tier, which has no end."""
+    return sum(part.with_free_tier for part in bill)
+
+
+def _webhooks(webhooks: float, batches: float) -> list[Part]:
+    """Return what is charged for webhooks until they are applied, apart from Lambda."""
+    return [
+        Part(
+            "API Gateway",
+            "1M requests",
+            webhooks / MILLION,
+            prices.HTTP_API_REQUESTS,
+            because="a request for each webhook",
+            floor="a function URL is free of charge, but only reserved concurrency limits how much someone can send "
+            "there, of which a new account has none",
+        ),
+        Part(
+            "SQS messages",
+            "1M requests",
+            (webhooks + batches) / MILLION,
+            prices.SQS_REQUESTS,
+            free_units=0.34,
+            because="a message for each webhook, deleted in batches",
+            floor="Lambda's own queue for asynchronous invocation is free of charge, but tries for hours only, and one "
+            "by one",
+        ),
+        Part(
+            "SQS polling",
+            "1M requests",
+            _polls(webhooks) / MILLION,
+            prices.SQS_REQUESTS,
+            free_units=0.66,
+            because="five of Lambda's pollers, each of which waits for 20 seconds or until a message comes",
+            floor="Lambda has no setting for fewer",
+        ),
+    ]
+
+
+def _polls(webhooks: float) -> float:
+    """Return how often Lambda polls the queue in a month, if webhooks are evenly spread over its pollers."""
+    seconds = DAYS_A_MONTH * DAY.total_seconds()
+    rate = webhooks / seconds / POLLERS
+    wait = -math.expm1(-rate * LONG_POLL) / rate if rate else LONG_POLL
+    return POLLERS * seconds / wait
+
+
+def _dynamodb(refreshes: float, ticks: float, companies: int, read_together: int) -> list[Part]:
+    """Return what DynamoDB charges for the units of refreshes, for ticks, and for storage.
+
+    `read_together` is how many data types of a company are in flight together.
+    """
+    write, read = prices.DYNAMODB_WRITES, prices.DYNAMODB_READS
+    gb_stored = refreshes / DAYS_A_MONTH * (DATASETS_KEPT / DAY) * DATASET_BYTES / 1e9
+    return [
+        Part(
+            "DynamoDB writes of refreshes",
+            "1M units",
+            prices.WRITE_UNITS * refreshes / MILLION,
+            write,
+            because="the feed when queued and at the end 2, its move in the due index 2, the dataset 2",
+            floor="a crash must lose neither what was queued nor what ended; a move in an index deletes and puts. With "
+            "one entry for each company, ten webhooks at once would compete for one item, and where its data types "
+            "are due apart, a refresh would take a unit more",
+        ),
+        Part(
+            "DynamoDB writes of ticks",
+            "1M units",
+            prices.TICK_WRITE_UNITS * ticks / MILLION,
+            write,
+            least=2 * ticks / MILLION,
+            because="a lease and what was learned",
+            floor="a lease is taken and given back",
+        ),
+        Part(
+            "DynamoDB reads of refreshes",
+            "1M units",
+            prices.READ_UNITS * refreshes / MILLION,
+            read,
+            least=2 * refreshes / MILLION,
+            because="the feed for the tick, and the company, the feed and the dataset for the webhook",
+            floor="the feed for the tick 0.5; the company 0.5, and the feed consistently 1, for the webhook",
+        ),
+        Part(
+            "DynamoDB reads of feeds in flight",
+            "1M units",
+            IN_FLIGHT_READ_UNITS * (1 + 1 / read_together) * refreshes / MILLION,
+            read,
+            because="a feed is due until its read has ended, four minutes or ticks, which read it and its company",
+            floor="to hide it from ticks would take two write units, which cost five times as much",
+        ),
+        Part(
+            "DynamoDB reads of ticks",
+            "1M units",
+            (prices.TICK_READ_UNITS * ticks + ATTAINMENT_READ_UNITS * CHECK_TICKS + 24 * DAYS_A_MONTH) / MILLION,
+            read,
+            because="the due index's shards, the account's limits, the rates; the burn rate of error budgets",
+            floor="each tick decides from what is so now",
+        ),
+        Part(
+            "DynamoDB reads of listed companies",
+            "1M units",
+            companies * 0.5 * (DAY / LIST_EVERY) * DAYS_A_MONTH / MILLION,
+            read,
+            because=f"each company every {LIST_EVERY.total_seconds() / 60:.0f} minutes",
+            floor="without webhooks, a lost connection is found by the list alone",
+        ),
+        Part(
+            "DynamoDB storage",
+            "GB",
+            gb_stored,
+            0.25,
+            free_units=25,
+            because="30 days of datasets",
+            floor="the history that is promised",
+        ),
+        Part(
+            "DynamoDB point-in-time recovery",
+            "GB",
+            gb_stored,
+            0.20,
+            because="backups of the tables",
+            floor="the tables are the only record of what is to be done",
+        ),
+    ]
