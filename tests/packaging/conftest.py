@@ -13,29 +13,37 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the wheel of the working tree."""
-    folder = tmp_path_factory.mktemp("wheel")
+def built(project: Path, folder: Path) -> Path:
+    """Return the wheel of the project in a folder, built in another."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(command, cwd=project, check=True, capture_output=True)
     [wheel] = folder.glob("*.whl")
     return wheel
 
 
-@pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a virtual environment with the wheel, in which the packages of this environment can be imported."""
-    folder = tmp_path_factory.mktemp("environment")
+def install(folder: Path, *wheels: Path) -> Path:
+    """Create a virtual environment with wheels, in which the packages of this environment can be imported."""
     venv.create(folder, symlinks=True)
     paths = {"base": str(folder), "platbase": str(folder)}
     packages = Path(sysconfig.get_path("purelib", scheme="venv", vars=paths))
     (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
     target = ["--python", str(folder / "bin" / "python")]
     options = ["--quiet", "--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", *target, "install", *options, str(wheel)]
+    command = [sys.executable, "-m", "pip", *target, "install", *options, *map(str, wheels)]
     subprocess.run(command, check=True, capture_output=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the wheel of the working tree."""
+    return built(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a virtual environment with the wheel, in which the packages of this environment can be imported."""
+    return install(tmp_path_factory.mktemp("environment"), wheel)
 
 
 @pytest.fixture(scope="session")

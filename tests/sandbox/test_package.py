@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -17,10 +16,8 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from tests.packaging.conftest import ROOT, built, install
 from tests.sandbox.conftest import Receiver
-
-FOLDER = Path(__file__).parents[2] / "codat-sandbox"
-PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 TEST = """
 import httpx
@@ -35,24 +32,13 @@ def test_invoices_become_fresh(codat_sandbox):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [*PIP, "wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(FOLDER)]
-    subprocess.run(build, check=True, capture_output=True)
-    [built] = folder.glob("codat_sandbox-*.whl")
-    return built
+    return built(ROOT / "codat-sandbox", tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of programs of an environment that has the wheel, and sees the packages that are installed here."""
-    environment = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
-    python = environment / "bin" / "python"
-    install = [*PIP, "--python", str(python), "install", "--no-index", "--no-deps", str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
-    [packages] = environment.glob("lib/python*/site-packages")
-    (packages / "shared.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    return python.parent
+    return install(tmp_path_factory.mktemp("environment"), wheel) / "bin"
 
 
 def environment() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What the documentation promises in numbers is what the code does."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +21,13 @@ from freshness.domain.feeds.feed import MAX_LATE_AFTER
 from freshness.domain.feeds.schedule import RETRY_AFTER_REFUSAL, RETRY_WITHOUT_PERMISSIONS
 from freshness.policy.file.values import SHORTEST_RETENTION
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGE = 90
+"""How many lines a page has at most."""
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("examples/*/*.md"), ROOT / "codat-sandbox/README.md"]
+)
 WORDS = {1: "a", 2: "two", 5: "five", 6: "six", 7: "seven", 10: "ten"}
 UNITS = {"day": timedelta(days=1), "hour": timedelta(hours=1), "minute": timedelta(minutes=1)}
 
@@ -66,3 +73,24 @@ def in_words(duration: timedelta) -> str:
 )
 def test_a_document_promises_what_the_code_does(document: str, promise: str) -> None:
     assert promise in " ".join((DOCS / document).read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize("path", ["try", "deploy", "operate"])
+def test_each_of_the_three_paths_is_a_page(path: str) -> None:
+    assert len((DOCS / f"{path}.md").read_text(encoding="utf-8").splitlines()) <= PAGE
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_link_of_a_document_is_dead(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if "://" not in link:
+            path, _, anchor = link.partition("#")
+            target = document.parent / path if path else document
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
