@@ -1,8 +1,10 @@
 """Custom data types are kept fresh on the connections that the policy names, though no webhook reports their ends."""
 
+import asyncio
 from datetime import timedelta
 from random import Random
 
+from codat_sandbox.companies import new_feeds
 from codat_sandbox.model import Dataset
 from codat_sandbox.platforms import PLAID, XERO
 from codat_sandbox.settings import Settings
@@ -13,7 +15,7 @@ from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Simulation
 
 MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BUDGETS = "custom.budgets"
 SETTINGS = Settings(
     companies=0, fails_first=0, not_supported=0, sync_schedule={}, custom_data_types={"Xero": ("budgets",)}
@@ -62,18 +64,46 @@ def test_a_custom_data_type_is_kept_fresh_on_the_platform_of_its_rule() -> None:
     assert 7 <= len(recorded) <= 12
 
 
-def test_a_connection_without_the_custom_data_type_is_asked_once() -> None:
+def test_a_connection_without_the_custom_data_type_is_asked_once_a_week() -> None:
     simulation = simulation_of({"data_types": {BUDGETS: {"fresh_within": "1 hour"}}})
 
     xero, plaid = sorted(budgets(simulation), key=lambda feed: feed.is_unsupported)
     assert xero.succeeded_at
     assert plaid.is_unsupported
-    assert plaid.due_at is None
+    assert plaid.end
+    assert plaid.due_at == plaid.end.at + timedelta(weeks=1)
     company = simulation.tables.companies.get(plaid.company_id)
     assert company
     connection = company.connections[plaid.connection_id]
     promise = simulation.policy.promise(BUDGETS, company, connection)
     assert plaid.state(promise, connection, simulation.loop.clock()) is State.UNSUPPORTED
+
+
+def test_a_custom_data_type_that_is_configured_later_is_found_after_a_week() -> None:
+    policy = {"default": {"fresh_within": "4 weeks"}, "data_types": {BUDGETS: {"fresh_within": "1 day"}}}
+
+    async def scenario(loop: SimulatedLoop) -> tuple[Feed, Feed, Simulation]:
+        simulation = Simulation(loop, SETTINGS, Policy.model_validate(policy))
+        company = simulation.backend.add_company((PLAID,), loop.clock())
+        await simulation.run_for(HOUR, every=5 * MINUTE, random=Random(0))
+        with_budgets = SETTINGS.model_copy(update={"custom_data_types": {"Plaid": ("budgets",)}})
+        new = new_feeds(company.id, company.connections[0], with_budgets, Random(0))
+        simulation.backend._store._feeds[company.id] += [each for each in new if each.data_type == BUDGETS]
+        found = []
+        for wait in (6 * DAY, DAY):
+            await asyncio.sleep(wait.total_seconds())
+            await simulation.run_for(2 * HOUR, every=5 * MINUTE, random=Random(0))
+            found += budgets(simulation)
+        earlier, later = found
+        return earlier, later, simulation
+
+    earlier, later, simulation = simulate(scenario)
+
+    assert earlier.is_unsupported
+    assert later.succeeded_at
+    assert not later.is_unsupported
+    [age] = ages(simulation)
+    assert age <= 2 * HOUR
 
 
 def test_no_custom_data_type_is_queued_that_the_policy_does_not_name() -> None:

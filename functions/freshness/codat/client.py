@@ -160,7 +160,7 @@ class Codat:
     async def _queue_custom(
         self, company_id: str, identifier: str, connection_id: str, key: UUID | None, *, on_demand: bool
     ) -> PullOperation:
-        """Queue a refresh of a custom data type. A 404 is taken as that the connection does not have it."""
+        """Queue a refresh of a custom data type. A 404 is taken as that the connection does not have it yet."""
         path = path_of("companies", company_id, "connections", connection_id, "data", "queue", "custom", identifier)
         try:
             response = await self._http.post(path, key=key, on_demand=on_demand)

@@ -40,7 +40,11 @@ async def poll(
     statuses = await codat.data_status(company.company_id)
     polled: dict[Key, list[DatasetPolled]] = {}
     # Data status does not have custom data types: others may have read them.
-    ambiguous = {key for key, feed in feeds.items() if custom_identifier(feed.data_type) and not feed.is_unsupported}
+    ambiguous = {
+        key
+        for key, feed in feeds.items()
+        if custom_identifier(feed.data_type) and (feed.in_flight or not feed.is_unsupported)
+    }
     news: set[Key] = set()
     for data_type, status in statuses.by_type.items():
         connections = company.active_connections(data_type)

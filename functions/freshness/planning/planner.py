@@ -103,6 +103,8 @@ def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -
         action, reason = (Action.CHECK, Reason.LATE) if late else (Action.WAIT, Reason.IN_FLIGHT)
         return Decision(feed=feed, company=company, action=action, reason=reason, until=feed.late_at)
     is_due, is_blocked = due <= now, feed.is_blocked(connection)
+    if not is_due and feed.is_unsupported:
+        return rescheduled(feed, company, Reason.UNSUPPORTED, due, breaks_at)
     if not is_due and (is_blocked or feed.is_failing or policy.set_of(feed.data_type, company) is None):
         return rescheduled(feed, company, Reason.BLOCKED if is_blocked else Reason.NOT_YET, due, breaks_at)
     if pause := in_force(company.pause, now):

@@ -51,6 +51,7 @@ class Policy(Table):
     """What holds for some data types. They are kept fresh for every company with a connection that supplies them.
 
     A custom data type is named `custom.` and Codat's identifier, best in a rule with the platforms that have it.
+    A connection that does not have it is asked again once a week.
     """
     rules: tuple[Rule, ...] = ()
     deadlines: tuple[DeadlineTable, ...] = ()

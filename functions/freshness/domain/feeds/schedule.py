@@ -8,6 +8,7 @@ from zlib import crc32
 
 from freshness.domain import backoff
 from freshness.domain.companies.company import Connection
+from freshness.domain.data_types import custom_identifier
 from freshness.domain.datasets.dataset import OUTCOMES, DatasetState, Outcome
 from freshness.domain.datasets.sync_history import LONGEST_SYNC, usual_duration
 from freshness.domain.feeds.feed import DAY, MAX_LATE_AFTER, UNKNOWN_SYNC_TIME, Feed
@@ -20,6 +21,8 @@ RETRY_AFTER_REFUSAL = timedelta(minutes=30)
 """How long a feed whose read was refused waits for another try: longer than from one list of companies to the next."""
 RETRY_WITHOUT_PERMISSIONS = timedelta(days=1)
 """The same if it lacks permissions: a customer may grant them at the platform, which Codat does not report."""
+ASK_FOR_CUSTOM_AGAIN = timedelta(weeks=1)
+"""How long after Codat did not have a custom data type it is asked for it again."""
 REQUESTED_DUE = BEGINNING - timedelta(seconds=1)
 """When a feed is due whose refresh was requested or is wanted: before everything that a promise makes due."""
 QUEUEING_MARGIN = timedelta(minutes=2)
@@ -63,8 +66,10 @@ def due_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | N
     is_off = promise.off or connection.suffices(feed.succeeded_at)
     if in_flight and (feed.seen_running_at or is_off or not connection.is_linked):
         return feed.late_at
-    if feed.is_unsupported or not connection.is_linked:
+    if not connection.is_linked:
         return None
+    if feed.is_unsupported:
+        return None if is_off else _asked_again_at(feed)
     if feed.refresh_requested_at:
         return feed.retry_at or REQUESTED_DUE
     due = None
@@ -121,6 +126,16 @@ def is_due_by_age(feed: Feed, promise: Promise, now: datetime) -> bool:
         return False  # however long its syncs take
     bound_at = _planned(feed, promise, partial(_bound_at, feed, promise))
     return bound_at is not None and bound_at <= now
+
+
+def _asked_again_at(feed: Feed) -> datetime | None:
+    """Return when Codat is to be asked again for a data type that it did not have; `None` if it never is.
+
+    A custom one may be configured at any time, which Codat does not report.
+    """
+    if feed.end is None or not custom_identifier(feed.data_type):
+        return None
+    return feed.late_at if feed.in_flight else feed.end.at + ASK_FOR_CUSTOM_AGAIN
 
 
 def _retry_after_failure(feed: Feed, connection: Connection) -> datetime | None:
