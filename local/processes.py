@@ -13,7 +13,7 @@ from typing import IO, cast
 from local.errors import LocalRunError
 from local.settings import ROOT
 
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 _LAST_LINES = 15
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import boto3
+import httpx
 import pytest
 from rich.console import Console
 
@@ -24,13 +25,30 @@ if TYPE_CHECKING:
 Seen = TypeVar("Seen")
 
 
-def wait_for(look: Callable[[], Seen | None], seconds: float) -> Seen:
+LONGEST_WAIT = 240.0
+"""Seconds after which a test fails that waits, also on a machine that is busy with other tests."""
+
+
+def wait_for(look: Callable[[], Seen | None], seconds: float = LONGEST_WAIT) -> Seen:
     """Return what `look` returns as soon as that is true, and fail the test if that takes longer than `seconds`."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):
         assert time.monotonic() < deadline, f"not within {seconds:.0f} seconds"
         time.sleep(0.2)
     return seen
+
+
+def answered(send: Callable[[], httpx.Response]) -> httpx.Response:
+    """Send a request again until it is answered: a function that starts on a busy machine may exceed its timeout."""
+
+    def answer() -> httpx.Response | None:
+        try:
+            response = send()
+        except httpx.TimeoutException:
+            return None
+        return None if response.is_server_error else response
+
+    return wait_for(answer)
 
 
 def files_with(text: str, folder: Path) -> str:

@@ -13,7 +13,7 @@ import pytest
 from local.errors import LocalRunError
 from local.processes import free_port, guarded_processes
 from local.settings import ROOT
-from tests.end_to_end.conftest import wait_for
+from tests.end_to_end.conftest import LONGEST_WAIT, wait_for
 
 RUN = [sys.executable, "-m", "local.run"]
 
@@ -87,7 +87,7 @@ def test_a_server_that_stops_by_itself_ends_the_run_with_its_last_output(tmp_pat
     with guarded_processes(tmp_path, transient=[]) as processes:
         processes.serve("server", [sys.executable, "-u", "-c", program], os.environ, port)
         with pytest.raises(LocalRunError, match=r"server stopped by itself \(status 3\)") as raised:
-            wait_for(processes.check, seconds=10)
+            wait_for(processes.check)
     assert "bye" in raised.value.details
 
 
@@ -108,15 +108,15 @@ def test_however_a_run_ends_no_process_or_file_is_left(
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
-        wait_for((folder / "logs" / "cdk-deploy.log").exists, seconds=180)
+        wait_for((folder / "logs" / "cdk-deploy.log").exists)
         started = _descendants(run.pid)
         assert len(started) > 3  # the guard, the local AWS, the sandbox, and the CDK
         run.send_signal(ended_by)
-        assert run.wait(timeout=20) == (-signal.SIGKILL if ended_by is signal.SIGKILL else 128 + ended_by)
+        assert run.wait(timeout=LONGEST_WAIT) == (-signal.SIGKILL if ended_by is signal.SIGKILL else 128 + ended_by)
     finally:
         run.kill()
-    wait_for(lambda: not _alive(started), seconds=10)
-    wait_for(lambda: {path.name for path in folder.iterdir()} == {"logs"}, seconds=10)
+    wait_for(lambda: not _alive(started))
+    wait_for(lambda: {path.name for path in folder.iterdir()} == {"logs"})
     assert "Traceback" not in (tmp_path / "output").read_text()
 
 

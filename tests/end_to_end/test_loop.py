@@ -25,7 +25,7 @@ from local.stack import RunningStack
 from local.watch import running_ticks
 from stack_access.links import links_of
 from stack_access.stack import clock
-from tests.end_to_end.conftest import dead_letters, files_with, wait_for
+from tests.end_to_end.conftest import LONGEST_WAIT, answered, dead_letters, files_with, wait_for
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("domain_events")
 def fresh_fleet(stack: RunningStack) -> Iterator[FleetView]:
     """The fleet once every feed that can be fresh is."""
 
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + LONGEST_WAIT
     with running_ticks(stack.deployed):
         while time.monotonic() < deadline:
             stack.processes.check()
@@ -53,7 +53,7 @@ def test_the_schedules_run_both_functions_by_themselves(stack: RunningStack) -> 
     configurations = [boto3.client("lambda").get_function_configuration(FunctionName=name) for name in functions]
     groups = [configuration["LoggingConfig"]["LogGroup"] for configuration in configurations]
     logs: Any = boto3.client("logs")
-    wait_for(lambda: all(logs.describe_log_streams(logGroupName=name)["logStreams"] for name in groups), seconds=120)
+    wait_for(lambda: all(logs.describe_log_streams(logGroupName=name)["logStreams"] for name in groups))
 
 
 def test_every_feed_that_can_be_fresh_becomes_fresh(fresh_fleet: FleetView) -> None:
@@ -109,7 +109,7 @@ def test_company_data_refreshed_is_published_on_the_bus(
     domain_events: "tuple[SQSClient, str]", stack: RunningStack
 ) -> None:
     sqs, url = domain_events
-    message = wait_for(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), seconds=10)[0]
+    message = wait_for(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))[0]
     event: dict[str, Any] = json.loads(message["Body"])
     assert event["detail-type"] == "Company data refreshed"
     assert {"companyId", "connectionId", "dataType", "refreshedAt", "asOf", "recordsModified", "trigger"} <= event[
@@ -123,7 +123,8 @@ def test_a_forged_webhook_gets_401_and_is_not_queued(stack: RunningStack) -> Non
         "webhook-timestamp": str(int(datetime.now(UTC).timestamp())),
         "webhook-signature": "v1,Zm9yZ2Vk",
     }
-    response = httpx.post(stack.outputs.webhook_url, headers=forged, json={"eventType": "read.completed"})
+    url, body = stack.outputs.webhook_url, {"eventType": "read.completed"}
+    response = answered(lambda: httpx.post(url, headers=forged, json=body, timeout=60))
     assert response.status_code == httpx.codes.UNAUTHORIZED
     assert response.content == b""
 

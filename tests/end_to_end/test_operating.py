@@ -21,7 +21,7 @@ from svix.webhooks import Webhook
 from freshness.app.tick import UNUSABLE
 from local.settings import ROOT, Settings
 from local.stack import RunningStack
-from tests.end_to_end.conftest import wait_for
+from tests.end_to_end.conftest import LONGEST_WAIT, answered, wait_for
 
 Freshness = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -46,7 +46,7 @@ def fleet(freshness: Freshness) -> dict[str, Any]:
         summary = output_of(freshness("status", "--json"))
         return summary if summary["states"].get("fresh", 0) > 10 else None
 
-    return wait_for(known, seconds=150)
+    return wait_for(known)
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +116,10 @@ def test_ensure_waits_until_data_is_fresh_enough(freshness: Freshness, feed: dic
 
 
 def test_the_api_answers_over_http(stack: RunningStack, feed: dict[str, Any]) -> None:
-    unsigned = httpx.get(f"{stack.outputs.api_url}/openapi.json", timeout=30)
+    unsigned = httpx.get(f"{stack.outputs.api_url}/openapi.json", timeout=LONGEST_WAIT)
     assert unsigned.status_code == 403
 
-    with httpx.Client(base_url=stack.outputs.api_url, auth=_signed, timeout=30) as api:
+    with httpx.Client(base_url=stack.outputs.api_url, auth=_signed, timeout=LONGEST_WAIT) as api:
         _ensure(api, feed)
 
 
@@ -136,14 +136,14 @@ def _signed(request: httpx.Request) -> httpx.Request:
 
 def _ensure(api: httpx.Client, feed: dict[str, Any]) -> None:
     company = f"/companies/{feed['companyId']}"
-    known = api.get(f"{company}/freshness")
+    known = answered(lambda: api.get(f"{company}/freshness"))
     assert known.status_code == 200, known.text
     assert feed["dataType"] in {each["dataType"] for each in known.json()["dataTypes"]}
     body = {"dataTypes": [feed["dataType"]], "maxAge": "P1D", "within": "PT10M"}
-    assert api.post(f"{company}/ensure-fresh", json=body).json()["done"] is True
-    unknown = api.post("/companies/nobody/ensure-fresh", json=body)
+    assert answered(lambda: api.post(f"{company}/ensure-fresh", json=body)).json()["done"] is True
+    unknown = answered(lambda: api.post("/companies/nobody/ensure-fresh", json=body))
     assert (unknown.status_code, unknown.headers["Content-Type"]) == (404, "application/problem+json")
-    assert api.get("/openapi.json").json()["openapi"] == "3.1.0"
+    assert answered(lambda: api.get("/openapi.json")).json()["openapi"] == "3.1.0"
 
 
 @pytest.mark.parametrize("what", ["company", "everything"])
@@ -272,7 +272,7 @@ def signed_with_another_secret(stack: RunningStack, codat: Codat) -> Iterator[No
         "webhook-signature": signature,
     }
     with codat.set(webhooks_lost=1.0):
-        response = httpx.post(stack.outputs.webhook_url, content="{}", headers=headers)
+        response = answered(lambda: httpx.post(stack.outputs.webhook_url, content="{}", headers=headers, timeout=60))
         assert response.status_code == httpx.codes.UNAUTHORIZED
         yield
 
@@ -313,7 +313,7 @@ def findings(freshness: Freshness) -> dict[str, str]:
 @pytest.fixture
 def codat(stack: RunningStack) -> Iterator[Codat]:
     authorization = "Basic " + base64.b64encode(stack.codat.api_key.encode()).decode()
-    with httpx.Client(base_url=stack.codat.base_url, headers={"Authorization": authorization}) as http:
+    with httpx.Client(base_url=stack.codat.base_url, headers={"Authorization": authorization}, timeout=60) as http:
         yield Codat(stack, http)
 
 

@@ -55,7 +55,7 @@ def read(stack: RunningStack) -> tuple[Company, Feed]:
         return None
 
     with running_ticks(stack.deployed) as ticks:
-        known = wait_for(found, seconds=240)
+        known = wait_for(found)
     ticks.join()  # Their calls are not those of a command.
     return known
 

@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 _PACKAGES = ROOT / "tests" / "node_modules"
 AXE = _PACKAGES / "axe-core" / "axe.min.js"
 _FOLDER = _PACKAGES / ".cache" / "chromium"
 _UNPACK = 'import chromium from "@sparticuz/chromium"; await chromium.executablePath()'
+_LONGEST_WAIT = 240_000
+"""Milliseconds until a test gives up waiting for the page, also on a machine that is busy with other tests."""
 _OPTIONS = ("--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-software-rasterizer", "--in-process-gpu")
 
 
@@ -27,6 +29,7 @@ def chromium() -> Iterator[Browser]:
     _unpack()
     # Libraries that a machine without a desktop lacks are in the package, too.
     environment = {**os.environ, "LD_LIBRARY_PATH": str(_FOLDER / "al2023" / "lib")}
+    expect.set_options(timeout=_LONGEST_WAIT)
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(
@@ -48,6 +51,7 @@ def opened(browser: Browser, url: str) -> Iterator[Page]:
             errors.append(message.text)
 
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(_LONGEST_WAIT)
     page = context.new_page()
     page.on("console", note)
     page.on("pageerror", lambda error: errors.append(error.message))
