@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from freshness.domain.transitions.notifications import KINDS
 from infra.settings import Deployment
 from tests.infra.template import Template
 
@@ -20,6 +21,25 @@ by = "09:00"
 fresh_within = "2 hours"
 data_types = ["balanceSheet"]
 """
+TEAMS = "https://teams.microsoft.com/l/channel/19%3aabc%40thread.tacv2/Alarms?groupId=1b2c3d4e-5f60-4789-8abc-def012345678&tenantId=2b2c3d4e-5f60-4789-8abc-def012345678"
+ALL = {
+    "alarm_email": "oncall@example.com",
+    "alarm_https": "https://events.pagerduty.com/integration/key/enqueue",
+    "slack_workspace": "T0123ABCD",
+    "slack_channel": "C0123ABCD",
+    "teams_channel": TEAMS,
+    "notify_url": "https://example.com/events",
+    "notify_events": ", ".join(kind.detail_type for kind in KINDS),
+    "policy_source": "deployed only",
+    "kms_key": "arn:aws:kms:eu-west-2:111122223333:key/1b2c3d4e-5f60-4789-8abc-def012345678",
+    "lambda_insights": "true",
+    "dashboard": "true",
+    "protect_tables": "true",
+    "task_tokens_of": "arn:aws:states:eu-west-2:111122223333:stateMachine:decide",
+    "webhook_addresses": "4.159.114.108 20.117.190.191",
+    "webhook_header": "X-Our-Key",
+}
+"""Whatever a setting can add. OAuth takes the place of the header, and is tried in a stack of its own."""
 
 
 def synthesise(folder: Path, *, has_deadlines: bool = False, **context: str) -> Template:
@@ -72,6 +92,34 @@ def template(synthesised: Path) -> Template:
         dashboard="true",
         check_schedule="cron(0/10 * * * ? *)",
         time_zone="Europe/London",
+    )
+
+
+@pytest.fixture(scope="session")
+def synthesised_full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the synthesis of `full`."""
+    return tmp_path_factory.mktemp("full")
+
+
+@pytest.fixture(scope="session")
+def full(synthesised_full: Path) -> Template:
+    """Return the template of a stack that tells everybody, and has whatever else a setting adds."""
+    return synthesise(synthesised_full, has_deadlines=True, **ALL)
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """Return the template without deadlines, dashboard, budget and pause at the start, and with other limits."""
+    return synthesise(
+        tmp_path_factory.mktemp("bare"),
+        monthly_budget="0",
+        start_paused="false",
+        webhooks_per_second="50",
+        webhooks_at_once="200",
+        api_calls_per_second="10",
+        api_calls_at_once="20",
+        webhook_batches_at_once="30",
+        waiting_callers="40",
     )
 
 

@@ -1,9 +1,7 @@
 import json
 import re
-from pathlib import Path
 
 from freshness.aws.metrics import NAMESPACE, Metric
-from tests.infra.conftest import synthesise
 from tests.infra.template import Template, shown
 
 QUESTIONS = [
@@ -45,5 +43,5 @@ def test_the_dashboard_has_no_more_metrics_than_a_free_one_may_have(template: Te
     assert 20 < len(series) <= 50
 
 
-def test_there_is_a_dashboard_only_if_it_is_asked_for_because_it_costs(tmp_path: Path) -> None:
-    assert synthesise(tmp_path).properties("AWS::CloudWatch::Dashboard") == {}
+def test_there_is_a_dashboard_only_if_it_is_asked_for_because_it_costs(bare: Template) -> None:
+    assert bare.properties("AWS::CloudWatch::Dashboard") == {}

@@ -1,9 +1,8 @@
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.infra.conftest import synthesise
+from tests.infra.conftest import ALL
 from tests.infra.template import Template, parameter, shown
 
 TICK_VARIABLES = {
@@ -246,12 +245,11 @@ def test_lambda_logs_no_record_of_each_start_and_end(template: Template, name: s
     assert logging["ApplicationLogLevel"] == "INFO"
 
 
-def test_requests_may_end_tasks_of_the_state_machines_that_are_named_and_of_no_other(tmp_path: Path) -> None:
-    arn = "arn:aws:states:eu-west-2:111111111111:stateMachine:Decide"
-    named = synthesise(tmp_path, has_deadlines=True, task_tokens_of=arn)
+def test_requests_may_end_tasks_of_the_state_machines_that_are_named_and_of_no_other(full: Template) -> None:
+    arn = ALL["task_tokens_of"]
     for name in ALLOWED:
         ends = {"states:SendTaskSuccess", "states:SendTaskFailure"}
         expected = (
             {(action, arn) for action in ends} if name in ("ServeApi", "ApplyWebhook", "QueueRefreshes") else set()
         )
-        assert {each for each in named.allowed(f"{name}Role") if each[0] in ends} == expected
+        assert {each for each in full.allowed(f"{name}Role") if each[0] in ends} == expected

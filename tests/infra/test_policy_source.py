@@ -1,8 +1,5 @@
 """What the settings about the policy and the start of a stack add to its functions."""
 
-from pathlib import Path
-
-from tests.infra.conftest import synthesise
 from tests.infra.template import Template
 
 LOADING = ("CheckFreshness", "QueueRefreshes", "ApplyWebhook", "ServeApi", "ShowPage", "ActOnPage")
@@ -16,21 +13,19 @@ def variables(template: Template, function: str) -> dict[str, object]:
 
 
 def test_no_function_that_loads_a_policy_takes_a_pushed_one_if_only_deployed_ones_are_to_be_in_force(
-    template: Template, tmp_path: Path
+    template: Template, full: Template
 ) -> None:
-    restricted = synthesise(tmp_path, policy_source="deployed only", dashboard="true")
     for function in LOADING:
-        assert variables(restricted, function)["POLICY_SOURCE"] == "deployed only"
+        assert variables(full, function)["POLICY_SOURCE"] == "deployed only"
         assert "POLICY_SOURCE" not in variables(template, function)
 
 
-def test_a_new_stack_starts_paused_and_its_last_output_says_what_to_do(template: Template, tmp_path: Path) -> None:
+def test_a_new_stack_starts_paused_and_its_last_output_says_what_to_do(template: Template, bare: Template) -> None:
     assert variables(template, "CheckFreshness")["START_PAUSED"] == "true"
     assert variables(template, "QueueRefreshes")["START_PAUSED"] == "true"
     outputs = template.body["Outputs"]
     assert max(outputs) == "WhatIsNext"  # The CDK prints them in this order.
     assert "./freshness plan" in outputs["WhatIsNext"]["Value"]
 
-    at_once = synthesise(tmp_path, start_paused="false")
-    assert "START_PAUSED" not in variables(at_once, "QueueRefreshes")
-    assert "WhatIsNext" not in at_once.body["Outputs"]
+    assert "START_PAUSED" not in variables(bare, "QueueRefreshes")
+    assert "WhatIsNext" not in bare.body["Outputs"]

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +11,9 @@ from freshness.domain.transitions.notifications import KINDS, Notification
 from infra.event_schemas import schema
 from infra.settings import Deployment, Settings, SettingsError
 from tests.event_schemas import check
-from tests.infra.conftest import ROOT, synthesise
+from tests.infra.conftest import ALL, ROOT, TEAMS, synthesise
 from tests.infra.template import Properties, Template, shown
 
-TEAMS = "https://teams.microsoft.com/l/channel/19%3aabc%40thread.tacv2/Alarms?groupId=1b2c3d4e-5f60-4789-8abc-def012345678&tenantId=2b2c3d4e-5f60-4789-8abc-def012345678"
-ALL = {
-    "alarm_email": "oncall@example.com",
-    "alarm_https": "https://events.pagerduty.com/integration/key/enqueue",
-    "slack_workspace": "T0123ABCD",
-    "slack_channel": "C0123ABCD",
-    "teams_channel": TEAMS,
-    "notify_url": "https://example.com/events",
-    "notify_events": ", ".join(kind.detail_type for kind in KINDS),
-    "policy_source": "deployed only",
-    "kms_key": "arn:aws:kms:eu-west-2:111122223333:key/1b2c3d4e-5f60-4789-8abc-def012345678",
-    "lambda_insights": "true",
-    "dashboard": "true",
-    "protect_tables": "true",
-    "task_tokens_of": "arn:aws:states:eu-west-2:111122223333:stateMachine:decide",
-    "webhook_addresses": "4.159.114.108 20.117.190.191",
-    "webhook_header": "X-Our-Key",
-}
 OFF_BY_DEFAULT = {
     name
     for name, field in Settings.model_fields.items()
@@ -48,18 +28,6 @@ KINDS_OF_RESOURCES = {
     "AWS::Events::Rule",
     "AWS::SNS::Subscription",
 }
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("everybody")
-
-
-@pytest.fixture(scope="module")
-def everybody(folder: Path) -> Template:
-    """Return the template of a stack that tells everybody, and has whatever else a setting adds."""
-    assert ALL.keys() >= OFF_BY_DEFAULT
-    return synthesise(folder, has_deadlines=True, **ALL)
 
 
 class Small:
@@ -123,15 +91,15 @@ def test_a_receiver_of_alarms_adds_only_its_own_resource(tmp_path: Path, given: 
     assert kinds(Small(tmp_path, **given).with_receivers()) & KINDS_OF_RESOURCES == {added}
 
 
-def test_alarms_are_sent_to_each_receiver(everybody: Template) -> None:
-    subscriptions = everybody.properties("AWS::SNS::Subscription").values()
+def test_alarms_are_sent_to_each_receiver(full: Template) -> None:
+    subscriptions = full.properties("AWS::SNS::Subscription").values()
     assert {(each["Protocol"], each["Endpoint"]) for each in subscriptions} == {
         ("email", ALL["alarm_email"]),
         ("https", ALL["alarm_https"]),
     }
-    [slack] = everybody.properties("AWS::Chatbot::SlackChannelConfiguration").values()
+    [slack] = full.properties("AWS::Chatbot::SlackChannelConfiguration").values()
     assert (slack["SlackWorkspaceId"], slack["SlackChannelId"]) == ("T0123ABCD", "C0123ABCD")
-    [teams] = everybody.properties("AWS::Chatbot::MicrosoftTeamsChannelConfiguration").values()
+    [teams] = full.properties("AWS::Chatbot::MicrosoftTeamsChannelConfiguration").values()
     assert teams["TeamsChannelId"] == "19%3aabc%40thread.tacv2"
     assert (teams["TeamId"][0], teams["TeamsTenantId"][0]) == ("1", "2")
     for channel in (slack, teams):
@@ -139,36 +107,35 @@ def test_alarms_are_sent_to_each_receiver(everybody: Template) -> None:
         assert "CloudWatchReadOnlyAccess" in str(channel["GuardrailPolicies"])
 
 
-def test_whoever_is_in_a_channel_may_do_nothing(everybody: Template) -> None:
+def test_whoever_is_in_a_channel_may_do_nothing(full: Template) -> None:
     for role in ("AlarmsSlackRole", "AlarmsTeamsRole"):
-        assert everybody.allowed(role) == set()
-        assert "ManagedPolicyArns" not in everybody.properties("AWS::IAM::Role")[role]
+        assert full.allowed(role) == set()
+        assert "ManagedPolicyArns" not in full.properties("AWS::IAM::Role")[role]
 
 
-def test_every_role_may_be_assumed_only_for_this_account(everybody: Template) -> None:
-    for role in everybody.properties("AWS::IAM::Role").values():
+def test_every_role_may_be_assumed_only_for_this_account(full: Template) -> None:
+    for role in full.properties("AWS::IAM::Role").values():
         [statement] = role["AssumeRolePolicyDocument"]["Statement"]
         assert shown(statement["Condition"]["StringEquals"]["aws:SourceAccount"]) == "AWS::AccountId"
 
 
-def test_eventbridge_may_only_invoke_the_endpoint(everybody: Template) -> None:
-    assert everybody.allowed("NotifyRole") == {("events:InvokeApiDestination", "NotifyDestinationApiDestination")}
+def test_eventbridge_may_only_invoke_the_endpoint(full: Template) -> None:
+    assert full.allowed("NotifyRole") == {("events:InvokeApiDestination", "NotifyDestinationApiDestination")}
 
 
-def test_nothing_is_found_by_cdk_nag_and_cfn_lint(everybody: Template, folder: Path) -> None:
-    assert everybody.body
-    report = json.loads((folder / "cdk.out" / "validation-report.json").read_text())
+def test_whatever_a_setting_can_add_is_in_the_full_template() -> None:
+    assert ALL.keys() >= OFF_BY_DEFAULT
+
+
+def test_nothing_is_found_by_cdk_nag(full: Template, synthesised_full: Path) -> None:
+    assert full.body
+    report = json.loads((synthesised_full / "cdk.out" / "validation-report.json").read_text())
     assert report["pluginReports"] == []
-    command = [Path(sys.executable).with_name("cfn-lint"), folder / "cdk.out" / "CodatFreshness.template.json"]
-    found = subprocess.run([*command, "--ignore-checks", "W3005"], capture_output=True, text=True, check=False)
-    assert (found.stdout, found.stderr, found.returncode) == ("", "", 0)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.detail_type)
-def test_an_event_is_sent_for_24_hours_and_kept_if_it_could_not_be(
-    everybody: Template, kind: type[Notification]
-) -> None:
-    sent = rule(everybody, kind)
+def test_an_event_is_sent_for_24_hours_and_kept_if_it_could_not_be(full: Template, kind: type[Notification]) -> None:
+    sent = rule(full, kind)
     [target] = sent["Targets"]
     assert shown(sent["EventBusName"]) == "EventBus"
     assert sent["EventPattern"] == {"source": ["codat-freshness"], "detail-type": [kind.detail_type]}
@@ -179,11 +146,11 @@ def test_an_event_is_sent_for_24_hours_and_kept_if_it_could_not_be(
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.detail_type)
 def test_what_is_sent_is_flat_and_has_all_that_the_schema_of_the_event_says(
-    everybody: Template, kind: type[Notification]
+    full: Template, kind: type[Notification]
 ) -> None:
     detail = example(schema(kind), schema(kind))
     check(kind.detail_type, detail)
-    [target] = rule(everybody, kind)["Targets"]
+    [target] = rule(full, kind)["Targets"]
     event = {"detail-type": kind.detail_type, "time": "2026-11-23T12:00:00Z", "detail": detail}
 
     sent = transformed(target["InputTransformer"], event)
@@ -229,19 +196,17 @@ def example(described: dict[str, Any], root: dict[str, Any]) -> Any:
             return 'Toft "stores"'
 
 
-def test_what_could_not_be_sent_raises_an_alarm_and_can_be_redriven(everybody: Template) -> None:
-    [alarm] = [each for name, each in everybody.properties("AWS::CloudWatch::Alarm").items() if "EventsNotSent" in name]
+def test_what_could_not_be_sent_raises_an_alarm_and_can_be_redriven(full: Template) -> None:
+    [alarm] = [each for name, each in full.properties("AWS::CloudWatch::Alarm").items() if "EventsNotSent" in name]
     [dimension] = alarm["Dimensions"]
     assert shown(dimension["Value"]) == "NotifyDeadLetterQueue"
     row = f"| `EventsNotSent` | {alarm['AlarmDescription'].replace('queue. Check', 'queue. | Check')} |"
     assert row in (ROOT / "docs" / "operate.md").read_text()
-    assert shown(everybody.body["Outputs"]["NotifyDeadLetterQueueUrl"]["Value"]) == "NotifyDeadLetterQueue"
+    assert shown(full.body["Outputs"]["NotifyDeadLetterQueueUrl"]["Value"]) == "NotifyDeadLetterQueue"
 
 
-def test_the_secret_of_the_endpoint_is_only_named_and_may_be_a_header_or_oauth(
-    everybody: Template, tmp_path: Path
-) -> None:
-    [header] = everybody.properties("AWS::Events::Connection").values()
+def test_the_secret_of_the_endpoint_is_only_named_and_may_be_a_header_or_oauth(full: Template, tmp_path: Path) -> None:
+    [header] = full.properties("AWS::Events::Connection").values()
     assert header["AuthParameters"]["ApiKeyAuthParameters"] == {
         "ApiKeyName": "Authorization",
         "ApiKeyValue": "{{resolve:secretsmanager:/CodatFreshness/notify:SecretString:::}}",

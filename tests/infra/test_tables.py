@@ -1,9 +1,7 @@
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.infra.conftest import synthesise
 from tests.infra.template import Template
 
 TABLES = {
@@ -59,8 +57,8 @@ def test_a_table_is_retained_on_aws_and_deleted_with_a_local_stack(
     assert disposable["Properties"]["DeletionProtectionEnabled"] is False
 
 
-def test_tables_are_protected_if_the_settings_say_so(tmp_path: Path) -> None:
-    tables = synthesise(tmp_path, protect_tables="true").properties("AWS::DynamoDB::Table").values()
+def test_tables_are_protected_if_the_settings_say_so(full: Template) -> None:
+    tables = full.properties("AWS::DynamoDB::Table").values()
     assert [table["DeletionProtectionEnabled"] for table in tables] == [True] * len(TABLES)
 
 
