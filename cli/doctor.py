@@ -13,6 +13,7 @@ import typer
 from cli.arguments import Json, selected_stack
 from cli.codat import CodatReport, read_report
 from cli.output import print_json, print_text
+from freshness.app.page.summary import summary_of
 from freshness.app.queueing.bulk_calls import PRODUCT_REFUSED
 from freshness.app.reading.diagnosis import RESUME
 from freshness.app.tick import UNUSABLE
@@ -74,6 +75,8 @@ def doctor(
             print_text(f"{symbol} {finding.subject}: {finding.found}", style)
             if finding.to_do:
                 print_text(f"    {finding.to_do}")
+        current = summary_of(stack.queries, clock())
+        print_text(f"Now {current.how_kept}" + (' "./freshness status" lists them.' if current.promises_broken else ""))
     if any(finding.to_do for finding in findings):
         raise typer.Exit(1)
 

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -14,9 +14,10 @@ from rich.text import Text
 from cli import arguments
 from cli.arguments import Json, selected_stack
 from cli.output import new_table, print_json, print_table, print_text
+from freshness.app.page.summary import summary_of
 from freshness.app.reading.report import attainment, attainment_by
 from freshness.app.reading.text import duration, moment
-from freshness.app.reading.views import AttainmentView
+from freshness.app.reading.views import AttainmentView, Summary
 from freshness.domain.slo.attainment import DAYS_KEPT, HOUR, Breakdown, by_hour_since, day_of, hour_of
 from stack_access.stack import clock
 
@@ -90,7 +91,7 @@ def report(
     elif by:
         _print_periods(periods)
     else:
-        _print(rows, lambda: queries.fleet(now).promises)
+        _print(rows, summary_of(queries, now))
 
 
 def _record(row: AttainmentView) -> dict[Column, Any]:
@@ -107,15 +108,15 @@ def _record(row: AttainmentView) -> dict[Column, Any]:
     }
 
 
-def _print(rows: Iterable[AttainmentView], promises: Callable[[], int]) -> None:
-    """Print what was attained. `promises` counts those that stand now, if nothing was recorded of them yet."""
+def _print(rows: Iterable[AttainmentView], current: Summary) -> None:
+    """Print how promises are kept now, and what was attained."""
     whole, *parts = rows
+    now = f"Now {current.how_kept}" if current.promises else "No promise stands yet."
     if whole.times.share is None:
-        number = promises()
-        stand = f"{number} promises stand" if number else "No promise stands yet"
-        print_text(f"{stand}. How they are kept is recorded from the first list of companies after their first check.")
+        print_text(f"{now} How they are kept is recorded from the first list of companies after their first check.")
         return
     print_text(f"{whole.times.share:.2%} of promises were kept since {moment(whole.since)} UTC.", "bold")
+    print_text(now)
     table = new_table("", "", "kept", "objective", "budget left", "promised", "late", "waiting for customers")
     kind = None
     for row in parts:

@@ -74,12 +74,12 @@ def _print(summary: Summary, fleet: FleetView | None) -> None:
     if summary.pause:
         print_text(f"Everything is {summary.pause}. {RESUME}", "yellow")
     if fleet:
-        print_text(f"{summary.companies} companies, {len(fleet.feeds)} data types: {_promises(summary)}")
+        print_text(f"{summary.companies} companies, {len(fleet.feeds)} data types: {summary.how_kept}")
         counts = (Text(f"{symbol} {name} {summary.states[name]}", style) for name, (symbol, style) in STYLES.items())
         print_text(Text("  ").join(counts))
         print_table(_by_data_type(fleet))
     else:
-        print_text(f"About {summary.companies} companies: {_promises(summary)}")
+        print_text(f"About {summary.companies} companies: {summary.how_kept}")
         print_text("Whom they wait for is of the worst that were read; --all reads every data type.", "dim")
     limits = summary.limits
     if limits.remaining is not None:
@@ -104,18 +104,6 @@ def _print(summary: Summary, fleet: FleetView | None) -> None:
         print_text(f"and {len(summary.not_fresh) - WORST} more, which --json lists.")
     if summary.states[State.BLOCKED] or summary.ending_consents:
         print_text('The link with which a customer relinks, read from Codat: "./freshness status COMPANY".')
-
-
-def _promises(summary: Summary) -> str:
-    """Return a sentence: how many promises are broken, and who must act about how many of them."""
-    broken = summary.promises_broken
-    if not broken:
-        return f"all {summary.promises} promises are kept."
-    verb = "is" if broken == 1 else "are"
-    waiting = ", ".join(
-        f"{each.feeds} {'waits' if each.feeds == 1 else 'wait'} for {each.name}" for each in summary.waits_for
-    )
-    return f"{broken} of {summary.promises} promises {verb} broken: {waiting}."
 
 
 def _misses_table(misses: Iterable[MissView]) -> Table:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+import cli.doctor
 import cli.explain
 import cli.status
 from cli import report
@@ -41,7 +42,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
 
     tables = made.queries.services.tables
     stack = SimpleNamespace(queries=made.queries, policies=DeployedPolicies(tables.policies, tmp_path / "none.toml"))
-    for module in (cli.status, cli.explain, report):
+    for module in (cli.status, cli.explain, cli.doctor, report):
         monkeypatch.setattr(module, "selected_stack", lambda _: stack)
         monkeypatch.setattr(module, "clock", made.now)
         if hasattr(module, "links_of"):
@@ -56,7 +57,9 @@ def printed(*arguments: str) -> str:
     return " ".join(result.output.split())
 
 
-def test_every_door_names_the_same_broken_promises_and_whose_turn_it_is(world: World) -> None:
+def test_every_door_names_the_same_broken_promises_and_whose_turn_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = world.queries.fleet(world.now()).broken
     view = page_view(world.queries, world.now())
     html = render(view, Frame(Medium.FILE))
@@ -67,6 +70,10 @@ def test_every_door_names_the_same_broken_promises_and_whose_turn_it_is(world: W
     assert turns.total() == len(broken)
     waiting = ", ".join(f"{party.feeds} wait for {party.name}" for party in parties((feed.turn, 1) for feed in broken))
     assert f"{of_how_many}: {waiting}." in printed("status")
+    monkeypatch.setattr(cli.doctor, "_examine", lambda _: ())
+    for door in ("report", "doctor"):
+        assert f"Now {of_how_many}: {waiting}." in printed(door)
+    assert '"./freshness status" lists them' in printed("doctor")
     assert of_how_many in html
     assert all(f"{number} wait for {turn.waited_for}" in html for turn, number in turns.items())
     assert {(cell.feed.key, cell.diagnosis) for cell in view.worst} == {(feed.key, feed.diagnosis) for feed in broken}
@@ -131,4 +138,6 @@ def test_the_report_says_how_many_promises_stand_before_anything_was_recorded(
     fleet = world.queries.fleet(world.now())
     monkeypatch.setattr(report, "attainment", lambda *_: (SimpleNamespace(times=SimpleNamespace(share=None)),))
 
-    assert f"{fleet.promises} promises stand." in printed("report")
+    said = printed("report")
+    assert f"Now {len(fleet.broken)} of {fleet.promises} promises are broken: " in said
+    assert "is recorded from the first list of companies" in said

@@ -21,6 +21,11 @@ def is_large(queries: Queries) -> bool:
     return not is_whole or len(ids) > COMPANIES
 
 
+def summary_of(queries: Queries, now: datetime) -> Summary:
+    """Return a fleet in numbers, as exactly as can be read at once."""
+    return summary_of_large(queries, now) if is_large(queries) else queries.summary(queries.fleet(now), now)
+
+
 def summary_of_large(queries: Queries, now: datetime) -> Summary:
     """Return a fleet in numbers, from indexes and the worst companies alone."""
     view = page_view(queries, now)

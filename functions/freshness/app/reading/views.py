@@ -214,6 +214,18 @@ class Summary:
     is_whole: bool = True
     """Whether every feed was read: if not, companies and promises are about right, and nothing is counted by state."""
 
+    @property
+    def how_kept(self) -> str:
+        """Return a sentence: how many promises are broken, and who must act about how many of them."""
+        broken = self.promises_broken
+        if not broken:
+            return f"all {self.promises} promises are kept."
+        verb = "is" if broken == 1 else "are"
+        waiting = ", ".join(
+            f"{each.feeds} {'waits' if each.feeds == 1 else 'wait'} for {each.name}" for each in self.waits_for
+        )
+        return f"{broken} of {self.promises} promises {verb} broken: {waiting}."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttainmentView:
