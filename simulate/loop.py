@@ -144,6 +144,7 @@ class Simulation:
         self.tables = self._tables(Fuse())
         self.event_types = set(event_types(self.policy.products))
         """The event types that the stack subscribes to."""
+        self._collected = asyncio.Event()
         self._runs = 0
         self._rounds = 0
 
@@ -240,6 +241,7 @@ class Simulation:
             for event in self.backend.advance(self.loop.clock())
             if event.event_type in self.event_types
         ]
+        self._collected.set()
 
     def deliver(self, body: str, fuse: Fuse) -> bool:
         """Apply a webhook, and return whether that was completed. If not, deliver it again."""
@@ -302,6 +304,8 @@ class Simulation:
         deliveries.cancel()
 
     async def _keep_delivering(self, random: Random, lost: float, doubled: float, within: timedelta) -> None:
+        """Deliver the webhooks at each interval of `within`. An interval in which there can be none is skipped."""
+        started, every = self.loop.time(), within.total_seconds()
         while True:
             self.collect()
             bodies, self.pending = self.pending, []
@@ -310,7 +314,21 @@ class Simulation:
                     self.deliver(body, Fuse())
                     if random.random() < doubled:
                         self.deliver(body, Fuse())
-            await asyncio.sleep(within.total_seconds())
+            await self._news()
+            await asyncio.sleep(every - (self.loop.time() - started) % every)
+
+    async def _news(self) -> None:
+        """Wait until a webhook is pending, or something happens at Codat."""
+        while not self.pending:
+            self._collected.clear()
+            due = self.backend.next_transition
+            if due:
+                timer = self.loop.call_later((due - self.loop.clock()).total_seconds(), self._collected.set)
+            await self._collected.wait()
+            if due:
+                timer.cancel()
+                if due <= self.loop.clock():
+                    return
 
     def refresh_by_others(self, company_id: str, data_type: str, connection_id: str) -> Dataset:
         """Refresh a data type as a person does in Codat's portal."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain, islice
 from typing import TypeVar
 
 from aws_lambda_powertools import Logger
@@ -150,15 +151,15 @@ async def for_each(
     remaining = iter(things)
     done = True
 
-    async def worker() -> None:
+    async def worker(first: Thing) -> None:
         nonlocal done
-        for thing in remaining:
+        for thing in chain([first], remaining):
             if not should_continue():
                 done = False
                 return
             await work(thing)
 
     async with asyncio.TaskGroup() as workers:
-        for _ in range(max_concurrency):
-            workers.create_task(worker())
+        for thing in islice(remaining, max_concurrency):
+            workers.create_task(worker(thing))
     return done

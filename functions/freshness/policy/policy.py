@@ -223,6 +223,12 @@ class Policy(Table):
         return {identifier: product.data_types for identifier, product in self.products.items()}
 
     @cached_property
+    def objectives(self) -> list[tuple[str, float]]:
+        """The tables that set an objective, each with its name in output, the last of the file first."""
+        tables = terms_tables(self.default, self.data_types, enumerate(self.rules))
+        return [(table.label, table.terms.objective) for table in tables if table.terms.objective][::-1]
+
+    @cached_property
     def products_types(self) -> frozenset[str]:
         """The data types of all custom products."""
         return frozenset(each for data_types in self.types_of_products.values() for each in data_types)
@@ -307,9 +313,8 @@ def objective(policy: Policy, rule: str) -> float | None:
 
     A table that sets none has the objective of its rule, or of `[default]`.
     """
-    tables = terms_tables(policy.default, policy.data_types, enumerate(policy.rules))
-    own = [table.terms.objective for table in tables if rule == table.label or rule.startswith(f"{table.label}, ")]
-    return next(filter(None, reversed(own)), policy.default.objective)
+    own = (aim for label, aim in policy.objectives if rule == label or rule.startswith(f"{label}, "))
+    return next(own, policy.default.objective)
 
 
 def _selecting_tags(company: Company, selected: Mapping[str, set[str]]) -> tuple[str, ...]:

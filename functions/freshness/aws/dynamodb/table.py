@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import DYNAMODB_CONTEXT, TypeDeserializer, TypeSerializer
 
 from freshness.aws.dynamodb.item_codec import Item
 from freshness.domain.api_limits import ApiLimits
@@ -57,6 +57,8 @@ def _typed(value: object) -> Any:
         return {"S": str(value)}  # DynamoDB's client accepts no subclass.
     if isinstance(value, dict):
         return {"M": {name: _typed(each) for name, each in value.items()}}
+    if type(value) is int:
+        return {"N": str(value)}
     return _others_to(value)
 
 
@@ -66,6 +68,8 @@ def _plain(typed: Any) -> Any:
         return typed["S"]
     if "M" in typed:
         return {name: _plain(each) for name, each in typed["M"].items()}
+    if "N" in typed:
+        return DYNAMODB_CONTEXT.create_decimal(typed["N"])
     return _others_from(typed)
 
 

@@ -89,7 +89,7 @@ class Period:
     @property
     def name(self) -> str:
         """Return its name, such as `2026-11-23T09` or `2026-11-23`."""
-        return f"{self.start:%Y-%m-%dT%H}" if self.length == HOUR else f"{self.start:%Y-%m-%d}"
+        return self.start.isoformat(timespec="hours")[:13] if self.length == HOUR else self.start.date().isoformat()
 
     def overlap(self, start: datetime, end: datetime) -> timedelta:
         """Return how long the time from `start` to `end` overlaps the period."""
@@ -160,6 +160,7 @@ def attained(
     of the hour before it count.
     """
     total: dict[Cell, Attained] = {}
+    promised: defaultdict[Cell, timedelta] = defaultdict(timedelta)
     feeds: Mapping[Cell, int] = {}
     for record in sorted(records, key=lambda record: record.period.start):
         feeds = record.feeds or feeds
@@ -170,7 +171,9 @@ def attained(
         if record.period.length == HOUR:
             elapsed = record.period.overlap(start, now)
             for cell, number in feeds.items():
-                total[cell] = total.get(cell, Attained()) + Attained(promised=number * elapsed)
+                promised[cell] += number * elapsed
+    for cell, time in promised.items():
+        total[cell] = total.get(cell, Attained()) + Attained(promised=time)
     whole = Period(start=start, length=now - start)
     for breach in open_breaches:
         _add(total, breach, whole.overlap(breach.start, breach.end))

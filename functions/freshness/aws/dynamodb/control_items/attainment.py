@@ -1,9 +1,11 @@
 """Records of attainment by hour and by day, which are kept in the control table."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from freshness.aws.dynamodb.control import control_key
 from freshness.aws.dynamodb.item_codec import Item
@@ -105,16 +107,22 @@ def _chunks(numbers: Item) -> Iterator[Item]:
         yield dict(items[start : start + MOST_NUMBERS])
 
 
+@lru_cache(maxsize=10_000)
+def _number_of(attribute: str) -> tuple[str, Cell | None]:
+    """Return what number an attribute is and of which part of the fleet, `None` if it is none."""
+    name, *cell = attribute.split(" ", 2)
+    return name, (Breakdown(cell[0]), cell[1]) if len(cell) == len(("kind", "part")) else None
+
+
 def _record(period: Period, item: Item) -> PeriodRecord:
-    times: dict[Cell, Attained] = {}
+    times: defaultdict[Cell, dict[str, timedelta]] = defaultdict(dict)
     feeds: dict[Cell, int] = {}
     for attribute, number in item.items():
-        name, *cell = attribute.split(" ", 2)
-        if len(cell) < len(("kind", "part")):
+        name, cell = _number_of(attribute)
+        if cell is None:
             continue
-        key = Breakdown(cell[0]), cell[1]
         if name == _FEEDS:
-            feeds[key] = int(number)
+            feeds[cell] = int(number)
         else:
-            times[key] = times.get(key, Attained()) + Attained(**{name: timedelta(seconds=float(number))})
-    return PeriodRecord(period=period, times=times, feeds=feeds)
+            times[cell][name] = timedelta(seconds=float(number))
+    return PeriodRecord(period=period, times={key: Attained(**of_cell) for key, of_cell in times.items()}, feeds=feeds)
