@@ -11,6 +11,7 @@ from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.platforms import PLAID, XERO, DataType
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
+from freshness.codat.http import TRIES
 from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
@@ -102,11 +103,30 @@ def test_companies_whose_data_status_fails_do_not_keep_others_from_their_check(i
                 simulation.sandbox.stubs.add(StubResponse(path=path, status=500, times=10**6))
         else:
             simulation.unanswered = lambda request: request.url.path in failing
-        for _ in range(36):
+        for _ in range(6):
             await simulation.check(Fuse())
             await simulation.advance(5 * MINUTE)
         checked = {feed.company_id for feed in simulation.feeds()}
         assert checked >= set(companies[60:])
+
+    simulate(scenario)
+
+
+def test_most_companies_failing_for_long_does_not_count_as_that_codat_is_down() -> None:
+    """If it did, their delays would end with each success of another company, and each check would try them all."""
+
+    async def scenario(loop: SimulatedLoop) -> None:
+        simulation = simulation_with(loop, 24, "1 day")
+        companies = [company.id for company in simulation.backend.companies()]
+        for company_id in companies[:20]:
+            path = f"/companies/{company_id}/dataStatus"
+            simulation.sandbox.stubs.add(StubResponse(path=path, status=500, times=10**6))
+        for _ in range(24):
+            await simulation.check(Fuse())
+            await simulation.advance(5 * MINUTE)
+        tries = [10**6 - answer.times for answer in simulation.sandbox.stubs.pending() if "dataStatus" in answer.path]
+        assert len(tries) == 20
+        assert max(tries) <= 10 * TRIES
 
     simulate(scenario)
 

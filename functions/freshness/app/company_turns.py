@@ -25,6 +25,8 @@ class Turn(NamedTuple):
     company: Company
     work: Callable[[], Awaitable[None]]
     calls_codat: bool = True
+    has_failed: bool = False
+    """Whether the last call about the company failed: if it fails again, that shows nothing of Codat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +90,10 @@ class CompanyTurns:
 
     async def take(self, turn: Turn) -> None:
         """Take a turn, and record on the company whether Codat responded about it, where that changes."""
-        await turn.work()
         company = turn.company
+        if turn.has_failed:
+            self.codat.doubt(company.company_id)
+        await turn.work()
         responds = self.codat.responds(company.company_id)
         if responds is None or (responds and company.unanswered_at is None):
             return

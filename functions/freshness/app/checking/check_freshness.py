@@ -146,7 +146,7 @@ class FreshnessCheck:
                 company = await asyncio.to_thread(self.services.tables.companies.get, company_id)
                 if company is None or company.deleted_at:
                     return
-                turn = Turn(company, partial(self._check_one, company, known))
+                turn = Turn(company, partial(self._check_one, company, known), has_failed=company.failed_checks > 0)
                 if turns.is_doubtful(company):
                     doubtful.append(turn)
                 else:

@@ -103,7 +103,12 @@ class RefreshTick:
         if any(len(group) > 1 for group in groups) and not self.services.dry_run:
             schedule = await asyncio.to_thread(self.services.tables.control.codat_schedule)
         turns = (
-            Turn(group[0].company, partial(self._act_on, group, schedule), calls_codat=self._queues(group))
+            Turn(
+                group[0].company,
+                partial(self._act_on, group, schedule),
+                calls_codat=self._queues(group),
+                has_failed=any(decision.feed.failed_calls for decision in group),
+            )
             for group in groups
         )
         return await self._turns.take_all(turns)
