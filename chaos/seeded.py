@@ -49,7 +49,7 @@ def _publish_first(finisher: Finisher, request: FreshnessRequest, company: Compa
     ended = request.with_results(feeds, company, finisher.services.clock())
     if ended.is_done and not ended.is_published:
         finisher.services.bus.publish([request_ended(ended, company)])
-        return finisher._stored(request, company)
+        return finisher._stored(request, company, feeds)
     return ended
 
 

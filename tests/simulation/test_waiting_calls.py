@@ -26,9 +26,9 @@ SETTINGS = Settings(
     permissions_error=0,
     never_synced=0,
 )
-MOST_CALLS = 70
-"""Of DynamoDB, for five feeds: 1 to record who asks, 50 to queue the reads, to record that they run and their ends, and
-2 for each poll."""
+MOST_CALLS = 60
+"""Of DynamoDB, for five feeds: 3 to record who asks, 38 to queue the reads and to record that they run and how they end,
+2 for each poll, and what it takes to accept and to end the request."""
 
 
 async def ask(simulation: Simulation) -> tuple[Progress, timedelta]:

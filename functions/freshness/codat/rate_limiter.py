@@ -69,6 +69,8 @@ class RateLimiter:
         while True:
             self._waiting += 1
             try:
+                # Slots are reserved together for calls that come at the same moment.
+                await self._sleep(0)
                 async with self._lock:
                     slot = await self._next_slot()
             finally:

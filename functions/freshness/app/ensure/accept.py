@@ -276,8 +276,8 @@ class EnsureFresh:
                 progress = self.progress(request, company, feeds.values())
                 if not progress.request.is_done:
                     still_open += 1
-                    for feed in progress.feeds:
-                        feeds[feed.key] = self._advancer.record_demand(request, progress.company, feed)
+                    current = self._advancer.record_demand(request, progress.company, progress.feeds)
+                    feeds |= {feed.key: feed for feed in current}
         return still_open
 
     def _again(self, known: FreshnessRequest, company: Company, fingerprint: str) -> Progress:

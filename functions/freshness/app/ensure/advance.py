@@ -1,11 +1,10 @@
 """Reading on demand what callers wait for: recording what feeds lack, queuing them, and polling those in flight."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 from uuid import uuid4
 
 from aws_lambda_powertools import Logger
@@ -48,20 +47,24 @@ class Advancer:
 
     services: Services
 
-    def record_demand(self, request: FreshnessRequest, company: Company, feed: Feed) -> Feed:
-        """Record what a feed lacks, unless that is known or a read in flight has it, and return it as it is now.
+    def record_demand(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> list[Feed]:
+        """Record what feeds lack, unless that is known or a read in flight has it, and return them as they are now.
 
         Where many callers write the same feed at the same moment, a later turn records it.
         """
-        if request.is_served(feed) or feed.is_unsupported:
-            return feed
+        known = list(feeds)
         wanted = Wanted(not_before=request.not_before, deadline=request.deadline, at_any_time=request.at_any_time)
-        if feed.with_wanted(wanted) == feed:
-            return feed
+        lacking = [
+            feed
+            for feed in known
+            if not request.is_served(feed) and not feed.is_unsupported and feed.with_wanted(wanted) != feed
+        ]
         fact = DataWanted(not_before=request.not_before, deadline=request.deadline, at_any_time=request.at_any_time)
+        current: dict[FeedKey, Feed] = {}
         with suppress(ContentionError):
-            return self.services.recorder.record_feed(feed, company, fact).feed
-        return feed
+            changes = self.services.recorder.record_feeds(company, [(feed, (fact,)) for feed in lacking])
+            current = {change.feed.key: change.feed for change in changes}
+        return [current.get(feed.key, feed) for feed in known]
 
     async def advance(
         self,
@@ -80,44 +83,29 @@ class Advancer:
             Problem: Codat accepted none of the calls.
         """
         feeds = await asyncio.gather(*(self._poll_copy(feed, request, company, codat) for feed in feeds))
-        recorded = await asyncio.gather(
-            *(asyncio.to_thread(self._lock_and_record, request, company, feed) for feed in feeds)
-        )
-        leases = {each.feed.key: each.lease for each in recorded if each.lease}
-        current = {each.feed.key: each.feed for each in recorded}
+        leases, held_elsewhere = await self._leases([feed for feed in feeds if _may_be_queued(feed, request)])
         try:
-            mine = [each.feed for each in recorded if not each.is_queued_elsewhere]
+            recorded = await asyncio.to_thread(self.record_demand, request, company, feeds)
+            current = {feed.key: feed for feed in recorded}
+            # One that was not written under its lease may have been queued since it was read.
+            unwritten = {feed.key for feed in feeds if current[feed.key].version == feed.version}
+            await _release(leases, unwritten)
+            mine = [feed for feed in recorded if feed.key not in held_elsewhere]
             decisions = await asyncio.to_thread(self._decide, mine, company, account)
             if decisions:
                 current |= await self._queue(decisions, leases, await codat())
         finally:
-            for lease in leases.values():
-                await asyncio.to_thread(lease.release)
+            await _release(leases, leases.keys())
         polled = await self._poll(list(current.values()), request, company, codat)
         self._require_accepted(decisions, polled)
         return polled
 
-    def _lock_and_record(self, request: FreshnessRequest, company: Company, feed: Feed) -> "_Recorded":
-        """Record what a feed lacks, and keep its lease if it may be queued.
-
-        1. Take the lease, unless the feed lacks nothing new, or waits for a read in flight.
-        2. Write what it lacks.
-        3. Keep the lease only if the feed was written under it: then it need not be read again before it is queued.
-        """
-        lacks = feed.wanted is None or feed.wanted.not_before < request.not_before
-        if not lacks or feed.in_flight or feed.is_unsupported or request.is_served(feed):
-            return _Recorded(self.record_demand(request, company, feed))
-        lease = QueueLease.take(self.services.tables.control, feed, self.services.clock())
-        if lease is None:
-            return _Recorded(self.record_demand(request, company, feed), is_queued_elsewhere=True)
-        is_written = False
-        try:
-            current = self.record_demand(request, company, feed)
-            is_written = current.version != feed.version
-        finally:
-            if not is_written:
-                lease.release()
-        return _Recorded(current, lease if is_written else None)
+    async def _leases(self, feeds: Collection[Feed]) -> tuple[dict[FeedKey, QueueLease], set[FeedKey]]:
+        """Take the leases of feeds. Return them, and which feeds another function queues, since it holds theirs."""
+        control, now = self.services.tables.control, self.services.clock()
+        taken = await asyncio.gather(*(asyncio.to_thread(QueueLease.take, control, feed, now) for feed in feeds))
+        leases = {feed.key: lease for feed, lease in zip(feeds, taken, strict=True) if lease}
+        return leases, {feed.key for feed in feeds} - leases.keys()
 
     def _decide(self, feeds: list[Feed], company: Company, account: DispatchState | None) -> list[Decision]:
         """Return the decisions to queue feeds that callers wait for, if they may be queued now."""
@@ -268,10 +256,13 @@ def _queued(queueing: Queueing, decision: Decision, lease: QueueLease | None) ->
     return queueing.queue_read_under_lease(decision, lease) if lease else queueing.queue(decision)
 
 
-class _Recorded(NamedTuple):
-    """A feed after what it lacks was recorded, and its lease if it was recorded under it."""
+def _may_be_queued(feed: Feed, request: FreshnessRequest) -> bool:
+    """Return whether a feed lacks something new, and waits for no read in flight."""
+    lacks = feed.wanted is None or feed.wanted.not_before < request.not_before
+    return lacks and not feed.in_flight and not feed.is_unsupported and not request.is_served(feed)
 
-    feed: Feed
-    lease: QueueLease | None = None
-    is_queued_elsewhere: bool = False
-    """Whether another function holds the lease, and so queues the feed."""
+
+async def _release(leases: dict[FeedKey, QueueLease], keys: Collection[FeedKey]) -> None:
+    """Give back those of the leases that are of these feeds, and remove them."""
+    given_back = [leases.pop(key) for key in [*keys] if key in leases]
+    await asyncio.gather(*(asyncio.to_thread(lease.release) for lease in given_back))

@@ -35,12 +35,18 @@ class Finisher:
     def finish(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> FreshnessRequest:
         """Return a request, ended if its results are final. Where AWS fails, the next tick does the rest.
 
-        What was given may be from before the last writes, so that it is read again before the end is stored.
+        What was given may be from before the last writes, so that it is read again before the end is stored. Copies
+        that are fresh enough stay so.
         """
-        if request.is_done or not request.with_results(feeds, company, self.services.clock()).is_done:
+        given = list(feeds)
+        ahead = request.with_results(given, company, self.services.clock())
+        if request.is_done or not ahead.is_done:
             return request
         with left_to_the_next_tick(request):
-            request = self._stored(request, company)
+            if not ahead.is_fresh:
+                company = self.services.tables.companies.get(request.company_id, consistent=True) or company
+                given = self.services.tables.feeds.of_company(request.company_id, consistent=True)
+            request = self._stored(request, company, given)
         return self.publish(request, company)
 
     def publish(self, request: FreshnessRequest, company: Company) -> FreshnessRequest:
@@ -75,20 +81,18 @@ class Finisher:
                         continue
                     self.finish(request, company, tables.feeds.of_company(company_id))
 
-    def _stored(self, request: FreshnessRequest, company: Company) -> FreshnessRequest:
-        tables = self.services.tables
-        current_company = tables.companies.get(request.company_id, consistent=True) or company
-        current_feeds = tables.feeds.of_company(request.company_id, consistent=True)
-        for _ in tables.requests.races():
-            known = tables.requests.get(request.request_id)
-            if known is None and request.version:
-                break
-            known = known or request
-            ended = known.with_results(current_feeds, current_company, self.services.clock())
+    def _stored(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> FreshnessRequest:
+        requests, known = self.services.tables.requests, request
+        for _ in requests.races():
+            ended = known.with_results(feeds, company, self.services.clock())
             if ended == known:
                 return known
             with suppress(VersionConflict):
-                return tables.requests.put(ended)
+                return requests.put(ended)
+            current = requests.get(request.request_id)
+            if current is None:
+                break
+            known = current
         return request
 
 
