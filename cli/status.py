@@ -11,7 +11,8 @@ from rich.text import Text
 
 from cli.arguments import Json, nonblank, print_difference, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text, state_text
-from freshness.app.page.summary import is_large, summary_of_large
+from freshness.app.page.read import first_companies
+from freshness.app.page.summary import summary_of_large
 from freshness.app.reading.diagnosis import RESUME
 from freshness.app.reading.text import codat_words, duration, moment
 from freshness.app.reading.views import ConsentView, FeedView, FleetView, LinkView, MissView, Summary
@@ -57,11 +58,15 @@ def status(
             _print_company(found, feeds, links)
             print_difference(stack)
         return
-    fleet = None if is_large(queries) and not (companies or everything) else queries.fleet(now)
-    if fleet and companies:
-        _print_companies(fleet, as_json)
-        return
-    summary = queries.summary(fleet, now) if fleet else summary_of_large(queries, now)
+    fleet: FleetView | None = None
+    if not (companies or everything) and (first := first_companies(queries)).is_large:
+        summary = summary_of_large(queries, now, first)
+    else:
+        fleet = queries.fleet(now)
+        if companies:
+            _print_companies(fleet, as_json)
+            return
+        summary = queries.summary(fleet, now)
     if as_json:
         print_json(summary)
     else:

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from codat_sandbox.model import ConnectionStatus
-from freshness.app.page import read, summary, timeline
-from freshness.app.page.read import page_view
+from freshness.app.page import read, timeline
+from freshness.app.page.read import first_companies, page_view
 from freshness.app.page.render import Frame, Medium, render
-from freshness.app.page.summary import is_large, summary_of_large
+from freshness.app.page.summary import summary_of_large
 from freshness.app.page.view import PageView, Selection, Tone
 from freshness.app.reading import queries
 from freshness.app.reading.diagnosis import Turn
@@ -95,15 +95,17 @@ def test_of_a_large_fleet_the_worst_are_named_and_the_others_counted(
 def test_a_large_fleet_is_summarised_from_what_the_page_reads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.simulation.is_down = True
     world.pass_time(6 * HOUR, every=FEW_MINUTES)
-    assert not is_large(world.queries)
+    assert not first_companies(world.queries).is_large
     whole = world.queries.summary(world.queries.fleet(world.now()), world.now())
     monkeypatch.setattr(read, "COMPANIES", 4)
-    monkeypatch.setattr(summary, "COMPANIES", 4)
     monkeypatch.setattr(Feeds, "scan", None)
     monkeypatch.setattr(Companies, "scan", None)
 
-    assert is_large(world.queries)
-    large = summary_of_large(world.queries, world.now())
+    first = first_companies(world.queries)
+    assert first.is_large
+    # They are not read again.
+    monkeypatch.setattr(Companies, "first_ids", None)
+    large = summary_of_large(world.queries, world.now(), first)
     assert (large.is_whole, large.companies, large.promises_broken) == (False, 12, whole.promises_broken)
     assert set(large.broken_by_turn) == {Turn.CODAT}
     assert {feed.key for feed in large.not_fresh} < {feed.key for feed in whole.not_fresh}

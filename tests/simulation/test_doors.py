@@ -17,7 +17,7 @@ from cli.agent import Tools
 from cli.commands import app
 from codat_sandbox.model import ConnectionStatus
 from freshness.app.api.models import CompanyFreshness
-from freshness.app.page.read import page_view
+from freshness.app.page.read import first_companies, page_view
 from freshness.app.page.render import Frame, Medium, render, render_explanations
 from freshness.app.page.summary import summary_of_large
 from freshness.app.reading.diagnosis import Turn, parties
@@ -82,7 +82,7 @@ def test_every_door_names_the_same_broken_promises_and_whose_turn_it_is(
     assert announced == len(broken)
     summaries = (
         world.queries.summary(world.queries.fleet(world.now()), world.now()),
-        summary_of_large(world.queries, world.now()),
+        summary_of_large(world.queries, world.now(), first_companies(world.queries)),
     )
     assert {(each.promises_broken, each.waits_for) for each in summaries} == {(len(broken), summaries[0].waits_for)}
     for feed in broken[:3]:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
+from typing import NamedTuple
 
 from freshness.app.page.attained import read_attainment
 from freshness.app.page.timeline import breaches_of, longest, within
@@ -54,6 +55,18 @@ LONGEST_NAME = 60
 EVERYTHING = Selection()
 
 
+class FirstCompanies(NamedTuple):
+    """The ids of the first companies in the index of all, and whether these are all."""
+
+    ids: list[str]
+    are_all: bool
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the fleet has more companies than are read."""
+        return not self.are_all or len(self.ids) > COMPANIES
+
+
 @dataclass(frozen=True, slots=True)
 class _Index:
     """What was read of the indexes."""
@@ -62,8 +75,7 @@ class _Index:
     broken_is_whole: bool
     relinks: list[str]
     relinks_soon: list[str]
-    company_ids: list[str]
-    companies_are_whole: bool
+    first: FirstCompanies
 
     def chosen(self) -> list[str]:
         """Return the ids of the companies to read: of feeds broken longest and latest, then relinks, then others.
@@ -75,13 +87,12 @@ class _Index:
         relinks = ends(self.relinks, COMPANIES // 2)
         soon = ends(self.relinks_soon, COMPANIES // 4)
         named = list(dict.fromkeys(chain(worst[: COMPANIES // 2], relinks, soon, worst)))
-        is_small = self.companies_are_whole and len(self.company_ids) <= COMPANIES
-        most = COMPANIES if is_small else max(ROWS, len(named))
-        return list(dict.fromkeys(chain(named, self.company_ids)))[: min(most, COMPANIES)]
+        most = max(ROWS, len(named)) if self.first.is_large else COMPANIES
+        return list(dict.fromkeys(chain(named, self.first.ids)))[: min(most, COMPANIES)]
 
     def is_whole(self, company_ids: Sized) -> bool:
         """Return whether these are all companies."""
-        return self.companies_are_whole and len(self.company_ids) <= len(company_ids)
+        return self.first.are_all and len(self.first.ids) <= len(company_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +105,20 @@ class _OfFeeds:
     selection: Selection
 
 
-def page_view(queries: Queries, now: datetime, selection: Selection = EVERYTHING) -> PageView:
-    """Return what the page shows now. To search a fleet that is too large to be read whole reads all companies."""
+def first_companies(queries: Queries) -> FirstCompanies:
+    """Read the first part of the index of all companies."""
+    return FirstCompanies(*queries.services.tables.companies.first_ids(DUE_FOR_CHECK, COMPANIES))
+
+
+def page_view(
+    queries: Queries, now: datetime, selection: Selection = EVERYTHING, first: FirstCompanies | None = None
+) -> PageView:
+    """Return what the page shows now. To search a fleet that is too large to be read whole reads all companies.
+
+    The first companies are read if they are not given.
+    """
     with ThreadPoolExecutor(READERS) as readers:
-        index = _read_index(queries, now)
+        index = _read_index(queries, now, first)
         chosen = index.chosen()
         if selection.search and not index.is_whole(chosen):
             chosen = list(dict.fromkeys(chain(_found(queries, selection), chosen)))
@@ -123,12 +144,10 @@ def _found(queries: Queries, selection: Selection) -> list[str]:
     return [each.company_id for each in islice(found, ROWS)]
 
 
-def _read_index(queries: Queries, now: datetime) -> _Index:
+def _read_index(queries: Queries, now: datetime, first: FirstCompanies | None) -> _Index:
     broken, broken_is_whole = queries.services.tables.feeds.broken()
-    companies = queries.services.tables.companies
-    relinks, relinks_soon = companies.relinks(COMPANIES, now)
-    company_ids, companies_are_whole = companies.first_ids(DUE_FOR_CHECK, COMPANIES)
-    return _Index(broken, broken_is_whole, relinks, relinks_soon, company_ids, companies_are_whole)
+    relinks, relinks_soon = queries.services.tables.companies.relinks(COMPANIES, now)
+    return _Index(broken, broken_is_whole, relinks, relinks_soon, first or first_companies(queries))
 
 
 def _view(
@@ -154,7 +173,7 @@ def _view(
     facts = VerdictInputs(
         conditions=conditions,
         feeds=feeds,
-        companies=len(index.company_ids) if is_whole else max(tables.companies.count(), len(index.company_ids)),
+        companies=len(index.first.ids) if is_whole else max(tables.companies.count(), len(index.first.ids)),
         broken=len(worst) + len(elsewhere),
         broken_is_minimum=not index.broken_is_whole,
         worst=[cell.feed for cell in worst],

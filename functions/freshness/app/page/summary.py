@@ -4,31 +4,25 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from freshness.app.forecast import misses_ahead
-from freshness.app.page.read import COMPANIES, page_view
+from freshness.app.page.read import FirstCompanies, first_companies, page_view
 from freshness.app.reading.diagnosis import parties
 from freshness.app.reading.queries import Queries
 from freshness.app.reading.timing import miss_view
 from freshness.app.reading.views import Summary
-from freshness.aws.dynamodb.companies import DUE_FOR_CHECK
 
 LOOKS_AHEAD_FOR = timedelta(seconds=1)
 """How long to look for deadlines that will be missed, which reads the feeds that are due until then."""
 
 
-def is_large(queries: Queries) -> bool:
-    """Return whether a fleet has more companies than the page reads."""
-    ids, is_whole = queries.services.tables.companies.first_ids(DUE_FOR_CHECK, COMPANIES)
-    return not is_whole or len(ids) > COMPANIES
-
-
 def summary_of(queries: Queries, now: datetime) -> Summary:
     """Return a fleet in numbers, as exactly as can be read at once."""
-    return summary_of_large(queries, now) if is_large(queries) else queries.summary(queries.fleet(now), now)
+    first = first_companies(queries)
+    return summary_of_large(queries, now, first) if first.is_large else queries.summary(queries.fleet(now), now)
 
 
-def summary_of_large(queries: Queries, now: datetime) -> Summary:
+def summary_of_large(queries: Queries, now: datetime, first: FirstCompanies) -> Summary:
     """Return a fleet in numbers, from indexes and the worst companies alone."""
-    view = page_view(queries, now)
+    view = page_view(queries, now, first=first)
     waiting = parties((each.diagnosis, each.broken) for each in view.turns)
     ages = [cell.feed.age / cell.feed.promise for cell in view.worst if cell.feed.age]
     return Summary(
