@@ -4,6 +4,7 @@ As many functions run at once as the template allows, each with its share of a p
 returns is delivered again, and what was delivered too often counts as dead.
 """
 
+import sys
 import threading
 import time
 from base64 import b64encode
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -126,10 +127,13 @@ def _run(memory: int) -> Result:
         backlog = Backlog(deque((company_id, 1) for company_id in bodies), bodies, _mapping()["BatchSize"])
         bundle = _bundle()
         at_once = _mapping()["ScalingConfig"]["MaximumConcurrency"]
-        urls = [_started(stack, values, aws.url, bundle, memory) for _ in range(at_once)]
+        functions = [Function(values, aws.url, bundle, memory) for _ in range(at_once)]
+        for function in functions:
+            stack.callback(function.stop)
+            function.start()
         began = time.monotonic()
         with ThreadPoolExecutor(at_once) as pollers:
-            list(pollers.map(lambda url: _poll(backlog, url), urls))
+            list(pollers.map(lambda function: _poll(backlog, function), functions))
         seconds = time.monotonic() - began
         tables, _ = aws.open_tables(names)
         lost = sum(feed.in_flight is not None for feed in tables.feeds.scan())
@@ -164,29 +168,67 @@ def _bundle() -> Path:
     return bundling.build(sources, policy, bundling.THIS_MACHINE, ROOT / ".build")
 
 
-def _started(stack: ExitStack, values: Mapping[str, str], aws_url: str, bundle: Path, memory: int) -> str:
-    """Start a function with its share of a processor, and return the URL that invokes it."""
-    function = lambda_runtime.function("apply_webhook") | {"MemorySize": memory}
-    environment = lambda_runtime.environment(function, values, aws_url)
-    output = stack.enter_context(TemporaryFile())  # noqa: SIM115 - the stack closes it
-    process, url = stack.enter_context(lambda_runtime.emulator(function, environment, bundle, output))
-    # Lambda gives a whole processor while a function starts.
-    httpx.post(url, json={"Records": []}, timeout=60)
-    stack.enter_context(limited(lambda_runtime.function_process(process), share_of(memory)))
-    return url
+def _show_failures(output: IO[bytes]) -> None:
+    """Print what a function logged of its failures."""
+    output.seek(0)
+    for line in output:
+        if b"ERROR" in line or b"WARN" in line or b"Traceback" in line:
+            print(line.decode(errors="replace").rstrip()[:2000], file=sys.stderr, flush=True)
 
 
-def _poll(backlog: Backlog, url: str) -> None:
-    """Apply batches until none is left, or the function has ended."""
+class Function:
+    """An execution environment of apply_webhook with a share of a processor, which is started again after a failure."""
+
+    def __init__(self, values: Mapping[str, str], aws_url: str, bundle: Path, memory: int) -> None:
+        self._function = lambda_runtime.function("apply_webhook") | {"MemorySize": memory}
+        self._environment = lambda_runtime.environment(self._function, values, aws_url)
+        self._bundle, self._memory = bundle, memory
+        self._running = ExitStack()
+        self._url = ""
+
+    def start(self) -> None:
+        """Start a new environment, which has a whole processor until it has run once, as in Lambda."""
+        output = self._running.enter_context(TemporaryFile())  # noqa: SIM115 - the stack closes it
+        process, self._url = self._running.enter_context(
+            lambda_runtime.emulator(self._function, self._environment, self._bundle, output)
+        )
+        self._running.callback(_show_failures, output)
+        httpx.post(self._url, json={"Records": []}, timeout=60)
+        self._running.enter_context(limited(lambda_runtime.function_process(process), share_of(self._memory)))
+
+    def stop(self) -> None:
+        """Stop the environment."""
+        self._running.close()
+
+    def invoke(self, event: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what the function returned; `None` if it failed or ran out of time."""
+        response = httpx.post(self._url, json=event, timeout=120)
+        try:
+            returned: dict[str, Any] = response.json()
+        except ValueError:
+            returned = {}
+        if "batchItemFailures" in returned:
+            return returned
+        print(f"The function ended: {response.status_code} {response.text!r}", file=sys.stderr, flush=True)
+        return None
+
+
+def _poll(backlog: Backlog, function: Function) -> None:
+    """Apply batches until none is left."""
     while batch := backlog.take():
         began = time.monotonic()
-        response = httpx.post(url, json=backlog.event(batch), timeout=120)
-        returned = response.json() if response.content else {}
-        has_ended = "batchItemFailures" not in returned
-        failed = set(batch) if has_ended else {each["itemIdentifier"] for each in returned["batchItemFailures"]}
-        backlog.put_back(batch, failed, time.monotonic() - began, is_timeout=has_ended)
-        if has_ended:
-            return
+        returned = function.invoke(backlog.event(batch))
+        failed = set(batch) if returned is None else {each["itemIdentifier"] for each in returned["batchItemFailures"]}
+        seconds = time.monotonic() - began
+        backlog.put_back(batch, failed, seconds, is_timeout=returned is None)
+        print(
+            f"{len(batch) - len(failed)} applied in {seconds:.1f} s, {len(backlog.waiting)} wait",
+            file=sys.stderr,
+            flush=True,
+        )
+        if returned is None:
+            function.stop()
+            function.start()
 
 
 if __name__ == "__main__":
