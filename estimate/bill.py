@@ -21,7 +21,7 @@ CHECK_TICKS = 24 * 12 * DAYS_A_MONTH
 
 DATASET_BYTES = 450
 """The size of a dataset's record, with the overhead of DynamoDB for each item."""
-TICK_LOG_BYTES, BATCH_LOG_BYTES, ACCESS_LOG_BYTES = 900, 500, 270
+TICK_LOG_BYTES, BATCH_LOG_BYTES, ACCESS_LOG_BYTES = 900, 500, 230
 """The log records of a tick with its metrics, of a batch of webhooks, and of a request to API Gateway."""
 IN_FLIGHT_READ_UNITS = 2.0
 """Read units of one refresh in the ticks while it is in flight, and as many of its company: a feed stays due."""
@@ -98,7 +98,6 @@ def parts(refreshes: float, companies: int, types_in_a_webhook: int = 1) -> list
         + refreshes * (prices.QUEUED_GB_SECONDS + READ_GB_SECONDS)
         + webhooks * (prices.RECEIVED_GB_SECONDS + WEBHOOK_GB_SECONDS)
     )
-    log_bytes = ticks * TICK_LOG_BYTES + batches * BATCH_LOG_BYTES + webhooks * ACCESS_LOG_BYTES
     return [
         *_dynamodb(refreshes, ticks, companies, types_in_a_webhook),
         *_webhooks(webhooks, batches),
@@ -159,11 +158,19 @@ def parts(refreshes: float, companies: int, types_in_a_webhook: int = 1) -> list
         Part(
             "CloudWatch logs",
             "GB",
-            log_bytes / 1e9,
+            (ticks * TICK_LOG_BYTES + batches * BATCH_LOG_BYTES) / 1e9,
             0.50,
             free_units=5,
-            because="a record of each tick, of each batch of webhooks, and of each request to API Gateway",
-            floor="the record of a request shows who sent forged webhooks",
+            because="a record of each tick, and of each batch of webhooks",
+        ),
+        Part(
+            "CloudWatch logs of requests",
+            "GB",
+            webhooks * ACCESS_LOG_BYTES / 1e9,
+            0.25,
+            free_units=5,
+            because="a record of each request to API Gateway, in the class for infrequent access",
+            floor="it shows who sent forged webhooks",
         ),
         Part(
             "CloudWatch alarms",

@@ -38,12 +38,12 @@ def test_every_route_but_that_of_webhooks_requires_iam_authorisation(template: T
 def test_the_api_is_throttled_and_logs_each_request(template: Template) -> None:
     stage = template.properties("AWS::ApiGatewayV2::Stage")["WebhookIntakeStage"]
     assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": 25, "ThrottlingBurstLimit": 100}
-    assert shown(stage["AccessLogSettings"]["DestinationArn"]) == "WebhookIntakeAccessLog"
+    assert shown(stage["AccessLogSettings"]["DestinationArn"]) == "WebhookIntakeRequests"
     logged = json.loads(stage["AccessLogSettings"]["Format"])
     assert logged["status"] == "$context.status"
     # API Gateway puts a message in as it is: one with a quotation mark would end the JSON.
     assert not [value for value in logged.values() if "message" in value.lower()]
-    assert template.properties("AWS::Logs::LogGroup")["WebhookIntakeAccessLog"]["RetentionInDays"] == 30
+    assert template.properties("AWS::Logs::LogGroup")["WebhookIntakeRequests"]["RetentionInDays"] == 30
 
 
 def test_only_the_failed_messages_of_a_batch_return_to_the_queue(template: Template) -> None:
@@ -122,8 +122,12 @@ def test_webhook_senders_can_be_restricted_by_address_and_header(full: Template)
 
 
 def test_the_log_of_the_api_is_below_the_prefix_for_logs_that_services_deliver(template: Template) -> None:
-    log = template.properties("AWS::Logs::LogGroup")["WebhookIntakeAccessLog"]
-    assert log["LogGroupName"] == "/aws/vendedlogs/CodatFreshness/webhooks"
+    log = template.properties("AWS::Logs::LogGroup")["WebhookIntakeRequests"]
+    assert log["LogGroupName"] == "/aws/vendedlogs/CodatFreshness/requests"
+
+
+def test_the_log_of_the_api_is_of_the_class_at_half_the_price(template: Template) -> None:
+    assert template.properties("AWS::Logs::LogGroup")["WebhookIntakeRequests"]["LogGroupClass"] == "INFREQUENT_ACCESS"
 
 
 def test_no_queue_has_a_name_that_sqs_refuses_for_a_minute_after_a_failed_deployment(template: Template) -> None:

@@ -35,7 +35,8 @@ BUSY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
 WRITES, READS = 0.625e-6, 0.125e-6
 GB_SECONDS, INVOCATIONS = 0.0000133334, 0.20e-6
 HTTP_REQUESTS, SQS_REQUESTS, EVENTS, SCHEDULED, KMS_REQUESTS = 1.00e-6, 0.40e-6, 1.00e-6, 1.00e-6, 3.0e-6
-GB_STORED, GB_BACKED_UP, GB_LOGGED, GB_OUT, AN_ALARM_METRIC = 0.25, 0.20, 0.50, 0.09, 0.10
+GB_STORED, GB_BACKED_UP, GB_OUT, AN_ALARM_METRIC = 0.25, 0.20, 0.09, 0.10
+GB_LOGGED = {"STANDARD": 0.50, "INFREQUENT_ACCESS": 0.25}
 """As in the price lists of AWS for us-east-1, without free tiers and tax."""
 RUNS_A_DAY = {"cron(* * * * ? *)": 1440, "cron(0/5 * * * ? *)": 288}
 SECONDS_OF_A_CALL = 0.0133
@@ -172,7 +173,7 @@ class Month:
             "SQS": (REFRESHES + self.batches + _polls()) * SQS_REQUESTS,
             "EventBridge": REFRESHES * self.of_refresh("events") * EVENTS + self.ticks * SCHEDULED,
             "KMS": 3 * SECONDS / SECRETS_KEPT * KMS_REQUESTS,
-            "CloudWatch logs": self._logged() / 1e9 * GB_LOGGED,
+            "CloudWatch logs": self._logs(),
             "CloudWatch alarms": self.alarm_metrics * AN_ALARM_METRIC,
             "data out": REFRESHES * (self.of_refresh("bytes to Codat") + ANSWER + 2 * SEGMENTS) / 1e9 * GB_OUT,
         }
@@ -203,14 +204,14 @@ class Month:
         }
         return sum(each * float(functions[name]["MemorySize"]) / 1024 for name, each in seconds.items())
 
-    def _logged(self) -> float:
+    def _logs(self) -> float:
         [stage] = self.properties("AWS::ApiGatewayV2::Stage")
         record = dict.fromkeys(json.loads(stage["AccessLogSettings"]["Format"]), "12345678")
-        return (
-            self.ticks * (self.of_tick("log bytes") + CONTEXT)
-            + self.batches * (self.of_refresh("log bytes") + CONTEXT)
-            + REFRESHES * (len(json.dumps(record)) + LOG_EVENT)
-        )
+        log = self.template["Resources"][stage["AccessLogSettings"]["DestinationArn"]["Fn::GetAtt"][0]]["Properties"]
+        of_requests = REFRESHES * (len(json.dumps(record)) + LOG_EVENT)
+        of_functions = self.ticks * (self.of_tick("log bytes") + CONTEXT)
+        of_functions += self.batches * (self.of_refresh("log bytes") + CONTEXT)
+        return (of_functions * GB_LOGGED["STANDARD"] + of_requests * GB_LOGGED[log["LogGroupClass"]]) / 1e9
 
     @property
     def alarm_metrics(self) -> int:
