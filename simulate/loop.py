@@ -39,6 +39,7 @@ from freshness.domain.audit import Actor
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.times import BEGINNING
+from freshness.planning.in_flight import InFlight
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop
 
@@ -142,6 +143,8 @@ class Simulation:
         self._app = httpx.ASGITransport(create_app(self.sandbox))
         self._dynamodb = MemoryDynamoDB()
         self.tables = self._tables(Fuse())
+        self.in_flight = InFlight()
+        """What the process of queue_refreshes knows, which lasts from run to run."""
         self.event_types = set(event_types(self.policy.products))
         """The event types that the stack subscribes to."""
         self._collected = asyncio.Event()
@@ -167,6 +170,7 @@ class Simulation:
                 transport=httpx.MockTransport(lambda request: self._exchange(request, fuse)),
             ),
             emit=self._emit,
+            in_flight=self.in_flight,
         )
 
     def _emit(self, measured: Mapping[Metric, int]) -> None:

@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.domain.companies.pause import Pause
 from freshness.domain.datasets.dataset import DatasetState, Trigger
+from freshness.domain.feeds.facts import PromiseReviewed
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request, Wanted
 from freshness.domain.feeds.schedule import due_at, reschedule
 from freshness.domain.learned.learned_rates import FeedSample, LearnedRates, kind_of
 from freshness.domain.promises.promise import Promise
 from freshness.domain.promises.windows import Window, allowed, next_allowed
+from freshness.domain.transitions.transition import transitions
 from freshness.planning.decision import Action, Decision, Reason
+from freshness.planning.in_flight import KEPT, InFlight
 from freshness.planning.planner import asks_first, decide, needs_all_feeds
 from freshness.policy.policy import Policy
 from tests.unit.test_windows import WINDOWS
@@ -505,3 +508,57 @@ def test_what_waits_for_its_dataset_is_shown_with_when_that_is_late(ran: int, ac
     (decision,) = decided([running], policy())
 
     assert (decision.action, decision.until) == (action, running.late_at)
+
+
+def running(age: timedelta, ran: timedelta) -> Feed:
+    """Return a feed that is being refreshed, which usually takes five minutes."""
+    asked = Request(at=NOON - ran, trigger=Trigger.PROMISE, dataset_id="d")
+    return replace(feed(age).requested(asked), platform_sync_time=5 * MINUTE)
+
+
+IN_FLIGHT = reschedule(running(DAY - 2 * MINUTE, MINUTE), Promise(fresh_within=DAY), connection())
+"""A feed that is refreshed two minutes before its promise breaks."""
+
+
+@given(
+    age=st.integers(0, 3 * 24 * 60).map(lambda minutes: minutes * MINUTE),
+    ran=st.integers(0, 15),
+    later=st.integers(0, 600).map(lambda seconds: timedelta(seconds=seconds)),
+    is_wanted=st.booleans(),
+)
+def test_nothing_is_missed_while_a_feed_in_flight_is_not_read_again(
+    age: timedelta, ran: int, later: timedelta, is_wanted: bool
+) -> None:
+    drawn = running(age, ran * MINUTE)
+    drawn = reschedule(wanted(drawn) if is_wanted else drawn, Promise(fresh_within=DAY), connection())
+    known, then = InFlight(), NOON + later
+    known.remember(decided([drawn], policy()), policy(), NOON)
+    assume(known.decision(drawn.key, drawn.due_at or NOON, then))
+    [decision] = decide([drawn], {"company": company()}, policy(), then)
+    assert (decision.action, decision.reason) == (Action.WAIT, Reason.IN_FLIGHT)
+    assert not asks_first(drawn, company(), policy(), then)
+    reviewed = transitions(drawn, (PromiseReviewed(),), Promise(fresh_within=DAY), connection(), then)
+    assert reviewed.feed.broken_at == drawn.broken_at
+
+
+@pytest.mark.parametrize(
+    ("at", "is_read"),
+    [(NOON + MINUTE, False), (NOON + 2 * MINUTE, True), (NOON + KEPT, True)],
+    ids=["meanwhile", "as its promise breaks", "after a while"],
+)
+def test_a_feed_in_flight_is_read_again_when_something_may_follow(at: datetime, is_read: bool) -> None:
+    known = InFlight()
+    known.remember(decided([IN_FLIGHT], policy()), policy(), NOON)
+    assert IN_FLIGHT.due_at
+    assert (known.decision(IN_FLIGHT.key, IN_FLIGHT.due_at, at) is None) == is_read
+
+
+def test_a_feed_in_flight_is_read_again_if_it_is_due_at_another_time_or_its_company_has_a_set() -> None:
+    known = InFlight()
+    known.remember(decided([IN_FLIGHT], policy()), policy(), NOON)
+    assert known.decision(IN_FLIGHT.key, NOON - HOUR, NOON) is None
+
+    of_set, together = replace(IN_FLIGHT, data_type="balanceSheet"), policy(**TOGETHER)
+    known.remember(decided([of_set], together), together, NOON)
+    assert of_set.due_at
+    assert known.decision(of_set.key, of_set.due_at, NOON) is None

@@ -29,6 +29,7 @@ from freshness.codat.errors import CodatError, WrongAccount
 from freshness.codat.http import CALL_TIMEOUT
 from freshness.codat.rate_limiter import RateLimiter
 from freshness.domain.api_limits import ApiLimits
+from freshness.planning.in_flight import InFlight
 from freshness.policy import compiled
 from freshness.policy.policy import Policy
 
@@ -76,6 +77,8 @@ class Services:
     record_deployed_policy: Callable[[datetime], None] = lambda _: None
     """Records at a time that the policy that was deployed is in force, where people see it."""
     counts: Counts = field(default_factory=Counts)
+    in_flight: InFlight = field(default_factory=InFlight)
+    """The feeds in flight that earlier ticks of this process have read."""
 
     @classmethod
     def deployed(cls) -> Self:
@@ -92,6 +95,7 @@ class Services:
             waiting_callers=int(os.environ.get("WAITING_CALLERS", "0")),
             tasks=_tasks() if os.environ.get("ENDS_TASKS") == "true" else None,
             record_deployed_policy=_policy_in_force().record_deployed,
+            in_flight=_in_flight(),
         )
 
     @cached_property
@@ -185,6 +189,11 @@ def _policy_in_force() -> PolicyInForce:
     bundle = Path(__file__).parents[2]
     deployed_only = os.environ.get("POLICY_SOURCE") == DEPLOYED_ONLY
     return PolicyInForce(_tables().policies, lambda: compiled.read(bundle), deployed_only=deployed_only)
+
+
+@cache
+def _in_flight() -> InFlight:
+    return InFlight()
 
 
 @cache

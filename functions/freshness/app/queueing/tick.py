@@ -52,6 +52,8 @@ class RefreshTick:
     failures: Failures
     """Why some feeds were left to the next tick, which does not keep others from their turn."""
     metrics: PromiseMetrics = field(default_factory=PromiseMetrics)
+    _waiting: list[Decision] = field(default_factory=list)
+    """The decisions about feeds in flight that were not read again."""
 
     async def run(self) -> bool:
         """Publish which promises broke, and queue the feeds that are due if Codat may be called by then.
@@ -60,7 +62,7 @@ class RefreshTick:
         """
         pause = await asyncio.to_thread(self.services.tables.control.paused)
         done, may_call = True, None
-        batches = self.services.tables.feeds.due(self.services.clock(), BATCH)
+        batches = self.services.tables.feeds.due(self.services.clock(), BATCH, self._is_needed)
         while feeds := await asyncio.to_thread(next, batches, None):
             may_call = self.services.accepts_calls(self.limits) if may_call is None else may_call
             decisions = await self.review_and_decide(feeds, pause=pause, may_call=may_call)
@@ -69,7 +71,15 @@ class RefreshTick:
             self.metrics.add(decisions, self.queueing.unqueued, self.services.policy, self.services.clock())
             if self.services.clock() >= self.until:
                 return False
+        self.metrics.add(self._waiting, self.queueing.unqueued, self.services.policy, self.services.clock())
         return done
+
+    def _is_needed(self, key: FeedKey, due_at: datetime) -> bool:
+        """Return whether a feed must be read: not while it is in flight, and nothing follows by itself."""
+        decision = self.services.in_flight.decision(key, due_at, self.services.clock())
+        if decision:
+            self._waiting.append(decision)
+        return decision is None
 
     async def review_and_decide(
         self, feeds: list[Feed], *, pause: Pause | None = None, may_call: bool = True
@@ -90,6 +100,7 @@ class RefreshTick:
         account = DispatchState(pause, limits)
         decisions = await asyncio.to_thread(decide_now, self.services, feeds, companies, account, now)
         decisions = [decision for decision in decisions if decision.feed.key not in unmarked]
+        self.services.in_flight.remember(decisions, self.services.policy, now)
         self.queueing.unqueued.update(
             decision.feed.key for decision in decisions if decision.action is Action.QUEUE and not self.services.dry_run
         )

@@ -65,13 +65,18 @@ class Feeds:
         """Yield every feed that was not deleted, for an operator's tools: no function has the permission to scan."""
         return (feed_from(item) for item in self._table.scan() if "expires_at" not in item)
 
-    def due(self, now: datetime, batch: int) -> Iterator[list[Feed]]:
+    def due(
+        self, now: datetime, batch: int, is_needed: Callable[[FeedKey, datetime], bool] | None = None
+    ) -> Iterator[list[Feed]]:
         """Yield the feeds that are due, longest due first, in lists of `batch` or fewer.
 
-        The index and the table are read as the lists are needed.
+        The index and the table are read as the lists are needed. `is_needed` says by the key of a feed, and since when
+        it is due, whether to read it.
         """
         of_shards = (self._table.due(DUE, "due_at", shard, now) for shard in SHARDS)
-        keys = heapq.merge(*of_shards, key=lambda key: str(key["due_at"]))
+        keys: Iterator[Item] = heapq.merge(*of_shards, key=lambda key: str(key["due_at"]))
+        if is_needed:
+            keys = (key for key in keys if is_needed(_key_of(key), datetime.fromisoformat(key["due_at"])))
         while next_keys := list(islice(keys, batch)):
             items = self._table.get_many({"company_id": key["company_id"], "feed": key["feed"]} for key in next_keys)
             yield [feed_from(item) for item in items]
@@ -135,7 +140,11 @@ class Feeds:
         }
 
 
-def _broken(item: Item) -> Broken:
+def _key_of(item: Item) -> FeedKey:
     data_type, _, connection_id = item["feed"].partition("#")
-    key = item["company_id"], data_type, connection_id
-    return Broken(datetime.fromisoformat(item["broken_at"]), key, breach_from(item) if "breach" in item else None)
+    return item["company_id"], data_type, connection_id
+
+
+def _broken(item: Item) -> Broken:
+    breach = breach_from(item) if "breach" in item else None
+    return Broken(datetime.fromisoformat(item["broken_at"]), _key_of(item), breach)
