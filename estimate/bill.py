@@ -23,8 +23,8 @@ DATASET_BYTES = 450
 """The size of a dataset's record, with the overhead of DynamoDB for each item."""
 TICK_LOG_BYTES, BATCH_LOG_BYTES, ACCESS_LOG_BYTES = 900, 500, 230
 """The log records of a tick with its metrics, of a batch of webhooks, and of a request to API Gateway."""
-IN_FLIGHT_READ_UNITS = 2.0
-"""Read units of one refresh in the ticks while it is in flight, and as many of its company: a feed stays due."""
+IN_FLIGHT_READ_UNITS = 0.2
+"""Read units of one refresh in the ticks while it is in flight, and as many of its company, if each is by itself."""
 SECRET_READS = 2 * 12 * 24 * DAYS_A_MONTH + 12 * 24 * DAYS_A_MONTH
 """Each of three functions reads its secret every five minutes."""
 KMS_CALL = 0.03 / 10_000
@@ -282,8 +282,9 @@ def _dynamodb(refreshes: float, ticks: float, companies: int, read_together: int
             "1M units",
             IN_FLIGHT_READ_UNITS * (1 + 1 / read_together) * refreshes / MILLION,
             read,
-            because="a feed is due until its read has ended, four minutes or ticks, which read it and its company",
-            floor="to hide it from ticks would take two write units, which cost five times as much",
+            because="a feed is due until its read has ended; ticks remember it, and read it and its company again after "
+            "five minutes, or when the read is late or the promise breaks",
+            floor="others may have changed it",
         ),
         Part(
             "DynamoDB reads of ticks",

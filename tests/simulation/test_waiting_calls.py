@@ -27,8 +27,8 @@ SETTINGS = Settings(
     never_synced=0,
 )
 MOST_CALLS = 60
-"""Of DynamoDB, for five feeds: 3 to record who asks, 38 to queue the reads and to record that they run and how they end,
-2 for each poll, and what it takes to accept and to end the request."""
+"""Of DynamoDB, for five feeds: 3 to record who asks, 38 to queue the reads and to record that they run and how they
+end, 2 for each poll, and what it takes to accept and to end the request."""
 
 
 async def ask(simulation: Simulation) -> tuple[Progress, timedelta]:

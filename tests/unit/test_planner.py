@@ -553,6 +553,17 @@ def test_a_feed_in_flight_is_read_again_when_something_may_follow(at: datetime, 
     assert (known.decision(IN_FLIGHT.key, IN_FLIGHT.due_at, at) is None) == is_read
 
 
+def test_a_feed_that_was_just_queued_is_not_read_again_while_it_is_known_to_be_in_flight() -> None:
+    known = InFlight()
+    known.remember_queued(IN_FLIGHT, company(), policy(), NOON)
+    assert IN_FLIGHT.due_at
+    decision = known.decision(IN_FLIGHT.key, IN_FLIGHT.due_at, NOON + MINUTE)
+    assert decision == decided([IN_FLIGHT], policy())[0]
+
+    known.forget(NOON + 2 * MINUTE)
+    assert known.decision(IN_FLIGHT.key, IN_FLIGHT.due_at, NOON + MINUTE) is None
+
+
 def test_a_feed_in_flight_is_read_again_if_it_is_due_at_another_time_or_its_company_has_a_set() -> None:
     known = InFlight()
     known.remember(decided([IN_FLIGHT], policy()), policy(), NOON)

@@ -1,12 +1,13 @@
-"""The feeds in flight that a process has read, so that its next ticks need not read them."""
+"""The feeds in flight that a process has queued or read, so that its next ticks need not read them."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from freshness.domain.companies.company import Company
 from freshness.domain.feeds import schedule
-from freshness.domain.feeds.feed import FeedKey
-from freshness.planning.decision import Decision, Reason
+from freshness.domain.feeds.feed import Feed, FeedKey
+from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.planner import needs_all_feeds
 from freshness.policy.policy import Policy
 
@@ -32,12 +33,21 @@ class InFlight:
         self._known: dict[FeedKey, _Known] = {}
 
     def remember(self, decisions: Iterable[Decision], policy: Policy, now: datetime) -> None:
-        """Keep those of a tick's decisions after which nothing follows by itself for a while."""
-        self._known = {key: known for key, known in self._known.items() if now < known.until}
+        """Keep those of the decisions after which nothing follows by itself for a while."""
         for decision in decisions:
             until = _waits_until(decision, policy)
             if until and len(self._known) < MOST:
                 self._known[decision.feed.key] = _Known(decision, min(until, now + KEPT))
+
+    def remember_queued(self, feed: Feed, company: Company, policy: Policy, now: datetime) -> None:
+        """Keep what a tick would decide about a feed that was queued now."""
+        if feed.in_flight:
+            decision = Decision(feed, company, Action.WAIT, Reason.IN_FLIGHT, feed.late_at)
+            self.remember([decision], policy, now)
+
+    def forget(self, now: datetime) -> None:
+        """Forget the feeds for which something may follow by now."""
+        self._known = {key: known for key, known in self._known.items() if now < known.until}
 
     def decision(self, key: FeedKey, due_at: datetime, now: datetime) -> Decision | None:
         """Return the decision about a feed that is due since `due_at`; `None` if it must be read."""

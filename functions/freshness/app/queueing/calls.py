@@ -135,6 +135,7 @@ class Queueing:
         recorded = await asyncio.to_thread(self.services.recorder.record_feed, feed, company, *facts)
         if feed.wanted:
             self.recorded[feed.key] = recorded.feed
+        self.services.in_flight.remember_queued(recorded.feed, company, self.services.policy, self.services.clock())
         return recorded.feed
 
     async def record_queued(

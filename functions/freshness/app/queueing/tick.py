@@ -62,6 +62,7 @@ class RefreshTick:
         """
         pause = await asyncio.to_thread(self.services.tables.control.paused)
         done, may_call = True, None
+        self.services.in_flight.forget(self.services.clock())
         batches = self.services.tables.feeds.due(self.services.clock(), BATCH, self._is_needed)
         while feeds := await asyncio.to_thread(next, batches, None):
             may_call = self.services.accepts_calls(self.limits) if may_call is None else may_call
