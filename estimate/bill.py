@@ -282,8 +282,8 @@ def _dynamodb(refreshes: float, ticks: float, companies: int, read_together: int
             "1M units",
             IN_FLIGHT_READ_UNITS * (1 + 1 / read_together) * refreshes / MILLION,
             read,
-            because="a feed is due until its read has ended; ticks remember it, and read it and its company again after "
-            "five minutes, or when the read is late or the promise breaks",
+            because="a feed is due until its read has ended; ticks remember it, and read it and its company again "
+            "after five minutes, or when the read is late or the promise breaks",
             floor="others may have changed it",
         ),
         Part(
