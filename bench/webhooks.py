@@ -116,7 +116,10 @@ class Sender:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": Webhook(self._secret).sign(message.id, now, body),
         }
-        return self._http.post(self._url, content=body, headers=headers).status_code
+        try:
+            return self._http.post(self._url, content=body, headers=headers).status_code
+        except httpx.TimeoutException:
+            return httpx.codes.GATEWAY_TIMEOUT
 
     def send_all(self, messages: list[Message], at_once: int = MAX_CONCURRENCY) -> Counter[int]:
         """Send messages, some twice, in random order, some at once; return how many had each status in the end."""

@@ -31,10 +31,13 @@ LONGEST_WAIT = 240.0
 
 def wait_for(look: Callable[[], Seen | None], seconds: float = LONGEST_WAIT) -> Seen:
     """Return what `look` returns as soon as that is true, and fail the test if that takes longer than `seconds`."""
-    deadline = time.monotonic() + seconds
+    deadline, began = time.monotonic() + seconds, time.monotonic()
     while not (seen := look()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} seconds"
-        time.sleep(0.2)
+        ended = time.monotonic()
+        assert ended < deadline, f"not within {seconds:.0f} seconds"
+        # What takes long to look at would keep what it waits for from the processor.
+        time.sleep(max(0.2, 3 * (ended - began)))
+        began = time.monotonic()
     return seen
 
 
@@ -51,13 +54,18 @@ def answered(send: Callable[[], httpx.Response]) -> httpx.Response:
     return wait_for(answer)
 
 
-def files_with(text: str, folder: Path) -> str:
-    """Return the paths of the files below a folder that contain a text, a line each.
+def files_with(text: str, *texts: str, below: Path) -> dict[str, set[str]]:
+    """Return the paths of the files below a folder that contain each text.
 
     `grep` ignores files that are deleted while it runs.
     """
-    command = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "-e", text, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    patterns = [option for each in (text, *texts) for option in ("-e", each)]
+    command = ["grep", "-r", "--text", "--only-matching", "--null", "--fixed-strings", *patterns, str(below)]
+    found: dict[str, set[str]] = {each: set() for each in (text, *texts)}
+    for line in subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines():
+        path, _, match = line.partition("\0")
+        found[match].add(path)
+    return found
 
 
 def dead_letters(stack: RunningStack) -> str:

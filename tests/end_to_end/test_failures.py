@@ -108,9 +108,9 @@ def test_however_a_run_ends_no_process_or_file_is_left(
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
-        wait_for((folder / "logs" / "cdk-deploy.log").exists)
-        started = _descendants(run.pid)
-        assert len(started) > 3  # the guard, the local AWS, the sandbox, and the CDK
+        wait_for((folder / "logs" / "cdk-bootstrap.log").exists)
+        # The guard, the local AWS, the sandbox, and the CDK
+        started = wait_for(lambda: found if len(found := _descendants(run.pid)) > 3 else None)
         run.send_signal(ended_by)
         assert run.wait(timeout=LONGEST_WAIT) == (-signal.SIGKILL if ended_by is signal.SIGKILL else 128 + ended_by)
     finally:

@@ -5,7 +5,6 @@ import json
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +24,7 @@ from local.stack import RunningStack
 from local.watch import running_ticks
 from stack_access.links import links_of
 from stack_access.stack import clock
-from tests.end_to_end.conftest import LONGEST_WAIT, answered, dead_letters, files_with, wait_for
+from tests.end_to_end.conftest import answered, dead_letters, files_with, wait_for
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -36,16 +35,16 @@ pytestmark = pytest.mark.usefixtures("domain_events")
 @pytest.fixture(scope="module")
 def fresh_fleet(stack: RunningStack) -> Iterator[FleetView]:
     """The fleet once every feed that can be fresh is."""
+    seen: list[FleetView] = []
 
-    deadline = time.monotonic() + LONGEST_WAIT
+    def is_fresh() -> bool:
+        stack.processes.check()
+        seen.append(stack.queries.fleet(clock()))
+        return bool(seen[-1].feeds) and not seen[-1].overdue
+
     with running_ticks(stack.deployed):
-        while time.monotonic() < deadline:
-            stack.processes.check()
-            fleet = stack.queries.fleet(clock())
-            if fleet.feeds and not fleet.overdue:
-                break
-            time.sleep(0.5)
-        yield fleet
+        wait_for(is_fresh)
+    yield seen[-1]
 
 
 def test_the_schedules_run_both_functions_by_themselves(stack: RunningStack) -> None:
@@ -150,10 +149,12 @@ def test_datasets_expire(stack: RunningStack) -> None:
 
 @pytest.mark.usefixtures("fresh_fleet")
 def test_the_secrets_are_in_no_log_and_no_template(stack: RunningStack, settings: Settings) -> None:
-    assert "CodatFreshness.template.json" in files_with("CODAT_API_KEY_SECRET", settings.local_folder)
+    name, key, secret = "CODAT_API_KEY_SECRET", stack.codat.api_key, stack.codat.signing_secret
+    found = files_with(name, key, secret, below=settings.local_folder)
+    assert [path for path in found[name] if path.endswith("CodatFreshness.template.json")]
     # Only `env` contains the key of the sandbox, so that people can call it.
-    assert files_with(stack.codat.api_key, settings.local_folder).splitlines() == [str(settings.run_folder / "env")]
-    assert files_with(stack.codat.signing_secret, settings.local_folder) == ""
+    assert found[key] == {str(settings.run_folder / "env")}
+    assert found[secret] == set()
 
 
 def test_the_functions_run_with_their_roles_because_the_local_aws_enforces_policies(stack: RunningStack) -> None:

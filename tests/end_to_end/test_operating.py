@@ -17,7 +17,10 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from svix.webhooks import Webhook
+from typer.testing import CliRunner
 
+import stack_access.stack
+from cli.commands import app
 from freshness.app.tick import UNUSABLE
 from local.settings import ROOT, Settings
 from local.stack import RunningStack
@@ -27,13 +30,27 @@ Freshness = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def freshness(stack: RunningStack, settings: Settings) -> Freshness:
-    """`./freshness --local` for the stack of these tests."""
+def freshness(stack: RunningStack, settings: Settings) -> Iterator[Freshness]:
+    """`./freshness --local` for the stack of these tests, without a process of its own."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        result = CliRunner().invoke(app, ["--local", *arguments])
+        assert isinstance(result.exception, SystemExit | None), (arguments, result.exception)
+        return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stack_access.stack, "LOCAL_FOLDER", settings.local_folder)
+        yield run
+
+
+@pytest.fixture(scope="module")
+def command(stack: RunningStack, settings: Settings) -> Freshness:
+    """The same, as a process."""
     environment = {**os.environ, "LOCAL_FOLDER": str(settings.local_folder)}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(ROOT / "freshness"), "--local", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        words = [str(ROOT / "freshness"), "--local", *arguments]
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
 
     return run
 
@@ -63,12 +80,12 @@ def output_of(run: subprocess.CompletedProcess[str]) -> Any:
 
 
 def test_status_shows_the_fleet_or_one_company(
-    freshness: Freshness, fleet: dict[str, Any], feed: dict[str, Any]
+    freshness: Freshness, command: Freshness, fleet: dict[str, Any], feed: dict[str, Any]
 ) -> None:
     assert fleet["companies"] > 5
     assert not fleet["pause"]
     assert fleet["limits"]["remaining"] > 0
-    assert "promises are broken" in freshness("status").stdout
+    assert "promises are broken" in command("status").stdout
 
     company = output_of(freshness("status", feed["companyName"], "--json"))
     assert company["company"]["companyId"] == feed["companyId"]
@@ -179,12 +196,13 @@ def test_redrive_moves_dead_letters_to_the_queue_once(freshness: Freshness, stac
     assert output_of(freshness("redrive", "--json"))["moved"] == 0
 
 
-def test_the_error_of_a_failed_command_is_a_sentence(freshness: Freshness, feed: dict[str, Any]) -> None:
-    for arguments, reason in (
-        (("status", "nobody at all"), "No company"),
-        (("explain", feed["companyId"], "nonsense"), "has no data type"),
+def test_the_error_of_a_failed_command_is_a_sentence(
+    freshness: Freshness, command: Freshness, feed: dict[str, Any]
+) -> None:
+    for run, reason in (
+        (command("status", "nobody at all"), "No company"),
+        (freshness("explain", feed["companyId"], "nonsense"), "has no data type"),
     ):
-        run = freshness(*arguments)
         assert run.returncode == 1
         assert reason in run.stderr
         assert "Traceback" not in run.stderr

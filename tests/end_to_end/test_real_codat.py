@@ -31,7 +31,7 @@ def codat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def assert_key_is_nowhere(folder: Path) -> None:
     processes = subprocess.run(["ps", "-A", "-ww", "-o", "args"], capture_output=True, text=True, check=True)
     assert API_KEY not in processes.stdout
-    assert files_with(API_KEY, folder) == ""
+    assert files_with(API_KEY, below=folder) == {API_KEY: set()}
 
 
 def test_a_dry_run_shows_what_it_would_queue_and_writes_the_key_nowhere(codat: str, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.end_to_end.conftest import dead_letters, wait_for
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-MESSAGES = 3 * FEEDS
+MESSAGES = 2 * FEEDS
 
 
 @pytest.fixture
