@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,10 +61,11 @@ def opened(browser: Browser, url: str) -> Iterator[Page]:
     assert errors == []
 
 
-def violations(page: Page) -> list[str]:
-    """Return what axe finds wrong with a page."""
+def violations(page: Page, *, rules: Sequence[str] = ()) -> list[str]:
+    """Return what axe finds wrong with a page, by these of its rules or by all."""
     page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run().then(results => results.violations)")
+    options = {"runOnly": list(rules)} if rules else {}
+    found = page.evaluate("options => axe.run(options).then(results => results.violations)", options)
     return [f"{each['id']}: {node['html'][:200]} {node['failureSummary']}" for each in found for node in each["nodes"]]
 
 

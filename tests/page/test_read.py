@@ -34,6 +34,23 @@ def world() -> Iterator[World]:
     world.close()
 
 
+@pytest.fixture(scope="module")
+def kept() -> Iterator[World]:
+    """The same, for tests that only look."""
+    world = World()
+    world.pass_time(HOUR / 2)
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="module")
+def outage() -> Iterator[World]:
+    """A fleet whose Codat has not answered for hours, for tests that only look."""
+    world = SCENARIOS["codat-down"]()
+    yield world
+    world.close()
+
+
 def broken(world: World) -> int:
     """Return how many promises are broken, of everything that there is."""
     return len(world.queries.fleet(world.now()).broken)
@@ -44,8 +61,8 @@ def turns(view: PageView) -> dict[Turn, int]:
     return {turn: sum(each.feeds for each in view.turns if each.diagnosis.turn is turn) for turn in Turn}
 
 
-def test_a_fleet_whose_promises_are_kept_is_shown_whole(world: World) -> None:
-    view = page_view(world.queries, world.now())
+def test_a_fleet_whose_promises_are_kept_is_shown_whole(kept: World) -> None:
+    view = page_view(kept.queries, kept.now())
     assert (view.verdict.tone, view.broken, view.needs_person) == (Tone.GOOD, 0, ())
     assert (view.is_whole, view.companies, len(view.rows)) == (True, 12, 12)
     assert not any(turns(view).values())
@@ -67,70 +84,65 @@ def test_long_names_are_shortened_wherever_the_page_shows_them(world: World) -> 
     assert 60 * "y" not in html
 
 
-def test_what_codat_does_not_answer_is_codats_turn(world: World) -> None:
-    world.simulation.is_down = True
-    world.pass_time(6 * HOUR, every=FEW_MINUTES)
-    view = page_view(world.queries, world.now())
-    assert view.broken == broken(world) > 5
-    assert "Codat has answered no call since 09:" in view.verdict.text
+def test_what_codat_does_not_answer_is_codats_turn(outage: World) -> None:
+    view = page_view(outage.queries, outage.now())
+    assert view.broken == broken(outage) > 5
+    assert "Codat has answered no call since 10:" in view.verdict.text
     assert turns(view)[Turn.CODAT] == view.broken
+    assert view.verdict.turn.startswith("Codat's")
+    assert view.verdict.next_actions[0].startswith("See Codat's status page, and wait")
+    assert view.verdict.broken
 
 
 def test_of_a_large_fleet_the_worst_are_named_and_the_others_counted(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    outage: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.simulation.is_down = True
-    world.pass_time(6 * HOUR, every=FEW_MINUTES)
     monkeypatch.setattr(read, "COMPANIES", 4)
     monkeypatch.setattr(read, "WORST", 3)
     monkeypatch.setattr(read, "ROWS", 2)
-    view = page_view(world.queries, world.now())
+    view = page_view(outage.queries, outage.now())
     assert (view.is_whole, len(view.rows), len(view.worst)) == (False, 2, 3)
     assert view.companies == 12
-    assert view.broken == broken(world)
+    assert view.broken == broken(outage)
     in_rows = sum(cell.is_broken for row in view.rows for of in row.cells.values() for cell in of)
     assert in_rows + sum(view.broken_elsewhere.values()) == view.broken
 
 
-def test_a_large_fleet_is_summarised_from_what_the_page_reads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.simulation.is_down = True
-    world.pass_time(6 * HOUR, every=FEW_MINUTES)
-    assert not first_companies(world.queries).is_large
-    whole = world.queries.summary(world.queries.fleet(world.now()), world.now())
+def test_a_large_fleet_is_summarised_from_what_the_page_reads(outage: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not first_companies(outage.queries).is_large
+    whole = outage.queries.summary(outage.queries.fleet(outage.now()), outage.now())
     monkeypatch.setattr(read, "COMPANIES", 4)
     monkeypatch.setattr(Feeds, "scan", None)
     monkeypatch.setattr(Companies, "scan", None)
 
-    first = first_companies(world.queries)
+    first = first_companies(outage.queries)
     assert first.is_large
     # They are not read again.
     monkeypatch.setattr(Companies, "first_ids", None)
-    large = summary_of_large(world.queries, world.now(), first)
+    large = summary_of_large(outage.queries, outage.now(), first)
     assert (large.is_whole, large.companies, large.promises_broken) == (False, 12, whole.promises_broken)
     assert set(large.broken_by_turn) == {Turn.CODAT}
     assert {feed.key for feed in large.not_fresh} < {feed.key for feed in whole.not_fresh}
 
 
 def test_an_export_has_every_feed_once_and_reads_a_few_companies_at_a_time(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    kept: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet = {feed.key for feed in world.queries.fleet(world.now()).feeds}
+    fleet = {feed.key for feed in kept.queries.fleet(kept.now()).feeds}
     monkeypatch.setattr(queries, "EXPORTED_AT_ONCE", 5)
     monkeypatch.setattr(Feeds, "scan", None)
 
-    exported = [each.feed.key for each in world.queries.export(world.now())]
+    exported = [each.feed.key for each in kept.queries.export(kept.now())]
     assert len(exported) == len(fleet) > 100
     assert set(exported) == fleet
 
 
 def test_while_more_promises_are_broken_than_can_be_counted_the_attainment_is_an_upper_bound(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    outage: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.simulation.is_down = True
-    world.pass_time(6 * HOUR, every=FEW_MINUTES)
-    counted = page_view(world.queries, world.now()).attainment[0].day.share
+    counted = page_view(outage.queries, outage.now()).attainment[0].day.share
     monkeypatch.setattr(feeds, "MOST_BROKEN", 8)
-    view = page_view(world.queries, world.now())
+    view = page_view(outage.queries, outage.now())
     shown = view.attainment[0].day.share
     assert view.broken_is_minimum
     assert counted
@@ -189,7 +201,6 @@ def test_lost_webhooks_are_noticed_once_refreshes_end_without_them(world: World)
         ("all-kept", "Every promise is kept", "nobody's", "There is nothing to do"),
         ("links-lapsed", "2 of 140 promises are broken, because the link to", "the customers'", "Send the customer"),
         ("quota-spent", "Today's quota of calls to Codat is spent", "ours", "Wait until 00:00 UTC"),
-        ("codat-down", "Codat has answered no call since", "Codat's", "See Codat's status page, and wait"),
         ("platforms-fail", "17 of 142 promises are broken: 14 wait for Xero", "the platforms' (14)", "Ask the"),
     ],
 )
