@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,19 +38,28 @@ GROUPS = {
     "tests/end_to_end/": "deployed once",
     "tests/infra/": "synthesised once",
     "tests/packaging/": "built once",
-    "tests/page/test_browser.py": "one browser",
 }
 """The tests that one process runs, because what they share takes long to set up, by how their ids begin."""
-ALONE = "tests/end_to_end/test_failures.py"
-"""Tests of runs that are their own."""
+ALONE = tuple(f"tests/end_to_end/test_{name}.py" for name in ("display", "failures", "real_codat"))
+"""Tests that do not share what their group does."""
 
 
 class GroupScheduling(LoadScopeScheduling):
-    """One process runs all tests of a group, the largest group first. Any process runs any other test."""
+    """One process runs all tests of a group, the largest group first. Any process runs any other test.
+
+    A group is also each file whose tests share a fixture of their module.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
+        file, _, _ = nodeid.partition("::")
+        others = file if _shares(file) else nodeid
         groups = (group for start, group in GROUPS.items() if nodeid.startswith(start))
-        return nodeid if nodeid.startswith(ALONE) else next(groups, nodeid)
+        return others if nodeid.startswith(ALONE) else next(groups, others)
+
+
+@cache
+def _shares(file: str) -> bool:
+    return 'scope="module"' in (Path(__file__).parents[1] / file).read_text(encoding="utf-8")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
