@@ -66,7 +66,7 @@ class Lender(Stack):
                     "AuthType": "IAM_ROLE",
                 },
                 "TimeoutSeconds": 720,
-                "ResultPath": None,
+                "ResultPath": "$.freshness",
             },
         )
 

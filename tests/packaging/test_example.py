@@ -6,7 +6,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from infra import bundling
+from tests.infra.template import Template, shown
 from tests.packaging.conftest import ROOT
 
 
@@ -24,23 +27,36 @@ def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - {"__pycache__"}
 
 
-def test_an_app_of_somebody_else_is_synthesised_with_the_wheel(installed: Path, tmp_path: Path) -> None:
-    output = tmp_path / "cdk.out"
+@pytest.fixture(scope="module")
+def synthesised(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with what the example's app synthesises."""
+    folder = tmp_path_factory.mktemp("example")
+    output = folder / "cdk.out"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [installed / "bin" / "python", "app.py"],
-        cwd=copied_example(tmp_path),
+        cwd=copied_example(folder),
         env=environment | {"CDK_CONTEXT_JSON": json.dumps({"local": "true"}), "CDK_OUTDIR": str(output)},
         capture_output=True,
         text=True,
         check=False,
     )
-
     assert done.returncode == 0, done.stderr
-    template = json.loads((output / "Lender.template.json").read_text())
-    assert {"ApiUrl", "DecideFunction"} <= template["Outputs"].keys()
-    assets = json.loads((output / "Lender.assets.json").read_text())["files"].values()
-    bundles = [output / each["source"]["path"] for each in assets if each["source"]["packaging"] == "zip"]
+    return output
+
+
+@pytest.fixture(scope="module")
+def template(synthesised: Path) -> Template:
+    """Return the example's template."""
+    return Template(json.loads((synthesised / "Lender.template.json").read_text()))
+
+
+def test_an_app_of_somebody_else_is_synthesised_with_the_wheel(
+    installed: Path, synthesised: Path, template: Template
+) -> None:
+    assert {"ApiUrl", "DecideFunction"} <= template.body["Outputs"].keys()
+    assets = json.loads((synthesised / "Lender.assets.json").read_text())["files"].values()
+    bundles = [synthesised / each["source"]["path"] for each in assets if each["source"]["packaging"] == "zip"]
     functions = next(each for each in bundles if (each / "serve_api.py").exists())
     assert "from codat_freshness.app" in (functions / "serve_api.py").read_text()
     assert names_in(functions / "codat_freshness") == names_in(ROOT / "functions" / "freshness")
@@ -48,3 +64,18 @@ def test_an_app_of_somebody_else_is_synthesised_with_the_wheel(installed: Path, 
     command = [str(installed / "bin" / "python"), "-I", "-S", "-c", program]
     ran = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_its_state_machine_calls_the_api_with_a_token_and_its_roles_allow_that(template: Template) -> None:
+    [machine] = template.properties("AWS::StepFunctions::StateMachine").values()
+    ensure = json.loads(shown(machine["DefinitionString"]))["States"]["EnsureFresh"]
+    assert ensure["Resource"] == "arn:aws:states:::apigateway:invoke.waitForTaskToken"
+    assert ensure["Parameters"]["AuthType"] == "IAM_ROLE"
+    assert ensure["Parameters"]["Path.$"] == "States.Format('/companies/{}/ensure-fresh', $.companyId)"
+    assert ensure["Parameters"]["RequestBody"]["taskToken.$"] == "$$.Task.Token"
+    assert ensure["ResultPath"] == "$.freshness"  # What decides needs the company.
+    called = {resource.rpartition("/$default/")[2] for _, resource in template.allowed(shown(machine["RoleArn"]))}
+    assert "POST/companies/*/ensure-fresh" in called
+    ended = {("states:SendTaskSuccess", "Apply"), ("states:SendTaskFailure", "Apply")}
+    for function in ("ServeApi", "ApplyWebhook", "QueueRefreshes"):
+        assert ended <= template.allowed(f"Freshness{function}Role")
