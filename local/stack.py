@@ -137,8 +137,7 @@ def _deploy(processes: Processes, settings: Settings, codat: Codat, scratch: Pat
         "queue_schedule": EVERY_MINUTE,
         "start_paused": "false",
     }
-    with progress.step("Preparing the local AWS for the CDK (cdk bootstrap)"):
-        deploy.bootstrap(processes, scratch)
+    deploy.create_asset_bucket()
     with progress.step("Deploying the stack (cdk deploy)"):
         outputs = deploy.deploy(processes, context, scratch)
     deploy.enable_time_to_live(outputs)

@@ -108,7 +108,7 @@ def test_however_a_run_ends_no_process_or_file_is_left(
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
-        wait_for((folder / "logs" / "cdk-bootstrap.log").exists)
+        wait_for((folder / "logs" / "cdk-deploy.log").exists)
         # The guard, the local AWS, the sandbox, and the CDK
         started = wait_for(lambda: found if len(found := _descendants(run.pid)) > 3 else None)
         run.send_signal(ended_by)
