@@ -110,8 +110,8 @@ def verdict(page: Page) -> Locator:
     return page.get_by_role("heading", level=1)
 
 
-def test_the_page_says_which_customer_must_act_and_opens_the_link_by_which_the_customer_does(
-    page: Page, lapsed: Connection
+def test_the_page_says_which_customer_must_act_and_opens_the_link_after_which_data_is_read_again(
+    page: Page, stack: RunningStack, lapsed: Connection
 ) -> None:
     expect(page.locator("#people")).to_contain_text(lapsed.company_name)
     expect(verdict(page)).to_contain_text("broken")
@@ -120,10 +120,23 @@ def test_the_page_says_which_customer_must_act_and_opens_the_link_by_which_the_c
     with page.context.expect_page() as following:
         link.click()
     expect(verdict(following.value)).to_have_text(f"Connect {lapsed.platform}")
+    allowed_at = clock()
     following.value.get_by_role("button", name="Allow access").click()
     expect(verdict(following.value)).to_have_text(f"{lapsed.platform} is connected.")
     following.value.close()
     expect(link).to_have_count(0)
+
+    def is_read_again() -> bool:
+        company = stack.queries.find_company(lapsed.company_id)
+        reads = [
+            each.succeeded_at
+            for each in stack.queries.find_feeds(company)
+            if each.connection_id == lapsed.connection_id
+        ]
+        is_linked = company.connections[lapsed.connection_id].is_linked
+        return is_linked and any(read_at and read_at > allowed_at for read_at in reads)
+
+    wait_for(is_read_again)
 
 
 def test_what_the_console_of_the_sandbox_does_is_shown_by_the_page(
