@@ -138,7 +138,7 @@ class Month:
         if (any(is_on[1::2]) or any(start <= now < end for start, end in self.maintenance)) != (
             control.paused() is not None
         ):
-            control.resume() if control.paused() else control.pause()
+            control.resume(now) if control.paused() else control.pause()
 
     def _usual_trouble(self, now: datetime) -> None:
         backend, random = self.simulation.backend, self.random

@@ -165,7 +165,7 @@ def _all_schedules(stack: DeployedStack) -> list["ScheduleSummaryTypeDef"]:
 
 def _pauses(stack: DeployedStack) -> Finding:
     now = clock()
-    if pause := stack.queries.pause(now):
+    if pause := stack.pause(now):
         return Finding(subject="pause", found=f"everything is {pause}", to_do=RESUME)
     if paused := [f"{company.name} ({company.pause})" for company in stack.queries.paused_companies(now)]:
         to_do = 'Resume with "./freshness resume COMPANY" once the pause is no longer needed.'

@@ -65,7 +65,7 @@ def plan(
     elif difference := stack.policies.difference():
         print_text(f'{difference} "./freshness plan --policy {stack.policy_file.name}" plans with it.', "yellow")
     _print(result)
-    if pause := stack.queries.pause(clock()):
+    if pause := stack.pause(clock()):
         print_text(f'Everything is {pause}. Start with "./freshness resume".', "yellow")
 
 

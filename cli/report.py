@@ -111,7 +111,7 @@ def _record(row: AttainmentView) -> dict[Column, Any]:
 def _print(rows: Iterable[AttainmentView], current: Summary) -> None:
     """Print how promises are kept now, and what was attained."""
     whole, *parts = rows
-    now = f"Now {current.how_kept}" if current.promises else "No promise stands yet."
+    now = f"Now {current.how_kept}"
     if whole.times.share is None:
         print_text(f"{now} How they are kept is recorded from the first list of companies after their first check.")
         return

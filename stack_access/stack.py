@@ -15,9 +15,11 @@ from botocore.exceptions import ClientError
 from freshness.app.operations import Operations
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
+from freshness.app.tick import LISTING
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
 from freshness.domain.audit import Actor
+from freshness.domain.companies.pause import Pause
 from freshness.policy.policy import Policy
 from stack_access.deployed_policies import DeployedPolicies
 from stack_access.errors import StackError
@@ -206,6 +208,13 @@ class DeployedStack:
     def queries(self) -> Queries:
         """Return what answers questions about the stack's companies and feeds."""
         return Queries(services=self.services)
+
+    def pause(self, now: datetime) -> Pause | None:
+        """Return the pause of all refreshes, if there is one now; also that with which a new stack will start."""
+        if (pause := self.queries.pause(now)) or not (of_new := self.tables.control.pause_of_new(LISTING)):
+            return pause
+        starts_paused = self.environment(self.outputs.queue_refreshes_function).get("START_PAUSED") == "true"
+        return of_new if starts_paused else None
 
     @property
     def operations(self) -> Operations:

@@ -79,7 +79,7 @@ def foresee_a_miss(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
         deadlines.setattr(deployed, "policy", policy)
         deployed.tables.control.pause()
         deployed.queue()
-    deployed.tables.control.resume()
+    deployed.tables.control.resume(deployed.clock())
 
 
 def refuse(deployed: Deployed, run: Callable[[], None]) -> None:

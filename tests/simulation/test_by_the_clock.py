@@ -104,7 +104,7 @@ def test_a_deadline_that_an_outage_keeps_from_being_met_is_reported_in_advance_a
         await observed.run(at(23, 7) - START)
         observed.simulation.tables.control.pause()
         await observed.run(3 * HOUR)
-        observed.simulation.tables.control.resume()
+        observed.simulation.tables.control.resume(observed.simulation.clock())
         await observed.run(HOUR)
         return observed
 

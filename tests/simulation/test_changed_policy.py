@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from random import Random
 
+import pytest
+
 from codat_sandbox.settings import Settings
 from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.domain.feeds.schedule import with_due_at
@@ -145,7 +147,7 @@ def test_a_new_stack_checks_and_queues_nothing_until_it_is_resumed() -> None:
         assert not any(call.startswith("POST") for call in simulation.calls)
         assert simulation.tables.control.paused()
 
-        simulation.tables.control.resume()
+        simulation.tables.control.resume(simulation.clock())
         await simulation.run_for(timedelta(minutes=10), every=MINUTE, random=Random(1))
         assert any(call.startswith("POST") for call in simulation.calls)
         assert not simulation.tables.control.paused()
@@ -163,11 +165,13 @@ def test_a_stack_that_is_updated_is_never_paused_by_that() -> None:
     simulate(main)
 
 
-def test_a_new_stack_that_is_resumed_before_its_first_check_stays_so() -> None:
+@pytest.mark.parametrize("ticks_before", [0, 1])
+def test_a_new_stack_that_is_resumed_before_its_first_check_stays_so(ticks_before: int) -> None:
     async def main(loop: SimulatedLoop) -> None:
         simulation = Simulation(loop, SETTINGS, BEFORE, start_paused=True)
-        await simulation.queue(Fuse())
-        simulation.tables.control.resume()
+        for _ in range(ticks_before):
+            await simulation.queue(Fuse())
+        simulation.tables.control.resume(simulation.clock())
         await simulation.check(Fuse(), listing=None)
         assert not simulation.tables.control.paused()
 

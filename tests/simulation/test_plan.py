@@ -80,7 +80,7 @@ def test_calls_and_cost_are_those_of_a_simulated_day_within_a_tenth(
         simulation = Simulation(loop, Settings(), policy, start_paused=True)
         await simulation.check(Fuse(), listing=None)
         expected = plan(fleet_of(simulation), policy)
-        simulation.tables.control.resume()
+        simulation.tables.control.resume(simulation.clock())
         await simulation.run_for(DAY, every=MINUTE, random=Random(1), skips_idle=True)
         simulation.calls.clear()
         before, since = simulation.tallies[Metric.REFRESHES_QUEUED], simulation.clock()
@@ -112,7 +112,7 @@ def test_what_is_due_now_is_what_the_next_tick_queues() -> None:
         await simulation.check(Fuse(), listing=None)
         expected = plan(fleet_of(simulation), policy)
         assert not simulation.tallies[Metric.REFRESHES_QUEUED]
-        simulation.tables.control.resume()
+        simulation.tables.control.resume(simulation.clock())
         await simulation.queue(Fuse())
         # Codat says of some that their platforms do not have them.
         tried = simulation.tallies[Metric.REFRESHES_QUEUED] + simulation.tallies[Metric.FEEDS_FOUND_UNSUPPORTED]
@@ -175,7 +175,7 @@ class NewStack(DeployedStack):
         return Tables.open(cast(Any, self.dynamodb), NAMES)
 
     def environment(self, function: str) -> dict[str, str]:  # noqa: ARG002
-        return {"CODAT_BASE_URL": self.base_url}
+        return {"CODAT_BASE_URL": self.base_url, "START_PAUSED": "true"}
 
     def secret(self, name: str) -> str:  # noqa: ARG002
         return "key"
@@ -207,6 +207,7 @@ def test_on_a_stack_with_nothing_checked_it_reads_codat_itself_and_writes_nothin
     assert sum(said["queuedNow"].values()) > 5
     assert said["callsADay"] > 96
     assert "5 companies" in text
+    assert "Everything is paused (a new stack)" in text
     assert "of the quota" in text
     assert f"{said['awsUsdAMonth']:.2f} USD at AWS" in text
     assert not new_stack.dynamodb.writes.total()

@@ -87,7 +87,7 @@ class Operations:
     def resume_all(self) -> None:
         """Resume all refreshes but those of companies that were paused by themselves."""
         with self._recorded(Operation.RESUME):
-            self.services.tables.control.resume()
+            self.services.tables.control.resume(self.services.clock())
 
     def confirm_deletions(self) -> Listing:
         """Take what Codat's lists lack as deleted, however much it is, for `CONFIRMED_FOR`."""

@@ -218,6 +218,8 @@ class Summary:
     def how_kept(self) -> str:
         """Return a sentence: how many promises are broken, and who must act about how many of them."""
         broken = self.promises_broken
+        if not self.promises:
+            return "no promise stands yet."
         if not broken:
             return f"all {self.promises} promises are kept."
         verb = "is" if broken == 1 else "are"

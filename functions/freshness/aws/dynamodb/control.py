@@ -109,17 +109,23 @@ class Control:
         """Pause all refreshes of a stack that never did `work`, once. A process finds that out once."""
         if self._has_started:
             return
-        if self.last_done(work) is None and self.last_done(_PAUSED_AT_START) is None:
-            self.pause(_NEW)
+        if pause := self.pause_of_new(work):
+            self.pause(pause)
             self.put_done(_PAUSED_AT_START, now)
         self._has_started = True
+
+    def pause_of_new(self, work: str) -> Pause | None:
+        """Return the pause of a stack that never did `work`, unless it was paused or resumed before."""
+        is_new = self.last_done(work) is None and self.last_done(_PAUSED_AT_START) is None
+        return _NEW if is_new else None
 
     def pause(self, pause: Pause = UNTIL_RESUMED) -> None:
         """Pause all refreshes. The last of `pause` and `resume` counts, so neither is conditional."""
         self._table.put_always(control_key(PAUSED) | dump(pause))
 
-    def resume(self) -> None:
-        """End a pause of all refreshes."""
+    def resume(self, now: datetime) -> None:
+        """End a pause of all refreshes, also that of a new stack whose first tick is still to come."""
+        self.put_done(_PAUSED_AT_START, now)
         self._table.delete(control_key(PAUSED))
 
     def replanned(self) -> Replanned:
