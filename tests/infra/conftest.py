@@ -42,11 +42,11 @@ ALL = {
 """Whatever a setting can add. OAuth takes the place of the header, and is tried in a stack of its own."""
 
 
-def synthesise(folder: Path, *, has_deadlines: bool = False, **context: str) -> Template:
+def synthesise(folder: Path, *, has_deadlines: bool = False, is_validated: bool = False, **context: str) -> Template:
     """Return the template with the settings of `deployment.toml`, overridden by `context`, and with a dummy bundle.
 
     cdk-nag's AwsSolutions pack checks it, and fails the synthesis if it finds anything; unless it is for a local AWS,
-    which speaks HTTP.
+    which speaks HTTP. If it `is_validated`, the CDK's own rules check it too, which takes a second.
     """
     from aws_cdk import App, Validations
     from cdk_nag import AwsSolutionsChecks
@@ -57,7 +57,11 @@ def synthesise(folder: Path, *, has_deadlines: bool = False, **context: str) -> 
     bundle.mkdir()
     (bundle / "check_freshness.py").touch()
     defaults: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
-    app = App(outdir=str(folder / "cdk.out"), context=defaults | context)
+    app = App(
+        outdir=str(folder / "cdk.out"),
+        context=defaults | context,
+        builtin_cloud_formation_validation=is_validated,
+    )
     if has_deadlines:
         policy = folder / "freshness.toml"
         policy.write_text((ROOT / "freshness.toml").read_text() + DEADLINE)
@@ -89,6 +93,7 @@ def template(synthesised: Path) -> Template:
     return synthesise(
         synthesised,
         has_deadlines=True,
+        is_validated=True,
         dashboard="true",
         check_schedule="cron(0/10 * * * ? *)",
         time_zone="Europe/London",
@@ -104,7 +109,7 @@ def synthesised_full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def full(synthesised_full: Path) -> Template:
     """Return the template of a stack that tells everybody, and has whatever else a setting adds."""
-    return synthesise(synthesised_full, has_deadlines=True, **ALL)
+    return synthesise(synthesised_full, has_deadlines=True, is_validated=True, **ALL)
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +117,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """Return the template without deadlines, dashboard, budget and pause at the start, and with other limits."""
     return synthesise(
         tmp_path_factory.mktemp("bare"),
+        is_validated=True,
         monthly_budget="0",
         start_paused="false",
         webhooks_per_second="50",

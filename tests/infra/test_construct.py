@@ -21,7 +21,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Template]:
     from tests.infra.lending import Lending, bundle_in
 
     folder = tmp_path_factory.mktemp("lending")
-    app = App(outdir=str(folder / "cdk.out"))
+    app = App(outdir=str(folder / "cdk.out"), builtin_cloud_formation_validation=False)
     settings = Settings(alarm_email="oncall@example.com", dashboard=False)
     Lending(app, "Lending", bundle_in(folder), settings, "ap-southeast-2")
     Lending(app, OTHER, bundle_in(folder), Settings(), "ap-southeast-2")
@@ -64,7 +64,7 @@ def test_its_parts_can_be_used_by_the_stack(tmp_path: Path) -> None:
 
     from tests.infra.lending import Lending, bundle_in
 
-    app = App(outdir=str(tmp_path / "out"))
+    app = App(outdir=str(tmp_path / "out"), builtin_cloud_formation_validation=False)
     stack = Lending(app, "Lending", bundle_in(tmp_path), Settings(), "eu-west-2")
     freshness = stack.freshness
     used = {

@@ -12,6 +12,10 @@ from infra import bundling
 from tests.infra.template import Template, shown
 from tests.packaging.conftest import ROOT
 
+CONTEXT = {"local": "true", "aws:cdk:disable-asset-staging": True}
+LOCAL = {"CDK_CONTEXT_JSON": json.dumps(CONTEXT), "CDK_VALIDATION": "false"}
+"""The variables with which a deployment to the local AWS runs an app."""
+
 
 def copied_example(folder: Path) -> Path:
     """Return a copy of the example, which takes the functions' dependencies from the cache of the repository."""
@@ -36,7 +40,7 @@ def synthesised(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     done = subprocess.run(
         [installed / "bin" / "python", "app.py"],
         cwd=copied_example(folder),
-        env=environment | {"CDK_CONTEXT_JSON": json.dumps({"local": "true"}), "CDK_OUTDIR": str(output)},
+        env=environment | LOCAL | {"CDK_OUTDIR": str(output)},
         capture_output=True,
         text=True,
         check=False,
