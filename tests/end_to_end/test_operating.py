@@ -5,10 +5,14 @@ import csv
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from io import StringIO
+from pathlib import Path
+from subprocess import PIPE
 from typing import Any, Literal
 
 import boto3
@@ -21,9 +25,14 @@ from typer.testing import CliRunner
 
 import stack_access.stack
 from cli.commands import app
+from freshness.app.policy_in_force import TAKEN
 from freshness.app.tick import UNUSABLE
+from freshness.aws.dynamodb.control_items.policy_versions import PolicyVersion
+from freshness.policy import compiled
 from local.settings import ROOT, Settings
 from local.stack import RunningStack
+from stack_access.stack import clock
+from stack_access.ticks import run_tick, tick_client
 from tests.end_to_end.conftest import LONGEST_WAIT, answered, wait_for
 
 Freshness = Callable[..., subprocess.CompletedProcess[str]]
@@ -66,6 +75,41 @@ def fleet(freshness: Freshness) -> dict[str, Any]:
     return wait_for(known)
 
 
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A policy that Ann pushed while Ben was asked whether to push his."""
+
+    at: float
+    version: PolicyVersion
+    answer_to_ben: str
+
+
+@pytest.fixture(scope="module")
+def pushed(
+    stack: RunningStack, settings: Settings, fleet: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pushed]:
+    """A policy that has customers read once a month. What was pushed after it cannot be loaded."""
+    file, policies = tmp_path_factory.mktemp("pushed") / "freshness.toml", stack.deployed.policies
+    of_repository, deployed = (ROOT / "freshness.toml").read_text(), policies.latest()
+    file.write_text(of_repository.replace("[data_types]", '[data_types]\ncustomers = { fresh_within = "30 days" }'))
+    command = [str(ROOT / "freshness"), "--local", "policy", "push", str(file)]
+    environment = {**os.environ, "LOCAL_FOLDER": str(settings.local_folder)}
+    with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as ben:
+        assert ben.stdout
+        said = ""
+        while not said.endswith("Put it in force? [y/N]: "):
+            assert ben.poll() is None, said
+            said += ben.stdout.read(1)
+        version = policies.put(compiled.compiled(file), deployed, by="Ann", how="pushed")
+        at = time.monotonic()
+        _, answer = ben.communicate("y\n")
+    assert ben.returncode == 1
+    corrupted = replace(version, by="Eve", fingerprint="corrupted")
+    stack.tables.policies.put(corrupted, "no compiled policy", version)
+    yield Pushed(at, version, answer)
+    policies.put(policies.content(deployed), policies.latest(), by="Ann", how="rolled back")
+
+
 @pytest.fixture(scope="module")
 def feed(freshness: Freshness, fleet: dict[str, Any]) -> dict[str, Any]:
     """A feed that is fresh, of a company that no other test changes."""
@@ -77,6 +121,22 @@ def output_of(run: subprocess.CompletedProcess[str]) -> Any:
     """Return the JSON that a command printed."""
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
+
+
+def test_of_two_people_who_push_at_once_the_second_is_told_of_the_first(pushed: Pushed) -> None:
+    assert "Nothing was changed: Ann put version 2 in force meanwhile (pushed)." in pushed.answer_to_ben
+
+
+def test_a_bad_policy_cannot_be_stored(
+    freshness: Freshness, stack: RunningStack, pushed: Pushed, tmp_path: Path
+) -> None:
+    file, before = tmp_path / "freshness.toml", stack.deployed.policies.latest()
+    for bad, why in (('fresh_within = "soon"', ":2: "), ('fresh_within = "1 day"\n[codat]\naccount = "Other"', ":4: ")):
+        file.write_text(f"[default]\n{bad}\n")
+        push = freshness("policy", "push", str(file), "--yes")
+        assert push.returncode == 2
+        assert why in push.stderr
+    assert stack.deployed.policies.latest() == before
 
 
 def test_status_shows_the_fleet_or_one_company(
@@ -353,3 +413,41 @@ def test_doctor_finds_each_problem_and_no_other(freshness: Freshness, stack: Run
             with broken:
                 found_now = findings(freshness)
             assert found in found_now.get(subject, "nothing"), found_now
+
+
+def taken(stack: RunningStack, function: str) -> str:
+    """Return the fingerprint of the policy that a function said last that it took."""
+    found = boto3.client("logs").filter_log_events(
+        logGroupName=stack.deployed.log_group(function), filterPattern=f'"{TAKEN}"'
+    )["events"]
+    last = max(found, key=lambda event: event["timestamp"])
+    return str(json.loads(last["message"])["fingerprint"])
+
+
+def test_a_pushed_policy_is_in_force_on_all_functions_after_a_minute_and_a_corrupted_one_changes_nothing(
+    stack: RunningStack, pushed: Pushed, feed: dict[str, Any]
+) -> None:
+    time.sleep(max(0.0, pushed.at + 60 - time.monotonic()))
+    outputs, client = stack.outputs, tick_client(stack.deployed)
+    with httpx.Client(base_url=outputs.api_url, auth=_signed, timeout=30) as api:
+        path = f"/companies/{feed['companyId']}/freshness"
+        assert answered(lambda: api.get(path)).status_code == httpx.codes.OK
+    for function in (outputs.act_on_page_function, outputs.show_page_function, outputs.apply_webhook_function):
+        client.invoke(FunctionName=function, Payload=b'{"Records": []}')
+    for function in (outputs.check_freshness_function, outputs.queue_refreshes_function):
+        run_tick(client, function)
+
+    def are_replanned() -> bool:
+        due = [each.due_at for each in stack.tables.feeds.scan() if each.data_type == "customers" and each.due_at]
+        return any(at > clock() + timedelta(days=20) for at in due)
+
+    wait_for(are_replanned)
+    for function in (
+        outputs.check_freshness_function,
+        outputs.queue_refreshes_function,
+        outputs.apply_webhook_function,
+        outputs.serve_api_function,
+        outputs.show_page_function,
+        outputs.act_on_page_function,
+    ):
+        assert taken(stack, function) == pushed.version.fingerprint, function

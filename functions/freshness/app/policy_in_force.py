@@ -19,6 +19,8 @@ REREAD = 50.0
 """Seconds after which a process reads again which version is in force: a tick does that once a minute."""
 NOT_LOADED = "The policy that was pushed cannot be loaded"
 """The log message that an alarm watches."""
+TAKEN = "Another policy was taken"
+"""The log message by which people see which policy each function has."""
 DEPLOYED_ONLY = "deployed only"
 """The value of the setting `policy_source` that allows no policy but the deployed one."""
 BY_DEPLOYMENT = "cdk deploy"
@@ -57,7 +59,9 @@ class PolicyInForce:
         if self._policy is None or self._read_at is None or self._read_at + REREAD <= self._seconds():
             try:
                 self._in_force = self._versions.in_force()
-                self._policy = self._loaded()
+                before, self._policy = self._policy, self._loaded()
+                if self._policy is not before:
+                    logger.info(TAKEN, extra={"fingerprint": self._policy.fingerprint})
             except (BotoCoreError, ClientError, ContentionError):
                 if self._policy is None:
                     raise
