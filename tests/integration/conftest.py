@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
+import botocore.session
 import pytest
+from botocore.config import Config
 
 from codat_sandbox.server import running_sandbox
 from freshness.aws.dynamodb.tables import TableNames, Tables
@@ -31,6 +33,10 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         local_aws.start(processes, port, folder / "temporary")
         for name, value in local_aws.tool_environment(port).items():
             patch.setitem(os.environ, name, value)
+        # Composing the name of the client takes a seventh of the processor time of a call.
+        session = botocore.session.get_session()
+        session.set_default_client_config(Config(user_agent="tests"))
+        patch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(botocore_session=session))
         yield
 
 

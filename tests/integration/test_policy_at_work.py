@@ -16,7 +16,7 @@ from freshness.planning.decision import Reason
 from freshness.policy.loader import load
 from tests.integration.test_loop import Loop
 
-SETTINGS = Settings(sync_time_min=timedelta(0), sync_time_max=timedelta(0), fails_first=0)
+SETTINGS = Settings(companies=8, sync_time_min=timedelta(0), sync_time_max=timedelta(0), fails_first=0)
 NIGHTLY = "commerce-disputes"
 
 

@@ -5,10 +5,12 @@ import base64
 import logging
 import random
 import re
+import sys
 from asyncio import Semaphore
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
@@ -33,6 +35,10 @@ from freshness.codat.responses import (
     validate,
 )
 from freshness.domain.times import CLOCKS_DIFFER
+
+if find_spec("sniffio") is None:
+    # httpcore tries to import it for each connection and call, and Python would search for it each time.
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 Form = TypeVar("Form")
 Parameters = dict[str, str | int]
