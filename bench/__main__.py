@@ -17,6 +17,7 @@ ALONE = (
     "lambda_runtime",
     "receive_webhook",
     "webhooks",
+    "webhook_backlog",
     "page",
     "ensure_fresh",
 )

@@ -111,8 +111,7 @@ def measure() -> list[Figure]:
             topic=Topic.MONEY,
             value=total(together),
             unit="USD",
-            against='Codat sends `read.completed` "when the fetch of data types for a product has completed"; the goal '
-            "is 10, and records of datasets while they run, which can be looked up by their ids, cost 0.76",
+            against='Codat sends `read.completed` "when the fetch of data types for a product has completed"; goal: 10',
         ),
         Figure(
             what="AWS a month: total with the free tier, a webhook each, dashboard included",
