@@ -153,9 +153,9 @@ def test_status_shows_the_fleet_or_one_company(
     assert feed["dataType"] in freshness("status", feed["companyId"]).stdout
 
 
-def test_status_is_the_same_with_the_outputs_of_cloudformation(fleet: dict[str, Any]) -> None:
+def test_status_is_the_same_with_the_outputs_of_cloudformation(freshness: Freshness) -> None:
     run = subprocess.run([ROOT / "freshness", "status", "--json"], capture_output=True, text=True, check=False)
-    assert output_of(run)["companies"] == fleet["companies"]
+    assert output_of(run)["companies"] == output_of(freshness("status", "--json"))["companies"]
 
 
 def test_explain_shows_the_promise_its_rule_and_the_decision(freshness: Freshness, feed: dict[str, Any]) -> None:
