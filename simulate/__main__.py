@@ -17,7 +17,6 @@ from estimate.world import RuleReport, SimulatedFeed
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
-from simulate.chart import draw
 from simulate.coming import not_simulated
 from simulate.fleet import FleetError, generate_fleet, load_fleet
 from simulate.tighter import TighterError, tighten
@@ -68,6 +67,8 @@ def simulate(
     for hint in not_simulated(loaded, report.start.date(), days, report.sources):
         console.print(hint, style="yellow", highlight=False, markup=False, soft_wrap=True)
     console.print(_totals_table({"the policy": report, **dict(zip(alternatives, others, strict=True))}))
+    from simulate.chart import draw  # matplotlib takes a second to import
+
     try:
         draw(report, chart)
     except OSError as error:

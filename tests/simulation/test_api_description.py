@@ -16,21 +16,27 @@ from freshness.app.api.routes import Route
 from local.http_api import serving
 from tests.simulation.test_api_requests import World
 
-schemathesis: Any = importlib.import_module("schemathesis")
-checks: Any = importlib.import_module("schemathesis.specs.openapi.checks")
-
 CASES = int(os.environ.get("API_CASES", "160"))
 """How many calls are made in all."""
-SCHEMA: Any = schemathesis.openapi.from_dict(openapi())
-SCHEMA.config.checks.positive_data_acceptance.expected_statuses = ["200", "202", "404", "409", "422", "429"]
-SCHEMA.config.generation.update(with_security_parameters=False)
-OF_THE_GATEWAY = [checks.unsupported_method, checks.ignored_auth]
+OF_THE_GATEWAY = ("unsupported_method", "ignored_auth")
 """What API Gateway answers before the function is invoked: other methods, and calls that are not signed.
 
 A call of which only the signature is mistaken would be answered as if it were valid.
 """
-OPERATIONS: dict[str, Any] = {each.ok().label: each.ok() for each in SCHEMA.get_all_operations()}
 KNOWN = {"companyId": "company0", "id": "unknown"}
+
+
+@pytest.fixture(scope="module")
+def operations() -> dict[str, Any]:
+    """The operations that the API describes, by label."""
+    # Every process collects these tests, and importing it takes a second.
+    schemathesis: Any = importlib.import_module("schemathesis")
+    schema = schemathesis.openapi.from_dict(openapi())
+    schema.config.checks.positive_data_acceptance.expected_statuses = ["200", "202", "404", "409", "422", "429"]
+    schema.config.generation.update(with_security_parameters=False)
+    described = {each.ok().label: each.ok() for each in schema.get_all_operations()}
+    assert described.keys() == set(Route)
+    return described
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +49,24 @@ def url() -> Iterator[str]:
 
 def cases(operation: Any) -> st.SearchStrategy[Any]:
     """Return calls of an operation: valid or not, about any company or about one that there is."""
+    modes: Any = importlib.import_module("schemathesis").GenerationMode
     known = {name: value for name, value in KNOWN.items() if f"{{{name}}}" in operation.path}
     return st.one_of(
         *(
             operation.as_strategy(generation_mode=mode, **given)
-            for mode in schemathesis.GenerationMode
+            for mode in modes
             for given in ({}, {"path_parameters": known})
             if mode.is_positive or operation.label != Route.GET_DESCRIPTION
         )
     )
 
 
-@pytest.mark.parametrize("label", OPERATIONS)
-def test_every_call_is_answered_as_the_description_says(url: str, label: str) -> None:
-    operation = OPERATIONS[label]
-    share = {Route.ENSURE_FRESH: 0.6, Route.GET_DESCRIPTION: 0.02}.get(Route(label), 0.19)
+@pytest.mark.parametrize("route", Route)
+def test_every_call_is_answered_as_the_description_says(url: str, operations: dict[str, Any], route: Route) -> None:
+    operation = operations[route]
+    checks = importlib.import_module("schemathesis.specs.openapi.checks")
+    of_the_gateway = [getattr(checks, name) for name in OF_THE_GATEWAY]
+    share = {Route.ENSURE_FRESH: 0.6, Route.GET_DESCRIPTION: 0.02}.get(route, 0.19)
 
     @settings(
         max_examples=max(1, int(CASES * share)),
@@ -70,6 +79,6 @@ def test_every_call_is_answered_as_the_description_says(url: str, label: str) ->
     def call(case: Any, of_known_type: bool) -> None:
         if of_known_type and isinstance(case.body, dict) and isinstance(case.body.get("dataTypes"), list):
             case.body["dataTypes"] = ["invoices"]
-        case.call_and_validate(base_url=url, excluded_checks=OF_THE_GATEWAY)
+        case.call_and_validate(base_url=url, excluded_checks=of_the_gateway)
 
     call()
