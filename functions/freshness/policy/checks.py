@@ -94,6 +94,12 @@ def _connection(platform: str) -> Connection:
 
 def _problem(policy: Policy, promise: Promise, connection: Connection, today: date) -> str:
     """Return why a promise cannot be kept; empty if it can."""
+    by_windows = _closed(promise, today) if promise.windows else ""
+    return by_windows or _over_limits(policy, promise, connection)
+
+
+def _closed(promise: Promise, today: date) -> str:
+    """Return why the windows of a promise do not allow it; empty if they do."""
     windows = ", ".join(f'"{window.name}"' for window in promise.windows)
     dates = examined((window.days for window in promise.windows), today)
     if next_allowed(promise.windows, datetime.combine(dates[0], time(), UTC)) is None:
@@ -102,7 +108,7 @@ def _problem(policy: Policy, promise: Promise, connection: Connection, today: da
         if at := _broken_at(promise, start, end):
             gap = f"the windows {windows} allow no refresh for {_text(end - start)}"
             return f"expected windows that allow {_promised(promise.at(at))}: {gap}"
-    return _over_limits(policy, promise, connection)
+    return ""
 
 
 @lru_cache

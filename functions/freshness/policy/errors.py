@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -104,6 +105,7 @@ def _model_within(annotation: Any) -> type[BaseModel]:
     return next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), Policy)
 
 
+@lru_cache(maxsize=1)
 def line_numbers(text: str) -> dict[Location, int]:
     """Return the line number of each table and key of a TOML text, which `tomllib` does not report."""
     found: dict[Location, int] = {}
