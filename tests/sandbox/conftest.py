@@ -69,7 +69,7 @@ def connect() -> Callable[[RunningSandbox], AbstractContextManager[httpx.Client]
 @contextmanager
 def client_of(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
     auth = httpx.Headers({"Authorization": sandbox.authorization})
-    with httpx.Client(base_url=sandbox.base_url, headers=auth, trust_env=False) as client:
+    with httpx.Client(base_url=sandbox.base_url, headers=auth, trust_env=False, timeout=60) as client:
         yield client
 
 
@@ -88,7 +88,7 @@ class Receiver:
     received: queue.Queue[Received] = field(default_factory=queue.Queue)
 
     def next(self) -> Received:
-        return self.received.get(timeout=10)
+        return self.received.get(timeout=120)
 
 
 @pytest.fixture

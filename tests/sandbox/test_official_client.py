@@ -30,7 +30,7 @@ def official() -> Any:
     with running_sandbox(QUICK.model_copy(update={"companies": 3, **own})) as sandbox:
         command = [str(PYTHON), str(Path(__file__).with_name("official_client.py")), sandbox.base_url]
         environment = os.environ | {"AUTHORIZATION": sandbox.authorization}
-        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
