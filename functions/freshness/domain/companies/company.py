@@ -311,8 +311,9 @@ class Company:
     def with_read_once(self, reads_once: "Callable[[Company, Connection], bool]") -> "Company":
         """Return the company with what is to be read only once. `reads_once` is whether the policy says so."""
         connections = {
-            connection_id: replace(connection, read_once=self._read_once(connection, reads_once(self, connection)))
+            connection_id: connection if connection.read_once == read_once else replace(connection, read_once=read_once)
             for connection_id, connection in self.connections.items()
+            for read_once in [self._read_once(connection, reads_once(self, connection))]
         }
         return self if connections == self.connections else replace(self, connections=connections)
 
@@ -327,9 +328,12 @@ class Company:
             announced_at = ends_at - WARN_OF_CONSENT if ends_at else None
             if check_at and announced_at and announced_at > now:
                 check_at = min(check_at, announced_at)
-            is_soon = announced_at is not None and announced_at <= now
-            connections[connection_id] = replace(connection, consent_ends_at=ends_at if is_soon else None)
-        return replace(self, connections=connections, check_at=check_at)
+            if announced_at is None or announced_at > now:
+                ends_at = None
+            is_known = connection.consent_ends_at == ends_at
+            connections[connection_id] = connection if is_known else replace(connection, consent_ends_at=ends_at)
+        is_known = (connections, check_at) == (self.connections, self.check_at)
+        return self if is_known else replace(self, connections=connections, check_at=check_at)
 
     def _read_once(self, connection: Connection, by_policy: bool) -> ReadOnce:
         has_lapsed = connection.status == ConnectionStatus.DEAUTHORIZED

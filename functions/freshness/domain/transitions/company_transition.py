@@ -153,7 +153,9 @@ def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
     connections |= {connection_id: listed[connection_id] for connection_id in listed.keys() - connections.keys()}
     tags = company.tags if fact.tags is None else dict(fact.tags)
     is_matched_as_before = tags == company.tags and fact.parent_id == company.parent_id
-    has_other_connections = _without_remarks(connections) != _without_remarks(company.connections)
+    has_other_connections = connections != company.connections and (
+        _without_remarks(connections) != _without_remarks(company.connections)
+    )
     changed = has_other_connections or not is_matched_as_before
     check_at = now if changed or company.check_at is None else company.check_at
     return replace(
@@ -178,7 +180,8 @@ def _with_listed(known: Connection, listed: Connection) -> Connection:
     """Return a connection as Codat lists it now. A list does not say when a status began, so only changes count."""
     if not known.differs(listed):
         reason = listed.reason if listed.status_at >= known.status_at else known.reason
-        return replace(known, absent_since=None, reason=reason)
+        is_same = known.absent_since is None and known.reason == reason
+        return known if is_same else replace(known, absent_since=None, reason=reason)
     if listed.is_linked and known.was_linked and not known.is_linked:
         listed = replace(listed, reconnected_at=listed.status_at)
     return known.latest(listed)
