@@ -16,6 +16,8 @@ from stack_access.outputs import Outputs
 from stack_access.stack import LOCAL_STACK
 
 _CDK = str(ROOT / "node_modules" / ".bin" / "cdk")
+_PROGRAMS = Path(sys.executable).parent
+"""`cdk.json` runs `python`, which must be the one that runs this program."""
 
 
 def create_asset_bucket() -> None:
@@ -23,8 +25,12 @@ def create_asset_bucket() -> None:
     boto3.client("s3").create_bucket(Bucket=f"cdk-hnb659fds-assets-{local_aws.ACCOUNT}-{local_aws.REGION}")
 
 
-def deploy(processes: Processes, context: Mapping[str, str], scratch: Path) -> Outputs:
+def deploy(
+    processes: Processes, context: Mapping[str, str], scratch: Path, app: Path = ROOT, programs: Path = _PROGRAMS
+) -> Outputs:
     """Deploy the stack with the settings of `context` in place of those in `deployment.toml`, and return its outputs.
+
+    `app` is the folder of the CDK app, and `programs` that of the Python which runs it.
 
     Raises:
         LocalRunError: the command failed.
@@ -36,14 +42,6 @@ def deploy(processes: Processes, context: Mapping[str, str], scratch: Path) -> O
     arguments += ["--output", str(scratch / "cdk.out"), "--outputs-file", str(outputs_file)]
     for setting, value in context.items():
         arguments += ["--context", f"{setting}={value}"]
-    _cdk(processes, scratch, *arguments)
-    stacks = TypeAdapter(dict[str, Outputs]).validate_json(outputs_file.read_bytes())
-    outputs = stacks[name]
-    urls = {"webhook_url": _loopback_url(outputs.webhook_url), "api_url": _loopback_url(outputs.api_url)}
-    return outputs.model_copy(update=urls)
-
-
-def _cdk(processes: Processes, scratch: Path, *arguments: str) -> None:
     environment = {
         **os.environ,
         "CDK_HOME": str(scratch / "cdk-home"),
@@ -52,10 +50,13 @@ def _cdk(processes: Processes, scratch: Path, *arguments: str) -> None:
         # The checks of the template take half of the time of a synthesis, and are made before a deployment to AWS.
         "CDK_VALIDATION": "false",
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "true",
-        # `cdk.json` runs `python`, which must be the one that runs this program.
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
-    processes.run("cdk deploy", [_CDK, "deploy", *arguments, "--no-notices", "--no-color"], environment, ROOT)
+    processes.run("cdk deploy", [_CDK, "deploy", *arguments, "--no-notices", "--no-color"], environment, app)
+    stacks = TypeAdapter(dict[str, Outputs]).validate_json(outputs_file.read_bytes())
+    outputs = stacks[name]
+    urls = {"webhook_url": _loopback_url(outputs.webhook_url), "api_url": _loopback_url(outputs.api_url)}
+    return outputs.model_copy(update=urls)
 
 
 def _loopback_url(url: str) -> str:
