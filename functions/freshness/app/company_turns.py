@@ -26,7 +26,7 @@ class Turn(NamedTuple):
     work: Callable[[], Awaitable[None]]
     calls_codat: bool = True
     has_failed: bool = False
-    """Whether the last call about the company failed: if it fails again, that shows nothing of Codat."""
+    """Whether the last call about the company failed. If Codat responds about others, a repeat shows nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +62,12 @@ class CompanyTurns:
         return done.result()
 
     async def try_again(self, turns: Iterable[Turn]) -> None:
-        """Take the turns of doubtful companies, the one tried longest ago first.
+        """Take the turns of doubtful companies: first those that did not fail, then the one tried longest ago.
 
         A company that Codat did not respond about in this tick has no second turn.
         """
         untried = [turn for turn in turns if self.codat.responds(turn.company.company_id) is not False]
-        remaining = iter(sorted(untried, key=lambda turn: turn.company.unanswered_at or BEGINNING))
+        remaining = iter(sorted(untried, key=lambda turn: (turn.has_failed, turn.company.unanswered_at or BEGINNING)))
         workers = 0
 
         async def work() -> None:
@@ -91,7 +91,7 @@ class CompanyTurns:
     async def take(self, turn: Turn) -> None:
         """Take a turn, and record on the company whether Codat responded about it, where that changes."""
         company = turn.company
-        if turn.has_failed:
+        if turn.has_failed and self.codat.is_back:
             self.codat.doubt(company.company_id)
         await turn.work()
         responds = self.codat.responds(company.company_id)
