@@ -59,7 +59,7 @@ class PolicyInForce:
         if self._policy is None or self._read_at is None or self._read_at + REREAD <= self._seconds():
             try:
                 self._in_force = self._versions.in_force()
-                before, self._policy = self._policy, self._loaded()
+                before, self._policy = self._policy or self._deployed, self._loaded()
                 if self._policy is not before:
                     logger.info(TAKEN, extra={"fingerprint": self._policy.fingerprint})
             except (BotoCoreError, ClientError, ContentionError):
