@@ -20,6 +20,7 @@ from freshness.api_client.steps import SigV4
 from local import deploy
 from local.codat import Codat
 from local.stack import RunningStack
+from local.watch import running_ticks
 from stack_access.stack import DeployedStack
 from tests.end_to_end.conftest import answered, wait_for
 from tests.packaging.test_example import copied_example
@@ -63,7 +64,8 @@ class Lender:
             described = client.describe_execution(executionArn=execution["executionArn"])
             return None if described["status"] == "RUNNING" else described
 
-        last = wait_for(ended)
+        with running_ticks(self.deployed):
+            last = wait_for(ended)
         assert last["status"] == "SUCCEEDED", last
         decided: dict[str, Any] = json.loads(last["output"])
         return decided

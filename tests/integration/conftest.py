@@ -33,7 +33,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         local_aws.start(processes, port, folder / "temporary")
         for name, value in local_aws.tool_environment(port).items():
             patch.setitem(os.environ, name, value)
-        # Composing the name of the client takes a seventh of the processor time of a call.
+        # Composing the name of the client takes a tenth of the processor time of a call.
         session = botocore.session.get_session()
         session.set_default_client_config(Config(user_agent="tests"))
         patch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(botocore_session=session))
