@@ -33,7 +33,7 @@ chaos: $(DEV) ## Run many random histories with faults and every kill point, and
 simulate: $(DEV) ## Simulate freshness.toml for a fleet of companies; ARGS='--help' lists the options.
 	@PYTHONPATH=functions:codat-sandbox .venv/bin/python -m simulate $(ARGS)
 
-check: $(DEV) ## Check style, types and layers, and run the pure tests, in less than a minute.
+check: $(DEV) ## Check style, types and layers, and run the pure tests, in about a minute.
 	@$(MAKE) --no-print-directory --jobs 2 lint types unit
 
 unit: $(DEV) ## Run the pure tests.
