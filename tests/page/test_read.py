@@ -25,22 +25,24 @@ from tests.page.world import HOUR, World
 FEW_MINUTES = timedelta(minutes=5)
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
-    """A fleet all of whose promises are kept."""
+def kept_fleet() -> Iterator[World]:
+    """Yield a fleet all of whose promises are kept, and close it."""
     world = World()
     world.pass_time(HOUR / 2)
     yield world
     world.close()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A fleet all of whose promises are kept."""
+    yield from kept_fleet()
 
 
 @pytest.fixture(scope="module")
 def kept() -> Iterator[World]:
     """The same, for tests that only look."""
-    world = World()
-    world.pass_time(HOUR / 2)
-    yield world
-    world.close()
+    yield from kept_fleet()
 
 
 @pytest.fixture(scope="module")
