@@ -37,14 +37,14 @@ BATCHING_SECONDS = 15
 WEBHOOK_GB_SECONDS, READ_GB_SECONDS = 0.07 * 0.25, 0.012 * 0.25
 """Lambda time to apply a webhook, and for each read that it reports: 25 with ten reads each take 4.7 s."""
 ALARM_METRICS, AN_ALARM_METRIC = 14, 0.10
-"""The metrics that the alarms of the template watch, each of which is charged, and the price of one."""
+"""How many metrics the template's alarms watch, and the price of each in USD."""
 ATTAINMENT_READ_UNITS = 40.0
 """Read units of a check tick for the burn rate: the records of up to 73 hours, and the index of broken promises."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the bill: units at a price each in USD, of which `free_units` are free of charge."""
+    """A line of the bill: a number of units, and the price of one in USD. The first `free_units` are free."""
 
     name: str
     of: str
@@ -208,8 +208,8 @@ def _webhooks(webhooks: float, batches: float) -> list[Part]:
             webhooks / MILLION,
             prices.HTTP_API_REQUESTS,
             because="a request for each webhook",
-            floor="a function URL is free of charge, but only reserved concurrency limits how much someone can send "
-            "there, of which a new account has none",
+            floor="a function URL is free of charge, but has no throttle except reserved concurrency, and a new "
+            "account cannot reserve any",
         ),
         Part(
             "SQS messages",
@@ -227,7 +227,7 @@ def _webhooks(webhooks: float, batches: float) -> list[Part]:
             _polls(webhooks) / MILLION,
             prices.SQS_REQUESTS,
             free_units=0.66,
-            because="five of Lambda's pollers, each of which waits for 20 seconds or until a message comes",
+            because="Lambda has five pollers. Each waits up to 20 seconds for a message",
             floor="Lambda has no setting for fewer",
         ),
     ]
@@ -317,6 +317,6 @@ def _dynamodb(refreshes: float, ticks: float, companies: int, read_together: int
             gb_stored,
             0.20,
             because="backups of the tables",
-            floor="the tables are the only record of what is to be done",
+            floor="only the tables record what is due",
         ),
     ]

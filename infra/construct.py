@@ -169,7 +169,7 @@ class CodatFreshness(Construct):
         """Let requests end tasks of these state machines, by their `taskToken`."""
         for function in self._end_requests:
             function.set("ENDS_TASKS", "true")
-            # The local AWS does not know of which state machine a token is.
+            # The local AWS cannot tell which state machine a token belongs to.
             for arn in (*state_machine_arns, *("*" if self._settings.local else ())):
                 function.allow(arn, "states:SendTaskSuccess", "states:SendTaskFailure")
 

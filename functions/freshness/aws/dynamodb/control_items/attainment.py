@@ -109,7 +109,7 @@ def _chunks(numbers: Item) -> Iterator[Item]:
 
 @lru_cache(maxsize=10_000)
 def _number_of(attribute: str) -> tuple[str, Cell | None]:
-    """Return what number an attribute is and of which part of the fleet, `None` if it is none."""
+    """Split an attribute into the name of its number and its cell. The cell is `None` if it holds no number."""
     name, *cell = attribute.split(" ", 2)
     return name, (Breakdown(cell[0]), cell[1]) if len(cell) == len(("kind", "part")) else None
 
