@@ -33,7 +33,7 @@ class DeployedPolicies:
 
         Raises:
             freshness.policy.errors.PolicyError: no tick has recorded it yet, and the file is no valid policy.
-            StackError: none can be read.
+            StackError: none can be read, or no tick has recorded it yet, and there is no file.
         """
         if self._policy is None or self._read_at + REREAD <= time.monotonic():
             self._policy, self._read_at = self._read(), time.monotonic()
@@ -41,6 +41,10 @@ class DeployedPolicies:
 
     def _read(self) -> Policy:
         latest = self.versions.in_force()
+        if latest is None and not self.file.exists():
+            raise StackError(
+                f"No tick has recorded the deployed policy yet, and {self.file.name} is missing. Try again in a minute."
+            )
         if latest is None:
             return load(self.file)
         if self._policy and self._policy.fingerprint == latest.fingerprint:

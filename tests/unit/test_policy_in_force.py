@@ -119,6 +119,17 @@ def test_a_deployment_of_the_same_policy_leaves_what_was_pushed_in_force(world: 
     assert world.policies().latest().version == 2
 
 
+def test_before_the_first_tick_the_file_of_this_machine_stands_in_and_without_one_it_is_said_to_wait(
+    world: World,
+) -> None:
+    with pytest.raises(StackError, match="Try again in a minute"):
+        world.policies().in_force()
+
+    policy(world.folder, 6)
+
+    assert world.policies().in_force().default.fresh_within.total_seconds() == 6 * 3600
+
+
 def test_before_a_deployment_it_is_said_what_it_replaces(world: World) -> None:
     world.deploy(24)
     deployed, other = (compiled.parse(policy(world.folder, each)) for each in (24, 12))
