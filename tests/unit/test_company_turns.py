@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from estimate.memory_dynamodb import MemoryDynamoDB
-from freshness.app.company_turns import AT_FIRST, CompanyTurns, Turn
+from freshness.app.company_turns import AT_FIRST, CompanyTurn, CompanyTurns
 from freshness.app.counts import Counts
 from freshness.app.tick import Failures
 from freshness.aws.dynamodb.tables import TableNames, Tables
@@ -58,9 +58,9 @@ class World:
         self.answered_at.setdefault(company_id, self.loop.clock() - self.begun_at)
         return httpx.Response(200, json={})
 
-    def add(self, name: str, *, hung_before: bool = False) -> Turn:
+    def add(self, name: str, *, hung_before: bool = False) -> CompanyTurn:
         company = Company(company_id=name, unanswered_at=self.loop.clock() if hung_before else None)
-        return Turn(self.tables.companies.put(company), partial(self._ask, name))
+        return CompanyTurn(self.tables.companies.put(company), partial(self._ask, name))
 
     async def _ask(self, name: str) -> None:
         try:
@@ -113,7 +113,9 @@ def test_companies_that_hang_are_tried_in_turn() -> None:
             tick = World(loop, tables)
             tick.hangs = lambda _: True
             before = {str(number): tick.company(str(number)) for number in range(6)}
-            await tick.turns.take_all(Turn(company, partial(tick._ask, name)) for name, company in before.items())
+            await tick.turns.take_all(
+                CompanyTurn(company, partial(tick._ask, name)) for name, company in before.items()
+            )
             tried.append({name for name in before if tick.company(name) != before[name]})
         assert tried == [{"0", "1"}, {"2", "3"}, {"4", "5"}, {"0", "1"}]
 

@@ -19,7 +19,7 @@ AT_FIRST = 2
 """How many companies that did not respond last time have their turns at once, until one of them responds."""
 
 
-class Turn(NamedTuple):
+class CompanyTurn(NamedTuple):
     """What to do about a company."""
 
     company: Company
@@ -48,10 +48,10 @@ class CompanyTurns:
         is_known = company.unanswered_at is not None or self.codat.responds(company.company_id) is False
         return is_known or self.codat.may_be_down
 
-    async def take_all(self, turns: Iterable[Turn]) -> bool:
+    async def take_all(self, turns: Iterable[CompanyTurn]) -> bool:
         """Take all turns. Return whether all were reached, not counting those of doubtful companies."""
-        ready: list[Turn] = []
-        doubtful: list[Turn] = []
+        ready: list[CompanyTurn] = []
+        doubtful: list[CompanyTurn] = []
         for turn in turns:
             (doubtful if turn.calls_codat and self.is_doubtful(turn.company) else ready).append(turn)
         async with asyncio.TaskGroup() as group:
@@ -61,7 +61,7 @@ class CompanyTurns:
             group.create_task(self.try_again(doubtful))
         return done.result()
 
-    async def try_again(self, turns: Iterable[Turn]) -> None:
+    async def try_again(self, turns: Iterable[CompanyTurn]) -> None:
         """Take the turns of doubtful companies: first those that did not fail, then the one tried longest ago.
 
         A company that Codat did not respond about in this tick has no second turn.
@@ -88,7 +88,7 @@ class CompanyTurns:
             for _ in range(AT_FIRST):
                 group.create_task(work())
 
-    async def take(self, turn: Turn) -> None:
+    async def take(self, turn: CompanyTurn) -> None:
         """Take a turn, and record on the company whether Codat responded about it, where that changes."""
         company = turn.company
         if turn.has_failed and self.codat.is_back:

@@ -16,7 +16,7 @@ from aws_lambda_powertools import Logger
 from freshness.app.checking.codat_schedule import read_codat_schedule
 from freshness.app.checking.list_companies import CompanyList
 from freshness.app.checking.replanning import Replanning
-from freshness.app.company_turns import CompanyTurns, Turn, longest_wait
+from freshness.app.company_turns import CompanyTurn, CompanyTurns, longest_wait
 from freshness.app.reading.attainment import burn_percent, supported
 from freshness.app.services import Services
 from freshness.app.tick import LISTING, MAX_CONCURRENCY, Failures, Run, for_each, is_due, stop_metrics
@@ -139,14 +139,16 @@ class FreshnessCheck:
         turns = CompanyTurns(
             services=self.services, codat=self.codat, failures=self.failures, should_continue=self._may_continue
         )
-        doubtful: list[Turn] = []
+        doubtful: list[CompanyTurn] = []
 
         async def take_turn(company_id: str) -> None:
             with self.failures.collected({"company_id": company_id}):
                 company = await asyncio.to_thread(self.services.tables.companies.get, company_id)
                 if company is None or company.deleted_at:
                     return
-                turn = Turn(company, partial(self._check_one, company, known), has_failed=company.failed_checks > 0)
+                turn = CompanyTurn(
+                    company, partial(self._check_one, company, known), has_failed=company.failed_checks > 0
+                )
                 if turns.is_doubtful(company):
                     doubtful.append(turn)
                 else:

@@ -8,7 +8,7 @@ from functools import partial
 
 from aws_lambda_powertools import Logger
 
-from freshness.app.company_turns import CompanyTurns, Turn
+from freshness.app.company_turns import CompanyTurn, CompanyTurns
 from freshness.app.queueing.bulk_calls import queue_together
 from freshness.app.queueing.calls import Queueing, log_context
 from freshness.app.queueing.decide_now import decide_now
@@ -115,7 +115,7 @@ class RefreshTick:
         if any(len(group) > 1 for group in groups) and not self.services.dry_run:
             schedule = await asyncio.to_thread(self.services.tables.control.codat_schedule)
         turns = (
-            Turn(
+            CompanyTurn(
                 group[0].company,
                 partial(self._act_on, group, schedule),
                 calls_codat=self._queues(group),
@@ -135,7 +135,7 @@ class RefreshTick:
                 asked.update({feed.key: feed for feed in answered if feed.key in asked})
 
         groups = to_ask(feeds, companies, self.services.policy, self.services.clock())
-        await self._turns.take_all(Turn(company, partial(ask_about, company, late)) for company, late in groups)
+        await self._turns.take_all(CompanyTurn(company, partial(ask_about, company, late)) for company, late in groups)
         return list(asked.values())
 
     async def _reviewed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> tuple[list[Feed], set[FeedKey]]:
