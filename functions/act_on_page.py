@@ -1,7 +1,7 @@
 """The buttons of the dashboard's page that change something: refresh, pause and resume.
 
-A function of its own, so that who may see the page need not be allowed to pause everything. The event is what a button
-asks for; the result is HTML, which CloudWatch shows above the page.
+It is a separate function because whoever may see the page need not be allowed to pause everything. The event is what a
+button asks for. The result is HTML, which CloudWatch shows above the page.
 """
 
 from typing import Any
@@ -21,13 +21,13 @@ logger = Logger(service="act_on_page")
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> str:  # noqa: ARG001 - Lambda passes it
-    """Do what a button asks for, and return what was done."""
+    """Do what a button asks for. Return one sentence about it, as HTML."""
     frame = Frame(Medium.WIDGET, theme=str((event.get("widgetContext") or {}).get("theme", "")))
     return render_text(_done(event, Operations(services=Services.deployed(), actor=_actor(event))), "", frame)
 
 
 def _actor(event: dict[str, Any]) -> Actor:
-    """Return who pressed a button, as far as CloudWatch says."""
+    """Return who pressed a button: CloudWatch names the account and the dashboard, but not the person."""
     widget = event.get("widgetContext") or {}
     who = f"someone in account {widget.get('accountId') or 'unknown'}: CloudTrail's data events name them"
     return Actor(who=who, source=f"the dashboard {widget.get('dashboardName') or ''}".rstrip())

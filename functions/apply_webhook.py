@@ -16,7 +16,7 @@ from freshness.aws.clients import client
 from freshness.aws.dead_letters import DeadLetters
 
 TIME_TO_FINISH = timedelta(seconds=5)
-"""How long before its timeout the function applies no more webhooks: what it counted must be written."""
+"""The function applies no more webhooks this long before its timeout, so that it can write its counts."""
 
 logger = Logger(service="apply_webhook")
 _heartbeat = WebhookHeartbeat()
@@ -24,7 +24,7 @@ _heartbeat = WebhookHeartbeat()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, list[dict[str, Any]]], context: LambdaContext) -> dict[str, list[dict[str, str]]]:
-    """Apply a batch of messages. One that fails returns to the queue, in the end to the dead-letter queue."""
+    """Apply a batch of messages. One that fails returns to the queue, and in the end goes to the dead-letter queue."""
     services = Services.deployed()
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
     returned = apply_batch(

@@ -1,4 +1,4 @@
-"""Scheduled: lists the companies, and checks how fresh the data is of those that are due."""
+"""Runs on a schedule: lists the companies, and checks those that are due."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Scheduled: queues a refresh of every feed that is due."""
+"""Runs on a schedule: queues a refresh of every feed that is due."""
 
 import asyncio
 from datetime import timedelta

@@ -1,6 +1,6 @@
 """Lambda function behind the HTTP API: verify Codat's webhooks, and queue them for processing.
 
-The queue's own metrics count the accepted webhooks, so that only failures are logged and counted here.
+The queue's own metrics count the accepted webhooks. Only failures are logged and counted here.
 """
 
 import os

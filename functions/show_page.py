@@ -1,7 +1,7 @@
-"""A custom widget of the CloudWatch dashboard: the page. What its buttons change, `act_on_page` does.
+"""The page, as a custom widget of the CloudWatch dashboard. `act_on_page` does what its buttons change.
 
-CloudWatch invokes the function as whoever looks at the dashboard, who needs the permission to invoke it. The event is
-what the widget or a button asks for, and `widgetContext`; the result is HTML.
+CloudWatch invokes the function with the permissions of whoever looks at the dashboard. The event has what the widget or
+a button asks for, and `widgetContext`. The result is HTML.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ logger = Logger(service="show_page")
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> str:
-    """Return the HTML of the page, or of what it opens."""
+    """Return the HTML of the page, of a feed or of a link. For `describe`, return the widget's description."""
     if event.get("describe"):
         return DESCRIPTION
     theme = str((event.get("widgetContext") or {}).get("theme", ""))

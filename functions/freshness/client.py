@@ -4,7 +4,7 @@
         result = client.ensure_fresh(company_id, ["invoices"], max_age="1h", within="10m")
         print(result.is_fresh, result.as_of("invoices"))
 
-Calls are signed with the credentials of AWS that boto3 finds. What happens to them:
+Calls are signed with the AWS credentials that boto3 finds. They raise these errors:
 
 * FreshnessError
   + Unreachable: the API did not answer
@@ -69,9 +69,9 @@ TIMEOUT = 35
 
 
 class FreshnessClient:
-    """A client of the API at the address that the output `ApiUrl` of the stack is. Threads may share it.
+    """A client of the API. `api_url` is the stack's output `ApiUrl`. Threads may share a client.
 
-    `session` has other credentials than those that boto3 finds; `transport` replaces the network.
+    `session` has the credentials to use in place of those that boto3 finds. `transport` replaces the network.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class FreshnessClient:
         override_windows: bool = False,
         idempotency_key: str | None = None,
     ) -> Result:
-        """Ensure that data is no older than an age, and return how that ended, after `within` at the latest.
+        """Ensure that data is no older than `max_age`. Return how that ended, after `within` at the latest.
 
-        Durations are `timedelta` or as "1h". With the same `idempotency_key`, a program that starts again continues
-        the same request.
+        A duration is a `timedelta`, or text such as "1h". With the same `idempotency_key`, a program that starts again
+        continues the same request.
 
         Raises:
             FreshnessError: the request was refused, or the API does not answer.
@@ -148,7 +148,7 @@ class FreshnessClient:
 
 
 class AsyncFreshnessClient:
-    """The same client for asyncio."""
+    """`FreshnessClient` for asyncio."""
 
     def __init__(
         self, api_url: str, *, session: boto3.Session | None = None, transport: httpx.AsyncBaseTransport | None = None
@@ -167,7 +167,7 @@ class AsyncFreshnessClient:
         override_windows: bool = False,
         idempotency_key: str | None = None,
     ) -> Result:
-        """Ensure that data is no older than an age, as `FreshnessClient.ensure_fresh` does."""
+        """Ensure that data is no older than `max_age`, as `FreshnessClient.ensure_fresh` does."""
         asked = Asked(
             company_id=company_id,
             data_types=data_types,

@@ -1,4 +1,4 @@
-"""What the API answers, as values. Fields that a newer API adds are ignored."""
+"""The API's responses, as values. Fields that a newer API adds are ignored."""
 
 from datetime import datetime, timedelta
 from typing import Self
@@ -14,7 +14,7 @@ class _Answer(BaseModel):
 
 
 class DataTypeResult(_Answer):
-    """One data type of a request, from one connection. Times and the age are of the copy that there is."""
+    """One data type of a request, from one connection. The times and the age are those of Codat's copy."""
 
     data_type: str
     connection_id: str
@@ -30,11 +30,11 @@ class DataTypeResult(_Answer):
     link_url: str
     """Where the customer authorises the connection again."""
     reason: str
-    """Why it is not fresh."""
+    """Why the data type is not fresh."""
 
     @property
     def is_fresh(self) -> bool:
-        """Return whether it is as fresh as asked."""
+        """Return whether the data type is as fresh as asked."""
         return self.state == "fresh"
 
 
@@ -45,7 +45,7 @@ class Result(_Answer):
     company_id: str
     done: bool
     not_before: datetime
-    """What time the data was to be as of."""
+    """The data was to be as of this time or later."""
     deadline: datetime
     data_types: tuple[DataTypeResult, ...]
 
@@ -55,10 +55,10 @@ class Result(_Answer):
         return all(each.is_fresh for each in self.data_types)
 
     def as_of(self, data_type: str) -> datetime | None:
-        """Return what time a data type is as of: the earliest of its connections, `None` if one has no copy.
+        """Return the time that a data type is as of: the earliest of its connections, `None` if one has no copy.
 
         Raises:
-            KeyError: it was not asked for.
+            KeyError: the data type was not asked for.
         """
         times = [each.as_of for each in self.data_types if each.data_type == data_type]
         if not times:
@@ -106,7 +106,7 @@ class CompanyFreshness(_Answer):
 
 
 class NotFresh(FreshnessError):
-    """A request ended, and not everything is fresh. `result` is how."""
+    """A request ended, but not everything is fresh. `result` says how it ended."""
 
     def __init__(self, result: Result) -> None:
         self.result = result

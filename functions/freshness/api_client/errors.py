@@ -1,4 +1,4 @@
-"""What can go wrong with a call of the API. The module of the client lists the tree."""
+"""The errors of a call of the API. The docstring of `freshness.client` shows them as a tree."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -14,9 +14,9 @@ class Unreachable(FreshnessError):
 
 
 class Refused(FreshnessError):
-    """The API answered with a problem, whose type ends with `kind`. `members` are all of it.
+    """The API refused a call with a problem (RFC 9457). `kind` is the end of its type; `members` is the whole problem.
 
-    `retry_after` is when the same call may succeed; `None` if it cannot.
+    `retry_after` is in how long the same call may succeed; `None` if it cannot.
     """
 
     def __init__(self, status: int, members: Mapping[str, Any], retry_after: timedelta | None) -> None:
@@ -31,7 +31,7 @@ class Forbidden(Refused):
 
 
 class NotFound(Refused):
-    """There is no such company, or no longer such a request."""
+    """There is no such company or request. A request is kept for some days only."""
 
 
 class Invalid(Refused):
@@ -47,7 +47,7 @@ class RelinkNeeded(Conflict):
 
     @property
     def link_urls(self) -> dict[str, str]:
-        """Return where, by the ids of the connections; empty if Codat could not be asked."""
+        """Return the links to authorise them, by connection id. A link is empty if Codat could not be asked."""
         return dict(self.members.get("linkUrls", {}))
 
 
@@ -67,4 +67,4 @@ KINDS: Mapping[int, type[Refused]] = {
     422: Invalid,
     429: Limited,
 }
-"""The error for each status of a response; `Unavailable` for those from 500."""
+"""The error for each status of a response. From 500 on it is `Unavailable`."""

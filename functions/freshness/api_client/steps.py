@@ -1,4 +1,4 @@
-"""The calls that ensure fresh data, one after another, without how they are made."""
+"""Which calls ensure fresh data, one after another. The clients make them, with or without asyncio."""
 
 import re
 import time
@@ -17,13 +17,13 @@ from botocore.awsrequest import AWSRequest
 from freshness.api_client.errors import KINDS, FreshnessError, Refused, RelinkNeeded, Unavailable, Unreachable
 
 WAIT = "wait=20"
-"""How long one call waits for the end of a request, at the API, in seconds."""
+"""The header `Prefer` of a call: the API waits up to 20 seconds for the request to end."""
 BETWEEN_CALLS = timedelta(seconds=2)
-"""A call returns at once if too many callers wait already."""
+"""The pause between two calls. It is needed because a call returns at once if too many callers wait already."""
 SOON = timedelta(seconds=1)
-"""When to repeat a call that may succeed then, if the API does not say it."""
+"""When to repeat a call that may succeed, if the API does not say."""
 KEEP_TRYING = timedelta(minutes=1)
-"""How long a call is repeated that got no answer, and for how long after its deadline a request is asked for."""
+"""How long a failed call is repeated, and how long after its deadline a request is still asked for."""
 _REGION = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
 
 OnLate = Literal["stale", "fail"]
@@ -31,7 +31,7 @@ OnLate = Literal["stale", "fail"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a program asks for. Durations are `timedelta`, or as "1h"."""
+    """What a program asks for. A duration is a `timedelta`, or text such as "1h"."""
 
     company_id: str
     data_types: Sequence[str]
@@ -42,7 +42,7 @@ class Asked:
 
     @property
     def body(self) -> dict[str, Any]:
-        """Return the body of the call."""
+        """Return the body of the call, as JSON values."""
         return {
             "dataTypes": list(self.data_types),
             "maxAge": _seconds(self.max_age),
@@ -62,18 +62,18 @@ class Call:
     key: str = ""
 
     def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        """Return the request of a client."""
+        """Return the call as a request of an httpx client."""
         headers = {"Prefer": WAIT} | ({"Idempotency-Key": self.key} if self.key else {})
         return http.build_request(self.method, self.path, json=self.body, headers=headers)
 
 
 Response = httpx.Response | httpx.TransportError
 Steps = Generator[Call | timedelta, Response | None, dict[str, Any]]
-"""Calls to make and times to wait, which a client carries out with or without asyncio; in the end the body."""
+"""Yields calls to make and times to wait, is sent the response to each call, and returns the last body."""
 
 
 def ensured(asked: Asked, key: str | None) -> Steps:
-    """Ask for fresh data, and until it is done for the state of the request."""
+    """Ask for fresh data, then for the state of the request until it is done."""
     path = f"/companies/{quote(asked.company_id, safe='')}/ensure-fresh"
     status = yield from _answered(Call("POST", path, asked.body, key or uuid4().hex), KEEP_TRYING)
     while not status["done"]:
@@ -90,7 +90,7 @@ def freshness(company_id: str) -> Steps:
 
 
 def _answered(call: Call, patience: timedelta) -> Steps:
-    """Make a call until it succeeds, as long as it may, and return the body."""
+    """Make a call, repeat it for up to `patience` while it may succeed, and return the body."""
     give_up = time.monotonic() + patience.total_seconds()
     while True:
         response = yield call
@@ -106,7 +106,7 @@ def _answered(call: Call, patience: timedelta) -> Steps:
 
 
 def _failed(response: Response | None) -> tuple[FreshnessError, timedelta | None]:
-    """Return the error that a response means, and when the same call may succeed, `None` if it cannot."""
+    """Return the error of a response, and in how long the same call may succeed; `None` if it cannot."""
     if not isinstance(response, httpx.Response):
         return Unreachable(f"{type(response).__name__}: {response}"), SOON
     try:
@@ -128,7 +128,7 @@ def _seconds(duration: str | timedelta) -> str | float:
 
 
 class SigV4(httpx.Auth):
-    """Signs calls for `execute-api`."""
+    """Authentication with AWS Signature Version 4, for the service `execute-api`."""
 
     requires_request_body = True
 
@@ -138,7 +138,7 @@ class SigV4(httpx.Auth):
         self._region = match[1] if match else self._session.region_name
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign a request."""
+        """Sign a request with the session's credentials."""
         credentials = self._session.get_credentials()
         if credentials is None:
             raise FreshnessError("No AWS credentials: log in, or set AWS_PROFILE.")

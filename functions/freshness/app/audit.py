@@ -21,9 +21,9 @@ logger = Logger(service="codat-freshness")
 def recorded(
     services: Services, actor: Actor, operation: Operation, what: str = "", *, company: Company | None = None
 ) -> Iterator[None]:
-    """Record and publish that somebody does what the block does. Without a company it is about all.
+    """Record and publish an operation before its block carries it out. Without `company` it concerns all companies.
 
-    An operation that cannot be recorded is not carried out. Of one that fails, it is recorded and published why.
+    If the operation cannot be recorded, the block is not run. If the block fails, the reason is recorded and published.
 
     Raises:
         freshness.aws.event_bus.NotPublished: EventBridge did not accept the event.

@@ -16,26 +16,26 @@ from freshness.domain.companies.company_facts import CompanyCalled
 from freshness.domain.times import BEGINNING
 
 AT_FIRST = 2
-"""How many companies that did not respond last time have their turns at once, until one of them responds."""
+"""How many doubtful companies have their turns at once, until Codat responds about one of them."""
 
 
 class CompanyTurn(NamedTuple):
-    """What to do about a company."""
+    """The turn of one company: `work` is what to do about it."""
 
     company: Company
     work: Callable[[], Awaitable[None]]
     calls_codat: bool = True
     has_failed: bool = False
-    """Whether the last call about the company failed. If Codat responds about others, a repeat shows nothing of it."""
+    """Whether the last call about the company failed. If it fails again, that does not suggest that Codat is down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyTurns:
     """Takes the turns of companies, for as long as `should_continue()`.
 
-    A call that gets no response takes ten seconds. Companies about which the last one got none are tried two at a time,
-    beside the others: for each that responds, one more at a time. If Codat was down, that applies to all of them, so
-    that few calls show whether it is back, and the first that succeeds brings everything else.
+    A call that gets no response takes ten seconds. So the companies whose last call got none, the doubtful ones, are
+    tried two at a time, beside the others. After each response one more is tried at a time. If Codat was down, all
+    companies are doubtful: a few calls show whether it is back, and the first success lets the rest follow.
     """
 
     services: Services
@@ -44,7 +44,7 @@ class CompanyTurns:
     should_continue: Callable[[], bool]
 
     def is_doubtful(self, company: Company) -> bool:
-        """Return whether Codat may not respond about a company."""
+        """Return whether a call about a company may get no response."""
         is_known = company.unanswered_at is not None or self.codat.responds(company.company_id) is False
         return is_known or self.codat.may_be_down
 
@@ -62,9 +62,9 @@ class CompanyTurns:
         return done.result()
 
     async def try_again(self, turns: Iterable[CompanyTurn]) -> None:
-        """Take the turns of doubtful companies: first those that did not fail, then the one tried longest ago.
+        """Take the turns of doubtful companies: first those that did not fail, and of these the one tried longest ago.
 
-        A company that Codat did not respond about in this tick has no second turn.
+        A company whose call got no response in this tick has no second turn.
         """
         untried = [turn for turn in turns if self.codat.responds(turn.company.company_id) is not False]
         remaining = iter(sorted(untried, key=lambda turn: (turn.has_failed, turn.company.unanswered_at or BEGINNING)))
@@ -89,7 +89,7 @@ class CompanyTurns:
                 group.create_task(work())
 
     async def take(self, turn: CompanyTurn) -> None:
-        """Take a turn, and record on the company whether Codat responded about it, where that changes."""
+        """Take a turn. Record on the company whether Codat responded about it, if that has changed."""
         company = turn.company
         if turn.has_failed and self.codat.is_back:
             self.codat.doubt(company.company_id)
@@ -103,5 +103,5 @@ class CompanyTurns:
 
 
 def longest_wait(error: CodatError, codat: Codat) -> timedelta:
-    """Return how long to wait at most before a call is repeated that failed with an error."""
+    """Return the longest wait before a call that failed with this error is repeated."""
     return backoff.LONGEST_OUTAGE if error.status is None or codat.may_be_down else backoff.LONGEST

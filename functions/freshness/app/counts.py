@@ -1,4 +1,4 @@
-"""Counting what happened in a tick, parts of which run in threads of their own."""
+"""Counting what happened in a tick, parts of which run in threads."""
 
 from collections import Counter
 from threading import Lock
@@ -9,7 +9,7 @@ _lock = Lock()
 
 
 class Counts(Counter[Metric]):
-    """A counter that several threads may add to: `+=` on one of its items is two steps, between which others run."""
+    """A counter that threads may share. With `+=`, which takes two steps, another thread may run in between."""
 
     def count(self, metric: Metric, number: int = 1) -> None:
         """Add a number to a metric."""

@@ -24,10 +24,10 @@ class Forecast:
 
     services: Services
     failures: Failures
-    """Why some feeds were left to the next tick, which does not keep others from their turn."""
+    """Why some feeds were left to the next tick. The others still have their turn."""
 
     def publish(self, until: datetime) -> None:
-        """Record which feeds will miss a deadline, every `EVERY`, as far as that is done by a time."""
+        """Record which feeds will miss a deadline, unless that was done within `EVERY`. Stop at `until`."""
         control, now = self.services.tables.control, self.services.clock()
         if not self.services.policy.deadlines or not is_due(control.last_done(FORECAST), EVERY, now):
             return
@@ -46,9 +46,10 @@ class Forecast:
 
 
 def misses_ahead(services: Services, now: datetime, until: datetime | None = None) -> Iterator[AtRisk]:
-    """Yield the feeds that will miss a deadline, from the feeds that are due by then.
+    """Yield the feeds that will miss a deadline within `LOOK_AHEAD`.
 
-    They are read batch by batch, until a time if one is given: before a deadline all feeds may be due.
+    The feeds that are due by then are read batch by batch, because that may be all feeds. At `until`, if it is given,
+    no further batch is read.
     """
     tables, policy = services.tables, services.policy
     if not policy.deadlines:

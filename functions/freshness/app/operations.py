@@ -1,4 +1,4 @@
-"""What an operator may do: request refreshes, pause and resume, and confirm that much was deleted."""
+"""What an operator may do: request refreshes, pause and resume, erase a company, and confirm that much was deleted."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -23,13 +23,13 @@ class Paused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operations:
-    """Carries out the commands of an actor on the tables. Each command is recorded in the audit."""
+    """The operations of an actor on the tables. Each one is recorded in the audit."""
 
     services: Services
     actor: Actor
 
     def request_refreshes(self, company: Company, feeds: Iterable[Feed]) -> list[Feed]:
-        """Request a refresh of each feed where one can be queued and none is in flight; return those as they are now.
+        """Request a refresh of each feed that can be queued and is not in flight. Return these feeds as they are now.
 
         The next tick queues them.
 
@@ -55,10 +55,10 @@ class Operations:
         with self._recorded(Operation.PAUSE, _without_reason(pause), company):
             company = self.services.recorder.record_company(company, CompanyPaused(pause=pause))
             if before:
-                self._reschedule(company)  # those that wait for the end of the pause before
+                self._reschedule(company)  # some may wait for the end of the former pause
 
     def resume(self, company: Company) -> None:
-        """Resume the refreshes of a company, whose feeds are due again as their promises say."""
+        """Resume the refreshes of a company. Its feeds are due again as their promises say."""
         with self._recorded(Operation.RESUME, company=company):
             self._reschedule(self.services.recorder.record_company(company, CompanyPaused(pause=None)))
 
@@ -67,9 +67,9 @@ class Operations:
         self.services.recorder.record_feeds(company, [(feed, (Rescheduled(),)) for feed in feeds])
 
     def erase(self, company_id: str) -> int:
-        """Delete what the tables hold of a company, for good, and return how many items that were.
+        """Delete what the tables hold of a company, for good. Return how many items that were.
 
-        It is not recorded again, although Codat may still list it.
+        The company is not recorded again, although Codat may still list it.
         """
         items, erased = self.services.tables.company_items, 0
         with self._recorded(Operation.ERASE, company=Company(company_id=company_id)):
@@ -85,12 +85,12 @@ class Operations:
             self.services.tables.control.pause(pause)
 
     def resume_all(self) -> None:
-        """Resume all refreshes but those of companies that were paused by themselves."""
+        """Resume all refreshes, except those of companies that were paused individually."""
         with self._recorded(Operation.RESUME):
             self.services.tables.control.resume(self.services.clock())
 
     def confirm_deletions(self) -> Listing:
-        """Take what Codat's lists lack as deleted, however much it is, for `CONFIRMED_FOR`."""
+        """For `CONFIRMED_FOR`, count what Codat's lists lack as deleted, however much it is."""
         listings, now = self.services.tables.listings, self.services.clock()
         with self._recorded(Operation.CONFIRM_DELETIONS):
             return listings.update(listings.last(), lambda listing: listing.confirmed(now))
@@ -109,5 +109,5 @@ class Operations:
 
 
 def _without_reason(pause: Pause) -> str:
-    """Return a pause without what its reason may say of a customer: the audit outlasts the erasing of a company."""
+    """Return a pause in words, without its reason, which may name a customer: erasing a company leaves the audit."""
     return str(replace(pause, reason=""))

@@ -16,11 +16,11 @@ from freshness.policy import compiled
 from freshness.policy.policy import Policy
 
 REREAD = 50.0
-"""Seconds after which a process reads again which version is in force: a tick does that once a minute."""
+"""Seconds after which a process reads again which version is in force: just under the minute between two ticks."""
 NOT_LOADED = "The policy that was pushed cannot be loaded"
 """The log message that an alarm watches."""
 TAKEN = "Another policy was taken"
-"""The log message by which people see which policy each function has."""
+"""The log message that shows people which policy each function has."""
 DEPLOYED_ONLY = "deployed only"
 """The value of the setting `policy_source` that allows no policy but the deployed one."""
 BY_DEPLOYMENT = "cdk deploy"
@@ -52,9 +52,10 @@ class PolicyInForce:
         self._policy: Policy | None = None
 
     def policy(self) -> Policy:
-        """Return the policy in force. Which one that is, a process reads about once a minute.
+        """Return the policy in force. A process reads about once a minute which one that is.
 
-        If it cannot be read or loaded, that is logged, and the last one that could is returned.
+        If that cannot be read, or the policy cannot be loaded, this is logged, and the last policy that could be loaded
+        is returned.
         """
         if self._policy is None or self._read_at is None or self._read_at + REREAD <= self._seconds():
             try:
@@ -70,9 +71,9 @@ class PolicyInForce:
         return self._policy
 
     def record_deployed(self, now: datetime) -> None:
-        """Record that the policy that was deployed is in force, if another one is recorded.
+        """Record that the deployed policy is in force, unless a version that belongs to this deployment is recorded.
 
-        Only one function does that: while a deployment replaces the functions, they have different policies.
+        Only one function calls this: while a deployment replaces the functions, they have different policies.
         """
         self.policy()
         if self._is_recorded:
@@ -93,7 +94,10 @@ class PolicyInForce:
 
     @property
     def _is_recorded(self) -> bool:
-        """Whether the version that is recorded as in force may be in force in this deployment."""
+        """Return whether the recorded version belongs to this deployment.
+
+        It was deployed, or was pushed since, where pushed policies are allowed.
+        """
         known = self._in_force
         if known is None or known.deployed != self._deployed.fingerprint:
             return False

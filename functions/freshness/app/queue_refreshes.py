@@ -20,7 +20,7 @@ async def queue_refreshes(services: Services, run: Run) -> None:
     """Run one tick: end requests for fresh data, queue the feeds that are due, and look ahead at deadlines.
 
     Raises:
-        freshness.aws.event_bus.NotPublished: or another error of AWS; everything else that could be done was done.
+        freshness.aws.event_bus.NotPublished: or another error of AWS. Everything else that could be done was done.
     """
     now = services.clock()
     if services.start_paused:
@@ -48,7 +48,7 @@ async def queue_refreshes(services: Services, run: Run) -> None:
     services.recorder.write_collected()
     counts = Counter(services.counts) + stop_metrics(queueing.stopped_by)
     if limits.down_since and codat.may_be_down:
-        # Only a few were tried.
+        # Only a few calls were tried.
         counts[Metric.QUEUEING_FAILED] = max(counts[Metric.QUEUEING_FAILED], len(queueing.unqueued))
     if not done and not queueing.stopped_by and not codat.is_down:
         counts[Metric.TICKS_CUT_SHORT] += 1

@@ -1,9 +1,9 @@
 """Recording facts: the only place that publishes what follows from a fact, and writes feeds and companies.
 
-Each attempt reads consistently, computes what follows (`freshness.domain.transitions`), publishes it and records the
-ends of datasets, writes on condition that the version is still the one that was read, and then records the datasets
-that run. After a lost race there is another attempt. A crash between publishing and writing repeats notifications
-under the same ids, and loses none.
+Each attempt reads consistently, computes what follows (`freshness.domain.transitions`), publishes it, and records the
+ends of datasets. It writes only if the version is still the one that was read. Then it records the datasets that run.
+After a lost race there is a new attempt. A crash between publishing and writing repeats notifications under the same
+ids, and loses none.
 """
 
 from collections import Counter
@@ -44,7 +44,7 @@ logger = Logger(service="codat-freshness")
 
 @dataclass(slots=True)
 class _Change:
-    """Facts to record on a feed, which is empty until it was read, and what followed from them at the last attempt."""
+    """Facts to record on a feed, and what followed from them at the last attempt."""
 
     feed: Feed
     facts: Sequence[FeedFact]
@@ -54,11 +54,11 @@ class _Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorder:
-    """Records facts. `counts` counts the notifications that were published. May be used from several threads.
+    """Records facts. `counts` counts the notifications that were published. Threads may share it.
 
-    Times of breach that have ended, and refreshes, are collected for one write of many: call `write_collected` at the
-    end of each run. What a killed run has collected is lost. Only what a write of a feed accounts for is added, so
-    that repeated facts and lost races add nothing; a call that AWS carried out and did not answer may be added twice.
+    Times of breach that have ended, and refreshes, are collected and written together: call `write_collected` at the
+    end of each run. What a killed run has collected is lost. Only a write of a feed collects anything, so repeated
+    facts and lost races add nothing. A call that AWS carried out and did not answer may be added twice.
 
     Its methods raise `freshness.aws.event_bus.NotPublished` or `freshness.aws.dynamodb.table.ContentionError` if
     nothing could be recorded now, and botocore's errors. Recording the same facts again is then safe.
@@ -73,7 +73,7 @@ class Recorder:
     refreshes: list[str] = field(default_factory=list)
     """The platform of each requested refresh that a cap on spending counts, as the policy names it."""
     satisfied: set[str] = field(default_factory=set)
-    """The companies with a feed that is now as fresh as callers wait for."""
+    """The ids of companies with a feed that has become as fresh as callers need."""
 
     def record_feed(self, known: Feed, company: Company, *facts: FeedFact) -> Transition:
         """Record facts about one feed, as `record_feeds` does."""
@@ -83,9 +83,9 @@ class Recorder:
     def record_feeds(self, company: Company, facts: Iterable[tuple[Feed, Sequence[FeedFact]]]) -> list[Transition]:
         """Record facts about feeds of a company. Return what followed for each, with the feed as it is now.
 
-        The feeds are given as they were known, empty if they were not, and are read again, consistently: nothing is
+        A given feed may be out of date, or empty if it is new. All are read again, consistently, so nothing is
         published because of a value that others have changed since. A feed that was deleted since stays deleted. A new
-        feed continues the history that is kept of it, if it was deleted before.
+        feed that was deleted before continues the history that is kept of it.
         """
         changes = [_Change(known, of_feed, Transition(feed=known)) for known, of_feed in facts]
         remaining = changes
@@ -96,7 +96,7 @@ class Recorder:
             self._publish_changes(remaining)
             self.tables.datasets.end(each for change in remaining for each in change.followed.datasets)
             is_written = [self._write(change, company) for change in remaining]
-            # Only then: what is recorded to run is in flight in its feed, and ends with it.
+            # Only after the write, so that a dataset recorded as running is in flight in its feed, and ends with it.
             running = (change.followed.running for change in compress(remaining, is_written))
             self.tables.datasets.start(filter(None, running))
             remaining = [change for change, done in zip(remaining, is_written, strict=True) if not done]
@@ -116,10 +116,10 @@ class Recorder:
         return self.record_feed(feed, company, PromiseReviewed()).feed
 
     def record_company(self, known: Company, fact: CompanyFact) -> Company:
-        """Record a fact about a company, as it was known or empty, and return the company as it is now.
+        """Record a fact about a company, and return the company as it is now. `known` may be out of date, or empty.
 
-        A fact that changes nothing of what was known is not recorded. The feeds of a company that was deleted are
-        deleted with it, which a run that was killed may not have done.
+        A fact that changes nothing in `known` is not recorded. If the company is deleted, so are its feeds, also if a
+        killed run had left them.
         """
         is_known = self._company_transition(known, fact).company == known
         if is_known and known.version and not known.deleted_at:
@@ -192,7 +192,7 @@ class Recorder:
             change.published.update(each.id for each in change.followed.notifications)
 
     def _write(self, change: _Change, company: Company) -> bool:
-        """Write a feed that has changed, and collect what the write accounts for. Return whether no one came first."""
+        """Write a feed if it has changed, and collect its breaches and refreshes. Return whether no race was lost."""
         before, followed = change.feed, change.followed
         if followed.feed != before or not before.version:
             try:
@@ -209,7 +209,7 @@ class Recorder:
         return True
 
     def write_collected(self) -> None:
-        """Add what was collected to what is known of attainment, and of spending at platforms with a cap."""
+        """Add the collected times of breach to attainment, and the collected refreshes to spending."""
         breach_times = self.breach_times.copy()
         refreshes = Counter(self.refreshes)
         self.breach_times.clear()
@@ -253,7 +253,7 @@ class Recorder:
 
 @contextmanager
 def _logged(loss: str) -> Iterator[None]:
-    """Log that something could not be written to the tables: the facts are recorded, and failing would repeat them."""
+    """Log that a write failed, without failing: the facts are recorded, and would only be repeated."""
     try:
         yield
     except (BotoCoreError, ClientError):
@@ -268,6 +268,6 @@ def _was_requested_by_us(before: Feed, after: Feed) -> bool:
 
 
 def _published_as_broken(transition: Transition) -> datetime | None:
-    """Return when the promise broke, if that is among what was published."""
+    """Return when the promise broke, if that was published."""
     broken = (each for each in transition.notifications if isinstance(each, PromiseBroken))
     return next((each.broken_at for each in broken), None)

@@ -50,7 +50,7 @@ class CodatAccess:
     key: Callable[[bool], str]
     transport: httpx.AsyncBaseTransport | None = None
     checked_keys: set[str] = field(default_factory=set, repr=False)
-    """The keys that were seen to be of the account that the policy names."""
+    """The keys that are known to belong to the account that the policy names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +75,14 @@ class Services:
     """`None` where no task of Step Functions is ended."""
     emit: Callable[[Mapping[Metric, int]], None] = metrics.emit
     record_deployed_policy: Callable[[datetime], None] = lambda _: None
-    """Records at a time that the policy that was deployed is in force, where people see it."""
+    """Records that the deployed policy is in force from a time on, where people see it."""
     counts: Counts = field(default_factory=Counts)
     in_flight: InFlight = field(default_factory=InFlight)
     """The feeds in flight that earlier ticks of this process have read."""
 
     @classmethod
     def deployed(cls) -> Self:
-        """Return the services of a function that was deployed, as its environment names them."""
+        """Return the services of a deployed function, as its environment variables name them."""
         tables = _tables()
         return cls(
             tables=tables,
@@ -114,10 +114,10 @@ class Services:
     async def codat(
         self, until: datetime, *, on_demand: bool = False, known: ApiLimits | None = None
     ) -> AsyncIterator[Codat]:
-        """Yield a client for Codat, for work that lasts until a time. A refused key is read again for the next one.
+        """Yield a client for Codat, for work until a time. A key that Codat refuses is read again for the next client.
 
-        `on_demand` is whether calls are made for callers who wait for fresh data. `known` is what Codat allows, if that
-        was read a moment ago. If the policy names an account and the key belongs to another, every call raises
+        `on_demand` is whether callers wait for the calls. `known` has Codat's limits, if they were read a moment ago.
+        If the policy names an account and the key belongs to another, every call raises
         `freshness.codat.errors.WrongAccount`.
         """
         access = self.codat_access
@@ -147,7 +147,7 @@ class Services:
             access.key(True)
 
     async def _require_account(self, codat: Codat, key: str, checked: set[str]) -> None:
-        """Have a client refuse its calls, unless the key is known to be of the account that the policy names."""
+        """Let a client refuse all calls, unless the key belongs to the account that the policy names."""
         account = self.policy.codat.account
         if not account or key in checked:
             return
@@ -209,7 +209,7 @@ def _parameters() -> SSMProvider:
 
 @cache
 def _ssl_context() -> SSLContext:
-    """Return what verifies Codat's certificate. To load the authorities takes longer than a call."""
+    """Return the TLS settings for Codat. They are kept, because loading the certificates takes longer than a call."""
     return httpx.create_ssl_context()
 
 

@@ -27,13 +27,13 @@ _STOPS = {
     RateLimited: Metric.CODAT_LIMITED_CALLS,
 }
 TIME_TO_FINISH = timedelta(seconds=30)
-"""How long before its timeout a tick starts no more work: a call and its repeat may take `CALL_TIMEOUT` each."""
+"""A tick starts no more work this long before its timeout: a call and its repeat may take `CALL_TIMEOUT` each."""
 MAX_CONCURRENCY = 30
 """With Codat's latency of a second, thirty calls at once use the rate that it allows, and ten about half of it."""
 LISTING = "list of companies"
 """The work of reading Codat's list of companies."""
 EARLY = timedelta(minutes=1)
-"""Schedules start ticks some seconds early or late."""
+"""How early regular work may be done: schedules start ticks some seconds early or late."""
 UNUSABLE = "A company's data cannot be stored"
 """The log message by which `doctor` finds such companies."""
 _REFUSED_DATA = ("ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException")
@@ -46,11 +46,11 @@ logger = Logger(service="codat-freshness")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A tick that holds its lease. `until` is when to leave the rest to the next tick."""
+    """A tick that holds its lease. At `until` the rest is left to the next tick."""
 
     until: datetime
     unfinished_since: datetime | None
-    """When the earlier runs began that were killed or failed, if the last one did: its calls may not be recorded."""
+    """Set if the last run was killed or failed: when the first run of such a series began. Calls may be unrecorded."""
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def exclusive_run(services: Services, name: str, owner: str, remaining: timedelt
 
 
 def is_due(last_done: datetime | None, every: timedelta, now: datetime) -> bool:
-    """Return whether work that ticks do at an interval is due. It may be done up to `EARLY` before."""
+    """Return whether work that ticks do at an interval is due. It is due up to `EARLY` before the interval ends."""
     return last_done is None or last_done + every <= now + EARLY
 
 
@@ -146,7 +146,7 @@ async def for_each(
 ) -> bool:
     """Await `work` for each thing, at most `max_concurrency` at a time, for as long as `should_continue()`.
 
-    Things are taken one by one as they are needed. Returns whether all of them were done.
+    Things are taken one by one as they are needed. Return whether all of them were done.
     """
     remaining = iter(things)
     done = True

@@ -11,7 +11,10 @@ WEBHOOK_RECEIVED = "webhook received"
 WRITTEN_EVERY = timedelta(minutes=5)
 """How precisely it is known when the last webhook arrived: a burst of them costs one write."""
 SILENT_AFTER = timedelta(minutes=30)
-"""Codat retries within seconds, then after 5 and 30 minutes: until then a webhook is merely late."""
+"""How long no webhook may arrive before that counts as silence.
+
+Codat repeats a webhook within seconds, then after 5 and 30 minutes, so until then it may be merely late.
+"""
 
 
 class WebhookHeartbeat:
@@ -28,7 +31,7 @@ class WebhookHeartbeat:
 
 
 def is_silent(control: Control, found_by_check: int, now: datetime) -> bool:
-    """Return whether no webhook arrives although refreshes end, `found_by_check` of them just found by a check."""
+    """Return whether no webhook has arrived for `SILENT_AFTER`, although a check just found refreshes that ended."""
     if not found_by_check:
         return False
     received_at = control.last_done(WEBHOOK_RECEIVED)

@@ -74,14 +74,14 @@ def apply_batch(
 ) -> list[Message]:
     """Apply webhooks, and return those that must be delivered again: they failed, or there was no time for them.
 
-    One that is malformed, or failed at the last of `most_deliveries`, is given to `move_to_dead_letters` with the
-    error. If that returns false, it is delivered again. `until` is when to apply no more.
+    A webhook that is malformed, or failed at the last of `most_deliveries`, is given to `move_to_dead_letters` with the
+    error. If that returns false, it is delivered again. From `until` on, no more are applied.
     """
     recorder = services.recorder
     applier = WebhookApplier(tables=services.tables, recorder=recorder, clock=services.clock)
     returned: list[Message] = []
     try:
-        # Those that were delivered most often first: none is left over each time.
+        # Those that were delivered most often come first, so none is left over every time.
         parsed = [(each, _parsed(applier, each)) for each in sorted(messages, key=lambda each: -each.deliveries)]
         applier.load_companies(fact for _, each in parsed for fact in _facts(each))
         for message, found in parsed:
@@ -161,11 +161,11 @@ class WebhookApplier:
     """Companies as they were last read or written, empty ones if they are not known."""
 
     def apply(self, body: str, received_at: datetime | None = None) -> None:
-        """Apply one webhook, whose signature was verified, and which was received now or at a time.
+        """Apply one webhook whose signature was verified. It was received at `received_at`, or now.
 
         Raises:
-            freshness.codat.webhooks.parser.Malformed: it is not a webhook as Codat describes it. The parts of it that
-                are were applied.
+            freshness.codat.webhooks.parser.Malformed: it is not a webhook as Codat describes it. The parts that can be
+                read were applied.
             NotPublished, ContentionError, ClientError, BotoCoreError: it could not be applied now.
         """
         try:
@@ -177,7 +177,7 @@ class WebhookApplier:
         self.counts[Metric.WEBHOOKS_APPLIED] += bool(facts)
 
     def parse(self, body: str, received_at: datetime | None = None) -> Facts:
-        """Return the facts of a webhook that was received now or at a time; none if its kind is not used.
+        """Return the facts of a webhook that was received at `received_at`, or now; none if its kind is not used.
 
         Raises:
             freshness.codat.webhooks.parser.Malformed: it is not a webhook as Codat describes it.
@@ -187,7 +187,7 @@ class WebhookApplier:
         return facts or ()
 
     def load_companies(self, facts: Iterable[WebhookFact]) -> None:
-        """Read the companies that facts are about, by one call for 100. If that fails, each is read alone later."""
+        """Read the companies that facts are about, 100 by one call. If that fails, each is read alone later."""
         company_ids = {fact.company_id for fact in facts if not isinstance(fact, LimitReached | LimitReset)}
         try:
             found = self.tables.companies.get_many(company_ids)
@@ -275,7 +275,7 @@ class WebhookApplier:
             self._reschedule(company, changed)
 
     def _reschedule(self, company: Company, connection_ids: Collection[str]) -> None:
-        """Record on the feeds of connections that these have changed."""
+        """Reschedule the feeds of connections that have changed."""
         feeds = self.tables.feeds.of_company(company.company_id)
         self.recorder.record_feeds(
             company, [(feed, (Rescheduled(),)) for feed in feeds if feed.connection_id in connection_ids]
@@ -286,7 +286,7 @@ class WebhookApplier:
         return dict(reads_of(self.tables.feeds.of_company(company_id)).succeeded)
 
     def _record_on_feeds(self, company_id: str, facts: Iterable[ReadEnded | DataWritten]) -> None:
-        """Record facts about feeds of a company. A connection that is not known yet makes it due for a check."""
+        """Record facts about feeds of a company. An unknown connection makes the company due for a check."""
         by_feed: defaultdict[tuple[str, str], list[ReadEnded | DataWritten]] = defaultdict(list)
         for fact in facts:
             if isinstance(fact, DataWritten) or self._has_ended(fact):
@@ -305,7 +305,7 @@ class WebhookApplier:
         )
 
     def _has_ended(self, fact: ReadEnded) -> bool:
-        """Return whether a read has ended, and count how."""
+        """Return whether a read has ended, and count how it ended."""
         ended = OUTCOMES[fact.state]
         if ended is Outcome.IN_FLIGHT:
             return False
@@ -314,7 +314,7 @@ class WebhookApplier:
         return True
 
     def _record_dataset(self, fact: DatasetEnded) -> None:
-        """Record the end of a feed's latest dataset. What any other dataset means, only a check can find out."""
+        """Record the end of a feed's latest dataset. Only a check can find out what any other dataset means."""
         company = self._company(fact.company_id)
         if company.deleted_at or OUTCOMES[fact.state] is Outcome.IN_FLIGHT:
             return

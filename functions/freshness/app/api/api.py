@@ -1,6 +1,6 @@
 """The HTTP API: what each route takes, what it answers, and how it refuses.
 
-`answer` makes a response of an event. Powertools finds the route, validates what was sent, and describes the API, all
+`answer` turns an event into a response. Powertools finds the route, validates what was sent, and describes the API, all
 from the types of the functions below. Errors are raised as `Problem`.
 """
 
@@ -39,11 +39,11 @@ from freshness.domain.companies.company import Company
 from freshness.domain.feeds.freshness_request import FeedState, FreshnessRequest
 
 TIME_TO_ANSWER = timedelta(seconds=3)
-"""How long before its timeout a call stops waiting."""
+"""A call stops waiting this long before its timeout."""
 THROTTLED = frozenset(
     ("ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException", "Throttling")
 )
-"""Codes of errors with which AWS refuses too many calls."""
+"""AWS's error codes for too many calls."""
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,4})(?:$|[,;\s])")
 
 CompanyId = Annotated[str, Path(alias="companyId", description="Codat's id of the company.")]
@@ -59,7 +59,7 @@ logger = Logger(service="codat-freshness")
 def answer(services: Callable[[], Services], event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer one call, in the format of API Gateway's HTTP API. Errors are `application/problem+json`."""
     api.context.update(services=services, aws=context)
-    # A body is JSON, whatever its type is said to be.
+    # The body is read as JSON, whatever content type it has.
     headers = {**(event.get("headers") or {}), "content-type": "application/json"}
     return api.resolve({**event, "headers": headers}, context)
 
@@ -83,7 +83,7 @@ def openapi() -> dict[str, Any]:
 
 
 def _route(route: Route, described: dict[int, Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function as what answers a route. Its name and its docstring are in the description."""
+    """Register the function that answers a route. The API's description has its name and docstring."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         first, *words = function.__name__.split("_")
@@ -191,7 +191,7 @@ def _services() -> Services:
 
 
 def _waited(ensure: EnsureFresh, progress: Progress, prefer: str) -> Progress:
-    """Return a request after waiting as the caller prefers, within what the HTTP API allows."""
+    """Wait for a request as long as the caller prefers and the HTTP API allows. Return its progress."""
     match = _WAIT.search(prefer)
     preferred = min(timedelta(seconds=int(match[1])), LONGEST_WAIT) if match else timedelta(0)
     remaining = timedelta(milliseconds=api.context["aws"].get_remaining_time_in_millis()) - TIME_TO_ANSWER
@@ -199,7 +199,7 @@ def _waited(ensure: EnsureFresh, progress: Progress, prefer: str) -> Progress:
 
 
 def _actor() -> Actor:
-    """Return who calls, and from where. Who invokes the function directly, as the command line does, may say any."""
+    """Return who calls, and from where. A direct invocation, as by the command line, may name anyone."""
     http = (api.current_event.raw_event.get("requestContext") or {}).get("http") or {}
     address = http.get("sourceIp")
     source = f"the API, from {address}" if address else "an invocation of serve_api"
@@ -207,7 +207,7 @@ def _actor() -> Actor:
 
 
 def _arn() -> str:
-    """Return the ARN of who calls, empty if the function is invoked directly."""
+    """Return the caller's ARN, empty if the event has none."""
     try:
         return str(api.current_event.raw_event["requestContext"]["authorizer"]["iam"]["userArn"])
     except (KeyError, TypeError):
@@ -215,7 +215,7 @@ def _arn() -> str:
 
 
 def _links(services: Services, company: Company, connection_ids: Collection[str]) -> dict[str, str]:
-    """Return the links of connections as Codat returns them now; none if they cannot be read."""
+    """Return the links of connections as Codat gives them now, by connection id; empty if they cannot be read."""
     try:
         return asyncio.run(shared_links(services, company, connection_ids))
     except (ContentionError, BotoCoreError, ClientError) as error:
@@ -224,7 +224,7 @@ def _links(services: Services, company: Company, connection_ids: Collection[str]
 
 
 def _status(services: Services, progress: Progress, *, accepted: bool) -> Response[RequestStatus]:
-    """Return the state of a request: with status 202 if it was accepted now and is not done."""
+    """Return the state of a request. The status is 202 if this call accepted it and it is not done."""
     headers, now = {}, services.clock()
     request = progress.request
     blocked = {each.connection_id for each in request.results if each.state is FeedState.NEEDS_PERSON}
@@ -238,13 +238,13 @@ def _status(services: Services, progress: Progress, *, accepted: bool) -> Respon
 
 
 def _location(request: FreshnessRequest) -> str:
-    """Return where a request is found, empty if it is not stored."""
+    """Return the path of a request's state, empty if the request is not stored."""
     return Route.GET_REQUEST.path(request.company_id, request.request_id) if request.version else ""
 
 
 @contextmanager
 def _naming(request: FreshnessRequest) -> Iterator[None]:
-    """Name a request that was accepted in the problem with which its call ends."""
+    """Add the path of an accepted request to the problem that its call ends with."""
     try:
         yield
     except (ContentionError, NotPublished, BotoCoreError, ClientError) as error:
@@ -257,7 +257,7 @@ def _naming(request: FreshnessRequest) -> Iterator[None]:
 
 
 def _temporary(error: Exception) -> Problem:
-    """Return the problem of a call that may succeed when it is repeated. Errors of AWS that stay are raised."""
+    """Return the problem for an error that may pass. Raise an error of AWS that would only come again."""
     if isinstance(error, ClientError) and not _may_end(error):
         raise error
     logger.warning("A call could not be answered", extra={"error": str(error)})

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of the API: what the types of its routes do not say."""
+"""The OpenAPI 3.1 description of the API. This module adds what the types of the routes do not say."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -32,13 +32,13 @@ _SECURITY = {
     }
 }
 _UNUSED = ("HTTPValidationError", "ValidationError", "ResponseValidationError")
-"""Schemas of errors that Powertools adds to every description. Ours are problems."""
+"""Error schemas that Powertools adds to every description. This API answers with problems instead."""
 
 
 def responses(
     model: type[BaseModel] | None, successes: Mapping[int, str], *, problems: Collection[int] = ()
 ) -> dict[int, Any]:
-    """Return the responses of a route by their statuses: what it answers with, described, and its problems."""
+    """Return the responses of a route by status: successes with their body, and problems."""
     content = {"model": model} if model else {"schema": {"type": "object"}}
     described: dict[int, Any] = {
         status: {"description": text, "content": {"application/json": content}} for status, text in successes.items()

@@ -26,11 +26,11 @@ _MESSAGES = {
     "datetime_from_date_parsing": _TIME,
     "datetime_object_invalid": _TIME,
 }
-"""What to say of each type of error of pydantic's."""
+"""The message for each of pydantic's error types."""
 
 
 def invalid(messages: Mapping[str, str]) -> Problem:
-    """Return the problem that parts of a body are not valid, which are given by their JSON pointers."""
+    """Return the problem of an invalid body. `messages` says what is wrong, by JSON pointer."""
     errors = [{"pointer": pointer or "/", "detail": detail} for pointer, detail in messages.items()]
     detail = "; ".join(f"{each['pointer']}: {each['detail']}" for each in errors)
     return Problem(422, "invalid", detail, extra={"errors": errors})
@@ -41,7 +41,7 @@ def invalid_fields(errors: Iterable[Mapping[str, Any]]) -> Problem:
     messages = {"/".join(("", *map(str, error["loc"][1:]))): _message(error) for error in errors}
     if messages == {"": _MESSAGES["missing"]}:
         return Problem(400, "malformed", "The body is not JSON: it is empty.")
-    # Entries that are not valid are not counted: pydantic may say that a list is too short as well.
+    # pydantic does not count invalid entries, so it may also say that their list is too short.
     return invalid(
         {at: text for at, text in messages.items() if not any(each.startswith(f"{at}/") for each in messages)}
     )

@@ -11,15 +11,15 @@ from freshness.domain.companies.company import Company
 from freshness.domain.companies.company_facts import LinksRead
 
 SHARED = timedelta(seconds=10)
-"""How long after Codat returned a link it is given to other callers."""
+"""Other callers are given a link for this long after Codat returned it."""
 WAIT, LOOK_EVERY = timedelta(seconds=3), timedelta(seconds=0.5)
-"""How long a caller waits for another to read the links, and between two looks at what it recorded."""
+"""How long a caller waits while another one reads the links, and how often it looks for them."""
 
 
 async def shared_links(services: Services, company: Company, connection_ids: Collection[str]) -> dict[str, str]:
-    """Return the links of connections, by their ids, without those that Codat returned longer ago than `SHARED`.
+    """Return the links of connections, by connection id, that Codat returned within `SHARED`.
 
-    Who reads them from Codat records them on the company, where the others, who wait, find them.
+    One caller reads them from Codat and records them on the company. The others wait until they find them there.
     """
     tables, owner = services.tables, uuid4().hex
     until = services.clock() + WAIT
@@ -36,7 +36,7 @@ def _current(services: Services, company: Company) -> Company:
 
 
 def _known(company: Company, connection_ids: Collection[str], services: Services) -> dict[str, str]:
-    """Return the links if Codat returned one of them within `SHARED`: it returns all of a company at once."""
+    """Return the recorded links that Codat returned within `SHARED`. Codat returns all links of a company at once."""
     since = services.clock() - SHARED
     connections = (company.connections[each] for each in connection_ids if each in company.connections)
     return {

@@ -26,7 +26,7 @@ from freshness.domain.feeds.freshness_request import LONGEST_PURPOSE, FeedResult
 from freshness.policy.file.values import read_duration
 
 LONGEST_WAIT = timedelta(seconds=25)
-"""How long a call may wait at most: the HTTP API ends a call after 30 s."""
+"""The longest that a call may wait: the HTTP API ends a call after 30 s."""
 LATEST_DEADLINE = timedelta(days=6)
 """How far ahead a deadline may be: a request is kept for seven days."""
 NOTHING = timedelta(0)
@@ -34,7 +34,7 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """Any copy is as of this time or later: an earlier `notBefore`, or a greater age, means the same."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 _EITHER = (("data_types", "set_name"), ("max_age", "not_before"), ("within", "deadline"))
-"""Exactly one of each pair is in a body."""
+"""A body has exactly one of each pair."""
 
 
 def _alias(name: str) -> str:
@@ -42,7 +42,7 @@ def _alias(name: str) -> str:
 
 
 def _duration(value: object) -> timedelta:
-    """Return a duration that is given as seconds or as text."""
+    """Return a duration that is given in seconds or as text."""
     if isinstance(value, timedelta):
         return value
     if isinstance(value, str):
@@ -56,7 +56,7 @@ def _duration(value: object) -> timedelta:
 
 
 def _described(**number: int) -> WithJsonSchema:
-    """Return the JSON schema of a duration. `number` limits it if it is given as seconds."""
+    """Return the JSON schema of a duration. `number` has the limits of one that is given in seconds."""
     text = {"type": "string", "pattern": "^(\\d|P)", "examples": ["1 hour", "1h", "PT1H"]}
     return WithJsonSchema({"anyOf": [{"type": "number", **number}, text]})
 
@@ -142,7 +142,7 @@ def _utc(not_before: datetime) -> datetime:
 
 
 class DataTypeResult(Body):
-    """One data type of a request, from one connection. Times and the age are of the copy that there is."""
+    """One data type of a request, from one connection. The times and the age are those of Codat's copy."""
 
     data_type: str
     connection_id: str
@@ -181,7 +181,7 @@ class RequestStatus(Body):
 
     @classmethod
     def of(cls, progress: Progress, links: Mapping[str, str], now: datetime) -> Self:
-        """Return the state of a request as a caller sees it, with the links of connections by their ids."""
+        """Return the state of a request as a caller sees it. `links` are by connection id."""
         request, ahead = progress.request, progress.estimate
         results = request.results or request.results_of(progress.feeds, progress.company, now)
         return cls(

@@ -1,4 +1,4 @@
-"""The routes of the HTTP API, by API Gateway's names: its infrastructure and its callers need no more than these."""
+"""The routes of the HTTP API, written as in API Gateway. The infrastructure and the callers use them too."""
 
 import re
 from enum import StrEnum
@@ -25,7 +25,7 @@ class Route(StrEnum):
 
     @property
     def pattern(self) -> str:
-        """Return the path with `*` in place of its parameters, as policies of IAM have it."""
+        """Return the path with `*` in place of its parameters, as in IAM policies."""
         return re.sub(r"\{\w+\}", "*", self.template)
 
     def path(self, *parameters: str) -> str:

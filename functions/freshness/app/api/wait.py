@@ -15,9 +15,9 @@ logger = Logger(service="codat-freshness")
 
 
 async def wait_for(ensure: EnsureFresh, progress: Progress, preferred: timedelta, remaining: timedelta) -> Progress:
-    """Return a request after what it needs was queued, and after waiting as its caller prefers.
+    """Queue what a request needs, then wait as long as its caller prefers. Return its progress.
 
-    `remaining` is how long that may take at most. The client for Codat is opened when the first call is made.
+    This takes at most `remaining`. The client for Codat is opened for the first call.
 
     Raises:
         Problem: Codat accepted none of the calls.
@@ -47,6 +47,6 @@ async def wait_for(ensure: EnsureFresh, progress: Progress, preferred: timedelta
                 calls = sum(each.calls for each in opened)
                 logger.info("Request advanced", extra={"counts": dict(services.counts), "codat_calls": calls})
     except ContentionError as error:
-        # Only how many calls were made is not written then: the request goes on.
+        # Only the number of calls was not written. The request goes on.
         logger.warning("The number of calls could not be written", extra={"error": str(error)})
     return progress

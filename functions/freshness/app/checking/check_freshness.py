@@ -48,7 +48,7 @@ from freshness.planning.sync_durations import SyncDurations
 
 LIST_EVERY = timedelta(minutes=15)
 KEEP_ALIVE_AFTER = timedelta(days=28)
-"""How long nothing may be read through a connection: its token may expire, so Codat advises one read a month."""
+"""After so long without a read, one is requested: a connection's token may expire. Codat advises a read a month."""
 
 logger = Logger(service="codat-freshness")
 
@@ -57,7 +57,7 @@ async def check_freshness(services: Services, run: Run) -> None:
     """Run one tick: measure attainment, apply a changed policy, list companies, and check those that are due.
 
     Raises:
-        freshness.aws.event_bus.NotPublished: or another error of AWS; everything else that could be done was done.
+        freshness.aws.event_bus.NotPublished: or another error of AWS. Everything else that could be done was done.
     """
     if services.start_paused:
         services.tables.control.pause_if_new(LISTING, services.clock())
@@ -87,7 +87,7 @@ async def check_freshness(services: Services, run: Run) -> None:
 
 
 def _measure(services: Services) -> None:
-    """Keep the records of attainment, and emit the burn rate of error budgets if it is too high."""
+    """Sum up attainment that is no longer kept by hour, and emit the burn rate of error budgets if it is too high."""
     tables, now = services.tables, services.clock()
     tables.attainment.settle(now)
     measured = {Metric.BURN_RATE: burn_percent(tables, services.policy, now)}
@@ -98,19 +98,19 @@ def _measure(services: Services) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreshnessCheck:
-    """One tick of checking. `until` is when to leave the rest to the next tick."""
+    """One tick of checking. At `until` the rest is left to the next tick."""
 
     services: Services
     codat: Codat
     until: datetime
     stopped_by: list[CodatError] = field(default_factory=list)
     failures: Failures
-    """Why some companies were left to the next tick, which does not keep others from their turn."""
+    """Why some companies were left to the next tick. The others still have their turn."""
     durations: defaultdict[tuple[str, str], list[timedelta]] = field(default_factory=lambda: defaultdict(list))
-    """How long syncs usually take of feeds that were checked, by platform and data type."""
+    """The usual sync times of the feeds that were checked, by platform and data type."""
 
     async def list_companies_if_due(self) -> None:
-        """List the companies, and read Codat's own schedule, if that was last done `LIST_EVERY` ago."""
+        """List the companies and read Codat's own schedule, unless that was done within `LIST_EVERY`."""
         control, now = self.services.tables.control, self.services.clock()
         if not is_due(control.last_done(LISTING), LIST_EVERY, now):
             return
@@ -128,7 +128,7 @@ class FreshnessCheck:
             )
 
     async def list_companies(self) -> bool:
-        """Read Codat's list of companies, as `CompanyList.record` does."""
+        """Read and record Codat's list of companies. Return whether there was time for all of it."""
         companies = CompanyList(services=self.services, codat=self.codat, until=self.until, failures=self.failures)
         return await companies.record()
 
@@ -198,7 +198,7 @@ class FreshnessCheck:
         await asyncio.to_thread(self._record_check, company, feeds, polled, known)
 
     def _needs_poll(self, company: Company, feeds: list[Feed]) -> bool:
-        """Return whether Codat may know something new: it is not polled for a company with recent facts."""
+        """Return whether Codat may know something new about a company: not if its facts are recent."""
         if not company.was_linked:
             return False
         now = self.services.clock()
@@ -207,7 +207,7 @@ class FreshnessCheck:
             return True
         if any(feed.late_at and feed.late_at <= now for feed in feeds):
             return True
-        # A poll of a dataset, which has its id, says nothing of what others read. A webhook does.
+        # An end with a dataset's id is from a poll of that dataset alone. A webhook tells about other reads too.
         reported = [feed.end.at for feed in feeds if feed.end and not feed.end.dataset_id]
         return max([checked_at, *reported]) + CHECK_EVERY <= now
 
@@ -245,7 +245,7 @@ class FreshnessCheck:
         self.services.recorder.record_company(company, fact)
 
     def _count(self, company: Company, followed: Iterable[Transition]) -> None:
-        """Count the refreshes that the check found, and collect how long syncs of the feeds take."""
+        """Count the refreshes that the check found, and collect the usual sync times of the feeds."""
         for each in followed:
             feed = each.feed
             found = sum(isinstance(notification, CompanyDataRefreshed) for notification in each.notifications)
@@ -255,7 +255,7 @@ class FreshnessCheck:
                 self.durations[platform, feed.data_type].append(feed.usual_sync_time)
 
     def _keep_alive(self, company: Company, feeds: list[Feed]) -> None:
-        """Request a refresh of the quickest data type of each connection that nothing was read from for long."""
+        """For each connection without a read for `KEEP_ALIVE_AFTER`, request a refresh of its quickest data type."""
         now = self.services.clock()
         for connection in company.connections.values():
             readable = [

@@ -1,4 +1,4 @@
-"""Listing the companies: those that are new or have changed are recorded, and what the list lacks."""
+"""Listing the companies: recording new and changed ones, and what the list lacks."""
 
 import asyncio
 from collections import Counter
@@ -21,24 +21,24 @@ from freshness.domain.companies.listing import Lacking, Listing
 from freshness.domain.slo.attainment import Cell, hour_of
 
 PAGE = 100
-"""Companies that are looked up together while the list is read."""
+"""How many companies are looked up together while the list is read."""
 
 logger = Logger(service="codat-freshness")
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What was seen of a list of companies so far. `before` is what the earlier lists showed."""
+    """What the list of companies has shown so far. `before` is what earlier lists showed."""
 
     before: Listing
     known_companies: int
     companies: int = 0
-    """Those of the known companies that the list has."""
+    """How many of the known companies are on the list."""
     connections: int = 0
-    """The connections that are known of listed companies."""
+    """How many connections of listed companies are known."""
     absent_connections: int = 0
     feeds: Counter[Cell] = field(default_factory=Counter)
-    """The feeds that are kept fresh of listed companies."""
+    """How many feeds of listed companies are kept fresh, by part of the fleet."""
 
     def add_connections(self, company: Company) -> None:
         known = [each for each in company.connections.values() if each.status != ConnectionStatus.DELETED]
@@ -48,7 +48,7 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyList:
-    """Codat's list of companies. `until` is when to leave the rest to the next tick."""
+    """Codat's list of companies. At `until` the rest is left to the next tick."""
 
     services: Services
     codat: Codat
@@ -58,7 +58,7 @@ class CompanyList:
     async def record(self) -> bool:
         """Read Codat's list of companies, and record those that are new or have changed, a page at a time.
 
-        Return whether there was time for the whole list. What was recorded is not written again, so that the next tick
+        Return whether there was time for the whole list. The next tick does not write again what is recorded, so it
         gets further.
 
         Raises:
@@ -97,7 +97,7 @@ class CompanyList:
                     seen.add_connections(self.services.recorder.record_company(company, fact))
 
     def _record_lacking(self, seen: "_Seen") -> None:
-        """Record what the whole list lacked, on which it depends what the next one deletes."""
+        """Record what the whole list lacked. It decides what the next list may delete."""
         now = self.services.clock()
         companies = Lacking(known=seen.known_companies, lacking=max(seen.known_companies - seen.companies, 0))
         connections = Lacking(known=seen.connections, lacking=seen.absent_connections)
@@ -114,7 +114,7 @@ class CompanyList:
     def _known(self, company_ids: list[str]) -> dict[str, Company]:
         """Return the companies that are known; none if one of the ids cannot be a key.
 
-        A company that is known all the same is found when it is written.
+        In that case, those that are known are found when they are written.
         """
         try:
             return self.services.tables.companies.get_many(company_ids)

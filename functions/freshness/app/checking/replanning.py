@@ -1,4 +1,4 @@
-"""Rescheduling feeds after another policy was put in force: they would stay due as the former one said."""
+"""Rescheduling feeds after a new policy is put in force. They would otherwise stay due as the former policy said."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import decide
 
 PAGE = 100
-"""Companies that are read together."""
+"""How many companies are read together."""
 
 logger = Logger(service="codat-freshness")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replanning:
-    """Has all feeds scheduled by the policy in force. `until` is when to leave the rest to the next tick.
+    """Reschedules all feeds by the policy in force. At `until` the rest is left to the next tick.
 
     A feed is written only if the policy makes it due at another time, or if it is new.
     """
@@ -38,7 +38,7 @@ class Replanning:
     failures: Failures
 
     async def run(self) -> bool:
-        """Reschedule the feeds of all companies, unless that was done for this policy. Return whether it is done."""
+        """Reschedule the feeds of all companies, unless that was done for this policy. Return whether all are done."""
         control, policy = self.services.tables.control, self.services.policy.fingerprint
         known = await asyncio.to_thread(control.replanned)
         if known.policy == policy and known.is_done:
@@ -83,7 +83,7 @@ class Replanning:
             services.recorder.record_feeds(company, [(feed, (fact,)) for feed, fact in facts])
 
     def _changes(self, company: Company, feeds: list[Feed], now: datetime) -> Iterator[tuple[Feed, FeedFact]]:
-        """Yield the feeds of a company that are to be due at another time, each with the fact that makes them so."""
+        """Yield each feed of a company whose due time changes, with the fact that changes it."""
         for decision in decide(feeds, {company.company_id: company}, self.services.policy, now):
             if fact := self._change(decision, now):
                 yield decision.feed, fact
@@ -99,7 +99,7 @@ class Replanning:
         if decision.action is Action.QUEUE or (event_at and event_at <= now):
             return None if is_due else Rescheduled()
         if decision.action in (Action.RESCHEDULE, Action.HIDE):
-            # As the planner defers it: it knows of quotas and pauses, which the promise alone does not.
+            # Deferred as by the planner, which knows of quotas and pauses. The promise alone does not.
             decided = Decided(at=now, reason=decision.reason)
             is_other = feed.due_at != decision.until
             return Deferred(until=decision.until, decided=decided, version=feed.version) if is_other else None

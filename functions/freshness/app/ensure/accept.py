@@ -1,8 +1,7 @@
 """Ensuring that data is as fresh as a caller needs: accepting requests, advancing them, and ending them.
 
-A request is an item of its own, and what it needs is recorded on the feeds, for all callers together. A tick therefore
-finds and finishes what a crash left behind: `EnsureFresh.end_due_requests` ends requests, and records again what feeds
-lack.
+A request is an item of its own. What it needs is recorded on the feeds, for all callers together. So a tick finds and
+finishes what a crash left behind: `EnsureFresh.end_due_requests` ends requests, and records again what feeds lack.
 """
 
 import asyncio
@@ -37,11 +36,11 @@ from freshness.domain.feeds.freshness_request import (
 )
 
 LONGEST_ANSWER = timedelta(seconds=30)
-"""How long the call that makes a request may take, as the HTTP API allows."""
+"""How long the HTTP API lets the call that makes a request take."""
 LONGEST_ID = 100
-"""Of a longer id, DynamoDB might refuse to look for it."""
+"""The longest id that is looked up. DynamoDB might refuse a longer one."""
 MOST_IN_AN_HOUR = 5_000
-"""How many requests of one caller are stored in an hour: a tick looks at about so many."""
+"""The most requests of one caller that are stored in an hour. A tick can look at about as many."""
 
 logger = Logger(service="codat-freshness")
 
@@ -69,7 +68,7 @@ class Progress:
     estimate: ReadEstimate | None = None
     """`None` once the request is done."""
     account: DispatchState | None = None
-    """What was read to accept the request, a moment ago."""
+    """The pause and the limits, as read a moment ago to accept the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +90,7 @@ class EnsureFresh:
         return Advancer(services=self.services)
 
     def company(self, company_id: str) -> tuple[Company, DispatchState]:
-        """Return a company, and what decides about refreshes of all companies.
+        """Return a company, with the pause and the limits that apply to all companies.
 
         Raises:
             Problem: there is no such company.
@@ -117,10 +116,11 @@ class EnsureFresh:
     def accept(
         self, company: Company, account: DispatchState, ask: Ask, *, actor: Actor, key: str = "", fingerprint: str = ""
     ) -> Progress:
-        """Return the progress of a new request, or of the earlier one with the same key.
+        """Accept a new request, or find the earlier one with the same key. Return its progress.
 
-        A request that is satisfied at once is stored only if it has a key or a purpose, or if the policy keeps all. The
-        token of a task is a key too. Who asks is recorded before that, once for all calls with the same key.
+        Without a key, the token of a task is the key. A request that is satisfied at once is stored only if it has a
+        key or a purpose, or if the policy keeps all requests. Who asks is recorded first, once for all calls with the
+        same key.
 
         Raises:
             Problem: the request is refused.
@@ -157,7 +157,7 @@ class EnsureFresh:
         if ended.is_fresh and not key:
             with self._recorded(actor, ask, company):
                 if ask.purpose or self.services.policy.keeps_requests:
-                    # Nobody waits for its end, so that none is published.
+                    # Nobody waits for its end, so it is not published.
                     receipt = replace(ended, request_id=uuid4().hex, is_published=True)
                     ended = self.services.tables.requests.put(receipt)
             return Progress(request=ended, company=company, feeds=tuple(request.feeds_of(feeds, company)))
@@ -169,7 +169,7 @@ class EnsureFresh:
                 known = self.services.tables.requests.get(request.request_id) or request
                 if key or not known.is_done:
                     return self._again(known, company, fingerprint)
-                # The same caller asked for the same before, and that has ended.
+                # The same caller asked for the same before, and that request has ended.
                 stored = self.services.tables.requests.put(replace(request, request_id=uuid4().hex))
         return replace(self.progress(stored, company, feeds), account=account)
 
@@ -209,7 +209,7 @@ class EnsureFresh:
     def progress(
         self, request: FreshnessRequest, company: Company | None = None, feeds: Iterable[Feed] | None = None
     ) -> Progress:
-        """Return a request as it is now, ended and published if its results are final."""
+        """Return a request as it is now. If its results are final, end it and publish that."""
         company = (
             company or self.services.tables.companies.get(request.company_id) or Company(company_id=request.company_id)
         )
@@ -231,7 +231,7 @@ class EnsureFresh:
         return await asyncio.to_thread(self.progress, request, company, feeds)
 
     async def wait(self, progress: Progress, until: datetime, codat: Callable[[], Awaitable[Codat]]) -> Progress:
-        """Advance a request, and go on until it is done, or until a time if there is a place to wait until then."""
+        """Advance a request until it is done, or until a time, or earlier if few places to wait are free."""
         with _left_to_a_later_turn():
             progress = await self.advance(progress, codat)
         if progress.request.is_done or self.services.clock() >= until:
@@ -264,7 +264,10 @@ class EnsureFresh:
         return still_open
 
     def _end_or_record(self, company_id: str, requests: Iterable[FreshnessRequest]) -> int:
-        """End the due requests about a company, which is read once for all of them."""
+        """End the requests about a company whose results are final, and record what the feeds of the others lack.
+
+        The company is read once for all of them. Return how many are still open.
+        """
         company = self.services.tables.companies.get(company_id) or Company(company_id=company_id)
         feeds = {feed.key: feed for feed in self.services.tables.feeds.of_company(company_id)}
         still_open = 0
@@ -293,7 +296,7 @@ class EnsureFresh:
 
 @contextmanager
 def _left_to_a_later_turn() -> Iterator[None]:
-    """Log that nothing could be written or published now: another caller does it, or a later turn, or a tick."""
+    """Log that a write or an event failed. Another caller, a later turn or a tick repeats it."""
     try:
         yield
     except (ContentionError, NotPublished) as error:
@@ -301,14 +304,14 @@ def _left_to_a_later_turn() -> Iterator[None]:
 
 
 def _next_turn(progress: Progress, now: datetime) -> datetime:
-    """Return when to look again at what a caller waits for: when Codat may be asked, within `POLL_AT_LEAST_EVERY`."""
+    """Return when to look at a request again: when Codat may be polled, after `POLL_AT_LEAST_EVERY` at most."""
     polls = [at for feed in progress.feeds if (at := first_poll_at(feed, progress.request))]
     soonest = now + between_polls(progress.feeds, now)
     return min(max(soonest, min(polls, default=now)), now + POLL_AT_LEAST_EVERY)
 
 
 def _same(ask: Ask) -> str:
-    """Return a text to use as key for a call without one: calls that ask for the same have the same text."""
+    """Return a key for a call without one. Calls that ask for the same have the same key."""
     return repr((sorted(ask.data_types), ask.not_before, ask.on_late, ask.at_any_time, ask.purpose))
 
 

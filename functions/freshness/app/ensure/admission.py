@@ -38,7 +38,7 @@ class Admission:
     def require_possible(
         self, request: FreshnessRequest, feeds: list[Feed], company: Company, account: DispatchState
     ) -> None:
-        """Raise a `Problem` if the data cannot be read now, or, where the caller asks for that, not in time."""
+        """Raise a `Problem` if the data cannot be read now, or with `OnLate.FAIL` not in time."""
         mine = [feed for feed in request.feeds_of(feeds, company) if not feed.is_as_of(request.not_before)]
         unlinked = {
             connection.platform
@@ -78,7 +78,7 @@ class Admission:
         return self.services.policy.promise(feed.data_type, company, company.connections[feed.connection_id])
 
     def _require_calls(self, wanted: int, limits: ApiLimits) -> None:
-        """Raise a `Problem` if Codat accepts no calls now, or if the share for callers is spent."""
+        """Raise a `Problem` if Codat accepts no calls now, or if the callers' share of the quota is spent."""
         now = self.services.clock()
         if until := limits.stopped_before(now):
             raise codat_unavailable("Codat accepts no calls, because a limit is reached", until, now)
@@ -93,7 +93,7 @@ class Admission:
             )
 
     def estimate(self, request: FreshnessRequest, feeds: Iterable[Feed], company: Company) -> ReadEstimate:
-        """Return when all of the feeds are expected, and how probable it is that the least probable is in time."""
+        """Return when the last feed is expected, and the lowest probability of any feed to be in time."""
         now = self.services.clock()
         each = [
             estimate(request, feed, self._promise(feed, company), now)

@@ -32,25 +32,25 @@ from freshness.planning.planner import needs_all_feeds
 POLL_EVERY = timedelta(seconds=1.5)
 """The shortest time between two polls of datasets that callers wait for."""
 POLL_SHARE = 0.15
-"""What is added to it, as a share of the time that the dataset has run, so that a long sync needs few polls."""
+"""This share of the time that a dataset has run is added to `POLL_EVERY`, so that a long sync needs few polls."""
 POLL_AT_LEAST_EVERY = timedelta(seconds=4)
 """The longest time between two polls, and between two looks at the tables for what webhooks report."""
 FIRST_POLL = 0.6
-"""When to poll first, as a share of the shortest measured sync. It counts once `ENOUGH_SYNCS` were measured."""
+"""Poll first after this share of the shortest measured sync, once `ENOUGH_SYNCS` were measured."""
 
 logger = Logger(service="codat-freshness")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advancer:
-    """Reads what callers wait for."""
+    """Queues and polls what callers wait for."""
 
     services: Services
 
     def record_demand(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> list[Feed]:
-        """Record what feeds lack, unless that is known or a read in flight has it, and return them as they are now.
+        """Record what feeds lack, unless it is known or a read in flight brings it. Return the feeds as they are now.
 
-        Where many callers write the same feed at the same moment, a later turn records it.
+        If many callers write the same feed at the same moment, a later turn records it.
         """
         known = list(feeds)
         wanted = Wanted(not_before=request.not_before, deadline=request.deadline, at_any_time=request.at_any_time)
@@ -74,10 +74,10 @@ class Advancer:
         account: DispatchState | None,
         codat: Callable[[], Awaitable[Codat]],
     ) -> list[Feed]:
-        """Record what feeds lack, queue those that may be queued, poll those in flight; return them as they are now.
+        """Record what feeds lack, queue and poll them where possible, and return them as they are now.
 
-        Where it is not known when a copy was requested that may be fresh enough, Codat is asked first. `account` is
-        read if it is not given.
+        If a copy may be fresh enough but it is not known when it was requested, ask Codat first. `account` is read if
+        it is not given.
 
         Raises:
             Problem: Codat accepted none of the calls.
@@ -87,7 +87,7 @@ class Advancer:
         try:
             recorded = await asyncio.to_thread(self.record_demand, request, company, feeds)
             current = {feed.key: feed for feed in recorded}
-            # One that was not written under its lease may have been queued since it was read.
+            # A feed that was not written under its lease may have been queued since it was read.
             unwritten = {feed.key for feed in feeds if current[feed.key].version == feed.version}
             await _release(leases, unwritten)
             mine = [feed for feed in recorded if feed.key not in held_elsewhere]
@@ -101,7 +101,7 @@ class Advancer:
         return polled
 
     async def _leases(self, feeds: Collection[Feed]) -> tuple[dict[FeedKey, QueueLease], set[FeedKey]]:
-        """Take the leases of feeds. Return them, and which feeds another function queues, since it holds theirs."""
+        """Take the leases of feeds. Return these, and the feeds whose lease another function holds."""
         control, now = self.services.tables.control, self.services.clock()
         taken = await asyncio.gather(*(asyncio.to_thread(QueueLease.take, control, feed, now) for feed in feeds))
         leases = {feed.key: lease for feed, lease in zip(feeds, taken, strict=True) if lease}
@@ -126,9 +126,9 @@ class Advancer:
     async def _queue(
         self, decisions: list[Decision], leases: dict[FeedKey, QueueLease], codat: Codat
     ) -> dict[FeedKey, Feed]:
-        """Queue feeds at the same time, and return those that something was recorded about.
+        """Queue feeds at the same time. Return those about which something was recorded.
 
-        Their leases are removed from `leases`: to queue a feed gives its lease back.
+        Remove their leases from `leases`: queueing a feed gives its lease back.
 
         Raises:
             Problem: Codat accepts none of the calls.
@@ -146,7 +146,7 @@ class Advancer:
         return queueing.recorded
 
     def _require_accepted(self, decisions: Iterable[Decision], feeds: Iterable[Feed]) -> None:
-        """Raise a `Problem` if Codat accepted none of the calls that were decided: each feed is tried again later."""
+        """Raise a `Problem` if Codat accepted none of the calls, so that each feed has to be tried again later."""
         now, queued = self.services.clock(), {decision.feed.key for decision in decisions}
         retries = [feed.retry_at for feed in feeds if feed.key in queued]
         later = [retry_at for retry_at in retries if retry_at and retry_at > now]
@@ -161,7 +161,7 @@ class Advancer:
     async def _poll(
         self, feeds: list[Feed], request: FreshnessRequest, company: Company, codat: Callable[[], Awaitable[Codat]]
     ) -> list[Feed]:
-        """Ask Codat once for all datasets in flight, if no other caller did a moment ago, and record their ends.
+        """Ask Codat once for all datasets in flight, unless another caller just did, and record their ends.
 
         Return the feeds as they are now.
         """
@@ -169,7 +169,7 @@ class Advancer:
         if not self.may_poll(feeds, request):
             return feeds
         waits = [feed for feed in feeds if (at := first_poll_at(feed, request)) and at <= now]
-        # It ends before this caller's next turn, which must not find it held.
+        # The lease ends before this caller's next turn, which must be able to take it.
         until = now + 0.9 * between_polls(waits, now)
         lease = f"poll {company.company_id} {' '.join(sorted(feed.data_type for feed in waits))}"
         if not await asyncio.to_thread(self.services.tables.control.acquire, lease, uuid4().hex, until, now):
@@ -237,15 +237,15 @@ def first_poll_at(feed: Feed, request: FreshnessRequest) -> datetime | None:
 
 
 def between_polls(feeds: Iterable[Feed], now: datetime) -> timedelta:
-    """Return how long to leave datasets in flight alone after they were polled."""
+    """Return the time between two polls of datasets in flight."""
     ran = min((max(now - feed.in_flight.at, timedelta(0)) for feed in feeds if feed.in_flight), default=timedelta(0))
     return min(POLL_EVERY + POLL_SHARE * ran, POLL_AT_LEAST_EVERY)
 
 
 def _is_news(feed: Feed, polled: DatasetPolled, now: datetime) -> bool:
-    """Return whether a dataset has ended, or Codat says something new of it.
+    """Return whether a dataset has ended, or Codat says something new about it.
 
-    One that Codat does not know yet is not taken for cancelled before it is late.
+    A dataset that Codat does not know yet counts as cancelled only once it is late.
     """
     if polled.state == DatasetState.CANCELLED and feed.late_at and feed.late_at > now:
         return False
@@ -257,12 +257,12 @@ def _queued(queueing: Queueing, decision: Decision, lease: QueueLease | None) ->
 
 
 def _may_be_queued(feed: Feed, request: FreshnessRequest) -> bool:
-    """Return whether a feed lacks something new, and waits for no read in flight."""
+    """Return whether a feed lacks what nobody asked for before, and no read of it is in flight."""
     lacks = feed.wanted is None or feed.wanted.not_before < request.not_before
     return lacks and not feed.in_flight and not feed.is_unsupported and not request.is_served(feed)
 
 
 async def _release(leases: dict[FeedKey, QueueLease], keys: Collection[FeedKey]) -> None:
-    """Give back those of the leases that are of these feeds, and remove them."""
+    """Give back the leases of these feeds, and remove them from `leases`."""
     given_back = [leases.pop(key) for key in [*keys] if key in leases]
     await asyncio.gather(*(asyncio.to_thread(lease.release) for lease in given_back))

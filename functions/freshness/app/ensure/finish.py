@@ -1,4 +1,4 @@
-"""Ending requests for fresh data: their results are stored once these are final, and then published.
+"""Ending requests for fresh data: their results are stored once they are final, and then published.
 
 Publishing also ends the task of Step Functions that waits for the request.
 
@@ -21,7 +21,7 @@ from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.domain.transitions.notifications import Notification, request_ended
 
 NOT_ENSURED = "FreshnessNotEnsured"
-"""The error with which a task fails."""
+"""The error that a task of Step Functions fails with."""
 
 logger = Logger(service="codat-freshness")
 
@@ -33,10 +33,10 @@ class Finisher:
     services: Services
 
     def finish(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> FreshnessRequest:
-        """Return a request, ended if its results are final. Where AWS fails, the next tick does the rest.
+        """End a request if its results are final, and return it. If AWS fails, the next tick does the rest.
 
-        What was given may be from before the last writes, so that it is read again before the end is stored. Copies
-        that are fresh enough stay so.
+        The given company and feeds may be out of date, so they are read again before the end is stored. If everything
+        is fresh they are not: it stays fresh.
         """
         given = list(feeds)
         ahead = request.with_results(given, company, self.services.clock())
@@ -50,7 +50,7 @@ class Finisher:
         return self.publish(request, company)
 
     def publish(self, request: FreshnessRequest, company: Company) -> FreshnessRequest:
-        """Publish the end of a request as it was stored, unless it is known to be published, and return the request."""
+        """Publish the stored end of a request, unless it is known to be published. Return the request."""
         if request.is_done and not request.is_published:
             with left_to_the_next_tick(request):
                 ended = request_ended(request, company)
@@ -70,7 +70,7 @@ class Finisher:
             tasks.succeed(request.task_token, ended.detail())
 
     def finish_of_companies(self, company_ids: Collection[str]) -> None:
-        """End the open requests about companies that have a feed as fresh as callers need."""
+        """End the open requests about these companies whose results are final."""
         tables = self.services.tables
         for company_id in company_ids:
             for request in tables.requests.open_of_company(company_id):

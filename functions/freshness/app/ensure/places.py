@@ -1,7 +1,7 @@
 """Places for callers who wait.
 
-A caller who waits holds an execution of Lambda. A new AWS account has ten, for everything. Only so many wait at
-once, each with a lease, and the fewer places are free, the shorter is the wait.
+A caller who waits holds an execution of Lambda. A new AWS account has ten, for everything. So there is a limited number
+of places, each with a lease. The fewer places are free, the shorter the wait.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from uuid import uuid4
 from freshness.app.services import Services
 
 LAST_TURN = timedelta(seconds=5)
-"""How long what a caller does at the end of its wait may take."""
+"""How long a caller may still work after its wait has ended."""
 
 
 @contextmanager
 def place_to_wait(services: Services, until: datetime) -> Iterator[datetime]:
-    """Hold a place for a caller, and yield until when it may wait: `until` or earlier, or now if no place is free.
+    """Hold a place for a caller, and yield when its wait ends: `until` or earlier, or now if no place is free.
 
     Of four places, the first gives all of the time, the second three quarters of it, and so on.
     """

@@ -18,14 +18,14 @@ TITLES = {
 }
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:codat-freshness:problem:"
-"""What the type of every problem begins with."""
+"""The beginning of every problem's type."""
 
 
 class Problem(Exception):
-    """A request that is refused. `kind` distinguishes problems with the same status; `extra` are further members.
+    """A refused request. `kind` distinguishes problems with the same status. `extra` has further members.
 
-    `retry_after` is in how many seconds the same request may succeed. `location` is the request, if it was accepted
-    before, and so goes on.
+    `retry_after` is in how many seconds the same request may succeed. `location` is the request's path, if it was
+    accepted before the problem and so goes on.
     """
 
     location = ""
@@ -60,7 +60,7 @@ class Problem(Exception):
 
 
 class RelinkNeeded(Problem):
-    """A customer must authorise connections again, which are given with their platforms by their ids."""
+    """A customer must authorise connections again. `platforms` has the platform of each, by connection id."""
 
     def __init__(self, platforms: Mapping[str, str]) -> None:
         names = ", ".join(sorted(set(platforms.values())))
@@ -68,7 +68,7 @@ class RelinkNeeded(Problem):
         self.connection_ids = tuple(platforms)
 
     def with_links(self, links: Mapping[str, str]) -> Self:
-        """Return the problem, with the links at which the customer authorises its connections again."""
+        """Add the links where the customer authorises the connections again. Return the problem."""
         self.extra["linkUrls"] = {each: links.get(each, "") for each in self.connection_ids}
         return self
 

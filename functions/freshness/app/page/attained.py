@@ -29,7 +29,7 @@ def read_attainment(
 ) -> tuple[tuple[RuleView, ...], tuple[HourView, ...]]:
     """Return the attainment of the whole fleet and of each rule, and the hours of the last day.
 
-    `breaches` are those that are open. It reads a record for each hour of the last two days, and for each day before.
+    `breaches` are the open ones. One record is read for each hour of the last two days, and one for each day before.
     """
     month, day = day_of(now - MONTH).start, hour_of(now - DAY).start
     known = records.since(month, now)
@@ -54,7 +54,7 @@ def _share(view: RuleView) -> float:
 def _hours(
     records: Iterable[PeriodRecord], breaches: Sequence[BreachTime], first: datetime, now: datetime
 ) -> Iterable[HourView]:
-    """Yield the hours since a time, with how many promises were broken on average in each."""
+    """Yield each hour since a time, with how many promises were broken in it on average."""
     by_start = {each.period.start: each for each in records if each.period.length == HOUR}
     start = first
     while start < now:

@@ -1,7 +1,7 @@
 """Reading what the page shows: the worst feeds by name, and counts of the others, never everything.
 
 It reads the first part of three indexes (companies that need a relink, feeds whose promise is broken, all companies),
-and of at most `COMPANIES` companies all feeds. So a page of 100,000 feeds costs about as much as one of 1,000.
+and all feeds of at most `COMPANIES` companies. So a page of 100,000 feeds costs about as much as one of 1,000.
 """
 
 from collections import Counter, defaultdict
@@ -43,33 +43,33 @@ from freshness.domain.slo.attainment import DAY, hour_of
 COMPANIES = 200
 """The most companies whose feeds are read."""
 WORST = 200
-"""The most feeds older than promised that are named."""
+"""The most broken promises that are named."""
 ROWS = 30
 """The most companies that have a row."""
 PEOPLE = 30
-"""The most connections that need a person which are named."""
+"""The most entries in the list of connections that need a person."""
 MISSES = 20
-"""The most deadlines that will be missed which are named."""
+"""The most entries in the list of deadlines that will be missed."""
 LONGEST_NAME = 60
 """The most characters of a name."""
 EVERYTHING = Selection()
 
 
 class FirstCompanies(NamedTuple):
-    """The ids of the first companies in the index of all, and whether these are all."""
+    """The ids of the first companies in the index, and whether there are no more."""
 
     ids: list[str]
     are_all: bool
 
     @property
     def is_large(self) -> bool:
-        """Whether the fleet has more companies than are read."""
+        """Return whether the fleet has more companies than are read."""
         return not self.are_all or len(self.ids) > COMPANIES
 
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """What was read of the indexes."""
+    """What was read from the indexes."""
 
     broken: list[Broken]
     broken_is_whole: bool
@@ -78,10 +78,10 @@ class _Index:
     first: FirstCompanies
 
     def chosen(self) -> list[str]:
-        """Return the ids of the companies to read: of feeds broken longest and latest, then relinks, then others.
+        """Return the ids of the companies to read: first with broken promises, then in need of a relink, then others.
 
-        Both ends of a long list count: what has been broken for months must not hide what broke just now. Of a fleet
-        that is too large to be read whole, others only fill the rows.
+        Both ends of a long list count: what has been broken for months must not hide what broke just now. If the fleet
+        is too large to be read whole, others only fill the rows.
         """
         worst = ends([each.key[0] for each in self.broken], WORST)
         relinks = ends(self.relinks, COMPANIES // 2)
@@ -97,7 +97,7 @@ class _Index:
 
 @dataclass(frozen=True, slots=True)
 class _OfFeeds:
-    """What follows from all feeds that were read."""
+    """What the page takes from all feeds that were read."""
 
     webhooks: Webhooks
     misses: tuple[Miss, ...]
@@ -113,9 +113,9 @@ def first_companies(queries: Queries) -> FirstCompanies:
 def page_view(
     queries: Queries, now: datetime, selection: Selection = EVERYTHING, first: FirstCompanies | None = None
 ) -> PageView:
-    """Return what the page shows now. To search a fleet that is too large to be read whole reads all companies.
+    """Return what the page shows now. A search in a fleet that is too large to be read whole reads all companies.
 
-    The first companies are read if they are not given.
+    `first` is read if it is not given.
     """
     with ThreadPoolExecutor(READERS) as readers:
         index = _read_index(queries, now, first)
@@ -228,7 +228,7 @@ def _breaches(
 
 
 def ends(ids: Sequence[str], most: int) -> list[str]:
-    """Return the first and the last of a sequence, alternately, up to a number."""
+    """Return up to `most` entries, alternately from the start and the end of a sequence."""
     from_both = chain.from_iterable(zip(ids, reversed(ids), strict=True))
     return list(dict.fromkeys(from_both))[:most]
 
@@ -250,7 +250,7 @@ def _shortened_consent(view: ConsentView) -> ConsentView:
 
 
 def _rows(companies: Iterable[Company], cells: Iterable[Cell], selection: Selection, now: datetime) -> list[Row]:
-    """Return the selected companies that have feeds, in the same order."""
+    """Return the rows of the selected companies that have feeds, in the order of `companies`."""
     by_company: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
         by_company[cell.feed.company_id][cell.feed.data_type].append(cell)
@@ -321,7 +321,7 @@ def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tu
 
 
 def _turns(cells: Iterable[Cell], also: Iterable[Diagnosis]) -> tuple[TurnView, ...]:
-    """Return the steps that feeds wait for, and others that are needed; the step that most feeds wait for first."""
+    """Return the steps that feeds wait for, most feeds first, and then the steps in `also`."""
     cells = [cell for cell in cells if cell.diagnosis]
     counts = Counter(cell.diagnosis for cell in cells if cell.diagnosis)
     counts.update(dict.fromkeys(also, 0))
@@ -330,7 +330,7 @@ def _turns(cells: Iterable[Cell], also: Iterable[Diagnosis]) -> tuple[TurnView, 
 
 
 def _silent_since(received_at: datetime | None, feeds: Iterable[Feed]) -> datetime | None:
-    """Return since when no webhook has arrived, if refreshes of ours ended long after it."""
+    """Return since when no webhook has arrived, if a dataset ended at least `SILENT_AFTER` later."""
     ended = [
         (feed.last_dataset.at, feed.end.at) for feed in feeds if feed.last_dataset and feed.end and not feed.in_flight
     ]

@@ -25,9 +25,9 @@ from freshness.domain.companies.pause import Pause
 LARGEST = 300_000
 """The most bytes of a page."""
 _SIZES = ((200, 500), (50, 80), (5, 40))
-"""The most entries of a list and characters of a text: the first of these with which a page is not too large.
+"""The most entries of a list and characters of a text. The page is cut to the first pair that makes it small enough.
 
-Only names and messages that are very long need another than the first.
+Only very long names and messages need the second pair or the third.
 """
 
 
@@ -35,7 +35,7 @@ class Medium(StrEnum):
     """Where the page is read, which decides what its links do."""
 
     FILE = "file"
-    """Nothing can be read any more: a cell opens what the page knows of the feed."""
+    """The page reads nothing more: a cell opens what the page already has about the feed."""
     SERVER = "server"
     """`stack_access.page_server` answers: a cell opens the feed's own page, and links are read when clicked."""
     WIDGET = "widget"
@@ -44,7 +44,7 @@ class Medium(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a page is embedded in."""
+    """Where a page is shown (a file, a server or CloudWatch's widget), and what it needs there."""
 
     medium: Medium
     theme: str = ""
@@ -52,22 +52,22 @@ class Frame:
     function_arn: str = ""
     """The function that a widget invokes to show more."""
     acting_function_arn: str = ""
-    """The function that its buttons invoke to change something."""
+    """The function that a widget's buttons invoke to change something."""
     update_every: timedelta = timedelta(seconds=15)
     """How often a page of a server updates itself."""
     console: str = ""
     """Where the console of a Codat sandbox is served; empty if there is none."""
     nonce: str = ""
-    """By which the server's security policy recognises its own script."""
+    """The value by which the server's security policy recognises the page's own script."""
 
 
 def render(view: PageView, frame: Frame) -> str:
-    """Return the page as HTML: a whole document, or for a widget what goes inside of one."""
+    """Return the page as HTML: a whole document, or for a widget the inside of one."""
     return _rendered("page.html", view=view, frame=frame)
 
 
 def render_explanations(explanations: list[Explanation], frame: Frame, pause: Pause | None = None) -> str:
-    """Return the page of a feed: everything that is known about it, for each connection that it is read from.
+    """Return the page of one data type of a company: everything known about it, for each connection.
 
     `pause` is the pause of its company, if there is one.
     """
@@ -98,7 +98,7 @@ def _shown(context: Context, value: object) -> object:
 
 
 def _whom(steps: Sequence[TurnView], turn: Turn) -> str:
-    """Return for whom feeds wait that wait for these steps of one party."""
+    """Return the name of the party that must take these steps. Without steps, name the kind of party."""
     waiting = parties((each.diagnosis, each.feeds) for each in steps)
     return waiting[0].name if waiting else Turn(turn).waited_for
 

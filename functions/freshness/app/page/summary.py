@@ -11,11 +11,11 @@ from freshness.app.reading.timing import miss_view
 from freshness.app.reading.views import Summary
 
 LOOKS_AHEAD_FOR = timedelta(seconds=1)
-"""How long to look for deadlines that will be missed, which reads the feeds that are due until then."""
+"""How long a summary may take to look for deadlines that will be missed. It reads all feeds that are due by then."""
 
 
 def summary_of(queries: Queries, now: datetime) -> Summary:
-    """Return a fleet in numbers, as exactly as can be read at once."""
+    """Return a fleet in numbers: exact for a small fleet, from indexes and the worst companies for a large one."""
     first = first_companies(queries)
     return summary_of_large(queries, now, first) if first.is_large else queries.summary(queries.fleet(now), now)
 

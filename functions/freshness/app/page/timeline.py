@@ -1,7 +1,7 @@
 """The breaches of the last day, each as a span of time, of the feeds that were older than promised for longest.
 
-They follow from when the last copies of a feed were made, so that nothing is recorded for them and nothing else is
-read. Of a feed with so many reads a day that not all of them are kept, the breaches before these are left out.
+They are computed from the times of a feed's last copies, so nothing more is recorded or read for them. If a feed has
+more reads a day than are kept, its earlier breaches are left out.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,11 +17,11 @@ from freshness.domain.promises.promise import Promise
 LONGEST = 12
 """The most feeds that the timeline names."""
 SHORTEST = timedelta(minutes=1)
-"""Shorter breaches cannot be seen on it."""
+"""Shorter breaches could not be seen on the timeline."""
 
 
 def breaches_of(feed: Feed, view: FeedView, promise: Promise, connection: Connection, now: datetime) -> Iterator[Span]:
-    """Yield the times in which a feed was older than promised, as far as its last copies show, the earliest first."""
+    """Yield the spans in which a feed was older than promised, as far as its last copies show, the earliest first."""
     ends = feed.history.last_successes
     for made_at, next_at in pairwise(ends):
         breaks_at = promise.breaks_at(made_at)
@@ -38,18 +38,18 @@ def breaches_of(feed: Feed, view: FeedView, promise: Promise, connection: Connec
 
 
 def longest(found: Iterable[FeedBreaches]) -> tuple[FeedBreaches, ...]:
-    """Return those that were broken for longest, the longest first."""
+    """Return the `LONGEST` feeds that were older than promised for longest, the longest first."""
     return tuple(sorted(found, key=lambda each: (-each.length, each.feed.key))[:LONGEST])
 
 
 def within(spans: Iterable[Span], since: datetime) -> tuple[Span, ...]:
-    """Return the parts of spans after a time."""
+    """Return the parts of spans after a time, without those shorter than `SHORTEST`."""
     later = (span._replace(start=max(span.start, since)) for span in spans)
     return tuple(span for span in later if span.length >= SHORTEST)
 
 
 def _split(span: Span, connection: Connection) -> Iterator[Span]:
-    """Yield a span whose first part waited for the customer, if the link returned within it.
+    """Yield a span, in two parts if the customer relinked within it: the first part waited for the customer.
 
     Nothing was promised while our own user had unlinked the connection.
     """

@@ -12,7 +12,7 @@ from freshness.app.reading.views import FeedView
 from freshness.domain.feeds.feed import FeedKey
 
 FEW = 3
-"""So many broken promises are named one by one; of more, the data types are counted."""
+"""The most broken promises that are named one by one. If there are more, they are counted by data type."""
 MOST_TYPES = 5
 """The most data types that are named."""
 MOST_STEPS = 3
@@ -39,7 +39,7 @@ class VerdictInputs:
     worst: Sequence[FeedView]
     """Feeds that are older than promised, the worst first."""
     elsewhere: Sequence[FeedKey]
-    """Further ones, of companies that were not read."""
+    """Further such feeds, of companies that were not read."""
     needs_person: Sequence[NeedsPerson]
     relinks_elsewhere: int
     turns: Sequence[TurnView]
@@ -73,7 +73,7 @@ def _of_everything(facts: VerdictInputs) -> Verdict | None:
 
 
 def _of_feeds(facts: VerdictInputs) -> Verdict | None:
-    """Return the verdict if promises are broken for reasons of their own."""
+    """Return the verdict if promises are broken, each for its own reason."""
     if not facts.broken:
         return None
     causes = [each for each in facts.turns if each.broken]
@@ -131,7 +131,7 @@ def _of_people(facts: VerdictInputs) -> Verdict | None:
 
 
 def _of_webhooks(facts: VerdictInputs) -> Verdict:
-    """Return the verdict if every promise is kept."""
+    """Return the verdict if every promise is kept: a warning if webhooks are silent, otherwise good."""
     if since := facts.webhooks_silent_since:
         text = f"Every promise is kept, although no webhook has arrived since {_hour(since)}."
         return Verdict(Tone.WARNING, text, turn="ours", next_actions=(silent_webhooks(since).next_action,))
@@ -142,7 +142,7 @@ def _of_webhooks(facts: VerdictInputs) -> Verdict:
 
 
 def _what(facts: VerdictInputs) -> Iterator[str]:
-    """Yield what is broken: each feed if these are few, or else each data type and of how many companies."""
+    """Yield what is broken: each feed if there are few, otherwise each data type with its number of companies."""
     if not facts.elsewhere and len(facts.worst) <= FEW:
         yield from (f"{feed.data_type} of {_name(feed)} ({_age(feed)})" for feed in facts.worst)
         return

@@ -18,7 +18,7 @@ from freshness.domain.slo.attainment import Attained
 
 
 class Tone(StrEnum):
-    """How bad it is."""
+    """How good or bad a verdict is."""
 
     GOOD = "good"
     WARNING = "warning"
@@ -38,14 +38,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A feed, and whose turn it is: `None` if nobody has to do anything."""
+    """A feed on the page at a time. Its `diagnosis` is `None` if nobody has to do anything now."""
 
     feed: FeedView
     at: datetime
 
     @property
     def diagnosis(self) -> Diagnosis | None:
-        """Return why it is not fresh, unless nobody has to do anything about it now."""
+        """Return why the feed is not fresh; `None` if nobody has to do anything about it now."""
         found = self.feed.diagnosis
         if found is None or found.turn is Turn.NOBODY:
             return None
@@ -66,12 +66,12 @@ class Cell:
 
     @property
     def badness(self) -> float:
-        """Return what orders cells: the greatest is the worst."""
+        """Return a number to sort cells by: the greatest is the worst."""
         return self.ratio or 0.0
 
     @property
     def level(self) -> str:
-        """Return the colour of the cell by its age relative to its promise."""
+        """Return the name of the cell's colour, by its age relative to its promise."""
         if self.ratio is None or (self.feed.age is None and not self.is_broken):
             return "none"
         limits = (("new", 0.5), ("kept", 1.0), ("broken", 2.0))
@@ -80,7 +80,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A company with its feeds, by data type: usually one, and one for each connection if there are several."""
+    """A company with its feeds by data type. A data type has a feed for each connection, usually one."""
 
     company_id: str
     company_name: str
@@ -89,11 +89,15 @@ class Row:
 
     @property
     def all_cells(self) -> Iterator[Cell]:
-        """Return its feeds."""
+        """Return the cells of all its feeds."""
         return chain.from_iterable(self.cells.values())
 
     def worst(self, data_type: str) -> Cell | None:
-        """Return the worst of the feeds of a data type: one that is broken, or else one that waits for somebody."""
+        """Return a data type's worst feed.
+
+        A broken promise is worst, then a feed that waits for somebody. Among equals it is the oldest against its
+        promise.
+        """
         cells = self.cells.get(data_type, ())
         return max(cells, key=lambda cell: (cell.is_broken, cell.diagnosis is not None, cell.badness), default=None)
 
@@ -105,7 +109,7 @@ class Selection:
     search: str = ""
     """A company's id, or a part of its name."""
     turn: Turn | None = None
-    """Whom a feed waits for."""
+    """The party that the listed feeds wait for; `None` for any."""
 
     @property
     def is_everything(self) -> bool:
@@ -113,17 +117,17 @@ class Selection:
         return not self.search and self.turn is None
 
     def has_company(self, company: Company) -> bool:
-        """Return whether what is searched for is the company."""
+        """Return whether a company matches the search."""
         return self.search == company.company_id or self.search.casefold() in company.name.casefold()
 
     def has_cell(self, cell: Cell) -> bool:
-        """Return whether a feed waits for whom the reader looks for."""
+        """Return whether a cell fits the reader's filter: any, or only feeds that wait for one party."""
         return self.turn is None or (cell.diagnosis is not None and cell.diagnosis.turn is self.turn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsPerson:
-    """A connection that the customer must act on, and what waits for it."""
+    """A connection that the customer must act on, and the feeds that wait for that."""
 
     company_id: str
     company_name: str
@@ -148,7 +152,7 @@ class TurnView:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A feed that will miss a deadline, and when that is, as was published in advance."""
+    """A feed that is expected to miss a deadline, and the time of that deadline."""
 
     feed: FeedView
     deadline_at: datetime
@@ -156,7 +160,7 @@ class Miss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
-    """What was attained by a rule of the policy in the last day and in the last month; by all, if `rule` is empty."""
+    """The attainment of a policy's rule, in the last day and the last month. An empty `rule` is the whole fleet."""
 
     rule: str
     day: Attained
@@ -179,7 +183,7 @@ class HourView:
 
 
 class Span(NamedTuple):
-    """A time in which a feed was older than promised, and whether it waited for the customer and goes on."""
+    """A time in which a feed was older than promised. It may have waited for the customer, and may still go on."""
 
     start: datetime
     end: datetime
@@ -188,7 +192,7 @@ class Span(NamedTuple):
 
     @property
     def length(self) -> timedelta:
-        """Return how long it was."""
+        """Return how long the span lasted."""
         return self.end - self.start
 
 
@@ -201,7 +205,7 @@ class FeedBreaches:
 
     @property
     def length(self) -> timedelta:
-        """Return how long they were together."""
+        """Return how long all breaches lasted together."""
         return sum((span.length for span in self.spans), timedelta(0))
 
 
@@ -222,11 +226,11 @@ class PageView:
     companies: int
     feeds: int
     is_whole: bool
-    """Whether every company was read: if not, `companies` and `feeds` are about right, and only the worst have rows."""
+    """Whether every company was read. If not, `companies` and `feeds` are about right, and only the worst have rows."""
     broken: int
     """Feeds that are older than promised."""
     broken_is_minimum: bool
-    """Whether there are more of these than could be counted."""
+    """Whether there are more broken promises than could be counted."""
     needs_person: tuple[NeedsPerson, ...]
     relinks_elsewhere: int
     """Further companies with a connection that needs a relink."""
@@ -242,24 +246,24 @@ class PageView:
     broken_elsewhere: Mapping[str, int]
     """How many promises are broken by data type, among companies without a row."""
     worst: tuple[Cell, ...]
-    """The feeds that are older than promised by name, the worst first."""
+    """The feeds that are older than promised, the worst first."""
     details: tuple[Cell, ...]
     """The feeds whose details are in the page itself: the worst, then others that have a cell."""
     misses: tuple[Miss, ...]
     """The next deadlines that will be missed, of the companies that were read."""
     attainment: tuple[RuleView, ...]
-    """Of the whole fleet, and of each rule; an upper bound while more promises are broken than were counted."""
+    """Of the whole fleet, then of each rule. It is an upper bound if `broken_is_minimum`."""
     hours: tuple[HourView, ...]
     """The hours of the last day, the earliest first."""
     breaches: tuple[FeedBreaches, ...]
-    """The feeds that were older than promised for longest in these hours, of the companies that were read."""
+    """The feeds that were older than promised for longest in `hours`, of the companies that were read."""
     conditions: Conditions
     webhooks: Webhooks
     spending: tuple[SpendingView, ...]
     """What was spent this month at each platform that has a cap."""
 
     def with_most(self, most: int) -> "PageView":
-        """Return it with at most so many entries in each list, except the data types."""
+        """Return the page with its long lists cut to so many entries."""
         rows, others = self.rows[:most], self.rows[most:]
         broken = Counter(cell.feed.data_type for row in others for cell in row.all_cells if cell.is_broken)
         return replace(
@@ -279,7 +283,7 @@ class PageView:
 
     @property
     def numbers(self) -> dict[FeedKey, int]:
-        """Return the number of each feed in `details`."""
+        """Return the position of each feed in `details`."""
         return {cell.feed.key: number for number, cell in enumerate(self.details)}
 
     @property

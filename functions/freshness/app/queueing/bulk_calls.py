@@ -24,9 +24,9 @@ from freshness.planning.decision import Decision
 from freshness.planning.due_soon import due_soon
 
 REMEMBERED = timedelta(days=1)
-"""How long after such calls no others are made before history was read for what the first queued."""
+"""How long bulk calls without a recorded response are remembered: the history is read before others are made."""
 LONGEST_ADOPTED = timedelta(days=1)
-"""How old a dataset may be that a refresh of a product, which was refused as already in progress, may have meant."""
+"""The oldest dataset that Codat may mean when it refuses a product's refresh as already in progress."""
 PRODUCT_REFUSED = "A product cannot be refreshed: each of its data types is queued by itself"
 """The log message by which `doctor` finds products that the policy names by mistake."""
 
@@ -35,23 +35,23 @@ logger = Logger(service="codat-freshness")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkAttempt:
-    """Calls that queued feeds of a company without naming their datasets, which are looked up in its history."""
+    """Bulk calls for feeds of a company. Codat's responses name no datasets, so these are looked up in its history."""
 
     feeds: Mapping[FeedKey, Feed]
     """The feeds that the calls may have queued."""
     since: datetime
     """When the first of the calls may have taken effect."""
     called_at: datetime | None = None
-    """When they were made at the earliest, if an earlier run made them and recorded no response."""
+    """When the calls were made at the earliest, if an earlier run made them and recorded no response."""
     running: frozenset[FeedKey] = frozenset()
     """Feeds that the calls did not queue, because they were in flight already."""
 
 
 async def queue_together(queueing: Queueing, group: list[Decision], schedule: CodatSchedule) -> list[Decision]:
-    """Queue what is due of a company with as few calls as possible, and return what is left to queue by itself.
+    """Queue the due feeds of a company by as few calls as possible. Return the decisions that are left to queue singly.
 
-    That the calls are about to be made is recorded first. If no response was recorded, history is read for what they
-    queued before anything is queued again.
+    It is recorded first that the calls are about to be made. If an earlier run recorded this but no response, the
+    history is read for what it queued, before anything is queued again.
     """
     company, policy = group[0].company, queueing.services.policy
     due = {decision.feed.key: decision for decision in group}
@@ -87,12 +87,12 @@ def _find_unfinished(company: Company, calls: Iterable[BulkCall], now: datetime)
     feeds = {key: feed for call in calls for key, feed in call.feeds.items()}
     if started_at is None or started_at + REMEMBERED <= now or bulk_refresh.is_answered(feeds, started_at):
         return None
-    # The time that was recorded before the call is by our own clock.
+    # The recorded time is by our own clock, not by Codat's.
     return BulkAttempt(feeds=feeds, since=started_at - CLOCKS_DIFFER, called_at=started_at)
 
 
 async def _call(queueing: Queueing, company: Company, calls: Iterable[BulkCall], started_at: datetime) -> BulkAttempt:
-    """Make calls that were recorded to begin at a time, and record the feeds that were in flight already."""
+    """Make bulk calls whose start was recorded, and record the feeds that were in flight already."""
     accepted: dict[FeedKey, Feed] = {}
     accepted_at: list[datetime] = []
     running: set[FeedKey] = set()
@@ -109,7 +109,7 @@ async def _call(queueing: Queueing, company: Company, calls: Iterable[BulkCall],
 
 
 async def _call_one(queueing: Queueing, company: Company, call: BulkCall, started_at: datetime) -> datetime:
-    """Make a call, and return when Codat accepted it. The key repeats the call if its response is lost."""
+    """Make a bulk call, and return when Codat accepted it. A repeated call has the same idempotency key."""
     key = key_of(company.company_id, text_of(started_at), call.product)
     if call.product:
         return await queueing.codat.refresh_product(company.company_id, call.product, call.data_types, key)

@@ -43,10 +43,10 @@ logger = Logger(service="codat-freshness")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queueing:
-    """Queues what was decided. `stopped_by` is why no further call is made, if any.
+    """Queues what was decided. `stopped_by` has the errors after which no further call is made.
 
-    `unqueued` are the feeds that are still to be queued: nothing was recorded yet. `recorded` are the feeds that
-    callers wait for, as they were last recorded.
+    `unqueued` are the feeds that are still to be queued. `recorded` are the feeds that callers wait for, as they were
+    last recorded.
     """
 
     services: Services
@@ -58,8 +58,8 @@ class Queueing:
     async def queue(self, decision: Decision) -> None:
         """Queue a refresh of one feed, and record the response.
 
-        If callers wait for it, nothing is queued while another function queues it, or if one did since it was read:
-        many may ask at the same moment.
+        A feed that callers wait for is queued under a lease, and only if it is still due: many functions may try at the
+        same moment.
         """
         feed = decision.feed
         if feed.wanted is None:
@@ -149,8 +149,8 @@ class Queueing:
     ) -> None:
         """Record a dataset under the connection that Codat's response names.
 
-        `called_at` is the earliest time at which it may have been queued, by our own clock, if not just now. `serves`
-        is as in `DatasetRequested`.
+        `called_at` is when an earlier call may have queued it at the earliest, by our own clock. `serves` is as in
+        `DatasetRequested`.
         """
         if called_at:
             called_at = max(called_at, operation.requested)
@@ -163,9 +163,9 @@ class Queueing:
         self.services.counts.count(Metric.REFRESHES_QUEUED)
 
     async def _record_running(self, company: Company, feed: Feed, running: AlreadyInProgress) -> None:
-        """Record the dataset that runs already. Codat is asked when it was requested, and for which connection.
+        """Ask Codat about the dataset that runs already, and record it.
 
-        Where that dataset is another connection's, or was recorded as ended, the feed is tried again later.
+        If it is another connection's, or was recorded as ended, the feed is tried again later.
         """
         adopted = await self._running(feed, running)
         if adopted is None:
@@ -209,7 +209,7 @@ class Queueing:
             self.unqueued.add(feed.key)
 
     async def record_unknown(self, company: Company, decisions: Iterable[Decision], error: CodatError) -> None:
-        """Record that it cannot be read now what was queued, or stop if Codat refuses further calls."""
+        """Record that Codat could not say what was queued, or stop if Codat refuses further calls."""
         if isinstance(error, Unauthorized | AccountLimit | RateLimited):
             self.stop(error)
             return
@@ -217,31 +217,31 @@ class Queueing:
             await self._record_failure(company, decision.feed, error, decision.feed.unanswered)
 
     def stop(self, error: CodatError) -> None:
-        """Have no further call made, since Codat refuses them."""
+        """Stop making calls, because Codat refuses them."""
         logger.error("Codat refuses further calls", extra={"error": str(error)})
         self.stopped_by.append(error)
 
 
 def trigger_of(feed: Feed) -> Trigger:
-    """Return who a refresh of a feed that is due is requested by."""
+    """Return who requests the next refresh of a feed: whoever asked for it, a waiting caller, or the promise."""
     if feed.refresh_requested_at:
         return feed.refresh_requested_by
     return Trigger.ON_DEMAND if feed.wanted else Trigger.PROMISE
 
 
 def _first_sent(feed: Feed, key: UUID, at: datetime) -> datetime:
-    """Return when a call that was made at a time was first sent with its key."""
+    """Return when a call was first sent: `at`, or earlier if it repeats an unanswered call."""
     known = feed.unanswered
     return known.at if known and known.key == str(key) else at
 
 
 def _unanswered(feed: Feed, error: CodatError, key: UUID, at: datetime) -> Unanswered | None:
-    """Return a call that was made at a time and failed, or its first try, if it may have taken effect."""
+    """Return the first try of a failed call, if it may have taken effect; otherwise `None`."""
     if not isinstance(error, Temporary) or not error.is_unanswered:
         return None
     return Unanswered(at=_first_sent(feed, key, at), key=str(key))
 
 
 def log_context(feed: Feed) -> dict[str, str]:
-    """Return what a log message names a feed by."""
+    """Return the ids that identify a feed in the log."""
     return {"company_id": feed.company_id, "data_type": feed.data_type, "connection_id": feed.connection_id}

@@ -1,4 +1,4 @@
-"""What to do about feeds now, with what may be used of Codat's quota and of the caps on spending."""
+"""Deciding about feeds now, within what is left of Codat's quota and of the caps on spending."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -21,7 +21,7 @@ def decide_now(
     account: DispatchState,
     now: datetime,
 ) -> list[Decision]:
-    """Return the decisions about feeds."""
+    """Return the decision about each feed, under the present pause, quota and caps on spending."""
     policy = services.policy
     return decide(
         feeds,
@@ -36,7 +36,7 @@ def decide_now(
 
 
 def spend_left_now(services: Services, now: datetime) -> dict[str, float]:
-    """Return how many refreshes may be queued now by platform, as `spend_left`."""
+    """Return how many refreshes the caps on spending allow now, by platform; empty without caps."""
     if not services.policy.budget.spending:
         return {}
     return spend_left(services.policy, services.tables.spending.refreshes(now), now)

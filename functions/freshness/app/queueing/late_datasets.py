@@ -1,4 +1,4 @@
-"""Asking Codat how datasets in flight are, before anything is said or decided of their feeds."""
+"""Asking Codat for the state of datasets in flight, before anything is published or decided about their feeds."""
 
 import asyncio
 from collections import defaultdict
@@ -26,7 +26,7 @@ logger = Logger(service="codat-freshness")
 def to_ask(
     feeds: Iterable[Feed], companies: Mapping[str, Company], policy: Policy, now: datetime
 ) -> list[tuple[Company, list[Feed]]]:
-    """Group by company the feeds that Codat must be asked about first."""
+    """Group by company the feeds about which Codat must be asked first."""
     groups: defaultdict[str, list[Feed]] = defaultdict(list)
     for feed in feeds:
         company = companies.get(feed.company_id)
@@ -36,10 +36,10 @@ def to_ask(
 
 
 async def ask(queueing: Queueing, company: Company, feeds: list[Feed]) -> list[Feed]:
-    """Ask how the datasets in flight of a company are, and record it. Return the feeds that Codat answered about."""
+    """Ask Codat for the state of a company's datasets in flight, and record it. Return the feeds it answered about."""
     services, company_id = queueing.services, company.company_id
     if any(feed.seen_running_at for feed in feeds):
-        # Those that wait for long, perhaps for the same machine, are asked about together from now on.
+        # Feeds that wait for long, perhaps for the same machine, are asked about together from now on.
         feeds = await asyncio.to_thread(_in_flight, queueing, company)
     try:
         polled = await status_poller.poll_in_flight(queueing.codat, company_id, feeds, services.clock())

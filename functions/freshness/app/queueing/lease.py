@@ -1,4 +1,4 @@
-"""Leases for queueing feeds that callers wait for: of many functions at the same moment, one queues a feed."""
+"""Leases for queueing feeds that callers wait for. If many functions try at the same moment, one queues the feed."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,12 +9,12 @@ from freshness.aws.dynamodb.control import Control
 from freshness.domain.feeds.feed import Feed
 
 LONGEST_CALL = timedelta(seconds=60)
-"""How long a feed is left to the function that queues it."""
+"""How long a lease lasts that is not given back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLease:
-    """The lease of a feed, which the holder gives back after it has queued the feed."""
+    """The lease of a feed. Its holder queues the feed, and then gives the lease back."""
 
     control: Control
     name: str
@@ -22,7 +22,7 @@ class QueueLease:
 
     @classmethod
     def take(cls, control: Control, feed: Feed, now: datetime) -> Self | None:
-        """Return the lease of a feed; `None` if another function holds it."""
+        """Take the lease of a feed. Return `None` if another function holds it."""
         lease = cls(control=control, name=f"queue {'/'.join(feed.key)}", owner=uuid4().hex)
         return lease if control.acquire(lease.name, lease.owner, now + LONGEST_CALL, now) else None
 

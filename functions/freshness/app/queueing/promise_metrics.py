@@ -16,13 +16,13 @@ STATES = {
     State.REFRESHING: Metric.FEEDS_REFRESHING,
     State.FAILING: Metric.FEEDS_FAILING,
 }
-"""States of feeds that may be due. Blocked and unsupported feeds are not, and fresh ones are no trouble."""
+"""The metric of each state that due feeds are counted in. Blocked and unsupported feeds are never due."""
 HELD_BACK = (Reason.OVER_BUDGET, Reason.OVER_QUOTA, Reason.OVER_SPENDING, Reason.WAITING_FOR_SET, Reason.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
 class PromiseMetrics:
-    """The metrics of one tick, which may read the feeds that are due in several batches."""
+    """The metrics of one tick, over all batches of feeds that it reads."""
 
     measured: Counter[Metric] = field(
         default_factory=lambda: Counter(
@@ -31,7 +31,7 @@ class PromiseMetrics:
     )
 
     def add(self, decisions: Iterable[Decision], unqueued: Collection[FeedKey], policy: Policy, now: datetime) -> None:
-        """Measure a batch of feeds once the tick is done with it; `unqueued` are those that it could not queue."""
+        """Measure a batch of feeds that the tick is done with. `unqueued` are the feeds that it could not queue."""
         measured = self.measured
         measured[Metric.FEEDS_LEFT_OVER] = len(unqueued)
         for decision in decisions:

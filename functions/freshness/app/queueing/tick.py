@@ -31,17 +31,17 @@ from freshness.planning.planner import needs_all_feeds
 from freshness.planning.samples import samples
 
 BATCH = 2000
-"""Feeds that a tick ranks and acts on together; if more are due, the others follow in further batches."""
+"""How many feeds a tick ranks and acts on together. If more are due, the others follow in further batches."""
 
 logger = Logger(service="codat-freshness")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshTick:
-    """One tick of queueing. `limits` are Codat's at its start, and `until` is when to leave the rest to the next tick.
+    """One tick of queueing. `limits` are Codat's at its start. At `until` the rest is left to the next tick.
 
-    `unfinished_since` is when earlier runs began that were killed or failed, if the last one did. In a dry run nothing
-    is queued: what would be is logged.
+    `unfinished_since` is set if the last run was killed or failed: it is when the first run of such a series began. A
+    dry run queues nothing, and logs what it would queue.
     """
 
     services: Services
@@ -50,15 +50,15 @@ class RefreshTick:
     until: datetime
     unfinished_since: datetime | None = None
     failures: Failures
-    """Why some feeds were left to the next tick, which does not keep others from their turn."""
+    """Why some feeds were left to the next tick. The others still have their turn."""
     metrics: PromiseMetrics = field(default_factory=PromiseMetrics)
     _waiting: list[Decision] = field(default_factory=list)
     """The decisions about feeds in flight that were not read again."""
 
     async def run(self) -> bool:
-        """Publish which promises broke, and queue the feeds that are due if Codat may be called by then.
+        """Publish which promises broke, and queue the feeds that are due if Codat may be called.
 
-        Return whether everything was reached that could be.
+        Return whether all feeds were reached that could be.
         """
         pause = await asyncio.to_thread(self.services.tables.control.paused)
         done, may_call = True, None
@@ -87,7 +87,7 @@ class RefreshTick:
     ) -> list[Decision]:
         """Record and publish which promises of the feeds broke by now, and decide about each feed.
 
-        Codat is first asked about those whose dataset in flight may have ended, if it may be called.
+        If Codat may be called, it is first asked about datasets in flight that may have ended.
         """
         companies = await asyncio.to_thread(
             self.services.tables.companies.get_many, (feed.company_id for feed in feeds)
@@ -126,7 +126,7 @@ class RefreshTick:
         return await self._turns.take_all(turns)
 
     async def _asked(self, feeds: list[Feed], companies: Mapping[str, Company]) -> list[Feed]:
-        """Return the feeds after Codat was asked how their datasets in flight are, where that must be known."""
+        """Ask Codat for the state of datasets in flight where it must be known. Return the feeds as they are now."""
         asked = {feed.key: feed for feed in feeds}
 
         async def ask_about(company: Company, late: list[Feed]) -> None:
@@ -139,10 +139,10 @@ class RefreshTick:
         return list(asked.values())
 
     async def _reviewed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> tuple[list[Feed], set[FeedKey]]:
-        """Return the feeds after their promises were reviewed, which makes no call of Codat.
+        """Review the promises of the feeds, without a call of Codat. Return the feeds as they are now.
 
-        The second value has the keys of those that may be in flight, which could not be recorded: they are left to the
-        next tick.
+        After an unfinished run, record on each feed that it may be in flight. The second value has the keys of the
+        feeds where that failed. They are left to the next tick.
         """
         reviewed = {feed.key: feed for feed in feeds}
         unmarked = set[FeedKey]()
@@ -170,7 +170,7 @@ class RefreshTick:
         return list(reviewed.values()), unmarked
 
     def _with_feeds_needed(self, feeds: list[Feed], companies: Mapping[str, Company]) -> list[Feed]:
-        """Return the feeds, and all others of the companies whose feeds depend on each other."""
+        """Add all other feeds of those companies whose feeds are decided about together."""
         company_ids = {
             feed.company_id
             for feed in feeds
@@ -182,7 +182,7 @@ class RefreshTick:
         return whole + [feed for feed in feeds if feed.company_id not in company_ids]
 
     def _learn(self, decisions: list[Decision]) -> None:
-        """Record what the feeds to be queued show of their kinds."""
+        """Record samples from the feeds to be queued, from which the rates of their kinds are learned."""
         learned = samples(decisions)
         if learned and not self.services.dry_run:
             self.services.tables.learned.add(learned)
@@ -242,7 +242,7 @@ class RefreshTick:
                 return
 
     def _request_check(self, decision: Decision) -> None:
-        """Make a feed's company due for a check. A feed that is left of a deleted company is deleted."""
+        """Make a feed's company due for a check. If the company was deleted, delete the feed."""
         company = self.services.recorder.record_company(decision.company, CheckNeeded())
         if company.deleted_at:
             self.services.recorder.delete(decision.feed)
@@ -261,7 +261,7 @@ class RefreshTick:
 
 
 def _by_company(decisions: Iterable[Decision]) -> list[list[Decision]]:
-    """Group the decisions to queue by company, keeping their order; each other decision is alone."""
+    """Group the decisions to queue by company, keeping their order. Each other decision is a group of its own."""
     groups: dict[object, list[Decision]] = {}
     for decision in decisions:
         feed = decision.feed

@@ -14,7 +14,7 @@ from freshness.policy.policy import Policy, objective
 
 
 def supported(feeds: Iterable[Feed]) -> dict[str, tuple[str, ...]]:
-    """Return the data types of feeds that their platforms have, by connection."""
+    """Return the data types of the feeds that are supported, by connection id."""
     data_types: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
     for feed in feeds:
         if not feed.is_unsupported:
@@ -23,7 +23,7 @@ def supported(feeds: Iterable[Feed]) -> dict[str, tuple[str, ...]]:
 
 
 def promised(company: Company, policy: Policy) -> Iterator[Cell]:
-    """Yield the parts of the fleet that each feed of a company belongs to for which anything is promised."""
+    """Yield the parts of the fleet that each feed of a company belongs to, if anything is promised of the feed."""
     for connection_id, data_types in company.feeds.items():
         connection = company.connections.get(connection_id)
         if connection is None:
@@ -35,7 +35,7 @@ def promised(company: Company, policy: Policy) -> Iterator[Cell]:
 
 
 def burn_percent(tables: Tables, policy: Policy, now: datetime) -> int:
-    """Return how fast error budgets are used up, in percent of what is too fast (`freshness.domain.slo.burn_rate`)."""
+    """Return how fast error budgets are used up. From 100 on it is too fast (`freshness.domain.slo.burn_rate`)."""
     open_breaches = (breach.until(now) for breach in tables.feeds.open_breaches())
     records = tables.attainment.since(by_hour_since(now), now)
     return round(100 * burn(records, open_breaches, partial(objective, policy), now))

@@ -1,4 +1,4 @@
-"""Why a feed is not fresh, whose turn it is, and what to do next: every door takes it from here."""
+"""Why a feed is not fresh, whose turn it is, and what to do next. The page, the API and the command line use it."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -18,17 +18,17 @@ from freshness.domain.promises.promise import Promise
 from freshness.planning.decision import Reason
 
 WAITS_AFTER = timedelta(minutes=15)
-"""How long a read from a customer's machine takes at most before it counts as waiting for the machine.
+"""A read from a customer's machine counts as waiting for the machine after this time at the latest.
 
-It counts so earlier where its syncs are usually much quicker. Codat documents several states for it, such as `Queued`
+It does earlier if its syncs are usually much quicker. Codat documents several states for such a read, such as `Queued`
 and `Fetching`, so only the time tells.
 """
 OFFLINE_AFTER = timedelta(days=1)
-"""How long it waits before the machine counts as offline: many are on at night only."""
+"""How long a read waits before the machine counts as offline: many machines are on at night only."""
 UNANSWERED_FOR = timedelta(minutes=2)
-"""For how long calls may go without a response before Codat counts as down: a tick repeats a call a few times."""
+"""How long calls may get no response before Codat counts as down: a tick repeats a call a few times."""
 NO_CALL_FOR = timedelta(minutes=30)
-"""For how long no call may be made, although refreshes are due, before the ticks count as stopped."""
+"""How long no call may be made, although promises are broken, before the ticks count as stopped."""
 NO_PROMISE = "Nothing is promised of it, so nobody has to act."
 SEND_LINK = "Send the customer the link (on the page under Needs a person, or by ./freshness status COMPANY)."
 _AT_PLATFORM = (DatasetState.FETCH_ERROR, DatasetState.RATE_LIMIT_ERROR)
@@ -47,7 +47,7 @@ class Turn(StrEnum):
 
     @property
     def waited_for(self) -> str:
-        """Return whom a feed waits for, in words."""
+        """Return the party that a feed waits for, in words."""
         return {Turn.PLATFORM: "a platform", Turn.CUSTOMER: "a customer"}.get(self, str(self))
 
 
@@ -59,31 +59,31 @@ class Diagnosis:
     why: str
     next_action: str
     is_obstacle: bool = False
-    """Whether no refresh can succeed before that is done."""
+    """Whether no refresh can succeed until that is done."""
     platform: str = ""
     """The platform whose turn it is; empty if it is not a platform's."""
 
     @property
     def waited_for(self) -> str:
-        """Return whom a feed waits for, in words: a platform by its name."""
+        """Return the party that a feed waits for, in words: a platform by its name."""
         return self.platform or self.turn.waited_for
 
 
 GOES_ON = Diagnosis(Turn.NOBODY, "", "Nothing is late, and it goes on by itself.")
-"""What holds of a feed that nothing is wrong with."""
+"""The diagnosis of a feed with nothing wrong."""
 
 
 class Party(NamedTuple):
-    """Whom feeds wait for, and how many of them."""
+    """One party that feeds wait for, and how many feeds do."""
 
     turn: Turn
     name: str
-    """In words: of several platforms the one that most wait for, and how many others."""
+    """In words. For several platforms: the one that most feeds wait for, and the number of the others."""
     feeds: int
 
 
 def parties(waiting: Iterable[tuple[Diagnosis, int]]) -> tuple[Party, ...]:
-    """Return for whom so many feeds of each diagnosis wait, those first that most wait for."""
+    """Return the parties that feeds wait for, most feeds first. `waiting` has the number of feeds by diagnosis."""
     feeds, platforms = Counter[Turn](), Counter[str]()
     for diagnosis, number in waiting:
         feeds[diagnosis.turn] += number
@@ -99,7 +99,7 @@ def parties(waiting: Iterable[tuple[Diagnosis, int]]) -> tuple[Party, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What holds for all feeds at once."""
+    """The limits and the pause that hold for all feeds at once."""
 
     at: datetime
     limits: ApiLimits
@@ -126,7 +126,7 @@ class Conditions:
 
     @property
     def no_call_since(self) -> datetime | None:
-        """Return since when no call was made at all, if that is so long that no tick can have run."""
+        """Return when Codat was last called, if that is so long ago that no tick can have run."""
         called_at = self.limits.called_at
         return called_at if called_at and self.at - called_at > NO_CALL_FOR else None
 
@@ -142,12 +142,12 @@ class Subject:
     state: State
     is_broken: bool
     misses_at: datetime | None
-    """The coming deadline that it will miss, if that was seen in advance."""
+    """The next deadline that the feed is expected to miss, if any."""
     reason: Reason
 
 
 def of_everything(conditions: Conditions, webhooks_silent_since: datetime | None) -> list[Diagnosis]:
-    """Return whose turn it is whether or not a promise is broken yet."""
+    """Return the diagnoses that concern all feeds, whether or not a promise is broken yet."""
     found = [_paused("everything", conditions.pause)] if conditions.pause else []
     if not conditions.pause and (stopped := _of_calls(conditions)):
         found.append(stopped)
@@ -164,13 +164,13 @@ def diagnose(subject: Subject, conditions: Conditions) -> Diagnosis | None:
 
 
 def ending_consent(connection: Connection, ends_at: datetime) -> Diagnosis:
-    """Return that the customer's consent to a connection ends at a time."""
+    """Return the diagnosis that a customer's consent to a connection ends at a time."""
     why = f"consent to {connection.platform} ends on {ends_at:%d %b %Y}"
     return Diagnosis(Turn.CUSTOMER, why, "Send the customer the link before then.")
 
 
 def silent_webhooks(since: datetime) -> Diagnosis:
-    """Return that no webhook has arrived since a time, although reads end."""
+    """Return the diagnosis that no webhook has arrived since a time, although reads end."""
     next_action = "Run ./freshness doctor, which checks the webhook at Codat. Until then checks find what ended."
     return Diagnosis(Turn.US, f"no webhook has arrived since {since:%H:%M} UTC", next_action)
 
@@ -212,7 +212,7 @@ def _why_off(connection: Connection, feed: Feed) -> str:
 
 
 def _waiting_for_machine(subject: Subject, now: datetime) -> Diagnosis | None:
-    """Return that a dataset in flight waits for the customer's own machine."""
+    """Return the diagnosis that a dataset in flight waits for the customer's machine, if it does."""
     feed, request, platform = subject.feed, subject.feed.in_flight, subject.connection.platform
     if request is None or not subject.connection.is_on_premise or _platform_pauses_until(feed, now):
         return None
@@ -257,7 +257,7 @@ def _paused(what: str, pause: Pause, company_id: str = "") -> Diagnosis:
 
 
 def _of_calls(conditions: Conditions) -> Diagnosis | None:
-    """Return whose turn it is for all feeds alike, if something keeps every call from being made or answered."""
+    """Return the diagnosis for all feeds if no call can be made, or none is answered."""
     if conditions.is_spent:
         next_action = (
             "Wait until 00:00 UTC, when Codat grants new calls. "
@@ -275,7 +275,7 @@ def _of_calls(conditions: Conditions) -> Diagnosis | None:
 
 
 def no_tick(conditions: Conditions) -> Diagnosis | None:
-    """Return that no tick has run for so long that the schedules must have stopped."""
+    """Return the diagnosis that the ticks have stopped, if none has called Codat for `NO_CALL_FOR`."""
     if since := conditions.no_call_since:
         why = f"no tick has called Codat since {since:%H:%M} UTC"
         return Diagnosis(Turn.US, why, "Run ./freshness doctor, and read the log of queue_refreshes.")

@@ -21,7 +21,7 @@ logger = Logger(service="codat-freshness")
 
 
 async def links_of(services: Services, company: Company, blocked: Collection[str]) -> list[LinkView]:
-    """Return what `read_links` does, from the Codat of a function that was deployed."""
+    """Open a client for Codat, and return the links as `read_links` does."""
     async with services.codat(services.clock() + TIME_FOR_CODAT, on_demand=True) as codat:
         return await read_links(codat, company, blocked)
 
@@ -29,8 +29,8 @@ async def links_of(services: Services, company: Company, blocked: Collection[str
 async def read_links(codat: Codat, company: Company, blocked: Collection[str]) -> list[LinkView]:
     """Return the link of each connection of a company that the customer must authorise again.
 
-    These are the connections that lapsed, or to which consent ends soon, and those in `blocked`, by their ids. If there
-    is none, Codat is not called; if Codat cannot be called, the links are those that it reported last.
+    These connections have lapsed, or consent to them ends soon, or `blocked` has their ids. If there is none, Codat is
+    not called. If Codat cannot be called or has no link, the link is the one that it reported last.
     """
     connections = [
         connection

@@ -39,9 +39,9 @@ from freshness.domain.transitions.codat_says import codat_says
 from freshness.planning.decision import Decision, Reason
 
 EXPORTED_AT_ONCE = 500
-"""Companies."""
+"""How many companies an export reads at once."""
 READERS = 8
-"""Queries at once. Each takes about five milliseconds, and mostly waits."""
+"""How many queries run at once. Each takes about five milliseconds, and mostly waits."""
 
 
 class NotFound(Exception):
@@ -77,7 +77,7 @@ class Queries:
         raise NotFound(f"No company has the id or the name {name!r}: {hint}")
 
     def find_feeds(self, company: Company, data_types: Iterable[str] = ()) -> list[Feed]:
-        """Return the feeds of a company, of some data types if any are named.
+        """Return the feeds of a company, or those of `data_types` if any are named.
 
         Raises:
             NotFound: the company has no feed of one of the data types.
@@ -85,7 +85,7 @@ class Queries:
         return _of_types(company, self.services.tables.feeds.of_company(company.company_id), set(data_types))
 
     def fleet(self, now: datetime) -> FleetView:
-        """Return every feed, which reads both tables whole."""
+        """Return every feed. This reads the tables of companies and of feeds whole."""
         companies, feeds = self._all()
         _, views = self._judged(feeds, companies, now)
         return FleetView(tuple(views), ConsentView.all_of(companies))
@@ -137,7 +137,7 @@ class Queries:
         return [self._explanation(view, decisions[view.key], now) for view in views if view.key in wanted]
 
     def dataset(self, dataset_id: str) -> FoundDataset:
-        """Return a dataset, which reads all companies, and asks for a dataset of each.
+        """Return a dataset. This reads all companies, and looks for the dataset in each.
 
         Raises:
             NotFound: there is no record of it.
@@ -175,7 +175,7 @@ class Queries:
         return self.services.tables.control.last_done(WEBHOOK_RECEIVED)
 
     def paused_companies(self, now: datetime) -> list[Company]:
-        """Return the companies that are paused by themselves, by name, which reads all companies."""
+        """Return the companies that are paused individually, by name. This reads all companies."""
         paused = (company for company in self.services.tables.companies.scan() if in_force(company.pause, now))
         return sorted(paused, key=lambda company: (company.name, company.company_id))
 
@@ -184,7 +184,7 @@ class Queries:
         return self.services.tables.control.api_limits()
 
     def export(self, now: datetime) -> Iterator[FeedExport]:
-        """Yield every feed with its last syncs, reading so many companies at once that memory does not grow."""
+        """Yield every feed with its last syncs. Companies are read in batches, so that memory does not grow."""
         companies, account = self.services.tables.companies.scan(), self.services.tables.control.account()
         while some := list(islice(companies, EXPORTED_AT_ONCE)):
             feeds = self._feeds_of(some)
@@ -200,7 +200,7 @@ class Queries:
                 )
 
     def refreshes_queued(self) -> int:
-        """Return how many refreshes were queued in the time for which datasets are kept, which reads all of them."""
+        """Return how many refreshes were queued while datasets are kept. This reads all datasets and feeds."""
         ended = {d.dataset_id for d in self.services.tables.datasets.scan() if d.trigger is not Trigger.EXTERNAL}
         in_flight = {
             feed.in_flight.dataset_id or "#".join(feed.key)
@@ -230,9 +230,9 @@ class Queries:
         now: datetime,
         account: DispatchState | None = None,
     ) -> tuple[dict[FeedKey, Decision], Iterator[FeedView]]:
-        """Return what the next tick would decide, given all feeds of the companies, and the feeds as people see them.
+        """Return what the next tick would decide about each feed, and the feeds as people see them.
 
-        `account` is read if it is not given.
+        All feeds of the companies must be given. `account` is read if it is not given.
         """
         known = {company.company_id: company for company in companies}
         account = account or self.services.tables.control.account()
@@ -317,7 +317,7 @@ class Queries:
             feed=view,
             action=decision.action,
             reason=f"{reason}: {view.obstacle}" if view.obstacle else reason,
-            # A feed that cannot be read is then looked at, and not refreshed.
+            # At that time, a feed that cannot be read is looked at, and not refreshed.
             until=decision.until if company.connections[view.connection_id].is_linked else None,
             changes_per_day=decision.feed.changes_per_day,
             changes_are_learned=any(True for _ in decision.feed.history.observations()),

@@ -24,10 +24,10 @@ KINDS = tuple(Breakdown)
 
 
 def attainment(tables: Tables, policy: Policy, now: datetime, since: timedelta) -> tuple[AttainmentView, ...]:
-    """Return what was attained in a time until now: in the whole fleet, and in each part of it.
+    """Return the attainment of the last `since`: of the whole fleet, and of each part of it.
 
-    The time begins with an hour, or where that is more than two days ago with a day, in UTC. It reads a record for each
-    hour or day, and the index of broken promises.
+    The time begins with a full hour, or with a full day (UTC) if that is more than two days ago. One record is read for
+    each hour or day, and the index of broken promises.
     """
     first = now - since
     start = (day_of(first) if first < by_hour_since(now) else hour_of(first)).start
@@ -38,9 +38,9 @@ def attainment(tables: Tables, policy: Policy, now: datetime, since: timedelta) 
 def attainment_by(
     tables: Tables, policy: Policy, now: datetime, since: timedelta, period_of: Callable[[datetime], Period]
 ) -> Iterator[tuple[AttainmentView, ...]]:
-    """Yield for each hour or day of a time until now what was attained in it, the earliest first.
+    """Yield the attainment of each hour or day of the last `since`, the earliest first.
 
-    `period_of` is `hour_of`, for at most the time that is kept by hour, or `day_of`. It reads the same as `attainment`.
+    `period_of` is `day_of`, or `hour_of` if all of the time is kept by hour. This reads the same as `attainment`.
     """
     period = period_of(now - since)
     records = tables.attainment.since(period.start, now)
@@ -58,7 +58,7 @@ def _before(breach: BreachTime, until: datetime) -> BreachTime:
 
 
 def _views(parts: Mapping[Cell, Attained], policy: Policy, start: datetime) -> tuple[AttainmentView, ...]:
-    """Return what was attained in the whole fleet, and in each part of it."""
+    """Return the attainment of the whole fleet, and of each part of it."""
     return (
         AttainmentView(kind=None, name="", times=of_fleet(parts), since=start),
         *(

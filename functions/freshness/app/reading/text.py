@@ -28,10 +28,7 @@ def codat_words(words: str) -> str:
 
 
 def duration(length: timedelta | None) -> str:
-    """Return a duration, rounded down to the hour from a day on, and to the minute below; `never` for `None`.
-
-    Less than a minute is in seconds.
-    """
+    """Return a duration, rounded down, such as `2 d 3 h`, `3 h 5 min`, `4 min` or `30 s`; `never` for `None`."""
     if length is None:
         return "never"
     for (unit, one), (part_unit, part) in pairwise(_UNITS):
@@ -63,12 +60,12 @@ def changes(per_day: float, are_learned: bool) -> str:
 
 
 def changed(is_modified: bool | None, since: datetime | None) -> str:
-    """Return whether a dataset found changes, and from when on they are, if that is known; `-` if it is unknown."""
+    """Return whether a dataset found changes, and the time of the earliest if it is known; `-` if nothing is known."""
     if is_modified:
         return f"yes, from {moment(since)} on" if since else "yes"
     return "-" if is_modified is None else "no"
 
 
 def percent(share: float | None) -> str:
-    """Return a share in percent, rounded down, so that only all is 100 %; `-` for `None`."""
+    """Return a share in percent, rounded down so that only the whole is 100 %; `-` for `None`."""
     return "-" if share is None else f"{math.floor(share * 10_000 + 1e-9) / 100:.2f} %"

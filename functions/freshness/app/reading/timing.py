@@ -1,4 +1,4 @@
-"""What of a promise depends on the time of day, in words."""
+"""The parts of a promise that depend on the time of day, in words."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -9,7 +9,7 @@ from freshness.planning.forecast import AtRisk
 
 
 def timing(promise: Promise, now: datetime) -> Iterator[TimingView]:
-    """Yield the hours in which a promise is another, what it is at other times, and its deadlines, if it has any."""
+    """Yield what a promise is during its hours, what it is at other times, and its deadlines."""
     if promise.time_of_day is None:
         return
     hours = [(terms, terms.fresh_within) for terms in promise.time_of_day.terms if terms.fresh_within]

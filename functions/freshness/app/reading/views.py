@@ -28,24 +28,24 @@ class FeedView:
     platform: str
     state: State
     age: timedelta | None
-    """Since `succeeded_at`."""
+    """The time since `succeeded_at`."""
     succeeded_at: datetime | None
     """When the read of Codat's copy ended."""
     as_of: datetime | None
     """When that read was requested."""
     as_of_is_estimated: bool
-    """Whether that is not known."""
+    """Whether `as_of` is only estimated, because it is not known."""
     probability_up_to_date: float | None
-    """That nothing changed at the source since."""
+    """The probability that nothing changed at the source since then."""
     quiet_since: datetime | None = None
-    """Since when nothing has changed at the source, if that is as long as `quiet_after`, or longer."""
+    """Since when nothing has changed at the source, if that is `quiet_after` or longer."""
     promise: timedelta
     breaks_at: datetime | None
     """When the copy becomes, or became, older than promised; `None` where nothing is promised."""
     is_broken: bool
-    """Whether the promise is broken: the copy is older than promised, or was not made in that time."""
+    """Whether the promise is broken: the copy is older than promised, or none was made in that time."""
     misses_at: datetime | None = None
-    """The coming deadline that it will miss, if that was seen in advance."""
+    """The next deadline that the feed is expected to miss, if any."""
     keeps_promise: bool
     is_due: bool
     due_at: datetime | None
@@ -61,7 +61,7 @@ class FeedView:
     reason: str
     """The decision that last changed it, or the one that applies now if there was none."""
     next_reason: Reason
-    """Why a tick does about it now what it does."""
+    """The reason for what a tick would do about the feed now."""
 
     @property
     def key(self) -> FeedKey:
@@ -70,32 +70,32 @@ class FeedView:
 
     @property
     def turn(self) -> Diagnosis:
-        """Return whose turn it is, also where it is as promised."""
+        """Return whose turn it is. If the feed is as promised, that is nobody's."""
         return self.diagnosis or GOES_ON
 
     @property
     def obstacle(self) -> str:
-        """Return why it cannot be fresh; empty if it can."""
+        """Return why the feed cannot be fresh; empty if it can."""
         return self.diagnosis.why if self.diagnosis and self.diagnosis.is_obstacle else ""
 
     @property
     def is_overdue(self) -> bool:
-        """Return whether it could be fresh and is not."""
+        """Return whether the feed could be fresh and is not."""
         return not self.keeps_promise and not self.obstacle
 
     @property
     def is_obstructed(self) -> bool:
-        """Return whether it is promised to be fresh, and cannot be now."""
+        """Return whether the promise is not kept, and cannot be now."""
         return self.is_promised and not self.keeps_promise and bool(self.obstacle)
 
     @property
     def shown_state(self) -> State:
-        """Return its state, where a read that keeps a promise broken until the customer acts counts as blocked."""
+        """Return the state to show. A refresh that cannot end before a person acts counts as blocked."""
         return State.BLOCKED if self.state is State.REFRESHING and self.is_obstructed else self.state
 
     @property
     def is_promised(self) -> bool:
-        """Return whether anything is promised of it."""
+        """Return whether anything is promised of the feed."""
         return self.breaks_at is not None
 
 
@@ -112,7 +112,7 @@ class ConsentView:
 
     @classmethod
     def all_of(cls, companies: Iterable[Company]) -> "tuple[ConsentView, ...]":
-        """Return the connections of companies whose consent ends soon, the earliest end first."""
+        """Return the connections to which consent ends soon, the earliest end first."""
         found = [
             cls(
                 company_id=company.company_id,
@@ -158,7 +158,7 @@ class FleetView:
 
     @property
     def obstructed(self) -> tuple[FeedView, ...]:
-        """Return the feeds that cannot be fresh now."""
+        """Return the feeds whose promise is not kept, and cannot be now."""
         return tuple(feed for feed in self.feeds if feed.is_obstructed)
 
 
@@ -198,25 +198,25 @@ class Summary:
     promises: int
     promises_broken: int
     broken_by_turn: dict[Turn, int]
-    """Of the broken promises, how many wait for whom."""
+    """How many broken promises wait for each party."""
     waits_for: tuple[Party, ...]
-    """The same with names, those first that most wait for."""
+    """The same with names, the party that most wait for first."""
     oldest_age_against_promise: float | None
-    """The greatest age of these, as a multiple of its promise."""
+    """The greatest age of a feed with a broken promise, as a multiple of the promise."""
     limits: ApiLimits
     not_fresh: tuple[FeedView, ...]
-    """Every feed that is older than promised, also where a person must act first; the worst, if it is not whole."""
+    """The feeds that are older than promised, also where a person must act first. Only the worst, unless `is_whole`."""
     ending_consents: tuple[ConsentView, ...] = ()
     """The connections to which consent ends soon."""
     misses_ahead: tuple[MissView, ...]
     """The deadlines that will be missed."""
     spending: tuple[SpendingView, ...]
     is_whole: bool = True
-    """Whether every feed was read: if not, companies and promises are about right, and nothing is counted by state."""
+    """Whether every feed was read. If not, `companies` and `promises` are about right, and `states` is empty."""
 
     @property
     def how_kept(self) -> str:
-        """Return a sentence: how many promises are broken, and who must act about how many of them."""
+        """Return a sentence about how many promises are broken, and how many wait for whom."""
         broken = self.promises_broken
         if not self.promises:
             return "no promise stands yet."
@@ -231,7 +231,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttainmentView:
-    """What was attained in a part of the fleet from `since` on. That of the whole fleet has no `kind`."""
+    """The attainment of a part of the fleet from `since` on. For the whole fleet, `kind` is `None`."""
 
     kind: Breakdown | None
     name: str
@@ -257,16 +257,16 @@ class DatasetView:
     ended_at: datetime | None
     records_modified: bool | None
     issues: tuple[Issue, ...] = ()
-    """What a webhook reported of the data that was read, or of why the read failed."""
+    """What a webhook reported about the data that was read, or about why the read failed."""
     reason: str = ""
     """Why it failed, or what it waits for, in Codat's words, if no webhook reported it."""
     modified_from: datetime | None = None
-    """From when on the changes are that it found, if a webhook reported it."""
+    """The time of the earliest change that it found, if a webhook reported it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDataset:
-    """A dataset, and what it is a read of."""
+    """A dataset, with its company, data type and connection."""
 
     dataset: DatasetView
     data_type: str
@@ -286,7 +286,7 @@ class LinkView:
     url: str
     read_at: datetime | None
     is_live: bool
-    """Whether it was read for this answer: if not, it may have expired."""
+    """Whether the link was read for this answer. If not, it may have expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,26 +317,26 @@ class Explanation:
 
     feed: FeedView
     action: Action
-    """What a tick does about it now."""
+    """What a tick would do about the feed now."""
     reason: str
     until: datetime | None
-    """When it is due again, or may be refreshed, if that is known."""
+    """When the feed is due again, or may be refreshed, if that is known."""
     changes_per_day: float | None
     """How often its data is expected to change at the source, once it was read twice."""
     changes_are_learned: bool
-    """Whether that was learned from its own syncs: if not, it is assumed."""
+    """Whether that was learned from its own syncs. If not, it is assumed."""
     last_decided: Decided | None
-    """The decision for which a tick last wrote it."""
+    """The decision because of which a tick last wrote the feed."""
     datasets: tuple[DatasetView, ...]
     """Its datasets, newest first."""
     timing: tuple[TimingView, ...] = ()
-    """What of its promise depends on the time, if anything does."""
+    """The parts of its promise that depend on the time."""
     link: LinkView | None = None
     """Where the customer authorises its connection again, if that would help."""
 
     @property
     def next_step(self) -> str:
-        """Return what a tick does about it now, and why."""
+        """Return what a tick would do about the feed now, and why."""
         if self.feed.obstacle:
             step = "nothing" if self.feed.turn.turn is Turn.NOBODY else STEPS[self.action]
             return f"{step}, because {self.feed.obstacle}"
@@ -345,7 +345,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedExport:
-    """A feed with what is needed to plan it elsewhere."""
+    """A feed with all that a simulation or another planner needs."""
 
     feed: FeedView
     source_type: str
