@@ -1,4 +1,4 @@
-"""What Codat allows this account to call: its daily quota, its stops and its pace, shared by all functions."""
+"""The limits on this account's calls to Codat: its daily quota, its stops and its pace. All functions share them."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -7,9 +7,9 @@ from math import ceil
 GRACE = timedelta(seconds=1)
 """How long after its slot a call may still be sent."""
 FURTHEST_SLOT = timedelta(minutes=5)
-"""A next slot further ahead than this was written by a wrong clock."""
+"""A `next_slot` further ahead than this is cut to it: a wrong clock wrote it."""
 LONGEST_STOP = timedelta(days=1)
-"""Codat's longest limit is its daily quota: a longer stop is cut to this."""
+"""A stop longer than this is cut to it: Codat's longest limit is its daily quota."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,34 +27,37 @@ class ApiLimits:
     reset_at: datetime | None = None
     """When Codat last reported that it accepts calls again, by its own clock."""
     down_since: datetime | None = None
-    """Since when Codat is down, as far as calls about several companies showed."""
+    """When calls about several companies first showed that Codat is down; `None` while it is not."""
     next_slot: datetime | None = None
-    """When the next call that nobody has reserved yet may be sent."""
+    """The first slot that is not reserved yet."""
     calls: int = 0
     """Calls made by this stack on the day of `called_at`, in UTC."""
     on_demand_calls: int = 0
-    """Those of them that were made for callers who wait for fresh data."""
+    """The part of `calls` that was made for callers who wait for fresh data."""
     called_at: datetime | None = None
     """When this stack made its last call."""
     version: int = 0
 
     def with_calls(self, calls: int, at: datetime, *, on_demand: int = 0) -> "ApiLimits":
-        """Return the limits after this stack made calls. `on_demand` of them were for callers who wait."""
+        """Return the limits after this stack made `calls` calls at `at`, `on_demand` of them for callers who wait."""
         if not calls:
             return self
         on_demand_calls = self.on_demand_calls_on(at.date()) + on_demand
         return replace(self, calls=self.calls_on(at.date()) + calls, on_demand_calls=on_demand_calls, called_at=at)
 
     def on_demand_calls_on(self, day: date) -> int:
-        """Return how many calls we made on a day for callers who wait, as `calls_on`."""
+        """Return how many calls this stack made on a day for callers who wait. The day is as in `calls_on`."""
         return self.on_demand_calls if self.calls_on(day) else 0
 
     def calls_on(self, day: date) -> int:
-        """Return how many calls we made on a day in UTC. The day is not before that of the last call."""
+        """Return how many calls this stack made on a day in UTC. The day must not be before that of its last call."""
         return self.calls if self.called_at and self.called_at.date() == day else 0
 
     def with_quota(self, daily_quota: int, remaining: int, at: datetime) -> "ApiLimits":
-        """Return the limits after Codat reported its quota. Of two reports at once, that with less left is later."""
+        """Return the limits after Codat reported its quota at `at`; unchanged if the known report is later.
+
+        Of two reports at the same time, the one with fewer calls left counts as later.
+        """
         if self.reported_at and (self.reported_at, -(self.remaining or 0)) >= (at, -remaining):
             return self
         return replace(self, daily_quota=daily_quota, remaining=remaining, reported_at=at)
@@ -86,7 +89,7 @@ class ApiLimits:
         return replace(self, down_since=(self.down_since or at) if is_down else None)
 
     def share_left(self, now: datetime) -> float | None:
-        """Return which share of today's quota is left, from 0 to 1; `None` if Codat never reported it."""
+        """Return the share of today's quota that is left, from 0 to 1; `None` if Codat never reported the quota."""
         if self.remaining is None or not self.daily_quota or self.reported_at is None:
             return None
         return self.remaining / self.daily_quota if self.reported_at.date() == now.date() else 1.0
@@ -96,15 +99,15 @@ class ApiLimits:
         return self.stopped_at is not None and (self.reset_at is None or self.reset_at < self.stopped_at)
 
     def with_slots_reserved(self, calls: int, calls_per_minute: int, now: datetime) -> "ApiLimits":
-        """Return the limits after reserving evenly spaced slots for calls. `next_slot` follows the last of them."""
+        """Return the limits after reserving evenly spaced slots for `calls` calls. `next_slot` follows the last."""
         first = min(max(now, self.next_slot or now), now + FURTHEST_SLOT)
         return replace(self, next_slot=first + calls * interval(calls_per_minute))
 
 
 def interval(calls_per_minute: int) -> timedelta:
-    """Return the time between two slots.
+    """Return the time between two slots: 61 seconds, a minute and `GRACE`, divided by `calls_per_minute`.
 
-    It is so long that no minute has more calls than allowed, however much of its grace each of them uses.
+    Even if calls are sent up to `GRACE` late, no minute has more of them than allowed.
     """
     return timedelta(microseconds=ceil((timedelta(minutes=1) + GRACE) / timedelta(microseconds=1) / calls_per_minute))
 

@@ -8,14 +8,14 @@ from enum import StrEnum
 from freshness.domain.times import sortable
 
 KEPT = timedelta(days=400)
-"""How long it is kept."""
+"""How long an entry is kept."""
 LONGEST_FAILURE = 300
-"""Characters that are kept of why an operation failed."""
+"""The most characters kept of why an operation failed."""
 _ASSUMED_ROLE = re.compile(r"(arn:[^:]*:sts::\d+:assumed-role/[^/]+)/.+")
 
 
 class Operation(StrEnum):
-    """What a person or a program may do."""
+    """An operation that is recorded in the audit."""
 
     REFRESH = "refresh"
     PAUSE = "pause"
@@ -31,38 +31,38 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who does something, and from where."""
+    """The person or program that performs an operation, and from where."""
 
     who: str
-    """The ARN of a user or of a role with its session; in words where AWS does not tell."""
+    """The ARN of a user, or of a role with its session; a description if AWS gives no ARN."""
     source: str
     """Such as `the command line on HOST`."""
 
     @property
     def principal(self) -> str:
-        """Return who that is in all sessions: the ARN of a role without the name of its session."""
+        """Return `who`, for a role without the name of its session: the same in all sessions."""
         match = _ASSUMED_ROLE.fullmatch(self.who)
         return match[1] if match else self.who
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One operation."""
+    """The record of one operation."""
 
     at: datetime
     operation: Operation
     who: str
     source: str
     what: str
-    """What it was about, besides the company."""
+    """What the operation was about, besides the company."""
     company_id: str = ""
-    """Empty if it is about all companies."""
+    """Empty if the operation is about all companies."""
     failed: str = ""
     """Why it failed, perhaps only in part; empty if it did not."""
 
     @property
     def id(self) -> str:
-        """Return what identifies the operation, and that it failed."""
+        """Return the entry's id: `operation/refresh/COMPANY_ID/TIME`, and `/failed` if the operation failed."""
         parts = (
             "operation",
             self.operation,

@@ -1,4 +1,4 @@
-"""Text that others wrote, as it can be shown."""
+"""Makes text that others wrote safe to show."""
 
 import re
 
@@ -7,15 +7,15 @@ HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]
 
 
 def shown(text: str, longest: int) -> str:
-    """Return text that others wrote as it can be shown: shortened, and without characters that hide or move others."""
+    """Shorten text that others wrote to `longest` characters, and replace unsafe characters as `cleaned` does."""
     return cleaned(text if len(text) <= longest else text[: longest - 1] + "…")
 
 
 def cleaned(text: str) -> str:
-    """Return text without characters that hide or move others."""
+    """Replace each character of `HIDDEN` by the replacement character, U+FFFD."""
     return HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def clean_lines(text: str) -> str:
-    """Return lines of text without characters that hide or move others."""
+    """Replace characters as `cleaned` does, but keep line breaks."""
     return "\n".join(map(cleaned, text.split("\n")))

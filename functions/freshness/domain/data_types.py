@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class SourceType(StrEnum):
-    """The kind of platform that a connection is to (Codat's `sourceType`)."""
+    """The kind of platform of a connection: Codat's `sourceType`."""
 
     ACCOUNTING = "Accounting"
     BANKING = "Banking"
@@ -27,15 +27,15 @@ DATA_TYPES = frozenset(
     commerce-taxComponents commerce-transactions
     """.split()
 )
-"""The values of Codat's `DataType`. Codat may add new ones: a response with a data type that is not listed is valid."""
+"""The values of Codat's `DataType`. Codat may add some: a response may have data types that are not listed here."""
 
 
 SOURCE_TYPES_WITH_OWN_DATA_TYPES = frozenset({SourceType.ACCOUNTING, SourceType.BANKING, SourceType.COMMERCE})
-"""The source types whose connections supply only their own data types. Connections of others may supply any."""
+"""The source types whose connections supply only their own data types. Other connections may supply any."""
 
 
 CUSTOM = "custom."
-"""What the names of custom data types begin with here; the rest is Codat's identifier."""
+"""The prefix of custom data types' names in this project, as in `custom.IDENTIFIER`; the rest is Codat's identifier."""
 
 
 def custom_identifier(data_type: str) -> str:
@@ -46,7 +46,7 @@ def custom_identifier(data_type: str) -> str:
 def source_type(data_type: str) -> SourceType:
     """Return the source type of a data type: the prefix of its name, or accounting if the name has no prefix.
 
-    A custom data type may be configured for any integration.
+    A custom data type has `OTHER`: it may be configured for any integration.
     """
     if data_type.startswith(CUSTOM):
         return SourceType.OTHER

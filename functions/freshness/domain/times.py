@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-"""The time at which a feed that was never synced is due, so that it comes before all that were."""
+"""The time at which a feed that was never synced is due: before all others."""
 CLOCKS_DIFFER = timedelta(minutes=5)
-"""How much our own clock and Codat's may differ: a time of Codat's that is later than this is wrong."""
+"""How much our own clock and Codat's may differ. A time from Codat that is further in the future is wrong."""
 
 
 def in_utc(time: datetime) -> datetime:
@@ -29,7 +29,7 @@ def sortable(time: datetime) -> str:
 
 
 def _plausible(time: datetime, info: ValidationInfo) -> datetime:
-    """Reject a time that is not after 1970-01-01, or is later than `by` of the validation context, if that is given."""
+    """Raise `ValueError` for a time up to 1970-01-01, or later than `by` of the validation context, if given."""
     by = (info.context or {}).get("by")
     if time <= BEGINNING or (by and time > by):
         raise ValueError(f"{time.isoformat()} is not plausible: expected a time after 1970 and not in the future")
@@ -41,6 +41,6 @@ def _none_if_unset(given: object) -> object:
 
 
 Instant = Annotated[datetime, AfterValidator(in_utc), AfterValidator(_plausible)]
-"""A time in Codat's format: ISO 8601 with up to seven decimals, of which the seventh is dropped."""
+"""A time in Codat's format: ISO 8601 with up to seven decimals. The seventh is dropped."""
 InstantIfAny = Annotated[Instant | None, BeforeValidator(_none_if_unset)]
-"""A time that may be missing, null, or in the year 1, which is .NET's default of a time that was never set."""
+"""A time that may be missing, null, or in the year 1: .NET's default for a time that was never set."""

@@ -11,26 +11,26 @@ from freshness.domain.data_types import SOURCE_TYPES_WITH_OWN_DATA_TYPES, custom
 
 
 class ConnectionStatus(StrEnum):
-    """Codat's states of a connection's authorisation, in the order in which it usually passes through them."""
+    """Codat's statuses of a connection, in the usual order."""
 
     PENDING_AUTH = "PendingAuth"
     LINKED = "Linked"
     UNLINKED = "Unlinked"
     DEAUTHORIZED = "Deauthorized"
     DELETED = "Deleted"
-    """Not one of Codat's: the connection was deleted there. It is kept so that late facts do not bring it back."""
+    """Not one of Codat's: the connection was deleted at Codat. It is kept, so that late facts do not bring it back."""
 
 
 class ReadOnce(StrEnum):
-    """Whether data is to be read through a connection only once: it may then lapse, and nobody is asked to relink."""
+    """Whether data is read through a connection only once. It may then lapse without anyone being asked to relink."""
 
     NO = ""
     POLICY = "policy"
     """The policy says so."""
     INFERRED = "inferred"
-    """The customer seems to have linked it for one read, which on-premise platforms offer."""
+    """The customer seems to have linked the connection for one read only, which on-premise platforms offer."""
     UNDECIDED = "undecided"
-    """It lapsed before it was known whether it was read: the next check finds that out."""
+    """The connection lapsed before it was known to have been read: the next check finds out."""
 
 
 ON_PREMISE = ("QuickBooks Desktop", "Sage 50", "pqsw", "hbql")
@@ -38,20 +38,20 @@ ON_PREMISE = ("QuickBooks Desktop", "Sage 50", "pqsw", "hbql")
 _STATUSES = tuple(ConnectionStatus)
 
 ONE_READ_WITHIN = timedelta(hours=1)
-"""How soon after its first successful read an on-premise connection lapses that was linked for one read only."""
+"""An on-premise connection that lapses this soon after its first successful read counts as linked for that alone."""
 REFUSED_AGAIN_AFTER = timedelta(minutes=15)
 """How far apart two refused reads must be to show that an authorisation lapsed: one alone may be a mistake."""
 WARN_OF_CONSENT = timedelta(days=7)
-"""How long before the customer's consent ends a relink is announced as due soon."""
+"""How long before the customer's consent ends the event `Relink due soon` is published."""
 LINKED_REPORTS_KEPT = 32
-"""How many reports that a connection is linked are kept, the earliest since it was not."""
+"""How many `linked_reports` a connection keeps: the earliest ones."""
 REFUSALS_KEPT = 16
-"""How many of the earliest refused reads are kept, besides those that decide whether reads are refused again."""
+"""How many of the earliest refused reads are kept. `Connection.with_reads` keeps the latest too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """A company's link to one platform. `status_at` is when Codat last reported it, by Codat's clock."""
+    """A company's link to one platform. `status_at` is when Codat reported these values, by Codat's clock."""
 
     connection_id: str
     platform: str
@@ -59,59 +59,59 @@ class Connection:
     status: str
     status_at: datetime
     integration_key: str = ""
-    """Codat's key of the platform, which stays when its name changes; empty if Codat has not reported it yet."""
+    """Codat's key of the platform, which stays when the name changes; empty until Codat reports it."""
     link_url: str = ""
-    """Where the customer authorises it again. It may have expired: some are valid for a day, or for one use."""
+    """Where the customer relinks. The link may have expired: some are valid for a day, or for one use."""
     link_url_read_at: datetime | None = None
     """When Codat reported `link_url`; `None` if that was at `status_at`."""
     reconnected_at: datetime | None = None
-    """When Codat last reported that it can read again after it could not."""
+    """When Codat last reported that it can read through the connection again."""
     unlinked_at: datetime | None = None
-    """When Codat last reported that our own user unlinked it."""
+    """When Codat last reported that our own user unlinked the connection."""
     not_linked_at: datetime | None = None
-    """When Codat last reported it in another state, if it is `Linked` now."""
+    """When Codat last reported another status than `Linked`, if the status is `Linked` now."""
     linked_reports: tuple[datetime, ...] = ()
-    """When Codat reported it as `Linked` since then, in order, besides the report at `status_at`."""
+    """When Codat reported `Linked` since `not_linked_at`, in order and without the report at `status_at`."""
     consent_ends_at: datetime | None = None
-    """When the customer's consent ends, if that is so soon that it was announced, as `Company.with_consent` decides."""
+    """When the customer's consent ends, once that is announced (`Company.with_consent`)."""
     refusals: tuple[datetime, ...] = ()
-    """When reads through it ended with `AuthError` since its status changed and since the last success, in order."""
+    """When reads ended with `AuthError`, since `status_at` and since the last success, in order."""
     first_read_at: datetime | None = None
-    """When the earliest read through it succeeded that is known."""
+    """When the earliest known success of a read through the connection ended."""
     read_once: ReadOnce = ReadOnce.NO
-    """Whether it is to be read only once, as `Company.with_read_once` decides after each fact."""
+    """Whether the connection is read only once. `Company.with_read_once` decides that after each fact."""
     absent_since: datetime | None = None
-    """Since when Codat's lists have lacked it, if the last one did."""
+    """Since when Codat's lists have lacked the connection; `None` if the last list had it."""
     reason: str = ""
-    """Its last error, or what Codat notes of it, in Codat's words, as of the last report."""
+    """Its last error, or Codat's note on it, in Codat's words, as last reported."""
 
     @property
     def is_linked(self) -> bool:
-        """Return whether Codat can read through it now."""
+        """Return whether Codat reports the connection as `Linked`."""
         return self.status == ConnectionStatus.LINKED
 
     @property
     def was_linked(self) -> bool:
-        """Return whether Codat has read through it, and still has it."""
+        """Return whether the customer has authorised the connection at some time, and it is not deleted."""
         return self.status not in (ConnectionStatus.PENDING_AUTH, ConnectionStatus.DELETED)
 
     @property
     def is_on_premise(self) -> bool:
-        """Return whether Codat reads through it only while the customer's own machine is online."""
+        """Return whether Codat can read through the connection only while the customer's own machine is online."""
         return most_specific(ON_PREMISE, self.platform, self.integration_key) is not None
 
     def is_on(self, name: str) -> bool:
-        """Return whether a name of a platform in the policy selects it: its key, or the beginning of its name."""
+        """Return whether a name in the policy selects the connection's platform, as `platforms.selects` says."""
         return selects(name, self.platform, self.integration_key)
 
     @property
     def is_refused(self) -> bool:
-        """Return whether reads are refused again and again although Codat reports the connection as linked."""
+        """Return whether reads were refused, `REFUSED_AGAIN_AFTER` or more apart, though the connection is linked."""
         return self.is_linked and bool(_refused_again(self.refusals))
 
     @property
     def lapsed_at(self) -> datetime | None:
-        """Return since when the customer must authorise it again; `None` if that is not needed."""
+        """Return since when the customer must relink; `None` if that is not needed."""
         if self.is_refused:
             return self.refusals[0]
         is_excused = self.is_over or self.read_once is ReadOnce.UNDECIDED
@@ -119,7 +119,7 @@ class Connection:
 
     @property
     def linked_at(self) -> datetime | None:
-        """Return when it last became linked, or was linked anew; `None` if it is not linked."""
+        """Return when the connection last became linked or was reconnected; `None` if it is not linked."""
         if not self.is_linked:
             return None
         first = min((*self.linked_reports, self.status_at))
@@ -127,39 +127,36 @@ class Connection:
 
     @property
     def is_over(self) -> bool:
-        """Return whether nothing more is to be read through it, and nobody is to act.
-
-        It lapsed after the one read that it was for, or our own user unlinked it.
-        """
+        """Return whether the connection is finished: lapsed after its only read, or unlinked by our own user."""
         if self.is_unlinked:
             return True
         is_read = self.first_read_at is not None and self.read_once in (ReadOnce.POLICY, ReadOnce.INFERRED)
         return is_read and self.status == ConnectionStatus.DEAUTHORIZED
 
     def suffices(self, succeeded_at: datetime | None) -> bool:
-        """Return whether a copy made at a time is the only one that the policy wants since it was last linked."""
+        """Return whether a copy is the one read that the policy wants, made since the last reconnection."""
         if succeeded_at is None or self.read_once is not ReadOnce.POLICY:
             return False
         return self.reconnected_at is None or succeeded_at >= self.reconnected_at
 
     @property
     def is_unlinked(self) -> bool:
-        """Return whether our own user gave it up at Codat."""
+        """Return whether our own user unlinked the connection at Codat."""
         return self.status == ConnectionStatus.UNLINKED
 
     @property
     def linked_anew_at(self) -> datetime | None:
-        """Return when it was linked again after it was over, from when on promises count; `None` if it was not."""
+        """Return when the connection was linked again after it was over; `None` if never. Promises count from then."""
         if self.read_once is ReadOnce.POLICY:
             return self.reconnected_at
         linked_at = (self.reconnected_at, self.status_at if self.is_linked else None)
         return min((at for at in linked_at if at and self.unlinked_at and at > self.unlinked_at), default=None)
 
     def with_reads(self, refused: Iterable[datetime], succeeded_at: datetime | None = None) -> "Connection":
-        """Return the connection after reads through it were refused, and another succeeded.
+        """Return the connection after reads were refused, and the last success ended at `succeeded_at`.
 
-        Only refusals after the success and after the last change of its status count. Of many, the earliest are kept,
-        and those that decide whether reads are refused again, whatever succeeds in between.
+        Only refusals since `status_at` and after that success count. Of many, the earliest and the latest are kept:
+        enough to say whether reads are refused again, even if a success between them is reported later.
         """
         counted = sorted(
             at
@@ -179,12 +176,12 @@ class Connection:
         return (self.link_url_read_at or self.status_at) if self.link_url else None
 
     def with_link(self, url: str, at: datetime) -> "Connection":
-        """Return the connection after Codat returned its link at a time; an empty one says nothing."""
+        """Return the connection with the link that Codat returned at `at`; unchanged if that is empty or not newer."""
         known_at = self.link_url_known_at
         return self if not url or (known_at and known_at >= at) else replace(self, link_url=url, link_url_read_at=at)
 
     def latest(self, other: "Connection") -> "Connection":
-        """Return what both reports say together: what Codat reported last, whatever the order of arrival.
+        """Merge two reports of the connection: what Codat reported last counts, in whatever order they arrived.
 
         A webhook may leave out the platform or the link: these are taken from the earlier report.
         """
@@ -207,9 +204,9 @@ class Connection:
         ).with_reads((*self.refusals, *other.refusals))
 
     def differs(self, other: "Connection") -> bool:
-        """Return whether `other` reports anything new, apart from its times, its reason, and another link.
+        """Return whether `other` reports anything new. Times, the reason and a changed link do not count.
 
-        Where links are valid for one use, Codat reports another one each time.
+        Codat may report a new link each time, where links are valid for one use.
         """
         unchanged = replace(
             self,
@@ -231,7 +228,7 @@ class Connection:
 
 
 def _refused_again(refusals: Sequence[datetime]) -> Sequence[datetime]:
-    """Return the refusals that another one followed after `REFUSED_AGAIN_AFTER` or more. They are given in order."""
+    """Return the refusals that came `REFUSED_AGAIN_AFTER` or more before the last one. They are given in order."""
     return [at for at in refusals if at <= refusals[-1] - REFUSED_AGAIN_AFTER]
 
 
@@ -242,30 +239,30 @@ def _latest_not_linked(*reports: Connection) -> datetime | None:
 
 
 def _linked_reports(*reports: Connection, after: datetime | None, besides: datetime) -> tuple[datetime, ...]:
-    """Return when reports say that a connection was linked after it was last not, the earliest that are kept."""
+    """Return when reports have a connection as linked: the earliest times after `after`, without `besides`."""
     times = {at for each in reports for at in (*each.linked_reports, *([each.status_at] if each.is_linked else ()))}
     return tuple(sorted(at for at in times - {besides} if after is None or at > after)[:LINKED_REPORTS_KEPT])
 
 
 def _absence(earlier: Connection, last: Connection) -> datetime | None:
-    """Return since when lists have lacked a connection: a later report of it ends that."""
+    """Return since when lists have lacked a connection; `None` if it was reported since."""
     since = last.absent_since or earlier.absent_since
     return since if since and since > last.status_at else None
 
 
 def _consent_ends_at(connection: Connection, lasts: timedelta | None) -> datetime | None:
-    """Return when consent ends to what is read through a connection; `None` if it does not, or has ended already."""
+    """Return when consent ends: `lasts` after the last link; `None` if no end is to be announced."""
     is_asked_already = connection.lapsed_at is not None or connection.read_once is ReadOnce.POLICY
     return connection.linked_at + lasts if lasts and connection.linked_at and not is_asked_already else None
 
 
 def _link_rank(connection: Connection) -> tuple[datetime, str]:
-    """Return what orders the links of connections that have one: the greatest was reported last."""
+    """Return the sort key of a connection's link: of two links, the one that Codat reported last is greater."""
     return connection.link_url_known_at or connection.status_at, connection.link_url
 
 
 def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str, str, str]:
-    """Return what orders reports: by time, and at the same time by the usual order of statuses."""
+    """Return the sort key of a report: its time, then its status in the usual order, then its other values."""
     status = connection.status
     position = _STATUSES.index(ConnectionStatus(status)) if status in _STATUSES else -1
     of_platform = connection.platform, connection.integration_key, connection.source_type
@@ -274,42 +271,42 @@ def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Company:
-    """A company that is watched. `check_at` is when to check it next; `None` once it was deleted."""
+    """A company that is watched. `check_at` is when to check it next; `None` after its deletion."""
 
     company_id: str
     name: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     parent_id: str = ""
-    """The id of the company that it belongs to; empty if it belongs to none."""
+    """The id of its parent company; empty if it has none."""
     products: tuple[str, ...] = ()
-    """The identifiers of the products that Codat has enabled for it."""
+    """The identifiers of the products that Codat has enabled for the company."""
     connections: dict[str, Connection] = field(default_factory=dict)
     check_at: datetime | None = None
     checked_at: datetime | None = None
-    """When Codat was last polled; `None` if it must be polled, however recently it was."""
+    """When Codat was last polled about the company; `None` if the next check must poll in any case."""
     failed_checks: int = 0
     """Checks that failed in a row."""
     unanswered_at: datetime | None = None
-    """When a call about the company last got no response, by our own clock, if none has got one since."""
+    """When the last call about the company got no response, by our own clock; `None` if it got one."""
     not_found_at: datetime | None = None
-    """When Codat first answered 404 for the company, by our own clock, if it has not been found since."""
+    """When Codat first answered 404 for the company, by our own clock; `None` if it was found since."""
     deleted_at: datetime | None = None
     restored_at: datetime | None = None
     """When Codat listed the company again after it was taken as deleted."""
     bulk_refresh_at: datetime | None = None
-    """When several feeds were last queued by one call, or were about to be, by our own clock."""
+    """When one call that queues several feeds was last made, or about to be made, by our own clock."""
     pause: Pause | None = None
-    """The last pause of its refreshes by an operator, which may have ended."""
+    """An operator's last pause of the company's refreshes. It may have ended."""
     feeds: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """The data types that are kept fresh, by connection, as of the last check."""
+    """The data types that are kept fresh, by connection id, as of the last check."""
     version: int = 0
 
     def due_for_check(self, now: datetime) -> "Company":
-        """Return the company due for a check: something happened to it, and only Codat knows what."""
+        """Return the company due for a check that polls Codat: something happened, and only Codat knows what."""
         return replace(self, check_at=min(self.check_at or now, now), checked_at=None)
 
     def with_read_once(self, reads_once: "Callable[[Company, Connection], bool]") -> "Company":
-        """Return the company with what is to be read only once. `reads_once` is whether the policy says so."""
+        """Return the company with its connections' `read_once` computed. `reads_once` says what the policy says."""
         connections = {
             connection_id: connection if connection.read_once == read_once else replace(connection, read_once=read_once)
             for connection_id, connection in self.connections.items()
@@ -318,9 +315,9 @@ class Company:
         return self if connections == self.connections else replace(self, connections=connections)
 
     def with_consent(self, consent: "Callable[[Company, Connection], timedelta | None]", now: datetime) -> "Company":
-        """Return the company with what consent ends soon, due for a check when the next must be announced.
+        """Return the company with the near ends of consent, due for a check when the next end must be announced.
 
-        `consent` is how long the policy says that it lasts.
+        `consent` returns how long the policy lets consent to a connection last.
         """
         connections, check_at = {}, self.check_at
         for connection_id, connection in self.connections.items():
@@ -357,28 +354,28 @@ class Company:
 
     @property
     def was_linked(self) -> bool:
-        """Return whether it has a connection that Codat has read through: if not, there is nothing to poll."""
+        """Return whether any connection was ever authorised and is not deleted: if none, there is nothing to poll."""
         return any(connection.was_linked for connection in self.connections.values())
 
     @property
     def needs_relink_at(self) -> datetime | None:
-        """Return since when the customer must authorise one of its connections again; `None` if none needs it."""
+        """Return since when the customer must relink one of its connections; `None` if none needs that."""
         if self.deleted_at:
             return None
         return min((at for c in self.connections.values() if (at := c.lapsed_at)), default=None)
 
     @property
     def relink_at(self) -> datetime | None:
-        """Return `needs_relink_at`, or else when consent ends, if that is soon."""
+        """Return `needs_relink_at`, else the earliest announced end of consent; `None` if there is neither."""
         if self.deleted_at:
             return None
         ends = (at for c in self.connections.values() if (at := c.consent_ends_at))
         return self.needs_relink_at or min(ends, default=None)
 
     def active_connections(self, data_type: str) -> list[Connection]:
-        """Return the connections that a data type is read from, or was until they lapsed.
+        """Return the connections that a data type is read from, or was read from until they lapsed.
 
-        One that was unlinked counts only while no other took its place.
+        If all are unlinked, that is the last of them, or none for a custom data type.
         """
         candidates = self.candidate_connections(data_type)
         remaining = [c for c in candidates if not c.is_unlinked]
@@ -389,8 +386,8 @@ class Company:
     def candidate_connections(self, data_type: str) -> list[Connection]:
         """Return the connections that a data type is, or was, read from: its data status may be about any of them.
 
-        They have the source type of the data type; if none has, those count whose source type does not say what they
-        hold. A custom data type may be on any. One that was never linked, or was deleted, does not count.
+        They have the data type's source type. If none has, those count whose source type does not say what they supply.
+        A custom data type may come from any. A connection that was never authorised, or is deleted, does not count.
         """
         linkable = [c for c in self.connections.values() if c.was_linked]
         if custom_identifier(data_type):

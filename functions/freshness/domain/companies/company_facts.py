@@ -32,16 +32,16 @@ class CompanyListed:
     connections: tuple[Connection, ...]
     at: datetime
     has_all_connections: bool = True
-    """Whether it may have no others: if a part of the list could not be read, it may."""
+    """Whether the list has all its connections: false if a part of the list could not be read."""
     believed_at: datetime | None = None
-    """As `Listing.believed_at`, of the lists before."""
+    """`Listing.believed_at` before this list."""
     parent_id: str = ""
     products: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionChanged:
-    """A connection was as given at its `status_at`."""
+    """A report of a connection, made at its `status_at`."""
 
     company_id: str
     connection: Connection
@@ -49,14 +49,14 @@ class ConnectionChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadsEnded:
-    """Reads ended, which shows whether connections can be read. Each mapping is by the id of the connection."""
+    """The ends of reads, which show whether connections can be read. Each mapping is by connection id."""
 
     refused: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
     """When reads ended with `AuthError`."""
     succeeded: Mapping[str, datetime] = field(default_factory=dict)
-    """When the latest successful read ended, as far as it is known."""
+    """When the latest known success ended."""
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """Why those were refused, in Codat's words, where Codat says so."""
+    """Why reads were refused, in Codat's words; empty where Codat does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,18 +73,18 @@ class CheckNeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSucceeded:
-    """The company was checked as it was at `version`. `polled` is whether Codat was polled."""
+    """A check of the company, as it was at `version`, succeeded. `polled` is whether Codat was polled."""
 
     version: int
     polled: bool
     reads: ReadsEnded = ReadsEnded()
     feeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The data types that the platforms have, by connection."""
+    """The data types that are kept fresh, by connection id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckFailed:
-    """A check failed, to be repeated after a delay from `first` to `longest`."""
+    """A check failed. It is repeated after a delay from `first` to `longest`."""
 
     first: timedelta
     longest: timedelta
@@ -92,7 +92,7 @@ class CheckFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyCalled:
-    """The last call about the company, made by our own clock at `at`, got a response or not."""
+    """A call about the company was made at `at`, by our own clock. `is_answered` is whether it got a response."""
 
     at: datetime
     is_answered: bool
@@ -100,7 +100,7 @@ class CompanyCalled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinksRead:
-    """Codat returned the links of connections at a time, by their ids."""
+    """Codat returned the links of connections. `urls` has them by connection id."""
 
     at: datetime
     urls: Mapping[str, str]
@@ -116,7 +116,7 @@ class CompanyNotFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyPaused:
-    """An operator paused the company's refreshes, or resumed them, which is `None`."""
+    """An operator paused the company's refreshes, or resumed them: `pause` is then `None`."""
 
     pause: Pause | None
 

@@ -1,20 +1,21 @@
-"""Whether what Codat's list of companies lacks may be taken as deleted.
+"""Whether the companies and connections that Codat's list lacks count as deleted.
 
-One list proves nothing: what it lacks must be lacking again, ten minutes or more later, in another one. And where a
-list lacks so much that a mistake of Codat's is more likely, nothing is deleted until an operator confirms it.
+One list proves nothing: what it lacks counts as deleted if it is still lacking, in a list or as a 404, ten minutes or
+more later. If a list lacks so much that Codat is more likely mistaken, nothing is deleted until an operator confirms
+it.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 ABSENT_AGAIN_AFTER = timedelta(minutes=10)
-"""How long after a first absence, in a list or as a 404, another one counts as a deletion."""
+"""How long after the first absence, in a list or as a 404, a second one counts as a deletion."""
 FEW = 5
-"""So many companies or connections may be deleted at once, whatever their share is."""
+"""This many companies or connections may be deleted at once, whatever share of all they are."""
 SHARE = 0.2
-"""Where a list lacks more than this share of what is known, it is doubted."""
+"""A list that lacks more than `FEW`, and more than this share of what is known, is doubted."""
 CONFIRMED_FOR = timedelta(days=1)
-"""How long lists are not doubted after an operator confirmed it: a company is checked once a day at least."""
+"""How long no list is doubted after an operator confirmed the deletions: every company is checked within this time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class Lacking:
 
     @property
     def is_much(self) -> bool:
-        """Return whether it is more than people delete at once."""
+        """Return whether the list lacks more than people usually delete at once."""
         return self.lacking > FEW and self.lacking > SHARE * self.known
 
 
@@ -39,28 +40,32 @@ class Listing:
     believed_at: datetime | None = None
     """When Codat sent the last list that was not doubted."""
     confirmed_until: datetime | None = None
-    """Until when an operator has it that lists are not doubted."""
+    """Until when no list is doubted, since an operator confirmed the deletions."""
     version: int = 0
 
     @property
     def lacks_much(self) -> bool:
-        """Return whether it is more likely to be a mistake than what people deleted."""
+        """Return whether the list lacks so much that Codat is more likely mistaken."""
         return self.companies.is_much or self.connections.is_much
 
     def followed_by(self, companies: Lacking, connections: Lacking, at: datetime) -> "Listing":
-        """Return what is known after another list."""
+        """Return the listing after the next complete list, which Codat sent at `at`."""
         after = replace(self, companies=companies, connections=connections)
         return after if after.is_doubted(at) else replace(after, believed_at=at)
 
     def is_doubted(self, now: datetime) -> bool:
-        """Return whether nothing may be deleted because of what the list lacks."""
+        """Return whether the list lacks too much to delete anything, and no operator has confirmed the deletions."""
         return self.lacks_much and not (self.confirmed_until and now < self.confirmed_until)
 
     def confirmed(self, now: datetime) -> "Listing":
-        """Return it after an operator confirmed that what lists lack was deleted."""
+        """Return the listing after an operator confirmed that what lists lack was deleted."""
         return replace(self, confirmed_until=now + CONFIRMED_FOR)
 
 
 def counts_as_deleted(absent_since: datetime, now: datetime, believed_at: datetime | None) -> bool:
-    """Return whether something is deleted that is absent now, as it was in a list that was believed."""
+    """Return whether something that is still absent now, and has been since `absent_since`, counts as deleted.
+
+    It does after `ABSENT_AGAIN_AFTER`, if a list that was not doubted has lacked it: `believed_at` is not before
+    `absent_since`.
+    """
     return absent_since + ABSENT_AGAIN_AFTER <= now and believed_at is not None and absent_since <= believed_at

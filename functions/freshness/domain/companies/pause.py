@@ -8,13 +8,13 @@ LONGEST_REASON = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """A pause of a company's refreshes, or of all. Without an end, it lasts until someone resumes them."""
+    """A pause of one company's refreshes, or of all. Without `until`, it lasts until someone resumes them."""
 
     until: datetime | None = None
     reason: str = ""
 
     def holds(self, now: datetime) -> bool:
-        """Return whether nothing is queued at a time."""
+        """Return whether the pause has not ended by `now`."""
         return self.until is None or now < self.until
 
     def __str__(self) -> str:
@@ -26,5 +26,5 @@ UNTIL_RESUMED = Pause()
 
 
 def in_force(pause: Pause | None, now: datetime) -> Pause | None:
-    """Return a pause if it holds at a time, else `None`."""
+    """Return a pause that has not ended by `now`, else `None`."""
     return pause if pause and pause.holds(now) else None

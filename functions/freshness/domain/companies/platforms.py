@@ -31,7 +31,7 @@ KEYS = {
     "yzth": "Stripe Sandbox",
     "zsth": "Square",
 }
-"""Names of platforms by `integrationKey`, from Codat's documentation. There are others, and Codat changes names."""
+"""Names of platforms by `integrationKey`, from Codat's documentation. Codat has others, and changes names."""
 
 
 def selects(name: str, platform: str, integration_key: str = "") -> bool:
@@ -45,11 +45,11 @@ def selects(name: str, platform: str, integration_key: str = "") -> bool:
 
 
 def most_specific(names: Iterable[str], platform: str, integration_key: str = "") -> str | None:
-    """Return which of several names selects a platform: its key, or else the longest; `None` if none does."""
+    """Return the name that selects a platform best: its key, else the longest; `None` if no name selects it."""
     selecting = [name for name in names if selects(name, platform, integration_key)]
     return max(selecting, key=lambda name: (name == integration_key, len(name)), default=None)
 
 
 def is_known(name: str) -> bool:
-    """Return whether a name selects one of the listed platforms, or is one of them in another country."""
+    """Return whether a name selects a platform of `KEYS`, or the same in another country, such as "Sage 50 (CA)"."""
     return any(selects(name, known, key) or selects(known.partition(" (")[0], name) for key, known in KEYS.items())

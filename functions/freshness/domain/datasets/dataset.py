@@ -64,7 +64,7 @@ IN_FLIGHT = (
     DatasetState.PROCESSING_QUEUED,
     DatasetState.PROCESSING,
 )
-"""In the order in which a dataset passes through them; it may skip some."""
+"""The states in flight, in their usual order. A dataset may skip some."""
 
 
 class _Outcomes(dict[str, Outcome]):
@@ -98,10 +98,10 @@ def has_ended(state: str) -> bool:
 
 
 def paused_until(description: str) -> datetime | None:
-    """Return until when Codat pauses a read, by the description of its state; `None` if it is not paused.
+    """Return until when Codat pauses a read, from its `statusDescription`; `None` if it is not paused.
 
-    Codat says `Paused until 2022-10-23T00:00:00.000Z` of a read that met a limit or an outage of the platform, and goes
-    on with it by itself.
+    Codat pauses a read that met a limit or an outage of the platform, and resumes it by itself. The description then
+    has `Paused until 2022-10-23T00:00:00.000Z`.
     """
     found = _PAUSED.search(description)
     try:
@@ -133,7 +133,7 @@ class Issue:
 
 
 def reason_of(issues: Iterable[Issue]) -> str:
-    """Return why a read failed, by its issues."""
+    """Return why a read failed: the messages of its issues, each once, in at most `LONGEST_REASON` characters."""
     return " ".join(dict.fromkeys(issue.message for issue in issues if issue.message))[:LONGEST_REASON]
 
 
@@ -152,17 +152,17 @@ class Dataset:
     """`None` while it runs."""
     records_modified: bool | None = None
     issues: tuple[Issue, ...] = ()
-    """The issues that a webhook reported of its end."""
+    """The issues that a webhook reported with its end."""
     reason: str = ""
-    """Why it failed, in Codat's words, if that was read from Codat: a webhook says it by its issues."""
+    """Why it failed, in Codat's words, as polled; a webhook gives `issues` instead."""
     modified_from: datetime | None = None
-    """From when on the changes are that it found, if a webhook reported it."""
+    """Codat's `modifiedFromDate`: the changes found are from then on. `None` unless a webhook reported it."""
     version: int = 0
 
     def merge(self, other: "Dataset") -> "Dataset":
-        """Return what both records say together. The order of merging, and repeating it, make no difference.
+        """Merge two records of the dataset. Neither the order of merging nor its repetition changes the result.
 
-        A dataset ends once: of two ends the earlier is its own, and the later belongs to a dataset after it.
+        A dataset ends once: of two ends the earlier counts, and the later belongs to the next dataset.
         """
         records = (self, other)
         first = min(records, key=lambda each: (each.ended_at is None, each.ended_at or self.requested_at, each.state))

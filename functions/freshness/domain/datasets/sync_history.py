@@ -1,4 +1,4 @@
-"""The last syncs of one feed: how long they took, what they found, and so how often the data changes.
+"""The last syncs of one feed: when each ended, how long it took, and whether it found changes.
 
 A sync may be reported several times: by a poll, and by webhooks in several forms.
 """
@@ -17,8 +17,13 @@ SAME_END = timedelta(seconds=30)
 SAME_READ = timedelta(seconds=1)
 """How far apart two webhooks about the same read may be generated: reads of one feed are further apart."""
 MODIFIED, UNKNOWN, FAILED, POLLED, MEASURED = 1, 2, 4, 8, 16
-"""Flags of a sync: it found changes; whether it did is unknown; it failed; a poll reported when it ended; and when it
-was requested.
+"""Flags of a sync.
+
+- `MODIFIED`: it found changes.
+- `UNKNOWN`: whether it found changes is unknown.
+- `FAILED`: it failed.
+- `POLLED`: a poll reported its end.
+- `MEASURED`: a poll showed when it was requested.
 
 They are plain numbers: operations on `enum.IntFlag` take thirty times as long, and a tick decodes 100,000 histories.
 """
@@ -29,9 +34,9 @@ KEPT = 32
 LAST_KEPT = 16
 """How many of the last syncs are kept whatever they found: a fact may arrive that many syncs late."""
 LONGEST_SYNC = timedelta(minutes=30)
-"""Longer durations include waiting, perhaps for a customer's own machine, and are not used."""
+"""Longer durations are not used: they include waiting, perhaps for a customer's own machine."""
 OUTLIER = 4
-"""In a small sample, a duration that is this many times the median is ignored."""
+"""In a small sample, a duration of more than this many times the median is ignored."""
 SMALL_SAMPLE = 10
 _MICROSECOND = timedelta(microseconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -42,7 +47,8 @@ READ_TOLERANCE = SAME_READ // _MICROSECOND
 """`SAME_END` and `SAME_READ` in microseconds."""
 
 Row = tuple[int, int, int]
-"""Microseconds of the end since `BEGINNING`; flags; and the duration in milliseconds plus one, or 0."""
+"""A sync: its end in microseconds since `BEGINNING`, its flags, and its duration in milliseconds plus one (0:
+unknown)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +63,13 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class SyncHistory:
-    """Syncs, oldest first, in numbers: a tick reads 100,000 histories, and times in full take ten times as long."""
+    """Syncs, oldest first, as rows of numbers: a tick reads 100,000 histories, and times take ten times as long."""
 
     rows: Sequence[Row] = ()
 
     @classmethod
     def of(cls, syncs: Iterable[Sync]) -> "SyncHistory":
-        """Return a history of these syncs, which are given oldest first."""
+        """Return the history of syncs that are given oldest first."""
         return cls(
             tuple(
                 (_microseconds(s.ended_at), _flags(s.records_modified, s.succeeded), _duration(s.took)) for s in syncs
@@ -71,11 +77,11 @@ class SyncHistory:
         )
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of syncs."""
         return len(self.rows)
 
     def __iter__(self) -> Iterator[Sync]:
-        """Yield each of them, oldest first."""
+        """Yield the syncs, oldest first."""
         for ended_at, flags, took in self.rows:
             yield Sync(
                 ended_at=_time(ended_at),
@@ -92,25 +98,25 @@ class SyncHistory:
 
     @property
     def last_success(self) -> Sync | None:
-        """Return the latest sync that succeeded, if there is one."""
+        """Return the latest sync that succeeded; `None` if none did."""
         return next((sync for sync in reversed(list(self)) if sync.succeeded), None)
 
     @property
     def first_success(self) -> datetime | None:
-        """Return when the oldest of the successes ended, if there is one."""
+        """Return when the oldest known success ended; `None` if there is none."""
         return next((_time(ended_at) for ended_at, flags, _ in self.rows if not flags & FAILED), None)
 
     @property
     def last_successes(self) -> list[datetime]:
-        """Return when the successes among the last syncs ended: between two of these there was no other."""
+        """Return when each success among the last `LAST_KEPT` syncs ended, oldest first and without gaps."""
         last = self.rows[-LAST_KEPT:]
         return [_time(ended_at) for ended_at, flags, _ in last if not flags & FAILED]
 
     @property
     def unchanged_since(self) -> datetime | None:
-        """Return since when all successes are known to have found nothing; `None` if the last is not.
+        """Return since when no success has found changes; `None` if the last one did or may have, or is the only one.
 
-        That is the end of the last success that found a change, or may have; or else of the first that is known.
+        That is the end of the last success that found changes or may have, or else of the oldest known success.
         """
         since = None
         succeeded = [sync for sync in self.rows if not sync[1] & FAILED]
@@ -120,14 +126,14 @@ class SyncHistory:
         return None if since is None else _time(since)
 
     def observations(self) -> Iterator[Observation]:
-        """Yield what each success but the first showed of how often the data changes, where that is known."""
+        """Yield whether the data had changed since the previous success, for each success of which that is known."""
         succeeded = (sync for sync in self.rows if not sync[1] & FAILED)
         for (before, *_), (ended_at, flags, _) in pairwise(succeeded):
             if not flags & UNKNOWN:
                 yield Observation((ended_at - before) / _DAY, bool(flags & MODIFIED))
 
     def has_success_at(self, at: datetime, *, polled: bool) -> bool:
-        """Return whether a success is known that is the one reported for `at`, by a poll or by a webhook.
+        """Return whether the success that a poll or a webhook reported for `at` is known already.
 
         One from before the last `LAST_KEPT` syncs counts as known, since not all of those are kept.
         """
@@ -141,10 +147,11 @@ class SyncHistory:
         )
 
     def reported_again(self, at: datetime, *, succeeded: bool, requested_at: datetime | None) -> datetime | None:
-        """Return when the known sync ended that a webhook dated `at` reports again; `None` if there is none.
+        """Return the end of the known sync that a webhook dated `at` reports again; `None` if it reports a new one.
 
-        A webhook names no dataset. It is about a known end of up to `SAME_END` before if that was polled, or if the
-        latest request is between the two: then it must not end what was requested.
+        This goes by times alone: few webhooks name their dataset. A known sync counts if its end is up to `SAME_END`
+        away and succeeded or failed alike, and if that end was polled or the latest request came between it and `at`:
+        the webhook must not end what was requested.
         """
         reported = _microseconds(at)
         requested = reported + 1 if requested_at is None else _microseconds(requested_at)
@@ -159,9 +166,9 @@ class SyncHistory:
         return None if found is None else _time(found)
 
     def requested_at(self, ended_at: datetime) -> datetime | None:
-        """Return when the success that ended at a time, or nearly then, was requested, to the millisecond.
+        """Return when the success that ended nearest to `ended_at` was requested, to the millisecond.
 
-        Return `None` if that was not measured.
+        Return `None` if no success ended within `SAME_END` of it, or if its duration is unknown.
         """
         end = _microseconds(ended_at)
         near = (sync for sync in self.rows if abs(sync[0] - end) <= END_TOLERANCE and not sync[1] & FAILED)
@@ -181,17 +188,17 @@ class SyncHistory:
         polled: bool = False,
         began_at: datetime | None = None,
     ) -> "SyncHistory":
-        """Return the history after an end, whether it was known or not.
+        """Return the history with a sync that ended at `ended_at`, which may be known already.
 
-        An end that was `polled` replaces one that a webhook reported for nearly the same time, and keeps what that
-        found.
+        A `polled` end replaces one that a webhook reported for nearly the same time, and keeps whether that found
+        changes.
 
-        `requested_at` is the time of the latest request. The first end after it is the end of what was requested, and
-        alone has a duration, in whatever order ends are added. It has none if it is not `measured`: then only an upper
-        bound of `requested_at` is known. `began_at` is when this very sync was requested, if Codat said so.
+        `requested_at` is the time of the latest request, exact if `measured`, else an upper bound. The first end after
+        it is that request's, in whatever order ends are added: its duration is the time between them, if that is exact.
+        Later ends have no duration. `began_at` is when this very sync was requested, if a poll showed that.
 
-        Of two syncs in a row that found nothing, the later alone shows as much. So these of the older syncs are kept:
-        the first, those that found something, and the one before each.
+        Of the syncs before the last `LAST_KEPT`, only these are kept: the first success, those that found changes, and
+        the success before each of those. Of two in a row that found nothing, the later shows as much alone.
         """
         end = _microseconds(ended_at)
         known = {sync[0]: sync for sync in self.rows}
@@ -207,12 +214,12 @@ class SyncHistory:
         return SyncHistory(tuple(kept))
 
     def with_request(self, at: datetime, *, measured: bool) -> "SyncHistory":
-        """Return the history after the latest request became known, whose end may be known already."""
+        """Return the history after the latest request, made at `at`, became known. Its end may be known already."""
         rows = tuple(_with_durations(list(self.rows), _microseconds(at), measured))
         return self if rows == tuple(self.rows) else SyncHistory(rows)
 
     def first_after(self, at: datetime) -> Sync | None:
-        """Return the first sync that ended after a time, if there is one."""
+        """Return the first sync that ended after `at`; `None` if there is none."""
         return next((sync for sync in self if sync.ended_at > at), None)
 
 
@@ -220,10 +227,10 @@ NO_HISTORY = SyncHistory()
 
 
 def usual_duration(durations: Sequence[timedelta], expected: timedelta | None, percent: int = 90) -> timedelta | None:
-    """Return how long this share of syncs takes at most; `None` if nothing is known.
+    """Return how long `percent` percent of syncs take at most; `None` if nothing is known.
 
-    `durations` are sorted. `expected`, where it is known, counts as one more of a small sample, in which outliers are
-    ignored: one wrong measurement must not decide.
+    `durations` are sorted. Of fewer than `SMALL_SAMPLE`, return the longest that is no outlier, or `expected` if there
+    is none: one wrong measurement must not decide.
     """
     if len(durations) >= SMALL_SAMPLE:
         return durations[len(durations) * percent // 100]
@@ -235,10 +242,11 @@ def usual_duration(durations: Sequence[timedelta], expected: timedelta | None, p
 
 
 def _with_durations(syncs: list[Row], requested: int, measured: bool) -> list[Row]:
-    """Give the first sync that ended after the latest request its duration, and later ones none.
+    """Set the durations of the syncs that ended after the latest request.
 
-    That first one is the end of what was requested: its duration is from the request to its end. It has none if it
-    failed, or if the time of the request was not `measured`. Where Codat said when a sync was requested, that counts.
+    The first of them is the end of what was requested: its duration is the time from the request to its end. It has
+    none if it failed, or if the time of the request was not `measured`. Later ones have none. A duration that Codat's
+    own times gave is kept.
     """
     first = bisect_right(syncs, requested, key=lambda sync: sync[0])
     later = [(end, flags, took if flags & MEASURED else 0) for end, flags, took in syncs[first:]]
@@ -249,9 +257,9 @@ def _with_durations(syncs: list[Row], requested: int, measured: bool) -> list[Ro
 
 
 def _trimmed(syncs: list[Row]) -> list[Row]:
-    """Return the last syncs, and of those before them the first success, and those that found something.
+    """Return the last `LAST_KEPT` syncs, and the older ones that show more, `KEPT` in all at most.
 
-    Each of the latter is kept with the one before.
+    These are the first success, those that found changes or may have, and the success before each of those.
     """
     earlier, last = syncs[:-LAST_KEPT], syncs[-LAST_KEPT:]
     earlier = [sync for sync in earlier if not sync[1] & FAILED]
@@ -274,7 +282,10 @@ def _microseconds(time: datetime) -> int:
 
 
 def _duration_between(requested: int, end: int) -> int:
-    """Return a duration whose difference to the end, both in whole milliseconds, is the time of the request."""
+    """Return the time from a request to an end, in milliseconds plus one, at most `LONGEST`.
+
+    Both are cut to whole milliseconds first: the end minus the duration is then the request, to the millisecond.
+    """
     return min(end // PER_MILLISECOND - requested // PER_MILLISECOND + 1, LONGEST)
 
 
@@ -283,7 +294,7 @@ def _duration(took: timedelta | None) -> int:
 
 
 def _without_doubles(syncs: list[Row]) -> list[Row]:
-    """Return the syncs without those that were reported twice.
+    """Merge the syncs that were reported twice.
 
     | two records of successes, or of failures | are the same sync if they are apart by | kept |
     | --- | --- | --- |
@@ -314,16 +325,17 @@ def _without_doubles(syncs: list[Row]) -> list[Row]:
 
 
 def _nearest(ends: list[int], end: int) -> int | None:
-    """Return the nearest of sorted ends that is at most `SAME_END` apart."""
+    """Return which of sorted ends is nearest to `end`; `None` if none is within `SAME_END`."""
     index = bisect_left(ends, end)
     near = [each for each in ends[max(index - 1, 0) : index + 1] if abs(each - end) <= END_TOLERANCE]
     return min(near, key=lambda each: abs(each - end), default=None)
 
 
 def _merged(before: int, flags: int) -> int:
-    """Return the flags of one end that was reported twice: success, modification and a poll win.
+    """Merge the flags of one end that was reported twice: success, found changes and a poll win.
 
-    A webhook that does not say whether records were modified reports a first read: no other webhook can know it either.
+    A webhook that does not say whether records were modified reports a first read. No other webhook can know it either:
+    it stays unknown unless one says that records were modified.
     """
     modified = (before | flags) & MODIFIED
     unknown = before & flags & UNKNOWN

@@ -15,9 +15,9 @@ class CodatSchedule:
     """The account's sync settings when they were last read."""
 
     on_first_link: frozenset[str] = frozenset()
-    """The data types that are read when a company links, which are also those that `data/all` queues."""
+    """The data types that Codat reads when a company links. `data/all` queues the same."""
     hours: dict[str, int] = field(default_factory=dict)
-    """Hours from one sync to the next, by data type, for those that Codat reads by itself."""
+    """Hours from one sync to the next, by data type, of those that Codat reads by itself."""
     read_at: datetime | None = None
     version: int = 0
 
@@ -26,17 +26,19 @@ class CodatSchedule:
         return self.read_at is None or self.read_at + READ_EVERY <= now
 
     def doubles(self, of_products: Collection[str]) -> frozenset[str]:
-        """Return the data types that Codat reads by itself although they are kept fresh here.
+        """Return the data types that Codat's own schedule reads in addition to our refreshes.
 
-        Those of custom products, which have sync settings of their own, are then read twice at the first link too.
+        `of_products` are the data types of custom products, which have sync settings of their own: those in
+        `on_first_link` are read twice when a company links.
         """
         return frozenset(self.hours) | (self.on_first_link & frozenset(of_products))
 
     def queued_by_data_all(self, company: Company, feeds: Iterable[Feed]) -> list[Feed]:
-        """Return the feeds that `data/all` would queue; none if some of these cannot succeed.
+        """Return the feeds that `data/all` would queue; none if any of these cannot succeed.
 
-        A company's own settings are not read: that would cost a call for each company. What `data/all` therefore leaves
-        out is queued by itself. What it queues beyond counts as requested by others.
+        Only the account's settings are known: to read a company's own would cost a call for each company. A feed that
+        `data/all` leaves out because of them is queued alone. One that it queues in addition counts as requested by
+        others.
         """
         candidates = [feed for feed in feeds if feed.data_type in self.on_first_link]
         linked = [feed for feed in candidates if is_linked(feed, company)]

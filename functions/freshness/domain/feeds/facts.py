@@ -1,4 +1,4 @@
-"""Facts: single pieces of information about feeds and companies, whatever they come from.
+"""Facts: single pieces of information about feeds and companies, wherever they come from.
 
 A webhook, a poll of Codat, the response to a queueing call and an operator's command each produce facts.
 `freshness.domain.transitions` says what follows from each. Times are Codat's own unless noted.
@@ -30,14 +30,14 @@ class ReadEnded:
     reason: str = ""
     """Why it failed, in Codat's words; empty if it did not, or Codat does not say."""
     dataset_id: str = ""
-    """The dataset, which only the issues of a webhook name; empty if it is not known."""
+    """The dataset that the links in the webhook's issues name; empty if they name none."""
     modified_from: datetime | None = None
-    """From when on the changes are that it found, if it found any."""
+    """Codat's `modifiedFromDate`: the changes found are from then on. `None` if Codat did not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetEnded:
-    """A dataset ended in `state`. When it ended is unknown: only that it was after it had been requested."""
+    """A dataset ended in `state`, some time after its request: when exactly is unknown."""
 
     company_id: str
     data_type: str
@@ -68,7 +68,7 @@ class DatasetPolled:
     succeeded_at: datetime | None = None
     """When the feed's latest successful dataset ended, whether or not it is this one."""
     succeeded_id: str = ""
-    """The id of that dataset, if Codat returned it."""
+    """The id of that latest successful dataset; empty if Codat did not return it."""
     reason: str | None = None
     """Why it is in this state, in Codat's words; `None` if Codat was not asked for that."""
 
@@ -86,16 +86,17 @@ class DatasetRequested:
     """Why it failed, in Codat's words."""
     decided: Decided | None = None
     called_at: datetime | None = None
-    """When the call was made at the earliest, by our own clock, if not just now: it serves no later request."""
+    """The earliest time of the call, by our own clock; `None` if it was just now. A later requested refresh stays
+    open."""
     serves: datetime | None = None
-    """The `not_before` of callers who had asked before the call was made that queued it, by our own clock."""
+    """The `not_before` of callers who had asked before the call was made, by our own clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueingFailed:
-    """A queueing call failed; another try may succeed, after a delay of at most `longest`.
+    """A queueing call failed. It may be repeated after a delay of at most `longest`.
 
-    `unanswered` is the call if it may have taken effect.
+    `unanswered` is the call, if it may have taken effect.
     """
 
     at: datetime
@@ -130,9 +131,9 @@ class RefreshRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataWanted:
-    """A caller needs data whose read was requested at `not_before` or later, by `deadline`, by our own clock.
+    """A caller needs, by `deadline`, data whose read was requested at `not_before` or later, by our own clock.
 
-    The policy's windows do not apply if it is wanted `at_any_time`.
+    The policy's windows do not apply if `at_any_time` is true.
     """
 
     not_before: datetime
@@ -142,14 +143,17 @@ class DataWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncDurationLearned:
-    """How long a sync usually takes on the feed's platform."""
+    """How long a sync usually takes on the feed's platform; `None` if that is unknown."""
 
     duration: timedelta | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deferred:
-    """The planner decided to look at the feed again at `until`, or never; valid for the feed at `version` only."""
+    """The planner decided to read the feed again at `until`, or never if that is `None`.
+
+    This counts only if the feed is still at `version`.
+    """
 
     until: datetime | None
     decided: Decided
@@ -163,10 +167,10 @@ class PromiseReviewed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissExpected:
-    """A deadline of the feed is expected to be missed, since its copy of `succeeded_at` is too old for it."""
+    """The feed is expected to miss a deadline: its copy of `succeeded_at` is too old for it."""
 
     deadline: str
-    """Its name in the policy."""
+    """The deadline's name in the policy."""
     deadline_at: datetime
     expected_at: datetime | None
     """When the next refresh is expected to end, if that can be seen."""
@@ -175,7 +179,7 @@ class MissExpected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescheduled:
-    """Nothing happened to the feed itself, but to its connection, its promise or a pause of its company."""
+    """The feed's connection, its promise or a pause of its company changed, but not the feed itself."""
 
 
 PolledFact = DatasetPolled | SyncDurationLearned

@@ -1,9 +1,9 @@
 """Feed: a data type of a company from one connection, the unit that is kept fresh.
 
-A feed is a value. Each fact gives a new feed, in such a way that neither the order nor the repetition of facts
-matters: of each kind of fact the latest by Codat's clock is kept, and whether a dataset is in flight follows from
-comparing two such facts. `freshness.domain.transitions.transition` applies facts, and
-`freshness.domain.feeds.schedule` computes when a feed is due.
+A feed is a value. Each fact gives a new feed. Neither the order of facts nor their repetition matters: of each kind,
+the latest by Codat's clock is kept, and comparing two of them shows whether a dataset is in flight.
+`freshness.domain.transitions.transition` applies facts, and `freshness.domain.feeds.schedule` computes when a feed is
+due.
 """
 
 from dataclasses import dataclass, replace
@@ -18,14 +18,15 @@ from freshness.domain.promises.promise import Promise
 
 DAY = timedelta(days=1)
 MILLISECOND = timedelta(milliseconds=1)
-"""Durations of syncs are kept to the millisecond, and so is when they were requested."""
+"""The precision of durations of syncs, and of the times of their requests."""
 MIN_LATE_AFTER = timedelta(seconds=30)
 MAX_LATE_AFTER = timedelta(hours=6)
-"""How long after its request, or after it was last seen to run, a dataset is late: at least, and at most."""
+"""The shortest time until a dataset in flight is late, and the longest time between two checks of one that still
+runs."""
 LONGEST_PAUSE = timedelta(days=1)
-"""How long after Codat last said that a read is paused it is believed: daily limits of platforms end by then."""
+"""How long Codat's last word that a read is paused is believed: daily limits of platforms end by then."""
 UNKNOWN_SYNC_TIME = timedelta(seconds=15)
-"""How long a sync is assumed to take before one was measured."""
+"""How long a sync is assumed to take until one was measured."""
 
 FeedKey = tuple[str, str, str]
 """What identifies a feed: company, data type and connection."""
@@ -52,20 +53,20 @@ class Feed:
     history: SyncHistory = NO_HISTORY
     """The last syncs, as `SyncHistory.with_end` keeps them."""
     refresh_requested_at: datetime | None = None
-    """When a refresh was requested beyond the promise that has not been queued yet."""
+    """When a refresh beyond the promise was requested; `None` once it is queued."""
     refresh_requested_by: Trigger = Trigger.OPERATOR
     wanted: Wanted | None = None
     """What callers need that the copy does not have yet."""
     failed_calls: int = 0
-    """Calls to queue a refresh that failed in a row."""
+    """How many calls to queue a refresh failed in a row."""
     retry_at: datetime | None = None
-    """When such a call may be repeated."""
+    """When the next call may be made after a failed one."""
     unanswered: Unanswered | None = None
-    """The last of these calls, if its response is not known: it is repeated with the same key."""
+    """The last call, if its response is not known: it is repeated with the same idempotency key."""
     platform_sync_time: timedelta | None = None
     """How long a sync usually takes on this platform; used until this feed's own syncs were measured."""
     quiet_since: datetime | None = None
-    """Since when nothing has changed at the source, if that is `quiet_after` or longer, and was published."""
+    """Since when nothing has changed at the source, once that is as long as `quiet_after` and was published."""
     changes_per_day: float | None = None
     """How often the data changes at the source, as estimated when the feed was last scheduled."""
     requests_that_day: int = 0
@@ -73,40 +74,41 @@ class Feed:
     decided: Decided | None = None
     """The last decision that changed the feed. What applies now, `freshness.planning.planner` computes."""
     written_at: datetime | None = None
-    """When the user last wrote such data to the platform: an older copy is out of date."""
+    """When the user last wrote data of this type to the platform: an older copy is out of date."""
     broken_at: datetime | None = None
-    """When the promise was broken, if that was published, and it is not known to be kept again."""
+    """When the promise broke, if that was published and the promise is not known to be kept again."""
     miss_expected_at: datetime | None = None
-    """The last deadline that will be missed, as was published in advance."""
+    """The time of the last deadline that was published as at risk."""
     breach: Breach | None = None
-    """The part of the breach that is open, whose time is not recorded yet."""
+    """The open breach, without the time that is recorded already."""
     due_at: datetime | None = None
     """When a tick must read the feed next; indexed."""
     version: int = 0
 
     @property
     def key(self) -> FeedKey:
-        """Return what identifies this feed."""
+        """Return the feed's key."""
         return self.company_id, self.data_type, self.connection_id
 
     @property
     def in_flight(self) -> Request | None:
-        """Return the request whose dataset has not ended yet."""
+        """Return the request whose dataset has not ended yet; `None` if there is none."""
         if self.last_dataset and (self.end is None or self.end.at < self.last_dataset.at):
             return self.last_dataset
         return None
 
     @property
     def changes(self) -> list[Request | End]:
-        """Return the latest request and the latest end, the later first."""
+        """Return the latest request and the latest end, as far as they are known, the later first."""
         known = (self.last_dataset, self.end)
         return sorted((change for change in known if change), key=lambda change: change.at, reverse=True)
 
     @property
     def latest_dataset_id(self) -> str:
-        """Return the dataset that was requested or ended last, empty if it is unknown.
+        """Return the id of the dataset that was requested or ended last; empty if it is unknown.
 
-        A webhook does not name the dataset that ended: it is the one that was requested last.
+        An end that only a webhook reported has no id here, even if the webhook names its dataset: the id is then that
+        of the latest request.
         """
         return next((change.dataset_id for change in self.changes if change.dataset_id), "")
 
@@ -116,11 +118,11 @@ class Feed:
 
     @property
     def as_of(self) -> AsOf | None:
-        """Return what time Codat's copy is as of; `None` if there never was one."""
+        """Return when the read of Codat's copy was requested, or an estimate of that; `None` without a copy."""
         return None if self.succeeded_at is None else self.as_of_read(self.succeeded_at)
 
     def as_of_read(self, ended_at: datetime) -> AsOf:
-        """Return the time as of which a successful read copied the data. `ended_at` is when that read ended."""
+        """Return when the successful read that ended at `ended_at` was requested, or an estimate of that."""
         requested_at = self.history.requested_at(ended_at)
         if requested_at is None:
             return AsOf(at=ended_at - LONGEST_SYNC, is_estimated=True)
@@ -159,11 +161,11 @@ class Feed:
         )
 
     def ended(self, end: End, records_modified: bool | None = None, began_at: datetime | None = None) -> "Feed":
-        """Return the feed after a dataset ended, which was requested at `began_at` if Codat said so.
+        """Return the feed after a dataset ended. `began_at` is when it was requested, if that is known.
 
-        `records_modified` is whether the sync found changes, `None` where that is unknown (after the first read of a
-        connection Codat always reports false, which means nothing). A webhook names no dataset, so an end with one was
-        polled.
+        `records_modified` is whether the sync found changes, and `None` if that is unknown: Codat always reports false
+        for the first read of a connection. An end with a dataset id counts as polled, and as exact: an end from a
+        webhook is given none, even if the webhook names its dataset.
         """
         succeeded = OUTCOMES[end.state] is Outcome.COMPLETE
         requested_at = self.last_dataset.at if self.last_dataset else None
@@ -172,14 +174,14 @@ class Feed:
         if latest is None or latest.rank < end.rank:
             latest = end.with_reason_of(latest)
         elif latest.is_report_of(end):
-            # When a poll found the end is exact: a webhook is dated later.
+            # The end that a poll found is exact: a webhook is dated later.
             succeeded_at = end.at if succeeded_at == latest.at else succeeded_at
             latest = end.with_reason_of(latest)
         else:
             latest = latest.with_reason_of(end)
         return replace(
             self,
-            # What an unanswered call may have queued has ended: the next call is another one.
+            # The dataset that an unanswered call may have queued has ended: the next call is a new one.
             unanswered=None if is_answered else self.unanswered,
             end=latest,
             succeeded_at=max(filter(None, (succeeded_at, end.at))) if succeeded else succeeded_at,
@@ -188,7 +190,7 @@ class Feed:
                 records_modified,
                 succeeded=succeeded,
                 requested_at=requested_at,
-                # When others requested theirs is not always known, only when it was first seen.
+                # Of a dataset that others requested, only the time when it was first seen may be known.
                 measured=self.last_dataset is not None and self.last_dataset.trigger is not Trigger.EXTERNAL,
                 polled=bool(end.dataset_id),
                 began_at=began_at,
@@ -196,11 +198,11 @@ class Feed:
         )
 
     def written(self, at: datetime) -> "Feed":
-        """Return the feed after the user wrote such data to the platform."""
+        """Return the feed after the user wrote data of this type to the platform."""
         return replace(self, written_at=max(filter(None, (self.written_at, at))))
 
     def with_refresh_requested(self, at: datetime, trigger: Trigger = Trigger.OPERATOR) -> "Feed":
-        """Return the feed after a refresh was requested beyond the promise; one in flight already serves that."""
+        """Return the feed after a refresh beyond the promise was requested; unchanged while a dataset is in flight."""
         return self if self.in_flight else replace(self, refresh_requested_at=at, refresh_requested_by=trigger)
 
     def is_as_of(self, not_before: datetime) -> bool:
@@ -213,7 +215,7 @@ class Feed:
         return as_of.at >= not_before
 
     def with_wanted(self, wanted: Wanted) -> "Feed":
-        """Return the feed after a caller asked for data as of a time or later, unless the copy is that already."""
+        """Return the feed after a caller asked for data as of a time or later; unchanged if the copy is that fresh."""
         if self.is_as_of(wanted.not_before):
             return self
         known = self.wanted or wanted
@@ -225,22 +227,22 @@ class Feed:
         return replace(self, wanted=merged)
 
     def without_satisfied(self) -> "Feed":
-        """Return the feed without what was wanted, if the copy is that fresh now."""
+        """Return the feed without `wanted`, if the copy is that fresh now."""
         if self.wanted is None or not self.is_as_of(self.wanted.not_before):
             return self
         return replace(self, wanted=None)
 
     def call_failed(self, at: datetime, longest: timedelta, unanswered: Unanswered | None = None) -> "Feed":
-        """Return the feed after a call to queue a refresh failed, due again after a delay of at most `longest`.
+        """Return the feed after a call to queue a refresh failed. The next call waits for a delay of at most `longest`.
 
-        `unanswered` is the call if it may have taken effect.
+        `unanswered` is the failed call, if it may have taken effect.
         """
         failed_calls = self.failed_calls + 1
         retry_at = at + backoff.delay("".join(self.key), failed_calls, longest=longest)
         return replace(self, failed_calls=failed_calls, retry_at=retry_at, unanswered=unanswered)
 
     def requests_on(self, day: date) -> int:
-        """Return how often we requested it on a day in UTC. The day is not before the latest request's."""
+        """Return how many requests this stack made on a day in UTC, which is not before the latest request's day."""
         return self.requests_that_day if self.last_dataset and self.last_dataset.at.date() == day else 0
 
     @property
@@ -258,7 +260,10 @@ class Feed:
 
     @property
     def paused_until(self) -> datetime | None:
-        """Return until when Codat pauses the dataset in flight, as it last said; `None` if it does not."""
+        """Return until when Codat pauses the dataset in flight; `None` if it does not.
+
+        That counts for at most `LONGEST_PAUSE` after Codat last said so.
+        """
         until = paused_until(self.running_description) if self.in_flight and self.running_description else None
         if until is None or self.seen_running_at is None:
             return None
@@ -266,10 +271,10 @@ class Feed:
 
     @property
     def late_at(self) -> datetime | None:
-        """Return when the dataset in flight is late, so that a check must ask Codat about it.
+        """Return when the dataset in flight is late, and a check must ask Codat about it; `None` if none is in flight.
 
-        Each check that finds it still running doubles the time until the next check: an on-premise platform may take
-        days. The next check of one that Codat pauses is at the end of the pause.
+        Each check that finds it still running doubles the time until the next check, up to `MAX_LATE_AFTER`: an
+        on-premise platform may take days. While Codat pauses the dataset, the next check is at the end of the pause.
         """
         if self.in_flight is None:
             return None
@@ -296,14 +301,14 @@ class Feed:
 
     @property
     def is_failing(self) -> bool:
-        """Return whether the last try failed, and another may succeed."""
+        """Return whether the last read or call failed, and the next may succeed."""
         last_failed = self.end is not None and OUTCOMES[self.end.state] in (Outcome.TRY_AGAIN, Outcome.UNKNOWN)
         # A call that failed no longer matters once somebody else's read has succeeded.
         is_outdated = self.retry_at and self.succeeded_at and self.succeeded_at >= self.retry_at
         return last_failed or (self.failed_calls > 0 and not is_outdated)
 
     def state(self, promise: Promise, connection: Connection, now: datetime) -> State:
-        """Return what a reader sees of the feed."""
+        """Return the feed's state as readers see it."""
         if promise.off or connection.suffices(self.succeeded_at):
             return State.OFF
         if self.is_unsupported:
@@ -320,12 +325,12 @@ class Feed:
 
 
 def is_known_dataset(feed: Feed, dataset_id: str) -> bool:
-    """Return whether a dataset is the feed's latest requested, or latest ended."""
+    """Return whether a dataset is the one that was requested last, or the one that ended last."""
     return dataset_id in {each.dataset_id for each in (feed.last_dataset, feed.end) if each}
 
 
 def without_plans(feed: Feed) -> Feed:
-    """Return what is kept of a feed after its deletion: what its reads showed, without what was to be done next."""
+    """Return what is kept of a feed after its deletion: what its reads showed, but no plans."""
     return Feed(
         company_id=feed.company_id,
         data_type=feed.data_type,

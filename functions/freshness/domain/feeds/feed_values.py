@@ -13,7 +13,7 @@ REPEATABLE = timedelta(hours=1)
 
 
 class State(StrEnum):
-    """What a reader sees of a feed."""
+    """A feed's state as readers see it."""
 
     FRESH = "fresh"
     QUIET = "quiet"
@@ -21,7 +21,7 @@ class State(StrEnum):
     STALE = "stale"
     REFRESHING = "refreshing"
     FAILING = "failing"
-    """The last try failed, and another is scheduled."""
+    """The last read or call failed, and the next is scheduled."""
     BLOCKED = "blocked"
     """A person must act: relink the connection, or restore its permissions."""
     UNSUPPORTED = "unsupported"
@@ -36,10 +36,11 @@ class Request:
     trigger: Trigger
     dataset_id: str = ""
     serves: datetime | None = None
-    """The `not_before` of callers for whom it was requested, by our own clock, where that is ahead of Codat's."""
+    """The `not_before` of the callers that it was requested for, if our own clock, ahead of Codat's, makes that
+    later."""
 
     def is_of(self, not_before: datetime) -> bool:
-        """Return whether it was requested at a time or later, or for callers who asked for data as of then."""
+        """Return whether it was requested at `not_before` or later, or for callers who asked for data as of then."""
         return max(self.at, self.serves or self.at) >= not_before
 
 
@@ -54,7 +55,7 @@ class End:
     """Why it failed, in Codat's words; empty if it did not, or Codat does not say."""
 
     def with_reason_of(self, other: "End | None") -> "End":
-        """Return the end with the longer of two reasons, if `other` reports the same end."""
+        """Return the end with the longer of both reasons; unchanged if `other` is not the same end."""
         if other is None or other.state != self.state or not (other.at == self.at or other.is_report_of(self)):
             return self
         longer = max(self.reason, other.reason, key=lambda reason: (len(reason), reason))
@@ -62,20 +63,20 @@ class End:
 
     @property
     def rank(self) -> tuple[datetime, bool, str, str]:
-        """Return what orders ends: the later is greater, and of two at the same time one that succeeded."""
+        """Return the sort key of ends: the later is greater, and of two at the same time, one that succeeded."""
         return self.at, OUTCOMES[self.state] is Outcome.COMPLETE, self.state, self.dataset_id
 
     def is_report_of(self, polled: "End") -> bool:
-        """Return whether this is a webhook's report, which names no dataset, of an end that a poll found."""
+        """Return whether this end is a webhook's report, which has no dataset id here, of the end that a poll found."""
         is_webhook = bool(polled.dataset_id) and not self.dataset_id
         return is_webhook and self.state == polled.state and abs(self.at - polled.at) <= SAME_END
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsOf:
-    """When the read of a copy was requested: the copy may lack what changed at the source since.
+    """When the read of a copy was requested: the copy may lack later changes at the source.
 
-    Where only the read's end is known, `at` is that minus the longest plausible sync time, and `is_estimated` is true.
+    If only the end of the read is known, `at` is that minus `LONGEST_SYNC`, and `is_estimated` is true.
     """
 
     at: datetime
@@ -112,13 +113,13 @@ class Unanswered:
     key: str = ""
 
     def is_repeatable(self, now: datetime) -> bool:
-        """Return whether Codat still returns the response to the first call if it is repeated with the same key."""
+        """Return whether the call may be repeated with its key: Codat then returns its first response."""
         return bool(self.key) and now < self.at + REPEATABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breach:
-    """An open breach of a promise, from the time on that was not recorded yet.
+    """An open breach of a promise. Any part of it before `since` is recorded already.
 
     `waiting` is whether the customer must act before a refresh can succeed.
     """

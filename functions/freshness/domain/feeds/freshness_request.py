@@ -24,11 +24,11 @@ class OnLate(StrEnum):
     STALE = "stale"
     """The best copy, with its age."""
     FAIL = "fail"
-    """A refusal, at once if it can be foreseen."""
+    """A failure, at once if it can be foreseen."""
 
 
 class FeedState(StrEnum):
-    """What a request knows of one feed."""
+    """A feed's state, as a request sees it."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -38,7 +38,7 @@ class FeedState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedResult:
-    """What a request found of one feed. Times are of the copy there is, and `None` if there is none."""
+    """What a request found about one feed. Times are those of the copy, and `None` if there is none."""
 
     data_type: str
     connection_id: str
@@ -53,7 +53,7 @@ class FeedResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreshnessRequest:
-    """A request that was accepted. `results` are those at its end, and empty before."""
+    """An accepted request for fresh data. `results` is empty until the request ends."""
 
     request_id: str
     company_id: str
@@ -66,24 +66,24 @@ class FreshnessRequest:
     caller: str = ""
     """The ARN of who asked; empty if that is not known."""
     purpose: str = ""
-    """What for, in the caller's words."""
+    """What the data is for, in the caller's words."""
     kept_until: datetime | None = None
-    """Until when it is kept; for `KEPT` after it was accepted if that is `None`."""
+    """Until when the request is kept; `None` means `KEPT` after it was accepted."""
     fingerprint: str = ""
-    """A hash of what was asked, to recognise a key that is used again for something else."""
+    """A hash of what was asked, to recognise an idempotency key that is used again for something else."""
     task_token: str = ""
     """The token of a task of Step Functions that waits for the end, empty if none does."""
     answering_until: datetime | None = None
-    """Until when the call that made the request may still be answered."""
+    """Until when the call that made the request may still get its answer."""
     ended_at: datetime | None = None
     results: tuple[FeedResult, ...] = ()
     is_published: bool = False
-    """Whether the bus accepted the notification that it ended. It is open until then."""
+    """Whether the event bus accepted the notification that the request ended. The request is open until then."""
     version: int = 0
 
     @property
     def expires_at(self) -> datetime:
-        """Return until when it is kept."""
+        """Return until when the request is kept."""
         return self.kept_until or self.accepted_at + KEPT
 
     @property
@@ -93,16 +93,16 @@ class FreshnessRequest:
 
     @property
     def is_fresh(self) -> bool:
-        """Return whether it ended with every feed as fresh as asked."""
+        """Return whether the request ended with every feed as fresh as asked."""
         return self.is_done and all(result.state is FeedState.FRESH for result in self.results)
 
     @property
     def failures(self) -> tuple[FeedResult, ...]:
-        """Return what it ended without, apart from copies that are stale where that was accepted."""
+        """Return the results of feeds that failed or need a person. A stale copy that is accepted is neither."""
         return tuple(each for each in self.results if each.state in (FeedState.FAILED, FeedState.NEEDS_PERSON))
 
     def feeds_of(self, feeds: Iterable[Feed], company: Company) -> list[Feed]:
-        """Return the feeds that it is about: its data types from each connection that they are read from."""
+        """Return the feeds that the request is about: its data types, from each connection that supplies them."""
         wanted = {
             (data_type, connection.connection_id)
             for data_type in self.data_types
@@ -118,7 +118,10 @@ class FreshnessRequest:
         return feed.is_as_of(self.not_before) or (in_flight is not None and in_flight.is_of(self.not_before))
 
     def with_results(self, feeds: Iterable[Feed], company: Company, now: datetime) -> "FreshnessRequest":
-        """Return the request with its results if it ends now: each feed's state is final, or the deadline passed."""
+        """Return the request with its results if it ends now, else unchanged.
+
+        It ends once each feed's state is final, or the deadline passed.
+        """
         if self.is_done:
             return self
         results = self.results_of(feeds, company, now)
@@ -174,9 +177,9 @@ class FreshnessRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadEstimate:
-    """When a read that serves a request is expected to end, and how probable it is that it does by the deadline.
+    """When a read that serves a request is expected to end, and the probability that this is by the deadline.
 
-    `obstacle` is why it is impossible, empty if it is not.
+    `obstacle` is why it cannot be; empty if it can.
     """
 
     expected_at: datetime
@@ -185,7 +188,7 @@ class ReadEstimate:
 
 
 def estimate(request: FreshnessRequest, feed: Feed, promise: Promise, now: datetime) -> ReadEstimate:
-    """Return when the read of a feed that serves a request is expected to end, from its windows and its last syncs."""
+    """Estimate when a read of a feed that serves a request ends, from its windows and its last syncs."""
     in_flight, usual = feed.in_flight, feed.usual_sync_time
     goes_on_at = feed.paused_until if feed.paused_until and feed.paused_until > now else None
     if goes_on_at and goes_on_at >= request.deadline:
@@ -217,7 +220,7 @@ def _estimate(request: FreshnessRequest, feed: Feed, start: datetime, expected_a
 
 
 def dataset_of_copy(feed: Feed) -> str:
-    """Return the dataset of the copy, empty if it is not known: a webhook rarely names one."""
+    """Return the id of the dataset that the copy is from; empty if it is not known."""
     request, end, as_of = feed.last_dataset, feed.end, feed.as_of
     if end and end.dataset_id and end.at == feed.succeeded_at:
         return end.dataset_id

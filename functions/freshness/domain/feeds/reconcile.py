@@ -1,4 +1,4 @@
-"""What a poll of Codat may change of a feed: the rules, one by one, for what a poll overrides."""
+"""What a poll of Codat changes of a feed: one function for each rule."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +10,10 @@ from freshness.domain.feeds.feed_values import End, Request
 
 
 def reconcile(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Feed:
-    """Return the feed after Codat was polled. `linked_at` is when its connection was last seen to be linked."""
+    """Return the feed after Codat was polled.
+
+    `linked_at` is the `status_at` of its connection, or the time of the poll if the connection is not known.
+    """
     if polled.succeeded_at:
         feed = _with_success(feed, polled, polled.succeeded_at)
     if not has_ended(polled.state):
@@ -25,13 +28,17 @@ def _is_requested(feed: Feed, polled: DatasetPolled) -> bool:
 
 
 def _with_success(feed: Feed, polled: DatasetPolled, succeeded_at: datetime) -> Feed:
-    """Return the feed with the latest success. One that a webhook reported, under a slightly later time, is kept."""
+    """Return the feed with the latest success that the poll found.
+
+    If the poll names its dataset, its time replaces that of a webhook's report of the same end, which is slightly
+    later.
+    """
     is_latest = OUTCOMES[polled.state] is Outcome.COMPLETE
     began_at = polled.requested_at if is_latest else None
     if _is_requested(feed, polled) and is_latest and feed.last_dataset:
         # A request that was adopted may carry our own clock's time, which may be ahead of Codat's.
         succeeded_at = max(succeeded_at, feed.last_dataset.at)
-        # When others requested theirs, only Codat knows.
+        # Only Codat knows when others requested a dataset.
         began_at = began_at or (None if feed.last_dataset.trigger is Trigger.EXTERNAL else feed.last_dataset.at)
     dataset_id = polled.dataset_id if is_latest else polled.succeeded_id
     return feed.ended(End(at=succeeded_at, state=DatasetState.COMPLETE, dataset_id=dataset_id), began_at=began_at)
@@ -49,7 +56,11 @@ def _with_running(feed: Feed, polled: DatasetPolled) -> Feed:
 
 
 def _with_failure(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Feed:
-    """Return the feed after a poll found that its latest dataset failed, unless more is known of it already."""
+    """Return the feed after a poll found that its latest dataset failed.
+
+    An end that is known already gains what the poll adds: the dataset's id, the exact time, the reason. A poll from
+    before the request in flight changes nothing.
+    """
     reason = polled.reason or ""
     if feed.end and feed.end.dataset_id == polled.dataset_id:
         return _with_reason(feed, feed.end, polled)
@@ -67,16 +78,19 @@ def _with_failure(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Fee
 
 
 def _with_reason(feed: Feed, end: End, polled: DatasetPolled) -> Feed:
-    """Return the feed with a known end, and the poll's reason for it."""
+    """Return the feed with `end`, and with the poll's reason for it if that is longer."""
     end = end.with_reason_of(replace(end, state=polled.state, reason=polled.reason or ""))
     return feed if end == feed.end else replace(feed, end=end)
 
 
 def _failed_at(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> datetime:
-    """Return when a dataset failed, as Codat says, otherwise a time that permits one retry."""
+    """Return when a dataset failed: as Codat says, else the time of the poll.
+
+    For a feed without any request or end, it is before `linked_at` at the latest: the failure then permits one retry.
+    """
     at = polled.ended_at or polled.at
     if feed.last_dataset is None and feed.end is None:
-        # When it failed is unknown, and the connection is linked now: one try is worthwhile.
+        # It may have failed before the connection was linked: one try is worthwhile.
         return min(at, linked_at - timedelta.resolution)
     if feed.last_dataset and _is_requested(feed, polled):
         # Our own clock's time of the request may be ahead of Codat's.
@@ -85,7 +99,7 @@ def _failed_at(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> dateti
 
 
 def _without_dataset_in_flight(feed: Feed, polled: DatasetPolled) -> Feed:
-    """Return the feed without its late dataset, if the latest that Codat knows is another one that has ended."""
+    """Return the feed with its dataset in flight cancelled, if that is late: Codat's latest dataset has ended."""
     if feed.in_flight is None or feed.late_at is None or polled.at < feed.late_at:
         return feed
     return feed.ended(End(at=polled.at, state=DatasetState.CANCELLED, dataset_id=feed.in_flight.dataset_id))

@@ -18,32 +18,31 @@ from freshness.domain.promises.promise import Promise, aim
 from freshness.domain.times import BEGINNING
 
 RETRY_AFTER_REFUSAL = timedelta(minutes=30)
-"""How long a feed whose read was refused waits for another try: longer than from one list of companies to the next."""
+"""How long a feed waits for the next try after a refused read: longer than from one list of companies to the next."""
 RETRY_WITHOUT_PERMISSIONS = timedelta(days=1)
-"""The same if it lacks permissions: a customer may grant them at the platform, which Codat does not report."""
+"""How long it waits if permissions are missing: the customer may grant them without Codat reporting it."""
 ASK_FOR_CUSTOM_AGAIN = timedelta(weeks=1)
-"""How long after Codat did not have a custom data type it is asked for it again."""
+"""How long after Codat did not have a custom data type to ask for it again."""
 REQUESTED_DUE = BEGINNING - timedelta(seconds=1)
-"""When a feed is due whose refresh was requested or is wanted: before everything that a promise makes due."""
+"""The due time of a feed that somebody requested or waits for: before all that a promise makes due."""
 QUEUEING_MARGIN = timedelta(minutes=2)
 """How long a due feed may wait for its request: for the next tick, and for its turn in it."""
 
 TYPICAL, USUAL, SLOW = 50, 90, 95
-"""Percentiles of a feed's sync times that a refresh is given time for.
+"""Percentiles of a feed's sync times: a refresh starts early enough for a sync that takes this long.
 
-That is `USUAL` before the age reaches its bound: a sync in ten may end a little late. It is `SLOW` before a deadline,
-since a deadline that is missed cannot be kept later. A refresh that must not end too early either is expected to take
-as long as a `TYPICAL` one.
+That is `USUAL` before the age reaches its bound: one sync in ten may end a little late. It is `SLOW` before a deadline,
+since a missed deadline cannot be kept later. `TYPICAL` is for a refresh that must not end too early either.
 """
 
 
 def reschedule(feed: Feed, promise: Promise, connection: Connection) -> Feed:
-    """Return the feed with its change rate and `due_at` computed from what is known."""
+    """Return the feed with `changes_per_day` and `due_at` computed anew."""
     return with_due_at(_with_change_rate(feed, promise), promise, connection)
 
 
 def with_due_at(feed: Feed, promise: Promise, connection: Connection) -> Feed:
-    """Return the feed with `due_at` computed from what is known, and the change rate that it has."""
+    """Return the feed with `due_at` computed anew."""
     times = (due_at(feed, promise, connection), promise_event_at(feed, promise, connection))
     next_at = min(filter(None, times), default=None)
     return feed if next_at == feed.due_at else replace(feed, due_at=next_at)
@@ -59,8 +58,8 @@ def _with_change_rate(feed: Feed, promise: Promise) -> Feed:
 def due_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | None:
     """Return when the feed's next refresh should be queued so that the promise holds; `None` if none should be.
 
-    While a dataset is in flight the feed stays due, so that ticks read it and see when it is late. One that was
-    requested before it was due becomes due when it is late.
+    While a dataset is in flight the feed stays due, so that ticks read it and see when it is late. If the dataset was
+    requested before the feed was due, the feed becomes due when the dataset is late.
     """
     in_flight = feed.in_flight
     is_off = promise.off or connection.suffices(feed.succeeded_at)
@@ -83,10 +82,9 @@ def due_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | N
 
 
 def breaks_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | None:
-    """Return when the copy becomes older than promised; `None` where nothing is promised.
+    """Return when the copy becomes older than promised; `None` if nothing is promised.
 
-    It counts from when the copy was made, or from when the connection was linked again after our user had unlinked it.
-    Where there never was a copy, it counts from the last change of the connection's status.
+    The age counts from `counts_from`.
     """
     if promise.off or feed.is_unsupported or connection.suffices(feed.succeeded_at):
         return None
@@ -94,14 +92,18 @@ def breaks_at(feed: Feed, promise: Promise, connection: Connection) -> datetime 
 
 
 def counts_from(feed: Feed, connection: Connection) -> datetime:
-    """Return from when on a feed's promise counts."""
+    """Return the time from which the feed's age counts.
+
+    That is when the copy was made, or when the connection was linked anew if that is later. Without either, it is the
+    `status_at` of the connection.
+    """
     return max(filter(None, (feed.succeeded_at, connection.linked_anew_at)), default=connection.status_at)
 
 
 def is_break_unknown(feed: Feed, at: datetime, now: datetime) -> bool:
-    """Return whether only Codat knows if the promise broke at a time: the dataset in flight may have ended since.
+    """Return whether only Codat knows if the promise broke at `at`: the dataset in flight may have ended before.
 
-    It is known once Codat was seen to run the dataset at that time or later. If Codat did not say so for
+    It is known once Codat was seen to run the dataset at that time or later. If Codat does not say for
     `MAX_LATE_AFTER`, the promise counts as broken.
     """
     if feed.in_flight is None or feed.late_at is None:
@@ -129,9 +131,9 @@ def is_due_by_age(feed: Feed, promise: Promise, now: datetime) -> bool:
 
 
 def _asked_again_at(feed: Feed) -> datetime | None:
-    """Return when Codat is to be asked again for a data type that it did not have; `None` if it never is.
+    """Return when to ask Codat again for a data type that it did not have; `None` for never.
 
-    A custom one may be configured at any time, which Codat does not report.
+    Only custom data types are asked for again: they may be configured at any time, without Codat reporting it.
     """
     if feed.end is None or not custom_identifier(feed.data_type):
         return None
@@ -139,9 +141,9 @@ def _asked_again_at(feed: Feed) -> datetime | None:
 
 
 def _retry_after_failure(feed: Feed, connection: Connection) -> datetime | None:
-    """Return when a feed whose last read failed may be tried again; `None` if that is at once.
+    """Return when a feed whose last read failed may be tried again; `None` if that is now.
 
-    One that was refused is tried at once where the connection has been linked again since.
+    After a refusal, that is now if the status of the connection has changed since.
     """
     end = feed.end
     if end is None or OUTCOMES[end.state] in (Outcome.COMPLETE, Outcome.NEVER):
@@ -158,12 +160,12 @@ def _retry_delay(feed: Feed) -> timedelta:
 
 
 def _promised_at(feed: Feed, promise: Promise) -> datetime | None:
-    """Return when the bound on the age, or before it a deadline or the confidence, makes a feed due."""
+    """Return when the promise makes a feed due: by its bound on the age, a deadline or the confidence."""
     return _planned(feed, promise, partial(_bound_or_confident_at, feed, promise))
 
 
 def _planned(feed: Feed, promise: Promise, due_after: Callable[[datetime], datetime]) -> datetime | None:
-    """Return when a feed is due, or earlier if windows are closed then; at once if it was never synced."""
+    """Return `due_after` the last success, or when windows allow it; at once if the feed was never synced."""
     if feed.succeeded_at is None:
         return BEGINNING
     due = due_after(feed.succeeded_at)
@@ -185,7 +187,7 @@ def _bound_or_confident_at(feed: Feed, promise: Promise, succeeded_at: datetime)
 
 
 def _confident_age(feed: Feed, promise: Promise) -> timedelta:
-    """Return the age at which confidence makes a feed due. Without `confidence`, that is the bound on the age."""
+    """Return the age at which confidence makes a feed due: without `confidence`, the bound on the age."""
     if not promise.confidence:
         return promise.aim
     age = timedelta(days=confident_days(promise.confidence, assumed_rate(feed, promise)))
@@ -195,13 +197,13 @@ def _confident_age(feed: Feed, promise: Promise) -> timedelta:
 def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
     """Return when the bound on the age, or a deadline, makes a feed due: so early that a sync usually ends before it.
 
-    Where many feeds become too old at the same moment, each company's are due up to half of the bound earlier, so that
-    they do not all start at once, and one that fails can be tried again.
+    If many feeds become too old at the same moment, each company's feeds are due up to half of the bound earlier: not
+    all start at once, and a failed one can be tried again.
     """
     if promise.time_of_day is None:
         return succeeded_at + promise.aim - _lead(feed.usual_sync_time, promise.aim)
     too_old_at, in_force = promise.time_of_day.first_reached(succeeded_at, aim)
-    # A deadline at the moment at which the bound is reached counts as well.
+    # A deadline at the very moment of the bound counts too. the bound is reached counts as well.
     missed = promise.time_of_day.first_missed(succeeded_at, too_old_at + timedelta.resolution)
     # Decoding the history is the slowest step, so it is done once.
     durations, within = feed.history.durations, in_force.aim
@@ -224,7 +226,10 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
 def _after_window_if_needed(
     promise: Promise, start: datetime, latest: datetime, earliest: datetime, succeeded_at: datetime
 ) -> datetime:
-    """Return when windows open again before a deadline, if what is queued before they close would be too old for it."""
+    """Return when windows open again before a deadline, if a copy from before is too old for it, else `start`.
+
+    `latest` is the last start that meets the deadline. A copy from before `earliest` is too old for it.
+    """
     planned = windows.planned(promise.windows, start, after=succeeded_at, room=QUEUEING_MARGIN)
     if planned is None or planned >= earliest:
         return start
@@ -242,29 +247,33 @@ def _sync_time(feed: Feed, durations: list[timedelta], percent: int = USUAL) -> 
 
 
 def _lead(sync_time: timedelta, within: timedelta) -> timedelta:
-    """Return how long before the moment that counts a refresh must start, but at most half of the bound."""
+    """Return how long before the age reaches a bound a refresh must start: at most half of the bound."""
     return min(sync_time + QUEUEING_MARGIN, within / 2)
 
 
 def _lead_to_deadline(feed: Feed, durations: list[timedelta], percent: int, within: timedelta) -> timedelta:
-    """Return how long before a moment a refresh must start, so that it ends in time and its copy is not too old then.
+    """Return how long before a deadline a refresh must start to end in time, with a copy that is not too old then.
 
-    Unlike a lead before the age reaches a bound, it may be longer than the bound: the copy is as old as its end.
+    It may be longer than the bound `within`, since a copy's age counts from the end of its read. The start of hours
+    with a tighter bound counts as a deadline here.
 
-    For a copy of at most an hour at 09:00, where `SLOW` syncs take 40 minutes and `TYPICAL` ones 5, it is not 42 but
-    35 minutes: started at 08:25, a typical sync ends at 08:30, so that its copy is half an hour old at 09:00.
+    Example: a copy may be an hour old at 09:00, `SLOW` syncs take 40 minutes and `TYPICAL` ones 5. The refresh starts
+    not 42 but 35 minutes before. Started at 08:25, a typical sync ends at 08:30: its copy is half an hour old at 09:00.
     """
     slow, usual = _sync_time(feed, durations, percent), _sync_time(feed, durations, TYPICAL)
     return min(slow + QUEUEING_MARGIN, usual + within / 2)
 
 
 def _spread(feed: Feed, within: timedelta) -> timedelta:
-    """Return how much earlier than necessary a company's feeds start, from none to half of the bound."""
+    """Return how much earlier than necessary a company's feeds start: from none to half of the bound."""
     return within / 2 * (crc32(feed.company_id.encode()) / 2**32)
 
 
 def _outdated_at(feed: Feed, connection: Connection) -> datetime | None:
-    """Return when the copy became outdated whatever its age: the user wrote data, or the connection was not linked."""
+    """Return when the copy became outdated whatever its age; `None` if it is not.
+
+    That is when the user wrote data, or when the connection was reconnected, after the copy was made.
+    """
     since = max(feed.written_at or BEGINNING, connection.reconnected_at or BEGINNING)
     return since if feed.succeeded_at and feed.succeeded_at < since else None
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 MAX_ITERATIONS = 100
 TOLERANCE = 1e-4
-"""The relative size of a step of Newton's method at which it stops."""
+"""Newton's method stops after a step of this relative size."""
 SIGNIFICANT_DIGITS = 2
 """The few syncs that are kept give a rate to within a fifth at best: more digits would only cause writes."""
 SERIES_BELOW = 1e-3
@@ -19,13 +19,13 @@ SERIES_BELOW = 1e-3
 PRIOR_WEIGHT = 0.25
 """The weight of the expected rate as compared to an observation: feeds of one kind differ by a factor of about four."""
 HALF_LIFE, HALF_LIFE_OF_LAST = 8.0, 2.0
-"""After how many later observations one counts half as much: among all, and among the last few after a jump."""
+"""An observation counts half as much after this many later ones: among all, and among the last few after a jump."""
 LAST = 4
 """How many of the last observations show that the rate has jumped."""
 JUMP = 1.5
-"""How much greater their log-likelihood must be at another rate: with more, jumps are found later; with less, often."""
+"""How much more likely, in log-likelihood, a new rate must make the last observations. Less finds false jumps."""
 MIN_PROBABILITY = 1e-300
-"""The logarithm of a lower one is not needed."""
+"""A lower probability counts as this one: the logarithm of 0 does not exist."""
 MAX_EXPONENT = 700.0
 """The exponential of a larger number overflows a float."""
 MIN_RATE = 1e-9
@@ -43,8 +43,8 @@ class Observation:
 def change_rate(observations: Iterable[Observation], expected: float) -> float:
     """Return the rate that makes the observations, oldest first, most likely. It is always finite and positive.
 
-    Rates change, so that an observation counts half as much after every `HALF_LIFE` later ones. If even so the last few
-    are much more likely at another rate, the rate has jumped, and only these count.
+    Rates change: an observation counts half as much after every `HALF_LIFE` later ones. If the last few are
+    nevertheless much more likely at a different rate, the rate has jumped, and only they count.
 
     `expected` is the rate expected without any observation. It counts as two more observations of a lower weight, one
     of a change and one of no change, which together make `expected` the most likely rate. Its influence decreases with
@@ -103,7 +103,7 @@ def _most_likely(changed: Sequence[tuple[float, float]], unchanged: float) -> fl
 
 
 def unchanged_probability(rate: float, days: float) -> float:
-    """Return the probability that data, which changes `rate` times a day, did not change for some days."""
+    """Return the probability that data that changes `rate` times a day did not change in `days` days."""
     return math.exp(-rate * max(days, 0.0))
 
 
@@ -113,7 +113,7 @@ def confident_days(confidence: float, rate: float) -> float:
 
 
 def value_of_first_read(weight: float, rate: float) -> float:
-    """Return the value of the first read of a feed: the weighted days of being up to date within a day after it."""
+    """Return the value of a feed's first read: the expected time up to date in the day after it, in weighted days."""
     return weight * -math.expm1(-rate) / rate
 
 

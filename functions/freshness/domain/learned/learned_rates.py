@@ -1,6 +1,6 @@
-"""How often the feeds of one platform and data type, a *kind*, change: learned from all of them.
+"""How often feeds change, learned for each *kind*: a platform and a data type.
 
-It is a value that is added up from samples, in any order, so that several processes can learn.
+Samples are added up in any order: several processes can learn at the same time.
 """
 
 import math
@@ -20,7 +20,7 @@ class FeedSample(NamedTuple):
 
 
 def kind_of(platform: str, data_type: str) -> str:
-    """Return the name of a kind."""
+    """Return the name of a kind, such as `Xero/invoices`."""
     return f"{platform}/{data_type}"
 
 
@@ -45,7 +45,7 @@ class LearnedRates:
 
     @classmethod
     def learned(cls, samples: Iterable[FeedSample]) -> "LearnedRates":
-        """Return what samples show by themselves."""
+        """Return the rates that samples show by themselves."""
         kinds: dict[str, PlatformTypeRate] = {}
         for kind, rate in samples:
             shown = PlatformTypeRate(1, math.log(rate))
@@ -58,7 +58,7 @@ class LearnedRates:
         return math.exp(kind.mean_log) if kind else None
 
     def merged(self, other: "LearnedRates") -> "LearnedRates":
-        """Return what was learned from both."""
+        """Merge two sets of rates, kind by kind."""
         kinds = dict(self.kinds)
         for name, kind in other.kinds.items():
             kinds[name] = kinds[name].merged(kind) if name in kinds else kind

@@ -14,7 +14,7 @@ BUSINESS_DAYS = frozenset(range(5))
 
 @dataclass(frozen=True, slots=True)
 class DayOfMonth:
-    """One day of each month: the `number`-th of those that count, or the last of them. A month may not have it."""
+    """One day of each month: the `number`-th, or the last, of the days that count. Some months may not have it."""
 
     number: int
     """From 1 for the first; -1 for the last."""
@@ -28,7 +28,7 @@ class DayOfMonth:
         return self.text
 
     def in_month(self, year: int, month: int, holidays: Set[date]) -> date | None:
-        """Return the date in a month, `None` if that has none."""
+        """Return the date of the day in a month; `None` if the month has no such day."""
         _, length = monthrange(year, month)
         days = [
             day
@@ -46,7 +46,7 @@ Day = int | date | DayOfMonth
 
 @lru_cache(maxsize=4096)
 def is_one_of(days: frozenset[Day], day: date, holidays: frozenset[date]) -> bool:
-    """Return whether a date is one of the days. Holidays are no business days, and no other days either."""
+    """Return whether a date is one of the days. A holiday never is."""
     if day in holidays:
         return False
     of_month = (each for each in days if isinstance(each, DayOfMonth))

@@ -25,9 +25,9 @@ class Days:
         return is_one_of(self.days, day, self.holidays)
 
     def moment(self, day: date, at: time) -> datetime:
-        """Return a local time of a date in UTC; where clocks skip it, the moment at which they do.
+        """Return, in UTC, the moment of a local time on a date.
 
-        Of a time that comes twice, it is the first.
+        If clocks skip that time, return the moment of the change; if it comes twice, the first.
         """
         moment = datetime.combine(day, at, self.zone)
         before, after = _offset(moment), _offset(moment.replace(fold=1))
@@ -41,7 +41,7 @@ def _offset(moment: datetime) -> timedelta:
 
 
 def _change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
-    """Return the moment, to the second, at which a zone's offset changes between two times in UTC."""
+    """Return the moment, to the second, when a zone's offset changes between two times in UTC."""
     old = _offset(before.astimezone(zone))
     while after - before > timedelta(seconds=1):
         middle = (before + (after - before) / 2).replace(microsecond=0)
@@ -51,10 +51,10 @@ def _change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hours(Days):
-    """A time of day on some days. It belongs to the day on which it starts.
+    """A time of day, from `start` to `end`, on some days. It belongs to the day on which it starts.
 
-    If its end is not after its start, it ends on the next day. When clocks change for daylight saving time, it still
-    starts and ends at its local times, and what would start or end in an hour that is skipped does so at its end.
+    If `end` is not after `start`, it ends on the next day. Both are local times, also where clocks change for daylight
+    saving time. If clocks skip one of them, the moment of the change counts.
     """
 
     start: time

@@ -1,8 +1,8 @@
-"""What the policy promises of one feed, at any time of day.
+"""What the policy promises for one feed, at any time of day.
 
-A promise gives every moment a greatest age: that of the hours that the moment is in, or else its own. A deadline bounds
-the age at one moment alone. A copy breaks its promise at the first moment at which it is too old. To refresh as late as
-that allows needs the fewest refreshes, since a later copy is never too old before an earlier one.
+A promise gives every moment a greatest age: that of the hours around the moment, or else its own. A deadline bounds the
+age at one moment alone. A copy breaks its promise at the first moment when it is too old. A refresh as late as possible
+needs the fewest refreshes, since a later copy is never too old before an earlier one.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ AT_MOST_EVERY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttainmentKey:
-    """What attainment is measured by, besides the data type."""
+    """What attainment is broken down by, besides the data type."""
 
     rule: str = ""
     """The table of the policy that sets `fresh_within` or `off`, such as `rule "free plan"`."""
@@ -44,25 +44,25 @@ class Promise:
     at_most_every: timedelta = AT_MOST_EVERY
     """How soon after a sync `confidence` may cause the next; never above `fresh_within`."""
     weight: float = 1.0
-    """How much the feed counts relative to others where the budget is too small for all."""
+    """How much the feed counts relative to others if the budget is too small for all."""
     quiet_after: timedelta | None = None
     """After how long without a change the source counts as quiet; never if `None`."""
     off: bool = False
     """Whether nothing is promised: the feed is never refreshed."""
     windows: tuple[Window, ...] = ()
-    """When it may, or may not, be refreshed."""
+    """When the feed may, or may not, be refreshed."""
     fleet_changes_per_day: float | None = None
     """How often other feeds of its platform and data type change at the source, if that was learned."""
     source: str = ""
     """The table of the policy that sets `fresh_within` or `off`, with its file and line."""
     group: AttainmentKey = AttainmentKey()
-    """What its attainment is measured by."""
+    """What the feed's attainment is measured by."""
     time_of_day: "TimeOfDayTerms | None" = None
-    """What depends on the time of day, if anything: the other fields are then what holds outside all hours."""
+    """The terms and deadlines by time of day, if any. The other fields then hold outside all hours."""
 
     @property
     def aim(self) -> timedelta:
-        """Return the age that refreshes are to prevent."""
+        """Return the age that refreshes are to prevent: `fresh_within`, or `warn_after` if that is less."""
         return min(self.fresh_within, self.warn_after or self.fresh_within)
 
     def at(self, now: datetime) -> "Promise":
@@ -78,33 +78,33 @@ class Promise:
         return missed.at if missed else too_old_at
 
     def is_kept(self, succeeded_at: datetime, now: datetime) -> bool:
-        """Return whether a copy made at a time was never older than was promised at a moment, until now.
+        """Return whether a copy made at `succeeded_at` was never older than promised, until now.
 
-        A promise that broke in hours in which more is promised stays broken after them, until the next copy.
+        A promise that broke in stricter hours stays broken after them, until the next copy.
         """
         return now <= self.breaks_at(succeeded_at)
 
     @property
     def expected_changes_per_day(self) -> float:
-        """Return how often the feed is assumed to change while nothing was learned of the feed itself.
+        """Return how many changes a day to assume while nothing was learned of the feed itself.
 
-        Where nothing was learned of similar feeds either, about one change is assumed within `fresh_within`.
+        If nothing was learned of similar feeds either, that is one change within `fresh_within`.
         """
         return self.fleet_changes_per_day or DAY / self.fresh_within
 
 
 def fresh_within(promise: Promise) -> timedelta:
-    """Return the bound on the age."""
+    """Return the promise's `fresh_within`."""
     return promise.fresh_within
 
 
 def aim(promise: Promise) -> timedelta:
-    """Return the age that refreshes are to prevent."""
+    """Return the promise's `aim`."""
     return promise.aim
 
 
 class Stretch(NamedTuple):
-    """A time in which the same promise is in force."""
+    """A time during which the same promise is in force."""
 
     start: datetime
     end: datetime
@@ -113,12 +113,15 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TimeOfDayTerms:
-    """What depends on the time of day. It is compared by identity: the policy makes one for all feeds alike."""
+    """The terms and deadlines that depend on the time of day.
+
+    They are compared by identity: the policy makes one object for all feeds with the same promise.
+    """
 
     base: Promise
     """What is promised outside all hours."""
     terms: tuple[TimedTerms, ...] = ()
-    """In order of precedence, where their hours overlap: each term is taken from the first that has it."""
+    """In order of precedence: where hours overlap, each term is that of the first that sets it."""
     deadlines: tuple[Deadline, ...] = ()
 
     def in_force(self, now: datetime) -> Promise:
@@ -128,9 +131,9 @@ class TimeOfDayTerms:
         return next(promise for _, end, promise in _stretches(self, now.date()) if now < end)
 
     def first_reached(self, since: datetime, limit: Callable[[Promise], timedelta]) -> tuple[datetime, Promise]:
-        """Return when it is first as long `since` a time as the promise then in force allows, and that promise.
+        """Return when the time since `since` first reaches the limit of the promise then in force, and that promise.
 
-        `limit` is what a promise allows: at most 366 days.
+        `limit` returns what a promise allows, at most 366 days.
         """
         if not self.terms:
             return since + limit(self.base), self.base
@@ -143,9 +146,9 @@ class TimeOfDayTerms:
             day += DAY
 
     def first_missed(self, succeeded_at: datetime, before: datetime, since: datetime | None = None) -> Moment | None:
-        """Return the first moment before a time at which a copy made at `succeeded_at` is too old for a deadline.
+        """Return the first deadline that a copy made at `succeeded_at` misses before a time; `None` if none.
 
-        Moments before `since` are left out.
+        Deadlines before `since` are left out.
         """
         if not self.deadlines:
             return None
@@ -166,16 +169,16 @@ class TimeOfDayTerms:
 
     @cached_property
     def _shortest(self) -> timedelta:
-        """The shortest `fresh_within` of the deadlines: none can be missed before."""
+        """The shortest `fresh_within` of the deadlines: no copy misses a deadline before that age."""
         return min(deadline.fresh_within for deadline in self.deadlines)
 
     def moments_between(self, since: datetime, until: datetime) -> Iterator[Moment]:
-        """Yield the occurrences of the deadlines after a time, up to another."""
+        """Yield the moments of the deadlines after `since`, up to and including `until`."""
         for number in range((until.date() - since.date()).days + 1):
             yield from (each for each in moments(self, since.date() + number * DAY) if since < each.at <= until)
 
     def stretches_between(self, since: datetime, until: datetime) -> Iterator[Stretch]:
-        """Yield the times between two in which the same promise is in force, in order."""
+        """Yield the stretches from `since` to `until`, in order."""
         for number in range((until.date() - since.date()).days + 1):
             for start, end, promise in _stretches(self, since.date() + number * DAY):
                 if max(start, since) < min(end, until):
@@ -189,7 +192,7 @@ class TimeOfDayTerms:
 
 @lru_cache(maxsize=4096)
 def moments(clock: TimeOfDayTerms, day: date) -> tuple[Moment, ...]:
-    """Return the occurrences of the deadlines on a day in UTC, in order, and of one moment the tightest first."""
+    """Return the moments of the deadlines on a day in UTC, in order; of those at once, the tightest first."""
     found = [
         Moment(at, deadline)
         for deadline in clock.deadlines
@@ -218,7 +221,7 @@ def _stretches(clock: TimeOfDayTerms, day: date) -> tuple[Stretch, ...]:
 
 @lru_cache(maxsize=4096)
 def _in_force(clock: TimeOfDayTerms, numbers: tuple[int, ...]) -> Promise:
-    """Return the promise with the terms of these numbers in force, the first of them taking precedence."""
+    """Return the promise with some terms in force, given by their numbers. The first takes precedence."""
     promise = clock.base
     for terms in (clock.terms[number] for number in reversed(numbers)):
         changes = {key: value for key in TERMS if (value := getattr(terms, key)) is not None}

@@ -1,4 +1,4 @@
-"""What a promise may say by the time of day: terms that hold during some hours, and deadlines."""
+"""The parts of a promise that depend on the time of day: terms that hold during some hours, and deadlines."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta

@@ -13,7 +13,7 @@ from freshness.domain.promises.hours import DAY, Hours, Interval
 WEEKLY_HORIZON = 8 * DAY
 """A week and a day: this long before and after a time covers every case of windows that repeat weekly."""
 LONGEST_HORIZON = 400 * DAY
-"""The same for windows of other days: longer than any promise."""
+"""The horizon for windows of other days: longer than any promise."""
 _LONGEST_MONTH = 31 * DAY
 
 
@@ -35,7 +35,7 @@ def allowed(windows: tuple[Window, ...], at: datetime) -> bool:
 
 
 def next_allowed(windows: tuple[Window, ...], at: datetime) -> datetime | None:
-    """Return the first time from `at` on at which a refresh may be queued, or `None` if there is none."""
+    """Return the first time, `at` or later, at which a refresh may be queued; `None` if there is none."""
     closed = _closed_at(windows, at) if windows else None
     if closed is None:
         return at
@@ -44,10 +44,10 @@ def next_allowed(windows: tuple[Window, ...], at: datetime) -> datetime | None:
 
 
 def planned(windows: tuple[Window, ...], at: datetime, *, after: datetime, room: timedelta) -> datetime | None:
-    """Return when to queue a refresh that should be queued at `at`, or `None` if it may never be queued.
+    """Return when to queue a refresh that should be queued at `at`; `None` if it may never be queued.
 
     That is `at` itself if refreshes are allowed then and for `room` after it. Otherwise it is the latest earlier time
-    for which this is so, or, if that is not later than `after`, the next time at which refreshes are allowed. A later
+    for which that is so. If that is not later than `after`, it is the next time at which refreshes are allowed. A later
     `at` never gives an earlier result.
     """
     closed = _in_or_next(_closed_around(windows, _month(at), room), at) if windows else None
@@ -59,9 +59,9 @@ def planned(windows: tuple[Window, ...], at: datetime, *, after: datetime, room:
 
 
 def closed_between(windows: tuple[Window, ...], first: date, last: date) -> list[Interval]:
-    """Return the intervals from one day to another in which no refresh may be queued, in ascending order.
+    """Return the intervals between two days in which no refresh may be queued, in ascending order.
 
-    What no window ends is cut off there.
+    Time outside all allowing windows is cut off at the two days.
     """
     # Hours may last until the end of the next day, and zones differ from UTC by less than a day.
     days = [first + number * DAY for number in range(-2, (last - first).days + 2)]
@@ -87,7 +87,10 @@ def _month(at: datetime) -> date:
 
 @lru_cache(maxsize=1024)
 def _closed_around(windows: tuple[Window, ...], month: date, room: timedelta = timedelta()) -> list[Interval]:
-    """Return the intervals around a month in which no refresh may be queued for `room`, in ascending order."""
+    """Return the intervals around a month in which no refresh may be queued, in ascending order.
+
+    Each begins `room` early: a refresh must be allowed for that long.
+    """
     is_weekly = all(repeat_weekly(window.days) and not window.holidays for window in windows)
     horizon = WEEKLY_HORIZON if is_weekly else LONGEST_HORIZON
     closed = closed_between(windows, month - horizon, month + _LONGEST_MONTH + horizon)
@@ -95,7 +98,7 @@ def _closed_around(windows: tuple[Window, ...], month: date, room: timedelta = t
 
 
 def _closed_at(windows: tuple[Window, ...], at: datetime) -> Interval | None:
-    """Return the interval with a time in it in which no refresh may be queued."""
+    """Return the interval around `at` in which no refresh may be queued; `None` if one may be queued at `at`."""
     closed = _in_or_next(_closed_around(windows, _month(at)), at)
     return closed if closed and closed[0] <= at else None
 
@@ -104,7 +107,7 @@ _end = itemgetter(1)
 
 
 def _in_or_next(intervals: list[Interval], at: datetime) -> Interval | None:
-    """Return the interval that a time is in, or else the next one."""
+    """Return the interval that a time is in, else the next; `None` if there is neither."""
     index = bisect_right(intervals, at, key=_end)
     return intervals[index] if index < len(intervals) else None
 

@@ -17,7 +17,7 @@ from freshness.domain.slo.breach import BreachTime
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 HOURS_KEPT = 2 * DAY
-"""How long before the current day attainment is kept by hour."""
+"""Attainment is kept by hour for this long before the current day."""
 DAYS_KEPT = 400 * DAY
 """How long attainment is kept by day: a year, and the month to compare it with."""
 
@@ -39,16 +39,16 @@ Cell = tuple[Breakdown, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attained:
-    """Feed-time of a part of the fleet. `late` and `waiting` are parts of `promised` in which it was not good."""
+    """The feed-time of a part of the fleet. `late` and `waiting` are parts of `promised` when feeds were too old."""
 
     promised: timedelta = timedelta(0)
     late: timedelta = timedelta(0)
-    """Feeds were older than promised although no customer had to act."""
+    """The time in which feeds were older than promised, and no customer had to act."""
     waiting: timedelta = timedelta(0)
-    """Feeds were older than promised, and a customer had to act first."""
+    """The time in which feeds were older than promised, and a customer had to act first."""
 
     def __add__(self, other: "Attained") -> "Attained":
-        """Return both times together."""
+        """Return the sum of both."""
         return Attained(
             promised=self.promised + other.promised,
             late=self.late + other.late,
@@ -68,7 +68,8 @@ class Attained:
     def budget_left(self, objective: float) -> float | None:
         """Return the part of the error budget that is left: 1 if nothing was late, below 0 if it was exceeded.
 
-        The error budget is the time that may be late by the objective: `1 - objective` of the promised time.
+        The error budget is the time that may be late by the objective: `1 - objective` of the promised time. Return
+        `None` if that is none.
         """
         allowed = (1 - objective) * self.counted
         return 1 - self.late / allowed if allowed > timedelta(0) else None
@@ -100,8 +101,8 @@ class Period:
 class PeriodRecord:
     """What was recorded of a period.
 
-    Of a day it is all in `times`. Of an hour these are only the times of breach that have ended: what was promised
-    follows from `feeds`, the number of feeds that are promised, which is empty where it was not counted.
+    Of a day, everything is in `times`. Of an hour, `times` has only breaches that have ended: the promised time follows
+    from `feeds`, the number of feeds with a promise. `feeds` is empty if they were not counted in that hour.
     """
 
     period: Period
@@ -134,7 +135,7 @@ def by_hour_since(now: datetime) -> datetime:
 
 
 def periods(start: datetime, end: datetime, now: datetime) -> Iterator[Period]:
-    """Yield the days, and then the hours, that cover a time, as attainment is kept now."""
+    """Yield the periods from `start` to `end`: the days that attainment is kept by now, then the hours."""
     at, hours_since = start, by_hour_since(now)
     while at < end:
         period = day_of(at) if at < hours_since else hour_of(at)
@@ -143,7 +144,7 @@ def periods(start: datetime, end: datetime, now: datetime) -> Iterator[Period]:
 
 
 def by_period(breaches: Iterable[BreachTime], now: datetime) -> dict[Period, dict[Cell, Attained]]:
-    """Return times of breach by the period that each part of them is recorded in."""
+    """Divide times of breach among the periods in which they are recorded."""
     total: defaultdict[Period, dict[Cell, Attained]] = defaultdict(dict)
     for breach in breaches:
         for period in periods(breach.start, breach.end, now):
@@ -154,10 +155,10 @@ def by_period(breaches: Iterable[BreachTime], now: datetime) -> dict[Period, dic
 def attained(
     records: Iterable[PeriodRecord], open_breaches: Iterable[BreachTime], start: datetime, now: datetime
 ) -> dict[Cell, Attained]:
-    """Return what was attained from `start`, the start of a period, until `now`, in each part of the fleet.
+    """Return what each part of the fleet attained from `start`, the start of a period, until `now`.
 
-    `records` are of all periods since then, and of the hour before. Where the feeds of an hour were not counted, those
-    of the hour before it count.
+    `records` are those of all periods since `start`, and of the hour before. If the feeds of an hour were not counted,
+    the numbers of the hour before it count.
     """
     total: dict[Cell, Attained] = {}
     promised: defaultdict[Cell, timedelta] = defaultdict(timedelta)
@@ -181,7 +182,7 @@ def attained(
 
 
 def of_fleet(parts: Mapping[Cell, Attained]) -> Attained:
-    """Return what was attained in the whole fleet, by what was attained in each part of it: a feed is in one rule."""
+    """Return what the whole fleet attained: the sum over rules, since each feed is in one rule."""
     return sum((times for (kind, _), times in parts.items() if kind is Breakdown.RULE), Attained())
 
 

@@ -1,8 +1,8 @@
-"""For how long promises are broken: what a fact shows of the time in which a copy was older than promised.
+"""For how long promises are broken.
 
-A breach begins when the copy becomes older than promised, and ends with the read that replaces it, whenever that
-becomes known. While the connection is lapsed it waits for the customer. Time is recorded once a fact shows its end; the
-part that is still open is held by the feed.
+A breach begins when the copy becomes older than promised. It ends with the read that replaces the copy, whenever that
+becomes known. While a customer must act first, the breach waits for the customer. Its time is recorded once a fact
+shows its end. The feed holds the part that is still open.
 """
 
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class OpenBreach:
     breach: Breach
 
     def until(self, now: datetime) -> BreachTime:
-        """Return it as a time that ends now."""
+        """Return the breach as a time that ends now."""
         return _time(self.data_type, self.breach, now)
 
 
@@ -45,7 +45,7 @@ def breach_times(
 
     `breaks` is when the copy becomes older than promised.
 
-    Four things may happen: a new copy ends the breach, a laxer promise ends it, one opens, or the one that is open
+    Four things may happen. A new copy ends the breach. A laxer promise ends it. A breach opens. Or an open breach
     begins or ceases to wait for the customer, which divides it. For a feed recorded for the first time, the breach
     starts now.
     """
@@ -70,9 +70,9 @@ def breach_times(
 def _ended_by_new_copy(
     before: Feed, copied_at: datetime, broke_at: datetime | None, promise: Promise, connection: Connection
 ) -> tuple[datetime | None, tuple[BreachTime, ...]]:
-    """Return since when the new copy is itself in breach, if it is, and the breach of the replaced copy.
+    """Return since when the new copy is itself in breach, if it is, and the replaced copy's time of breach.
 
-    No tick may have noticed that breach.
+    That breach counts even if no tick has noticed it.
     """
     known = before.breach
     start = known.since if known else breaks_at(before, promise, connection)
@@ -81,12 +81,15 @@ def _ended_by_new_copy(
 
 
 def _ended_by_promise(before: Feed, promise: Promise, at: datetime) -> tuple[BreachTime, ...]:
-    """Return the breach that ends at a time because less is promised than before, if one was open."""
+    """Return the open breach, ended at `at` because less is promised than before; empty if none was open."""
     return _time_between(before, promise, before.breach.since if before.breach else None, at)
 
 
 def _opened(before: Feed, after: Feed, broke_at: datetime, now: datetime) -> datetime | None:
-    """Return since when a breach is open; `None` until a tick has published that the promise broke."""
+    """Return since when a breach is open; `None` until a tick has published that the promise broke.
+
+    For a feed recorded for the first time, that is now.
+    """
     if not before.version:
         return now
     return broke_at if after.broken_at else None
@@ -95,13 +98,13 @@ def _opened(before: Feed, after: Feed, broke_at: datetime, now: datetime) -> dat
 def _divided_by_waiting(
     before: Feed, after: Feed, known: Breach, promise: Promise, connection: Connection, now: datetime
 ) -> tuple[datetime, tuple[BreachTime, ...]]:
-    """Return from when on an open breach counts as the customer's, or no longer, and its part before that."""
+    """Return when an open breach began or ceased to wait for the customer, and the part of it before that."""
     turned_at = _waiting_changed_at(after, connection, known.since, now)
     return turned_at, _time_between(before, promise, known.since, turned_at)
 
 
 def until_deleted(feed: Feed, now: datetime) -> tuple[BreachTime, ...]:
-    """Return the time of the breach that is open while a feed is deleted."""
+    """Return the time of a deleted feed's open breach, which ends now; empty if none was open."""
     breach = feed.breach
     return () if breach is None else (_time(feed.data_type, breach, now),)
 
@@ -111,7 +114,7 @@ def _time(data_type: str, breach: Breach, end: datetime) -> BreachTime:
 
 
 def _waiting_changed_at(feed: Feed, connection: Connection, since: datetime, now: datetime) -> datetime:
-    """Return when a breach that is open since a time began, or ceased, to wait for the customer."""
+    """Return when a breach that is open since `since` began, or ceased, to wait for the customer."""
     known = (connection.status_at, connection.lapsed_at, feed.end.at if feed.end else None)
     latest = max(at for at in known if at)
     # A success of another data type may have shown that the connection is back: it is recorded at once.
@@ -119,7 +122,7 @@ def _waiting_changed_at(feed: Feed, connection: Connection, since: datetime, now
 
 
 def _time_between(before: Feed, promise: Promise, start: datetime | None, end: datetime) -> tuple[BreachTime, ...]:
-    """Return the time from the start of a breach to its end; none if it ended before it began."""
+    """Return the time from the start of a breach to its end; empty if it ended before it began."""
     if start is None or start >= end:
         return ()
     breach = before.breach or Breach(since=start, group=promise.group)

@@ -1,9 +1,9 @@
 """How fast error budgets are used up, for an alarm on several windows at once.
 
 The method is that of "Alerting on SLOs" in Google's Site Reliability Workbook, chapter 5. At a burn rate of 1 the
-budget of 30 days lasts 30 days. An alarm at once is for what uses up 2 % of it in an hour, or 5 % in six hours. In
-place of the workbook's short windows, by which an alarm ends soon after the trouble, the rate at the moment must be as
-high.
+budget of 30 days lasts 30 days. An alarm is raised if 2 % of it is used up in an hour, or 5 % in six hours. The
+workbook has short windows too, so that an alarm ends soon after the trouble. Here, the rate at the moment must be as
+high instead.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,14 +14,14 @@ from freshness.domain.slo.attainment import HOUR, Attained, Breakdown, PeriodRec
 from freshness.domain.slo.breach import BreachTime
 
 MANY_FEEDS = 20
-"""The feeds from which on a rule is watched by itself: with fewer, one late feed is already a high rate."""
+"""A rule with this many feeds is watched by itself: with fewer, one late feed is already a high rate."""
 MOST = 0.5
-"""The share of feeds that is enough for an alarm, also where an objective is so low that no burn rate is high."""
+"""This share of late feeds raises the alarm, even where an objective is so low that no burn rate is high."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A burn rate that is too high if it is reached both over a time and at the moment."""
+    """A time, and the burn rate that is too high if it is reached both over that time and at the moment."""
 
     length: timedelta
     rate: float
@@ -36,11 +36,11 @@ def burn(
     objective: Callable[[str], float | None],
     now: datetime,
 ) -> float:
-    """Return the highest burn rate, relative to the rate that is too high: from 1 on, too much is late.
+    """Return the highest burn rate as a share of the rate that is too high: from 1 on, too much is late.
 
     It is the rate of all rules with an objective together, or of one rule with many feeds. `records` are all hours that
-    are kept, because feeds may not have been counted lately. Windows start at a whole hour, so they may be up to an
-    hour longer.
+    are kept, because feeds may not have been counted lately. Windows start at a whole hour: they may be up to an hour
+    longer.
     """
     records, open_breaches = list(records), list(open_breaches)
 
@@ -60,7 +60,7 @@ def burn(
 
 
 def _present(records: Iterable[PeriodRecord], open_breaches: Iterable[BreachTime]) -> dict[str, Attained]:
-    """Return by rule how many feeds are promised, late and waiting at the moment, as if for an hour."""
+    """Return by rule how many feeds are promised, late and waiting at the moment, each as one hour of feed-time."""
     ordered = sorted(records, key=lambda record: record.period.start, reverse=True)
     feeds = next((record.feeds for record in ordered if record.feeds), {})
     present = {
@@ -77,7 +77,7 @@ def _present(records: Iterable[PeriodRecord], open_breaches: Iterable[BreachTime
 def _burning(
     times: Mapping[str, Attained], objective: Callable[[str], float | None], too_high: float
 ) -> Iterator[tuple[str | None, float]]:
-    """Yield each rule's burn rate, and all rules' with the key `None`, relative to the rate that is too high."""
+    """Yield the burn rate of each rule, and that of all together by `None`, as a share of the rate that is too high."""
     total, allowed = Attained(), 0.0
     for rule, of_rule in times.items():
         aim = objective(rule)

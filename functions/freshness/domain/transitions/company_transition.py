@@ -37,7 +37,7 @@ from freshness.domain.transitions.notifications import (
 )
 
 CHECK_EVERY = timedelta(days=1)
-"""How long a company may go without any fact about it before Codat is polled."""
+"""How often a company is checked. Codat is polled then, unless a poll or a webhook's read is more recent than this."""
 DELETED_KEPT = timedelta(days=30)
 """How long a deleted connection is kept: webhooks may be replayed for two weeks."""
 
@@ -74,13 +74,13 @@ def company_transition(
     reads_once: Callable[[Company, Connection], bool] = _never,
     consent: Callable[[Company, Connection], timedelta | None] = _no_end,
 ) -> CompanyTransition:
-    """Return what follows from a fact about a company. After its deletion only newer facts count.
+    """Return what follows from a fact about a company.
 
-    `reads_once` is whether the policy lets a connection be read only once, and `consent` how long it says that the
-    customer's consent lasts.
+    Of a deleted company, only a newer list, a deletion or a pause counts. `reads_once` returns whether the policy has a
+    connection read only once, and `consent` how long the policy lets the customer's consent last.
 
-    Notifications say which connections lapsed or came back: none of a company that was deleted. `announced` is the
-    company as published before a write that lost a race, which they correct.
+    There are notifications about connections that lapsed, came back, are done or lapse soon; none about a deleted
+    company. `announced` is the company as published before a write that lost a race: the notifications correct that.
     """
     after = _with_fact(company, fact, now).with_read_once(reads_once).with_consent(consent, now)
     notifications = () if after.deleted_at else tuple(_notifications(announced or company, after, _reads(fact)))
@@ -131,16 +131,15 @@ def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  
 
 
 def _paused(company: Company, fact: CompanyPaused, now: datetime) -> Company:
-    """Return a company as paused or resumed, also one that was deleted: it may be listed again."""
+    """Return a company as paused or resumed, even if it was deleted: Codat may list it again."""
     changed = replace(company, pause=fact.pause)
     return changed if fact.pause or company.deleted_at else changed.due_for_check(now)
 
 
 def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
-    """Return a company as Codat listed it.
+    """Return a company as Codat listed it; unchanged if the list is from before its deletion.
 
-    It is due for a check if anything but its name changed, tags and parent included, since rules match them. A list
-    from before its deletion is ignored.
+    It is due for a check if its connections, tags or parent changed: rules match these.
     """
     if company.deleted_at and fact.at <= company.deleted_at:
         return company
@@ -177,7 +176,7 @@ def _is_expired(connection: Connection, at: datetime) -> bool:
 
 
 def _with_listed(known: Connection, listed: Connection) -> Connection:
-    """Return a connection as Codat lists it now. A list does not say when a status began, so only changes count."""
+    """Return a connection as listed now; unchanged if nothing is new: a list does not say when a status began."""
     if not known.differs(listed):
         reason = listed.reason if listed.status_at >= known.status_at else known.reason
         is_same = known.absent_since is None and known.reason == reason
@@ -188,7 +187,10 @@ def _with_listed(known: Connection, listed: Connection) -> Connection:
 
 
 def _absent(known: Connection, fact: CompanyListed) -> Connection:
-    """Return a connection that a list lacks."""
+    """Return a connection after a list lacked it: absent since the first such list, or deleted.
+
+    It is unchanged if the list may be incomplete or is older than the connection's status.
+    """
     if not fact.has_all_connections or known.status == ConnectionStatus.DELETED or known.status_at > fact.at:
         return known
     since = known.absent_since or fact.at
@@ -198,7 +200,7 @@ def _absent(known: Connection, fact: CompanyListed) -> Connection:
 
 
 def _without_remarks(connections: Mapping[str, Connection]) -> dict[str, Connection]:
-    """Return connections without their absence from a list and its reasons, which need no check."""
+    """Return connections without `absent_since` and `reason`: changes of these need no check."""
     return {each: replace(known, absent_since=None, reason="") for each, known in connections.items()}
 
 
@@ -219,7 +221,7 @@ def _with_links(company: Company, fact: LinksRead) -> Company:
 
 
 def reads_ended(ends: Iterable[ReadEnd]) -> ReadsEnded:
-    """Return which connections refused reads, or were read. Ends other than `AuthError` and success are ignored."""
+    """Return which reads were refused, and the latest success, by connection. Ends in other states are ignored."""
     refused: defaultdict[str, tuple[datetime, ...]] = defaultdict(tuple)
     succeeded: dict[str, datetime] = {}
     reasons: dict[str, str] = {}
@@ -233,7 +235,7 @@ def reads_ended(ends: Iterable[ReadEnd]) -> ReadsEnded:
 
 
 def reads_of(feeds: Iterable[Feed]) -> ReadsEnded:
-    """Return what the latest end and the latest success of feeds show of their connections."""
+    """Return what the latest ends and successes of feeds show about their connections."""
     ends: list[ReadEnd] = []
     for feed in feeds:
         if feed.end:
@@ -287,7 +289,10 @@ def _check_failed(company: Company, first: timedelta, longest: timedelta, now: d
 
 
 def _not_found(company: Company, fact: CompanyNotFound, now: datetime) -> Company:
-    """Return a company as deleted, if it was not found before, and a list since then lacked it."""
+    """Return a company after Codat answered 404 for it: deleted, or due for the next try.
+
+    It is deleted if Codat answered 404 `ABSENT_AGAIN_AFTER` or more ago too, and a list since then was believed.
+    """
     if company.not_found_at and counts_as_deleted(company.not_found_at, now, fact.believed_at):
         return _deleted(company, fact.at)
     failed = _check_failed(company, ABSENT_AGAIN_AFTER, backoff.FIRST_REFUSED, now)
@@ -329,7 +334,7 @@ def _relink_due_soon(company: Company, connection: Connection, ends_at: datetime
 
 
 def _relink(company: Company, connection: Connection) -> dict[str, Any]:
-    """Return what the customer needs to relink, and what is read through the connection."""
+    """Return the fields of an event that asks for a relink: the link, and the data types that need it."""
     return {
         "link_url": connection.link_url,
         "link_url_read_at": connection.link_url_known_at,

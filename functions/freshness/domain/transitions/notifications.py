@@ -28,7 +28,7 @@ Time = Annotated[
 
 
 class _Published(BaseModel):
-    """Anything that is published, by the names that consumers see."""
+    """The base of all that is published. Its fields have camelCase names for consumers."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -41,14 +41,14 @@ class _Published(BaseModel):
 
 
 class Notification(_Published):
-    """Any event."""
+    """The base of all events."""
 
     detail_type: ClassVar[str]
 
     version: Literal[1] = 1
     """Rises only if a field is removed, or its meaning changes."""
     id: str
-    """What the event is about. A repeat has the same."""
+    """The id of what the event is about. A repeat of the event has the same."""
     company_id: str
     company_name: str = ""
     tags: dict[str, str] = {}
@@ -64,16 +64,16 @@ class Notification(_Published):
 
 
 class OfConnection(Notification):
-    """What happened to a connection."""
+    """The base of events about a connection."""
 
     about_what: ClassVar[str] = ""
-    """What its id says that it is about."""
+    """What the event says happened, as its id has it."""
     at_field: ClassVar[str] = "since"
-    """The field with when it happened, which its id names too."""
+    """The field with the time of what happened. The id has that time too."""
 
     connection_id: str
     platform: str
-    """Codat's name of the platform; empty if the connection is not known yet, as the next two."""
+    """Codat's name of the platform. It and the next two are empty if the connection is not known yet."""
     integration_key: str
     """Codat's key of the platform."""
     status: str
@@ -83,7 +83,7 @@ class OfConnection(Notification):
 
     @classmethod
     def of_connection(cls, company: Company, connection: Connection, at: datetime, **happened: Any) -> Self:
-        """Return that something happened to a connection at a time."""
+        """Return the event that something happened to a connection at `at`. `happened` has its other fields."""
         given = {"reason": shown(connection.reason, LONGEST_REASON)} | happened
         event_id = f"{connection.connection_id}/{cls.about_what}/{sortable(at)}"
         of_connection = _of_connection(connection) | {cls.at_field: at}
@@ -91,17 +91,17 @@ class OfConnection(Notification):
 
 
 class OfFeed(OfConnection):
-    """What happened to a data type of a company, read from a connection."""
+    """The base of events about a data type of a company, read from a connection."""
 
     data_type: str
     dataset_id: str
     """The dataset that was requested or ended last; empty if it is unknown."""
     refreshed_at: Time | None
-    """Of the copy there is; null if there never was one."""
+    """When the copy was refreshed; null if there never was one."""
 
     @classmethod
     def of_feed(cls, feed: Feed, connection: Connection | None, at: datetime, **happened: Any) -> Self:
-        """Return that something happened to a feed at a time."""
+        """Return the event that something happened to a feed at `at`. `happened` has its other fields."""
         known = {
             "id": "/".join(filter(None, (feed.connection_id, feed.data_type, cls.about_what, sortable(at)))),
             "company_id": feed.company_id,
@@ -117,19 +117,19 @@ class OfFeed(OfConnection):
 class CompanyDataRefreshed(OfFeed):
     """A data type of a company was refreshed.
 
-    `dataset_id` is empty where it is unknown, and a guess where Codat did not name it: the dataset requested last.
+    `dataset_id` is empty if it is unknown. If Codat did not name the dataset, the one that was in flight is assumed.
     """
 
     detail_type = "Company data refreshed"
 
     refreshed_at: Time
     as_of: Time
-    """When the read was requested, or an estimate of that where only its end is known."""
+    """When the read was requested, or an estimate of that if only its end is known."""
     as_of_is_estimated: bool
     records_modified: bool | None
-    """Whether anything changed; null where that is unknown."""
+    """Whether anything changed; null if that is unknown."""
     modified_from_date: Time | None
-    """From when on the changes are, if Codat said so."""
+    """The changes are from this time on; null if Codat did not say."""
     trigger: Trigger
 
 
@@ -142,7 +142,7 @@ class PromiseBroken(OfFeed):
     broken_at: Time
     state: State
     link_url: str
-    """Where a relink would help; else empty."""
+    """The link for the customer to relink, if that would help; else empty."""
     link_url_read_at: Time | None
     """When Codat reported the link, which may have expired since."""
 
@@ -164,7 +164,7 @@ class DeadlineAtRisk(OfFeed):
 
     state: State
     deadline: str
-    """Its name in the policy."""
+    """The deadline's name in the policy."""
     deadline_at: Time
     expected_at: Time | None
     """When the refresh is expected to end; null if that cannot be seen."""
@@ -180,14 +180,14 @@ class SourceQuiet(OfFeed):
 
 
 class _Relink(OfConnection):
-    """What the customer needs to relink."""
+    """The base of events that ask the customer to relink."""
 
     link_url: str
-    """For the customer to open. It may have expired: `GET /companies/{id}` has a new one."""
+    """The link for the customer to open. It may have expired: `GET /companies/{id}` has a new one."""
     link_url_read_at: Time | None
     """When Codat reported the link."""
     data_types: tuple[str, ...]
-    """What is kept fresh through the connection, and waits for it."""
+    """The data types that are kept fresh through the connection."""
 
 
 class RelinkNeeded(_Relink):
@@ -232,11 +232,11 @@ class ConnectionDone(OfConnection):
 
 
 class EndOfFeed(_Published):
-    """What a request for fresh data found of one data type from one connection when it ended."""
+    """The result of a request for fresh data, for one data type from one connection."""
 
     data_type: str
     connection_id: str
-    """Empty if no connection supplies the data type, as the next three."""
+    """Empty if no connection supplies the data type, and so are the next three."""
     platform: str
     integration_key: str
     status: str
@@ -272,20 +272,20 @@ class FreshnessNotEnsured(RequestEnded):
 
 
 class OperationPerformed(Notification):
-    """A person or a program did something. It is about all companies if `company_id` is empty."""
+    """A person or a program did something: about all companies, if `company_id` is empty."""
 
     detail_type = "Operation performed"
 
     operation: Operation
     what: str
-    """What it was about, besides the company."""
+    """What the operation was about, besides the company."""
     who: str
-    """The ARN of a user or of a role with its session; in words where AWS does not tell."""
+    """The ARN of a user, or of a role with its session; a description if AWS gives no ARN."""
     source: str
-    """From where."""
+    """Where it was done from."""
     at: Time
     failed: str
-    """Why it failed, perhaps only in part: then this is its second event. Empty if it did not fail."""
+    """Why it failed, perhaps only in part: this is then the operation's second event. Empty if it did not fail."""
 
 
 KINDS: tuple[type[Notification], ...] = (
@@ -322,7 +322,7 @@ def request_ended(request: FreshnessRequest, company: Company) -> RequestEnded:
 
 
 def operation_performed(entry: AuditEntry, company: Company | None) -> OperationPerformed:
-    """Return the notification that somebody did something."""
+    """Return the notification of an operation in the audit."""
     event = OperationPerformed(**{each.name: getattr(entry, each.name) for each in fields(entry)}, id=entry.id)
     return event.about(company) if company else event
 

@@ -15,7 +15,7 @@ from freshness.domain.transitions.notifications import CompanyDataRefreshed
 
 @dataclass(frozen=True, slots=True)
 class _Refresh:
-    """A refresh that ended at a time. What is unknown of it is empty."""
+    """A refresh that succeeded. What is unknown of it is empty or `None`."""
 
     at: datetime
     trigger: Trigger
@@ -31,12 +31,11 @@ def refreshes(
 ) -> Iterator[CompanyDataRefreshed]:
     """Yield the notification of a refresh whose success was not known before the fact.
 
-    `connection` is the feed's, `None` if it is not known yet.
+    `connection` is the feed's, or `None` if it is not known yet.
     """
     for refresh in _refreshes(before, after, fact):
         as_of = after.as_of_read(refresh.at)
-        # The id of what a webhook reported must not depend on what was known of the feed: another webhook may be
-        # applied at the same time.
+        # A webhook's event id must not depend on what was known of the feed: two webhooks may be applied at once.
         is_found = refresh.dataset_id and not refresh.is_reported
         by_dataset: dict[str, Any] = {"id": refresh.dataset_id} if is_found else {}
         yield CompanyDataRefreshed.of_feed(
@@ -75,20 +74,23 @@ def _refreshes(before: Feed, after: Feed, fact: FeedFact) -> Iterator[_Refresh]:
 def _reported(
     before: Feed, at: datetime, modified: bool | None, modified_from: datetime | None = None, named: str = ""
 ) -> Iterator[_Refresh]:
-    """Yield the refresh that a webhook reported. It rarely names the dataset: it may be the one in flight."""
+    """Yield the refresh that a webhook reported for `at`, unless it was known already.
+
+    `named` is the dataset that the webhook names, if any. If it names none, the one in flight is assumed.
+    """
     request = before.in_flight if before.in_flight and at >= before.in_flight.at else None
     if request is None and before.history.has_success_at(at, polled=False):
         return
     trigger, dataset_id = (request.trigger, named or request.dataset_id) if request else (Trigger.EXTERNAL, named)
     first = before.history.first_success
     if not modified and (first is None or first >= at):
-        # Of a connection's first read Codat always reports false, and not every form of the webhook says that it is.
+        # Codat always reports false for a first read, and not every form of the webhook says that it is one.
         modified = None
     yield _Refresh(at, trigger, dataset_id, modified, is_reported=True, modified_from=modified_from)
 
 
 def _found(before: Feed, after: Feed, fact: DatasetPolled, succeeded_at: datetime) -> Iterator[_Refresh]:
-    """Yield the refresh that a poll found, unless a webhook, which names no dataset, reported it."""
+    """Yield the refresh that a poll found, unless it was known already."""
     is_latest = OUTCOMES[fact.state] is Outcome.COMPLETE
     dataset_id = (fact.dataset_id if is_latest else "") or fact.succeeded_id
     request = before.in_flight

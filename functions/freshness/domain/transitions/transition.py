@@ -47,7 +47,7 @@ from freshness.domain.transitions.notifications import (
 from freshness.domain.transitions.refreshes import refreshes
 
 SIGNIFICANT_CHANGE = 0.25
-"""A usual sync time of the platform that differs by a smaller share is not worth a write."""
+"""A change of the platform's usual sync time by a smaller share is not worth a write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Transition:
     datasets: tuple[Dataset, ...] = ()
     """Records of datasets that have ended."""
     running: Dataset | None = None
-    """The record of the dataset that now runs, if it may not be recorded yet."""
+    """The record of the dataset that runs now, if it may not be recorded yet."""
     notifications: tuple[Notification, ...] = ()
     breach_times: tuple[BreachTime, ...] = ()
     """Times of breach that have ended."""
@@ -85,8 +85,8 @@ def transition(
 ) -> Transition:
     """Return what follows from a fact about a feed.
 
-    `promise` and `connection` are `None` where the connection is not known yet: the feed is then due only after the
-    check of its company that learns the connection.
+    `promise` and `connection` are `None` if the connection is not known yet. The feed is then due only once a check of
+    its company has learned the connection.
     """
     if isinstance(fact, ReadEnded):
         attributed = _attributed(feed, fact)
@@ -113,11 +113,11 @@ def transition(
 
 
 def _attributed(feed: Feed, fact: ReadEnded) -> ReadEnded | None:
-    """Return an end, dated to the read that it belongs to; `None` if only a poll can tell which read that is.
+    """Return a webhook's end of a read, dated to the read's known end; `None` if only a poll can tell which read it is.
 
-    A webhook is dated up to `SAME_END` after its read ended, and rarely names the dataset. If a read was requested in
-    that time, the webhook may be about an earlier one. In doubt it ends the new one, unless callers
-    wait for that: then Codat is polled instead.
+    A webhook is dated up to `SAME_END` after its read ended, and few name the dataset. If a read was requested in that
+    time, the webhook may be about an earlier one. In doubt it ends the new one, unless callers wait for that: then
+    Codat is polled instead.
     """
     request = feed.last_dataset
     if request is None or OUTCOMES[fact.state] is Outcome.IN_FLIGHT:
@@ -209,9 +209,9 @@ def _with_platform_sync_time(feed: Feed, fact: SyncDurationLearned) -> Feed:
 def _with_promise(
     feed: Feed, fact: FeedFact, at: datetime | None, promise: Promise, connection: Connection, now: datetime
 ) -> tuple[Feed, Notification | None]:
-    """Return the feed with `broken_at`, and what to publish of its promise, which breaks at a time.
+    """Return the feed with `broken_at`, and what to publish of its promise, which breaks at `at`.
 
-    A promise breaks because time passes, which the next tick notices; it is kept again because of a new copy.
+    A promise breaks as time passes, which the next tick notices. It is kept again because of a new copy.
     """
     if at is None:
         is_read = connection.suffices(feed.succeeded_at)
@@ -264,7 +264,7 @@ def _with_silence(
 ) -> tuple[Feed, Notification | None]:
     """Return the feed with `quiet_since`, and what to publish if its source has become quiet.
 
-    Only a read shows that nothing changed: time that passes without one makes no source quiet.
+    Only a read shows that nothing changed: time without a read makes no source quiet.
     """
     if after.history == before.history and not isinstance(fact, Rescheduled):
         return after, None
@@ -311,7 +311,7 @@ def _known_ends(before: Feed, after: Feed, fact: FeedFact, now: datetime) -> Ite
         case DatasetPolled() if before.in_flight:
             yield from _polled_end(before.in_flight, after, fact)
         case DatasetPolled() if request and before.end and after.end and after.end.reason != before.end.reason:
-            # A poll says why a dataset failed of which a webhook has reported only that it did.
+            # A webhook reported that the dataset failed, and the poll says why.
             if fact.dataset_id == request.dataset_id and fact.state == before.end.state:
                 yield from _record(after, request, fact.state, before.end.at, reason=after.end.reason)
         case _:
@@ -365,7 +365,7 @@ def _record(
 
 
 def _running_dataset(before: Feed, after: Feed) -> Dataset | None:
-    """Return the record of the dataset in flight when its id becomes known, and whenever it was seen to run.
+    """Return the record of the dataset in flight when its id becomes known, and each time it is seen to run.
 
     The run that learned its id may have been killed before it recorded the dataset.
     """
@@ -391,7 +391,7 @@ def _dataset(feed: Feed, request: Request, state: str) -> Dataset:
 
 
 def abandoned(feed: Feed, at: datetime) -> tuple[Dataset, ...]:
-    """Return the record of the dataset that is in flight while its feed is deleted, if there is one."""
+    """Return the record of the dataset in flight of a deleted feed; empty if none is in flight."""
     if feed.in_flight is None:
         return ()
     return tuple(_record(feed, feed.in_flight, DatasetState.CANCELLED, max(at, feed.in_flight.at)))
