@@ -11,12 +11,12 @@ Key = tuple[str, str]
 
 
 def active_keys(policy: Policy, company: Company, known: Iterable[Key]) -> set[Key]:
-    """Return the feeds of a company: of data types that are known of it or named for it, from connections with them."""
+    """Return the keys of a company's feeds: its known data types and those named for it, from connections with them."""
     data_types = {data_type for data_type, _ in known} | policy.data_types_named_for(company)
     return {
         (data_type, connection.connection_id)
         for data_type in data_types
         for connection in company.active_connections(data_type)
-        # Which connections have a custom data type, only the policy says.
+        # Only the policy says which connections have a custom data type.
         if not custom_identifier(data_type) or policy.names(data_type, company, connection)
     }

@@ -1,4 +1,4 @@
-"""Choosing which feeds to queue, of those that may be: sets together, within caps and the budget for calls."""
+"""Chooses which candidates to queue: sets together, within quotas, caps on spending and the call budget."""
 
 import math
 from collections import Counter, defaultdict
@@ -41,13 +41,13 @@ def units_of(
 
 
 SPENDING_RENEWED = timedelta(hours=1)
-"""How long a feed waits that a cap on spending holds back: what may be spent grows all month."""
+"""How long a feed waits if a cap on spending holds it back: what may be spent grows all month."""
 
 
 class ConnectionQuotas:
-    """How many more refreshes the policy allows: of each connection today, and of platforms with a cap on spending.
+    """The refreshes that the policy still allows, of each connection today and of each platform with a cap.
 
-    `spend_left` is how many of such a platform may be queued now.
+    `spend_left` has how many refreshes of such a platform may be queued now.
     """
 
     def __init__(self, policy: Policy, feeds: list[Feed], spend_left: Mapping[str, float], now: datetime) -> None:
@@ -61,7 +61,7 @@ class ConnectionQuotas:
                 self._queued[feed.company_id, feed.connection_id] += feed.requests_on(now.date())
 
     def take(self, candidate: Candidate) -> Decision:
-        """Return the decision to queue a candidate if there is a refresh left for it, which is then taken."""
+        """Take a refresh for a candidate: return the decision to queue it, or to reschedule it if none is left."""
         quota = self._policy.refreshes_a_day(candidate.connection)
         key = candidate.feed.company_id, candidate.feed.connection_id
         capped = self._policy.capped_as(candidate.connection)
@@ -81,9 +81,9 @@ def allocated(
 ) -> tuple[list[Decision], list[Decision]]:
     """Return the decisions to queue candidates, and those to leave them.
 
-    Once a group does not fit in the rest of the budget, no later one is queued either, so that less urgent ones do
-    not spend what it waits for. A feed whose connection has no quota left does not hold back the rest of its set.
-    What callers wait for is queued from a budget of its own, and from the other only if it is due anyway.
+    Once a group does not fit in the rest of `call_budget`, no later group is queued from it: less urgent groups must
+    not spend what this one waits for. A feed whose connection has no quota left does not hold back the rest of its set.
+    What callers wait for is queued from `on_demand_call_budget`, and from `call_budget` only if it is due anyway.
     """
     queued: list[Decision] = []
     left: list[Decision] = []

@@ -8,15 +8,15 @@ from freshness.policy.file.schema import Budget
 
 DAY = timedelta(days=1)
 AHEAD_OF_DAY = timedelta(hours=6)
-"""How far ahead of an even spread over the day spending may be: what is due at once need not wait for its hour."""
+"""How far spending may be ahead of an even spread over the day: what is due at once need not wait for its hour."""
 
 
 def call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> float:
-    """Return how many refreshes that promises need may be queued now, each being one call.
+    """Return how many refreshes that promises need may be queued now, at one call each.
 
-    It is infinity until Codat has reported its quota. By any time of the day no more is spent than the share of the
-    quota for the part of the day that has passed and `AHEAD_OF_DAY`, calls for checks included, without the part of it
-    that is reserved for callers who wait; nor more than Codat reports to be left for everyone who uses this account.
+    It is infinity until Codat has reported its quota. The policy's share of the quota, without the part for callers who
+    wait, is spread over the day: no more calls are made, those of checks included, than for the time that has passed
+    and `AHEAD_OF_DAY`. Nor are more made than Codat reports to be left for all who use the account.
     """
     if limits.daily_quota is None:
         return math.inf
@@ -30,7 +30,7 @@ def call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> float:
 def on_demand_call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> float:
     """Return how many calls may be made now for callers who wait, from the part of the quota that is reserved for them.
 
-    It is not spread over the day, and infinity until Codat has reported its quota.
+    That part is not spread over the day. The result is infinity until Codat has reported its quota.
     """
     if limits.daily_quota is None:
         return math.inf
@@ -40,7 +40,7 @@ def on_demand_call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> f
 
 
 def renewed_at(now: datetime) -> datetime:
-    """Return when the quota, and so each share of it, is renewed."""
+    """Return when Codat next renews the daily quota: at the next 00:00 UTC."""
     return _midnight(now) + DAY
 
 

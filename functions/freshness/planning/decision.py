@@ -17,15 +17,15 @@ class Action(StrEnum):
     WAIT = "wait"
     """Do nothing: the next tick decides again."""
     CHECK = "check"
-    """Make its company due for a check."""
+    """Make the feed's company due for a check."""
     HIDE = "hide"
-    """Make it due when its promise breaks, or when the pause of its company ends, which `resume` may do as well."""
+    """Make the feed due when its promise breaks, or when its company's pause ends: by itself or by `resume`."""
     RESCHEDULE = "reschedule"
-    """Make it due at another time, or never."""
+    """Make the feed due at another time, or never."""
 
 
 class Reason(StrEnum):
-    """Why a tick does it."""
+    """Why a tick takes an action."""
 
     DUE = "due"
     REQUESTED = "requested by an operator"
@@ -48,7 +48,7 @@ class Reason(StrEnum):
 
 
 class Decision(NamedTuple):
-    """What to do about one feed, and why. `until` is when it is due again, or may be queued, if known.
+    """What to do about one feed, and why. `until` is when the feed is due again, or may be queued, if known.
 
     This is a named tuple, and so is `Candidate`, because creating a frozen dataclass takes five times as long.
     """
@@ -71,11 +71,11 @@ class Candidate(NamedTuple):
     breaks_at: datetime | None
     rank: tuple[int, float, str, str, str]
     is_promised: bool = True
-    """Whether it would be due even if nobody waited for it."""
+    """Whether the feed would be due even if nobody waited for it."""
 
     @property
     def queued(self) -> Decision:
-        """Return the decision to queue it."""
+        """Return the decision to queue the feed, with its reason."""
         reason = Reason.DUE if self.is_due else Reason.DUE_WITH_SET
         if self.feed.refresh_requested_at:
             is_keep_alive = self.feed.refresh_requested_by is Trigger.KEEP_ALIVE
@@ -85,11 +85,11 @@ class Candidate(NamedTuple):
         return Decision(feed=self.feed, company=self.company, action=Action.QUEUE, reason=reason)
 
     def waits(self, reason: Reason) -> Decision:
-        """Return the decision to leave it to the next tick."""
+        """Return the decision to leave the feed to the next tick."""
         return Decision(feed=self.feed, company=self.company, action=Action.WAIT, reason=reason)
 
     def rescheduled(self, reason: Reason, until: datetime) -> Decision:
-        """Return the decision to make it due at another time."""
+        """Return the decision to make the feed due at `until`, or when its promise breaks if that is earlier."""
         return rescheduled(self.feed, self.company, reason, until, self.breaks_at)
 
 

@@ -1,4 +1,4 @@
-"""Which deadlines will be missed, as far as can be seen ahead."""
+"""Forecasts which deadlines will be missed."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _STEP = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtRisk:
-    """A feed that will miss a deadline, and when its refresh is expected to end; `None` if later than can be seen."""
+    """A feed that will miss a deadline. `expected_at` is when its refresh ends; `None` if that cannot be foreseen."""
 
     feed: Feed
     company: Company
@@ -42,9 +42,9 @@ def at_risk(
 ) -> Iterator[AtRisk]:
     """Yield the feeds that will miss a deadline in the next `LOOK_AHEAD`.
 
-    `feeds` are those that are due by then, the longest due first. Each starts when it is due, when those before it have
-    started at the pace allowed, and when the day's quota reaches for it. Of a platform with a cap on spending, no more
-    start than are `spend_left` now. What a person must act on first is left out.
+    `feeds` are those that are due by then, the longest due first. A refresh starts once its feed is due, those before
+    it have started at the allowed pace, and the day's quota suffices for it. Of a platform with a cap on spending, no
+    more than `spend_left` start. Feeds about which a person must act first are left out.
     """
     starts, left = _Starts(policy.budget, limits, now), dict(spend_left)
     for feed in feeds:
@@ -68,7 +68,7 @@ def at_risk(
 
 
 class _Starts:
-    """When further refreshes may start, one after another."""
+    """The times at which further refreshes may start, one after another."""
 
     def __init__(self, budget: Budget, limits: ApiLimits, now: datetime) -> None:
         self._budget = budget
@@ -78,7 +78,7 @@ class _Starts:
         self._taken = 0
 
     def take(self, due_at: datetime) -> datetime | None:
-        """Return when the next one starts, `None` if that is later than `LOOK_AHEAD`."""
+        """Return when the refresh of a feed due at `due_at` starts; `None` if that is later than `LOOK_AHEAD`."""
         self._at = max(self._at, due_at)
         while self._at <= self._until:
             if call_budget(self._budget, self._limits, self._at) > self._taken:

@@ -12,45 +12,46 @@ from freshness.planning.planner import needs_all_feeds
 from freshness.policy.policy import Policy
 
 KEPT = timedelta(minutes=5)
-"""How long a feed is not read again, at most: others may change it without making it due at another time."""
+"""The longest time for which a feed is not read again: others may change it, and leave its due time as it is."""
 MOST = 20_000
-"""How many feeds are kept."""
+"""The most feeds that are kept."""
 
 
 class _Known(NamedTuple):
     decision: Decision
     until: datetime
-    """When something may follow for the feed."""
+    """When the decision may change."""
 
 
 class InFlight:
     """Decisions to wait for datasets in flight, each until the dataset is late or the promise breaks.
 
-    A feed stays due while it is in flight. One whose dataset has ended is due at another time, and is read again.
+    A feed stays due while its dataset is in flight. Once the dataset has ended, the feed is due at another time, and is
+    read again.
     """
 
     def __init__(self) -> None:
         self._known: dict[FeedKey, _Known] = {}
 
     def remember(self, decisions: Iterable[Decision], policy: Policy, now: datetime) -> None:
-        """Keep those of the decisions after which nothing follows by itself for a while."""
+        """Keep the decisions to wait for a dataset in flight, without those that depend on other feeds."""
         for decision in decisions:
             until = _waits_until(decision, policy)
             if until and len(self._known) < MOST:
                 self._known[decision.feed.key] = _Known(decision, min(until, now + KEPT))
 
     def remember_queued(self, feed: Feed, company: Company, policy: Policy, now: datetime) -> None:
-        """Keep what a tick would decide about a feed that was queued now."""
+        """Keep the decision to wait for a feed that was queued just now."""
         if feed.in_flight:
             decision = Decision(feed, company, Action.WAIT, Reason.IN_FLIGHT, feed.late_at)
             self.remember([decision], policy, now)
 
     def forget(self, now: datetime) -> None:
-        """Forget the feeds for which something may follow by now."""
+        """Forget the decisions that may have changed by `now`."""
         self._known = {key: known for key, known in self._known.items() if now < known.until}
 
     def decision(self, key: FeedKey, due_at: datetime, now: datetime) -> Decision | None:
-        """Return the decision about a feed that is due since `due_at`; `None` if it must be read."""
+        """Return the kept decision about a feed whose due time is `due_at`; `None` if the feed must be read."""
         known = self._known.get(key)
         if known is None or known.until <= now or known.decision.feed.due_at != due_at:
             return None

@@ -3,7 +3,7 @@
 Pure and deterministic: the same feeds, policy, budget and time give the same decisions. `make simulate` and the
 benchmarks run this very code.
 
-A decision is stored only where a feed is written for it, since a write for each feed and tick would be expensive. To
+A decision is stored only if its feed is written because of it: a write for each feed and tick would be expensive. To
 know what applies now, call `decide` again.
 """
 
@@ -73,9 +73,9 @@ def needs_all_feeds(feed: Feed, company: Company, policy: Policy) -> bool:
 
 
 def asks_first(feed: Feed, company: Company, policy: Policy, now: datetime) -> bool:
-    """Return whether Codat is to be asked how the dataset in flight is, before anything is said or decided of the feed.
+    """Return whether to ask Codat about a feed's dataset in flight before anything is published or decided.
 
-    That is if the dataset is late, or if it is unknown whether the promise broke.
+    That is so if the dataset is late, or if only Codat knows whether the promise broke.
     """
     connection = company.connections.get(feed.connection_id)
     if connection is None or feed.in_flight is None or feed.late_at is None or not feed.in_flight.dataset_id:
@@ -87,14 +87,14 @@ def asks_first(feed: Feed, company: Company, policy: Policy, now: datetime) -> b
 
 
 def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -> Decision | Candidate:
-    """Return the decision about a feed that depends on no other; a candidate if it may be queued."""
+    """Return the decision about a feed, as far as it depends on no other feed; a candidate if it may be queued."""
     connection = company.connections.get(feed.connection_id)
     if connection is None:
         return Decision(feed=feed, company=company, action=Action.CHECK, reason=Reason.NO_CONNECTION)
     promise = policy.promise(feed.data_type, company, connection)
     due = schedule.due_at(feed, promise, connection)
     too_old_at = schedule.breaks_at(feed, promise, connection)
-    # A promise that broke by now was published by this tick.
+    # If the promise broke by now, this tick has published it.
     breaks_at = too_old_at if too_old_at and too_old_at > now else None
     if due is None:
         return rescheduled(feed, company, _why_never(feed, promise, connection), None, breaks_at)
@@ -136,7 +136,7 @@ def _is_due_anyway(feed: Feed, promise: Promise, connection: Connection, now: da
 
 
 def _why_never(feed: Feed, promise: Promise, connection: Connection) -> Reason:
-    """Return why a feed is never due. The cause that is left is that the windows never open (`windows.planned`)."""
+    """Return why a feed is never due. If nothing else is the cause, its windows never open (`windows.planned`)."""
     if promise.off or connection.suffices(feed.succeeded_at):
         return Reason.OFF
     if feed.is_unsupported:
@@ -147,10 +147,11 @@ def _why_never(feed: Feed, promise: Promise, connection: Connection) -> Reason:
 def _rank(
     feed: Feed, promise: Promise, too_old_at: datetime | None, now: datetime, price: float
 ) -> tuple[int, float, str, str, str]:
-    """Return what orders candidates: requested ones, those never read, those that their bound makes due, the others.
+    """Return the sort key of a candidate: requested or wanted, then never read, then due by age, then the others.
 
-    Bounds are ordered by age relative to that at which the promise breaks. The others, which confidence alone makes
-    due, are by the value of a refresh now for its price, and so are those never read.
+    Requests are ordered by their time, and wanted feeds by their deadline. Those due by age are ordered by their age
+    relative to that at which the promise breaks, times their weight. The others, due by confidence alone, are ordered
+    by the value of a refresh now for its price. So are those never read.
     """
     age, in_force = feed.age(now), promise.at(now)
     if feed.refresh_requested_at:

@@ -23,7 +23,7 @@ class SyncDurations:
         return None if milliseconds is None else timedelta(milliseconds=milliseconds)
 
     def learned(self, samples: Mapping[tuple[str, str], Iterable[timedelta]]) -> "SyncDurations":
-        """Return the durations after they were updated with samples, by platform and data type."""
+        """Return the durations updated with samples, which are given by platform and data type."""
         milliseconds = dict(self.milliseconds)
         for (platform, data_type), durations in samples.items():
             observed = sorted(duration / timedelta(milliseconds=1) for duration in durations)

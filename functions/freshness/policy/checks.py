@@ -1,7 +1,7 @@
-"""Promises that no refresh can keep, because of windows, limits, or caps on spending.
+"""Finds promises that no refresh can keep, because of windows, limits or caps on spending.
 
-Each table of the file is checked with a feed that it alone selects: what could be promised only to companies that match
-several tables, and may not exist, is no mistake.
+Each table of the file is checked with a feed that only this table selects. What is promised only to companies that
+match several tables is not checked: there may be no such company.
 """
 
 import math
@@ -39,7 +39,7 @@ class _Sample:
 
 
 def impossible(policy: Policy, today: date) -> Iterator[LocatedError]:
-    """Yield a mistake for each table with a promise that cannot be kept, from a day on."""
+    """Yield an error for each table with a promise or a deadline that cannot be kept, from `today` on."""
     yield from impossible_deadlines(
         policy.deadlines,
         policy.windows,
@@ -99,7 +99,7 @@ def _problem(policy: Policy, promise: Promise, connection: Connection, today: da
 
 
 def _closed(promise: Promise, today: date) -> str:
-    """Return why the windows of a promise do not allow it; empty if they do."""
+    """Return why the windows of a promise do not allow it to be kept; empty if they do."""
     windows = ", ".join(f'"{window.name}"' for window in promise.windows)
     dates = examined((window.days for window in promise.windows), today)
     if next_allowed(promise.windows, datetime.combine(dates[0], time(), UTC)) is None:
@@ -113,7 +113,7 @@ def _closed(promise: Promise, today: date) -> str:
 
 @lru_cache
 def _closed_by_length(windows: tuple[Window, ...], first: date, last: date) -> list[Interval]:
-    """Return the times in which no refresh may be queued, the longest first."""
+    """Return the intervals in which no refresh may be queued, the longest first."""
     return sorted(closed_between(windows, first, last), key=lambda times: times[0] - times[1])
 
 
@@ -122,7 +122,10 @@ def _promised(promise: Promise) -> str:
 
 
 def _broken_at(promise: Promise, start: datetime, end: datetime) -> datetime | None:
-    """Return when even a copy of the last moment before a closed time is too old in it; `None` if it never is."""
+    """Return a time at which a copy made at `start` is too old, at `end` at the latest; `None` if there is none.
+
+    No refresh may be queued between the two.
+    """
     if promise.time_of_day is None:
         return end if end - start >= promise.fresh_within else None
     times = (start + number * _STEP for number in range(1, math.ceil((end - start) / _STEP) + 1))
@@ -130,7 +133,7 @@ def _broken_at(promise: Promise, start: datetime, end: datetime) -> datetime | N
 
 
 def _over_limits(policy: Policy, promise: Promise, connection: Connection) -> str:
-    """Return which limit does not even suffice for one data type of one connection; empty if none is exceeded."""
+    """Return why a limit does not even suffice for one data type of one connection; empty if all limits suffice."""
     allowed = policy.refreshes_a_day(connection)
     if allowed and promise.fresh_within * allowed < DAY:
         needed = math.ceil(DAY / promise.fresh_within)

@@ -1,7 +1,7 @@
-"""The policy as the functions have it: the tables of its file as JSON, with what only the file's author can add.
+"""The policy as functions load it: the tables of its file as JSON, and what functions cannot find out.
 
-That is the text of the file, the position of each table in it, and the dates of public holidays, whose package is not
-deployed.
+That is the text of the file, the position of each table in it, and the dates of public holidays, since the package that
+knows them is not deployed.
 """
 
 import json
@@ -17,7 +17,7 @@ FILE = "policy.json"
 
 
 def compiled(path: Path) -> str:
-    """Return the compiled policy of a policy file, which is validated.
+    """Validate a policy file, and return the compiled policy.
 
     Raises:
         freshness.policy.errors.PolicyError: it is not a valid policy file.
@@ -42,10 +42,10 @@ def read(folder: Path) -> str:
 
 
 def parse(content: str) -> Policy:
-    """Return the policy that `compiled` returned as text.
+    """Return the policy from the text that `compiled` returned.
 
     Raises:
-        ValueError: it is another text.
+        ValueError: the text is not a compiled policy.
     """
     try:
         known = json.loads(content)
@@ -62,5 +62,5 @@ def text_of(content: str) -> str:
 
 
 def _is_named(location: Location) -> bool:
-    """Return whether output may name a location. Of the rules, which may be thousands, it names only the tables."""
+    """Return whether output may name a location. Of rules it names only the tables: there may be thousands."""
     return location[0] != "rules" or len(location) == 2 or (len(location) == 4 and location[2] == "data_types")

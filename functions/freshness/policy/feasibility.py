@@ -16,7 +16,7 @@ from freshness.policy.file.table import LocatedError
 _WEEK = len(WEEKDAYS)
 _SHORTEST_MONTH = 28
 _Run = tuple[frozenset[int], ...]
-"""Consecutive days: the numbers of the deadlines on each."""
+"""Consecutive days, each as the numbers of its deadlines."""
 
 
 def impossible_deadlines(
@@ -28,9 +28,9 @@ def impossible_deadlines(
     *,
     in_one_zone: bool,
 ) -> Iterator[LocatedError]:
-    """Yield a mistake for each deadline that cannot be met.
+    """Yield an error for each deadline that cannot be met.
 
-    `in_one_zone` is whether all tables hold in the same zone.
+    `in_one_zone` is whether all tables hold in the same time zone.
     """
     for index, deadline in enumerate(deadlines):
         together = [each for each in deadlines[:index] if not (each.companies or each.groups or each.tags)]
@@ -60,7 +60,7 @@ def check_refreshed(
 
 
 def _over_share(deadlines: Sequence[DeadlineTable], today: date, platform: str, allowed: int) -> str:
-    """Return why the refreshes allowed to a connection a day do not suffice, empty if they do."""
+    """Return why `allowed` refreshes of a connection a day do not suffice for some deadlines; empty if they do."""
     for days in range(1, _WEEK + 1):
         needed = max(_needed(deadlines, platform, run) for run in {run for _, run in _runs(deadlines, today, days)})
         if needed > allowed * days:
@@ -75,7 +75,7 @@ def _over_share(deadlines: Sequence[DeadlineTable], today: date, platform: str, 
 def _over_cap(
     deadlines: Sequence[DeadlineTable], today: date, platform: str, cap: Money, prices: Mapping[str, Money]
 ) -> str:
-    """Return why a cap on spending does not even suffice for one connection, empty if it does."""
+    """Return why a cap on spending does not even suffice for one connection; empty if it does."""
     months = {run for day, run in _runs(deadlines, today, _SHORTEST_MONTH) if day.day == 1}
     needed = max(_needed(deadlines, platform, run) for run in months)
     if needed * prices[platform].amount <= cap.amount:
@@ -87,7 +87,7 @@ def _over_cap(
 
 
 def _runs(deadlines: Sequence[DeadlineTable], today: date, length: int) -> Iterator[tuple[date, _Run]]:
-    """Yield the runs of some days, with the first day of each."""
+    """Yield each run of `length` consecutive days, with its first day."""
     dates = examined((each.parsed_days for each in deadlines), today)
     on = [
         frozenset(number for number, each in enumerate(deadlines) if is_one_of(each.parsed_days, day, frozenset()))
@@ -98,7 +98,7 @@ def _runs(deadlines: Sequence[DeadlineTable], today: date, length: int) -> Itera
 
 
 def _always_closed(deadline: DeadlineTable, windows: Sequence[WindowTable], today: date, *, in_one_zone: bool) -> str:
-    """Return why no refresh may be queued in the time before a deadline, empty if one may be."""
+    """Return why windows forbid every refresh that could meet a deadline; empty if they do not."""
     covering = [window for window in windows if _covers(window, deadline)]
     closed = tuple(window.window_in(values.UTC if in_one_zone else window.time_zone) for window in covering)
     days = Days(days=deadline.parsed_days, zone=values.UTC if in_one_zone else deadline.time_zone)
@@ -123,7 +123,7 @@ def _covers(window: WindowTable, deadline: DeadlineTable) -> bool:
 
 
 def _needed(deadlines: Sequence[DeadlineTable], platform: str, run: _Run) -> int:
-    """Return how many refreshes of a connection deadlines take at least within some days.
+    """Return the fewest refreshes of a connection that meet the deadlines on some days.
 
     A refresh that ends at a deadline also serves the later ones that allow its age. Deadlines that a refresh before
     these days could serve are left out.

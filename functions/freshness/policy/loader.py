@@ -55,7 +55,7 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         number = _deepest_line(text)
         raise PolicyError(f"{path}:{number}: expected TOML, but its brackets are nested too deeply") from error
     except ValueError as error:
-        # Of a path with a null character, or of a number with thousands of digits, which Python does not convert.
+        # The path has a null character, or the file a number of thousands of digits, which Python does not convert.
         longest = max(re.finditer(r"\d[\d_]*", text), key=lambda match: len(match[0]), default=None)
         number = text.count("\n", 0, longest.start()) + 1 if longest else 1
         raise PolicyError(f"{path}:{number}: expected TOML, but the number here has too many digits") from error

@@ -1,4 +1,4 @@
-"""Finding the rules that match a connection without trying each of them: a policy may have one for each customer."""
+"""Finds the rules that match a connection without trying all of them: a policy may have one for each customer."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ Key = tuple[str, ...]
 
 
 class Rules:
-    """The rules of a policy, in the order of the file, each under one criterion that what it matches must have."""
+    """The rules of a policy in the order of the file, each indexed by one of its criteria."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
@@ -30,7 +30,7 @@ class Rules:
 
 
 def _keys(rule: Rule) -> list[Key]:
-    """Return the keys of one criterion of a rule; the empty one if it selects no companies."""
+    """Return the index keys of one criterion of a rule; the empty key if it selects no companies."""
     if rule.companies:
         return [("company", each) for each in rule.companies]
     if rule.groups:

@@ -43,7 +43,7 @@ class Policy(Table):
     """A policy file.
 
     The terms of a feed are resolved key by key, each key from the last table that sets it: `[default]`, then the data
-    types, then the rules in the order of the file. Within a rule, its entry for a data type is after its other keys.
+    types, then the rules in the order of the file. Within a rule, its entries for data types come after its other keys.
     """
 
     default: Default
@@ -117,11 +117,11 @@ class Policy(Table):
 
     @property
     def fleet(self) -> LearnedRates:
-        """What was learned of each platform and data type."""
+        """The change rates that were learned for each platform and data type."""
         return self._fleet
 
     def with_learned(self, fleet: LearnedRates) -> "Policy":
-        """Return a copy of the policy whose promises expect of feeds what was learned of their platform and type."""
+        """Return a copy of the policy whose promises use the change rates learned for platforms and data types."""
         policy = self._copy()
         policy._fleet = fleet
         return policy
@@ -133,7 +133,7 @@ class Policy(Table):
         return policy
 
     def with_fingerprint(self, fingerprint: str) -> "Policy":
-        """Return a copy of the policy with the fingerprint that it had where it was validated."""
+        """Return a copy of the policy with the fingerprint that was computed when it was validated."""
         policy = self._copy()
         policy._fingerprint = fingerprint
         return policy
@@ -161,9 +161,9 @@ class Policy(Table):
         return {}
 
     def promise(self, data_type: str, company: Company, connection: Connection) -> Promise:
-        """Return the promise for the feed of a data type of a company from one of its connections.
+        """Return the promise for a data type of a company, read from one of its connections.
 
-        Nothing is promised of one that is over.
+        Nothing is promised if the connection is over.
         """
         key = data_type, connection.platform, connection.integration_key, self._selected_attributes(company)
         promise = self._promise_cache.get(key)
@@ -174,7 +174,7 @@ class Policy(Table):
     def _selected_attributes(self, company: Company) -> tuple[str | None, ...]:
         """Return the ids of a company and its parent, and its tag values, each `None` if nothing selects by that value.
 
-        Two companies with the same result have the same promises, so that it serves as a part of the cache's key.
+        Companies with the same result have the same promises: the result is a part of the cache's key.
         """
         company_ids, tags = self._selected_values
         tag_values = [
@@ -195,25 +195,25 @@ class Policy(Table):
         return company_ids, tags
 
     def reads_once(self, company: Company, connection: Connection) -> bool:
-        """Return whether data is to be read through a connection only once, as the last rule says that sets it."""
+        """Return whether data is read through a connection only once, by the last matching rule that sets this."""
         return bool(self._last(company, connection, lambda rule: rule.read_once))
 
     def consent(self, company: Company, connection: Connection) -> timedelta | None:
-        """Return how long consent to a connection lasts, as the last rule that sets it says; `None` for ever."""
+        """Return how long consent to a connection lasts, by the last matching rule that sets it; `None` for ever."""
         return self._last(company, connection, lambda rule: rule.consent)
 
     def _last(self, company: Company, connection: Connection, key: Callable[[Rule], Value | None]) -> Value | None:
-        """Return what the last rule that matches a connection and sets a key says; `None` if none sets it."""
+        """Return the value of a key from the last rule that sets it and matches a connection; `None` if none does."""
         said = ((key(rule), rule) for rule in self._rules_of_connections)
         return next((value for value, rule in said if value is not None and rule.matches(company, connection)), None)
 
     @cached_property
     def _rules_of_connections(self) -> list[Rule]:
-        """The few rules that say something of connections themselves, the last of the file first."""
+        """The few rules that set `read_once` or `consent`, the last of the file first."""
         return [rule for rule in reversed(self.rules) if rule.read_once is not None or rule.consent]
 
     def set_of(self, data_type: str, company: Company) -> ConsistencySet | None:
-        """Return the set with which a data type of a company is refreshed, or `None` if it is in no set."""
+        """Return the set that a data type of a company is refreshed with; `None` if it is in no set."""
         consistency_set = self._sets.get(data_type)
         return consistency_set if consistency_set and consistency_set.matches_company(company) else None
 
@@ -224,7 +224,7 @@ class Policy(Table):
 
     @cached_property
     def objectives(self) -> list[tuple[str, float]]:
-        """The tables that set an objective, each with its name in output, the last of the file first."""
+        """The name in output, and the objective, of each table that sets one, the last of the file first."""
         tables = terms_tables(self.default, self.data_types, enumerate(self.rules))
         return [(table.label, table.terms.objective) for table in tables if table.terms.objective][::-1]
 
@@ -240,7 +240,7 @@ class Policy(Table):
         return shares[name] if name else None
 
     def capped_as(self, connection: Connection) -> str | None:
-        """Return the name by which spending on a connection's platform is capped, or `None` if it is not."""
+        """Return the name in the policy by which spending on a connection's platform is capped; `None` if it is not."""
         return most_specific(self.budget.spending, connection.platform, connection.integration_key)
 
     def price(self, connection: Connection) -> Money | None:
@@ -249,9 +249,9 @@ class Policy(Table):
         return self.prices[name] if name else None
 
     def relative_price(self, connection: Connection) -> float:
-        """Return the price of a refresh through a connection, relative to the lowest price; 1 if it has none.
+        """Return the price of a refresh through a connection as a multiple of the lowest price; 1 if it has no price.
 
-        Where nothing is charged, a call is spent all the same.
+        A refresh without a price still spends a call.
         """
         if not self.prices:
             return 1.0
@@ -311,14 +311,14 @@ class Policy(Table):
 def objective(policy: Policy, rule: str) -> float | None:
     """Return the objective of a table that sets `fresh_within`, by its name in output, such as `rule "free plan"`.
 
-    A table that sets none has the objective of its rule, or of `[default]`.
+    A table without an objective has that of its rule, or else that of `[default]`.
     """
     own = (aim for label, aim in policy.objectives if rule == label or rule.startswith(f"{label}, "))
     return next(own, policy.default.objective)
 
 
 def _selecting_tags(company: Company, selected: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """Return the tags of a company, each as `name=value`, whose values are among those selected by name."""
+    """Return the tags of a company by which the policy selects companies, each as `name=value`."""
     return tuple(f"{name}={value}" for name, values in selected.items() if (value := company.tags.get(name)) in values)
 
 

@@ -1,4 +1,4 @@
-"""The tables of the policy file that set terms, and what those that apply to a feed set together."""
+"""The tables of the policy file that set terms, and the terms that several of them set together."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ def merge(tables: Iterable[TermsTable]) -> Merged:
             merged.timed.insert(0, (table, specified))
             continue
         if "fresh_within" in specified and "warn_after" in merged.terms:
-            # What an earlier table sets is no early warning for a promise that it does not know.
+            # An earlier table's `warn_after` was not meant for this promise: it must not warn before this one breaks.
             merged.terms["warn_after"] = max(merged.terms["warn_after"], specified["fresh_within"])
         merged.terms |= specified
         merged.timed = [
@@ -71,8 +71,8 @@ def terms_tables(
 ) -> Iterator[TermsTable]:
     """Yield all tables that set terms, in ascending order of precedence.
 
-    That is `[default]`, data types, and rules, given with their numbers in the order of the file, each before its
-    entries for data types.
+    These are `[default]`, the data types, and the rules, each before its entries for data types. `rules` come with
+    their numbers, in the order of the file.
     """
     yield TermsTable(("default",), "[default]", None, default)
     for data_type, terms in data_types.items():

@@ -1,4 +1,4 @@
-"""What of the policy depends on the time of day: the clock of a promise."""
+"""The parts of the policy that depend on the time of day."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -23,9 +23,9 @@ def clock(
     local: "Local",
     positions: Mapping[Location, str],
 ) -> TimeOfDayTerms | None:
-    """Return what depends on the time of day, apart from the promise at all other times; `None` if nothing does.
+    """Return the terms and deadlines that depend on the time of day; `None` if there are none.
 
-    `deadlines` are those that apply, with their numbers in the file.
+    `base` is the promise outside all hours. `deadlines` are those that apply, with their numbers in the file.
     """
     terms = tuple(
         TimedTerms(hours=local.hours(table.rule), source=table.at(positions), **specified)

@@ -15,7 +15,7 @@ from freshness.policy.policy import Policy
 
 @dataclass(slots=True)
 class _Known:
-    """What there is at Codat."""
+    """The companies, connections, tags, platforms and products that Codat has."""
 
     connections: list[tuple[Company, Connection]] = field(default_factory=list)
     company_ids: dict[str, str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class _Known:
 def unmatched(policy: Policy, companies: Iterable[Company]) -> Iterator[str]:
     """Yield a sentence for each name of the policy that matches no known connection, with the nearest known name.
 
-    Without any known connection, there is nothing to compare with.
+    Yield nothing if no connection is known.
     """
     known = _Known.of(companies)
     if not known.connections:
@@ -116,7 +116,7 @@ def _matches(selection: CompanySelection, known: _Known) -> bool:
 
 
 def _missing(selection: CompanySelection, known: _Known) -> Iterator[str]:
-    """Yield which criteria of a selection nothing has."""
+    """Yield a sentence for each criterion of a selection that nothing at Codat meets."""
     for company_id in selection.companies:
         if company_id not in known.company_ids:
             yield f"there is no company {company_id}"

@@ -3,7 +3,7 @@
 from datetime import date
 
 YEARS_AHEAD = 10
-"""For how many years there are dates."""
+"""How many years of dates to look up."""
 
 
 def public_holidays(code: str, first_year: int) -> tuple[date, ...]:
@@ -12,7 +12,7 @@ def public_holidays(code: str, first_year: int) -> tuple[date, ...]:
     Raises:
         ValueError: there is no such code.
     """
-    # Slow to import, and not deployed: the functions have a policy with its dates.
+    # Slow to import, and not deployed: functions load a compiled policy, which has the dates.
     import holidays
 
     country, _, part = code.partition("-")

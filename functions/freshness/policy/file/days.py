@@ -24,7 +24,7 @@ _SEVERAL_DAYS = {
 }
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": -1}
 _MOST = {"day": 31, "business day": 23, **dict.fromkeys(WEEKDAYS, 5)}
-"""How many of them a month may have."""
+"""The most of each that a month may have."""
 _ENDINGS = {1: "st", 2: "nd", 3: "rd", 21: "st", 22: "nd", 23: "rd", 31: "st"}
 _NUMBERED = {f"{number}{_ENDINGS.get(number, 'th')}": number for number in range(1, 32)}
 MONTH_END = "month end"
@@ -34,7 +34,7 @@ def parse_day(text: str) -> Day:
     """Return the day that a text means, such as "Monday", "1st", "last business day of the month" or "2026-12-24".
 
     Raises:
-        ValueError: it means none.
+        ValueError: the text means no day.
     """
     if text in WEEKDAYS:
         return WEEKDAYS.index(text)
@@ -71,7 +71,7 @@ def _day(value: object) -> str:
 
 
 def several_days(text: str) -> list[str]:
-    """Return the days that a name of several means, such as "Weekdays"; none if it is no such name."""
+    """Return the days of the week that a name such as "Weekdays" means; empty if it is no such name."""
     return list(_SEVERAL_DAYS.get(text.casefold().removesuffix("s"), ()))
 
 
@@ -88,9 +88,9 @@ _FIVE_WEEKS = 35
 
 
 def examined(days: Iterable[frozenset[Day]], today: date) -> list[date]:
-    """Return consecutive dates among which each case occurs: five weeks if all days are days of the week.
+    """Return consecutive dates that show every case of the days: five weeks, if all are days of the week.
 
-    Otherwise they are those from today on that a promise can depend on, and as many as the dates among the days need.
+    Otherwise they are the dates from `today` on that a promise can depend on, up to the last date among the days.
     """
     every = frozenset[Day]().union(*days)
     if repeat_weekly(every):

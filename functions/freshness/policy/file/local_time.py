@@ -16,7 +16,7 @@ from freshness.policy.file.table import Table
 
 
 class Timing(Table):
-    """On which days something applies, in local time."""
+    """The days on which something applies, in local time."""
 
     days: tuple[DayName, ...] = Field(WEEKDAYS, min_length=1)
     """The days; all by default. They are days of the week, days of each month, or dates.
@@ -36,7 +36,7 @@ class Timing(Table):
 
 
 class Calendar(Table):
-    """Dates on which hours and deadlines do not hold, by a name that these and tags refer to."""
+    """Dates on which hours and deadlines do not hold. Tables and tags refer to a calendar by its name."""
 
     holidays: values.PublicHolidays | None = None
     """The public holidays of a country (ISO 3166) or a part of it, for ten years from the last `cdk deploy`."""
@@ -65,7 +65,7 @@ class LocalTime(Table):
 
     @cached_property
     def tag_names(self) -> tuple[str, ...]:
-        """The names of the tags that are read."""
+        """The names of the tags that say the time zone and the calendar, as far as they are set."""
         return tuple(filter(None, (self.time_zone_tag, self.calendar_tag)))
 
     def unknown(self, company: Company, calendars: Collection[str]) -> tuple[str, ...]:

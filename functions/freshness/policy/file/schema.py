@@ -18,15 +18,15 @@ from freshness.policy.file.table import LocatedError, Location, Table
 
 
 class Terms(Table):
-    """The terms of a promise. A key that a table does not set is taken from the last one before it that does."""
+    """The terms of a promise. A key that a table does not set is taken from the last earlier table that sets it."""
 
     fresh_within: values.Age | None = None
     """The promise: the data is never older than this. Refreshes are queued early enough for that."""
     warn_after: values.Duration | None = None
     """The age at which the `DataTooOld` alarm is raised; never, by default.
 
-    Below `fresh_within`, it warns while the promise is still kept, and refreshes are queued early enough for it. Where
-    a later table sets `fresh_within` alone, it is at least that.
+    Below `fresh_within`, it warns while the promise is still kept, and refreshes are queued early enough for it. If a
+    later table sets `fresh_within` alone, `warn_after` is at least that.
     """
     confidence: float | None = Field(None, gt=0, lt=1, strict=True)
     """Refresh early, once the probability that nothing changed at the source is below this; not by default.
@@ -119,14 +119,15 @@ class Rule(Selection, Timing, Terms):
     Refreshes start early enough for a tighter promise to hold from its first minute.
     """
     read_once: values.Flag | None = None
-    """Whether each data type is read only once through its connections, which may lapse then: nobody need relink."""
+    """Whether each data type is read only once through the rule's connections. These may lapse then: nobody need
+    relink."""
     consent: values.Duration | None = None
     """How long customers' consent lasts from the last time that a connection became linked; no end by default.
 
     `Relink due soon` is published 7 days before it ends, and the page and `./freshness status` show it.
     """
     data_types: dict[values.DataType, Terms] = Field(default_factory=dict, min_length=1)
-    """What holds for some data types, before the rule's other keys."""
+    """What holds for some data types. It takes precedence over the rule's other keys."""
 
     @property
     def _sets_fresh_within(self) -> bool:
@@ -165,10 +166,10 @@ class Rule(Selection, Timing, Terms):
 
 
 class DeadlineTable(Selection, Timing):
-    """How old data may be at one moment. One refresh serves it, which starts early enough for a slow sync.
+    """How old data may be at one moment. One refresh, started early enough for a slow sync, serves it.
 
-    Not all companies are refreshed at once, and none earlier than `fresh_within` before. Criteria and days are those of
-    a rule.
+    Not all companies are refreshed at once, and none so early that its data is too old at that moment. Criteria and
+    days are those of a rule.
     """
 
     name: values.Name
@@ -186,11 +187,11 @@ class DeadlineTable(Selection, Timing):
 
 
 class WindowTable(Selection, Timing):
-    """When refreshes are queued: only within it, or not within it. Criteria and days are those of a rule.
+    """A time of day: refreshes are queued only within it (`only`), or only outside it (`never`).
 
-    A refresh that would be due while none may be queued is queued before. What a person requests is queued at any time.
-    A window belongs to the day on which it starts. It also holds on holidays, unless it sets `calendar` or names
-    business days.
+    Criteria and days are those of a rule. A refresh that would be due while none may be queued is queued before. What a
+    person requests is queued at any time. A window belongs to the day on which it starts. It also holds on holidays,
+    unless it sets `calendar` or names business days.
     """
 
     name: values.Name
@@ -220,7 +221,7 @@ class WindowTable(Selection, Timing):
         )
 
     def window_in(self, zone: ZoneInfo, holidays: frozenset[date] = frozenset()) -> Window:
-        """Return the window without its selection, in a time zone."""
+        """Return the window in a time zone, without the criteria that select its feeds."""
         start, end = self.only or self.never or values.WHOLE_DAY
         return Window(
             name=self.name,
@@ -248,9 +249,10 @@ class ConsistencySet(CompanySelection):
 
 
 class Product(Table):
-    """A custom product of Codat, by its identifier. Its data types are refreshed by one call, where several are due.
+    """A custom product of Codat, by its identifier. One call refreshes its data types, if several are due.
 
-    That is for the companies that have the product. Codat's standard products, such as Lending, cannot be refreshed so.
+    That is for the companies that have the product. Codat's standard products, such as Lending, cannot be refreshed
+    this way.
     """
 
     data_types: tuple[values.DataType, ...] = Field(min_length=1)
@@ -268,17 +270,18 @@ class CodatTable(Table):
     """The account at Codat that the policy is for."""
 
     account: str = Field("", min_length=1)
-    """Its name in Codat's profile; any by default. With the key of another, such as a test instance, nothing is
-    read or queued, and an alarm is raised. `./freshness doctor` shows the name. Only a deployment changes it."""
+    """The account's name in Codat's profile; any by default. With the key of another account, such as a test instance,
+    nothing is read or queued, and an alarm is raised. `./freshness doctor` shows the name. Only a deployment changes
+    it."""
 
 
 class Requests(Table):
     """Requests for fresh data, by the API or `./freshness ensure`."""
 
     keep_requests: values.Retention = values.SHORTEST_RETENTION
-    """How long each is kept with its answer, at least 7 days: who asked, what for, when, and the state of the data.
+    """How long each request is kept with its answer, at least 7 days: who asked, what for, when, and the data's state.
 
-    If it is set, those that are satisfied at once are kept as well. `./freshness receipt ID` shows one.
+    If this is set, requests that are satisfied at once are kept too. `./freshness receipt ID` shows one.
     """
 
 

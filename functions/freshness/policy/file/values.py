@@ -61,7 +61,7 @@ _TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d) to (?:([01]\d|2[0-3]):([0
 EARLIEST_YEAR = 2026
 LONGEST_SHOWN = 80
 SHORTEST_BEGINNING = 3
-"""How many characters suggest a name that begins with them."""
+"""The beginning of a name must have this many characters to suggest the name."""
 SIMILAR = 0.75
 """How similar a name must be to be suggested, as `difflib` measures it from 0 to 1."""
 SHORTEST_PROMISE = 2 * QUEUEING_MARGIN
@@ -106,7 +106,7 @@ def read_duration(value: object) -> timedelta:
     This is the one notation of the policy file, the command line and the API.
 
     Raises:
-        ValueError: it means none.
+        ValueError: the text means no duration.
     """
     text = value if isinstance(value, str) else ""
     match = _DURATION.fullmatch(text) or _ISO_8601.fullmatch(text)
@@ -119,7 +119,7 @@ def parse_duration(value: object) -> timedelta:
     """Return the duration that a text means, as `read_duration` does.
 
     Raises:
-        ValueError: it means none, or is 0, or is longer than `LONGEST_DURATION`.
+        ValueError: the text means none, or 0, or more than `LONGEST_DURATION`.
     """
     duration = read_duration(value)
     if not duration:
@@ -192,7 +192,7 @@ def _holidays(value: object, info: ValidationInfo) -> Holidays:
 
 
 def time_zone(name: str) -> ZoneInfo | None:
-    """Return a time zone of the package `tzdata`, which the functions have too; `None` if it has none of that name.
+    """Return a time zone of the package `tzdata`, which the functions have too; `None` if it has no zone of that name.
 
     A machine may know more names, such as `localtime`.
     """
