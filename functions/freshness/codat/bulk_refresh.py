@@ -1,7 +1,7 @@
-"""Refreshing several data types of a company by one call: by `data/all`, or through the custom products it has.
+"""Refreshes several data types of a company by one call: `data/all`, or the refresh of a custom product.
 
-`data/all` is used where everything that it queues is due. The refresh of a product lists the data types that are due.
-Neither names the datasets that it queues: one more call reads them from history.
+`data/all` is used if everything that it queues is due. The refresh of a product lists the data types to queue. Neither
+names the datasets that it queues: one more call reads them from history.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,9 +16,9 @@ from freshness.domain.feeds.codat_schedule import CodatSchedule, is_linked
 from freshness.domain.feeds.feed import Feed, FeedKey, is_known_dataset
 
 WORTHWHILE = 3
-"""From so many feeds on, `data/all` and a call to read what it queued are fewer than a call for each feed."""
+"""From this many feeds on, `data/all` and a call to read what it queued are fewer than a call for each feed."""
 TOLERANCE = timedelta(minutes=1)
-"""How far two times of Codat's may differ that belong to the same call."""
+"""How far apart Codat's times of the same call may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +62,9 @@ def _of_products(
     wanted: Collection[FeedKey],
     due: Collection[FeedKey],
 ) -> list[BulkCall]:
-    """Return a call for each product of a company with several data types that are wanted on all of their connections.
+    """Return a call for each product of a company that queues several wanted feeds, at least one of which is due.
 
-    At least one of them is due.
+    A data type counts only if its feeds from all linked connections are wanted, and none is in flight.
     """
     calls, covered = [], set[str]()
     for product in company.products:
@@ -92,7 +92,7 @@ def worthwhile(
 
 
 def is_answered(feeds: Mapping[FeedKey, Feed], at: datetime) -> bool:
-    """Return whether any of the feeds has a request from after `data/all` was called at a time."""
+    """Return whether a bulk call made at `at` was answered: one of its feeds has a request from then or later."""
     return any(feed.last_dataset and feed.last_dataset.at >= at - TOLERANCE for feed in feeds.values())
 
 
@@ -103,7 +103,7 @@ async def queued_since(
     feeds: Mapping[FeedKey, Feed],
     called_at: datetime | None = None,
 ) -> Mapping[FeedKey, PullOperation]:
-    """Return the datasets of feeds that were queued since a call at a time, which does not name them.
+    """Return the datasets that a bulk call made at `at` queued, from history: its response does not name them.
 
     `called_at` is when the call was made by our own clock, if that differs.
 
@@ -123,9 +123,9 @@ async def queued_since(
 
 
 def _is_new(operation: PullOperation, feed: Feed, called_at: datetime) -> bool:
-    """Return whether a dataset may be what a call queued: it was requested after the latest that is known of its feed.
+    """Return whether a call may have queued a dataset: it was requested after the latest known dataset of its feed.
 
-    It may have ended by now: a webhook may have reported that before any response was recorded.
+    The dataset may have ended by now: a webhook may have reported that before any response was recorded.
     """
     if is_known_dataset(feed, operation.id) or (feed.last_dataset and operation.requested <= feed.last_dataset.at):
         return False

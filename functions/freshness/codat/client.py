@@ -29,12 +29,12 @@ from freshness.domain.data_types import custom_identifier
 PAGE_SIZE = 1000
 HISTORY_PAGE_SIZE = 100
 EMPTY_PAGES = 10
-"""After how many pages without an item a list counts as ended, although each links to a next one."""
+"""A list counts as ended after this many pages without an item, even if each links to a next one."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataStatuses:
-    """What Codat's cache holds of a company, by data type; `at` is when, by Codat's clock."""
+    """The data status of a company by data type, as Codat returned it at `at`, by its own clock."""
 
     at: datetime
     by_type: dict[str, DataStatus]
@@ -70,7 +70,7 @@ class Codat:
 
     @property
     def key_is_refused(self) -> bool:
-        """Return whether the last failed call failed because of the key."""
+        """Return whether the last failed call failed because Codat refused the key."""
         return self._http.key_is_refused
 
     @property
@@ -80,7 +80,7 @@ class Codat:
 
     @property
     def is_down(self) -> bool:
-        """Return whether so many calls failed that another one is not worthwhile now."""
+        """Return whether so many calls failed that no further one is worthwhile now."""
         return self._http.is_down
 
     @property
@@ -102,11 +102,11 @@ class Codat:
         return self._http.reachability.responds(path_of("companies", company_id))
 
     def doubt(self, company_id: str) -> None:
-        """Let calls about a company that fail again not count as a sign that Codat is down."""
+        """Do not count further failures about a company as a sign that Codat is down."""
         self._http.reachability.doubt(path_of("companies", company_id))
 
     def refuse_calls(self, error: CodatError) -> None:
-        """Make no further call: raise an error in place of each."""
+        """Make no further calls: raise `error` in place of each."""
         self._http.refuse_calls(error)
 
     async def companies(self, tags: str = "") -> AsyncGenerator[tuple[datetime, CompanyListing], None]:
@@ -121,12 +121,12 @@ class Codat:
             yield self._http.time(response), company
 
     async def company(self, company_id: str) -> tuple[datetime, CompanyListing]:
-        """Return a company, and when Codat returned it."""
+        """Return a company, and the time at which Codat returned it."""
         response = await self._http.get(path_of("companies", company_id))
         return self._http.time(response), self._http.read(response, CompanyListing)
 
     async def data_status(self, company_id: str) -> DataStatuses:
-        """Return what Codat's cache holds of a company. Data types that were never synced may be missing."""
+        """Return the data status of a company. Data types that were never synced may be missing."""
         response = await self._http.get(path_of("companies", company_id, "dataStatus"))
         statuses = self._http.read(response, dict[str, Readable[DataStatus]])
         by_type = {data_type: status for data_type, status in statuses.items() if status is not None}
@@ -149,7 +149,7 @@ class Codat:
     ) -> PullOperation:
         """Queue a refresh of a data type from one connection, and return the dataset, which names its connection.
 
-        `key` is the idempotency key, and `on_demand` whether callers wait, as `HttpClient.post` has them.
+        `key` is the idempotency key, and `on_demand` whether callers wait, as in `HttpClient.post`.
         """
         if identifier := custom_identifier(data_type):
             return await self._queue_custom(company_id, identifier, connection_id, key, on_demand=on_demand)
@@ -160,7 +160,7 @@ class Codat:
     async def _queue_custom(
         self, company_id: str, identifier: str, connection_id: str, key: UUID | None, *, on_demand: bool
     ) -> PullOperation:
-        """Queue a refresh of a custom data type. A 404 is taken as that the connection does not have it yet."""
+        """Queue a refresh of a custom data type. A 404 is raised as `UnsupportedDataType`: the connection lacks it."""
         path = path_of("companies", company_id, "connections", connection_id, "data", "queue", "custom", identifier)
         try:
             response = await self._http.post(path, key=key, on_demand=on_demand)
@@ -180,7 +180,7 @@ class Codat:
         """Queue data types of a custom product, and return when, by Codat's clock.
 
         Raises:
-            freshness.codat.errors.AlreadyInProgress: a sync of the product runs already; it names no dataset.
+            freshness.codat.errors.AlreadyInProgress: a sync of the product runs already. The error names no dataset.
         """
         path = path_of("companies", company_id, "products", product, "refresh")
         body = {"dataTypes": sorted(data_types)}
@@ -201,18 +201,18 @@ class Codat:
         return [consumer for consumer in consumers if consumer is not None]
 
     async def create_webhook_consumer(self, url: str, event_types: Iterable[str]) -> WebhookConsumer:
-        """Create an endpoint at a URL, to which Codat sends events of these types."""
+        """Create and return an endpoint: Codat sends events of these types to its URL."""
         body = {"url": url, "eventTypes": sorted(event_types)}
         return self._http.read(await self._http.post("/webhooks", body=body), WebhookConsumer)
 
     async def _pages(
         self, path: str, form: type[Page[Listed]], parameters: Parameters
     ) -> AsyncIterator[tuple[httpx.Response, Listed]]:
-        """Yield what a list contains. An item that moved to the next page in the meantime is yielded once.
+        """Yield the items of a list, each with the response it is from. An item that moves to the next page comes once.
 
-        A page with nothing but items of the page before, or the same as an earlier page, is the last, even if it links
-        to a next one; so is the last of `EMPTY_PAGES` pages in a row without an item. Of earlier pages only a hash is
-        kept, because a list may be long.
+        The last page is one without a link to a next, or with only items of the page before, or the same as an earlier
+        page, or the last of `EMPTY_PAGES` empty pages in a row. Only a hash is kept of earlier pages, because a list
+        may be long.
         """
         before: dict[str, Listed] = {}
         seen: set[int] = set()

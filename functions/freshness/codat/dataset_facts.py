@@ -36,7 +36,7 @@ def requested_fact(
         trigger=trigger,
         dataset_id=operation.id,
         state=operation.status,
-        # Where it is unknown when it ended, the earlier time counts.
+        # If it is unknown when it ended, the earlier time counts.
         ended_at=(operation.completed or operation.requested) if has_ended(operation.status) else None,
         reason=operation.reason,
         decided=decided,

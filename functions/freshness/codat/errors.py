@@ -5,10 +5,10 @@ CodatError
  ├─ UnsupportedDataType    no platform of the company has this data type
  ├─ NotFound               no such company, connection or dataset
  ├─ Unauthorized           the API key is wrong
- │   └─ WrongAccount       it belongs to another account than the policy names; the call was not made
+ │   └─ WrongAccount       it belongs to a different account than the policy names; the call was not made
  ├─ AccountLimit           the account's trial, plan or company limit is used up
  ├─ RateLimited            no more calls until `until`: a limit is reached, or Codat is being maintained
- ├─ Temporary              Codat is down, overloaded or unreachable: another try later may succeed
+ ├─ Temporary              Codat is down, overloaded or unreachable: a later try may succeed
  │   └─ StillProcessing    the first try of the same POST is still being processed
  ├─ Unreadable             a response that is not as Codat describes it
  └─ Refused                any other refusal; trying the same again will not help
@@ -57,7 +57,7 @@ class Unauthorized(CodatError):
 
 
 class WrongAccount(Unauthorized):
-    """The API key belongs to another account than the policy names: the call was not made."""
+    """The API key belongs to a different account than the policy names: the call was not made."""
 
 
 class AccountLimit(CodatError):
@@ -80,7 +80,7 @@ class Temporary(CodatError):
     def is_unanswered(self) -> bool:
         """Return whether the outcome of a POST is unknown, so that it must be sent again with the same key.
 
-        An error page from in front of Codat has no correlation id.
+        It is unknown without a response, and without a correlation id: an error page from in front of Codat has none.
         """
         return self.status is None or not self.correlation_id
 
@@ -96,7 +96,7 @@ class Unreadable(CodatError):
 
 
 class Refused(CodatError):
-    """Codat refused the call for another reason."""
+    """Codat refused the call for a reason that no other class names."""
 
 
 class Forbidden(Refused):

@@ -47,16 +47,16 @@ CALL_TIMEOUT = 10.0
 """Seconds within which Codat must respond to a call, to the last byte."""
 TRIES = 3
 TRY_AGAIN_WITHIN = 5.0
-"""Seconds after the first try within which another may start, so that all of them end within a minute."""
+"""Seconds after the first try within which a further one may start: all of them end within a minute."""
 FIRST_PAUSE = 0.5
 """Seconds before the second try; each further pause is twice as long."""
 AT_ONCE_PER_COMPANY = 4
-"""Codat accepts ten concurrent calls for one company, which both ticks and the command line share."""
+"""The most concurrent calls for one company. Codat accepts ten, which both ticks and the command line share."""
 
 SKIPPED = "Items of a response cannot be read and are skipped"
-"""The message of the log record of these; its attributes name the call, the company, the items and why."""
+"""The message of the log record about skipped items. Its attributes name the call, the company, the items and why."""
 LISTED, LONGEST_ID = 10, 50
-"""How many of them it names at most, by how many characters of their ids."""
+"""The most skipped items that the record names, and the most characters of their ids."""
 
 logger = Logger(service="codat-freshness")
 # At INFO, httpx logs every call with the ids of companies: most of the log.
@@ -66,12 +66,13 @@ _IN_PROGRESS = re.compile(r"DatasetAlreadyInProgressException.*previous sync (\S
 
 
 class Limiter(Protocol):
-    """Keeps the limits on calls, shared with everything else that calls Codat for the same account."""
+    """The limits on calls, shared with everything else that calls Codat for the same account."""
 
     async def wait(self, *, on_demand: bool = False) -> None:
-        """Return when the next call may be sent; raise `errors.RateLimited` if that is too long to wait for.
+        """Wait until the next call may be sent. `on_demand` is whether it is made for callers who wait.
 
-        `on_demand` is whether it is made for callers who wait for fresh data.
+        Raises:
+            errors.RateLimited: the wait would be too long.
         """
 
     def report(self, daily_quota: int, remaining: int, at: datetime) -> None:
@@ -99,10 +100,12 @@ class _Call:
 class HttpClient:
     """A client for one API key. Every request raises `freshness.codat.errors.CodatError` if it fails.
 
-    `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once. `calls` counts them,
-    and `items_skipped` the items of responses that could not be read. `key_is_refused` is whether the last failed call
-    failed because of the key. `ahead` is how far Codat's clock is ahead of ours at least, as the last response showed.
-    `was_down` is whether Codat was down when it was last called.
+    `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once. `was_down` is whether
+    Codat was down when it was last called.
+
+    `calls` is how many calls were sent, and `items_skipped` how many items of responses could not be read.
+    `key_is_refused` is whether the last failed call failed because Codat refused the key. `ahead` is how far Codat's
+    clock is ahead of ours at least, as the last response showed.
     """
 
     def __init__(
@@ -128,16 +131,16 @@ class HttpClient:
 
     @property
     def is_down(self) -> bool:
-        """Return whether so many calls failed that another one is not worthwhile now."""
+        """Return whether so many calls failed that no further one is worthwhile now."""
         return self.reachability.is_down or isinstance(self._refusal, errors.Temporary)
 
     def refuse_calls(self, error: errors.CodatError) -> None:
-        """Make no further call: raise an error in place of each."""
+        """Make no further calls: raise `error` in place of each."""
         self._refusal = error
         self.key_is_refused = isinstance(error, errors.Unauthorized)
 
     async def get(self, path: str, parameters: Parameters | None = None) -> httpx.Response:
-        """Send a GET, and again a few times if there was no response or Codat refused it only for now."""
+        """Send a GET. Repeat it a few times if no response came, or if Codat refused it only for now."""
         return await self._try(_Call("GET", path, parameters))
 
     async def post(
@@ -149,11 +152,11 @@ class HttpClient:
         key: UUID | None = None,
         on_demand: bool = False,
     ) -> httpx.Response:
-        """Send a POST with an idempotency key, and again at once with the same key if there was no response.
+        """Send a POST with an idempotency key. Repeat it at once with the same key if no response came.
 
-        Codat answers a repeat within 90 minutes with the response to the first, so that it has no second effect. Until
-        a response was recorded, the same request must be sent with the same `key`; without one, it is random.
-        `on_demand` is whether it is made for callers who wait.
+        Codat answers a repeat within 90 minutes with its first response: the repeat has no second effect. Until a
+        response was recorded, the same request must be sent with the same `key`. Without `key`, a random one is used.
+        `on_demand` is whether the call is made for callers who wait.
         """
         return await self._try(_Call("POST", path, parameters, body, key or uuid4(), on_demand))
 
@@ -207,7 +210,7 @@ class HttpClient:
         raise error
 
     def _semaphore(self, company: str) -> Semaphore:
-        """Return what limits concurrent calls for one company."""
+        """Return the semaphore that limits concurrent calls for one company."""
         return self._companies.setdefault(company, Semaphore(AT_ONCE_PER_COMPANY))
 
     async def _exchange(self, call: _Call) -> httpx.Response:
@@ -236,7 +239,7 @@ class HttpClient:
         try:
             answer = validate(ErrorBody, response.content, {})
         except ValidationError:
-            # Not `text`, whose decoder the response chooses: for some of the names that it accepts it fails.
+            # Not `text`: the response chooses its decoder, and some decoders fail.
             answer = ErrorBody(error=response.content[:200].decode("utf-8", "replace"))
         kind = kind_of(response, answer.error, is_repeat=is_repeat)
         error = kind(
@@ -303,5 +306,5 @@ class HttpClient:
 
 
 def _company_path(path: str) -> str:
-    """Return the path of the company that a path is about, `/companies/{companyId}/…`."""
+    """Return the path of the company that a path `/companies/{companyId}/…` is about."""
     return "/".join(path.split("/")[:3])

@@ -12,7 +12,7 @@ from freshness.domain.times import BEGINNING, Instant, InstantIfAny
 
 
 def _as_list(given: object) -> list[Any] | None:
-    """Return a list that may be null, or something else altogether."""
+    """Return a value if it is a list, else `None`."""
     return given if isinstance(given, list) else None
 
 
@@ -21,7 +21,7 @@ def _as_texts(given: object) -> list[str] | None:
 
 
 def _as_tags(given: object) -> dict[str, str] | None:
-    """Return tags, whose values may be null, numbers or truth values, as text."""
+    """Return tags with their values as text: Codat may send null, numbers or truth values."""
     if not isinstance(given, dict):
         return None
     return {str(name): _as_text(tag) for name, tag in given.items()}
@@ -83,7 +83,7 @@ class ExplainedConnection(Identified):
 
     @property
     def reason(self) -> str:
-        """Return the latest of its errors that last; without one, what Codat notes of it; empty without both."""
+        """Return the connection's latest error that is not resolved, else Codat's notes on it; empty without both."""
         errors = [each for each in self.data_connection_errors if each and each.status != "Resolved"]
         for error in sorted(errors, key=_errored_at, reverse=True):
             if said := error.error_message or in_words(f"{error.status_code} {error.status_text}"):
@@ -109,13 +109,13 @@ class ConnectionListing(ExplainedConnection):
 
 
 class CompanyReference(Response):
-    """Another company that a company refers to."""
+    """A company that another company refers to, such as its parent."""
 
     id: Text = ""
 
 
 class CompanyListing(Identified):
-    """A company; `None` for what is missing or null: that is unknown, and not empty."""
+    """A company as Codat lists it. What is missing or null is `None`: unknown, and not empty."""
 
     name: Readable[str] = None
     tags: Annotated[dict[str, str] | None, BeforeValidator(_as_tags)] = None
@@ -125,7 +125,7 @@ class CompanyListing(Identified):
 
     @property
     def connections(self) -> tuple[ConnectionListing, ...]:
-        """Return its connections, as far as they can be read."""
+        """Return the company's connections, as far as they can be read."""
         return tuple(each for each in self.data_connections or () if each)
 
     @property

@@ -1,8 +1,8 @@
-"""Limits how fast one tick calls Codat, so that all functions together stay within what Codat allows.
+"""Limits how fast one tick calls Codat: all functions together stay within what Codat allows.
 
-A tick reserves slots about a second's worth at a time: one write for some ten calls. For callers who wait, no more are
-reserved than there are calls to make, so that those of many callers at the same moment follow each other closely. The
-write also carries the quota that Codat last reported, and shows whether Codat made another function stop.
+A tick reserves slots for about a second of calls at a time: one write for some ten calls. For callers who wait, it
+reserves no more slots than there are calls to make: the slots of many callers at the same moment then follow each other
+closely. The write also stores the quota that Codat last reported, and shows whether Codat made another function stop.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ LONGEST_WAIT = timedelta(seconds=5)
 
 
 class LimitsRepository(Protocol):
-    """Where all functions share the account's limits."""
+    """The store through which all functions share the account's limits."""
 
     def api_limits(self) -> ApiLimits:
         """Return the limits."""
 
     def update_api_limits(self, known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
-        """Write what `compute` returns for the limits as they were read, and return them as written."""
+        """Write what `compute` returns for the stored limits, and return it. `known` are the limits as last read."""
 
 
 class RateLimiter:
-    """Makes the calls of one tick wait for their slots, but not far beyond `until`, when the tick is to end.
+    """Makes each call of one tick wait for its slot, but not far beyond `until`, when the tick should end.
 
     `on_demand` is whether the calls are made for callers who wait for fresh data. `known` are the limits if they were
     read a moment ago.
@@ -61,10 +61,10 @@ class RateLimiter:
         self._lock = asyncio.Lock()
 
     async def wait(self, *, on_demand: bool = False) -> None:
-        """Return when the next call may be sent, which may be `on_demand` also where others are not.
+        """Wait until the next call may be sent. `on_demand` is whether this call is made for callers who wait.
 
         Raises:
-            RateLimited: no call may be sent for longer than is worth waiting.
+            RateLimited: the wait would be too long.
         """
         while True:
             self._waiting += 1
@@ -85,7 +85,7 @@ class RateLimiter:
         self._made_on_demand += on_demand or self._on_demand
 
     def report(self, daily_quota: int, remaining: int, at: datetime) -> None:
-        """Take note of the quota in a response; it is written with the next slots, or at the end."""
+        """Take note of the quota in a response. It is written when slots are next reserved, or at the end."""
         self._reported = self._reported.with_quota(daily_quota, remaining, at)
 
     async def stop(self, until: datetime, at: datetime) -> None:
@@ -94,9 +94,9 @@ class RateLimiter:
         await self._update(lambda limits: limits.with_stop(until, at))
 
     async def finish(self, *, is_down: bool | None = None) -> None:
-        """Write what was reported since the last slots were reserved, how many calls were made, and if Codat is down.
+        """Write the quota last reported, how many calls were made, and whether Codat is down.
 
-        `is_down` is `None` where no call shows that.
+        `is_down` is `None` if no call showed that.
         """
         is_known = is_down is None or is_down == (self._limits.down_since is not None)
         if self._reported.reported_at or self._made or not is_known:

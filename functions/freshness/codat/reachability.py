@@ -1,17 +1,17 @@
-"""Whether Codat is down, as seen from which companies calls fail about."""
+"""Tells whether Codat is down by which companies calls fail for."""
 
 from freshness.codat.errors import CodatError, RateLimited, StillProcessing, Temporary
 
 SEVERAL = 5
-"""Companies about which calls fail, after others succeeded, that show that Codat is down, and not their platforms."""
+"""Calls must newly fail for this many companies to show that Codat is down, and not single platforms or data."""
 
 
 class Reachability:
-    """What the calls of one client show. `was_down` is whether Codat was down when calls were last made.
+    """What the calls of one client show about Codat. `was_down` is whether Codat was down before them.
 
-    One company's data may cause a 500, or a call that never ends, however often it is called about. So Codat counts as
-    down after calls failed about several companies that calls did not fail about before, and none succeeded since the
-    first of these calls was sent. Companies are named by their paths, `/companies/{companyId}`.
+    Calls about one company may fail however often they are made: its data may cause a 500, or a call that never ends.
+    Codat counts as down once calls failed about `SEVERAL` companies for which they did not fail before, and no call has
+    succeeded since the first of these was sent. A company is given by its path, `/companies/{companyId}`.
     """
 
     def __init__(self, *, was_down: bool = False) -> None:
@@ -24,7 +24,7 @@ class Reachability:
 
     @property
     def is_down(self) -> bool:
-        """Return whether Codat was seen to be down."""
+        """Return whether the calls showed that Codat is down."""
         return len(self._newly_failed) >= SEVERAL
 
     @property
@@ -49,15 +49,15 @@ class Reachability:
         return failure is None or failure.status is not None
 
     def doubt(self, company: str) -> None:
-        """Let a failure of calls about a company show nothing of Codat: they failed before."""
+        """Do not count failures of calls about a company as a sign that Codat is down: they failed before."""
         self._doubtful.add(company)
 
     def begin(self) -> int:
-        """Return what `end` takes, when a call is sent."""
+        """Return a mark of the time at which a call is sent, which `end` takes."""
         return self._successes
 
     def end(self, company: str, begun: int, error: CodatError | None) -> None:
-        """Note how a call about a company ended; what is about none has a path of its own."""
+        """Note how a call about a company ended. A call about no company counts by its own path."""
         if isinstance(error, RateLimited):
             return
         if not isinstance(error, Temporary) or isinstance(error, StillProcessing):

@@ -43,9 +43,9 @@ def _id_of(value: object) -> str:
 
 
 Readable = Annotated[Anything | None, WrapValidator(_or_none)]
-"""An item of a list: `None` if it cannot be read, so that the others still can.
+"""A value that is `None` if it cannot be read: the rest of a response still can.
 
-Which it is, and why, is appended to `skipped` of the validation context, if that is given.
+A `Skipped` for it is appended to `skipped` of the validation context, if that is given.
 """
 Text = Annotated[str, BeforeValidator(lambda given: given if isinstance(given, str) else "")]
 """Text that may be missing or null."""
@@ -71,11 +71,11 @@ def in_words(given: object) -> str:
 
 
 Words = Annotated[str, BeforeValidator(in_words)]
-"""What Codat says to people. It may be missing, null or long, and of any characters."""
+"""Codat's words to people. They may be missing, null or long, and of any characters."""
 
 
 class Response(BaseModel):
-    """Any object that Codat sends."""
+    """The base of all objects that Codat sends."""
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True, defer_build=True

@@ -21,13 +21,13 @@ Form = TypeVar("Form")
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 LONGEST_NUMBER = 12
-"""Digits of the largest quota that is believed: far longer ones cannot be stored, or even converted."""
+"""The most digits of a quota that is believed: far longer numbers cannot be stored, or even converted."""
 DEFAULT_STOP = timedelta(minutes=1)
-"""How long to stop where a refused call has no readable `Retry-After`."""
+"""How long to stop after a refused call without a readable `Retry-After`."""
 
 
 def reported_quota(headers: httpx.Headers) -> tuple[int, int] | None:
-    """Return the daily quota of calls and how many are left, by a response's headers; `None` if it has none."""
+    """Return the daily quota of calls and how many are left, from a response's headers; `None` if it has none."""
     limit, remaining = (headers.get(f"X-Rate-Limit-{name}", "") for name in ("Limit", "Remaining"))
     is_readable = all(text.isdecimal() and len(text) <= LONGEST_NUMBER for text in (limit, remaining))
     return (int(limit), int(remaining)) if is_readable else None
@@ -42,7 +42,11 @@ def response_date(headers: httpx.Headers) -> datetime | None:
 
 
 def validate(form: type[Form], content: bytes, context: dict[str, Any]) -> Form:
-    """Return the value of a JSON text. Pydantic refuses one with a lone surrogate: then only its item is refused."""
+    """Validate a JSON text and return its value.
+
+    Pydantic refuses the whole of a text with a lone surrogate. Then `json` parses it, and only the item with the
+    surrogate is refused.
+    """
     adapter: TypeAdapter[Form] = _adapter(form)
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
@@ -63,7 +67,7 @@ def call_of(response: httpx.Response) -> str:
 
 
 def mistake_of(error: ValidationError) -> str:
-    """Return what is wrong, and where, without the value itself."""
+    """Return the first mistake that a validation error has, and where it is, without the value."""
     first = error.errors(include_input=False)[0]
     return f"{first['msg']} at {first['loc']}"
 
@@ -71,7 +75,7 @@ def mistake_of(error: ValidationError) -> str:
 def correlation_id_of(response: httpx.Response) -> str:
     """Return the correlation id of a response, from a header or the body; empty if it has none.
 
-    Codat describes it only in the body of an error.
+    Codat documents it only for the body of an error.
     """
     try:
         in_body = validate(ErrorBody, response.content, {}).correlation_id

@@ -1,4 +1,4 @@
-"""Polling Codat for a company: what became of the datasets of each of its data types and connections."""
+"""Polls Codat about a company: the latest dataset of each data type and connection, and those in flight."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -28,10 +28,10 @@ logger = Logger(service="codat-freshness")
 async def poll(
     codat: Codat, company: Company, of_company: Iterable[Feed], now: datetime
 ) -> dict[Key, list[DatasetPolled]]:
-    """Return the latest dataset of each data type and connection, and what became of each one in flight.
+    """Return the latest dataset of each data type and connection, and the state of each dataset in flight.
 
-    The one in flight is looked up by itself if it is late, or if the latest is another one. Where data status has news,
-    Codat is asked whether the company has connections that are not known yet, since the news may be about one of them.
+    A dataset in flight is read by its id if it is late, or if the latest is a different one. If data status has news,
+    Codat is asked for connections that are not known yet: the news may be about one of them.
 
     Raises:
         CodatError: the company's data status or history could not be read.
@@ -72,9 +72,9 @@ async def poll(
 async def _explain(
     codat: Codat, company_id: str, feeds: Mapping[Key, Feed], polled: dict[Key, list[DatasetPolled]]
 ) -> None:
-    """Add to failed datasets why they failed: data status does not say it, and history does.
+    """Add to failed datasets why they failed: history says it, and data status does not.
 
-    A dataset in flight is looked up by itself.
+    Feeds with a dataset in flight are left out: that dataset is read by its id.
     """
     unexplained = {key: facts[0] for key, facts in polled.items() if _is_unexplained(facts[0], feeds.get(key))}
     if unexplained:
@@ -85,7 +85,7 @@ async def _explain(
 
 
 def _is_unexplained(fact: DatasetPolled, feed: Feed | None) -> bool:
-    """Return whether a dataset failed, and Codat was not asked for it yet."""
+    """Return whether a dataset failed, and Codat was not asked why yet."""
     if not fact.dataset_id or OUTCOMES[fact.state] not in (Outcome.TRY_AGAIN, Outcome.PERSON_MUST_ACT):
         return False
     return feed is None or not (feed.in_flight or (feed.end and feed.end.dataset_id == fact.dataset_id))
@@ -124,8 +124,8 @@ async def _has_unknown_connection(codat: Codat, company: Company) -> bool:
 async def _in_history(codat: Codat, company_id: str, wanted: set[Key], at: datetime) -> dict[Key, list[DatasetPolled]]:
     """Return the latest dataset of each wanted key, with the latest success of the same key.
 
-    Data status does not say which connection it is about, so keys of several connections are looked up in history,
-    which names custom data types by Codat's identifiers alone.
+    If a data type has several connections, data status does not say which of them it is about, but history does. It
+    names custom data types by Codat's identifiers alone.
     """
     custom = {(custom_identifier(data_type), connection_id): data_type for data_type, connection_id in wanted}
     latest: dict[Key, PullOperation] = {}
@@ -153,9 +153,10 @@ def _with_success(polled: DatasetPolled, success: PullOperation | None) -> Datas
 async def _in_flight(
     codat: Codat, feed: Feed, known: Sequence[DatasetPolled], now: datetime, at: datetime
 ) -> DatasetPolled | None:
-    """Return what became of a feed's dataset that is late or replaced, unless `known` says so with the time it ended.
+    """Return the state of a feed's dataset in flight, if it is late or replaced; `None` if `known` shows that already.
 
-    A dataset that Codat does not know is returned as cancelled.
+    `known` does if it has the dataset as running, as complete, or with the time of its end. A dataset that Codat does
+    not know is returned as cancelled.
     """
     request = feed.in_flight
     if request is None or feed.late_at is None:
@@ -174,9 +175,9 @@ async def _in_flight(
 async def poll_in_flight(
     codat: Codat, company_id: str, feeds: Collection[Feed], at: datetime
 ) -> dict[FeedKey, DatasetPolled]:
-    """Return what became of the datasets in flight of a company, without those that cannot be read.
+    """Return the state of each dataset in flight of a company's feeds, without those that cannot be read.
 
-    One dataset is read by itself. Of several, history says at once how they are and why, which data status does not.
+    A single dataset is read by its id. Several are looked up in history first, which takes fewer calls.
 
     Raises:
         CodatError: the history or a dataset could not be read.
@@ -193,12 +194,12 @@ async def poll_in_flight(
 
 
 async def poll_ended(codat: Codat, feed: Feed, dataset_id: str, at: datetime) -> DatasetPolled | None:
-    """Return how a dataset of a feed ended, or the latest if the id is empty; `None` if it runs or is not known.
+    """Return how a dataset of a feed ended, or its latest if the id is empty; `None` if it runs or is not known.
 
-    One that runs is returned if Codat says something new of it, such as until when it is paused.
+    A running dataset is returned too if Codat says something new about it, such as until when it is paused.
 
     Raises:
-        CodatError: it could not be read.
+        CodatError: the dataset or the history could not be read.
     """
     if dataset_id:
         operation = await codat.dataset(feed.company_id, dataset_id)
@@ -214,7 +215,7 @@ async def poll_ended(codat: Codat, feed: Feed, dataset_id: str, at: datetime) ->
 
 
 async def _of_dataset(codat: Codat, feed: Feed, at: datetime) -> DatasetPolled | None:
-    """Return what became of the dataset in flight of a feed, cancelled if Codat does not know it."""
+    """Return the state of a feed's dataset in flight: cancelled if Codat does not know it, `None` if unreadable."""
     if feed.in_flight is None:
         return None
     try:

@@ -18,13 +18,13 @@ class CompanyReference(Response):
 
 
 def _no_later_than_received(at: datetime, info: ValidationInfo) -> datetime:
-    """Return a time, or when the webhook was received if that is clearly earlier: nothing is reported in advance."""
+    """Return a time, or when the webhook was received if that is clearly earlier: no event is reported in advance."""
     received_at: datetime | None = (info.context or {}).get("received_at")
     return received_at if received_at and at > received_at + CLOCKS_DIFFER else at
 
 
 EVENT_TYPE = AliasChoices("eventType", "type")
-"""How Codat names the type of an event; in some of its examples by another name."""
+"""The field with the type of an event: some of Codat's examples name it `type`."""
 
 
 class Envelope(Response):
@@ -65,9 +65,9 @@ class ReadCompleted(Response):
 
     reference_company: CompanyReference
     modified_from_date: Readable[InstantIfAny] = None
-    """From when on what changed is new to Codat's copy."""
+    """The changes that the reads found are from this time on."""
     data_types: Annotated[tuple[object, ...], BeforeValidator(lambda given: given or ())] = ()
-    """What `DataTypeRead` describes, each by itself: one that cannot be read must not take the others with it."""
+    """The reads, to be validated as `DataTypeRead` one by one: one that cannot be read must not spoil the others."""
 
 
 class ReadCompletedEvent(Envelope):

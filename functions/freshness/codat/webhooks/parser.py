@@ -33,10 +33,10 @@ WRITABLE = tuple(
 
 MAX_ISSUES = 20
 MAX_ISSUE_TYPE = 100
-"""Issues of a read beyond these, and characters of a type, are dropped, so that a dataset's record stays small."""
+"""The most issues of a read, and characters of an issue's type: a dataset's record must stay small."""
 
 _READ = re.compile(r"(?:.+\.)?read\.completed(?:\.(?:initial|successful|unsuccessful))*")
-"""The forms in which the end of a read is reported: to all of them, its payload is the same.
+"""The forms of the event that reads ended. All have the same payload.
 
 A custom product's identifier may come first. The suffixes say whether it is the first read, and whether all data types
 succeeded.
@@ -57,7 +57,7 @@ _Reader = Callable[[str, _Context], tuple[WebhookFact, ...]]
 class Malformed(Exception):
     """A message is not a webhook as Codat describes it: retrying will not help.
 
-    `facts` are those of the parts of it that are.
+    `facts` are those of its parts that can be read.
     """
 
     def __init__(self, reason: str, facts: tuple[WebhookFact, ...] = ()) -> None:
@@ -68,7 +68,7 @@ class Malformed(Exception):
 def parse(body: str, received_at: datetime) -> tuple[WebhookFact, ...] | None:
     """Return the facts of a webhook; `None` if its kind is not used here.
 
-    One that is dated more than `CLOCKS_DIFFER` after it was received counts as of when it was received.
+    A webhook dated more than `CLOCKS_DIFFER` after it was received counts as dated when it was received.
 
     Raises:
         Malformed: the body is not a webhook as Codat describes it.
@@ -145,7 +145,7 @@ def _issues(read: DataTypeRead) -> tuple[Issue, ...]:
 
 
 def _dataset_id(read: DataTypeRead) -> str:
-    """Return the dataset that the issues of a read name; empty if none does, or if they disagree."""
+    """Return the dataset that the links of a read's issues name; empty if none does, or if they disagree."""
     links = [issue.links.logs for issue in read.issues if issue and issue.links]
     named = {found[1] for link in links if (found := _LOGS.search(link))}
     return named.pop() if len(named) == 1 else ""
@@ -207,7 +207,7 @@ def _written(body: str, context: _Context) -> tuple[DataWritten, ...]:
 
 
 def _dataset_ended(event: RuleEvent, state: DatasetState, records_modified: bool | None) -> tuple[DatasetEnded]:
-    """Return the end of a rule's dataset, in the state that the rule's name implies where the event has none."""
+    """Return the end of the dataset of a rule-based event. `state` is used if the event does not have one."""
     return (
         DatasetEnded(
             company_id=event.company_id,

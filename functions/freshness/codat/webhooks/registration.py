@@ -12,8 +12,8 @@ from freshness.codat.webhooks.parser import EVENT_TYPES, READS
 class Registration:
     """The endpoint that Codat sends webhooks to.
 
-    `is_new` is whether this call created it. `missing` are the event types that this project uses and that are not sent
-    to it. `others` are further endpoints with the same URL.
+    `is_new` is whether this call created it. `missing` are the event types that this project uses and Codat does not
+    send to it. `others` are further endpoints with the same URL.
     """
 
     consumer: WebhookConsumer
@@ -40,10 +40,10 @@ async def register(codat: Codat, url: str, products: Collection[str] = ()) -> Re
 
 
 async def find(codat: Codat, url: str, products: Collection[str] = ()) -> Registration | None:
-    """Return the endpoint with this URL, if there is one. `products` are the policy's custom ones.
+    """Return the endpoint with this URL; `None` if there is none. `products` are the policy's custom products.
 
     Of several endpoints, the one that is sent the most is returned. An existing endpoint is not changed: Codat has no
-    API call for that, and a new endpoint would have another signing secret.
+    API call for that, and a new endpoint would have a new signing secret.
 
     Raises:
         CodatError: the call to Codat failed.
@@ -76,7 +76,7 @@ def of_url(
 
 
 def missing(consumer: WebhookConsumer, products: Collection[str] = ()) -> tuple[str, ...]:
-    """Return the event types that this project uses and that are not sent to an endpoint."""
+    """Return the event types that this project uses and Codat does not send to an endpoint."""
     subscribed = set(consumer.event_types)
     # An endpoint without event types is sent all of them.
     if not subscribed:
@@ -86,7 +86,7 @@ def missing(consumer: WebhookConsumer, products: Collection[str] = ()) -> tuple[
 
 
 def _finer(event_type: str) -> set[str]:
-    """Return the event types that together report as much as one of `read.completed`; none for any other."""
+    """Return the finer event types that together report as much as a `read.completed` one; empty for other types."""
     base, initial = event_type.removesuffix(".initial"), event_type.endswith(".initial")
     if not base.endswith("read.completed"):
         return set()

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 MAX_BODY_BYTES = 256_000
-"""With its attributes, a message of this size still fits the 262,144 bytes that SQS accepts in any region."""
+"""The most bytes of a body. With its attributes, it still fits the 262,144 bytes that SQS accepts in any region."""
 CACHE_SECONDS = 300.0
 """The time after which cached secrets are read again. A secret that was removed is accepted no longer than that."""
 MIN_SECONDS_BETWEEN_READS = 60.0
@@ -75,7 +75,7 @@ class CachedSecrets:
         return any(hmac.compare_digest(given, secret.encode()) for secret in self._secrets)
 
     def _read_if_older_than(self, seconds: float) -> bool:
-        """Read the secrets if the last read is longer ago than this, and return whether it was.
+        """Read the secrets if the last read was this long ago, and return whether it was.
 
         If the secrets cannot be read, the cached ones stay in use.
         """
@@ -115,7 +115,7 @@ class SigningSecrets(CachedSecrets):
 
 
 def decode_body(event: Mapping[str, Any]) -> str:
-    """Return the body of an API Gateway event as text, which is the same bytes as the body when encoded as UTF-8.
+    """Return the body of an API Gateway event as text. Encoded as UTF-8, the text has the same bytes as the body.
 
     Raises:
         WebhookRefused: the body is too large or malformed.
