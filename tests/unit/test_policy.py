@@ -82,6 +82,7 @@ SIX_HOURS = "[data_types.bills]\nfresh_within = '6 hours'\n"
 FREE = "[[rules]]\nname = 'free'\nfresh_within = '2 hours'\n"
 NIGHT = "only = '22:00 to 06:00'"
 WEEKENDS = "[[windows]]\nname = 'b'\nnever = '00:00 to 24:00'\ndays = ['Saturday', 'Sunday']"
+WORKDAYS = "['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday']"
 SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
 
 
@@ -178,9 +179,9 @@ SET = "[[sets]]\nname = 'a'\nwithin = '1 hour'\n"
         (DEFAULT + OFFICE + "hours = '08:00 to 18:00'\ntime_zone = 'localtime'", 7, "got 'localtime'"),
         (DEFAULT + "[data_types.cashflow]\nweight = 2", 3, "mean 'cashFlowStatement'?"),
         (DEFAULT + "[data_types.Invoices]\nweight = 2", 3, "mean 'invoices'?"),
-        (DEFAULT + WINDOW + "never = '09:00 to 10:00'\ndays = 'Weekdays'", 6, "write ['Monday', 'Tuesday',"),
+        (DEFAULT + WINDOW + "never = '09:00 to 10:00'\ndays = 'Weekdays'", 6, f"write {WORKDAYS}"),
         (DEFAULT + WINDOW + "never = '09:00 to 10:00'\ndays = 'Monday'", 6, "write ['Monday']"),
-        (DEFAULT + WINDOW + "never = '09:00 to 10:00'\ndays = ['Weekdays']", 6, "write ['Monday', 'Tuesday',"),
+        (DEFAULT + WINDOW + "never = '09:00 to 10:00'\ndays = ['working days']", 6, f"write {WORKDAYS}"),
         (DEFAULT + READY + "days = ['last buisness day']", 7, "did you mean 'last business day'?"),
         (DEFAULT + READY + "days = ['last buisness day of the month']", 7, "did you mean 'last business day'?"),
         (DEFAULT + READY + "days = ['frist Monday']", 7, "did you mean 'first Monday'?"),
@@ -315,6 +316,9 @@ def test_the_last_table_that_applies_wins_and_the_promise_names_it_with_its_posi
     assert promise(policy, "payments").fresh_within == timedelta(hours=1)
     assert promise(policy, "invoices").source == 'rule "free plan" (freshness.toml:16)'
     assert promise(policy, "invoices", paying).source == 'rule "Xero" (freshness.toml:10)'
+    sage = replace(XERO, platform="Sage")
+    assert policy.promise("invoices", paying, sage).source == "[data_types.invoices] (freshness.toml:6)"
+    assert policy.promise("bills", paying, sage).source == "[default] (freshness.toml:2)"
 
 
 def test_a_key_that_a_rule_does_not_set_is_taken_from_the_tables_before_it(tmp_path: Path) -> None:
@@ -620,3 +624,11 @@ def test_rules_whose_hours_overlap_in_one_data_type_change_that_one_only(tmp_pat
         timedelta(hours=1),
     ]
     assert {fresh_within("invoices", hour) for hour in (9, 12.5, 14)} == {timedelta(hours=1)}
+
+
+def test_a_deadline_may_name_a_data_type_that_is_on_although_the_default_is_off(tmp_path: Path) -> None:
+    text = DEFAULT + "off = true\n" + READY_OFF.replace("off = true", "off = false")
+
+    assert load(write(tmp_path, text)).deadlines
+    with pytest.raises(PolicyError, match="'bills' is off"):
+        load(write(tmp_path, text.replace("off = false", "weight = 2")))

@@ -13,14 +13,9 @@ from freshness.domain.promises.windows import LONGEST_HORIZON
 from freshness.policy.file.values import nearest, quoted
 
 _SEVERAL_DAYS = {
-    "weekday": WEEKDAYS[:5],
-    "workday": WEEKDAYS[:5],
-    "working day": WEEKDAYS[:5],
-    "business day": WEEKDAYS[:5],
+    **dict.fromkeys(("weekday", "workday", "working day", "business day"), WEEKDAYS[:5]),
     "weekend": WEEKDAYS[5:],
-    "every day": WEEKDAYS,
-    "daily": WEEKDAYS,
-    "all day": WEEKDAYS,
+    **dict.fromkeys(("every day", "daily", "all day"), WEEKDAYS),
 }
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": -1}
 _MOST = {"day": 31, "business day": 23, **dict.fromkeys(WEEKDAYS, 5)}
