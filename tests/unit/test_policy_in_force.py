@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +16,7 @@ from freshness.aws.dynamodb.control_items.policy_versions import PolicyVersion
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.policy import compiled
+from freshness.policy.file import values
 from infra.removals import replaced_policy
 from stack_access.deployed_policies import DeployedPolicies
 from stack_access.errors import StackError
@@ -128,6 +129,18 @@ def test_before_the_first_tick_the_file_of_this_machine_stands_in_and_without_on
     policy(world.folder, 6)
 
     assert world.policies().in_force().default.fresh_within.total_seconds() == 6 * 3600
+
+
+def test_a_compiled_policy_has_its_holidays_as_they_were_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The functions have no package that knows holidays."""
+    file = tmp_path / "freshness.toml"
+    file.write_text('[default]\nfresh_within = "1 day"\n[calendars.uk]\nholidays = "GB-ENG"\n')
+    content = compiled.compiled(file)
+    monkeypatch.delattr(values, "public_holidays")
+
+    assert date(2027, 12, 27) in compiled.parse(content).calendars["uk"].all_dates
 
 
 def test_before_a_deployment_it_is_said_what_it_replaces(world: World) -> None:
