@@ -111,7 +111,7 @@ def _chunks(numbers: Item) -> Iterator[Item]:
 def _number_of(attribute: str) -> tuple[str, Cell | None]:
     """Split an attribute into the name of its number and its cell. The cell is `None` if it holds no number."""
     name, *cell = attribute.split(" ", 2)
-    return name, (Breakdown(cell[0]), cell[1]) if len(cell) == len(("kind", "part")) else None
+    return name, (Breakdown(cell[0]), cell[1]) if len(cell) == 2 else None
 
 
 def _record(period: Period, item: Item) -> PeriodRecord:
