@@ -7,7 +7,7 @@ import pytest
 from freshness.domain.promises.promise import AttainmentKey
 from freshness.domain.slo.attainment import HOUR, Breakdown, PeriodRecord, by_period, periods
 from freshness.domain.slo.breach import BreachTime
-from freshness.domain.slo.burn_rate import burn
+from freshness.domain.slo.burn_rate import WINDOWS, burn
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -33,6 +33,12 @@ def rate(
     records[counted] = PeriodRecord(period=hours[counted], times=times.get(hours[counted], {}), feeds=FLEET)
     first = PeriodRecord(period=hours[0], feeds=FLEET)
     return burn([first, *records[1:]], open_, lambda _: objective, NOON)
+
+
+def test_too_fast_is_two_percent_of_the_budget_of_30_days_in_an_hour_or_five_in_six_hours() -> None:
+    used_up = {window.length: window.rate * (window.length / timedelta(days=30)) for window in WINDOWS}
+
+    assert used_up == {HOUR: pytest.approx(0.02), 6 * HOUR: pytest.approx(0.05)}
 
 
 def test_nothing_burns_while_every_promise_is_kept() -> None:

@@ -128,6 +128,13 @@ def test_a_missed_deadline_leaves_the_feed_stale_until_it_is_refreshed() -> None
     assert synced(MONDAY + 9 * HOUR).state(ready, LINKED, MONDAY + 10 * HOUR) is State.FRESH
 
 
+def test_a_copy_that_is_as_old_as_a_deadline_allows_is_fresh_enough_and_a_moment_older_is_not() -> None:
+    ready = promise(deadlines=(READY,), within=7 * DAY)
+
+    assert ready.breaks_at(MONDAY + 6 * HOUR) == MONDAY + DAY + 8 * HOUR
+    assert ready.breaks_at(MONDAY + 6 * HOUR - timedelta.resolution) == MONDAY + 8 * HOUR
+
+
 def test_hours_and_deadlines_leave_out_holidays() -> None:
     christmas = datetime(2026, 12, 25, tzinfo=UTC)
     days = frozenset({christmas.date()})

@@ -103,6 +103,14 @@ def test_a_company_listed_without_changes_is_not_due_for_a_check() -> None:
     assert again.check_at == known.check_at == NOON + CHECK_EVERY
 
 
+def test_a_company_to_which_something_happened_is_due_for_a_check_and_no_later_than_it_was() -> None:
+    known = checked(company(connection("Xero")))
+    assert after(known, CheckNeeded(), now=LATER).check_at == LATER
+    overdue = after(known, CheckNeeded(), now=NOON)
+
+    assert after(overdue, CheckNeeded(), now=LATER).check_at == NOON
+
+
 def test_a_company_that_gets_another_parent_is_due_for_a_check_since_rules_match_it() -> None:
     known = checked(after(company(), listed(connection("Xero"))))
 
@@ -133,6 +141,15 @@ def test_a_link_is_kept_with_when_it_was_reported() -> None:
     detail = needed.detail()
     assert (detail["linkUrl"], detail["linkUrlReadAt"]) == ("https://x", sortable(NOON))
     assert detail["since"] == sortable(LATER)
+
+
+def test_what_a_later_report_of_a_connection_leaves_out_is_taken_from_the_earlier_one() -> None:
+    known = replace(connection("Xero"), integration_key="key")
+    bare = replace(known, platform="", integration_key="", source_type="", status_at=LATER)
+
+    for latest in (known.latest(bare), bare.latest(known)):
+        assert (latest.platform, latest.integration_key, latest.source_type) == ("Xero", "key", "Accounting")
+        assert latest.status_at == LATER
 
 
 def test_the_link_that_was_reported_last_is_kept_in_whatever_order_reports_arrive() -> None:

@@ -15,7 +15,7 @@ from freshness.domain.companies.company import Connection, ConnectionStatus
 from freshness.domain.datasets.dataset import DatasetState, Trigger
 from freshness.domain.datasets.sync_history import LAST_KEPT, LONGEST_SYNC
 from freshness.domain.feeds.facts import DatasetPolled
-from freshness.domain.feeds.feed import MIN_LATE_AFTER, Feed
+from freshness.domain.feeds.feed import MIN_LATE_AFTER, Feed, without_plans
 from freshness.domain.feeds.feed_values import AsOf, End, Request, State, Wanted
 from freshness.domain.feeds.reconcile import reconcile
 from freshness.domain.feeds.schedule import (
@@ -577,3 +577,23 @@ def test_a_poll_adds_why_a_known_dataset_failed() -> None:
     feed = reconcile(feed, polled(NOON + 2 * MINUTE, DatasetState.FETCH_ERROR, reason="The file is locked"), NOON)
 
     assert feed.end == replace(failed, reason="The file is locked")
+
+
+def test_a_poll_names_the_dataset_of_the_last_success_while_another_one_runs() -> None:
+    running = polled(NOON + MINUTE, DatasetState.FETCHING, "running", succeeded_at=NOON, succeeded_id="read")
+
+    feed = reconcile(NEW, running, NOON)
+
+    assert feed.end == End(at=NOON, state=DatasetState.COMPLETE, dataset_id="read")
+    assert feed.in_flight
+    assert feed.in_flight.dataset_id == "running"
+
+
+def test_what_reads_showed_is_kept_of_a_deleted_feed_and_nothing_of_what_was_to_be_done() -> None:
+    feed = NEW.requested(request(NOON)).ended(end(NOON + MINUTE), records_modified=True)
+    known = replace(feed, quiet_since=NOON, platform_sync_time=MINUTE, written_at=NOON)
+    planned = known.call_failed(NOON + 2 * MINUTE, MINUTE).with_wanted(Wanted(not_before=NOON + MINUTE, deadline=NOON))
+    running = planned.requested(request(NOON + 3 * MINUTE, "second"))
+
+    assert without_plans(planned) == replace(known, attempts=0, requests_that_day=0)
+    assert without_plans(running).in_flight is None

@@ -15,7 +15,7 @@ from freshness.codat.webhooks import parser as webhook_parser
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.domain.companies.company_facts import CompanyListed, ConnectionChanged
-from freshness.domain.datasets.dataset import LONGEST_REASON, DatasetState, Issue, Trigger
+from freshness.domain.datasets.dataset import LONGEST_REASON, DatasetState, Issue, Trigger, reason_of
 from freshness.domain.datasets.sync_history import Sync, SyncHistory
 from freshness.domain.feeds.facts import DatasetPolled, FeedFact, ReadEnded
 from freshness.domain.feeds.feed import LONGEST_PAUSE, Feed
@@ -81,6 +81,12 @@ def connection(**fields: Any) -> ConnectionListing:
 
 def error(message: str | None, hour: int, **fields: Any) -> dict[str, Any]:
     return {"errorMessage": message, "erroredOnUtc": f"2026-11-23T{hour:02}:00:00Z", "statusCode": "401"} | fields
+
+
+def test_the_reason_of_issues_is_each_of_their_messages_once() -> None:
+    issues = [Issue(type="error", message=message) for message in ("", "Locked.", "", "Try later.", "Locked.")]
+
+    assert reason_of(issues) == "Locked. Try later."
 
 
 def test_the_reason_of_a_connection_is_its_latest_error_that_lasts_or_what_codat_notes_of_it() -> None:

@@ -1,5 +1,6 @@
 """The history of syncs of a feed: what is kept of it, and what it shows."""
 
+import struct
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -7,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshness.aws.dynamodb.item_codec import PackedRows, packed
-from freshness.domain.datasets.sync_history import KEPT, LAST_KEPT, NO_HISTORY, Sync, SyncHistory, usual_duration
+from freshness.domain.datasets.sync_history import (
+    KEPT,
+    LAST_KEPT,
+    NO_HISTORY,
+    SAME_END,
+    SAME_READ,
+    Sync,
+    SyncHistory,
+    usual_duration,
+)
 from freshness.domain.learned.change_rate import Observation
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123457, tzinfo=UTC)
@@ -107,6 +117,13 @@ def test_one_outlier_does_not_decide_what_is_usual_in_a_small_sample() -> None:
     assert usual_duration(seconds[3:], expected=None) == timedelta(minutes=25)
 
 
+def test_from_ten_durations_on_none_is_taken_for_an_outlier() -> None:
+    second = timedelta(seconds=1)
+
+    assert usual_duration([10 * second] * 8 + [1500 * second], expected=None) == 10 * second
+    assert usual_duration([10 * second] * 9 + [1500 * second], expected=None) == 1500 * second
+
+
 def test_what_is_usual_in_a_small_sample_is_judged_by_its_median() -> None:
     seconds = [timedelta(seconds=n) for n in (1, 2, 10, 11, 12, 39)]
 
@@ -145,11 +162,27 @@ def test_when_a_poll_found_the_end_is_kept_with_what_a_webhook_found_in_either_o
     assert list(one) == list(other) == list(later) == [Sync(ended_at=NOON, records_modified=True, took=HOUR)]
 
 
+def test_what_a_webhook_found_is_of_the_polled_end_that_is_nearest_to_it() -> None:
+    second = timedelta(seconds=1)
+    history = NO_HISTORY
+    for after in (0, 20):
+        history = history.with_end(NOON + after * second, None, succeeded=True, requested_at=None, polled=True)
+
+    reported = history.with_end(NOON + 18 * second, True, succeeded=True, requested_at=None)
+
+    assert [(sync.ended_at, sync.records_modified) for sync in reported] == [
+        (NOON, None),
+        (NOON + 20 * second, True),
+    ]
+
+
 def test_two_reads_that_webhooks_report_a_moment_apart_are_two() -> None:
     one = NO_HISTORY.with_end(NOON, False, succeeded=True, requested_at=None)
 
-    assert one.has_success_at(NOON, polled=False)
+    assert one.has_success_at(NOON + SAME_READ, polled=False)
     assert not one.has_success_at(NOON + timedelta(seconds=2), polled=False)
+    assert one.has_success_at(NOON + SAME_END, polled=True)
+    assert not one.has_success_at(NOON + SAME_END + timedelta.resolution, polled=True)
 
 
 def test_a_history_that_was_stored_equals_the_one_that_was_computed() -> None:
@@ -161,6 +194,14 @@ def test_a_history_that_was_stored_equals_the_one_that_was_computed() -> None:
     assert hash(stored) == hash(history)
     assert (len(stored), list(stored)) == (len(history), list(history))
     assert packed(stored) == packed(history)
+
+
+def test_a_history_that_an_earlier_version_stored_reads_the_same() -> None:
+    """Each sync is the microseconds of its end since 1970, its flags, and its milliseconds plus one."""
+    stored = SyncHistory(PackedRows(struct.pack(">QBI", 1795435200_000000, 1, 5001)))
+
+    took = timedelta(seconds=5)
+    assert list(stored) == [Sync(ended_at=NOON.replace(microsecond=0), records_modified=True, took=took)]
 
 
 def test_a_copy_has_the_request_of_the_success_that_ended_nearest_to_it_and_of_none_that_ended_at_another_time() -> (
@@ -180,10 +221,25 @@ def test_a_copy_has_the_request_of_the_success_that_ended_nearest_to_it_and_of_n
     assert requested_at(NOON + HOUR / 2) is None
 
 
-def test_a_read_that_failed_is_no_copy() -> None:
+def test_a_read_that_failed_is_no_copy_and_has_no_duration() -> None:
     history = NO_HISTORY.with_end(NOON, None, succeeded=False, requested_at=NOON - HOUR / 60)
 
     assert history.requested_at(NOON) is None
+    assert history.last_successes == history.durations == []
+    assert not history.has_success_at(NOON, polled=True)
+
+
+def test_when_codat_says_that_a_read_was_requested_counts_more_than_when_we_last_requested_one() -> None:
+    history = NO_HISTORY.with_end(NOON, None, succeeded=True, requested_at=NOON - HOUR, began_at=NOON - 2 * HOUR)
+
+    assert [sync.took for sync in history] == [2 * HOUR]
+
+
+def test_the_end_of_a_request_is_the_first_after_it() -> None:
+    history = SyncHistory.of(syncs([False, True, False]))
+
+    assert history.first_after(NOON) == list(history)[1]
+    assert history.first_after(NOON + 2 * HOUR) is None
 
 
 def test_of_reads_that_a_poll_found_near_each_other_the_nearest_that_succeeded_is_meant() -> None:
