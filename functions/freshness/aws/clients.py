@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # At INFO, botocore logs how each process found its credentials.
 logging.getLogger("botocore").setLevel(logging.WARNING)
 CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 4})
-"""Seconds, and attempts at each call: a call without a response fails before its function is ended for it.
+"""Time limits in seconds, and attempts at each call: without a response, it fails before its function's time is up.
 
 botocore's own limits of 60 seconds are longer than most functions may take.
 """
@@ -35,5 +35,5 @@ def client(service: Literal["stepfunctions"]) -> "SFNClient": ...
 
 
 def client(service: Any) -> Any:
-    """Return a client of a service of AWS."""
+    """Return a client of an AWS service with these time limits."""
     return boto3.client(service, config=CONFIG)

@@ -14,14 +14,14 @@ logger = Logger(service="codat-freshness")
 
 
 class DeadLetters:
-    """Moves webhooks to the dead-letter queue."""
+    """The dead-letter queue, to which webhooks are moved."""
 
     def __init__(self, sqs: "SQSClient", url: str) -> None:
         self._sqs = sqs
         self._url = url
 
     def put(self, body: str, webhook_id: str, reason: str) -> bool:
-        """Send a webhook with the reason, which SQS itself leaves out. Return whether that was done."""
+        """Send a webhook with the reason, which SQS itself does not add. Return whether that succeeded."""
         # SQS accepts no control characters. An error may contain them.
         attributes = {"webhook-id": webhook_id, "reason": ascii(reason)[1:-1][:LONGEST_REASON]}
         try:

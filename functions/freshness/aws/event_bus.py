@@ -22,7 +22,7 @@ class NotPublished(Exception):
 
 
 class EventBus:
-    """Publishes notifications on one bus."""
+    """One bus, on which notifications are published."""
 
     def __init__(self, events: "EventBridgeClient", name: str) -> None:
         self._events = events

@@ -1,8 +1,8 @@
 """The names of what the functions count, and the few metrics among them that alarms watch.
 
 CloudWatch charges for every metric in the hours in which it is emitted. Only the metrics that an alarm watches are
-emitted, with the stack as their only dimension, so that all functions share them. Everything that is counted is in the
-log record that ends each run, from which the dashboard takes the rest.
+emitted, with the stack as their only dimension: all functions share them. Everything that is counted is in the log
+record that ends each run. The dashboard takes the rest from there.
 """
 
 import os
@@ -52,14 +52,14 @@ class Metric(StrEnum):
     WEBHOOKS_SILENT = "WebhooksSilent"
 
     FEEDS_LEFT_OVER = "FeedsLeftOver"
-    """Feeds that should have been queued, and were not. Counted over the feeds due at a tick, as the next seven are."""
+    """Feeds that should have been queued, and were not. This and the next seven count the feeds due at a tick."""
     FEEDS_STALE = "FeedsStale"
     FEEDS_REFRESHING = "FeedsRefreshing"
     FEEDS_FAILING = "FeedsFailing"
     FEEDS_OVER_PROMISE = "FeedsOverPromise"
     """Feeds that are older than promised although nothing blocks a refresh."""
     FEEDS_UNATTENDED = "FeedsUnattended"
-    """Of these, feeds that are held back, or could not be queued."""
+    """Feeds over their promise that are held back, or could not be queued."""
     FEEDS_TO_WARN_OF = "FeedsToWarnOf"
     """Feeds that are older than their `warn_after`."""
     OLDEST_AGE_AGAINST_PROMISE = "OldestAgeAgainstPromise"
@@ -73,7 +73,7 @@ class Metric(StrEnum):
     BURN_RATE = "BurnRate"
     """How fast error budgets are used up, in percent of what is too fast; emitted only if it is."""
     DEADLINES_AT_RISK = "DeadlinesAtRisk"
-    """Deadlines that will be missed, as was published in advance."""
+    """Deadlines that were published as at risk."""
 
     WEBHOOKS_REFUSED_ADDRESS_NOT_ALLOWED = "WebhooksRefusedAddressNotAllowed"
     WEBHOOKS_REFUSED_HEADER_WRONG = "WebhooksRefusedHeaderWrong"
@@ -120,11 +120,11 @@ WATCHED = frozenset(
 
 
 TOO_FAST = 100
-"""The burn rate from which on an alarm is raised."""
+"""The lowest burn rate that raises an alarm, in percent."""
 
 
 def emit(measured: Mapping[Metric, int]) -> None:
-    """Emit those of the metrics that alarms watch, in CloudWatch's embedded metric format."""
+    """Emit those of the metrics that alarms watch and that are not 0, in CloudWatch's embedded metric format."""
     values = {metric: measured[metric] for metric in WATCHED & measured.keys() if measured[metric]}
     if not values:
         return

@@ -19,20 +19,20 @@ logger = Logger(service="codat-freshness")
 
 
 class Tasks:
-    """Ends tasks that wait with a token. One that waits no longer is left alone."""
+    """The tasks that wait with a token. A task that waits no longer is left alone."""
 
     def __init__(self, step_functions: "SFNClient") -> None:
         self._client = step_functions
 
     def succeed(self, token: str, output: Mapping[str, Any]) -> None:
-        """Let a task go on with an output."""
+        """End a task successfully, with an output."""
         try:
             self._client.send_task_success(taskToken=token, output=json.dumps(output))
         except ClientError as error:
             _require_gone(error)
 
     def fail(self, token: str, error_name: str, cause: str) -> None:
-        """Let a task fail."""
+        """End a task with an error."""
         try:
             self._client.send_task_failure(taskToken=token, error=error_name, cause=cause[:LONGEST_CAUSE])
         except ClientError as error:

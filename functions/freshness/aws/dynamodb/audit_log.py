@@ -1,4 +1,4 @@
-"""The record of who did what, which is kept in the table of feeds, apart from them: a partition for each day."""
+"""The audit, in the table of feeds but apart from them: it has a partition for each day."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,20 +13,20 @@ _DAY = timedelta(days=1)
 
 
 class AuditLog:
-    """The repository of operations."""
+    """The repository of audit entries."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def put(self, entry: AuditEntry) -> None:
-        """Write an operation. One that failed replaces what was written when it began."""
+        """Write an entry. The entry of a failure replaces the one written when the operation began."""
         begun = replace(entry, failed="")
         key = {"company_id": _partition(entry.at), "feed": f"{sortable(entry.at)} {begun.id}"}
         expires_at = int((entry.at + KEPT).timestamp())
         self._table.put_always({"entry": dump(entry)} | key | {"expires_at": expires_at})
 
     def since(self, start: datetime, now: datetime) -> Iterator[AuditEntry]:
-        """Yield what was done since a time, the earliest first."""
+        """Yield the entries since `start`, the earliest first."""
         day = start.replace(hour=0, minute=0, second=0, microsecond=0)
         while day <= now:
             for item in self._table.partition("company_id", _partition(day)):

@@ -13,7 +13,7 @@ from freshness.domain.times import sortable
 DUE_FOR_CHECK = "due_for_check"
 """The index of companies by `check_at`."""
 NEEDS_RELINK = "needs_relink"
-"""The index of companies by `needs_relink_at`, which is in the future if that is due soon."""
+"""The index of companies by `needs_relink_at`. That is in the future if a relink is due soon."""
 
 
 class Companies:
@@ -28,7 +28,7 @@ class Companies:
         return None if item is None else company_from(item)
 
     def get_with_account(self, company_id: str, control: Control) -> tuple[Company | None, DispatchState]:
-        """Return one company, and what decides about refreshes of all, by one call.
+        """Return one company, and the dispatch state of the account, by one call.
 
         Raises:
             ContentionError: they could not be read now.
@@ -53,9 +53,9 @@ class Companies:
                 yield key["company_id"]
 
     def known_from(self, position: str) -> Iterator[tuple[str, str]]:
-        """Yield the companies that were not deleted from a position on, each as its position and its id.
+        """Yield each company that was not deleted, from a position in the index on, as its position and its id.
 
-        One that is checked meanwhile moves, and may be left out.
+        A company that is checked meanwhile moves, and may be left out.
         """
         for shard in SHARDS:
             for key in self._table.of_shard(DUE_FOR_CHECK, shard):
@@ -63,7 +63,7 @@ class Companies:
                     yield here, key["company_id"]
 
     def first_ids(self, index: str, most: int) -> tuple[list[str], bool]:
-        """Return the ids of companies in an index, earliest of each shard first, and whether these are all.
+        """Return ids of companies in an index, the earliest of each shard first, and whether these are all.
 
         There are `most` or fewer of each shard. All companies that were not deleted are in `DUE_FOR_CHECK`.
         """
@@ -73,7 +73,7 @@ class Companies:
     def relinks(self, most: int, now: datetime) -> tuple[list[str], list[str]]:
         """Return the ids of companies that need a relink now, and of those that will soon, each shard's earliest first.
 
-        Both together are at most `most` of each shard.
+        The two lists together have at most `most` of each shard.
         """
         items = [item for shard in SHARDS for item in self._table.first_keys(NEEDS_RELINK, shard, most)[0]]
         ids: tuple[list[str], list[str]] = ([], [])
@@ -82,7 +82,7 @@ class Companies:
         return ids
 
     def count_known(self) -> int:
-        """Return how many companies there are that were not deleted, which reads the index of them."""
+        """Return how many companies were not deleted, by reading the whole index of them."""
         return sum(1 for shard in SHARDS for _ in self._table.of_shard(DUE_FOR_CHECK, shard))
 
     def count(self) -> int:

@@ -1,4 +1,4 @@
-"""All that the tables hold of one company, whatever the table, and the tombstones of companies that were erased."""
+"""The items of one company in all tables, and the tombstones of companies that were erased."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,7 +11,7 @@ from freshness.domain.times import sortable
 
 
 class CompanyItems:
-    """The items of companies in all tables. Only an operator's tools delete them: it scans the control table."""
+    """The items of companies in all tables. Only an operator's tools delete them: that scans a table."""
 
     def __init__(self, companies: Table, feeds: Table, datasets: Table, control: Table) -> None:
         self._companies = companies
@@ -28,14 +28,14 @@ class CompanyItems:
         self._control.put_always(_tombstone(company_id) | {"at": sortable(now)})
 
     def read(self, company_id: str) -> dict[str, list[Item]]:
-        """Return what the tables hold of a company, by the kind of table."""
+        """Return all items of a company, by the kind of table."""
         found: dict[str, list[Item]] = {}
         for kind, _, _, item in self._items(company_id):
             found.setdefault(kind, []).append(readable(item))
         return found
 
     def delete(self, company_id: str) -> int:
-        """Delete what the tables hold of a company, and return how many items that were."""
+        """Delete all items of a company, and return how many there were."""
         deleted = 0
         for _, table, key, item in self._items(company_id):
             table.delete({name: item[name] for name in key})

@@ -25,7 +25,7 @@ _NEW = Pause(reason="a new stack")
 
 
 class DispatchState(NamedTuple):
-    """What decides about a refresh besides its feed: the last pause of all, and what Codat allows."""
+    """What decides about refreshes of all companies: the last pause of all, and the limits of Codat."""
 
     pause: Pause | None
     limits: ApiLimits
@@ -33,7 +33,7 @@ class DispatchState(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replanned:
-    """Which feeds were rescheduled by the policy with the fingerprint `policy`: all, or those before `position`."""
+    """Which feeds the policy with the fingerprint `policy` has rescheduled: all, or those before `position`."""
 
     policy: str = ""
     position: str = ""
@@ -56,7 +56,7 @@ class Control:
         self._has_started = False
 
     def account(self) -> DispatchState:
-        """Return what decides about refreshes of all companies, by one call.
+        """Return the dispatch state, by one call.
 
         Raises:
             ContentionError: it could not be read now.
@@ -73,11 +73,11 @@ class Control:
         return _account_of(found[self._table.name]), found[other.name]
 
     def api_limits(self) -> ApiLimits:
-        """Return what Codat allows, as far as any function knows."""
+        """Return the limits of Codat, as last written by any function."""
         return self._get(API_LIMITS, ApiLimits) or ApiLimits()
 
     def update_api_limits(self, known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
-        """Write what `compute` returns for the limits as they were read, and return them as written."""
+        """Write what `compute` returns for the limits, as `Table.update` does."""
         return self._update(API_LIMITS, ApiLimits, known, compute)
 
     def codat_schedule(self) -> CodatSchedule:
@@ -87,7 +87,7 @@ class Control:
     def update_codat_schedule(
         self, known: CodatSchedule, compute: Callable[[CodatSchedule], CodatSchedule]
     ) -> CodatSchedule:
-        """Write what `compute` returns for the schedule as it was read, and return it as written."""
+        """Write what `compute` returns for the schedule, as `Table.update` does."""
         return self._update("codat schedule", CodatSchedule, known, compute)
 
     def sync_durations(self) -> SyncDurations:
@@ -97,7 +97,7 @@ class Control:
     def update_sync_durations(
         self, known: SyncDurations, compute: Callable[[SyncDurations], SyncDurations]
     ) -> SyncDurations:
-        """Write what `compute` returns for the durations as they were read, and return them as written."""
+        """Write what `compute` returns for the durations, as `Table.update` does."""
         return self._update("sync durations", SyncDurations, known, compute)
 
     def paused(self) -> Pause | None:
@@ -106,7 +106,7 @@ class Control:
         return None if item is None else adapter(Pause).validate_python(item)
 
     def pause_if_new(self, work: str, now: datetime) -> None:
-        """Pause all refreshes of a stack that never did `work`, once. A process finds that out once."""
+        """Pause all refreshes once, if the stack never did `work`. A process looks for that once."""
         if self._has_started:
             return
         if pause := self.pause_of_new(work):
@@ -115,7 +115,7 @@ class Control:
         self._has_started = True
 
     def pause_of_new(self, work: str) -> Pause | None:
-        """Return the pause of a stack that never did `work`, unless it was paused or resumed before."""
+        """Return the pause of a stack that never did `work`; `None` if that pause was made or ended before."""
         is_new = self.last_done(work) is None and self.last_done(_PAUSED_AT_START) is None
         return _NEW if is_new else None
 
@@ -129,31 +129,31 @@ class Control:
         self._table.delete(control_key(PAUSED))
 
     def replanned(self) -> Replanned:
-        """Return which feeds were rescheduled by which policy."""
+        """Return which feeds the policy has rescheduled."""
         return self._get(_REPLANNED, Replanned) or Replanned()
 
     def put_replanned(self, replanned: Replanned) -> None:
-        """Write which feeds were rescheduled. It is not conditional: a tick does it that holds a lease."""
+        """Write which feeds were rescheduled. The write is not conditional: the tick that does it holds a lease."""
         self._table.put_always(dump(replanned) | control_key(_REPLANNED))
 
     def last_done(self, work: str) -> datetime | None:
-        """Return when work that is done every so often was last done."""
+        """Return when recurring work was last done; `None` if never."""
         item = self._table.get(control_key(f"done {work}"))
         return None if item is None else datetime.fromisoformat(item["at"])
 
     def put_done(self, work: str, at: datetime) -> None:
-        """Write when work was done. It is not conditional: two runs that do it at the same moment differ by seconds."""
+        """Write when recurring work was done. The write is not conditional: two runs at once differ by seconds."""
         self._table.put_always(control_key(f"done {work}") | {"at": sortable(at)})
 
     def acquire(self, lease: str, owner: str, until: datetime, now: datetime, since: datetime | None = None) -> bool:
         """Take a lease until a time, unless another owner holds it. Return whether it was taken.
 
-        `since` is when work under the lease began that was not finished, by default `now`.
+        `since` is when the unfinished work under the lease began, by default `now`.
         """
         return self._table.acquire(control_key(f"lease {lease}"), owner, until, now, since)
 
     def unfinished_since(self, lease: str) -> datetime | None:
-        """Return when work under a lease began that was not finished: whoever held the lease did not give it back."""
+        """Return when the unfinished work under a lease began; `None` if its last owner gave it back."""
         item = self._table.get(control_key(f"lease {lease}"), consistent=True)
         return None if item is None else datetime.fromisoformat(item["since"])
 

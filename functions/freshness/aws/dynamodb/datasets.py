@@ -1,4 +1,4 @@
-"""The table of datasets: those that run, from the moment their id is known, and those that have ended."""
+"""The table of datasets: those that run, once their id is known, and those that have ended."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -30,7 +30,7 @@ class Datasets:
         return (dataset_from(item) for item in self._table.scan())
 
     def start(self, datasets: Iterable[Dataset]) -> None:
-        """Record datasets that run, `STATEMENTS` by one call, unless there is a record of them already."""
+        """Record running datasets that have no record yet, `STATEMENTS` by one call."""
         records = [replace(dataset, version=1) for dataset in datasets]
         if not records:
             return
@@ -40,7 +40,7 @@ class Datasets:
                 self._merge_into(record, replace(record, version=0))
 
     def end(self, datasets: Iterable[Dataset]) -> None:
-        """Record how datasets ended, `STATEMENTS` by one call, merged with what is known of their ends already."""
+        """Record how datasets ended, `STATEMENTS` by one call, merged with the ends that are known already."""
         by_key: dict[tuple[str, str], Dataset] = {}
         for dataset in datasets:
             key = dataset.company_id, dataset.dataset_id

@@ -29,11 +29,11 @@ BROKEN = "broken"
 
 
 MOST_BROKEN = 3_000
-"""How many of these are read at once, to show them: decoding more takes longer than a person waits."""
+"""The most of these that are read to show them: to decode more takes longer than a person waits."""
 
 
 class Broken(NamedTuple):
-    """A feed whose promise was published as broken, when it broke, and the part of the breach that is not recorded."""
+    """A feed whose promise broke at `at`, as published, and the part of its breach that is not recorded yet."""
 
     at: datetime
     key: FeedKey
@@ -70,8 +70,8 @@ class Feeds:
     ) -> Iterator[list[Feed]]:
         """Yield the feeds that are due, longest due first, in lists of `batch` or fewer.
 
-        The index and the table are read as the lists are needed. `is_needed` says by the key of a feed, and since when
-        it is due, whether to read it.
+        The index and the table are read as the lists are needed. `is_needed` says whether to read a feed, by its key
+        and the time since which it is due.
         """
         of_shards = (self._table.due(DUE, "due_at", shard, now) for shard in SHARDS)
         keys: Iterator[Item] = heapq.merge(*of_shards, key=lambda key: str(key["due_at"]))
@@ -82,13 +82,13 @@ class Feeds:
             yield [feed_from(item) for item in items]
 
     def broken(self) -> tuple[list[Broken], bool]:
-        """Return feeds whose promise is broken, longest first, and whether these are all: `MOST_BROKEN` or fewer."""
+        """Return feeds whose promise is broken, longest first, at most `MOST_BROKEN`, and whether these are all."""
         shards = [self._table.first_keys(BROKEN, shard, MOST_BROKEN // len(SHARDS)) for shard in SHARDS]
         broken = [_broken(item) for items, _ in shards for item in items]
         return sorted(broken, key=lambda each: (each.at, each.key)), all(whole for _, whole in shards)
 
     def open_breaches(self) -> Iterator[OpenBreach]:
-        """Yield the breaches of all feeds whose promise is broken, which reads the index only."""
+        """Yield the open breaches of all feeds whose promise is broken, from the index alone."""
         for shard in SHARDS:
             for item in self._table.of_shard(BROKEN, shard):
                 if "breach" in item:
@@ -117,9 +117,9 @@ class Feeds:
         return self._table.update(feed, compute, self.put, feed_from)
 
     def delete(self, feed: Feed, now: datetime) -> Feed | None:
-        """Delete a feed as it was read, and keep its history for `DELETED_FEEDS_KEPT`.
+        """Delete a feed that is still as it was read, and keep its history for `DELETED_FEEDS_KEPT`.
 
-        Return it as another writer has written it meanwhile, if it is therefore still there.
+        Return `None`, or the feed that another writer has changed meanwhile, which is not deleted.
         """
         self._table.put_always(deleted_feed_item(without_plans(feed), now))
         try:
@@ -129,7 +129,7 @@ class Feeds:
         return None
 
     def deleted(self, feeds: Iterable[Feed], now: datetime) -> dict[FeedKey, Feed]:
-        """Return the deleted feeds whose history is still kept, ready to be continued."""
+        """Return those of the feeds that were deleted and whose history is still kept, with it, by their keys."""
         by_item = {tuple(deleted_feed_key(feed).values()): feed for feed in feeds}
         items = self._table.get_many(deleted_feed_key(feed) for feed in by_item.values())
         kept = ((by_item[item["company_id"], item["feed"]], item) for item in items)

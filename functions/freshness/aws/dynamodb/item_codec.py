@@ -29,16 +29,16 @@ DATASETS_KEPT = timedelta(days=30)
 """How long records of datasets are kept; Codat's own history has older ones."""
 
 DELETED_FEEDS_KEPT = timedelta(days=14)
-"""How long the history is kept of a feed that was deleted: its connection or company may come back."""
+"""How long the history of a deleted feed is kept: its connection or company may come back."""
 
 _SYNC = struct.Struct(">QBI")
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
 class PackedRows(Sequence[Row]):
-    """The syncs of a history in 13 bytes each, so that a feed with all of them fits into one write unit.
+    """The syncs of a history, packed into 13 bytes each: a feed with all of them fits into one write unit.
 
-    They are decoded once, when they are first read: a tick over 100,000 feeds would take twice as long to read them.
+    They are decoded once they are used: otherwise a tick would take twice as long to read 100,000 feeds.
     """
 
     __slots__ = ("_rows", "packed")
@@ -75,19 +75,19 @@ class PackedRows(Sequence[Row]):
 
 
 def packed(history: SyncHistory) -> bytes:
-    """Return the syncs of a history as `PackedRows` has them."""
+    """Return the syncs of a history as bytes, 13 for each, which `PackedRows` decodes."""
     if isinstance(history.rows, PackedRows):
         return history.rows.packed
     return struct.pack(">" + "QBI" * len(history), *chain.from_iterable(history.rows))
 
 
 def shard(company_id: str) -> str:
-    """Return the index partition of a company and its feeds."""
+    """Return the shard of the indexes that has a company and its feeds."""
     return SHARDS[zlib.crc32(company_id.encode()) % len(SHARDS)]
 
 
 def sort_key(data_type: str, connection_id: str) -> str:
-    """Return the sort key of a feed."""
+    """Return the sort key of a feed's item, such as `invoices#CONNECTION_ID`."""
     return f"{data_type}#{connection_id}"
 
 
@@ -97,12 +97,12 @@ def feed_key(feed: Feed) -> Item:
 
 
 def adapter(kind: type[Stored]) -> TypeAdapter[Stored]:
-    """Return what validates and dumps values of a class. It is built at first use: no function needs all of them."""
+    """Return the pydantic adapter of a class. It is built at first use: no function needs all of them."""
     return _adapter(kind)
 
 
 def dump(value: object) -> Item:
-    """Return the item of a value, without what is unset or as by default."""
+    """Return the item of a value, without its history and without values that are `None` or the default."""
     item: Item = adapter(type(value)).dump_python(
         value, mode="json", exclude={"history"}, exclude_none=True, exclude_defaults=True
     )
@@ -123,11 +123,11 @@ def company_from(item: Item) -> Company:
 def feed_item(feed: Feed) -> Item:
     """Return the item of a feed, indexed by when it is due, and since when its promise is broken.
 
-    A usual one is below the 1 KB of a write unit.
+    The usual item is below the 1 KB of a write unit.
     """
     times = {"due_at": feed.due_at, "broken_at": feed.broken_at}
     item = dump(feed) | feed_key(feed) | _index(feed.company_id, times)
-    # Its sort key has both.
+    # The sort key has both.
     del item["data_type"], item["connection_id"]
     if feed.history:
         item["history"] = packed(feed.history)

@@ -29,7 +29,7 @@ BATCH = 100
 STATEMENTS = 25
 """The most statements that one BatchExecuteStatement accepts."""
 RACES = 10
-"""How often a change is computed before it is given up because another writer came first each time."""
+"""How often a change is tried before it is given up, because another writer came first each time."""
 BATCH_TRIES = 8
 FIRST_PAUSE = 0.02
 """Seconds before a lost race, or an item that BatchGetItem left out, is tried again; each further pause is longer."""
@@ -52,7 +52,7 @@ def unmarshal(item: Item) -> Item:
 
 
 def _typed(value: object) -> Any:
-    """Return a value with its type. boto3 looks each type up by name, which takes longer than all else for an item."""
+    """Return a value in DynamoDB's notation. boto3's lookup of types by name would take most of an item's time."""
     if isinstance(value, str):
         return {"S": str(value)}  # DynamoDB's client accepts no subclass.
     if isinstance(value, dict):
@@ -63,7 +63,7 @@ def _typed(value: object) -> Any:
 
 
 def _plain(typed: Any) -> Any:
-    """Return the value of one with its type."""
+    """Return the Python value of a value in DynamoDB's notation."""
     if "S" in typed:
         return typed["S"]
     if "M" in typed:
@@ -116,7 +116,7 @@ class Table:
             yield from self.get_together({self.name: batch}, consistent=consistent)[self.name]
 
     def get_together(self, keys: dict[str, list[Item]], *, consistent: bool = False) -> dict[str, list[Item]]:
-        """Return the items of several tables that exist, by the name of the table. At most `BATCH` keys are given.
+        """Return the items of several tables that exist, by the name of their table. There are at most `BATCH` keys.
 
         Raises:
             ContentionError: DynamoDB kept leaving out items.
@@ -137,7 +137,7 @@ class Table:
         raise ContentionError(f"{', '.join(keys)}: DynamoDB left out items {BATCH_TRIES} times; try again later")
 
     def put(self, item: Item, version: int) -> None:
-        """Write an item in place of the one that was read at `version`, 0 being none.
+        """Write an item in place of the one that was read at `version`; 0 means that there was none.
 
         Raises:
             VersionConflict: another writer came first.
@@ -156,16 +156,16 @@ class Table:
             raise _conflict(failed) from None
 
     def put_new(self, items: Sequence[Item]) -> list["Refusal | None"]:
-        """Write items that do not exist yet, `STATEMENTS` by one call. Return of each why it was not written."""
+        """Write new items, `STATEMENTS` by one call. Return a refusal for each; `None` if it was written."""
         return self._execute([self._insertion(item) for item in items])
 
     def put_over(
         self, items: Sequence[Item], key: Collection[str], *, version: int, without: str
     ) -> list["Refusal | None"]:
-        """Write the attributes of items over those that exist at a version and lack an attribute.
+        """Write the attributes of items over those that exist at `version` and lack the attribute `without`.
 
-        `key` names the attributes of the table's key. There are `STATEMENTS` by one call, which reads nothing: to read
-        and to put the items takes a call more for each. Return of each why it was not written.
+        `key` names the attributes of the table's key. One call writes `STATEMENTS` items and reads none: to read and
+        put them takes a call more for each. Return a refusal for each; `None` if it was written.
         """
         return self._execute([self._assignment(item, key, version, without) for item in items])
 
@@ -215,9 +215,9 @@ class Table:
     ) -> Value:
         """Compute a new value from the one that was read, write it, and return it as written.
 
-        `put` raises `VersionConflict` if another writer came first; the new value is then computed again from what that
-        writer wrote, which `read` decodes. A value that does not change is not written. An item that was deleted in the
-        meantime stays deleted.
+        If another writer came first, `put` raises `VersionConflict`. The new value is then computed again from what
+        that writer wrote, which `read` decodes. A value that does not change is not written. An item that was deleted
+        in the meantime stays deleted.
 
         Raises:
             ContentionError: others came first `RACES` times.
@@ -240,9 +240,9 @@ class Table:
         self._dynamodb.put_item(TableName=self.name, Item=marshal(item))
 
     def add(self, key: Item, numbers: Item, values: Item) -> Item:
-        """Add to numbers of an item, which may not exist yet, and set other values of it, in one step.
+        """Add to numbers of an item, and set other values of it, in one step. The item need not exist yet.
 
-        Return these numbers and values as they are then.
+        Return these numbers and values as written.
         """
         aliases = {name: str(index) for index, name in enumerate((*numbers, *values))}
         added = ", ".join(f"#{aliases[name]} :{aliases[name]}" for name in numbers)
@@ -262,7 +262,7 @@ class Table:
         return unmarshal(response["Attributes"])
 
     def delete(self, key: Item, version: int | None = None) -> None:
-        """Delete an item, if it exists: as it was read at a version, if one is given.
+        """Delete an item, if it exists. If a `version` is given, the item must still have it.
 
         Raises:
             VersionConflict: another writer came first.
@@ -304,7 +304,7 @@ class Table:
     def first_keys(self, index: str, shard: str, most: int) -> tuple[list[Item], bool]:
         """Return the first entries of an index in a shard, the earliest first, and whether these are all.
 
-        They are at most `most`: a query reads no more than 1 MB.
+        They are at most `most`, or what fits into the 1 MB that one query reads.
         """
         page = next(self._of_shard(index, shard, PaginationConfig={"PageSize": most}))
         return [unmarshal(item) for item in page["Items"]], "LastEvaluatedKey" not in page

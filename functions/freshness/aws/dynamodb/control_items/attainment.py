@@ -34,29 +34,31 @@ _FEEDS, _SETTLED = "feeds", "settled"
 
 
 class AttainmentRecords:
-    """The repository of attainment. An item has an attribute for each number of each part of the fleet, such as
-    `late rule [default]`, in seconds."""
+    """The repository of attainment.
+
+    An item has an attribute for each number of each part of the fleet, such as `late rule [default]`, in seconds.
+    """
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def add(self, breaches: Iterable[BreachTime], now: datetime) -> None:
-        """Add times of breach that have ended, whatever other functions add meanwhile."""
+        """Add times of breach that have ended. Other functions may add some at the same time."""
         for period, times in by_period(breaches, now).items():
             for numbers in _chunks(_numbers(times)):
                 self._table.add(_key(period), numbers, _expiry(period))
 
     def put_feeds(self, feeds: Mapping[Cell, int], hour: Period) -> None:
-        """Write how many feeds are promised in an hour, if it is not what is known."""
+        """Write how many feeds are promised in an hour, unless that is stored already."""
         [known] = self.read([hour])
         if known.feeds != feeds:
             for numbers in _chunks({_attribute(_FEEDS, cell): number for cell, number in feeds.items()}):
                 self._table.add(_key(hour), {}, numbers | _expiry(hour))
 
     def settle(self, now: datetime) -> None:
-        """Record the last day that is no longer kept by hour, once, as the sum of its hours.
+        """Record the latest day that is no longer kept by hour, as the sum of its hours, unless that was done.
 
-        It must not run twice at the same time. What was added to the day since midnight stays.
+        This must not run twice at the same time. What was added to the day itself since midnight stays.
         """
         day = Period(start=by_hour_since(now) - DAY, length=DAY)
         known = self._table.get(_key(day), consistent=True) or {}
@@ -73,7 +75,7 @@ class AttainmentRecords:
         return [_record(period, items.get(name, {})) for name, period in by_name.items()]
 
     def since(self, start: datetime, now: datetime) -> list[PeriodRecord]:
-        """Return what was recorded from a time on, and in the hour before."""
+        """Return the records of all periods from `start` on, and of the hour before."""
         return self.read(periods(start - HOUR, now, now))
 
 
@@ -109,7 +111,7 @@ def _chunks(numbers: Item) -> Iterator[Item]:
 
 @lru_cache(maxsize=10_000)
 def _number_of(attribute: str) -> tuple[str, Cell | None]:
-    """Split an attribute into the name of its number and its cell. The cell is `None` if it holds no number."""
+    """Split an attribute into the name of its number and its cell. The cell is `None` if it has no number."""
     name, *cell = attribute.split(" ", 2)
     return name, (Breakdown(cell[0]), cell[1]) if len(cell) == 2 else None
 

@@ -21,7 +21,7 @@ OPEN_OF_COMPANY = "open_of_company"
 BATCH = 100
 """Requests that are read together."""
 COUNTED = timedelta(hours=2)
-"""How long it is kept how many requests a caller made in an hour."""
+"""How long the number of a caller's requests in an hour is kept."""
 
 
 def _request_key(request_id: str) -> Item:
@@ -35,7 +35,7 @@ class FreshnessRequests:
         self._table = table
 
     def get(self, request_id: str) -> FreshnessRequest | None:
-        """Return a request for fresh data, as long as it is kept."""
+        """Return a request for fresh data; `None` if there is none or it is no longer kept."""
         item = self._table.get(_request_key(request_id), consistent=True)
         return None if item is None else adapter(FreshnessRequest).validate_python(item)
 
@@ -56,7 +56,7 @@ class FreshnessRequests:
     def update(
         self, known: FreshnessRequest, compute: Callable[[FreshnessRequest], FreshnessRequest]
     ) -> FreshnessRequest:
-        """Write what `compute` returns for a request as it was read, and return it as written."""
+        """Write what `compute` returns for a request, as `Table.update` does."""
         return self._table.update(known, compute, self.put, adapter(FreshnessRequest).validate_python)
 
     def races(self) -> Iterator[None]:
@@ -64,7 +64,7 @@ class FreshnessRequests:
         return self._table.races()
 
     def count(self, caller: str, hour: datetime) -> int:
-        """Count a request of a caller in an hour, and return how many there are."""
+        """Count one more request of a caller in an hour, and return how many there are now."""
         name = f"freshness requests {sha256(caller.encode()).hexdigest()[:32]} {sortable(hour)}"
         expires_at = int((hour + COUNTED).timestamp())
         counted = self._table.add(control_key(name), {"requests": 1}, {"expires_at": expires_at})

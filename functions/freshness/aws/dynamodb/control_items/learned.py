@@ -12,11 +12,11 @@ from freshness.domain.learned.learned_rates import FeedSample, LearnedRates, Pla
 REREAD = 3600.0
 """Seconds after which a process reads again what other processes learned too."""
 SIGNIFICANT = math.log(1.1)
-"""The change of a rate's logarithm that is worth writing it: a tenth. Each feed's own rate is less precise."""
+"""The change of a rate's logarithm that is worth a write: a tenth. Each feed's own rate is less precise."""
 
 
 class Learned:
-    """The repository of what was learned of the fleet. Several processes may add to it: each value is a sum of many."""
+    """The repository of the learned rates. Several processes may add to it: each rate is an average of many."""
 
     def __init__(self, table: Table, seconds: Callable[[], float] = time.monotonic) -> None:
         """Create the repository. `seconds` is a clock that is never set back."""
@@ -27,12 +27,12 @@ class Learned:
         self._unwritten = LearnedRates()
 
     def fleet(self) -> LearnedRates:
-        """Return what was learned. A process reads it once an hour."""
+        """Return the learned rates. A process reads them once an hour."""
         self._reread_if_due()
         return self._read.merged(self._unwritten)
 
     def add(self, samples: Iterable[FeedSample]) -> None:
-        """Add samples. What they show of a kind is written once it differs significantly from what the table has."""
+        """Add samples. The rate of a kind is written once they change it significantly."""
         self.fleet()
         self._reread_if_due()
         self._unwritten = self._unwritten.merged(LearnedRates.learned(samples))
@@ -46,10 +46,10 @@ class Learned:
             self._read, self._read_at = self._stored(), self._seconds()
 
     def _write(self, changed: dict[str, PlatformTypeRate]) -> None:
-        """Add to what the table has by now.
+        """Add rates to those that are stored by now.
 
-        It is not conditional: of two processes that write at the same moment, what one had learned may be lost. That is
-        harmless. The values are averages of many feeds, which are learned from again.
+        The write is not conditional: if two processes write at the same moment, what one has learned may be lost. That
+        is harmless: the values are averages over many feeds, and are learned again.
         """
         stored = self._stored()
         self._read, self._read_at = stored.merged(LearnedRates(changed)), self._seconds()
@@ -64,7 +64,7 @@ class Learned:
 
 
 def _differs(known: PlatformTypeRate | None, added: PlatformTypeRate) -> bool:
-    """Return whether a kind is new, or what is to be added to it would change it significantly."""
+    """Return whether a kind is new, or would change significantly by adding to it."""
     if known is None:
         return True
     rate = known.merged(added)

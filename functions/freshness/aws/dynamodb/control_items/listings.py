@@ -12,7 +12,7 @@ _KEY = control_key("listing")
 
 
 class Listings:
-    """The repository of a single value."""
+    """The repository of the listing, which is a single item."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -23,7 +23,7 @@ class Listings:
         return Listing() if item is None else adapter(Listing).validate_python(item)
 
     def update(self, known: Listing, compute: Callable[[Listing], Listing]) -> Listing:
-        """Write what `compute` returns for the listing as it was read, and return it as written."""
+        """Write what `compute` returns for the listing, as `Table.update` does."""
         return self._table.update(known, compute, self._put, adapter(Listing).validate_python)
 
     def _put(self, listing: Listing) -> Listing:

@@ -1,7 +1,7 @@
 """The policies that were deployed and pushed, each a version, in the control table.
 
-One item, read at most once a minute by each process, says which version is in force. The content of each is in items of
-their own, under the hash of it.
+One item, read at most once a minute by each process, says which version is in force. The content of each version is in
+items of its own, under its hash.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _LONGEST = 50_000_000
 
 
 class PolicyUnreadable(Exception):
-    """What is stored of a policy is not what was stored."""
+    """The stored content of a policy is not what was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,18 +32,19 @@ class PolicyVersion:
     version: int = 0
     fingerprint: str
     deployed: str
-    """The fingerprint of the policy that was deployed then. Functions that have another ignore this version."""
+    """The fingerprint of the policy that was deployed then. Functions deployed with a different one ignore this
+    version."""
     at: datetime
     by: str
     """Who put it in force."""
     how: str
-    """What that was, such as "pushed"."""
+    """How it came into force, such as "pushed"."""
     digest: str = ""
     parts: int = 0
 
     @property
     def is_deployed(self) -> bool:
-        """Whether it is the policy that was deployed."""
+        """Whether this is the policy that was deployed."""
         return self.fingerprint == self.deployed
 
 
@@ -73,7 +74,7 @@ class PolicyVersions:
         """Return the compiled policy of a version.
 
         Raises:
-            PolicyUnreadable: it is not what was stored.
+            PolicyUnreadable: the stored content is not what was written.
         """
         items = self._table.get_many(_part_key(version.digest, number) for number in range(version.parts))
         packed = b"".join(bytes(item["part"]) for item in sorted(items, key=lambda item: str(item["name"])))

@@ -23,7 +23,7 @@ class Spending:
         return Counter({name.removeprefix(_PLATFORM): int(n) for name, n in item.items() if name.startswith(_PLATFORM)})
 
     def add(self, refreshes: Mapping[str, int], now: datetime) -> None:
-        """Add refreshes, whatever other functions add meanwhile."""
+        """Add refreshes to those of this month, by platform. Other functions may add some at the same time."""
         numbers = {f"{_PLATFORM}{platform}": number for platform, number in refreshes.items()}
         expires = {"expires_at": int((now.astimezone(UTC) + KEPT).timestamp())}
         self._table.add(control_key(f"spending {month_of(now)}"), numbers, expires)
