@@ -41,7 +41,7 @@ def serve(
     webhooks_doubled: Annotated[float, typer.Option(help="Share of webhooks sent twice.")] = _DEFAULTS.webhooks_doubled,
     webhooks_late: Annotated[float, typer.Option(help="Share of webhooks sent late.")] = _DEFAULTS.webhooks_late,
 ) -> None:
-    """Serve Codat's API on the loopback address until Ctrl-C, with companies whose data takes time to read, and fails.
+    """Serve Codat's API on the loopback address until Ctrl-C. Reads of its companies' data take time, and some fail.
 
     SANDBOX_API_KEY and SANDBOX_SIGNING_SECRET set the key and the secret; without them, new ones are made and printed.
     """
@@ -78,7 +78,7 @@ def serve(
 
 
 def _announce(address: str, api_key: str, signing_secret: str) -> None:
-    """Print how to reach the sandbox. Who has set a secret knows it, and may keep the output."""
+    """Print how to reach the sandbox, without secrets that were set from outside: the output may be kept."""
     print(f"Codat sandbox ready at {address}")
     print(f"API key         {f'as in {KEY}' if os.environ.get(KEY) else api_key}")
     print(f"Signing secret  {f'as in {SECRET}' if os.environ.get(SECRET) else signing_secret}")

@@ -102,8 +102,8 @@ class CodatBackend:
     def data_status(self, company_id: str, now: datetime) -> dict[str, DataStatus | None]:
         """Return the data status of each data type, over all connections of a company.
 
-        Where several connections have the data type, the sync requested last counts. A data type that was never
-        synced is missing, is None, or has no `current_status`.
+        If several connections have the data type, the sync requested last counts. A data type that was never synced is
+        missing or None.
 
         Raises:
             CompanyNotFoundError: there is no such company.
@@ -149,7 +149,7 @@ class CodatBackend:
         """Queue a data type on each connection that has it, or on one connection, and return the first dataset.
 
         On a Deauthorized connection the dataset ends in AuthError. An Unlinked or PendingAuth connection is skipped.
-        (Codat does not document either case.) With `ends_in` the datasets end so, whatever they meet.
+        (Codat does not document either case.) With `ends_in`, the datasets end in that status, whatever happens.
 
         Raises:
             CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
@@ -220,7 +220,7 @@ class CodatBackend:
                 self._syncs.start(feed, RequestedBy.API, now, product)
 
     def add_product(self, company_id: str, product: str, now: datetime) -> None:
-        """Let a company have a product, and queue the data types of a custom one.
+        """Add a product to a company. If it is a custom one, queue its data types.
 
         Raises:
             CompanyNotFoundError, ProductNotFoundError: there is no such company or product.
@@ -273,7 +273,7 @@ class CodatBackend:
         return company
 
     def update_company(self, company_id: str, details: CompanyDetails) -> Company:
-        """Change the details of a company that are given, and return the company.
+        """Change those details of a company that are given, and return the company.
 
         Raises:
             CompanyNotFoundError: there is no such company.
@@ -371,7 +371,7 @@ class CodatBackend:
         return connection
 
     def change_books(self, company_id: str, data_type: str | None) -> None:
-        """Change records of a data type, or of all: the next successful read of each finds that they were modified.
+        """Change records of one data type, or of all if it is None: the next successful read of each finds changes.
 
         Raises:
             CompanyNotFoundError: there is no such company.
@@ -381,7 +381,7 @@ class CodatBackend:
                 feed.has_changed = True
 
     def set_one_time(self, company_id: str, connection_id: str, now: datetime) -> Connection:
-        """Let a connection be for one read, after which it is Deauthorized, and return the connection.
+        """Make a connection one-time: it becomes Deauthorized after its first reads. Return the connection.
 
         Raises:
             CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
@@ -403,7 +403,7 @@ class CodatBackend:
         return connection
 
     def set_platform_works(self, company_id: str, connection_id: str, works: bool, now: datetime) -> Connection:
-        """Set whether the platform of a connection works, and return the connection. Otherwise syncs that start fail.
+        """Set whether the platform of a connection works, and return the connection. If it does not, new syncs fail.
 
         Raises:
             CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.

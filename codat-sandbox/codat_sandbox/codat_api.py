@@ -90,7 +90,7 @@ class CodatApi:
         return self._sandbox.backend
 
     def _do(self, change: Callable[[datetime], _Result]) -> _Result:
-        """Return the result of a change now, and send the webhooks that it causes."""
+        """Make a change now, send the webhooks that it causes, and return its result."""
         result = change(self._sandbox.now())
         self._sandbox.changed()
         return result
@@ -314,7 +314,7 @@ def _route(name: str, call: str, endpoint: Endpoint) -> Route:
 
 
 def _refusal(name: str, call: str) -> Endpoint:
-    """Return what answers a call of an operation that the sandbox does not model."""
+    """Return an endpoint that refuses calls of an operation that the sandbox does not model."""
 
     async def refuse(_request: Request) -> NoReturn:
         raise NotModelledError(name, call)

@@ -69,7 +69,7 @@ _SUFFIXES = {"uk": "Ltd", "us": "LLC", "au": "Pty Ltd"}
 
 
 class CompanyDetails(BaseModel):
-    """What a client says about a company; `None` is nothing."""
+    """The details of a company that a client may set; `None` is not set."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9\s\-',&@.?!]+$")] | None = None
     tags: Annotated[dict[str, str], Field(max_length=10)] | None = None
@@ -136,7 +136,7 @@ def new_feeds(company_id: str, connection: Connection, settings: Settings, rando
 
 
 def fleet(settings: Settings, now: datetime) -> list[NewCompany]:
-    """Return the companies at the start, with past syncs and with the shares of problems that the settings name."""
+    """Return the companies at the start, with past syncs and with the shares of problems from the settings."""
     companies = []
     on_premise = 0
     for index in range(settings.companies):

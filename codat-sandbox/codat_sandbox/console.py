@@ -39,7 +39,7 @@ ENDS = (
     DatasetStatus.PERMISSIONS_ERROR,
     DatasetStatus.COMPLETE,
 )
-"""How a read can be made to end."""
+"""The statuses that a read can be made to end in."""
 
 
 class Action(StrEnum):
@@ -62,7 +62,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What a button was pressed with."""
+    """The form that a pressed button sends: its fields, and the sandbox and time that it acts on."""
 
     sandbox: Sandbox
     values: Mapping[str, str]
@@ -118,7 +118,7 @@ _ACTIONS: Mapping[Action, tuple[Callable[[_Form], object], str]] = {
         "The customer changed the books: the next read finds it.",
     ),
 }
-"""What each action does, and what is said afterwards."""
+"""What each action does, and the notice that is shown afterwards."""
 
 
 class Console:
@@ -179,7 +179,7 @@ class Console:
     async def _link(self, request: Request) -> Response:
         company, connection = self._of(request)
         allowed = (await _form(request)).get("answer") == "allow"
-        # Who cancels a first link fails it; who cancels another leaves the connection as it was.
+        # To cancel a first link fails it. To cancel a later one leaves the connection as it was.
         if allowed or connection.status is ConnectionStatus.PENDING_AUTH:
             status = ConnectionStatus.LINKED if allowed else ConnectionStatus.PENDING_AUTH
             self._sandbox.backend.set_connection_status(company.id, connection.id, status, self._sandbox.now())
@@ -210,7 +210,7 @@ async def _form(request: Request) -> dict[str, str]:
     """Return the fields of a form that one of these pages sent.
 
     Raises:
-        ForbiddenError: another page sent it.
+        ForbiddenError: a page of another site sent it.
     """
     if request.headers.get("origin") not in (None, f"http://{request.headers.get('host')}"):
         raise ForbiddenError

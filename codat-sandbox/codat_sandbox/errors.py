@@ -117,7 +117,7 @@ class DatasetAlreadyInProgressError(SandboxError):
 
 
 class ProductError(SandboxError):
-    """A product is a standard one, or does not have a data type."""
+    """The product is a standard one, or does not have the data type."""
 
     def __init__(self, product: str) -> None:
         super().__init__(
@@ -145,7 +145,7 @@ class IdempotencyConflictError(SandboxError):
 
 
 class IdempotencyMismatchError(SandboxError):
-    """The idempotency key was used for another request."""
+    """The idempotency key was used for a different request."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 

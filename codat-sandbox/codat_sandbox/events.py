@@ -40,7 +40,7 @@ class EventLog:
         self._events.append(CompanyEvent(random_uuid(self._random), now, company, event_type))
 
     def add_product_event(self, event_type: ProductEventType, company: Company, product: str, now: datetime) -> None:
-        """Add an event of a product that a company got or lost."""
+        """Add the event that a company got or lost a product."""
         self._events.append(ProductEvent(random_uuid(self._random), now, company, product, event_type))
 
     def add_connection_event(
@@ -50,9 +50,9 @@ class EventLog:
         self._events.append(ConnectionEvent(random_uuid(self._random), now, company, connection, event_type))
 
     def add_reads(self, company: Company, reads: Sequence[Read], now: datetime) -> None:
-        """Add the events of reads: for each product, those that are the first of their feed, and the others.
+        """Add the events of reads: for each product, one of the first reads of feeds, and one of the others.
 
-        Each is reported in all its forms, so whoever subscribes to several of them receives it several times.
+        Each is added in all its forms: a consumer that subscribes to several forms receives it several times.
         """
         groups: dict[tuple[str, bool], list[Read]] = defaultdict(list)
         for read in reads:
@@ -65,7 +65,7 @@ class EventLog:
 def _forms(product: str, reads: Sequence[Read], *, is_initial: bool) -> Iterator[str]:
     """Yield the event types that report reads.
 
-    Those of a custom product's sync have its identifier in front: Codat's guide to products names no others for them.
+    For the sync of a custom product, they begin with its identifier: Codat's guide to products names no others.
     """
     prefix = f"{product}." if product else ""
     is_successful = all(read.status is DatasetStatus.COMPLETE for read in reads)

@@ -16,7 +16,8 @@ from codat_sandbox.syncs import TEMPORARY_ERRORS, Sync
 class NeverSynced(Enum):
     """How `dataStatus` returns a data type that was never synced.
 
-    Codat's guide also shows one with only its name; its description, and the clients made from it, require a status.
+    Codat's guide also shows a data type with only its name. Codat's API description requires a status, and so do the
+    clients that are made from it.
     """
 
     ABSENT = auto()
@@ -120,7 +121,7 @@ class Feed:
 
 
 def data_statuses(feeds: Sequence[Feed]) -> dict[str, DataStatus | None]:
-    """Return the data status of each of Codat's own data types of a company's feeds, as `dataStatus` returns it."""
+    """Return the data statuses of a company's feeds, as `dataStatus` does: without custom data types."""
     by_type: dict[str, list[Feed]] = {}
     for feed in feeds:
         if is_custom(feed.data_type):

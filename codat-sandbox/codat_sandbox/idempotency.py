@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from codat_sandbox.errors import IdempotencyConflictError, IdempotencyMismatchError
 
 KEPT = timedelta(minutes=90)
-"""How long a response is repeated."""
+"""How long after the first request its response is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class IdempotencyKeys:
 
         Raises:
             IdempotencyConflictError: the first request is still being processed.
-            IdempotencyMismatchError: the first request was another one.
+            IdempotencyMismatchError: the first request had other content.
         """
         while self._first and next(iter(self._first.values())).at + KEPT <= now:
             self._first.popitem(last=False)

@@ -24,7 +24,7 @@ def authorization(api_key: str) -> str:
 
 
 class CodatApiMiddleware:
-    """Passes requests to `app` if the API key is valid, no limit is exceeded and no stub response matches.
+    """Middleware that passes requests to `app` if the API key is valid, and no limit and no stub response applies.
 
     Requests to the sandbox's own API, under `/sandbox/`, pass without any check.
     """
@@ -143,7 +143,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 def _receive_again(body: bytes, receive: Receive) -> Receive:
-    """Return a channel on which the body of a request, which was read already, is received first."""
+    """Return a channel that first receives the body of a request, which was read already."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> Message:

@@ -55,9 +55,9 @@ class RequestedBy(StrEnum):
 class Connection:
     """A company's link to a platform. `machine_online` applies only to on-premise platforms.
 
-    While `platform_works` is false, the platform answers each sync of this company with an error. While `refuses_reads`
-    is true, each ends in AuthError although the connection stays Linked. One that is `one_time` is Deauthorized a
-    minute after its first syncs have ended.
+    If `platform_works` is false, the platform answers each new sync with an error. If `refuses_reads` is true, each new
+    sync ends in AuthError, and the connection stays Linked. A `one_time` connection becomes Deauthorized a minute after
+    its first syncs have ended.
     """
 
     id: str
@@ -75,7 +75,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class CompanyReference:
-    """A company that another one refers to, as its parent or subsidiary."""
+    """A reference from a company to its parent or to a subsidiary."""
 
     id: str
     name: str
@@ -177,7 +177,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class ReadCompleted:
-    """Reads that ended, in one of the forms of `read.completed` that Codat reports them in."""
+    """Reads that ended, as one form of `read.completed` reports them: its `event_type`."""
 
     id: str
     generated: datetime
@@ -234,7 +234,7 @@ class ProductEventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProductEvent:
-    """A company got or lost a product; `company` is as it is since then."""
+    """A company got or lost a product; `company` is the company after that."""
 
     id: str
     generated: datetime

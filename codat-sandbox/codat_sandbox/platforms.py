@@ -53,7 +53,7 @@ class DataType(StrEnum):
 
 
 CUSTOM = "custom."
-"""What the names of custom data types begin with in the sandbox; the rest is their identifier."""
+"""The prefix of custom data types' names in the sandbox; the rest is their identifier."""
 
 
 def is_custom(data_type: str) -> bool:

@@ -24,12 +24,12 @@ QUICK = Settings(
 
 @pytest.fixture
 def codat_sandbox_settings() -> Settings:
-    """Return the settings of `codat_sandbox`, under which nothing fails and reads take milliseconds: override them."""
+    """Return the settings of `codat_sandbox`: nothing fails, and reads take milliseconds. Override this fixture."""
     return QUICK.model_copy(update={"companies": 3})
 
 
 @pytest.fixture
 def codat_sandbox(codat_sandbox_settings: Settings) -> Iterator[RunningSandbox]:
-    """Yield a Codat of the test's own, at `base_url` with `api_key`, which signs webhooks with `signing_secret`."""
+    """Yield a Codat sandbox of the test's own, with `base_url`, `api_key` and the `signing_secret` of its webhooks."""
     with running_sandbox(codat_sandbox_settings, signing_secret=new_signing_secret()) as sandbox:
         yield sandbox

@@ -24,7 +24,7 @@ def parse(query: str, kind: str, properties: Collection[str] | None = None) -> M
     property that an object does not have equals no value.
 
     Raises:
-        BadRequestError: the query is malformed or names another property.
+        BadRequestError: the query is malformed, or names a property that cannot be queried.
     """
     parser = _Parser(_tokens(query), kind, properties)
     matches = parser.any_of()

@@ -103,7 +103,7 @@ def link_url(links: str, company_id: str, connection_id: str) -> str:
 
 
 def _connection_info(value: Connection) -> Json | None:
-    """Return what Codat says of an on-premise connection whose machine it waits for."""
+    """Return Codat's note that an on-premise connection's machine is offline; None if it is not."""
     if value.platform.on_premise and not value.machine_online:
         return {"status": "Offline", "message": f"{value.platform.name} is not running on the customer's machine."}
     return None
@@ -147,7 +147,7 @@ def _data_status(value: DataStatus) -> Json:
 
 
 def validation(value: Dataset) -> Json:
-    """Return what was found wrong with the data of a dataset."""
+    """Return the validation results of a dataset."""
     message = ERROR_MESSAGES[value.status] if value.status is DatasetStatus.VALIDATION_ERROR else None
     errors = [] if message is None else [{"ruleId": f"{value.data_type}-001", "itemId": value.id, "message": message}]
     return {"errors": errors, "warnings": []}

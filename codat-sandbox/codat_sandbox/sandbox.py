@@ -59,7 +59,7 @@ class Sandbox:
         self.changed()
 
     def changed(self) -> None:
-        """Wake `run` after a change, so that it sends new events at once and not at the next transition."""
+        """Wake `run` after a change: it sends new events at once, and not at the next transition."""
         self._changed.set()
 
     async def run(self) -> None:

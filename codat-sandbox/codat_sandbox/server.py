@@ -54,7 +54,7 @@ def create_server(sandbox: Sandbox, on_start: Callable[[], None]) -> uvicorn.Ser
                 await asyncio.sleep(0.01)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's
-            # Nobody waits for the responses that are left, for which uvicorn's own waits.
+            # uvicorn's own waits for the responses that are left, which nobody needs.
             for listening in self.servers:
                 listening.close()
             for connection in list(self.server_state.connections):

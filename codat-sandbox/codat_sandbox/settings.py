@@ -98,7 +98,7 @@ class Settings(BaseModel):
     webhook_headers: Literal["webhook", "svix"] = Field("webhook", description="Prefix of the three signature headers.")
 
     def machine_opens_at(self, now: datetime) -> datetime:
-        """Return when on-premise machines are online from `now` on: `now` itself during `machine_hours`."""
+        """Return when on-premise machines are next online, at `now` or later: at `now` during `machine_hours`."""
         start, end = self.machine_hours
         hours = (now.hour - start) % 24
         if start == end or hours < (end - start) % 24:

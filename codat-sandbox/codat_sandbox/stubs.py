@@ -53,7 +53,7 @@ class Stubs:
         self._stubs.clear()
 
     def pending(self) -> list[StubResponse]:
-        """Return the stub responses that are left, each with `times` or `lasts` as what is left of it."""
+        """Return the stub responses that are left, each with the `times` or the time (`lasts`) that it has left."""
         now = self._now()
         return [each.rest(now) for each in self._stubs if not each.is_over(now)]
 
@@ -70,7 +70,7 @@ class Stubs:
 
 @dataclass(slots=True)
 class _Pending:
-    """A stub response with how many uses of it are left, or until when it is used."""
+    """A stub response, with the number of uses left or the time at which it ends."""
 
     stub: StubResponse
     times: int

@@ -44,7 +44,7 @@ class SyncRunner:
     ) -> Dataset:
         """Queue a sync of a feed that has none running, perhaps for a custom product, and return its dataset.
 
-        With `ends_in` it ends so, and leaves its connection as it is.
+        With `ends_in`, the sync ends in that status, and leaves its connection as it is.
         """
         feed.attempts += 1
         random = Random(f"{self.settings.seed}/{feed.connection_id}/{feed.data_type}/{feed.attempts}")
@@ -76,7 +76,7 @@ class SyncRunner:
     ) -> None:
         """Queue each "fetch on first link" type of a connection that has no sync running.
 
-        When it is linked, the data types of the company's custom products are queued first.
+        If the connection was just linked (`FIRST_LINK`), the data types of custom products are queued before.
         """
         if requested_by is RequestedBy.FIRST_LINK:
             for product in self._store.company(company_id).products:
@@ -206,7 +206,7 @@ class SyncRunner:
             self.start(feed, RequestedBy.SCHEDULE, now)
 
     def _report(self, company_id: str, read: Read, now: datetime) -> None:
-        """Report a read once the company has no sync running, or `read_completed_within` after the first such read."""
+        """Report a read once the company has no sync running, or `read_completed_within` after its first such read."""
         reads = self._unreported.setdefault(company_id, [])
         # Codat documents no event for the end of a custom data type.
         if not is_custom(read.data_type):

@@ -263,5 +263,5 @@ def _secret(random: Random) -> str:
 
 @cache
 def _authorities() -> SSLContext:
-    """Return what verifies the certificates of receivers. To load it takes longer than to start a sandbox."""
+    """Return the SSL context that verifies receivers' certificates. To load it takes longer than to start a sandbox."""
     return httpx.create_ssl_context(trust_env=False)
