@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run a command. The exit status is 0, or 1 if it failed, or 2 if its arguments are wrong; `ensure` also has 3."""
+    """Run a command. Exit with 0, 1 if it failed, or 2 if its arguments or a policy are wrong; `ensure` also with 3."""
     command = Path(sys.argv[0]).name
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

@@ -1,7 +1,7 @@
 """The stack's answers as tools for an agent, by the Model Context Protocol.
 
-An agent may read. What changes something is no tool unless it is allowed, and a budget limits the calls of Codat that
-queue refreshes, one for each. Calls that ask how those end are not counted.
+An agent may read. Tools that change something are offered only if they are allowed. A budget limits how many refreshes
+they may queue, one call of Codat each. Polls of these refreshes are not counted.
 """
 
 from collections.abc import Callable, Iterable
@@ -34,21 +34,21 @@ INSTRUCTIONS = """Answers how fresh the data is that Codat keeps of companies, a
 its name or the beginning of it; data types are Codat's, such as invoices. Durations are given as "6h"; in answers they
 are seconds. `turn` is who must act before a promise can be kept: us, Codat, platform or customer."""
 MOST_LISTED = 50
-"""How many feeds one answer lists at most."""
+"""The most feeds that one answer lists."""
 
 Json = dict[str, Any]
 
 
 class Source(Protocol):
-    """Where answers come from."""
+    """The system that the tools ask and change."""
 
     @property
     def queries(self) -> Queries:
-        """Return what answers questions."""
+        """Return the queries about its companies and feeds."""
 
     @property
     def operations(self) -> Operations:
-        """Return what carries out commands."""
+        """Return the operations that change something."""
 
     def now(self) -> datetime:
         """Return the current time in UTC."""
@@ -59,18 +59,18 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StackSource:
-    """A deployed stack."""
+    """`Source` over a deployed stack."""
 
     stack: DeployedStack
 
     @property
     def queries(self) -> Queries:
-        """Return what answers questions about the stack."""
+        """Return the queries about the stack's companies and feeds."""
         return self.stack.queries
 
     @property
     def operations(self) -> Operations:
-        """Return what carries out the agent's commands."""
+        """Return the operations on the stack, carried out as an agent's."""
         return Operations(services=self.stack.services, actor=self.stack.actor("an agent"))
 
     def now(self) -> datetime:
@@ -78,7 +78,7 @@ class StackSource:
         return clock()
 
     def ensure(self, company_id: str, body: Json, within: timedelta) -> Json:
-        """Ask the stack's API."""
+        """Ask the stack's API for fresh data, and return the state of the request once it is done."""
         *_, last = progress(self.stack, company_id, body, within)
         return last
 
@@ -102,7 +102,7 @@ def server_of(source: Source, allowed: Iterable[Allowed], budget: int) -> MCPSer
 
 
 class Tools:
-    """The tools. Their docstrings are what the agent reads of them."""
+    """The tools. The agent reads their docstrings as descriptions."""
 
     def __init__(self, source: Source, budget: int) -> None:
         self._source, self._budget, self._spent = source, budget, 0
@@ -124,7 +124,7 @@ class Tools:
         }
 
     def who_must_act(self) -> Json:
-        """List the broken promises, with who must act, and how; the worst first."""
+        """List the broken promises, the worst first, with who must act and how."""
         now, queries = self._source.now(), self._source.queries
         summary = queries.summary(queries.fleet(now), now)
         broken = [feed for feed in summary.not_fresh if feed.is_broken]
@@ -138,7 +138,7 @@ class Tools:
         }
 
     def what_would_it_cost(self, company: str, data_types: list[str], max_age: str = "1h") -> Json:
-        """Tell how many refreshes it takes for data to be no older than an age, and how many calls are left."""
+        """Tell how many refreshes would make data no older than an age, and how many calls are left."""
         found = self._source.queries.find_company(company)
         limits = self._source.queries.api_limits()
         return {
@@ -190,7 +190,7 @@ class Tools:
         return company, [feed for feed in queries.company(company, self._source.now()) if feed.key in known]
 
     def _cost(self, company: Company, data_types: list[str], max_age: timedelta) -> int:
-        """Return how many feeds are neither as of then or later, nor being read since then."""
+        """Return how many feeds have neither a copy within `max_age` nor a read in flight that brings one."""
         now = self._source.now()
         request = FreshnessRequest(
             request_id="",
@@ -210,7 +210,7 @@ class Tools:
 
 
 def _answering(tool: Callable[..., Json]) -> Callable[..., Json]:
-    """Return a tool whose answers are JSON, and whose errors say what to do."""
+    """Wrap a tool: turn its answer into JSON values, and its errors into a `ToolError` that says what to do."""
 
     @wraps(tool)
     def answer(*arguments: Any, **named: Any) -> Json:

@@ -12,7 +12,7 @@ from stack_access.stack import DeployedStack, clock
 
 
 def nonblank(given: str) -> str:
-    """Return a name that an argument gives.
+    """Return the name that is given as an argument, without blanks around it.
 
     Raises:
         typer.BadParameter: it is blank.
@@ -38,7 +38,7 @@ def duration(given: str | timedelta) -> timedelta:
     """Return the duration that an option gives, or its default.
 
     Raises:
-        typer.BadParameter: it is none.
+        typer.BadParameter: it is not a duration.
     """
     try:
         return given if isinstance(given, timedelta) else parse_duration(given.strip())
@@ -50,7 +50,7 @@ def coming_time(given: str | datetime) -> datetime:
     """Return the time that an option gives: "2026-12-24 18:00", in UTC or with a zone, or a duration from now on.
 
     Raises:
-        typer.BadParameter: it is none, or is past.
+        typer.BadParameter: it is not a time, or not after now.
     """
     return given if isinstance(given, datetime) else _time_from(clock(), given, is_after=True)
 
@@ -59,13 +59,13 @@ def past_time(given: str | datetime) -> datetime:
     """Return the time that an option gives: "2026-12-24 18:00", in UTC or with a zone, or how long ago it was.
 
     Raises:
-        typer.BadParameter: it is none, or is to come.
+        typer.BadParameter: it is not a time, or not before now.
     """
     return given if isinstance(given, datetime) else _time_from(clock(), given, is_after=False)
 
 
 def _time_from(now: datetime, given: str, *, is_after: bool) -> datetime:
-    """Return a time, or the end of a duration, which must be after now, or before it."""
+    """Return the given time, or the time that is a given duration from now. Refuse one on the wrong side of now."""
     try:
         passed = parse_duration(given.strip())
         at = now + passed if is_after else now - passed

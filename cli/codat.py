@@ -16,7 +16,7 @@ from stack_access.stack import DeployedStack, clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodatReport:
-    """What Codat returned. A field is `None` if it was not returned; `error` is the call that failed, if one did."""
+    """What Codat returned. A field is `None` if it was not returned. `error` is that of a call that failed."""
 
     at: datetime | None = None
     """The time of the last response, by Codat's clock."""
@@ -30,7 +30,7 @@ class CodatReport:
 
 
 async def read_report(stack: DeployedStack) -> CodatReport:
-    """Return Codat's own schedule and its webhook endpoints, with what the headers of the responses report."""
+    """Read Codat's own schedule, its webhook endpoints and the account, and the headers of the responses."""
     report = CodatReport()
 
     async def read_headers(response: httpx.Response) -> None:
@@ -51,7 +51,7 @@ async def read_report(stack: DeployedStack) -> CodatReport:
 
 
 async def read_account(codat: Codat) -> str | None:
-    """Return the name in Codat's profile of the account, or `None` if it cannot be read."""
+    """Return the name of the Codat account, or `None` if it cannot be read."""
     try:
         return await codat.account()
     except CodatError:

@@ -56,7 +56,7 @@ FAILED, WRONG = 1, 2
 
 
 class Commands(TyperGroup):
-    """The commands. Each ends with one sentence if it fails."""
+    """The group of all commands. A command that fails prints one sentence."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command.
@@ -132,7 +132,7 @@ def options(
 ) -> None:
     """Inspect and operate a deployed Codat Freshness."""
     if not local:
-        # The name that the AWS command line and Lambda read, and boto3 does not.
+        # The AWS command line and Lambda read AWS_REGION, but boto3 does not.
         context.obj = DeployedStack.in_aws(stack, profile, region or os.environ.get("AWS_REGION") or None, policy)
     elif given := [option for option, value in (("stack", stack), ("profile", profile), ("region", region)) if value]:
         raise typer.BadParameter(f"expected it alone, and not with --{given[0]}", param_hint="--local")

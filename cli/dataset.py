@@ -28,7 +28,7 @@ def dataset(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show what a dataset is a read of, in which state it is, and who asked for it."""
+    """Show a dataset: whose it is, of which data type, in which state, and who asked for it."""
     found = selected_stack(context).queries.dataset(dataset_id)
     if as_json:
         print_json(found)

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from mypy_boto3_scheduler.type_defs import ScheduleSummaryTypeDef
 
 LARGEST_SKEW = timedelta(seconds=30)
-"""Webhooks whose time is minutes off are refused, and the times that a tick writes are wrong by the skew."""
+"""The greatest difference from Codat's clock that is harmless. Webhooks are refused if their time is minutes off."""
 LITTLE = 0.1
 """The share of the daily quota below which little is left."""
 LOOK_BACK = timedelta(days=1)
 """How far back logs are searched."""
 TICKS = 2
-"""The executions that the two ticks hold."""
+"""How many executions of Lambda the two ticks hold."""
 LISTED = 10
 """The most company ids that one finding lists."""
 _SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{16,}={0,2}")
@@ -110,7 +110,7 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
 
 
 def account(name: str, pinned: str) -> Finding:
-    """Return whose key the stack has; a problem, if the policy names another account."""
+    """Return the finding about the account of the API key: a problem if the policy names another account."""
     subject, found = "Codat's account", f"the key belongs to {name}"
     if pinned in ("", name):
         return Finding(subject=subject, found=found)
@@ -119,7 +119,7 @@ def account(name: str, pinned: str) -> Finding:
 
 
 def local_time(companies: Iterable[Company], policy: Policy) -> Finding:
-    """Return which companies have a tag that names no time zone or calendar, which then is the policy's default."""
+    """Return the finding about tags for a time zone or calendar: a problem if they name one that does not exist."""
     unknown = {
         company.name: tags
         for company in companies
@@ -134,7 +134,7 @@ def local_time(companies: Iterable[Company], policy: Policy) -> Finding:
 
 
 def selections(companies: Iterable[Company], policy: Policy) -> Finding:
-    """Return which names of the policy select nothing."""
+    """Return the finding about names in the policy: a problem if one of them selects nothing."""
     subject, found = "names in the policy", list(unmatched(policy, companies))
     if not found:
         return Finding(subject=subject, found="each matches a connection, as far as there are any")
@@ -191,7 +191,7 @@ def _concurrency(stack: DeployedStack) -> Finding:
 
 
 def concurrency(limit: int, batches: int, callers: int) -> Finding:
-    """Return how many callers may wait; a problem, if they and the rest of the stack can take all executions."""
+    """Return the finding about concurrent executions: a problem if the stack can take all that the account has."""
     subject = "concurrent executions"
     found = (
         f"{callers} callers may wait for fresh data: of the account's {limit:,} executions, they hold {callers}, "
@@ -249,7 +249,7 @@ def _quota(limits: ApiLimits, report: CodatReport, now: datetime) -> Finding:
 
 
 def listing(last: Listing, now: datetime) -> Finding:
-    """Return whether Codat's last list of companies lacked so much that nothing is deleted."""
+    """Return the finding about Codat's last list of companies: a problem if it lacks too much to delete anything."""
     subject, lacking = "Codat's list of companies", (last.companies.lacking, last.connections.lacking)
     if not any(lacking):
         return Finding(subject=subject, found="it has every company and connection that is known")
@@ -267,7 +267,7 @@ def listing(last: Listing, now: datetime) -> Finding:
 
 
 def webhook(url: str, consumers: Iterable[WebhookConsumer], products: Collection[str]) -> Finding:
-    """Return whether Codat sends a URL all webhooks that are used, those of the policy's products included."""
+    """Return the finding about the webhook at Codat: a problem unless it sends all event types that are used."""
     of_stack = of_url(consumers, url, products)
     if not of_stack:
         to_do = f'Register {url} at Codat with "./freshness register-webhook".'
@@ -297,7 +297,10 @@ def _signing_secret(stack: DeployedStack) -> Finding:
 
 
 def doubled_schedule(settings: Iterable[SyncSetting], of_products: Collection[str]) -> Finding:
-    """Return which data types Codat also reads by itself. `of_products` are the data types in the policy's products."""
+    """Return the finding about Codat's own schedule: a problem if Codat also reads data types by itself.
+
+    `of_products` are the data types in the policy's products.
+    """
     subject, listed = "Codat's own schedule", []
     for setting in sorted(settings, key=lambda setting: setting.data_type):
         if setting.sync_schedule:
@@ -342,7 +345,7 @@ def _unusable_companies(stack: DeployedStack) -> Finding:
 
 
 def skipped_items(stack: DeployedStack) -> Finding:
-    """Return which items of Codat's responses cannot be read."""
+    """Return the finding about items of Codat's responses: a problem if some cannot be read."""
     subject, since = "items of Codat's responses", clock() - LOOK_BACK
     messages = [
         event.get("message", "")
@@ -364,7 +367,7 @@ def skipped_items(stack: DeployedStack) -> Finding:
 
 
 def products(stack: DeployedStack) -> Finding:
-    """Return whether Codat refused products that the policy names."""
+    """Return the finding about the policy's products: a problem if Codat refused to refresh one."""
     events = _logged(stack, stack.outputs.queue_refreshes_function, f'"{PRODUCT_REFUSED}"', clock() - LOOK_BACK)
     refused = sorted({_attribute(event.get("message", ""), "product") for event in events} - {""})
     if not refused:
@@ -378,7 +381,7 @@ def products(stack: DeployedStack) -> Finding:
 
 
 def _company_id(message: str) -> str:
-    """Return the company that a log message is about, empty if it names none."""
+    """Return the id of the company that a log message is about, empty if it names none."""
     return _attribute(message, "company_id")
 
 
@@ -393,13 +396,13 @@ def _attribute(message: str, name: str) -> str:
 
 
 def _last_logged(stack: DeployedStack, function: str, pattern: str, since: datetime) -> datetime | None:
-    """Return when a function last logged what a pattern matches, `None` if it did not."""
+    """Return when a function last logged a message that matches a pattern, `None` if it did not."""
     times = [event["timestamp"] for event in _logged(stack, function, pattern, since) if "timestamp" in event]
     return datetime.fromtimestamp(max(times) / 1000, UTC) if times else None
 
 
 def _logged(stack: DeployedStack, function: str, pattern: str, since: datetime) -> Iterator["FilteredLogEventTypeDef"]:
-    """Yield what a function logged that matches a filter pattern of CloudWatch Logs."""
+    """Yield the log events of a function that match a filter pattern of CloudWatch Logs."""
     logs = stack.session.client("logs", endpoint_url=stack.endpoint)
     pages = logs.get_paginator("filter_log_events").paginate(
         logGroupName=stack.log_group(function), startTime=int(since.timestamp() * 1000), filterPattern=pattern

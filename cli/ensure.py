@@ -22,7 +22,7 @@ from stack_access.ticks import tick_client
 NOT_IN_TIME = 3
 """The exit status if the data is not fresh within the time."""
 WAIT = "wait=20"
-"""How long one call waits for a change, in seconds."""
+"""The header `Prefer` of a call: the API waits up to 20 seconds for the request to end."""
 BETWEEN_CALLS = 2
 """Seconds between two calls, since a call does not wait if too many callers wait already."""
 
@@ -58,9 +58,10 @@ def ensure(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Make sure that data is no older than an age, as of when it was read, and refresh it if it is.
+    """Make sure that data is no older than an age: refresh it if it is, and wait.
 
-    The exit status is 0 if it is, 3 if it is not in time, and 1 if it is impossible.
+    The age counts from when a read was requested. The exit status is 0 if the data is fresh, 3 if it is not fresh in
+    time, and 1 if it cannot be.
     """
     asked = {"maxAge": max_age.total_seconds(), "within": within.total_seconds()}
     stack = selected_stack(context)
@@ -83,10 +84,10 @@ def progress(
     """Yield the state of the request after each call, until it is done.
 
     Raises:
-        CommandError: it is impossible.
+        CommandError: the API refused a call that cannot succeed in time.
     """
     client, function = tick_client(stack), stack.outputs.serve_api_function
-    # A call that is repeated because Codat or the tables did not accept it then is the same request.
+    # With the same key, a repeated call is the same request.
     headers = {"Idempotency-Key": uuid4().hex}
     deadline = time.monotonic() + within.total_seconds()
     while True:
@@ -121,7 +122,7 @@ def _wait_to_repeat(response: ApiResponse, deadline: float) -> None:
 
 
 def _show_progress(status: dict[str, Any]) -> None:
-    """Write what is not fresh yet, on the standard error, so that the standard output has the result only."""
+    """Print what is not fresh yet to standard error, so that standard output has only the result."""
     waiting = sorted({each["dataType"] for each in status["dataTypes"] if each["state"] != "fresh"})
     if not status["done"]:
         expected = f", expected at {status['expectedAt'][11:19]} UTC" if status["expectedAt"] else ""

@@ -20,9 +20,9 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete all that the tables hold of a company, for good: docs/data.md says what else there is of it.
+    """Delete all that the tables hold of a company, for good. docs/data.md says what else there is of it.
 
-    It is not recorded again, although Codat may still list it. Delete it at Codat as well.
+    The company is not recorded again, although Codat may still list it. Delete it at Codat as well.
     """
     stack = selected_stack(context)
     found = stack.queries.find_company(company)

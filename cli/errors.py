@@ -1,4 +1,4 @@
-"""Errors of a command that are no defect of the program."""
+"""Errors of commands that are not defects of the program."""
 
 
 class CommandError(Exception):

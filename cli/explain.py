@@ -84,7 +84,7 @@ def _print(explanation: Explanation) -> None:
 
 
 def _print_learned(explanation: Explanation) -> None:
-    """Print what was learned of how often the data changes, and what follows from that."""
+    """Print how often the data changes, and whether the copy is probably still current."""
     feed = explanation.feed
     if feed.probability_up_to_date is not None:
         print_text(f"Current   with a probability of {feed.probability_up_to_date:.0%}: no change since it was read")

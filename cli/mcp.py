@@ -23,7 +23,7 @@ def mcp(
         str, typer.Option(metavar="WHAT", help='What the agent may change: "ensure", "pause", or "ensure,pause".')
     ] = "",
     budget: Annotated[
-        int, typer.Option(min=0, help="How many calls of Codat the agent may cause that queue a refresh.")
+        int, typer.Option(min=0, help="How many refreshes the agent may queue, one call of Codat each.")
     ] = 20,
 ) -> None:
     """Answer an agent, by the Model Context Protocol on standard input and output. By default it may only read."""
@@ -34,7 +34,7 @@ def mcp(
     stack = selected_stack(context)
     stack.queries  # noqa: B018 - a stack that does not exist is an error now, not at the first question
     try:
-        # The other commands need neither the time that this takes nor the package.
+        # Imported here, because the other commands need neither the package nor the time that this takes.
         from cli.agent import StackSource, server_of
     except ModuleNotFoundError as error:
         raise CommandError(f'The package {error.name} is missing: pip install "codat-freshness[mcp]".') from None

@@ -54,7 +54,7 @@ def _escaped(found: re.Match[str]) -> str:
 def with_json_keys(value: Any) -> Any:
     """Return a value with its fields named as in the JSON of Codat and of the API, such as `dueAt`.
 
-    Keys that are data, such as the names of tags, stay as they are. JSON has no halves of characters.
+    Keys that are data, such as the names of tags, stay as they are. Characters that JSON cannot have become `?`.
     """
     match value:
         case str():
@@ -78,7 +78,7 @@ def new_table(*columns: str) -> Table:
 
 
 def print_issues(dataset: DatasetView) -> None:
-    """Print what Codat said of a dataset: by its issues, or else why it failed or waits."""
+    """Print what Codat said about a dataset: its issues, or if it has none, why it failed or waits."""
     requested_at = moment(dataset.requested_at)
     for issue in dataset.issues:
         said = codat_words(shown(issue.message, LONGEST_REASON))
@@ -88,7 +88,7 @@ def print_issues(dataset: DatasetView) -> None:
 
 
 def link_text(link: LinkView) -> str:
-    """Return where the customer authorises a connection again."""
+    """Return a sentence with the link where the customer authorises a connection again."""
     if not link.url:
         return f"Codat has no link for the customer to authorise {link.platform} again."
     text = f"The customer authorises {link.platform} again at {link.url}"

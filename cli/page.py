@@ -15,7 +15,7 @@ from stack_access.page_server import PageServer, StackSource
 from stack_access.stack import clock
 
 UPDATE_EVERY = timedelta(seconds=15)
-"""How often a page that is served updates itself, which reads some hundred read units."""
+"""How often a served page updates itself. An update costs some hundred read units."""
 
 
 def page(

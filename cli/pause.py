@@ -55,7 +55,7 @@ def pause(
 
 
 def resume(context: typer.Context, company: CompanyOrAll = None, *, as_json: Json = False) -> None:
-    """Resume the refreshes of a company, or of all but those that were paused by themselves."""
+    """Resume the refreshes of a company, or of all except those that were paused individually."""
     stack = selected_stack(context)
     if company is None:
         stack.operations.resume_all()

@@ -30,7 +30,7 @@ from stack_access.links import codat_api_key, codat_base_url
 from stack_access.stack import DeployedStack, clock
 
 LONGEST = timedelta(hours=2)
-"""How long companies are listed and checked that no tick has checked yet."""
+"""How long it may take to list and check the companies, if no tick has checked any yet."""
 LISTED = 10
 _MEMORY = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 
@@ -48,7 +48,7 @@ def plan(
 ) -> None:
     """Show what would be queued now, and what a day and a month cost. Nothing is queued or written.
 
-    While no company was checked yet, it reads their data status from Codat itself, about a call for each company.
+    If no company was checked yet, the data status is read from Codat, with about one call for each company.
     """
     stack = selected_stack(context)
     draft = policy or _given_before(context)
@@ -70,13 +70,13 @@ def plan(
 
 
 def _given_before(context: typer.Context) -> Path | None:
-    """Return the policy file that the option before the command names, `None` if that was not given."""
+    """Return the policy file of the option before the command, `None` if that was not given."""
     source = context.parent and context.parent.get_parameter_source("policy")
     return selected_stack(context).policy_file if source and source.name == "COMMANDLINE" else None
 
 
 def print_effect(stack: DeployedStack, before: Policy, after: Policy) -> None:
-    """Print what another policy changes about the promises of the fleet, its calls, and its cost."""
+    """Print what a new policy changes about the fleet's promises, its calls and its cost."""
     fleet = _of_tables(stack.tables)
     if not fleet.feeds:
         print_text("No company was checked yet, so that the effect is unknown.")
@@ -95,7 +95,7 @@ def print_effect(stack: DeployedStack, before: Policy, after: Policy) -> None:
 
 
 def fleet_of(stack: DeployedStack, policy: Policy, progress: Progress) -> Fleet:
-    """Return the fleet as the tables have it; as Codat has it under a policy, if no company was checked yet."""
+    """Return the fleet as the tables have it, or as Codat has it if no company was checked yet."""
     known = _of_tables(stack.tables)
     if any(company.checked_at for company in known.companies):
         return known
@@ -112,7 +112,7 @@ def _of_tables(tables: Tables) -> Fleet:
 
 
 async def _read_from_codat(stack: DeployedStack, policy: Policy, progress: Progress) -> Tables:
-    """Return tables in memory after a tick of check_freshness, which lists the companies and checks each.
+    """Run a tick of check_freshness, which lists and checks all companies, on tables in memory. Return these.
 
     Raises:
         CommandError: Codat could not be read.
@@ -199,14 +199,14 @@ def _print_compared(name: str, before: float, after: float, unit: str = "", digi
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Show progress on the standard error, which leaves the output to programs."""
+    """Show progress on standard error, so that standard output has only the result."""
     with Progress(console=Console(stderr=True), transient=True) as progress:
         yield progress
 
 
 @contextmanager
 def _without_logs() -> Iterator[None]:
-    """Drop what the use cases log for operators of the functions."""
+    """Drop the log messages of the use cases."""
     logging.disable(logging.CRITICAL)
     try:
         yield

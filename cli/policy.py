@@ -37,7 +37,7 @@ def check(
 
 @app.command()
 def reference() -> None:
-    """Print what each key of the policy file means, with an example: docs/policy.md."""
+    """Print what each key of the policy file means, with an example, as in docs/policy.md."""
     from cli.policy_reference import reference
 
     print(reference(), end="")

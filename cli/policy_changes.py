@@ -49,7 +49,7 @@ def diff(context: typer.Context, file: File = Path("freshness.toml")) -> None:
 
 
 def push(context: typer.Context, file: File = Path("freshness.toml"), *, yes: Yes = False) -> None:
-    """Put a policy file in force without a deployment, until one with a changed policy file."""
+    """Put a policy file in force without a deployment. A later deployment of a changed policy file replaces it."""
     stack = selected_stack(context)
     content = compiled.compiled(file)
     latest = _changeable(stack)
@@ -100,10 +100,10 @@ def _changeable(stack: DeployedStack) -> PolicyVersion:
 
 
 def _require_account(stack: DeployedStack, latest: PolicyVersion, content: str, file: Path) -> None:
-    """Require that a compiled policy names the account at Codat that the deployed one does.
+    """Require that a compiled policy names the same Codat account as the deployed policy.
 
     Raises:
-        PolicyError: it names another one, or none.
+        PolicyError: it names another account, or only one of them names any.
     """
     deployed = stack.policies.deployed(latest) or stack.policies.in_force()
     known, given = (each.codat.account for each in (deployed, compiled.parse(content)))
@@ -153,7 +153,7 @@ def _change(stack: DeployedStack, latest: PolicyVersion, content: str, *, name: 
 
 
 def _left_to_do(stack: DeployedStack, latest: PolicyVersion, policy: Policy) -> Iterator[str]:
-    """Yield what a policy needs that only another command adds."""
+    """Yield what a policy still needs that only other commands can do."""
     deployed = stack.policies.deployed(latest)
     if deployed and policy.codat.account not in ("", deployed.codat.account):
         yield (

@@ -40,7 +40,7 @@ def reference() -> str:
 
 
 def _section(key: str, examples: Any, shown: set[tuple[type, str]]) -> str:
-    """Return the section of a table of the file, without keys that earlier tables have too, which are in `shown`."""
+    """Return the section of a table of the file. Keys in `shown` are left out: earlier tables have them too."""
     annotation = Policy.model_fields[key].annotation
     model = _model_in(annotation)
     entries: list[dict[str, Any]] = examples if isinstance(examples, list) else [examples]
@@ -94,7 +94,7 @@ def _value(value: Any) -> str:
 
 
 def _model_in(annotation: Any) -> type[Table] | None:
-    """Return the table in the annotation of a key, which holds one, a list of them, or several by name."""
+    """Return the type of table in the annotation of a key. The key may hold one table, a list, or several by name."""
     inner = (annotation, *get_args(annotation))
     return next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, Table)), None)
 

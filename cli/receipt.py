@@ -1,4 +1,4 @@
-"""`freshness receipt`: what a request for fresh data was answered."""
+"""`freshness receipt`: who asked for fresh data, and what the answer was."""
 
 import typer
 
@@ -13,7 +13,7 @@ RequestId = typer.Argument(parser=nonblank, metavar="ID", help="The id of the re
 
 
 def receipt(context: typer.Context, request_id: str = RequestId, *, as_json: Json = False) -> None:
-    """Show who asked for fresh data, what for and when, and what was answered of each data type."""
+    """Show who asked for fresh data, when and for what, and the answer for each data type."""
     stack = selected_stack(context)
     request = stack.tables.requests.get(request_id) if len(request_id) <= LONGEST_ID else None
     if request is None or request.expires_at <= clock():

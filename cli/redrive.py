@@ -1,4 +1,4 @@
-"""`freshness redrive`: applying webhooks from the dead-letter queue again, and publishing events from theirs."""
+"""`freshness redrive`: applying failed webhooks again, and publishing events again that could not be sent."""
 
 import json
 import time
@@ -23,7 +23,7 @@ BATCH = 10
 
 
 def redrive(context: typer.Context, *, as_json: Json = False) -> None:
-    """Apply webhooks that had failed again, send events again that could not be sent, and show how many and why."""
+    """Apply failed webhooks again, publish events again that could not be sent, and show how many and why."""
     stack = selected_stack(context)
     sqs = stack.session.client("sqs", endpoint_url=stack.endpoint)
     sent_to = stack.outputs.notify_dead_letter_queue_url
@@ -46,12 +46,12 @@ def _print(sentence: str, reasons: Counter[str]) -> None:
 
 
 def _apply_again(sqs: "SQSClient", stack: DeployedStack) -> Counter[str]:
-    """Move webhooks back to their queue. Return why they had failed."""
+    """Move webhooks back to their queue. Return how many had failed for each reason."""
     source, destination = stack.outputs.webhook_dead_letter_queue_url, stack.outputs.webhook_queue_url
     reasons: Counter[str] = Counter()
     for message in _dead_letters(sqs, source):
         attributes = message.get("MessageAttributes", {})
-        # Sent before it is deleted: to apply a webhook twice changes nothing, and to lose one does.
+        # Sent before it is deleted: applying a webhook twice changes nothing, but losing one does.
         sqs.send_message(
             QueueUrl=destination,
             MessageBody=message["Body"],
@@ -68,7 +68,7 @@ def _apply_again(sqs: "SQSClient", stack: DeployedStack) -> Counter[str]:
 
 
 def _publish_again(sqs: "SQSClient", stack: DeployedStack, source: str) -> Counter[str]:
-    """Publish events again, which have the same ids. Return why EventBridge could not send them."""
+    """Publish events again, with the same ids. Return how many EventBridge could not send for each reason."""
     bus = stack.services.bus
     reasons: Counter[str] = Counter()
     for message in _dead_letters(sqs, source):
@@ -82,7 +82,7 @@ def _publish_again(sqs: "SQSClient", stack: DeployedStack, source: str) -> Count
 
 
 def _dead_letters(sqs: "SQSClient", url: str) -> Iterator["MessageTypeDef"]:
-    """Yield the messages that are in the queue now, and none that returns to it because it fails again."""
+    """Yield the messages that are in the queue now. Leave out those that fail again and so return to it."""
     now = time.time() * 1000
     while received := sqs.receive_message(
         QueueUrl=url,

@@ -29,7 +29,7 @@ BETWEEN_TICKS = timedelta(seconds=3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What the request for one data type led to."""
+    """What became of the request for one data type."""
 
     data_type: str
     connection_id: str
@@ -47,7 +47,7 @@ def refresh(
     *,
     wait: Annotated[
         bool,
-        typer.Option("--wait", help="Wait until they have ended, and show for what; fail if one did not succeed."),
+        typer.Option("--wait", help="Wait until they have ended, and show what they wait for; fail if one fails."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -74,7 +74,7 @@ def refresh(
 
 
 def _run_ticks(stack: DeployedStack, company: Company, requested: set[FeedKey]) -> None:
-    """Run ticks until one has queued what was requested, or `QUEUED_WITHIN` has passed."""
+    """Run ticks until the requested refreshes are queued, or `QUEUED_WITHIN` has passed."""
     client, deadline = tick_client(stack), time.monotonic() + QUEUED_WITHIN.total_seconds()
     while True:
         run_tick(client, stack.outputs.queue_refreshes_function)
@@ -85,7 +85,7 @@ def _run_ticks(stack: DeployedStack, company: Company, requested: set[FeedKey]) 
 
 
 def _wait(stack: DeployedStack, company: Company, keys: Collection[FeedKey]) -> None:
-    """Wait until the refreshes have ended, and show on the standard error what is waited for.
+    """Wait until the refreshes have ended. Print to standard error what they wait for.
 
     Raises:
         CommandError: they cannot end before somebody acts, or have not ended within `ENDED_WITHIN`.
@@ -120,7 +120,7 @@ def _progress(feed: Feed, view: FeedView | None) -> str:
 
 
 def _has_succeeded(feed: Feed) -> bool:
-    """Return whether the latest read succeeded."""
+    """Return whether the latest read succeeded. An unsupported data type counts as if it had."""
     return feed.is_unsupported or (feed.end is not None and OUTCOMES[feed.end.state] is Outcome.COMPLETE)
 
 

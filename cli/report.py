@@ -33,7 +33,7 @@ TITLES = {
 
 
 class Column(StrEnum):
-    """The columns of the CSV file, and the keys in JSON. Times are feed-time in seconds."""
+    """The columns of the CSV file, and the keys in JSON. Durations are sums over all feeds, in seconds."""
 
     SINCE = "since"
     KIND = "kind"
@@ -47,7 +47,7 @@ class Column(StrEnum):
 
 
 class Step(StrEnum):
-    """What the report may be divided by."""
+    """The length of the periods that a report shows one by one."""
 
     HOUR = "hour"
     DAY = "day"
@@ -109,7 +109,7 @@ def _record(row: AttainmentView) -> dict[Column, Any]:
 
 
 def _print(rows: Iterable[AttainmentView], current: Summary) -> None:
-    """Print how promises are kept now, and what was attained."""
+    """Print how promises are kept now, and the attainment."""
     whole, *parts = rows
     now = f"Now {current.how_kept}"
     if whole.times.share is None:
@@ -135,7 +135,7 @@ def _print(rows: Iterable[AttainmentView], current: Summary) -> None:
 
 
 def _print_periods(periods: Iterable[Sequence[AttainmentView]]) -> None:
-    """Print a line for each hour or day, with the part of it in which the least was kept."""
+    """Print a line for each hour or day, with the rule that was kept least."""
     table = new_table("from (UTC)", "kept", "promised", "late", "waiting for customers", "least kept")
     for whole, *parts in periods:
         times = whole.times

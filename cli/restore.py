@@ -50,7 +50,7 @@ def restore(
 
 
 def _restore(stack: DeployedStack, to: datetime, *, as_json: bool) -> dict[str, int]:
-    """Restore the tables to a time, and return of each how many items were written."""
+    """Restore the tables to a time. Return how many items of each were written."""
     if not in_force(stack.tables.control.paused(), clock()):
         stack.operations.pause_all(Pause(reason=f"restore to {moment(to)} UTC"))
     dynamodb = stack.session.client("dynamodb", endpoint_url=stack.endpoint)

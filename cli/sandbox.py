@@ -38,7 +38,7 @@ class Ending(StrEnum):
 
 
 class Webhooks(StrEnum):
-    """What becomes of webhooks."""
+    """Whether the sandbox's webhooks are lost or sent."""
 
     LOST = "lost"
     SENT = "sent"
@@ -55,7 +55,7 @@ class _Connection:
 
     @property
     def path(self) -> str:
-        """Return the path of the sandbox's own API at which it is changed."""
+        """Return the path of the connection in the sandbox's own API."""
         return f"/sandbox/companies/{self.company_id}/connections/{self.connection_id}"
 
 
@@ -87,7 +87,9 @@ class _Sandbox:
         return response.json() if response.content else None
 
     def connections(self, company: str, platform: str | None = None) -> list[_Connection]:
-        """Return the connections of a company, by its id or the beginning of its name, to a platform or to all.
+        """Return the connections of a company to one platform, or to all.
+
+        `company` is its id, or its name or the beginning of it.
 
         Raises:
             CommandError: there is none, or several companies have that name.
@@ -161,7 +163,7 @@ def fail(
     *,
     ending: Annotated[Ending, typer.Option("--with", help="How the read ends.")] = Ending.FETCH_ERROR,
 ) -> None:
-    """Ask for a read of a data type that fails, as somebody might in Codat's portal."""
+    """Start a read of a data type that fails, as if somebody had asked for it in Codat's portal."""
     sandbox = _Sandbox(context)
     company_id = sandbox.connections(company)[0].company_id
     sandbox.call("POST", f"/sandbox/companies/{company_id}/refresh", {"dataType": data_type, "endsIn": ending})
@@ -170,7 +172,7 @@ def fail(
 
 @app.command()
 def change(context: typer.Context, company: CompanyName, data_type: AnyDataType = None) -> None:
-    """Change a company's books, in one data type or all: the next read finds it."""
+    """Change a company's books, in one data type or all. The next read finds the change."""
     sandbox = _Sandbox(context)
     company_id = sandbox.connections(company)[0].company_id
     sandbox.call("POST", f"/sandbox/companies/{company_id}/books", {"dataType": data_type})
@@ -192,7 +194,8 @@ def outage(
 
 @app.command()
 def webhooks(
-    context: typer.Context, what: Annotated[Webhooks, typer.Argument(help="What becomes of them.", show_default=False)]
+    context: typer.Context,
+    what: Annotated[Webhooks, typer.Argument(help="Whether they are lost or sent.", show_default=False)],
 ) -> None:
     """Lose all webhooks from now on, or send them again."""
     _Sandbox(context).call("PATCH", "/sandbox/settings", {"webhooks_lost": int(what is Webhooks.LOST)})

@@ -75,7 +75,7 @@ def status(
 
 
 def _print(summary: Summary, fleet: FleetView | None) -> None:
-    """Print a fleet in numbers, and by state and data type, if it was read whole."""
+    """Print a fleet in numbers. If it was read whole, print it by state and data type too."""
     if summary.pause:
         print_text(f"Everything is {summary.pause}. {RESUME}", "yellow")
     if fleet:
@@ -156,7 +156,7 @@ def _print_company(company: Company, feeds: Iterable[FeedView], links: Iterable[
 
 
 def _feeds_table(feeds: Iterable[FeedView], *, with_company: bool) -> Table:
-    """Return a table of feeds, either with their companies or, for the feeds of one company, with their platforms."""
+    """Return a table of feeds. Its first column is the company, or the platform if all feeds are of one company."""
     columns = "data type", "state", "age", "promise", "current", "due (UTC)", "whose turn", "why"
     table = new_table("company" if with_company else "platform", *columns)
     for feed in feeds:
@@ -180,7 +180,7 @@ def _why(feed: FeedView) -> str:
 
 
 def _due(feed: FeedView) -> str:
-    """Return when a refresh is due. For a feed in flight or blocked, `due_at` is when a tick must read it, no more."""
+    """Return when a refresh is due. For a feed in flight or blocked, `due_at` only says when a tick must read it."""
     if feed.state in (State.REFRESHING, State.BLOCKED):
         return "-"
     return "now" if feed.is_due else moment(feed.due_at)

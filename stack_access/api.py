@@ -30,9 +30,9 @@ def api_event(
     headers: Mapping[str, str] | None = None,
     caller: str = "",
 ) -> dict[str, Any]:
-    """Return the event with which API Gateway invokes the function for a call.
+    """Return the event that API Gateway sends the function for a call.
 
-    A body of bytes is encoded. `caller` is the ARN of who made it, empty if the function is invoked directly.
+    A body of bytes is encoded in base64. `caller` is the ARN that the event names as the caller, if any.
     """
     if isinstance(body, Mapping):
         body = json.dumps(body)
@@ -50,7 +50,7 @@ def api_event(
 
 
 def call_api(client: "LambdaClient", function: str, event: Mapping[str, Any]) -> ApiResponse:
-    """Make a call of the API, and return the response.
+    """Invoke the API's function with an event, and return its response.
 
     Raises:
         StackError: the function failed.

@@ -1,4 +1,4 @@
-"""The policy in force in a deployed stack, which may be another than the file of this machine."""
+"""The policy in force in a deployed stack, which may differ from the policy file of this machine."""
 
 import time
 from contextlib import suppress
@@ -27,13 +27,14 @@ class DeployedPolicies:
     _read_at: float = field(default=0.0)
 
     def in_force(self) -> Policy:
-        """Return the policy in force, read about once a minute; before the first tick, that of the file.
+        """Return the policy in force, or that of the file if no tick has recorded one yet.
 
-        A version that cannot be loaded is left out, as functions do.
+        It is read about once a minute. In place of a version that cannot be loaded, the one before is returned, as
+        functions do.
 
         Raises:
-            freshness.policy.errors.PolicyError: no tick has recorded it yet, and the file is no valid policy.
-            StackError: none can be read, or no tick has recorded it yet, and there is no file.
+            freshness.policy.errors.PolicyError: no tick has recorded a policy yet, and the file is not a valid one.
+            StackError: no version can be loaded, or no tick has recorded one yet and there is no file.
         """
         if self._policy is None or self._read_at + REREAD <= time.monotonic():
             self._policy, self._read_at = self._read(), time.monotonic()
@@ -100,7 +101,7 @@ class DeployedPolicies:
             raise StackError(f"Version {version.version} cannot be loaded: {error}.") from error
 
     def put(self, content: str, seen: PolicyVersion, *, by: str, how: str) -> PolicyVersion:
-        """Put a compiled policy in force in place of the version that was seen, and return it.
+        """Put a compiled policy in force in place of the version that was seen. Return the new version.
 
         Raises:
             StackError: another version was put in force since.

@@ -1,6 +1,6 @@
 """A server of the page on this machine: the page, the explanation of each feed, and links that are read when clicked.
 
-It answers only this machine's own browser. What it shows is read again for each request. Its buttons change what the
+It answers only this machine's own browser. What it shows is read again for each request. Its buttons do what the
 commands `refresh`, `pause` and `resume` do.
 """
 
@@ -34,12 +34,12 @@ from stack_access.stack import DeployedStack, clock
 LOOPBACK = "127.0.0.1"
 _LONGEST_FORM = 10_000
 _LENGTHS = {"1h": timedelta(hours=1), "4h": timedelta(hours=4), "1d": timedelta(days=1), "7d": timedelta(days=7)}
-"""For how long a form pauses."""
+"""How long a pause lasts, by the value that a form sends."""
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; frame-src {frames}; "
     "script-src 'nonce-{nonce}'; form-action 'self' https: http:; base-uri 'none'; frame-ancestors 'none'"
 )
-"""The security policy of every response. A browser applies `form-action` to where a form redirects, too."""
+"""The security policy of every response. A browser also applies `form-action` to the address of a redirect."""
 
 
 def page_url(port: int) -> str:
@@ -48,7 +48,7 @@ def page_url(port: int) -> str:
 
 
 class Source(Protocol):
-    """Where the page comes from."""
+    """What the page is read from, and who acts on it."""
 
     @property
     def actor(self) -> Actor:
@@ -56,7 +56,7 @@ class Source(Protocol):
 
     @property
     def queries(self) -> Queries:
-        """Return what answers questions."""
+        """Return the queries about companies and feeds."""
 
     def now(self) -> datetime:
         """Return the current time in UTC."""
@@ -67,7 +67,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StackSource:
-    """A deployed stack, and its Codat."""
+    """`Source` over a deployed stack and its Codat."""
 
     stack: DeployedStack
 
@@ -78,7 +78,7 @@ class StackSource:
 
     @property
     def queries(self) -> Queries:
-        """Return what answers questions about the stack."""
+        """Return the queries about the stack's companies and feeds."""
         return self.stack.queries
 
     def now(self) -> datetime:
@@ -93,7 +93,7 @@ class StackSource:
 
 
 class PageServer(ThreadingHTTPServer):
-    """The server. `port` is 0 for any that is free; `console` is the address of a Codat sandbox's, if there is one."""
+    """The server of the page. Port 0 takes any free port. `console` is the address of a Codat sandbox's console."""
 
     daemon_threads = True
 
@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._text(HTTPStatus.NOT_FOUND, "There is no such page.")
 
     def do_POST(self) -> None:
-        """Do what a button of this page asks for. A link may be valid for a single use: so only a click reads one."""
+        """Do what a button of the page asks for. Only a click reads a link, which may be valid for a single use."""
         if self.headers.get("Origin") not in {
             self.server.url.rstrip("/"),
             f"http://localhost:{self.server.server_port}",
@@ -171,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         return [unquote(part) for part in urlsplit(self.path).path.lstrip("/").split("/")]
 
     def _form(self) -> str:
-        """Return the values of the form that a button sends."""
+        """Return the form that a button sends, as it is encoded."""
         length = self.headers.get("Content-Length", "")
         length_read = min(int(length), _LONGEST_FORM) if length.isdecimal() else 0
         return self.rfile.read(length_read).decode(errors="replace")
@@ -183,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
         return render_explanations(queries.explain(company, data_type, now), frame, in_force(company.pause, now))
 
     def _refresh(self, names: list[str], form: str) -> str:
-        """Request refreshes of what is listed as older than promised, or of a company's data type that is named."""
+        """Request refreshes of the feeds that are listed as older than promised, or of one data type of a company."""
         queries = self.server.source.queries
         operations = Operations(services=queries.services, actor=self.server.source.actor)
         match names:
@@ -257,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _selection(form: str) -> Selection:
-    """Return what a reader searches for, of a form or the query of an address. What no form has is ignored."""
+    """Return what a reader searches and filters for, from a form or the query of an address."""
     values = dict(parse_qsl(form))
     turn = values.get("turn")
     return Selection(search=values.get("search", "").strip(), turn=Turn(turn) if turn in set(Turn) else None)

@@ -24,7 +24,7 @@ class Role(StrEnum):
     OPERATOR = "operator"
     """Also runs what changes something, but not `restore`."""
     RESTORER = "restorer"
-    """As an operator, also runs `restore`."""
+    """Is an operator who also runs `restore`."""
     PAGE = "page"
     """Sees the page on the dashboard."""
     BUTTONS = "buttons"
@@ -43,11 +43,11 @@ class Resources:
     log_groups: Sequence[str]
 
     def policy(self, role: Role) -> dict[str, Any]:
-        """Return the policy for a role, as a document of IAM."""
+        """Return the IAM policy document of a role."""
         return {"Version": "2012-10-17", "Statement": [*self._statements(role), *self._using_key(role)]}
 
     def _using_key(self, role: Role) -> Sequence[Statement]:
-        """Return what AWS does with the stack's own key, if it has one, for who reads or writes tables or secrets."""
+        """Return the permissions on the stack's own KMS key, if any, that a role needs for tables and secrets."""
         if not self.outputs.kms_key:
             return []
         match role:
@@ -101,7 +101,7 @@ class Resources:
             "scheduler:ListSchedules",
         )
         read = ("GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable")
-        # IAM knows a log group by both.
+        # IAM needs a log group both with and without the suffix.
         logs = [self._arn("logs", f"log-group:{name}{suffix}") for name in self.log_groups for suffix in ("", ":*")]
         dead_letters = self._queues(outputs.webhook_dead_letter_queue_url)
         return [
@@ -129,7 +129,7 @@ class Resources:
         outputs = self.outputs
         names = (outputs.companies_table, outputs.feeds_table, outputs.datasets_table, outputs.control_table)
         new = self._tables(*map(new_table, names))
-        # AWS fills a new table with the rights of who has it restored.
+        # AWS fills a new table with the permissions of whoever restores it.
         fill = ("BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "Scan", "UpdateItem")
         used = ("DescribeTable", "DeleteTable", "RestoreTableToPointInTime")
         return [

@@ -1,8 +1,8 @@
 """Restoring tables to how they were at a time: point-in-time recovery to new tables, whose items are copied back.
 
-Companies and feeds become what they were, of datasets and the control table what is missing is added, and what has
-been added since stays: checks bring everything up to date. Each item gets a version above both, so that a function that
-read it before the copy does not write over it.
+Companies and feeds become what they were. Missing datasets and control items are added. Whatever was added since then
+stays. Checks bring everything up to date. Each item gets a version above its old and its present one, so that a
+function that read it before the copy does not write over it.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ WRITERS = 16
 
 
 def new_table(name: str) -> str:
-    """Return the name of the table to which one is restored."""
+    """Return the name of the new table that a table is restored to."""
     return f"{name}-restored"
 
 
@@ -44,8 +44,8 @@ class Recovery:
         """Have AWS restore each table to a new one, unless that has begun.
 
         Raises:
-            StackError: the new table is of a recovery to another time.
-            botocore.exceptions.ClientError: AWS keeps nothing of that time.
+            StackError: the new table is from a recovery to another time.
+            botocore.exceptions.ClientError: AWS cannot restore to that time.
         """
         for name in self._names():
             try:
@@ -64,7 +64,7 @@ class Recovery:
             waiter.wait(TableName=new_table(name), WaiterConfig={"Delay": POLL_EVERY, "MaxAttempts": POLLS})
 
     def copy(self) -> dict[str, int]:
-        """Copy the items back, and return of each table how many were written."""
+        """Copy the items back. Return how many were written to each table."""
         return {name: self._copy(name) for name in self._names()}
 
     def _names(self) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ class Recovery:
 
 
 def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
-    """Yield items by the number that one call reads, without leases: their holders are gone."""
+    """Yield batches of as many items as one call reads. Leases are left out, because their holders are gone."""
     kept = (item for item in items if "owner" not in item)
     while batch := list(islice(kept, BATCH)):
         yield batch
@@ -102,7 +102,7 @@ def _text(item: Item, key: list[str]) -> tuple[str, ...]:
 
 
 def _put(target: Table, item: Item, known: Item | None, replaces: bool) -> bool:
-    """Put an item, if it is missing or replaces another. Return whether it was written."""
+    """Put an item if it is missing, or if it replaces a different one. Return whether it was written."""
     for _ in target.races():
         # The audit and attainment, which functions only add to, have no version.
         is_kept = not replaces or "version" not in item

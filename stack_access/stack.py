@@ -33,7 +33,7 @@ _PARENT = Path(__file__).resolve().parent.parent
 ROOT = _PARENT if (_PARENT / "app.py").exists() else Path()
 """The root folder of the repository, or the current one if this is installed from a wheel."""
 LOCAL_FOLDER = Path(os.environ.get("LOCAL_FOLDER", ROOT / ".local"))
-"""The folder in which each `make run` has a folder, named by the port of its local AWS, with how to reach its stack."""
+"""Each `make run` has a folder in here, named by the port of its local AWS, which says how to reach its stack."""
 
 
 def clock() -> datetime:
@@ -42,7 +42,7 @@ def clock() -> datetime:
 
 
 def local_run(folder: Path, port: str | None = None) -> Path:
-    """Return the folder of the local run on a port, or of the only one, among those in `folder`.
+    """Return the folder of the local run on a port, or of the only local run.
 
     Raises:
         StackError: none is running, or there are several to choose from.
@@ -115,7 +115,7 @@ class DeployedStack:
 
     @cached_property
     def caller(self) -> str:
-        """Return the ARN of the caller, whose credentials are in use."""
+        """Return the ARN of the identity whose credentials are in use."""
         arn: str = self.session.client("sts", endpoint_url=self.endpoint).get_caller_identity()["Arn"]
         return arn
 
@@ -190,8 +190,8 @@ class DeployedStack:
         """Return the policy in force, with what was learned of the fleet.
 
         Raises:
-            freshness.policy.errors.PolicyError: no tick has recorded it yet, and the policy file is no valid one.
-            StackError: it cannot be read.
+            freshness.policy.errors.PolicyError: no tick has recorded a policy yet, and the file is not a valid one.
+            StackError: the policy cannot be read.
         """
         return self.policies.in_force().with_learned(self.tables.learned.fleet())
 
@@ -206,11 +206,11 @@ class DeployedStack:
 
     @property
     def queries(self) -> Queries:
-        """Return what answers questions about the stack's companies and feeds."""
+        """Return the queries about the stack's companies and feeds."""
         return Queries(services=self.services)
 
     def pause(self, now: datetime) -> Pause | None:
-        """Return the pause of all refreshes, if there is one now; also that with which a new stack will start."""
+        """Return the pause of all refreshes, or the pause that a new stack will start with; `None` without either."""
         if (pause := self.queries.pause(now)) or not (of_new := self.tables.control.pause_of_new(LISTING)):
             return pause
         starts_paused = self.environment(self.outputs.queue_refreshes_function).get("START_PAUSED") == "true"
@@ -218,11 +218,11 @@ class DeployedStack:
 
     @property
     def operations(self) -> Operations:
-        """Return what carries out an operator's commands."""
+        """Return the operations on the stack, carried out as the present caller."""
         return Operations(services=self.services, actor=self.actor())
 
     def actor(self, door: str = "the command line") -> Actor:
-        """Return who uses the stack through a door of this machine: the identity of the credentials."""
+        """Return who uses the stack from this machine: the identity of the credentials. `door` is how they use it."""
         return Actor(who=self.caller, source=f"{door} on {socket.gethostname()}")
 
     def environment(self, function: str) -> dict[str, str]:

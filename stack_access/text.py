@@ -24,9 +24,9 @@ STYLES = {state: (symbol, _COLOURS[state]) for state, symbol in SYMBOLS.items()}
 
 
 class CleanConsole(Console):
-    """A terminal on which no text that others wrote, such as a company's name, can move or hide other text."""
+    """A terminal where text from others, such as a company's name, cannot move or hide other text."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield what is printed, with everything cleaned but what moves the cursor for this program itself."""
+        """Yield the segments to print, with their text cleaned. Control codes of this program itself stay."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(clean_lines(segment.text), segment.style)
