@@ -17,10 +17,12 @@ class Role(StrEnum):
     """Who a policy is for."""
 
     READER = "reader"
-    """Runs `policy show`, `diff`, `history`, `status`, `report`, `explain`, `dataset`, `export`, `page` and `audit`."""
+    """Runs `policy show`, `diff`, `history`, `status`, `report`, `dataset`, `export`, `page`, `audit` and `receipt`."""
     SECRETS = "secrets"
-    """Also runs `doctor`, and an operator `register-webhook`: they read secrets, with which one can do anything at
-    Codat."""
+    """Also runs `doctor`, `explain` and `status COMPANY`, and with `operator` `register-webhook`.
+
+    They read secrets with which one can do anything at Codat.
+    """
     OPERATOR = "operator"
     """Also runs what changes something, but not `restore`."""
     RESTORER = "restorer"
