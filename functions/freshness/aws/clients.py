@@ -35,5 +35,5 @@ def client(service: Literal["stepfunctions"]) -> "SFNClient": ...
 
 
 def client(service: Any) -> Any:
-    """Return a client of an AWS service with these time limits."""
+    """Return a client of an AWS service, with the time limits of `CONFIG`."""
     return boto3.client(service, config=CONFIG)

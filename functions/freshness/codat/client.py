@@ -210,9 +210,9 @@ class Codat:
     ) -> AsyncIterator[tuple[httpx.Response, Listed]]:
         """Yield the items of a list, each with the response it is from. An item that moves to the next page comes once.
 
-        The last page is one without a link to a next, or with only items of the page before, or the same as an earlier
-        page, or the last of `EMPTY_PAGES` empty pages in a row. Only a hash is kept of earlier pages, because a list
-        may be long.
+        The list ends with a page that links to no next one, a page without new items, or `EMPTY_PAGES` empty pages in a
+        row. A page has no new items if all are on the page before, or if it equals an earlier page. Only a hash is kept
+        of each earlier page, because a list may be long.
         """
         before: dict[str, Listed] = {}
         seen: set[int] = set()

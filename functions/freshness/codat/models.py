@@ -158,7 +158,7 @@ class PullOperation(Identified):
 
     @property
     def reason(self) -> str:
-        """Return why it failed, or what it waits for, in Codat's words; empty if Codat does not say."""
+        """Return why the dataset failed, or what it waits for, in Codat's words; empty if Codat does not say."""
         return "" if self.status == DatasetState.COMPLETE else self.error_message or self.status_description
 
 

@@ -29,7 +29,7 @@ class LimitsRepository(Protocol):
 
 
 class RateLimiter:
-    """Makes each call of one tick wait for its slot, but not far beyond `until`, when the tick should end.
+    """A limiter: each call of one tick waits for its slot, but not far beyond `until`, when the tick should end.
 
     `on_demand` is whether the calls are made for callers who wait for fresh data. `known` are the limits if they were
     read a moment ago.

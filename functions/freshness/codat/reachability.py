@@ -53,7 +53,7 @@ class Reachability:
         self._doubtful.add(company)
 
     def begin(self) -> int:
-        """Return a mark of the time at which a call is sent, which `end` takes."""
+        """Return how many calls have succeeded, which `end` takes for a call that is sent now."""
         return self._successes
 
     def end(self, company: str, begun: int, error: CodatError | None) -> None:

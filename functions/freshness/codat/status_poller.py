@@ -124,8 +124,8 @@ async def _has_unknown_connection(codat: Codat, company: Company) -> bool:
 async def _in_history(codat: Codat, company_id: str, wanted: set[Key], at: datetime) -> dict[Key, list[DatasetPolled]]:
     """Return the latest dataset of each wanted key, with the latest success of the same key.
 
-    If a data type has several connections, data status does not say which of them it is about, but history does. It
-    names custom data types by Codat's identifiers alone.
+    If a data type has several connections, data status does not say which of them it is about, but history does.
+    History names custom data types by Codat's identifiers alone.
     """
     custom = {(custom_identifier(data_type), connection_id): data_type for data_type, connection_id in wanted}
     latest: dict[Key, PullOperation] = {}

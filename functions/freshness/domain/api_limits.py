@@ -99,7 +99,7 @@ class ApiLimits:
         return self.stopped_at is not None and (self.reset_at is None or self.reset_at < self.stopped_at)
 
     def with_slots_reserved(self, calls: int, calls_per_minute: int, now: datetime) -> "ApiLimits":
-        """Return the limits after reserving evenly spaced slots for `calls` calls. `next_slot` follows the last."""
+        """Return the limits after reserving evenly spaced slots for `calls` calls. `next_slot` is then after these."""
         first = min(max(now, self.next_slot or now), now + FURTHEST_SLOT)
         return replace(self, next_slot=first + calls * interval(calls_per_minute))
 

@@ -40,7 +40,7 @@ class Actor:
 
     @property
     def principal(self) -> str:
-        """Return `who`, for a role without the name of its session: the same in all sessions."""
+        """Return `who` without the name of a role's session: the same in all sessions of the role."""
         match = _ASSUMED_ROLE.fullmatch(self.who)
         return match[1] if match else self.who
 

@@ -11,7 +11,7 @@ Key = tuple[str, str]
 
 
 def active_keys(policy: Policy, company: Company, known: Iterable[Key]) -> set[Key]:
-    """Return the keys of a company's feeds: its known data types and those named for it, from connections with them."""
+    """Return the keys of a company's feeds: each data type known or named for it, from each connection that has it."""
     data_types = {data_type for data_type, _ in known} | policy.data_types_named_for(company)
     return {
         (data_type, connection.connection_id)

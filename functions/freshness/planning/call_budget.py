@@ -15,8 +15,8 @@ def call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> float:
     """Return how many refreshes that promises need may be queued now, at one call each.
 
     It is infinity until Codat has reported its quota. The policy's share of the quota, without the part for callers who
-    wait, is spread over the day: no more calls are made, those of checks included, than for the time that has passed
-    and `AHEAD_OF_DAY`. Nor are more made than Codat reports to be left for all who use the account.
+    wait, is spread over the day. No more calls are made, checks included, than for the time that has passed and
+    `AHEAD_OF_DAY`. Nor are more made than Codat reports to be left for all who use the account.
     """
     if limits.daily_quota is None:
         return math.inf

@@ -41,8 +41,8 @@ def decide(
     """Return a decision about every feed: those to be queued come last, the most urgent of them first.
 
     All feeds of a company must be given if `needs_all_feeds` is true for one of them. `call_budget` is how many
-    refreshes may be queued now, `on_demand_call_budget` how many of those that callers wait for, and `spend_left` how
-    many of each platform that has a cap on spending. While everything is `paused`, none is queued.
+    refreshes may be queued now, `on_demand_call_budget` how many that callers wait for, and `spend_left` how many of
+    each platform with a cap on spending. While everything is `paused`, none is queued.
     """
     given = list(feeds)
     decisions: list[Decision] = []

@@ -37,7 +37,7 @@ def compiled(path: Path) -> str:
 
 
 def read(folder: Path) -> str:
-    """Return the policy that was compiled into a folder."""
+    """Return the compiled policy, as text, from the folder that has it."""
     return (folder / FILE).read_text(encoding="utf-8")
 
 

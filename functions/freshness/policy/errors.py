@@ -86,7 +86,7 @@ def _expectation(location: Location, mistake: ErrorDetails) -> str:
 
 
 def _without_key_marker(location: Location) -> Location:
-    """Remove the part that pydantic adds to the location of a table's key, as opposed to the key's value."""
+    """Remove the part `[key]` that pydantic adds to a location if it means a table's key, and not the key's value."""
     return tuple(part for part in location if part != "[key]")
 
 

@@ -185,7 +185,7 @@ class Policy(Table):
 
     @cached_property
     def _selected_values(self) -> tuple[set[str], dict[str, set[str]]]:
-        """The company ids, and the values of each tag, by which rules and windows select companies."""
+        """The company ids, and the values of each tag, that rules, deadlines and windows select companies by."""
         company_ids: set[str] = set()
         tags: dict[str, set[str]] = defaultdict(set)
         for selection in (*self.rules, *self.deadlines, *self.windows):

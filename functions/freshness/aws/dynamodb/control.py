@@ -64,7 +64,7 @@ class Control:
         return _account_of(self._table.get_many(_ACCOUNT_KEYS))
 
     def account_with(self, other: Table, keys: list[Item]) -> tuple[DispatchState, list[Item]]:
-        """Return `account` and items of another table, by one call.
+        """Return the dispatch state, and items of another table, by one call.
 
         Raises:
             ContentionError: they could not be read now.

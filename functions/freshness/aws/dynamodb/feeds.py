@@ -129,7 +129,7 @@ class Feeds:
         return None
 
     def deleted(self, feeds: Iterable[Feed], now: datetime) -> dict[FeedKey, Feed]:
-        """Return those of the feeds that were deleted and whose history is still kept, with it, by their keys."""
+        """Return, by key, those of the feeds whose history is kept from an earlier deletion, with that history."""
         by_item = {tuple(deleted_feed_key(feed).values()): feed for feed in feeds}
         items = self._table.get_many(deleted_feed_key(feed) for feed in by_item.values())
         kept = ((by_item[item["company_id"], item["feed"]], item) for item in items)

@@ -321,7 +321,7 @@ class Table:
     def acquire(self, key: Item, owner: str, until: datetime, now: datetime, since: datetime | None = None) -> bool:
         """Take a lease until a time, unless another owner holds it. Return whether it was taken.
 
-        `since` is stored with it, by default `now`.
+        `since` is stored with the lease, by default `now`.
         """
         try:
             self._dynamodb.put_item(

@@ -56,7 +56,7 @@ async def find(codat: Codat, url: str, products: Collection[str] = ()) -> Regist
 
 
 async def create(codat: Codat, url: str, products: Collection[str] = ()) -> Registration:
-    """Create an endpoint.
+    """Create an endpoint with this URL at Codat.
 
     Raises:
         CodatError: the call to Codat failed.

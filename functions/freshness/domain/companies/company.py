@@ -106,7 +106,7 @@ class Connection:
 
     @property
     def is_refused(self) -> bool:
-        """Return whether reads were refused, `REFUSED_AGAIN_AFTER` or more apart, though the connection is linked."""
+        """Return whether two reads were refused, `REFUSED_AGAIN_AFTER` or more apart, though it is linked."""
         return self.is_linked and bool(_refused_again(self.refusals))
 
     @property
@@ -134,7 +134,7 @@ class Connection:
         return is_read and self.status == ConnectionStatus.DEAUTHORIZED
 
     def suffices(self, succeeded_at: datetime | None) -> bool:
-        """Return whether a copy is the one read that the policy wants, made since the last reconnection."""
+        """Return whether the policy wants one read only, and a copy since the last reconnection shows that read."""
         if succeeded_at is None or self.read_once is not ReadOnce.POLICY:
             return False
         return self.reconnected_at is None or succeeded_at >= self.reconnected_at
@@ -239,7 +239,7 @@ def _latest_not_linked(*reports: Connection) -> datetime | None:
 
 
 def _linked_reports(*reports: Connection, after: datetime | None, besides: datetime) -> tuple[datetime, ...]:
-    """Return when reports have a connection as linked: the earliest times after `after`, without `besides`."""
+    """Return the earliest times at which reports say `Linked`, after `after` and without `besides`."""
     times = {at for each in reports for at in (*each.linked_reports, *([each.status_at] if each.is_linked else ()))}
     return tuple(sorted(at for at in times - {besides} if after is None or at > after)[:LINKED_REPORTS_KEPT])
 
@@ -306,7 +306,7 @@ class Company:
         return replace(self, check_at=min(self.check_at or now, now), checked_at=None)
 
     def with_read_once(self, reads_once: "Callable[[Company, Connection], bool]") -> "Company":
-        """Return the company with its connections' `read_once` computed. `reads_once` says what the policy says."""
+        """Return the company with `read_once` of its connections. `reads_once` returns whether the policy sets it."""
         connections = {
             connection_id: connection if connection.read_once == read_once else replace(connection, read_once=read_once)
             for connection_id, connection in self.connections.items()
@@ -315,10 +315,7 @@ class Company:
         return self if connections == self.connections else replace(self, connections=connections)
 
     def with_consent(self, consent: "Callable[[Company, Connection], timedelta | None]", now: datetime) -> "Company":
-        """Return the company with the near ends of consent, due for a check when the next end must be announced.
-
-        `consent` returns how long the policy lets consent to a connection last.
-        """
+        """Return the company with the ends of consent that are near, due for a check when the next becomes near."""
         connections, check_at = {}, self.check_at
         for connection_id, connection in self.connections.items():
             ends_at = _consent_ends_at(connection, consent(self, connection))

@@ -126,7 +126,7 @@ class SyncHistory:
         return None if since is None else _time(since)
 
     def observations(self) -> Iterator[Observation]:
-        """Yield whether the data had changed since the previous success, for each success of which that is known."""
+        """Yield for each success whether the data had changed since the one before, if that is known."""
         succeeded = (sync for sync in self.rows if not sync[1] & FAILED)
         for (before, *_), (ended_at, flags, _) in pairwise(succeeded):
             if not flags & UNKNOWN:
@@ -149,9 +149,9 @@ class SyncHistory:
     def reported_again(self, at: datetime, *, succeeded: bool, requested_at: datetime | None) -> datetime | None:
         """Return the end of the known sync that a webhook dated `at` reports again; `None` if it reports a new one.
 
-        This goes by times alone: few webhooks name their dataset. A known sync counts if its end is up to `SAME_END`
-        away and succeeded or failed alike, and if that end was polled or the latest request came between it and `at`:
-        the webhook must not end what was requested.
+        This goes by times alone: few webhooks name their dataset. A known sync counts if it ended within `SAME_END` of
+        `at`, succeeded or failed alike, and a poll reported its end. It also counts if the latest request came between
+        its end and `at`: the webhook must not end what was requested.
         """
         reported = _microseconds(at)
         requested = reported + 1 if requested_at is None else _microseconds(requested_at)

@@ -87,7 +87,7 @@ class Feed:
 
     @property
     def key(self) -> FeedKey:
-        """Return the feed's key."""
+        """Return the feed's company, data type and connection."""
         return self.company_id, self.data_type, self.connection_id
 
     @property
@@ -242,7 +242,7 @@ class Feed:
         return replace(self, failed_calls=failed_calls, retry_at=retry_at, unanswered=unanswered)
 
     def requests_on(self, day: date) -> int:
-        """Return how many requests this stack made on a day in UTC, which is not before the latest request's day."""
+        """Return how many requests this stack made on a day in UTC, no earlier than the day of the latest request."""
         return self.requests_that_day if self.last_dataset and self.last_dataset.at.date() == day else 0
 
     @property

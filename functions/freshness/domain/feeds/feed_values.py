@@ -40,7 +40,7 @@ class Request:
     later."""
 
     def is_of(self, not_before: datetime) -> bool:
-        """Return whether it was requested at `not_before` or later, or for callers who asked for data as of then."""
+        """Return whether the dataset was requested at `not_before` or later, or for callers who asked for that."""
         return max(self.at, self.serves or self.at) >= not_before
 
 

@@ -177,9 +177,9 @@ class FreshnessRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadEstimate:
-    """When a read that serves a request is expected to end, and the probability that this is by the deadline.
+    """When a read that serves a request is expected to end, and the probability that it ends by the deadline.
 
-    `obstacle` is why it cannot be; empty if it can.
+    `obstacle` is why it cannot; empty if it can.
     """
 
     expected_at: datetime

@@ -86,7 +86,8 @@ def _with_reason(feed: Feed, end: End, polled: DatasetPolled) -> Feed:
 def _failed_at(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> datetime:
     """Return when a dataset failed: as Codat says, else the time of the poll.
 
-    For a feed without any request or end, it is before `linked_at` at the latest: the failure then permits one retry.
+    For a feed without any request or end, that is before `linked_at` at the latest, so that the feed is tried once
+    more.
     """
     at = polled.ended_at or polled.at
     if feed.last_dataset is None and feed.end is None:

@@ -84,7 +84,7 @@ def due_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | N
 def breaks_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | None:
     """Return when the copy becomes older than promised; `None` if nothing is promised.
 
-    The age counts from `counts_from`.
+    The age counts from the time that `counts_from` returns.
     """
     if promise.off or feed.is_unsupported or connection.suffices(feed.succeeded_at):
         return None
@@ -165,7 +165,7 @@ def _promised_at(feed: Feed, promise: Promise) -> datetime | None:
 
 
 def _planned(feed: Feed, promise: Promise, due_after: Callable[[datetime], datetime]) -> datetime | None:
-    """Return `due_after` the last success, or when windows allow it; at once if the feed was never synced."""
+    """Return when `due_after` makes a feed due, moved to open windows; at once if it was never synced."""
     if feed.succeeded_at is None:
         return BEGINNING
     due = due_after(feed.succeeded_at)

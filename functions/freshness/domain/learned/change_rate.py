@@ -113,7 +113,7 @@ def confident_days(confidence: float, rate: float) -> float:
 
 
 def value_of_first_read(weight: float, rate: float) -> float:
-    """Return the value of a feed's first read: the expected time up to date in the day after it, in weighted days."""
+    """Return the value of a feed's first read: the part of the next day that it keeps the feed up to date, weighted."""
     return weight * -math.expm1(-rate) / rate
 
 

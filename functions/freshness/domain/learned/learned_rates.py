@@ -45,7 +45,7 @@ class LearnedRates:
 
     @classmethod
     def learned(cls, samples: Iterable[FeedSample]) -> "LearnedRates":
-        """Return the rates that samples show by themselves."""
+        """Return the rates that are learned from these samples alone."""
         kinds: dict[str, PlatformTypeRate] = {}
         for kind, rate in samples:
             shown = PlatformTypeRate(1, math.log(rate))

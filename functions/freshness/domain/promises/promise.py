@@ -94,12 +94,12 @@ class Promise:
 
 
 def fresh_within(promise: Promise) -> timedelta:
-    """Return the promise's `fresh_within`."""
+    """Return the greatest age that a promise allows."""
     return promise.fresh_within
 
 
 def aim(promise: Promise) -> timedelta:
-    """Return the promise's `aim`."""
+    """Return the age that refreshes for a promise are to prevent."""
     return promise.aim
 
 
@@ -133,7 +133,7 @@ class TimeOfDayTerms:
     def first_reached(self, since: datetime, limit: Callable[[Promise], timedelta]) -> tuple[datetime, Promise]:
         """Return when the time since `since` first reaches the limit of the promise then in force, and that promise.
 
-        `limit` returns what a promise allows, at most 366 days.
+        With `fresh_within` as `limit`, that is when a copy of `since` becomes too old. A limit is at most 366 days.
         """
         if not self.terms:
             return since + limit(self.base), self.base
@@ -146,7 +146,7 @@ class TimeOfDayTerms:
             day += DAY
 
     def first_missed(self, succeeded_at: datetime, before: datetime, since: datetime | None = None) -> Moment | None:
-        """Return the first deadline that a copy made at `succeeded_at` misses before a time; `None` if none.
+        """Return the first deadline that a copy made at `succeeded_at` misses before a time; `None` if it misses none.
 
         Deadlines before `since` are left out.
         """
@@ -192,7 +192,7 @@ class TimeOfDayTerms:
 
 @lru_cache(maxsize=4096)
 def moments(clock: TimeOfDayTerms, day: date) -> tuple[Moment, ...]:
-    """Return the moments of the deadlines on a day in UTC, in order; of those at once, the tightest first."""
+    """Return the moments of the deadlines on a day in UTC, in order. At the same time, the tightest comes first."""
     found = [
         Moment(at, deadline)
         for deadline in clock.deadlines
@@ -221,7 +221,7 @@ def _stretches(clock: TimeOfDayTerms, day: date) -> tuple[Stretch, ...]:
 
 @lru_cache(maxsize=4096)
 def _in_force(clock: TimeOfDayTerms, numbers: tuple[int, ...]) -> Promise:
-    """Return the promise with some terms in force, given by their numbers. The first takes precedence."""
+    """Return the promise while the terms with these numbers are in force. The first number takes precedence."""
     promise = clock.base
     for terms in (clock.terms[number] for number in reversed(numbers)):
         changes = {key: value for key in TERMS if (value := getattr(terms, key)) is not None}

@@ -69,7 +69,7 @@ class Attained:
         """Return the part of the error budget that is left: 1 if nothing was late, below 0 if it was exceeded.
 
         The error budget is the time that may be late by the objective: `1 - objective` of the promised time. Return
-        `None` if that is none.
+        `None` if no time may be late.
         """
         allowed = (1 - objective) * self.counted
         return 1 - self.late / allowed if allowed > timedelta(0) else None
@@ -84,12 +84,12 @@ class Period:
 
     @property
     def end(self) -> datetime:
-        """Return when it ends."""
+        """Return when the period ends."""
         return self.start + self.length
 
     @property
     def name(self) -> str:
-        """Return its name, such as `2026-11-23T09` or `2026-11-23`."""
+        """Return the period's name, such as `2026-11-23T09` or `2026-11-23`."""
         return self.start.isoformat(timespec="hours")[:13] if self.length == HOUR else self.start.date().isoformat()
 
     def overlap(self, start: datetime, end: datetime) -> timedelta:
@@ -135,7 +135,7 @@ def by_hour_since(now: datetime) -> datetime:
 
 
 def periods(start: datetime, end: datetime, now: datetime) -> Iterator[Period]:
-    """Yield the periods from `start` to `end`: the days that attainment is kept by now, then the hours."""
+    """Yield the periods from `start` to `end`: days as long as attainment is kept by day now, then hours."""
     at, hours_since = start, by_hour_since(now)
     while at < end:
         period = day_of(at) if at < hours_since else hour_of(at)

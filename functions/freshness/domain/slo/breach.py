@@ -34,7 +34,7 @@ class OpenBreach:
     breach: Breach
 
     def until(self, now: datetime) -> BreachTime:
-        """Return the breach as a time that ends now."""
+        """Return the breach as a time of breach that ends now."""
         return _time(self.data_type, self.breach, now)
 
 

@@ -291,7 +291,7 @@ def _check_failed(company: Company, first: timedelta, longest: timedelta, now: d
 def _not_found(company: Company, fact: CompanyNotFound, now: datetime) -> Company:
     """Return a company after Codat answered 404 for it: deleted, or due for the next try.
 
-    It is deleted if Codat answered 404 `ABSENT_AGAIN_AFTER` or more ago too, and a list since then was believed.
+    It is deleted if the first 404 was `ABSENT_AGAIN_AFTER` or more ago, and a list since then was not doubted.
     """
     if company.not_found_at and counts_as_deleted(company.not_found_at, now, fact.believed_at):
         return _deleted(company, fact.at)

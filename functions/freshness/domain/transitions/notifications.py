@@ -200,7 +200,7 @@ class RelinkNeeded(_Relink):
 
 
 class RelinkDueSoon(_Relink):
-    """The customer's consent to a connection ends within seven days, as the policy says."""
+    """The customer's consent to a connection ends within seven days, by what the policy says of consent."""
 
     detail_type = "Relink due soon"
     about_what = "consent"
@@ -221,7 +221,7 @@ class ConnectionBack(OfConnection):
 
 
 class ConnectionDone(OfConnection):
-    """A connection lapsed after the one read that it was for. Nobody needs to act, and no more is read through it."""
+    """A connection lapsed after its only read. Nobody needs to act, and nothing more is read through it."""
 
     detail_type = "Connection done"
     about_what = "done"

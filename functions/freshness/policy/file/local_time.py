@@ -31,7 +31,7 @@ class Timing(Table):
 
     @cached_property
     def parsed_days(self) -> frozenset[Day]:
-        """The days."""
+        """The days as values: 0 for Monday, a date, or a day of each month."""
         return frozenset(map(parse_day, self.days))
 
 

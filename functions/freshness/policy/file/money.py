@@ -53,7 +53,7 @@ AmountAMonth = Annotated[Money, BeforeValidator(_a_month)]
 
 
 def check_spending(prices: Mapping[str, Money], spending: Mapping[str, Money]) -> None:
-    """Raise `LocatedError` if a platform with a cap has no price, or if the currencies differ."""
+    """Raise `LocatedError` if a cap has no price or is below the price of a refresh, or if currencies differ."""
     currency = next((price.currency for price in prices.values()), "")
     for platform, price in prices.items():
         if price.currency != currency:

@@ -14,6 +14,6 @@ class LocatedError(ValueError):
 
 
 class Table(BaseModel):
-    """Base class of the tables."""
+    """Base class of the policy file's tables."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
