@@ -34,7 +34,7 @@ from freshness.policy.file.schema import (
 from freshness.policy.file.table import LocatedError, Location, Table
 from freshness.policy.matching import Rules
 from freshness.policy.terms import labelled, merge, terms_tables
-from freshness.policy.timing import Local, check_calendars, clock
+from freshness.policy.timing import Local, check_calendars, time_of_day_terms
 
 Value = TypeVar("Value")
 
@@ -301,7 +301,7 @@ class Policy(Table):
             for index, table in enumerate(self.deadlines)
             if table.applies(data_type, company, connection)
         )
-        return replace(promise, time_of_day=clock(promise, merged, deadlines, local, self._positions))
+        return replace(promise, time_of_day=time_of_day_terms(promise, merged, deadlines, local, self._positions))
 
     @cached_property
     def _rules(self) -> Rules:

@@ -16,7 +16,7 @@ from freshness.policy.file.table import LocatedError, Location
 from freshness.policy.terms import Merged, labelled
 
 
-def clock(
+def time_of_day_terms(
     base: Promise,
     merged: Merged,
     deadlines: Iterable[tuple[int, DeadlineTable]],

@@ -191,11 +191,11 @@ class TimeOfDayTerms:
 
 
 @lru_cache(maxsize=4096)
-def moments(clock: TimeOfDayTerms, day: date) -> tuple[Moment, ...]:
+def moments(timed: TimeOfDayTerms, day: date) -> tuple[Moment, ...]:
     """Return the moments of the deadlines on a day in UTC, in order. At the same time, the tightest comes first."""
     found = [
         Moment(at, deadline)
-        for deadline in clock.deadlines
+        for deadline in timed.deadlines
         for local in (day - DAY, day, day + DAY)
         if deadline.include(local) and (at := deadline.moment(local, deadline.by)).date() == day
     ]
@@ -203,27 +203,27 @@ def moments(clock: TimeOfDayTerms, day: date) -> tuple[Moment, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _stretches(clock: TimeOfDayTerms, day: date) -> tuple[Stretch, ...]:
+def _stretches(timed: TimeOfDayTerms, day: date) -> tuple[Stretch, ...]:
     """Return the stretches of a day in UTC, in order."""
     start, end = datetime.combine(day, time(), UTC), datetime.combine(day + DAY, time(), UTC)
     intervals = [
         (interval, number)
-        for number, terms in enumerate(clock.terms)
+        for number, terms in enumerate(timed.terms)
         for local in (day - 2 * DAY, day - DAY, day, day + DAY)
         if (interval := terms.hours.interval(local)) is not None
     ]
     cuts = sorted({start, end} | {cut for interval, _ in intervals for cut in interval if start < cut < end})
     return tuple(
-        Stretch(cut, until, _in_force(clock, tuple(sorted({n for (a, b), n in intervals if a <= cut < b}))))
+        Stretch(cut, until, _in_force(timed, tuple(sorted({n for (a, b), n in intervals if a <= cut < b}))))
         for cut, until in pairwise(cuts)
     )
 
 
 @lru_cache(maxsize=4096)
-def _in_force(clock: TimeOfDayTerms, numbers: tuple[int, ...]) -> Promise:
+def _in_force(timed: TimeOfDayTerms, numbers: tuple[int, ...]) -> Promise:
     """Return the promise while the terms with these numbers are in force. The first number takes precedence."""
-    promise = clock.base
-    for terms in (clock.terms[number] for number in reversed(numbers)):
+    promise = timed.base
+    for terms in (timed.terms[number] for number in reversed(numbers)):
         changes = {key: value for key in TERMS if (value := getattr(terms, key)) is not None}
         if terms.fresh_within and promise.warn_after:
             changes = {"warn_after": max(promise.warn_after, terms.fresh_within)} | changes
