@@ -37,6 +37,15 @@ def test_the_description_has_every_route_with_its_method() -> None:
     assert described == {(route.template, route.method.lower()) for route in Route}
 
 
+def test_an_accepted_call_and_one_that_is_not_done_yet_say_where_to_ask_for_it() -> None:
+    described = openapi()["paths"][Route.ENSURE_FRESH.template]["post"]["responses"]
+
+    assert [status for status, response in described.items() if "Location" in response.get("headers", {})] == [
+        "202",
+        "503",
+    ]
+
+
 @pytest.mark.parametrize(
     ("changed", "pointer", "detail"),
     [

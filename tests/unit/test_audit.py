@@ -67,6 +67,8 @@ def test_each_operation_is_recorded_with_who_when_what_and_from_where(world: Wor
     world.now += DAY
     world.operations.resume_all()
     world.operations.confirm_deletions()
+    world.now += DAY
+    assert world.operations.erase("toft") == 3
 
     assert [(each.operation, each.company_id, each.what, each.at) for each in world.entries] == [
         ("refresh", "toft", "bills, invoices", NOON),
@@ -74,6 +76,7 @@ def test_each_operation_is_recorded_with_who_when_what_and_from_where(world: Wor
         ("pause", "toft", "paused until 2026-12-24 18:00 UTC", NOON + timedelta(minutes=1)),
         ("confirm deletions", "", "", NOON + timedelta(minutes=1) + DAY),
         ("resume", "", "", NOON + timedelta(minutes=1) + DAY),
+        ("erase", "toft", "", NOON + timedelta(minutes=1) + 2 * DAY),
     ]
     assert {(each.who, each.source) for each in world.entries} == {(ANN.who, ANN.source)}
 

@@ -1,10 +1,13 @@
 """Which calls queue several data types of a company: those with which the fewest are needed in all."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import pytest
 
-from freshness.codat.bulk_refresh import BulkCall, plan, queued_since
+from freshness.codat.bulk_refresh import BulkCall, plan, queued_since, running
 from freshness.codat.client import Codat
 from freshness.domain.companies.company import Company, Connection
 from freshness.domain.datasets.dataset import Trigger
@@ -13,6 +16,7 @@ from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 TYPES = ("balanceSheet", "bills", "customers", "invoices", "payments", "suppliers")
 PRODUCTS = {"credit": TYPES[:3], "ledger": TYPES[3:], "not-enabled": TYPES}
 
@@ -95,37 +99,41 @@ def test_what_is_due_soon_is_queued_with_the_product_of_something_that_is_due() 
     assert summary(call) == ("credit", TYPES[:3])
 
 
-async def test_what_was_requested_since_a_call_was_queued_by_it_although_a_webhook_reported_its_end_already() -> None:
-    minute = timedelta(minutes=1)
-    known = FEEDS[0].requested(Request(at=NOON - minute, trigger=Trigger.PROMISE, dataset_id="known"))
-    ended = FEEDS[1].ended(End(at=NOON - minute, state="Complete"))
-    history = [
-        ("new", "balanceSheet", NOON),
-        ("known", "balanceSheet", NOON - minute),
-        ("the one that ended", "bills", NOON - 2 * minute),
-        ("first", "customers", NOON - 2 * minute),
-        ("long ago", "invoices", NOON - 60 * minute),
-    ]
+@asynccontextmanager
+async def codat_with(*history: tuple[str, str, datetime], status: str = "Complete") -> AsyncIterator[Codat]:
+    """Yield a client of a Codat whose history has these datasets: id, data type, and when it was requested."""
     results = [
         {
             "id": dataset_id,
             "companyId": "company",
             "connectionId": "xero",
             "dataType": data_type,
-            "status": "Complete",
+            "status": status,
             "requested": requested.isoformat(),
-            "progress": 100,
         }
         for dataset_id, data_type, requested in history
     ]
     page = {"pageNumber": 1, "pageSize": 500, "totalResults": len(results), "results": results, "_links": {}}
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=page))
+    async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
+        yield Codat(http, "key", clock=lambda: NOON)
+
+
+async def test_what_was_requested_since_a_call_was_queued_by_it_although_a_webhook_reported_its_end_already() -> None:
+    known = FEEDS[0].requested(Request(at=NOON - MINUTE, trigger=Trigger.PROMISE, dataset_id="known"))
+    ended = FEEDS[1].ended(End(at=NOON - MINUTE, state="Complete"))
+    history = [
+        ("new", "balanceSheet", NOON),
+        ("known", "balanceSheet", NOON - MINUTE),
+        ("the one that ended", "bills", NOON - 2 * MINUTE),
+        ("first", "customers", NOON - 2 * MINUTE),
+        ("long ago", "invoices", NOON - 60 * MINUTE),
+    ]
     feeds = {feed.key: feed for feed in (known, ended, *FEEDS[2:])}
 
-    async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
-        codat = Codat(http, "key", clock=lambda: NOON)
-        found = await queued_since(NOON - 5 * minute, codat, "company", feeds)
-        after_end = await queued_since(NOON - 5 * minute, codat, "company", feeds, called_at=NOON)
+    async with codat_with(*history) as codat:
+        found = await queued_since(NOON - 5 * MINUTE, codat, "company", feeds)
+        after_end = await queued_since(NOON - 5 * MINUTE, codat, "company", feeds, called_at=NOON)
 
     assert {operation.id for operation in found.values()} == {"new", "first", "the one that ended"}
     assert {operation.id for operation in after_end.values()} == {"new", "first"}
@@ -133,23 +141,22 @@ async def test_what_was_requested_since_a_call_was_queued_by_it_although_a_webho
 
 async def test_a_dataset_from_before_the_latest_that_is_known_of_its_feed_is_not_what_a_call_queued() -> None:
     """The history shows an earlier one within the tolerance, whose record is not kept, or whose end is known by id."""
-    second = timedelta(seconds=1)
-    known = FEEDS[0].requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="known"))
-    result = {
-        "id": "earlier",
-        "companyId": "company",
-        "connectionId": "xero",
-        "dataType": known.data_type,
-        "status": "Complete",
-        "requested": (NOON - 10 * second).isoformat(),
-    }
-    page = {"pageNumber": 1, "pageSize": 500, "totalResults": 1, "results": [result], "_links": {}}
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=page))
+    new = FEEDS[0]
+    known = new.requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="known"))
+    ended = new.ended(End(at=NOON, state="FetchError", dataset_id="earlier"))
 
-    async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
-        codat = Codat(http, "key", clock=lambda: NOON)
+    async with codat_with(("earlier", new.data_type, NOON - MINUTE / 6)) as codat:
         assert await queued_since(NOON, codat, "company", {known.key: known}) == {}
-        ended = FEEDS[0].ended(End(at=NOON, state="FetchError", dataset_id="earlier"))
         assert await queued_since(NOON, codat, "company", {ended.key: ended}) == {}
-        new = FEEDS[0]
         assert await queued_since(NOON, codat, "company", {new.key: new})
+
+
+@pytest.mark.parametrize(("status", "running_ids"), [("Fetching", {"balanceSheet", "bills"}), ("Complete", set())])
+async def test_of_the_latest_datasets_those_run_that_have_not_ended(status: str, running_ids: set[str]) -> None:
+    feeds = {feed.key: feed for feed in FEEDS[:3]}
+    history = [(each, each, NOON) for each in TYPES[:2]]
+
+    async with codat_with(*history, ("earlier", TYPES[2], NOON - MINUTE), status=status) as codat:
+        found = await running(codat, "company", feeds, since=NOON)
+
+    assert {operation.id for operation in found.values()} == running_ids

@@ -1,6 +1,7 @@
 """The verdict of the page, whose turn it is, and that HTML of it is safe and small whatever names there are."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -229,6 +230,13 @@ def test_the_page_shows_deadlines_and_spending() -> None:
     html = render(page(name="Xero"), Frame(Medium.FILE))
     assert f'<li>Xero: <a href="#f0">{TYPES[0]}</a>, at 2026-11-23 13:00:00 UTC</li>' in html.replace("\n", "")
     assert "<dt>Spent at Xero</dt><dd>1.50 of 20.00 USD this month</dd>" in html
+
+
+def test_the_legend_has_the_colours_of_the_ages_up_to_half_all_twice_and_more_of_the_promise() -> None:
+    legend = re.findall(r'<span class="(\w+)">(?:\d+\D\d+%|more)</span>', render(page(), Frame(Medium.FILE)))
+
+    assert [Cell(feed_view(age=hours), NOW).level for hours in (1, 2, 4, 4.1)] == legend
+    assert [Cell(feed_view(age=hours), NOW).level for hours in (0.9, 1.1, 2.1, 9)] == legend
 
 
 def test_a_cell_shows_the_worse_of_two_connections_and_that_there_are_two() -> None:
