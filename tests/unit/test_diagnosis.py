@@ -49,6 +49,7 @@ def obstacle(state: State, connection: Connection, feed: Feed, now: datetime) ->
         reason=Reason.NOT_YET,
     )
     said = diagnose(subject, Conditions(at=now, limits=ApiLimits(), pause=None))
+    assert said is None or said.is_obstacle
     return said.why if said else ""
 
 

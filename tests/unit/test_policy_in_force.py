@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from estimate.memory_dynamodb import MemoryDynamoDB
-from freshness.app.policy_in_force import NOT_LOADED, PolicyInForce
+from freshness.app.policy_in_force import NOT_LOADED, TAKEN, PolicyInForce
 from freshness.aws.dynamodb.control_items.policy_versions import PolicyVersion
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
@@ -110,6 +110,20 @@ def test_a_deployment_of_another_policy_wins_over_what_was_pushed_and_stays_so(w
         "pushed",
         "deployed",
     ]
+
+
+def test_it_is_logged_once_that_another_policy_was_taken(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    process = world.deploy(24)
+    assert hours(process) == 24
+    assert TAKEN not in caplog.messages
+
+    world.push(2)
+    for _ in range(2):
+        world.seconds += 61
+        assert hours(process) == 2
+
+    assert caplog.messages.count(TAKEN) == 1
 
 
 def test_a_deployment_of_the_same_policy_leaves_what_was_pushed_in_force(world: World) -> None:
