@@ -13,7 +13,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics
 
 NAMESPACE = "CodatFreshness"
 DIMENSION = "service"
-"""Powertools' name for the dimension whose value is the name of the stack."""
+"""Powertools' name of the dimension that has the name of the stack as its value."""
 LOW_QUOTA = 10
 """The percentage of the daily quota below which the quota counts as nearly spent."""
 

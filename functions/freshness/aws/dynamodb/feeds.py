@@ -29,7 +29,7 @@ BROKEN = "broken"
 
 
 MOST_BROKEN = 3_000
-"""The most of these that are read to show them: to decode more takes longer than a person waits."""
+"""The most feeds with a broken promise that are read to be shown: to decode more takes longer than a person waits."""
 
 
 class Broken(NamedTuple):

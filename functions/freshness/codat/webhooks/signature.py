@@ -30,7 +30,7 @@ class RefusalReason(StrEnum):
 
     ADDRESS_NOT_ALLOWED = "AddressNotAllowed"
     HEADER_WRONG = "HeaderWrong"
-    """The header that the deployment requires is missing, or has another value."""
+    """The header that the deployment requires is missing, or has a wrong value."""
     BODY_TOO_LARGE = "BodyTooLarge"
     BODY_MALFORMED = "BodyMalformed"
     """The body is missing, is not UTF-8, or is declared as base64 but is not."""

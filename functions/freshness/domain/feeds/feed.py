@@ -72,7 +72,7 @@ class Feed:
     requests_that_day: int = 0
     """Requests made by this stack on the day, in UTC, of the latest request."""
     decided: Decided | None = None
-    """The last decision that changed the feed. What applies now, `freshness.planning.planner` computes."""
+    """The last decision that changed the feed. `freshness.planning.planner` computes which one applies now."""
     written_at: datetime | None = None
     """When the user last wrote data of this type to the platform: an older copy is out of date."""
     broken_at: datetime | None = None

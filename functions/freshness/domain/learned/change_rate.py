@@ -23,7 +23,7 @@ HALF_LIFE, HALF_LIFE_OF_LAST = 8.0, 2.0
 LAST = 4
 """How many of the last observations show that the rate has jumped."""
 JUMP = 1.5
-"""How much more likely, in log-likelihood, a new rate must make the last observations. Less finds false jumps."""
+"""How much more likely, in log-likelihood, a new rate must make the last observations: with less, jumps are false."""
 MIN_PROBABILITY = 1e-300
 """A lower probability counts as this one: the logarithm of 0 does not exist."""
 MAX_EXPONENT = 700.0

@@ -173,7 +173,7 @@ def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Fee
 
 
 def _with_request(before: Feed, fact: DatasetRequested) -> Feed:
-    # A call for callers was made after they asked, whatever the clocks say.
+    # A call for callers was made after they asked for it, whatever the clocks say.
     serves = fact.serves if fact.serves and fact.at < fact.serves <= fact.at + CLOCKS_DIFFER else None
     request = Request(at=fact.at, trigger=fact.trigger, dataset_id=fact.dataset_id, serves=serves)
     feed = before.requested(request)

@@ -19,7 +19,7 @@ OPEN = "open"
 OPEN_OF_COMPANY = "open_of_company"
 """The index of the same requests by their company."""
 BATCH = 100
-"""Requests that are read together."""
+"""How many requests are read together."""
 COUNTED = timedelta(hours=2)
 """How long the number of a caller's requests in an hour is kept."""
 
