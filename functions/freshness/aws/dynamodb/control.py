@@ -115,7 +115,7 @@ class Control:
         self._has_started = True
 
     def pause_of_new(self, work: str) -> Pause | None:
-        """Return the pause of a stack that never did `work`; `None` if that pause was made or ended before."""
+        """Return the pause of a stack that never did `work`; `None` for others, and if it was made or ended before."""
         is_new = self.last_done(work) is None and self.last_done(_PAUSED_AT_START) is None
         return _NEW if is_new else None
 

@@ -33,12 +33,12 @@ class Lacking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What the last complete list lacked. Times are by Codat's clock, except `confirmed_until`."""
+    """What the last complete list lacked. Times are by our own clock."""
 
     companies: Lacking = Lacking()
     connections: Lacking = Lacking()
     believed_at: datetime | None = None
-    """When Codat sent the last list that was not doubted."""
+    """When the last list that was not doubted was read."""
     confirmed_until: datetime | None = None
     """Until when no list is doubted, since an operator confirmed the deletions."""
     version: int = 0
@@ -49,7 +49,7 @@ class Listing:
         return self.companies.is_much or self.connections.is_much
 
     def followed_by(self, companies: Lacking, connections: Lacking, at: datetime) -> "Listing":
-        """Return the listing after the next complete list, which Codat sent at `at`."""
+        """Return the listing after the next complete list, which was read at `at`."""
         after = replace(self, companies=companies, connections=connections)
         return after if after.is_doubted(at) else replace(after, believed_at=at)
 

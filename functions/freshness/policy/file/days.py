@@ -85,7 +85,7 @@ _FIVE_WEEKS = 35
 def examined(days: Iterable[frozenset[Day]], today: date) -> list[date]:
     """Return consecutive dates that show every case of the days: five weeks, if all are days of the week.
 
-    Otherwise they are the dates from `today` on that a promise can depend on, up to the last date among the days.
+    Otherwise they are the dates from `today` on that a promise can depend on, and more if one of the days is later.
     """
     every = frozenset[Day]().union(*days)
     if repeat_weekly(every):
