@@ -22,14 +22,14 @@ CHECK_TICKS = 24 * 12 * DAYS_A_MONTH
 DATASET_BYTES = 450
 """The size of a dataset's record, with the overhead of DynamoDB for each item."""
 TICK_LOG_BYTES, BATCH_LOG_BYTES, ACCESS_LOG_BYTES = 900, 500, 230
-"""The log records of a tick with its metrics, of a batch of webhooks, and of a request to API Gateway."""
+"""The bytes logged by a tick with its metrics, by a batch of webhooks, and by a request to API Gateway."""
 IN_FLIGHT_READ_UNITS = 0.2
-"""Read units of one refresh in the ticks while it is in flight, and as many of its company, if each is by itself."""
+"""Read units that ticks spend on a feed in flight. They spend as many on its company, for all its feeds together."""
 SECRET_READS = 2 * 12 * 24 * DAYS_A_MONTH + 12 * 24 * DAYS_A_MONTH
 """Each of three functions reads its secret every five minutes."""
 KMS_CALL = 0.03 / 10_000
 REQUEST_BYTES, RESPONSE_BYTES = 1000, 460
-"""What leaves AWS for a refresh, and for a webhook, with the headers of HTTP and TLS."""
+"""The bytes that leave AWS for a refresh, and for a webhook, with the headers of HTTP and TLS."""
 POLLERS, LONG_POLL = 5, 20.0
 """Lambda's pollers of a queue, and the seconds for which each waits for a message."""
 BATCHING_SECONDS = 15
@@ -52,30 +52,30 @@ class Part:
     price: float
     free_units: float = 0.0
     least: float | None = None
-    """The fewest units that keep the guarantees; `None` if these are."""
+    """The fewest units that keep the guarantees; `None` if that is `units`."""
     because: str = ""
-    """What these units are."""
+    """What the units are."""
     floor: str = ""
-    """Why there cannot be fewer."""
+    """Why fewer units cannot keep the guarantees."""
 
     @property
     def cost(self) -> float:
-        """The cost at list price."""
+        """Return the cost at list price."""
         return self.units * self.price
 
     @property
     def with_free_tier(self) -> float:
-        """The cost of the units that are not free of charge."""
+        """Return the cost of the units that are not free of charge."""
         return max(0.0, self.units - self.free_units) * self.price
 
     @property
     def at_least(self) -> "Part":
-        """The part with the fewest units that keep the guarantees."""
+        """Return the part with the fewest units that keep the guarantees."""
         return self if self.least is None else replace(self, units=self.least)
 
     @property
     def shown(self) -> str:
-        """The units and their price, the floor if it is lower, and what it consists of."""
+        """Return the units, their price, what they are, and the floor with its reason, as text."""
         text = f"{self.units:,.3g} x {self.price:.2g} per {self.of}"
         if self.because:
             text += f": {self.because}"
@@ -85,7 +85,7 @@ class Part:
 
 
 def parts(refreshes: float, companies: int, types_in_a_webhook: int = 1) -> list[Part]:
-    """Return the parts of the bill of a month with so many refreshes, if so many data types share a webhook.
+    """Return the parts of the bill of a month with so many refreshes. `types_in_a_webhook` of them share a webhook.
 
     The Lambda time of ticks includes the wait for slots at 600 calls a minute.
     """
@@ -195,12 +195,12 @@ def total(bill: Iterable[Part]) -> float:
 
 
 def with_free_tier(bill: Iterable[Part]) -> float:
-    """Return what the parts cost beyond AWS's monthly free tier, which has no end."""
+    """Return what the parts cost beyond AWS's monthly free tier, which does not expire."""
     return sum(part.with_free_tier for part in bill)
 
 
 def _webhooks(webhooks: float, batches: float) -> list[Part]:
-    """Return what is charged for webhooks until they are applied, apart from Lambda."""
+    """Return the parts for webhooks until they are applied, apart from Lambda."""
     return [
         Part(
             "API Gateway",
@@ -242,7 +242,7 @@ def _polls(webhooks: float) -> float:
 
 
 def _dynamodb(refreshes: float, ticks: float, companies: int, read_together: int) -> list[Part]:
-    """Return what DynamoDB charges for the units of refreshes, for ticks, and for storage.
+    """Return the parts of DynamoDB: units of refreshes and ticks, storage, and backups.
 
     `read_together` is how many data types of a company are in flight together.
     """

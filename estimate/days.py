@@ -36,31 +36,31 @@ class Report:
     refreshes_by_hour: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     """Refreshes queued, by hour, from 0."""
     rules: dict[str, RuleReport] = field(default_factory=lambda: defaultdict(RuleReport))
-    """By the table of the policy that sets the freshness, such as `[default] (freshness.toml:11)`."""
+    """The results by the table of the policy that sets the freshness, such as `[default] (freshness.toml:11)`."""
     deadlines_met: Counter[str] = field(default_factory=Counter)
-    """Deadlines of feeds, by where the policy sets them."""
+    """How many deadlines feeds have met, by where the policy sets them."""
     deadlines_missed: Counter[str] = field(default_factory=Counter)
     unkept: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Feeds that were older than promised, by the table that sets the freshness, and why they were."""
+    """How many feeds were older than promised, by the table that sets the freshness and by the reason."""
 
     @property
     def sources(self) -> set[str]:
-        """The tables of the policy that have a row."""
+        """Return the tables of the policy that have a row."""
         return {*self.rules, *self.deadlines_met, *self.deadlines_missed}
 
     @property
     def total(self) -> RuleReport:
-        """The results of all feeds."""
+        """Return the results of all feeds."""
         return sum_of(self.rules.values())
 
     @property
     def usd_a_month(self) -> float:
-        """The charges of AWS at list prices."""
+        """Return what AWS charges in a month, in USD at list prices."""
         return usd_a_month(self.total.refreshes / self.days, self.companies)
 
 
 def calls_of_lists(companies: int) -> int:
-    """Return the calls of a day that list companies."""
+    """Return how many calls list the companies in a day."""
     return LISTINGS_A_DAY * -(-companies // COMPANIES_A_PAGE)
 
 
@@ -74,8 +74,8 @@ def run(
 ) -> Report:
     """Simulate a fleet from `start`, and return the results of `days` days.
 
-    They are preceded by one day that is not measured, in which overdue feeds are refreshed. `on_day` is called at the
-    end of each day. `quota` is Codat's daily quota, by default that of as many companies.
+    One day before them is simulated and not measured, so that overdue feeds are refreshed first. `on_day` is called at
+    the end of each day. `quota` is Codat's daily quota, by default that for the number of companies.
     """
     world = World(simulated_feeds=simulated_feeds, policy=policy, random=Random(1))
     limits = ApiLimits(daily_quota=quota or 1000 * (1 + len(world.companies)))

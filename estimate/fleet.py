@@ -14,7 +14,7 @@ from freshness.policy.policy import Policy
 
 
 def fleet_of(companies: Iterable[Company], feeds: Iterable[Feed], policy: Policy, now: datetime) -> list[SimulatedFeed]:
-    """Return the feeds that can be refreshed: of connections that are linked, where nobody must act first.
+    """Return the feeds that can be refreshed: their connection is linked, nobody must act first, and nothing is paused.
 
     The change rate of each is estimated from its syncs, and taken as its true rate.
     """

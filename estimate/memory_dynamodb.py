@@ -26,9 +26,9 @@ INDEXED = {
 PARTITIONED = {"open_of_company": "company_id"}
 """The partition key of an index, if it is not `shard`."""
 MOST_KEYS, MOST_STATEMENTS = 100, 25
-"""What one BatchGetItem and one BatchExecuteStatement accept."""
+"""The most keys of one BatchGetItem, and the most statements of one BatchExecuteStatement."""
 PROJECTED = ("breach",)
-"""Attributes that an index has of an item, beside its keys."""
+"""The attributes of an item that an index has besides its keys."""
 
 
 class ConditionalCheckFailedException(Exception):
@@ -40,7 +40,7 @@ class ConditionalCheckFailedException(Exception):
 
 
 class Table:
-    """The items of one table by partition, and its indexes, which have only their keys."""
+    """The items of one table by partition, and the keys of the items in each index."""
 
     def __init__(self, name: str) -> None:
         self.partitions: dict[str, dict[Key, Item]] = {}
@@ -53,7 +53,7 @@ class Table:
         return self.partitions.get(self._partition(key), {}).get(self._key(key))
 
     def replace(self, key: Item, item: Item | None) -> None:
-        """Put an item in place of the one with the key, or only delete that one."""
+        """Replace the item with a key, or delete it if `item` is `None`."""
         partition = self.partitions.setdefault(self._partition(key), {})
         before = partition.pop(self._key(key), {})
         for shard, entry in self._entries(before):
@@ -65,7 +65,7 @@ class Table:
             insort(shard, entry)
 
     def keys(self, index: str, shard: str, until: str | None) -> Iterator[Item]:
-        """Yield what a shard of an index has, in order of time, if that is not later than `until`, if it is set."""
+        """Yield the entries of a shard of an index in order of time, up to `until` if it is set."""
         entries = self._shards[index, shard]
         end = len(entries) if until is None else bisect_right(entries, until, key=lambda entry: entry[0])
         for time, key in entries[:end]:
@@ -81,7 +81,7 @@ class Table:
         return tuple(item[name]["S"] for name in self._key_names)
 
     def _entries(self, item: Item) -> Iterator[tuple[list[tuple[str, Key]], tuple[str, Key]]]:
-        """Yield the entry of an item in each index that has it, with the entries of that shard of the index."""
+        """Yield, for each index that has the item, all entries of the item's shard and the item's own entry."""
         for index, time in self._times.items():
             if time in item:
                 yield (
@@ -91,7 +91,7 @@ class Table:
 
 
 class MemoryDynamoDB:
-    """A client. `before_call` is called before each operation, and may raise.
+    """A DynamoDB client for tables in memory. `before_call` is called before each operation, and may raise.
 
     `calls` counts the operations, and `writes` the items of each table that were written or deleted.
     """
@@ -108,7 +108,7 @@ class MemoryDynamoDB:
         self._before_call = before_call
 
     def sharing(self, before_call: Callable[[], None]) -> "MemoryDynamoDB":
-        """Return another client of the same tables, which adds to the same counts."""
+        """Return a second client for the same tables. It adds to the same counts."""
         other = MemoryDynamoDB(before_call)
         other.tables, other.calls, other.writes = self.tables, self.calls, self.writes
         return other

@@ -1,4 +1,4 @@
-"""What a policy would do to a fleet, what that would cost, and what another policy changes about it."""
+"""What a policy would do to a fleet, what that would cost, and what a new policy would change."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,7 +20,7 @@ from freshness.policy.policy import Policy
 from freshness.policy.unmatched import unmatched
 
 MOST_SIMULATED = 20_000
-"""Feeds that are simulated. A larger fleet is represented by some of its companies."""
+"""The most feeds that are simulated. A larger fleet is represented by some of its companies."""
 _ANY = AttainmentKey(rule="", platform="", tags=())
 NAMED = 10
 """How many feeds an effect names."""
@@ -28,7 +28,7 @@ NAMED = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """What is known of a fleet at one moment. `limits` is what Codat allows, as far as that is known."""
+    """A fleet at one moment, as far as it is known. `limits` are Codat's."""
 
     companies: Collection[Company]
     feeds: Collection[Feed]
@@ -47,11 +47,11 @@ class Unkept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a policy would do to a fleet. Numbers are those of a day like any other, after the first."""
+    """What a policy would do to a fleet. Numbers a day are those of the second day, when nothing is overdue."""
 
     companies: int
     feeds: int
-    """Those that are kept fresh."""
+    """The feeds that are kept fresh."""
     queued_now: Mapping[str, int]
     """The refreshes that are due now, by data type."""
     calls_a_day: float
@@ -82,12 +82,12 @@ class Effect:
 
     @property
     def feeds(self) -> int:
-        """The number of feeds whose promise changes."""
+        """Return the number of feeds whose promise changes."""
         return self.tightened + self.loosened + self.otherwise
 
 
 def plan(fleet: Fleet, policy: Policy, on_day: Callable[[], None] = lambda: None) -> Plan:
-    """Return what a policy would do to a fleet. `on_day` is called twice, after each day simulated."""
+    """Return what a policy would do to a fleet. `on_day` is called after each of the two simulated days."""
     refreshable = fleet_of(fleet.companies, fleet.feeds, policy, fleet.at)
     sample, scale = _sampled(refreshable)
     companies = {each.company.company_id for each in refreshable}
@@ -119,7 +119,7 @@ def plan(fleet: Fleet, policy: Policy, on_day: Callable[[], None] = lambda: None
 
 
 def effect(fleet: Fleet, before: Policy, after: Policy) -> Effect:
-    """Return which promises another policy changes."""
+    """Return which promises change when the policy `after` replaces `before`."""
     changes: Counter[str] = Counter()
     named: list[str] = []
     for each in fleet_of(fleet.companies, fleet.feeds, before, fleet.at):
@@ -168,7 +168,7 @@ def _promise(policy: Policy, simulated: SimulatedFeed) -> Promise:
 
 
 def _terms(promise: Promise) -> tuple[object, ...]:
-    """Return what two promises have in common that promise the same, wherever the file sets it."""
+    """Return the terms of a promise. They are equal for promises of the same, wherever the policy sets them."""
     base = replace(promise, source="", group=_ANY, time_of_day=None)
     clock = promise.time_of_day
     if clock is None:

@@ -59,10 +59,10 @@ class RuleReport:
     cost: float = 0.0
     """What the platforms charge for the refreshes, in the currency of the policy's prices."""
     cost_of_nothing: float = 0.0
-    """The part of it for refreshes that found no change."""
+    """The part of `cost` for refreshes that found no change."""
 
     def add(self, other: "RuleReport") -> None:
-        """Add the results of others."""
+        """Add the results of `other`."""
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
@@ -81,7 +81,7 @@ class Measured:
 
     since: datetime
     rules: dict[str, RuleReport] = field(default_factory=lambda: defaultdict(RuleReport))
-    """By the table of the policy that is in force."""
+    """The results by the table of the policy that set the freshness at the time."""
     broken: int = 0
     """The number of times that the feed became older than promised."""
     deadlines_met: Counter[str] = field(default_factory=Counter)
@@ -92,7 +92,7 @@ class Measured:
 
     @property
     def total(self) -> RuleReport:
-        """The results at all times."""
+        """Return the results of all tables together."""
         return sum_of(self.rules.values())
 
 
@@ -122,10 +122,10 @@ class World:
     queued: Counter[datetime] = field(default_factory=Counter)
     """The number of refreshes queued, by tick."""
     _samples: list[FeedSample] = field(default_factory=list)
-    """What was not learned from yet."""
+    """The samples that were not learned from yet."""
     _learned_at: datetime = BEGINNING
     _refreshes_by_platform: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    """By month, and then by platform."""
+    """The number of refreshes queued, by month and then by platform."""
     _sync_ends: list[tuple[datetime, int]] = field(default_factory=list)
     """A heap of the times at which syncs end, each with the index of its feed."""
     _due_times: list[tuple[datetime, int]] = field(default_factory=list)
@@ -163,7 +163,7 @@ class World:
                 self._waiting.add(index)
         month = self._refreshes_by_platform[month_of(now)]
         if not self.queued and month_of(now - AHEAD_OF_MONTH) == month_of(now):
-            # So much was spent before the simulation begins.
+            # Assume that this much was spent before the simulation begins.
             month.update(
                 {platform: int(n) for platform, n in spend_left(self.policy, {}, now - AHEAD_OF_MONTH).items()}
             )
@@ -218,7 +218,7 @@ class World:
             heapq.heappush(self._sync_ends, (now + simulated.sync_time, index))
 
     def _finish_sync(self, at: datetime, index: int) -> None:
-        """Record the end of a sync, which found a change with the probability that follows from the feed's rate."""
+        """Record the end of a sync. Whether it found a change is random, by the feed's true rate."""
         simulated = self.simulated_feeds[index]
         age = simulated.feed.age(at)
         modified = age is None or self.random.random() < 1 - _unchanged(simulated, at - age, at)
@@ -251,14 +251,14 @@ class World:
             heapq.heappush(self._due_times, (feed.due_at, index))
 
     def _with_true_rate(self, simulated: SimulatedFeed, feed: Feed) -> Feed:
-        """Return a feed with its true change rate, and when it is due by that, if the planner is to know it."""
+        """Return a feed with its true change rate and the due time that follows, if the planner is to know the rate."""
         if not self.knows_rates:
             return feed
         feed = replace(feed, changes_per_day=simulated.changes_per_day)
         return replace(feed, due_at=due_at(feed, self.promise(simulated), simulated.connection))
 
     def _learn(self, queued: list[Decision], now: datetime) -> None:
-        """Learn from the feeds queued, as `queue_refreshes` does, and use it once an hour."""
+        """Collect samples from the feeds queued, as `queue_refreshes` does. Learn from them once an hour."""
         if self.knows_rates:
             return
         self._samples += samples(queued)
@@ -269,7 +269,7 @@ class World:
             self._learned_at = now
 
     def _measure(self, simulated: SimulatedFeed, until: datetime) -> None:
-        """Add the time since the last sync, or since the start of the measurement, during which the copy ages."""
+        """Measure the time since the last sync, or since the measurements began, during which the copy aged."""
         measured, synced_at = simulated.measured, simulated.feed.succeeded_at
         since = max(measured.since, synced_at or measured.since)
         promise = self.promise(simulated)

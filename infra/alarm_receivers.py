@@ -1,4 +1,4 @@
-"""Who is told of alarms, beside whoever subscribes to the topic: as deployment.toml says."""
+"""Telling the receivers in deployment.toml of alarms. Others may subscribe to the topic."""
 
 from aws_cdk import Aws, Stack
 from aws_cdk import aws_chatbot as chatbot
@@ -11,7 +11,7 @@ from infra.settings import Settings
 
 
 def tell_of_alarms(scope: Construct, topic: sns.Topic, settings: Settings) -> None:
-    """Have a topic's messages sent by mail, over HTTPS, and to a channel of Slack and of Teams, where one is named."""
+    """Send a topic's messages by mail, over HTTPS, to Slack and to Teams, wherever the settings name a receiver."""
     if settings.alarm_email:
         topic.add_subscription(subscriptions.EmailSubscription(settings.alarm_email))
     if settings.alarm_https:
@@ -54,5 +54,5 @@ def _role(scope: Construct, name: str) -> iam.Role:
 
 
 def _guardrail() -> str:
-    """Return what limits anyone in the channel: by default, that would be `AdministratorAccess`."""
+    """Return the policy beyond which nobody in the channel may act. Without one it would be `AdministratorAccess`."""
     return f"arn:{Aws.PARTITION}:iam::aws:policy/CloudWatchReadOnlyAccess"

@@ -37,9 +37,9 @@ class Alarms(Construct):
     """
 
     def __init__(self, scope: Construct, settings: Settings) -> None:
-        """Create the topic, and send what is published on it to whom the settings name.
+        """Create the topic, and send its messages to the receivers that the settings name.
 
-        Alarms of a local stack have no expressions, which the local AWS does not support: such an alarm is left out.
+        A local stack has no alarms on expressions of metrics, because the local AWS does not support them.
         """
         super().__init__(scope, "Alarms")
         self._period = Duration.minutes(settings.tick_at_least_every)
@@ -93,7 +93,7 @@ class Alarms(Construct):
         )
 
     def watch_deadlines(self) -> None:
-        """Add an alarm on deadlines that will be missed, for a policy that has any."""
+        """Add an alarm on deadlines that will be missed. It is for policies with deadlines."""
         self._alarm(
             "DeadlinesAtRisk",
             emitted(self, Metric.DEADLINES_AT_RISK, "Sum", self._period),
@@ -209,7 +209,7 @@ class Alarms(Construct):
         )
 
     def watch_connections(self) -> None:
-        """Add an alarm on many connections that need a relink at once."""
+        """Add an alarm on many connections that come to need a relink within an hour."""
         self._alarm(
             "ManyCompaniesBlocked",
             emitted(self, Metric.RELINKS_NEEDED, "Sum", HOUR),
@@ -219,9 +219,9 @@ class Alarms(Construct):
         )
 
     def watch_cost(self, monthly: int) -> None:
-        """Send a mail to the alarms' subscribers when a month is forecast to cost more than so many USD.
+        """Tell the alarms' subscribers when a month is forecast to cost more than so many USD.
 
-        It counts what has the stack's tag, which must be activated as a cost allocation tag.
+        Only resources with the stack's tag are counted. The tag must be activated as a cost allocation tag.
         """
         stack = Stack.of(self)
         self._let_publish("budgets.amazonaws.com")

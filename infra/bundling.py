@@ -25,10 +25,10 @@ BOTOCORE_SERVICES = ("dynamodb", "events", "sqs", "ssm", "stepfunctions")
 SUFFIXES = (".py", ".html", ".css", ".js")
 """The files that are bundled: modules, and the templates of the page."""
 ELSEWHERE = ("cli", "estimate", "functions", "infra", "stack_access")
-"""Folders of the installed package that are not bundled as its parts: what does not run in Lambda, and the handlers."""
+"""Folders of the installed package that are not bundled with it: what does not run in Lambda, and the handlers."""
 
 KEPT = 4
-"""Folders of the same kind and target that are kept: stacks with other policies have other bundles."""
+"""How many folders of the same kind and target are kept: each policy of a stack makes its own bundle."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Sources:
 
     @classmethod
     def of_this_package(cls) -> Self:
-        """Return where they are in the repository, or in the package that is installed from a wheel."""
+        """Return the sources in the repository, or in the package that was installed from a wheel."""
         package = Path(compiled.__file__).parents[1]
         installed = package / "functions"
         return cls(installed if installed.is_dir() else package.parent, package)
@@ -71,7 +71,7 @@ class Target:
 
     @property
     def compiler(self) -> str | None:
-        """The path of an interpreter whose bytecode the target can read, `None` if this machine has none."""
+        """Return the path of an interpreter whose bytecode the target can read, `None` if this machine has none."""
         return sys.executable if self.cache_tag == sys.implementation.cache_tag else shutil.which(self.interpreter)
 
 
@@ -113,7 +113,7 @@ def build(sources: Sources, policy: Path, target: Target, builds: Path) -> Path:
         PolicyError: the policy is not valid.
         BundlingError: pip could not install the dependencies.
     """
-    # Before the dependencies, which take longer: a mistake is shown at once.
+    # Before the dependencies, which take longer, so that a mistake is shown at once.
     compiled_policy = compiled.compiled(policy)
     builds.mkdir(parents=True, exist_ok=True)
     dependencies = _dependencies(sources.handlers / "requirements.lock", target, builds)

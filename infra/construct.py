@@ -36,9 +36,9 @@ WHAT_IS_NEXT = "A new stack is paused: ./freshness plan shows what it would queu
 
 
 class CodatFreshness(Construct):
-    """What keeps companies' data at Codat as fresh as the policy promises. A stack has at most one.
+    """Everything that keeps companies' data at Codat as fresh as the policy promises. A stack has at most one.
 
-    Its secrets, metrics and outputs have the name of the stack.
+    Its secrets, metrics and outputs are named after the stack.
 
         freshness = CodatFreshness(self, "Freshness", policy="freshness.toml")
         freshness.grant_ensure_fresh(my_function)
@@ -162,7 +162,7 @@ class CodatFreshness(Construct):
         if settings.start_paused:
             check_freshness.set("START_PAUSED", "true")
             queue_refreshes.set("START_PAUSED", "true")
-            # The last of the outputs in the order of their names, in which the CDK prints them.
+            # The CDK prints the outputs in the order of their names: this one comes last.
             self._output("WhatIsNext", WHAT_IS_NEXT)
 
     def end_tasks_of(self, *state_machine_arns: str) -> None:
@@ -249,12 +249,12 @@ class CodatFreshness(Construct):
         self._let_load_policy(function)
 
     def _let_load_policy(self, function: Function) -> None:
-        """Have a function load only the deployed policy, if the settings say so."""
+        """Let a function load only the deployed policy, if the settings say so."""
         if self._settings.policy_source == DEPLOYED_ONLY:
             function.set("POLICY_SOURCE", DEPLOYED_ONLY)
 
     def _let_call_codat(self, function: Function) -> None:
-        """Let a function call Codat, for which it takes leases and gives them back, and record what runs there."""
+        """Let a function call Codat, take leases and give them back, and record datasets that run."""
         function.use_table("CONTROL_TABLE", self.tables.control, "DeleteItem")
         function.use_table("DATASETS_TABLE", self.tables.datasets, "PartiQLInsert")
         function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
@@ -291,5 +291,5 @@ class CodatFreshness(Construct):
         self._let_load_policy(function)
 
     def _output(self, name: str, value: str) -> None:
-        # By these names, whatever the construct is called, the command line recognises a stack.
+        # The command line recognises a stack by these names, whatever the construct is called.
         CfnOutput(self, name, value=value).override_logical_id(name)

@@ -11,7 +11,7 @@ WEEKDAYS = "SUN MON TUE WED THU FRI SAT".split()
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a cron expression: its range, the names of its values, and the other forms that it may have."""
+    """A field of a cron expression: its range, the names of its values, and the special forms that it may have."""
 
     name: str
     first: int
@@ -19,7 +19,7 @@ class Field:
     names: tuple[str, ...] = ()
     """The names of the values from `first` on."""
     special: str = "(?!)"
-    """A pattern of further forms of one part, such as the last day of the month."""
+    """A pattern of special forms of one part, such as `L`, the last day of the month."""
 
     def check(self, text: str) -> None:
         """Raise a ValueError that says what is wrong with the field, if anything is."""
@@ -38,7 +38,7 @@ class Field:
                 raise ValueError(f"{self.name}: the range {span} ends before it starts")
 
     def values(self, text: str) -> list[int]:
-        """Return the values that a valid text includes, in order; all of them for a further form."""
+        """Return the values that a valid text includes, in order. A special form includes all values."""
         found: set[int] = set()
         for part in text.split(","):
             if re.fullmatch(self.special, part):
@@ -68,7 +68,7 @@ FIELDS = (
 
 
 def validated(expression: str) -> str:
-    """Return a valid cron expression as it is.
+    """Check a cron expression, and return it unchanged.
 
     Raises:
         ValueError: it is invalid. The message says which field is, and what was expected.

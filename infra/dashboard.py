@@ -1,6 +1,7 @@
 """The CloudWatch dashboard: the page, and a row of graphs for each of six questions that the person on call asks.
 
-It shows at most 50 metrics, up to which a dashboard may be free of charge. What no alarm watches is queried from logs.
+It shows at most 50 metrics: AWS's free tier has no larger dashboards. Counts that no alarm watches are queried from
+logs.
 """
 
 from collections.abc import Iterable
@@ -55,7 +56,7 @@ class Dashboard(Construct):
         )
 
     def _page(self) -> cloudwatch.IWidget:
-        """Return the widget with the page, which CloudWatch invokes as whoever looks at the dashboard."""
+        """Return the widget with the page. CloudWatch invokes its function with the permissions of whoever looks."""
         return cloudwatch.CustomWidget(
             title="Are the promises kept, whose turn is it, and what next?",
             function_arn=self._show.function.function_arn,

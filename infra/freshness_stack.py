@@ -22,5 +22,5 @@ class FreshnessStack(Stack):
             # The local AWS does not know a condition in the policies of the roles that `cdk bootstrap` makes.
             synthesizer=CliCredentialsStackSynthesizer() if deployment.local else None,
         )
-        # The CDK leaves this name out of the logical ids, which are as they were before there was a construct.
+        # The CDK leaves this name out of the logical ids, so those of deployed stacks do not change.
         CodatFreshness(self, "Default", policy=deployment.policy, settings=deployment, bundle=bundle)

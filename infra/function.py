@@ -26,7 +26,7 @@ OF_TABLES = (
     "kms:ReEncryptFrom",
     "kms:ReEncryptTo",
 )
-"""What DynamoDB does with the key of a table for whoever reads and writes it."""
+"""What DynamoDB does with a table's KMS key on behalf of whoever reads and writes the table."""
 
 
 class Function(Construct):
@@ -52,7 +52,7 @@ class Function(Construct):
         self.function = lambda_.Function(
             self,
             "Function",
-            # By the hash in its name: its files differ where another machine built the same bundle.
+            # The hash in its name identifies it: files differ if another machine builds the same bundle.
             code=lambda_.Code.from_asset(str(bundle), asset_hash=bundle.name),
             handler=f"{name}.handler",
             runtime=lambda_.Runtime.PYTHON_3_14,
@@ -61,7 +61,7 @@ class Function(Construct):
             timeout=timeout,
             role=self._role,
             log_group=log_group,
-            # Without the records of each start and end, which were most of the log; errors are logged.
+            # WARN leaves out the records of each start and end, which would be most of the log, but not errors.
             logging_format=lambda_.LoggingFormat.JSON,
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
@@ -78,7 +78,7 @@ class Function(Construct):
             "FailedRuns",
             log_group=log_group,
             filter_pattern=logs.FilterPattern.any(
-                # Lambda's own record of a run, which is of a level below the one above unless the run failed.
+                # Lambda's own record of a run. The level above leaves it out unless the run failed.
                 logs.FilterPattern.all(
                     logs.FilterPattern.string_value("$.type", "=", "platform.report"),
                     logs.FilterPattern.string_value("$.record.status", "!=", "success"),
@@ -110,7 +110,7 @@ class Function(Construct):
     def use_secret(self, variable: str, name: str) -> None:
         """Set `variable` to the name of a secret, and allow reading the secret.
 
-        The account's key for parameters, with which it may be encrypted, needs no permission of its own.
+        A secret that is encrypted with the account's default key for parameters needs no permission on that key.
         """
         self.set(variable, name)
         arn = Stack.of(self).format_arn(service="ssm", resource="parameter", resource_name=name.removeprefix("/"))
@@ -123,7 +123,7 @@ class Function(Construct):
         self.allow(bus.event_bus_arn, "events:PutEvents")
 
     def _use_key(self, service: str, *actions: str) -> None:
-        """Allow what a service of AWS does for the function with the key that the settings name, if they name one."""
+        """Let an AWS service use the KMS key of the settings, if they name one, on behalf of the function."""
         if not self._kms_key:
             return
         stack = Stack.of(self)

@@ -19,7 +19,7 @@ class Queue(sqs.Queue):
     ) -> None:
         """Create the queue. It requires TLS unless it is `local`.
 
-        It has no name of ours: SQS refuses the name of a queue that was deleted within a minute, as by a failed
+        CloudFormation names it: for a minute, SQS refuses the name of a queue that was deleted, as by a failed
         deployment.
         """
         super().__init__(

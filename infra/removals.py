@@ -52,7 +52,7 @@ def deployed_policies(name: str, account: str, region: str) -> PolicyVersions | 
 
 
 def replaced_policy(versions: PolicyVersions | None, policy: Policy) -> str:
-    """Return which pushed policy the deployment of a policy would replace; empty if none, or if it cannot be read."""
+    """Describe the pushed policy that a deployment of `policy` would replace; empty if none, or if it is unreadable."""
     try:
         latest = versions.in_force() if versions else None
     except (ClientError, BotoCoreError):
@@ -63,7 +63,7 @@ def replaced_policy(versions: PolicyVersions | None, policy: Policy) -> str:
 
 
 def _session(account: str, region: str) -> boto3.Session | None:
-    """Return a session with the environment's credentials; `None` if the CDK deploys to another account than theirs."""
+    """Return a session with the environment's credentials; `None` if they are not of the account to deploy to."""
     session = boto3.Session(region_name=region)
     return session if session.client("sts").get_caller_identity()["Account"] == account else None
 

@@ -41,9 +41,9 @@ def _time_zone(value: object) -> ZoneInfo:
 
 
 def _teams_channel(value: object) -> object:
-    """Return what a link to a channel names; `None` for an empty one.
+    """Return the channel that a link names; `None` for an empty link.
 
-    It is as Teams copies it: https://teams.microsoft.com/l/channel/CHANNEL/NAME?groupId=TEAM&tenantId=TENANT
+    The link is as Teams copies it: https://teams.microsoft.com/l/channel/CHANNEL/NAME?groupId=TEAM&tenantId=TENANT
     """
     if not value:
         return None
@@ -56,7 +56,7 @@ def _teams_channel(value: object) -> object:
 
 
 def _kinds(value: object) -> object:
-    """Return kinds of events, from a list or a text in which commas separate them."""
+    """Return kinds of events, from a list or from a text with commas between them."""
     names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
     known = {kind.detail_type for kind in KINDS}
     for name in names if isinstance(names, list) else []:
@@ -89,7 +89,7 @@ class SettingsError(ValueError):
 
 
 class Settings(BaseModel):
-    """What can be set of a stack, besides its policy."""
+    """The settings of a stack, besides its policy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -115,7 +115,7 @@ class Settings(BaseModel):
     slack_workspace: Annotated[str, StringConstraints(pattern=r"^(T[A-Z0-9]+)?$")] = ""
     """The id of a workspace of Slack, which was authorised in the console of Amazon Q in chat applications."""
     slack_channel: Annotated[str, StringConstraints(pattern=r"^([CG][A-Z0-9]+)?$")] = ""
-    """The id of its channel that alarms are sent to; none if it is empty."""
+    """The id of the workspace's channel that alarms are sent to; none if it is empty."""
     teams_channel: Annotated[TeamsChannel | None, BeforeValidator(_teams_channel)] = None
     """The channel of Microsoft Teams that alarms are sent to, given as the link to it; none if it is empty."""
     notify_url: HttpsUrl = ""
@@ -125,13 +125,13 @@ class Settings(BaseModel):
         "Relink due soon",
         "Promise broken",
     )
-    """The kinds of events that are sent to it."""
+    """The kinds of events that are sent to `notify_url`."""
     notify_header: Annotated[HeaderName, Field(min_length=1)] = "Authorization"
     """The header whose value is the secret of the endpoint, unless it takes tokens."""
     notify_token_url: HttpsUrl = ""
     """Where OAuth tokens for the endpoint are issued for client credentials; none if it is empty."""
     kms_key: Annotated[str, StringConstraints(pattern=r"^(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/\S+)?$")] = ""
-    """The ARN of the key in KMS of tables, and of secrets that are stored with it; AWS's own keys if it is empty."""
+    """The ARN of the KMS key of tables, and of secrets that are stored with it; if empty, AWS's own keys are used."""
     lambda_insights: bool = False
     """Whether Lambda Insights reports the memory that functions use, and an alarm watches it, at a cost."""
     dashboard: bool = False
@@ -139,15 +139,15 @@ class Settings(BaseModel):
     protect_tables: bool = False
     """Whether DynamoDB refuses to delete the tables. CloudFormation could then not roll back their creation."""
     monthly_budget: Annotated[int, Field(ge=0)] = 50
-    """The USD a month above whose forecast an alarm is sent; no alarm if it is 0."""
+    """An alarm is sent if a month is forecast to cost more USD; no alarm if it is 0."""
     webhooks_per_second: Annotated[int, Field(ge=1)] = 25
     """How many webhooks API Gateway accepts a second. It answers 429 to others, and Codat sends those again."""
     webhooks_at_once: Annotated[int, Field(ge=1)] = 100
-    """How many it accepts within a moment before that limits them."""
+    """How many webhooks may arrive at the same moment before that limit applies."""
     api_calls_per_second: Annotated[int, Field(ge=1)] = 5
-    """How many calls of each route of the API it accepts a second."""
+    """How many calls of each route of the API are accepted a second."""
     api_calls_at_once: Annotated[int, Field(ge=1)] = 5
-    """How many it accepts within a moment before that limits them."""
+    """How many calls of each route may arrive at the same moment before that limit applies."""
     webhook_batches_at_once: Annotated[int, Field(ge=2, le=1000)] = 4
     """How many batches of webhooks are applied at the same time, each by an execution. Lambda's least is two."""
     waiting_callers: Annotated[int, Field(ge=0)] = 2
@@ -179,7 +179,7 @@ class Settings(BaseModel):
 
     @property
     def warnings(self) -> Iterator[str]:
-        """What is likely to surprise, though it is valid."""
+        """Yield a warning for each setting that is valid, but likely to surprise."""
         if self.local and self.notify_url:
             yield "notify_url is left out: the local AWS sends no events to other endpoints."
         offsets = {datetime(2026, month, 1, tzinfo=self.time_zone).utcoffset() for month in range(1, 13)}
@@ -194,8 +194,10 @@ class Deployment(Settings):
     """A stack that this repository deploys."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,23}$")]
-    """The name of the stack and of its metrics' dimension. In the names of functions, CloudFormation would shorten a
-    longer one, and policies would not apply that name them by it."""
+    """The name of the stack and of its metrics' dimension.
+
+    CloudFormation would shorten a longer one in the names of functions, and policies with these names would not apply.
+    """
     policy: Path
     """The policy file, relative to the folder of `deployment.toml`."""
 

@@ -18,7 +18,7 @@ class Tables(Construct):
 
     All indexes are sparse: an item that is never due, not broken, or no longer open, is not in them. They are
     partitioned into a few shards, since one partition takes 1,000 writes a second. They project keys only, and a tick
-    reads the items from the table; but that of broken promises has the breaches, so that all of them can be added up.
+    reads the items from the table. The index of broken promises also has the breaches, so that they can be added up.
 
     "Conditional" means that the item must have the version that was read. Only the command line scans tables.
     """
@@ -27,8 +27,8 @@ class Tables(Construct):
         """Create the tables.
 
         Disposable tables are deleted with their stack. Others are retained, unless their own creation is rolled back.
-        DynamoDB refuses to delete protected tables. `kms_key` is the ARN of the key that they are encrypted with; if it
-        is empty, it is one of DynamoDB, which is free of charge, as calls of a key in KMS are not.
+        DynamoDB refuses to delete protected tables. `kms_key` is the ARN of the KMS key that encrypts them. If it is
+        empty, DynamoDB's own key does, which is free of charge, unlike calls of a KMS key.
         """
         super().__init__(scope, "Tables")
         self._disposable, self._protected = disposable, protected

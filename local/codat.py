@@ -53,7 +53,7 @@ class Codat:
             await register(client.Codat(http, self.api_key, clock=lambda: datetime.now(UTC)), url, products)
 
     def remaining_calls(self) -> int | None:
-        """Return how many calls are left of today's quota; `None` if Codat does not report it. Makes one call itself.
+        """Return how many calls are left of today's quota; `None` if Codat does not report it. This makes one call.
 
         Raises:
             LocalRunError: Codat cannot be reached, or refuses the key.

@@ -17,7 +17,7 @@ from stack_access.stack import LOCAL_STACK
 
 _CDK = str(ROOT / "node_modules" / ".bin" / "cdk")
 _PROGRAMS = Path(sys.executable).parent
-"""`cdk.json` runs `python`, which must be the one that runs this program."""
+"""The folder of the Python that runs this program. `cdk.json` runs `python`, which must be the same."""
 
 
 def create_asset_bucket() -> None:
@@ -60,7 +60,7 @@ def deploy(
 
 
 def _loopback_url(url: str) -> str:
-    """Return an equal URL of an HTTP API with an IP address: not every machine resolves names below `.localhost`."""
+    """Return the URL of an HTTP API with an IP address: not every machine resolves names below `.localhost`."""
     parts = urlsplit(url)
     api_id = parts.netloc.partition(".")[0]
     return f"http://127.0.0.1:{parts.port}/_aws/execute-api/{api_id}/$default{parts.path}"

@@ -19,7 +19,7 @@ from freshness.domain.feeds.feed_values import State
 from stack_access.text import STYLES
 
 RECENT = timedelta(seconds=10)
-"""For how long a change stands out."""
+"""How long a change is highlighted."""
 _OTHER_COLUMNS = 49
 """The width of the four columns that are never cut, and of the space between all."""
 _NAME_WIDTH = 32
@@ -33,9 +33,9 @@ _REASON_WIDTH = 24
 class LiveTable:
     """The fleet at one moment, cut to the height of the terminal.
 
-    A line for each company has the state of each of its data types, under the letter of the data type, which a legend
-    names. If there are more companies than lines, only those with a problem are shown, those with most first. Below are
-    the data types that changed last, with their age, promise and dataset. What changed within `RECENT` is highlighted
+    Each company has a line with the states of its data types, each under the letter of the data type. A legend names
+    the letters. If there are more companies than lines, only those with a problem are shown, most problems first. Below
+    are the data types that changed last, with their age, promise and dataset. Changes within `RECENT` are highlighted
     in both.
     """
 
@@ -84,7 +84,7 @@ def _is_problem(feed: FeedView) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The data types of a fleet, by source type, each with its letter and the most feeds that a company has of it."""
+    """The data types of a fleet by source type. Each has a letter, and the most feeds that one company has of it."""
 
     by_source_type: dict[SourceType, list[str]]
     letters: dict[str, str]
@@ -103,7 +103,7 @@ class _Columns:
         return cls({each: by_source_type[each] for each in sorted(by_source_type)}, letters, counts)
 
     def legend(self, width: int) -> list[str]:
-        """Return which letter is which data type, in lines of at most a width."""
+        """Return the data type of each letter, in lines of at most `width` characters."""
         # A letter must not be separated from its name.
         names = (f"{letter}\u00a0{data_type}" for data_type, letter in self.letters.items())
         return textwrap.wrap("  ".join(names), width, break_on_hyphens=False)

@@ -25,7 +25,7 @@ Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
 
 class _ByThread(APIGatewayHttpResolver):
-    """Keeps the call in hand by thread: Powertools has one for a process, since Lambda runs one at a time."""
+    """Keeps the current call of each thread. Powertools keeps one for the process, since Lambda runs one at a time."""
 
     _calls = threading.local()
 

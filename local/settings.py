@@ -52,7 +52,7 @@ class Settings(BaseModel):
     queue: bool = False
     """Whether to queue refreshes at the real Codat. Otherwise they are only shown."""
     local_folder: Path = ROOT / ".local"
-    """The folder in which each run has a folder for all files that it writes."""
+    """Each run has a folder in here for all files that it writes."""
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
@@ -64,7 +64,7 @@ class Settings(BaseModel):
 
     @property
     def run_folder(self) -> Path:
-        """Return the folder of this run: others, which have other ports, may be running."""
+        """Return the folder of this run. Other runs, with other ports, have their own."""
         return self.local_folder / str(self.local_aws_port)
 
     @property

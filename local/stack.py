@@ -38,7 +38,7 @@ class RunningStack:
     dry_run: bool
     processes: Processes
     page_url: str
-    """Where the page of it is served."""
+    """Where its page is served."""
 
     @property
     def outputs(self) -> Outputs:
@@ -47,7 +47,7 @@ class RunningStack:
 
     @property
     def queries(self) -> Queries:
-        """Return what answers questions about the stack's companies and feeds."""
+        """Return the queries about the stack's companies and feeds."""
         return self.deployed.queries
 
     @property
@@ -58,9 +58,9 @@ class RunningStack:
 
 @contextmanager
 def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningStack]:
-    """Start everything, deploy the stack, and yield it; at the end, even after an error, stop and remove everything.
+    """Start everything, deploy the stack, and yield it. At the end, even after an error, stop and remove everything.
 
-    While it runs, the files `outputs.json` and `env` in the folder of the settings contain how to reach it.
+    While it runs, the files `outputs.json` and `env` in the folder of the settings say how to reach it.
 
     Raises:
         LocalRunError: a port is in use, a process did not start, or the stack could not be deployed.

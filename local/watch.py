@@ -50,7 +50,7 @@ class TickRunner(threading.Thread):
                 return
 
     def _run_tick(self, function: str) -> str:
-        """Run a function, and return why it failed; nothing if it did not."""
+        """Run a function, and return why it failed; empty if it did not."""
         try:
             run_tick(self._client, function)
         except StackError as error:
