@@ -1,4 +1,4 @@
-"""`make chaos`: many random histories and every kill point; writes `chaos/results.md`."""
+"""`make chaos`: run many random histories, every kill point, and each fault put back. Write `chaos/results.md`."""
 
 import argparse
 import logging
@@ -23,14 +23,14 @@ from chaos.seeded import SEEDED, is_found
 
 HISTORIES = 10_000
 SKEWS = (timedelta(0), timedelta(0), timedelta(minutes=3), timedelta(minutes=-3))
-"""How far the functions' clock is ahead of Codat's, in turn."""
+"""How far the functions' clock is ahead of Codat's. Histories take these values in turn."""
 CHUNK = 20
 RESULTS = Path(__file__).parent / "results.md"
 
 
 @dataclass
 class Outcome:
-    """What some runs of one kind came to."""
+    """How many runs of one kind there were, and the violations that they found."""
 
     name: str
     runs: int = 0
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def histories(faults: Faults, seeds: range) -> Outcome:
-    """Run histories of a fault profile."""
+    """Run a history for each seed, with a fault profile."""
     logging.disable(logging.CRITICAL)
     outcome = Outcome(faults.name)
     for seed in seeds:
@@ -51,7 +51,7 @@ def histories(faults: Faults, seeds: range) -> Outcome:
 
 
 def points(name: str) -> Outcome:
-    """Kill at every point of a scenario."""
+    """Run a scenario once for each point at which its function can be killed."""
     logging.disable(logging.CRITICAL)
     outcome = Outcome(name)
     for point in count():
@@ -67,7 +67,7 @@ def points(name: str) -> Outcome:
 
 
 def fault(number: int) -> Outcome:
-    """Try whether the fault of a number is found when it is put back."""
+    """Check that a test finds the fault with this number when it is put back."""
     violations = [] if is_found(number) else [f"fault {number} is not found by {SEEDED[number].found_by}"]
     return Outcome(str(number), runs=1, violations=violations)
 

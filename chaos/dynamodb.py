@@ -20,21 +20,21 @@ from estimate.memory_dynamodb import (
 )
 
 STALENESS = 2.0
-"""Seconds by which a read that is not consistent may be behind; AWS is usually well below one."""
+"""The most seconds by which a read that is not consistent is behind. At AWS it is usually well below one."""
 LARGEST_ITEM = 400 * 1024
 LONGEST_PARTITION_KEY = 2048
 LONGEST_SORT_KEY = 1024
 
 
 class Past:
-    """What items were, for as long as a stale read may return it."""
+    """Earlier versions of items, kept for as long as a stale read may return them."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._before: defaultdict[tuple[str, Key], list[tuple[datetime, Item | None]]] = defaultdict(list)
 
     def note(self, table: str, key: Key, before: Item | None) -> None:
-        """Keep what an item was before it is written now."""
+        """Keep the version of an item from before a write now."""
         now = self._clock()
         versions = [each for each in self._before[table, key] if each[0] > now - timedelta(seconds=STALENESS)]
         self._before[table, key] = [*versions, (now, before)]
@@ -124,7 +124,7 @@ class FaultyDynamoDB:
         self._write(TableName, Key, lambda: self._inner.delete_item(TableName=TableName, Key=Key, **condition))
 
     def batch_execute_statement(self, *, Statements: list[Item]) -> Item:
-        """Insert or update items. Of a call that botocore repeats, the first response is lost."""
+        """Insert or update items. If botocore repeats the call, its first response is lost."""
         self._begin("BatchExecuteStatement")
         before = {table: self._current(table) for table in {each["Statement"].split('"')[1] for each in Statements}}
         response = self._inner.batch_execute_statement(Statements=Statements)
@@ -144,7 +144,7 @@ class FaultyDynamoDB:
         return _Query(self)
 
     def query(self, table: str, **query: Any) -> Iterator[Item]:
-        """Yield the pages of a query, each of them as the table was when it was read."""
+        """Yield the pages of a query, all of them as the table was when the first was read."""
         self._begin("Query")
         stale = not query.get("ConsistentRead") and self._dice.throws(self._dice.faults.stale)
         items = self._stale(table) if stale else self._current(table)
@@ -201,7 +201,7 @@ def _key(table: str, item: Item) -> Key:
 
 
 def _selected(table: str, items: dict[Key, Item], query: dict[str, Any]) -> Iterator[Item]:
-    """Yield the items of a partition, or the keys of what is due in a shard of an index."""
+    """Yield the items of a partition, or the keys of the due items in a shard of an index."""
     values = query["ExpressionAttributeValues"]
     if "IndexName" not in query:
         yield from (items[key] for key in sorted(items) if key[0] == values[":value"]["S"])

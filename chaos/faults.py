@@ -1,4 +1,4 @@
-"""What can fail, how often, and the errors with which it does."""
+"""What can fail, how often, and with which errors."""
 
 from dataclasses import dataclass
 from random import Random
@@ -52,7 +52,11 @@ PROFILES = (NONE, STALE, AWS, CODAT, ALL)
 
 
 class KillSwitch(Fuse):
-    """Kills a function before or after its n-th call: every call is counted twice."""
+    """Kills a function before or after one of its calls.
+
+    Each call counts twice: before it is made, and after it took effect. With `KillSwitch(0)` the function is killed
+    before its first call, with `KillSwitch(3)` after its second.
+    """
 
     def burnt(self) -> None:
         """Count that a call took effect.
@@ -64,7 +68,7 @@ class KillSwitch(Fuse):
 
 
 class Dice:
-    """Throws the faults of one run. `enabled` is false once the faults are over."""
+    """Decides at random which faults happen in one run. `enabled` is false once the faults are over."""
 
     def __init__(self, faults: Faults, random: Random) -> None:
         self.faults = faults

@@ -42,7 +42,7 @@ SETTINGS = Settings(
     calls_per_minute=100_000,
 )
 TOLERANCE = timedelta(seconds=2)
-"""How far times of Codat's differ that belong together: webhooks are generated a moment after a sync ended."""
+"""How far Codat's times of one event may differ: a webhook is generated a moment after its sync has ended."""
 SETTLED_EVERY = timedelta(minutes=20)
 LOST_AND_FOUND = (ConnectionStatus.LINKED, ConnectionStatus.UNLINKED, ConnectionStatus.DEAUTHORIZED)
 STEPS = 10
@@ -57,7 +57,7 @@ KINDS = {
     "machine": 1,
     "delete": 0.2,
 }
-"""What may happen, and how likely each is."""
+"""What may happen in a step, and how likely each of them is."""
 
 
 class Violation(AssertionError):
@@ -74,7 +74,7 @@ class History:
     """What happened, in order, for a report."""
     was_killed: bool = False
     requested: dict[FeedKey, datetime] = field(default_factory=dict)
-    """When an operator's request of a refresh was accepted."""
+    """When an operator's request to refresh a feed was accepted."""
     paused: set[str] = field(default_factory=set)
     commanded: set[str] = field(default_factory=set)
     """The companies for which a command is carried out now."""
@@ -164,7 +164,7 @@ class History:
             self.requested |= {feed.key: now for feed in feeds if feed.refresh_requested_at}
 
     async def end_faults(self) -> None:
-        """End every fault but those that only a person can end, and every pause."""
+        """End every pause, and every fault except those that only a person can end."""
         simulation, now = self.simulation, self.simulation.loop.clock()
         self.require_pauses()
         simulation.dice.enabled = simulation.is_down = False
@@ -206,7 +206,7 @@ class History:
         self.require_refreshes_published(settled_at)
 
     def unkept(self, late_by: timedelta = timedelta(0)) -> list[Truth]:
-        """Return what could be as fresh as promised at Codat, or nearly so, and is not."""
+        """Return the feeds that can be fresh at Codat, but are older than promised by more than `late_by`."""
         now = self.simulation.loop.clock()
         return [
             truth
@@ -242,7 +242,7 @@ class History:
             self._require(has_ended(dataset.state) == (dataset.ended_at is not None), f"ended in part: {dataset}")
 
     def require_pauses(self) -> None:
-        """Require that every company that was paused still is, unless it was deleted."""
+        """Require that every company that was paused is still paused."""
         companies = {company.company_id: company for company in self.simulation.tables.companies.scan()}
         for company_id in self.paused:
             self._require(companies[company_id].pause is not None, f"pause lost: {companies[company_id]}")
@@ -263,7 +263,7 @@ class History:
     def require_refreshes_published(self, by: datetime) -> None:
         """Require that each refresh of ours that succeeded by a time was published.
 
-        One whose webhook was lost cannot be found any more once others have refreshed the same feed.
+        If its webhook was lost, it cannot be found any more once others have refreshed the same feed.
         """
         published = self.simulation.refreshes()
         kept = {feed.key: feed for feed in self.simulation.feeds()}
@@ -290,10 +290,10 @@ class History:
 
 
 async def run(loop: InterleavingLoop, seed: int, faults: Faults, skew: timedelta) -> History:
-    """Run one history, and require of it what must hold.
+    """Run one history, and require what must hold.
 
     Raises:
-        Violation: something does not.
+        Violation: something does not hold.
     """
     random = Random(seed)
     loop.set_exception_handler(lambda *_: None)
@@ -319,12 +319,12 @@ def simulate(seed: int, faults: Faults, skew: timedelta) -> History:
 
 
 def fresh_within(data_type: str) -> timedelta:
-    """Return what the policy of the histories promises of a data type."""
+    """Return the age that the policy of the histories promises for a data type."""
     return timedelta(days=1) if data_type == DataType.BALANCE_SHEET else FRESH_WITHIN
 
 
 def _waits(feed: Feed) -> bool:
-    """Return whether a feed waits for its dataset, or for another try after a read that failed."""
+    """Return whether a feed waits for its dataset, or for a new try after a failed read."""
     return feed.in_flight is not None or _has_failed(feed)
 
 

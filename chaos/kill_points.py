@@ -28,7 +28,7 @@ async def queue(simulation: ChaosSimulation, switch: KillSwitch) -> None:
 
 
 async def webhooks(simulation: ChaosSimulation, switch: KillSwitch) -> None:
-    """Apply the webhooks that are pending, one after another; one that is not completed stays pending."""
+    """Apply the pending webhooks, one after another. A webhook that is not completed stays pending."""
     simulation.collect()
     bodies, simulation.pending = simulation.pending, []
     for body in bodies:
@@ -150,7 +150,7 @@ SCENARIOS: dict[str, tuple[Callable[[ChaosSimulation], Awaitable[None]], Act]] =
 
 
 def kill(name: str, point: int) -> bool:
-    """Kill the function of a scenario at a point, and require what must hold. Return whether it was still running.
+    """Kill the function of a scenario at a point, and require what must hold. Return whether it reached the point.
 
     Even points are before a call, odd ones after it.
 

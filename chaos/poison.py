@@ -27,7 +27,7 @@ def companies() -> Iterator[dict[str, Any]]:
 
 
 def data_status(company_id: str) -> dict[str, Any]:
-    """Return a hostile data status."""
+    """Return the hostile data status of a company."""
     match company_id:
         case "long-name":
             return {"t" * 2000: _status("t" * 2000)}

@@ -158,7 +158,7 @@ def seeded(fault: Seeded) -> Iterator[None]:
 
 
 def pytest_configure() -> None:
-    """Put the fault back that the environment names, for as long as pytest runs."""
+    """Put back the fault that the environment names, for as long as pytest runs."""
     if number := os.environ.get(VARIABLE):
         _KEPT.enter_context(seeded(SEEDED[int(number)]))
 
@@ -181,7 +181,7 @@ Test = Callable[[], None]
 
 
 def test_of(fault: Seeded) -> Test:
-    """Return the test that finds a fault, if it takes no arguments."""
+    """Return the test that finds a fault. The test must take no arguments."""
     path, _, name = fault.found_by.partition("::")
     function: Test = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
     return function

@@ -51,7 +51,7 @@ class _FaultyEvents:
 
 @dataclass
 class ChaosSimulation(Simulation):
-    """A simulation with faults. Those of a run end when `dice.enabled` is set to false."""
+    """A simulation with faults, until `dice.enabled` is set to false."""
 
     faults: Faults = field(kw_only=True)
     random: Random = field(kw_only=True)
@@ -116,7 +116,7 @@ class ChaosSimulation(Simulation):
         return await self.loop.run_in_executor(None, run)
 
     def refreshes(self) -> dict[tuple[str, str], list[tuple[datetime, str]]]:
-        """Return when refreshes were published as ended, with their ids, by connection and data type."""
+        """Return the times and ids of the refreshes that were published, by connection and data type."""
         found: dict[tuple[str, str], list[tuple[datetime, str]]] = defaultdict(list)
         for event_id, (kind, detail) in self.events.items():
             if kind == "Company data refreshed":

@@ -22,7 +22,7 @@ from simulate.fleet import FleetError, generate_fleet, load_fleet
 from simulate.tighter import TighterError, tighten
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
-"""A Monday."""
+"""When the simulation of a generated fleet begins: a Monday."""
 
 application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -126,7 +126,7 @@ def _rules_table(report: Report) -> Table:
 
 
 def _deadlines_table(report: Report) -> Table:
-    """Return how many deadlines are met; one that is missed cannot be met with this budget and these windows."""
+    """Return a table of deadlines met and missed. A missed one cannot be met with this budget and these windows."""
     table = _table("Deadlines of feeds")
     table.add_column("deadline", overflow="fold", min_width=32)
     for name in ("in all", "missed", "met"):
@@ -139,7 +139,7 @@ def _deadlines_table(report: Report) -> Table:
 
 
 def _spending_table(report: Report, policy: Policy) -> Table:
-    """Return what the platforms charge for each rule in a month of days like those measured."""
+    """Return a table of what the platforms charge for each rule in a month of days like those measured."""
     currency = next(price.currency for price in policy.prices.values())
     table = _table("Charges of the platforms")
     table.caption = "of those with a price"
@@ -184,7 +184,7 @@ def _attained(rule: RuleReport) -> str:
 
 
 def _share(part: float, whole: float) -> str:
-    """Return a share in percent; nothing of nothing, as where a policy refreshes no feed."""
+    """Return a share in percent; empty if the whole is 0, as when a policy refreshes no feed."""
     return f"{part / whole:.1%}" if whole else ""
 
 

@@ -13,7 +13,7 @@ from estimate.world import RuleReport
 plt.switch_backend("Agg")
 
 _WIDTH = 11.0
-"""Inches, as are the following heights."""
+"""The width of the chart in inches. The heights below are in inches too."""
 _REFRESHES_HEIGHT = 3.6
 _TABLE_HEIGHT = 0.72
 _HEADER_HEIGHT = 1.1
@@ -94,7 +94,7 @@ def _draw_tables(axes: Axes, report: Report) -> None:
 
 
 def _finish(axes: Axes, title: str) -> None:
-    """Set a title, a legend above the plot, and what the two plots have in common."""
+    """Set a title, a legend above the plot, and the style that both plots have."""
     axes.set_title(title, loc="left", fontsize=12, pad=12)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=10)
     axes.set_axisbelow(True)

@@ -89,7 +89,7 @@ def generate_fleet(companies: int, changes_per_day: float, seed: int, start: dat
 
 
 def load_fleet(path: Path, policy: Policy, seed: int) -> tuple[list[SimulatedFeed], datetime, LearnedRates]:
-    """Return the feeds of an export that can be refreshed, the time of the latest sync, and what is learned of them.
+    """Return the feeds of an export that can be refreshed, the time of the latest sync, and the rates learned of them.
 
     The change rate of each feed is estimated from its syncs, and taken as its true rate.
 
@@ -136,7 +136,7 @@ def _read_export(path: Path) -> Iterator[ExportedFeed]:
     """
     adapter = TypeAdapter(ExportedFeed)
     try:
-        # Of bytes: names may contain other characters at which `str.splitlines` would split.
+        # Lines of bytes: `str.splitlines` would also split at other characters, which names may contain.
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise FleetError(f"{path}: expected a file written by `freshness export`, but: {error}") from error

@@ -51,7 +51,7 @@ TIMEOUT = timedelta(minutes=5)
 APPLY_WITHIN = timedelta(seconds=25)
 """How long apply_webhook applies webhooks before it leaves the rest."""
 OUTAGES = (NotPublished, ContentionError, BotoCoreError, ClientError)
-"""The errors with which a function fails while AWS does."""
+"""The errors that a function fails with while AWS fails."""
 
 
 class Crash(BaseException):
@@ -133,9 +133,9 @@ class Simulation:
     queued_again: list[Feed] = field(default_factory=list)
     """Feeds for which a refresh was queued while one of ours was in flight."""
     tallies: Counter[str] = field(default_factory=Counter)
-    """The metrics of all functions, and `Crashes`."""
+    """The metrics of all functions, and the numbers of `Crashes`, `Failures` and `DeadLetters`."""
     measured: Mapping[Metric, int] = field(default_factory=dict)
-    """What the last tick of queue_refreshes measured of the feeds that were due."""
+    """What the last tick of queue_refreshes measured about the feeds that were due."""
 
     def __post_init__(self) -> None:
         self.sandbox = ModelledSandbox(self.settings, self.loop)
@@ -144,7 +144,7 @@ class Simulation:
         self._dynamodb = MemoryDynamoDB()
         self.tables = self._tables(Fuse())
         self.in_flight = InFlight()
-        """What the process of queue_refreshes knows, which lasts from run to run."""
+        """What the process of queue_refreshes remembers from run to run."""
         self.event_types = set(event_types(self.policy.products))
         """The event types that the stack subscribes to."""
         self._collected = asyncio.Event()
@@ -179,7 +179,7 @@ class Simulation:
             self.measured = measured
 
     async def check(self, fuse: Fuse, *, listing: bool | None = True) -> None:
-        """Run one tick of check_freshness, which lists the companies or not, or as is due if `listing` is `None`."""
+        """Run one tick of check_freshness. `listing` is whether to list companies; `None` leaves that to the tick."""
         if listing is not None:
             self.tables.control.put_done(LISTING, BEGINNING if listing else self.clock())
         await self._tick("check_freshness", fuse, check_freshness)
@@ -248,7 +248,7 @@ class Simulation:
         self._collected.set()
 
     def deliver(self, body: str, fuse: Fuse) -> bool:
-        """Apply a webhook, and return whether that was completed. If not, deliver it again."""
+        """Apply a webhook, and return whether that was completed. If not, it must be delivered again."""
         message = Message(id="message", webhook_id="webhook", body=body, received_at=None, deliveries=1)
         with suppress(Crash):
             return not apply_batch(
@@ -261,7 +261,10 @@ class Simulation:
         return False
 
     def _move_to_dead_letters(self, _message: Message, error: Exception) -> bool:
-        """Have a webhook delivered again that failed because AWS did. Any other error is a mistake of ours."""
+        """Return whether a webhook is malformed; false if it failed because AWS did, so that it is delivered again.
+
+        Raise any other error: it is a mistake of ours.
+        """
         if isinstance(error, OUTAGES):
             return False
         if isinstance(error, Malformed):
@@ -303,7 +306,7 @@ class Simulation:
             self._rounds += 1
             await self.advance(every)
         if deliveries.done():
-            # It ends by itself only if a webhook could not be applied for an error that is not expected.
+            # It ends by itself only if an unexpected error kept a webhook from being applied.
             deliveries.result()
         deliveries.cancel()
 
@@ -348,7 +351,7 @@ class Simulation:
 
     @property
     def writes(self) -> int:
-        """The number of writes to the tables so far."""
+        """Return the number of writes to the tables so far."""
         return self._dynamodb.writes.total()
 
     def _tables(self, fuse: Fuse) -> Tables:

@@ -1,7 +1,7 @@
 """A fast simulation of deadlines over a year: three time zones with their holidays and daylight saving.
 
 The code that runs in Lambda decides and computes what follows, as in `estimate.world`. Syncs may be slow or fail, and
-each company is out of reach now and then. When deadlines are is computed here once more, from the calendar.
+each company is out of reach now and then. The times of deadlines are computed here a second time, from the calendar.
 """
 
 import heapq
@@ -25,15 +25,15 @@ from freshness.policy.policy import Policy
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 ZONES = {"Europe/London": "GB-ENG", "America/New_York": "US-NY", "Australia/Sydney": "AU-NSW"}
-"""The time zones of the companies, and whose public holidays are theirs."""
+"""The time zones of the companies, each with the region whose public holidays apply."""
 BY, FRESH_WITHIN = time(8), timedelta(hours=2)
 DATA_TYPES = ("invoices", "balanceSheet")
 OUTAGES_A_YEAR, OUTAGE_HOURS = 12.0, 3.0
 """How often a company is out of reach, and for how long on average."""
 FAILURES = 0.02
-"""The share of other syncs that fail."""
+"""The share of syncs that fail although their company is in reach."""
 SYNC_SECONDS, SLOW_SECONDS, SLOW = 20.0, 300.0, 0.02
-"""How long a sync takes on average, a slow one, and the share of those."""
+"""The average seconds of a usual sync and of a slow one, and the share of slow ones."""
 
 
 def policy(base: str) -> Policy:
@@ -59,7 +59,7 @@ def without_deadlines(fresh_within: str) -> Policy:
 
 @dataclass(slots=True, kw_only=True)
 class Year:
-    """The fleet over a year, or a part of it from `start`. Set `policy` to what is to be simulated."""
+    """The fleet over a year under `policy`, or over fewer `days` from `start` on."""
 
     companies: int
     policy: Policy
@@ -127,7 +127,7 @@ class Year:
             yield at, at + self._random.expovariate(1 / OUTAGE_HOURS) * timedelta(hours=1)
 
     def _deadlines(self) -> Iterator[tuple[datetime, str]]:
-        """Yield each deadline with its time zone, from what a wall clock there shows."""
+        """Yield the time of each deadline, by the wall clock of its time zone, and the time zone."""
         for zone, code in ZONES.items():
             holidays = set(public_holidays(code, self.start.year))
             for number in range(self.days):
@@ -136,7 +136,7 @@ class Year:
                     yield datetime.combine(day, BY, ZoneInfo(zone)).astimezone(UTC), zone
 
     def _next_tick(self) -> datetime:
-        """Return the first minute from the next event on."""
+        """Return the first full minute at or after the next event."""
         at = min(heap[0][0] for heap in (self._due, self._ends) if heap)
         return self.start + -((self.start - at) // MINUTE) * MINUTE
 
