@@ -1,8 +1,8 @@
-"""Alarms of simulated months: on burn rates, and on any feed that nothing is done about, as PromisesBroken was.
+"""Alarms of simulated months: ErrorBudgetBurning, on burn rates, and PromisesBroken, on any unattended feed.
 
-Every three days there is an outage of three to six hours, of which both should be about: in turn, Codat is down, or all
-refreshes stay paused by mistake. Beside them there is what is usual in a fleet and takes little of its error budget,
-about which nobody should be called:
+Every three days there is an outage of three to six hours, which both should report: in turn, Codat is down, or all
+refreshes stay paused by mistake. Besides, there is the usual trouble of a fleet, which takes little of its error
+budget. Nobody should be called about it:
 
 - once a day all refreshes are paused for about an hour, as for maintenance, which breaks some of the promises;
 - on average once a day an operator pauses a company for two to six hours;
@@ -34,15 +34,15 @@ from simulate.loop import OPERATOR, Fuse, Simulation
 MINUTE = timedelta(minutes=1)
 MONTH = 30 * DAY
 SEEDS = (1, 2, 3)
-"""Each gives another month."""
+"""Each seed gives a different month."""
 COMPANIES = 24
 PERIOD = timedelta(minutes=15)
 """The period of the alarms."""
 OUTAGE_EVERY = 3 * DAY
 RECOVERY = 7 * HOUR
-"""How long after an outage an alarm is still about it: the longest time over which the burn rate is computed.
+"""How long after an outage an alarm still counts as about it: the longest time that the burn rate covers.
 
-That is six hours, and up to one more, since it begins with an hour.
+That is six hours, and up to one more, since it begins with a full hour.
 """
 LOST = 0.05
 POLICY = Policy.model_validate(
@@ -58,7 +58,7 @@ POLICY = Policy.model_validate(
 
 @dataclass
 class Alarm:
-    """An alarm on one value a period, which is raised after `periods` of them in a row."""
+    """An alarm on one value a period. It is raised after `periods` breaching values in a row."""
 
     periods: int
     last: deque[bool] = field(default_factory=deque)
@@ -78,7 +78,7 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Counted:
-    """How many outages of a month alarms were about, and how many alarms were about none.
+    """The outages of a month, how many of them the alarms detected, and how many alarms were false.
 
     `detected` and `false` are of ErrorBudgetBurning, the others of PromisesBroken.
     """
@@ -116,7 +116,7 @@ class Month:
             self.maintenance.append((start, start + self.random.uniform(55, 70) * MINUTE))
 
     async def run(self) -> None:
-        """Run all of it."""
+        """Run the month."""
         loop, simulation = self.simulation.loop, self.simulation
         while loop.clock() < START + MONTH:
             fewest, fastest = 1, 0
@@ -131,7 +131,7 @@ class Month:
             self.unattended.add(fewest > 0, loop.clock())
 
     def _outage(self, now: datetime) -> None:
-        """Let every other outage be one of Codat, and the others a pause of everything."""
+        """Begin or end an outage or maintenance. In every other outage Codat is down, else everything is paused."""
         is_on = [start <= now < end for start, end in self.outages]
         self.simulation.is_down = any(is_on[::2])
         control = self.simulation.tables.control
@@ -185,7 +185,7 @@ async def _run(seed: int, loop: SimulatedLoop) -> Month:
 
 
 def _counted(seed: int) -> Counted:
-    """Simulate a month, and count."""
+    """Simulate a month, and count its outages and alarms."""
     logging.disable(logging.CRITICAL)
     month = simulate(partial(_run, seed))
     return Counted(

@@ -1,4 +1,4 @@
-"""The attainment that the system records, against a calculation from what is so at Codat at each minute.
+"""The attainment that the system records, compared with one that is calculated from Codat's own data at each minute.
 
 Webhooks are lost, syncs fail, Codat is down for hours, and connections lapse and come back.
 """
@@ -52,14 +52,14 @@ SETTINGS = Settings(
 
 @dataclass
 class AtCodat:
-    """What is so at Codat."""
+    """The attainment as calculated from Codat's own data."""
 
     times: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Feed-time in seconds, by the names of `Attained`."""
+    """The seconds of all feeds together, by the fields of `Attained`."""
     counted_at: datetime = START
 
     def count(self, truths: list[Truth], now: datetime) -> None:
-        """Count the time since the last call, as all feeds are now."""
+        """Count the time since the last call by the present state of all feeds."""
         elapsed = (now - self.counted_at).total_seconds()
         self.counted_at = now
         for truth in truths:
@@ -86,7 +86,7 @@ class Troubles:
     """Until when the connection of each company is lapsed."""
 
     def pass_minute(self) -> None:
-        """Let something begin or end."""
+        """Let troubles begin or end at random."""
         now, random = self.simulation.loop.clock(), self.random
         if random.random() < MINUTE / OUTAGE_EVERY:
             self.down_until = now + random.uniform(0.5, 4) * HOUR
@@ -119,12 +119,12 @@ async def _run(loop: SimulatedLoop, length: timedelta, seed: int) -> tuple[Attai
 
 
 def compare(length: timedelta, seed: int = 1) -> tuple[Attained, Attained]:
-    """Return what was attained at Codat in a time, and what was recorded of it."""
+    """Simulate a time. Return the attainment as calculated from Codat's data, and as recorded."""
     return simulate(lambda loop: _run(loop, length, seed))
 
 
 def measure() -> list[Figure]:
-    """Compare a week."""
+    """Compare both attainments of a week."""
     logging.disable(logging.CRITICAL)
     try:
         at_codat, recorded = compare(WEEK)

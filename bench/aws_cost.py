@@ -1,8 +1,8 @@
 """The charges of AWS in a month for 1,000 companies with ten data types each, refreshed four times a day.
 
-They are those of `estimate.bill`, with the dashboard and whoever looks at it. The total is given for a webhook for each
-read, which is the most expensive case, and for one for all data types of a company; also with AWS's monthly free tier,
-which has no end; for a stack that has nothing to do; and for a hand-written alternative.
+They are those of `estimate.bill`, with the dashboard and looks at it. There are totals with a webhook for each read,
+which is the most expensive case, with one webhook for all data types of a company, with AWS's monthly free tier, for a
+stack that has nothing to do, and for a hand-written alternative.
 """
 
 import json
@@ -24,14 +24,14 @@ from local.settings import ROOT
 COMPANIES = 1_000
 REFRESHES = COMPANIES * 10 * 4 * DAYS_A_MONTH
 AT_MOST_IDLE = 1.0
-"""USD."""
+"""The most that a stack with nothing to do may cost a month, in USD."""
 A_SECRET = 0.40
 LOOKS = 22 * 60
 """How often the dashboard is shown in a month: on working days, every minute of an hour."""
 PAGE_GB_SECONDS, PAGE_READ_UNITS = 0.5 * 0.5, 250.0
-"""For the page that the dashboard shows, measured for 10,000 companies of which a hundredth are late."""
+"""What showing the page on the dashboard takes, measured for 10,000 companies of which a hundredth are late."""
 LOG_QUERIES = 0.005
-"""Per GB scanned by Logs Insights."""
+"""USD per GB that Logs Insights scans."""
 DASHBOARD = "CloudWatch dashboard"
 TYPES = 10
 """The data types of a company. Codat sends one webhook for those that it fetched together."""
@@ -55,7 +55,7 @@ def _resources(kind: str) -> list[dict[str, Any]]:
 
 
 def dashboard() -> list[Part]:
-    """Return what the dashboard adds to the bill, which `dashboard = false` leaves out."""
+    """Return the parts that the dashboard adds to the bill. It is optional."""
     log = (QUEUE_TICKS + CHECK_TICKS) / DAYS_A_MONTH * TICK_LOG_BYTES
     widgets = _resources("AWS::CloudWatch::Dashboard")
     sources = sum(json.dumps(each["DashboardBody"]).count("SOURCE") for each in widgets)

@@ -38,7 +38,7 @@ CHECK_EVERY, LIST_EVERY = 5, 15
 """Minutes, as deployed. queue_refreshes runs every minute."""
 LOST = (0.0, 0.05, 1.0)
 APART = HOUR
-"""How long after another a data type becomes due."""
+"""The time between the due times of two data types of a company."""
 WEBHOOKS_AFTER = timedelta(seconds=10)
 
 
@@ -60,12 +60,12 @@ class PromisesKept:
 
     @property
     def percent(self) -> float:
-        """The share of promises kept, in percent."""
+        """Return the share of promises kept, in percent."""
         return 100 * self.kept / self.total
 
 
 def measure() -> list[Figure]:
-    """Measure one day of both, after a day of warm-up."""
+    """Measure a day of Codat Freshness and of the cron job, after a day of warm-up."""
     return [
         *_figures("at the example policy", example_policy()),
         *_figures("at the same policy without confidence", _without_confidence()),
@@ -74,7 +74,7 @@ def measure() -> list[Figure]:
 
 
 def _with_lost_webhooks(lost: float) -> Figure:
-    """Return the calls where the data types of a company become due one by one, so that no call serves several."""
+    """Return the calls for each refresh if data types become due one by one, so that no call serves several."""
     calls, refreshes = simulate(partial(_one_by_one, lost))
     return Figure(
         what=f"calls to Codat for each refresh, data types due one by one, {lost:.0%} of webhooks lost",
@@ -112,7 +112,7 @@ def _figures(condition: str, policy: Policy) -> list[Figure]:
 
 
 def _without_confidence() -> Policy:
-    """Return the example policy without `confidence`, because of which feeds are refreshed before their bound."""
+    """Return the example policy without `confidence`, which has feeds refreshed before their bound."""
     policy = tomllib.loads((ROOT / "freshness.toml").read_text())
     for table in policy["data_types"].values():
         table.pop("confidence", None)
@@ -132,7 +132,7 @@ async def _codat_freshness(policy: Policy, loop: SimulatedLoop) -> tuple[int, fl
 
 
 async def _one_by_one(lost: float, loop: SimulatedLoop) -> tuple[int, int]:
-    """Return the calls of a day about companies, without the list of all, and the refreshes."""
+    """Return the calls of a day, without those that list companies, and the refreshes."""
     simulation = Simulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": "6 hours"}}))
     run, random = partial(simulation.run_for, every=MINUTE, skips_idle=True, lost=lost), Random(1)  # noqa: S311 - chances, not secrets
     await run(HOUR, random=random)

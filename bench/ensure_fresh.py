@@ -45,20 +45,20 @@ SETTINGS = Settings(
 )
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 week"}})
 SYNC_TIME = (timedelta(seconds=4), timedelta(seconds=16))
-"""The shortest and the longest sync of those that are waited for."""
+"""The shortest and the longest sync that a request waits for."""
 ROUNDS = 3
-"""Before the first, no sync of these feeds was measured."""
+"""How often each feed is asked for. Before the first time, none of its syncs was measured."""
 USERS_POLL = 2.0
 """Seconds between two polls of a user's own loop."""
 SLACK = 2.0
 """Seconds that a request may take beyond its sync, besides a share of it."""
 WARM = 40
 BETWEEN_CALLS = 0.2
-"""Seconds between two warm calls, so that none waits for its turn by the pace of all calls of Codat."""
+"""Seconds between two warm calls, so that the limit on calls of Codat delays none."""
 CALLERS, CALLS = 50, 20
 TYPES_AT_ONCE = 5
 LONG_SYNC = timedelta(seconds=90)
-"""So long that all callers have usually asked before the first sync ends."""
+"""A sync so long that all callers have usually asked before the first sync ends."""
 _WRITES = ("PutItem", "DeleteItem")
 
 
@@ -71,7 +71,7 @@ class Waited:
 
     @property
     def ratio(self) -> float:
-        """The time without `SLACK`, divided by the sync's."""
+        """Return the time waited, less `SLACK`, divided by the time of the sync."""
         return (self.took - SLACK) / self.sync
 
 
@@ -82,11 +82,11 @@ class World:
         self.url, self.sandbox, self.tables, self.writes = url, sandbox, tables, writes
 
     def feeds(self) -> Iterator[Feed]:
-        """Yield the feeds of all companies, those of one data type after those of another."""
+        """Yield the feeds of all companies, sorted by data type."""
         return iter(sorted(self.tables.feeds.scan(), key=lambda feed: (feed.data_type, feed.company_id)))
 
     def take(self, shortest: timedelta, longest: timedelta) -> None:
-        """Let syncs take a time from now on."""
+        """Set how long syncs take from now on."""
         settings = self.sandbox.backend.settings
         changed = settings.model_copy(update={"sync_time_min": shortest, "sync_time_max": longest})
         self.sandbox.do(lambda sandbox: sandbox.backend.change_settings(changed, datetime.now(UTC)))
@@ -110,7 +110,7 @@ class World:
         return http.post(f"/companies/{company_id}/ensure-fresh", json=body, headers=headers)
 
     def done(self, http: httpx.Client, response: httpx.Response) -> dict[str, Any]:
-        """Ask for a request until it is done, as the documented example does."""
+        """Ask for the state of a request until it is done, as the documented example does."""
         while response.is_success and not response.json()["done"]:
             response = http.get(response.headers["Location"], headers={"Prefer": "wait=20"})
         body: dict[str, Any] = response.raise_for_status().json()
@@ -171,7 +171,7 @@ def _environment(aws: LocalAws, sandbox: RunningSandbox) -> dict[str, str]:
 
 
 def _waiting(world: World) -> list[Figure]:
-    """Let one half of the companies' data be asked for at the API, and the other half's be polled by users."""
+    """Ask the API for the data of one half of the companies, and let users poll Codat for the other half's."""
     world.take(*SYNC_TIME)
     feeds = list(islice(world.feeds(), COMPANIES))
     half = COMPANIES // 2
@@ -236,7 +236,7 @@ def _ask_and_wait(world: World, feed: Feed) -> Waited:
 
 
 def _queue_and_poll(world: World, feed: Feed) -> tuple[Waited, int]:
-    """Do as a user does without this system, and return the calls too."""
+    """Queue a refresh and poll it, as a user does without this system. Return the time waited, and the calls."""
     headers = {"Authorization": world.sandbox.authorization}
     with httpx.Client(base_url=world.sandbox.base_url, headers=headers, timeout=60) as codat:
         started = time.monotonic()
@@ -259,7 +259,7 @@ def _sync_time(dataset: Dataset) -> float:
 
 
 def _warm(world: World) -> list[Figure]:
-    """Ask for one data type after another, each of which must be queued; then make the function's writes again."""
+    """Ask for data types one by one, each of which must be queued. After each, repeat the function's writes alone."""
     world.take(LONG_SYNC, LONG_SYNC)
     feeds = islice((feed for feed in world.feeds() if not feed.in_flight), WARM)
     took: list[float] = []
@@ -289,7 +289,7 @@ def _warm(world: World) -> list[Figure]:
 
 
 def _many(world: World) -> list[Figure]:
-    """Let many callers ask for the same company at once, and each of them wait for each of its requests."""
+    """Let many callers ask about the same company at once, and wait for the ends of all their requests."""
     world.take(LONG_SYNC, LONG_SYNC)
     *_, last = sorted({feed.company_id for feed in world.feeds()})
     data_types = [feed.data_type for feed in world.feeds() if feed.company_id == last][:TYPES_AT_ONCE]
@@ -297,7 +297,7 @@ def _many(world: World) -> list[Figure]:
     bodies: list[dict[str, Any]] = []
 
     def call(caller: int) -> float:
-        """Make all requests of a caller, return when that was done, and wait for the end of each."""
+        """Make all requests of a caller, and wait for the end of each. Return when the last one was made."""
         with world.client() as http:
             headers = {"X-Test-Caller": f"arn:aws:iam::1:user/{caller}"}
             asked = [world.ask(http, last, data_types, **headers) for _ in range(CALLS)]

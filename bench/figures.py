@@ -48,18 +48,18 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """The value divided by the floor."""
+        """Return the value divided by the floor."""
         return None if self.floor is None else self.value / self.floor
 
     @property
     def is_met(self) -> bool:
-        """Whether the target is reached; always true without a target."""
+        """Return whether the target is reached; always true without a target."""
         bound = self.value if self.ratio is None else self.ratio
         return (self.at_most is None or bound <= self.at_most) and (self.at_least is None or bound >= self.at_least)
 
     @property
     def target(self) -> str:
-        """The target as text, empty if there is none."""
+        """Return the target as text, empty if there is none."""
         unit = self.unit if self.floor is None else "x"
         bounds = (("at most", self.at_most), ("at least", self.at_least))
         return ", ".join(f"{words} {_number(bound)} {unit}" for words, bound in bounds if bound is not None)
@@ -73,7 +73,7 @@ class Figure:
 
 
 def measured_by(name: str) -> tuple[Sequence[Figure], float]:
-    """Run the benchmark that is a module of this package. Print and return how many seconds it took."""
+    """Run the benchmark in a module of this package. Return its figures, and how many seconds it took."""
     print(f"{name} ...", file=sys.stderr, flush=True)
     began = time.monotonic()
     figures: Sequence[Figure] = importlib.import_module(f"bench.{name}").measure()
@@ -101,7 +101,7 @@ def markdown(figures: Sequence[Figure], *, with_targets: bool = True) -> str:
 
 @contextmanager
 def without_logs() -> Iterator[None]:
-    """Drop what functions log."""
+    """Drop all log messages."""
     logging.disable(logging.CRITICAL)
     try:
         yield

@@ -33,7 +33,7 @@ READ_AT = NOW + timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What it took to apply a batch."""
+    """The time and the calls of AWS that applying a batch took, and how many webhooks it returned."""
 
     seconds: float
     processor_seconds: float
@@ -76,7 +76,7 @@ def _memory() -> int:
 
 
 def _run(aws: LocalAws, memory: int) -> Applied:
-    """Apply a batch in a process of its own, which is limited once it has started, as Lambda does."""
+    """Apply a batch in a process of its own. As in Lambda, its processor is limited once it has started."""
     names = aws.create_tables()
     companies = _fill(aws.open_tables(names)[0])
     ours, others = get_context("spawn").Pipe()
@@ -102,7 +102,7 @@ def _fill(tables: Tables) -> list[Company]:
 
 
 def _apply(parent: Connection, url: str, names: TableNames, companies: Iterable[Company]) -> None:
-    """Apply the batch when the parent says so. Before, a webhook about the first company is applied, unmeasured."""
+    """Apply a webhook about the first company unmeasured. Apply and measure the others when the parent says so."""
     os.environ |= local_aws.tool_environment(int(url.rpartition(":")[2]))
     calls = 0
 

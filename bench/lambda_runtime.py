@@ -50,7 +50,7 @@ MB = 1_000_000
 LEAST_MEMORY = 128 * 2**20
 START_SECONDS = 10.0
 COLD_AT_MOST = 5_000.0
-"""Milliseconds, of a function that Codat or a caller may wait for: Codat waits for 15 seconds."""
+"""The most milliseconds of a cold start that Codat or a caller waits for. Codat waits for 15 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Run:
     cold_seconds: float
     warm_seconds: float
     peak_memory: int
-    """Bytes."""
+    """In bytes."""
     response: Any
 
 
@@ -148,7 +148,7 @@ def _read_completed(feed: Feed) -> str:
 
 
 def _request(body: str) -> dict[str, Any]:
-    """Return the event of API Gateway for a webhook that is signed."""
+    """Return the event of API Gateway for a signed webhook."""
     now = datetime.now(UTC)
     signature = Webhook(SIGNING_SECRET).sign("m", now, body)
     headers = {"webhook-id": "m", "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
@@ -219,7 +219,7 @@ def function(name: str) -> dict[str, Any]:
 
 
 def environment(function: Mapping[str, Any], values: Mapping[str, str], aws_url: str) -> dict[str, str]:
-    """Return the variables of the template, with the local resources, and those that Lambda sets."""
+    """Return a function's variables in the template, with local resources in them, and those that Lambda sets."""
     variables = {}
     for name, value in function["Environment"]["Variables"].items():
         reference = value.get("Ref") or value["Fn::GetAtt"][0] if isinstance(value, dict) else value

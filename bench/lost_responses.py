@@ -40,8 +40,8 @@ SETTINGS = Settings(
 class Outcome:
     """What became of POSTs whose responses were lost.
 
-    `doubled` are datasets that the sandbox queued too soon after another one of their feed, and `mispublished` is how
-    many ends were never published, or under several ids.
+    `doubled` is how many datasets were queued too soon after the previous one of their feed. `mispublished` is the
+    difference between the number of datasets and the number of ids under which ends were published.
     """
 
     posts: int

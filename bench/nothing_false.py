@@ -29,7 +29,7 @@ from simulate.loop import OPERATOR, Fuse, Simulation
 
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 MILLISECOND = timedelta(milliseconds=1)
-"""Durations of syncs are kept to the millisecond."""
+"""The tolerance of times: durations of syncs are kept to the millisecond."""
 PROMISE = DAY
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
 SETTINGS = Settings(
@@ -48,17 +48,17 @@ LOST = (0.0, 0.05, 0.5, 1.0)
 """The shares of webhooks that are lost, a week for each."""
 OUTAGE = 4 * HOUR
 BURST = 10
-"""So many callers ask for data of one company within a minute."""
+"""How many callers ask for data of one company within a minute."""
 CALLERS_WAIT = 10 * MINUTE
 PREFERRED = 20 * SECOND
 """How long a caller waits for an answer, and then asks again."""
 SETTLED = HOUR
-"""How long nothing new happens at the end, so that what runs then ends."""
+"""How long nothing new happens at the end, so that datasets in flight end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Week:
-    """What happens, and to how many companies."""
+    """How many companies, callers and days there are, and how much fails."""
 
     companies: int = 100
     hanging: int = 10
@@ -70,7 +70,7 @@ class Week:
 
 @dataclass(slots=True)
 class Outcome:
-    """What was said, and what of it is wrong."""
+    """What the system said, and which of that was false."""
 
     events: Counter[str] = field(default_factory=Counter)
     """The events, by type."""
@@ -78,16 +78,16 @@ class Outcome:
     false_broken: list[str] = field(default_factory=list)
     """Promises called broken while they are kept, or kept again while they are broken."""
     ends: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """What was published of each end."""
+    """The different results that were published for each end."""
     without_end: list[str] = field(default_factory=list)
     late: Counter[str] = field(default_factory=Counter)
-    """Promises of companies that do not hang that broke outside of the outage, and more than two ticks after it."""
+    """How many promises broke before and after the outage, of companies that do not hang."""
     answered: int = 0
     refreshes: int = 0
 
     @property
     def differing_ends(self) -> list[str]:
-        """Ends that were published with different results."""
+        """Return the ends that were published with different results."""
         return [end for end, results in self.ends.items() if len(results) > 1]
 
 
@@ -110,7 +110,7 @@ class _World:
         return company_id in self.hanging and DAY.total_seconds() <= self.loop.time() and not self.is_after_outage()
 
     def is_after_outage(self) -> bool:
-        """Return whether the outage is over, and everything else that fails."""
+        """Return whether the outage is over. Companies do not hang any more then."""
         return self.loop.clock() >= self.outage_ends_at
 
     async def run(self) -> Outcome:
@@ -169,7 +169,7 @@ class _World:
                     known = ensure.load(company_id, progress.request.request_id)
                     progress = await ensure.advance(ensure.progress(known), client)
             except Problem:
-                # It is said to the caller that nothing is read now.
+                # The caller is told that nothing is read now.
                 return
         for result in progress.request.results:
             feed = company_id, result.data_type, result.connection_id
@@ -208,7 +208,7 @@ class _World:
                 pass
 
     def count_late(self, detail: dict[str, Any]) -> None:
-        """Count a promise that broke neither because of the outage nor of a company that hangs."""
+        """Count a broken promise, unless it broke during the outage or its company hangs."""
         at = datetime.fromisoformat(detail["brokenAt"])
         if detail["companyId"] in self.hanging or self.outage_begins_at <= at <= self.outage_ends_at:
             return
@@ -222,7 +222,7 @@ class _World:
                 yield dataset
 
     def require_copy(self, said: str, feed: tuple[str, str, str], as_of: datetime) -> None:
-        """Note what was said if Codat has no copy that was requested at a time or later."""
+        """Record what was said as false if Codat has no copy that was requested at a time or later."""
         if not any(copy.requested + MILLISECOND >= as_of for copy in self.copies(*feed)):
             self.outcome.false_fresh.append(said)
 
@@ -236,7 +236,7 @@ class _World:
                 self.outcome.false_fresh.append(f"feed {feed.key}")
 
     def without_end(self) -> Iterable[str]:
-        """Yield the datasets that this system requested and that ended, but whose end is not recorded."""
+        """Yield the datasets that this system requested and that have ended, but of which there is no record."""
         now = self.loop.clock()
         for company in self.simulation.backend.companies():
             recorded = {each.dataset_id for each in self.simulation.tables.datasets.of_company(company.id)}
@@ -259,7 +259,7 @@ def measure() -> list[Figure]:
 
 
 def figures(outcomes: dict[float, Outcome]) -> list[Figure]:
-    """Return what is wrong of all weeks, with how it is divided among them."""
+    """Return what was false in all weeks together, with the number in each week."""
     broken = ("Promise broken", "Promise kept again")
     copies = sum(outcome.events["Company data refreshed"] for outcome in outcomes.values())
     answers = sum(outcome.answered for outcome in outcomes.values())

@@ -17,7 +17,7 @@ from freshness.aws.event_bus import EventBus
 
 
 async def run_tick(codat_url: str, aws_url: str, names: TableNames) -> None:
-    """List all companies, and check those that are due."""
+    """Run one tick of check_freshness, and print what it counted."""
     session = boto3.Session("test", "test", region_name="us-east-1")
     tables = Tables.open(session.client("dynamodb", endpoint_url=aws_url), names)
     bus = EventBus(session.client("events", endpoint_url=aws_url), "default")

@@ -25,7 +25,7 @@ from freshness.policy.policy import Policy
 
 COMPANIES = 10_000
 FEW, MANY = 100, 1_000
-"""Companies whose promises are all broken."""
+"""How many companies have all their promises broken."""
 FEEDS = COMPANIES * len(fleet.DATA_TYPES)
 MOST_SECONDS = 1.0
 
@@ -62,7 +62,7 @@ def _measure(aws: LocalAws, names: TableNames, policy: Policy, broken: int) -> l
 
 
 def _feeds(policy: Policy, start: int, stop: int, *, are_broken: bool) -> Iterator[Item]:
-    """Yield the items of the feeds of some companies, which may be broken for a few hours."""
+    """Yield the items of companies' feeds. If `are_broken`, their promises have been broken for up to ten hours."""
     for number in range(start, stop):
         company = fleet.company(number)
         [connection] = company.connections.values()
@@ -75,7 +75,7 @@ def _feeds(policy: Policy, start: int, stop: int, *, are_broken: bool) -> Iterat
 
 
 def _item(item: dict[str, object]) -> Item:
-    """Return an item in DynamoDB's notation as JSON has it, in which bytes are text."""
+    """Return an item in DynamoDB's notation for JSON, in which bytes are text in base64."""
     return {
         name: {kind: b64encode(value).decode() if kind == "B" else value for kind, value in typed.items()}
         for name, typed in marshal(item).items()

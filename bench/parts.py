@@ -47,7 +47,7 @@ def services(
 
 
 def codat_at(url: str, key: str = "key", transport: httpx.AsyncBaseTransport | None = None) -> CodatAccess:
-    """Return the access to a Codat."""
+    """Return the access to Codat at an address."""
     return CodatAccess(base_url=url, key=lambda reload: key, transport=transport)  # noqa: ARG005 - it stays
 
 

@@ -36,7 +36,7 @@ FEWER = 0.6
 """The share of the fixed schedule's refreshes with which the planner should reach the same mean freshness."""
 BOUND = "12 hours"
 FEW = 100
-"""Companies with which the promise of `BOUND` is measured, with the longest interval of ticks that is planned for."""
+"""How many companies the promise of `BOUND` is measured with. Ticks are as far apart as the planner expects at most."""
 WITH_FEWER = "planner, with fewer refreshes"
 FEEDS = 100_000
 
@@ -198,7 +198,7 @@ def _found_nothing(name: str, result: Result) -> Figure:
 
 
 def timed_policy() -> Policy:
-    """Return a policy with another bound in office hours, and a deadline."""
+    """Return a policy with a shorter bound in office hours, and a deadline."""
     office = {"name": "office", "hours": "08:00 to 18:00", "fresh_within": "1 hour", "time_zone": "Europe/London"}
     ready = {"name": "ready", "by": "08:00", "fresh_within": "2 hours", "time_zone": "Europe/London"}
     return Policy.model_validate({"default": {"fresh_within": "1 day"}, "rules": [office], "deadlines": [ready]})

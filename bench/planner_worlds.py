@@ -1,4 +1,4 @@
-"""The planner where prices differ, on the first day of a fleet, and where rates of change jump."""
+"""The planner when prices differ, on the first day of a fleet, and when rates of change jump."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -27,14 +27,14 @@ MONEY = 0.2
 FIRST_DAY = 0.2
 """The share of the fixed schedule's refreshes that the first day has."""
 JUMP = 10
-"""By what every rate is multiplied or divided at once."""
+"""The factor by which every rate is multiplied or divided at once."""
 BEFORE, AFTER = 2, 4
 """The days before and after the jump."""
 
 
 @dataclass(kw_only=True)
 class _Charged(World):
-    """A world in which money bounds what is queued, in the planner's order."""
+    """A world in which money limits the refreshes that are queued, in the planner's order."""
 
     money: float = 0.0
     _spent_at: datetime | None = None
@@ -54,7 +54,7 @@ def _price(simulated: SimulatedFeed) -> float:
 
 
 def _freshness(world: World) -> float:
-    """Return the weighted mean freshness since it was measured last."""
+    """Return the weighted mean freshness since the measurements began."""
     measured = [simulated.measured.total for simulated in world.simulated_feeds]
     return float(np.average([each.current_days / each.days for each in measured], weights=_weights()))
 
@@ -68,7 +68,7 @@ def _hours(days: float) -> Iterator[datetime]:
 
 
 def with_prices(*, of_policy: bool) -> tuple[float, float]:
-    """Return the freshness for the money spent, and the best possible. The policy may leave the prices out."""
+    """Return the freshness for the money spent, and the best possible. `of_policy`: whether the policy has prices."""
     feeds = list(simulated_feeds(true_rates(COMPANIES)))
     for simulated in feeds[len(feeds) // 2 :]:
         simulated.connection = replace(simulated.connection, platform=DEAR)
@@ -85,14 +85,14 @@ def with_prices(*, of_policy: bool) -> tuple[float, float]:
     world.measure_until(START + 4 * DAY)
     rates, prices = true_rates(COMPANIES), np.array([_price(simulated) for simulated in feeds])
     money = sum(simulated.measured.total.refreshes * _price(simulated) for simulated in feeds) / 2
-    # In refreshes of the price, n of them a day cost n: it is the problem without prices in other units.
+    # Counted in refreshes times their price, n a day cost n: this is the problem without prices in other units.
     rates_at_price, weights_at_price = rates * prices, _weights()
     best = best_refreshes(rates_at_price, weights_at_price, money) / prices
     return _freshness(world), mean_freshness(rates, _weights(), best)
 
 
 def first_day(*, knows_rates: bool) -> float:
-    """Return the freshness on the first day, before which nothing was read, with what other fleets taught."""
+    """Return the freshness on the first day of a fleet. Nothing was read before, and the rates are other fleets'."""
     rates = true_rates(COMPANIES)
     feeds = list(simulated_feeds(rates))
     taught = zip(feeds, rates, strict=True)
@@ -110,7 +110,7 @@ def first_day(*, knows_rates: bool) -> float:
 
 
 def jump(*, knows_rates: bool) -> list[float]:
-    """Return the freshness of each day after half of the rates became ten times higher, and half lower."""
+    """Return the freshness of each day after about half of the rates became ten times higher, and the others lower."""
     random, daily = Random(5), list[float]()
     feeds = list(simulated_feeds(true_rates(COMPANIES)))
     world = World(simulated_feeds=feeds, policy=policy("4 weeks"), random=Random(2), knows_rates=knows_rates)
@@ -145,7 +145,7 @@ def _refresh(world: World, days: int, refreshes_a_day: float, next_day: Callable
 
 
 def measure(pool: Executor) -> Callable[[], list[Figure]]:
-    """Start to measure, and return what waits for the figures."""
+    """Start to measure. Return a function that waits for the results, and returns the figures."""
     priced: Future[tuple[float, float]] = pool.submit(with_prices, of_policy=True)
     unpriced: Future[tuple[float, float]] = pool.submit(with_prices, of_policy=False)
     first = {knows: pool.submit(first_day, knows_rates=knows) for knows in (False, True)}

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MEMORY_OF_A_PROCESSOR = 1769
-"""Megabytes."""
+"""The megabytes with which Lambda gives a function one processor."""
 PERIOD = 0.02
-"""Seconds in which the share may be used, as in Lambda."""
+"""The seconds of a period. In each of them the share may be used, as in Lambda."""
 LOOK_EVERY = 0.0005
 _GROUPS = Path("/sys/fs/cgroup")
 

@@ -48,7 +48,7 @@ def simulation_of(loop: SimulatedLoop, policy: dict[str, object], companies: int
 
 
 def queueing_calls(simulation: Simulation) -> int:
-    """Return the number of calls that queued refreshes, with those that read what they queued."""
+    """Return the number of calls that queued refreshes, and of those that read what these had queued."""
     posts = sum(count for call, count in simulation.calls.items() if call.startswith("POST"))
     return posts + simulation.calls["GET data/history"]
 

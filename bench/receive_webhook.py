@@ -105,7 +105,7 @@ def _respond(request: Any, **_: object) -> AWSResponse:
 
 
 def _warm_handler(event: dict[str, Any], client: Callable[[str], object]) -> Callable[[], object]:
-    """Return a call of a newly imported handler that has created its clients by `client`."""
+    """Import the handler again, let it create its clients by `client`, and return a call of the handler."""
     sys.modules.pop("receive_webhook", None)
     handler = import_module("receive_webhook").handler
     with patch("boto3.client", client):

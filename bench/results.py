@@ -1,6 +1,6 @@
 """What benchmarks measured, with the date and the commit: `measured.json`, and the two pages that are written from it.
 
-`results.md` is for users: figures of a topic, each with what it is compared with. `details.md` has all, by benchmark.
+`results.md` is for users: figures by topic, each with what it is compared with. `details.md` has all, by benchmark.
 """
 
 import platform
@@ -17,9 +17,9 @@ from bench.figures import Figure, Topic, markdown
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
 OURS = ("functions/", "codat-sandbox/", "simulate/", "estimate/", "bench/")
-"""Where the code is that benchmarks run."""
+"""The folders of the code that benchmarks run."""
 NOT_MEASURED = {"bench/__init__.py", "bench/figures.py", "bench/results.py"}
-"""What shows figures, and changes none."""
+"""Files that show figures, and change none."""
 _LISTED = """
 import importlib, sys
 importlib.import_module("bench." + sys.argv[1])
@@ -43,7 +43,7 @@ _ADAPTER = TypeAdapter(dict[str, Measured])
 
 
 def measured_now(figures: Sequence[Figure], seconds: float) -> Measured:
-    """Return figures that were just measured of the code as it is committed."""
+    """Return figures that were just measured, with the present date and commit."""
     return Measured(
         on=datetime.now(UTC).date(),
         commit=_git("rev-parse", "--short=12", "HEAD"),
@@ -67,7 +67,7 @@ def save(measured: Mapping[str, Measured], names: Iterable[str], folder: Path = 
 
 
 def page_for_users(measured: Mapping[str, Measured]) -> str:
-    """Return the page of what a user asks: by topic, each figure with what it is compared with."""
+    """Return the page for users: by topic, each figure with what it is compared with."""
     parts = [
         f"# What it does for you, measured\n\nWritten by `make bench`, on {platform.machine()} with two processors, "
         "against a local AWS and the Codat sandbox: nothing here was measured on a real account. Each figure stands "
@@ -113,7 +113,7 @@ def files_of(name: str) -> list[str]:
 
 
 def changed_since(commit: str, files: Sequence[str], folder: Path = ROOT) -> list[str]:
-    """Return those of the files that are not as they were at a commit."""
+    """Return the files that have changed since a commit."""
     return _git("diff", "--name-only", commit, "--", *files, folder=folder).splitlines()
 
 

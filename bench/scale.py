@@ -40,7 +40,7 @@ class Index:
     """Feeds that were read because they were due."""
     queued: int = 0
     broken: int = 0
-    """Refreshes after whose end the promise had been broken."""
+    """Refreshes that ended only after the promise had broken."""
 
     def put(self, feed: Feed) -> None:
         """Write a feed that is not in flight."""

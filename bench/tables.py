@@ -129,7 +129,7 @@ class LocalAws:
 
     @property
     def session(self) -> boto3.Session:
-        """A session with test credentials."""
+        """Return a session with test credentials."""
         return boto3.Session("test", "test", region_name=local_aws.REGION)
 
     def dynamodb(self) -> "DynamoDBClient":
@@ -142,7 +142,7 @@ class LocalAws:
 
     def create_tables(self) -> TableNames:
         """Create empty tables as the stack defines them, and return their names."""
-        # Not all who import this module create tables, and importing the CDK starts a Node.js.
+        # Imported here, because importing the CDK starts Node.js, and not all users of this module create tables.
         from aws_cdk import App, Stack
         from aws_cdk.assertions import Template
 

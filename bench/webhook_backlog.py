@@ -39,13 +39,13 @@ MEMORIES = (256, 512)
 
 @dataclass(slots=True)
 class Backlog:
-    """Webhooks that wait, by company with the number of deliveries, and what became of batches."""
+    """The webhooks that wait, as company id and number of deliveries, and what became of batches."""
 
     waiting: deque[tuple[str, int]]
     bodies: Mapping[str, str]
     batch_size: int
     longest: float = 0.0
-    """Seconds."""
+    """The longest run, in seconds."""
     timeouts: int = 0
     dead: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -56,7 +56,7 @@ class Backlog:
             return dict(self.waiting.popleft() for _ in range(min(self.batch_size, len(self.waiting))))
 
     def put_back(self, batch: Mapping[str, int], failed: set[str], seconds: float, *, is_timeout: bool) -> None:
-        """Have what failed delivered again."""
+        """Put failed webhooks back to be delivered again, or count them as dead."""
         with self._lock:
             self.longest = max(self.longest, seconds)
             self.timeouts += is_timeout
@@ -67,7 +67,7 @@ class Backlog:
                     self.waiting.append((company_id, batch[company_id] + 1))
 
     def event(self, batch: Mapping[str, int]) -> dict[str, Any]:
-        """Return what Lambda invokes the function with."""
+        """Return the event that Lambda invokes the function with."""
         return {"Records": [self._record(company_id, deliveries) for company_id, deliveries in batch.items()]}
 
     def _record(self, company_id: str, deliveries: int) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _figures(memory: int, result: Result) -> list[Figure]:
 
 
 def _mapping() -> dict[str, Any]:
-    """Return the template's properties of how Lambda takes messages from the queue."""
+    """Return the properties of the template's event source mapping."""
     resources = template()["Resources"].values()
     [found] = [each["Properties"] for each in resources if each["Type"] == "AWS::Lambda::EventSourceMapping"]
     return dict(found)
@@ -155,7 +155,7 @@ def _fill(aws: LocalAws, companies: str, feeds: str) -> dict[str, str]:
 
 
 def _stored(item: dict[str, Any]) -> dict[str, Any]:
-    """Return an item as a request in JSON has it, at the first version."""
+    """Return an item at its first version, as a request in JSON has it."""
     return {name: _as_json(value) for name, value in marshal(item | {"version": 1}).items()}
 
 
@@ -169,7 +169,7 @@ def _bundle() -> Path:
 
 
 def _show_failures(output: IO[bytes]) -> None:
-    """Print what a function logged of its failures."""
+    """Print the errors and warnings that a function logged."""
     output.seek(0)
     for line in output:
         if b"ERROR" in line or b"WARN" in line or b"Traceback" in line:

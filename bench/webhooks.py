@@ -39,7 +39,7 @@ PROBES = 30
 TIMEOUT = 60.0
 """Seconds. Longer than Codat waits, because the local AWS starts twenty functions at once on few processors."""
 ATTEMPTS = 10
-"""How often a message is sent that is not accepted, because its function started too late."""
+"""How often a message is sent at most. It may not be accepted because its function started too late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Sender:
         raise TimeoutError("expected a company with a linked accounting connection within two minutes")
 
     def messages(self, number: int) -> list[Message]:
-        """Return messages about `FEEDS` feeds of their own, each with another time if they are about the same feed."""
+        """Return messages about `FEEDS` new feeds. Messages about the same feed have different times."""
         now = datetime.now(UTC).replace(microsecond=0)
         return [
             Message(
@@ -93,7 +93,7 @@ class Sender:
         ]
 
     def send(self, message: Message) -> int:
-        """Send a message, again after a failure, as Codat does, and return the status of the last response."""
+        """Send a message, and send it again after a server error, as Codat does. Return the last response's status."""
         for _ in range(ATTEMPTS):
             if (status := self._send_once(message)) < httpx.codes.INTERNAL_SERVER_ERROR:
                 break
@@ -122,7 +122,7 @@ class Sender:
             return httpx.codes.GATEWAY_TIMEOUT
 
     def send_all(self, messages: list[Message], at_once: int = MAX_CONCURRENCY) -> Counter[int]:
-        """Send messages, some twice, in random order, some at once; return how many had each status in the end."""
+        """Send messages, some of them twice, in random order, several at once. Return how many had each last status."""
         random = Random(self._run)  # noqa: S311 - an order, not a secret
         sent = messages + random.sample(messages, round(len(messages) * DOUBLED))
         random.shuffle(sent)
@@ -130,7 +130,7 @@ class Sender:
             return Counter(senders.map(self.send, sent))
 
     def feeds(self) -> list[Feed]:
-        """Return the feeds that messages of this sender were sent about."""
+        """Return the feeds that this sender's messages are about."""
         feeds = self._tables.feeds.of_company(self.company_id)
         return [feed for feed in feeds if feed.data_type.startswith(f"measured-{self._run}-")]
 

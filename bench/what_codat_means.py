@@ -36,18 +36,18 @@ SETTINGS = Settings(
     companies=0, fails_first=0, not_supported=0, permissions_error=0, sync_schedule={}, calls_per_minute=100_000
 )
 RELINKED_AFTER = 4 * DAY
-"""When a lapsed connection is linked again; where Codat does not report the lapse, it is noticed before that."""
+"""How long after its lapse a connection is linked again. A lapse that Codat does not report is noticed before that."""
 SETTLED = 2 * DAY
-"""Nothing happens so long before the end, so that its consequences are seen."""
+"""Nothing happens within this time before the end, so that all consequences are seen."""
 UNAVOIDABLE = HOUR
-"""A promise that breaks while reads are refused, or less than this after, could not be kept."""
+"""A promise that breaks while reads are refused, or within this time afterwards, could not be kept."""
 LISTS_A_TIME = 2
-"""So many lists in a row lack everything."""
+"""How many lists in a row lack companies or connections."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarter:
-    """What happens, by the number of companies or lists to which it does."""
+    """How many days there are, and how many companies or lists each kind of trouble happens to."""
 
     days: int = 90
     unlinked: int = 30
@@ -60,7 +60,7 @@ class Quarter:
 
 @dataclass(slots=True)
 class Outcome:
-    """What was published, and what of it is wrong."""
+    """What was published, and which of that was wrong."""
 
     lapsed: int = 0
     relinked: int = 0
@@ -85,7 +85,7 @@ class _World:
         self.lapses: Counter[str] = Counter()
         """The lapses of each connection that were not announced yet."""
         self.unreadable: defaultdict[str, list[tuple[datetime, datetime | None]]] = defaultdict(list)
-        """When each connection could not be read, the last time perhaps until now."""
+        """The times in which each connection could not be read. An end of `None` is still open."""
         self.copies: dict[FeedKey, datetime | None] = {}
 
     def published(self, detail_type: str, detail: dict[str, Any]) -> None:
@@ -129,7 +129,7 @@ class _World:
         return self.outcome
 
     def compare_copies(self) -> None:
-        """Compare what is kept of each copy with what was known a day before."""
+        """Compare the feeds with those of the day before, to find feeds that were deleted or lost their copy."""
         now = {feed.key: feed.succeeded_at for feed in self.simulation.feeds()}
         for key, copied_at in self.copies.items():
             if key not in now or (copied_at and now[key] is None):
@@ -137,12 +137,12 @@ class _World:
         self.copies = now
 
     async def some_day(self) -> None:
-        """Wait until some time after the first two days, so early that what follows is seen."""
+        """Wait until a random time after the first two days, early enough to see all consequences."""
         earliest, latest = 2 * DAY, self.quarter.days * DAY - SETTLED - RELINKED_AFTER
         await self.until_time(earliest + (latest - earliest) * self.random.random())
 
     async def until_time(self, since_start: timedelta) -> None:
-        """Wait until a time."""
+        """Wait until so long after the start of the simulation."""
         await asyncio.sleep(since_start.total_seconds() - self.loop.time())
 
     async def add(self, platform: Platform, *data_types: DataType) -> Company:
@@ -161,25 +161,25 @@ class _World:
         self.simulation.backend.set_connection_status(company.id, connection.id, status, self.loop.clock())
 
     def refuse(self, company: Company) -> None:
-        """Have all reads of a company refused, although its connection stays linked."""
+        """Let Codat refuse all reads of a company, although its connection stays linked."""
         connection, now = company.connections[0], self.loop.clock()
         self.unreadable[connection.id].append((now, None))
         self.simulation.backend.set_refuses_reads(company.id, connection.id, True, now)
 
     async def heal(self, company: Company) -> None:
-        """Have the reads of a company succeed again, once none runs: one that is refused then would be a lapse."""
+        """Let the reads of a company succeed again, once none runs: a second refusal would be a lapse."""
         backend, connection = self.simulation.backend, company.connections[0]
         await self.until(lambda: not any(each.is_running for each in backend.history(company.id, self.loop.clock())))
         self.can_be_read(connection)
         backend.set_refuses_reads(company.id, connection.id, False, self.loop.clock())
 
     def can_be_read(self, connection: Connection) -> None:
-        """Note that a connection can be read again."""
+        """Record that a connection can be read again."""
         since, _ = self.unreadable[connection.id].pop()
         self.unreadable[connection.id].append((since, self.loop.clock()))
 
     async def leave(self, index: int) -> None:
-        """Let a company be read all the time."""
+        """Add a company that nothing happens to."""
         await self.add((XERO, QUICKBOOKS_ONLINE, QUICKBOOKS_DESKTOP)[index % 3], DataType.INVOICES)
 
     async def unlink(self, index: int) -> None:
@@ -192,13 +192,13 @@ class _World:
             self.set_status(company, ConnectionStatus.LINKED)
 
     async def link_once(self, index: int) -> None:
-        """Let a customer link for one read, as the policy says, or as is usual for an on-premise platform."""
+        """Let a customer link for one read: as the policy says, or on an on-premise platform, where it is usual."""
         await self.some_day()
         company = self.add_now(MYOB if index % 2 else QUICKBOOKS_DESKTOP)
         self.simulation.backend.set_one_time(company.id, company.connections[0].id, self.loop.clock())
 
     async def refuse_and_heal(self, index: int) -> None:
-        """Have one read refused: one that a person requests, or for every second company one that is due."""
+        """Let one read be refused: one that a person requests, or for every second company one that is due."""
         company = await self.add(XERO if index % 4 else QUICKBOOKS_ONLINE)
         await self.some_day()
         self.refuse(company)
@@ -225,7 +225,7 @@ class _World:
             await asyncio.sleep(MINUTE.total_seconds())
 
     async def lapse(self, index: int) -> None:
-        """Let a customer revoke access: Codat says so, or only refuses reads. Some days later, it is linked again."""
+        """Let a customer revoke access. Codat says so, or only refuses reads. Some days later the customer relinks."""
         company = await self.add(XERO if index % 4 else QUICKBOOKS_DESKTOP)
         connection = company.connections[0]
         await self.some_day()
@@ -245,7 +245,7 @@ class _World:
         self.outcome.relinked += 1
 
     async def empty_lists(self, index: int) -> None:
-        """Let some lists in a row lack what they have of companies: all of it, half of it, or their connections."""
+        """Let some lists in a row lack all companies, half of them, or the connections of all."""
         await self.some_day()
         listed = [
             responses.company(company, "https://link-api.codat.io") for company in self.simulation.backend.companies()

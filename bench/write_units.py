@@ -37,7 +37,7 @@ FLOOR = 4
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """The units of a tick that queues `REFRESHES`, of their webhooks, one each, and of the same webhooks again."""
+    """The units of a tick that queues `REFRESHES` refreshes, of a webhook for each, and of the same webhooks again."""
 
     tick: Usage
     webhooks: Usage
@@ -45,9 +45,9 @@ class Used:
     fullest_feed: int
     """The bytes of a feed with every attribute set."""
     late: Usage
-    """For recording the attainment of `REFRESHES` that end late, one after another."""
+    """The units of recording the attainment of `REFRESHES` refreshes that end late, one after another."""
     counted: Usage
-    """For writing how many feeds are promised."""
+    """The units of writing how many feeds are promised."""
 
 
 @cache
@@ -91,7 +91,7 @@ def use() -> Used:
 
 
 def _record_late(tables: Tables, bus: EventBus, policy: Policy, companies: list[Company], meter: Meter) -> Usage:
-    """Let every promise break, end it by a webhook each, and return what recording the attainment used."""
+    """Let every promise break, and end each breach by a webhook. Return what recording the attainment used."""
     now = NOW + timedelta(days=8)
     recording = services(tables, bus, policy, lambda: now).recorder
     applier = WebhookApplier(tables=tables, recorder=recording, clock=lambda: now)

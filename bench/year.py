@@ -1,7 +1,7 @@
 """Deadlines over a year: how many are met, and with how many calls, compared with a bound on the age at all times.
 
-The loosest bound that meets all deadlines is the age that they allow, since the one refresh that it saves might be the
-one before a deadline. It is simulated with fewer companies, because it takes so many more refreshes.
+A bound meets all deadlines only if it is the age that they allow: with a looser bound, the refresh before a deadline
+might be missing. It is simulated with fewer companies, because it takes so many more refreshes.
 """
 
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def measure() -> list[Figure]:
-    """Simulate both."""
+    """Simulate a year with deadlines, and one with a bound."""
     by_deadline = Year(companies=COMPANIES, policy=policy("1 week"), start=START)
     by_bound = Year(companies=COMPANIES_WITH_A_BOUND, policy=without_deadlines("2 hours"), start=START)
     by_deadline.run()
