@@ -1,16 +1,13 @@
 """The reference of the policy file, `docs/policy.md`: the docstrings of its schema, with an example of each key."""
 
-import ast
 import inspect
-import textwrap
 import tomllib
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
-
+from freshness.domain.field_docs import docs_of
 from freshness.policy.file.schema import Terms
 from freshness.policy.file.table import Table
 from freshness.policy.policy import Policy
@@ -46,7 +43,7 @@ def _section(key: str, examples: Any, shown: set[tuple[type, str]]) -> str:
     entries: list[dict[str, Any]] = examples if isinstance(examples, list) else [examples]
     is_by_name = isinstance(examples, dict) and getattr(annotation, "__origin__", None) is dict
     title = f"[[{key}]]" if isinstance(examples, list) else f"[{key}.NAME]" if is_by_name and model else f"[{key}]"
-    lines = [f"## `{title}`", "", _docs_of(Policy).get(key) or (inspect.getdoc(model) if model else "") or "", ""]
+    lines = [f"## `{title}`", "", docs_of(Policy).get(key) or (inspect.getdoc(model) if model else "") or "", ""]
     if model is None or model is Terms:
         return "\n".join([*lines, "```toml", f"[{key}]", *_assignments(entries[0]), "```", ""])
     if is_by_name:
@@ -60,7 +57,7 @@ def _section(key: str, examples: Any, shown: set[tuple[type, str]]) -> str:
 
 def _keys(model: type[Table], shown: set[tuple[type, str]]) -> Iterator[tuple[str, str]]:
     """Yield the keys of a table that were not shown yet, with their meaning."""
-    docs = _docs_of(model)
+    docs = docs_of(model)
     for name in model.model_fields:
         definer = next(kind for kind in reversed(model.__mro__) if name in getattr(kind, "__annotations__", {}))
         if (definer, name) not in shown:
@@ -97,17 +94,3 @@ def _model_in(annotation: Any) -> type[Table] | None:
     """Return the type of table in the annotation of a key. The key may hold one table, a list, or several by name."""
     inner = (annotation, *get_args(annotation))
     return next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, Table)), None)
-
-
-def _docs_of(model: type[BaseModel]) -> dict[str, str]:
-    """Return the docstrings of a table's keys, inherited ones included."""
-    docs: dict[str, str] = {}
-    for kind in reversed(model.__mro__):
-        if issubclass(kind, Table) and kind is not Table:
-            [definition] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-            assert isinstance(definition, ast.ClassDef)  # noqa: S101 - for the type checker
-            for statement, following in zip(definition.body, definition.body[1:], strict=False):
-                match statement, following:
-                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                        docs[name] = inspect.cleandoc(text)
-    return docs

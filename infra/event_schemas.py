@@ -4,7 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from freshness.domain.transitions.notifications import KINDS, Notification
+from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
+
+from freshness.domain.field_docs import docs_of
+from freshness.domain.transitions.notifications import KINDS, EndOfFeed, Notification
 
 FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
 
@@ -17,11 +21,21 @@ def file_of(detail_type: str) -> Path:
 def schema(kind: type[Notification]) -> dict[str, Any]:
     """Return the schema of the `detail` of a kind of event. Consumers must accept fields that are added later."""
     described = kind.model_json_schema(by_alias=True, mode="serialization")
-    for each in (described, *described.get("$defs", {}).values()):
+    models: list[tuple[dict[str, Any], type[BaseModel]]] = [(described, kind)]
+    if EndOfFeed.__name__ in described.get("$defs", {}):
+        models.append((described["$defs"][EndOfFeed.__name__], EndOfFeed))
+    for each, model in models:
         each.pop("additionalProperties", None)
-        for described_property in each.get("properties", {}).values():
-            described_property.pop("title", None)
+        docs = {to_camel(name): {"description": text} for name, text in docs_of(model).items()}
+        each["properties"] = {
+            name: dict(sorted((_without_title(of_name) | docs.get(name, {})).items()))
+            for name, of_name in each["properties"].items()
+        }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described, "title": kind.detail_type}
+
+
+def _without_title(described: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in described.items() if key != "title"}
 
 
 def text_of(kind: type[Notification]) -> str:

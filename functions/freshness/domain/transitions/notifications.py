@@ -36,7 +36,7 @@ class _Published(BaseModel):
         alias_generator=to_camel,
         validate_by_name=True,
         json_schema_serialization_defaults_required=True,
-        use_attribute_docstrings=True,
+        defer_build=True,
     )
 
 
