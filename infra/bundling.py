@@ -170,8 +170,7 @@ def _install(requirements: Path, target: Target, folder: Path) -> None:
 def _prune(dependencies: Path) -> None:
     """Delete what no function uses: commands, package metadata, tests, and API descriptions of other services."""
     unused = [path for pattern in ("bin", "*.dist-info", "*/tests") for path in dependencies.glob(pattern)]
-    services = [path for package in ("boto3", "botocore") for path in dependencies.glob(f"{package}/data/*/")]
-    unused += [service for service in services if service.name not in BOTOCORE_SERVICES]
+    unused += [path for path in dependencies.glob("botocore/data/*/") if path.name not in BOTOCORE_SERVICES]
     for folder in unused:
         shutil.rmtree(folder)
 

@@ -113,8 +113,18 @@ def test_the_page_takes_its_templates_from_the_bundle(bundle: Path) -> None:
     assert (done.stderr, done.returncode) == ("", 0)
 
 
+@pytest.mark.parametrize("handler", ["act_on_page", "receive_webhook", "serve_api", "show_page"])
+def test_what_someone_waits_for_starts_without_packages_that_take_long_to_import(bundle: Path, handler: str) -> None:
+    program = f"import sys, {handler}\nprint({{'boto3', 'httpx', 'holidays', 's3transfer'}} & sys.modules.keys())"
+    done = run_isolated(bundle, program)
+    assert (done.stderr, done.stdout.strip()) == ("", "set()")
+
+
 def test_the_bundle_has_the_api_description_of_each_service(bundle: Path) -> None:
-    program = f"import boto3\nfor each in {bundling.BOTOCORE_SERVICES}: boto3.client(each, region_name='eu-west-2')"
+    program = (
+        "from botocore.session import get_session\n"
+        f"for each in {bundling.BOTOCORE_SERVICES}: get_session().create_client(each, region_name='eu-west-2')"
+    )
     done = run_isolated(bundle, program)
     assert (done.stderr, done.returncode) == ("", 0)
 

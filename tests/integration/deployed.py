@@ -60,7 +60,7 @@ class Deployed:
 
     def key_is_in(self, name: str) -> None:
         """Have the key read from a secret, which need not exist."""
-        services._parameters.cache_clear()
+        services._kept_keys.cache_clear()
         self._patch.setenv("CODAT_API_KEY_SECRET", name)
         self._access = CodatAccess(
             base_url=self.sandbox.base_url, key=lambda reload: services.stored_key(name, reload=reload)

@@ -95,7 +95,7 @@ def test_the_role_of_the_page_allows_what_it_shows_and_nothing_else(
 ) -> None:
     make_stale(deployed)
     company, connection_id = let_link_lapse(deployed)
-    services._parameters.cache_clear()
+    services._kept_keys.cache_clear()
 
     html = shown(deployed)
     assert '<div class="cf" data-theme="dark">' in html

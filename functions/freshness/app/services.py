@@ -1,18 +1,17 @@
 """The composition root: what the use cases need from outside. Only `Services.deployed` reads the environment."""
 
+import math
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
-from ssl import SSLContext
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import httpx
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.utilities.parameters import GetParameterError, SSMProvider
 from botocore.exceptions import ClientError
 
 from freshness.app.counts import Counts
@@ -26,12 +25,14 @@ from freshness.aws.metrics import Metric
 from freshness.aws.tasks import Tasks
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError, WrongAccount
-from freshness.codat.http import CALL_TIMEOUT
 from freshness.codat.rate_limiter import RateLimiter
 from freshness.domain.api_limits import ApiLimits
 from freshness.planning.in_flight import InFlight
 from freshness.policy import compiled
 from freshness.policy.policy import Policy
+
+if TYPE_CHECKING:
+    import httpx
 
 KEY_KEPT = 300
 """Seconds for which a process keeps the key for Codat's API, so that it can be rotated."""
@@ -48,7 +49,7 @@ class CodatAccess:
 
     base_url: str
     key: Callable[[bool], str]
-    transport: httpx.AsyncBaseTransport | None = None
+    transport: "httpx.AsyncBaseTransport | None" = None
     checked_keys: set[str] = field(default_factory=set, repr=False)
     """The keys that are known to belong to the account that the policy names."""
 
@@ -131,10 +132,10 @@ class Services:
             on_demand=on_demand,
             known=known,
         )
-        verify = _ssl_context() if access.transport is None else False
-        async with httpx.AsyncClient(
-            base_url=access.base_url, timeout=CALL_TIMEOUT, verify=verify, transport=access.transport
-        ) as http:
+        # Imported here, because httpx takes a tenth of a cold start, and not every run calls Codat.
+        from freshness.codat.http import connection_to
+
+        async with connection_to(access.base_url, access.transport) as http:
             key = access.key(False)
             was_down = known is not None and known.down_since is not None
             codat = Codat(http, key, clock=self.clock, limiter=limiter, was_down=was_down)
@@ -203,22 +204,21 @@ def _codat_access() -> CodatAccess:
 
 
 @cache
-def _parameters() -> SSMProvider:
-    return SSMProvider(boto3_client=client("ssm"))
-
-
-@cache
-def _ssl_context() -> SSLContext:
-    """Return the TLS settings for Codat. They are kept, because loading the certificates takes longer than a call."""
-    return httpx.create_ssl_context()
+def _kept_keys() -> dict[str, tuple[float, str]]:
+    """Return the keys for Codat's API by the names of their secrets, each with when it was read."""
+    return {}
 
 
 def stored_key(secret: str, *, reload: bool = False) -> str:
     """Return the key for Codat's API from Systems Manager; an empty one, which Codat refuses, until one is stored."""
-    try:
-        return str(_parameters().get(secret, decrypt=True, max_age=KEY_KEPT, force_fetch=reload)).strip()
-    except GetParameterError as error:
-        cause = error.__cause__ or error.__context__
-        if isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ParameterNotFound":
-            return ""
-        raise cause or error from None
+    now = time.monotonic()
+    read_at, key = _kept_keys().get(secret, (-math.inf, ""))
+    if reload or now >= read_at + KEY_KEPT:
+        try:
+            key = client("ssm").get_parameter(Name=secret, WithDecryption=True)["Parameter"]["Value"].strip()
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ParameterNotFound":
+                return ""
+            raise
+        _kept_keys()[secret] = (now, key)
+    return key

@@ -4,12 +4,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 from uuid import UUID
 
-import httpx
-
 from freshness.codat.errors import CodatError, NotFound, UnsupportedDataType
-from freshness.codat.http import HttpClient, Limiter, Parameters
 from freshness.codat.models import (
     CompanyListing,
     DataStatus,
@@ -23,8 +22,12 @@ from freshness.codat.models import (
     WebhookConsumers,
 )
 from freshness.codat.response_model import Readable
-from freshness.codat.responses import path_of
 from freshness.domain.data_types import custom_identifier
+
+if TYPE_CHECKING:
+    import httpx
+
+    from freshness.codat.http import Limiter, Parameters
 
 PAGE_SIZE = 1000
 HISTORY_PAGE_SIZE = 100
@@ -49,13 +52,16 @@ class Codat:
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: "httpx.AsyncClient",
         api_key: str,
         *,
         clock: Callable[[], datetime],
-        limiter: Limiter | None = None,
+        limiter: "Limiter | None" = None,
         was_down: bool = False,
     ) -> None:
+        # Imported here, as in `Services.codat`.
+        from freshness.codat.http import HttpClient
+
         self._http = HttpClient(http, api_key, clock=clock, limiter=limiter, was_down=was_down)
 
     @property
@@ -95,15 +101,15 @@ class Codat:
 
     def is_failing(self, company_id: str) -> bool:
         """Return whether the last call about a company failed because Codat could not respond."""
-        return self._http.reachability.is_failing(path_of("companies", company_id))
+        return self._http.reachability.is_failing(_path("companies", company_id))
 
     def responds(self, company_id: str) -> bool | None:
         """Return whether the last call about a company got a response; `None` if none was made."""
-        return self._http.reachability.responds(path_of("companies", company_id))
+        return self._http.reachability.responds(_path("companies", company_id))
 
     def doubt(self, company_id: str) -> None:
         """Do not count further failures about a company as a sign that Codat is down."""
-        self._http.reachability.doubt(path_of("companies", company_id))
+        self._http.reachability.doubt(_path("companies", company_id))
 
     def refuse_calls(self, error: CodatError) -> None:
         """Make no further calls: raise `error` in place of each."""
@@ -122,12 +128,12 @@ class Codat:
 
     async def company(self, company_id: str) -> tuple[datetime, CompanyListing]:
         """Return a company, and the time at which Codat returned it."""
-        response = await self._http.get(path_of("companies", company_id))
+        response = await self._http.get(_path("companies", company_id))
         return self._http.time(response), self._http.read(response, CompanyListing)
 
     async def data_status(self, company_id: str) -> DataStatuses:
         """Return the data status of a company. Data types that were never synced may be missing."""
-        response = await self._http.get(path_of("companies", company_id, "dataStatus"))
+        response = await self._http.get(_path("companies", company_id, "dataStatus"))
         statuses = self._http.read(response, dict[str, Readable[DataStatus]])
         by_type = {data_type: status for data_type, status in statuses.items() if status is not None}
         return DataStatuses(at=self._http.time(response), by_type=by_type)
@@ -135,13 +141,13 @@ class Codat:
     async def history(self, company_id: str) -> AsyncIterator[PullOperation]:
         """Yield the datasets of a company, newest first. Pages are read as they are needed."""
         parameters: Parameters = {"pageSize": HISTORY_PAGE_SIZE, "orderBy": "-requested"}
-        path = path_of("companies", company_id, "data", "history")
+        path = _path("companies", company_id, "data", "history")
         async for _, operation in self._pages(path, Page[PullOperation], parameters):
             yield operation
 
     async def dataset(self, company_id: str, dataset_id: str) -> PullOperation:
         """Return one dataset."""
-        path = path_of("companies", company_id, "data", "history", dataset_id)
+        path = _path("companies", company_id, "data", "history", dataset_id)
         return self._http.read(await self._http.get(path), PullOperation)
 
     async def queue(
@@ -154,14 +160,14 @@ class Codat:
         if identifier := custom_identifier(data_type):
             return await self._queue_custom(company_id, identifier, connection_id, key, on_demand=on_demand)
         parameters: Parameters = {"connectionId": connection_id}
-        path = path_of("companies", company_id, "data", "queue", data_type)
+        path = _path("companies", company_id, "data", "queue", data_type)
         return self._http.read(await self._http.post(path, parameters, key=key, on_demand=on_demand), PullOperation)
 
     async def _queue_custom(
         self, company_id: str, identifier: str, connection_id: str, key: UUID | None, *, on_demand: bool
     ) -> PullOperation:
         """Queue a refresh of a custom data type. A 404 is raised as `UnsupportedDataType`: the connection lacks it."""
-        path = path_of("companies", company_id, "connections", connection_id, "data", "queue", "custom", identifier)
+        path = _path("companies", company_id, "connections", connection_id, "data", "queue", "custom", identifier)
         try:
             response = await self._http.post(path, key=key, on_demand=on_demand)
         except NotFound as error:
@@ -172,7 +178,7 @@ class Codat:
 
     async def queue_all(self, company_id: str, key: UUID | None = None) -> datetime:
         """Queue every data type that is fetched on first link, and return when, by Codat's clock."""
-        return self._http.time(await self._http.post(path_of("companies", company_id, "data", "all"), key=key))
+        return self._http.time(await self._http.post(_path("companies", company_id, "data", "all"), key=key))
 
     async def refresh_product(
         self, company_id: str, product: str, data_types: Iterable[str], key: UUID | None = None
@@ -182,7 +188,7 @@ class Codat:
         Raises:
             freshness.codat.errors.AlreadyInProgress: a sync of the product runs already. The error names no dataset.
         """
-        path = path_of("companies", company_id, "products", product, "refresh")
+        path = _path("companies", company_id, "products", product, "refresh")
         body = {"dataTypes": sorted(data_types)}
         return self._http.time(await self._http.post(path, body=body, key=key))
 
@@ -206,8 +212,8 @@ class Codat:
         return self._http.read(await self._http.post("/webhooks", body=body), WebhookConsumer)
 
     async def _pages(
-        self, path: str, form: type[Page[Listed]], parameters: Parameters
-    ) -> AsyncIterator[tuple[httpx.Response, Listed]]:
+        self, path: str, form: type[Page[Listed]], parameters: "Parameters"
+    ) -> AsyncIterator[tuple["httpx.Response", Listed]]:
         """Yield the items of a list, each with the response it is from. An item that moves to the next page comes once.
 
         The list ends with a page that links to no next one, a page without new items, or `EMPTY_PAGES` empty pages in a
@@ -232,3 +238,8 @@ class Codat:
             if items:
                 before = items
                 seen.add(content)
+
+
+def _path(*parts: str) -> str:
+    """Return a path of these parts, each escaped."""
+    return "".join(f"/{quote(part, safe='')}" for part in parts)

@@ -10,7 +10,9 @@ from asyncio import Semaphore
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from importlib.util import find_spec
+from ssl import SSLContext
 from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
@@ -308,3 +310,15 @@ class HttpClient:
 def _company_path(path: str) -> str:
     """Return the path of the company that a path `/companies/{companyId}/…` is about."""
     return "/".join(path.split("/")[:3])
+
+
+def connection_to(base_url: str, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """Return a connection to Codat for a client. `transport` replaces the network."""
+    verify = _ssl_context() if transport is None else False
+    return httpx.AsyncClient(base_url=base_url, timeout=CALL_TIMEOUT, verify=verify, transport=transport)
+
+
+@cache
+def _ssl_context() -> SSLContext:
+    """Return the TLS settings for Codat. They are kept, because loading the certificates takes longer than a call."""
+    return httpx.create_ssl_context()

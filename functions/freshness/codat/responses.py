@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -88,11 +87,6 @@ def company_id_of(response: httpx.Response) -> str:
     """Return the id of the company that a response is about, by its path `/companies/{companyId}/…`; empty if none."""
     _, first, *rest = response.request.url.path.split("/")
     return rest[0] if first == "companies" and rest else ""
-
-
-def path_of(*parts: str) -> str:
-    """Return a path of these parts, each escaped."""
-    return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
 def kind_of(response: httpx.Response, error: str, *, is_repeat: bool) -> type[errors.CodatError]:

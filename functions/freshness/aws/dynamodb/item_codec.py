@@ -9,7 +9,6 @@ from functools import cache
 from itertools import chain
 from typing import Any, TypeVar, overload
 
-from boto3.dynamodb.types import Binary
 from pydantic import TypeAdapter
 
 from freshness.domain.companies.company import Company
@@ -140,8 +139,8 @@ def feed_item(feed: Feed) -> Item:
 def feed_from(item: Item) -> Feed:
     """Return the feed of an item."""
     item["data_type"], _, item["connection_id"] = item["feed"].partition("#")
-    if isinstance(item.get("history"), Binary):
-        item["history"] = SyncHistory(PackedRows(bytes(item["history"])))
+    if isinstance(item.get("history"), bytes):
+        item["history"] = SyncHistory(PackedRows(item["history"]))
     return adapter(Feed).validate_python(item)
 
 
@@ -157,9 +156,9 @@ def deleted_partition(company_id: str) -> str:
 
 def readable(item: Item) -> Item:
     """Return an item with its history unpacked, if it has one."""
-    if not isinstance(item.get("history"), Binary):
+    if not isinstance(item.get("history"), bytes):
         return item
-    return item | {"history": list(SyncHistory(PackedRows(bytes(item["history"]))))}
+    return item | {"history": list(SyncHistory(PackedRows(item["history"])))}
 
 
 def deleted_feed_item(feed: Feed, now: datetime) -> Item:

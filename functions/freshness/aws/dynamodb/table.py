@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-
-from boto3.dynamodb.types import DYNAMODB_CONTEXT, TypeDeserializer, TypeSerializer
 
 from freshness.aws.dynamodb.item_codec import Item
 from freshness.domain.api_limits import ApiLimits
@@ -37,10 +36,6 @@ FIRST_PAUSE = 0.02
 Value = TypeVar("Value", ApiLimits, CodatSchedule, Company, Dataset, Feed, FreshnessRequest, Listing, SyncDurations)
 
 
-_others_to = TypeSerializer().serialize
-_others_from = TypeDeserializer().deserialize
-
-
 def marshal(item: Item) -> Item:
     """Return an item in DynamoDB's own notation, with the type of each attribute."""
     return {name: _typed(value) for name, value in item.items()}
@@ -52,25 +47,40 @@ def unmarshal(item: Item) -> Item:
 
 
 def _typed(value: object) -> Any:
-    """Return a value in DynamoDB's notation. boto3's lookup of types by name would take most of an item's time."""
-    if isinstance(value, str):
-        return {"S": str(value)}  # DynamoDB's client accepts no subclass.
-    if isinstance(value, dict):
-        return {"M": {name: _typed(each) for name, each in value.items()}}
-    if type(value) is int:
-        return {"N": str(value)}
-    return _others_to(value)
+    """Return a value in DynamoDB's notation."""
+    match value:
+        case str():
+            return {"S": str(value)}  # DynamoDB's client accepts no subclass.
+        case dict():
+            return {"M": {name: _typed(each) for name, each in value.items()}}
+        case bool():
+            return {"BOOL": value}
+        case int() | Decimal():
+            return {"N": str(value)}
+        case bytes():
+            return {"B": value}
+        case list() | tuple():
+            return {"L": [_typed(each) for each in value]}
+        case None:
+            return {"NULL": True}
+        case _:
+            raise TypeError(f"DynamoDB has no type for {value!r}")
 
 
 def _plain(typed: Any) -> Any:
     """Return the Python value of a value in DynamoDB's notation."""
-    if "S" in typed:
-        return typed["S"]
-    if "M" in typed:
-        return {name: _plain(each) for name, each in typed["M"].items()}
-    if "N" in typed:
-        return DYNAMODB_CONTEXT.create_decimal(typed["N"])
-    return _others_from(typed)
+    [(kind, value)] = typed.items()
+    match kind:
+        case "M":
+            return {name: _plain(each) for name, each in value.items()}
+        case "N":
+            return Decimal(value)
+        case "L":
+            return [_plain(each) for each in value]
+        case "NULL":
+            return None
+        case _:
+            return value
 
 
 class ContentionError(Exception):
