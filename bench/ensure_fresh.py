@@ -96,7 +96,7 @@ class World:
         return self.sandbox.sandbox.calls.total()
 
     def dataset(self, company_id: str, dataset_id: str) -> Dataset:
-        """Return a dataset."""
+        """Return the sandbox's dataset with an id."""
         history = self.sandbox.do(lambda sandbox: sandbox.backend.history(company_id, datetime.now(UTC)))
         return next(each for each in history if each.id == dataset_id)
 

@@ -70,7 +70,7 @@ class Week:
 
 @dataclass(slots=True)
 class Outcome:
-    """What the system said, and which of that was false."""
+    """The statements of the system, and which of them were false."""
 
     events: Counter[str] = field(default_factory=Counter)
     """The events, by type."""
@@ -114,7 +114,7 @@ class _World:
         return self.loop.clock() >= self.outage_ends_at
 
     async def run(self) -> Outcome:
-        """Let the week pass, and return what became of it."""
+        """Run the week, and return its outcome."""
         platform = replace(XERO, data_types=(DataType.BILLS, DataType.INVOICES))
         for _ in range(self.week.companies):
             self.simulation.backend.add_company((platform,), self.loop.clock())
@@ -178,7 +178,7 @@ class _World:
         self.outcome.answered += progress.request.is_fresh
 
     def published(self, detail_type: str, detail: dict[str, Any]) -> None:
-        """Compare an event with the truth."""
+        """Compare a published event with Codat's datasets."""
         now, event = self.loop.clock(), f"{detail_type} {detail['id']}"
         self.outcome.events[detail_type] += 1
         if detail_type == "Operation performed":
@@ -222,12 +222,12 @@ class _World:
                 yield dataset
 
     def require_copy(self, said: str, feed: tuple[str, str, str], as_of: datetime) -> None:
-        """Record what was said as false if Codat has no copy that was requested at a time or later."""
+        """Record a statement as false if Codat has no copy that was requested at a time or later."""
         if not any(copy.requested + MILLISECOND >= as_of for copy in self.copies(*feed)):
             self.outcome.false_fresh.append(said)
 
     def compare_feeds(self) -> None:
-        """Compare what is known of each feed's copy with the truth."""
+        """Compare what is known of each feed's copy with Codat's datasets."""
         for feed in self.simulation.feeds():
             ends = [copy.completed for copy in self.copies(*feed.key) if copy.completed]
             if feed.as_of:
@@ -236,7 +236,7 @@ class _World:
                 self.outcome.false_fresh.append(f"feed {feed.key}")
 
     def without_end(self) -> Iterable[str]:
-        """Yield the datasets that this system requested and that have ended, but of which there is no record."""
+        """Yield the datasets that this system requested and that have ended, but have no record."""
         now = self.loop.clock()
         for company in self.simulation.backend.companies():
             recorded = {each.dataset_id for each in self.simulation.tables.datasets.of_company(company.id)}
@@ -248,18 +248,18 @@ class _World:
 
 
 def simulate_week(week: Week) -> Outcome:
-    """Let a week pass, and return what became of it."""
+    """Simulate a week, and return its outcome."""
     with without_logs():
         return simulate(lambda loop: _World(loop, week).run())
 
 
 def measure() -> list[Figure]:
-    """Measure what is said of 100 companies within a week, for each share of webhooks that are lost."""
+    """Measure what the system says of 100 companies within a week, for each share of lost webhooks."""
     return figures({lost: simulate_week(Week(lost=lost)) for lost in LOST})
 
 
 def figures(outcomes: dict[float, Outcome]) -> list[Figure]:
-    """Return what was false in all weeks together, with the number in each week."""
+    """Return how many statements were false, in all weeks together and in each."""
     broken = ("Promise broken", "Promise kept again")
     copies = sum(outcome.events["Company data refreshed"] for outcome in outcomes.values())
     answers = sum(outcome.answered for outcome in outcomes.values())

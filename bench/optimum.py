@@ -21,7 +21,7 @@ def mean_freshness(rates: Numbers, weights: Numbers, refreshes: Numbers) -> floa
 
 
 def best_refreshes(rates: Numbers, weights: Numbers, total: float) -> Numbers:
-    """Return the refreshes a day of each feed, `total` in all, with which the mean freshness is highest."""
+    """Return the refreshes a day of each feed, `total` in all, that make the mean freshness highest."""
     low, high = 0.0, float(np.max(weights / rates))
     for _ in range(STEPS):
         middle = (low + high) / 2

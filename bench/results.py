@@ -28,7 +28,7 @@ print(*(each.__file__ for each in list(sys.modules.values()) if getattr(each, "_
 
 
 class Measured(BaseModel):
-    """The figures of a benchmark, when they were measured, and of which commit."""
+    """The figures of a benchmark, with the date and the commit of the measurement."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -42,7 +42,7 @@ HISTORY = 120
 
 
 def policy(fresh_within: str) -> Policy:
-    """Return a policy by which more feeds are due than may be refreshed, so that the most valuable are chosen."""
+    """Return a policy under which more feeds are due than may be refreshed, so that the most valuable are chosen."""
     default = {"fresh_within": fresh_within, "confidence": 0.995, "at_most_every": "1 minute"}
     weights = {data_type: {"weight": weight} for data_type, weight in DATA_TYPES.items()}
     return Policy.model_validate({"default": default, "data_types": weights})

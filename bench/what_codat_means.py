@@ -60,7 +60,7 @@ class Quarter:
 
 @dataclass(slots=True)
 class Outcome:
-    """What was published, and which of that was wrong."""
+    """What was published, and what was wrong."""
 
     lapsed: int = 0
     relinked: int = 0
@@ -105,7 +105,7 @@ class _World:
                 self.outcome.broken_needlessly.append(detail["id"])
 
     async def run(self) -> Outcome:
-        """Let everything happen, and return what became of it."""
+        """Run the quarter, and return its outcome."""
         quarter = self.quarter
         happenings: list[tuple[int, Callable[[int], Awaitable[None]]]] = [
             (quarter.unlinked, self.unlink),
@@ -268,7 +268,7 @@ async def _awaited(happening: Awaitable[None]) -> None:
 
 
 def simulate_quarter(quarter: Quarter) -> Outcome:
-    """Let a quarter pass, and return what became of it."""
+    """Simulate a quarter, and return its outcome."""
     with without_logs():
         return simulate(lambda loop: _World(loop, quarter).run())
 
@@ -280,7 +280,7 @@ def measure() -> list[Figure]:
 
 
 def figures(quarter: Quarter, outcome: Outcome) -> list[Figure]:
-    """Return what became of a quarter as figures."""
+    """Return the figures of a quarter's outcome."""
     published = outcome.published
     of = f"{outcome.refreshes:,} refreshes in {quarter.days} days"
     counted = [

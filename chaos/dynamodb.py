@@ -34,7 +34,7 @@ class Past:
         self._before: defaultdict[tuple[str, Key], list[tuple[datetime, Item | None]]] = defaultdict(list)
 
     def note(self, table: str, key: Key, before: Item | None) -> None:
-        """Keep the version of an item from before a write now."""
+        """Keep the version that an item had before a write."""
         now = self._clock()
         versions = [each for each in self._before[table, key] if each[0] > now - timedelta(seconds=STALENESS)]
         self._before[table, key] = [*versions, (now, before)]
@@ -57,7 +57,7 @@ _UNCHANGED: Item = {}
 
 
 class FaultyDynamoDB:
-    """A client of shared tables. Other functions may run before and after each of its calls."""
+    """A failing client for tables that functions share. Other functions may run before and after each of its calls."""
 
     exceptions = MemoryDynamoDB.exceptions
 

@@ -31,7 +31,7 @@ _KEPT = ExitStack()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seeded:
-    """A fault. `replaced` has the attributes by their names, `module:attribute` or `module:class.attribute`."""
+    """A fault. `replaced` has the replacements by name: `module:attribute` or `module:class.attribute`."""
 
     what: str
     replaced: Mapping[str, object]

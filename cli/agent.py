@@ -44,7 +44,7 @@ class Source(Protocol):
 
     @property
     def queries(self) -> Queries:
-        """Return the queries about its companies and feeds."""
+        """Return the queries about companies and feeds."""
 
     @property
     def operations(self) -> Operations:

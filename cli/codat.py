@@ -16,7 +16,7 @@ from stack_access.stack import DeployedStack, clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodatReport:
-    """What Codat returned. A field is `None` if it was not returned. `error` is that of a call that failed."""
+    """What Codat returned. A field is `None` if it was not returned. `error` is the error of a call that failed."""
 
     at: datetime | None = None
     """The time of the last response, by Codat's clock."""

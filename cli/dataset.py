@@ -1,4 +1,4 @@
-"""`freshness dataset`: what a dataset is, whose, in which state, and who asked for it."""
+"""`freshness dataset`: whose a dataset is, of which data type, in which state, and who asked for it."""
 
 from typing import Annotated
 

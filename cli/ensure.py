@@ -112,7 +112,7 @@ def _wait_to_repeat(response: ApiResponse, deadline: float) -> None:
     """Wait until a refused call may succeed, unless that is too late.
 
     Raises:
-        CommandError: it cannot succeed in time.
+        CommandError: the call cannot succeed in time.
     """
     after = int(response.headers.get("Retry-After", "0"))
     if not after or time.monotonic() + after > deadline:

@@ -42,7 +42,7 @@ def _confirm(stack: DeployedStack, company: Company) -> None:
     """Ask whether to erase a company.
 
     Raises:
-        typer.Abort: it is not to be erased.
+        typer.Abort: the answer is no.
     """
     held = stack.tables.company_items.read(company.company_id)
     numbers = ", ".join(f"{kind} {len(items)}" for kind, items in held.items())

@@ -112,7 +112,7 @@ def _of_tables(tables: Tables) -> Fleet:
 
 
 async def _read_from_codat(stack: DeployedStack, policy: Policy, progress: Progress) -> Tables:
-    """Run a tick of check_freshness, which lists and checks all companies, on tables in memory. Return these.
+    """Run a tick of check_freshness, which lists and checks all companies. Return its tables, which are in memory.
 
     Raises:
         CommandError: Codat could not be read.

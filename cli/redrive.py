@@ -82,7 +82,7 @@ def _publish_again(sqs: "SQSClient", stack: DeployedStack, source: str) -> Count
 
 
 def _dead_letters(sqs: "SQSClient", url: str) -> Iterator["MessageTypeDef"]:
-    """Yield the messages that are in the queue now. Leave out those that fail again and so return to it."""
+    """Yield the messages that are in the queue now, but not those that fail again and so return to it."""
     now = time.time() * 1000
     while received := sqs.receive_message(
         QueueUrl=url,

@@ -151,7 +151,7 @@ def offline(context: typer.Context, company: CompanyName) -> None:
 
 @app.command()
 def online(context: typer.Context, company: CompanyName) -> None:
-    """Turn the machine on: reads that waited continue."""
+    """Turn the machine of a customer on again: reads that waited continue."""
     _say(_Sandbox(context).change(company, None, machineOnline=True), "the machine is on")
 
 
@@ -197,6 +197,6 @@ def webhooks(
     context: typer.Context,
     what: Annotated[Webhooks, typer.Argument(help="Whether they are lost or sent.", show_default=False)],
 ) -> None:
-    """Lose all webhooks from now on, or send them again."""
+    """Choose whether webhooks are lost from now on, or sent as usual."""
     _Sandbox(context).call("PATCH", "/sandbox/settings", {"webhooks_lost": int(what is Webhooks.LOST)})
     print_text(f"Webhooks are {what}.")

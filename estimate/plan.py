@@ -168,7 +168,7 @@ def _promise(policy: Policy, simulated: SimulatedFeed) -> Promise:
 
 
 def _terms(promise: Promise) -> tuple[object, ...]:
-    """Return the terms of a promise. They are equal for promises of the same, wherever the policy sets them."""
+    """Return the terms of a promise, without where the policy sets them: promises of the same have equal terms."""
     base = replace(promise, source="", group=_ANY, time_of_day=None)
     clock = promise.time_of_day
     if clock is None:

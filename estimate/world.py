@@ -244,7 +244,7 @@ class World:
         self._put(index, feed if isinstance(fact, Deferred) else self._with_true_rate(simulated, feed))
 
     def _put(self, index: int, feed: Feed) -> None:
-        """Replace a feed. One that is in flight is not due again before its sync ends."""
+        """Replace a feed. A feed in flight is not due again before its sync ends."""
         self.simulated_feeds[index].feed = feed
         self._waiting.discard(index)
         if feed.due_at and not feed.in_flight:

@@ -19,7 +19,7 @@ class Queue(sqs.Queue):
     ) -> None:
         """Create the queue. It requires TLS unless it is `local`.
 
-        CloudFormation names it: for a minute, SQS refuses the name of a queue that was deleted, as by a failed
+        CloudFormation chooses its name. SQS refuses a name for a minute after its queue was deleted, as by a failed
         deployment.
         """
         super().__init__(

@@ -15,20 +15,20 @@ class Secrets:
 
     @property
     def codat_api_key(self) -> str:
-        """Codat's API key, as its portal shows it."""
+        """Return the name of the secret with Codat's API key, as its portal shows the key."""
         return f"/{self.stack_name}/codat-api-key"
 
     @property
     def webhook_signing(self) -> str:
-        """The webhook's signing secret, as Codat's portal shows it."""
+        """Return the name of the secret with the webhook's signing secret, as Codat's portal shows that."""
         return f"/{self.stack_name}/webhook-signing-secret"
 
     @property
     def notify(self) -> str:
-        """The secret of the endpoint that events are sent to: in Secrets Manager, from which EventBridge reads it."""
+        """Return the name of the secret of `notify_url`. It is in Secrets Manager, where EventBridge reads it."""
         return f"/{self.stack_name}/notify"
 
     @property
     def webhook_header(self) -> str:
-        """The value of the header that Codat's webhook endpoint is configured to send."""
+        """Return the name of the secret with the value of the header that Codat's webhooks must have."""
         return f"/{self.stack_name}/webhook-header"

@@ -154,7 +154,7 @@ def summary(
 
 
 def _promises_table(fleet: FleetView) -> Table:
-    """Return how many promises of each part of the policy are kept, and how often each decision was made."""
+    """Return a table of the promises that are kept, and of the decisions that were made, by part of the policy."""
     by_rule: dict[str, list[FeedView]] = defaultdict(list)
     for feed in fleet.feeds:
         by_rule[feed.rule].append(feed)

@@ -62,7 +62,7 @@ class Source(Protocol):
         """Return the current time in UTC."""
 
     def link(self, company_id: str, connection_id: str) -> str:
-        """Return the link by which the customer authorises a connection again, empty if there is none."""
+        """Return the link where the customer authorises a connection again, empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class Recovery:
     to: datetime
 
     def begin(self) -> None:
-        """Have AWS restore each table to a new one, unless that has begun.
+        """Let AWS restore each table to a new one, unless that has begun.
 
         Raises:
             StackError: the new table is from a recovery to another time.

@@ -72,9 +72,9 @@ def _outputs(stack: "StackTypeDef") -> dict[str, str]:
 class DeployedStack:
     """A deployed stack. Its outputs, tables and policy are read when they are first used.
 
-    `session` has the credentials and the region. `endpoint` is the URL of a local AWS, `None` for AWS.
-    `given_name` is `None` for the only stack of Codat Freshness that there is. `local_outputs` is the file with the
-    outputs, `None` if CloudFormation has them.
+    `session` has the credentials and the region. `endpoint` is the URL of a local AWS, `None` for AWS. `given_name` is
+    `None` for the only stack of Codat Freshness in the region. `local_outputs` is the file with the outputs, `None` if
+    CloudFormation has them.
     """
 
     session: boto3.Session

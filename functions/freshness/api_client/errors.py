@@ -16,7 +16,7 @@ class Unreachable(FreshnessError):
 class Refused(FreshnessError):
     """The API refused a call with a problem (RFC 9457). `kind` is the end of its type; `members` is the whole problem.
 
-    `retry_after` is in how long the same call may succeed; `None` if it cannot.
+    `retry_after` is the time after which the same call may succeed; `None` if it cannot.
     """
 
     def __init__(self, status: int, members: Mapping[str, Any], retry_after: timedelta | None) -> None:
@@ -47,7 +47,7 @@ class RelinkNeeded(Conflict):
 
     @property
     def link_urls(self) -> dict[str, str]:
-        """Return the links to authorise them, by connection id. A link is empty if Codat could not be asked."""
+        """Return the links to relink connections, by connection id. A link is empty if Codat could not be asked."""
         return dict(self.members.get("linkUrls", {}))
 
 

@@ -62,7 +62,7 @@ class CompanyTurns:
         return done.result()
 
     async def try_again(self, turns: Iterable[CompanyTurn]) -> None:
-        """Take the turns of doubtful companies: first those that did not fail, and of these the one tried longest ago.
+        """Take the turns of doubtful companies: those that did not fail come first, then those tried longest ago.
 
         A company whose call got no response in this tick has no second turn.
         """

@@ -9,7 +9,7 @@ _lock = Lock()
 
 
 class Counts(Counter[Metric]):
-    """A counter that threads may share. With `+=`, which takes two steps, another thread may run in between."""
+    """A counter that threads may share. `+=` would take two steps, between which a second thread may run."""
 
     def count(self, metric: Metric, number: int = 1) -> None:
         """Add a number to a metric."""

@@ -48,8 +48,8 @@ class Forecast:
 def misses_ahead(services: Services, now: datetime, until: datetime | None = None) -> Iterator[AtRisk]:
     """Yield the feeds that will miss a deadline within `LOOK_AHEAD`.
 
-    The feeds that are due by then are read batch by batch, because that may be all feeds. At `until`, if it is given,
-    no further batch is read.
+    The feeds that are due by then, perhaps all feeds, are read batch by batch. From `until` on, if it is given, no
+    further batch is read.
     """
     tables, policy = services.tables, services.policy
     if not policy.deadlines:

@@ -90,7 +90,7 @@ class Operations:
             self.services.tables.control.resume(self.services.clock())
 
     def confirm_deletions(self) -> Listing:
-        """For `CONFIRMED_FOR`, count what Codat's lists lack as deleted, however much it is."""
+        """For `CONFIRMED_FOR`, treat what Codat's lists lack as deleted, however much it is."""
         listings, now = self.services.tables.listings, self.services.clock()
         with self._recorded(Operation.CONFIRM_DELETIONS):
             return listings.update(listings.last(), lambda listing: listing.confirmed(now))

@@ -52,10 +52,9 @@ class PolicyInForce:
         self._policy: Policy | None = None
 
     def policy(self) -> Policy:
-        """Return the policy in force. A process reads about once a minute which one that is.
+        """Return the policy in force, as read about once a minute.
 
-        If that cannot be read, or the policy cannot be loaded, this is logged, and the last policy that could be loaded
-        is returned.
+        If it cannot be read or loaded, log that, and return the last policy that could be loaded.
         """
         if self._policy is None or self._read_at is None or self._read_at + REREAD <= self._seconds():
             try:

@@ -20,7 +20,8 @@ async def queue_refreshes(services: Services, run: Run) -> None:
     """Run one tick: end requests for fresh data, queue the feeds that are due, and look ahead at deadlines.
 
     Raises:
-        freshness.aws.event_bus.NotPublished: or another error of AWS. Everything else that could be done was done.
+        NotPublished, ContentionError, BotoCoreError, ClientError: AWS failed. Everything else that could be done was
+            done.
     """
     now = services.clock()
     if services.start_paused:

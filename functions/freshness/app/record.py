@@ -192,7 +192,7 @@ class Recorder:
             change.published.update(each.id for each in change.followed.notifications)
 
     def _write(self, change: _Change, company: Company) -> bool:
-        """Write a feed if it has changed, and collect its breaches and refreshes. Return whether no race was lost."""
+        """Write a feed if it has changed, and collect its breaches and refreshes. Return false after a lost race."""
         before, followed = change.feed, change.followed
         if followed.feed != before or not before.version:
             try:
@@ -253,7 +253,7 @@ class Recorder:
 
 @contextmanager
 def _logged(loss: str) -> Iterator[None]:
-    """Log that a write failed, without failing: the facts are recorded, and would only be repeated."""
+    """Log that a write failed, and go on: the facts are recorded, and failing would only repeat them."""
     try:
         yield
     except (BotoCoreError, ClientError):

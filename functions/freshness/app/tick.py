@@ -132,7 +132,7 @@ class Failures:
         self.counts.count(Metric.COMPANIES_UNUSABLE)
 
     def raise_temporary(self) -> None:
-        """Raise the first error that was no fault of one company's data, so that the tick counts as failed."""
+        """Raise the first error that is not about one company's data, so that the tick counts as failed."""
         if self.temporary:
             raise self.temporary
 

@@ -18,13 +18,13 @@ Codat repeats a webhook within seconds, then after 5 and 30 minutes, so until th
 
 
 class WebhookHeartbeat:
-    """Writes that webhooks arrive, at most once in `WRITTEN_EVERY` by each process of apply_webhook."""
+    """Records when webhooks arrive, at most once in `WRITTEN_EVERY` by each process of apply_webhook."""
 
     def __init__(self) -> None:
         self._written_at: datetime | None = None
 
     def beat(self, control: Control, now: datetime) -> None:
-        """Write that a webhook arrived, unless that was written recently."""
+        """Record that a webhook arrived, unless that was recorded within `WRITTEN_EVERY`."""
         if self._written_at is None or self._written_at + WRITTEN_EVERY <= now:
             control.put_done(WEBHOOK_RECEIVED, now)
             self._written_at = now

@@ -187,7 +187,7 @@ class WebhookApplier:
         return facts or ()
 
     def load_companies(self, facts: Iterable[WebhookFact]) -> None:
-        """Read the companies that facts are about, 100 by one call. If that fails, each is read alone later."""
+        """Read the companies that facts are about, 100 in each call. If that fails, each is read alone later."""
         company_ids = {fact.company_id for fact in facts if not isinstance(fact, LimitReached | LimitReset)}
         try:
             found = self.tables.companies.get_many(company_ids)

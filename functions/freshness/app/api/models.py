@@ -114,7 +114,7 @@ class EnsureFreshBody(Body):
         return self
 
     def ask(self, data_types: tuple[str, ...], now: datetime) -> Ask:
-        """Return what is asked for, with the times that it means now.
+        """Return what is asked for, with absolute times.
 
         Raises:
             Problem: a time is out of range.

@@ -57,7 +57,8 @@ async def check_freshness(services: Services, run: Run) -> None:
     """Run one tick: measure attainment, apply a changed policy, list companies, and check those that are due.
 
     Raises:
-        freshness.aws.event_bus.NotPublished: or another error of AWS. Everything else that could be done was done.
+        NotPublished, ContentionError, BotoCoreError, ClientError: AWS failed. Everything else that could be done was
+            done.
     """
     if services.start_paused:
         services.tables.control.pause_if_new(LISTING, services.clock())

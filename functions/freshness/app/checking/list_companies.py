@@ -114,7 +114,7 @@ class CompanyList:
     def _known(self, company_ids: list[str]) -> dict[str, Company]:
         """Return the companies that are known; none if one of the ids cannot be a key.
 
-        In that case, those that are known are found when they are written.
+        In that case, recording a company finds it in the table.
         """
         try:
             return self.services.tables.companies.get_many(company_ids)

@@ -231,7 +231,7 @@ class EnsureFresh:
         return await asyncio.to_thread(self.progress, request, company, feeds)
 
     async def wait(self, progress: Progress, until: datetime, codat: Callable[[], Awaitable[Codat]]) -> Progress:
-        """Advance a request until it is done, or until a time, or earlier if few places to wait are free."""
+        """Advance a request until it is done, or it is `until`. If few places to wait are free, stop earlier."""
         with _left_to_a_later_turn():
             progress = await self.advance(progress, codat)
         if progress.request.is_done or self.services.clock() >= until:

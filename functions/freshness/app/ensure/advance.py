@@ -257,7 +257,7 @@ def _queued(queueing: Queueing, decision: Decision, lease: QueueLease | None) ->
 
 
 def _may_be_queued(feed: Feed, request: FreshnessRequest) -> bool:
-    """Return whether a feed lacks what nobody asked for before, and no read of it is in flight."""
+    """Return whether a request needs a new read: nobody has asked for one as late, and none is in flight."""
     lacks = feed.wanted is None or feed.wanted.not_before < request.not_before
     return lacks and not feed.in_flight and not feed.is_unsupported and not request.is_served(feed)
 

@@ -35,8 +35,8 @@ class Finisher:
     def finish(self, request: FreshnessRequest, company: Company, feeds: Iterable[Feed]) -> FreshnessRequest:
         """End a request if its results are final, and return it. If AWS fails, the next tick does the rest.
 
-        The given company and feeds may be out of date, so they are read again before the end is stored. If everything
-        is fresh they are not: it stays fresh.
+        The given company and feeds may be out of date. Unless everything is fresh, they are read again before the end
+        is stored.
         """
         given = list(feeds)
         ahead = request.with_results(given, company, self.services.clock())

@@ -24,8 +24,8 @@ TYPE = "urn:codat-freshness:problem:"
 class Problem(Exception):
     """A refused request. `kind` distinguishes problems with the same status. `extra` has further members.
 
-    `retry_after` is in how many seconds the same request may succeed. `location` is the request's path, if it was
-    accepted before the problem and so goes on.
+    `retry_after` is in how many seconds the same request may succeed. `location` is the path of the request, if it was
+    accepted and goes on.
     """
 
     location = ""

@@ -78,7 +78,7 @@ class _Index:
     first: FirstCompanies
 
     def chosen(self) -> list[str]:
-        """Return the ids of the companies to read: first with broken promises, then in need of a relink, then others.
+        """Return the ids of the companies to read: those with broken promises, those that need a relink, then others.
 
         Both ends of a long list count: what has been broken for months must not hide what broke just now. If the fleet
         is too large to be read whole, others only fill the rows.
@@ -139,7 +139,7 @@ def page_view(
 
 
 def _found(queries: Queries, selection: Selection) -> list[str]:
-    """Return the ids of the first companies that a reader searches for."""
+    """Return the ids of the first companies that match the search."""
     found = (each for each in queries.services.tables.companies.scan() if selection.has_company(each))
     return [each.company_id for each in islice(found, ROWS)]
 
@@ -234,7 +234,7 @@ def ends(ids: Sequence[str], most: int) -> list[str]:
 
 
 def _shortened(view: FeedView) -> FeedView:
-    """Return a feed with names that fit: Codat limits neither a company's nor a platform's."""
+    """Shorten the names in a feed: Codat limits neither a company's name nor a platform's."""
     platform = shown(view.platform, LONGEST_NAME)
     diagnosis = view.diagnosis
     if diagnosis and view.platform:

@@ -91,7 +91,7 @@ def _rendered(template: str, **values: Any) -> str:
 
 @pass_context
 def _shown(context: Context, value: object) -> object:
-    """Shorten each text that a template shows. HTML, and with it what the filter `e` returns, stays whole."""
+    """Shorten each text that a template shows. HTML stays whole, also what the filter `e` returns."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return shown(value, context["longest"])

@@ -27,7 +27,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One sentence about everything; then what is broken, whose turn it is and what to do next, if anything is."""
+    """One sentence about everything. If anything is wrong: what is broken, whose turn it is, and what to do next."""
 
     tone: Tone
     text: str
@@ -127,7 +127,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsPerson:
-    """A connection that the customer must act on, and the feeds that wait for that."""
+    """A connection that the customer must act on, with the feeds that wait for it."""
 
     company_id: str
     company_name: str
@@ -263,7 +263,7 @@ class PageView:
     """What was spent this month at each platform that has a cap."""
 
     def with_most(self, most: int) -> "PageView":
-        """Return the page with its long lists cut to so many entries."""
+        """Return the page with its long lists cut to `most` entries."""
         rows, others = self.rows[:most], self.rows[most:]
         broken = Counter(cell.feed.data_type for row in others for cell in row.all_cells if cell.is_broken)
         return replace(

@@ -48,7 +48,7 @@ class BulkAttempt:
 
 
 async def queue_together(queueing: Queueing, group: list[Decision], schedule: CodatSchedule) -> list[Decision]:
-    """Queue the due feeds of a company by as few calls as possible. Return the decisions that are left to queue singly.
+    """Queue the due feeds of a company by as few calls as possible. Return the decisions left to queue one by one.
 
     It is recorded first that the calls are about to be made. If an earlier run recorded this but no response, the
     history is read for what it queued, before anything is queued again.

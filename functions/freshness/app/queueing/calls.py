@@ -149,8 +149,8 @@ class Queueing:
     ) -> None:
         """Record a dataset under the connection that Codat's response names.
 
-        `called_at` is when an earlier call may have queued it at the earliest, by our own clock. `serves` is as in
-        `DatasetRequested`.
+        `called_at` is the earliest time, by our own clock, at which an earlier call may have queued it. `serves` is as
+        in `DatasetRequested`.
         """
         if called_at:
             called_at = max(called_at, operation.requested)
@@ -165,7 +165,7 @@ class Queueing:
     async def _record_running(self, company: Company, feed: Feed, running: AlreadyInProgress) -> None:
         """Ask Codat about the dataset that runs already, and record it.
 
-        If it is another connection's, or was recorded as ended, the feed is tried again later.
+        If it belongs to another connection, or was recorded as ended, the feed is tried again later.
         """
         adopted = await self._running(feed, running)
         if adopted is None:
@@ -223,7 +223,7 @@ class Queueing:
 
 
 def trigger_of(feed: Feed) -> Trigger:
-    """Return who requests the next refresh of a feed: whoever asked for it, a waiting caller, or the promise."""
+    """Return the trigger of a feed's next refresh: whoever asked for it, a waiting caller, or the promise."""
     if feed.refresh_requested_at:
         return feed.refresh_requested_by
     return Trigger.ON_DEMAND if feed.wanted else Trigger.PROMISE

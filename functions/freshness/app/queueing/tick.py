@@ -58,7 +58,7 @@ class RefreshTick:
     async def run(self) -> bool:
         """Publish which promises broke, and queue the feeds that are due if Codat may be called.
 
-        Return whether all feeds were reached that could be.
+        Return whether every feed that could be reached was reached.
         """
         pause = await asyncio.to_thread(self.services.tables.control.paused)
         done, may_call = True, None
@@ -76,7 +76,7 @@ class RefreshTick:
         return done
 
     def _is_needed(self, key: FeedKey, due_at: datetime) -> bool:
-        """Return whether a feed must be read: not while it is in flight, and nothing follows by itself."""
+        """Return whether a due feed must be read: not if an earlier tick decided to wait for its dataset in flight."""
         decision = self.services.in_flight.decision(key, due_at, self.services.clock())
         if decision:
             self._waiting.append(decision)
@@ -182,7 +182,7 @@ class RefreshTick:
         return whole + [feed for feed in feeds if feed.company_id not in company_ids]
 
     def _learn(self, decisions: list[Decision]) -> None:
-        """Record samples from the feeds to be queued, from which the rates of their kinds are learned."""
+        """Record the change rates of the feeds to be queued, so that the rates of their kinds are learned."""
         learned = samples(decisions)
         if learned and not self.services.dry_run:
             self.services.tables.learned.add(learned)

@@ -121,7 +121,7 @@ class Queries:
     def with_feeds(
         self, companies: Collection[Company], feeds: Iterable[Feed], now: datetime
     ) -> list[tuple[FeedView, Feed]]:
-        """Return feeds as people see them, each with the stored one. All feeds of the companies must be given."""
+        """Return feeds as people see them, each with the stored feed. All feeds of the companies must be given."""
         decisions, views = self._judged(feeds, companies, now)
         return [(view, decisions[view.key].feed) for view in views]
 
@@ -162,7 +162,7 @@ class Queries:
         )
 
     def conditions(self, now: datetime, account: DispatchState | None = None) -> Conditions:
-        """Return what holds for all feeds at once. `account` is read if it is not given."""
+        """Return the limits and the pause that hold for all feeds. `account` is read if it is not given."""
         account = account or self.services.tables.control.account()
         return Conditions(at=now, limits=account.limits, pause=in_force(account.pause, now))
 
@@ -180,7 +180,7 @@ class Queries:
         return sorted(paused, key=lambda company: (company.name, company.company_id))
 
     def api_limits(self) -> ApiLimits:
-        """Return what Codat allows, as far as any function knows."""
+        """Return Codat's limits, as far as any function knows them."""
         return self.services.tables.control.api_limits()
 
     def export(self, now: datetime) -> Iterator[FeedExport]:
@@ -200,7 +200,7 @@ class Queries:
                 )
 
     def refreshes_queued(self) -> int:
-        """Return how many refreshes were queued while datasets are kept. This reads all datasets and feeds."""
+        """Return how many refreshes were queued, of those whose records are kept. This reads all datasets and feeds."""
         ended = {d.dataset_id for d in self.services.tables.datasets.scan() if d.trigger is not Trigger.EXTERNAL}
         in_flight = {
             feed.in_flight.dataset_id or "#".join(feed.key)

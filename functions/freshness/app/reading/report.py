@@ -26,8 +26,8 @@ KINDS = tuple(Breakdown)
 def attainment(tables: Tables, policy: Policy, now: datetime, since: timedelta) -> tuple[AttainmentView, ...]:
     """Return the attainment of the last `since`: of the whole fleet, and of each part of it.
 
-    The time begins with a full hour, or with a full day (UTC) if that is more than two days ago. One record is read for
-    each hour or day, and the index of broken promises.
+    The time begins with a full hour, or with a full day (UTC) if that is more than two days ago. This reads one record
+    for each hour or day, and the index of broken promises.
     """
     first = now - since
     start = (day_of(first) if first < by_hour_since(now) else hour_of(first)).start

@@ -65,7 +65,7 @@ class FeedView:
 
     @property
     def key(self) -> FeedKey:
-        """Return what identifies the feed."""
+        """Return the key of the feed: its company, data type and connection."""
         return self.company_id, self.data_type, self.connection_id
 
     @property
@@ -345,7 +345,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedExport:
-    """A feed with all that a simulation or another planner needs."""
+    """A feed with all that a simulation or a user's own planner needs."""
 
     feed: FeedView
     source_type: str
