@@ -153,7 +153,7 @@ class History:
         self.commanded.add(company.company_id)
         command = self.random.choice(["pause", "resume", "resume", "refresh", "refresh"])
         if command == "resume":
-            # Whether a resume that fails took effect is not known.
+            # It is not known whether a failed resume took effect.
             self.paused.discard(company.company_id)
         done = await self.simulation.operate(command, company, self._switch())
         self.commanded.discard(company.company_id)

@@ -185,7 +185,7 @@ def _compile(folder: Path, target: Target, parts: Iterable[str]) -> None:
     # Unchecked, because pip and `cdk` do not preserve the modification times that a check compares.
     options = ("-q", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", "/var/task")
     paths = [str(folder / part) for part in sorted(parts)]
-    # Not checked: a package may have modules of another Python, which are never imported.
+    # Not checked: a package may have modules for a different Python, which are never imported.
     subprocess.run([target.compiler, "-m", "compileall", *options, *paths], check=False)  # noqa: S603
 
 

@@ -35,9 +35,9 @@ LISTING = "list of companies"
 EARLY = timedelta(minutes=1)
 """How early regular work may be done: schedules start ticks some seconds early or late."""
 UNUSABLE = "A company's data cannot be stored"
-"""The log message by which `doctor` finds such companies."""
+"""The log message by which `doctor` finds companies whose data cannot be stored."""
 _REFUSED_DATA = ("ValidationException", "SerializationException", "ItemCollectionSizeLimitExceededException")
-"""The codes with which DynamoDB refuses an item for what it holds, such as one of more than 400 KB."""
+"""DynamoDB's error codes for an item that it refuses because of its content, such as one of more than 400 KB."""
 
 Thing = TypeVar("Thing")
 

@@ -55,7 +55,7 @@ class Message:
     """A webhook from the queue, whose signature was verified."""
 
     id: str
-    """The id by which SQS knows it."""
+    """The id of the message in SQS."""
     webhook_id: str
     body: str
     received_at: datetime | None

@@ -39,7 +39,7 @@ class VerdictInputs:
     worst: Sequence[FeedView]
     """Feeds that are older than promised, the worst first."""
     elsewhere: Sequence[FeedKey]
-    """Further such feeds, of companies that were not read."""
+    """Further feeds that are older than promised, of companies that were not read."""
     needs_person: Sequence[NeedsPerson]
     relinks_elsewhere: int
     turns: Sequence[TurnView]

@@ -60,7 +60,7 @@ def changes(per_day: float, are_learned: bool) -> str:
 
 
 def changed(is_modified: bool | None, since: datetime | None) -> str:
-    """Return whether a dataset found changes, and the time of the earliest if it is known; `-` if nothing is known."""
+    """Return whether a dataset found changes, and from when on they are, if known; `-` if nothing is known."""
     if is_modified:
         return f"yes, from {moment(since)} on" if since else "yes"
     return "-" if is_modified is None else "no"

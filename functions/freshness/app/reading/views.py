@@ -34,7 +34,7 @@ class FeedView:
     as_of: datetime | None
     """When that read was requested."""
     as_of_is_estimated: bool
-    """Whether `as_of` is only estimated, because it is not known."""
+    """Whether `as_of` is only estimated, because Codat did not report it."""
     probability_up_to_date: float | None
     """The probability that nothing changed at the source since then."""
     quiet_since: datetime | None = None
@@ -261,7 +261,7 @@ class DatasetView:
     reason: str = ""
     """Why it failed, or what it waits for, in Codat's words, if no webhook reported it."""
     modified_from: datetime | None = None
-    """The time of the earliest change that it found, if a webhook reported it."""
+    """The changes that it found are from this time on; `None` if no webhook reported it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
