@@ -50,9 +50,9 @@ async def simulation_of_one(loop: SimulatedLoop) -> Simulation:
 
 
 async def ask(
-    simulation: Simulation, number: int, ahead: timedelta = timedelta(0)
+    simulation: Simulation, number: int, ahead: timedelta = timedelta(0), max_age: timedelta = timedelta(0)
 ) -> FreshnessRequest | dict[str, str]:
-    """Let a caller ask for data as of now. Return the request after its answer, or the links if it is refused.
+    """Let a caller ask for data of an age. Return the request after its answer, or the links if it is refused.
 
     `ahead` is how far the clock of the function is ahead that answers.
     """
@@ -61,7 +61,7 @@ async def ask(
     now = services.clock()
     ensure = EnsureFresh(services=services)
     company, account = ensure.company(known.company_id)
-    asked = Ask(data_types=(DataType.INVOICES,), not_before=now, deadline=now + 10 * MINUTE)
+    asked = Ask(data_types=(DataType.INVOICES,), not_before=now - max_age, deadline=now + 10 * MINUTE)
     try:
         progress = ensure.accept(company, account, asked, actor=replace(OPERATOR, who=f"caller {number}"))
     except RelinkNeeded as problem:
@@ -117,5 +117,21 @@ def test_clocks_that_differ_make_at_most_two_datasets_of_what_fifty_callers_ask_
         assert feed.as_of.at >= asked_at - SECOND
         await simulation.queue(Fuse())
         assert simulation.calls["POST data/queue/"] <= 2
+
+    simulate(scenario)
+
+
+def test_of_fifty_callers_one_asks_codat_when_others_requested_the_copy() -> None:
+    async def scenario(loop: SimulatedLoop) -> None:
+        simulation = await simulation_of_one(loop)
+        [company] = simulation.backend.companies()
+        simulation.refresh_by_others(company.id, DataType.INVOICES, company.connections[0].id)
+        await simulation.advance(MINUTE)
+        while simulation.pending:
+            simulation.deliver(simulation.pending.pop(), Fuse())
+        simulation.calls.clear()
+        answers = await asyncio.gather(*(ask(simulation, number, max_age=5 * MINUTE) for number in range(CALLERS)))
+        assert all(isinstance(answer, FreshnessRequest) and answer.is_fresh for answer in answers)
+        assert simulation.calls.total() == 1
 
     simulate(scenario)

@@ -171,6 +171,21 @@ def test_time_is_kept_by_hour_for_two_days_and_by_day_before() -> None:
     assert late == {"2026-11-20": 5 * HOUR, "2026-11-21T00": HOUR, "2026-11-21T01": 30 * MINUTE}
 
 
+def test_a_day_that_is_no_longer_kept_by_hour_is_recorded_once_as_the_sum_of_its_hours() -> None:
+    dynamodb, day = MemoryDynamoDB(), day_of(NOON - 3 * DAY)
+    records = AttainmentRecords(Table(cast(Any, dynamodb), "control"))
+    records.put_feeds({WHOLE: 10}, hour_of(day.start))
+    records.add([breach(day.start + 5 * HOUR, day.start + 7 * HOUR)], day.start + 8 * HOUR)
+    records.add([breach(day.start + 9 * HOUR, day.start + 10 * HOUR, waiting=True)], NOON)  # found late
+
+    for _ in range(2):
+        records.settle(NOON)
+
+    [settled] = records.read([day])
+    assert settled.times[WHOLE] == Attained(promised=240 * HOUR, late=2 * HOUR, waiting=HOUR)
+    assert dynamodb.calls["PutItem"] == 1
+
+
 def recorded(of: Iterable[Period], feeds: int) -> list[PeriodRecord]:
     """Return records of periods, the first of which counted feeds."""
     return [PeriodRecord(period=period, feeds={} if index else {WHOLE: feeds}) for index, period in enumerate(of)]

@@ -82,7 +82,10 @@ class Advancer:
         Raises:
             Problem: Codat accepted none of the calls.
         """
-        feeds = await asyncio.gather(*(self._poll_copy(feed, request, company, codat) for feed in feeds))
+        given = list(feeds)
+        polled_copies = await asyncio.gather(*(self._poll_copy(feed, request, company, codat) for feed in given))
+        feeds = [feed for feed in polled_copies if feed]
+        left = [feed for feed, polled in zip(given, polled_copies, strict=True) if polled is None]
         leases, held_elsewhere = await self._leases([feed for feed in feeds if _may_be_queued(feed, request)])
         try:
             recorded = await asyncio.to_thread(self.record_demand, request, company, feeds)
@@ -98,7 +101,7 @@ class Advancer:
             await _release(leases, leases.keys())
         polled = await self._poll(list(current.values()), request, company, codat)
         self._require_accepted(decisions, polled)
-        return polled
+        return [*polled, *left]
 
     async def _leases(self, feeds: Collection[Feed]) -> tuple[dict[FeedKey, QueueLease], set[FeedKey]]:
         """Take the leases of feeds. Return these, and the feeds whose lease another function holds."""
@@ -195,10 +198,10 @@ class Advancer:
 
     async def _poll_copy(
         self, feed: Feed, request: FreshnessRequest, company: Company, codat: Callable[[], Awaitable[Codat]]
-    ) -> Feed:
+    ) -> Feed | None:
         """Ask Codat when the copy of a feed was requested, if that is not known and the copy may be fresh enough.
 
-        Return the feed as it is now.
+        Return the feed as it is now; `None` if another caller asks, whose answer a later turn finds.
         """
         is_unknown = feed.as_of is not None and feed.as_of.is_estimated
         may_serve = feed.succeeded_at is not None and feed.succeeded_at >= request.not_before
@@ -208,14 +211,14 @@ class Advancer:
 
     async def _poll_dataset(
         self, feed: Feed, company: Company, dataset_id: str, until: datetime, codat: Callable[[], Awaitable[Codat]]
-    ) -> Feed:
+    ) -> Feed | None:
         """Ask Codat for a dataset, or for the latest if its id is empty, and record how it ended.
 
-        Nobody else asks before `until`. Return the feed as it is now.
+        Nobody else asks before `until`. Return the feed as it is now; `None` if another caller asks.
         """
         lease, now = f"poll {'/'.join(feed.key)}", self.services.clock()
         if not await asyncio.to_thread(self.services.tables.control.acquire, lease, uuid4().hex, until, now):
-            return feed
+            return None
         try:
             polled = await poll_ended(await codat(), feed, dataset_id, self.services.clock())
         except CodatError as error:
