@@ -10,6 +10,7 @@ import pytest
 from freshness.app.api.api import answer, openapi
 from freshness.app.api.models import DataTypeFreshness, EnsureFreshBody
 from freshness.app.api.routes import Route
+from freshness.app.ensure.problems import seconds
 from freshness.app.reading.views import FeedView
 from local.http_api import context
 from stack_access.api import api_event
@@ -123,6 +124,11 @@ def test_a_duration_is_seconds_or_is_written_as_in_the_policy_or_short_or_as_in_
     written: object, means: timedelta
 ) -> None:
     assert EnsureFreshBody.model_validate(ASKED | {"maxAge": written}).max_age == means
+
+
+@pytest.mark.parametrize(("wait", "whole"), [(-5.0, 1), (0.0, 1), (0.2, 1), (1.0, 1), (1.2, 2), (60.0, 60)])
+def test_a_call_is_to_be_repeated_after_whole_seconds_and_at_least_one(wait: float, whole: int) -> None:
+    assert seconds(timedelta(seconds=wait)) == whole
 
 
 def test_the_schema_of_a_body_says_what_is_given_exactly_once() -> None:

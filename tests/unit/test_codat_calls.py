@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +11,7 @@ import pytest
 
 from freshness.codat import http
 from freshness.codat.client import Codat
-from freshness.codat.errors import Temporary
+from freshness.codat.errors import RateLimited, Temporary
 from freshness.codat.responses import LONGEST_NUMBER, reported_quota
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -87,3 +87,24 @@ def test_a_quota_is_believed_only_if_it_can_be_stored(
     """DynamoDB stores numbers of up to 38 digits."""
     headers = httpx.Headers({"X-Rate-Limit-Limit": limit, "X-Rate-Limit-Remaining": remaining})
     assert reported_quota(headers) == believed
+
+
+async def test_a_call_that_meets_a_limit_makes_everything_stop_until_codat_says_so() -> None:
+    stops = set[tuple[datetime, datetime]]()
+
+    class Recording:
+        async def wait(self, *, on_demand: bool = False) -> None:
+            pass
+
+        def report(self, daily_quota: int, remaining: int, at: datetime) -> None:
+            pass
+
+        async def stop(self, until: datetime, at: datetime) -> None:
+            stops.add((until, at))
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(429, headers={"Retry-After": "30"}, json={}))
+    async with httpx.AsyncClient(base_url="http://codat", transport=transport) as client:
+        with pytest.raises(RateLimited):
+            await Codat(client, "key", clock=lambda: NOON, limiter=Recording()).account()
+
+    assert stops == {(NOON + timedelta(seconds=30), NOON)}

@@ -71,3 +71,16 @@ def test_a_run_that_made_no_call_writes_only_that_codat_is_down() -> None:
     simulate(scenario)
 
     assert written == [True]
+
+
+def test_a_call_with_a_free_slot_is_sent_at_once_and_the_quota_that_its_response_reports_is_written() -> None:
+    async def scenario(loop: SimulatedLoop) -> None:
+        limits, started_at = Limits(), loop.clock()
+        limiter = RateLimiter(limits, clock=loop.clock, until=started_at + HOUR, calls_per_minute=120)
+        await limiter.wait()
+        assert loop.clock() == started_at
+        limiter.report(1000, 990, started_at)
+        await limiter.finish()
+        assert (limits.known.daily_quota, limits.known.remaining) == (1000, 990)
+
+    simulate(scenario)
