@@ -76,6 +76,20 @@ def test_a_looser_bound_at_night_leaves_a_feed_alone_until_the_morning() -> None
     assert office_hours.breaks_at(MONDAY + timedelta(hours=17, minutes=30)) == MONDAY + timedelta(hours=32)
 
 
+def test_a_feed_that_changes_often_is_due_before_its_bound_where_confidence_is_promised_with_hours_too() -> None:
+    hourly = SyncHistory.of(Sync(ended_at=MONDAY - n * HOUR, records_modified=True) for n in reversed(range(12)))
+    feed = replace(synced(MONDAY), history=hourly)
+
+    def due(confidence: float | None) -> datetime:
+        base = Promise(fresh_within=DAY, confidence=confidence)
+        terms = TimeOfDayTerms(base=base, terms=(timed(OFFICE, 12 * HOUR),), deadlines=())
+        at = due_at(feed, replace(base, time_of_day=terms), LINKED)
+        assert at
+        return at
+
+    assert due(confidence=0.9) < MONDAY + 6 * HOUR < due(confidence=None)
+
+
 def test_where_hours_overlap_each_term_is_taken_from_the_first_that_has_it() -> None:
     lunch = Hours(start=time(12), end=time(13), days=EVERY_DAY, zone=LONDON)
     terms = timed(lunch, fresh_within=30 * MINUTE), timed(OFFICE, fresh_within=HOUR, at_most_every=20 * MINUTE)

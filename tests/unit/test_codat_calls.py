@@ -108,3 +108,15 @@ async def test_a_call_that_meets_a_limit_makes_everything_stop_until_codat_says_
             await Codat(client, "key", clock=lambda: NOON, limiter=Recording()).account()
 
     assert stops == {(NOON + timedelta(seconds=30), NOON)}
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        ({}, "GET /x: It failed."),
+        ({"status": 500}, "GET /x (500): It failed."),
+        ({"status": 500, "correlation_id": "7"}, "GET /x (500): It failed. [correlation id 7]"),
+    ],
+)
+def test_an_error_says_what_codats_support_asks_for_as_far_as_it_is_known(known: dict[str, Any], text: str) -> None:
+    assert str(Temporary("GET /x", "It failed.", at=NOON, **known)) == text
