@@ -55,7 +55,7 @@ def simulated(policy: Path, *arguments: str, env: dict[str, str] | None = None) 
     chart = str(policy.parent / "chart.png")
     return CliRunner().invoke(
         application,
-        ["--policy", str(policy), "--chart", chart, "--companies", "3", "--days", "1", *arguments],
+        ["--policy", str(policy), "--chart", chart, "--companies", "9", "--days", "1", *arguments],
         env=env or {"COLUMNS": "200"},
     )
 
@@ -154,7 +154,7 @@ def test_the_same_seed_gives_the_same_report(policy: Path) -> None:
 def test_a_budget_that_is_too_small_is_not_exceeded(policy: Path) -> None:
     policy.write_text(POLICY + "[budget]\nshare_of_quota = 0.03\n")
 
-    short = report(policy)
+    short = report(policy, companies=3)
 
     assert short.calls[0] <= 0.03 * short.quota
     assert short.total.attained.share is not None
