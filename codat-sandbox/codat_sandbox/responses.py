@@ -98,7 +98,7 @@ def connection(owner: Company, value: Connection, links: str) -> Json:
 
 
 def link_url(links: str, company_id: str, connection_id: str) -> str:
-    """Return the URL at which a customer links a connection, which begins with `links`."""
+    """Return the URL, beginning with `links`, at which a customer links a connection."""
     return f"{links}/companies/{company_id}/connections/{connection_id}/start"
 
 

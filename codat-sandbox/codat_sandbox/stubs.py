@@ -53,7 +53,7 @@ class Stubs:
         self._stubs.clear()
 
     def pending(self) -> list[StubResponse]:
-        """Return the stub responses that are left, each with the `times` or the time (`lasts`) that it has left."""
+        """Return the stub responses that are left, each with its remaining uses (`times`) or time (`lasts`)."""
         now = self._now()
         return [each.rest(now) for each in self._stubs if not each.is_over(now)]
 

@@ -14,7 +14,7 @@ logger = Logger(service="codat-freshness")
 
 
 class DeadLetters:
-    """The dead-letter queue, to which webhooks are moved."""
+    """The dead-letter queue of webhooks."""
 
     def __init__(self, sqs: "SQSClient", url: str) -> None:
         self._sqs = sqs

@@ -19,7 +19,7 @@ LOW_QUOTA = 10
 
 
 class Metric(StrEnum):
-    """What is counted or measured, by its name in CloudWatch."""
+    """A number that is counted or measured, by its name in CloudWatch."""
 
     TICKS_CUT_SHORT = "TicksCutShort"
     """Ticks that ran out of time before their work was done."""

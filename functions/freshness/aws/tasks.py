@@ -19,7 +19,7 @@ logger = Logger(service="codat-freshness")
 
 
 class Tasks:
-    """The tasks that wait with a token. A task that waits no longer is left alone."""
+    """The tasks of Step Functions that wait with a token. A task that waits no longer is left alone."""
 
     def __init__(self, step_functions: "SFNClient") -> None:
         self._client = step_functions

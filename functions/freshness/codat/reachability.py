@@ -7,7 +7,7 @@ SEVERAL = 5
 
 
 class Reachability:
-    """What the calls of one client show about Codat. `was_down` is whether Codat was down before them.
+    """The evidence of one client's calls on whether Codat is down. `was_down` is whether it was before them.
 
     Calls about one company may fail however often they are made: its data may cause a 500, or a call that never ends.
     Codat counts as down once calls failed about `SEVERAL` companies for which they did not fail before, and no call has
@@ -53,7 +53,7 @@ class Reachability:
         self._doubtful.add(company)
 
     def begin(self) -> int:
-        """Return how many calls have succeeded, which `end` takes for a call that is sent now."""
+        """Return the number of calls that have succeeded. `end` takes it when the call that is sent now ends."""
         return self._successes
 
     def end(self, company: str, begun: int, error: CodatError | None) -> None:

@@ -10,7 +10,7 @@ from freshness.domain.feeds.feed import Feed
 
 
 class Action(StrEnum):
-    """What a tick does about a feed."""
+    """An action of a tick about a feed."""
 
     QUEUE = "queue"
     """Queue a refresh."""
@@ -25,7 +25,7 @@ class Action(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a tick takes an action."""
+    """The reason for an action."""
 
     DUE = "due"
     REQUESTED = "requested by an operator"
@@ -48,7 +48,7 @@ class Reason(StrEnum):
 
 
 class Decision(NamedTuple):
-    """What to do about one feed, and why. `until` is when the feed is due again, or may be queued, if known.
+    """A decision about one feed. `until` is when the feed is due again, or may be queued, if that is known.
 
     This is a named tuple, and so is `Candidate`, because creating a frozen dataclass takes five times as long.
     """

@@ -100,7 +100,7 @@ def _known_keys(location: Location) -> frozenset[str]:
 
 
 def _model_within(annotation: Any) -> type[BaseModel]:
-    """Return the model in the annotation of a field, which holds one table, a list of tables, or tables by name."""
+    """Return the model in a field's annotation: the field holds one table, a list of tables, or tables by name."""
     inner = (annotation, *get_args(annotation))
     return next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), Policy)
 

@@ -195,7 +195,7 @@ class Policy(Table):
         return company_ids, tags
 
     def reads_once(self, company: Company, connection: Connection) -> bool:
-        """Return whether data is read through a connection only once, by the last matching rule that sets this."""
+        """Return whether a connection is read only once: the last matching rule that sets `read_once` decides."""
         return bool(self._last(company, connection, lambda rule: rule.read_once))
 
     def consent(self, company: Company, connection: Connection) -> timedelta | None:
@@ -240,7 +240,7 @@ class Policy(Table):
         return shares[name] if name else None
 
     def capped_as(self, connection: Connection) -> str | None:
-        """Return the name in the policy by which spending on a connection's platform is capped; `None` if it is not."""
+        """Return the platform's name under which the policy caps spending on a connection; `None` if it does not."""
         return most_specific(self.budget.spending, connection.platform, connection.integration_key)
 
     def price(self, connection: Connection) -> Money | None:

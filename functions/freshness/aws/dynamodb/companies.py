@@ -90,7 +90,7 @@ class Companies:
         return self._table.item_count()
 
     def put(self, company: Company) -> Company:
-        """Write a company in place of the one that was read at its version, and return it as written.
+        """Write a company if nobody has written it since it was read, and return it as written.
 
         Raises:
             VersionConflict: another writer came first.

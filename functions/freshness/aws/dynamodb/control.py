@@ -25,7 +25,7 @@ _NEW = Pause(reason="a new stack")
 
 
 class DispatchState(NamedTuple):
-    """What decides about refreshes of all companies: the last pause of all, and the limits of Codat."""
+    """The state that decides about refreshes of all companies: the last pause of all, and the limits of Codat."""
 
     pause: Pause | None
     limits: ApiLimits
@@ -33,7 +33,7 @@ class DispatchState(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replanned:
-    """Which feeds the policy with the fingerprint `policy` has rescheduled: all, or those before `position`."""
+    """The progress of rescheduling all feeds by the policy with a fingerprint: done, or up to `position`."""
 
     policy: str = ""
     position: str = ""

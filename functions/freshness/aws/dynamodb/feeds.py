@@ -99,7 +99,7 @@ class Feeds:
         return self._table.item_count()
 
     def put(self, feed: Feed) -> Feed:
-        """Write a feed in place of the one that was read at its version, and return it as written.
+        """Write a feed if nobody has written it since it was read, and return it as written.
 
         Raises:
             VersionConflict: another writer came first.
@@ -119,7 +119,7 @@ class Feeds:
     def delete(self, feed: Feed, now: datetime) -> Feed | None:
         """Delete a feed that is still as it was read, and keep its history for `DELETED_FEEDS_KEPT`.
 
-        Return `None`, or the feed that another writer has changed meanwhile, which is not deleted.
+        Return `None`, or the feed as another writer has changed it meanwhile: it is then not deleted.
         """
         self._table.put_always(deleted_feed_item(without_plans(feed), now))
         try:

@@ -96,7 +96,7 @@ class VersionConflict(Exception):
 
 
 class Refusal(NamedTuple):
-    """Why a statement was not carried out. `current` is the item that did not meet its condition, if there is one."""
+    """The reason why a statement was not carried out. `current` is the item that did not meet its condition, if any."""
 
     is_of_condition: bool
     current: Item | None

@@ -26,7 +26,7 @@ _SIGNATURES = re.compile(r"\w{1,9},[\w+/]{1,999}={0,2}( \w{1,9},[\w+/]{1,999}={0
 
 
 class RefusalReason(StrEnum):
-    """Why a request was refused."""
+    """The reason why a request was refused."""
 
     ADDRESS_NOT_ALLOWED = "AddressNotAllowed"
     HEADER_WRONG = "HeaderWrong"
@@ -152,7 +152,7 @@ def verify(body: str, headers: Mapping[str, Any], secrets: Sequence[str]) -> str
 
 
 def _standard_headers(headers: Mapping[str, Any]) -> dict[str, str]:
-    """Return the three headers of the specification, which may be prefixed `webhook-` or `svix-`, as `webhook-`.
+    """Return the specification's three headers with the prefix `webhook-`. They may have come with `svix-`.
 
     Raises:
         WebhookRefused: a header is missing or malformed.

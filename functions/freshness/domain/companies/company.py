@@ -22,7 +22,7 @@ class ConnectionStatus(StrEnum):
 
 
 class ReadOnce(StrEnum):
-    """Whether data is read through a connection only once. It may then lapse without anyone being asked to relink."""
+    """A decision whether a connection is read only once. It may then lapse without anyone being asked to relink."""
 
     NO = ""
     POLICY = "policy"
@@ -306,7 +306,7 @@ class Company:
         return replace(self, check_at=min(self.check_at or now, now), checked_at=None)
 
     def with_read_once(self, reads_once: "Callable[[Company, Connection], bool]") -> "Company":
-        """Return the company with `read_once` of its connections. `reads_once` returns whether the policy sets it."""
+        """Return the company with its connections' `read_once` set. `reads_once` returns whether the policy sets it."""
         connections = {
             connection_id: connection if connection.read_once == read_once else replace(connection, read_once=read_once)
             for connection_id, connection in self.connections.items()

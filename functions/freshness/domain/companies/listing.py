@@ -20,7 +20,7 @@ CONFIRMED_FOR = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lacking:
-    """How many companies or connections are known, and how many of them a list lacks."""
+    """The number of known companies or connections, and how many of them a list lacks."""
 
     known: int = 0
     lacking: int = 0
@@ -33,7 +33,7 @@ class Lacking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What the last complete list lacked. Times are by our own clock."""
+    """The result of the last complete list: how much it lacked. Times are by our own clock."""
 
     companies: Lacking = Lacking()
     connections: Lacking = Lacking()

@@ -43,7 +43,7 @@ class DatasetState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a state means for the data: whether the dataset has ended, and what follows if it has."""
+    """The meaning of a state: whether the dataset has ended, and what follows if it has."""
 
     IN_FLIGHT = "in flight"
     COMPLETE = "complete"
@@ -125,7 +125,7 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Issue:
-    """What Codat reports about the data that was read, such as a validation warning, or why a read failed."""
+    """A report of Codat's about the data that was read, such as a validation warning, or why a read failed."""
 
     type: str
     """Codat's name of the kind of issue, such as `warning.validation`."""

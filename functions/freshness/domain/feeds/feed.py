@@ -34,7 +34,7 @@ FeedKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """What is known of one data type from one connection."""
+    """A data type of a company from one connection, with all that is known of it."""
 
     company_id: str
     data_type: str

@@ -19,7 +19,7 @@ ENOUGH_SYNCS = 3
 
 
 class OnLate(StrEnum):
-    """What a caller prefers if the deadline passes."""
+    """The caller's preference if the deadline passes."""
 
     STALE = "stale"
     """The best copy, with its age."""
@@ -38,7 +38,7 @@ class FeedState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedResult:
-    """What a request found about one feed. Times are those of the copy, and `None` if there is none."""
+    """The result of a request for one feed. Times are those of the copy, and `None` if there is none."""
 
     data_type: str
     connection_id: str
@@ -177,7 +177,7 @@ class FreshnessRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadEstimate:
-    """When a read that serves a request is expected to end, and the probability that it ends by the deadline.
+    """The time when a read that serves a request should end, and the probability that it ends by the deadline.
 
     `obstacle` is why it cannot; empty if it can.
     """

@@ -13,7 +13,7 @@ MAX_FEEDS = 500
 
 
 class FeedSample(NamedTuple):
-    """How many times a day one feed of a kind changes."""
+    """The rate of one feed of a kind, in changes a day."""
 
     kind: str
     rate: float

@@ -22,7 +22,7 @@ AT_MOST_EVERY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttainmentKey:
-    """What attainment is broken down by, besides the data type."""
+    """The names that attainment is broken down by, besides the data type."""
 
     rule: str = ""
     """The table of the policy that sets `fresh_within` or `off`, such as `rule "free plan"`."""
@@ -33,7 +33,7 @@ class AttainmentKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """How old one data type of a company, read from one connection, may be."""
+    """The greatest age of one data type of a company, read from one connection."""
 
     fresh_within: timedelta
     """The bound on its age, which holds whatever the other fields say."""

@@ -23,7 +23,7 @@ DAYS_KEPT = 400 * DAY
 
 
 class Breakdown(StrEnum):
-    """What attainment is broken down by."""
+    """The kinds of parts that attainment is broken down by."""
 
     RULE = "rule"
     """The table of the policy that sets `fresh_within`: each feed is in one, so that they add up to the whole."""
@@ -99,7 +99,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodRecord:
-    """What was recorded of a period.
+    """The record of a period.
 
     Of a day, everything is in `times`. Of an hour, `times` has only breaches that have ended: the promised time follows
     from `feeds`, the number of feeds with a promise. `feeds` is empty if they were not counted in that hour.
@@ -130,7 +130,7 @@ def day_of(at: datetime) -> Period:
 
 
 def by_hour_since(now: datetime) -> datetime:
-    """Return since when attainment is kept by hour; before that it is kept by day."""
+    """Return the time since which attainment is kept by hour, and not by day."""
     return day_of(now).start - HOURS_KEPT
 
 

@@ -17,7 +17,7 @@ from freshness.domain.promises.promise import AttainmentKey, Promise
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreachTime:
-    """A time in which a feed was older than promised, and whether it then waited for the customer."""
+    """A time during which a feed was older than promised. `waiting` is whether it then waited for the customer."""
 
     data_type: str
     group: AttainmentKey

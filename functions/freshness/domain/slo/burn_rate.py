@@ -21,7 +21,7 @@ MOST = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A time, and the burn rate that is too high if it is reached both over that time and at the moment."""
+    """A length of time, and the burn rate that is too high if it is reached both over that time and at the moment."""
 
     length: timedelta
     rate: float

@@ -43,7 +43,7 @@ DELETED_KEPT = timedelta(days=30)
 
 
 class ReadEnd(NamedTuple):
-    """How a read through a connection ended."""
+    """The end of a read through a connection."""
 
     connection_id: str
     state: str
@@ -52,7 +52,7 @@ class ReadEnd(NamedTuple):
 
 
 class CompanyTransition(NamedTuple):
-    """What follows from a fact about a company."""
+    """The result of a fact about a company: the company after it, and what to publish."""
 
     company: Company
     notifications: tuple[Notification, ...] = ()
@@ -221,7 +221,7 @@ def _with_links(company: Company, fact: LinksRead) -> Company:
 
 
 def reads_ended(ends: Iterable[ReadEnd]) -> ReadsEnded:
-    """Return which reads were refused, and the latest success, by connection. Ends in other states are ignored."""
+    """Return by connection when reads were refused, and the latest success. Ends in other states are ignored."""
     refused: defaultdict[str, tuple[datetime, ...]] = defaultdict(tuple)
     succeeded: dict[str, datetime] = {}
     reasons: dict[str, str] = {}

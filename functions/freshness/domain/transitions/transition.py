@@ -52,7 +52,7 @@ SIGNIFICANT_CHANGE = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """What follows from a fact."""
+    """The result of a fact about a feed: the feed after it, and what to record and publish."""
 
     feed: Feed
     datasets: tuple[Dataset, ...] = ()
@@ -209,9 +209,9 @@ def _with_platform_sync_time(feed: Feed, fact: SyncDurationLearned) -> Feed:
 def _with_promise(
     feed: Feed, fact: FeedFact, at: datetime | None, promise: Promise, connection: Connection, now: datetime
 ) -> tuple[Feed, Notification | None]:
-    """Return the feed with `broken_at`, and what to publish of its promise, which breaks at `at`.
+    """Return the feed with `broken_at`, and the notification about its promise, if any. The promise breaks at `at`.
 
-    A promise breaks as time passes, which the next tick notices. It is kept again because of a new copy.
+    A promise breaks as time passes: the next tick notices. It is kept again because of a new copy.
     """
     if at is None:
         is_read = connection.suffices(feed.succeeded_at)

@@ -70,7 +70,7 @@ class Terms(Table):
 
 
 class Default(Terms):
-    """What holds for all data that Codat has of all companies, unless a later table says otherwise."""
+    """The terms for all data that Codat has of all companies, unless a later table says otherwise."""
 
     fresh_within: values.Age
 
@@ -106,7 +106,7 @@ class Selection(CompanySelection):
 
 
 class Rule(Selection, Timing, Terms):
-    """What holds for the connections that match all criteria: companies, groups, tags and platforms.
+    """The terms for the connections that match all criteria: companies, groups, tags and platforms.
 
     A rule may set any key of `[default]`, for all data types or for those that it names.
     """
@@ -166,7 +166,7 @@ class Rule(Selection, Timing, Terms):
 
 
 class DeadlineTable(Selection, Timing):
-    """How old data may be at one moment. One refresh, started early enough for a slow sync, serves it.
+    """The greatest age of data at one moment. One refresh, started early enough for a slow sync, serves it.
 
     Not all companies are refreshed at once, and none so early that its data is too old at that moment. Criteria and
     days are those of a rule.

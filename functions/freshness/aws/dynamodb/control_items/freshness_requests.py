@@ -40,7 +40,7 @@ class FreshnessRequests:
         return None if item is None else adapter(FreshnessRequest).validate_python(item)
 
     def put(self, request: FreshnessRequest) -> FreshnessRequest:
-        """Write a request in place of the one that was read at its version, and return it as written.
+        """Write a request if nobody has written it since it was read, and return it as written.
 
         Raises:
             freshness.aws.dynamodb.table.VersionConflict: another writer came first.

@@ -18,7 +18,7 @@ class Listings:
         self._table = table
 
     def last(self) -> Listing:
-        """Return what the last list that was read to its end lacked."""
+        """Return the listing of the last complete list."""
         item = self._table.get(_KEY)
         return Listing() if item is None else adapter(Listing).validate_python(item)
 
