@@ -22,7 +22,7 @@ class ConnectionStatus(StrEnum):
 
 
 class ReadOnce(StrEnum):
-    """A decision whether a connection is read only once. It may then lapse without anyone being asked to relink."""
+    """Whether and why a connection is read only once. It may then lapse, and nobody is asked to relink."""
 
     NO = ""
     POLICY = "policy"

@@ -108,7 +108,7 @@ class SyncHistory:
 
     @property
     def last_successes(self) -> list[datetime]:
-        """Return when each success among the last `LAST_KEPT` syncs ended, oldest first and without gaps."""
+        """Return the ends of successes among the last `LAST_KEPT` syncs, oldest first. None in between is left out."""
         last = self.rows[-LAST_KEPT:]
         return [_time(ended_at) for ended_at, flags, _ in last if not flags & FAILED]
 
@@ -214,7 +214,7 @@ class SyncHistory:
         return SyncHistory(tuple(kept))
 
     def with_request(self, at: datetime, *, measured: bool) -> "SyncHistory":
-        """Return the history after the latest request, made at `at`, became known. Its end may be known already."""
+        """Return the history after a request, made at `at`, became known. Its end may be known already."""
         rows = tuple(_with_durations(list(self.rows), _microseconds(at), measured))
         return self if rows == tuple(self.rows) else SyncHistory(rows)
 

@@ -100,7 +100,7 @@ def _failed_at(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> dateti
 
 
 def _without_dataset_in_flight(feed: Feed, polled: DatasetPolled) -> Feed:
-    """Return the feed with its dataset in flight cancelled, if that is late: Codat's latest dataset has ended."""
+    """Return the feed with a late dataset in flight cancelled: Codat has a later dataset by now, and that has ended."""
     if feed.in_flight is None or feed.late_at is None or polled.at < feed.late_at:
         return feed
     return feed.ended(End(at=polled.at, state=DatasetState.CANCELLED, dataset_id=feed.in_flight.dataset_id))

@@ -135,7 +135,7 @@ def by_hour_since(now: datetime) -> datetime:
 
 
 def periods(start: datetime, end: datetime, now: datetime) -> Iterator[Period]:
-    """Yield the periods from `start` to `end`: days as long as attainment is kept by day now, then hours."""
+    """Yield the periods from `start` to `end`: days where attainment is kept by day now, then hours."""
     at, hours_since = start, by_hour_since(now)
     while at < end:
         period = day_of(at) if at < hours_since else hour_of(at)

@@ -77,7 +77,7 @@ def _present(records: Iterable[PeriodRecord], open_breaches: Iterable[BreachTime
 def _burning(
     times: Mapping[str, Attained], objective: Callable[[str], float | None], too_high: float
 ) -> Iterator[tuple[str | None, float]]:
-    """Yield each rule, and `None` for all together, with its burn rate as a share of the rate that is too high."""
+    """Yield burn rates by rule, and that of all rules by `None`, each as a share of the rate that is too high."""
     total, allowed = Attained(), 0.0
     for rule, of_rule in times.items():
         aim = objective(rule)
