@@ -210,7 +210,7 @@ async def _form(request: Request) -> dict[str, str]:
     """Return the fields of a form that one of these pages sent.
 
     Raises:
-        ForbiddenError: a page of another site sent it.
+        ForbiddenError: a page of a different site sent it.
     """
     if request.headers.get("origin") not in (None, f"http://{request.headers.get('host')}"):
         raise ForbiddenError

@@ -158,7 +158,7 @@ class BadRequestError(SandboxError):
 
 
 class ForbiddenError(SandboxError):
-    """A page of another site sent a form."""
+    """A page of a different site sent a form."""
 
     status = HTTPStatus.FORBIDDEN
 

@@ -76,7 +76,7 @@ class SyncRunner:
     ) -> None:
         """Queue each "fetch on first link" type of a connection that has no sync running.
 
-        If the connection was just linked (`FIRST_LINK`), the data types of custom products are queued before.
+        If the connection was just linked (`FIRST_LINK`), the data types of custom products are queued first.
         """
         if requested_by is RequestedBy.FIRST_LINK:
             for product in self._store.company(company_id).products:

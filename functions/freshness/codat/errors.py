@@ -80,7 +80,8 @@ class Temporary(CodatError):
     def is_unanswered(self) -> bool:
         """Return whether the outcome of a POST is unknown, so that it must be sent again with the same key.
 
-        It is unknown without a response, and without a correlation id: an error page from in front of Codat has none.
+        It is unknown if there is no response, or one without a correlation id: an error page from in front of Codat has
+        none.
         """
         return self.status is None or not self.correlation_id
 

@@ -7,7 +7,7 @@ SEVERAL = 5
 
 
 class Reachability:
-    """The evidence of one client's calls on whether Codat is down. `was_down` is whether it was before them.
+    """The evidence of one client's calls on whether Codat is down. `was_down` is whether it was down before them.
 
     Calls about one company may fail however often they are made: its data may cause a 500, or a call that never ends.
     Codat counts as down once calls failed about `SEVERAL` companies for which they did not fail before, and no call has

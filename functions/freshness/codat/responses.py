@@ -66,7 +66,7 @@ def call_of(response: httpx.Response) -> str:
 
 
 def mistake_of(error: ValidationError) -> str:
-    """Return the first mistake that a validation error has, and where it is, without the value."""
+    """Return the first mistake of a validation error, and where it is, without the value."""
     first = error.errors(include_input=False)[0]
     return f"{first['msg']} at {first['loc']}"
 

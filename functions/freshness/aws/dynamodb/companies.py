@@ -53,7 +53,7 @@ class Companies:
                 yield key["company_id"]
 
     def known_from(self, position: str) -> Iterator[tuple[str, str]]:
-        """Yield each company that was not deleted, from a position in the index on, as its position and its id.
+        """Yield position and id of each company that was not deleted, from a position in the index on.
 
         A company that is checked meanwhile moves, and may be left out.
         """

@@ -134,7 +134,7 @@ class Connection:
         return is_read and self.status == ConnectionStatus.DEAUTHORIZED
 
     def suffices(self, succeeded_at: datetime | None) -> bool:
-        """Return whether the policy wants one read only, and a copy since the last reconnection shows that read."""
+        """Return whether the policy wants only one read, and that was made since the last reconnection."""
         if succeeded_at is None or self.read_once is not ReadOnce.POLICY:
             return False
         return self.reconnected_at is None or succeeded_at >= self.reconnected_at

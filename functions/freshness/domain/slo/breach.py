@@ -70,7 +70,7 @@ def breach_times(
 def _ended_by_new_copy(
     before: Feed, copied_at: datetime, broke_at: datetime | None, promise: Promise, connection: Connection
 ) -> tuple[datetime | None, tuple[BreachTime, ...]]:
-    """Return since when the new copy is itself in breach, if it is, and the replaced copy's time of breach.
+    """Return since when the new copy is itself in breach, or `None`, and the breach of the copy that it replaced.
 
     That breach counts even if no tick has noticed it.
     """

@@ -200,7 +200,7 @@ class RelinkNeeded(_Relink):
 
 
 class RelinkDueSoon(_Relink):
-    """The customer's consent to a connection ends within seven days, by what the policy says of consent."""
+    """The customer's consent to a connection ends within seven days. The policy says how long it lasts."""
 
     detail_type = "Relink due soon"
     about_what = "consent"

@@ -86,7 +86,7 @@ def quoted(value: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that was most likely meant, whatever the case: empty if none is similar enough."""
+    """Return the known name that was most likely meant, ignoring case; empty if none is similar enough."""
     names = {each.casefold(): each for each in sorted(known)}
     given = name.casefold()
     if len(given) >= SHORTEST_BEGINNING and (longer := [each for each in names if each.startswith(given)]):
