@@ -24,22 +24,22 @@ FOLDERS = {
 HANDLERS = "functions"
 """The folder of the handlers, which have no package of their own."""
 DATA = ("functions/requirements.lock", "docs/policy.toml")
-"""Files at the same place in both."""
+"""Files that have the same place in the repository and in the package."""
 NAMES = {Path(folder).name: ".".join(filter(None, (PACKAGE, place))) for folder, place in FOLDERS.items()}
 """The name in the wheel of each package of the repository."""
 
 
 class CustomBuildHook(BuildHookInterface[Any]):
-    """Has hatchling take the package from a folder in which it is laid out."""
+    """Lets hatchling take the package from a folder where it is laid out."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - as hatchling calls it
-        """Lay the package out."""
+        """Lay the package out in a temporary folder, and name the folder to hatchling."""
         self._folder = tempfile.mkdtemp()
         lay_out(Path(self.root), Path(self._folder))
         build_data["force_include"][self._folder] = PACKAGE
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
-        """Delete the folder."""
+        """Delete the temporary folder."""
         shutil.rmtree(self._folder)
 
 
@@ -68,7 +68,7 @@ def renamed(module: str, path: Path) -> str:
     """Return the source of a module with `from` imports of the repository's packages renamed.
 
     Raises:
-        ValueError: it has `import` statements of them, which would bind another name.
+        ValueError: the module has `import` statements of these packages, which would bind different names.
     """
     lines = module.splitlines(keepends=True)
     for node in ast.walk(ast.parse(module)):

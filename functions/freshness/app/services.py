@@ -205,7 +205,7 @@ def _codat_access() -> CodatAccess:
 
 @cache
 def _kept_keys() -> dict[str, tuple[float, str]]:
-    """Return the keys for Codat's API by the names of their secrets, each with when it was read."""
+    """Return the keys for Codat's API by the names of their secrets. Each has the time at which it was read."""
     return {}
 
 
