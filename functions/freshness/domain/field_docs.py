@@ -8,7 +8,10 @@ from pydantic import BaseModel
 
 
 def docs_of(model: type[BaseModel]) -> dict[str, str]:
-    """Return the docstrings of a model's fields. One that is defined again has none of the inherited."""
+    """Return the docstrings of a model's fields, the inherited ones included.
+
+    A field that is defined again without one has none, unless it is the last statement of its class.
+    """
     docs: dict[str, str] = {}
     for kind in reversed(model.__mro__):
         if issubclass(kind, BaseModel) and kind is not BaseModel:

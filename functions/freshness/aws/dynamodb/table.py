@@ -47,7 +47,7 @@ def unmarshal(item: Item) -> Item:
 
 
 def _typed(value: object) -> Any:
-    """Return a value in DynamoDB's notation. boto3 looks types up by name, which takes most of an item's time."""
+    """Return a value in DynamoDB's notation, such as `{"S": "text"}` for text."""
     match value:
         case str():
             return {"S": str(value)}  # DynamoDB's client accepts no subclass.
