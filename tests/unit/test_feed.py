@@ -206,6 +206,16 @@ def test_a_poll_ends_a_dataset_whose_webhook_was_lost() -> None:
     assert feed.succeeded_at == NOON + MINUTE
 
 
+def test_a_complete_dataset_without_the_time_of_its_end_is_a_success_as_of_its_request_and_not_cancelled() -> None:
+    complete = polled(NOON + 60 * MINUTE, DatasetState.COMPLETE)
+
+    feed = reconcile(NEW.requested(request(NOON)), complete, NOON)
+
+    assert feed.end and feed.end.state == DatasetState.COMPLETE
+    assert (feed.in_flight, feed.as_of) == (None, AsOf(at=NOON, is_estimated=False))
+    assert reconcile(feed, replace(complete, at=NOON + 120 * MINUTE), NOON) == feed
+
+
 def test_a_poll_finds_a_failure_whose_webhook_was_lost() -> None:
     feed = reconcile(NEW.requested(request(NOON)), polled(NOON + 5 * MINUTE, DatasetState.MAP_ERROR), NOON)
 

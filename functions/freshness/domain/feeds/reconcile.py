@@ -14,8 +14,8 @@ def reconcile(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Feed:
 
     `linked_at` is the `status_at` of its connection, or the time of the poll if the connection is not known.
     """
-    if polled.succeeded_at:
-        feed = _with_success(feed, polled, polled.succeeded_at)
+    if succeeded_at := polled.succeeded_at or _completed_at(feed, polled):
+        feed = _with_success(feed, polled, succeeded_at)
     if not has_ended(polled.state):
         return _with_running(feed, polled)
     if OUTCOMES[polled.state] is not Outcome.COMPLETE:
@@ -25,6 +25,14 @@ def reconcile(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Feed:
 
 def _is_requested(feed: Feed, polled: DatasetPolled) -> bool:
     return feed.last_dataset is not None and feed.last_dataset.dataset_id == polled.dataset_id
+
+
+def _completed_at(feed: Feed, polled: DatasetPolled) -> datetime | None:
+    """Return when the dataset in flight was completed: as it was requested, where Codat says that alone, not when."""
+    is_complete = OUTCOMES[polled.state] is Outcome.COMPLETE
+    if is_complete and feed.in_flight and feed.in_flight.dataset_id == polled.dataset_id:
+        return polled.ended_at or feed.in_flight.at
+    return None
 
 
 def _with_success(feed: Feed, polled: DatasetPolled, succeeded_at: datetime) -> Feed:
