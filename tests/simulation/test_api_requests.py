@@ -172,7 +172,14 @@ def test_an_end_that_a_killed_run_stored_is_published_as_it_was_stored() -> None
     assert world.call("GET", asked.headers["Location"]).body["dataTypes"][0]["state"] == "stale"
 
 
-def test_while_the_bus_is_down_a_caller_learns_the_end_and_a_tick_publishes_it_later() -> None:
+def by_webhook(world: World) -> None:
+    Finisher(services=world.services).finish_of_companies(["company0"])
+
+
+@pytest.mark.parametrize("later", [World.tick, by_webhook])
+def test_while_the_bus_is_down_a_caller_learns_the_end_and_a_tick_or_webhook_publishes_it_later(
+    later: Callable[[World], object],
+) -> None:
     world = World()
     asked = world.ask()
     world.read()
@@ -183,10 +190,11 @@ def test_while_the_bus_is_down_a_caller_learns_the_end_and_a_tick_publishes_it_l
     assert (found.status, found.body["done"]) == (200, True)
     assert world.bus.ends == []
     world.bus.failure = None
-    world.tick()
+    later(world)
 
     [published] = world.bus.ends
     assert published["requestId"] == found.body["id"]
+    assert [each["platform"] for each in published["dataTypes"]] == ["Xero"]
     assert list(world.tables.requests.open(world.now + 200 * HOUR)) == []
 
 

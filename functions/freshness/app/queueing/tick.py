@@ -82,9 +82,7 @@ class RefreshTick:
             self._waiting.append(decision)
         return decision is None
 
-    async def review_and_decide(
-        self, feeds: list[Feed], *, pause: Pause | None = None, may_call: bool = True
-    ) -> list[Decision]:
+    async def review_and_decide(self, feeds: list[Feed], *, pause: Pause | None, may_call: bool) -> list[Decision]:
         """Record and publish which promises of the feeds broke by now, and decide about each feed.
 
         If Codat may be called, it is first asked about datasets in flight that may have ended.
@@ -204,12 +202,12 @@ class RefreshTick:
 
     async def _act_on(self, group: list[Decision], schedule: CodatSchedule) -> None:
         names = {"company_id": group[0].feed.company_id}
-        if self._queues(group):
+        are_queued = self._queues(group)
+        if are_queued:
             group = await self._without_queued(group, names)
         wanted = [decision for decision in group if decision.feed.wanted]
         group = [decision for decision in group if not decision.feed.wanted]
         remaining = group
-        are_queued = not self.services.dry_run and all(decision.action is Action.QUEUE for decision in group)
         if are_queued and group and (self.services.policy.products or (len(group) > 1 and schedule.on_first_link)):
             # What failed halfway is left to the next tick: some of the group may be in flight.
             remaining = []
