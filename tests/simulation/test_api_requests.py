@@ -17,6 +17,8 @@ from freshness.app.api.routes import Route
 from freshness.app.ensure import accept
 from freshness.app.ensure.accept import EnsureFresh
 from freshness.app.ensure.finish import Finisher
+from freshness.app.queueing.lease import QueueLease
+from freshness.app.record import Recorder
 from freshness.aws.dynamodb.control_items.freshness_requests import FreshnessRequests
 from freshness.aws.dynamodb.table import ContentionError
 from freshness.aws.dynamodb.tables import TableNames, Tables
@@ -262,6 +264,16 @@ def test_the_same_caller_has_one_open_request_for_the_same_company_types_and_mom
     world.now = NOON + 2 * HOUR
     world.tick()
     assert world.ask().headers["Location"] not in locations
+
+
+def test_what_another_function_queues_and_writes_at_the_moment_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    assert QueueLease.take(world.tables.control, world.feed(), world.now)
+    monkeypatch.setattr(Recorder, "record_feeds", Mock(side_effect=ContentionError("others came first")))
+
+    assert world.ask(within=60).status == 202
+
+    assert world.datasets == {}
 
 
 def test_a_caller_who_makes_too_many_requests_is_refused_until_the_next_hour(monkeypatch: pytest.MonkeyPatch) -> None:
