@@ -1,18 +1,24 @@
 """What is sent to Codat, and what of its responses is believed."""
 
+import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
+from estimate.memory_dynamodb import MemoryDynamoDB
+from freshness.aws.dynamodb.tables import Tables
 from freshness.codat import http
 from freshness.codat.client import Codat
 from freshness.codat.errors import RateLimited, Temporary
 from freshness.codat.responses import LONGEST_NUMBER, reported_quota
+from freshness.policy.policy import Policy
+from simulate.loop import TABLE_NAMES
+from tests.services import codat_at, services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 Post = Callable[[Codat, UUID | None], Coroutine[Any, Any, object]]
@@ -120,3 +126,21 @@ async def test_a_call_that_meets_a_limit_makes_everything_stop_until_codat_says_
 )
 def test_an_error_says_what_codats_support_asks_for_as_far_as_it_is_known(known: dict[str, Any], text: str) -> None:
     assert str(Temporary("GET /x", "It failed.", at=NOON, **known)) == text
+
+
+async def test_calls_are_made_only_to_a_codat_whose_certificate_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+
+    class Recording(httpx.AsyncClient):
+        def __init__(self, *, verify: Any, **options: Any) -> None:
+            opened.append(verify)
+            super().__init__(verify=verify, **options)
+
+    monkeypatch.setattr(httpx, "AsyncClient", Recording)
+    tables = Tables.open(cast(Any, MemoryDynamoDB()), TABLE_NAMES)
+    policy = Policy.model_validate({"default": {"fresh_within": "1 day"}})
+    async with services_of(tables, policy, codat=codat_at("https://codat", "key")).codat(NOON):
+        pass
+
+    [context] = opened
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)

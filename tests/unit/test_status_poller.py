@@ -1,0 +1,104 @@
+"""What a check asks Codat about a company's datasets, and what it finds."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from freshness.codat.client import Codat
+from freshness.codat.status_poller import poll
+from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.facts import DatasetPolled
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import End, Request
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+XERO = Connection(
+    connection_id="xero",
+    platform="Xero",
+    source_type="Accounting",
+    status=ConnectionStatus.LINKED,
+    status_at=NOON - timedelta(days=9),
+)
+COMPANY = Company(company_id="company", connections={"xero": XERO})
+NEW = Feed(company_id="company", data_type="invoices", connection_id="xero")
+RUNNING = NEW.requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="ours"))
+READ = RUNNING.ended(End(at=NOON, state="Complete", dataset_id="ours"))
+SOON, LATE = NOON + MINUTE / 6, NOON + 10 * MINUTE
+
+
+def operation(dataset_id: str, status: str) -> dict[str, Any]:
+    return {
+        "id": dataset_id,
+        "companyId": "company",
+        "connectionId": "xero",
+        "dataType": "invoices",
+        "status": status,
+        "requested": NOON.isoformat(),
+        "completed": None if status == "Fetching" else (NOON + MINUTE).isoformat(),
+        "errorMessage": "It is locked" if status == "FetchError" else None,
+    }
+
+
+async def polled(
+    feed: Feed, dataset_id: str, status: str, now: datetime, *, ours: str = "Fetching"
+) -> tuple[list[DatasetPolled], list[str]]:
+    """Return what a poll finds of a feed, and what it asks besides data status.
+
+    `dataset_id` and `status` are of the latest dataset, and `ours` is the status of the one that was requested.
+    """
+    asked: list[str] = []
+    known = {"data_type": "invoices", "currentStatus": status, "latestSyncId": dataset_id, "dataType": "invoices"}
+    answers: dict[str, Any] = {
+        "dataStatus": {"invoices": known},
+        "company": {"id": "company", "name": "", "dataConnections": []},
+        "history": {"results": [operation(dataset_id, status)], "_links": {}},
+        "ours": operation("ours", ours),
+    }
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path.rpartition("/")[2])
+        return httpx.Response(200, json=answers[asked[-1]])
+
+    async with httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(respond)) as http:
+        found = await poll(Codat(http, "key", clock=lambda: now), COMPANY, [feed], now)
+    assert asked[0] == "dataStatus"
+    return found["invoices", "xero"], asked[1:]
+
+
+@pytest.mark.parametrize("now", [SOON, LATE])
+async def test_what_data_status_says_of_the_dataset_in_flight_is_enough_unless_it_failed(now: datetime) -> None:
+    for status in ("Fetching", "Complete"):
+        [found], asked = await polled(RUNNING, "ours", status, now)
+        assert (found.dataset_id, found.state, asked) == ("ours", status, [])
+
+
+async def test_why_and_when_the_dataset_in_flight_failed_is_asked_of_itself_once_it_is_late() -> None:
+    [found], asked = await polled(RUNNING, "ours", "FetchError", LATE, ours="FetchError")
+
+    assert (found.reason, found.ended_at, asked) == ("It is locked", NOON + MINUTE, ["ours"])
+    assert (await polled(RUNNING, "ours", "FetchError", SOON))[1] == []
+
+
+async def test_a_dataset_in_flight_that_is_no_longer_the_latest_is_asked_for_at_once() -> None:
+    found, asked = await polled(RUNNING, "theirs", "Complete", SOON, ours="FetchError")
+
+    assert [(each.dataset_id, each.state) for each in found] == [("ours", "FetchError"), ("theirs", "Complete")]
+    assert asked == ["company", "ours"]
+
+
+@pytest.mark.parametrize(("dataset_id", "asked"), [("ours", []), ("theirs", ["company"])])
+async def test_only_news_may_be_of_a_connection_that_is_not_known_yet(dataset_id: str, asked: list[str]) -> None:
+    assert (await polled(READ, dataset_id, "Complete", LATE))[1] == asked
+
+
+async def test_why_a_dataset_failed_that_others_requested_is_read_from_history() -> None:
+    [found], asked = await polled(READ, "theirs", "FetchError", LATE)
+
+    assert (found.dataset_id, found.reason, asked) == ("theirs", "It is locked", ["company", "history"])
+    known = replace(READ, end=End(at=NOON + MINUTE, state="FetchError", dataset_id="theirs"))
+    assert (await polled(known, "theirs", "FetchError", LATE))[1] == []
