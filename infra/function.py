@@ -6,6 +6,7 @@ from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Stack, Validations
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
@@ -41,7 +42,11 @@ class Function(Construct):
         self.timeout = timeout
         self._kms_key = settings.kms_key
         log_group = logs.LogGroup(
-            self, "Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
+            self,
+            "Logs",
+            encryption_key=encryption_key(self, settings),
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=RemovalPolicy.DESTROY,
         )
         from_this_account = {"StringEquals": {"aws:SourceAccount": Stack.of(self).account}}
         self._role = iam.Role(
@@ -129,3 +134,8 @@ class Function(Construct):
         stack = Stack.of(self)
         via = {"StringEquals": {"kms:ViaService": f"{service}.{stack.region}.{stack.url_suffix}"}}
         self._role.add_to_policy(iam.PolicyStatement(resources=[self._kms_key], actions=list(actions), conditions=via))
+
+
+def encryption_key(scope: Construct, settings: Settings) -> kms.IKey | None:
+    """Return the KMS key of the settings, if they name one."""
+    return kms.Key.from_key_arn(scope, "Key", settings.kms_key) if settings.kms_key else None

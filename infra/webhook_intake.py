@@ -10,7 +10,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
-from infra.function import Function
+from infra.function import Function, encryption_key
 from infra.queue import Queue
 from infra.settings import Settings
 
@@ -42,7 +42,8 @@ class WebhookIntake(Construct):
 
     def __init__(self, scope: Construct, *, receive: Function, apply: Function, settings: Settings) -> None:
         super().__init__(scope, "WebhookIntake")
-        self.dead_letter_queue = Queue(self, "DeadLetterQueue", local=settings.local)
+        # It cannot name the queue whose messages it takes: that queue names it already.
+        self.dead_letter_queue = Queue(self, "DeadLetterQueue", local=settings.local, takes_dead_letters=True)
         self.queue = Queue(
             self,
             "Queue",
@@ -95,6 +96,7 @@ class WebhookIntake(Construct):
             log_group_name=f"/aws/vendedlogs/{Stack.of(self).stack_name}/requests",
             # At half the price: Logs Insights can query it, and nothing else reads it.
             log_group_class=logs.LogGroupClass.INFREQUENT_ACCESS,
+            encryption_key=encryption_key(self, settings),
             retention=logs.RetentionDays.ONE_MONTH,
             removal_policy=RemovalPolicy.DESTROY,
         )

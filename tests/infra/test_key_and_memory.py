@@ -29,6 +29,12 @@ def test_tables_are_encrypted_with_the_key(with_both: Template) -> None:
     assert with_both.body["Outputs"]["KmsKey"]["Value"] == KEY
 
 
+def test_logs_are_encrypted_with_the_key(with_both: Template) -> None:
+    groups = with_both.properties("AWS::Logs::LogGroup")
+    assert groups.keys() == {*(f"{name}Logs" for name in FUNCTIONS), "WebhookIntakeRequests"}
+    assert {group["KmsKeyId"] for group in groups.values()} == {KEY}
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_may_use_the_key_through_the_services_that_it_needs_it_for(with_both: Template, name: str) -> None:
     [policy] = [
@@ -56,5 +62,6 @@ def test_lambda_insights_reports_the_memory_of_all_functions_and_one_alarm_watch
 def test_a_stack_without_the_settings_has_neither(template: Template) -> None:
     assert "kms:" not in str(template.body)
     assert "KmsKey" not in template.body["Outputs"]
+    assert "KmsKeyId" not in str(template.body)
     assert "Insights" not in str([each for each in template.body["Resources"].values() if "Lambda" in each["Type"]])
     assert "Mappings" not in template.body

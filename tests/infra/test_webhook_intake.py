@@ -16,6 +16,16 @@ ROUTES = {
 }
 
 
+def test_only_the_queue_for_failed_webhooks_takes_dead_letters_of_other_queues(full: Template) -> None:
+    queues = full.properties("AWS::SQS::Queue")
+    named = {shown(each["RedrivePolicy"]["deadLetterTargetArn"]) for each in queues.values() if "RedrivePolicy" in each}
+    refuse = {
+        name for name, each in queues.items() if each.get("RedriveAllowPolicy") == {"redrivePermission": "denyAll"}
+    }
+    assert named == {"WebhookIntakeDeadLetterQueue"}
+    assert refuse == queues.keys() - named
+
+
 def test_the_api_has_these_routes_to_these_functions(template: Template) -> None:
     routes = template.properties("AWS::ApiGatewayV2::Route").values()
     integrations = template.properties("AWS::ApiGatewayV2::Integration")
