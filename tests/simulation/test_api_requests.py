@@ -23,6 +23,7 @@ from freshness.aws.dynamodb.control_items.freshness_requests import FreshnessReq
 from freshness.aws.dynamodb.table import ContentionError
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import NotPublished
+from freshness.aws.metrics import Metric
 from freshness.domain.audit import AuditEntry
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.domain.datasets.dataset import DatasetState, Trigger
@@ -73,8 +74,12 @@ class World:
         self.dynamodb = MemoryDynamoDB(lambda: self.before_call())
         self.tables = Tables.open(cast(Any, self.dynamodb), NAMES, sleep=lambda _: None)
         self.datasets: dict[str, dict[str, Any]] = {}
+        self.key_is_refused = False
+        self.measured: dict[Metric, int] = {}
         codat = codat_at("http://codat", "key", httpx.MockTransport(self._respond))
-        self.services = services_of(self.tables, policy, bus=self.bus, clock=lambda: self.now, codat=codat)
+        self.services = services_of(
+            self.tables, policy, bus=self.bus, clock=lambda: self.now, codat=codat, measured=self.measured
+        )
         self.ensure = EnsureFresh(services=self.services)
         for number in range(companies):
             connection = Connection(
@@ -119,6 +124,8 @@ class World:
         return self.ensure.end_due_requests(self.now + MINUTE)
 
     def _respond(self, request: httpx.Request) -> httpx.Response:
+        if self.key_is_refused:
+            return httpx.Response(401, json={})
         if request.method == "GET":
             return httpx.Response(200, json=self.datasets[request.url.path.split("/")[-1]])
         _, _, company_id, _, _, data_type = request.url.path.split("/")
@@ -231,6 +238,15 @@ def test_a_fault_after_a_request_was_accepted_names_the_request_which_goes_on() 
     assert world.call("GET", response.headers["Location"]).body["done"] is False
     assert world.tick() == 1
     assert world.feed().wanted
+
+
+def test_that_codat_refuses_the_key_is_a_problem_that_an_alarm_learns_of() -> None:
+    world = World()
+    world.key_is_refused = True
+
+    assert world.ask().body["type"] == "urn:codat-freshness:problem:codat-unavailable"
+
+    assert world.measured[Metric.CODAT_REFUSED_ACCESS] == 1
 
 
 def test_a_data_type_that_the_company_does_not_have_is_refused_with_those_that_it_has() -> None:

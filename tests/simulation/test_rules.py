@@ -212,9 +212,16 @@ def test_the_companies_are_listed_every_15_minutes_although_ticks_start_early_or
     assert all(abs(each - timedelta(minutes=15)) < timedelta(minutes=1) for each in between)
 
 
-def test_a_connection_that_nothing_was_read_from_for_four_weeks_is_kept_alive_by_its_quickest_type() -> None:
+@pytest.mark.parametrize("is_read", [False, True], ids=["nothing", "one data type"])
+def test_a_connection_that_nothing_was_read_from_for_four_weeks_is_kept_alive_by_its_quickest_type(
+    is_read: bool,
+) -> None:
     async def scenario(simulation: Simulation) -> None:
-        await simulation.advance(27 * DAY)
+        await simulation.advance(20 * DAY)
+        if is_read:
+            feed = simulation.feeds()[0]
+            simulation.refresh_by_others(feed.company_id, DataType(feed.data_type), feed.connection_id)
+        await simulation.advance(7 * DAY)
         await simulation.check(Fuse())
         await simulation.queue(Fuse())
         assert not simulation.calls["POST data/queue/"]
@@ -224,7 +231,9 @@ def test_a_connection_that_nothing_was_read_from_for_four_weeks_is_kept_alive_by
             await simulation.queue(Fuse())
 
     simulation = run(scenario, fresh_within="52 weeks")
-    assert simulation.calls["POST data/queue/"] == simulation.tallies[Metric.CONNECTIONS_KEPT_ALIVE] == 1
+    assert simulation.calls["POST data/queue/"] == simulation.tallies[Metric.CONNECTIONS_KEPT_ALIVE] == (not is_read)
+    if is_read:
+        return
     (feed,) = [feed for feed in simulation.feeds() if feed.in_flight]
     assert feed.last_dataset
     assert feed.last_dataset.trigger is Trigger.KEEP_ALIVE

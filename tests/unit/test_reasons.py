@@ -9,7 +9,7 @@ import pytest
 
 from freshness.app.reading.diagnosis import Conditions, Subject, Turn, diagnose
 from freshness.app.reading.text import codat_words
-from freshness.codat.dataset_facts import polled_fact
+from freshness.codat.dataset_facts import polled_fact, requested_fact
 from freshness.codat.models import ConnectionListing, PullOperation
 from freshness.codat.webhooks import parser as webhook_parser
 from freshness.domain.api_limits import ApiLimits
@@ -71,7 +71,9 @@ def operation(**fields: Any) -> PullOperation:
     ids=str,
 )
 def test_why_a_dataset_failed_is_one_bounded_line_whatever_codat_sends(given: dict[str, Any], words: str) -> None:
-    assert operation(**given).reason == words
+    found = operation(**given)
+
+    assert polled_fact(found, NOON).reason == requested_fact(found, Trigger.PROMISE).reason == words
 
 
 def connection(**fields: Any) -> ConnectionListing:
