@@ -355,7 +355,8 @@ class Simulation:
         return self._dynamodb.writes.total()
 
     def _tables(self, fuse: Fuse) -> Tables:
-        return Tables.open(cast(Any, self._dynamodb.sharing(fuse.burn)), TABLE_NAMES)
+        # Nothing else runs during a pause: functions for the executor are called immediately.
+        return Tables.open(cast(Any, self._dynamodb.sharing(fuse.burn)), TABLE_NAMES, sleep=lambda _: None)
 
     def _bus(self, fuse: Fuse) -> EventBus:
         return EventBus(cast(Any, _Events(fuse, self.published, self.on_published)), "bus")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import TypeAlias
 from urllib.parse import urlencode
 from uuid import NAMESPACE_URL, uuid5
@@ -32,7 +33,7 @@ _PORTAL = "https://app.codat.io/companies"
 
 def time(value: datetime) -> str:
     """Format a time of a sync: in UTC, with 7 decimals of a second."""
-    text = value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    text = value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     return f"{text}{value.microsecond % 10}Z"
 
 
@@ -173,6 +174,7 @@ def integration(value: Platform) -> Json:
     }
 
 
+@cache
 def integration_id(value: Platform) -> str:
     """Return the id of a platform."""
     return str(uuid5(NAMESPACE_URL, value.integration_key))
@@ -309,4 +311,4 @@ def _read(owner: Company, value: Read) -> Json:
 
 def _whole_second(value: datetime) -> str:
     """Format a time of a creation: in UTC, without decimals."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

@@ -14,6 +14,7 @@ from functools import cache
 from importlib.util import find_spec
 from ssl import SSLContext
 from typing import Protocol, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
@@ -120,6 +121,7 @@ class HttpClient:
         was_down: bool = False,
     ) -> None:
         self._http = http
+        self._base_url = str(http.base_url).rstrip("/")
         self._authorization = "Basic " + base64.b64encode(api_key.encode()).decode()
         self._clock = clock
         self._limiter = limiter
@@ -220,11 +222,11 @@ class HttpClient:
         headers = {"Authorization": self._authorization}
         if call.key:
             headers["Idempotency-Key"] = str(call.key)
+        # The client would parse a relative URL four times, which takes longer than all else of a request.
+        url = httpx.URL(f"{self._base_url}{call.path}" + (f"?{urlencode(call.parameters)}" if call.parameters else ""))
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
-                response = await self._http.request(
-                    call.method, call.path, params=call.parameters, headers=headers, json=call.body
-                )
+                response = await self._http.request(call.method, url, headers=headers, json=call.body)
             # A response and its stream refer to each other, which keeps both in memory until garbage is collected.
             response.stream = httpx.ByteStream(b"")
             return response

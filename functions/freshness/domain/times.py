@@ -17,6 +17,8 @@ def in_utc(time: datetime) -> datetime:
     Raises:
         ValueError: the instant is out of the range of `datetime` in UTC.
     """
+    if time.tzinfo is UTC:
+        return time
     try:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except OverflowError as error:
@@ -25,7 +27,7 @@ def in_utc(time: datetime) -> datetime:
 
 def sortable(time: datetime) -> str:
     """Return a time as ISO 8601 of fixed width, so that the order of the texts is the order of the times."""
-    return in_utc(time).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return in_utc(time).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _plausible(time: datetime, info: ValidationInfo) -> datetime:

@@ -43,7 +43,8 @@ def marshal(item: Item) -> Item:
 
 def unmarshal(item: Item) -> Item:
     """Return an item in plain Python values."""
-    return {name: _plain(value) for name, value in item.items()}
+    # Most values are texts, which take no further call.
+    return {name: typed["S"] if "S" in typed else _plain(typed) for name, typed in item.items()}
 
 
 def _typed(value: object) -> Any:
@@ -52,7 +53,7 @@ def _typed(value: object) -> Any:
         case str():
             return {"S": str(value)}  # DynamoDB's client accepts no subclass.
         case dict():
-            return {"M": {name: _typed(each) for name, each in value.items()}}
+            return {"M": marshal(value)}
         case bool():
             return {"BOOL": value}
         case int() | Decimal():
@@ -72,7 +73,7 @@ def _plain(typed: Any) -> Any:
     [(kind, value)] = typed.items()
     match kind:
         case "M":
-            return {name: _plain(each) for name, each in value.items()}
+            return unmarshal(value)
         case "N":
             return Decimal(value)
         case "L":
