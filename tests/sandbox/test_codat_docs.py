@@ -13,13 +13,14 @@ import pytest
 
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
-from freshness.codat.webhooks import parser as webhook_parser
+from freshness.codat.webhooks.parser import Malformed, parse
 from freshness.codat.webhooks.registration import event_types
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "codat.md"
 CODAT = ROOT / "functions" / "freshness" / "codat"
 OPENAPI = ROOT.parent / "shared" / "codat" / "platform-openapi-full.json"
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NAMES = {"{dataType}": "invoices", "{productIdentifier}": "lending-plus", "{name}": "loanVerification"}
 
 described = pytest.mark.skipif(not OPENAPI.exists(), reason=f"Codat's OpenAPI file is not at {OPENAPI}")
@@ -41,6 +42,14 @@ def operations() -> dict[str, tuple[str, str]]:
 def events() -> dict[str, str]:
     """Return the use of each event."""
     return {name: use for names, use in rows("Events") for name in re.findall(r"`(.+?)`", names)}
+
+
+def is_used(event_type: str) -> bool:
+    """Return whether events of a type are read: one without its payload is then malformed."""
+    try:
+        return parse(json.dumps({"eventType": event_type, "generatedDate": "2026-11-23T12:00:00Z"}), NOON) is not None
+    except Malformed:
+        return True
 
 
 def description() -> Any:
@@ -110,7 +119,7 @@ def test_exactly_the_events_that_are_used_are_read_and_those_subscribed_to_are_r
         name = event
         for placeholder, example in NAMES.items():
             name = name.replace(placeholder, example)
-        assert webhook_parser.is_used(name) == use.startswith("yes"), event
+        assert is_used(name) == use.startswith("yes"), event
         if use.startswith("yes, subscribed"):
             subscribed.add(name)
 

@@ -25,6 +25,7 @@ from freshness.aws.metrics import Metric
 from freshness.aws.tasks import Tasks
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError, WrongAccount
+from freshness.codat.http import connection_to
 from freshness.codat.rate_limiter import RateLimiter
 from freshness.domain.api_limits import ApiLimits
 from freshness.planning.in_flight import InFlight
@@ -132,9 +133,6 @@ class Services:
             on_demand=on_demand,
             known=known,
         )
-        # Imported here, because httpx takes a tenth of a cold start, and not every run calls Codat.
-        from freshness.codat.http import connection_to
-
         async with connection_to(access.base_url, access.transport) as http:
             key = access.key(False)
             was_down = known is not None and known.down_since is not None

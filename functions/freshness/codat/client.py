@@ -1,14 +1,14 @@
 """The operations of Codat's HTTP API that this project uses."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 from uuid import UUID
 
-from freshness.codat.errors import CodatError, NotFound, UnsupportedDataType
+from freshness.codat.errors import NotFound, UnsupportedDataType
+from freshness.codat.http import HttpClient, Parameters
 from freshness.codat.models import (
     CompanyListing,
     DataStatus,
@@ -22,12 +22,11 @@ from freshness.codat.models import (
     WebhookConsumers,
 )
 from freshness.codat.response_model import Readable
+from freshness.codat.responses import path_of
 from freshness.domain.data_types import custom_identifier
 
 if TYPE_CHECKING:
     import httpx
-
-    from freshness.codat.http import Limiter, Parameters
 
 PAGE_SIZE = 1000
 HISTORY_PAGE_SIZE = 100
@@ -43,77 +42,8 @@ class DataStatuses:
     by_type: dict[str, DataStatus]
 
 
-class Codat:
-    """A client for one API key. Every call raises `freshness.codat.errors.CodatError` if it fails.
-
-    `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once. `was_down` is whether
-    Codat was down when it was last called.
-    """
-
-    def __init__(
-        self,
-        http: "httpx.AsyncClient",
-        api_key: str,
-        *,
-        clock: Callable[[], datetime],
-        limiter: "Limiter | None" = None,
-        was_down: bool = False,
-    ) -> None:
-        # Imported here, as in `Services.codat`.
-        from freshness.codat.http import HttpClient
-
-        self._http = HttpClient(http, api_key, clock=clock, limiter=limiter, was_down=was_down)
-
-    @property
-    def calls(self) -> int:
-        """Return how many calls were sent."""
-        return self._http.calls
-
-    @property
-    def items_skipped(self) -> int:
-        """Return how many items of responses could not be read."""
-        return self._http.items_skipped
-
-    @property
-    def key_is_refused(self) -> bool:
-        """Return whether the last failed call failed because Codat refused the key."""
-        return self._http.key_is_refused
-
-    @property
-    def ahead(self) -> timedelta | None:
-        """Return how far Codat's clock is ahead of ours at least; `None` if the last response does not show it."""
-        return self._http.ahead
-
-    @property
-    def is_down(self) -> bool:
-        """Return whether so many calls failed that no further one is worthwhile now."""
-        return self._http.is_down
-
-    @property
-    def may_be_down(self) -> bool:
-        """Return whether Codat is down, or was when it was last called and has not responded since."""
-        return self.is_down or self._http.reachability.may_be_down
-
-    @property
-    def is_back(self) -> bool:
-        """Return whether Codat responded, and is not down."""
-        return self._http.reachability.is_back
-
-    def is_failing(self, company_id: str) -> bool:
-        """Return whether the last call about a company failed because Codat could not respond."""
-        return self._http.reachability.is_failing(_path("companies", company_id))
-
-    def responds(self, company_id: str) -> bool | None:
-        """Return whether the last call about a company got a response; `None` if none was made."""
-        return self._http.reachability.responds(_path("companies", company_id))
-
-    def doubt(self, company_id: str) -> None:
-        """Do not count further failures about a company as a sign that Codat is down."""
-        self._http.reachability.doubt(_path("companies", company_id))
-
-    def refuse_calls(self, error: CodatError) -> None:
-        """Make no further calls: raise `error` in place of each."""
-        self._http.refuse_calls(error)
+class Codat(HttpClient):
+    """A client for one API key. Every call raises `freshness.codat.errors.CodatError` if it fails."""
 
     async def companies(self, tags: str = "") -> AsyncGenerator[tuple[datetime, CompanyListing], None]:
         """Yield every company, or those with `tags` (`region=uk && team=x`), with the time at which Codat listed it.
@@ -124,61 +54,61 @@ class Codat:
         if tags:
             parameters["tags"] = tags
         async for response, company in self._pages("/companies", Page[CompanyListing], parameters):
-            yield self._http.time(response), company
+            yield self._time(response), company
 
     async def company(self, company_id: str) -> tuple[datetime, CompanyListing]:
-        """Return a company, and the time at which Codat returned it."""
-        response = await self._http.get(_path("companies", company_id))
-        return self._http.time(response), self._http.read(response, CompanyListing)
+        """Return a company, and when Codat returned it."""
+        response = await self._get(path_of("companies", company_id))
+        return self._time(response), self._read(response, CompanyListing)
 
     async def data_status(self, company_id: str) -> DataStatuses:
-        """Return the data status of a company. Data types that were never synced may be missing."""
-        response = await self._http.get(_path("companies", company_id, "dataStatus"))
-        statuses = self._http.read(response, dict[str, Readable[DataStatus]])
+        """Return what Codat's cache holds of a company. Data types that were never synced may be missing."""
+        response = await self._get(path_of("companies", company_id, "dataStatus"))
+        statuses = self._read(response, dict[str, Readable[DataStatus]])
         by_type = {data_type: status for data_type, status in statuses.items() if status is not None}
-        return DataStatuses(at=self._http.time(response), by_type=by_type)
+        return DataStatuses(at=self._time(response), by_type=by_type)
 
     async def history(self, company_id: str) -> AsyncIterator[PullOperation]:
         """Yield the datasets of a company, newest first. Pages are read as they are needed."""
         parameters: Parameters = {"pageSize": HISTORY_PAGE_SIZE, "orderBy": "-requested"}
-        path = _path("companies", company_id, "data", "history")
+        path = path_of("companies", company_id, "data", "history")
         async for _, operation in self._pages(path, Page[PullOperation], parameters):
             yield operation
 
     async def dataset(self, company_id: str, dataset_id: str) -> PullOperation:
         """Return one dataset."""
-        path = _path("companies", company_id, "data", "history", dataset_id)
-        return self._http.read(await self._http.get(path), PullOperation)
+        path = path_of("companies", company_id, "data", "history", dataset_id)
+        return self._read(await self._get(path), PullOperation)
 
     async def queue(
         self, company_id: str, data_type: str, connection_id: str, key: UUID | None = None, *, on_demand: bool = False
     ) -> PullOperation:
         """Queue a refresh of a data type from one connection, and return the dataset, which names its connection.
 
-        `key` is the idempotency key, and `on_demand` whether callers wait, as in `HttpClient.post`.
+        `key` is the idempotency key, and `on_demand` whether callers wait, as `HttpClient._post` has them.
         """
         if identifier := custom_identifier(data_type):
             return await self._queue_custom(company_id, identifier, connection_id, key, on_demand=on_demand)
         parameters: Parameters = {"connectionId": connection_id}
-        path = _path("companies", company_id, "data", "queue", data_type)
-        return self._http.read(await self._http.post(path, parameters, key=key, on_demand=on_demand), PullOperation)
+        path = path_of("companies", company_id, "data", "queue", data_type)
+        return self._read(await self._post(path, parameters, key=key, on_demand=on_demand), PullOperation)
 
     async def _queue_custom(
         self, company_id: str, identifier: str, connection_id: str, key: UUID | None, *, on_demand: bool
     ) -> PullOperation:
         """Queue a refresh of a custom data type. A 404 is raised as `UnsupportedDataType`: the connection lacks it."""
-        path = _path("companies", company_id, "connections", connection_id, "data", "queue", "custom", identifier)
+        path = path_of("companies", company_id, "connections", connection_id, "data", "queue", "custom", identifier)
         try:
-            response = await self._http.post(path, key=key, on_demand=on_demand)
+            response = await self._post(path, key=key, on_demand=on_demand)
         except NotFound as error:
             raise UnsupportedDataType(
                 error.call, error.message, at=error.at, status=error.status, correlation_id=error.correlation_id
             ) from error
-        return self._http.read(response, PullOperation)
+        return self._read(response, PullOperation)
 
     async def queue_all(self, company_id: str, key: UUID | None = None) -> datetime:
         """Queue every data type that is fetched on first link, and return when, by Codat's clock."""
-        return self._http.time(await self._http.post(_path("companies", company_id, "data", "all"), key=key))
+        return self._time(await self._post(path_of("companies", company_id, "data", "all"), key=key))
 
     async def refresh_product(
         self, company_id: str, product: str, data_types: Iterable[str], key: UUID | None = None
@@ -188,28 +118,28 @@ class Codat:
         Raises:
             freshness.codat.errors.AlreadyInProgress: a sync of the product runs already. The error names no dataset.
         """
-        path = _path("companies", company_id, "products", product, "refresh")
+        path = path_of("companies", company_id, "products", product, "refresh")
         body = {"dataTypes": sorted(data_types)}
-        return self._http.time(await self._http.post(path, body=body, key=key))
+        return self._time(await self._post(path, body=body, key=key))
 
     async def account(self) -> str:
         """Return the name of the account that the API key belongs to."""
-        return self._http.read(await self._http.get("/profile"), Profile).name
+        return self._read(await self._get("/profile"), Profile).name
 
     async def sync_settings(self) -> list[SyncSetting]:
         """Return the account's sync settings: Codat's own schedule."""
-        settings = self._http.read(await self._http.get("/profile/syncSettings"), SyncSettings).settings
+        settings = self._read(await self._get("/profile/syncSettings"), SyncSettings).settings
         return [setting for setting in settings if setting is not None]
 
     async def webhook_consumers(self) -> list[WebhookConsumer]:
         """Return every endpoint to which Codat sends webhooks."""
-        consumers = self._http.read(await self._http.get("/webhooks"), WebhookConsumers).results
+        consumers = self._read(await self._get("/webhooks"), WebhookConsumers).results
         return [consumer for consumer in consumers if consumer is not None]
 
     async def create_webhook_consumer(self, url: str, event_types: Iterable[str]) -> WebhookConsumer:
         """Create and return an endpoint: Codat sends events of these types to its URL."""
         body = {"url": url, "eventTypes": sorted(event_types)}
-        return self._http.read(await self._http.post("/webhooks", body=body), WebhookConsumer)
+        return self._read(await self._post("/webhooks", body=body), WebhookConsumer)
 
     async def _pages(
         self, path: str, form: type[Page[Listed]], parameters: "Parameters"
@@ -224,8 +154,8 @@ class Codat:
         seen: set[int] = set()
         empty = 0
         for number in count(1):
-            response = await self._http.get(path, parameters | {"page": number})
-            page = self._http.read(response, form)
+            response = await self._get(path, parameters | {"page": number})
+            page = self._read(response, form)
             items = {item.id: item for item in page.results if item is not None}
             content = hash(tuple(items))
             new = items.keys() - before.keys() if content not in seen else set()
@@ -238,8 +168,3 @@ class Codat:
             if items:
                 before = items
                 seen.add(content)
-
-
-def _path(*parts: str) -> str:
-    """Return a path of these parts, each escaped."""
-    return "".join(f"/{quote(part, safe='')}" for part in parts)

@@ -13,12 +13,11 @@ from datetime import datetime, timedelta
 from functools import cache
 from importlib.util import find_spec
 from ssl import SSLContext
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
-import httpx
 from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
@@ -32,12 +31,16 @@ from freshness.codat.responses import (
     correlation_id_of,
     kind_of,
     mistake_of,
+    path_of,
     reported_quota,
     response_date,
     retry_after,
     validate,
 )
 from freshness.domain.times import CLOCKS_DIFFER
+
+if TYPE_CHECKING:
+    import httpx
 
 if find_spec("sniffio") is None:
     # httpcore tries to import it for each connection and call, and Python would search for it each time.
@@ -101,19 +104,18 @@ class _Call:
 
 
 class HttpClient:
-    """A client for one API key. Every request raises `freshness.codat.errors.CodatError` if it fails.
+    """The calls of one API key. Every call raises `freshness.codat.errors.CodatError` if it fails.
 
     `clock` is used where a response has no `Date`; without a `limiter`, calls are sent at once. `was_down` is whether
     Codat was down when it was last called.
 
     `calls` is how many calls were sent, and `items_skipped` how many items of responses could not be read.
-    `key_is_refused` is whether the last failed call failed because Codat refused the key. `ahead` is how far Codat's
-    clock is ahead of ours at least, as the last response showed.
+    `key_is_refused` is whether the last failed call failed because Codat refused the key.
     """
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: "httpx.AsyncClient",
         api_key: str,
         *,
         clock: Callable[[], datetime],
@@ -129,25 +131,52 @@ class HttpClient:
         self.calls = 0
         self.items_skipped = 0
         self.key_is_refused = False
-        self.ahead: timedelta | None = None
+        self._ahead: timedelta | None = None
         self._refusal: errors.CodatError | None = None
-        self.reachability = Reachability(was_down=was_down)
+        self._reachability = Reachability(was_down=was_down)
+
+    @property
+    def ahead(self) -> timedelta | None:
+        """Return how far Codat's clock is ahead of ours at least; `None` if the last response does not show it."""
+        return self._ahead
 
     @property
     def is_down(self) -> bool:
         """Return whether so many calls failed that no further one is worthwhile now."""
-        return self.reachability.is_down or isinstance(self._refusal, errors.Temporary)
+        return self._reachability.is_down or isinstance(self._refusal, errors.Temporary)
+
+    @property
+    def may_be_down(self) -> bool:
+        """Return whether Codat is down, or was when it was last called and has not responded since."""
+        return self.is_down or self._reachability.may_be_down
+
+    @property
+    def is_back(self) -> bool:
+        """Return whether Codat responded, and is not down."""
+        return self._reachability.is_back
+
+    def is_failing(self, company_id: str) -> bool:
+        """Return whether the last call about a company failed because Codat could not respond."""
+        return self._reachability.is_failing(path_of("companies", company_id))
+
+    def responds(self, company_id: str) -> bool | None:
+        """Return whether the last call about a company got a response; `None` if none was made."""
+        return self._reachability.responds(path_of("companies", company_id))
+
+    def doubt(self, company_id: str) -> None:
+        """Do not count further failures about a company as a sign that Codat is down."""
+        self._reachability.doubt(path_of("companies", company_id))
 
     def refuse_calls(self, error: errors.CodatError) -> None:
         """Make no further calls: raise `error` in place of each."""
         self._refusal = error
         self.key_is_refused = isinstance(error, errors.Unauthorized)
 
-    async def get(self, path: str, parameters: Parameters | None = None) -> httpx.Response:
+    async def _get(self, path: str, parameters: Parameters | None = None) -> "httpx.Response":
         """Send a GET. Repeat it a few times if no response came, or if Codat refused it only for now."""
         return await self._try(_Call("GET", path, parameters))
 
-    async def post(
+    async def _post(
         self,
         path: str,
         parameters: Parameters | None = None,
@@ -155,7 +184,7 @@ class HttpClient:
         *,
         key: UUID | None = None,
         on_demand: bool = False,
-    ) -> httpx.Response:
+    ) -> "httpx.Response":
         """Send a POST with an idempotency key. Repeat it at once with the same key if no response came.
 
         Codat answers a repeat within 90 minutes with its first response: the repeat has no second effect. Until a
@@ -164,7 +193,7 @@ class HttpClient:
         """
         return await self._try(_Call("POST", path, parameters, body, key or uuid4(), on_demand))
 
-    async def _try(self, call: _Call) -> httpx.Response:
+    async def _try(self, call: _Call) -> "httpx.Response":
         now = asyncio.get_running_loop().time
         give_up_at = now() + TRY_AGAIN_WITHIN
         for attempt in range(TRIES - 1):
@@ -184,26 +213,26 @@ class HttpClient:
                     raise
         return await self._send(call, is_repeat=True)
 
-    async def _send(self, call: _Call, *, is_repeat: bool) -> httpx.Response:
+    async def _send(self, call: _Call, *, is_repeat: bool) -> "httpx.Response":
         if self._refusal:
             raise self._refusal
         company = _company_path(call.path)
         async with self._semaphore(company):
             if self._limiter:
                 await self._limiter.wait(on_demand=call.on_demand)
-            begun = self.reachability.begin()
+            begun = self._reachability.begin()
             try:
                 response = await self._respond(call, is_repeat=is_repeat)
             except errors.CodatError as error:
-                self.reachability.end(company, begun, error)
+                self._reachability.end(company, begun, error)
                 raise
-            self.reachability.end(company, begun, None)
+            self._reachability.end(company, begun, None)
             return response
 
-    async def _respond(self, call: _Call, *, is_repeat: bool) -> httpx.Response:
+    async def _respond(self, call: _Call, *, is_repeat: bool) -> "httpx.Response":
         response = await self._exchange(call)
         date = response_date(response.headers)
-        self.ahead = date - self._clock() if date else None
+        self._ahead = date - self._clock() if date else None
         self._report_quota(response)
         if response.is_success:
             return response
@@ -217,7 +246,9 @@ class HttpClient:
         """Return the semaphore that limits concurrent calls for one company."""
         return self._companies.setdefault(company, Semaphore(AT_ONCE_PER_COMPANY))
 
-    async def _exchange(self, call: _Call) -> httpx.Response:
+    async def _exchange(self, call: _Call) -> "httpx.Response":
+        import httpx
+
         self.calls += 1
         headers = {"Authorization": self._authorization}
         if call.key:
@@ -239,7 +270,7 @@ class HttpClient:
                 str(call), f"no response: {type(error).__name__} {error}", at=self._clock()
             ) from error
 
-    def _error(self, response: httpx.Response, *, is_repeat: bool) -> errors.CodatError:
+    def _error(self, response: "httpx.Response", *, is_repeat: bool) -> errors.CodatError:
         try:
             answer = validate(ErrorBody, response.content, {})
         except ValidationError:
@@ -249,24 +280,24 @@ class HttpClient:
         error = kind(
             call_of(response),
             answer.error,
-            at=self.time(response),
+            at=self._time(response),
             status=response.status_code,
             correlation_id=answer.correlation_id,
         )
         if isinstance(error, errors.AlreadyInProgress) and (match := _IN_PROGRESS.search(answer.error)):
             error.dataset_id = match[1]
         if isinstance(error, errors.RateLimited):
-            error.until = self._clock() + retry_after(response.headers.get("Retry-After", ""), self.time(response))
+            error.until = self._clock() + retry_after(response.headers.get("Retry-After", ""), self._time(response))
         return error
 
-    def read(self, response: httpx.Response, form: type[Form]) -> Form:
+    def _read(self, response: "httpx.Response", form: type[Form]) -> Form:
         """Return the content of a response, without the items of a list that cannot be read.
 
         Raises:
             Unreadable: the response is not as Codat describes it.
         """
         skipped: list[Skipped] = []
-        context = {"by": self.time(response) + CLOCKS_DIFFER, "skipped": skipped}
+        context = {"by": self._time(response) + CLOCKS_DIFFER, "skipped": skipped}
         try:
             content = validate(form, response.content, context)
         except ValidationError as error:
@@ -274,7 +305,7 @@ class HttpClient:
             raise errors.Unreadable(
                 call_of(response),
                 message,
-                at=self.time(response),
+                at=self._time(response),
                 status=response.status_code,
                 correlation_id=correlation_id_of(response),
             ) from error
@@ -282,7 +313,7 @@ class HttpClient:
             self._log_skipped(response, skipped)
         return content
 
-    def _log_skipped(self, response: httpx.Response, skipped: list[Skipped]) -> None:
+    def _log_skipped(self, response: "httpx.Response", skipped: list[Skipped]) -> None:
         """Write one log record for all items of a response that cannot be read: a list may have thousands."""
         self.items_skipped += len(skipped)
         logger.warning(
@@ -297,16 +328,16 @@ class HttpClient:
             },
         )
 
-    def time(self, response: httpx.Response) -> datetime:
+    def _time(self, response: "httpx.Response") -> datetime:
         """Return the time of a response by Codat's clock, or by ours if that differs by more than `CLOCKS_DIFFER`."""
         now = self._clock()
         date = response_date(response.headers)
         return date if date and abs(date - now) <= CLOCKS_DIFFER else now
 
-    def _report_quota(self, response: httpx.Response) -> None:
+    def _report_quota(self, response: "httpx.Response") -> None:
         quota = reported_quota(response.headers)
         if self._limiter and quota:
-            self._limiter.report(*quota, self.time(response))
+            self._limiter.report(*quota, self._time(response))
 
 
 def _company_path(path: str) -> str:
@@ -314,8 +345,11 @@ def _company_path(path: str) -> str:
     return "/".join(path.split("/")[:3])
 
 
-def connection_to(base_url: str, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+def connection_to(base_url: str, transport: "httpx.AsyncBaseTransport | None" = None) -> "httpx.AsyncClient":
     """Return a connection to Codat for a client. `transport` replaces the network."""
+    # Imported here, because httpx takes a tenth of a cold start, and not every run calls Codat.
+    import httpx
+
     verify = _ssl_context() if transport is None else False
     return httpx.AsyncClient(base_url=base_url, timeout=CALL_TIMEOUT, verify=verify, transport=transport)
 
@@ -323,4 +357,6 @@ def connection_to(base_url: str, transport: httpx.AsyncBaseTransport | None = No
 @cache
 def _ssl_context() -> SSLContext:
     """Return the TLS settings for Codat. They are kept, because loading the certificates takes longer than a call."""
+    import httpx
+
     return httpx.create_ssl_context()

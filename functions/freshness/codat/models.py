@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BeforeValidator, Field
 
 from freshness.codat.response_model import Identifier, Readable, Response, Text, Words, in_words
+from freshness.domain.companies.company import Connection, ConnectionStatus
 from freshness.domain.datasets.dataset import DatasetState
 from freshness.domain.times import BEGINNING, Instant, InstantIfAny
 
@@ -71,15 +72,35 @@ class ConnectionProblem(Response):
     status: Text = ""
 
 
-class ExplainedConnection(Identified):
-    """A connection, with Codat's explanation of its status."""
+class AnyConnection(Identified):
+    """A connection, with Codat's explanation of its status. What a webhook leaves out is empty."""
 
+    platform_name: Text = ""
+    integration_key: Text = ""
+    source_type: Text = ""
+    status: str
+    link_url: Text = ""
     data_connection_errors: Annotated[
         tuple[Readable[ConnectionProblem], ...], BeforeValidator(lambda given: _as_list(given) or ())
     ] = ()
     connection_info: Annotated[
         dict[str, object] | None, BeforeValidator(lambda given: given if isinstance(given, dict) else None)
     ] = None
+
+    def as_of(self, at: datetime) -> Connection:
+        """Return the connection as Codat reported it at a time."""
+        return Connection(
+            connection_id=self.id,
+            platform=self.platform_name,
+            integration_key=self.integration_key,
+            source_type=self.source_type,
+            status=self.status,
+            status_at=at,
+            link_url=self.link_url,
+            link_url_read_at=at if self.link_url else None,
+            reason=self.reason,
+            unlinked_at=at if self.status == ConnectionStatus.UNLINKED else None,
+        )
 
     @property
     def reason(self) -> str:
@@ -98,14 +119,11 @@ def _errored_at(error: ConnectionProblem) -> datetime:
     return error.errored_on_utc or BEGINNING
 
 
-class ConnectionListing(ExplainedConnection):
-    """A connection of a company."""
+class ConnectionListing(AnyConnection):
+    """A connection of a company that Codat lists, which says on which platform it is."""
 
     platform_name: str
-    integration_key: Text = ""
     source_type: str
-    status: str
-    link_url: Text = ""
 
 
 class CompanyReference(Response):

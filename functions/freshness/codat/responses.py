@@ -6,15 +6,19 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import Any, TypeVar
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
-import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from freshness.codat import errors
 from freshness.codat.models import ErrorBody
 from freshness.domain.api_limits import LONGEST_STOP
 from freshness.domain.times import in_utc
+
+if TYPE_CHECKING:
+    import httpx
 
 Form = TypeVar("Form")
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
@@ -25,14 +29,14 @@ DEFAULT_STOP = timedelta(minutes=1)
 """How long to stop after a refused call without a readable `Retry-After`."""
 
 
-def reported_quota(headers: httpx.Headers) -> tuple[int, int] | None:
+def reported_quota(headers: "httpx.Headers") -> tuple[int, int] | None:
     """Return the daily quota of calls and how many are left, from a response's headers; `None` if it has none."""
     limit, remaining = (headers.get(f"X-Rate-Limit-{name}", "") for name in ("Limit", "Remaining"))
     is_readable = all(text.isdecimal() and len(text) <= LONGEST_NUMBER for text in (limit, remaining))
     return (int(limit), int(remaining)) if is_readable else None
 
 
-def response_date(headers: httpx.Headers) -> datetime | None:
+def response_date(headers: "httpx.Headers") -> datetime | None:
     """Return when a response was sent, by Codat's clock; `None` if it has no readable `Date`."""
     try:
         return in_utc(parsedate_to_datetime(headers["Date"]))
@@ -60,7 +64,7 @@ def validate(form: type[Form], content: bytes, context: dict[str, Any]) -> Form:
     return adapter.validate_python(value, context=context)
 
 
-def call_of(response: httpx.Response) -> str:
+def call_of(response: "httpx.Response") -> str:
     """Return the method and path of the request that a response is for."""
     return f"{response.request.method} {response.request.url.path}"
 
@@ -71,7 +75,7 @@ def mistake_of(error: ValidationError) -> str:
     return f"{first['msg']} at {first['loc']}"
 
 
-def correlation_id_of(response: httpx.Response) -> str:
+def correlation_id_of(response: "httpx.Response") -> str:
     """Return the correlation id of a response, from a header or the body; empty if it has none.
 
     Codat documents it only for the body of an error.
@@ -83,32 +87,37 @@ def correlation_id_of(response: httpx.Response) -> str:
     return in_body or response.headers.get("X-Correlation-Id", "")
 
 
-def company_id_of(response: httpx.Response) -> str:
+def company_id_of(response: "httpx.Response") -> str:
     """Return the id of the company that a response is about, by its path `/companies/{companyId}/…`; empty if none."""
     _, first, *rest = response.request.url.path.split("/")
     return rest[0] if first == "companies" and rest else ""
 
 
-def kind_of(response: httpx.Response, error: str, *, is_repeat: bool) -> type[errors.CodatError]:
+def path_of(*parts: str) -> str:
+    """Return a path of these parts, each escaped."""
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def kind_of(response: "httpx.Response", error: str, *, is_repeat: bool) -> type[errors.CodatError]:
     """Return the class of the error of a refused call."""
     status = response.status_code
     if "DatasetAlreadyInProgressException" in error or "read operation is in progress" in error:
         return errors.AlreadyInProgress
     if "not supported by platform" in error:
         return errors.UnsupportedDataType
-    if status == httpx.codes.CONFLICT and response.request.method == "POST":
+    if status == HTTPStatus.CONFLICT and response.request.method == "POST":
         # Codat documents 409 for a repeat during the first try, and for what is not ready, without their texts.
         return errors.StillProcessing if is_repeat or "idempoten" in error.lower() else errors.Refused
-    if status == httpx.codes.SERVICE_UNAVAILABLE and "Retry-After" in response.headers:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and "Retry-After" in response.headers:
         return errors.RateLimited
-    if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+    if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return errors.Temporary
     kinds: dict[int, type[errors.CodatError]] = {
-        httpx.codes.UNAUTHORIZED: errors.Unauthorized,
-        httpx.codes.PAYMENT_REQUIRED: errors.AccountLimit,
-        httpx.codes.FORBIDDEN: errors.Forbidden,
-        httpx.codes.NOT_FOUND: errors.NotFound,
-        httpx.codes.TOO_MANY_REQUESTS: errors.RateLimited,
+        HTTPStatus.UNAUTHORIZED: errors.Unauthorized,
+        HTTPStatus.PAYMENT_REQUIRED: errors.AccountLimit,
+        HTTPStatus.FORBIDDEN: errors.Forbidden,
+        HTTPStatus.NOT_FOUND: errors.NotFound,
+        HTTPStatus.TOO_MANY_REQUESTS: errors.RateLimited,
     }
     return kinds.get(status, errors.Refused)
 

@@ -14,10 +14,7 @@ from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.data_types import DATA_TYPES, custom_identifier
 from freshness.domain.datasets.dataset import OUTCOMES, DatasetState, Outcome, has_ended
 from freshness.domain.feeds.facts import DatasetPolled
-from freshness.domain.feeds.feed import Feed, FeedKey, is_known_dataset
-
-Key = tuple[str, str]
-"""A data type and the id of a connection."""
+from freshness.domain.feeds.feed import Feed, FeedKey, KeyInCompany, is_known_dataset
 
 HISTORY_READ = 500
 """How many datasets of a company's history are read, newest first, to find the latest of each key."""
@@ -27,8 +24,8 @@ logger = Logger(service="codat-freshness")
 
 async def poll(
     codat: Codat, company: Company, of_company: Iterable[Feed], now: datetime
-) -> dict[Key, list[DatasetPolled]]:
-    """Return the latest dataset of each data type and connection, and the state of each dataset in flight.
+) -> dict[KeyInCompany, list[DatasetPolled]]:
+    """Return the latest dataset of each data type and connection, and what became of each one in flight.
 
     A dataset in flight is read by its id if it is late, or if the latest is a different one. If data status has news,
     Codat is asked for connections that are not known yet: the news may be about one of them.
@@ -38,14 +35,14 @@ async def poll(
     """
     feeds = {(feed.data_type, feed.connection_id): feed for feed in of_company}
     statuses = await codat.data_status(company.company_id)
-    polled: dict[Key, list[DatasetPolled]] = {}
+    polled: dict[KeyInCompany, list[DatasetPolled]] = {}
     # Data status does not have custom data types: others may have read them.
     ambiguous = {
         key
         for key, feed in feeds.items()
         if custom_identifier(feed.data_type) and (feed.in_flight or not feed.is_unsupported)
     }
-    news: set[Key] = set()
+    news: set[KeyInCompany] = set()
     for data_type, status in statuses.by_type.items():
         connections = company.active_connections(data_type)
         if len(company.candidate_connections(data_type)) > 1 and status.current_status:
@@ -70,7 +67,7 @@ async def poll(
 
 
 async def _explain(
-    codat: Codat, company_id: str, feeds: Mapping[Key, Feed], polled: dict[Key, list[DatasetPolled]]
+    codat: Codat, company_id: str, feeds: Mapping[KeyInCompany, Feed], polled: dict[KeyInCompany, list[DatasetPolled]]
 ) -> None:
     """Add to failed datasets why they failed: history says it, and data status does not.
 
@@ -121,15 +118,17 @@ async def _has_unknown_connection(codat: Codat, company: Company) -> bool:
     return any(each.id not in known and each.status != ConnectionStatus.PENDING_AUTH for each in listed.connections)
 
 
-async def _in_history(codat: Codat, company_id: str, wanted: set[Key], at: datetime) -> dict[Key, list[DatasetPolled]]:
+async def _in_history(
+    codat: Codat, company_id: str, wanted: set[KeyInCompany], at: datetime
+) -> dict[KeyInCompany, list[DatasetPolled]]:
     """Return the latest dataset of each wanted key, with the latest success of the same key.
 
     If a data type has several connections, data status does not say which of them it is about, but history does.
     History names custom data types by Codat's identifiers alone.
     """
     custom = {(custom_identifier(data_type), connection_id): data_type for data_type, connection_id in wanted}
-    latest: dict[Key, PullOperation] = {}
-    succeeded: dict[Key, PullOperation] = {}
+    latest: dict[KeyInCompany, PullOperation] = {}
+    succeeded: dict[KeyInCompany, PullOperation] = {}
     read = 0
     async for operation in codat.history(company_id):
         key = (operation.data_type, operation.connection_id)

@@ -33,13 +33,12 @@ from freshness.codat.errors import (
     Refused,
     Unauthorized,
 )
-from freshness.codat.status_poller import Key
 from freshness.domain import backoff
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.company_facts import CheckFailed, CheckSucceeded, CompanyFact, CompanyNotFound
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.facts import DatasetPolled, FeedFact, RefreshRequested, SyncDurationLearned
-from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed import Feed, KeyInCompany
 from freshness.domain.transitions.company_transition import CHECK_EVERY, reads_of
 from freshness.domain.transitions.notifications import CompanyDataRefreshed
 from freshness.domain.transitions.transition import Transition
@@ -192,7 +191,7 @@ class FreshnessCheck:
 
     async def _check(self, company: Company, known: SyncDurations) -> None:
         feeds = await asyncio.to_thread(self.services.tables.feeds.of_company, company.company_id)
-        polled: dict[Key, list[DatasetPolled]] | None = None
+        polled: dict[KeyInCompany, list[DatasetPolled]] | None = None
         if self._needs_poll(company, feeds):
             polled = await status_poller.poll(self.codat, company, feeds, self.services.clock())
             self.services.counts.count(Metric.COMPANIES_CHECKED)
@@ -216,7 +215,7 @@ class FreshnessCheck:
         self,
         company: Company,
         feeds: list[Feed],
-        polled: Mapping[Key, list[DatasetPolled]] | None,
+        polled: Mapping[KeyInCompany, list[DatasetPolled]] | None,
         known: SyncDurations,
     ) -> None:
         by_key = {(feed.data_type, feed.connection_id): feed for feed in feeds}

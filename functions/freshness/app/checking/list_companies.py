@@ -15,7 +15,7 @@ from freshness.app.tick import Failures, is_refused_data
 from freshness.aws.metrics import Metric
 from freshness.codat.client import Codat
 from freshness.codat.models import CompanyListing
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.companies.company_facts import CompanyListed
 from freshness.domain.companies.listing import Lacking, Listing
 from freshness.domain.slo.attainment import Cell, hour_of
@@ -124,26 +124,11 @@ class CompanyList:
             return {}
 
     def _listed(self, listed: CompanyListing, at: datetime, believed_at: datetime | None) -> CompanyListed:
-        connections = tuple(
-            Connection(
-                connection_id=connection.id,
-                platform=connection.platform_name,
-                integration_key=connection.integration_key,
-                source_type=connection.source_type,
-                status=connection.status,
-                status_at=at,
-                link_url=connection.link_url,
-                link_url_read_at=at if connection.link_url else None,
-                reason=connection.reason,
-                unlinked_at=at if connection.status == ConnectionStatus.UNLINKED else None,
-            )
-            for connection in listed.connections
-        )
         parent = listed.reference_parent_company
         return CompanyListed(
             name=listed.name,
             tags=listed.tags,
-            connections=connections,
+            connections=tuple(connection.as_of(at) for connection in listed.connections),
             has_all_connections=listed.has_all_connections,
             believed_at=believed_at,
             at=at,

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AliasChoices, AliasPath, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic.alias_generators import to_pascal
 
-from freshness.codat.models import ExplainedConnection
+from freshness.codat.models import AnyConnection
 from freshness.codat.response_model import Identifier, Readable, Response, Text, Words
 from freshness.domain.times import CLOCKS_DIFFER, Instant, InstantIfAny
 
@@ -76,21 +76,11 @@ class ReadCompletedEvent(Envelope):
     payload: ReadCompleted
 
 
-class ConnectionState(ExplainedConnection):
-    """A connection. The platform may be missing."""
-
-    platform_name: Text = ""
-    integration_key: Text = ""
-    source_type: Text = ""
-    status: str
-    link_url: Text = ""
-
-
 class ConnectionPayload(Response):
     """The payload of `connection.*`."""
 
     reference_company: CompanyReference
-    connection: ConnectionState
+    connection: AnyConnection
 
 
 class ConnectionEvent(Envelope):

@@ -18,7 +18,7 @@ from freshness.codat.webhooks.models import (
     WebhookKind,
     WriteEvent,
 )
-from freshness.domain.companies.company import Connection, ConnectionStatus
+from freshness.domain.companies.company import ConnectionStatus
 from freshness.domain.companies.company_facts import CompanyCreated, CompanyDeleted, ConnectionChanged
 from freshness.domain.datasets.dataset import DatasetState, Issue, reason_of
 from freshness.domain.feeds.facts import DatasetEnded, DataWritten, LimitReached, LimitReset, ReadEnded, WebhookFact
@@ -97,11 +97,6 @@ def _read(body: str, received_at: datetime) -> tuple[WebhookFact, ...] | None:
     return None if read is None else read(body, {"received_at": received_at})
 
 
-def is_used(event_type: str) -> bool:
-    """Return whether events of a type are used here."""
-    return _reader(event_type) is not None
-
-
 def _reader(event_type: str) -> _Reader | None:
     if _READ.fullmatch(event_type):
         return _read_completed
@@ -153,20 +148,7 @@ def _dataset_id(read: DataTypeRead) -> str:
 
 def _connection(body: str, context: _Context) -> tuple[ConnectionChanged]:
     event = ConnectionEvent.model_validate_json(body, context=context)
-    reported = event.payload.connection
-    connection = Connection(
-        connection_id=reported.id,
-        platform=reported.platform_name,
-        integration_key=reported.integration_key,
-        source_type=reported.source_type,
-        status=reported.status,
-        status_at=event.generated_date,
-        link_url=reported.link_url,
-        link_url_read_at=event.generated_date if reported.link_url else None,
-        reason=reported.reason,
-    )
-    if connection.is_unlinked:
-        connection = replace(connection, unlinked_at=event.generated_date)
+    connection = event.payload.connection.as_of(event.generated_date)
     if event.event_type == "connection.deleted":
         connection = replace(connection, status=ConnectionStatus.DELETED)
     if event.event_type == "connection.reconnected":

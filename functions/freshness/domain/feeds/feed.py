@@ -30,6 +30,8 @@ UNKNOWN_SYNC_TIME = timedelta(seconds=15)
 
 FeedKey = tuple[str, str, str]
 """What identifies a feed: company, data type and connection."""
+KeyInCompany = tuple[str, str]
+"""What identifies it among the feeds of its company: data type and connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
