@@ -93,7 +93,7 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
     if report.at:
         yield _clock(report.at)
     yield _quota(stack.queries.api_limits(), report, clock())
-    yield listing(stack.tables.listings.last(), clock())
+    yield listing(stack.tables.control.read(Listing), clock())
     if report.consumers is not None:
         yield webhook(stack.outputs.webhook_url, report.consumers, stack.policy.products)
     yield _signing_secret(stack)

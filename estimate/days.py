@@ -11,7 +11,7 @@ from estimate.world import RuleReport, SimulatedFeed, World, sum_of
 from freshness.app.reading.text import duration
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.feeds.feed import DAY
-from freshness.planning.call_budget import call_budget
+from freshness.planning.budgets import call_budget
 from freshness.policy.policy import Policy
 
 LISTINGS_A_DAY = 96

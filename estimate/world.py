@@ -24,10 +24,10 @@ from freshness.domain.promises.promise import Promise, Stretch
 from freshness.domain.slo.attainment import Attained
 from freshness.domain.times import BEGINNING
 from freshness.domain.transitions.transition import transition
+from freshness.planning.budgets import AHEAD_OF_MONTH, month_of, spend_left
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.planner import decide, needs_all_feeds
 from freshness.planning.samples import samples
-from freshness.planning.spending import AHEAD_OF_MONTH, month_of, spend_left
 from freshness.policy.policy import Policy
 
 HOUR = timedelta(hours=1)

@@ -9,6 +9,7 @@ from types import FrameType
 from rich.console import Console
 
 from freshness.domain.companies.company import Company
+from freshness.domain.feeds.codat_schedule import CodatSchedule
 from freshness.policy.errors import PolicyError
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
@@ -61,7 +62,7 @@ def run(console: Console) -> int:
         snapshot = watch(stack, console, settings.run_for)
         calls = calls_between(before, stack.codat.remaining_calls())
         # The terminal wraps long lines itself, so that links can be clicked and copied.
-        hours = stack.tables.control.codat_schedule().hours
+        hours = stack.tables.control.read(CodatSchedule).hours
         console.print(summary(snapshot.fleet, snapshot.refreshes, calls, hours, stack.dry_run), soft_wrap=True)
         print_unmatched(console, stack.deployed.policy, stack.tables.companies.scan())
     return 0 if snapshot.fleet.feeds and not snapshot.fleet.overdue else 1

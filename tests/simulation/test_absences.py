@@ -17,6 +17,7 @@ from freshness.app.operations import Operations
 from freshness.aws.metrics import Metric
 from freshness.domain.companies.company import ConnectionStatus
 from freshness.domain.companies.company_facts import CheckNeeded
+from freshness.domain.companies.listing import Listing
 from freshness.domain.feeds.feed import FeedKey
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
@@ -105,7 +106,7 @@ def test_whatever_lists_lack_for_hours_no_feed_and_no_history_is_lost(spoil: Spo
         assert simulation.histories() == before
         assert simulation.published == notified
         assert not any(each.absent_since for c in simulation.tables.companies.scan() for each in c.connections.values())
-        assert not simulation.tables.listings.last().lacks_much
+        assert not simulation.tables.control.read(Listing).lacks_much
 
     simulate(run)
 
@@ -148,7 +149,7 @@ def test_what_was_deleted_although_it_is_much_is_deleted_here_once_an_operator_c
         Operations(services=simulation.services(Fuse()), actor=OPERATOR).confirm_deletions()
         await simulation.pass_time(6 * HOUR)
         assert {feed.company_id for feed in simulation.feeds()} == {each.id for each in simulation.backend.companies()}
-        assert not simulation.tables.listings.last().lacks_much
+        assert not simulation.tables.control.read(Listing).lacks_much
 
     simulate(run)
 

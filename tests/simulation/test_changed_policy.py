@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from codat_sandbox.settings import Settings
+from freshness.aws.dynamodb.control import Replanned
 from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.domain.feeds.schedule import with_due_at
 from freshness.policy.policy import Policy
@@ -119,7 +120,7 @@ def test_a_tick_that_is_cut_short_is_continued_by_the_next() -> None:
 
         invoices = [feed for feed in simulation.feeds() if feed.data_type == "invoices"]
         assert all(is_scheduled_by(AFTER, simulation, feed) for feed in invoices)
-        assert simulation.tables.control.replanned() == expected.tables.control.replanned()
+        assert simulation.tables.control.read(Replanned) == expected.tables.control.read(Replanned)
 
     simulate(main)
 

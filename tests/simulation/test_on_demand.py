@@ -18,6 +18,7 @@ from freshness.domain.companies.company import Company, Connection, ConnectionSt
 from freshness.domain.companies.company_facts import CheckNeeded
 from freshness.domain.feeds.facts import DataWanted, ReadEnded
 from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import Wanted
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
 from simulate.loop import OPERATOR
@@ -62,7 +63,7 @@ class World:
 
     def want(self, not_before: datetime) -> None:
         self.recorder.record_feed(
-            self.feed, self.company, DataWanted(not_before=not_before, deadline=NOON + 10 * MINUTE)
+            self.feed, self.company, DataWanted(wanted=Wanted(not_before=not_before, deadline=NOON + 10 * MINUTE))
         )
 
     def end(self) -> None:

@@ -17,6 +17,8 @@ from freshness.aws.metrics import Metric
 from freshness.codat.reachability import SEVERAL
 from freshness.domain.companies.pause import Pause
 from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.codat_schedule import CodatSchedule
+from freshness.planning.sync_durations import SyncDurations
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import OPERATOR, TIMEOUT, Fuse, Simulation
@@ -293,10 +295,10 @@ def test_codats_own_schedule_is_logged_once(caplog: pytest.LogCaptureFixture) ->
         for _ in range(3):
             await simulation.advance(DAY)
             await simulation.check(Fuse())
-        read_at = simulation.tables.control.codat_schedule().read_at
+        read_at = simulation.tables.control.read(CodatSchedule).read_at
         assert read_at
         assert simulation.clock() - read_at < MINUTE
-        assert simulation.tables.control.codat_schedule().hours == {"invoices": 24}
+        assert simulation.tables.control.read(CodatSchedule).hours == {"invoices": 24}
         assert not simulation.tallies[Metric.DOUBLED_SCHEDULES]
         doubled = {DataType.INVOICES: 24, DataType.BILLS: 12}
         simulation.backend.change_settings(
@@ -355,7 +357,7 @@ def test_how_long_syncs_take_is_learned_without_any_webhook() -> None:
     took = timedelta(seconds=90)
     settings = SETTINGS.model_copy(update={"sync_time_min": took, "sync_time_max": took})
     simulation = run(scenario, settings=settings, fresh_within="6 hours")
-    typical = simulation.tables.control.sync_durations().typical("Xero", "invoices")
+    typical = simulation.tables.control.read(SyncDurations).typical("Xero", "invoices")
     assert typical
     assert abs(typical - took) < timedelta(seconds=5)
     invoices = next(feed for feed in simulation.feeds() if feed.data_type == "invoices")

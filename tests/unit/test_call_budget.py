@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshness.domain.api_limits import ApiLimits
-from freshness.planning.call_budget import call_budget, on_demand_call_budget, renewed_at
+from freshness.planning.budgets import call_budget, on_demand_call_budget, renewed_at
 from freshness.policy.file.schema import Budget
 
 MIDNIGHT = datetime(2026, 11, 23, tzinfo=UTC)

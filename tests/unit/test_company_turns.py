@@ -11,9 +11,9 @@ import pytest
 
 from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.company_turns import AT_FIRST, CompanyTurn, CompanyTurns
-from freshness.app.counts import Counts
 from freshness.app.tick import Failures
 from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.aws.metrics import Counts
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
 from freshness.domain.companies.company import Company

@@ -3,8 +3,7 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from freshness.app.counts import Counts
-from freshness.aws.metrics import Metric
+from freshness.aws.metrics import Counts, Metric
 
 TIMES = 2_000
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.domain.feeds.feed import Feed
+from freshness.planning.budgets import month_of, spend_left
 from freshness.planning.decision import Action, Reason
 from freshness.planning.planner import decide
-from freshness.planning.spending import month_of, spend_left
 from freshness.policy.policy import Policy
 
 NOON = datetime(2026, 11, 16, 12, tzinfo=UTC)

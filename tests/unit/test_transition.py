@@ -23,7 +23,7 @@ from freshness.domain.feeds.facts import (
     RunInterrupted,
 )
 from freshness.domain.feeds.feed import Feed, is_known_dataset
-from freshness.domain.feeds.feed_values import Decided, State
+from freshness.domain.feeds.feed_values import Decided, State, Wanted
 from freshness.domain.feeds.schedule import REQUESTED_DUE
 from freshness.domain.promises.promise import Promise
 from freshness.domain.transitions.transition import Transition, transition, transitions
@@ -384,7 +384,7 @@ def test_a_feed_whose_connection_is_not_known_is_not_due_and_loses_no_fact() -> 
 
 
 def test_what_is_wanted_makes_a_feed_due_until_a_read_that_was_requested_since_succeeds() -> None:
-    want = DataWanted(not_before=NOON, deadline=NOON + 10 * MINUTE)
+    want = DataWanted(wanted=Wanted(not_before=NOON, deadline=NOON + 10 * MINUTE))
     earlier = after(NEW, requested(NOON - MINUTE), want).feed
     between = after(earlier, read(NOON + MINUTE)).feed
     failed = after(between, requested(NOON + MINUTE, "next"), read(NOON + 2 * MINUTE, "FetchError")).feed

@@ -90,10 +90,10 @@ class Operations:
             self.services.tables.control.resume(self.services.clock())
 
     def confirm_deletions(self) -> Listing:
-        """For `CONFIRMED_FOR`, treat what Codat's lists lack as deleted, however much it is."""
-        listings, now = self.services.tables.listings, self.services.clock()
+        """Take what Codat's lists lack as deleted, however much it is, for `CONFIRMED_FOR`."""
+        control, now = self.services.tables.control, self.services.clock()
         with self._recorded(Operation.CONFIRM_DELETIONS):
-            return listings.update(listings.last(), lambda listing: listing.confirmed(now))
+            return control.update(control.read(Listing), lambda listing: listing.confirmed(now))
 
     def _recorded(
         self, operation: Operation, what: str = "", company: Company | None = None

@@ -16,11 +16,10 @@ from itertools import compress
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.app.counts import Counts
 from freshness.aws.dynamodb.table import VersionConflict
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
-from freshness.aws.metrics import Metric
+from freshness.aws.metrics import Counts, Metric
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.company_facts import CompanyFact
 from freshness.domain.datasets.dataset import Trigger

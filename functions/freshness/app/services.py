@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Self
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from freshness.app.counts import Counts
 from freshness.app.policy_in_force import DEPLOYED_ONLY, PolicyInForce
 from freshness.app.record import Recorder
 from freshness.aws import metrics
 from freshness.aws.clients import client
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
-from freshness.aws.metrics import Metric
+from freshness.aws.metrics import Counts, Metric
 from freshness.aws.tasks import Tasks
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError, WrongAccount

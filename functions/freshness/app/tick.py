@@ -12,11 +12,10 @@ from typing import TypeVar
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from freshness.app.counts import Counts
 from freshness.app.services import Services
 from freshness.aws.dynamodb.table import ContentionError
 from freshness.aws.event_bus import NotPublished
-from freshness.aws.metrics import LOW_QUOTA, Metric
+from freshness.aws.metrics import LOW_QUOTA, Counts, Metric
 from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
 from freshness.domain.api_limits import ApiLimits
 

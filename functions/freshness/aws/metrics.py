@@ -6,8 +6,10 @@ record that ends each run. The dashboard takes the rest from there.
 """
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
+from threading import Lock
 
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
@@ -117,6 +119,18 @@ WATCHED = frozenset(
     }
 )
 """The metrics that alarms watch. No others are emitted."""
+
+
+_lock = Lock()
+
+
+class Counts(Counter[Metric]):
+    """A counter that several threads may add to: `+=` on one of its items is two steps, between which others run."""
+
+    def count(self, metric: Metric, number: int = 1) -> None:
+        """Add a number to a metric."""
+        with _lock:
+            self[metric] += number
 
 
 TOO_FAST = 100

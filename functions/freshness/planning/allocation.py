@@ -3,10 +3,11 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 
 from freshness.domain.feeds.feed import Feed
+from freshness.planning.budgets import renewed_at
 from freshness.planning.decision import Action, Candidate, Decision, Reason
 from freshness.policy.policy import Policy
 
@@ -55,7 +56,7 @@ class ConnectionQuotas:
         self._spend_left = dict(spend_left)
         self._now = now
         self._queued: Counter[tuple[str, str]] = Counter()
-        self._renewed_at = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
+        self._renewed_at = renewed_at(now)
         if policy.budget.refreshes_per_connection:
             for feed in feeds:
                 self._queued[feed.company_id, feed.connection_id] += feed.requests_on(now.date())

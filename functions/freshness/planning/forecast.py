@@ -11,7 +11,7 @@ from freshness.domain.companies.pause import Pause, in_force
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.schedule import counts_from, longest_sync_time
 from freshness.domain.promises.terms import Moment
-from freshness.planning.call_budget import call_budget
+from freshness.planning.budgets import call_budget
 from freshness.policy.file.schema import Budget
 from freshness.policy.policy import Policy
 

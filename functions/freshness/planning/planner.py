@@ -8,7 +8,7 @@ know what applies now, call `decide` again.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from freshness.domain.companies.company import Company, Connection
 from freshness.domain.companies.pause import in_force
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds import schedule
-from freshness.domain.feeds.feed import DAY, Feed
+from freshness.domain.feeds.feed import DAY, Feed, FeedKey
 from freshness.domain.feeds.schedule import assumed_rate
 from freshness.domain.learned.change_rate import value_of_first_read, value_of_refreshing
 from freshness.domain.promises import windows
@@ -25,6 +25,9 @@ from freshness.domain.promises.promise import Promise
 from freshness.planning.allocation import ConnectionQuotas, allocated, units_of
 from freshness.planning.decision import Action, Candidate, Decision, Reason, rescheduled
 from freshness.policy.policy import Policy
+
+SOON = 0.1
+"""The share of its promise before it is due from which a feed is queued together with others."""
 
 
 def decide(
@@ -70,6 +73,29 @@ def needs_all_feeds(feed: Feed, company: Company, policy: Policy) -> bool:
     if connection is None:
         return False
     return bool(policy.set_of(feed.data_type, company) or policy.refreshes_a_day(connection))
+
+
+def due_soon(
+    company: Company, feeds: Iterable[Feed], due: Collection[FeedKey], policy: Policy, now: datetime
+) -> dict[FeedKey, Decision]:
+    """Return the decisions to queue a company's feeds that are due soon, without those that are due already.
+
+    Feeds that depend on others, by a set or a share, are left out. So are those of platforms with a cap on spending,
+    where it costs more to refresh early.
+    """
+    companies = {company.company_id: company}
+    soon: dict[FeedKey, Decision] = {}
+    for feed in feeds:
+        connection = company.connections.get(feed.connection_id)
+        if feed.key in due or feed.due_at is None or connection is None or needs_all_feeds(feed, company, policy):
+            continue
+        if policy.capped_as(connection):
+            continue
+        later = now + SOON * policy.promise(feed.data_type, company, connection).at(now).fresh_within
+        if feed.due_at <= later:
+            decisions = decide([feed], companies, policy, later)
+            soon |= {each.feed.key: each for each in decisions if each.action is Action.QUEUE}
+    return soon
 
 
 def asks_first(feed: Feed, company: Company, policy: Policy, now: datetime) -> bool:

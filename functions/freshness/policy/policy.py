@@ -12,6 +12,8 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from freshness.domain.companies.company import Company, Connection
 from freshness.domain.companies.platforms import most_specific
+from freshness.domain.data_types import custom_identifier
+from freshness.domain.feeds.feed import KeyInCompany
 from freshness.domain.learned.learned_rates import LearnedRates
 from freshness.domain.promises.promise import AT_MOST_EVERY, AttainmentKey, Promise
 from freshness.domain.promises.windows import Window
@@ -109,7 +111,18 @@ class Policy(Table):
         rules = (rule for each in company.connections.values() for _, rule in self._rules.matching(company, each))
         return set(self.data_types).union(*(rule.data_types for rule in rules))
 
-    def names(self, data_type: str, company: Company, connection: Connection) -> bool:
+    def feeds_of(self, company: Company, known: Iterable[KeyInCompany]) -> set[KeyInCompany]:
+        """Return the feeds of a company: of data types known of it or named for it, from connections that have them."""
+        data_types = {data_type for data_type, _ in known} | self.data_types_named_for(company)
+        return {
+            (data_type, connection.connection_id)
+            for data_type in data_types
+            for connection in company.active_connections(data_type)
+            # Which connections have a custom data type, only the policy says.
+            if not custom_identifier(data_type) or self._names(data_type, company, connection)
+        }
+
+    def _names(self, data_type: str, company: Company, connection: Connection) -> bool:
         """Return whether a table for all companies, or a rule that matches the connection, names a data type."""
         return data_type in self.data_types or any(
             data_type in rule.data_types for _, rule in self._rules.matching(company, connection)

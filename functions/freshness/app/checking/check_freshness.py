@@ -36,13 +36,13 @@ from freshness.codat.errors import (
 from freshness.domain import backoff
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.company_facts import CheckFailed, CheckSucceeded, CompanyFact, CompanyNotFound
+from freshness.domain.companies.listing import Listing
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.facts import DatasetPolled, FeedFact, RefreshRequested, SyncDurationLearned
 from freshness.domain.feeds.feed import Feed, KeyInCompany
 from freshness.domain.transitions.company_transition import CHECK_EVERY, reads_of
 from freshness.domain.transitions.notifications import CompanyDataRefreshed
 from freshness.domain.transitions.transition import Transition
-from freshness.planning.active import active_keys
 from freshness.planning.sync_durations import SyncDurations
 
 LIST_EVERY = timedelta(minutes=15)
@@ -135,7 +135,7 @@ class FreshnessCheck:
     async def check_due(self) -> bool:
         """Check the companies that are due. Return whether all of them were reached."""
         due = self.services.tables.companies.due_for_check(self.services.clock())
-        known = await asyncio.to_thread(self.services.tables.control.sync_durations)
+        known = await asyncio.to_thread(self.services.tables.control.read, SyncDurations)
         turns = CompanyTurns(
             services=self.services, codat=self.codat, failures=self.failures, should_continue=self._may_continue
         )
@@ -158,7 +158,7 @@ class FreshnessCheck:
         await turns.try_again(doubtful)
         if self.durations:
             await asyncio.to_thread(
-                self.services.tables.control.update_sync_durations, known, lambda known: known.learned(self.durations)
+                self.services.tables.control.update, known, lambda known: known.learned(self.durations)
             )
         return done
 
@@ -171,7 +171,7 @@ class FreshnessCheck:
             try:
                 await self._check(company, known)
             except NotFound as error:
-                believed_at = (await asyncio.to_thread(self.services.tables.listings.last)).believed_at
+                believed_at = (await asyncio.to_thread(self.services.tables.control.read, Listing)).believed_at
                 await asyncio.to_thread(self._record, company_id, CompanyNotFound(at=error.at, believed_at=believed_at))
             except (Unauthorized, AccountLimit, RateLimited) as error:
                 logger.error("Codat refuses further calls", extra={"error": str(error)})
@@ -219,7 +219,7 @@ class FreshnessCheck:
         known: SyncDurations,
     ) -> None:
         by_key = {(feed.data_type, feed.connection_id): feed for feed in feeds}
-        active = active_keys(self.services.policy, company, by_key.keys() | (polled or {}).keys())
+        active = self.services.policy.feeds_of(company, by_key.keys() | (polled or {}).keys())
         facts: list[tuple[Feed, list[FeedFact]]] = []
         for data_type, connection_id in sorted(active):
             feed = by_key.get((data_type, connection_id)) or Feed(

@@ -20,7 +20,7 @@ async def read_codat_schedule(services: Services, codat: Codat) -> None:
     """
     control, now = services.tables.control, services.clock()
     of_products = services.policy.products_types
-    known = await asyncio.to_thread(control.codat_schedule)
+    known = await asyncio.to_thread(control.read, CodatSchedule)
     if not known.is_outdated(now):
         return
     try:
@@ -42,4 +42,4 @@ async def read_codat_schedule(services: Services, codat: Codat) -> None:
             "turn that off in Codat's portal, Settings > Integrations > Data types",
             extra={"data_types": sorted(doubled), "hours_by_data_type": schedule.hours},
         )
-    await asyncio.to_thread(control.update_codat_schedule, known, lambda _: schedule)
+    await asyncio.to_thread(control.update, known, lambda _: schedule)

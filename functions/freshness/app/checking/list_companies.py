@@ -66,7 +66,7 @@ class CompanyList:
         """
         page: list[tuple[datetime, CompanyListing]] = []
         seen = _Seen(
-            before=await asyncio.to_thread(self.services.tables.listings.last),
+            before=await asyncio.to_thread(self.services.tables.control.read, Listing),
             known_companies=await asyncio.to_thread(self.services.tables.companies.count_known),
         )
         async with aclosing(self.codat.companies()) as companies:
@@ -101,7 +101,7 @@ class CompanyList:
         now = self.services.clock()
         companies = Lacking(known=seen.known_companies, lacking=max(seen.known_companies - seen.companies, 0))
         connections = Lacking(known=seen.connections, lacking=seen.absent_connections)
-        listing = self.services.tables.listings.update(
+        listing = self.services.tables.control.update(
             seen.before, lambda listing: listing.followed_by(companies, connections, now)
         )
         if listing.is_doubted(now):

@@ -16,7 +16,6 @@ from freshness.domain.feeds.facts import Deferred, FeedFact, Rescheduled
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import Decided
 from freshness.domain.feeds.schedule import promise_event_at, with_due_at
-from freshness.planning.active import active_keys
 from freshness.planning.decision import Action, Decision
 from freshness.planning.planner import decide
 
@@ -40,7 +39,7 @@ class Replanning:
     async def run(self) -> bool:
         """Reschedule the feeds of all companies, unless that was done for this policy. Return whether all are done."""
         control, policy = self.services.tables.control, self.services.policy.fingerprint
-        known = await asyncio.to_thread(control.replanned)
+        known = await asyncio.to_thread(control.read, Replanned)
         if known.policy == policy and known.is_done:
             return True
         position = known.position if known.policy == policy else ""
@@ -76,7 +75,7 @@ class Replanning:
         feeds = services.tables.feeds.of_company(company.company_id)
         facts = list(self._changes(company, feeds, now))
         known = {(feed.data_type, feed.connection_id) for feed in feeds}
-        for data_type, connection_id in active_keys(services.policy, company, known) - known:
+        for data_type, connection_id in services.policy.feeds_of(company, known) - known:
             new = Feed(company_id=company.company_id, data_type=data_type, connection_id=connection_id)
             facts.append((new, Rescheduled()))
         if facts:

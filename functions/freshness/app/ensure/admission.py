@@ -12,7 +12,7 @@ from freshness.domain.companies.pause import in_force
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.freshness_request import FreshnessRequest, OnLate, ReadEstimate, estimate
 from freshness.domain.promises.promise import Promise
-from freshness.planning.call_budget import on_demand_call_budget, renewed_at
+from freshness.planning.budgets import on_demand_call_budget, renewed_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

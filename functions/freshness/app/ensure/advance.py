@@ -59,10 +59,11 @@ class Advancer:
             for feed in known
             if not request.is_served(feed) and not feed.is_unsupported and feed.with_wanted(wanted) != feed
         ]
-        fact = DataWanted(not_before=request.not_before, deadline=request.deadline, at_any_time=request.at_any_time)
         current: dict[FeedKey, Feed] = {}
         with suppress(ContentionError):
-            changes = self.services.recorder.record_feeds(company, [(feed, (fact,)) for feed in lacking])
+            changes = self.services.recorder.record_feeds(
+                company, [(feed, (DataWanted(wanted=wanted),)) for feed in lacking]
+            )
             current = {change.feed.key: change.feed for change in changes}
         return [current.get(feed.key, feed) for feed in known]
 

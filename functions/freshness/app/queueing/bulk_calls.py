@@ -21,7 +21,7 @@ from freshness.domain.feeds.codat_schedule import CodatSchedule
 from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.domain.times import CLOCKS_DIFFER
 from freshness.planning.decision import Decision
-from freshness.planning.due_soon import due_soon
+from freshness.planning.planner import due_soon
 
 REMEMBERED = timedelta(days=1)
 """How long bulk calls without a recorded response are remembered: the history is read before others are made."""

@@ -8,10 +8,9 @@ from freshness.aws.dynamodb.control import DispatchState
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import in_force
 from freshness.domain.feeds.feed import Feed
-from freshness.planning.call_budget import call_budget, on_demand_call_budget
+from freshness.planning.budgets import call_budget, on_demand_call_budget, spend_left
 from freshness.planning.decision import Decision
 from freshness.planning.planner import decide
-from freshness.planning.spending import spend_left
 
 
 def decide_now(

@@ -111,7 +111,7 @@ class RefreshTick:
         groups = _by_company(decisions)
         schedule = CodatSchedule()
         if any(len(group) > 1 for group in groups) and not self.services.dry_run:
-            schedule = await asyncio.to_thread(self.services.tables.control.codat_schedule)
+            schedule = await asyncio.to_thread(self.services.tables.control.read, CodatSchedule)
         turns = (
             CompanyTurn(
                 group[0].company,

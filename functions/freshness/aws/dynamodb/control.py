@@ -7,11 +7,12 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from freshness.aws.dynamodb.item_codec import Item, Stored, adapter, dump
-from freshness.aws.dynamodb.table import Table, Value
+from freshness.aws.dynamodb.table import Table
 from freshness.domain.api_limits import ApiLimits
+from freshness.domain.companies.listing import Listing
 from freshness.domain.companies.pause import UNTIL_RESUMED, Pause
 from freshness.domain.feeds.codat_schedule import CodatSchedule
 from freshness.domain.times import sortable
@@ -19,7 +20,6 @@ from freshness.planning.sync_durations import SyncDurations
 
 API_LIMITS = "api limits"
 PAUSED = "paused"
-_REPLANNED = "replanned"
 _PAUSED_AT_START = "pause of a new stack"
 _NEW = Pause(reason="a new stack")
 
@@ -38,6 +38,17 @@ class Replanned:
     policy: str = ""
     position: str = ""
     is_done: bool = False
+
+
+_NAMES: dict[type[Any], str] = {
+    ApiLimits: API_LIMITS,
+    CodatSchedule: "codat schedule",
+    Listing: "listing",
+    Replanned: "replanned",
+    SyncDurations: "sync durations",
+}
+"""The values that the account has once."""
+Versioned = TypeVar("Versioned", ApiLimits, CodatSchedule, Listing, SyncDurations)
 
 
 def control_key(name: str) -> Item:
@@ -72,33 +83,28 @@ class Control:
         found = self._table.get_together({self._table.name: _ACCOUNT_KEYS, other.name: keys})
         return _account_of(found[self._table.name]), found[other.name]
 
+    def read(self, kind: type[Stored]) -> Stored:
+        """Return the value of a kind that the account has once; a new one if none was written yet."""
+        item = self._table.get(control_key(_NAMES[kind]))
+        return kind() if item is None else adapter(kind).validate_python(item)
+
+    def update(self, known: Versioned, compute: Callable[[Versioned], Versioned]) -> Versioned:
+        """Write what `compute` returns for such a value as it was read, and return it as written."""
+
+        def put(value: Versioned) -> Versioned:
+            written = replace(value, version=value.version + 1)
+            self._table.put(dump(written) | control_key(_NAMES[type(value)]), value.version)
+            return written
+
+        return self._table.update(known, compute, put, adapter(type(known)).validate_python)
+
     def api_limits(self) -> ApiLimits:
-        """Return the limits of Codat, as last written by any function."""
-        return self._get(API_LIMITS, ApiLimits) or ApiLimits()
+        """Return what Codat allows, as far as any function knows."""
+        return self.read(ApiLimits)
 
     def update_api_limits(self, known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
-        """Write what `compute` returns for the limits, as `Table.update` does."""
-        return self._update(API_LIMITS, ApiLimits, known, compute)
-
-    def codat_schedule(self) -> CodatSchedule:
-        """Return Codat's own schedule, as it was last read."""
-        return self._get("codat schedule", CodatSchedule) or CodatSchedule()
-
-    def update_codat_schedule(
-        self, known: CodatSchedule, compute: Callable[[CodatSchedule], CodatSchedule]
-    ) -> CodatSchedule:
-        """Write what `compute` returns for the schedule, as `Table.update` does."""
-        return self._update("codat schedule", CodatSchedule, known, compute)
-
-    def sync_durations(self) -> SyncDurations:
-        """Return how long syncs usually take."""
-        return self._get("sync durations", SyncDurations) or SyncDurations()
-
-    def update_sync_durations(
-        self, known: SyncDurations, compute: Callable[[SyncDurations], SyncDurations]
-    ) -> SyncDurations:
-        """Write what `compute` returns for the durations, as `Table.update` does."""
-        return self._update("sync durations", SyncDurations, known, compute)
+        """Write what `compute` returns for the limits, as `update`."""
+        return self.update(known, compute)
 
     def paused(self) -> Pause | None:
         """Return the last pause of all refreshes, which may have ended; `None` if they were resumed."""
@@ -128,13 +134,9 @@ class Control:
         self.put_done(_PAUSED_AT_START, now)
         self._table.delete(control_key(PAUSED))
 
-    def replanned(self) -> Replanned:
-        """Return which feeds the policy has rescheduled."""
-        return self._get(_REPLANNED, Replanned) or Replanned()
-
     def put_replanned(self, replanned: Replanned) -> None:
-        """Write which feeds were rescheduled. The write is not conditional: the tick that does it holds a lease."""
-        self._table.put_always(dump(replanned) | control_key(_REPLANNED))
+        """Write which feeds were rescheduled. It is not conditional: a tick does it that holds a lease."""
+        self._table.put_always(dump(replanned) | control_key(_NAMES[Replanned]))
 
     def last_done(self, work: str) -> datetime | None:
         """Return when recurring work was last done; `None` if never."""
@@ -160,18 +162,6 @@ class Control:
     def release(self, lease: str, owner: str) -> None:
         """Give a lease back, unless another owner has taken it since."""
         self._table.release(control_key(f"lease {lease}"), owner)
-
-    def _get(self, name: str, kind: type[Stored]) -> Stored | None:
-        item = self._table.get(control_key(name))
-        return None if item is None else adapter(kind).validate_python(item)
-
-    def _update(self, name: str, kind: type[Value], known: Value, compute: Callable[[Value], Value]) -> Value:
-        def put(value: Value) -> Value:
-            written = replace(value, version=value.version + 1)
-            self._table.put(dump(written) | control_key(name), value.version)
-            return written
-
-        return self._table.update(known, compute, put, adapter(kind).validate_python)
 
 
 def _account_of(found: Iterable[Item]) -> DispatchState:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Self
 
 from freshness.aws.dynamodb.audit_log import AuditLog
@@ -12,7 +12,6 @@ from freshness.aws.dynamodb.control import Control
 from freshness.aws.dynamodb.control_items.attainment import AttainmentRecords
 from freshness.aws.dynamodb.control_items.freshness_requests import FreshnessRequests
 from freshness.aws.dynamodb.control_items.learned import Learned
-from freshness.aws.dynamodb.control_items.listings import Listings
 from freshness.aws.dynamodb.control_items.policy_versions import PolicyVersions
 from freshness.aws.dynamodb.control_items.spending import Spending
 from freshness.aws.dynamodb.datasets import Datasets
@@ -42,7 +41,6 @@ class Tables:
     datasets: Datasets
     control: Control
     learned: Learned
-    listings: Listings
     policies: PolicyVersions
     requests: FreshnessRequests
     attainment: AttainmentRecords
@@ -53,22 +51,17 @@ class Tables:
     @classmethod
     def open(cls, dynamodb: "DynamoDBClient", names: TableNames, sleep: Callable[[float], object] = time.sleep) -> Self:
         """Return the repositories of the tables with these names. Nothing is read yet."""
+        companies, feeds, datasets, control = (Table(dynamodb, name, sleep) for name in astuple(names))
         return cls(
-            companies=Companies(Table(dynamodb, names.companies, sleep)),
-            feeds=Feeds(Table(dynamodb, names.feeds, sleep)),
-            datasets=Datasets(Table(dynamodb, names.datasets, sleep)),
-            control=Control(Table(dynamodb, names.control, sleep)),
-            learned=Learned(Table(dynamodb, names.control, sleep)),
-            listings=Listings(Table(dynamodb, names.control, sleep)),
-            policies=PolicyVersions(Table(dynamodb, names.control, sleep)),
-            requests=FreshnessRequests(Table(dynamodb, names.control, sleep)),
-            attainment=AttainmentRecords(Table(dynamodb, names.control, sleep)),
-            spending=Spending(Table(dynamodb, names.control, sleep)),
-            company_items=CompanyItems(
-                *(
-                    Table(dynamodb, name, sleep)
-                    for name in (names.companies, names.feeds, names.datasets, names.control)
-                )
-            ),
-            audit=AuditLog(Table(dynamodb, names.feeds, sleep)),
+            companies=Companies(companies),
+            feeds=Feeds(feeds),
+            datasets=Datasets(datasets),
+            control=Control(control),
+            learned=Learned(control),
+            policies=PolicyVersions(control),
+            requests=FreshnessRequests(control),
+            attainment=AttainmentRecords(control),
+            spending=Spending(control),
+            company_items=CompanyItems(companies, feeds, datasets, control),
+            audit=AuditLog(feeds),
         )

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from freshness.domain.companies.company_facts import CompanyCreated, CompanyDeleted, ConnectionChanged
 from freshness.domain.datasets.dataset import Issue, Trigger
-from freshness.domain.feeds.feed_values import Decided, Unanswered
+from freshness.domain.feeds.feed_values import Decided, Unanswered, Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,14 +131,9 @@ class RefreshRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataWanted:
-    """A caller needs, by `deadline`, data whose read was requested at `not_before` or later, by our own clock.
+    """A caller needs data of the feed."""
 
-    The policy's windows do not apply if `at_any_time` is true.
-    """
-
-    not_before: datetime
-    deadline: datetime
-    at_any_time: bool = False
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ from freshness.domain.feeds.facts import (
     SyncDurationLearned,
 )
 from freshness.domain.feeds.feed import Feed, is_known_dataset
-from freshness.domain.feeds.feed_values import End, Request, State, Unanswered, Wanted
+from freshness.domain.feeds.feed_values import End, Request, State, Unanswered
 from freshness.domain.feeds.reconcile import reconcile
 from freshness.domain.feeds.schedule import breaks_at, is_break_unknown, reschedule, with_due_at
 from freshness.domain.promises.promise import Promise
@@ -162,8 +162,7 @@ def _with_fact(feed: Feed, fact: FeedFact, connection: Connection | None) -> Fee
         case RefreshRequested():
             return feed.with_refresh_requested(fact.at, fact.trigger)
         case DataWanted():
-            wanted = Wanted(not_before=fact.not_before, deadline=fact.deadline, at_any_time=fact.at_any_time)
-            return feed.with_wanted(wanted)
+            return feed.with_wanted(fact.wanted)
         case SyncDurationLearned():
             return _with_platform_sync_time(feed, fact)
         case MissExpected() if fact.succeeded_at == feed.succeeded_at:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from freshness.aws.dynamodb.control import control_key
 from freshness.aws.dynamodb.table import Table
-from freshness.planning.spending import month_of
+from freshness.planning.budgets import month_of
 
 KEPT = timedelta(days=62)
 

@@ -1,14 +1,18 @@
-"""How many calls of Codat's daily quota this system may spend by now."""
+"""What may be spent by now: calls of Codat's daily quota, and refreshes of platforms with a cap on spending."""
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 
 from freshness.domain.api_limits import ApiLimits
 from freshness.policy.file.schema import Budget
+from freshness.policy.policy import Policy
 
 DAY = timedelta(days=1)
 AHEAD_OF_DAY = timedelta(hours=6)
-"""How far spending may be ahead of an even spread over the day: what is due at once need not wait for its hour."""
+"""How far ahead of an even spread over the day spending may be: what is due at once need not wait for its hour."""
+AHEAD_OF_MONTH = timedelta(days=1)
+"""How far ahead of an even spread over the month spending may be."""
 
 
 def call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> float:
@@ -42,6 +46,26 @@ def on_demand_call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> f
 def renewed_at(now: datetime) -> datetime:
     """Return when Codat next renews the daily quota: at the next 00:00 UTC."""
     return _midnight(now) + DAY
+
+
+def month_of(now: datetime) -> str:
+    """Return the month, in UTC, to which a refresh counts, such as `2026-11`."""
+    return f"{now.astimezone(UTC):%Y-%m}"
+
+
+def spend_left(policy: Policy, refreshes: Mapping[str, int], now: datetime) -> dict[str, float]:
+    """Return how many more refreshes may be queued now, for each platform with a cap on spending.
+
+    `refreshes` were queued in the month so far. By any time of the month no more is spent than the cap for the part of
+    the month that has passed, and `AHEAD_OF_MONTH`.
+    """
+    start = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    end = (start + timedelta(days=32)).replace(day=1)
+    passed = min(1.0, (now - start + AHEAD_OF_MONTH) / (end - start))
+    return {
+        platform: max(0, math.floor(cap.amount * passed / policy.prices[platform].amount) - refreshes.get(platform, 0))
+        for platform, cap in policy.budget.spending.items()
+    }
 
 
 def _within_what_is_left(allowed: float, limits: ApiLimits, midnight: datetime) -> float:
