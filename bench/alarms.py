@@ -24,7 +24,7 @@ from bench.attainment import PLATFORMS, SETTINGS
 from bench.figures import Figure, show
 from codat_sandbox.model import ConnectionStatus
 from freshness.app.operations import Operations
-from freshness.app.reading.attainment import burn_percent
+from freshness.app.reading.report import burn_percent
 from freshness.aws.metrics import Metric
 from freshness.domain.slo.attainment import DAY, HOUR
 from freshness.policy.policy import Policy

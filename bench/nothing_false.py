@@ -163,7 +163,7 @@ class _World:
             try:
                 account = simulation.tables.control.account()
                 progress = ensure.accept(company, account, ask, actor=replace(OPERATOR, who=f"caller {number}"))
-                progress = await ensure.wait(progress, now + PREFERRED, client)
+                progress = await ensure.wait_until(progress, now + PREFERRED, client)
                 while not progress.request.is_done:
                     await asyncio.sleep(PREFERRED.total_seconds())
                     known = ensure.load(company_id, progress.request.request_id)

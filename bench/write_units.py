@@ -13,7 +13,7 @@ from bench.fleet import NOW
 from bench.parts import example_policy, run_refresh_tick, services
 from bench.tables import Meter, Usage, running_aws
 from estimate import prices
-from freshness.app.reading.attainment import promised
+from freshness.app.checking.list_companies import promised
 from freshness.app.webhooks import WebhookApplier
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from freshness.app.reading.text import codat_words, moment
-from freshness.app.reading.views import DatasetView, LinkView
+from freshness.app.reading.views import LinkView
 from freshness.domain.clean_text import HIDDEN, clean_lines, shown
-from freshness.domain.datasets.dataset import LONGEST_REASON
+from freshness.domain.datasets.dataset import LONGEST_REASON, Dataset
 from freshness.domain.feeds.feed_values import State
 from stack_access.text import STYLES, CleanConsole
 
@@ -77,8 +77,8 @@ def new_table(*columns: str) -> Table:
     return table
 
 
-def print_issues(dataset: DatasetView) -> None:
-    """Print what Codat said about a dataset: its issues, or if it has none, why it failed or waits."""
+def print_issues(dataset: Dataset) -> None:
+    """Print what Codat said of a dataset: by its issues, or else why it failed or waits."""
     requested_at = moment(dataset.requested_at)
     for issue in dataset.issues:
         said = codat_words(shown(issue.message, LONGEST_REASON))

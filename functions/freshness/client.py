@@ -42,7 +42,7 @@ from freshness.api_client.errors import (
     Unavailable,
     Unreachable,
 )
-from freshness.api_client.steps import Asked, Call, OnLate, Response, SigV4, Steps, ensured, freshness
+from freshness.api_client.steps import Call, OnLate, Response, SigV4, Steps, asked_for, ensured, freshness
 
 __all__ = [
     "AsyncFreshnessClient",
@@ -99,15 +99,8 @@ class FreshnessClient:
         Raises:
             FreshnessError: the request was refused, or the API does not answer.
         """
-        asked = Asked(
-            company_id=company_id,
-            data_types=data_types,
-            max_age=max_age,
-            within=within,
-            on_late=on_late,
-            override_windows=override_windows,
-        )
-        return Result.model_validate(self._run(ensured(asked, idempotency_key)))
+        asked = asked_for(data_types, max_age, within, on_late, override_windows)
+        return Result.model_validate(self._run(ensured(company_id, asked, idempotency_key)))
 
     def freshness(self, company_id: str) -> CompanyFreshness:
         """Return how fresh each data type of a company is.
@@ -167,16 +160,9 @@ class AsyncFreshnessClient:
         override_windows: bool = False,
         idempotency_key: str | None = None,
     ) -> Result:
-        """Ensure that data is no older than `max_age`, as `FreshnessClient.ensure_fresh` does."""
-        asked = Asked(
-            company_id=company_id,
-            data_types=data_types,
-            max_age=max_age,
-            within=within,
-            on_late=on_late,
-            override_windows=override_windows,
-        )
-        return Result.model_validate(await self._run(ensured(asked, idempotency_key)))
+        """Ensure that data is no older than an age, as `FreshnessClient.ensure_fresh` does."""
+        asked = asked_for(data_types, max_age, within, on_late, override_windows)
+        return Result.model_validate(await self._run(ensured(company_id, asked, idempotency_key)))
 
     async def freshness(self, company_id: str) -> CompanyFreshness:
         """Return how fresh each data type of a company is, as `FreshnessClient.freshness` does."""

@@ -10,9 +10,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from freshness.app.checking.list_companies import promised
 from freshness.app.forecast import Forecast
 from freshness.app.queue_refreshes import queue_refreshes
-from freshness.app.reading.attainment import promised
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
 from freshness.app.tick import Failures, exclusive_run

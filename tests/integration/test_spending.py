@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from freshness.app.queueing.decide_now import spend_left_now
-from freshness.app.reading.spending import spending
+from freshness.app.reading.queries import Queries
 from freshness.aws.dynamodb.tables import Tables
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.domain.datasets.dataset import Trigger
@@ -46,6 +46,6 @@ def test_refreshes_of_ours_are_counted_once_by_month_and_platform(tables: Tables
 
     assert tables.spending.refreshes(NOON) == {"Xero": 2}
     assert spend_left_now(services, NOON) == {"Xero": before - 2}
-    [view] = spending(services, NOON)
+    [view] = Queries(services=services).spending(NOON)
     assert (view.platform, view.spent, view.cap, view.currency) == ("Xero", 1.0, 30.0, "USD")
     assert tables.spending.refreshes(NOON + timedelta(days=10)) == {}

@@ -132,7 +132,7 @@ class History:
 
                 progress = begin(ensure)
                 self._require_true(progress.request)
-                progress = await ensure.wait(progress, until, client)
+                progress = await ensure.wait_until(progress, until, client)
                 self._require_true(progress.request)
         except (Crash, Problem, *OUTAGES):
             return

@@ -11,7 +11,6 @@ from codat_sandbox.platforms import XERO, DataType
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
 from freshness.app.api.links import shared_links
-from freshness.app.api.wait import wait_for
 from freshness.app.ensure.accept import Ask, EnsureFresh
 from freshness.app.ensure.problems import RelinkNeeded
 from freshness.domain.feeds.freshness_request import FreshnessRequest
@@ -66,11 +65,11 @@ async def ask(
         progress = ensure.accept(company, account, asked, actor=replace(OPERATOR, who=f"caller {number}"))
     except RelinkNeeded as problem:
         return await shared_links(services, company, problem.connection_ids)
-    progress = await wait_for(ensure, progress, 25 * SECOND, 26 * SECOND)
+    progress = await ensure.wait(progress, 25 * SECOND, 26 * SECOND)
     while not progress.request.is_done:
         await asyncio.sleep(2)
         stored = ensure.load(company.company_id, progress.request.request_id)
-        progress = await wait_for(ensure, ensure.progress(stored), timedelta(0), 26 * SECOND)
+        progress = await ensure.wait(ensure.progress(stored), timedelta(0), 26 * SECOND)
     return progress.request
 
 

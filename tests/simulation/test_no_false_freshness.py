@@ -66,7 +66,7 @@ class World:
                 ask = Ask(data_types=data_types[number % 2 :], not_before=now, deadline=now + 10 * MINUTE)
                 account = simulation.tables.control.account()
                 progress = ensure.accept(company, account, ask, actor=OPERATOR)
-                progress = await ensure.wait(progress, now + 10 * MINUTE, client)
+                progress = await ensure.wait_until(progress, now + 10 * MINUTE, client)
                 self.require_true()
                 for result in progress.request.results:
                     assert result.state is not FeedState.FRESH or (result.as_of and result.as_of >= now)
@@ -132,7 +132,7 @@ def test_when_others_requested_a_copy_is_asked_before_it_serves_a_caller(took: t
             account = simulation.tables.control.account()
             progress = ensure.accept(company, account, ask, actor=OPERATOR)
             assert not progress.request.is_done
-            progress = await ensure.wait(progress, now + 60 * MINUTE, client)
+            progress = await ensure.wait_until(progress, now + 60 * MINUTE, client)
         queued = sum(number for call, number in simulation.calls.items() if call.startswith("POST"))
         return simulation.calls.total(), queued, progress.request.is_fresh
 

@@ -7,7 +7,6 @@ import pytest
 from codat_sandbox.platforms import XERO
 from codat_sandbox.settings import Settings
 from estimate.memory_dynamodb import ConditionalCheckFailedException, MemoryDynamoDB
-from freshness.app.api.wait import wait_for
 from freshness.app.ensure.accept import Ask, EnsureFresh, Progress
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
@@ -40,7 +39,7 @@ async def ask(simulation: Simulation) -> tuple[Progress, timedelta]:
     found, account = ensure.company(company.company_id)
     asked = Ask(data_types=data_types, not_before=now, deadline=now + 10 * MINUTE)
     progress = ensure.accept(found, account, asked, actor=OPERATOR)
-    progress = await wait_for(ensure, progress, 25 * SECOND, 26 * SECOND)
+    progress = await ensure.wait(progress, 25 * SECOND, 26 * SECOND)
     return progress, simulation.clock() - now
 
 

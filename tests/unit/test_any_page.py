@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from freshness.app.page.read import COMPANIES, PEOPLE, ROWS, WORST
 from freshness.app.page.render import LARGEST, Frame, Medium, render, render_explanations, render_text
 from freshness.app.page.verdict import verdict
-from freshness.app.page.view import Cell, Miss, PageView, RuleView, Selection, TurnView
+from freshness.app.page.view import Cell, PageView, RuleView, Selection, TurnView
 from freshness.app.reading.diagnosis import Diagnosis, Turn
-from freshness.app.reading.views import DatasetView, Explanation, SpendingView
+from freshness.app.reading.views import Explanation, SpendingView
 from freshness.codat.webhooks.parser import MAX_ISSUE_TYPE, MAX_ISSUES
 from freshness.domain.clean_text import shown
-from freshness.domain.datasets.dataset import LONGEST_REASON, Issue, Trigger
+from freshness.domain.datasets.dataset import LONGEST_REASON, Dataset, Issue, Trigger
 from freshness.domain.feeds.feed_values import State
 from freshness.planning.decision import Action
 from tests.unit.test_page import HOSTILE, NOW, TIMES, Elements, facts, feed_view, page
@@ -112,7 +112,7 @@ def any_view(
         ),
         worst=of_worst,
         details=of_worst,
-        misses=tuple(Miss(cell.feed, NOW) for cell in of_worst[:20]),
+        misses=tuple(replace(cell.feed, misses_at=NOW) for cell in of_worst[:20]),
         attainment=several([RuleView(rule=name, day=TIMES, month=TIMES, objective=0.99) for name in names], few + 1),
         breaches=several([replace(whole.breaches[0], feed=cell.feed) for cell in of_worst], few),
         spending=several([SpendingView(platform=name, spent=1, cap=2, currency="USD") for name in names], platforms),
@@ -163,7 +163,10 @@ def test_an_explanation_of_none_one_or_many_datasets_and_any_names_is_whole_and_
     names: list[str], others: int, datasets: int, issues: int, medium: Medium
 ) -> None:
     issue = Issue(type=names[0][:MAX_ISSUE_TYPE], message=names[-1][:LONGEST_REASON])
-    dataset = DatasetView(
+    dataset = Dataset(
+        company_id="1",
+        data_type="invoices",
+        connection_id="1",
         dataset_id=names[0],
         trigger=Trigger.PROMISE,
         state=names[-1],

@@ -18,7 +18,6 @@ from freshness.app.page.view import (
     Cell,
     FeedBreaches,
     HourView,
-    Miss,
     NeedsPerson,
     PageView,
     Row,
@@ -30,11 +29,11 @@ from freshness.app.page.view import (
     Webhooks,
 )
 from freshness.app.reading.diagnosis import Conditions, Diagnosis, Subject, Turn, diagnose
-from freshness.app.reading.views import DatasetView, Explanation, FeedView, SpendingView
+from freshness.app.reading.views import Explanation, FeedView, SpendingView
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.domain.companies.pause import Pause
-from freshness.domain.datasets.dataset import Issue, Trigger
+from freshness.domain.datasets.dataset import Dataset, Issue, Trigger
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, State
 from freshness.domain.promises.promise import Promise
@@ -118,7 +117,7 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         broken_elsewhere={TYPES[0]: 12},
         worst=tuple(cells[:200]),
         details=tuple(cells[:200]),
-        misses=(Miss(cells[0].feed, NOW + HOUR),),
+        misses=(replace(cells[0].feed, misses_at=NOW + HOUR),),
         attainment=(RuleView(rule=name, day=TIMES, month=TIMES, objective=0.99),) * 12,
         hours=tuple(HourView(start=NOW - (24 - n) * HOUR, late=n, waiting=2.0) for n in range(24)),
         breaches=(
@@ -267,7 +266,10 @@ def test_a_read_that_waits_for_an_offline_machine_is_shown_as_blocked_once_the_p
 
 
 def test_the_explanation_of_a_feed_shows_what_a_platform_wrote_as_text() -> None:
-    dataset = DatasetView(
+    dataset = Dataset(
+        company_id="1",
+        data_type="invoices",
+        connection_id="1",
         dataset_id="1",
         trigger=Trigger.PROMISE,
         state=HOSTILE,

@@ -29,27 +29,21 @@ _REGION = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
 OnLate = Literal["stale", "fail"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a program asks for. A duration is a `timedelta`, or text such as "1h"."""
-
-    company_id: str
-    data_types: Sequence[str]
-    max_age: str | timedelta
-    within: str | timedelta
-    on_late: OnLate
-    override_windows: bool
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """Return the body of the call, as JSON values."""
-        return {
-            "dataTypes": list(self.data_types),
-            "maxAge": _seconds(self.max_age),
-            "within": _seconds(self.within),
-            "onLate": self.on_late,
-            "overrideWindows": self.override_windows,
-        }
+def asked_for(
+    data_types: Sequence[str],
+    max_age: str | timedelta,
+    within: str | timedelta,
+    on_late: OnLate,
+    override_windows: bool,
+) -> dict[str, Any]:
+    """Return the body of the call that asks for data. Durations are `timedelta`, or as "1h"."""
+    return {
+        "dataTypes": list(data_types),
+        "maxAge": _seconds(max_age),
+        "within": _seconds(within),
+        "onLate": on_late,
+        "overrideWindows": override_windows,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +66,10 @@ Steps = Generator[Call | timedelta, Response | None, dict[str, Any]]
 """Yields calls to make and times to wait, is sent the response to each call, and returns the last body."""
 
 
-def ensured(asked: Asked, key: str | None) -> Steps:
-    """Ask for fresh data, then for the state of the request until it is done."""
-    path = f"/companies/{quote(asked.company_id, safe='')}/ensure-fresh"
-    status = yield from _answered(Call("POST", path, asked.body, key or uuid4().hex), KEEP_TRYING)
+def ensured(company_id: str, asked: Mapping[str, Any], key: str | None) -> Steps:
+    """Ask for fresh data, and until it is done for the state of the request."""
+    path = f"/companies/{quote(company_id, safe='')}/ensure-fresh"
+    status = yield from _answered(Call("POST", path, asked, key or uuid4().hex), KEEP_TRYING)
     while not status["done"]:
         yield BETWEEN_CALLS
         deadline = datetime.fromisoformat(status["deadline"])

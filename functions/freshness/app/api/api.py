@@ -27,7 +27,6 @@ from freshness.app.api.invalid import invalid, invalid_fields
 from freshness.app.api.links import shared_links
 from freshness.app.api.models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, RequestStatus
 from freshness.app.api.routes import Route
-from freshness.app.api.wait import wait_for
 from freshness.app.ensure.accept import EnsureFresh, Progress, retry_after
 from freshness.app.ensure.problems import MEDIA_TYPE, Problem, RelinkNeeded
 from freshness.app.reading.queries import Queries
@@ -195,7 +194,7 @@ def _waited(ensure: EnsureFresh, progress: Progress, prefer: str) -> Progress:
     match = _WAIT.search(prefer)
     preferred = min(timedelta(seconds=int(match[1])), LONGEST_WAIT) if match else timedelta(0)
     remaining = timedelta(milliseconds=api.context["aws"].get_remaining_time_in_millis()) - TIME_TO_ANSWER
-    return asyncio.run(wait_for(ensure, progress, preferred, remaining))
+    return asyncio.run(ensure.wait(progress, preferred, remaining))
 
 
 def _actor() -> Actor:

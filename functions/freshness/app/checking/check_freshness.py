@@ -17,7 +17,7 @@ from freshness.app.checking.codat_schedule import read_codat_schedule
 from freshness.app.checking.list_companies import CompanyList
 from freshness.app.checking.replanning import Replanning
 from freshness.app.company_turns import CompanyTurn, CompanyTurns, longest_wait
-from freshness.app.reading.attainment import burn_percent, supported
+from freshness.app.reading.report import burn_percent
 from freshness.app.services import Services
 from freshness.app.tick import LISTING, MAX_CONCURRENCY, Failures, Run, for_each, is_due, stop_metrics
 from freshness.app.webhook_heartbeat import is_silent
@@ -238,7 +238,7 @@ class FreshnessCheck:
             version=company.version,
             polled=polled is not None,
             reads=reads_of(recorded),
-            feeds=supported(
+            feeds=_supported(
                 feed for feed in recorded if not company.connections[feed.connection_id].suffices(feed.succeeded_at)
             ),
         )
@@ -281,3 +281,12 @@ def _failed(error: CodatError, codat: Codat) -> CheckFailed:
         first=backoff.FIRST_REFUSED if isinstance(error, Refused) else backoff.FIRST,
         longest=longest_wait(error, codat),
     )
+
+
+def _supported(feeds: Iterable[Feed]) -> dict[str, tuple[str, ...]]:
+    """Return the data types of feeds that their platforms have, by connection."""
+    data_types: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for feed in feeds:
+        if not feed.is_unsupported:
+            data_types[feed.connection_id] += (feed.data_type,)
+    return dict(data_types)

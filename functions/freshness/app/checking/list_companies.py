@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -9,7 +10,6 @@ from datetime import datetime
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from freshness.app.reading.attainment import promised
 from freshness.app.services import Services
 from freshness.app.tick import Failures, is_refused_data
 from freshness.aws.metrics import Metric
@@ -18,7 +18,8 @@ from freshness.codat.models import CompanyListing
 from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.companies.company_facts import CompanyListed
 from freshness.domain.companies.listing import Lacking, Listing
-from freshness.domain.slo.attainment import Cell, hour_of
+from freshness.domain.slo.attainment import Cell, cells, hour_of
+from freshness.policy.policy import Policy
 
 PAGE = 100
 """How many companies are looked up together while the list is read."""
@@ -135,3 +136,15 @@ class CompanyList:
             parent_id=parent.id if parent else "",
             products=listed.products,
         )
+
+
+def promised(company: Company, policy: Policy) -> Iterator[Cell]:
+    """Yield the parts of the fleet that each feed of a company belongs to for which anything is promised."""
+    for connection_id, data_types in company.feeds.items():
+        connection = company.connections.get(connection_id)
+        if connection is None:
+            continue
+        for data_type in data_types:
+            promise = policy.promise(data_type, company, connection)
+            if not promise.off:
+                yield from cells(data_type, promise.group)

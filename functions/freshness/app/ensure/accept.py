@@ -7,7 +7,7 @@ finishes what a crash left behind: `EnsureFresh.end_due_requests` ends requests,
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -230,8 +230,44 @@ class EnsureFresh:
         feeds = await self._advancer.advance(request, company, progress.feeds, progress.account, codat)
         return await asyncio.to_thread(self.progress, request, company, feeds)
 
-    async def wait(self, progress: Progress, until: datetime, codat: Callable[[], Awaitable[Codat]]) -> Progress:
-        """Advance a request until it is done, or it is `until`. If few places to wait are free, stop earlier."""
+    async def wait(self, progress: Progress, preferred: timedelta, remaining: timedelta) -> Progress:
+        """Return a request after what it needs was queued, and after waiting as its caller prefers.
+
+        `remaining` is how long that may take at most. The client for Codat is opened when the first call is made.
+
+        Raises:
+            Problem: Codat accepted none of the calls.
+        """
+        if progress.request.is_done:
+            return progress
+        services, now = self.services, self.services.clock()
+        known = progress.account.limits if progress.account else None
+        try:
+            async with AsyncExitStack() as stack:
+                opened: list[Codat] = []
+                lock = asyncio.Lock()
+
+                async def codat() -> Codat:
+                    async with lock:
+                        if not opened:
+                            client = services.codat(now + remaining, on_demand=True, known=known)
+                            opened.append(await stack.enter_async_context(client))
+                    return opened[0]
+
+                try:
+                    progress = await self.wait_until(progress, now + min(preferred, remaining), codat)
+                finally:
+                    services.recorder.write_collected()
+                    services.emit(services.counts)
+                    calls = sum(each.calls for each in opened)
+                    logger.info("Request advanced", extra={"counts": dict(services.counts), "codat_calls": calls})
+        except ContentionError as error:
+            # Only how many calls were made is not written then: the request goes on.
+            logger.warning("The number of calls could not be written", extra={"error": str(error)})
+        return progress
+
+    async def wait_until(self, progress: Progress, until: datetime, codat: Callable[[], Awaitable[Codat]]) -> Progress:
+        """Advance a request, and go on until it is done, or until a time if there is a place to wait until then."""
         with _left_to_a_later_turn():
             progress = await self.advance(progress, codat)
         if progress.request.is_done or self.services.clock() >= until:

@@ -18,7 +18,6 @@ from freshness.app.page.verdict import VerdictInputs, verdict
 from freshness.app.page.view import (
     Cell,
     FeedBreaches,
-    Miss,
     NeedsPerson,
     PageView,
     Row,
@@ -28,7 +27,6 @@ from freshness.app.page.view import (
 )
 from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn, of_everything
 from freshness.app.reading.queries import READERS, Queries
-from freshness.app.reading.spending import spending
 from freshness.app.reading.views import ConsentView, FeedView
 from freshness.app.webhook_heartbeat import SILENT_AFTER
 from freshness.aws.dynamodb.companies import DUE_FOR_CHECK
@@ -100,7 +98,7 @@ class _OfFeeds:
     """What the page takes from all feeds that were read."""
 
     webhooks: Webhooks
-    misses: tuple[Miss, ...]
+    misses: tuple[FeedView, ...]
     breaches: tuple[FeedBreaches, ...]
     selection: Selection
 
@@ -132,8 +130,8 @@ def page_view(
     cells = [Cell(view, now) for view, _ in judged]
     received_at = queries.webhook_received_at()
     webhooks = Webhooks(received_at=received_at, silent_since=_silent_since(received_at, [feed for _, feed in judged]))
-    expected = [Miss(view, at) for view, feed in judged if (at := feed.miss_expected_at) and at > now]
-    misses = tuple(sorted(expected, key=lambda miss: miss.deadline_at)[:MISSES])
+    expected = (view for view, _ in judged if view.misses_at)
+    misses = tuple(sorted(expected, key=lambda view: view.misses_at or now)[:MISSES])
     breaches = _breaches(queries, by_id, judged, now)
     return _view(queries, conditions, index, named, cells, _OfFeeds(webhooks, misses, breaches, selection))
 
@@ -208,7 +206,7 @@ def _view(
         breaches=found.breaches,
         conditions=conditions,
         webhooks=found.webhooks,
-        spending=tuple(spending(queries.services, now)),
+        spending=tuple(queries.spending(now)),
     )
 
 

@@ -7,8 +7,7 @@ from freshness.app.forecast import misses_ahead
 from freshness.app.page.read import FirstCompanies, first_companies, page_view
 from freshness.app.reading.diagnosis import parties
 from freshness.app.reading.queries import Queries
-from freshness.app.reading.timing import miss_view
-from freshness.app.reading.views import Summary
+from freshness.app.reading.views import MissView, Summary
 
 LOOKS_AHEAD_FOR = timedelta(seconds=1)
 """How long a summary may take to look for deadlines that will be missed. It reads all feeds that are due by then."""
@@ -37,7 +36,7 @@ def summary_of_large(queries: Queries, now: datetime, first: FirstCompanies) -> 
         oldest_age_against_promise=max(ages, default=None),
         limits=view.conditions.limits,
         not_fresh=tuple(cell.feed for cell in view.worst),
-        misses_ahead=tuple(miss_view(risk) for risk in misses_ahead(queries.services, now, now + LOOKS_AHEAD_FOR)),
+        misses_ahead=tuple(map(MissView.of, misses_ahead(queries.services, now, now + LOOKS_AHEAD_FOR))),
         spending=view.spending,
         is_whole=False,
     )

@@ -150,14 +150,6 @@ class TurnView:
     broken: int
 
 
-@dataclass(frozen=True, slots=True)
-class Miss:
-    """A feed that is expected to miss a deadline, and the time of that deadline."""
-
-    feed: FeedView
-    deadline_at: datetime
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
     """The attainment of a policy's rule, in the last day and the last month. An empty `rule` is the whole fleet."""
@@ -249,8 +241,8 @@ class PageView:
     """The feeds that are older than promised, the worst first."""
     details: tuple[Cell, ...]
     """The feeds whose details are in the page itself: the worst, then others that have a cell."""
-    misses: tuple[Miss, ...]
-    """The next deadlines that will be missed, of the companies that were read."""
+    misses: tuple[FeedView, ...]
+    """The feeds that will miss a deadline, the next one first, of the companies that were read."""
     attainment: tuple[RuleView, ...]
     """Of the whole fleet, then of each rule. It is an upper bound if `broken_is_minimum`."""
     hours: tuple[HourView, ...]

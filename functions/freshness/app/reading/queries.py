@@ -4,24 +4,24 @@ import difflib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
 
 from freshness.app.forecast import misses_ahead
 from freshness.app.queueing.decide_now import decide_now
 from freshness.app.reading.diagnosis import Conditions, Subject, diagnose, parties
-from freshness.app.reading.spending import spending
-from freshness.app.reading.timing import miss_view, timing
 from freshness.app.reading.views import (
     ConsentView,
-    DatasetView,
     Explanation,
     FeedExport,
     FeedView,
     FleetView,
     FoundDataset,
+    MissView,
+    SpendingView,
     Summary,
+    TimingView,
 )
 from freshness.app.services import Services
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
@@ -108,8 +108,8 @@ class Queries:
             limits=self.api_limits(),
             not_fresh=tuple(sorted((feed for feed in late if not feed.keeps_promise), key=_worst_first)),
             ending_consents=fleet.ending_consents,
-            misses_ahead=tuple(miss_view(risk) for risk in misses_ahead(self.services, now)),
-            spending=tuple(spending(self.services, now)),
+            misses_ahead=tuple(map(MissView.of, misses_ahead(self.services, now))),
+            spending=tuple(self.spending(now)),
         )
 
     def company(self, company: Company, now: datetime, account: DispatchState | None = None) -> tuple[FeedView, ...]:
@@ -153,7 +153,7 @@ class Queries:
         feed = self.services.tables.feeds.get(found.company_id, found.data_type, found.connection_id)
         connection = company.connections.get(found.connection_id)
         return FoundDataset(
-            dataset=_dataset_view(found, feed),
+            dataset=_as_it_runs(found, feed),
             data_type=found.data_type,
             company_id=company.company_id,
             company_name=company.name,
@@ -182,6 +182,15 @@ class Queries:
     def api_limits(self) -> ApiLimits:
         """Return Codat's limits, as far as any function knows them."""
         return self.services.tables.control.api_limits()
+
+    def spending(self, now: datetime) -> Iterator[SpendingView]:
+        """Yield what was spent this month at each platform that has a cap."""
+        policy = self.services.policy
+        if policy.budget.spending:
+            refreshes = self.services.tables.spending.refreshes(now)
+            for platform, cap in policy.budget.spending.items():
+                spent = refreshes[platform] * policy.prices[platform].amount
+                yield SpendingView(platform=platform, spent=spent, cap=cap.amount, currency=cap.currency)
 
     def export(self, now: datetime) -> Iterator[FeedExport]:
         """Yield every feed with its last syncs. Companies are read in batches, so that memory does not grow."""
@@ -323,43 +332,35 @@ class Queries:
             changes_are_learned=any(True for _ in decision.feed.history.observations()),
             last_decided=decision.feed.decided,
             datasets=tuple(self._datasets(decision.feed)),
-            timing=tuple(timing(promise, now)),
+            timing=tuple(TimingView.all_of(promise, now)),
         )
 
-    def _datasets(self, feed: Feed) -> list[DatasetView]:
+    def _datasets(self, feed: Feed) -> list[Dataset]:
         datasets = [
-            _dataset_view(dataset, feed)
+            _as_it_runs(dataset, feed)
             for dataset in self.services.tables.datasets.of_company(feed.company_id)
             if (dataset.data_type, dataset.connection_id) == (feed.data_type, feed.connection_id)
         ]
         if (request := feed.in_flight) and request.dataset_id not in {dataset.dataset_id for dataset in datasets}:
-            in_flight = DatasetView(
+            in_flight = Dataset(
+                company_id=feed.company_id,
                 dataset_id=request.dataset_id,
+                data_type=feed.data_type,
+                connection_id=feed.connection_id,
                 trigger=request.trigger,
                 state=feed.running_state or DatasetState.QUEUED,
                 requested_at=request.at,
-                ended_at=None,
-                records_modified=None,
                 reason=feed.running_description,
             )
             datasets.append(in_flight)
         return sorted(datasets, key=lambda dataset: dataset.requested_at, reverse=True)
 
 
-def _dataset_view(dataset: Dataset, feed: Feed) -> DatasetView:
+def _as_it_runs(dataset: Dataset, feed: Feed) -> Dataset:
     """Return a dataset of a feed. While it runs, its state is taken from the feed."""
-    runs = feed.in_flight is not None and feed.in_flight.dataset_id == dataset.dataset_id
-    return DatasetView(
-        dataset_id=dataset.dataset_id,
-        trigger=dataset.trigger,
-        state=(feed.running_state if runs else "") or dataset.state,
-        requested_at=dataset.requested_at,
-        ended_at=dataset.ended_at,
-        records_modified=dataset.records_modified,
-        issues=dataset.issues,
-        reason=feed.running_description if runs else dataset.reason,
-        modified_from=dataset.modified_from,
-    )
+    if feed.in_flight is None or feed.in_flight.dataset_id != dataset.dataset_id:
+        return dataset
+    return replace(dataset, state=feed.running_state or dataset.state, reason=feed.running_description)
 
 
 def _of_types(company: Company, feeds: list[Feed], wanted: set[str]) -> list[Feed]:

@@ -1,8 +1,9 @@
-"""What `./freshness report` shows of attainment: how much of the promised time copies were fresh."""
+"""Attainment: how much of the promised time copies were fresh, and how fast error budgets are used up."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from freshness.app.reading.views import AttainmentView
 from freshness.aws.dynamodb.tables import Tables
@@ -18,6 +19,7 @@ from freshness.domain.slo.attainment import (
     of_fleet,
 )
 from freshness.domain.slo.breach import BreachTime
+from freshness.domain.slo.burn_rate import burn
 from freshness.policy.policy import Policy, objective
 
 KINDS = tuple(Breakdown)
@@ -51,6 +53,13 @@ def attainment_by(
         parts = attained(known, (_before(breach, until) for breach in open_breaches), period.start, until)
         yield _views(parts, policy, period.start)
         period = period_of(period.end)
+
+
+def burn_percent(tables: Tables, policy: Policy, now: datetime) -> int:
+    """Return how fast error budgets are used up, in percent of what is too fast (`freshness.domain.slo.burn_rate`)."""
+    open_breaches = (breach.until(now) for breach in tables.feeds.open_breaches())
+    records = tables.attainment.since(by_hour_since(now), now)
+    return round(100 * burn(records, open_breaches, partial(objective, policy), now))
 
 
 def _before(breach: BreachTime, until: datetime) -> BreachTime:

@@ -1,7 +1,7 @@
 """What people and programs see of feeds: plain values that `freshness.app.reading.queries` returns."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,12 +9,14 @@ from freshness.app.reading.diagnosis import GOES_ON, Diagnosis, Party, Turn, end
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import Pause
-from freshness.domain.datasets.dataset import Issue, Trigger
+from freshness.domain.datasets.dataset import Dataset
 from freshness.domain.datasets.sync_history import Sync
 from freshness.domain.feeds.feed import FeedKey
 from freshness.domain.feeds.feed_values import Decided, State
+from freshness.domain.promises.promise import Promise
 from freshness.domain.slo.attainment import Attained, Breakdown
 from freshness.planning.decision import Action, Reason
+from freshness.planning.forecast import AtRisk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +177,19 @@ class MissView:
     expected_at: datetime | None
     """When its refresh is expected to end, if that can be seen."""
 
+    @classmethod
+    def of(cls, risk: AtRisk) -> "MissView":
+        """Return what people see of a feed that will miss a deadline."""
+        return cls(
+            company_id=risk.company.company_id,
+            company_name=risk.company.name,
+            data_type=risk.feed.data_type,
+            connection_id=risk.feed.connection_id,
+            deadline=risk.moment.deadline.name,
+            deadline_at=risk.moment.at,
+            expected_at=risk.expected_at,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendingView:
@@ -247,28 +262,10 @@ class AttainmentView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetView:
-    """A dataset of a feed: the one in flight, or one that has ended."""
-
-    dataset_id: str
-    trigger: Trigger
-    state: str
-    requested_at: datetime
-    ended_at: datetime | None
-    records_modified: bool | None
-    issues: tuple[Issue, ...] = ()
-    """What a webhook reported about the data that was read, or about why the read failed."""
-    reason: str = ""
-    """Why it failed, or what it waits for, in Codat's words, if no webhook reported it."""
-    modified_from: datetime | None = None
-    """The changes that it found are from this time on; `None` if no webhook reported it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDataset:
     """A dataset, with its company, data type and connection."""
 
-    dataset: DatasetView
+    dataset: Dataset
     data_type: str
     company_id: str
     company_name: str
@@ -300,6 +297,21 @@ class TimingView:
     next_at: datetime | None = None
     """When the deadline comes next."""
 
+    @classmethod
+    def all_of(cls, promise: Promise, now: datetime) -> "Iterator[TimingView]":
+        """Yield the hours in which a promise is another, what it is at other times, and its deadlines, if any."""
+        if promise.time_of_day is None:
+            return
+        hours = [(terms, terms.fresh_within) for terms in promise.time_of_day.terms if terms.fresh_within]
+        for terms, within in hours:
+            yield cls(when=str(terms.hours), fresh_within=within, rule=terms.source)
+        if hours:
+            yield cls(when="at other times", fresh_within=promise.fresh_within, rule=promise.source)
+        for deadline in promise.time_of_day.deadlines:
+            next_at = promise.time_of_day.next_moment(deadline, now)
+            within, rule = deadline.fresh_within, deadline.source
+            yield cls(when=str(deadline), fresh_within=within, rule=rule, next_at=next_at)
+
 
 STEPS = {
     Action.QUEUE: "queue a refresh",
@@ -326,8 +338,8 @@ class Explanation:
     changes_are_learned: bool
     """Whether that was learned from its own syncs. If not, it is assumed."""
     last_decided: Decided | None
-    """The decision because of which a tick last wrote the feed."""
-    datasets: tuple[DatasetView, ...]
+    """The decision for which a tick last wrote it."""
+    datasets: tuple[Dataset, ...]
     """Its datasets, newest first."""
     timing: tuple[TimingView, ...] = ()
     """The parts of its promise that depend on the time."""
