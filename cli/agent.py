@@ -28,7 +28,7 @@ from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.domain.slo.attainment import DAYS_KEPT, HOUR
 from freshness.policy.file.values import parse_duration
 from stack_access.errors import StackError
-from stack_access.stack import DeployedStack, clock
+from stack_access.stack import DeployedStack
 
 INSTRUCTIONS = """Answers how fresh the data is that Codat keeps of companies, and why. A company is named by its id, or
 its name or the beginning of it; data types are Codat's, such as invoices. Durations are given as "6h"; in answers they
@@ -50,9 +50,6 @@ class Source(Protocol):
     def operations(self) -> Operations:
         """Return the operations that change something."""
 
-    def now(self) -> datetime:
-        """Return the current time in UTC."""
-
     def ensure(self, company_id: str, body: Json, within: timedelta, /) -> Json:
         """Ask the API for fresh data, and return the state of the request once it is done."""
 
@@ -72,10 +69,6 @@ class StackSource:
     def operations(self) -> Operations:
         """Return the operations on the stack, carried out as an agent's."""
         return Operations(services=self.stack.services, actor=self.stack.actor("an agent"))
-
-    def now(self) -> datetime:
-        """Return the current time in UTC."""
-        return clock()
 
     def ensure(self, company_id: str, body: Json, within: timedelta) -> Json:
         """Ask the stack's API for fresh data, and return the state of the request once it is done."""
@@ -115,7 +108,7 @@ class Tools:
     def why_not_fresh(self, company: str, data_type: str) -> Json:
         """Tell why a data type of a company is not fresh, whose turn it is, and what to do next."""
         queries = self._source.queries
-        explained = queries.explain(queries.find_company(company), data_type, self._source.now())
+        explained = queries.explain(queries.find_company(company), data_type, self._now())
         return {
             "connections": [
                 _state(each.feed) | _turn(each.feed) | {"reason": each.reason, "until": each.until}
@@ -124,8 +117,8 @@ class Tools:
         }
 
     def who_must_act(self) -> Json:
-        """List the broken promises, the worst first, with who must act and how."""
-        now, queries = self._source.now(), self._source.queries
+        """List the broken promises, with who must act, and how; the worst first."""
+        now, queries = self._now(), self._source.queries
         summary = queries.summary(queries.fleet(now), now)
         broken = [feed for feed in summary.not_fresh if feed.is_broken]
         listed = [{"companyName": feed.company_name} | _state(feed) | _turn(feed) for feed in broken[:MOST_LISTED]]
@@ -153,7 +146,7 @@ class Tools:
         if not HOUR <= length <= DAYS_KEPT:
             raise ToolError(f"expected from 1h to {DAYS_KEPT.days}d, got {since!r}")
         services = self._source.queries.services
-        rows = attainment(services.tables, services.policy, self._source.now(), length)
+        rows = attainment(services.tables, services.policy, self._now(), length)
         return {
             "since": rows[0].since,
             "parts": [
@@ -183,15 +176,18 @@ class Tools:
         """Resume the refreshes of a company."""
         return self._set_paused(company, paused=False)
 
+    def _now(self) -> datetime:
+        return self._source.queries.services.clock()
+
     def _feeds(self, name: str, data_types: list[str] | None) -> tuple[Company, list[FeedView]]:
         queries = self._source.queries
         company = queries.find_company(name)
         known = {feed.key for feed in queries.find_feeds(company, data_types or ())}
-        return company, [feed for feed in queries.company(company, self._source.now()) if feed.key in known]
+        return company, [feed for feed in queries.company(company, self._now()) if feed.key in known]
 
     def _cost(self, company: Company, data_types: list[str], max_age: timedelta) -> int:
-        """Return how many feeds have neither a copy within `max_age` nor a read in flight that brings one."""
-        now = self._source.now()
+        """Return how many feeds are neither as of then or later, nor being read since then."""
+        now = self._now()
         request = FreshnessRequest(
             request_id="",
             company_id=company.company_id,

@@ -7,11 +7,9 @@ import httpx
 
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
-from freshness.codat.http import CALL_TIMEOUT
 from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.codat.responses import reported_quota, response_date
-from stack_access.links import codat_api_key, codat_base_url
-from stack_access.stack import DeployedStack, clock
+from stack_access.stack import DeployedStack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +36,7 @@ async def read_report(stack: DeployedStack) -> CodatReport:
         quota = reported_quota(response.headers) or report.quota
         report = replace(report, at=response_date(response.headers) or report.at, quota=quota)
 
-    hooks = {"response": [read_headers]}
-    async with httpx.AsyncClient(base_url=codat_base_url(stack), timeout=CALL_TIMEOUT, event_hooks=hooks) as http:
-        codat = Codat(http, codat_api_key(stack), clock=clock)
+    async with stack.codat(read_headers) as codat:
         try:
             settings = await codat.sync_settings()
             consumers = await codat.webhook_consumers()

@@ -19,14 +19,13 @@ from estimate.memory_dynamodb import MemoryDynamoDB
 from estimate.plan import Effect, Fleet, Plan, effect
 from estimate.plan import plan as planned
 from freshness.app.checking.check_freshness import check_freshness
-from freshness.app.services import CodatAccess, Services
+from freshness.app.services import Services
 from freshness.app.tick import Run
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
-from stack_access.links import codat_api_key, codat_base_url
 from stack_access.stack import DeployedStack, clock
 
 LONGEST = timedelta(hours=2)
@@ -118,13 +117,12 @@ async def _read_from_codat(stack: DeployedStack, policy: Policy, progress: Progr
         CommandError: Codat could not be read.
     """
     tables = Tables.open(cast(Any, MemoryDynamoDB()), _MEMORY)
-    base_url, key = codat_base_url(stack), codat_api_key(stack)
     services = Services(
         tables=tables,
         bus=_NoBus(),
         policy=policy,
         clock=clock,
-        codat_access=CodatAccess(base_url=base_url, key=lambda _: key),
+        codat_access=stack.codat_access,
         emit=lambda _: None,
     )
     task = progress.add_task("Reading the companies from Codat", total=None)

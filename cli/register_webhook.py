@@ -2,17 +2,14 @@
 
 import asyncio
 
-import httpx
 import typer
 
 from cli.arguments import Json, selected_stack
 from cli.output import print_json, print_text
 from freshness.app import audit
-from freshness.codat.client import Codat
-from freshness.codat.http import CALL_TIMEOUT
 from freshness.codat.webhooks.registration import Registration, create, find
 from freshness.domain.audit import Operation
-from stack_access.stack import DeployedStack, clock
+from stack_access.stack import DeployedStack
 
 PORTAL = "https://app.codat.io/monitor/events"
 
@@ -38,9 +35,7 @@ def register_webhook(context: typer.Context, *, as_json: Json = False) -> None:
 
 
 async def _register(stack: DeployedStack) -> Registration:
-    base_url = stack.environment(stack.outputs.check_freshness_function)["CODAT_BASE_URL"]
-    async with httpx.AsyncClient(base_url=base_url, timeout=CALL_TIMEOUT) as http:
-        codat = Codat(http, stack.secret(stack.outputs.codat_api_key_secret).strip(), clock=clock)
+    async with stack.codat() as codat:
         url, products = stack.outputs.webhook_url, stack.policy.products
         if found := await find(codat, url, products):
             return found

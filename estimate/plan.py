@@ -1,19 +1,21 @@
 """What a policy would do to a fleet, what that would cost, and what a new policy would change."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from estimate import bill
 from estimate.days import calls_of_lists, run
-from estimate.fleet import fleet_of
-from estimate.world import SimulatedFeed
+from estimate.world import Measured, SimulatedFeed
 from freshness.app.reading.text import duration
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company
+from freshness.domain.companies.pause import in_force
 from freshness.domain.feeds.feed import Feed
+from freshness.domain.learned.change_rate import change_rate
 from freshness.domain.promises.promise import AttainmentKey, Promise
+from freshness.domain.times import BEGINNING
 from freshness.planning.decision import Action
 from freshness.planning.planner import decide
 from freshness.policy.policy import Policy
@@ -88,7 +90,7 @@ class Effect:
 
 def plan(fleet: Fleet, policy: Policy, on_day: Callable[[], None] = lambda: None) -> Plan:
     """Return what a policy would do to a fleet. `on_day` is called after each of the two simulated days."""
-    refreshable = fleet_of(fleet.companies, fleet.feeds, policy, fleet.at)
+    refreshable = _refreshable(fleet, policy)
     sample, scale = _sampled(refreshable)
     companies = {each.company.company_id for each in refreshable}
     sampled = len({each.company.company_id for each in sample})
@@ -122,7 +124,7 @@ def effect(fleet: Fleet, before: Policy, after: Policy) -> Effect:
     """Return which promises change when the policy `after` replaces `before`."""
     changes: Counter[str] = Counter()
     named: list[str] = []
-    for each in fleet_of(fleet.companies, fleet.feeds, before, fleet.at):
+    for each in _refreshable(fleet, before):
         old, new = _promise(before, each), _promise(after, each)
         if _terms(old) == _terms(new):
             continue
@@ -132,6 +134,43 @@ def effect(fleet: Fleet, before: Policy, after: Policy) -> Effect:
             named.append(f"{each.feed.data_type} of {each.company.name}: {_text(old)} → {_text(new)}")
     return Effect(
         tightened=changes["tightened"], loosened=changes["loosened"], otherwise=changes["otherwise"], named=named
+    )
+
+
+def _refreshable(fleet: Fleet, policy: Policy) -> list[SimulatedFeed]:
+    """Return the feeds that can be refreshed: their connection is linked, nobody must act first, and nothing is paused.
+
+    The change rate of each is estimated from its syncs, and taken as its true rate.
+    """
+    of_company: defaultdict[str, list[Feed]] = defaultdict(list)
+    for feed in fleet.feeds:
+        of_company[feed.company_id].append(feed)
+    return [
+        _simulated(feed, company, policy)
+        for company in fleet.companies
+        if not company.deleted_at and not in_force(company.pause, fleet.at)
+        for feed in of_company[company.company_id]
+        if _can_be_refreshed(feed, company)
+    ]
+
+
+def _can_be_refreshed(feed: Feed, company: Company) -> bool:
+    connection = company.connections.get(feed.connection_id)
+    if connection is None or not connection.is_linked or connection.suffices(feed.succeeded_at):
+        return False
+    return not feed.is_unsupported and not feed.is_blocked(connection)
+
+
+def _simulated(feed: Feed, company: Company, policy: Policy) -> SimulatedFeed:
+    connection = company.connections[feed.connection_id]
+    promise = policy.promise(feed.data_type, company, connection)
+    return SimulatedFeed(
+        feed=feed,
+        company=company,
+        connection=connection,
+        changes_per_day=change_rate(feed.history.observations(), promise.expected_changes_per_day),
+        sync_time=feed.usual_sync_time,
+        measured=Measured(since=BEGINNING),
     )
 
 

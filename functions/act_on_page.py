@@ -46,9 +46,8 @@ def _done(event: dict[str, Any], operations: Operations) -> str:
 
 
 def _refresh(operations: Operations) -> str:
-    services = operations.services
     try:
-        requested = refresh_worst(Queries(services=services), operations, services.clock())
+        requested = refresh_worst(Queries(services=operations.services), operations)
     except Paused as error:
         return str(error)
     logger.info("Refreshes were requested on the dashboard", extra={"refreshes": requested})

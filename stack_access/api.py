@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from stack_access.errors import StackError
+from stack_access.ticks import invoke
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -55,8 +55,5 @@ def call_api(client: "LambdaClient", function: str, event: Mapping[str, Any]) ->
     Raises:
         StackError: the function failed.
     """
-    response = client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
-    payload = json.loads(response["Payload"].read())
-    if "FunctionError" in response:
-        raise StackError(f"{function} failed: {payload.get('errorMessage', payload)}. See its log in CloudWatch.")
+    payload = invoke(client, function, event)
     return ApiResponse(payload["statusCode"], payload["headers"], json.loads(payload["body"]))

@@ -25,7 +25,6 @@ from freshness.app.page.render import Frame, Medium, render, render_explanations
 from freshness.app.page.view import Selection
 from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.queries import NotFound, Queries
-from freshness.domain.audit import Actor
 from freshness.domain.clean_text import shown
 from freshness.domain.companies.pause import LONGEST_REASON, Pause, in_force
 from stack_access.links import links_of
@@ -51,15 +50,12 @@ class Source(Protocol):
     """What the page is read from, and who acts on it."""
 
     @property
-    def actor(self) -> Actor:
-        """Return who presses the buttons of the page."""
-
-    @property
     def queries(self) -> Queries:
         """Return the queries about companies and feeds."""
 
-    def now(self) -> datetime:
-        """Return the current time in UTC."""
+    @property
+    def operations(self) -> Operations:
+        """Return what carries out what the buttons ask for."""
 
     def link(self, company_id: str, connection_id: str) -> str:
         """Return the link where the customer authorises a connection again, empty if there is none."""
@@ -72,18 +68,14 @@ class StackSource:
     stack: DeployedStack
 
     @property
-    def actor(self) -> Actor:
-        """Return whoever uses the page with the credentials of this machine."""
-        return self.stack.actor("the page")
-
-    @property
     def queries(self) -> Queries:
         """Return the queries about the stack's companies and feeds."""
         return self.stack.queries
 
-    def now(self) -> datetime:
-        """Return the current time in UTC."""
-        return clock()
+    @property
+    def operations(self) -> Operations:
+        """Return what carries out commands of whoever uses the page with the credentials of this machine."""
+        return Operations(services=self.stack.services, actor=self.stack.actor("the page"))
 
     def link(self, company_id: str, connection_id: str) -> str:
         """Return the link as it is at Codat now, or as Codat reported it last."""
@@ -131,13 +123,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the page, or with a feed's explanation."""
-        queries, now = self.server.source.queries, self.server.source.now()
+        queries = self.server.source.queries
         selection = _selection(urlsplit(self.path).query)
         match self._parts():
             case [""]:
-                self._try(lambda: self._html(lambda frame: render(page_view(queries, now, selection), frame)))
+                self._try(
+                    lambda: self._html(
+                        lambda frame: render(page_view(queries, queries.services.clock(), selection), frame)
+                    )
+                )
             case ["explain", company_id, data_type]:
-                self._try(lambda: self._html(lambda frame: self._explained(company_id, data_type, frame)))
+                self._try(lambda: self._html(lambda frame: _explained(queries, company_id, data_type, frame)))
             case _:
                 self._text(HTTPStatus.NOT_FOUND, "There is no such page.")
 
@@ -156,8 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ["refresh", *names]:
                 self._try(lambda: self._said(self._refresh(names, form)))
             case ["pause" | "resume" as verb, *named] if len(named) < 2:
-                pause = _pause(form, self.server.source.now()) if verb == "pause" else None
-                self._try(lambda: self._said(self._pause(named, pause)))
+                self._try(lambda: self._said(self._pause(named, form if verb == "pause" else None)))
             case _:
                 self._text(HTTPStatus.NOT_FOUND, "There is no such page.")
 
@@ -176,19 +171,12 @@ class _Handler(BaseHTTPRequestHandler):
         length_read = min(int(length), _LONGEST_FORM) if length.isdecimal() else 0
         return self.rfile.read(length_read).decode(errors="replace")
 
-    def _explained(self, company_id: str, data_type: str, frame: Frame) -> str:
-        queries = self.server.source.queries
-        company = queries.find_company(company_id)
-        now = self.server.source.now()
-        return render_explanations(queries.explain(company, data_type, now), frame, in_force(company.pause, now))
-
     def _refresh(self, names: list[str], form: str) -> str:
-        """Request refreshes of the feeds that are listed as older than promised, or of one data type of a company."""
-        queries = self.server.source.queries
-        operations = Operations(services=queries.services, actor=self.server.source.actor)
+        """Request refreshes of what is listed as older than promised, or of a company's data type that is named."""
+        queries, operations = self.server.source.queries, self.server.source.operations
         match names:
             case []:
-                requested = refresh_worst(queries, operations, self.server.source.now(), _selection(form))
+                requested = refresh_worst(queries, operations, _selection(form))
             case [company_id, data_type]:
                 company = queries.find_company(company_id)
                 requested = len(operations.request_refreshes(company, queries.find_feeds(company, [data_type])))
@@ -200,10 +188,10 @@ class _Handler(BaseHTTPRequestHandler):
             f"{requested} {'refresh is' if requested == 1 else 'refreshes are'} requested, and queued by the next tick."
         )
 
-    def _pause(self, company_id: list[str], pause: Pause | None) -> str:
-        """Pause or resume the refreshes of a company, or of all if none is named."""
-        queries = self.server.source.queries
-        operations = Operations(services=queries.services, actor=self.server.source.actor)
+    def _pause(self, company_id: list[str], form: str | None) -> str:
+        """Pause the refreshes of a company, or of all if none is named, as a form says; resume them without one."""
+        queries, operations = self.server.source.queries, self.server.source.operations
+        pause = None if form is None else _pause(form, queries.services.clock())
         if not company_id:
             operations.pause_all(pause) if pause else operations.resume_all()
             return f"Everything is {pause or 'resumed'}."
@@ -254,6 +242,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(content)
+
+
+def _page(queries: Queries, selection: Selection, frame: Frame) -> str:
+    return render(page_view(queries, queries.services.clock(), selection), frame)
+
+
+def _explained(queries: Queries, company_id: str, data_type: str, frame: Frame) -> str:
+    company, now = queries.find_company(company_id), queries.services.clock()
+    return render_explanations(queries.explain(company, data_type, now), frame, in_force(company.pause, now))
 
 
 def _selection(form: str) -> Selection:

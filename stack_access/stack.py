@@ -3,6 +3,8 @@
 import os
 import shlex
 import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import boto3
+import httpx
 from botocore.exceptions import ClientError
 
 from freshness.app.operations import Operations
 from freshness.app.reading.queries import Queries
-from freshness.app.services import Services
+from freshness.app.services import CodatAccess, Services
 from freshness.app.tick import LISTING
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
+from freshness.codat.client import Codat
+from freshness.codat.http import CALL_TIMEOUT
 from freshness.domain.audit import Actor
 from freshness.domain.companies.pause import Pause
 from freshness.policy.policy import Policy
@@ -203,6 +208,23 @@ class DeployedStack:
     def services(self) -> Services:
         """Return what the use cases work with: the stack's tables and event bus, and the policy in force."""
         return Services(tables=self.tables, bus=self._bus, policy=self.policy, clock=clock)
+
+    @property
+    def codat_access(self) -> CodatAccess:
+        """Return how to reach the Codat that the stack reads from, with the stack's own key."""
+        base_url = self.environment(self.outputs.check_freshness_function)["CODAT_BASE_URL"]
+        key = self.secret(self.outputs.codat_api_key_secret).strip()
+        return CodatAccess(base_url=base_url, key=lambda _: key)
+
+    @asynccontextmanager
+    async def codat(self, *on_response: Callable[[httpx.Response], Awaitable[None]]) -> AsyncIterator[Codat]:
+        """Yield a client for the Codat that the stack reads from, without the limits that the functions share.
+
+        `on_response` is called with each response.
+        """
+        access, hooks = self.codat_access, {"response": list(on_response)}
+        async with httpx.AsyncClient(base_url=access.base_url, timeout=CALL_TIMEOUT, event_hooks=hooks) as http:
+            yield Codat(http, access.key(False), clock=clock)
 
     @property
     def queries(self) -> Queries:

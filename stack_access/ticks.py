@@ -1,7 +1,8 @@
 """Running a scheduled function outside its schedule."""
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 
@@ -27,7 +28,17 @@ def run_tick(client: "LambdaClient", function: str) -> None:
     Raises:
         StackError: it failed.
     """
-    response = client.invoke(FunctionName=function, Payload=b"{}")
+    invoke(client, function, {})
+
+
+def invoke(client: "LambdaClient", function: str, event: Mapping[str, Any]) -> Any:
+    """Invoke a function, wait until it ends, and return what it returns.
+
+    Raises:
+        StackError: it failed.
+    """
+    response = client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    payload = json.loads(response["Payload"].read())
     if "FunctionError" in response:
-        error = json.loads(response["Payload"].read())
-        raise StackError(f"{function} failed: {error.get('errorMessage', error)}. See its log in CloudWatch.")
+        raise StackError(f"{function} failed: {payload.get('errorMessage', payload)}. See its log in CloudWatch.")
+    return payload

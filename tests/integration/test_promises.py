@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from freshness.app.checking.list_companies import promised
-from freshness.app.forecast import Forecast
+from freshness.app.forecast import publish_misses
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
@@ -347,11 +347,11 @@ def test_a_deadline_that_will_be_missed_is_published_once_in_advance(world: Worl
     services = world.services
     services.recorder.record_feed(world.feed, company, Rescheduled())
     world.tables.control.pause()
-    forecast = Forecast(services=services, failures=Failures(services.counts))
+    failures = Failures(services.counts)
 
     for minutes in (0, 1, 20):
         world.now = NOON + timedelta(minutes=minutes)
-        forecast.publish(world.now + HOUR)
+        publish_misses(services, failures, world.now + HOUR)
 
     [notification] = world.bus.published
     assert isinstance(notification, DeadlineAtRisk)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.settings import Settings
+from freshness.app.operations import Operations
 from freshness.app.reading.queries import Queries
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.policy.loader import load
@@ -43,13 +44,12 @@ class _Simulation(Simulation):
 class World:
     """A `stack_access.page_server.Source` over a simulation."""
 
-    actor = OPERATOR
-
     def __init__(self, settings: Settings = SETTINGS) -> None:
         loop = SimulatedLoop()
         self._runner = asyncio.Runner(loop_factory=lambda: loop)
         self.simulation = _Simulation(loop, settings, load(ROOT / "freshness.toml"))
         self.queries = Queries(services=self.simulation.services(Fuse()))
+        self.operations = Operations(services=self.queries.services, actor=OPERATOR)
         self.random = Random(1)
         self.links_read: list[tuple[str, str]] = []
         self.links_at = "https://link.example/"

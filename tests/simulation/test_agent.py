@@ -1,7 +1,7 @@
 """An agent's questions, whose answers are those of the tables."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -34,10 +34,7 @@ class InProcess:
 
     @property
     def operations(self) -> Operations:
-        return Operations(services=self.world.queries.services, actor=self.world.actor)
-
-    def now(self) -> datetime:
-        return self.world.now()
+        return self.world.operations
 
     def ensure(self, company_id: str, body: dict[str, Any], _within: timedelta) -> dict[str, Any]:
         self.asked.append((company_id, body))

@@ -10,7 +10,7 @@ import pytest
 
 from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app import forecast
-from freshness.app.forecast import Forecast, misses_ahead
+from freshness.app.forecast import misses_ahead, publish_misses
 from freshness.app.tick import Failures
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import NotPublished
@@ -141,12 +141,12 @@ def test_a_feed_that_cannot_be_recorded_does_not_keep_others_from_the_forecast()
     services = services_of(paused_fleet(MemoryDynamoDB(), rules), rules, bus=bus, clock=lambda: SEVEN)
     failures = Failures(services.counts)
 
-    Forecast(services=services, failures=failures).publish(SEVEN + timedelta(hours=1))
+    publish_misses(services, failures, SEVEN + timedelta(hours=1))
 
     assert bus.kinds == ["Deadline at risk"] * (len(COMPANIES) - 1)
     with pytest.raises(NotPublished):
         failures.raise_temporary()
-    Forecast(services=services, failures=Failures(services.counts)).publish(SEVEN + timedelta(hours=1))
+    publish_misses(services, Failures(services.counts), SEVEN + timedelta(hours=1))
     assert bus.kinds == ["Deadline at risk"] * len(COMPANIES)
 
 

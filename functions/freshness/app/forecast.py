@@ -1,7 +1,6 @@
 """Publishing in advance which deadlines will be missed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from freshness.app.queueing.decide_now import spend_left_now
@@ -18,31 +17,22 @@ BATCH = 2000
 FORECAST = "forecast of deadlines"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """Looks ahead at the deadlines of all feeds."""
-
-    services: Services
-    failures: Failures
-    """Why some feeds were left to the next tick. The others still have their turn."""
-
-    def publish(self, until: datetime) -> None:
-        """Record which feeds will miss a deadline, unless that was done within `EVERY`. Stop at `until`."""
-        control, now = self.services.tables.control, self.services.clock()
-        if not self.services.policy.deadlines or not is_due(control.last_done(FORECAST), EVERY, now):
-            return
-        for risk in misses_ahead(self.services, now, until):
-            deadline = risk.moment.deadline
-            fact = MissExpected(
-                deadline=deadline.name,
-                deadline_at=risk.moment.at,
-                expected_at=risk.expected_at,
-                succeeded_at=risk.feed.succeeded_at,
-            )
-            with self.failures.collected({"company_id": risk.feed.company_id, "data_type": risk.feed.data_type}):
-                self.services.recorder.record_feed(risk.feed, risk.company, fact)
-        if self.failures.temporary is None:
-            control.put_done(FORECAST, now)
+def publish_misses(services: Services, failures: Failures, until: datetime) -> None:
+    """Record which feeds will miss a deadline, every `EVERY`, as far as that is done by a time."""
+    control, now = services.tables.control, services.clock()
+    if not services.policy.deadlines or not is_due(control.last_done(FORECAST), EVERY, now):
+        return
+    for risk in misses_ahead(services, now, until):
+        fact = MissExpected(
+            deadline=risk.moment.deadline.name,
+            deadline_at=risk.moment.at,
+            expected_at=risk.expected_at,
+            succeeded_at=risk.feed.succeeded_at,
+        )
+        with failures.collected({"company_id": risk.feed.company_id, "data_type": risk.feed.data_type}):
+            services.recorder.record_feed(risk.feed, risk.company, fact)
+    if failures.temporary is None:
+        control.put_done(FORECAST, now)
 
 
 def misses_ahead(services: Services, now: datetime, until: datetime | None = None) -> Iterator[AtRisk]:

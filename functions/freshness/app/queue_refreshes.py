@@ -6,7 +6,7 @@ from collections import Counter
 from aws_lambda_powertools import Logger
 
 from freshness.app.ensure.accept import EnsureFresh
-from freshness.app.forecast import Forecast
+from freshness.app.forecast import publish_misses
 from freshness.app.queueing.calls import Queueing
 from freshness.app.queueing.tick import RefreshTick
 from freshness.app.services import Services
@@ -45,7 +45,7 @@ async def queue_refreshes(services: Services, run: Run) -> None:
             failures=failures,
         )
         done = await tick.run()
-    await asyncio.to_thread(Forecast(services=services, failures=failures).publish, run.until)
+    await asyncio.to_thread(publish_misses, services, failures, run.until)
     services.recorder.write_collected()
     counts = Counter(services.counts) + stop_metrics(queueing.stopped_by)
     if limits.down_since and codat.may_be_down:

@@ -39,15 +39,8 @@ class _Sample:
 
 
 def impossible(policy: Policy, today: date) -> Iterator[LocatedError]:
-    """Yield an error for each table with a promise or a deadline that cannot be kept, from `today` on."""
-    yield from impossible_deadlines(
-        policy.deadlines,
-        policy.windows,
-        policy.budget,
-        policy.prices,
-        today,
-        in_one_zone=policy.local_time.time_zone_tag is not None,
-    )
+    """Yield a mistake for each table with a promise that cannot be kept, from a day on."""
+    yield from impossible_deadlines(policy, today)
     known: set[str] = set()
     for sample in _samples(policy):
         for data_type in sample.data_types:

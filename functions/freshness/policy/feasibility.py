@@ -10,8 +10,9 @@ from freshness.domain.promises.windows import next_allowed
 from freshness.policy.file import values
 from freshness.policy.file.days import examined
 from freshness.policy.file.money import Money
-from freshness.policy.file.schema import Budget, DeadlineTable, Rule, Terms, WindowTable
+from freshness.policy.file.schema import DeadlineTable, WindowTable
 from freshness.policy.file.table import LocatedError
+from freshness.policy.policy import Policy
 
 _WEEK = len(WEEKDAYS)
 _SHORTEST_MONTH = 28
@@ -19,44 +20,18 @@ _Run = tuple[frozenset[int], ...]
 """Consecutive days, each as the numbers of its deadlines."""
 
 
-def impossible_deadlines(
-    deadlines: Sequence[DeadlineTable],
-    windows: Sequence[WindowTable],
-    budget: Budget,
-    prices: Mapping[str, Money],
-    today: date,
-    *,
-    in_one_zone: bool,
-) -> Iterator[LocatedError]:
-    """Yield an error for each deadline that cannot be met.
-
-    `in_one_zone` is whether all tables hold in the same time zone.
-    """
-    for index, deadline in enumerate(deadlines):
-        together = [each for each in deadlines[:index] if not (each.companies or each.groups or each.tags)]
+def impossible_deadlines(policy: Policy, today: date) -> Iterator[LocatedError]:
+    """Yield a mistake for each deadline that cannot be met."""
+    for index, deadline in enumerate(policy.deadlines):
+        together = [each for each in policy.deadlines[:index] if not (each.companies or each.groups or each.tags)]
         together.append(deadline)
         problems = (
-            _always_closed(deadline, windows, today, in_one_zone=in_one_zone),
-            *(_over_share(together, today, *limit) for limit in budget.refreshes_per_connection.items()),
-            *(_over_cap(together, today, *cap, prices) for cap in budget.spending.items()),
+            _always_closed(deadline, policy, today),
+            *(_over_share(together, today, *limit) for limit in policy.budget.refreshes_per_connection.items()),
+            *(_over_cap(together, today, *cap, policy.prices) for cap in policy.budget.spending.items()),
         )
         if problem := next(filter(None, problems), ""):
             yield LocatedError(("deadlines", index, "by"), problem)
-
-
-def check_refreshed(
-    deadlines: Sequence[DeadlineTable], default: Terms, data_types: Mapping[str, Terms], rules: Sequence[Rule]
-) -> None:
-    """Raise `LocatedError` if a deadline names a data type that is never refreshed."""
-    if any(terms.off is False for rule in rules for terms in (rule, *rule.data_types.values())):
-        return
-    for index, deadline in enumerate(deadlines):
-        for name in deadline.data_types:
-            own = data_types[name].off if name in data_types else None
-            if default.off if own is None else own:
-                raise LocatedError(
-                    ("deadlines", index, "data_types"), f"expected data types that are refreshed, but {name!r} is off"
-                )
 
 
 def _over_share(deadlines: Sequence[DeadlineTable], today: date, platform: str, allowed: int) -> str:
@@ -97,9 +72,11 @@ def _runs(deadlines: Sequence[DeadlineTable], today: date, length: int) -> Itera
         yield dates[first], tuple(on[first : first + length])
 
 
-def _always_closed(deadline: DeadlineTable, windows: Sequence[WindowTable], today: date, *, in_one_zone: bool) -> str:
-    """Return why windows forbid every refresh that could meet a deadline; empty if they do not."""
-    covering = [window for window in windows if _covers(window, deadline)]
+def _always_closed(deadline: DeadlineTable, policy: Policy, today: date) -> str:
+    """Return why no refresh may be queued in the time before a deadline, empty if one may be."""
+    # Where companies' tags name their zones, all tables hold in the same.
+    in_one_zone = policy.local_time.time_zone_tag is not None
+    covering = [window for window in policy.windows if _covers(window, deadline)]
     closed = tuple(window.window_in(values.UTC if in_one_zone else window.time_zone) for window in covering)
     days = Days(days=deadline.parsed_days, zone=values.UTC if in_one_zone else deadline.time_zone)
     for day in filter(days.include, examined((days.days, *(window.days for window in closed)), today)):

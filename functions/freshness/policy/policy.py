@@ -17,7 +17,6 @@ from freshness.domain.feeds.feed import KeyInCompany
 from freshness.domain.learned.learned_rates import LearnedRates
 from freshness.domain.promises.promise import AT_MOST_EVERY, AttainmentKey, Promise
 from freshness.domain.promises.windows import Window
-from freshness.policy.feasibility import check_refreshed
 from freshness.policy.file import values
 from freshness.policy.file.local_time import Calendar, LocalTime, Timing
 from freshness.policy.file.money import Money, PricePerRefresh, check_spending
@@ -81,7 +80,7 @@ class Policy(Table):
         timed = {"rules": self.rules, "deadlines": self.deadlines, "windows": self.windows}
         check_calendars(timed, self.calendars)
         check_spending(self.prices, self.budget.spending)
-        check_refreshed(self.deadlines, self.default, self.data_types, self.rules)
+        self._require_refreshed()
         for kind, tables in kinds.items():
             for index, name in _duplicates((index, table.name) for index, table in enumerate(tables)):
                 raise LocatedError((kind, index, "name"), f"expected another name than {name!r}, which is used above")
@@ -90,6 +89,17 @@ class Policy(Table):
             location = "sets", index, "data_types"
             raise LocatedError(location, f"expected {name!r} once, and in one set, but it is also named above")
         return self
+
+    def _require_refreshed(self) -> None:
+        """Raise `LocatedError` if a deadline names a data type that is never refreshed."""
+        if any(terms.off is False for rule in self.rules for terms in (rule, *rule.data_types.values())):
+            return
+        for index, deadline in enumerate(self.deadlines):
+            for name in deadline.data_types:
+                own = self.data_types[name].off if name in self.data_types else None
+                if self.default.off if own is None else own:
+                    message = f"expected data types that are refreshed, but {name!r} is off"
+                    raise LocatedError(("deadlines", index, "data_types"), message)
 
     @property
     def keeps_requests(self) -> bool:

@@ -1,7 +1,6 @@
 """Refreshing what the page names as older than promised."""
 
 from collections import defaultdict
-from datetime import datetime
 
 from freshness.app.operations import Operations
 from freshness.app.page.read import EVERYTHING, page_view
@@ -11,13 +10,14 @@ from freshness.domain.companies.pause import in_force
 from freshness.domain.feeds.feed import FeedKey
 
 
-def refresh_worst(queries: Queries, operations: Operations, now: datetime, selection: Selection = EVERYTHING) -> int:
-    """Request refreshes of the worst of the selected feeds, where they can be queued. Return how many.
+def refresh_worst(queries: Queries, operations: Operations, selection: Selection = EVERYTHING) -> int:
+    """Request a refresh of the worst of the selected feeds where one can be queued, and return of how many.
 
     Raises:
         Paused: all refreshes are paused.
     """
     wanted: dict[str, set[FeedKey]] = defaultdict(set)
+    now = queries.services.clock()
     for cell in page_view(queries, now, selection).worst:
         wanted[cell.feed.company_id].add(cell.feed.key)
     requested = 0

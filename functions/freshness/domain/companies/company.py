@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 
 from freshness.domain.companies.pause import Pause
 from freshness.domain.companies.platforms import most_specific, selects
@@ -208,23 +209,11 @@ class Connection:
 
         Codat may report a new link each time, where links are valid for one use.
         """
-        unchanged = replace(
-            self,
-            status_at=other.status_at,
-            link_url=other.link_url if self.link_url else self.link_url,
-            link_url_read_at=other.link_url_read_at,
-            reconnected_at=other.reconnected_at,
-            unlinked_at=other.unlinked_at,
-            refusals=other.refusals,
-            first_read_at=other.first_read_at,
-            not_linked_at=other.not_linked_at,
-            linked_reports=other.linked_reports,
-            consent_ends_at=other.consent_ends_at,
-            read_once=other.read_once,
-            absent_since=other.absent_since,
-            reason=other.reason,
-        )
-        return unchanged != other
+        is_first_link = bool(other.link_url) and not self.link_url
+        return is_first_link or _said(self) != _said(other)
+
+
+_said = attrgetter("connection_id", "platform", "integration_key", "source_type", "status")
 
 
 def _refused_again(refusals: Sequence[datetime]) -> Sequence[datetime]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from zlib import crc32
 
 from freshness.domain import backoff
@@ -14,7 +15,7 @@ from freshness.domain.datasets.sync_history import LONGEST_SYNC, usual_duration
 from freshness.domain.feeds.feed import DAY, MAX_LATE_AFTER, UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.learned.change_rate import change_rate, confident_days, unchanged_probability
 from freshness.domain.promises import windows
-from freshness.domain.promises.promise import Promise, aim
+from freshness.domain.promises.promise import Promise
 from freshness.domain.times import BEGINNING
 
 RETRY_AFTER_REFUSAL = timedelta(minutes=30)
@@ -202,8 +203,8 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
     """
     if promise.time_of_day is None:
         return succeeded_at + promise.aim - _lead(feed.usual_sync_time, promise.aim)
-    too_old_at, in_force = promise.time_of_day.first_reached(succeeded_at, aim)
-    # A deadline at the very moment of the bound counts too.
+    too_old_at, in_force = promise.time_of_day.first_reached(succeeded_at, attrgetter("aim"))
+    # A deadline at the moment at which the bound is reached counts as well.
     missed = promise.time_of_day.first_missed(succeeded_at, too_old_at + timedelta.resolution)
     # Decoding the history is the slowest step, so it is done once.
     durations, within = feed.history.durations, in_force.aim

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
 from freshness.domain.promises.hours import DAY
@@ -73,7 +74,7 @@ class Promise:
         """Return when a copy made at `succeeded_at` first becomes older than promised."""
         if self.time_of_day is None:
             return succeeded_at + self.fresh_within
-        too_old_at, _ = self.time_of_day.first_reached(succeeded_at, fresh_within)
+        too_old_at, _ = self.time_of_day.first_reached(succeeded_at, attrgetter("fresh_within"))
         missed = self.time_of_day.first_missed(succeeded_at, too_old_at)
         return missed.at if missed else too_old_at
 
@@ -91,16 +92,6 @@ class Promise:
         If nothing was learned of similar feeds either, that is one change within `fresh_within`.
         """
         return self.fleet_changes_per_day or DAY / self.fresh_within
-
-
-def fresh_within(promise: Promise) -> timedelta:
-    """Return the greatest age that a promise allows."""
-    return promise.fresh_within
-
-
-def aim(promise: Promise) -> timedelta:
-    """Return the age that refreshes for a promise are to prevent."""
-    return promise.aim
 
 
 class Stretch(NamedTuple):
