@@ -88,7 +88,9 @@ def test_a_message_that_is_not_as_codat_describes_it_does_not_keep_the_others_fr
     assert applied(poison, message(GOOD)) == []
 
     assert tables.feeds.get(bodies.COMPANY, "invoices", "connection").succeeded_at
-    assert dead_letters.reasons() == {"poison": "not a webhook as Codat describes it: Field required at payload"}
+    assert dead_letters.reasons() == {
+        "poison": "not a webhook as Codat describes it: Field required at payload.referenceCompany.id"
+    }
 
 
 def test_of_a_message_with_a_read_that_cannot_be_read_the_others_are_applied_before_it_becomes_a_dead_letter(

@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AliasPath, BeforeValidator, Field
 
 from freshness.codat.response_model import Identifier, Readable, Response, Text, Words, in_words
 from freshness.domain.companies.company import Connection, ConnectionStatus
@@ -126,19 +126,13 @@ class ConnectionListing(AnyConnection):
     source_type: str
 
 
-class CompanyReference(Response):
-    """A company that another company refers to, such as its parent."""
-
-    id: Text = ""
-
-
 class CompanyListing(Identified):
     """A company as Codat lists it. What is missing or null is `None`: unknown, and not empty."""
 
     name: Readable[str] = None
     tags: Annotated[dict[str, str] | None, BeforeValidator(_as_tags)] = None
     products: Annotated[tuple[str, ...] | None, BeforeValidator(_as_texts)] = None
-    reference_parent_company: Readable[CompanyReference] = None
+    parent_company_id: Text = Field(validation_alias=AliasPath("referenceParentCompany", "id"), default="")
     data_connections: Annotated[tuple[Readable[ConnectionListing], ...] | None, BeforeValidator(_as_list)] = None
 
     @property

@@ -125,7 +125,6 @@ class CompanyList:
             return {}
 
     def _listed(self, listed: CompanyListing, at: datetime, believed_at: datetime | None) -> CompanyListed:
-        parent = listed.reference_parent_company
         return CompanyListed(
             name=listed.name,
             tags=listed.tags,
@@ -133,7 +132,7 @@ class CompanyList:
             has_all_connections=listed.has_all_connections,
             believed_at=believed_at,
             at=at,
-            parent_id=parent.id if parent else "",
+            parent_id=listed.parent_company_id,
             products=listed.products,
         )
 

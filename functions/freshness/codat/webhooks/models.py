@@ -3,18 +3,15 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AliasChoices, AliasPath, BeforeValidator, ConfigDict, Field, ValidationInfo
-from pydantic.alias_generators import to_pascal
+from pydantic import AfterValidator, AliasChoices, AliasPath, BeforeValidator, Field, ValidationInfo
 
 from freshness.codat.models import AnyConnection
 from freshness.codat.response_model import Identifier, Readable, Response, Text, Words
 from freshness.domain.times import CLOCKS_DIFFER, Instant, InstantIfAny
 
-
-class CompanyReference(Response):
-    """The company of an event."""
-
-    id: Identifier
+REFERENCE_COMPANY = AliasPath("payload", "referenceCompany", "id")
+ReferenceCompany = Annotated[Identifier, Field(validation_alias=REFERENCE_COMPANY)]
+"""The company of an event."""
 
 
 def _no_later_than_received(at: datetime, info: ValidationInfo) -> datetime:
@@ -34,18 +31,12 @@ class Envelope(Response):
     generated_date: Annotated[Instant, AfterValidator(_no_later_than_received)]
 
 
-class IssueLinks(Response):
-    """Links of an issue. `logs` is `…/companies/{companyId}/sync/{datasetId}/validation`."""
-
-    logs: Text = ""
-
-
 class ReadIssue(Response):
-    """An issue of a read."""
+    """An issue of a read. The link to its logs is `…/companies/{companyId}/sync/{datasetId}/validation`."""
 
     type: Text = ""
     message: Words = ""
-    links: Readable[IssueLinks] = None
+    logs: Text = Field(validation_alias=AliasPath("links", "logs"), default="")
 
 
 class DataTypeRead(Response):
@@ -60,90 +51,58 @@ class DataTypeRead(Response):
     ] = ()
 
 
-class ReadCompleted(Response):
-    """The payload of every form of `read.completed`."""
-
-    reference_company: CompanyReference
-    modified_from_date: Readable[InstantIfAny] = None
-    """The changes that the reads found are from this time on."""
-    data_types: Annotated[tuple[object, ...], BeforeValidator(lambda given: given or ())] = ()
-    """The reads, to be validated as `DataTypeRead` one by one: one that cannot be read must not spoil the others."""
-
-
 class ReadCompletedEvent(Envelope):
-    """An event of reads that ended, successfully or not."""
+    """An event of reads that ended, successfully or not: the payload of every form of `read.completed` is the same."""
 
-    payload: ReadCompleted
-
-
-class ConnectionPayload(Response):
-    """The payload of `connection.*`."""
-
-    reference_company: CompanyReference
-    connection: AnyConnection
+    company_id: ReferenceCompany
+    modified_from: Readable[InstantIfAny] = Field(
+        validation_alias=AliasPath("payload", "modifiedFromDate"), default=None
+    )
+    """From when on what changed is new to Codat's copy."""
+    data_types: Annotated[
+        tuple[object, ...],
+        BeforeValidator(lambda given: given or ()),
+        Field(validation_alias=AliasPath("payload", "dataTypes")),
+    ] = ()
+    """What `DataTypeRead` describes, each by itself: one that cannot be read must not take the others with it."""
 
 
 class ConnectionEvent(Envelope):
     """An event of a connection."""
 
-    payload: ConnectionPayload
-
-
-class CompanyPayload(Response):
-    """The payload of `company.*`: the company itself in Codat's API description, a reference to it in its guides."""
-
-    id: Identifier = Field(validation_alias=AliasChoices("id", AliasPath("referenceCompany", "id")))
+    company_id: ReferenceCompany
+    connection: AnyConnection = Field(validation_alias=AliasPath("payload", "connection"))
 
 
 class CompanyEvent(Envelope):
-    """An event of a company that was created or deleted."""
+    """A company was created or deleted. Its payload is the company, or, in Codat's guides, a reference to it."""
 
-    payload: CompanyPayload
-
-
-class RateLimit(Response):
-    """The payload of `client.rateLimit.*`."""
-
-    expiry_date: Instant
+    company_id: Identifier = Field(validation_alias=AliasChoices(AliasPath("payload", "id"), REFERENCE_COMPANY))
 
 
 class RateLimitReachedEvent(Envelope):
     """The event that the daily quota is spent."""
 
-    payload: RateLimit
-
-
-class Write(Response):
-    """The payload of `{dataType}.write.successful`."""
-
-    reference_company: CompanyReference
-    connection_id: Identifier
-    type: Text = ""
-    """What was done, such as `Create`."""
-    completed_on_date: InstantIfAny = None
+    until: Instant = Field(validation_alias=AliasPath("payload", "expiryDate"))
 
 
 class WriteEvent(Envelope):
     """The event that the user wrote data."""
 
-    payload: Write
-
-
-class RuleData(Response):
-    """The dataset of a rule-based event."""
-
-    data_type: Identifier
-    dataset_id: Identifier
-    dataset_status: str | None = None
+    company_id: ReferenceCompany
+    connection_id: Identifier = Field(validation_alias=AliasPath("payload", "connectionId"))
+    done: Text = Field(validation_alias=AliasPath("payload", "type"), default="")
+    """What was done, such as `Create`."""
+    completed_at: InstantIfAny = Field(validation_alias=AliasPath("payload", "completedOnDate"), default=None)
 
 
 class RuleEvent(Response):
     """A rule-based event of a dataset. Its only time is that of the delivery attempt."""
 
-    model_config = ConfigDict(alias_generator=to_pascal)
-
-    company_id: Identifier
-    data: RuleData
+    company_id: Identifier = Field(validation_alias="CompanyId")
+    data_type: Identifier = Field(validation_alias=AliasPath("Data", "dataType"))
+    dataset_id: Identifier = Field(validation_alias=AliasPath("Data", "datasetId"))
+    dataset_status: str | None = Field(validation_alias=AliasPath("Data", "datasetStatus"), default=None)
 
 
 class WebhookKind(Response):

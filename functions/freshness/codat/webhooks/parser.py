@@ -106,13 +106,13 @@ def _reader(event_type: str) -> _Reader | None:
 def _read_completed(body: str, context: _Context) -> tuple[WebhookFact, ...]:
     event = ReadCompletedEvent.model_validate_json(body, context=context)
     ended, mistakes = [], []
-    for number, given in enumerate(event.payload.data_types):
+    for number, given in enumerate(event.data_types):
         try:
             ended.append(_read_ended(event, DataTypeRead.model_validate(given)))
         except ValidationError as error:
             mistakes.append(_mistake(error, "payload", "dataTypes", number))
     if mistakes:
-        reason = f"{len(mistakes)} of {len(event.payload.data_types)} reads are not as Codat describes them"
+        reason = f"{len(mistakes)} of {len(event.data_types)} reads are not as Codat describes them"
         raise Malformed(f"{reason}, and the others are applied: {mistakes[0]}", facts=tuple(ended))
     return tuple(ended)
 
@@ -120,7 +120,7 @@ def _read_completed(body: str, context: _Context) -> tuple[WebhookFact, ...]:
 def _read_ended(event: ReadCompletedEvent, read: DataTypeRead) -> ReadEnded:
     issues = _issues(read)
     return ReadEnded(
-        company_id=event.payload.reference_company.id,
+        company_id=event.company_id,
         connection_id=read.connection_id,
         data_type=read.data_type,
         at=event.generated_date,
@@ -130,7 +130,7 @@ def _read_ended(event: ReadCompletedEvent, read: DataTypeRead) -> ReadEnded:
         issues=issues,
         reason="" if read.status == DatasetState.COMPLETE else reason_of(issues),
         dataset_id=_dataset_id(read),
-        modified_from=event.payload.modified_from_date,
+        modified_from=event.modified_from,
     )
 
 
@@ -140,34 +140,34 @@ def _issues(read: DataTypeRead) -> tuple[Issue, ...]:
 
 
 def _dataset_id(read: DataTypeRead) -> str:
-    """Return the dataset that the links of a read's issues name; empty if none does, or if they disagree."""
-    links = [issue.links.logs for issue in read.issues if issue and issue.links]
+    """Return the dataset that the issues of a read name; empty if none does, or if they disagree."""
+    links = [issue.logs for issue in read.issues if issue]
     named = {found[1] for link in links if (found := _LOGS.search(link))}
     return named.pop() if len(named) == 1 else ""
 
 
 def _connection(body: str, context: _Context) -> tuple[ConnectionChanged]:
     event = ConnectionEvent.model_validate_json(body, context=context)
-    connection = event.payload.connection.as_of(event.generated_date)
+    connection = event.connection.as_of(event.generated_date)
     if event.event_type == "connection.deleted":
         connection = replace(connection, status=ConnectionStatus.DELETED)
     if event.event_type == "connection.reconnected":
         connection = replace(connection, reconnected_at=event.generated_date)
-    return (ConnectionChanged(company_id=event.payload.reference_company.id, connection=connection),)
+    return (ConnectionChanged(company_id=event.company_id, connection=connection),)
 
 
 def _company_created(body: str, context: _Context) -> tuple[CompanyCreated]:
-    return (CompanyCreated(company_id=CompanyEvent.model_validate_json(body, context=context).payload.id),)
+    return (CompanyCreated(company_id=CompanyEvent.model_validate_json(body, context=context).company_id),)
 
 
 def _company_deleted(body: str, context: _Context) -> tuple[CompanyDeleted]:
     event = CompanyEvent.model_validate_json(body, context=context)
-    return (CompanyDeleted(company_id=event.payload.id, at=event.generated_date),)
+    return (CompanyDeleted(company_id=event.company_id, at=event.generated_date),)
 
 
 def _limit_reached(body: str, context: _Context) -> tuple[LimitReached]:
     event = RateLimitReachedEvent.model_validate_json(body, context=context)
-    return (LimitReached(at=event.generated_date, until=event.payload.expiry_date),)
+    return (LimitReached(at=event.generated_date, until=event.until),)
 
 
 def _limit_reset(body: str, context: _Context) -> tuple[LimitReset]:
@@ -176,14 +176,14 @@ def _limit_reset(body: str, context: _Context) -> tuple[LimitReset]:
 
 def _written(body: str, context: _Context) -> tuple[DataWritten, ...]:
     event = WriteEvent.model_validate_json(body, context=context)
-    if event.payload.type == _CHANGES_NO_DATA:
+    if event.done == _CHANGES_NO_DATA:
         return ()
     return (
         DataWritten(
-            company_id=event.payload.reference_company.id,
-            connection_id=event.payload.connection_id,
+            company_id=event.company_id,
+            connection_id=event.connection_id,
             data_type=event.event_type.removesuffix(_WRITTEN),
-            at=min(event.payload.completed_on_date or event.generated_date, event.generated_date),
+            at=min(event.completed_at or event.generated_date, event.generated_date),
         ),
     )
 
@@ -193,9 +193,9 @@ def _dataset_ended(event: RuleEvent, state: DatasetState, records_modified: bool
     return (
         DatasetEnded(
             company_id=event.company_id,
-            data_type=event.data.data_type,
-            dataset_id=event.data.dataset_id,
-            state=event.data.dataset_status or state,
+            data_type=event.data_type,
+            dataset_id=event.dataset_id,
+            state=event.dataset_status or state,
             records_modified=records_modified,
         ),
     )
