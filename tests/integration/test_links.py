@@ -13,7 +13,8 @@ from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
 from freshness.app.reading.links import read_links
 from freshness.codat.client import Codat
-from freshness.domain.companies.company import Company, Connection
+from freshness.domain.companies.company import Company
+from tests.connections import a_connection
 
 SETTINGS = Settings(companies=1, one_time_links=True)
 LONG_AGO = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -36,12 +37,12 @@ def company(sandbox: RunningSandbox) -> Company:
     """Return a company whose first connection must be authorised again."""
     [at_codat] = sandbox.backend.companies()
     connections = [
-        Connection(
-            connection_id=each.id,
+        a_connection(
+            each.id,
+            LONG_AGO,
             platform=each.platform.name,
             source_type=each.platform.source_type,
             status="Linked" if index else "Deauthorized",
-            status_at=LONG_AGO,
             link_url="https://link.example/expired",
         )
         for index, each in enumerate(at_codat.connections)

@@ -21,7 +21,7 @@ from freshness.app.webhooks import WebhookApplier
 from freshness.aws.dynamodb.companies import NEEDS_RELINK
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.metrics import Metric
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company
 from freshness.domain.feeds.facts import ReadEnded, Rescheduled
 from freshness.domain.feeds.feed import UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.feeds.feed_values import State
@@ -36,6 +36,7 @@ from freshness.domain.transitions.notifications import (
 )
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
+from tests.connections import a_connection
 from tests.integration.recording_bus import RecordingBus
 from tests.services import codat_at, services_of
 
@@ -52,14 +53,7 @@ class World:
         self.tables, self.bus, self.now = tables, RecordingBus(), NOON
         self.policy = POLICY
         self.recorder = self.services.recorder
-        connection = Connection(
-            connection_id="connection",
-            platform="Xero",
-            source_type="Accounting",
-            status=ConnectionStatus.LINKED,
-            status_at=NOON - 24 * HOUR,
-            link_url="https://link.example/connection",
-        )
+        connection = a_connection("connection", NOON - 24 * HOUR, link_url="https://link.example/connection")
         company = Company(company_id=bodies.COMPANY, connections={"connection": connection}, check_at=NOON + 24 * HOUR)
         tables.companies.update(Company(company_id=bodies.COMPANY), lambda _: company)
         self.read(NOON)

@@ -13,10 +13,11 @@ import pytest
 from cli import redrive
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
-from freshness.domain.companies.company import Company, Connection
+from freshness.domain.companies.company import Company
 from freshness.domain.transitions.notifications import ConnectionBack
 from freshness.policy.policy import Policy
 from simulate.loop import OPERATOR
+from tests.connections import a_connection
 from tests.services import services_of
 
 HOUR = timedelta(hours=1)
@@ -54,7 +55,7 @@ def test_events_that_could_not_be_sent_are_published_again_as_they_were(
     webhooks, events = (sqs.create_queue(QueueName=uuid4().hex)["QueueUrl"] for _ in range(2))
     kept = ConnectionBack.of_connection(
         Company(company_id="company"),
-        Connection(connection_id="1", platform="Xero", source_type="Accounting", status="Linked", status_at=NOON),
+        a_connection("1", NOON),
         NOON,
     )
     event = {"source": "codat-freshness", "detail-type": kept.detail_type, "detail": kept.detail()}

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 from freshness.app.queueing.decide_now import spend_left_now
 from freshness.app.reading.queries import Queries
 from freshness.aws.dynamodb.tables import Tables
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.facts import DatasetRequested
 from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
+from tests.connections import a_connection
 from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -27,13 +28,7 @@ def test_refreshes_of_ours_are_counted_once_by_month_and_platform(tables: Tables
     recorder = services.recorder
     before = spend_left_now(services, NOON)["Xero"]
     for platform in ("Xero", "Stripe"):
-        connection = Connection(
-            connection_id=platform,
-            platform=platform,
-            source_type="Accounting",
-            status=ConnectionStatus.LINKED,
-            status_at=NOON - timedelta(days=1),
-        )
+        connection = a_connection(platform, NOON - timedelta(days=1), platform=platform)
         company = Company(company_id="c", connections={platform: connection})
         feed = Feed(company_id="c", data_type="invoices", connection_id=platform)
         for number, trigger in enumerate((Trigger.PROMISE, Trigger.PROMISE, Trigger.EXTERNAL)):

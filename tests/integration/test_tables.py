@@ -7,11 +7,12 @@ from functools import partial
 
 from freshness.aws.dynamodb.item_codec import DELETED_FEEDS_KEPT
 from freshness.aws.dynamodb.tables import Tables
-from freshness.domain.companies.company import Company, Connection
+from freshness.domain.companies.company import Company
 from freshness.domain.datasets.dataset import Dataset, Trigger
 from freshness.domain.datasets.sync_history import KEPT, Sync, SyncHistory
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -41,14 +42,7 @@ def test_what_is_written_is_read_back_the_same(tables: Tables) -> None:
 
 
 def test_a_company_with_its_connections_is_read_back_the_same(tables: Tables) -> None:
-    connection = Connection(
-        connection_id="c",
-        platform="Xero",
-        source_type="Accounting",
-        status="Linked",
-        status_at=NOON,
-        link_url="https://x",
-    )
+    connection = a_connection("c", NOON, link_url="https://x")
     company = Company(company_id="company", name="Ærø & sons", tags={"region": "uk"}, connections={"c": connection})
 
     written = tables.companies.update(Company(company_id="company"), lambda _: company)

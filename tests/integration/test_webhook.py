@@ -15,13 +15,14 @@ from freshness.app.webhooks import WebhookApplier
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
 from freshness.codat.webhooks.parser import MAX_ISSUES, Malformed
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company
 from freshness.domain.datasets.dataset import LONGEST_REASON, Issue, Trigger
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import Request
 from freshness.domain.learned.change_rate import Observation
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
+from tests.connections import a_connection
 from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -58,13 +59,7 @@ def listener(aws: None) -> Iterator[Listener]:
 
 @pytest.fixture
 def webhook(tables: Tables, listener: Listener) -> WebhookApplier:
-    connection = Connection(
-        connection_id="connection",
-        platform="Xero",
-        source_type="Accounting",
-        status=ConnectionStatus.LINKED,
-        status_at=NOON - timedelta(days=1),
-    )
+    connection = a_connection("connection", NOON - timedelta(days=1))
     company = Company(company_id="company", connections={"connection": connection}, check_at=NOON + timedelta(days=1))
     tables.companies.update(Company(company_id="company"), lambda _: company)
     recorder = Recorder(tables=tables, bus=listener.bus, policy=POLICY, clock=lambda: NOON)

@@ -25,7 +25,7 @@ from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import NotPublished
 from freshness.aws.metrics import Metric
 from freshness.domain.audit import AuditEntry
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company
 from freshness.domain.datasets.dataset import DatasetState, Trigger
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request
@@ -34,6 +34,7 @@ from freshness.domain.transitions.notifications import Notification
 from freshness.policy.policy import Policy
 from local.http_api import context
 from stack_access.api import ApiResponse, api_event
+from tests.connections import a_connection
 from tests.integration.recording_bus import RecordingBus
 from tests.services import codat_at, services_of
 
@@ -82,13 +83,7 @@ class World:
         )
         self.ensure = EnsureFresh(services=self.services)
         for number in range(companies):
-            connection = Connection(
-                connection_id=f"connection{number}",
-                platform="Xero",
-                source_type="Accounting",
-                status=ConnectionStatus.LINKED,
-                status_at=NOON - 720 * HOUR,
-            )
+            connection = a_connection(f"connection{number}", NOON - 720 * HOUR)
             self.tables.companies.put(
                 Company(company_id=f"company{number}", connections={connection.connection_id: connection})
             )

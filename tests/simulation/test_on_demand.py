@@ -14,7 +14,7 @@ from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.codat.client import Codat
 from freshness.codat.errors import Temporary, Unreadable
 from freshness.codat.models import PullOperation
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company
 from freshness.domain.companies.company_facts import CheckNeeded
 from freshness.domain.feeds.facts import DataWanted, ReadEnded
 from freshness.domain.feeds.feed import Feed
@@ -22,6 +22,7 @@ from freshness.domain.feeds.feed_values import Wanted
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
 from simulate.loop import OPERATOR
+from tests.connections import a_connection
 from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -39,13 +40,7 @@ class World:
         self.tables = Tables.open(cast(Any, self.dynamodb), NAMES, sleep=lambda _: None)
         self.services = services_of(self.tables, POLICY, clock=lambda: self.now)
         self.recorder = self.services.recorder
-        connection = Connection(
-            connection_id="connection",
-            platform="Xero",
-            source_type="Accounting",
-            status=ConnectionStatus.LINKED,
-            status_at=NOON - timedelta(days=30),
-        )
+        connection = a_connection("connection", NOON - timedelta(days=30))
         self.company = Company(company_id="company", connections={"connection": connection})
         self.keys: list[UUID] = []
         self.is_down = False

@@ -16,12 +16,13 @@ from freshness.aws.dynamodb import item_codec
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.facts import DatasetRequested
 from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -44,13 +45,8 @@ class World:
         self.company_ids = [f"company{number}" for number in range(companies)]
         services = self.services()
         for company_id in self.company_ids:
-            connection = Connection(
-                connection_id=f"connection-{company_id}",
-                platform="Xero",
-                source_type="Accounting",
-                status=ConnectionStatus.LINKED,
-                status_at=NOON - timedelta(days=30),
-                first_read_at=NOON - timedelta(days=29),
+            connection = a_connection(
+                f"connection-{company_id}", NOON - timedelta(days=30), first_read_at=NOON - timedelta(days=29)
             )
             company = Company(
                 company_id=company_id,

@@ -16,7 +16,7 @@ from freshness.app.record import Recorder
 from freshness.app.webhooks import WebhookApplier
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company, Connection
 from freshness.domain.datasets.dataset import DatasetState, Trigger
 from freshness.domain.datasets.sync_history import Sync
 from freshness.domain.feeds.facts import DatasetRequested, DataWritten, Rescheduled
@@ -24,6 +24,7 @@ from freshness.domain.feeds.feed import Feed
 from freshness.domain.transitions.notifications import CompanyDataRefreshed, ConnectionBack, Notification, RelinkNeeded
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
+from tests.connections import a_connection
 from tests.integration.recording_bus import RecordingBus
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -100,16 +101,7 @@ class World:
         self._dynamodb = MemoryDynamoDB()
         self.tables = Tables.open(self._client(), NAMES)
         self.bus = RecordingBus()
-        connections = {
-            name: Connection(
-                connection_id=name,
-                platform="Xero",
-                source_type="Accounting",
-                status=ConnectionStatus.LINKED,
-                status_at=NOON - timedelta(days=30),
-            )
-            for name in CONNECTIONS
-        }
+        connections = {name: a_connection(name, NOON - timedelta(days=30)) for name in CONNECTIONS}
         company = Company(company_id=bodies.COMPANY, connections=connections, check_at=TOMORROW)
         self.tables.companies.put(company)
         feed = Feed(company_id=bodies.COMPANY, data_type="invoices", connection_id="xero")

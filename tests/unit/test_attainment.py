@@ -34,18 +34,13 @@ from freshness.domain.slo.attainment import (
 from freshness.domain.slo.breach import BreachTime, until_deleted
 from freshness.domain.transitions.transition import Transition, transitions
 from freshness.policy.policy import Policy
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 GROUP = AttainmentKey(rule="[default]", platform="Xero", tags=("plan=free",))
 PROMISE = Promise(fresh_within=6 * HOUR, group=GROUP)
-LINKED = Connection(
-    connection_id="connection",
-    platform="Xero",
-    source_type="Accounting",
-    status=ConnectionStatus.LINKED,
-    status_at=NOON - 30 * DAY,
-)
+LINKED = a_connection("connection", NOON - 30 * DAY)
 KNOWN = Feed(company_id="company", data_type="invoices", connection_id="connection", succeeded_at=NOON, version=1)
 BREAKS = NOON + 6 * HOUR
 WHOLE = (Breakdown.RULE, "[default]")

@@ -14,6 +14,7 @@ from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.codat_schedule import CodatSchedule
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -22,9 +23,7 @@ PRODUCTS = {"credit": TYPES[:3], "ledger": TYPES[3:], "not-enabled": TYPES}
 
 
 def connection(name: str, status: str = "Linked") -> Connection:
-    return Connection(
-        connection_id=name, platform="Xero", source_type="Accounting", status=status, status_at=NOON - timedelta(days=9)
-    )
+    return a_connection(name, NOON - timedelta(days=9), status=status)
 
 
 COMPANY = Company(

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.companies.company import Connection, ConnectionStatus
 from freshness.domain.datasets.sync_history import Sync, SyncHistory
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import State
@@ -16,19 +15,14 @@ from freshness.domain.promises.hours import Hours
 from freshness.domain.promises.promise import Promise, TimeOfDayTerms, moments
 from freshness.domain.promises.terms import Deadline, TimedTerms
 from freshness.domain.promises.windows import Window
+from tests.connections import a_connection
 
 HOUR, MINUTE, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
 LONDON = ZoneInfo("Europe/London")
 EVERY_DAY, WEEKDAYS = frozenset(range(7)), frozenset(range(5))
 ZONES = [ZoneInfo(name) for name in ("Europe/London", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata")]
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
-LINKED = Connection(
-    connection_id="1",
-    platform="Xero",
-    source_type="Accounting",
-    status=ConnectionStatus.LINKED,
-    status_at=MONDAY - 30 * DAY,
-)
+LINKED = a_connection("1", MONDAY - 30 * DAY)
 OFFICE = Hours(start=time(8), end=time(18), days=WEEKDAYS, zone=LONDON)
 READY = Deadline(name="ready", by=time(8), fresh_within=2 * HOUR, source="", days=WEEKDAYS, zone=LONDON)
 

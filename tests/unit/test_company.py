@@ -27,14 +27,13 @@ from freshness.domain.companies.listing import ABSENT_AGAIN_AFTER
 from freshness.domain.companies.pause import Pause
 from freshness.domain.times import sortable
 from freshness.domain.transitions.company_transition import CHECK_EVERY, DELETED_KEPT, company_transition
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def connection(name: str, source_type: str = "Accounting", status: str = ConnectionStatus.LINKED) -> Connection:
-    return Connection(
-        connection_id=name, platform=name, source_type=source_type, status=status, status_at=NOON, link_url="https://x"
-    )
+    return a_connection(name, NOON, platform=name, source_type=source_type, status=status, link_url="https://x")
 
 
 def company(*connections: Connection) -> Company:

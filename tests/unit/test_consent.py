@@ -20,6 +20,7 @@ from freshness.domain.transitions.company_transition import CHECK_EVERY, company
 from freshness.domain.transitions.notifications import Notification, RelinkDueSoon
 from freshness.policy.policy import Policy
 from simulate.loop import TABLE_NAMES
+from tests.connections import a_connection
 from tests.integration.recording_bus import RecordingBus
 from tests.services import services_of
 
@@ -27,14 +28,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 RULE = {"name": "open banking", "platforms": ["Plaid", "TrueLayer"], "consent": "90 days"}
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}, "rules": [RULE]})
-PLAID = Connection(
-    connection_id="1",
-    platform="Plaid",
-    source_type="Banking",
-    status=ConnectionStatus.LINKED,
-    status_at=NOON,
-    link_url="https://link.example/1",
-)
+PLAID = a_connection("1", NOON, platform="Plaid", source_type="Banking", link_url="https://link.example/1")
 
 
 def company(connection: Connection = PLAID) -> Company:

@@ -22,15 +22,10 @@ from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import Request, State
 from freshness.domain.promises.promise import Promise
 from freshness.planning.decision import Reason
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-DESKTOP = Connection(
-    connection_id="connection",
-    platform="QuickBooks Desktop",
-    source_type="Accounting",
-    status=ConnectionStatus.LINKED,
-    status_at=NOON - timedelta(days=30),
-)
+DESKTOP = a_connection("connection", NOON - timedelta(days=30), platform="QuickBooks Desktop")
 READING = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
     Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset")
 )

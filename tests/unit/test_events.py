@@ -12,7 +12,7 @@ import pytest
 from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.companies.company_facts import CompanyFact, ConnectionChanged, ReadsEnded
 from freshness.domain.datasets.dataset import DatasetState, Issue, Trigger
 from freshness.domain.feeds.facts import DatasetRequested, FeedFact, PromiseReviewed, ReadEnded
@@ -23,21 +23,14 @@ from freshness.domain.transitions.notifications import KINDS, Notification, requ
 from freshness.policy.policy import Policy
 from infra.event_schemas import FOLDER, file_of, text_of
 from simulate.loop import TABLE_NAMES
+from tests.connections import a_connection
 from tests.integration.recording_bus import RecordingBus
 from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
-XERO = Connection(
-    connection_id="xero",
-    platform="Xero",
-    integration_key="gbol",
-    source_type="Accounting",
-    status=ConnectionStatus.LINKED,
-    status_at=NOON - 30 * HOUR,
-    link_url="https://link.example/xero",
-)
+XERO = a_connection("xero", NOON - 30 * HOUR, integration_key="gbol", link_url="https://link.example/xero")
 TOFT = Company(
     company_id="toft",
     name="Toft stores",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from freshness.domain import backoff
 from freshness.domain.backoff import FIRST as FIRST_RETRY
-from freshness.domain.companies.company import Connection, ConnectionStatus
+from freshness.domain.companies.company import ConnectionStatus
 from freshness.domain.datasets.dataset import DatasetState, Trigger
 from freshness.domain.datasets.sync_history import LAST_KEPT, LONGEST_SYNC
 from freshness.domain.feeds.facts import DatasetPolled
@@ -27,17 +27,12 @@ from freshness.domain.feeds.schedule import (
 )
 from freshness.domain.promises.promise import Promise
 from freshness.domain.times import BEGINNING
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 PROMISE = Promise(fresh_within=timedelta(hours=6))
-LINKED = Connection(
-    connection_id="connection",
-    platform="Xero",
-    source_type="Accounting",
-    status=ConnectionStatus.LINKED,
-    status_at=NOON - timedelta(days=30),
-)
+LINKED = a_connection("connection", NOON - timedelta(days=30))
 NEW = Feed(company_id="company", data_type="invoices", connection_id="connection")
 
 

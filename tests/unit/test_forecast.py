@@ -15,7 +15,7 @@ from freshness.app.tick import Failures
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import NotPublished
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.companies.pause import Pause
 from freshness.domain.datasets.dataset import DatasetState
 from freshness.domain.feeds.facts import MissExpected
@@ -26,19 +26,14 @@ from freshness.domain.transitions.notifications import Notification
 from freshness.domain.transitions.transition import transition
 from freshness.planning.forecast import AtRisk, at_risk
 from freshness.policy.policy import Policy
+from tests.connections import a_connection
 from tests.integration.recording_bus import RecordingBus
 from tests.services import services_of
 
 SEVEN = datetime(2026, 11, 23, 7, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 DEADLINE = {"name": "ready", "by": "08:00", "fresh_within": "2 hours"}
-LINKED = Connection(
-    connection_id="1",
-    platform="Xero",
-    source_type="Accounting",
-    status=ConnectionStatus.LINKED,
-    status_at=SEVEN - timedelta(days=30),
-)
+LINKED = a_connection("1", SEVEN - timedelta(days=30))
 COMPANIES = {f"{number}": Company(company_id=f"{number}", connections={"1": LINKED}) for number in range(100)}
 PLENTY = ApiLimits(daily_quota=100_000)
 

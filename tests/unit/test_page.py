@@ -31,7 +31,7 @@ from freshness.app.page.view import (
 from freshness.app.reading.diagnosis import Conditions, Diagnosis, Subject, Turn, diagnose
 from freshness.app.reading.views import Explanation, FeedView, SpendingView
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import Pause
 from freshness.domain.datasets.dataset import Dataset, Issue, Trigger
 from freshness.domain.feeds.feed import Feed
@@ -39,6 +39,7 @@ from freshness.domain.feeds.feed_values import End, State
 from freshness.domain.promises.promise import Promise
 from freshness.domain.slo.attainment import Attained
 from freshness.planning.decision import Action, Reason
+from tests.connections import a_connection
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -377,13 +378,7 @@ def test_silent_webhooks_are_a_warning_while_promises_are_kept() -> None:
 
 def subject(feed: Feed, state: State) -> Subject:
     """Return what is diagnosed of a feed whose promise is broken."""
-    connection = Connection(
-        connection_id="1",
-        platform="Xero",
-        source_type="Accounting",
-        status=ConnectionStatus.LINKED,
-        status_at=NOW - 100 * HOUR,
-    )
+    connection = a_connection("1", NOW - 100 * HOUR)
     return Subject(
         feed=feed,
         company=Company(company_id="1"),

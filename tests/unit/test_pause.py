@@ -9,7 +9,7 @@ import typer
 from cli import arguments
 from freshness.app.reading.diagnosis import Conditions, Subject, diagnose
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import Pause
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.feed import Feed
@@ -18,16 +18,11 @@ from freshness.domain.promises.promise import Promise
 from freshness.planning.decision import Action, Reason
 from freshness.planning.planner import decide
 from freshness.policy.policy import Policy
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
-LINKED = Connection(
-    connection_id="connection",
-    platform="Xero",
-    source_type="Accounting",
-    status=ConnectionStatus.LINKED,
-    status_at=NOON,
-)
+LINKED = a_connection("connection", NOON)
 COMPANY = Company(company_id="company", connections={"connection": LINKED})
 DUE = Feed(company_id="company", data_type="invoices", connection_id="connection", due_at=NOON)
 

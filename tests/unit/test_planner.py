@@ -26,6 +26,7 @@ from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.in_flight import KEPT, InFlight
 from freshness.planning.planner import asks_first, decide, needs_all_feeds
 from freshness.policy.policy import Policy
+from tests.connections import a_connection
 from tests.unit.test_windows import WINDOWS
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -36,13 +37,7 @@ TYPES = ("invoices", "bills", "payments", "balanceSheet", "profitAndLoss")
 
 
 def connection(platform: str = "Xero", status: ConnectionStatus = ConnectionStatus.LINKED) -> Connection:
-    return Connection(
-        connection_id=platform,
-        platform=platform,
-        source_type="Accounting",
-        status=status,
-        status_at=NOON - timedelta(days=300),
-    )
+    return a_connection(platform, NOON - timedelta(days=300), platform=platform, status=status)
 
 
 def company(company_id: str = "company", *platforms: str) -> Company:

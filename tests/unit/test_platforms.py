@@ -8,6 +8,7 @@ from codat_sandbox.platforms import PLATFORMS
 from freshness.domain.companies.company import Company, Connection
 from freshness.domain.companies.platforms import is_known, most_specific, selects
 from freshness.policy.policy import Policy
+from tests.connections import a_connection
 
 
 @pytest.mark.parametrize(
@@ -41,14 +42,7 @@ def test_the_key_counts_before_a_name_and_a_longer_name_before_a_shorter() -> No
 
 
 def connection(platform: str, key: str = "") -> Connection:
-    return Connection(
-        connection_id="1",
-        platform=platform,
-        integration_key=key,
-        source_type="Accounting",
-        status="Linked",
-        status_at=datetime(2026, 11, 1, tzinfo=UTC),
-    )
+    return a_connection("1", datetime(2026, 11, 1, tzinfo=UTC), platform=platform, integration_key=key)
 
 
 @pytest.mark.parametrize("name", ["Sage 50", "hbql", "sage 50 (uk)"])

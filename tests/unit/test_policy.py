@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.policy_reference import reference
-from freshness.domain.companies.company import Company, Connection
+from freshness.domain.companies.company import Company
 from freshness.domain.promises.promise import AttainmentKey, Promise
 from freshness.domain.promises.windows import allowed
 from freshness.policy.errors import PolicyError
@@ -17,15 +17,10 @@ from freshness.policy.file.schema import Budget, ConsistencySet, DeadlineTable, 
 from freshness.policy.file.values import LONGEST_RETENTION, SHORTEST_PROMISE, SHORTEST_RETENTION, nearest
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy, objective
+from tests.connections import a_connection
 
 ROOT = Path(__file__).parent.parent.parent
-XERO = Connection(
-    connection_id="1",
-    platform="Xero",
-    source_type="Accounting",
-    status="Linked",
-    status_at=datetime(2026, 11, 1, tzinfo=UTC),
-)
+XERO = a_connection("1", datetime(2026, 11, 1, tzinfo=UTC))
 COMPANY = Company(company_id="7e1b7e0c-6a0e-4a39-b0a6-1e1a4b0f6c55", tags={"plan": "free"}, connections={"1": XERO})
 
 

@@ -14,12 +14,13 @@ from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.policy_in_force import NOT_LOADED, TAKEN, PolicyInForce
 from freshness.aws.dynamodb.control_items.policy_versions import PolicyVersion
 from freshness.aws.dynamodb.tables import TableNames, Tables
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company
 from freshness.policy import compiled
 from freshness.policy.file import values
 from infra.removals import replaced_policy
 from stack_access.deployed_policies import DeployedPolicies
 from stack_access.errors import StackError
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
@@ -292,9 +293,7 @@ def test_a_policy_of_ten_thousand_rules_is_stored_in_parts_that_fit_into_items(
 
 def test_of_ten_thousand_rules_that_of_a_customer_is_found(ten_thousand_rules: str) -> None:
     loaded = compiled.parse(ten_thousand_rules)
-    linked = Connection(
-        connection_id="connection", platform="Xero", source_type="", status=ConnectionStatus.LINKED, status_at=NOON
-    )
+    linked = a_connection("connection", NOON, source_type="")
     resolve = partial(loaded.promise, "invoices", connection=linked)
 
     promises = [resolve(Company(company_id=f"{n}", tags={"customer": f"{n:05}"})) for n in range(1000)]

@@ -13,7 +13,7 @@ from freshness.codat.dataset_facts import polled_fact, requested_fact
 from freshness.codat.models import ConnectionListing, PullOperation
 from freshness.codat.webhooks import parser as webhook_parser
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.companies.company_facts import CompanyListed, ConnectionChanged
 from freshness.domain.datasets.dataset import LONGEST_REASON, DatasetState, Issue, Trigger, reason_of
 from freshness.domain.datasets.sync_history import Sync, SyncHistory
@@ -28,18 +28,13 @@ from freshness.domain.transitions.company_transition import company_transition
 from freshness.domain.transitions.transition import transition, transitions
 from freshness.planning.decision import Reason
 from tests import webhook_bodies
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 PROMISE = Promise(fresh_within=6 * HOUR)
-LINKED = Connection(
-    connection_id="connection",
-    platform="Xero",
-    source_type="Accounting",
-    status=ConnectionStatus.LINKED,
-    status_at=NOON - timedelta(days=30),
-)
+LINKED = a_connection("connection", NOON - timedelta(days=30))
 READING = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
     Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset")
 )

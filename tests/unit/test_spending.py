@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company, Connection
 from freshness.domain.feeds.feed import Feed
 from freshness.planning.budgets import month_of, spend_left
 from freshness.planning.decision import Action, Reason
 from freshness.planning.planner import decide
 from freshness.policy.policy import Policy
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 16, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -24,13 +25,7 @@ POLICY = Policy.model_validate(
 
 
 def connection(platform: str) -> Connection:
-    return Connection(
-        connection_id=platform,
-        platform=platform,
-        source_type="Accounting",
-        status=ConnectionStatus.LINKED,
-        status_at=NOON - 100 * HOUR,
-    )
+    return a_connection(platform, NOON - 100 * HOUR, platform=platform)
 
 
 def feeds(platform: str, number: int) -> tuple[dict[str, Company], list[Feed]]:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.companies.company import Connection, ConnectionStatus
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.facts import (
     DatasetEnded,
@@ -27,17 +26,12 @@ from freshness.domain.feeds.feed_values import Decided, State, Wanted
 from freshness.domain.feeds.schedule import REQUESTED_DUE
 from freshness.domain.promises.promise import Promise
 from freshness.domain.transitions.transition import Transition, transition, transitions
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 PROMISE = Promise(fresh_within=timedelta(hours=6))
-LINKED = Connection(
-    connection_id="connection",
-    platform="Xero",
-    source_type="Accounting",
-    status=ConnectionStatus.LINKED,
-    status_at=NOON - timedelta(days=30),
-)
+LINKED = a_connection("connection", NOON - timedelta(days=30))
 NEW = Feed(company_id="company", data_type="invoices", connection_id="connection", version=1)
 
 

@@ -9,22 +9,16 @@ import pytest
 from rich.console import Console
 
 from cli.doctor import selections
-from freshness.domain.companies.company import Company, Connection
+from freshness.domain.companies.company import Company
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from freshness.policy.unmatched import unmatched, warnings
 from local.run import print_unmatched
+from tests.connections import a_connection
 
 ID = "7e1b7e0c-6a0e-4a39-b0a6-1e1a4b0f6c55"
 OTHER_ID = "0498e921-9b53-4396-a412-4f2f5983b0a2"
-XERO = Connection(
-    connection_id="1",
-    platform="Xero",
-    integration_key="gbol",
-    source_type="Accounting",
-    status="Linked",
-    status_at=datetime(2026, 11, 1, tzinfo=UTC),
-)
+XERO = a_connection("1", datetime(2026, 11, 1, tzinfo=UTC), integration_key="gbol")
 COMPANY = Company(company_id=ID, tags={"plan": "free"}, products=("credit-model",), connections={"1": XERO})
 RULE = "[[rules]]\nname = 'a'\nfresh_within = '2 days'\n"
 

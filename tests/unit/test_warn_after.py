@@ -8,21 +8,16 @@ import pytest
 
 from freshness.app.queueing.promise_metrics import PromiseMetrics
 from freshness.aws.metrics import Metric
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.schedule import breaks_at, due_at
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
+from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-XERO = Connection(
-    connection_id="1",
-    platform="Xero",
-    source_type="Accounting",
-    status=ConnectionStatus.LINKED,
-    status_at=NOON - 30 * HOUR,
-)
+XERO = a_connection("1", NOON - 30 * HOUR)
 TOFT = Company(company_id="toft", connections={"1": XERO})
 FEED = Feed(company_id="toft", data_type="bills", connection_id="1", succeeded_at=NOON)
 
