@@ -76,10 +76,10 @@ def use() -> Used:
             for data_type in fleet.DATA_TYPES
         ]
         for body in bodies:
-            applier.apply(body)
+            applier.record(applier.parse(body))
         webhooks = meter.take()
         for body in bodies:
-            applier.apply(body)
+            applier.record(applier.parse(body))
         repeats = meter.take()
         tables.feeds.put(fleet.fullest_feed())
         fullest = meter.take().largest_item
@@ -99,7 +99,7 @@ def _record_late(tables: Tables, bus: EventBus, policy: Policy, companies: list[
     for company in companies:
         for feed in tables.feeds.of_company(company.company_id):
             recording.review(feed, company)
-            applier.apply(fleet.read_completed(company, feed.data_type, now))
+            applier.record(applier.parse(fleet.read_completed(company, feed.data_type, now)))
             # The hours of a usual breach: what is older than two days is recorded by day.
             recording.breach_times[:] = [replace(each, start=now - LATE_BY) for each in recording.breach_times]
             meter.take()

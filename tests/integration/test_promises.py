@@ -97,7 +97,8 @@ class World:
         """Apply a webhook, which arrives as soon as it is generated, or now if it says nothing of that."""
         if generated_at := json.loads(body).get("generatedDate"):
             self.now = max(self.now, datetime.fromisoformat(generated_at))
-        WebhookApplier(tables=self.tables, recorder=self.recorder, clock=lambda: self.now).apply(body)
+        applier = WebhookApplier(tables=self.tables, recorder=self.recorder, clock=lambda: self.now)
+        applier.record(applier.parse(body))
 
     @property
     def company(self) -> Company:

@@ -66,6 +66,10 @@ def webhook(tables: Tables, listener: Listener) -> WebhookApplier:
     return WebhookApplier(tables=tables, recorder=recorder, clock=lambda: NOON)
 
 
+def apply(webhook: WebhookApplier, body: str, received_at: datetime = NOON) -> None:
+    webhook.record(webhook.parse(body, received_at))
+
+
 def read_completed(
     at: datetime,
     *,
@@ -107,7 +111,7 @@ def test_a_read_that_completed_ends_the_dataset_in_flight_and_is_published(
 ) -> None:
     queued(tables)
 
-    webhook.apply(read_completed(NOON + MINUTE))
+    apply(webhook, read_completed(NOON + MINUTE))
 
     feed = the_feed(tables)
     ended_at = NOON + MINUTE + timedelta(microseconds=123456)
@@ -145,7 +149,7 @@ def test_the_issues_of_a_read_are_stored_with_its_dataset_and_explained(
     queued(tables)
     warning = {"type": "warning.validation", "message": "Something is wrong.", "links": {"portal": "https://x"}}
 
-    webhook.apply(read_completed(NOON + MINUTE, issues=[warning, 5, {"message": None}]))
+    apply(webhook, read_completed(NOON + MINUTE, issues=[warning, 5, {"message": None}]))
 
     expected = (Issue(type="warning.validation", message="Something is wrong."),)
     (dataset,) = tables.datasets.of_company("company")
@@ -162,7 +166,7 @@ def test_issues_that_cannot_be_read_do_not_keep_a_read_from_being_recorded(
 ) -> None:
     queued(tables)
 
-    webhook.apply(read_completed(NOON + MINUTE, issues=issues))
+    apply(webhook, read_completed(NOON + MINUTE, issues=issues))
 
     (dataset,) = tables.datasets.of_company("company")
     assert (dataset.state, dataset.issues) == ("Complete", ())
@@ -171,7 +175,7 @@ def test_issues_that_cannot_be_read_do_not_keep_a_read_from_being_recorded(
 def test_the_issues_that_are_stored_are_limited(webhook: WebhookApplier, tables: Tables) -> None:
     queued(tables)
 
-    webhook.apply(read_completed(NOON + MINUTE, issues=[{"type": "t", "message": "m" * 10_000}] * 25))
+    apply(webhook, read_completed(NOON + MINUTE, issues=[{"type": "t", "message": "m" * 10_000}] * 25))
 
     (dataset,) = tables.datasets.of_company("company")
     assert len(dataset.issues) == MAX_ISSUES
@@ -182,11 +186,11 @@ def test_a_repeated_message_changes_nothing_and_is_not_published_again(
     webhook: WebhookApplier, tables: Tables, listener: Listener
 ) -> None:
     queued(tables)
-    webhook.apply(read_completed(NOON + MINUTE))
+    apply(webhook, read_completed(NOON + MINUTE))
     listener.received()
     feed = the_feed(tables)
 
-    webhook.apply(read_completed(NOON + MINUTE))
+    apply(webhook, read_completed(NOON + MINUTE))
 
     assert the_feed(tables) == feed
     assert listener.received() == []
@@ -197,19 +201,19 @@ def test_a_read_that_failed_is_not_published_as_a_refresh(
 ) -> None:
     queued(tables)
 
-    webhook.apply(read_completed(NOON + MINUTE, status="FetchError"))
+    apply(webhook, read_completed(NOON + MINUTE, status="FetchError"))
 
     assert the_feed(tables).is_failing
     assert listener.received() == []
 
 
 def test_the_first_read_after_linking_teaches_nothing_about_changes(webhook: WebhookApplier, tables: Tables) -> None:
-    webhook.apply(read_completed(NOON, modified=False, initial=True))
+    apply(webhook, read_completed(NOON, modified=False, initial=True))
 
     assert the_feed(tables).succeeded_at
     assert list(the_feed(tables).history.observations()) == []
 
-    webhook.apply(read_completed(NOON + timedelta(hours=12)), received_at=NOON + timedelta(hours=12))
+    apply(webhook, read_completed(NOON + timedelta(hours=12)), received_at=NOON + timedelta(hours=12))
 
     assert list(the_feed(tables).history.observations()) == [Observation(0.5, True)]
 
@@ -218,9 +222,9 @@ def test_of_the_first_read_it_is_unknown_whether_records_were_modified_in_whatev
     webhook: WebhookApplier, listener: Listener
 ) -> None:
     """Codat always reports false of it, and the plain form does not say that it is the first."""
-    webhook.apply(read_completed(NOON, modified=False))
-    webhook.apply(read_completed(NOON, modified=False, initial=True))
-    webhook.apply(read_completed(NOON + 60 * MINUTE, modified=False), received_at=NOON + 60 * MINUTE)
+    apply(webhook, read_completed(NOON, modified=False))
+    apply(webhook, read_completed(NOON, modified=False, initial=True))
+    apply(webhook, read_completed(NOON + 60 * MINUTE, modified=False), received_at=NOON + 60 * MINUTE)
 
     assert [event["recordsModified"] for event in listener.received()] == [None, False]
 
@@ -228,37 +232,37 @@ def test_of_the_first_read_it_is_unknown_whether_records_were_modified_in_whatev
 def test_the_end_of_an_earlier_read_leaves_the_dataset_in_flight(webhook: WebhookApplier, tables: Tables) -> None:
     queued(tables, at=NOON + 2 * MINUTE)
 
-    webhook.apply(read_completed(NOON))
+    apply(webhook, read_completed(NOON))
 
     assert the_feed(tables).in_flight
     assert tables.datasets.of_company("company") == []
 
 
 def test_a_company_not_known_yet_becomes_due_for_a_check(webhook: WebhookApplier, tables: Tables) -> None:
-    webhook.apply(read_completed(NOON, company_id="stranger"))
+    apply(webhook, read_completed(NOON, company_id="stranger"))
 
     assert list(tables.companies.due_for_check(NOON)) == ["stranger"]
 
 
 def test_an_event_that_is_not_used_is_ignored(webhook: WebhookApplier) -> None:
-    webhook.apply(json.dumps({"id": "e", "eventType": "new.kind", "generatedDate": "2026-11-23T12:00:00Z"}))
+    apply(webhook, json.dumps({"id": "e", "eventType": "new.kind", "generatedDate": "2026-11-23T12:00:00Z"}))
 
 
 def test_a_message_that_cannot_be_parsed_is_malformed(webhook: WebhookApplier) -> None:
     with pytest.raises(Malformed):
-        webhook.apply('{"eventType": "read.completed"}')
+        apply(webhook, '{"eventType": "read.completed"}')
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "1969-07-20T00:00:00Z"])
 def test_a_time_that_codat_left_unset_is_malformed(webhook: WebhookApplier, at: str) -> None:
     with pytest.raises(Malformed, match="at generatedDate"):
-        webhook.apply(json.dumps(json.loads(read_completed(NOON)) | {"generatedDate": at}))
+        apply(webhook, json.dumps(json.loads(read_completed(NOON)) | {"generatedDate": at}))
 
 
 def test_a_read_that_ended_long_after_its_request_is_recorded(webhook: WebhookApplier, tables: Tables) -> None:
     queued(tables, at=NOON - timedelta(days=60))
 
-    webhook.apply(read_completed(NOON))
+    apply(webhook, read_completed(NOON))
 
     assert the_feed(tables).in_flight is None
 
@@ -266,7 +270,7 @@ def test_a_read_that_ended_long_after_its_request_is_recorded(webhook: WebhookAp
 def test_a_dataset_that_still_runs_according_to_a_rule_has_not_ended(webhook: WebhookApplier, tables: Tables) -> None:
     queued(tables)
 
-    webhook.apply(bodies.rule("Data sync completed", "dataset", status="Fetching", company_id="company"))
+    apply(webhook, bodies.rule("Data sync completed", "dataset", status="Fetching", company_id="company"))
 
     assert the_feed(tables).in_flight
 
@@ -276,7 +280,7 @@ def test_an_error_of_a_rule_without_a_state_is_no_refresh(
 ) -> None:
     queued(tables)
 
-    webhook.apply(bodies.rule("Data Sync Status Changed To Error", "dataset", company_id="company"))
+    apply(webhook, bodies.rule("Data Sync Status Changed To Error", "dataset", company_id="company"))
 
     assert the_feed(tables).is_failing
     assert listener.received() == []
@@ -286,7 +290,7 @@ def test_data_is_written_no_later_than_the_webhook_was_generated(webhook: Webhoo
     written = json.loads(bodies.written(NOON, "invoices", company_id="company"))
     written["payload"]["completedOnDate"] = "9999-12-31T00:00:00Z"
 
-    webhook.apply(json.dumps(written))
+    apply(webhook, json.dumps(written))
 
     written_at = the_feed(tables).written_at
     assert written_at
@@ -297,10 +301,10 @@ def test_a_lapsed_connection_is_published_with_what_was_known_of_it_where_the_we
     webhook: WebhookApplier, tables: Tables, listener: Listener
 ) -> None:
     linked = bodies.connection(NOON - MINUTE, "connected", "Linked", company_id="company")
-    webhook.apply(linked)
+    apply(webhook, linked)
 
     lapsed = bodies.connection(NOON, "disconnected", "Deauthorized", company_id="company", in_full=False)
-    webhook.apply(lapsed)
+    apply(webhook, lapsed)
 
     (event,) = listener.received()
     assert (event["platform"], event["linkUrl"]) == ("Xero", "https://link.example/connection")

@@ -119,7 +119,8 @@ class World:
         """Apply a message. `before_call` is called before each call that this makes, and may raise."""
         tables = Tables.open(self._client(before_call), NAMES)
         recorder = self._recorder(tables, WatchedBus(self.bus, before_call))
-        WebhookApplier(tables=tables, recorder=recorder, clock=lambda: LATER).apply(body)
+        applier = WebhookApplier(tables=tables, recorder=recorder, clock=lambda: LATER)
+        applier.record(applier.parse(body))
 
     def touch(self) -> None:
         """Write the feed whose dataset is in flight, as another function does."""

@@ -160,22 +160,6 @@ class WebhookApplier:
     companies: dict[str, Company] = field(default_factory=dict)
     """Companies as they were last read or written, empty ones if they are not known."""
 
-    def apply(self, body: str, received_at: datetime | None = None) -> None:
-        """Apply one webhook whose signature was verified. It was received at `received_at`, or now.
-
-        Raises:
-            freshness.codat.webhooks.parser.Malformed: it is not a webhook as Codat describes it. The parts that can be
-                read were applied.
-            NotPublished, ContentionError, ClientError, BotoCoreError: it could not be applied now.
-        """
-        try:
-            facts = self.parse(body, received_at)
-        except Malformed as malformed:
-            self.record(malformed.facts)
-            raise
-        self.record(facts)
-        self.counts[Metric.WEBHOOKS_APPLIED] += bool(facts)
-
     def parse(self, body: str, received_at: datetime | None = None) -> Facts:
         """Return the facts of a webhook that was received at `received_at`, or now; none if its kind is not used.
 
