@@ -25,9 +25,8 @@ from freshness.domain.slo.attainment import Attained
 from freshness.domain.times import BEGINNING
 from freshness.domain.transitions.transition import transition
 from freshness.planning.budgets import AHEAD_OF_MONTH, month_of, spend_left
-from freshness.planning.decision import Action, Decision, Reason
+from freshness.planning.decision import Action, Decision, Reason, samples
 from freshness.planning.planner import decide, needs_all_feeds
-from freshness.planning.samples import samples
 from freshness.policy.policy import Policy
 
 HOUR = timedelta(hours=1)

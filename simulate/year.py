@@ -20,7 +20,7 @@ from freshness.domain.feeds.schedule import reschedule
 from freshness.domain.transitions.transition import transition
 from freshness.planning.decision import Action
 from freshness.planning.planner import decide
-from freshness.policy.file.calendars import public_holidays
+from freshness.policy.file.values import public_holidays
 from freshness.policy.policy import Policy
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)

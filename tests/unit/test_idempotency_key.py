@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
-from freshness.app.queueing.idempotency import idempotency_key
+from freshness.app.queueing.calls import idempotency_key
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request, Unanswered

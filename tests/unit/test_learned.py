@@ -12,8 +12,7 @@ from freshness.domain.datasets.sync_history import Sync, SyncHistory
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import Request
 from freshness.domain.learned.learned_rates import FeedSample
-from freshness.planning.decision import Action, Decision, Reason
-from freshness.planning.samples import samples
+from freshness.planning.decision import Action, Decision, Reason, samples
 from freshness.planning.sync_durations import PRIOR_SAMPLES, SyncDurations
 from tests.unit.test_planner import NOON, company
 

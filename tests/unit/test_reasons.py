@@ -23,7 +23,6 @@ from freshness.domain.feeds.feed_values import Request, State
 from freshness.domain.feeds.freshness_request import ENOUGH_SYNCS, FreshnessRequest, estimate
 from freshness.domain.feeds.schedule import due_at
 from freshness.domain.promises.promise import Promise
-from freshness.domain.transitions.codat_says import codat_says
 from freshness.domain.transitions.company_transition import company_transition
 from freshness.domain.transitions.transition import transition, transitions
 from freshness.planning.decision import Reason
@@ -273,8 +272,8 @@ def test_what_codat_says_is_shown_for_what_is_not_fresh_and_cannot_change_what_i
     lapsed = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED, reason="Revoked")
     desktop = replace(LINKED, platform="QuickBooks Desktop", reason="machine: offline")
 
-    assert codat_words(codat_says(failed, LINKED, State.FAILING)) == "Codat: \"It 'failed'\ufffd[2J\ufffd\""
-    assert codat_says(failed, lapsed, State.BLOCKED) == "Revoked"
-    assert codat_says(running(PAUSED), LINKED, State.REFRESHING) == PAUSED
-    assert codat_says(running(""), desktop, State.REFRESHING) == "machine: offline"
-    assert codat_says(failed, lapsed, State.FRESH) == codat_words("") == ""
+    assert codat_words(failed.codat_says(LINKED, State.FAILING)) == "Codat: \"It 'failed'\ufffd[2J\ufffd\""
+    assert failed.codat_says(lapsed, State.BLOCKED) == "Revoked"
+    assert running(PAUSED).codat_says(LINKED, State.REFRESHING) == PAUSED
+    assert running("").codat_says(desktop, State.REFRESHING) == "machine: offline"
+    assert failed.codat_says(lapsed, State.FRESH) == codat_words("") == ""

@@ -1,5 +1,6 @@
 """What the planner decides about a feed, and the feeds that it may decide to queue."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -7,6 +8,10 @@ from typing import NamedTuple
 from freshness.domain.companies.company import Company, Connection
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.feed import Feed
+from freshness.domain.learned.learned_rates import FeedSample, kind_of
+
+MIN_SYNCS = 8
+"""The minimum number of syncs in a feed's history for its rate to be reliable enough to learn from."""
 
 
 class Action(StrEnum):
@@ -100,3 +105,17 @@ def rescheduled(
     until = min(filter(None, (until, breaks_at)), default=None)
     action = Action.WAIT if feed.due_at == until else Action.RESCHEDULE
     return Decision(feed=feed, company=company, action=action, reason=reason, until=until)
+
+
+def samples(decisions: Iterable[Decision]) -> list[FeedSample]:
+    """Return the change rates of the feeds to be queued, without feeds that are queued again after a failed call."""
+    learned = []
+    for decision in decisions:
+        feed = decision.feed
+        if decision.action is not Action.QUEUE or feed.failed_calls or not feed.changes_per_day:
+            continue
+        if len(feed.history) < MIN_SYNCS:
+            continue
+        platform = decision.company.connections[feed.connection_id].platform
+        learned.append(FeedSample(kind_of(platform, feed.data_type), feed.changes_per_day))
+    return learned

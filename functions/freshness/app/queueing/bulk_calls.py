@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 
 from aws_lambda_powertools import Logger
 
-from freshness.app.queueing.calls import Queueing
-from freshness.app.queueing.idempotency import key_of, text_of
+from freshness.app.queueing.calls import Queueing, key_of, text_of
 from freshness.aws.metrics import Metric
 from freshness.codat import bulk_refresh
 from freshness.codat.bulk_refresh import BulkCall

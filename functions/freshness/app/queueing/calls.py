@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from aws_lambda_powertools import Logger
 
 from freshness.app.company_turns import longest_wait
-from freshness.app.queueing.idempotency import idempotency_key
 from freshness.app.queueing.lease import QueueLease
 from freshness.app.services import Services
 from freshness.aws.metrics import Metric
@@ -36,7 +35,11 @@ from freshness.domain.feeds.facts import DatasetRequested, DataTypeUnsupported, 
 from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.domain.feeds.feed_values import Decided, Unanswered
 from freshness.domain.feeds.schedule import due_at
+from freshness.domain.times import sortable
 from freshness.planning.decision import Decision
+
+_KEYS = UUID("5b0f5a2e-9d5c-4b0e-8a53-4a8f0c1f6f0e")
+"""The namespace of idempotency keys."""
 
 logger = Logger(service="codat-freshness")
 
@@ -245,3 +248,31 @@ def _unanswered(feed: Feed, error: CodatError, key: UUID, at: datetime) -> Unans
 def log_context(feed: Feed) -> dict[str, str]:
     """Return the ids that identify a feed in the log."""
     return {"company_id": feed.company_id, "data_type": feed.data_type, "connection_id": feed.connection_id}
+
+
+def idempotency_key(feed: Feed) -> UUID:
+    """Return the idempotency key of the call that queues a refresh of a feed.
+
+    It follows from what the decision to refresh the feed was made on, so that a call whose response was not recorded,
+    for example after a crash, has the same key when it is made again. Any recorded response changes it.
+    """
+    if feed.unanswered and feed.unanswered.key:
+        return UUID(feed.unanswered.key)
+    request, end = feed.last_dataset, feed.end
+    return key_of(
+        *feed.key,
+        *((text_of(request.at), request.dataset_id) if request else ("", "")),
+        *((text_of(end.at), end.state, end.dataset_id) if end else ("", "", "")),
+        text_of(feed.refresh_requested_at),
+        str(feed.failed_calls),
+    )
+
+
+def key_of(*parts: str) -> UUID:
+    """Return the key that follows from these parts."""
+    return uuid5(_KEYS, "\n".join(parts))
+
+
+def text_of(at: datetime | None) -> str:
+    """Return a time as a part of a key."""
+    return sortable(at) if at else ""

@@ -9,12 +9,11 @@ from functools import partial
 from aws_lambda_powertools import Logger
 
 from freshness.app.company_turns import CompanyTurn, CompanyTurns
+from freshness.app.queueing.asking import ask, find_queued, to_ask
 from freshness.app.queueing.bulk_calls import queue_together
 from freshness.app.queueing.calls import Queueing, log_context
 from freshness.app.queueing.decide_now import decide_now
-from freshness.app.queueing.late_datasets import ask, to_ask
 from freshness.app.queueing.promise_metrics import PromiseMetrics
-from freshness.app.queueing.unanswered_calls import find_queued
 from freshness.app.services import Services
 from freshness.app.tick import MAX_CONCURRENCY, Failures, for_each
 from freshness.aws.dynamodb.control import DispatchState
@@ -26,9 +25,8 @@ from freshness.domain.feeds.codat_schedule import CodatSchedule
 from freshness.domain.feeds.facts import Deferred, Rescheduled, RunInterrupted
 from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.domain.feeds.feed_values import Decided
-from freshness.planning.decision import Action, Decision
+from freshness.planning.decision import Action, Decision, samples
 from freshness.planning.planner import needs_all_feeds
-from freshness.planning.samples import samples
 
 BATCH = 2000
 """How many feeds a tick ranks and acts on together. If more are due, the others follow in further batches."""

@@ -35,7 +35,6 @@ from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.domain.feeds.feed_values import State
 from freshness.domain.feeds.schedule import breaks_at, probability_up_to_date
 from freshness.domain.times import BEGINNING
-from freshness.domain.transitions.codat_says import codat_says
 from freshness.planning.decision import Decision, Reason
 
 EXPORTED_AT_ONCE = 500
@@ -300,7 +299,7 @@ class Queries:
             dataset_id=feed.latest_dataset_id,
             changed_at=feed.changes[0].at if feed.changes else BEGINNING,
             diagnosis=diagnose(subject, conditions),
-            codat_says=codat_says(feed, connection, state),
+            codat_says=feed.codat_says(connection, state),
             rule=in_force.source,
             reason=self._reason(feed.decided.reason if feed.decided else decision.reason, decision),
             next_reason=decision.reason,

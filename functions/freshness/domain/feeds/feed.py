@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from freshness.domain import backoff
+from freshness.domain.clean_text import shown
 from freshness.domain.companies.company import Connection
-from freshness.domain.datasets.dataset import OUTCOMES, Outcome, Trigger, paused_until
+from freshness.domain.datasets.dataset import LONGEST_REASON, OUTCOMES, Outcome, Trigger, paused_until
 from freshness.domain.datasets.sync_history import LONGEST_SYNC, NO_HISTORY, SyncHistory, usual_duration
 from freshness.domain.feeds.feed_values import AsOf, Breach, Decided, End, Request, State, Unanswered, Wanted
 from freshness.domain.promises.promise import Promise
@@ -324,6 +325,24 @@ class Feed:
         if not self.keeps(promise, now):
             return State.STALE
         return State.QUIET if self.quiet_since else State.FRESH
+
+    def codat_says(self, connection: Connection, state: State) -> str:
+        """Return why the feed is in a state, in Codat's own words, cleaned and shortened to be shown; empty if unknown.
+
+        The words are about the dataset that runs or ended last, or else about the connection. A lapsed connection comes
+        first.
+        """
+        of_end = self.end.reason if self.end else ""
+        match state:
+            case State.REFRESHING:
+                said = self.running_description or (connection.reason if connection.is_on_premise else "")
+            case State.BLOCKED if connection.lapsed_at:
+                said = connection.reason or of_end
+            case State.BLOCKED | State.FAILING | State.UNSUPPORTED:
+                said = of_end or connection.reason
+            case _:
+                said = ""
+        return shown(said, LONGEST_REASON)
 
 
 def is_known_dataset(feed: Feed, dataset_id: str) -> bool:

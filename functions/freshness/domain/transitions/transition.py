@@ -36,7 +36,6 @@ from freshness.domain.feeds.schedule import breaks_at, is_break_unknown, resched
 from freshness.domain.promises.promise import Promise
 from freshness.domain.slo.breach import BreachTime, breach_times
 from freshness.domain.times import CLOCKS_DIFFER
-from freshness.domain.transitions.codat_says import codat_says
 from freshness.domain.transitions.notifications import (
     DeadlineAtRisk,
     Notification,
@@ -235,7 +234,7 @@ def _broken(feed: Feed, at: datetime, connection: Connection, state: State) -> P
         at,
         broken_at=at,
         state=state,
-        reason=codat_says(feed, connection, state),
+        reason=feed.codat_says(connection, state),
         link_url=connection.link_url if state is State.BLOCKED else "",
         link_url_read_at=connection.link_url_known_at if state is State.BLOCKED else None,
     )
@@ -251,7 +250,7 @@ def _deadline_at_risk(feed: Feed, fact: MissExpected, connection: Connection, st
         connection,
         fact.deadline_at,
         state=state,
-        reason=codat_says(feed, connection, state),
+        reason=feed.codat_says(connection, state),
         deadline=fact.deadline,
         deadline_at=fact.deadline_at,
         expected_at=fact.expected_at,

@@ -14,7 +14,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from freshness.domain.data_types import CUSTOM, DATA_TYPES
 from freshness.domain.feeds.schedule import QUEUEING_MARGIN
-from freshness.policy.file.calendars import public_holidays
 
 UTC = ZoneInfo("UTC")
 _ZONES_OF_ABBREVIATIONS = {
@@ -59,6 +58,8 @@ _TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d) to (?:([01]\d|2[0-3]):([0
 
 
 EARLIEST_YEAR = 2026
+YEARS_AHEAD = 10
+"""For how many years there are dates of public holidays."""
 LONGEST_SHOWN = 80
 SHORTEST_BEGINNING = 3
 """The beginning of a name must have this many characters to suggest the name."""
@@ -239,3 +240,26 @@ CompanyId = Annotated[str, AfterValidator(_company_id)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Weight = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 Flag = Annotated[bool, Field(strict=True)]
+
+
+def public_holidays(code: str, first_year: int) -> tuple[date, ...]:
+    """Return the holidays of a country or a part of it, such as `GB-ENG`, from a year on.
+
+    Raises:
+        ValueError: there is no such code.
+    """
+    # Slow to import, and not deployed: the functions have a policy with its dates.
+    import holidays
+
+    country, _, part = code.partition("-")
+    try:
+        found = holidays.country_holidays(
+            country, subdiv=part or None, years=range(first_year, first_year + YEARS_AHEAD)
+        )
+    except NotImplementedError:
+        parts = holidays.list_supported_countries().get(country)
+        hint = f"; the parts of {country} are {', '.join(parts)}" if parts else ""
+        raise ValueError(
+            f'expected the code of a country such as "GB" or of a part of it such as "GB-ENG", got {code!r}{hint}'
+        ) from None
+    return tuple(sorted(found))

@@ -1,4 +1,4 @@
-"""Asking Codat for the state of datasets in flight, before anything is published or decided about their feeds."""
+"""Asking Codat, before a tick decides or queues, how datasets in flight are, and what unanswered calls queued."""
 
 import asyncio
 from collections import defaultdict
@@ -9,14 +9,16 @@ from aws_lambda_powertools import Logger
 
 from freshness.app.queueing.calls import Queueing
 from freshness.aws.metrics import Metric
-from freshness.codat import status_poller
+from freshness.codat import bulk_refresh, status_poller
 from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.company_facts import CheckNeeded
 from freshness.domain.feeds.facts import DatasetPolled
 from freshness.domain.feeds.feed import Feed, FeedKey
+from freshness.domain.times import CLOCKS_DIFFER
 from freshness.domain.transitions.company_transition import reads_of
 from freshness.domain.transitions.notifications import CompanyDataRefreshed
+from freshness.planning.decision import Decision
 from freshness.planning.planner import asks_first
 from freshness.policy.policy import Policy
 
@@ -72,3 +74,32 @@ def _record(
         # The check records on the company whether its connections can be read through.
         services.recorder.record_company(company, CheckNeeded())
     return recorded
+
+
+async def find_queued(queueing: Queueing, group: list[Decision]) -> list[Decision]:
+    """Record which feeds of a company earlier calls have queued. Return the decisions that are left.
+
+    Codat repeats its response to an idempotency key for 90 minutes. For older calls, and those whose key was lost with
+    a killed run, the company's history is read.
+    """
+    company, now = group[0].company, queueing.services.clock()
+    unknown = {
+        decision.feed.key: (decision, unanswered.at)
+        for decision in group
+        if (unanswered := decision.feed.unanswered) and not unanswered.is_repeatable(now)
+    }
+    if not unknown:
+        return group
+    feeds = {key: decision.feed for key, (decision, _) in unknown.items()}
+    called_at = min(at for _, at in unknown.values())
+    try:
+        queued = await bulk_refresh.queued_since(
+            called_at - CLOCKS_DIFFER, queueing.codat, company.company_id, feeds, called_at
+        )
+    except CodatError as error:
+        await queueing.record_unknown(company, (decision for decision, _ in unknown.values()), error)
+        return [decision for decision in group if decision.feed.key not in unknown and not queueing.stopped_by]
+    for key, operation in queued.items():
+        decision, called_at = unknown[key]
+        await queueing.record_queued(company, feeds[key], operation, decision, called_at)
+    return [decision for decision in group if decision.feed.key not in queued]
