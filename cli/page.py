@@ -11,6 +11,7 @@ from cli.errors import CommandError
 from cli.output import print_text
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
+from freshness.app.page.verdict import verdict
 from stack_access.page_server import PageServer, StackSource
 from stack_access.stack import clock
 
@@ -36,7 +37,7 @@ def page(
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise typer.BadParameter(f"it cannot be written: {reason}", param_hint="FILE") from None
-        print_text(f"{file}: {view.verdict.text}")
+        print_text(f"{file}: {verdict(view).text}")
         return
     stack.queries  # noqa: B018 - a stack that does not exist is an error now, not at the first request
     try:

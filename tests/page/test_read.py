@@ -11,6 +11,7 @@ from freshness.app.page import read, timeline
 from freshness.app.page.read import first_companies, page_view
 from freshness.app.page.render import Frame, Medium, render
 from freshness.app.page.summary import summary_of_large
+from freshness.app.page.verdict import verdict
 from freshness.app.page.view import PageView, Selection, Tone
 from freshness.app.reading import queries
 from freshness.app.reading.diagnosis import Turn
@@ -65,7 +66,7 @@ def turns(view: PageView) -> dict[Turn, int]:
 
 def test_a_fleet_whose_promises_are_kept_is_shown_whole(kept: World) -> None:
     view = page_view(kept.queries, kept.now())
-    assert (view.verdict.tone, view.broken, view.needs_person) == (Tone.GOOD, 0, ())
+    assert (verdict(view).tone, view.broken, view.needs_person) == (Tone.GOOD, 0, ())
     assert (view.is_whole, view.companies, len(view.rows)) == (True, 12, 12)
     assert not any(turns(view).values())
 
@@ -89,11 +90,11 @@ def test_long_names_are_shortened_wherever_the_page_shows_them(world: World) -> 
 def test_what_codat_does_not_answer_is_codats_turn(outage: World) -> None:
     view = page_view(outage.queries, outage.now())
     assert view.broken == broken(outage) > 5
-    assert "Codat has answered no call since 10:" in view.verdict.text
+    assert "Codat has answered no call since 10:" in verdict(view).text
     assert turns(view)[Turn.CODAT] == view.broken
-    assert view.verdict.turn.startswith("Codat's")
-    assert view.verdict.next_actions[0].startswith("See Codat's status page, and wait")
-    assert view.verdict.broken
+    assert verdict(view).turn.startswith("Codat's")
+    assert verdict(view).next_actions[0].startswith("See Codat's status page, and wait")
+    assert view.broken_in_words
 
 
 def test_of_a_large_fleet_the_worst_are_named_and_the_others_counted(
@@ -162,7 +163,7 @@ def test_a_reader_finds_a_company_by_name_or_id_and_those_that_wait_for_somebody
     def shown(selection: Selection) -> set[str]:
         view = page_view(world.queries, world.now(), selection)
         assert {cell.feed.company_name for cell in view.worst} <= {row.company_name for row in view.rows}
-        assert view.verdict == page_view(world.queries, world.now()).verdict
+        assert verdict(view) == verdict(page_view(world.queries, world.now()))
         return {row.company_name for row in view.rows}
 
     for _ in range(2):
@@ -191,7 +192,7 @@ def test_lost_webhooks_are_noticed_once_refreshes_end_without_them(world: World)
     world.pass_time(8 * HOUR, every=FEW_MINUTES, lost=1.0)
     view = page_view(world.queries, world.now())
     assert view.webhooks.silent_since
-    assert "no webhook has arrived since 09:" in view.verdict.text.lower()
+    assert "no webhook has arrived since 09:" in verdict(view).text.lower()
     assert [(each.diagnosis.turn, each.feeds) for each in view.turns if "no webhook" in each.diagnosis.why] == [
         (Turn.US, 0)
     ]
@@ -211,12 +212,12 @@ def test_the_top_of_the_page_says_what_is_broken_whose_turn_it_is_and_what_to_do
 ) -> None:
     world = SCENARIOS[scenario]()
     view = page_view(world.queries, world.now())
-    said, shown = view.verdict, view.broken
+    said = verdict(view)
     world.close()
     assert said.text.startswith(sentence)
     assert said.turn.startswith(turn)
     assert said.next_actions[0].startswith(first)
-    assert bool(said.broken) is bool(shown)
+    assert bool(view.broken_in_words) is bool(view.broken)
 
 
 def test_the_timeline_names_the_longest_breaches_and_all_of_them_add_up_to_the_attainment(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from freshness.app.page.read import COMPANIES, PEOPLE, ROWS, WORST
 from freshness.app.page.render import LARGEST, Frame, Medium, render, render_explanations, render_text
-from freshness.app.page.verdict import verdict
+from freshness.app.page.verdict import in_words
 from freshness.app.page.view import Cell, PageView, RuleView, Selection, TurnView
 from freshness.app.reading.diagnosis import Diagnosis, Turn
 from freshness.app.reading.views import Explanation, SpendingView
@@ -21,7 +21,7 @@ from freshness.domain.clean_text import shown
 from freshness.domain.datasets.dataset import LONGEST_REASON, Dataset, Issue, Trigger
 from freshness.domain.feeds.feed_values import State
 from freshness.planning.decision import Action
-from tests.unit.test_page import HOSTILE, NOW, TIMES, Elements, facts, feed_view, page
+from tests.unit.test_page import HOSTILE, NOW, TIMES, Elements, feed_view, page
 
 Value = TypeVar("Value")
 
@@ -95,9 +95,8 @@ def any_view(
     return replace(
         whole,
         companies=companies,
-        verdict=verdict(
-            facts(broken=few, turns=turns, worst=[cell.feed for cell in of_worst], needs_person=needs_person)
-        ),
+        broken=few,
+        broken_in_words=tuple(in_words([cell.feed for cell in of_worst], ())),
         turns=turns,
         needs_person=needs_person,
         data_types=tuple(dict.fromkeys(cell.feed.data_type for cell in of_rows)),

@@ -13,7 +13,7 @@ import pytest
 
 from freshness.app.page.read import PEOPLE, ROWS, ends
 from freshness.app.page.render import LARGEST, Frame, Medium, render, render_explanations
-from freshness.app.page.verdict import VerdictInputs, verdict
+from freshness.app.page.verdict import in_words, verdict
 from freshness.app.page.view import (
     Cell,
     FeedBreaches,
@@ -98,12 +98,12 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
     )
     return PageView(
         at=NOW,
-        verdict=verdict(facts(broken=1)),
         companies=companies,
         feeds=len(cells),
         is_whole=companies < ROWS,
         broken=len(cells),
         broken_is_minimum=False,
+        broken_in_words=(name,),
         selection=Selection(),
         selected=companies,
         needs_person=(person,) * min(companies, PEOPLE),
@@ -133,21 +133,10 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
     )
 
 
-def facts(**changes: Any) -> VerdictInputs:
-    known = VerdictInputs(
-        conditions=CALM,
-        feeds=100,
-        companies=10,
-        broken=0,
-        broken_is_minimum=False,
-        worst=(),
-        elsewhere=(),
-        needs_person=(),
-        relinks_elsewhere=0,
-        turns=(),
-        webhooks_silent_since=None,
-    )
-    return replace(known, **changes)
+def calm(**changes: Any) -> PageView:
+    """Return the page of a fleet that needs nothing, apart from changes."""
+    nobody: Any = {"needs_person": (), "relinks_elsewhere": 0, "turns": ()}
+    return replace(page(), **{"feeds": 100, "companies": 10, "broken": 0, "broken_in_words": ()} | nobody | changes)
 
 
 class Elements(HTMLParser):
@@ -302,9 +291,9 @@ def test_the_page_of_any_number_of_companies_is_small(medium: Medium) -> None:
 
 
 def test_a_calm_fleet_needs_nothing() -> None:
-    said = verdict(facts())
+    said = verdict(calm())
     assert (said.tone, said.text) == (Tone.GOOD, "Every promise is kept: 100 data types of 10 companies.")
-    assert (said.broken, said.turn, said.next_actions) == ((), "nobody's", ("There is nothing to do.",))
+    assert (said.turn, said.next_actions) == ("nobody's", ("There is nothing to do.",))
 
 
 def test_the_verdict_names_what_keeps_everything_from_being_refreshed() -> None:
@@ -317,10 +306,10 @@ def test_the_verdict_names_what_keeps_everything_from_being_refreshed() -> None:
         (replace(CALM, limits=unanswered), "Codat has answered no call since 11:00 UTC, and 7 of 100"),
         (replace(CALM, limits=stopped), "Codat accepts no calls until 13:00 UTC, and 7 of 100"),
     ):
-        said = verdict(facts(conditions=conditions, broken=7))
+        said = verdict(calm(conditions=conditions, broken=7))
         assert (said.tone, said.text[: len(beginning)]) == (Tone.BAD, beginning)
         assert said.next_actions
-        assert verdict(facts(conditions=conditions)).tone is Tone.WARNING
+        assert verdict(calm(conditions=conditions)).tone is Tone.WARNING
 
 
 LIMITED = TurnView(Diagnosis(Turn.PLATFORM, "Xero has reached its own limit", "Wait.", platform="Xero"), 5, 5)
@@ -330,7 +319,7 @@ OFFLINE = TurnView(
 
 
 def test_the_verdict_of_promises_that_are_broken_for_one_reason_says_which_and_whose_turn_it_is() -> None:
-    said = verdict(facts(broken=5, turns=(LIMITED,)))
+    said = verdict(calm(broken=5, turns=(LIMITED,)))
     assert said.text == "5 of 100 promises are broken, because Xero has reached its own limit."
     assert (said.turn, said.next_actions) == ("the platforms'", ("Wait.",))
 
@@ -347,7 +336,7 @@ def test_the_verdict_of_promises_that_are_broken_for_several_reasons_names_first
         feeds=(feed_view(),),
         broken=1,
     )
-    said = verdict(facts(broken=6, turns=(LIMITED, OFFLINE), needs_person=(person,)))
+    said = verdict(calm(broken=6, turns=(LIMITED, OFFLINE), needs_person=(person,)))
     assert said.text == "6 of 100 promises are broken: 5 wait for Xero, 1 waits for a customer."
     assert said.turn == "the platforms' (5) and the customers' (1)"
     assert said.next_actions == (
@@ -358,13 +347,13 @@ def test_the_verdict_of_promises_that_are_broken_for_several_reasons_names_first
 
 def test_the_verdict_names_a_few_broken_promises_and_counts_many() -> None:
     few = [feed_view(1, "invoices", age=30, name="Tide Bakery"), feed_view(2, "bills", age=3, name="Amber Florists")]
-    assert verdict(facts(broken=2, worst=few)).broken == (
+    assert tuple(in_words(few, ())) == (
         "invoices of Tide Bakery (1 d 6 h old, not 2 h)",
         "bills of Amber Florists (3 h old, not 2 h)",
     )
     many = [feed_view(number, name="Tide Bakery") for number in range(5)]
     elsewhere = [("8", "invoices", "7"), ("8", "bills", "7")]
-    assert verdict(facts(broken=7, worst=many, elsewhere=elsewhere)).broken == (
+    assert tuple(in_words(many, elsewhere)) == (
         "invoices of 6 companies",
         "bills of 1 company",
         "the worst: invoices of Tide Bakery (3 h old, not 2 h)",
@@ -372,7 +361,7 @@ def test_the_verdict_names_a_few_broken_promises_and_counts_many() -> None:
 
 
 def test_silent_webhooks_are_a_warning_while_promises_are_kept() -> None:
-    said = verdict(facts(webhooks_silent_since=NOW))
+    said = verdict(calm(webhooks=Webhooks(received_at=NOW, silent_since=NOW)))
     assert (said.tone, said.text[:60]) == (Tone.WARNING, "Every promise is kept, although no webhook has arrived since")
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from freshness.app.page.attained import read_attainment
 from freshness.app.page.timeline import breaches_of, longest, within
-from freshness.app.page.verdict import VerdictInputs, verdict
+from freshness.app.page.verdict import in_words
 from freshness.app.page.view import (
     Cell,
     FeedBreaches,
@@ -25,7 +25,7 @@ from freshness.app.page.view import (
     TurnView,
     Webhooks,
 )
-from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn, of_everything
+from freshness.app.reading.diagnosis import Diagnosis, Turn, of_everything
 from freshness.app.reading.queries import READERS, Queries
 from freshness.app.reading.views import ConsentView, FeedView
 from freshness.app.webhook_heartbeat import SILENT_AFTER
@@ -93,16 +93,6 @@ class _Index:
         return self.first.are_all and len(self.first.ids) <= len(company_ids)
 
 
-@dataclass(frozen=True, slots=True)
-class _OfFeeds:
-    """What the page takes from all feeds that were read."""
-
-    webhooks: Webhooks
-    misses: tuple[FeedView, ...]
-    breaches: tuple[FeedBreaches, ...]
-    selection: Selection
-
-
 def first_companies(queries: Queries) -> FirstCompanies:
     """Read the first part of the index of all companies."""
     return FirstCompanies(*queries.services.tables.companies.first_ids(DUE_FOR_CHECK, COMPANIES))
@@ -125,15 +115,7 @@ def page_view(
         feeds = list(chain.from_iterable(of_companies))
     named = [companies[each] for each in chosen if each in companies and not companies[each].deleted_at]
     judged = [(_shortened(view), feed) for view, feed in queries.with_feeds(named, feeds, now)]
-    conditions = queries.conditions(now)
-    by_id = {company.company_id: company for company in named}
-    cells = [Cell(view, now) for view, _ in judged]
-    received_at = queries.webhook_received_at()
-    webhooks = Webhooks(received_at=received_at, silent_since=_silent_since(received_at, [feed for _, feed in judged]))
-    expected = (view for view, _ in judged if view.misses_at)
-    misses = tuple(sorted(expected, key=lambda view: view.misses_at or now)[:MISSES])
-    breaches = _breaches(queries, by_id, judged, now)
-    return _view(queries, conditions, index, named, cells, _OfFeeds(webhooks, misses, breaches, selection))
+    return _view(queries, index, named, judged, selection, now)
 
 
 def _found(queries: Queries, selection: Selection) -> list[str]:
@@ -150,62 +132,51 @@ def _read_index(queries: Queries, now: datetime, first: FirstCompanies | None) -
 
 def _view(
     queries: Queries,
-    conditions: Conditions,
     index: _Index,
     companies: Sequence[Company],
-    cells: Sequence[Cell],
-    found: _OfFeeds,
+    judged: Sequence[tuple[FeedView, Feed]],
+    selection: Selection,
+    now: datetime,
 ) -> PageView:
-    tables, policy, now = queries.services.tables, queries.services.policy, conditions.at
+    tables, policy, conditions = queries.services.tables, queries.services.policy, queries.conditions(now)
+    by_id = {company.company_id: company for company in companies}
     is_whole = index.is_whole(companies)
-    elsewhere = [each for each in index.broken if each.key[0] not in {company.company_id for company in companies}]
+    elsewhere = [each.key for each in index.broken if each.key[0] not in by_id]
+    cells = [Cell(view, now) for view, _ in judged]
     promised = [cell for cell in cells if cell.feed.is_promised and cell.feed.state is not State.UNSUPPORTED]
     worst = sorted((cell for cell in promised if cell.is_broken), key=lambda cell: (-cell.badness, cell.feed.key))
-    selected = _rows(companies, cells, found.selection, now)
+    selected = _rows(companies, cells, selection, now)
     rows = tuple(sorted(selected[:ROWS], key=_trouble_first))
-    people = _needs_person({company.company_id: company for company in companies}, promised)
-    turns = _turns(cells, of_everything(conditions, found.webhooks.silent_since))
+    people = _needs_person(by_id, promised)
+    webhooks = _webhooks(queries.webhook_received_at(), [feed for _, feed in judged])
+    expected = (view for view, _ in judged if view.misses_at)
     open_breaches = [each.breach.until(now) for each in index.broken if each.breach]
     rules, hours = read_attainment(tables.attainment, policy, open_breaches, now)
-    feeds = len(promised) if is_whole else max(tables.feeds.count(), len(promised))
-    facts = VerdictInputs(
-        conditions=conditions,
-        feeds=feeds,
-        companies=len(index.first.ids) if is_whole else max(tables.companies.count(), len(index.first.ids)),
-        broken=len(worst) + len(elsewhere),
-        broken_is_minimum=not index.broken_is_whole,
-        worst=[cell.feed for cell in worst],
-        elsewhere=[each.key for each in elsewhere],
-        needs_person=people[:PEOPLE],
-        relinks_elsewhere=max(0, len(people) - PEOPLE) + len(set(index.relinks) - {c.company_id for c in companies}),
-        turns=turns,
-        webhooks_silent_since=found.webhooks.silent_since,
-    )
     return PageView(
         at=now,
-        verdict=verdict(facts),
-        companies=facts.companies,
-        feeds=feeds,
+        companies=len(index.first.ids) if is_whole else max(tables.companies.count(), len(index.first.ids)),
+        feeds=len(promised) if is_whole else max(tables.feeds.count(), len(promised)),
         is_whole=is_whole,
-        broken=facts.broken,
-        broken_is_minimum=facts.broken_is_minimum,
+        broken=len(worst) + len(elsewhere),
+        broken_is_minimum=not index.broken_is_whole,
+        broken_in_words=tuple(in_words([cell.feed for cell in worst], elsewhere)),
         needs_person=people[:PEOPLE],
-        relinks_elsewhere=facts.relinks_elsewhere,
+        relinks_elsewhere=max(0, len(people) - PEOPLE) + len(set(index.relinks) - by_id.keys()),
         ending_consents=tuple(_shortened_consent(each) for each in ConsentView.all_of(companies)[:PEOPLE]),
-        turns=turns,
-        selection=found.selection,
+        turns=_turns(cells, of_everything(conditions, webhooks.silent_since)),
+        selection=selection,
         selected=len(selected),
         data_types=_data_types(rows),
         rows=rows,
-        broken_elsewhere=_without_row(worst, rows) + Counter(each.key[1] for each in elsewhere),
-        worst=tuple(_of_selected(worst, selected, found.selection))[:WORST],
+        broken_elsewhere=_without_row(worst, rows) + Counter(data_type for _, data_type, _ in elsewhere),
+        worst=tuple(_of_selected(worst, selected, selection))[:WORST],
         details=tuple({cell.feed.key: cell for cell in [*worst, *_of_rows(rows)][:WORST]}.values()),
-        misses=found.misses,
+        misses=tuple(sorted(expected, key=lambda view: view.misses_at or now)[:MISSES]),
         attainment=rules,
         hours=hours,
-        breaches=found.breaches,
+        breaches=_breaches(queries, by_id, judged, now),
         conditions=conditions,
-        webhooks=found.webhooks,
+        webhooks=webhooks,
         spending=tuple(queries.spending(now)),
     )
 
@@ -327,12 +298,11 @@ def _turns(cells: Iterable[Cell], also: Iterable[Diagnosis]) -> tuple[TurnView, 
     return tuple(TurnView(each, feeds, broken[each]) for each, feeds in counts.most_common())
 
 
-def _silent_since(received_at: datetime | None, feeds: Iterable[Feed]) -> datetime | None:
-    """Return since when no webhook has arrived, if a dataset ended at least `SILENT_AFTER` later."""
+def _webhooks(received_at: datetime | None, feeds: Iterable[Feed]) -> Webhooks:
+    """Return when a webhook last arrived: they are silent since then if refreshes of ours ended long after it."""
     ended = [
         (feed.last_dataset.at, feed.end.at) for feed in feeds if feed.last_dataset and feed.end and not feed.in_flight
     ]
-    if not ended:
-        return None
-    since = received_at or min(requested_at for requested_at, _ in ended)
-    return since if max(at for _, at in ended) >= since + SILENT_AFTER else None
+    since = received_at or min((requested_at for requested_at, _ in ended), default=None)
+    is_silent = since and any(at >= since + SILENT_AFTER for _, at in ended)
+    return Webhooks(received_at=received_at, silent_since=since if is_silent else None)

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
+from freshness.app.page.verdict import verdict
 from freshness.app.page.view import PageView, TurnView
 from freshness.app.reading.diagnosis import Turn, parties
 from freshness.app.reading.text import SYMBOLS, changed, changes, duration, moment, percent, read_times
@@ -120,6 +121,7 @@ def _environment() -> Environment:
         "moment": moment,
         "percent": percent,
         "read_times": read_times,
+        "verdict": verdict,
         "whom": _whom,
     }
     environment.globals |= {

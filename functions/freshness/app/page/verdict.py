@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 
-from freshness.app.page.view import NeedsPerson, Tone, TurnView, Verdict
-from freshness.app.reading.diagnosis import Conditions, Turn, no_tick, of_everything, parties, silent_webhooks
+from freshness.app.page.view import NeedsPerson, PageView, Tone, TurnView, Verdict
+from freshness.app.reading.diagnosis import Turn, no_tick, of_everything, parties, silent_webhooks
 from freshness.app.reading.text import duration
 from freshness.app.reading.views import FeedView
 from freshness.domain.feeds.feed import FeedKey
@@ -27,44 +26,43 @@ OWNERS = {
 """Whose turn it is, in words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerdictInputs:
-    """What the verdict depends on."""
-
-    conditions: Conditions
-    feeds: int
-    companies: int
-    broken: int
-    broken_is_minimum: bool
-    worst: Sequence[FeedView]
-    """Feeds that are older than promised, the worst first."""
-    elsewhere: Sequence[FeedKey]
-    """Further feeds that are older than promised, of companies that were not read."""
-    needs_person: Sequence[NeedsPerson]
-    relinks_elsewhere: int
-    turns: Sequence[TurnView]
-    webhooks_silent_since: datetime | None
-
-
-def verdict(facts: VerdictInputs) -> Verdict:
-    """Return whether the promises are kept, and if not what is broken, whose turn it is and what to do about it."""
-    if not facts.feeds:
+def verdict(view: PageView) -> Verdict:
+    """Return whether the promises are kept, and if not whose turn it is and what to do about it."""
+    if not view.feeds:
         return Verdict(
             Tone.WARNING, "No company with data has been found at Codat yet.", next_actions=("Run ./freshness doctor.",)
         )
-    result = _of_everything(facts) or _of_feeds(facts) or _of_people(facts) or _of_webhooks(facts)
-    return replace(result, broken=tuple(_what(facts)))
+    return _of_everything(view) or _of_feeds(view) or _of_people(view) or _of_webhooks(view)
 
 
-def _of_everything(facts: VerdictInputs) -> Verdict | None:
+def in_words(worst: Sequence[FeedView], elsewhere: Sequence[FeedKey]) -> Iterator[str]:
+    """Yield what is broken: each feed if these are few, or else each data type and of how many companies.
+
+    `worst` are feeds that are older than promised, the worst first, and `elsewhere` further ones, of companies that
+    were not read.
+    """
+    if not elsewhere and len(worst) <= FEW:
+        yield from (f"{feed.data_type} of {_name(feed)} ({_age(feed)})" for feed in worst)
+        return
+    keys = {key[:2] for key in (*(feed.key for feed in worst), *elsewhere)}
+    companies = Counter(data_type for _, data_type in keys).most_common()
+    for data_type, number in companies[:MOST_TYPES]:
+        yield f"{data_type} of {_count(number, 'company', 'companies')}"
+    if more := companies[MOST_TYPES:]:
+        yield f"{_count(len(more), 'other data type')}"
+    if worst:
+        yield f"the worst: {worst[0].data_type} of {_name(worst[0])} ({_age(worst[0])})"
+
+
+def _of_everything(view: PageView) -> Verdict | None:
     """Return the verdict if one thing keeps everything from being refreshed."""
-    conditions = facts.conditions
-    broken = f"and {_lower(_broken(facts))}" if facts.broken else "but every promise is still kept"
-    tone = Tone.BAD if facts.broken else Tone.WARNING
+    conditions = view.conditions
+    broken = f"and {_lower(_broken(view))}" if view.broken else "but every promise is still kept"
+    tone = Tone.BAD if view.broken else Tone.WARNING
 
     found = next(iter(of_everything(conditions, None)), None)
-    if facts.broken and found is None:
-        silent_since = facts.webhooks_silent_since
+    if view.broken and found is None:
+        silent_since = view.webhooks.silent_since
         found = no_tick(conditions) or (silent_webhooks(silent_since) if silent_since else None)
     if found is None:
         return None
@@ -72,26 +70,26 @@ def _of_everything(facts: VerdictInputs) -> Verdict | None:
     return Verdict(tone, text, turn=OWNERS[found.turn], next_actions=(found.next_action,))
 
 
-def _of_feeds(facts: VerdictInputs) -> Verdict | None:
-    """Return the verdict if promises are broken, each for its own reason."""
-    if not facts.broken:
+def _of_feeds(view: PageView) -> Verdict | None:
+    """Return the verdict if promises are broken for reasons of their own."""
+    if not view.broken:
         return None
-    causes = [each for each in facts.turns if each.broken]
+    causes = [each for each in view.turns if each.broken]
     match parties((each.diagnosis, each.broken) for each in causes):
         case ():
-            return Verdict(Tone.BAD, f"{_broken(facts)}.")
+            return Verdict(Tone.BAD, f"{_broken(view)}.")
         case (party,):
             others = f", and {len(causes) - 1} other reasons" if len(causes) > 2 else ""
             why = " and ".join(each.diagnosis.why for each in (causes if len(causes) == 2 else causes[:1]))
-            text, whose = f"{_broken(facts)}, because {why}{others}.", OWNERS[party.turn]
+            text, whose = f"{_broken(view)}, because {why}{others}.", OWNERS[party.turn]
         case several:
             counts = [f"{each.feeds:,} {'waits' if each.feeds == 1 else 'wait'} for {each.name}" for each in several]
-            text = f"{_broken(facts)}: {', '.join(counts)}."
+            text = f"{_broken(view)}: {', '.join(counts)}."
             whose = _listed([f"{OWNERS[each.turn]} ({each.feeds:,})" for each in several])
-    return Verdict(Tone.BAD, text, turn=whose, next_actions=tuple(_next(facts, causes)))
+    return Verdict(Tone.BAD, text, turn=whose, next_actions=tuple(_next(view, causes)))
 
 
-def _next(facts: VerdictInputs, causes: Iterable[TurnView]) -> Iterator[str]:
+def _next(view: PageView, causes: Iterable[TurnView]) -> Iterator[str]:
     """Yield what to do next: first what a person can do, then what only takes time."""
     by_step = Counter[tuple[Turn, str]]()
     for each in causes:
@@ -100,7 +98,7 @@ def _next(facts: VerdictInputs, causes: Iterable[TurnView]) -> Iterator[str]:
     steps = sorted(by_step.items(), key=lambda item: (order.index(item[0][0]), -item[1]))
     for (turn, next_action), number in steps[:MOST_STEPS]:
         about = "" if len(steps) == 1 else f" ({_count(number, 'data type')})"
-        names = _customers(facts.needs_person, next_action) if turn is Turn.CUSTOMER else ""
+        names = _customers(view.needs_person, next_action) if turn is Turn.CUSTOMER else ""
         yield f"{next_action.removesuffix('.')}{': ' if names else ''}{names}{about}."
 
 
@@ -113,11 +111,11 @@ def _customers(people: Iterable[NeedsPerson], next_action: str) -> str:
     return _listed(listed) if listed else ""
 
 
-def _of_people(facts: VerdictInputs) -> Verdict | None:
+def _of_people(view: PageView) -> Verdict | None:
     """Return the verdict if only connections wait for their customers."""
-    if not facts.needs_person:
+    if not view.needs_person:
         return None
-    number, first = len(facts.needs_person) + facts.relinks_elsewhere, facts.needs_person[0]
+    number, first = len(view.needs_person) + view.relinks_elsewhere, view.needs_person[0]
     who, next_action = (
         f"{number:,} connections wait for their customers",
         "Send each customer the link under Needs a person.",
@@ -130,30 +128,15 @@ def _of_people(facts: VerdictInputs) -> Verdict | None:
     )
 
 
-def _of_webhooks(facts: VerdictInputs) -> Verdict:
-    """Return the verdict if every promise is kept: a warning if webhooks are silent, otherwise good."""
-    if since := facts.webhooks_silent_since:
+def _of_webhooks(view: PageView) -> Verdict:
+    """Return the verdict if every promise is kept."""
+    if since := view.webhooks.silent_since:
         text = f"Every promise is kept, although no webhook has arrived since {_hour(since)}."
         return Verdict(Tone.WARNING, text, turn="ours", next_actions=(silent_webhooks(since).next_action,))
-    kept = f"{_count(facts.feeds, 'data type')} of {_count(facts.companies, 'company', 'companies')}"
+    kept = f"{_count(view.feeds, 'data type')} of {_count(view.companies, 'company', 'companies')}"
     return Verdict(
         Tone.GOOD, f"Every promise is kept: {kept}.", turn="nobody's", next_actions=("There is nothing to do.",)
     )
-
-
-def _what(facts: VerdictInputs) -> Iterator[str]:
-    """Yield what is broken: each feed if there are few, otherwise each data type with its number of companies."""
-    if not facts.elsewhere and len(facts.worst) <= FEW:
-        yield from (f"{feed.data_type} of {_name(feed)} ({_age(feed)})" for feed in facts.worst)
-        return
-    keys = {key[:2] for key in (*(feed.key for feed in facts.worst), *facts.elsewhere)}
-    companies = Counter(data_type for _, data_type in keys).most_common()
-    for data_type, number in companies[:MOST_TYPES]:
-        yield f"{data_type} of {_count(number, 'company', 'companies')}"
-    if more := companies[MOST_TYPES:]:
-        yield f"{_count(len(more), 'other data type')}"
-    if facts.worst:
-        yield f"the worst: {facts.worst[0].data_type} of {_name(facts.worst[0])} ({_age(facts.worst[0])})"
 
 
 def _name(feed: FeedView) -> str:
@@ -164,10 +147,10 @@ def _age(feed: FeedView) -> str:
     return "never read" if feed.age is None else f"{duration(feed.age)} old, not {duration(feed.promise)}"
 
 
-def _broken(facts: VerdictInputs) -> str:
-    least = "At least " if facts.broken_is_minimum else ""
-    verb = "is" if facts.broken == 1 else "are"
-    return f"{least}{facts.broken:,} of {_count(facts.feeds, 'promise')} {verb} broken"
+def _broken(view: PageView) -> str:
+    least = "At least " if view.broken_is_minimum else ""
+    verb = "is" if view.broken == 1 else "are"
+    return f"{least}{view.broken:,} of {_count(view.feeds, 'promise')} {verb} broken"
 
 
 def _listed(parts: Sequence[str]) -> str:

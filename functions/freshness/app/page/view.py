@@ -27,11 +27,10 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One sentence about everything. If anything is wrong: what is broken, whose turn it is, and what to do next."""
+    """One sentence about everything. If anything is wrong: whose turn it is, and what to do next."""
 
     tone: Tone
     text: str
-    broken: tuple[str, ...] = ()
     turn: str = ""
     next_actions: tuple[str, ...] = ()
 
@@ -214,7 +213,6 @@ class PageView:
     """Everything that the page shows."""
 
     at: datetime
-    verdict: Verdict
     companies: int
     feeds: int
     is_whole: bool
@@ -222,7 +220,9 @@ class PageView:
     broken: int
     """Feeds that are older than promised."""
     broken_is_minimum: bool
-    """Whether there are more broken promises than could be counted."""
+    """Whether there are more of these than could be counted."""
+    broken_in_words: tuple[str, ...]
+    """Which these are, by name if they are few."""
     needs_person: tuple[NeedsPerson, ...]
     relinks_elsewhere: int
     """Further companies with a connection that needs a relink."""
