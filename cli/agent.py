@@ -117,7 +117,7 @@ class Tools:
         }
 
     def who_must_act(self) -> Json:
-        """List the broken promises, with who must act, and how; the worst first."""
+        """List the broken promises, the worst first, with who must act and how."""
         now, queries = self._now(), self._source.queries
         summary = queries.summary(queries.fleet(now), now)
         broken = [feed for feed in summary.not_fresh if feed.is_broken]
@@ -186,7 +186,7 @@ class Tools:
         return company, [feed for feed in queries.company(company, self._now()) if feed.key in known]
 
     def _cost(self, company: Company, data_types: list[str], max_age: timedelta) -> int:
-        """Return how many feeds are neither as of then or later, nor being read since then."""
+        """Return how many feeds have neither a copy within `max_age` nor a read in flight that brings one."""
         now = self._now()
         request = FreshnessRequest(
             request_id="",

@@ -78,7 +78,7 @@ def new_table(*columns: str) -> Table:
 
 
 def print_issues(dataset: Dataset) -> None:
-    """Print what Codat said of a dataset: by its issues, or else why it failed or waits."""
+    """Print what Codat said about a dataset: its issues, or if it has none, why it failed or waits."""
     requested_at = moment(dataset.requested_at)
     for issue in dataset.issues:
         said = codat_words(shown(issue.message, LONGEST_REASON))

@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(length_read).decode(errors="replace")
 
     def _refresh(self, names: list[str], form: str) -> str:
-        """Request refreshes of what is listed as older than promised, or of a company's data type that is named."""
+        """Request refreshes of the feeds that are listed as older than promised, or of one data type of a company."""
         queries, operations = self.server.source.queries, self.server.source.operations
         match names:
             case []:
@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _pause(self, company_id: list[str], form: str | None) -> str:
-        """Pause the refreshes of a company, or of all if none is named, as a form says; resume them without one."""
+        """Pause or resume the refreshes of a company, or of all if none is named."""
         queries, operations = self.server.source.queries, self.server.source.operations
         pause = None if form is None else _pause(form, queries.services.clock())
         if not company_id:

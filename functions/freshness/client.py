@@ -160,7 +160,7 @@ class AsyncFreshnessClient:
         override_windows: bool = False,
         idempotency_key: str | None = None,
     ) -> Result:
-        """Ensure that data is no older than an age, as `FreshnessClient.ensure_fresh` does."""
+        """Ensure that data is no older than `max_age`, as `FreshnessClient.ensure_fresh` does."""
         asked = asked_for(data_types, max_age, within, on_late, override_windows)
         return Result.model_validate(await self._run(ensured(company_id, asked, idempotency_key)))
 

@@ -36,7 +36,7 @@ def asked_for(
     on_late: OnLate,
     override_windows: bool,
 ) -> dict[str, Any]:
-    """Return the body of the call that asks for data. Durations are `timedelta`, or as "1h"."""
+    """Return the body of the call that asks for data, as JSON values. A duration may be text such as "1h"."""
     return {
         "dataTypes": list(data_types),
         "maxAge": _seconds(max_age),
@@ -67,7 +67,7 @@ Steps = Generator[Call | timedelta, Response | None, dict[str, Any]]
 
 
 def ensured(company_id: str, asked: Mapping[str, Any], key: str | None) -> Steps:
-    """Ask for fresh data, and until it is done for the state of the request."""
+    """Ask for fresh data, then for the state of the request until it is done."""
     path = f"/companies/{quote(company_id, safe='')}/ensure-fresh"
     status = yield from _answered(Call("POST", path, asked, key or uuid4().hex), KEEP_TRYING)
     while not status["done"]:

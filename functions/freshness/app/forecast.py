@@ -18,7 +18,7 @@ FORECAST = "forecast of deadlines"
 
 
 def publish_misses(services: Services, failures: Failures, until: datetime) -> None:
-    """Record which feeds will miss a deadline, every `EVERY`, as far as that is done by a time."""
+    """Record which feeds will miss a deadline, unless that was done within `EVERY`. Stop at `until`."""
     control, now = services.tables.control, services.clock()
     if not services.policy.deadlines or not is_due(control.last_done(FORECAST), EVERY, now):
         return

@@ -90,7 +90,7 @@ class Operations:
             self.services.tables.control.resume(self.services.clock())
 
     def confirm_deletions(self) -> Listing:
-        """Take what Codat's lists lack as deleted, however much it is, for `CONFIRMED_FOR`."""
+        """For `CONFIRMED_FOR`, treat what Codat's lists lack as deleted, however much it is."""
         control, now = self.services.tables.control, self.services.clock()
         with self._recorded(Operation.CONFIRM_DELETIONS):
             return control.update(control.read(Listing), lambda listing: listing.confirmed(now))

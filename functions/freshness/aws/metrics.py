@@ -125,7 +125,7 @@ _lock = Lock()
 
 
 class Counts(Counter[Metric]):
-    """A counter that several threads may add to: `+=` on one of its items is two steps, between which others run."""
+    """A counter that threads may share. `+=` would take two steps, between which a second thread may run."""
 
     def count(self, metric: Metric, number: int = 1) -> None:
         """Add a number to a metric."""

@@ -57,12 +57,12 @@ class Codat(HttpClient):
             yield self._time(response), company
 
     async def company(self, company_id: str) -> tuple[datetime, CompanyListing]:
-        """Return a company, and when Codat returned it."""
+        """Return a company, and the time at which Codat returned it."""
         response = await self._get(path_of("companies", company_id))
         return self._time(response), self._read(response, CompanyListing)
 
     async def data_status(self, company_id: str) -> DataStatuses:
-        """Return what Codat's cache holds of a company. Data types that were never synced may be missing."""
+        """Return the data status of a company. Data types that were never synced may be missing."""
         response = await self._get(path_of("companies", company_id, "dataStatus"))
         statuses = self._read(response, dict[str, Readable[DataStatus]])
         by_type = {data_type: status for data_type, status in statuses.items() if status is not None}
@@ -85,7 +85,7 @@ class Codat(HttpClient):
     ) -> PullOperation:
         """Queue a refresh of a data type from one connection, and return the dataset, which names its connection.
 
-        `key` is the idempotency key, and `on_demand` whether callers wait, as `HttpClient._post` has them.
+        `key` is the idempotency key, and `on_demand` whether callers wait, as in `HttpClient._post`.
         """
         if identifier := custom_identifier(data_type):
             return await self._queue_custom(company_id, identifier, connection_id, key, on_demand=on_demand)

@@ -25,7 +25,7 @@ logger = Logger(service="codat-freshness")
 async def poll(
     codat: Codat, company: Company, of_company: Iterable[Feed], now: datetime
 ) -> dict[KeyInCompany, list[DatasetPolled]]:
-    """Return the latest dataset of each data type and connection, and what became of each one in flight.
+    """Return the latest dataset of each data type and connection, and the state of each dataset in flight.
 
     A dataset in flight is read by its id if it is late, or if the latest is a different one. If data status has news,
     Codat is asked for connections that are not known yet: the news may be about one of them.

@@ -10,9 +10,9 @@ from freshness.policy.policy import Policy
 
 DAY = timedelta(days=1)
 AHEAD_OF_DAY = timedelta(hours=6)
-"""How far ahead of an even spread over the day spending may be: what is due at once need not wait for its hour."""
+"""How far spending may be ahead of an even spread over the day: what is due at once need not wait for its hour."""
 AHEAD_OF_MONTH = timedelta(days=1)
-"""How far ahead of an even spread over the month spending may be."""
+"""How far spending may be ahead of an even spread over the month."""
 
 
 def call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> float:
@@ -49,15 +49,15 @@ def renewed_at(now: datetime) -> datetime:
 
 
 def month_of(now: datetime) -> str:
-    """Return the month, in UTC, to which a refresh counts, such as `2026-11`."""
+    """Return the month that a refresh counts towards, in UTC, such as `2026-11`."""
     return f"{now.astimezone(UTC):%Y-%m}"
 
 
 def spend_left(policy: Policy, refreshes: Mapping[str, int], now: datetime) -> dict[str, float]:
     """Return how many more refreshes may be queued now, for each platform with a cap on spending.
 
-    `refreshes` were queued in the month so far. By any time of the month no more is spent than the cap for the part of
-    the month that has passed, and `AHEAD_OF_MONTH`.
+    `refreshes` has how many were queued this month, by platform. The cap is spread over the month: no more of it is
+    spent than for the time that has passed and `AHEAD_OF_MONTH`.
     """
     start = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     end = (start + timedelta(days=32)).replace(day=1)

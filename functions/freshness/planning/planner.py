@@ -27,7 +27,7 @@ from freshness.planning.decision import Action, Candidate, Decision, Reason, res
 from freshness.policy.policy import Policy
 
 SOON = 0.1
-"""The share of its promise before it is due from which a feed is queued together with others."""
+"""A feed is due soon if it is due within this share of its `fresh_within`."""
 
 
 def decide(
@@ -80,8 +80,8 @@ def due_soon(
 ) -> dict[FeedKey, Decision]:
     """Return the decisions to queue a company's feeds that are due soon, without those that are due already.
 
-    Feeds that depend on others, by a set or a share, are left out. So are those of platforms with a cap on spending,
-    where it costs more to refresh early.
+    Feeds that depend on others, by a set or by their connection's quota, are left out. So are those of platforms with a
+    cap on spending, where it costs more to refresh early.
     """
     companies = {company.company_id: company}
     soon: dict[FeedKey, Decision] = {}

@@ -39,7 +39,7 @@ class _Sample:
 
 
 def impossible(policy: Policy, today: date) -> Iterator[LocatedError]:
-    """Yield a mistake for each table with a promise that cannot be kept, from a day on."""
+    """Yield an error for each table with a promise or a deadline that cannot be kept, from `today` on."""
     yield from impossible_deadlines(policy, today)
     known: set[str] = set()
     for sample in _samples(policy):

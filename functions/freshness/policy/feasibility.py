@@ -21,7 +21,7 @@ _Run = tuple[frozenset[int], ...]
 
 
 def impossible_deadlines(policy: Policy, today: date) -> Iterator[LocatedError]:
-    """Yield a mistake for each deadline that cannot be met."""
+    """Yield an error for each deadline that cannot be met."""
     for index, deadline in enumerate(policy.deadlines):
         together = [each for each in policy.deadlines[:index] if not (each.companies or each.groups or each.tags)]
         together.append(deadline)
@@ -73,7 +73,7 @@ def _runs(deadlines: Sequence[DeadlineTable], today: date, length: int) -> Itera
 
 
 def _always_closed(deadline: DeadlineTable, policy: Policy, today: date) -> str:
-    """Return why no refresh may be queued in the time before a deadline, empty if one may be."""
+    """Return why windows forbid every refresh that could meet a deadline; empty if they do not."""
     # Where companies' tags name their zones, all tables hold in the same.
     in_one_zone = policy.local_time.time_zone_tag is not None
     covering = [window for window in policy.windows if _covers(window, deadline)]

@@ -128,7 +128,7 @@ class Policy(Table):
             (data_type, connection.connection_id)
             for data_type in data_types
             for connection in company.active_connections(data_type)
-            # Which connections have a custom data type, only the policy says.
+            # Only the policy says which connections have a custom data type.
             if not custom_identifier(data_type) or self._names(data_type, company, connection)
         }
 

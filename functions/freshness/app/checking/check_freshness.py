@@ -284,7 +284,7 @@ def _failed(error: CodatError, codat: Codat) -> CheckFailed:
 
 
 def _supported(feeds: Iterable[Feed]) -> dict[str, tuple[str, ...]]:
-    """Return the data types of feeds that their platforms have, by connection."""
+    """Return the data types of the feeds that are supported, by connection id."""
     data_types: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
     for feed in feeds:
         if not feed.is_unsupported:

@@ -138,7 +138,7 @@ class CompanyList:
 
 
 def promised(company: Company, policy: Policy) -> Iterator[Cell]:
-    """Yield the parts of the fleet that each feed of a company belongs to for which anything is promised."""
+    """Yield the parts of the fleet that each feed of a company belongs to, if anything is promised of the feed."""
     for connection_id, data_types in company.feeds.items():
         connection = company.connections.get(connection_id)
         if connection is None:

@@ -231,13 +231,7 @@ class EnsureFresh:
         return await asyncio.to_thread(self.progress, request, company, feeds)
 
     async def wait(self, progress: Progress, preferred: timedelta, remaining: timedelta) -> Progress:
-        """Return a request after what it needs was queued, and after waiting as its caller prefers.
-
-        `remaining` is how long that may take at most. The client for Codat is opened when the first call is made.
-
-        Raises:
-            Problem: Codat accepted none of the calls.
-        """
+        """Advance a request until it is done, or until a time, or earlier if few places to wait are free."""
         if progress.request.is_done:
             return progress
         services, now = self.services, self.services.clock()
@@ -262,12 +256,12 @@ class EnsureFresh:
                     calls = sum(each.calls for each in opened)
                     logger.info("Request advanced", extra={"counts": dict(services.counts), "codat_calls": calls})
         except ContentionError as error:
-            # Only how many calls were made is not written then: the request goes on.
+            # Only the number of calls was not written. The request goes on.
             logger.warning("The number of calls could not be written", extra={"error": str(error)})
         return progress
 
     async def wait_until(self, progress: Progress, until: datetime, codat: Callable[[], Awaitable[Codat]]) -> Progress:
-        """Advance a request, and go on until it is done, or until a time if there is a place to wait until then."""
+        """Advance a request until it is done, or it is `until`. If few places to wait are free, stop earlier."""
         with _left_to_a_later_turn():
             progress = await self.advance(progress, codat)
         if progress.request.is_done or self.services.clock() >= until:

@@ -299,7 +299,7 @@ def _turns(cells: Iterable[Cell], also: Iterable[Diagnosis]) -> tuple[TurnView, 
 
 
 def _webhooks(received_at: datetime | None, feeds: Iterable[Feed]) -> Webhooks:
-    """Return when a webhook last arrived: they are silent since then if refreshes of ours ended long after it."""
+    """Return when a webhook last arrived: they are silent since then if a dataset ended `SILENT_AFTER` later."""
     ended = [
         (feed.last_dataset.at, feed.end.at) for feed in feeds if feed.last_dataset and feed.end and not feed.in_flight
     ]

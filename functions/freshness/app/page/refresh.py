@@ -11,7 +11,7 @@ from freshness.domain.feeds.feed import FeedKey
 
 
 def refresh_worst(queries: Queries, operations: Operations, selection: Selection = EVERYTHING) -> int:
-    """Request a refresh of the worst of the selected feeds where one can be queued, and return of how many.
+    """Request refreshes of the worst of the selected feeds, where they can be queued. Return how many.
 
     Raises:
         Paused: all refreshes are paused.

@@ -36,7 +36,7 @@ def verdict(view: PageView) -> Verdict:
 
 
 def in_words(worst: Sequence[FeedView], elsewhere: Sequence[FeedKey]) -> Iterator[str]:
-    """Yield what is broken: each feed if these are few, or else each data type and of how many companies.
+    """Yield what is broken: each feed if there are few, otherwise each data type with its number of companies.
 
     `worst` are feeds that are older than promised, the worst first, and `elsewhere` further ones, of companies that
     were not read.
@@ -71,7 +71,7 @@ def _of_everything(view: PageView) -> Verdict | None:
 
 
 def _of_feeds(view: PageView) -> Verdict | None:
-    """Return the verdict if promises are broken for reasons of their own."""
+    """Return the verdict if promises are broken, each for its own reason."""
     if not view.broken:
         return None
     causes = [each for each in view.turns if each.broken]
@@ -129,7 +129,7 @@ def _of_people(view: PageView) -> Verdict | None:
 
 
 def _of_webhooks(view: PageView) -> Verdict:
-    """Return the verdict if every promise is kept."""
+    """Return the verdict if every promise is kept: a warning if webhooks are silent, otherwise good."""
     if since := view.webhooks.silent_since:
         text = f"Every promise is kept, although no webhook has arrived since {_hour(since)}."
         return Verdict(Tone.WARNING, text, turn="ours", next_actions=(silent_webhooks(since).next_action,))

@@ -220,7 +220,7 @@ class PageView:
     broken: int
     """Feeds that are older than promised."""
     broken_is_minimum: bool
-    """Whether there are more of these than could be counted."""
+    """Whether there are more broken promises than could be counted."""
     broken_in_words: tuple[str, ...]
     """Which these are, by name if they are few."""
     needs_person: tuple[NeedsPerson, ...]

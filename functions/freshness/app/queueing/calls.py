@@ -253,8 +253,8 @@ def log_context(feed: Feed) -> dict[str, str]:
 def idempotency_key(feed: Feed) -> UUID:
     """Return the idempotency key of the call that queues a refresh of a feed.
 
-    It follows from what the decision to refresh the feed was made on, so that a call whose response was not recorded,
-    for example after a crash, has the same key when it is made again. Any recorded response changes it.
+    It is computed from the values that the decision was based on. So if a response was not recorded, for example after
+    a crash, the repeated call has the same key. Any recorded response changes the key.
     """
     if feed.unanswered and feed.unanswered.key:
         return UUID(feed.unanswered.key)
@@ -269,10 +269,10 @@ def idempotency_key(feed: Feed) -> UUID:
 
 
 def key_of(*parts: str) -> UUID:
-    """Return the key that follows from these parts."""
+    """Return the key that is computed from these parts."""
     return uuid5(_KEYS, "\n".join(parts))
 
 
 def text_of(at: datetime | None) -> str:
-    """Return a time as a part of a key."""
+    """Return a time as a part of a key; empty for `None`."""
     return sortable(at) if at else ""

@@ -56,7 +56,7 @@ def attainment_by(
 
 
 def burn_percent(tables: Tables, policy: Policy, now: datetime) -> int:
-    """Return how fast error budgets are used up, in percent of what is too fast (`freshness.domain.slo.burn_rate`)."""
+    """Return how fast error budgets are used up. From 100 on it is too fast (`freshness.domain.slo.burn_rate`)."""
     open_breaches = (breach.until(now) for breach in tables.feeds.open_breaches())
     records = tables.attainment.since(by_hour_since(now), now)
     return round(100 * burn(records, open_breaches, partial(objective, policy), now))

@@ -299,7 +299,7 @@ class TimingView:
 
     @classmethod
     def all_of(cls, promise: Promise, now: datetime) -> "Iterator[TimingView]":
-        """Yield the hours in which a promise is another, what it is at other times, and its deadlines, if any."""
+        """Yield what a promise is during its hours, what it is at other times, and its deadlines."""
         if promise.time_of_day is None:
             return
         hours = [(terms, terms.fresh_within) for terms in promise.time_of_day.terms if terms.fresh_within]
@@ -338,7 +338,7 @@ class Explanation:
     changes_are_learned: bool
     """Whether that was learned from its own syncs. If not, it is assumed."""
     last_decided: Decided | None
-    """The decision for which a tick last wrote it."""
+    """The decision because of which a tick last wrote the feed."""
     datasets: tuple[Dataset, ...]
     """Its datasets, newest first."""
     timing: tuple[TimingView, ...] = ()

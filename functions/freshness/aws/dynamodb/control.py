@@ -89,7 +89,7 @@ class Control:
         return kind() if item is None else adapter(kind).validate_python(item)
 
     def update(self, known: Versioned, compute: Callable[[Versioned], Versioned]) -> Versioned:
-        """Write what `compute` returns for such a value as it was read, and return it as written."""
+        """Write what `compute` returns for such a value, as `Table.update` does."""
 
         def put(value: Versioned) -> Versioned:
             written = replace(value, version=value.version + 1)
@@ -99,11 +99,11 @@ class Control:
         return self._table.update(known, compute, put, adapter(type(known)).validate_python)
 
     def api_limits(self) -> ApiLimits:
-        """Return what Codat allows, as far as any function knows."""
+        """Return the limits of Codat, as last written by any function."""
         return self.read(ApiLimits)
 
     def update_api_limits(self, known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
-        """Write what `compute` returns for the limits, as `update`."""
+        """Write what `compute` returns for the limits, as `Table.update` does."""
         return self.update(known, compute)
 
     def paused(self) -> Pause | None:
@@ -135,7 +135,7 @@ class Control:
         self._table.delete(control_key(PAUSED))
 
     def put_replanned(self, replanned: Replanned) -> None:
-        """Write which feeds were rescheduled. It is not conditional: a tick does it that holds a lease."""
+        """Write which feeds were rescheduled. The write is not conditional: the tick that does it holds a lease."""
         self._table.put_always(dump(replanned) | control_key(_NAMES[Replanned]))
 
     def last_done(self, work: str) -> datetime | None:

@@ -58,13 +58,13 @@ class ReadCompletedEvent(Envelope):
     modified_from: Readable[InstantIfAny] = Field(
         validation_alias=AliasPath("payload", "modifiedFromDate"), default=None
     )
-    """From when on what changed is new to Codat's copy."""
+    """The changes that the reads found are from this time on."""
     data_types: Annotated[
         tuple[object, ...],
         BeforeValidator(lambda given: given or ()),
         Field(validation_alias=AliasPath("payload", "dataTypes")),
     ] = ()
-    """What `DataTypeRead` describes, each by itself: one that cannot be read must not take the others with it."""
+    """The reads, to be validated as `DataTypeRead` one by one: one that cannot be read must not spoil the others."""
 
 
 class ConnectionEvent(Envelope):

@@ -140,7 +140,7 @@ def _issues(read: DataTypeRead) -> tuple[Issue, ...]:
 
 
 def _dataset_id(read: DataTypeRead) -> str:
-    """Return the dataset that the issues of a read name; empty if none does, or if they disagree."""
+    """Return the dataset that the links of a read's issues name; empty if none does, or if they disagree."""
     links = [issue.logs for issue in read.issues if issue]
     named = {found[1] for link in links if (found := _LOGS.search(link))}
     return named.pop() if len(named) == 1 else ""

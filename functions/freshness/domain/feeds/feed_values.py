@@ -67,14 +67,14 @@ class End:
         return self.at, OUTCOMES[self.state] is Outcome.COMPLETE, self.state, self.dataset_id
 
     def is_report_of(self, polled: "End") -> bool:
-        """Return whether this end is a webhook's report, which has no dataset id here, of the end that a poll found."""
+        """Return whether this end is a webhook's report of the end that a poll found: it has no dataset id here."""
         is_webhook = bool(polled.dataset_id) and not self.dataset_id
         return is_webhook and self.state == polled.state and abs(self.at - polled.at) <= SAME_END
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsOf:
-    """When the read of a copy was requested: the copy may lack later changes at the source.
+    """The time when the read of a copy was requested: the copy may lack later changes at the source.
 
     If only the end of the read is known, `at` is that minus `LONGEST_SYNC`, and `is_estimated` is true.
     """
@@ -85,7 +85,7 @@ class AsOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What callers need of a feed, by our own clock. Of several, the latest `not_before` and earliest `deadline`."""
+    """The needs of a caller of a feed, by our own clock; of all, the latest `not_before` and earliest `deadline`."""
 
     not_before: datetime
     """The copy must be as of this time or later: when its read was requested."""

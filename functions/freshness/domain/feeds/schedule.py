@@ -204,7 +204,7 @@ def _bound_at(feed: Feed, promise: Promise, succeeded_at: datetime) -> datetime:
     if promise.time_of_day is None:
         return succeeded_at + promise.aim - _lead(feed.usual_sync_time, promise.aim)
     too_old_at, in_force = promise.time_of_day.first_reached(succeeded_at, attrgetter("aim"))
-    # A deadline at the moment at which the bound is reached counts as well.
+    # A deadline at the very moment of the bound counts too.
     missed = promise.time_of_day.first_missed(succeeded_at, too_old_at + timedelta.resolution)
     # Decoding the history is the slowest step, so it is done once.
     durations, within = feed.history.durations, in_force.aim

@@ -59,7 +59,7 @@ _TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d) to (?:([01]\d|2[0-3]):([0
 
 EARLIEST_YEAR = 2026
 YEARS_AHEAD = 10
-"""For how many years there are dates of public holidays."""
+"""How many years of public holidays to look up."""
 LONGEST_SHOWN = 80
 SHORTEST_BEGINNING = 3
 """The beginning of a name must have this many characters to suggest the name."""
@@ -248,7 +248,7 @@ def public_holidays(code: str, first_year: int) -> tuple[date, ...]:
     Raises:
         ValueError: there is no such code.
     """
-    # Slow to import, and not deployed: the functions have a policy with its dates.
+    # Slow to import, and not deployed: functions load a compiled policy, which has the dates.
     import holidays
 
     country, _, part = code.partition("-")
