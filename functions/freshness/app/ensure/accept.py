@@ -15,7 +15,7 @@ from uuid import uuid4
 from aws_lambda_powertools import Logger
 
 from freshness.app import audit
-from freshness.app.ensure.admission import Admission
+from freshness.app.ensure import admission
 from freshness.app.ensure.advance import POLL_AT_LEAST_EVERY, Advancer, between_polls, first_poll_at
 from freshness.app.ensure.finish import Finisher, left_to_the_next_tick
 from freshness.app.ensure.places import place_to_wait
@@ -76,10 +76,6 @@ class EnsureFresh:
     """Accepts, advances and ends requests for fresh data. Errors that a caller must see are raised as `Problem`."""
 
     services: Services
-
-    @property
-    def _admission(self) -> Admission:
-        return Admission(services=self.services)
 
     @property
     def _finisher(self) -> Finisher:
@@ -150,10 +146,10 @@ class EnsureFresh:
         if key and (known := self.services.tables.requests.get(request.request_id)):
             return self._again(known, company, fingerprint)
         feeds = self.services.tables.feeds.of_company(company.company_id)
-        self._admission.require_supported(request, feeds, company)
+        admission.require_supported(request, feeds, company)
         ended = request.with_results(feeds, company, now)
         if not ended.is_fresh:
-            self._admission.require_possible(request, feeds, company, account)
+            admission.require_possible(self.services, request, feeds, company, account)
         if ended.is_fresh and not key:
             with self._recorded(actor, ask, company):
                 if ask.purpose or self.services.policy.keeps_requests:
@@ -216,7 +212,7 @@ class EnsureFresh:
         known = list(self.services.tables.feeds.of_company(request.company_id) if feeds is None else feeds)
         request = self._finisher.finish(request, company, known)
         mine = request.feeds_of(known, company)
-        ahead = None if request.is_done else self._admission.estimate(request, mine, company)
+        ahead = None if request.is_done else admission.estimated(self.services, request, mine, company)
         return Progress(request=request, company=company, feeds=tuple(mine), estimate=ahead)
 
     async def advance(self, progress: Progress, codat: Callable[[], Awaitable[Codat]]) -> Progress:
@@ -231,7 +227,10 @@ class EnsureFresh:
         return await asyncio.to_thread(self.progress, request, company, feeds)
 
     async def wait(self, progress: Progress, preferred: timedelta, remaining: timedelta) -> Progress:
-        """Advance a request until it is done, or until a time, or earlier if few places to wait are free."""
+        """Queue what a request needs, then wait as long as its caller prefers. Return its progress.
+
+        This takes at most `remaining`. The client for Codat is opened for the first call.
+        """
         if progress.request.is_done:
             return progress
         services, now = self.services, self.services.clock()

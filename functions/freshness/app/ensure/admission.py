@@ -32,7 +32,7 @@ def require_supported(request: FreshnessRequest, feeds: list[Feed], company: Com
 def require_possible(
     services: Services, request: FreshnessRequest, feeds: list[Feed], company: Company, account: DispatchState
 ) -> None:
-    """Raise a `Problem` if the data cannot be read now. With `OnLate.FAIL`, also if it cannot be read in time."""
+    """Raise a `Problem` if the data cannot be read now, or with `OnLate.FAIL` not in time."""
     mine = [feed for feed in request.feeds_of(feeds, company) if not feed.is_as_of(request.not_before)]
     unlinked = {
         connection.platform
