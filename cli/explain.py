@@ -1,6 +1,5 @@
 """`freshness explain`: why a data type is, or is not, refreshed."""
 
-import asyncio
 from dataclasses import replace
 from typing import Annotated
 
@@ -11,7 +10,6 @@ from cli.output import link_text, new_table, print_issues, print_json, print_tab
 from freshness.app.reading.text import changed, changes, codat_words, duration, moment, read_times
 from freshness.app.reading.views import Explanation
 from freshness.domain.companies.pause import in_force
-from stack_access.links import links_of
 from stack_access.stack import clock
 
 
@@ -32,7 +30,7 @@ def explain(
     found = stack.queries.find_company(company)
     explanations = stack.queries.explain(found, data_type, now)
     feeds = [explanation.feed for explanation in explanations]
-    links = {link.connection_id: link for link in asyncio.run(links_of(stack, found, feeds))}
+    links = {link.connection_id: link for link in stack.links(found, feeds)}
     explanations = [
         replace(explanation, link=links.get(explanation.feed.connection_id)) for explanation in explanations
     ]

@@ -1,6 +1,5 @@
 """`freshness status`: whether the promises are kept."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated
@@ -19,7 +18,6 @@ from freshness.app.reading.views import ConsentView, FeedView, FleetView, LinkVi
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import in_force
 from freshness.domain.feeds.feed_values import State
-from stack_access.links import links_of
 from stack_access.stack import clock
 from stack_access.text import STYLES
 
@@ -51,7 +49,7 @@ def status(
     if company:
         found = queries.find_company(company)
         feeds = queries.company(found, now)
-        links = asyncio.run(links_of(stack, found, feeds))
+        links = stack.links(found, feeds)
         if as_json:
             print_json({"company": found, "feeds": feeds, "links": links})
         else:

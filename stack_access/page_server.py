@@ -4,7 +4,6 @@ It answers only this machine's own browser. What it shows is read again for each
 commands `refresh`, `pause` and `resume` do.
 """
 
-import asyncio
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -27,7 +26,6 @@ from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.queries import NotFound, Queries
 from freshness.domain.clean_text import shown
 from freshness.domain.companies.pause import LONGEST_REASON, Pause, in_force
-from stack_access.links import links_of
 from stack_access.stack import DeployedStack, clock
 
 LOOPBACK = "127.0.0.1"
@@ -80,7 +78,7 @@ class StackSource:
     def link(self, company_id: str, connection_id: str) -> str:
         """Return the link as it is at Codat now, or as Codat reported it last."""
         company = self.queries.find_company(company_id)
-        links = asyncio.run(links_of(self.stack, company, self.queries.company(company, clock())))
+        links = self.stack.links(company, self.queries.company(company, clock()))
         return next((each.url for each in links if each.connection_id == connection_id), "")
 
 

@@ -1,9 +1,10 @@
 """A deployed stack: one in AWS, or the one that `make run` runs on this machine."""
 
+import asyncio
 import os
 import shlex
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,9 @@ import httpx
 from botocore.exceptions import ClientError
 
 from freshness.app.operations import Operations
+from freshness.app.reading.links import read_links
 from freshness.app.reading.queries import Queries
+from freshness.app.reading.views import FeedView, LinkView
 from freshness.app.services import CodatAccess, Services
 from freshness.app.tick import LISTING
 from freshness.aws.dynamodb.tables import TableNames, Tables
@@ -24,7 +27,9 @@ from freshness.aws.event_bus import EventBus
 from freshness.codat.client import Codat
 from freshness.codat.http import CALL_TIMEOUT
 from freshness.domain.audit import Actor
+from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import Pause
+from freshness.domain.feeds.feed_values import State
 from freshness.policy.policy import Policy
 from stack_access.deployed_policies import DeployedPolicies
 from stack_access.errors import StackError
@@ -225,6 +230,16 @@ class DeployedStack:
         access, hooks = self.codat_access, {"response": list(on_response)}
         async with httpx.AsyncClient(base_url=access.base_url, timeout=CALL_TIMEOUT, event_hooks=hooks) as http:
             yield Codat(http, access.key(False), clock=clock)
+
+    def links(self, company: Company, feeds: Iterable[FeedView]) -> list[LinkView]:
+        """Return the links of a company's connections that the customer must authorise again, as Codat has them now."""
+        blocked = {feed.connection_id for feed in feeds if feed.state is State.BLOCKED}
+
+        async def read() -> list[LinkView]:
+            async with self.codat() as codat:
+                return await read_links(codat, company, blocked)
+
+        return asyncio.run(read())
 
     @property
     def queries(self) -> Queries:

@@ -1,6 +1,5 @@
 """The whole loop on a deployed stack: tables, webhooks, the event bus, and the files for other tools."""
 
-import asyncio
 import json
 import shlex
 import subprocess
@@ -22,7 +21,6 @@ from local.errors import LocalRunError
 from local.settings import Settings
 from local.stack import RunningStack
 from local.watch import running_ticks
-from stack_access.links import links_of
 from stack_access.stack import clock
 from tests.end_to_end.conftest import answered, dead_letters, files_with, wait_for
 
@@ -65,7 +63,7 @@ def test_a_feed_that_cannot_be_fresh_has_the_reason_and_a_link_that_is_read_from
 ) -> None:
     lapsed = [feed for feed in fresh_fleet.obstructed if "has lapsed" in feed.obstacle]
     company = stack.queries.find_company(lapsed[0].company_id)
-    [link, *_] = asyncio.run(links_of(stack.deployed, company, stack.queries.company(company, clock())))
+    [link, *_] = stack.deployed.links(company, stack.queries.company(company, clock()))
     assert link.is_live
     assert link.url.startswith("http")
 

@@ -37,16 +37,15 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
     made.set_link(ConnectionStatus.DEAUTHORIZED, 1)
     made.pass_time(26 * HOUR, every=timedelta(minutes=15))
 
-    async def no_links(*_: object) -> list[object]:
-        return []
-
     tables = made.queries.services.tables
-    stack = SimpleNamespace(queries=made.queries, policies=DeployedPolicies(tables.policies, tmp_path / "none.toml"))
+    stack = SimpleNamespace(
+        queries=made.queries,
+        policies=DeployedPolicies(tables.policies, tmp_path / "none.toml"),
+        links=lambda *_: [],
+    )
     for module in (cli.status, cli.explain, cli.doctor, report):
         monkeypatch.setattr(module, "selected_stack", lambda _: stack)
         monkeypatch.setattr(module, "clock", made.now)
-        if hasattr(module, "links_of"):
-            monkeypatch.setattr(module, "links_of", no_links)
     yield made
     made.close()
 

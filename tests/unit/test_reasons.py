@@ -9,7 +9,6 @@ import pytest
 
 from freshness.app.reading.diagnosis import Conditions, Subject, Turn, diagnose
 from freshness.app.reading.text import codat_words
-from freshness.codat.dataset_facts import polled_fact, requested_fact
 from freshness.codat.models import ConnectionListing, PullOperation
 from freshness.codat.webhooks import parser as webhook_parser
 from freshness.domain.api_limits import ApiLimits
@@ -67,7 +66,7 @@ def operation(**fields: Any) -> PullOperation:
 def test_why_a_dataset_failed_is_one_bounded_line_whatever_codat_sends(given: dict[str, Any], words: str) -> None:
     found = operation(**given)
 
-    assert polled_fact(found, NOON).reason == requested_fact(found, Trigger.PROMISE).reason == words
+    assert found.polled(NOON).reason == found.requested_by(Trigger.PROMISE).reason == words
 
 
 def connection(**fields: Any) -> ConnectionListing:
@@ -157,7 +156,7 @@ def test_a_success_leaves_no_reason() -> None:
 
 def test_a_poll_says_why_a_dataset_failed_of_which_a_webhook_said_only_that_it_did() -> None:
     first = transition(READING, ended(NOON + MINUTE), PROMISE, LINKED, NOON + MINUTE)
-    polled = polled_fact(operation(errorMessage="Xero is down", completed="2026-11-23T12:01:00Z"), NOON + 2 * MINUTE)
+    polled = operation(errorMessage="Xero is down", completed="2026-11-23T12:01:00Z").polled(NOON + 2 * MINUTE)
     second = transition(first.feed, polled, PROMISE, LINKED, NOON + 2 * MINUTE)
 
     assert second.feed.end
@@ -181,7 +180,7 @@ def test_a_webhook_says_from_when_on_the_changes_are() -> None:
 
 def running(description: str | None, at: datetime = NOON + 30 * MINUTE) -> Feed:
     """Return the feed after Codat was asked how its dataset is: `None` if by data status, which does not say it."""
-    fact = polled_fact(operation(status="Fetching", statusDescription=description or ""), at)
+    fact = operation(status="Fetching", statusDescription=description or "").polled(at)
     fact = replace(fact, reason=None) if description is None else fact
     return transition(READING, fact, PROMISE, LINKED, at).feed
 

@@ -8,7 +8,9 @@ from pydantic import AliasPath, BeforeValidator, Field
 
 from freshness.codat.response_model import Identifier, Readable, Response, Text, Words, in_words
 from freshness.domain.companies.company import Connection, ConnectionStatus
-from freshness.domain.datasets.dataset import DatasetState
+from freshness.domain.datasets.dataset import DatasetState, Trigger, has_ended
+from freshness.domain.feeds.facts import DatasetPolled, DatasetRequested
+from freshness.domain.feeds.feed_values import Decided
 from freshness.domain.times import BEGINNING, Instant, InstantIfAny
 
 
@@ -172,6 +174,41 @@ class PullOperation(Identified):
     def reason(self) -> str:
         """Return why the dataset failed, or what it waits for, in Codat's words; empty if Codat does not say."""
         return "" if self.status == DatasetState.COMPLETE else self.error_message or self.status_description
+
+    def polled(self, at: datetime) -> DatasetPolled:
+        """Return the fact that Codat returned the dataset at a time."""
+        is_complete = self.status == DatasetState.COMPLETE
+        return DatasetPolled(
+            at=at,
+            state=self.status,
+            dataset_id=self.id,
+            requested_at=self.requested,
+            ended_at=self.completed,
+            succeeded_at=self.completed if is_complete else None,
+            succeeded_id=self.id if is_complete else "",
+            reason=self.reason,
+        )
+
+    def requested_by(
+        self,
+        trigger: Trigger,
+        decided: Decided | None = None,
+        called_at: datetime | None = None,
+        serves: datetime | None = None,
+    ) -> DatasetRequested:
+        """Return the fact that a call queued the dataset, or was refused because the dataset runs already."""
+        return DatasetRequested(
+            at=self.requested,
+            trigger=trigger,
+            dataset_id=self.id,
+            state=self.status,
+            # If it is unknown when it ended, the earlier time counts.
+            ended_at=(self.completed or self.requested) if has_ended(self.status) else None,
+            reason=self.reason,
+            decided=decided,
+            called_at=called_at,
+            serves=serves,
+        )
 
 
 class SyncSetting(Response):

@@ -7,7 +7,6 @@ from datetime import datetime
 from aws_lambda_powertools import Logger
 
 from freshness.codat.client import Codat
-from freshness.codat.dataset_facts import polled_fact
 from freshness.codat.errors import NotFound, Unreadable
 from freshness.codat.models import DataStatus, PullOperation
 from freshness.domain.companies.company import Company, ConnectionStatus
@@ -140,7 +139,7 @@ async def _in_history(
         read += 1
         if wanted <= succeeded.keys() or read == HISTORY_READ:
             break
-    return {key: [_with_success(polled_fact(latest[key], at), succeeded.get(key))] for key in wanted & latest.keys()}
+    return {key: [_with_success(latest[key].polled(at), succeeded.get(key))] for key in wanted & latest.keys()}
 
 
 def _with_success(polled: DatasetPolled, success: PullOperation | None) -> DatasetPolled:
@@ -186,7 +185,7 @@ async def poll_in_flight(
     polled: dict[FeedKey, DatasetPolled] = {}
     for feed in feeds:
         operation = reported.get(feed.in_flight.dataset_id) if feed.in_flight else None
-        found = polled_fact(operation, at) if operation else await _of_dataset(codat, feed, at)
+        found = operation.polled(at) if operation else await _of_dataset(codat, feed, at)
         if found:
             polled[feed.key] = found
     return polled
@@ -202,7 +201,7 @@ async def poll_ended(codat: Codat, feed: Feed, dataset_id: str, at: datetime) ->
     """
     if dataset_id:
         operation = await codat.dataset(feed.company_id, dataset_id)
-        polled = polled_fact(operation, max(at, operation.completed or operation.requested))
+        polled = operation.polled(max(at, operation.completed or operation.requested))
     else:
         key = feed.data_type, feed.connection_id
         found = await _in_history(codat, feed.company_id, {key}, at)
@@ -218,7 +217,7 @@ async def _of_dataset(codat: Codat, feed: Feed, at: datetime) -> DatasetPolled |
     if feed.in_flight is None:
         return None
     try:
-        return polled_fact(await codat.dataset(feed.company_id, feed.in_flight.dataset_id), at)
+        return (await codat.dataset(feed.company_id, feed.in_flight.dataset_id)).polled(at)
     except NotFound:
         return _cancelled(feed, at)
     except Unreadable as error:

@@ -11,7 +11,6 @@ from freshness.app.queueing.calls import Queueing, key_of, text_of
 from freshness.aws.metrics import Metric
 from freshness.codat import bulk_refresh
 from freshness.codat.bulk_refresh import BulkCall
-from freshness.codat.dataset_facts import requested_fact
 from freshness.codat.errors import AlreadyInProgress, CodatError, NotFound, Refused
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.company_facts import BulkRefreshStarted
@@ -122,6 +121,6 @@ async def _record_running(
     since = error.at - LONGEST_ADOPTED
     running = await bulk_refresh.running(queueing.codat, company.company_id, call.feeds, since)
     for key, operation in running.items():
-        await queueing.record(call.feeds[key], company, requested_fact(operation, Trigger.EXTERNAL))
+        await queueing.record(call.feeds[key], company, operation.requested_by(Trigger.EXTERNAL))
         queueing.services.counts.count(Metric.DATASETS_ADOPTED)
     return list(running)

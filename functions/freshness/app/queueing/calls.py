@@ -13,7 +13,6 @@ from freshness.app.queueing.lease import QueueLease
 from freshness.app.services import Services
 from freshness.aws.metrics import Metric
 from freshness.codat.client import Codat
-from freshness.codat.dataset_facts import requested_fact
 from freshness.codat.errors import (
     AccountLimit,
     AlreadyInProgress,
@@ -161,7 +160,7 @@ class Queueing:
             self.unqueued.discard(feed.key)
             feed = Feed(company_id=feed.company_id, data_type=feed.data_type, connection_id=operation.connection_id)
         decided = Decided(at=self.services.clock(), reason=decision.reason)
-        fact = requested_fact(operation, trigger_of(decision.feed), decided, called_at, serves)
+        fact = operation.requested_by(trigger_of(decision.feed), decided, called_at, serves)
         await self.record(feed, company, fact)
         self.services.counts.count(Metric.REFRESHES_QUEUED)
 
@@ -179,10 +178,10 @@ class Queueing:
         retry = QueueingFailed(at=running.at, longest=backoff.LONGEST_RUNNING)
         if adopted.connection_id != feed.connection_id:
             other = Feed(company_id=feed.company_id, data_type=feed.data_type, connection_id=adopted.connection_id)
-            await self.record(other, company, requested_fact(adopted, Trigger.EXTERNAL))
+            await self.record(other, company, adopted.requested_by(Trigger.EXTERNAL))
             await self.record(feed, company, retry)
             return
-        recorded = await self.record(feed, company, requested_fact(adopted, Trigger.EXTERNAL))
+        recorded = await self.record(feed, company, adopted.requested_by(Trigger.EXTERNAL))
         if recorded.in_flight is None and not has_ended(adopted.status):
             await self.record(recorded, company, retry)
 
