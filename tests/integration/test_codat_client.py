@@ -79,7 +79,7 @@ async def test_every_operation_is_understood(codat: Codat, sandbox: RunningSandb
 
     operation = await codat.queue(company_id, "invoices", connection_id)
     assert operation.connection_id == connection_id
-    status = (await codat.data_status(company_id)).by_type["invoices"]
+    status = (await codat.data_status(company_id))[1]["invoices"]
     assert status.latest_sync_id == operation.id
     assert await codat.dataset(company_id, operation.id)
     await codat.queue_all(company_id)
@@ -168,9 +168,9 @@ async def test_what_codat_adds_passes_through(codat: Codat, sandbox: RunningSand
     odd = {"dataType": "invoices", "currentStatus": ["?"]}
     prescribe(sandbox, body={"crystals": status, "invoices": odd, "bills": None}, status=200)
 
-    statuses = await codat.data_status("company")
+    _, statuses = await codat.data_status("company")
 
-    assert {name: status.current_status for name, status in statuses.by_type.items()} == {"crystals": "Polishing"}
+    assert {name: status.current_status for name, status in statuses.items()} == {"crystals": "Polishing"}
 
 
 OPERATION = {
@@ -207,7 +207,7 @@ async def test_what_is_to_have_happened_at_an_absurd_time_is_unreadable(
 
     absurd = {"dataType": "invoices", "currentStatus": "Complete", "lastSuccessfulSync": time}
     prescribe(sandbox, body={"invoices": absurd, "bills": {"dataType": "bills"}}, status=200)
-    assert (await codat.data_status("c")).by_type.keys() == {"bills"}
+    assert (await codat.data_status("c"))[1].keys() == {"bills"}
 
 
 async def test_the_year_1_is_no_time_at_all(codat: Codat, sandbox: RunningSandbox) -> None:
@@ -217,7 +217,7 @@ async def test_the_year_1_is_no_time_at_all(codat: Codat, sandbox: RunningSandbo
 
     failed = {"dataType": "bills", "currentStatus": "FetchError", "lastSuccessfulSync": f"{never}Z"}
     prescribe(sandbox, body={"bills": failed}, status=200)
-    assert (await codat.data_status("c")).by_type["bills"].last_successful_sync is None
+    assert (await codat.data_status("c"))[1]["bills"].last_successful_sync is None
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ async def test_an_answer_that_is_not_as_described_is_unreadable(
 async def test_an_answer_cut_off_is_asked_for_again(codat: Codat, sandbox: RunningSandbox, company_id: str) -> None:
     prescribe(sandbox, cutAfter=9, times=http.TRIES - 1)
 
-    assert (await codat.data_status(company_id)).by_type
+    assert (await codat.data_status(company_id))[1]
 
 
 @pytest.mark.parametrize("lost", [{"close": True}, {"cutAfter": 9}])
@@ -466,7 +466,7 @@ def answering(headers: dict[str, str], status: int = 200) -> Codat:
 
 @pytest.mark.parametrize("date", ["Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 -0000", "today", ""])
 async def test_an_absurd_date_is_not_taken_for_codats_time(date: str) -> None:
-    assert abs((await answering({"Date": date}).data_status("company")).at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert abs((await answering({"Date": date}).data_status("company"))[0] - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 async def test_a_pause_is_measured_by_codats_own_clock() -> None:

@@ -75,10 +75,10 @@ async def test_companies_are_read(codat: Codat) -> None:
 
 
 async def test_the_data_status_is_read(codat: Codat) -> None:
-    statuses = await codat.data_status(str(uuid4()))
+    at, statuses = await codat.data_status(str(uuid4()))
 
-    assert all(status.data_type for status in statuses.by_type.values())
-    assert abs(statuses.at - datetime.now(UTC)).total_seconds() < 60
+    assert all(status.data_type for status in statuses.values())
+    assert abs(at - datetime.now(UTC)).total_seconds() < 60
 
 
 async def test_datasets_are_read(codat: Codat) -> None:

@@ -1,7 +1,6 @@
 """The operations of Codat's HTTP API that this project uses."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING
@@ -34,14 +33,6 @@ EMPTY_PAGES = 10
 """A list counts as ended after this many pages without an item, even if each links to a next one."""
 
 
-@dataclass(frozen=True, slots=True)
-class DataStatuses:
-    """The data status of a company by data type, as Codat returned it at `at`, by its own clock."""
-
-    at: datetime
-    by_type: dict[str, DataStatus]
-
-
 class Codat(HttpClient):
     """A client for one API key. Every call raises `freshness.codat.errors.CodatError` if it fails."""
 
@@ -61,12 +52,14 @@ class Codat(HttpClient):
         response = await self._get(path_of("companies", company_id))
         return self._time(response), self._read(response, CompanyListing)
 
-    async def data_status(self, company_id: str) -> DataStatuses:
-        """Return the data status of a company. Data types that were never synced may be missing."""
+    async def data_status(self, company_id: str) -> tuple[datetime, dict[str, DataStatus]]:
+        """Return the data status of a company by data type, and the time at which Codat returned it.
+
+        Data types that were never synced may be missing.
+        """
         response = await self._get(path_of("companies", company_id, "dataStatus"))
         statuses = self._read(response, dict[str, Readable[DataStatus]])
-        by_type = {data_type: status for data_type, status in statuses.items() if status is not None}
-        return DataStatuses(at=self._time(response), by_type=by_type)
+        return self._time(response), {data_type: status for data_type, status in statuses.items() if status is not None}
 
     async def history(self, company_id: str) -> AsyncIterator[PullOperation]:
         """Yield the datasets of a company, newest first. Pages are read as they are needed."""

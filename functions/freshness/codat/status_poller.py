@@ -33,7 +33,7 @@ async def poll(
         CodatError: the company's data status or history could not be read.
     """
     feeds = {(feed.data_type, feed.connection_id): feed for feed in of_company}
-    statuses = await codat.data_status(company.company_id)
+    at, statuses = await codat.data_status(company.company_id)
     polled: dict[KeyInCompany, list[DatasetPolled]] = {}
     # Data status does not have custom data types: others may have read them.
     ambiguous = {
@@ -42,13 +42,13 @@ async def poll(
         if custom_identifier(feed.data_type) and (feed.in_flight or not feed.is_unsupported)
     }
     news: set[KeyInCompany] = set()
-    for data_type, status in statuses.by_type.items():
+    for data_type, status in statuses.items():
         connections = company.active_connections(data_type)
         if len(company.candidate_connections(data_type)) > 1 and status.current_status:
             ambiguous |= {(data_type, connection.connection_id) for connection in connections}
         elif connections and status.current_status:
             key = data_type, connections[0].connection_id
-            polled[key] = [_of_status(status, statuses.at)]
+            polled[key] = [_of_status(status, at)]
             latest = status.latest_sync_id
             if latest is None or key not in feeds or not is_known_dataset(feeds[key], latest):
                 news.add(key)
@@ -57,10 +57,10 @@ async def poll(
         polled = {key: facts for key, facts in polled.items() if key not in news}
     await _explain(codat, company.company_id, feeds, polled)
     if ambiguous:
-        polled |= await _in_history(codat, company.company_id, ambiguous, statuses.at)
+        polled |= await _in_history(codat, company.company_id, ambiguous, at)
     for feed in feeds.values():
         known = polled.setdefault((feed.data_type, feed.connection_id), [])
-        if in_flight := await _in_flight(codat, feed, known, now, statuses.at):
+        if in_flight := await _in_flight(codat, feed, known, now, at):
             known[:] = [in_flight, *(fact for fact in known if fact.dataset_id != in_flight.dataset_id)]
     return polled
 
