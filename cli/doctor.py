@@ -3,9 +3,10 @@
 import asyncio
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,11 +42,11 @@ LOOK_BACK = timedelta(days=1)
 TICKS = 2
 """How many executions of Lambda the two ticks hold."""
 LISTED = 10
-"""The most company ids that one finding lists."""
+"""The most companies or names that one finding lists."""
 _SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{16,}={0,2}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The result of one examination. `to_do` is empty if nothing is wrong."""
 
@@ -113,9 +114,9 @@ def account(name: str, pinned: str) -> Finding:
     """Return the finding about the account of the API key: a problem if the policy names another account."""
     subject, found = "Codat's account", f"the key belongs to {name}"
     if pinned in ("", name):
-        return Finding(subject=subject, found=found)
+        return Finding(subject, found)
     to_do = f"[codat] of the policy names {pinned}. Store that account's key, or deploy the policy of this one."
-    return Finding(subject=subject, found=found, to_do=to_do)
+    return Finding(subject, found, to_do)
 
 
 def local_time(companies: Iterable[Company], policy: Policy) -> Finding:
@@ -127,20 +128,19 @@ def local_time(companies: Iterable[Company], policy: Policy) -> Finding:
     }
     subject = "tags with a time zone or calendar"
     if not unknown:
-        return Finding(subject=subject, found="all are known")
-    listed = "; ".join(f"{name} ({', '.join(tags)})" for name, tags in list(unknown.items())[:LISTED])
+        return Finding(subject, "all are known")
+    listed = _first_of([f"{name} ({', '.join(tags)})" for name, tags in unknown.items()])
     to_do = "Correct them in Codat: a time zone is named as Europe/London is, a calendar as in the policy."
-    return Finding(subject=subject, found=f"{len(unknown)} companies have unknown ones: {listed}", to_do=to_do)
+    return Finding(subject, f"{len(unknown)} companies have unknown ones: {listed}", to_do)
 
 
 def selections(companies: Iterable[Company], policy: Policy) -> Finding:
     """Return the finding about names in the policy: a problem if one of them selects nothing."""
     subject, found = "names in the policy", list(unmatched(policy, companies))
     if not found:
-        return Finding(subject=subject, found="each matches a connection, as far as there are any")
-    listed = "; ".join(found[:LISTED]) + ("; …" if len(found) > LISTED else "")
+        return Finding(subject, "each matches a connection, as far as there are any")
     to_do = "Correct them in freshness.toml, or remove them."
-    return Finding(subject=subject, found=f"{len(found)} match nothing: {listed}", to_do=to_do)
+    return Finding(subject, f"{len(found)} match nothing: {_first_of(found)}", to_do)
 
 
 def _schedules(stack: DeployedStack) -> Iterator[Finding]:
@@ -150,11 +150,11 @@ def _schedules(stack: DeployedStack) -> Iterator[Finding]:
         subject = f"schedule of {function}"
         if not of_function:
             to_do = 'Deploy the stack again with "cdk deploy".'
-            yield Finding(subject=subject, found="it does not exist", to_do=to_do)
+            yield Finding(subject, "it does not exist", to_do)
         for schedule in of_function:
             is_on = schedule.get("State") == "ENABLED"
             to_do = "" if is_on else f"Enable the schedule {schedule.get('Name')} in EventBridge Scheduler."
-            yield Finding(subject=subject, found="it is enabled" if is_on else "it is disabled", to_do=to_do)
+            yield Finding(subject, "it is enabled" if is_on else "it is disabled", to_do)
 
 
 def _all_schedules(stack: DeployedStack) -> list["ScheduleSummaryTypeDef"]:
@@ -166,18 +166,18 @@ def _all_schedules(stack: DeployedStack) -> list["ScheduleSummaryTypeDef"]:
 def _pauses(stack: DeployedStack) -> Finding:
     now = clock()
     if pause := stack.pause(now):
-        return Finding(subject="pause", found=f"everything is {pause}", to_do=RESUME)
+        return Finding("pause", f"everything is {pause}", RESUME)
     if paused := [f"{company.name} ({company.pause})" for company in stack.queries.paused_companies(now)]:
         to_do = 'Resume with "./freshness resume COMPANY" once the pause is no longer needed.'
-        return Finding(subject="pause", found=f"paused: {', '.join(paused)}", to_do=to_do)
-    return Finding(subject="pause", found="nothing is paused")
+        return Finding("pause", f"paused: {', '.join(paused)}", to_do)
+    return Finding("pause", "nothing is paused")
 
 
 def _dry_run(stack: DeployedStack) -> Finding:
     if stack.environment(stack.outputs.queue_refreshes_function).get("DRY_RUN") == "true":
         to_do = "Set dry_run to false in deployment.toml and deploy, to queue refreshes."
-        return Finding(subject="dry run", found="refreshes are logged, and not queued", to_do=to_do)
-    return Finding(subject="dry run", found="refreshes are queued")
+        return Finding("dry run", "refreshes are logged, and not queued", to_do)
+    return Finding("dry run", "refreshes are queued")
 
 
 def _concurrency(stack: DeployedStack) -> Finding:
@@ -198,29 +198,29 @@ def concurrency(limit: int, batches: int, callers: int) -> Finding:
         f"batches of webhooks {batches} and ticks {TICKS}"
     )
     if callers + batches + TICKS < limit:
-        return Finding(subject=subject, found=found)
+        return Finding(subject, found)
     to_do = (
         "None may be left to receive webhooks. Lower waiting_callers or webhook_batches_at_once in deployment.toml, or "
         "ask for more under Service Quotas, Lambda, Concurrent executions."
     )
-    return Finding(subject=subject, found=found, to_do=to_do)
+    return Finding(subject, found, to_do)
 
 
 def _api_key(report: CodatReport) -> Finding:
     match report.error:
         case None | RateLimited():
-            return Finding(subject="Codat's API key", found="Codat accepts it")
+            return Finding("Codat's API key", "Codat accepts it")
         case Unauthorized() | Forbidden():
             to_do = (
                 "Copy the key from Codat's portal into the secret CodatApiKeySecret. It is used within five minutes."
             )
-            return Finding(subject="Codat's API key", found=f"Codat refuses it: {report.error}", to_do=to_do)
+            return Finding("Codat's API key", f"Codat refuses it: {report.error}", to_do)
         case AccountLimit():
             to_do = "Ask the owner of the contract with Codat."
-            return Finding(subject="Codat's account", found=f"its limit is reached: {report.error}", to_do=to_do)
+            return Finding("Codat's account", f"its limit is reached: {report.error}", to_do)
         case CodatError():
             to_do = "Check whether Codat is down (https://status.codat.io), and whether CODAT_BASE_URL is right."
-            return Finding(subject="Codat", found=f"a call failed: {report.error}", to_do=to_do)
+            return Finding("Codat", f"a call failed: {report.error}", to_do)
 
 
 def _clock(at: datetime) -> Finding:
@@ -228,8 +228,8 @@ def _clock(at: datetime) -> Finding:
     if skew > LARGEST_SKEW:
         to_do = "Set the clock of this machine; if it is right, ask Codat's support."
         found = f"it differs from Codat's by {skew.total_seconds():.0f} s"
-        return Finding(subject="clock", found=found, to_do=to_do)
-    return Finding(subject="clock", found="it agrees with Codat's")
+        return Finding("clock", found, to_do)
+    return Finding("clock", "it agrees with Codat's")
 
 
 def _quota(limits: ApiLimits, report: CodatReport, now: datetime) -> Finding:
@@ -241,18 +241,18 @@ def _quota(limits: ApiLimits, report: CodatReport, now: datetime) -> Finding:
     if until or isinstance(report.error, RateLimited):
         until_text = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
         to_do = "Nothing is queued before then. If this happens again, promise less in freshness.toml."
-        return Finding(subject="quota", found=f"it is spent: Codat accepts no calls{until_text}", to_do=to_do)
+        return Finding("quota", f"it is spent: Codat accepts no calls{until_text}", to_do)
     if left is not None and left < LITTLE:
         to_do = "See on the dashboard who makes the calls. Promise less in freshness.toml, or pause a company."
-        return Finding(subject="quota", found=found, to_do=to_do)
-    return Finding(subject="quota", found=found)
+        return Finding("quota", found, to_do)
+    return Finding("quota", found)
 
 
 def listing(last: Listing, now: datetime) -> Finding:
     """Return the finding about Codat's last list of companies: a problem if it lacks too much to delete anything."""
     subject, lacking = "Codat's list of companies", (last.companies.lacking, last.connections.lacking)
     if not any(lacking):
-        return Finding(subject=subject, found="it has every company and connection that is known")
+        return Finding(subject, "it has every company and connection that is known")
     found = (
         f"it lacks {last.companies.lacking:,} of {last.companies.known:,} companies, and {last.connections.lacking:,} "
         f"of {last.connections.known:,} connections"
@@ -262,8 +262,8 @@ def listing(last: Listing, now: datetime) -> Finding:
             "Nothing is deleted, because that is more likely to be a mistake. If it was deleted at Codat, run "
             '"./freshness doctor --confirm-deletions". Otherwise ask Codat\'s support.'
         )
-        return Finding(subject=subject, found=found, to_do=to_do)
-    return Finding(subject=subject, found=f"{found}, which are deleted if the next lists lack them too")
+        return Finding(subject, found, to_do)
+    return Finding(subject, f"{found}, which are deleted if the next lists lack them too")
 
 
 def webhook(url: str, consumers: Iterable[WebhookConsumer], products: Collection[str]) -> Finding:
@@ -271,16 +271,16 @@ def webhook(url: str, consumers: Iterable[WebhookConsumer], products: Collection
     of_stack = of_url(consumers, url, products)
     if not of_stack:
         to_do = f'Register {url} at Codat with "./freshness register-webhook".'
-        return Finding(subject="webhook", found="Codat has none for this stack", to_do=to_do)
+        return Finding("webhook", "Codat has none for this stack", to_do)
     if all(consumer.disabled for consumer in of_stack):
         to_do = (
             "Fix what made it fail (Codat disables a webhook after five days of failures), and enable it in its portal."
         )
-        return Finding(subject="webhook", found="it is disabled at Codat", to_do=to_do)
+        return Finding("webhook", "it is disabled at Codat", to_do)
     if lacking := missing(of_stack[0], products):
         to_do = f"Add them to the endpoint in Codat's portal: {', '.join(lacking)}."
-        return Finding(subject="webhook", found=f"{len(lacking)} event types are not sent to it", to_do=to_do)
-    return Finding(subject="webhook", found="it is registered and enabled at Codat")
+        return Finding("webhook", f"{len(lacking)} event types are not sent to it", to_do)
+    return Finding("webhook", "it is registered and enabled at Codat")
 
 
 def _signing_secret(stack: DeployedStack) -> Finding:
@@ -288,12 +288,12 @@ def _signing_secret(stack: DeployedStack) -> Finding:
     secrets = stack.secret(stack.outputs.webhook_signing_secret).split()
     to_do = f"Copy it from the webhook's endpoint in Codat's portal into {stack.outputs.webhook_signing_secret}."
     if not secrets or not all(_SECRET.fullmatch(secret) for secret in secrets):
-        return Finding(subject=subject, found='it is not one of Codat\'s, which begin with "whsec_"', to_do=to_do)
+        return Finding(subject, 'it is not one of Codat\'s, which begin with "whsec_"', to_do)
     refused_at = _last_logged(stack, stack.outputs.receive_webhook_function, "NotSigned", clock() - LOOK_BACK)
     if refused_at and not _last_logged(stack, stack.outputs.apply_webhook_function, "WebhooksApplied", refused_at):
         found = f"it does not fit: a webhook was refused at {refused_at:%Y-%m-%d %H:%M:%S} UTC, and none applied since"
-        return Finding(subject=subject, found=found, to_do=to_do)
-    return Finding(subject=subject, found="it fits the webhooks that arrive")
+        return Finding(subject, found, to_do)
+    return Finding(subject, "it fits the webhooks that arrive")
 
 
 def doubled_schedule(settings: Iterable[SyncSetting], of_products: Collection[str]) -> Finding:
@@ -308,9 +308,9 @@ def doubled_schedule(settings: Iterable[SyncSetting], of_products: Collection[st
         elif setting.fetch_on_first_link and setting.data_type in of_products:
             listed.append(f"{setting.data_type} on first link, which is in a product")
     if not listed:
-        return Finding(subject=subject, found="it is off")
+        return Finding(subject, "it is off")
     to_do = 'Set these to "never" under Settings > Sync in Codat\'s portal: each data type is read twice.'
-    return Finding(subject=subject, found=f"it also reads {', '.join(listed)}", to_do=to_do)
+    return Finding(subject, f"it also reads {', '.join(listed)}", to_do)
 
 
 def _dead_letters(stack: DeployedStack) -> Finding:
@@ -321,78 +321,75 @@ def _dead_letters(stack: DeployedStack) -> Finding:
     number = int(attributes["ApproximateNumberOfMessages"])
     if number:
         to_do = 'Read the error in the log of apply_webhook. Once its cause is fixed, run "./freshness redrive".'
-        return Finding(subject="dead letters", found=f"{number} webhooks could not be applied", to_do=to_do)
-    return Finding(subject="dead letters", found="there are none")
+        return Finding("dead letters", f"{number} webhooks could not be applied", to_do)
+    return Finding("dead letters", "there are none")
 
 
 def _unusable_companies(stack: DeployedStack) -> Finding:
-    subject, since = "unusable companies", clock() - LOOK_BACK
-    events = [
-        event
-        for function in (stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function)
-        for event in _logged(stack, function, f'"{UNUSABLE}"', since)
-    ]
-    if not events:
-        return Finding(subject=subject, found="none was logged within a day")
-    ids = sorted({_company_id(event.get("message", "")) for event in events} - {""})
-    listed = f": {', '.join(ids[:LISTED])}" + (", …" if len(ids) > LISTED else "") if ids else ""
+    subject, records = "unusable companies", _logged_by_ticks(stack, UNUSABLE)
+    if not records:
+        return Finding(subject, "none was logged within a day")
+    ids = sorted({record["company_id"] for record in records if "company_id" in record})
+    listed = f": {_first_of(ids, ', ')}" if ids else ""
     found = f"data of {len(ids) or 'some'} could not be stored within a day{listed}"
     to_do = (
         f'Read the error in the log of check_freshness or queue_refreshes (search for "{UNUSABLE}"), and correct the '
         "company's data at Codat. Other companies are not affected."
     )
-    return Finding(subject=subject, found=found, to_do=to_do)
+    return Finding(subject, found, to_do)
 
 
 def skipped_items(stack: DeployedStack) -> Finding:
     """Return the finding about items of Codat's responses: a problem if some cannot be read."""
-    subject, since = "items of Codat's responses", clock() - LOOK_BACK
-    messages = [
-        event.get("message", "")
-        for function in (stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function)
-        for event in _logged(stack, function, f'"{SKIPPED}"', since)
-    ]
+    subject = "items of Codat's responses"
     found = sorted(
         {
-            f"{_attribute(message, 'items') or 'one without an id'} of {_attribute(message, 'call')} "
-            f"({_attribute(message, 'first_reason')})"
-            for message in messages
+            f"{record.get('items') or 'one without an id'} of {record.get('call')} ({record.get('first_reason')})"
+            for record in _logged_by_ticks(stack, SKIPPED)
         }
     )
     if not found:
-        return Finding(subject=subject, found="all were read within a day")
-    listed = "; ".join(found[:LISTED]) + ("; …" if len(found) > LISTED else "")
+        return Finding(subject, "all were read within a day")
     to_do = "Ask Codat's support about them. They are skipped, and what is known of them does not change."
-    return Finding(subject=subject, found=f"some cannot be read: {listed}", to_do=to_do)
+    return Finding(subject, f"some cannot be read: {_first_of(found)}", to_do)
 
 
 def products(stack: DeployedStack) -> Finding:
     """Return the finding about the policy's products: a problem if Codat refused to refresh one."""
-    events = _logged(stack, stack.outputs.queue_refreshes_function, f'"{PRODUCT_REFUSED}"', clock() - LOOK_BACK)
-    refused = sorted({_attribute(event.get("message", ""), "product") for event in events} - {""})
+    refused = sorted({each["product"] for each in _logged_by_ticks(stack, PRODUCT_REFUSED) if "product" in each})
     if not refused:
-        return Finding(subject="products", found="none was refused within a day")
-    found = f"Codat refuses to refresh {', '.join(refused[:LISTED])}"
+        return Finding("products", "none was refused within a day")
+    found = f"Codat refuses to refresh {_first_of(refused, ', ')}"
     to_do = (
         "Remove them from [products] in freshness.toml if they are Codat's standard products: only custom products can "
         f'be refreshed. The log of queue_refreshes has the reason (search for "{PRODUCT_REFUSED}").'
     )
-    return Finding(subject="products", found=found, to_do=to_do)
+    return Finding("products", found, to_do)
 
 
-def _company_id(message: str) -> str:
-    """Return the id of the company that a log message is about, empty if it names none."""
-    return _attribute(message, "company_id")
+def _first_of(texts: Sequence[str], between: str = "; ") -> str:
+    """Return the first of some texts, and an ellipsis if there are more."""
+    return between.join([*texts[:LISTED], *(["…"] if len(texts) > LISTED else [])])
 
 
-def _attribute(message: str, name: str) -> str:
-    """Return an attribute of a log message, empty if it has none."""
+def _logged_by_ticks(stack: DeployedStack, text: str) -> list[dict[str, str]]:
+    """Return the attributes of the log messages with a text in the logs of both ticks, of the last day."""
+    functions, since = (
+        (stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function),
+        clock() - LOOK_BACK,
+    )
+    events = chain.from_iterable(_logged(stack, function, f'"{text}"', since) for function in functions)
+    return [_attributes(event.get("message", "")) for event in events]
+
+
+def _attributes(message: str) -> dict[str, str]:
+    """Return the attributes of a log message; none if it is not JSON."""
     try:
         record = json.loads(message)
     except ValueError:
-        return ""
-    # It is logged as `ascii` returns it, in quotes.
-    return str(record.get(name, "")).strip("'\"") if isinstance(record, dict) else ""
+        return {}
+    # Some are logged as `ascii` returns them, in quotes.
+    return {name: str(value).strip("'\"") for name, value in record.items()} if isinstance(record, dict) else {}
 
 
 def _last_logged(stack: DeployedStack, function: str, pattern: str, since: datetime) -> datetime | None:

@@ -125,7 +125,7 @@ def test_companies_whose_tags_name_no_time_zone_or_calendar_are_found() -> None:
 def test_standard_products_that_the_policy_names_are_a_problem(logged: list[str], refused: str) -> None:
     events = [{"message": json.dumps({"message": PRODUCT_REFUSED, "product": product})} for product in logged]
 
-    with patch.object(cli.doctor, "_logged", return_value=iter(events)):
+    with patch.object(cli.doctor, "_logged", side_effect=[iter(events), iter(())]):
         finding = products(Mock())
 
     assert refused in finding.found
