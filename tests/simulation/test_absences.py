@@ -14,8 +14,9 @@ from codat_sandbox.platforms import PLAID
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
 from freshness.app.operations import Operations
+from freshness.aws.dynamodb.companies import Companies
 from freshness.aws.metrics import Metric
-from freshness.domain.companies.company import ConnectionStatus
+from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.companies.company_facts import CheckNeeded
 from freshness.domain.companies.listing import Listing
 from freshness.domain.feeds.feed import FeedKey
@@ -169,3 +170,14 @@ def test_a_company_that_is_listed_is_not_deleted_however_often_codat_answers_404
         assert simulation.histories().keys() == before.keys()
 
     simulate(run)
+
+
+def test_nothing_is_asked_about_a_company_that_only_a_stale_index_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(loop: SimulatedLoop) -> None:
+        simulation = ListingSimulation(loop, SETTINGS, POLICY)
+        simulation.tables.companies.put(Company(company_id="deleted", deleted_at=loop.clock()))
+        monkeypatch.setattr(Companies, "due_for_check", lambda *_: iter(["deleted", "erased"]))
+        await simulation.check(Fuse())
+        assert set(simulation.calls) == {"GET "}  # the list of companies
+
+    simulate(scenario)
