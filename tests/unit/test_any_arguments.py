@@ -126,7 +126,6 @@ def test_no_arguments_make_a_command_crash(
         (("--region", "", "status"), "expected a name"),
         (("--stack", " ", "status"), "expected a name"),
         (("--local", "--stack", "foo", "status"), "expected it alone, and not with --stack"),
-        (("--policy", "nothing.toml", "status"), "nothing.toml: expected a file here"),
         (("page", "nowhere/x.html"), "it cannot be written: No such file or directory"),
         (("page", "--port", "99999999"), "less than or equal to 65535"),
         (("page", "--port", "9" * 5000), "exceeded maximum size"),
