@@ -217,12 +217,16 @@ def test_no_time_of_breach_is_recorded_after_our_own_user_unlinked_the_connectio
     assert [each.detail()["brokenAt"][:13] for each in late.notifications] == ["2026-12-02T18"]
 
 
-def test_the_page_takes_feeds_that_were_not_counted_for_a_day_from_the_hour_before_it() -> None:
+@pytest.mark.parametrize(("hours", "promised"), [(1, 10 * DAY), (2, timedelta(0))])
+def test_the_page_takes_feeds_that_were_not_counted_for_a_day_from_the_hour_before_it_as_the_report_does(
+    hours: int, promised: timedelta
+) -> None:
     records = AttainmentRecords(Table(cast(Any, MemoryDynamoDB()), "control"))
-    records.put_feeds({WHOLE: 10}, hour_of(NOON - DAY - HOUR))
+    records.put_feeds({WHOLE: 10}, hour_of(NOON - DAY - hours * HOUR))
 
-    (fleet, rule), hours = read_attainment(
+    (fleet, rule), of_hours = read_attainment(
         records, Policy.model_validate({"default": {"fresh_within": "1 day"}}), (), NOON
     )
 
-    assert (fleet.day.promised, rule.day.promised, len(hours)) == (10 * DAY, 10 * DAY, 24)
+    assert (fleet.day.promised, rule.day.promised, len(of_hours)) == (promised, promised, 24)
+    assert attained(records.since(NOON - DAY, NOON), (), NOON - DAY, NOON).get(WHOLE, Attained()) == rule.day

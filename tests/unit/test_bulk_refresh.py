@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from freshness.codat.bulk_refresh import BulkCall, plan, queued_since, running
+from freshness.codat.bulk_refresh import TOLERANCE, BulkCall, plan, queued_since, running
 from freshness.codat.client import Codat
 from freshness.domain.companies.company import Company, Connection
 from freshness.domain.datasets.dataset import Trigger
@@ -126,6 +126,7 @@ async def test_what_was_requested_since_a_call_was_queued_by_it_although_a_webho
         ("known", "balanceSheet", NOON - MINUTE),
         ("the one that ended", "bills", NOON - 2 * MINUTE),
         ("first", "customers", NOON - 2 * MINUTE),
+        ("within the tolerance", "suppliers", NOON - 5 * MINUTE - TOLERANCE),
         ("long ago", "invoices", NOON - 60 * MINUTE),
     ]
     feeds = {feed.key: feed for feed in (known, ended, *FEEDS[2:])}
@@ -134,8 +135,13 @@ async def test_what_was_requested_since_a_call_was_queued_by_it_although_a_webho
         found = await queued_since(NOON - 5 * MINUTE, codat, "company", feeds)
         after_end = await queued_since(NOON - 5 * MINUTE, codat, "company", feeds, called_at=NOON)
 
-    assert {operation.id for operation in found.values()} == {"new", "first", "the one that ended"}
-    assert {operation.id for operation in after_end.values()} == {"new", "first"}
+    assert {operation.id for operation in found.values()} == {
+        "new",
+        "first",
+        "the one that ended",
+        "within the tolerance",
+    }
+    assert {operation.id for operation in after_end.values()} == {"new", "first", "within the tolerance"}
 
 
 async def test_a_dataset_from_before_the_latest_that_is_known_of_its_feed_is_not_what_a_call_queued() -> None:
