@@ -78,7 +78,9 @@ class CodatFreshness(Construct):
         Tags.of(self).add("project", "codat-freshness")
         Tags.of(self).add("stack", name)
         self._settings = settings
-        self._bundle = bundle or bundling.build_for(Path(policy), Path(".build"), local=settings.local)
+        self._bundle = bundling.archive(
+            bundle or bundling.build_for(Path(policy), Path(".build"), local=settings.local)
+        )
         self.tables = Tables(
             self, disposable=settings.local, protected=settings.protect_tables, kms_key=settings.kms_key
         )

@@ -58,7 +58,7 @@ class Function(Construct):
             self,
             "Function",
             # The hash in its name identifies it: files differ if another machine builds the same bundle.
-            code=lambda_.Code.from_asset(str(bundle), asset_hash=bundle.name),
+            code=lambda_.Code.from_asset(str(bundle), asset_hash=bundle.stem),
             handler=f"{name}.handler",
             runtime=lambda_.Runtime.PYTHON_3_14,
             architecture=lambda_.Architecture.ARM_64,

@@ -4,6 +4,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -217,22 +218,24 @@ def test_modules_are_compiled_only_if_there_is_an_interpreter_of_the_target(
 def test_pip_runs_once_for_the_same_requirements(
     functions: Path, policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    first = build(functions, policy, OTHER, tmp_path / "builds")
     assert "Installing" in capsys.readouterr().err
-    assert build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds") == first
+    assert build(functions, policy, OTHER, tmp_path / "builds") == first
     (functions / "check_freshness.py").write_text("handler = 2\n")
-    changed = build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    changed = build(functions, policy, OTHER, tmp_path / "builds")
     assert (changed / "check_freshness.py").read_text() == "handler = 2\n"
     assert changed != first
     assert capsys.readouterr().err == ""
 
 
 def test_only_the_latest_bundles_are_kept(functions: Path, policy: Path, builds: Path) -> None:
-    bundles = []
+    bundles, archives = [], []
     for days in range(bundling.KEPT + 1):
         policy.write_text(f"[default]\nfresh_within = '{days + 1} days'\n")
         bundles.append(build(functions, policy, bundling.THIS_MACHINE, builds))
+        archives.append(bundling.archive(bundles[-1]))
     assert [bundle.exists() for bundle in bundles] == [False] + bundling.KEPT * [True]
+    assert [archive.exists() for archive in archives] == [False] + bundling.KEPT * [True]
 
 
 def test_a_package_that_pip_cannot_install_is_reported_and_leaves_no_files(
@@ -268,7 +271,26 @@ def test_the_locked_packages_are_the_required_ones() -> None:
 def test_a_package_with_another_hash_is_not_installed(functions: Path, policy: Path, tmp_path: Path) -> None:
     (functions / "requirements.lock").write_text(SIX.replace("sha256:4721", "sha256:0000"))
     with pytest.raises(bundling.BundlingError, match=r"(?i)hash"):
-        build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+        build(functions, policy, OTHER, tmp_path / "builds")
+
+
+def test_for_this_machine_the_locked_packages_are_copied_from_this_environment_without_pip(
+    functions: Path, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    copied = build(functions, policy, bundling.THIS_MACHINE, tmp_path / "builds")
+    assert (copied / "six.py").stat().st_size > 30_000
+    with pytest.raises(bundling.BundlingError):
+        build(functions, policy, OTHER, tmp_path / "builds")
+
+
+def test_the_archive_of_a_bundle_has_the_same_files_and_modes(functions: Path, policy: Path, builds: Path) -> None:
+    bundle = build(functions, policy, bundling.THIS_MACHINE, builds)
+    with zipfile.ZipFile(bundling.archive(bundle)) as archive:
+        for path in bundle.rglob("*"):
+            name = path.relative_to(bundle).as_posix() + ("/" if path.is_dir() else "")
+            assert archive.getinfo(name).external_attr >> 16 == path.stat().st_mode
+            assert path.is_dir() or archive.read(name) == path.read_bytes()
 
 
 def test_everyone_can_read_a_bundle_that_is_built_with_umask_077(functions: Path, policy: Path, tmp_path: Path) -> None:

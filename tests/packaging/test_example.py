@@ -56,12 +56,13 @@ def template(synthesised: Path) -> Template:
 
 
 def test_an_app_of_somebody_else_is_synthesised_with_the_wheel(
-    installed: Path, synthesised: Path, template: Template
+    installed: Path, synthesised: Path, template: Template, tmp_path: Path
 ) -> None:
     assert {"ApiUrl", "DecideFunction"} <= template.body["Outputs"].keys()
     assets = json.loads((synthesised / "Lender.assets.json").read_text())["files"].values()
-    bundles = [synthesised / each["source"]["path"] for each in assets if each["source"]["packaging"] == "zip"]
-    functions = next(each for each in bundles if (each / "serve_api.py").exists())
+    [archive] = [each["source"]["path"] for each in assets if each["source"]["path"].endswith(".zip")]
+    functions = tmp_path / "functions"
+    shutil.unpack_archive(synthesised / archive, functions)
     assert "from codat_freshness.app" in (functions / "serve_api.py").read_text()
     assert names_in(functions / "codat_freshness") == names_in(ROOT / "functions" / "freshness")
     program = f"import sys; sys.path.append({str(functions)!r}); import serve_api"
