@@ -12,7 +12,9 @@ help: ## List the targets.
 
 install: node $(DEV) $(CDK) $(BROWSER) ## Install everything that the other targets and ./freshness need.
 
-run: node $(VENV) $(CDK) ## Run the whole stack with a local AWS and a Codat sandbox until Ctrl-C.
+run: node ## Run the whole stack with a local AWS and a Codat sandbox until Ctrl-C.
+	@$(MAKE) --no-print-directory --question $(VENV) $(CDK) || \
+		local/progress.sh 'Installing the Python packages and the CDK, 380 MB' $(MAKE) --jobs 2 $(VENV) $(CDK)
 	@PYTHONPATH=functions .venv/bin/python -m local.run
 
 redrive: $(VENV) ## Apply the webhooks in the dead-letter queue again: ./freshness redrive.
@@ -68,7 +70,7 @@ $(DEV): requirements-dev.lock | .venv/bin/pip
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo 'Python 3.11 or newer is needed: install it, or set its path with "make $(MAKECMDGOALS) PYTHON=/path/to/python3".' >&2; exit 1; }
+		echo 'Python 3.11 or newer is needed: install it, or add PYTHON=/path/to/python3 to the command.' >&2; exit 1; }
 	@local/progress.sh 'Creating the virtual environment' $(PYTHON) -m venv .venv
 
 $(CDK): package.json package-lock.json
