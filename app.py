@@ -2,6 +2,8 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parent
@@ -18,16 +20,21 @@ def main() -> None:
     """
     # The CDK takes ten times as long to import as these, which find most mistakes.
     from freshness.policy.errors import PolicyError
+    from freshness.policy.loader import load
     from infra import bundling
     from infra.settings import Deployment, SettingsError, context_of
 
     try:
         deployment = Deployment.read(ROOT / "deployment.toml", context_of(os.environ))
+        load(deployment.policy)
+        # Imported while the bundle is built: most of an import is the start of another process.
+        importing = ThreadPoolExecutor().submit(import_module, "infra.freshness_stack")
         bundle = bundling.build_for(deployment.policy, ROOT / ".build", local=deployment.local)
     except (SettingsError, PolicyError, bundling.BundlingError) as error:
         print(error, file=sys.stderr)
         sys.exit(WRONG)
 
+    importing.result()
     from aws_cdk import App
 
     from freshness.policy import compiled
