@@ -11,7 +11,7 @@ import boto3
 from bench.parts import TIMEOUT, codat_at, example_policy, services
 from bench.peak import peak_memory
 from freshness.app.checking.check_freshness import check_freshness
-from freshness.app.tick import exclusive_run
+from freshness.app.tick import run_tick as run_under_lease
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
 
@@ -22,9 +22,7 @@ async def run_tick(codat_url: str, aws_url: str, names: TableNames) -> None:
     tables = Tables.open(session.client("dynamodb", endpoint_url=aws_url), names)
     bus = EventBus(session.client("events", endpoint_url=aws_url), "default")
     made = services(tables, bus, example_policy(), codat=codat_at(codat_url))
-    with exclusive_run(made, "check_freshness", "bench", TIMEOUT) as run:
-        if run:
-            await check_freshness(made, run)
+    await run_under_lease(made, check_freshness, "bench", TIMEOUT)
     print(f"{dict(made.counts)}", file=sys.stderr)
 
 

@@ -12,7 +12,7 @@ import httpx
 from bench.fleet import NOW
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.services import CodatAccess, Services
-from freshness.app.tick import exclusive_run
+from freshness.app.tick import run_tick
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
@@ -55,7 +55,5 @@ def run_refresh_tick(tables: Tables, codat: httpx.AsyncBaseTransport, bus: Event
     """Run one tick of queue_refreshes, and return what it measured."""
     measured: Counter[Metric] = Counter()
     made = services(tables, bus, policy, codat=codat_at("https://api.codat.io", transport=codat), measured=measured)
-    with exclusive_run(made, "queue_refreshes", uuid4().hex, TIMEOUT) as run:
-        if run:
-            asyncio.run(queue_refreshes(made, run))
+    asyncio.run(run_tick(made, queue_refreshes, uuid4().hex, TIMEOUT))
     return measured

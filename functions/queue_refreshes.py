@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.services import Services
-from freshness.app.tick import exclusive_run
+from freshness.app.tick import run_tick
 
 logger = Logger(service="queue_refreshes")
 
@@ -18,6 +18,4 @@ def handler(event: dict[str, object], context: LambdaContext) -> None:  # noqa: 
     """Run one tick, unless another run holds the lease."""
     services = Services.deployed()
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
-    with exclusive_run(services, "queue_refreshes", context.aws_request_id, remaining) as run:
-        if run:
-            asyncio.run(queue_refreshes(services, run))
+    asyncio.run(run_tick(services, queue_refreshes, context.aws_request_id, remaining))

@@ -27,7 +27,7 @@ from freshness.app.checking.check_freshness import check_freshness
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.record import Recorder
 from freshness.app.services import CodatAccess, Services
-from freshness.app.tick import LISTING, Run, exclusive_run
+from freshness.app.tick import LISTING, Run, run_tick
 from freshness.app.webhooks import Message, apply_batch
 from freshness.aws.dynamodb.table import ContentionError
 from freshness.aws.dynamodb.tables import TableNames, Tables
@@ -182,21 +182,19 @@ class Simulation:
         """Run one tick of check_freshness. `listing` is whether to list companies; `None` leaves that to the tick."""
         if listing is not None:
             self.tables.control.put_done(LISTING, BEGINNING if listing else self.clock())
-        await self._tick("check_freshness", fuse, check_freshness)
+        await self._tick(fuse, check_freshness)
 
     async def queue(self, fuse: Fuse) -> None:
         """Run one tick of queue_refreshes."""
-        await self._tick("queue_refreshes", fuse, queue_refreshes)
+        await self._tick(fuse, queue_refreshes)
 
-    async def _tick(self, name: str, fuse: Fuse, run: Callable[[Services, Run], Awaitable[None]]) -> None:
+    async def _tick(self, fuse: Fuse, run: Callable[[Services, Run], Awaitable[None]]) -> None:
         """Run a tick as its handler does. A run that crashes keeps its lease."""
         self._runs += 1
         services = self.services(fuse)
         try:
             try:
-                with exclusive_run(services, name, f"run {self._runs}", TIMEOUT) as held:
-                    if held:
-                        await run(services, held)
+                await run_tick(services, run, f"run {self._runs}", TIMEOUT)
             except* OUTAGES:
                 self.tallies["Failures"] += 1
         except* Crash:

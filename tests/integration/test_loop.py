@@ -16,7 +16,7 @@ from codat_sandbox.stubs import StubResponse
 from freshness.app.checking.check_freshness import check_freshness
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.services import Services
-from freshness.app.tick import LISTING, TIME_TO_FINISH, Run, exclusive_run
+from freshness.app.tick import LISTING, TIME_TO_FINISH, Run, run_tick
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.metrics import Metric
 from freshness.domain.companies.company import Company
@@ -78,9 +78,7 @@ class Loop:
         """Run a tick as its handler does, and return what it counted."""
         measured: dict[Metric, int] = {}
         services = self.services(measured, dry_run=dry_run)
-        with exclusive_run(services, tick.__name__, uuid4().hex, lasting + TIME_TO_FINISH) as run:
-            assert run
-            await tick(services, run)
+        await run_tick(services, tick, uuid4().hex, lasting + TIME_TO_FINISH)
         return Counter(measured)
 
     def prescribe(self, answer: StubResponse) -> None:

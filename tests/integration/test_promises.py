@@ -15,7 +15,7 @@ from freshness.app.forecast import publish_misses
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
-from freshness.app.tick import Failures, exclusive_run
+from freshness.app.tick import Failures, run_tick
 from freshness.app.webhook_heartbeat import SILENT_AFTER, WebhookHeartbeat, is_silent
 from freshness.app.webhooks import WebhookApplier
 from freshness.aws.dynamodb.companies import NEEDS_RELINK
@@ -78,9 +78,7 @@ class World:
         """Run one tick of queueing at a given time, and return what it counted."""
         self.now = now
         services = self.services
-        with exclusive_run(services, "queue_refreshes", uuid4().hex, HOUR) as run:
-            assert run
-            asyncio.run(queue_refreshes(services, run))
+        asyncio.run(run_tick(services, queue_refreshes, uuid4().hex, HOUR))
         return Counter(self.measured)
 
     @property

@@ -52,22 +52,22 @@ class Run:
     """Set if the last run was killed or failed: when the first run of such a series began. Calls may be unrecorded."""
 
 
-@contextmanager
-def exclusive_run(services: Services, name: str, owner: str, remaining: timedelta) -> Iterator[Run | None]:
-    """Hold the lease of a tick while it runs. Yield `None` if another run holds the lease.
+async def run_tick(
+    services: Services, tick: Callable[[Services, Run], Awaitable[None]], owner: str, remaining: timedelta
+) -> None:
+    """Run a tick under the lease that has its name, unless another run holds the lease.
 
     `owner` identifies the run, and `remaining` is the time until Lambda ends it. A run that fails gives its lease back
     as expired, so that the next run learns of it.
     """
-    control, now = services.tables.control, services.clock()
+    control, name, now = services.tables.control, tick.__name__, services.clock()
     ends_at = now + remaining
     unfinished_since = control.unfinished_since(name)
     if not control.acquire(name, owner, until=ends_at, now=now, since=unfinished_since):
         logger.info("Skipped: another run holds the lease", extra={"lease": name})
-        yield None
         return
     try:
-        yield Run(until=ends_at - TIME_TO_FINISH, unfinished_since=unfinished_since)
+        await tick(services, Run(until=ends_at - TIME_TO_FINISH, unfinished_since=unfinished_since))
     except BaseException:
         control.acquire(name, owner, until=now, now=now, since=unfinished_since)
         raise
