@@ -35,5 +35,7 @@ def test_the_time_limits_are_below_those_of_the_functions() -> None:
 
 
 def test_functions_make_their_clients_in_one_place() -> None:
-    makers = [path for path in FUNCTIONS.rglob("*.py") if re.search(r"boto3\.(client|resource)\(", path.read_text())]
+    makers = [
+        path for path in FUNCTIONS.rglob("*.py") if re.search(r"\.(client|resource|create_client)\(", path.read_text())
+    ]
     assert makers == [FUNCTIONS / "freshness" / "aws" / "clients.py"]
