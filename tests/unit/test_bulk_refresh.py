@@ -134,7 +134,9 @@ async def test_what_was_requested_since_a_call_was_queued_by_it_although_a_webho
     async with codat_with(*history) as codat:
         found = await queued_since(NOON - 5 * MINUTE, codat, "company", feeds)
         after_end = await queued_since(NOON - 5 * MINUTE, codat, "company", feeds, called_at=NOON)
+        nearly = await queued_since(NOON - 5 * MINUTE, codat, "company", feeds, called_at=NOON - 2 * MINUTE + TOLERANCE)
 
+    assert nearly == found
     assert {operation.id for operation in found.values()} == {
         "new",
         "first",

@@ -417,6 +417,8 @@ def test_callers_and_promises_are_queued_from_allowances_of_their_own() -> None:
     assert reasons(no_callers)["bills"] is Reason.OVER_BUDGET
     assert queued(one_caller) == ["bills"]
     assert reasons(one_caller)["payments"] is reasons(one_caller)["invoices"] is Reason.OVER_BUDGET
+    more = [*feeds, wanted(feed(HOUR, "suppliers"))]
+    assert len(queued(decided(more, policy(), on_demand_call_budget=3, call_budget=1))) == 4
 
 
 def test_a_feed_that_is_due_anyway_is_queued_although_the_share_of_callers_is_spent() -> None:
