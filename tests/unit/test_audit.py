@@ -160,3 +160,10 @@ def test_the_command_shows_what_was_done_to_a_company_since_a_time(
     command.audit(Mock(), since=30 * DAY, company=None, as_json=False)
     assert "Toft stores" in (text := capsys.readouterr().out)
     assert "ann" in text
+
+
+def test_what_is_done_at_midnight_is_listed_at_once(world: World) -> None:
+    world.now = NOON + DAY / 2
+    world.operations.pause_all()
+
+    assert [each.operation for each in world.tables.audit.since(NOON, world.now)] == ["pause"]

@@ -1,9 +1,10 @@
 """What Codat says of why: reading it, keeping it with the end that it is about, and showing it as Codat's words."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from itertools import permutations
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,11 +18,12 @@ from freshness.domain.companies.company_facts import CompanyListed, ConnectionCh
 from freshness.domain.datasets.dataset import LONGEST_REASON, DatasetState, Issue, Trigger, reason_of
 from freshness.domain.datasets.sync_history import Sync, SyncHistory
 from freshness.domain.feeds.facts import DatasetPolled, FeedFact, ReadEnded
-from freshness.domain.feeds.feed import LONGEST_PAUSE, Feed
+from freshness.domain.feeds.feed import LONGEST_PAUSE, UNKNOWN_SYNC_TIME, Feed
 from freshness.domain.feeds.feed_values import Request, State
-from freshness.domain.feeds.freshness_request import ENOUGH_SYNCS, FreshnessRequest, estimate
+from freshness.domain.feeds.freshness_request import ENOUGH_SYNCS, FreshnessRequest, ReadEstimate, estimate
 from freshness.domain.feeds.schedule import due_at
 from freshness.domain.promises.promise import Promise
+from freshness.domain.promises.windows import Window
 from freshness.domain.transitions.company_transition import company_transition
 from freshness.domain.transitions.transition import transition, transitions
 from freshness.planning.decision import Reason
@@ -33,9 +35,8 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 PROMISE = Promise(fresh_within=6 * HOUR)
 LINKED = a_connection("connection", NOON - timedelta(days=30))
-READING = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
-    Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset")
-)
+NEW = Feed(company_id="company", data_type="invoices", connection_id="connection")
+READING = NEW.requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset"))
 PAUSED = "Paused until 2026-11-23T15:00:00.000Z"
 
 
@@ -245,21 +246,44 @@ def test_the_end_of_the_pause_is_the_estimate_for_callers(not_before: datetime) 
     assert estimated(NOON + 2 * HOUR) == (NOON + 3 * HOUR, obstacle, False)
 
 
+def estimated(feed: Feed, room: timedelta, promise: Promise = PROMISE, **asked: Any) -> ReadEstimate:
+    """Return the estimate at noon of a read as of noon, with so much time for it."""
+    request = FreshnessRequest(
+        request_id="request",
+        company_id="company",
+        data_types=("invoices",),
+        not_before=NOON,
+        deadline=NOON + room,
+        accepted_at=NOON,
+        **asked,
+    )
+    return estimate(request, feed, promise, NOON)
+
+
+def test_a_read_is_expected_after_the_one_in_flight_and_once_a_window_opens_unless_it_may_be_at_any_time() -> None:
+    earlier = NEW.requested(Request(at=NOON - UNKNOWN_SYNC_TIME / 3, trigger=Trigger.PROMISE, dataset_id="earlier"))
+    shut = Window(
+        name="noon", start=time(11), end=time(14), days=frozenset(range(7)), zone=ZoneInfo("UTC"), allows=False
+    )
+    closed = replace(PROMISE, windows=(shut,))
+
+    assert estimated(NEW, 9 * HOUR).expected_at == NOON + UNKNOWN_SYNC_TIME
+    assert estimated(earlier, 9 * HOUR).expected_at == NOON + UNKNOWN_SYNC_TIME * 5 / 3
+    assert estimated(NEW, 9 * HOUR, closed).expected_at == NOON + 2 * HOUR + UNKNOWN_SYNC_TIME
+    assert estimated(NEW, 9 * HOUR, closed, at_any_time=True).expected_at == NOON + UNKNOWN_SYNC_TIME
+
+
+def test_before_a_sync_was_measured_a_deadline_is_likely_to_be_met_if_the_usual_time_is_left() -> None:
+    assert estimated(NEW, UNKNOWN_SYNC_TIME).probability == 0.9
+    assert estimated(NEW, UNKNOWN_SYNC_TIME - timedelta.resolution).probability == 0.1
+
+
 def test_a_deadline_is_impossible_only_if_even_the_shortest_of_enough_syncs_took_longer() -> None:
     durations = [n * MINUTE for n in range(5, 5 + ENOUGH_SYNCS)]
 
     def obstacle(room: timedelta, durations: list[timedelta]) -> str:
         syncs = [Sync(ended_at=NOON - HOUR, records_modified=None, took=took) for took in durations]
-        feed = Feed(company_id="c", data_type="bills", connection_id="xero", history=SyncHistory.of(syncs))
-        request = FreshnessRequest(
-            request_id="request",
-            company_id="c",
-            data_types=("bills",),
-            not_before=NOON,
-            deadline=NOON + room,
-            accepted_at=NOON,
-        )
-        return estimate(request, feed, PROMISE, NOON).obstacle
+        return estimated(replace(NEW, history=SyncHistory.of(syncs)), room).obstacle
 
     assert obstacle(5 * MINUTE, durations) == ""
     assert obstacle(4 * MINUTE, durations) == f"the shortest of its last {ENOUGH_SYNCS} syncs took 300 s"
