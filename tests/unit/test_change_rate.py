@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.learned.change_rate import Observation, change_rate, confident_days, value_of_refreshing
+from freshness.domain.learned.change_rate import (
+    Observation,
+    change_rate,
+    confident_days,
+    value_of_first_read,
+    value_of_refreshing,
+)
 
 SPANS = st.floats(1e-9, 1e4)
 OBSERVATIONS = st.lists(st.builds(Observation, SPANS, st.booleans()), max_size=31)
@@ -99,3 +105,12 @@ def test_the_value_of_refreshing_is_zero_without_changes_and_the_series_joins_th
     assert value_of_refreshing(1, 1e-12, 1) == pytest.approx(0, abs=1e-12)
     just_below, just_above = value_of_refreshing(1, 0.999e-3, 1), value_of_refreshing(1, 1.001e-3, 1)
     assert just_above / just_below == pytest.approx(1.002, rel=2e-3)
+
+
+@given(rate=RATES)
+def test_a_first_read_is_worth_a_part_of_the_next_day_the_less_the_faster_the_data_changes(rate: float) -> None:
+    value = value_of_first_read(1, rate)
+
+    assert 0 < value <= min(1, 1 / rate)
+    assert value_of_first_read(1, 2 * rate) < value
+    assert value_of_first_read(3, rate) == pytest.approx(3 * value)
