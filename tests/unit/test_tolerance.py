@@ -52,6 +52,20 @@ async def test_a_connection_that_cannot_be_read_loses_only_itself_and_is_named(
     assert record["first_reason"] == "Input should be a valid string at ('status',)"
 
 
+async def test_a_status_that_cannot_be_read_loses_only_itself_and_is_named_by_its_data_type(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    current: dict[str, Any] = {"bills": "Complete", "invoices": "Complete", "payments": ["?"]}
+    statuses = {name: {"dataType": name, "currentStatus": status} for name, status in current.items()}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=statuses))
+    async with httpx.AsyncClient(base_url="https://codat.test", transport=transport) as http:
+        _, read = await Codat(http, "key", clock=lambda: NOON).data_status("c")
+
+    assert read.keys() == {"bills", "invoices"}
+    [record] = [vars(record) for record in caplog.records]
+    assert (record["items"], record["skipped"]) == ("payments", 1)
+
+
 @pytest.mark.parametrize(
     ("given", "is_known"), [({"dataConnections": []}, True), ({"dataConnections": None}, False), ({}, False)]
 )
