@@ -10,7 +10,7 @@ from codat_sandbox.model import ConnectionStatus
 from freshness.app.page import read, timeline
 from freshness.app.page.read import first_companies, page_view
 from freshness.app.page.render import Frame, Medium, render
-from freshness.app.page.summary import summary_of_large
+from freshness.app.page.summary import summary_of, summary_of_large
 from freshness.app.page.verdict import verdict
 from freshness.app.page.view import PageView, Selection, Tone
 from freshness.app.reading import queries
@@ -113,13 +113,15 @@ def test_of_a_large_fleet_the_worst_are_named_and_the_others_counted(
 
 def test_a_large_fleet_is_summarised_from_what_the_page_reads(outage: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not first_companies(outage.queries).is_large
-    whole = outage.queries.summary(outage.queries.fleet(outage.now()), outage.now())
+    whole = summary_of(outage.queries, outage.now())
+    assert whole.is_whole
     monkeypatch.setattr(read, "COMPANIES", 4)
     monkeypatch.setattr(Feeds, "scan", None)
     monkeypatch.setattr(Companies, "scan", None)
 
     first = first_companies(outage.queries)
     assert first.is_large
+    assert not summary_of(outage.queries, outage.now()).is_whole
     # They are not read again.
     monkeypatch.setattr(Companies, "first_ids", None)
     large = summary_of_large(outage.queries, outage.now(), first)
