@@ -17,9 +17,10 @@ class Role(StrEnum):
     """Who a policy is for."""
 
     READER = "reader"
-    """Runs `policy show`, `diff`, `history`, `status`, `report`, `dataset`, `export`, `page`, `audit` and `receipt`."""
+    """Runs `policy show`, `diff`, `history`, `status`, `report`, `explain`, `dataset`, `export`, `page`, `audit` and
+    `receipt`."""
     SECRETS = "secrets"
-    """Also runs `doctor`, `explain` and `status COMPANY`, and with `operator` `register-webhook`.
+    """Also runs `doctor`, and with `operator` `register-webhook`.
 
     They read secrets with which one can do anything at Codat.
     """

@@ -234,12 +234,7 @@ class DeployedStack:
     def links(self, company: Company, feeds: Iterable[FeedView]) -> list[LinkView]:
         """Return the links of a company's connections that the customer must authorise again, as Codat has them now."""
         blocked = {feed.connection_id for feed in feeds if feed.state is State.BLOCKED}
-
-        async def read() -> list[LinkView]:
-            async with self.codat() as codat:
-                return await read_links(codat, company, blocked)
-
-        return asyncio.run(read())
+        return asyncio.run(read_links(self.codat(), company, blocked))
 
     @property
     def queries(self) -> Queries:

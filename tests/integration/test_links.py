@@ -1,11 +1,13 @@
 """Links for customers to authorise connections again, read from a sandbox where each is valid for one use."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from cli.output import link_text
 from codat_sandbox.server import RunningSandbox, running_sandbox
@@ -51,8 +53,8 @@ def company(sandbox: RunningSandbox) -> Company:
 
 
 async def test_a_link_is_read_from_codat_whenever_it_is_asked_for(codat: Codat, company: Company) -> None:
-    [first] = await read_links(codat, company, [])
-    [second] = await read_links(codat, company, [])
+    [first] = await read_links(nullcontext(codat), company, [])
+    [second] = await read_links(nullcontext(codat), company, [])
 
     assert first.is_live
     assert first.read_at
@@ -65,8 +67,23 @@ async def test_a_link_is_read_from_codat_whenever_it_is_asked_for(codat: Codat, 
 async def test_codat_is_not_called_where_no_connection_must_be_authorised(codat: Codat, company: Company) -> None:
     linked = {key: replace(each, status="Linked") for key, each in company.connections.items()}
 
-    assert await read_links(codat, replace(company, connections=linked), []) == []
+    assert await read_links(nullcontext(codat), replace(company, connections=linked), []) == []
     assert codat.calls == 0
+
+
+async def test_where_the_key_may_not_be_read_the_last_known_link_is_returned(company: Company) -> None:
+    denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "not authorized"}}, "GetParameter")
+
+    @asynccontextmanager
+    async def without_permission() -> AsyncIterator[Codat]:
+        raise denied
+        yield
+
+    [link] = await read_links(without_permission(), company, [])
+
+    assert (link.url, link.is_live) == ("https://link.example/expired", False)
+    linked = {key: replace(each, status="Linked") for key, each in company.connections.items()}
+    assert await read_links(without_permission(), replace(company, connections=linked), []) == []
 
 
 async def test_without_a_response_the_last_known_link_is_returned_with_its_time(
@@ -74,7 +91,7 @@ async def test_without_a_response_the_last_known_link_is_returned_with_its_time(
 ) -> None:
     sandbox.do(lambda sandbox: sandbox.stubs.add(StubResponse(path="*", status=404)))
 
-    [link] = await read_links(codat, company, [])
+    [link] = await read_links(nullcontext(codat), company, [])
 
     assert not link.is_live
     assert (link.url, link.read_at) == ("https://link.example/expired", LONG_AGO)

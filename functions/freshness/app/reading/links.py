@@ -4,9 +4,11 @@ Some accounts have links that expire after a day or one use, so a stored one may
 """
 
 from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
 
 from freshness.app.reading.views import LinkView
 from freshness.app.services import Services
@@ -21,16 +23,18 @@ logger = Logger(service="codat-freshness")
 
 
 async def links_of(services: Services, company: Company, blocked: Collection[str]) -> list[LinkView]:
-    """Open a client for Codat, and return the links as `read_links` does."""
-    async with services.codat(services.clock() + TIME_FOR_CODAT, on_demand=True) as codat:
-        return await read_links(codat, company, blocked)
+    """Return the links as `read_links` does, with the key and the limits of the functions."""
+    return await read_links(services.codat(services.clock() + TIME_FOR_CODAT, on_demand=True), company, blocked)
 
 
-async def read_links(codat: Codat, company: Company, blocked: Collection[str]) -> list[LinkView]:
+async def read_links(
+    connecting: AbstractAsyncContextManager[Codat], company: Company, blocked: Collection[str]
+) -> list[LinkView]:
     """Return the link of each connection of a company that the customer must authorise again.
 
-    These connections have lapsed, or consent to them ends soon, or `blocked` has their ids. If there is none, Codat is
-    not called. If Codat cannot be called or has no link, the link is the one that it reported last.
+    These connections have lapsed, or consent to them ends soon, or `blocked` has their ids. If there is none,
+    `connecting` is not entered, and the key for Codat not read. If Codat cannot be called, or who asks may not read the
+    key, or Codat has no link, the link is the one that Codat reported last.
     """
     connections = [
         connection
@@ -40,8 +44,9 @@ async def read_links(codat: Codat, company: Company, blocked: Collection[str]) -
     if not connections:
         return []
     try:
-        at, listed = await codat.company(company.company_id)
-    except CodatError as error:
+        async with connecting as codat:
+            at, listed = await codat.company(company.company_id)
+    except (CodatError, ClientError) as error:
         logger.warning("Links could not be read", extra={"company_id": company.company_id, "error": str(error)})
         return [_stored(connection) for connection in connections]
     urls = {connection.id: connection.link_url for connection in listed.connections}
