@@ -287,6 +287,22 @@ def test_what_another_function_queues_and_writes_at_the_moment_is_left_to_it(mon
     assert world.datasets == {}
 
 
+def test_a_caller_learns_that_codat_pauses_the_read_and_nothing_is_written_while_that_is_no_news() -> None:
+    world = World()
+    world.ask()
+    [dataset] = world.datasets.values()
+    dataset |= {"status": "Fetching", "statusDescription": "Paused until 2026-11-23T15:00:00Z"}
+    world.now += MINUTE
+
+    world.ask()
+    version = world.feed().version
+    world.now += MINUTE
+    world.ask()
+
+    assert world.feed().paused_until == NOON + 3 * HOUR
+    assert world.feed().version == version
+
+
 def test_a_caller_who_makes_too_many_requests_is_refused_until_the_next_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accept, "MOST_IN_AN_HOUR", 3)
     world = World(companies=5)
