@@ -16,6 +16,7 @@ from freshness.app.api.api import answer
 from freshness.app.api.routes import Route
 from freshness.app.ensure import accept
 from freshness.app.ensure.accept import EnsureFresh
+from freshness.app.ensure.admission import estimated
 from freshness.app.ensure.finish import Finisher
 from freshness.app.queueing.lease import QueueLease
 from freshness.app.record import Recorder
@@ -285,6 +286,22 @@ def test_what_another_function_queues_and_writes_at_the_moment_is_left_to_it(mon
     assert world.ask(within=60).status == 202
 
     assert world.datasets == {}
+
+
+def test_an_estimate_is_of_what_is_not_fresh_yet() -> None:
+    world = World()
+    world.ask()
+    [asked], company, invoices = world.stored(), world.services.tables.companies.get("company0"), world.feed()
+    assert company
+    slow = replace(invoices, data_type="bills").requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="slow"))
+    fresh = slow.ended(End(at=NOON + 20 * MINUTE, state=DatasetState.COMPLETE, dataset_id="slow"))
+
+    both = estimated(world.services, asked, [fresh, invoices], company)
+    one = estimated(world.services, asked, [fresh], company)
+
+    assert both == estimated(world.services, asked, [invoices], company)
+    assert NOON < both.expected_at <= NOON + MINUTE
+    assert (one.expected_at, one.probability, one.obstacle) == (NOON, 1.0, "")
 
 
 def test_a_caller_learns_that_codat_pauses_the_read_and_nothing_is_written_while_that_is_no_news() -> None:
