@@ -45,11 +45,12 @@ def operation(dataset_id: str, status: str) -> dict[str, Any]:
 
 
 async def polled(
-    feed: Feed, dataset_id: str, status: str, now: datetime, *, ours: str = "Fetching"
+    feed: Feed, dataset_id: str, status: str, now: datetime, *, ours: str | None = "Fetching"
 ) -> tuple[list[DatasetPolled], list[str]]:
     """Return what a poll finds of a feed, and what it asks besides data status.
 
-    `dataset_id` and `status` are of the latest dataset, and `ours` is the status of the one that was requested.
+    `dataset_id` and `status` are of the latest dataset, and `ours` is the status of the one that was requested; `None`
+    if Codat does not know it.
     """
     asked: list[str] = []
     known = {"data_type": "invoices", "currentStatus": status, "latestSyncId": dataset_id, "dataType": "invoices"}
@@ -57,12 +58,13 @@ async def polled(
         "dataStatus": {"invoices": known},
         "company": {"id": "company", "name": "", "dataConnections": []},
         "history": {"results": [operation(dataset_id, status)], "_links": {}},
-        "ours": operation("ours", ours),
+        "ours": ours and operation("ours", ours),
     }
 
     def respond(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.path.rpartition("/")[2])
-        return httpx.Response(200, json=answers[asked[-1]])
+        answer = answers[asked[-1]]
+        return httpx.Response(200 if answer else 404, json=answer or {})
 
     async with httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(respond)) as http:
         found = await poll(Codat(http, "key", clock=lambda: now), COMPANY, [feed], now)
@@ -89,6 +91,14 @@ async def test_a_dataset_in_flight_that_is_no_longer_the_latest_is_asked_for_at_
 
     assert [(each.dataset_id, each.state) for each in found] == [("ours", "FetchError"), ("theirs", "Complete")]
     assert asked == ["company", "ours"]
+
+
+@pytest.mark.parametrize("now", [SOON, LATE])
+async def test_a_dataset_that_codat_does_not_know_is_cancelled_once_it_would_be_late(now: datetime) -> None:
+    found, _ = await polled(RUNNING, "theirs", "Complete", now, ours=None)
+
+    assert RUNNING.late_at
+    assert (found[0].state, found[0].dataset_id, found[0].at) == ("Cancelled", "ours", max(now, RUNNING.late_at))
 
 
 @pytest.mark.parametrize(("dataset_id", "asked"), [("ours", []), ("theirs", ["company"])])
