@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,6 +91,15 @@ def test_a_success_from_before_the_last_one_is_not_published() -> None:
     result = after(feed, found("earlier", NOON - 9 * MINUTE, NOON - 5 * MINUTE))
 
     assert ids(result) == []
+
+
+@pytest.mark.parametrize(("state", "published"), [("Complete", 1), ("FetchError", 0)])
+def test_a_call_whose_dataset_has_ended_already_refreshed_the_data_only_if_it_succeeded(
+    state: str, published: int
+) -> None:
+    ended = replace(requested(NOON), state=state, ended_at=NOON + MINUTE)
+
+    assert len(after(NEW, ended, now=NOON + MINUTE).notifications) == published
 
 
 def test_a_refresh_is_published_with_when_its_read_was_requested() -> None:
