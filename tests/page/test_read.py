@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 
 from codat_sandbox.model import ConnectionStatus
+from freshness.app.operations import Operations
 from freshness.app.page import read, timeline
 from freshness.app.page.read import first_companies, page_view
+from freshness.app.page.refresh import refresh_worst
 from freshness.app.page.render import Frame, Medium, render
 from freshness.app.page.summary import summary_of, summary_of_large
 from freshness.app.page.verdict import verdict
@@ -20,6 +22,7 @@ from freshness.aws.dynamodb import feeds
 from freshness.aws.dynamodb.companies import Companies
 from freshness.aws.dynamodb.feeds import Feeds
 from freshness.domain.slo.attainment import DAY, Breakdown
+from simulate.loop import OPERATOR
 from tests.page.scenarios import SCENARIOS
 from tests.page.world import HOUR, World
 
@@ -69,6 +72,12 @@ def test_a_fleet_whose_promises_are_kept_is_shown_whole(kept: World) -> None:
     assert (verdict(view).tone, view.broken, view.needs_person) == (Tone.GOOD, 0, ())
     assert (view.is_whole, view.companies, len(view.rows)) == (True, 12, 12)
     assert not any(turns(view).values())
+
+
+def test_the_button_refreshes_nothing_while_every_promise_is_kept(kept: World) -> None:
+    operations = Operations(services=kept.queries.services, actor=OPERATOR)
+
+    assert refresh_worst(kept.queries, operations) == 0
 
 
 def test_long_names_are_shortened_wherever_the_page_shows_them(world: World) -> None:
