@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 
 from codat_sandbox.model import ConnectionStatus
-from freshness.app.operations import Operations
 from freshness.app.page import read, timeline
 from freshness.app.page.read import first_companies, page_view
 from freshness.app.page.refresh import refresh_worst
@@ -22,7 +21,6 @@ from freshness.aws.dynamodb import feeds
 from freshness.aws.dynamodb.companies import Companies
 from freshness.aws.dynamodb.feeds import Feeds
 from freshness.domain.slo.attainment import DAY, Breakdown
-from simulate.loop import OPERATOR
 from tests.page.scenarios import SCENARIOS
 from tests.page.world import HOUR, World
 
@@ -75,9 +73,7 @@ def test_a_fleet_whose_promises_are_kept_is_shown_whole(kept: World) -> None:
 
 
 def test_the_button_refreshes_nothing_while_every_promise_is_kept(kept: World) -> None:
-    operations = Operations(services=kept.queries.services, actor=OPERATOR)
-
-    assert refresh_worst(kept.queries, operations) == 0
+    assert refresh_worst(kept.queries, kept.operations) == 0
 
 
 def test_long_names_are_shortened_wherever_the_page_shows_them(world: World) -> None:

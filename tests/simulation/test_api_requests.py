@@ -288,6 +288,15 @@ def test_what_another_function_queues_and_writes_at_the_moment_is_left_to_it(mon
     assert world.datasets == {}
 
 
+def test_what_is_queued_for_a_caller_counts_towards_the_cap_on_spending() -> None:
+    tables = {"prices": {"Xero": "1 USD per refresh"}, "budget": {"spending": {"Xero": "900 USD a month"}}}
+    world = World(policy=Policy.model_validate({"default": {"fresh_within": "6 hours"}} | tables))
+
+    world.ask()
+
+    assert world.tables.spending.refreshes(NOON) == {"Xero": 1}
+
+
 def test_an_estimate_is_of_what_is_not_fresh_yet() -> None:
     world = World()
     world.ask()
