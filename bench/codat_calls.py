@@ -74,7 +74,7 @@ def measure() -> list[Figure]:
 
 
 def _with_lost_webhooks(lost: float) -> Figure:
-    """Return the calls for each refresh if data types become due one by one, so that no call serves several."""
+    """Return the calls for each refresh where a share of webhooks is lost, and data types become due one by one."""
     calls, refreshes = simulate(partial(_one_by_one, lost))
     return Figure(
         what=f"calls to Codat for each refresh, data types due one by one, {lost:.0%} of webhooks lost",

@@ -30,7 +30,7 @@ def company_id(number: int) -> str:
 
 
 def company(number: int) -> Company:
-    """Return a company with an accounting connection, which was just checked."""
+    """Return a company that was checked at `NOW`, with one accounting connection."""
     connection = Connection(
         connection_id=str(uuid5(NAMESPACE_URL, f"connection/{number}")),
         platform="QuickBooks Online",

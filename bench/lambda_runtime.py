@@ -65,7 +65,7 @@ class Run:
 
 
 def measure() -> list[Figure]:
-    """Run each handler twice. Those that Codat, or a caller, waits for have a target for their first run."""
+    """Measure the first and the next run of each handler, and its memory. A first run that is waited for has a target."""
     return [
         figure
         for name, run in runs().items()

@@ -85,7 +85,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of the webhooks."""
+    """How long the backlog took, its longest run in seconds, and how many runs timed out and webhooks were lost."""
 
     seconds: float
     longest: float

@@ -113,7 +113,7 @@ def _checked(company: Company) -> Company:
 
 
 def measure() -> list[Figure]:
-    """Measure the units of one refresh."""
+    """Measure the read and write units of one refresh: of its tick, its webhook and its attainment."""
     used = use()
     write_units = (used.tick.write_units + used.webhooks.write_units) / REFRESHES
     read_units = (used.tick.read_units + used.webhooks.read_units) / REFRESHES

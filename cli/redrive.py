@@ -23,7 +23,7 @@ BATCH = 10
 
 
 def redrive(context: typer.Context, *, as_json: Json = False) -> None:
-    """Apply failed webhooks again, publish events again that could not be sent, and show how many and why."""
+    """Apply failed webhooks and send failed events again, and show how many there were and why they had failed."""
     stack = selected_stack(context)
     sqs = stack.session.client("sqs", endpoint_url=stack.endpoint)
     sent_to = stack.outputs.notify_dead_letter_queue_url

@@ -85,7 +85,7 @@ class Part:
 
 
 def parts(refreshes: float, companies: int, types_in_a_webhook: int = 1) -> list[Part]:
-    """Return the parts of the bill of a month with so many refreshes. `types_in_a_webhook` of them share a webhook.
+    """Return the lines of the bill for a month. Each webhook reports the ends of `types_in_a_webhook` refreshes.
 
     The Lambda time of ticks includes the wait for slots at 600 calls a minute.
     """

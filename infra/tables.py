@@ -46,11 +46,11 @@ class Tables(Construct):
         # - Query due (shard, due_at <= now): list the feeds that are due.
         # - Query broken (shard), first page: show the feeds whose promise is broken; all: add up their breaches.
         # - BatchGetItem (company_id, feed): read the feeds that are due.
-        # - GetItem (company_id, feed): read one feed, consistently where something is to be published.
+        # - BatchGetItem (company_id, feed): read the feeds of a webhook, consistently, as something may be published.
         # - Query (company_id): read all feeds of a company.
         # - PutItem (company_id, feed), conditional: change a feed.
         # - DeleteItem (company_id, feed): delete a feed that no connection provides, or whose company was deleted.
-        # - PutItem, GetItem ("deleted#{company_id}", feed): what is kept of such a feed. It expires at `expires_at`.
+        # - PutItem, BatchGetItem ("deleted#{company_id}", feed): what is kept of such a feed. It expires at `expires_at`.
         # - PutItem ("audit#{day}", time): an operation of a person or a program. It expires at `expires_at`.
         # - Query ("audit#{day}"): list them, from the command line.
         self.feeds = self._table("Feeds", "company_id", "feed", expires="expires_at")

@@ -13,9 +13,9 @@ _LOOK_AHEAD = 366
 
 
 def not_simulated(policy: Policy, first: date, days: int, with_row: Collection[str]) -> Iterator[str]:
-    """Yield a hint for each rule with hours, window or deadline that holds on none of the days, or for no feed.
+    """Yield a hint for each rule with hours, each window and each deadline that the simulated days or feeds never meet.
 
-    `with_row` are the tables of the policy that have a row in the report.
+    `with_row` has the labels of the tables of the policy that have a row in the report.
     """
     tables: tuple[tuple[str, Timing], ...] = (
         *((f'rule "{rule.name}"', rule) for rule in policy.rules if rule.hours),

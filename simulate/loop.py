@@ -156,7 +156,7 @@ class Simulation:
         return self.loop.clock() + self.skew
 
     def services(self, fuse: Fuse) -> Services:
-        """Return the services of one invocation, which a fuse kills."""
+        """Return the services of one invocation. `fuse` counts calls of AWS and Codat, and kills the invocation."""
         return Services(
             waiting_callers=2,
             start_paused=self.start_paused,

@@ -136,7 +136,7 @@ def _is_new(operation: PullOperation, feed: Feed, called_at: datetime) -> bool:
 async def running(
     codat: Codat, company_id: str, feeds: Mapping[FeedKey, Feed], since: datetime
 ) -> Mapping[FeedKey, PullOperation]:
-    """Return the datasets of feeds that still run, among those requested since a time.
+    """Return the datasets of these feeds that were requested at `since` or later and still run.
 
     Raises:
         CodatError: the company's history could not be read.

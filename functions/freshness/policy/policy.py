@@ -247,7 +247,7 @@ class Policy(Table):
 
     @cached_property
     def objectives(self) -> list[tuple[str, float]]:
-        """The name in output, and the objective, of each table that sets one, the last of the file first."""
+        """The name in output, and the objective, of each table that sets an objective, the last of the file first."""
         tables = terms_tables(self.default, self.data_types, enumerate(self.rules))
         return [(table.label, table.terms.objective) for table in tables if table.terms.objective][::-1]
 

@@ -28,7 +28,7 @@ class TermsTable:
 
 @dataclass(slots=True)
 class Merged:
-    """The terms that several tables set together."""
+    """The terms of all tables that apply to a feed: those at all times, and those of rules with hours."""
 
     terms: dict[str, Any] = field(default_factory=dict)
     """By key, at all times."""

@@ -260,7 +260,7 @@ class EnsureFresh:
         return progress
 
     async def wait_until(self, progress: Progress, until: datetime, codat: Callable[[], Awaitable[Codat]]) -> Progress:
-        """Advance a request until it is done, or it is `until`. If few places to wait are free, stop earlier."""
+        """Advance a request until it is done, or until `until`. Stop earlier if few places to wait are free."""
         with _left_to_a_later_turn():
             progress = await self.advance(progress, codat)
         if progress.request.is_done or self.services.clock() >= until:

@@ -90,7 +90,7 @@ def _require_calls(services: Services, wanted: int, limits: ApiLimits) -> None:
 
 
 def estimated(services: Services, request: FreshnessRequest, feeds: Iterable[Feed], company: Company) -> ReadEstimate:
-    """Return when the last feed is expected, and the lowest probability of any feed to be in time."""
+    """Return when the last feed is expected to be fresh, and the lowest probability of any to be so in time."""
     now = services.clock()
     each = [
         estimate(request, feed, _promise(services, feed, company), now)

@@ -299,7 +299,7 @@ class TimingView:
 
     @classmethod
     def all_of(cls, promise: Promise, now: datetime) -> "Iterator[TimingView]":
-        """Yield what a promise is during its hours, what it is at other times, and its deadlines."""
+        """Yield the age promised in each of a promise's hours and at other times, and its deadlines."""
         if promise.time_of_day is None:
             return
         hours = [(terms, terms.fresh_within) for terms in promise.time_of_day.terms if terms.fresh_within]

@@ -135,7 +135,7 @@ class Control:
         self._table.delete(control_key(PAUSED))
 
     def put_replanned(self, replanned: Replanned) -> None:
-        """Write which feeds were rescheduled. The write is not conditional: the tick that does it holds a lease."""
+        """Write how far the rescheduling of all feeds is, unconditionally: the tick that does it holds a lease."""
         self._table.put_always(dump(replanned) | control_key(_NAMES[Replanned]))
 
     def last_done(self, work: str) -> datetime | None:

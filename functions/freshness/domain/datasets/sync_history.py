@@ -332,10 +332,11 @@ def _nearest(ends: list[int], end: int) -> int | None:
 
 
 def _merged(before: int, flags: int) -> int:
-    """Merge the flags of one end that was reported twice: success, found changes and a poll win.
+    """Merge the flags of two reports of the same end.
 
-    A webhook that does not say whether records were modified reports a first read. No other webhook can know it either:
-    it stays unknown unless one says that records were modified.
+    It succeeded, found changes or was polled if either report says so. A webhook that does not say whether records were
+    modified reports a first read. No other webhook can know it either: it stays unknown unless one says that records
+    were modified.
     """
     modified = (before | flags) & MODIFIED
     unknown = before & flags & UNKNOWN

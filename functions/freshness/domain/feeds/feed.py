@@ -245,7 +245,7 @@ class Feed:
         return replace(self, failed_calls=failed_calls, retry_at=retry_at, unanswered=unanswered)
 
     def requests_on(self, day: date) -> int:
-        """Return how many requests this stack made on a day in UTC, no earlier than the day of the latest request."""
+        """Return how many requests this stack made on a day in UTC. It is not before that of the latest request."""
         return self.requests_that_day if self.last_dataset and self.last_dataset.at.date() == day else 0
 
     @property

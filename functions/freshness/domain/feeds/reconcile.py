@@ -86,7 +86,7 @@ def _with_failure(feed: Feed, polled: DatasetPolled, linked_at: datetime) -> Fee
 
 
 def _with_reason(feed: Feed, end: End, polled: DatasetPolled) -> Feed:
-    """Return the feed with `end`, and with the poll's reason for it if that is longer."""
+    """Return the feed with `end`, which gets the poll's reason if the poll found the same state and says more."""
     end = end.with_reason_of(replace(end, state=polled.state, reason=polled.reason or ""))
     return feed if end == feed.end else replace(feed, end=end)
 

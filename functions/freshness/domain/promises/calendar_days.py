@@ -58,5 +58,5 @@ def is_one_of(days: frozenset[Day], day: date, holidays: frozenset[date]) -> boo
 
 
 def repeat_weekly(days: frozenset[Day]) -> bool:
-    """Return whether days are days of the week only."""
+    """Return whether all days are given as days of the week, so that every week is the same."""
     return all(isinstance(each, int) for each in days)

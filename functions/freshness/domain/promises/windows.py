@@ -61,7 +61,8 @@ def planned(windows: tuple[Window, ...], at: datetime, *, after: datetime, room:
 def closed_between(windows: tuple[Window, ...], first: date, last: date) -> list[Interval]:
     """Return the intervals between two days in which no refresh may be queued, in ascending order.
 
-    Time before the first and after the last allowing window is cut off at the two days.
+    If windows allow only some hours, the first and the last interval are cut off at the two days. Others may reach
+    beyond.
     """
     # Hours may last until the end of the next day, and zones differ from UTC by less than a day.
     days = [first + number * DAY for number in range(-2, (last - first).days + 2)]

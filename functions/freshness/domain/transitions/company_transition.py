@@ -76,11 +76,12 @@ def company_transition(
 ) -> CompanyTransition:
     """Return what follows from a fact about a company.
 
-    Of a deleted company, only a newer list, a deletion or a pause counts. `reads_once` returns whether the policy has a
+    Only a newer list, a deletion or a pause changes a deleted company. `reads_once` returns whether the policy has a
     connection read only once, and `consent` how long the policy lets the customer's consent last.
 
     There are notifications about connections that lapsed, came back, are done or lapse soon; none about a deleted
-    company. `announced` is the company as published before a write that lost a race: the notifications correct that.
+    company. `announced` is the company as an earlier attempt published it before its write lost a race: the
+    notifications say what differs from that.
     """
     after = _with_fact(company, fact, now).with_read_once(reads_once).with_consent(consent, now)
     notifications = () if after.deleted_at else tuple(_notifications(announced or company, after, _reads(fact)))
