@@ -50,7 +50,7 @@ class Tables(Construct):
         # - Query (company_id): read all feeds of a company.
         # - PutItem (company_id, feed), conditional: change a feed.
         # - DeleteItem (company_id, feed): delete a feed that no connection provides, or whose company was deleted.
-        # - PutItem, BatchGetItem ("deleted#{company_id}", feed): what is kept of such a feed. It expires at `expires_at`.
+        # - PutItem, BatchGetItem ("deleted#{company_id}", feed): what is kept of it, until `expires_at`.
         # - PutItem ("audit#{day}", time): an operation of a person or a program. It expires at `expires_at`.
         # - Query ("audit#{day}"): list them, from the command line.
         self.feeds = self._table("Feeds", "company_id", "feed", expires="expires_at")
