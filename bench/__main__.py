@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
+from bench import goals
 from bench.figures import measured_by, show
 from bench.results import load, measured_now, save, stale
 
@@ -49,7 +50,7 @@ def main(names: Sequence[str]) -> None:
         sys.exit(_stale())
     if unknown := set(names) - {*ALONE, *TOGETHER}:
         sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}: choose from {', '.join((*ALONE, *TOGETHER))}.")
-    measured = {name: measured_by(name) for name in ALONE if not names or name in names}
+    measured = {name: measured_by(name, is_alone=True) for name in ALONE if not names or name in names}
     together = [name for name in TOGETHER if not names or name in names]
     # A new process for each: memory would otherwise include what an earlier benchmark held.
     context = multiprocessing.get_context("spawn")
@@ -57,7 +58,9 @@ def main(names: Sequence[str]) -> None:
         measured |= zip(together, pool.map(measured_by, together), strict=True)
     show("Benchmarks", [figure for figures, _ in measured.values() for figure in figures])
     now = {name: measured_now(figures, seconds) for name, (figures, seconds) in measured.items()}
-    save(load() | now, (*ALONE, *TOGETHER))
+    known = load() | now
+    goals.show([figure for each in known.values() for figure in each.figures])
+    save(known, (*ALONE, *TOGETHER))
 
 
 def _stale() -> int:

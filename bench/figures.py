@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from enum import StrEnum
 from rich.console import Console
 from rich.table import Table
 
+PROCESSORS = 2
 WIDTH = 150
 """The minimum width of a table in columns. In a narrower terminal lines wrap, but a file stays readable."""
 HEADINGS = ("what", "figure", "against", "ratio", "target", "met")
@@ -64,6 +66,12 @@ class Figure:
         bounds = (("at most", self.at_most), ("at least", self.at_least))
         return ", ".join(f"{words} {_number(bound)} {unit}" for words, bound in bounds if bound is not None)
 
+    @property
+    def in_short(self) -> str:
+        """The value with its unit, and the ratio if there is one."""
+        value = f"{_number(self.value)} {self.unit}".strip()
+        return value if self.ratio is None else f"{value} ({self.ratio:.2f} x)"
+
     def cells(self) -> tuple[str, ...]:
         """Return the figure as a row of a table with `HEADINGS`."""
         against = self.against if self.floor is None else f"{self.against}: {_number(self.floor)} {self.unit}"
@@ -72,12 +80,16 @@ class Figure:
         return (self.what, f"{_number(self.value)} {self.unit}", against, ratio, self.target, met)
 
 
-def measured_by(name: str) -> tuple[Sequence[Figure], float]:
-    """Run the benchmark in a module of this package. Return its figures, and how many seconds it took."""
+def measured_by(name: str, *, is_alone: bool = False) -> tuple[Sequence[Figure], float]:
+    """Run the benchmark in a module of this package. Return its figures, and by how many seconds it prolongs a run.
+
+    One that runs alone prolongs it by its time, and any other by half of its processor time, as there are two
+    processors.
+    """
     print(f"{name} ...", file=sys.stderr, flush=True)
-    began = time.monotonic()
+    began, used = time.monotonic(), sum(os.times()[:4])
     figures: Sequence[Figure] = importlib.import_module(f"bench.{name}").measure()
-    took = time.monotonic() - began
+    took = time.monotonic() - began if is_alone else (sum(os.times()[:4]) - used) / PROCESSORS
     print(f"    {name}: {took:.0f} s", file=sys.stderr, flush=True)
     return figures, took
 

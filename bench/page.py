@@ -1,33 +1,40 @@
-"""The page of 100,000 feeds: its time, read units and size, while few promises are broken and while many are.
+"""The page, `status` and `export` of 100,000 feeds, while few promises are broken and while many are.
 
-The time is the processor time of reading and rendering: the local AWS takes longer to answer than DynamoDB.
+The time of the page is the processor time of reading and rendering: the local AWS takes longer to answer than DynamoDB.
 """
 
+import subprocess
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import timedelta
+from itertools import islice
 
 from bench import fleet
-from bench.figures import Figure, show
+from bench.figures import Figure, Topic, show
 from bench.fleet import NOW
 from bench.parts import example_policy, services
 from bench.tables import Item, LocalAws, running_aws, write
-from freshness.app.page.read import page_view
+from freshness.app.page.read import first_companies, page_view
 from freshness.app.page.render import LARGEST, Frame, Medium, render
+from freshness.app.page.summary import summary_of_large
 from freshness.app.reading.queries import Queries
 from freshness.aws.dynamodb.item_codec import company_item, feed_item
 from freshness.aws.dynamodb.table import marshal
 from freshness.aws.dynamodb.tables import TableNames
 from freshness.domain.feeds.feed_values import Breach
 from freshness.policy.policy import Policy
+from local.settings import ROOT
 
 COMPANIES = 10_000
 FEW, MANY = 100, 1_000
 """How many companies have all their promises broken."""
 FEEDS = COMPANIES * len(fleet.DATA_TYPES)
+EXPORTED = 20_000
 MOST_SECONDS = 1.0
+MB = 1_000_000
 
 
 def measure() -> list[Figure]:
@@ -40,7 +47,7 @@ def measure() -> list[Figure]:
         write(aws, names.feeds, _feeds(policy, 0, FEW, are_broken=True))
         few = _measure(aws, names, policy, FEW)
         write(aws, names.feeds, _feeds(policy, FEW, MANY, are_broken=True))
-        return few + _measure(aws, names, policy, MANY)
+        return few + _measure(aws, names, policy, MANY) + _of_commands(aws, names, policy)
 
 
 def _measure(aws: LocalAws, names: TableNames, policy: Policy, broken: int) -> list[Figure]:
@@ -58,6 +65,40 @@ def _measure(aws: LocalAws, names: TableNames, policy: Policy, broken: int) -> l
         Figure(what=f"processor time of the page {of}", value=seconds, unit="s", at_most=MOST_SECONDS),
         Figure(what=f"read units of the page {of}", value=used.read_units, unit="units"),
         Figure(what=f"size of the page {of}", value=len(html.encode()), unit="bytes", at_most=LARGEST),
+    ]
+
+
+def _of_commands(aws: LocalAws, names: TableNames, policy: Policy) -> list[Figure]:
+    """Measure `status`, and `export` of so many feeds that the memory of each more of them would show."""
+    tables, meter = aws.open_tables(names)
+    queries = Queries(services=services(tables, aws.event_bus(), policy))
+    started = time.process_time()
+    summary_of_large(queries, NOW, first_companies(queries))
+    seconds, status = time.process_time() - started, meter.take().read_units
+    few = sum(1 for _ in islice(queries.export(NOW), EXPORTED // 4))
+    export = meter.take().read_units * FEEDS / few
+    command = [sys.executable, "-m", "bench.one_export", aws.url, str(EXPORTED), *astuple(names)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - our own code
+    early, late = (int(line) / MB for line in done.stdout.split())
+    return [
+        Figure(what=f"processor time of `status` of {FEEDS:,} feeds", value=seconds, unit="s", at_most=2),
+        Figure(
+            what=f"read units of `status` of {FEEDS:,} feeds",
+            topic=Topic.SCALE,
+            value=status,
+            unit="units",
+            against="`export`, which reads all feeds",
+            floor=export,
+        ),
+        Figure(what=f"peak memory of `export` of {EXPORTED:,} feeds", value=late, unit="MB", at_most=200),
+        Figure(
+            what="the same, compared with few feeds",
+            value=late,
+            unit="MB",
+            against=f"`export` of {few:,} feeds",
+            floor=early,
+            at_most=1.1,
+        ),
     ]
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from bench import goals
 from bench.figures import Figure, Topic, markdown
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
 OURS = ("functions/", "codat-sandbox/", "simulate/", "estimate/", "bench/")
 """The folders of the code that benchmarks run."""
-NOT_MEASURED = {"bench/__init__.py", "bench/figures.py", "bench/results.py"}
+NOT_MEASURED = {"bench/__init__.py", "bench/figures.py", "bench/goals.py", "bench/results.py"}
 """Files that show figures, and change none."""
 _LISTED = """
 import importlib, sys
@@ -36,6 +37,7 @@ class Measured(BaseModel):
     commit: str
     python: str
     seconds: float
+    """By how much it prolongs a run of all."""
     figures: tuple[Figure, ...]
 
 
@@ -86,9 +88,11 @@ def page_for_maintainers(measured: Mapping[str, Measured]) -> str:
     """Return the page of all figures, by benchmark, with their targets."""
     missed = [figure for each in measured.values() for figure in each.figures if not figure.is_met]
     took = sum(each.seconds for each in measured.values())
+    figures = [figure for each in measured.values() for figure in each.figures]
     parts = [
-        f"# All figures\n\nWritten by `make bench`; a run of all takes {took / 60:.0f} minutes of one processor. A "
+        f"# All figures\n\nWritten by `make bench`; a run of all takes {took / 60:.0f} minutes on two processors. A "
         f"ratio is the figure divided by the one it is compared with. Targets missed: {len(missed)}.\n"
+        f"\n## Goals\n\n{goals.markdown(figures)}"
     ]
     for name, each in measured.items():
         parts.append(f"\n## {name}\n\n{each.on:%d %B %Y}, commit {each.commit}, Python {each.python}.\n\n")

@@ -50,11 +50,11 @@ class Quarter:
     """How many days there are, and how many companies or lists each kind of trouble happens to."""
 
     days: int = 90
-    unlinked: int = 30
-    read_once: int = 30
-    refused: int = 60
+    unlinked: int = 20
+    read_once: int = 20
+    refused: int = 40
     lapsing: int = 20
-    untouched: int = 60
+    untouched: int = 10
     empty_lists: int = 5
 
 
@@ -274,7 +274,7 @@ def simulate_quarter(quarter: Quarter) -> Outcome:
 
 
 def measure() -> list[Figure]:
-    """Measure what is published of 200 companies within a quarter."""
+    """Measure what is published of 110 companies within a quarter."""
     quarter = Quarter()
     return figures(quarter, simulate_quarter(quarter))
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from bench import results
+from bench import goals, results
 from bench.__main__ import ALONE, TOGETHER
 from bench.figures import Figure, Topic
 from bench.results import Measured, changed_since, files_of, load, page_for_maintainers, page_for_users, save
@@ -46,6 +46,15 @@ def test_users_see_what_they_ask_beside_a_rival_and_maintainers_see_everything_w
     assert "## calls\n\n30 November 2026, commit HEAD, Python 3.14.0.\n" in for_maintainers
     assert "| calls | 22 calls | a cron job: 44 calls | 0.50 | at most 0.4 x | NO |\n" in for_maintainers
     assert "Targets missed: 1." in for_maintainers
+
+
+def test_each_goal_stands_beside_what_was_measured_now_and_before() -> None:
+    waiting = replace(CALLS, what="calls of DynamoDB for a caller who waits", value=60, floor=None)
+
+    row = next(line for line in goals.markdown([CALLS, waiting]).splitlines() if line.startswith("| 1 |"))
+
+    assert "| 400 | 60 calls | at most 60 |" in row
+    assert "not measured yet" in goals.markdown([])
 
 
 def test_a_figure_without_a_topic_is_for_maintainers_only() -> None:
