@@ -21,6 +21,7 @@ ALONE = (
     "webhook_backlog",
     "page",
     "ensure_fresh",
+    "cold_starts",
 )
 """Benchmarks that measure time: they run one after the other, on an otherwise idle machine."""
 
@@ -28,6 +29,8 @@ TOGETHER = (
     "write_units",
     "read_units",
     "webhook_path",
+    "waiting_callers",
+    "pace",
     "memory",
     "codat_calls",
     "products",

@@ -1,4 +1,4 @@
-"""An export in a process of its own, which prints its peak memory in bytes: after a quarter of the feeds, and at the end.
+"""An export in a process of its own. It prints its peak memory in bytes after a quarter of the feeds, and at the end.
 
 `python -m bench.one_export AWS_URL FEEDS COMPANIES_TABLE FEEDS_TABLE DATASETS_TABLE CONTROL_TABLE`.
 """
