@@ -65,7 +65,7 @@ class Run:
 
 
 def measure() -> list[Figure]:
-    """Measure the first and the next run of each handler, and its memory. First runs that somebody awaits have a target."""
+    """Measure the first and the next run of each handler, and its memory. Where somebody waits, there is a target."""
     return [
         figure
         for name, run in runs().items()
