@@ -18,7 +18,7 @@ from freshness.app.ensure import accept
 from freshness.app.ensure.accept import EnsureFresh
 from freshness.app.ensure.admission import estimated
 from freshness.app.ensure.finish import Finisher
-from freshness.app.queueing.lease import QueueLease
+from freshness.app.queueing.calls import take_lease
 from freshness.app.record import Recorder
 from freshness.aws.dynamodb.control_items.freshness_requests import FreshnessRequests
 from freshness.aws.dynamodb.table import ContentionError
@@ -280,7 +280,7 @@ def test_the_same_caller_has_one_open_request_for_the_same_company_types_and_mom
 
 def test_what_another_function_queues_and_writes_at_the_moment_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    assert QueueLease.take(world.tables.control, world.feed(), world.now)
+    assert take_lease(world.tables.control, world.feed(), world.now)
     monkeypatch.setattr(Recorder, "record_feeds", Mock(side_effect=ContentionError("others came first")))
 
     assert world.ask(within=60).status == 202

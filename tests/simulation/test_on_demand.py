@@ -8,8 +8,7 @@ from uuid import UUID
 
 from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app.ensure.accept import Ask, EnsureFresh
-from freshness.app.queueing.calls import Queueing
-from freshness.app.queueing.lease import LONGEST_CALL
+from freshness.app.queueing.calls import LONGEST_CALL, Queueing
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.codat.client import Codat
 from freshness.codat.errors import Temporary, Unreadable

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Collection
 from datetime import timedelta
-from uuid import uuid4
 
 from freshness.app.reading.links import links_of
 from freshness.app.services import Services
@@ -21,10 +20,9 @@ async def shared_links(services: Services, company: Company, connection_ids: Col
 
     One caller reads them from Codat and records them on the company. The others wait until they find them there.
     """
-    tables, owner = services.tables, uuid4().hex
     until = services.clock() + WAIT
     while not (known := _known(company, connection_ids, services)) and (now := services.clock()) < until:
-        if await asyncio.to_thread(tables.control.acquire, f"links {company.company_id}", owner, now + SHARED, now):
+        if await asyncio.to_thread(services.tables.control.take, f"links {company.company_id}", now + SHARED, now):
             return await _read(services, company, connection_ids)
         await asyncio.sleep(LOOK_EVERY.total_seconds())
         company = await asyncio.to_thread(_current, services, company)

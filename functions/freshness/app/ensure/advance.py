@@ -5,17 +5,15 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import uuid4
 
 from aws_lambda_powertools import Logger
 
 from freshness.app.ensure.problems import codat_unavailable
-from freshness.app.queueing.calls import Queueing
+from freshness.app.queueing.calls import Queueing, take_lease
 from freshness.app.queueing.decide_now import decide_now
-from freshness.app.queueing.lease import QueueLease
 from freshness.app.services import Services
 from freshness.app.tick import stop_metrics
-from freshness.aws.dynamodb.control import DispatchState
+from freshness.aws.dynamodb.control import DispatchState, Lease
 from freshness.aws.dynamodb.table import ContentionError
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError, RateLimited
@@ -104,10 +102,10 @@ class Advancer:
         self._require_accepted(decisions, polled)
         return [*polled, *left]
 
-    async def _leases(self, feeds: Collection[Feed]) -> tuple[dict[FeedKey, QueueLease], set[FeedKey]]:
+    async def _leases(self, feeds: Collection[Feed]) -> tuple[dict[FeedKey, Lease], set[FeedKey]]:
         """Take the leases of feeds. Return these, and the feeds whose lease another function holds."""
         control, now = self.services.tables.control, self.services.clock()
-        taken = await asyncio.gather(*(asyncio.to_thread(QueueLease.take, control, feed, now) for feed in feeds))
+        taken = await asyncio.gather(*(asyncio.to_thread(take_lease, control, feed, now) for feed in feeds))
         leases = {feed.key: lease for feed, lease in zip(feeds, taken, strict=True) if lease}
         return leases, {feed.key for feed in feeds} - leases.keys()
 
@@ -128,7 +126,7 @@ class Advancer:
         return [each for each in decisions if each.action is Action.QUEUE and each.feed.key in wanted]
 
     async def _queue(
-        self, decisions: list[Decision], leases: dict[FeedKey, QueueLease], codat: Codat
+        self, decisions: list[Decision], leases: dict[FeedKey, Lease], codat: Codat
     ) -> dict[FeedKey, Feed]:
         """Queue feeds at the same time. Return those about which something was recorded.
 
@@ -176,7 +174,7 @@ class Advancer:
         # The lease ends before this caller's next turn, which must be able to take it.
         until = now + 0.9 * between_polls(waits, now)
         lease = f"poll {company.company_id} {' '.join(sorted(feed.data_type for feed in waits))}"
-        if not await asyncio.to_thread(self.services.tables.control.acquire, lease, uuid4().hex, until, now):
+        if not await asyncio.to_thread(self.services.tables.control.take, lease, until, now):
             current = await asyncio.to_thread(self.services.tables.feeds.of_company, company.company_id)
             return request.feeds_of(current, company)
         try:
@@ -218,7 +216,7 @@ class Advancer:
         Nobody else asks before `until`. Return the feed as it is now; `None` if another caller asks.
         """
         lease, now = f"poll {'/'.join(feed.key)}", self.services.clock()
-        if not await asyncio.to_thread(self.services.tables.control.acquire, lease, uuid4().hex, until, now):
+        if not await asyncio.to_thread(self.services.tables.control.take, lease, until, now):
             return None
         try:
             polled = await poll_ended(await codat(), feed, dataset_id, self.services.clock())
@@ -256,7 +254,7 @@ def _is_news(feed: Feed, polled: DatasetPolled, now: datetime) -> bool:
     return has_ended(polled.state) or bool(polled.reason and polled.reason != feed.running_description)
 
 
-def _queued(queueing: Queueing, decision: Decision, lease: QueueLease | None) -> Awaitable[None]:
+def _queued(queueing: Queueing, decision: Decision, lease: Lease | None) -> Awaitable[None]:
     return queueing.queue_read_under_lease(decision, lease) if lease else queueing.queue(decision)
 
 
@@ -266,7 +264,7 @@ def _may_be_queued(feed: Feed, request: FreshnessRequest) -> bool:
     return lacks and not feed.in_flight and not feed.is_unsupported and not request.is_served(feed)
 
 
-async def _release(leases: dict[FeedKey, QueueLease], keys: Collection[FeedKey]) -> None:
+async def _release(leases: dict[FeedKey, Lease], keys: Collection[FeedKey]) -> None:
     """Give back the leases of these feeds, and remove them from `leases`."""
     given_back = [leases.pop(key) for key in [*keys] if key in leases]
     await asyncio.gather(*(asyncio.to_thread(lease.release) for lease in given_back))

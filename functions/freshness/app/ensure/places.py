@@ -7,7 +7,6 @@ of places, each with a lease. The fewer places are free, the shorter the wait.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from uuid import uuid4
 
 from freshness.app.services import Services
 
@@ -21,13 +20,13 @@ def place_to_wait(services: Services, until: datetime) -> Iterator[datetime]:
 
     Of four places, the first gives all of the time, the second three quarters of it, and so on.
     """
-    control, now, owner = services.tables.control, services.clock(), uuid4().hex
+    now = services.clock()
     for taken in range(services.waiting_callers):
         ends = now + (until - now) * (1 - taken / services.waiting_callers)
-        if ends > now and control.acquire(f"waiting {taken}", owner, ends + LAST_TURN, now):
+        if ends > now and (place := services.tables.control.take(f"waiting {taken}", ends + LAST_TURN, now)):
             try:
                 yield ends
             finally:
-                control.release(f"waiting {taken}", owner)
+                place.release()
             return
     yield now

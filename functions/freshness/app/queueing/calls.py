@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
 from aws_lambda_powertools import Logger
 
 from freshness.app.company_turns import longest_wait
-from freshness.app.queueing.lease import QueueLease
 from freshness.app.services import Services
+from freshness.aws.dynamodb.control import Control, Lease
 from freshness.aws.metrics import Metric
 from freshness.codat.client import Codat
 from freshness.codat.errors import (
@@ -40,6 +40,9 @@ from freshness.planning.decision import Decision
 _KEYS = UUID("5b0f5a2e-9d5c-4b0e-8a53-4a8f0c1f6f0e")
 """The namespace of idempotency keys."""
 
+LONGEST_CALL = timedelta(seconds=60)
+"""How long the lease of a feed lasts that is not given back."""
+
 logger = Logger(service="codat-freshness")
 
 
@@ -68,7 +71,7 @@ class Queueing:
             await self._queue(decision)
             return
         self.unqueued.discard(feed.key)
-        lease = await asyncio.to_thread(QueueLease.take, self.services.tables.control, feed, self.services.clock())
+        lease = await asyncio.to_thread(take_lease, self.services.tables.control, feed, self.services.clock())
         if lease is None:
             return
         try:
@@ -77,7 +80,7 @@ class Queueing:
         finally:
             await asyncio.to_thread(lease.release)
 
-    async def queue_read_under_lease(self, decision: Decision, lease: QueueLease) -> None:
+    async def queue_read_under_lease(self, decision: Decision, lease: Lease) -> None:
         """Queue a refresh of a feed that callers wait for, record the response, and give the feed's lease back.
 
         The feed was read after the lease was taken, so no other function has queued it since.
@@ -222,6 +225,11 @@ class Queueing:
         """Stop making calls, because Codat refuses them."""
         logger.error("Codat refuses further calls", extra={"error": str(error)})
         self.stopped_by.append(error)
+
+
+def take_lease(control: Control, feed: Feed, now: datetime) -> Lease | None:
+    """Take the lease under which a feed that callers wait for is queued; `None` if another function holds it."""
+    return control.take(f"queue {'/'.join(feed.key)}", now + LONGEST_CALL, now)
 
 
 def trigger_of(feed: Feed) -> Trigger:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
 
 from freshness.aws.dynamodb.item_codec import Item, Stored, adapter, dump
 from freshness.aws.dynamodb.table import Table
@@ -38,6 +39,19 @@ class Replanned:
     policy: str = ""
     position: str = ""
     is_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease, by its name, that an owner holds."""
+
+    table: Table
+    name: str
+    owner: str
+
+    def release(self) -> None:
+        """Give the lease back, unless another owner has taken it since."""
+        self.table.release(control_key(f"lease {self.name}"), self.owner)
 
 
 _NAMES: dict[type[Any], str] = {
@@ -154,6 +168,11 @@ class Control:
         """
         return self._table.acquire(control_key(f"lease {lease}"), owner, until, now, since)
 
+    def take(self, lease: str, until: datetime, now: datetime) -> Lease | None:
+        """Take a lease until a time, as an owner of its own. Return `None` if another owner holds it."""
+        owner = uuid4().hex
+        return Lease(self._table, lease, owner) if self.acquire(lease, owner, until, now) else None
+
     def unfinished_since(self, lease: str) -> datetime | None:
         """Return when the unfinished work under a lease began; `None` if its last owner gave it back."""
         item = self._table.get(control_key(f"lease {lease}"), consistent=True)
@@ -161,7 +180,7 @@ class Control:
 
     def release(self, lease: str, owner: str) -> None:
         """Give a lease back, unless another owner has taken it since."""
-        self._table.release(control_key(f"lease {lease}"), owner)
+        Lease(self._table, lease, owner).release()
 
 
 def _account_of(found: Iterable[Item]) -> DispatchState:
