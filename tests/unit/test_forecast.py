@@ -11,6 +11,7 @@ import pytest
 from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.app import forecast
 from freshness.app.forecast import misses_ahead, publish_misses
+from freshness.app.reading.queries import Queries
 from freshness.app.tick import Failures
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import NotPublished
@@ -143,6 +144,8 @@ def test_a_feed_that_cannot_be_recorded_does_not_keep_others_from_the_forecast()
         failures.raise_temporary()
     publish_misses(services, Failures(services.counts), SEVEN + timedelta(hours=1))
     assert bus.kinds == ["Deadline at risk"] * len(COMPANIES)
+    for now, misses_at in ((SEVEN, SEVEN + 60 * MINUTE), (SEVEN + 61 * MINUTE, None)):
+        assert {feed.misses_at for feed in Queries(services=services).fleet(now).feeds} == {misses_at}
 
 
 def test_feeds_are_read_batch_by_batch_while_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
