@@ -245,7 +245,7 @@ def test_the_timeline_names_the_longest_breaches_and_all_of_them_add_up_to_the_a
 
     assert named == view.breaches[: len(named)]
     assert named[0].feed.company_name == name
-    assert any(span.is_open for span in spans)
+    assert {(span.is_open, span.end == view.at) for span in spans} == {(True, True), (False, False)}
     for waiting, recorded in ((False, view.attainment[0].day.late), (True, view.attainment[0].day.waiting)):
         shown = sum((span.length for span in spans if span.waiting is waiting), timedelta(0))
         assert abs(shown - recorded) < timedelta(minutes=15), waiting
