@@ -195,6 +195,25 @@ def test_a_lapsed_link_needs_its_customer_until_it_returns(world: World) -> None
     assert page_view(world.queries, world.now()).needs_person == ()
 
 
+def test_links_that_a_large_fleets_page_does_not_name_are_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        world.set_link(ConnectionStatus.DEAUTHORIZED, number)
+    world.pass_time(HOUR / 2)
+    monkeypatch.setattr(read, "PEOPLE", 1)
+    whole = page_view(world.queries, world.now())
+    monkeypatch.setattr(read, "ROWS", 1)
+    monkeypatch.setattr(read, "COMPANIES", 5)
+    large = page_view(world.queries, world.now())
+
+    assert (whole.is_whole, large.is_whole) == (True, False)
+    lapsed = sum(company.relink_at is not None for company in world.simulation.tables.companies.scan())
+    assert lapsed > 3
+    for view in (whole, large):
+        assert (len(view.needs_person), view.relinks_elsewhere) == (1, lapsed - 1)
+
+
 def test_lost_webhooks_are_noticed_once_refreshes_end_without_them(world: World) -> None:
     world.pass_time(8 * HOUR, every=FEW_MINUTES, lost=1.0)
     view = page_view(world.queries, world.now())
