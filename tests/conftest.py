@@ -40,7 +40,7 @@ GROUPS = {
     "tests/packaging/": "built once",
 }
 """The tests that one process runs, because what they share takes long to set up, by how their ids begin."""
-ALONE = tuple(f"tests/end_to_end/test_{name}.py" for name in ("display", "failures", "real_codat"))
+ALONE = tuple(f"tests/end_to_end/test_{name}.py" for name in ("display", "failures", "real_codat", "upgrade"))
 """Tests that do not share what their group does."""
 
 

@@ -5,8 +5,9 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 import httpx
@@ -84,17 +85,23 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(local_aws_port=aws, sandbox_port=sandbox, page_port=page, local_folder=folder)
 
 
-@pytest.fixture(scope="package")
-def stack(settings: Settings) -> Iterator[RunningStack]:
-    """The deployed stack, whose schedules are running."""
+@contextmanager
+def using_local_aws(port: int) -> Iterator[None]:
+    """Let every tool use the local AWS on a port, which enforces the policies of the deployed roles."""
     with pytest.MonkeyPatch.context() as environment:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             environment.delenv(name)
-        for name, value in local_aws.tool_environment(settings.local_aws_port).items():
+        for name, value in local_aws.tool_environment(port).items():
             environment.setenv(name, value)
-        environment.setenv("AUTH", "true")  # ministack enforces the policies of the deployed roles.
-        with running_stack(settings, Progress(Console())) as running:
-            yield running
+        environment.setenv("AUTH", "true")
+        yield
+
+
+@pytest.fixture(scope="package")
+def stack(settings: Settings) -> Iterator[RunningStack]:
+    """The deployed stack, whose schedules are running."""
+    with using_local_aws(settings.local_aws_port), running_stack(settings, Progress(Console())) as running:
+        yield running
 
 
 @pytest.fixture(scope="package")
@@ -111,3 +118,12 @@ def queue_of_events(name: str, bus: str, pattern: dict[str, list[str]]) -> "tupl
     events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps(pattern))
     events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
     return sqs, url
+
+
+def received(queue: "tuple[SQSClient, str]") -> list[dict[str, Any]]:
+    """Return all events in a queue."""
+    sqs, url = queue
+    found: list[dict[str, Any]] = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        found += [json.loads(message["Body"]) for message in messages]
+    return found

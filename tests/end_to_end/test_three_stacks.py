@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 import httpx
@@ -35,7 +35,7 @@ from local.watch import running_ticks
 from stack_access.stack import DeployedStack, clock
 from stack_access.ticks import run_tick, tick_client
 from tests.end_to_end import lender as example
-from tests.end_to_end.conftest import answered, queue_of_events, wait_for
+from tests.end_to_end.conftest import answered, queue_of_events, received, wait_for
 from tests.end_to_end.lender import Lender, deploy_lender
 from tests.packaging.conftest import built, install
 
@@ -234,15 +234,6 @@ def companies(
 def is_due(feed: Feed) -> bool:
     """Return whether a feed is to be refreshed now."""
     return feed.due_at is not None and feed.due_at <= clock()
-
-
-def received(queue: "tuple[SQSClient, str]") -> list[dict[str, Any]]:
-    """Return all events in a queue."""
-    sqs, url = queue
-    found: list[dict[str, Any]] = []
-    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-        found += [json.loads(message["Body"]) for message in messages]
-    return found
 
 
 def services(stack: DeployedStack) -> set[str]:
