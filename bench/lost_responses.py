@@ -20,7 +20,7 @@ from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 
-POSTS = 10_000
+POSTS = 4_000
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 PROMISE = 4 * HOUR
@@ -106,7 +106,7 @@ def datasets_by_feed(simulation: Simulation) -> dict[tuple[str, str, str], list[
 
 
 def measure() -> list[Figure]:
-    """Measure what became of 10,000 POSTs."""
+    """Measure what became of 4,000 POSTs."""
     with without_logs():
         outcome = lose_responses(POSTS)
     what = f"of {outcome.posts:,} POSTs whose responses were lost after taking effect, half of the webhooks too"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from bench.figures import Figure, Topic, show
 from simulate.year import DATA_TYPES, Year, policy, without_deadlines
 
-COMPANIES = 1000
+COMPANIES = 250
 COMPANIES_WITH_A_BOUND = 6
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
