@@ -24,12 +24,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from freshness.app.api.description import describe, responses
 from freshness.app.api.invalid import invalid, invalid_fields
-from freshness.app.api.links import shared_links
 from freshness.app.api.models import LONGEST_WAIT, CompanyFreshness, EnsureFreshBody, RequestStatus
 from freshness.app.api.routes import Route
 from freshness.app.ensure.accept import EnsureFresh, Progress, retry_after
 from freshness.app.ensure.problems import MEDIA_TYPE, Problem, RelinkNeeded
-from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
 from freshness.aws.dynamodb.table import ContentionError
 from freshness.aws.event_bus import NotPublished
@@ -142,6 +140,9 @@ def get_request(company_id: CompanyId, request_id: RequestId, prefer: Prefer = "
 @_route(Route.GET_FRESHNESS, responses(CompanyFreshness, {200: "Its data types."}, problems=(404, 503)))
 def get_freshness(company_id: CompanyId) -> CompanyFreshness:
     """Get how fresh each data type of a company is."""
+    # Imported here, as in `_links`: most calls ask for fresh data, and need neither.
+    from freshness.app.reading.queries import Queries
+
     services = _services()
     company, account = EnsureFresh(services=services).company(company_id)
     return CompanyFreshness.of(company, Queries(services=services).company(company, services.clock(), account))
@@ -215,6 +216,8 @@ def _arn() -> str:
 
 def _links(services: Services, company: Company, connection_ids: Collection[str]) -> dict[str, str]:
     """Return the links of connections as Codat gives them now, by connection id; empty if they cannot be read."""
+    from freshness.app.api.links import shared_links
+
     try:
         return asyncio.run(shared_links(services, company, connection_ids))
     except (ContentionError, BotoCoreError, ClientError) as error:

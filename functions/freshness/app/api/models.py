@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import (
     AwareDatetime,
@@ -19,11 +19,13 @@ from pydantic.alias_generators import to_camel
 
 from freshness.app.ensure.accept import Ask, Progress
 from freshness.app.ensure.problems import Problem
-from freshness.app.reading.views import FeedView
 from freshness.domain.companies.company import Company
 from freshness.domain.feeds.feed_values import State
 from freshness.domain.feeds.freshness_request import LONGEST_PURPOSE, FeedResult, FeedState, OnLate
 from freshness.policy.file.values import read_duration
+
+if TYPE_CHECKING:
+    from freshness.app.reading.views import FeedView
 
 LONGEST_WAIT = timedelta(seconds=25)
 """The longest that a call may wait: the HTTP API ends a call after 30 s."""
@@ -79,6 +81,7 @@ class Body(BaseModel):
         extra="forbid",
         frozen=True,
         ser_json_timedelta="float",
+        defer_build=True,
     )
 
 
@@ -239,7 +242,7 @@ class CompanyFreshness(Body):
     data_types: tuple[DataTypeFreshness, ...]
 
     @classmethod
-    def of(cls, company: Company, views: tuple[FeedView, ...]) -> Self:
+    def of(cls, company: Company, views: "tuple[FeedView, ...]") -> Self:
         """Return the views of a company's feeds as a caller sees them."""
         return cls(
             company_id=company.company_id,
