@@ -16,7 +16,7 @@ from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Simulation
 
-COMPANIES = 200
+COMPANIES = 500
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 CREDIT = (DataType.INVOICES, DataType.BILLS, DataType.PAYMENTS, DataType.BILL_PAYMENTS, DataType.CUSTOMERS)
