@@ -146,7 +146,7 @@ def archive(bundle: Path) -> Path:
     if not finished.exists():
         with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
             unfinished = Path(scratch, "bundle.zip")
-            # Without the times of the files, some of which are before 1980.
+            # A ZIP file cannot say that a file is from before 1980, as some packages' are.
             with zipfile.ZipFile(
                 unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False
             ) as file:
