@@ -1,6 +1,7 @@
 """Registration of the stack's webhook at Codat."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,9 +26,15 @@ POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
 URL = "https://example.execute-api.eu-west-2.amazonaws.com/webhooks"
 
 
-async def register_webhook(sandbox: RunningSandbox, url: str = URL, products: Collection[str] = ()) -> Registration:
+@asynccontextmanager
+async def codat_of(sandbox: RunningSandbox) -> AsyncIterator[Codat]:
     async with httpx.AsyncClient(base_url=sandbox.base_url) as http:
-        return await register(Codat(http, sandbox.api_key, clock=lambda: datetime.now(UTC)), url, products)
+        yield Codat(http, sandbox.api_key, clock=lambda: datetime.now(UTC))
+
+
+async def register_webhook(sandbox: RunningSandbox, url: str = URL, products: Collection[str] = ()) -> Registration:
+    async with codat_of(sandbox) as codat:
+        return await register(codat, url, products)
 
 
 @pytest.mark.parametrize("again", [URL, URL + "/"])
@@ -110,9 +117,8 @@ async def test_a_new_endpoint_is_in_the_audit_and_one_that_is_registered_already
     tables = Tables.open(cast(Any, MemoryDynamoDB()), TABLE_NAMES)
     with running_sandbox(Settings(companies=1)) as sandbox:
         stack: Any = SimpleNamespace(
-            environment=lambda _: {"CODAT_BASE_URL": sandbox.base_url},
-            outputs=SimpleNamespace(check_freshness_function="check", codat_api_key_secret="key", webhook_url=URL),
-            secret=lambda _: sandbox.api_key,
+            codat=lambda: codat_of(sandbox),
+            outputs=SimpleNamespace(webhook_url=URL),
             policy=POLICY,
             services=services_of(tables, POLICY),
             actor=lambda: OPERATOR,
