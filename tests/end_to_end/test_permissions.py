@@ -84,10 +84,10 @@ def run_as(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
         policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
         iam.put_user_policy(UserName=name, PolicyName="printed", PolicyDocument=policy)
         key = iam.create_access_key(UserName=name)["AccessKey"]
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
 
         def run(*arguments: str) -> Result:
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
             return CliRunner().invoke(app, ["--stack", "CodatFreshness", *arguments])
 
         return run
@@ -103,6 +103,7 @@ def test_a_reader_may_do_what_it_should_and_needs_every_action(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     policies, (company, feed) = printed(), read
+    run_with_secrets = run_as("reader-of-secrets", *policies["reader"], *policies["secrets"])
     run = run_as("reader", *policies["reader"])
     calls.clear()
     for arguments in (
@@ -116,8 +117,7 @@ def test_a_reader_may_do_what_it_should_and_needs_every_action(
         assert result.exit_code == 0, (arguments, result.output, result.exception)
     monkeypatch.setattr(page, "COMPANIES", 1)  # More companies than the page reads are counted.
     page_view(DeployedStack.in_aws("CodatFreshness", None, None, ROOT / "freshness.toml").queries, clock())
-    run = run_as("reader-of-secrets", *policies["reader"], *policies["secrets"])
-    examined = run("doctor", "--json")
+    examined = run_with_secrets("doctor", "--json")
     assert isinstance(examined.exception, SystemExit | None), examined.exception
     subjects = {finding["subject"] for finding in json.loads(examined.stdout)}
     assert {"Codat's account", "concurrent executions"} <= subjects
