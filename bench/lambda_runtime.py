@@ -106,6 +106,7 @@ def runs() -> dict[str, Run]:
 
         run("check_freshness", {})
         companies = list(tables.companies.scan())
+        run("act_on_page", {"pause": False})  # A new stack is paused.
         run("queue_refreshes", {})
         feeds = [feed for company in companies for feed in tables.feeds.of_company(company.company_id)]
         queued = next((feed for feed in feeds if feed.in_flight), None)
