@@ -8,10 +8,7 @@ from pydantic import BaseModel
 
 
 def docs_of(model: type[BaseModel]) -> dict[str, str]:
-    """Return the docstrings of a model's fields, the inherited ones included.
-
-    A field that is defined again without one has none, unless it is the last statement of its class.
-    """
+    """Return the docstrings of a model's fields. One that is defined again without a docstring keeps that it had."""
     docs: dict[str, str] = {}
     for kind in reversed(model.__mro__):
         if issubclass(kind, BaseModel) and kind is not BaseModel:
@@ -21,6 +18,4 @@ def docs_of(model: type[BaseModel]) -> dict[str, str]:
                 match statement, following:
                     case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                         docs[name] = inspect.cleandoc(text)
-                    case ast.AnnAssign(target=ast.Name(id=name)), _:
-                        docs.pop(name, None)
     return docs

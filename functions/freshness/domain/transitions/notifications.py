@@ -123,6 +123,7 @@ class CompanyDataRefreshed(OfFeed):
     detail_type = "Company data refreshed"
 
     refreshed_at: Time
+    """When the copy was refreshed."""
     as_of: Time
     """When the read was requested, or an estimate of that if only its end is known."""
     as_of_is_estimated: bool
