@@ -374,10 +374,8 @@ def _first_of(texts: Sequence[str], between: str = "; ") -> str:
 
 def _logged_by_ticks(stack: DeployedStack, text: str) -> list[dict[str, str]]:
     """Return the attributes of the log messages with a text in the logs of both ticks, of the last day."""
-    functions, since = (
-        (stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function),
-        clock() - LOOK_BACK,
-    )
+    since = clock() - LOOK_BACK
+    functions = stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function
     events = chain.from_iterable(_logged(stack, function, f'"{text}"', since) for function in functions)
     return [_attributes(event.get("message", "")) for event in events]
 
