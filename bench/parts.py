@@ -1,10 +1,10 @@
 """The functions' services, with a clock that always returns `NOW`, and their ticks."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -19,6 +19,7 @@ from freshness.aws.metrics import Metric
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from local.settings import ROOT
+from simulate.clock import SimulatedLoop, simulate
 
 TIMEOUT = timedelta(minutes=5)
 
@@ -52,8 +53,14 @@ def codat_at(url: str, key: str = "key", transport: httpx.AsyncBaseTransport | N
 
 
 def run_refresh_tick(tables: Tables, codat: httpx.AsyncBaseTransport, bus: EventBus, policy: Policy) -> Counter[Metric]:
-    """Run one tick of queue_refreshes, and return what it measured."""
+    """Run one tick of queue_refreshes in simulated time, and return what it measured."""
     measured: Counter[Metric] = Counter()
-    made = services(tables, bus, policy, codat=codat_at("https://api.codat.io", transport=codat), measured=measured)
-    asyncio.run(run_tick(made, queue_refreshes, uuid4().hex, TIMEOUT))
+    access = codat_at("https://api.codat.io", transport=codat)
+
+    def tick(loop: SimulatedLoop) -> Coroutine[Any, Any, None]:
+        return run_tick(
+            services(tables, bus, policy, loop.clock, access, measured), queue_refreshes, uuid4().hex, TIMEOUT
+        )
+
+    simulate(tick, NOW)
     return measured
