@@ -8,6 +8,7 @@ import sys
 
 import boto3
 
+from bench.figures import without_logs
 from bench.parts import TIMEOUT, codat_at, example_policy, services
 from bench.peak import peak_memory
 from freshness.app.checking.check_freshness import check_freshness
@@ -29,5 +30,6 @@ async def run_tick(codat_url: str, aws_url: str, names: TableNames) -> None:
 if __name__ == "__main__":
     codat_url, aws_url, companies, feeds, datasets, control = sys.argv[1:]
     names = TableNames(companies=companies, feeds=feeds, datasets=datasets, control=control)
-    asyncio.run(run_tick(codat_url, aws_url, names))
+    with without_logs():
+        asyncio.run(run_tick(codat_url, aws_url, names))
     print(peak_memory())
