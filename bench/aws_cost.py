@@ -31,7 +31,7 @@ A_SECRET = 0.40
 LOOKS = 22 * 60
 """How often the dashboard is shown in a month: on working days, every minute of an hour."""
 PAGE_GB_SECONDS, PAGE_READ_UNITS = 0.5 * 0.5, 250.0
-"""What showing the page on the dashboard takes, measured for 10,000 companies of which a hundredth are late."""
+"""GB-seconds of Lambda and read units to show the page, measured for 10,000 companies, 100 of them late."""
 LOG_QUERIES = 0.005
 """USD per GB that Logs Insights scans."""
 DASHBOARD = "CloudWatch dashboard"

@@ -22,7 +22,7 @@ def measure() -> list[Figure]:
     """Measure each handler, and boto3 with three clients, in turn."""
     sources = {"boto3": FLOOR} | {name: f"import {name}" for name in HANDLERS}
     took: dict[str, list[float]] = {name: [] for name in sources}
-    # The first run writes the bytecode of what has none yet.
+    # The first run writes missing bytecode.
     for run in range(RUNS + 1):
         for name, source in sources.items():
             seconds = _processor_seconds(source)

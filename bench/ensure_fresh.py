@@ -259,7 +259,7 @@ def _sync_time(dataset: Dataset) -> float:
 
 
 def _warm(world: World) -> list[Figure]:
-    """Ask for data types one by one, each of which must be queued. After each, repeat the function's writes alone."""
+    """Request one data type after another, so that each is queued. After each request, repeat its writes alone."""
     world.take(LONG_SYNC, LONG_SYNC)
     feeds = islice((feed for feed in world.feeds() if not feed.in_flight), WARM)
     took: list[float] = []

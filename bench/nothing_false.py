@@ -169,7 +169,7 @@ class _World:
                     known = ensure.load(company_id, progress.request.request_id)
                     progress = await ensure.advance(ensure.progress(known), client)
             except Problem:
-                # The caller is told that nothing is read now.
+                # The response says that no data can be read now.
                 return
         for result in progress.request.results:
             feed = company_id, result.data_type, result.connection_id

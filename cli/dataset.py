@@ -1,4 +1,4 @@
-"""`freshness dataset`: whose a dataset is, of which data type, in which state, and who asked for it."""
+"""`freshness dataset`: the company, data type, state and trigger of a dataset."""
 
 from typing import Annotated
 
@@ -28,7 +28,7 @@ def dataset(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show a dataset: whose it is, of which data type, in which state, and who asked for it."""
+    """Show the company, data type and state of a dataset, and who asked for it."""
     found = selected_stack(context).queries.dataset(dataset_id)
     if as_json:
         print_json(found)

@@ -62,7 +62,7 @@ def _of_products(
     wanted: Collection[FeedKey],
     due: Collection[FeedKey],
 ) -> list[BulkCall]:
-    """Return a call for each product of a company that queues several wanted feeds, at least one of which is due.
+    """Return a call for each product that would queue several wanted feeds. At least one of the feeds is due.
 
     A data type counts only if its feeds from all linked connections are wanted, and none is in flight.
     """

@@ -338,7 +338,7 @@ class Explanation:
     changes_are_learned: bool
     """Whether that was learned from its own syncs. If not, it is assumed."""
     last_decided: Decided | None
-    """The decision because of which a tick last wrote the feed."""
+    """The last decision that a tick stored with the feed."""
     datasets: tuple[Dataset, ...]
     """Its datasets, newest first."""
     timing: tuple[TimingView, ...] = ()

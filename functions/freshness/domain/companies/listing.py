@@ -13,7 +13,7 @@ ABSENT_AGAIN_AFTER = timedelta(minutes=10)
 FEW = 5
 """This many companies or connections may be deleted at once, whatever share of all they are."""
 SHARE = 0.2
-"""A list that lacks more than `FEW`, and more than this share of what is known, is doubted."""
+"""A list is doubted if it lacks more than `FEW` known companies or connections, and more than this share of them."""
 CONFIRMED_FOR = timedelta(days=1)
 """How long no list is doubted after an operator confirmed the deletions: every company is checked within this time."""
 

@@ -244,9 +244,8 @@ def usual_duration(durations: Sequence[timedelta], expected: timedelta | None, p
 def _with_durations(syncs: list[Row], requested: int, measured: bool) -> list[Row]:
     """Set the durations of the syncs that ended after the latest request.
 
-    The first of them is the end of what was requested: its duration is the time from the request to its end. It has
-    none if it failed, or if the time of the request was not `measured`. Later ones have none. A duration that Codat's
-    own times gave is kept.
+    The first sync ended the request. Its duration is the time from the request to its end, unless it failed or the
+    time of the request was not `measured`. Later syncs get no duration. A duration from Codat's own times is kept.
     """
     first = bisect_right(syncs, requested, key=lambda sync: sync[0])
     later = [(end, flags, took if flags & MEASURED else 0) for end, flags, took in syncs[first:]]

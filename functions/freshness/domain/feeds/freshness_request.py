@@ -70,7 +70,7 @@ class FreshnessRequest:
     kept_until: datetime | None = None
     """Until when the request is kept; `None` means `KEPT` after it was accepted."""
     fingerprint: str = ""
-    """A hash of what was asked, to recognise an idempotency key that is used again for something else."""
+    """A hash of the request's content. It shows whether an idempotency key is used again for another request."""
     task_token: str = ""
     """The token of a task of Step Functions that waits for the end, empty if none does."""
     answering_until: datetime | None = None

@@ -38,12 +38,12 @@ since a missed deadline cannot be kept later. `TYPICAL` is for a refresh that mu
 
 
 def reschedule(feed: Feed, promise: Promise, connection: Connection) -> Feed:
-    """Return the feed with `changes_per_day` and `due_at` computed anew."""
+    """Recalculate `changes_per_day` and `due_at`, and return the feed with them."""
     return with_due_at(_with_change_rate(feed, promise), promise, connection)
 
 
 def with_due_at(feed: Feed, promise: Promise, connection: Connection) -> Feed:
-    """Return the feed with `due_at` computed anew."""
+    """Recalculate `due_at`, and return the feed with it."""
     times = (due_at(feed, promise, connection), promise_event_at(feed, promise, connection))
     next_at = min(filter(None, times), default=None)
     return feed if next_at == feed.due_at else replace(feed, due_at=next_at)
