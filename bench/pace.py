@@ -14,14 +14,12 @@ import httpx
 from bench import fleet
 from bench.figures import Figure, Topic, show, without_logs
 from bench.parts import TIMEOUT, codat_at, services
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import tables_in_memory
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.tick import run_tick
-from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import TABLE_NAMES
 
 MINUTE = timedelta(minutes=1)
 LATENCY = 1.0
@@ -41,7 +39,7 @@ class _NoEvents:
 async def _pace(limit: int, loop: SimulatedLoop) -> dict[str, float]:
     """Return the calls a minute, while a tick runs and over all minutes."""
     policy = Policy.model_validate({"default": {"fresh_within": "6 hours"}, "budget": {"calls_per_minute": limit}})
-    tables = Tables.open(cast(Any, MemoryDynamoDB()), TABLE_NAMES, sleep=lambda _: None)
+    tables = tables_in_memory()
     for number in range(limit * (MINUTES + 1) // len(fleet.DATA_TYPES)):
         company = tables.companies.put(fleet.company(number))
         for feed in fleet.due_feeds(company, policy):

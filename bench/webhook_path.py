@@ -13,12 +13,10 @@ from bench import fleet
 from bench.figures import Figure, show
 from bench.fleet import NOW
 from bench.parts import example_policy, services
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import tables_in_memory
 from freshness.app.services import Services
 from freshness.app.webhooks import Message, apply_batch
-from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
-from simulate.loop import TABLE_NAMES
 
 READ_AT = NOW + timedelta(seconds=30)
 
@@ -61,7 +59,7 @@ class _Events:
 
 
 def _services() -> Services:
-    tables = Tables.open(cast(Any, MemoryDynamoDB()), TABLE_NAMES)
+    tables = tables_in_memory()
     return services(tables, EventBus(cast(Any, _Events()), "bus"), example_policy(), clock=lambda: READ_AT)
 
 

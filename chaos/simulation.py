@@ -14,11 +14,12 @@ import httpx
 from chaos.dynamodb import FaultyDynamoDB, Past
 from chaos.faults import Dice, Faults, KillSwitch, client_error
 from chaos.interleaving import pause
+from estimate.memory_dynamodb import TABLE_NAMES
 from freshness.app.operations import Operations, Paused
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
 from freshness.domain.companies.company import Company
-from simulate.loop import OPERATOR, OUTAGES, TABLE_NAMES, Crash, Fuse, Simulation
+from simulate.loop import OPERATOR, OUTAGES, Crash, Fuse, Simulation
 
 ANSWER_WITHIN = 10
 """Seconds after which the client gives up."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,13 +15,13 @@ from rich.progress import Progress
 from cli.arguments import Json, selected_stack
 from cli.errors import CommandError
 from cli.output import print_json, print_text
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import tables_in_memory
 from estimate.plan import Effect, Fleet, Plan, effect
 from estimate.plan import plan as planned
 from freshness.app.checking.check_freshness import check_freshness
 from freshness.app.services import Services
 from freshness.app.tick import Run
-from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.policy.loader import load
@@ -31,7 +31,6 @@ from stack_access.stack import DeployedStack, clock
 LONGEST = timedelta(hours=2)
 """How long it may take to list and check the companies, if no tick has checked any yet."""
 LISTED = 10
-_MEMORY = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 
 
 def plan(
@@ -116,7 +115,7 @@ async def _read_from_codat(stack: DeployedStack, policy: Policy, progress: Progr
     Raises:
         CommandError: Codat could not be read.
     """
-    tables = Tables.open(cast(Any, MemoryDynamoDB()), _MEMORY)
+    tables = tables_in_memory()
     services = Services(
         tables=tables,
         bus=_NoBus(),

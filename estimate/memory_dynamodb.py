@@ -9,10 +9,13 @@ from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
+from freshness.aws.dynamodb.tables import TableNames, Tables
+
+TABLE_NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 Item = dict[str, Any]
 Key = tuple[str, ...]
 KEYS = {"companies": ("company_id",), "feeds": ("company_id", "feed"), "datasets": ("company_id", "dataset_id")}
@@ -262,6 +265,11 @@ class MemoryDynamoDB:
         clauses = condition.get("ConditionExpression", "").split(" OR ")
         if clauses != [""] and not any(_holds(clause, item, names, values) for clause in clauses):
             raise ConditionalCheckFailedException(item)
+
+
+def tables_in_memory(dynamodb: MemoryDynamoDB | None = None) -> Tables:
+    """Return the repositories of tables in memory, by default of empty ones. No call is waited for."""
+    return Tables.open(cast(Any, dynamodb or MemoryDynamoDB()), TABLE_NAMES, sleep=lambda _: None)
 
 
 class _Query:

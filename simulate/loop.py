@@ -22,7 +22,7 @@ from codat_sandbox.app import create_app
 from codat_sandbox.model import Dataset, RequestedBy
 from codat_sandbox.sandbox import Sandbox
 from codat_sandbox.settings import Settings
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import MemoryDynamoDB, tables_in_memory
 from freshness.app.checking.check_freshness import check_freshness
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.record import Recorder
@@ -30,7 +30,7 @@ from freshness.app.services import CodatAccess, Services
 from freshness.app.tick import LISTING, Run, run_tick
 from freshness.app.webhooks import Message, apply_batch
 from freshness.aws.dynamodb.table import ContentionError
-from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus, NotPublished
 from freshness.aws.metrics import Metric
 from freshness.codat.webhooks.parser import Malformed
@@ -43,7 +43,6 @@ from freshness.planning.in_flight import InFlight
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop
 
-TABLE_NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 OPERATOR = Actor(who="arn:aws:iam::000000000000:user/operator", source="a simulation")
 """Who carries out operators' commands."""
 TIMEOUT = timedelta(minutes=5)
@@ -354,7 +353,7 @@ class Simulation:
 
     def _tables(self, fuse: Fuse) -> Tables:
         # Nothing else runs during a pause: functions for the executor are called immediately.
-        return Tables.open(cast(Any, self._dynamodb.sharing(fuse.burn)), TABLE_NAMES, sleep=lambda _: None)
+        return tables_in_memory(self._dynamodb.sharing(fuse.burn))
 
     def _bus(self, fuse: Fuse) -> EventBus:
         return EventBus(cast(Any, _Events(fuse, self.published, self.on_published)), "bus")

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
@@ -12,14 +12,13 @@ import pytest
 from cli.register_webhook import _register
 from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
-from estimate.memory_dynamodb import MemoryDynamoDB
-from freshness.aws.dynamodb.tables import Tables
+from estimate.memory_dynamodb import tables_in_memory
 from freshness.codat.client import Codat
 from freshness.codat.models import WebhookConsumer
 from freshness.codat.webhooks.parser import EVENT_TYPES
 from freshness.codat.webhooks.registration import Registration, missing, register
 from freshness.policy.policy import Policy
-from simulate.loop import OPERATOR, TABLE_NAMES
+from simulate.loop import OPERATOR
 from tests.services import services_of
 
 POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
@@ -114,7 +113,7 @@ async def test_a_consumer_with_another_url_is_not_reused() -> None:
 
 
 async def test_a_new_endpoint_is_in_the_audit_and_one_that_is_registered_already_is_not() -> None:
-    tables = Tables.open(cast(Any, MemoryDynamoDB()), TABLE_NAMES)
+    tables = tables_in_memory()
     with running_sandbox(Settings(companies=1)) as sandbox:
         stack: Any = SimpleNamespace(
             codat=lambda: codat_of(sandbox),

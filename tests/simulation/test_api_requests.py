@@ -4,14 +4,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from unittest.mock import Mock
 
 import httpx
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import MemoryDynamoDB, tables_in_memory
 from freshness.app.api.api import answer
 from freshness.app.api.routes import Route
 from freshness.app.ensure import accept
@@ -22,7 +22,6 @@ from freshness.app.queueing.calls import take_lease
 from freshness.app.record import Recorder
 from freshness.aws.dynamodb.control_items.freshness_requests import FreshnessRequests
 from freshness.aws.dynamodb.table import ContentionError
-from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import NotPublished
 from freshness.aws.metrics import Metric
 from freshness.domain.audit import AuditEntry
@@ -42,7 +41,6 @@ from tests.services import codat_at, services_of
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
-NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 OURS, THEIRS = "arn:aws:iam::1:user/ours", "arn:aws:iam::1:user/theirs"
 
 
@@ -74,7 +72,7 @@ class World:
         self.bus = Bus()
         self.before_call: Callable[[], None] = lambda: None
         self.dynamodb = MemoryDynamoDB(lambda: self.before_call())
-        self.tables = Tables.open(cast(Any, self.dynamodb), NAMES, sleep=lambda _: None)
+        self.tables = tables_in_memory(self.dynamodb)
         self.datasets: dict[str, dict[str, Any]] = {}
         self.key_is_refused = False
         self.measured: dict[Metric, int] = {}

@@ -3,13 +3,12 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import MemoryDynamoDB, tables_in_memory
 from freshness.app.ensure.accept import Ask, EnsureFresh
 from freshness.app.queueing.calls import LONGEST_CALL, Queueing
-from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.codat.client import Codat
 from freshness.codat.errors import Temporary, Unreadable
 from freshness.codat.models import PullOperation
@@ -27,7 +26,6 @@ from tests.services import services_of
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
-NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 
 
 class World:
@@ -36,7 +34,7 @@ class World:
     def __init__(self) -> None:
         self.now = NOON
         self.dynamodb = MemoryDynamoDB()
-        self.tables = Tables.open(cast(Any, self.dynamodb), NAMES, sleep=lambda _: None)
+        self.tables = tables_in_memory(self.dynamodb)
         self.services = services_of(self.tables, POLICY, clock=lambda: self.now)
         self.recorder = self.services.recorder
         connection = a_connection("connection", NOON - timedelta(days=30))

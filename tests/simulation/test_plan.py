@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 from unittest.mock import Mock
 
 import pytest
@@ -15,9 +15,9 @@ from cli.commands import app
 from codat_sandbox.server import running_sandbox
 from codat_sandbox.settings import Settings
 from estimate.bill import DAYS_A_MONTH, usd_a_month
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import MemoryDynamoDB, tables_in_memory
 from estimate.plan import Fleet, Plan, effect, plan
-from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.metrics import Metric
 from freshness.domain.datasets.dataset import Trigger
 from freshness.policy.loader import load
@@ -35,7 +35,6 @@ Xero = "0.50 USD per GB, 3 MB a refresh"
 "QuickBooks Online" = "0.002 USD per refresh"
 Plaid = "0.004 USD per refresh"
 """
-NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 
 
 def fleet_of(simulation: Simulation) -> Fleet:
@@ -172,7 +171,7 @@ class NewStack(DeployedStack):
 
     @property
     def tables(self) -> Tables:
-        return Tables.open(cast(Any, self.dynamodb), NAMES)
+        return tables_in_memory(self.dynamodb)
 
     def environment(self, function: str) -> dict[str, str]:  # noqa: ARG002
         return {"CODAT_BASE_URL": self.base_url, "START_PAUSED": "true"}

@@ -9,11 +9,10 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import MemoryDynamoDB, tables_in_memory
 from freshness.app.services import Services
 from freshness.app.webhooks import Message, apply_batch, reason_of
 from freshness.aws.dynamodb import item_codec
-from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.aws.event_bus import EventBus
 from freshness.aws.metrics import Metric
 from freshness.domain.companies.company import Company
@@ -65,10 +64,9 @@ class World:
 
     def services(self) -> Services:
         """Return the services of one invocation."""
-        names = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
         dynamodb: Any = self.dynamodb.sharing(lambda: self.before_call())
         return Services(
-            tables=Tables.open(dynamodb, names, sleep=lambda _: None),
+            tables=tables_in_memory(dynamodb),
             bus=EventBus(cast(Any, self), "bus"),
             policy=POLICY,
             clock=lambda: self.now,

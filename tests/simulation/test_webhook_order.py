@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import MemoryDynamoDB, tables_in_memory
 from freshness.app.record import Recorder
 from freshness.app.webhooks import WebhookApplier
-from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
 from freshness.domain.companies.company import Company, Connection
 from freshness.domain.datasets.dataset import DatasetState, Trigger
@@ -31,7 +31,6 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 LATER = NOON + timedelta(days=16)
 TOMORROW = LATER + timedelta(days=1)
-NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
 CONNECTIONS = ("xero", "plaid")
 DATA_TYPES = ("invoices", "bills")
@@ -99,7 +98,7 @@ class World:
 
     def __init__(self) -> None:
         self._dynamodb = MemoryDynamoDB()
-        self.tables = Tables.open(self._client(), NAMES)
+        self.tables = tables_in_memory(self._client())
         self.bus = RecordingBus()
         connections = {name: a_connection(name, NOON - timedelta(days=30)) for name in CONNECTIONS}
         company = Company(company_id=bodies.COMPANY, connections=connections, check_at=TOMORROW)
@@ -117,7 +116,7 @@ class World:
 
     def apply(self, body: str, before_call: Callable[[], None] = lambda: None) -> None:
         """Apply a message. `before_call` is called before each call that this makes, and may raise."""
-        tables = Tables.open(self._client(before_call), NAMES)
+        tables = tables_in_memory(self._client(before_call))
         recorder = self._recorder(tables, WatchedBus(self.bus, before_call))
         applier = WebhookApplier(tables=tables, recorder=recorder, clock=lambda: LATER)
         applier.record(applier.parse(body))

@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from cli.commands import FAILED, WRONG, app
 from cli.ensure import NOT_IN_TIME
 from cli.output import with_json_keys
-from estimate.memory_dynamodb import MemoryDynamoDB
-from freshness.aws.dynamodb.tables import TableNames, Tables
+from estimate.memory_dynamodb import tables_in_memory
+from freshness.aws.dynamodb.tables import Tables
 from freshness.domain.clean_text import HIDDEN
 from freshness.domain.companies.company import Company
 from stack_access.outputs import Outputs
@@ -69,8 +69,7 @@ class StackInMemory(DeployedStack):
 
     @cached_property
     def tables(self) -> Tables:
-        names = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
-        tables = Tables.open(cast(Any, MemoryDynamoDB()), names)
+        tables = tables_in_memory()
         tables.companies.put(COMPANY)
         return tables
 

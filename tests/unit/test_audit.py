@@ -3,25 +3,23 @@
 import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
 from cli import audit as command
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import tables_in_memory
 from freshness.app.operations import Operations, Paused
 from freshness.app.reading.queries import Queries
 from freshness.app.services import Services
 from freshness.aws.dynamodb.table import ContentionError
-from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import NotPublished
 from freshness.domain.audit import KEPT, Actor, AuditEntry
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import Pause
 from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
-from simulate.loop import TABLE_NAMES
 from tests.connections import a_connection
 from tests.integration.recording_bus import RecordingBus
 from tests.services import services_of
@@ -38,7 +36,7 @@ class World:
     """Tables in memory with a company, and Ann, who operates them."""
 
     def __init__(self) -> None:
-        self.tables = Tables.open(cast(Any, MemoryDynamoDB()), TABLE_NAMES)
+        self.tables = tables_in_memory()
         self.bus, self.now = RecordingBus(), NOON
         self.services: Services = services_of(self.tables, POLICY, bus=self.bus, clock=lambda: self.now)
         self.company = self.tables.companies.put(TOFT)

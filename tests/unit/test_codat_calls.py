@@ -4,20 +4,18 @@ import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
-from estimate.memory_dynamodb import MemoryDynamoDB
-from freshness.aws.dynamodb.tables import Tables
+from estimate.memory_dynamodb import tables_in_memory
 from freshness.codat import http
 from freshness.codat.client import Codat
 from freshness.codat.errors import RateLimited, Temporary
 from freshness.codat.responses import LONGEST_NUMBER, reported_quota
 from freshness.policy.policy import Policy
-from simulate.loop import TABLE_NAMES
 from tests.services import codat_at, services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -137,7 +135,7 @@ async def test_calls_are_made_only_to_a_codat_whose_certificate_is_valid(monkeyp
             super().__init__(verify=verify, **options)
 
     monkeypatch.setattr(httpx, "AsyncClient", Recording)
-    tables = Tables.open(cast(Any, MemoryDynamoDB()), TABLE_NAMES)
+    tables = tables_in_memory()
     policy = Policy.model_validate({"default": {"fresh_within": "1 day"}})
     async with services_of(tables, policy, codat=codat_at("https://codat", "key")).codat(NOON):
         pass

@@ -4,15 +4,14 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any, cast
 
 import httpx
 import pytest
 
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import tables_in_memory
 from freshness.app.company_turns import AT_FIRST, CompanyTurn, CompanyTurns
 from freshness.app.tick import Failures
-from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.metrics import Counts
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
@@ -21,7 +20,6 @@ from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from tests.services import services_of
 
-NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
 SECOND = timedelta(seconds=1)
 MANY = 40
@@ -32,7 +30,7 @@ class World:
 
     def __init__(self, loop: SimulatedLoop, tables: Tables | None = None, *, was_down: bool = False) -> None:
         self.loop = loop
-        self.tables = tables or Tables.open(cast(Any, MemoryDynamoDB()), NAMES)
+        self.tables = tables or tables_in_memory()
         self.hangs: Callable[[str], bool] = lambda _: False
         self.at_once = self.most_hanging_at_once = 0
         self.answered_at: dict[str, timedelta] = {}

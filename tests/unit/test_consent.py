@@ -2,24 +2,21 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
 
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import tables_in_memory
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
 from freshness.app.reading.queries import Queries
 from freshness.app.reading.views import ConsentView
-from freshness.aws.dynamodb.tables import Tables
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.domain.companies.company_facts import CheckSucceeded, CompanyFact, CompanyListed, ConnectionChanged
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.transitions.company_transition import CHECK_EVERY, company_transition
 from freshness.domain.transitions.notifications import Notification, RelinkDueSoon
 from freshness.policy.policy import Policy
-from simulate.loop import TABLE_NAMES
 from tests.connections import a_connection
 from tests.integration.recording_bus import RecordingBus
 from tests.services import services_of
@@ -155,7 +152,7 @@ def test_consent_may_not_depend_on_the_time_of_day() -> None:
 
 
 def test_consent_that_ends_soon_is_published_once_indexed_and_shown_on_the_page_and_in_the_status() -> None:
-    tables, bus, now = Tables.open(cast(Any, MemoryDynamoDB()), TABLE_NAMES), RecordingBus(), NOON + 84 * DAY
+    tables, bus, now = tables_in_memory(), RecordingBus(), NOON + 84 * DAY
     services = services_of(tables, POLICY, bus=bus, clock=lambda: now)
     stored = tables.companies.put(company())
     tables.feeds.put(Feed(company_id="toft", data_type="banking-transactions", connection_id="1", succeeded_at=now))

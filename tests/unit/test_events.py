@@ -3,14 +3,13 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from unittest.mock import Mock
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from estimate.memory_dynamodb import MemoryDynamoDB
-from freshness.aws.dynamodb.tables import Tables
+from estimate.memory_dynamodb import tables_in_memory
 from freshness.aws.event_bus import EventBus
 from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.companies.company_facts import CompanyFact, ConnectionChanged, ReadsEnded
@@ -22,7 +21,6 @@ from freshness.domain.times import sortable
 from freshness.domain.transitions.notifications import KINDS, Notification, request_ended
 from freshness.policy.policy import Policy
 from infra.event_schemas import FOLDER, file_of, text_of
-from simulate.loop import TABLE_NAMES
 from tests.connections import a_connection
 from tests.integration.recording_bus import RecordingBus
 from tests.services import services_of
@@ -46,7 +44,7 @@ class World:
     """Tables in memory with one company, and a bus that records."""
 
     def __init__(self) -> None:
-        self.tables = Tables.open(cast(Any, MemoryDynamoDB()), TABLE_NAMES)
+        self.tables = tables_in_memory()
         self.bus, self.now = RecordingBus(), NOON
         self.tables.companies.put(TOFT)
 

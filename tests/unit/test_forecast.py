@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any, cast
 
 import pytest
 
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import MemoryDynamoDB, tables_in_memory
 from freshness.app import forecast
 from freshness.app.forecast import misses_ahead, publish_misses
 from freshness.app.reading.queries import Queries
 from freshness.app.tick import Failures
-from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import NotPublished
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company, ConnectionStatus
@@ -106,12 +105,9 @@ def test_a_miss_is_published_once_for_each_deadline_and_not_if_the_feed_was_refr
     assert again.notifications == refreshed.notifications == ()
 
 
-NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
-
-
 def paused_fleet(dynamodb: MemoryDynamoDB, rules: Policy) -> Tables:
     """Return the tables of a fleet whose feeds will all miss a deadline, because everything is paused."""
-    tables = Tables.open(cast(Any, dynamodb), NAMES)
+    tables = tables_in_memory(dynamodb)
     for company in COMPANIES.values():
         tables.companies.put(company)
     for feed in feeds(rules):

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import MemoryDynamoDB, tables_in_memory
 from freshness.app.policy_in_force import NOT_LOADED, TAKEN, PolicyInForce
 from freshness.aws.dynamodb.control_items.policy_versions import PolicyVersion
-from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.domain.companies.company import Company
 from freshness.policy import compiled
 from freshness.policy.file import values
@@ -23,7 +23,6 @@ from stack_access.errors import StackError
 from tests.connections import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 
 
 def policy(folder: Path, hours: int, comment: str = "", account: str = "") -> str:
@@ -44,7 +43,7 @@ class World:
 
     @property
     def tables(self) -> Tables:
-        return Tables.open(cast(Any, self.dynamodb), NAMES)
+        return tables_in_memory(self.dynamodb)
 
     def process(self, deployed: str, *, deployed_only: bool = False) -> PolicyInForce:
         """Return a process of a function of the deployment of a policy."""

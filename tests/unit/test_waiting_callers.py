@@ -3,12 +3,10 @@
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
 
-from estimate.memory_dynamodb import MemoryDynamoDB
+from estimate.memory_dynamodb import tables_in_memory
 from freshness.app.ensure.advance import POLL_AT_LEAST_EVERY, POLL_EVERY, between_polls
 from freshness.app.ensure.places import LAST_TURN, place_to_wait
-from freshness.aws.dynamodb.tables import TableNames, Tables
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import Request
@@ -17,7 +15,6 @@ from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 WAIT = timedelta(seconds=24)
-NAMES = TableNames(companies="companies", feeds="feeds", datasets="datasets", control="control")
 
 
 class Callers:
@@ -25,7 +22,7 @@ class Callers:
 
     def __init__(self, places: int) -> None:
         self.now = NOON
-        tables = Tables.open(cast(Any, MemoryDynamoDB()), NAMES, sleep=lambda _: None)
+        tables = tables_in_memory()
         policy = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
         self._services = replace(services_of(tables, policy, clock=lambda: self.now), waiting_callers=places)
 
