@@ -59,7 +59,7 @@ def main(names: Sequence[str]) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         measured |= zip(together, pool.map(_in_new_process, together), strict=True)
     show("Benchmarks", [figure for figures, _ in measured.values() for figure in figures])
-    now = {name: measured_now(figures, seconds) for name, (figures, seconds) in measured.items()}
+    now = {name: measured_now(name, figures, seconds) for name, (figures, seconds) in measured.items()}
     known = load() | now
     goals.show([figure for each in known.values() for figure in each.figures])
     save(known, (*ALONE, *TOGETHER))
@@ -73,9 +73,10 @@ def _in_new_process(name: str) -> tuple[Sequence[Figure], float]:
 
 def _stale() -> int:
     """Print the benchmarks whose code has changed since they were measured, and return the exit status."""
-    found = stale(load())
-    for name, files in found.items():
-        print(f"{name}: {len(files)} files have changed since it was measured, such as {files[0]}")
+    measured = load()
+    found = stale(measured)
+    for name in found:
+        print(f"{name}: its code has changed since it was measured at commit {measured[name].commit}")
     return 1 if found else 0
 
 

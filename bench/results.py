@@ -1,13 +1,17 @@
 """What benchmarks measured, with the date and the commit: `measured.json`, and the two pages that are written from it.
 
+A digest of the code that a benchmark ran tells later whether its figures are older than the code.
+
 `results.md` is for users: figures by topic, each with what it is compared with. `details.md` has all, by benchmark.
 """
 
+import ast
 import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from hashlib import sha256
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -29,12 +33,14 @@ print(*(each.__file__ for each in list(sys.modules.values()) if getattr(each, "_
 
 
 class Measured(BaseModel):
-    """The figures of a benchmark, with the date and the commit of the measurement."""
+    """The figures of a benchmark, with the date, the commit and the code of the measurement."""
 
     model_config = ConfigDict(frozen=True)
 
     on: date
     commit: str
+    code: str
+    """`digest_of` the benchmark's files."""
     python: str
     seconds: float
     """By how much it prolongs a run of all."""
@@ -44,11 +50,12 @@ class Measured(BaseModel):
 _ADAPTER = TypeAdapter(dict[str, Measured])
 
 
-def measured_now(figures: Sequence[Figure], seconds: float) -> Measured:
-    """Return figures that were just measured, with the present date and commit."""
+def measured_now(name: str, figures: Sequence[Figure], seconds: float) -> Measured:
+    """Return figures that a benchmark just measured, with the present date, commit and code."""
     return Measured(
         on=datetime.now(UTC).date(),
-        commit=_git("rev-parse", "--short=12", "HEAD"),
+        commit=_output("git", "rev-parse", "--short=12", "HEAD").strip(),
+        code=digest_of(files_of(name)),
         python=platform.python_version(),
         seconds=round(seconds, 1),
         figures=tuple(figures),
@@ -100,27 +107,48 @@ def page_for_maintainers(measured: Mapping[str, Measured]) -> str:
     return "".join(parts)
 
 
-def stale(measured: Mapping[str, Measured]) -> dict[str, list[str]]:
-    """Return the benchmarks whose code has changed since they were measured, each with the files that changed."""
-    changed = {name: changed_since(each.commit, files_of(name)) for name, each in measured.items()}
-    return {name: files for name, files in changed.items() if files}
+def stale(measured: Mapping[str, Measured]) -> list[str]:
+    """Return the benchmarks whose code has changed since they were measured."""
+    return [name for name, each in measured.items() if each.code != digest_of(files_of(name))]
 
 
 def files_of(name: str) -> list[str]:
     """Return our own files that a benchmark imports."""
-    listed = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", _LISTED, name], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    files = (Path(line) for line in listed.stdout.splitlines())
+    files = (Path(line) for line in _output(sys.executable, "-c", _LISTED, name).splitlines())
     ours = {str(file.relative_to(ROOT)) for file in files if file.is_relative_to(ROOT)}
     return sorted(file for file in ours - NOT_MEASURED if file.startswith(OURS))
 
 
-def changed_since(commit: str, files: Sequence[str], folder: Path = ROOT) -> list[str]:
-    """Return the files that have changed since a commit."""
-    return _git("diff", "--name-only", commit, "--", *files, folder=folder).splitlines()
+def digest_of(files: Iterable[str], folder: Path = ROOT) -> str:
+    """Return a digest of the statements in files, which comments, docstrings and line breaks do not change."""
+    digest = sha256()
+    for file in files:
+        digest.update(f"{file} {_statements(ast.parse((folder / file).read_bytes()))}\n".encode())
+    return digest.hexdigest()[:16]
 
 
-def _git(*arguments: str, folder: Path = ROOT) -> str:
-    ran = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)  # noqa: S603, S607 - the developer's own
-    return ran.stdout.strip()
+def _statements(node: object) -> object:
+    """Return the syntax below a node without texts that stand alone, and without empty fields.
+
+    Newer versions of Python add fields, which are empty in older code.
+    """
+    match node:
+        case ast.AST():
+            fields = [(name, _statements(value)) for name, value in ast.iter_fields(node) if value not in (None, [])]
+            return (type(node).__name__, fields)
+        case list():
+            return [_statements(each) for each in node if not _is_text(each)]
+        case _:
+            return node
+
+
+def _is_text(node: object) -> bool:
+    match node:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
+        case _:
+            return False
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own code
