@@ -16,7 +16,7 @@ from codat_sandbox.stubs import StubResponse
 from freshness.app.reading.links import read_links
 from freshness.codat.client import Codat
 from freshness.domain.companies.company import Company
-from tests.connections import a_connection
+from tests.builders import a_connection
 
 SETTINGS = Settings(companies=1, one_time_links=True)
 LONG_AGO = datetime(2026, 11, 1, 12, tzinfo=UTC)

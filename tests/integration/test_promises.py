@@ -36,7 +36,7 @@ from freshness.domain.transitions.notifications import (
 )
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
-from tests.connections import a_connection
+from tests.builders import a_connection
 from tests.integration.recording_bus import RecordingBus
 from tests.services import codat_at, services_of
 

@@ -17,7 +17,7 @@ from freshness.domain.companies.company import Company
 from freshness.domain.transitions.notifications import ConnectionBack
 from freshness.policy.policy import Policy
 from simulate.loop import OPERATOR
-from tests.connections import a_connection
+from tests.builders import a_connection
 from tests.services import services_of
 
 HOUR = timedelta(hours=1)

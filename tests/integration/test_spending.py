@@ -10,7 +10,7 @@ from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.facts import DatasetRequested
 from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
-from tests.connections import a_connection
+from tests.builders import a_connection
 from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -12,7 +12,7 @@ from freshness.domain.datasets.dataset import Dataset, Trigger
 from freshness.domain.datasets.sync_history import KEPT, Sync, SyncHistory
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request
-from tests.connections import a_connection
+from tests.builders import a_connection
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

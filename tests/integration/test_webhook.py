@@ -22,7 +22,7 @@ from freshness.domain.feeds.feed_values import Request
 from freshness.domain.learned.change_rate import Observation
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
-from tests.connections import a_connection
+from tests.builders import a_connection
 from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

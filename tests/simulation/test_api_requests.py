@@ -34,7 +34,7 @@ from freshness.domain.transitions.notifications import Notification
 from freshness.policy.policy import Policy
 from local.http_api import context
 from stack_access.api import ApiResponse, api_event
-from tests.connections import a_connection
+from tests.builders import a_connection
 from tests.integration.recording_bus import RecordingBus
 from tests.services import codat_at, services_of
 

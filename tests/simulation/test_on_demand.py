@@ -20,7 +20,7 @@ from freshness.domain.feeds.feed_values import Wanted
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
 from simulate.loop import OPERATOR
-from tests.connections import a_connection
+from tests.builders import a_connection
 from tests.services import services_of
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

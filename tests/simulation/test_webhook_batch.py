@@ -21,7 +21,7 @@ from freshness.domain.feeds.facts import DatasetRequested
 from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
-from tests.connections import a_connection
+from tests.builders import a_connection
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

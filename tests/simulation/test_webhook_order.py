@@ -24,7 +24,7 @@ from freshness.domain.feeds.feed import Feed
 from freshness.domain.transitions.notifications import CompanyDataRefreshed, ConnectionBack, Notification, RelinkNeeded
 from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
-from tests.connections import a_connection
+from tests.builders import a_connection
 from tests.integration.recording_bus import RecordingBus
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -7,11 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshness.domain.api_limits import FURTHEST_SLOT, GRACE, ApiLimits, interval
+from tests.builders import HOUR, MINUTE, SECOND
 
 NINE = datetime(2026, 11, 23, 9, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
 MIDNIGHT = NINE + 15 * HOUR
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from freshness.app.page.attained import read_attainment
 from freshness.aws.dynamodb.control_items.attainment import AttainmentRecords
 from freshness.aws.dynamodb.table import Table
 from freshness.domain.companies.company import Connection, ConnectionStatus
-from freshness.domain.feeds.facts import DatasetPolled, FeedFact, PromiseReviewed, ReadEnded, Rescheduled
+from freshness.domain.feeds.facts import DatasetPolled, FeedFact, PromiseReviewed, Rescheduled
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.promises.promise import AttainmentKey, Promise
 from freshness.domain.slo.attainment import (
@@ -33,11 +33,8 @@ from freshness.domain.slo.attainment import (
 )
 from freshness.domain.slo.breach import BreachTime, until_deleted
 from freshness.domain.transitions.transition import Transition, transitions
-from freshness.policy.policy import Policy
-from tests.connections import a_connection
+from tests.builders import MINUTE, NOON, a_connection, a_policy, a_read
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
 GROUP = AttainmentKey(rule="[default]", platform="Xero", tags=("plan=free",))
 PROMISE = Promise(fresh_within=6 * HOUR, group=GROUP)
 LINKED = a_connection("connection", NOON - 30 * DAY)
@@ -50,18 +47,6 @@ def after(
     feed: Feed, *facts: FeedFact, now: datetime, connection: Connection = LINKED, promise: Promise = PROMISE
 ) -> Transition:
     return transitions(feed, facts, promise, connection, now)
-
-
-def read(at: datetime, state: str = "Complete") -> ReadEnded:
-    return ReadEnded(
-        company_id="company",
-        connection_id="connection",
-        data_type="invoices",
-        at=at,
-        state=state,
-        records_modified=True,
-        is_first=False,
-    )
 
 
 def times(result: Transition) -> list[tuple[datetime, datetime, bool]]:
@@ -77,13 +62,13 @@ def breach(start: datetime, end: datetime, *, waiting: bool = False) -> BreachTi
 
 
 def test_a_breach_ends_with_the_read_and_not_when_that_becomes_known() -> None:
-    result = after(broken(), read(BREAKS + 10 * MINUTE), now=BREAKS + HOUR)
+    result = after(broken(), a_read(BREAKS + 10 * MINUTE), now=BREAKS + HOUR)
     assert times(result) == [(BREAKS, BREAKS + 10 * MINUTE, False)]
     assert result.feed.breach is None
 
 
 def test_a_breach_that_no_tick_noticed_counts() -> None:
-    result = after(KNOWN, read(BREAKS + 20 * MINUTE), now=BREAKS + 21 * MINUTE)
+    result = after(KNOWN, a_read(BREAKS + 20 * MINUTE), now=BREAKS + 21 * MINUTE)
     assert times(result) == [(BREAKS, BREAKS + 20 * MINUTE, False)]
 
 
@@ -94,7 +79,7 @@ def test_a_read_that_ended_before_the_promise_broke_leaves_no_breach() -> None:
 
 
 def test_a_repeated_read_counts_once() -> None:
-    end = read(BREAKS + 10 * MINUTE)
+    end = a_read(BREAKS + 10 * MINUTE)
     first = after(broken(), end, now=BREAKS + HOUR)
     assert times(after(first.feed, end, now=BREAKS + 2 * HOUR)) == []
 
@@ -104,14 +89,14 @@ def test_time_while_the_connection_is_lapsed_waits_for_the_customer() -> None:
     back = replace(LINKED, status_at=BREAKS + 3 * HOUR)
     first = after(broken(), Rescheduled(), now=BREAKS + HOUR + MINUTE, connection=lapsed)
     second = after(first.feed, Rescheduled(), now=BREAKS + 3 * HOUR + MINUTE, connection=back)
-    third = after(second.feed, read(BREAKS + 4 * HOUR), now=BREAKS + 4 * HOUR, connection=back)
+    third = after(second.feed, a_read(BREAKS + 4 * HOUR), now=BREAKS + 4 * HOUR, connection=back)
     assert times(first) == [(BREAKS, BREAKS + HOUR, False)]
     assert times(second) == [(BREAKS + HOUR, BREAKS + 3 * HOUR, True)]
     assert times(third) == [(BREAKS + 3 * HOUR, BREAKS + 4 * HOUR, False)]
 
 
 def test_a_copy_that_is_too_old_when_it_is_found_begins_the_next_breach() -> None:
-    result = after(broken(), read(BREAKS + HOUR), now=BREAKS + 9 * HOUR)
+    result = after(broken(), a_read(BREAKS + HOUR), now=BREAKS + 9 * HOUR)
     assert times(result) == [(BREAKS, BREAKS + HOUR, False)]
     assert result.feed.breach and result.feed.breach.since == BREAKS + 7 * HOUR
 
@@ -138,7 +123,7 @@ LOOKS = st.lists(st.integers(1, 60 * 50), max_size=12)
 def test_all_parts_together_are_the_time_in_which_the_copy_was_too_old(reads: list[int], looks: list[int]) -> None:
     """Whenever ticks look, and reads are reported at once."""
     feed, found, end = KNOWN, timedelta(0), NOON + 51 * HOUR
-    facts: list[tuple[datetime, FeedFact]] = [(NOON + at * MINUTE, read(NOON + at * MINUTE)) for at in reads]
+    facts: list[tuple[datetime, FeedFact]] = [(NOON + at * MINUTE, a_read(NOON + at * MINUTE)) for at in reads]
     facts += [(NOON + at * MINUTE, PromiseReviewed()) for at in looks]
     for now, fact in sorted(facts, key=lambda each: each[0]):
         result = after(feed, fact, now=now)
@@ -224,9 +209,7 @@ def test_the_page_takes_feeds_that_were_not_counted_for_a_day_from_the_hour_befo
     records = AttainmentRecords(Table(cast(Any, MemoryDynamoDB()), "control"))
     records.put_feeds({WHOLE: 10}, hour_of(NOON - DAY - hours * HOUR))
 
-    (fleet, rule), of_hours = read_attainment(
-        records, Policy.model_validate({"default": {"fresh_within": "1 day"}}), (), NOON
-    )
+    (fleet, rule), of_hours = read_attainment(records, a_policy(), (), NOON)
 
     assert (fleet.day.promised, rule.day.promised, len(of_hours)) == (promised, promised, 24)
     assert attained(records.since(NOON - DAY, NOON), (), NOON - DAY, NOON).get(WHOLE, Attained()) == rule.day

@@ -19,17 +19,14 @@ from freshness.domain.audit import KEPT, Actor, AuditEntry
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import Pause
 from freshness.domain.feeds.feed import Feed
-from freshness.policy.policy import Policy
-from tests.connections import a_connection
+from tests.builders import DAY, NOON, a_connection, a_policy
 from tests.integration.recording_bus import RecordingBus
 from tests.services import services_of
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
 ANN = Actor(who="arn:aws:sts::1:assumed-role/Ops/ann", source="the command line on laptop")
 XERO = a_connection("1", NOON - DAY)
 TOFT = Company(company_id="toft", name="Toft stores", connections={"1": XERO})
-POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
+POLICY = a_policy()
 
 
 class World:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
@@ -14,10 +14,8 @@ from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.codat_schedule import CodatSchedule
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request
-from tests.connections import a_connection
+from tests.builders import MINUTE, NOON, a_connection
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
 TYPES = ("balanceSheet", "bills", "customers", "invoices", "payments", "suppliers")
 PRODUCTS = {"credit": TYPES[:3], "ledger": TYPES[3:], "not-enabled": TYPES}
 

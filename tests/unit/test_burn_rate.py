@@ -1,6 +1,6 @@
 """How fast error budgets are used up, and when that is too fast."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -8,9 +8,8 @@ from freshness.domain.promises.promise import AttainmentKey
 from freshness.domain.slo.attainment import HOUR, Breakdown, PeriodRecord, by_period, periods
 from freshness.domain.slo.breach import BreachTime
 from freshness.domain.slo.burn_rate import WINDOWS, burn
+from tests.builders import MINUTE, NOON
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
 FLEET = {(Breakdown.RULE, "[default]"): 100, (Breakdown.RULE, "small"): 5, (Breakdown.TAG, "tier=gold"): 90}
 """How many feeds are promised. Those of the tag are of these rules: they must not count twice."""
 

@@ -14,8 +14,8 @@ from freshness.domain.promises.promise import Promise, TimeOfDayTerms
 from freshness.domain.promises.terms import Deadline
 from freshness.domain.promises.windows import Window, allowed, next_allowed, planned
 from freshness.policy.file.days import parse_day
+from tests.builders import DAY, HOUR, MINUTE
 
-DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 FIRST = date(2026, 1, 1)
 ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4, "last": -1}
 NUMBERED = {"1st": 1, "2nd": 2, "3rd": 3, "12th": 12, "21st": 21, "29th": 29, "30th": 30, "31st": 31}

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from freshness.domain.api_limits import ApiLimits
 from freshness.planning.budgets import call_budget, on_demand_call_budget, renewed_at
 from freshness.policy.file.schema import Budget
+from tests.builders import HOUR
 
 MIDNIGHT = datetime(2026, 11, 23, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 HALF = Budget(share_of_quota=0.5, on_demand_share=0)
 SPLIT = Budget(share_of_quota=0.5, on_demand_share=0.2)
 

@@ -15,9 +15,8 @@ from freshness.domain.promises.hours import Hours
 from freshness.domain.promises.promise import Promise, TimeOfDayTerms, moments
 from freshness.domain.promises.terms import Deadline, TimedTerms
 from freshness.domain.promises.windows import Window
-from tests.connections import a_connection
+from tests.builders import DAY, HOUR, MINUTE, a_connection
 
-HOUR, MINUTE, DAY = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
 LONDON = ZoneInfo("Europe/London")
 EVERY_DAY, WEEKDAYS = frozenset(range(7)), frozenset(range(5))
 ZONES = [ZoneInfo(name) for name in ("Europe/London", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata")]

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,10 +15,9 @@ from freshness.codat import http
 from freshness.codat.client import Codat
 from freshness.codat.errors import RateLimited, Temporary
 from freshness.codat.responses import LONGEST_NUMBER, reported_quota
-from freshness.policy.policy import Policy
+from tests.builders import NOON, a_policy
 from tests.services import codat_at, services_of
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 Post = Callable[[Codat, UUID | None], Coroutine[Any, Any, object]]
 POSTS: dict[str, Post] = {
     "data/all": lambda codat, key: codat.queue_all("company", key),
@@ -136,7 +135,7 @@ async def test_calls_are_made_only_to_a_codat_whose_certificate_is_valid(monkeyp
 
     monkeypatch.setattr(httpx, "AsyncClient", Recording)
     tables = tables_in_memory()
-    policy = Policy.model_validate({"default": {"fresh_within": "1 day"}})
+    policy = a_policy()
     async with services_of(tables, policy, codat=codat_at("https://codat", "key")).codat(NOON):
         pass
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import permutations
 from random import Random
 
@@ -27,9 +27,7 @@ from freshness.domain.companies.listing import ABSENT_AGAIN_AFTER
 from freshness.domain.companies.pause import Pause
 from freshness.domain.times import sortable
 from freshness.domain.transitions.company_transition import CHECK_EVERY, DELETED_KEPT, company_transition
-from tests.connections import a_connection
-
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+from tests.builders import HOUR, MINUTE, NOON, a_connection
 
 
 def connection(name: str, source_type: str = "Accounting", status: str = ConnectionStatus.LINKED) -> Connection:
@@ -304,9 +302,6 @@ def test_a_company_is_deleted_only_by_404s_without_a_successful_check_in_between
     assert after(found, CompanyNotFound(at=LATER, believed_at=LATER), now=LATER).deleted_at is None
     unasked = after(missed, CheckSucceeded(version=3, polled=False))
     assert unasked.not_found_at == NOON
-
-
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 def test_a_company_that_was_not_found_is_looked_for_again_after_about_ten_minutes() -> None:

@@ -16,12 +16,11 @@ from freshness.aws.metrics import Counts
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
 from freshness.domain.companies.company import Company
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
+from tests.builders import SECOND, a_policy
 from tests.services import services_of
 
-POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
-SECOND = timedelta(seconds=1)
+POLICY = a_policy("6 hours")
 MANY = 40
 
 

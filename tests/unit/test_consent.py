@@ -1,7 +1,7 @@
 """Consent that ends: a relink is announced a week before, counted from when a connection last became linked."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import pytest
 from pydantic import ValidationError
@@ -17,14 +17,12 @@ from freshness.domain.feeds.feed import Feed
 from freshness.domain.transitions.company_transition import CHECK_EVERY, company_transition
 from freshness.domain.transitions.notifications import Notification, RelinkDueSoon
 from freshness.policy.policy import Policy
-from tests.connections import a_connection
+from tests.builders import DAY, NOON, a_connection, a_policy
 from tests.integration.recording_bus import RecordingBus
 from tests.services import services_of
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
 RULE = {"name": "open banking", "platforms": ["Plaid", "TrueLayer"], "consent": "90 days"}
-POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}, "rules": [RULE]})
+POLICY = a_policy(rules=[RULE])
 PLAID = a_connection("1", NOON, platform="Plaid", source_type="Banking", link_url="https://link.example/1")
 
 
@@ -122,7 +120,7 @@ def test_a_report_or_list_of_a_connection_that_is_still_linked_does_not_prolong_
 
 
 def test_without_the_key_or_on_other_platforms_nothing_is_announced() -> None:
-    without = Policy.model_validate({"default": {"fresh_within": "1 day"}})
+    without = a_policy()
 
     assert run(company(), NOON + 100 * DAY, without)[1] == []
     assert run(company(replace(PLAID, platform="Xero")), NOON + 100 * DAY)[1] == []
@@ -130,7 +128,7 @@ def test_without_the_key_or_on_other_platforms_nothing_is_announced() -> None:
 
 def test_consent_to_what_has_lapsed_or_was_read_once_is_not_asked_for_again() -> None:
     lapsed = replace(PLAID, status=ConnectionStatus.DEAUTHORIZED)
-    once = Policy.model_validate({"default": {"fresh_within": "1 day"}, "rules": [RULE | {"read_once": True}]})
+    once = a_policy(rules=[RULE | {"read_once": True}])
 
     assert all(each.detail_type != "Relink due soon" for _, each in run(company(lapsed), NOON + 100 * DAY)[1])
     assert run(company(), NOON + 100 * DAY, once)[1] == []
@@ -138,7 +136,7 @@ def test_consent_to_what_has_lapsed_or_was_read_once_is_not_asked_for_again() ->
 
 def test_a_longer_consent_in_a_new_policy_withdraws_what_was_announced() -> None:
     known, _ = run(company(), NOON + 84 * DAY)
-    longer = Policy.model_validate({"default": {"fresh_within": "1 day"}, "rules": [RULE | {"consent": "180 days"}]})
+    longer = a_policy(rules=[RULE | {"consent": "180 days"}])
 
     known, published = after(known, checked(known), NOON + 85 * DAY, longer)
 
@@ -148,7 +146,7 @@ def test_a_longer_consent_in_a_new_policy_withdraws_what_was_announced() -> None
 def test_consent_may_not_depend_on_the_time_of_day() -> None:
     rules = [RULE | {"hours": "08:00 to 12:00"}]
     with pytest.raises(ValidationError, match="expected no consent with hours"):
-        Policy.model_validate({"default": {"fresh_within": "1 day"}, "rules": rules})
+        a_policy(rules=rules)
 
 
 def test_consent_that_ends_soon_is_published_once_indexed_and_shown_on_the_page_and_in_the_status() -> None:

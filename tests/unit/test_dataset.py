@@ -1,6 +1,6 @@
 """The states of a dataset, and its record."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from random import Random
 
 import pytest
@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshness.domain.datasets.dataset import OUTCOMES, Dataset, DatasetState, Issue, Outcome, Trigger, has_ended
-
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+from tests.builders import NOON
 
 
 def dataset(

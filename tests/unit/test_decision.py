@@ -1,15 +1,14 @@
 """When a feed is read next whose refresh waits for something else."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import pytest
 
 from freshness.domain.companies.company import Company
 from freshness.domain.feeds.feed import Feed
 from freshness.planning.decision import Action, Reason, rescheduled
+from tests.builders import HOUR, NOON
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 COMPANY = Company(company_id="company")
 FEED = Feed(company_id="company", data_type="invoices", connection_id="connection", due_at=NOON)
 

@@ -1,7 +1,7 @@
 """Why a feed is not fresh, and whose turn it is."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -22,9 +22,8 @@ from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import Request, State
 from freshness.domain.promises.promise import Promise
 from freshness.planning.decision import Reason
-from tests.connections import a_connection
+from tests.builders import NOON, a_connection
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DESKTOP = a_connection("connection", NOON - timedelta(days=30), platform="QuickBooks Desktop")
 READING = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
     Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset")

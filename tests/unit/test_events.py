@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from unittest.mock import Mock
 
@@ -19,15 +19,12 @@ from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.domain.times import sortable
 from freshness.domain.transitions.notifications import KINDS, Notification, request_ended
-from freshness.policy.policy import Policy
 from infra.event_schemas import FOLDER, file_of, text_of
-from tests.connections import a_connection
+from tests.builders import HOUR, NOON, a_connection, a_policy, a_read
 from tests.integration.recording_bus import RecordingBus
 from tests.services import services_of
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
+POLICY = a_policy("6 hours")
 XERO = a_connection("xero", NOON - 30 * HOUR, integration_key="gbol", link_url="https://link.example/xero")
 TOFT = Company(
     company_id="toft",
@@ -71,19 +68,9 @@ class World:
         return known
 
 
-def ended(at: datetime, state: str, reason: str = "", modified_from: datetime | None = None) -> ReadEnded:
-    return ReadEnded(
-        company_id="toft",
-        connection_id="xero",
-        data_type="invoices",
-        at=at,
-        state=state,
-        records_modified=True,
-        is_first=False,
-        issues=(Issue(type="error", message=reason),) if reason else (),
-        reason=reason,
-        modified_from=modified_from,
-    )
+def ended(at: datetime, state: str, reason: str = "", **given: Any) -> ReadEnded:
+    issues = (Issue(type="error", message=reason),) if reason else ()
+    return a_read(at, state, company_id="toft", connection_id="xero", issues=issues, reason=reason, **given)
 
 
 def test_a_refresh_says_whose_it_is_by_which_platform_and_from_when_on_records_changed() -> None:

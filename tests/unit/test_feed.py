@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -27,10 +27,8 @@ from freshness.domain.feeds.schedule import (
 )
 from freshness.domain.promises.promise import Promise
 from freshness.domain.times import BEGINNING
-from tests.connections import a_connection
+from tests.builders import MINUTE, NOON, a_connection
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
 PROMISE = Promise(fresh_within=timedelta(hours=6))
 LINKED = a_connection("connection", NOON - timedelta(days=30))
 NEW = Feed(company_id="company", data_type="invoices", connection_id="connection")

@@ -26,12 +26,11 @@ from freshness.domain.transitions.notifications import Notification
 from freshness.domain.transitions.transition import transition
 from freshness.planning.forecast import AtRisk, at_risk
 from freshness.policy.policy import Policy
-from tests.connections import a_connection
+from tests.builders import MINUTE, a_connection, a_policy
 from tests.integration.recording_bus import RecordingBus
 from tests.services import services_of
 
 SEVEN = datetime(2026, 11, 23, 7, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
 DEADLINE = {"name": "ready", "by": "08:00", "fresh_within": "2 hours"}
 LINKED = a_connection("1", SEVEN - timedelta(days=30))
 COMPANIES = {f"{number}": Company(company_id=f"{number}", connections={"1": LINKED}) for number in range(100)}
@@ -40,7 +39,7 @@ PLENTY = ApiLimits(daily_quota=100_000)
 
 def policy(calls_per_minute: int = 600) -> Policy:
     budget = {"calls_per_minute": calls_per_minute}
-    return Policy.model_validate({"default": {"fresh_within": "1 week"}, "deadlines": [DEADLINE], "budget": budget})
+    return a_policy("1 week", deadlines=[DEADLINE], budget=budget)
 
 
 def feeds(rules: Policy) -> list[Feed]:
@@ -78,7 +77,7 @@ def test_all_are_at_risk_once_the_day_s_quota_is_spent_or_everything_is_paused()
 
 def test_those_that_a_cap_on_spending_does_not_reach_for_are_at_risk() -> None:
     capped = {"prices": {"Xero": "1 USD per refresh"}, "budget": {"spending": {"Xero": "900 USD a month"}}}
-    rules = Policy.model_validate({"default": {"fresh_within": "1 week"}, "deadlines": [DEADLINE], **capped})
+    rules = a_policy("1 week", deadlines=[DEADLINE], **capped)
 
     late = list(at_risk(feeds(rules), COMPANIES, rules, PLENTY, SEVEN, spend_left={"Xero": 60.0}))
 

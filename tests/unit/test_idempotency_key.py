@@ -1,16 +1,14 @@
 """The idempotency key of the call that queues a refresh: the same until its response is recorded, then another."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from uuid import UUID
 
 from freshness.app.queueing.calls import idempotency_key
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request, Unanswered
+from tests.builders import HOUR, MINUTE, NOON
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
 FEED = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
     Request(at=NOON - HOUR, trigger=Trigger.PROMISE, dataset_id="before")
 )

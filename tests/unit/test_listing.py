@@ -1,13 +1,13 @@
 """Whether what a list of companies lacks is taken as deleted."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from cli.doctor import listing as finding
 from freshness.domain.companies.listing import CONFIRMED_FOR, Lacking, Listing
+from tests.builders import NOON
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ALL = Lacking(known=100)
 
 

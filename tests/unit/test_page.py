@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
 from uuid import UUID
@@ -39,10 +39,9 @@ from freshness.domain.feeds.feed_values import End, State
 from freshness.domain.promises.promise import Promise
 from freshness.domain.slo.attainment import Attained
 from freshness.planning.decision import Action, Reason
-from tests.connections import a_connection
+from tests.builders import HOUR, a_connection
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 HOSTILE = "<script>alert(1)</script>\" onmouseover='alert(2)' </title></style>&\u202e{{ 7*7 }}"
 TYPES = [f"data-type-{number:02}" for number in range(14)]
 TIMES = Attained(promised=1000 * HOUR, late=3 * HOUR, waiting=HOUR)

@@ -1,7 +1,7 @@
 """What a tick does while refreshes are paused."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import typer
@@ -17,11 +17,9 @@ from freshness.domain.feeds.feed_values import Request, State
 from freshness.domain.promises.promise import Promise
 from freshness.planning.decision import Action, Reason
 from freshness.planning.planner import decide
-from freshness.policy.policy import Policy
-from tests.connections import a_connection
+from tests.builders import NOON, a_connection, a_policy
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
+POLICY = a_policy()
 LINKED = a_connection("connection", NOON)
 COMPANY = Company(company_id="company", connections={"connection": LINKED})
 DUE = Feed(company_id="company", data_type="invoices", connection_id="connection", due_at=NOON)

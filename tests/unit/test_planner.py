@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -26,13 +26,9 @@ from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.in_flight import KEPT, InFlight
 from freshness.planning.planner import asks_first, decide, needs_all_feeds
 from freshness.policy.policy import Policy
-from tests.connections import a_connection
+from tests.builders import DAY, HOUR, MINUTE, NOON, a_connection, a_policy
 from tests.unit.test_windows import WINDOWS
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 TYPES = ("invoices", "bills", "payments", "balanceSheet", "profitAndLoss")
 
 
@@ -56,10 +52,6 @@ def wanted(feed: Feed, within: timedelta = HOUR, *, at_any_time: bool = False) -
     return feed.with_wanted(Wanted(not_before=NOON, deadline=NOON + within, at_any_time=at_any_time))
 
 
-def policy(**tables: Any) -> Policy:
-    return Policy.model_validate({"default": {"fresh_within": "1 day"}} | tables)
-
-
 def decided(feeds: list[Feed], policy: Policy, companies: list[Company] | None = None, **how: Any) -> list[Decision]:
     known = {each.company_id: each for each in companies or [company()]}
     return decide(feeds, known, policy, NOON, **how)
@@ -80,49 +72,49 @@ TOGETHER = {"sets": [{"name": "s", "data_types": ["balanceSheet", "profitAndLoss
 @pytest.mark.parametrize(
     ("feed", "policy", "company", "reason", "action"),
     [
-        (feed(2 * DAY), policy(), company(), Reason.DUE, Action.QUEUE),
-        (feed(None), policy(), company(), Reason.DUE, Action.QUEUE),
-        (feed(HOUR), policy(), company(), Reason.NOT_YET, Action.RESCHEDULE),
-        (feed(2 * DAY), policy(**SHUT), company(), Reason.OUTSIDE_WINDOW, Action.RESCHEDULE),
-        (feed(2 * DAY).with_refresh_requested(NOON), policy(**SHUT), company(), Reason.REQUESTED, Action.QUEUE),
-        (wanted(feed(HOUR)), policy(), company(), Reason.ON_DEMAND, Action.QUEUE),
-        (wanted(feed(HOUR)), policy(**SHUT), company(), Reason.OUTSIDE_WINDOW, Action.RESCHEDULE),
-        (wanted(feed(HOUR), at_any_time=True), policy(**SHUT), company(), Reason.ON_DEMAND, Action.QUEUE),
-        (wanted(feed(HOUR)), policy(), replace(company(), pause=Pause()), Reason.PAUSED, Action.HIDE),
-        (feed(2 * DAY), policy(), Company(company_id="company"), Reason.NO_CONNECTION, Action.CHECK),
-        (feed(2 * DAY), policy(data_types={"invoices": {"off": True}}), company(), Reason.OFF, Action.WAIT),
+        (feed(2 * DAY), a_policy(), company(), Reason.DUE, Action.QUEUE),
+        (feed(None), a_policy(), company(), Reason.DUE, Action.QUEUE),
+        (feed(HOUR), a_policy(), company(), Reason.NOT_YET, Action.RESCHEDULE),
+        (feed(2 * DAY), a_policy(**SHUT), company(), Reason.OUTSIDE_WINDOW, Action.RESCHEDULE),
+        (feed(2 * DAY).with_refresh_requested(NOON), a_policy(**SHUT), company(), Reason.REQUESTED, Action.QUEUE),
+        (wanted(feed(HOUR)), a_policy(), company(), Reason.ON_DEMAND, Action.QUEUE),
+        (wanted(feed(HOUR)), a_policy(**SHUT), company(), Reason.OUTSIDE_WINDOW, Action.RESCHEDULE),
+        (wanted(feed(HOUR), at_any_time=True), a_policy(**SHUT), company(), Reason.ON_DEMAND, Action.QUEUE),
+        (wanted(feed(HOUR)), a_policy(), replace(company(), pause=Pause()), Reason.PAUSED, Action.HIDE),
+        (feed(2 * DAY), a_policy(), Company(company_id="company"), Reason.NO_CONNECTION, Action.CHECK),
+        (feed(2 * DAY), a_policy(data_types={"invoices": {"off": True}}), company(), Reason.OFF, Action.WAIT),
         (
             replace(feed(2 * DAY), written_at=NOON - HOUR),
-            policy(data_types={"invoices": {"off": True}}),
+            a_policy(data_types={"invoices": {"off": True}}),
             company(),
             Reason.OFF,
             Action.WAIT,
         ),
-        (feed(2 * DAY), policy(), replace(company(), pause=Pause()), Reason.PAUSED, Action.HIDE),
+        (feed(2 * DAY), a_policy(), replace(company(), pause=Pause()), Reason.PAUSED, Action.HIDE),
         (
             feed(DAY).ended(End(at=NOON, state=DatasetState.NOT_SUPPORTED)),
-            policy(),
+            a_policy(),
             company(),
             Reason.UNSUPPORTED,
             Action.WAIT,
         ),
         (
             feed(DAY).ended(End(at=NOON, state=DatasetState.PERMISSIONS_ERROR)),
-            policy(),
+            a_policy(),
             company(),
             Reason.BLOCKED,
             Action.RESCHEDULE,
         ),
         (
             feed(DAY).requested(Request(at=NOON - timedelta(seconds=5), trigger=Trigger.PROMISE)),
-            policy(),
+            a_policy(),
             company(),
             Reason.IN_FLIGHT,
             Action.WAIT,
         ),
         (
             feed(DAY).requested(Request(at=NOON - HOUR, trigger=Trigger.PROMISE)),
-            policy(),
+            a_policy(),
             company(),
             Reason.LATE,
             Action.CHECK,
@@ -139,25 +131,25 @@ def test_each_decision_has_its_reason(
 
 
 def test_what_waits_for_a_window_comes_into_sight_when_it_opens() -> None:
-    (decision,) = decided([feed(2 * DAY)], policy(**SHUT))
+    (decision,) = decided([feed(2 * DAY)], a_policy(**SHUT))
 
     assert decision.until == NOON + 2 * HOUR
 
 
 def test_while_all_is_paused_nothing_is_queued() -> None:
-    assert reasons(decided([feed(2 * DAY)], policy(), paused=True)) == {"invoices": Reason.PAUSED}
+    assert reasons(decided([feed(2 * DAY)], a_policy(), paused=True)) == {"invoices": Reason.PAUSED}
 
 
 def test_over_budget_the_furthest_past_its_promise_by_weight_comes_first() -> None:
     feeds = [feed(30 * HOUR, "invoices"), feed(40 * HOUR, "bills"), feed(35 * HOUR, "payments")]
-    weighty = policy(data_types={"payments": {"weight": 2}})
+    weighty = a_policy(data_types={"payments": {"weight": 2}})
 
     assert queued(decided(feeds, weighty, call_budget=2)) == ["payments", "bills"]
     assert reasons(decided(feeds, weighty, call_budget=2))["invoices"] is Reason.OVER_BUDGET
 
 
 def test_over_budget_what_is_within_its_promise_comes_by_what_a_refresh_is_worth() -> None:
-    confident = policy(default={"fresh_within": "4 weeks", "confidence": 0.999})
+    confident = a_policy(default={"fresh_within": "4 weeks", "confidence": 0.999})
     often, seldom, too_often = (
         replace(feed(DAY, data_type), changes_per_day=rate)
         for data_type, rate in [("invoices", 1.5), ("bills", 0.01), ("payments", 500.0)]
@@ -172,7 +164,7 @@ def test_over_budget_what_is_within_its_promise_comes_by_what_a_refresh_is_worth
 def test_a_set_is_queued_together_when_one_of_it_is_due() -> None:
     feeds = [feed(2 * DAY, "balanceSheet"), feed(2 * HOUR, "profitAndLoss"), feed(2 * HOUR, "invoices")]
 
-    assert reasons(decided(feeds, policy(**TOGETHER))) == {
+    assert reasons(decided(feeds, a_policy(**TOGETHER))) == {
         "balanceSheet": Reason.DUE,
         "profitAndLoss": Reason.DUE_WITH_SET,
         "invoices": Reason.NOT_YET,
@@ -182,13 +174,13 @@ def test_a_set_is_queued_together_when_one_of_it_is_due() -> None:
 def test_what_was_synced_lately_enough_for_its_set_is_not_refreshed_again() -> None:
     feeds = [feed(2 * DAY, "balanceSheet"), feed(30 * MINUTE, "profitAndLoss")]
 
-    assert queued(decided(feeds, policy(**TOGETHER))) == ["balanceSheet"]
+    assert queued(decided(feeds, a_policy(**TOGETHER))) == ["balanceSheet"]
 
 
 def test_a_set_that_the_budget_has_no_room_for_waits_whole_and_nothing_passes_it() -> None:
     feeds = [feed(3 * DAY, "balanceSheet"), feed(2 * HOUR, "profitAndLoss"), feed(2 * DAY, "invoices")]
 
-    assert reasons(decided(feeds, policy(**TOGETHER), call_budget=1)) == {
+    assert reasons(decided(feeds, a_policy(**TOGETHER), call_budget=1)) == {
         "balanceSheet": Reason.WAITING_FOR_SET,
         "profitAndLoss": Reason.WAITING_FOR_SET,
         "invoices": Reason.OVER_BUDGET,
@@ -196,7 +188,7 @@ def test_a_set_that_the_budget_has_no_room_for_waits_whole_and_nothing_passes_it
 
 
 def test_a_connection_gets_no_more_than_its_share_of_the_day() -> None:
-    shared = policy(budget={"refreshes_per_connection": {"Xero": 2}})
+    shared = a_policy(budget={"refreshes_per_connection": {"Xero": 2}})
     asked = Request(at=NOON - 2 * HOUR, trigger=Trigger.PROMISE, dataset_id="d")
     done = feed(2 * DAY).requested(asked).ended(End(at=NOON - HOUR, state=DatasetState.COMPLETE))
     feeds = [done, feed(3 * DAY, "bills"), feed(2 * DAY, "payments"), feed(2 * DAY, "payments", platform="Sage 50")]
@@ -209,9 +201,9 @@ def test_a_connection_gets_no_more_than_its_share_of_the_day() -> None:
 
 
 def test_all_feeds_of_a_company_are_needed_where_a_set_or_a_share_is_concerned() -> None:
-    assert needs_all_feeds(feed(DAY, "balanceSheet"), company(), policy(**TOGETHER))
-    assert not needs_all_feeds(feed(DAY), company(), policy(**TOGETHER))
-    assert needs_all_feeds(feed(DAY), company(), policy(budget={"refreshes_per_connection": {"Xero": 2}}))
+    assert needs_all_feeds(feed(DAY, "balanceSheet"), company(), a_policy(**TOGETHER))
+    assert not needs_all_feeds(feed(DAY), company(), a_policy(**TOGETHER))
+    assert needs_all_feeds(feed(DAY), company(), a_policy(budget={"refreshes_per_connection": {"Xero": 2}}))
 
 
 def test_with_no_confidence_what_was_learned_changes_nothing() -> None:
@@ -404,26 +396,26 @@ def test_what_callers_wait_for_is_queued_first_the_earliest_deadline_before_the_
         wanted(feed(HOUR, "payments"), HOUR),
     ]
 
-    assert queued(decided(feeds, policy())) == ["payments", "bills", "invoices"]
+    assert queued(decided(feeds, a_policy())) == ["payments", "bills", "invoices"]
 
 
 def test_callers_and_promises_are_queued_from_allowances_of_their_own() -> None:
     feeds = [feed(3 * DAY, "invoices"), wanted(feed(HOUR, "bills")), wanted(feed(HOUR, "payments"))]
 
-    no_callers = decided(feeds, policy(), on_demand_call_budget=0)
-    one_caller = decided(feeds, policy(), on_demand_call_budget=1, call_budget=0)
+    no_callers = decided(feeds, a_policy(), on_demand_call_budget=0)
+    one_caller = decided(feeds, a_policy(), on_demand_call_budget=1, call_budget=0)
 
     assert queued(no_callers) == ["invoices"]
     assert reasons(no_callers)["bills"] is Reason.OVER_BUDGET
     assert queued(one_caller) == ["bills"]
     assert reasons(one_caller)["payments"] is reasons(one_caller)["invoices"] is Reason.OVER_BUDGET
     more = [*feeds, wanted(feed(HOUR, "suppliers"))]
-    assert len(queued(decided(more, policy(), on_demand_call_budget=3, call_budget=1))) == 4
+    assert len(queued(decided(more, a_policy(), on_demand_call_budget=3, call_budget=1))) == 4
 
 
 def test_a_feed_that_is_due_anyway_is_queued_although_the_share_of_callers_is_spent() -> None:
-    assert queued(decided([wanted(feed(3 * DAY))], policy(), on_demand_call_budget=0)) == ["invoices"]
-    assert queued(decided([wanted(feed(3 * DAY))], policy(), on_demand_call_budget=0, call_budget=0)) == []
+    assert queued(decided([wanted(feed(3 * DAY))], a_policy(), on_demand_call_budget=0)) == ["invoices"]
+    assert queued(decided([wanted(feed(3 * DAY))], a_policy(), on_demand_call_budget=0, call_budget=0)) == []
 
 
 def test_codat_is_asked_first_about_a_dataset_that_is_late_or_in_flight_as_the_promise_breaks() -> None:
@@ -433,7 +425,7 @@ def test_codat_is_asked_first_about_a_dataset_that_is_late_or_in_flight_as_the_p
     unnamed = feed(DAY).requested(replace(asked, dataset_id=""))
 
     def asks(feed: Feed, at: datetime = NOON) -> bool:
-        return asks_first(feed, company(), policy(), at)
+        return asks_first(feed, company(), a_policy(), at)
 
     assert not asks(feed(2 * DAY))
     assert not asks(on_time)
@@ -443,7 +435,7 @@ def test_codat_is_asked_first_about_a_dataset_that_is_late_or_in_flight_as_the_p
     assert asks(late)
     assert not asks(replace(breaks, seen_running_at=NOON))
     assert not asks(replace(breaks, broken_at=NOON))
-    assert not asks_first(breaks, Company(company_id="company"), policy(), NOON)
+    assert not asks_first(breaks, Company(company_id="company"), a_policy(), NOON)
 
 
 def order(feeds: list[Feed], rules: Policy, companies: dict[str, Company]) -> list[str]:
@@ -502,7 +494,7 @@ def test_of_what_was_never_read_the_heavier_comes_first_and_what_changes_less_of
 def test_what_waits_for_its_dataset_is_shown_with_when_that_is_late(ran: int, action: Action) -> None:
     running = feed(DAY).requested(Request(at=NOON - timedelta(seconds=ran), trigger=Trigger.PROMISE, dataset_id="d"))
 
-    (decision,) = decided([running], policy())
+    (decision,) = decided([running], a_policy())
 
     assert (decision.action, decision.until) == (action, running.late_at)
 
@@ -529,11 +521,11 @@ def test_nothing_is_missed_while_a_feed_in_flight_is_not_read_again(
     drawn = running(age, ran * MINUTE)
     drawn = reschedule(wanted(drawn) if is_wanted else drawn, Promise(fresh_within=DAY), connection())
     known, then = InFlight(), NOON + later
-    known.remember(decided([drawn], policy()), policy(), NOON)
+    known.remember(decided([drawn], a_policy()), a_policy(), NOON)
     assume(known.decision(drawn.key, drawn.due_at or NOON, then))
-    [decision] = decide([drawn], {"company": company()}, policy(), then)
+    [decision] = decide([drawn], {"company": company()}, a_policy(), then)
     assert (decision.action, decision.reason) == (Action.WAIT, Reason.IN_FLIGHT)
-    assert not asks_first(drawn, company(), policy(), then)
+    assert not asks_first(drawn, company(), a_policy(), then)
     reviewed = transitions(drawn, (PromiseReviewed(),), Promise(fresh_within=DAY), connection(), then)
     assert reviewed.feed.broken_at == drawn.broken_at
 
@@ -545,17 +537,17 @@ def test_nothing_is_missed_while_a_feed_in_flight_is_not_read_again(
 )
 def test_a_feed_in_flight_is_read_again_when_something_may_follow(at: datetime, is_read: bool) -> None:
     known = InFlight()
-    known.remember(decided([IN_FLIGHT], policy()), policy(), NOON)
+    known.remember(decided([IN_FLIGHT], a_policy()), a_policy(), NOON)
     assert IN_FLIGHT.due_at
     assert (known.decision(IN_FLIGHT.key, IN_FLIGHT.due_at, at) is None) == is_read
 
 
 def test_a_feed_that_was_just_queued_is_not_read_again_while_it_is_known_to_be_in_flight() -> None:
     known = InFlight()
-    known.remember_queued(IN_FLIGHT, company(), policy(), NOON)
+    known.remember_queued(IN_FLIGHT, company(), a_policy(), NOON)
     assert IN_FLIGHT.due_at
     decision = known.decision(IN_FLIGHT.key, IN_FLIGHT.due_at, NOON + MINUTE)
-    assert decision == decided([IN_FLIGHT], policy())[0]
+    assert decision == decided([IN_FLIGHT], a_policy())[0]
 
     known.forget(NOON + 2 * MINUTE)
     assert known.decision(IN_FLIGHT.key, IN_FLIGHT.due_at, NOON + MINUTE) is None
@@ -563,10 +555,10 @@ def test_a_feed_that_was_just_queued_is_not_read_again_while_it_is_known_to_be_i
 
 def test_a_feed_in_flight_is_read_again_if_it_is_due_at_another_time_or_its_company_has_a_set() -> None:
     known = InFlight()
-    known.remember(decided([IN_FLIGHT], policy()), policy(), NOON)
+    known.remember(decided([IN_FLIGHT], a_policy()), a_policy(), NOON)
     assert known.decision(IN_FLIGHT.key, NOON - HOUR, NOON) is None
 
-    of_set, together = replace(IN_FLIGHT, data_type="balanceSheet"), policy(**TOGETHER)
+    of_set, together = replace(IN_FLIGHT, data_type="balanceSheet"), a_policy(**TOGETHER)
     known.remember(decided([of_set], together), together, NOON)
     assert of_set.due_at
     assert known.decision(of_set.key, of_set.due_at, NOON) is None

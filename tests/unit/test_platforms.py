@@ -8,7 +8,7 @@ from codat_sandbox.platforms import PLATFORMS
 from freshness.domain.companies.company import Company, Connection
 from freshness.domain.companies.platforms import is_known, most_specific, selects
 from freshness.policy.policy import Policy
-from tests.connections import a_connection
+from tests.builders import a_connection
 
 
 @pytest.mark.parametrize(

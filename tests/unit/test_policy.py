@@ -17,7 +17,7 @@ from freshness.policy.file.schema import Budget, ConsistencySet, DeadlineTable, 
 from freshness.policy.file.values import LONGEST_RETENTION, SHORTEST_PROMISE, SHORTEST_RETENTION, nearest
 from freshness.policy.loader import load
 from freshness.policy.policy import Policy, objective
-from tests.connections import a_connection
+from tests.builders import a_connection, a_policy
 
 ROOT = Path(__file__).parent.parent.parent
 XERO = a_connection("1", datetime(2026, 11, 1, tzinfo=UTC))
@@ -374,7 +374,7 @@ def test_the_last_rule_that_says_so_decides_whether_a_connection_is_read_once() 
         {"name": "free plan", "tags": {"plan": "free"}, "fresh_within": "3 days"},
         {"name": "books", "tags": {"team": "books"}, "read_once": False},
     ]
-    policy = Policy.model_validate({"default": {"fresh_within": "1 day"}, "rules": rules})
+    policy = a_policy(rules=rules)
 
     assert policy.reads_once(COMPANY, XERO)
     assert not policy.reads_once(replace(COMPANY, tags={"team": "books"}), XERO)
@@ -385,7 +385,7 @@ def test_what_is_read_once_may_not_depend_on_the_time_of_day() -> None:
     rule = {"name": "mornings", "hours": "08:00 to 12:00", "read_once": True}
 
     with pytest.raises(ValueError, match="expected no read_once with hours"):
-        Policy.model_validate({"default": {"fresh_within": "1 day"}, "rules": [rule]})
+        a_policy(rules=[rule])
 
 
 def test_the_fingerprint_changes_with_the_content_but_not_with_comments(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,7 @@ from freshness.policy.file import values
 from infra.removals import replaced_policy
 from stack_access.deployed_policies import DeployedPolicies
 from stack_access.errors import StackError
-from tests.connections import a_connection
-
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+from tests.builders import NOON, a_connection
 
 
 def policy(folder: Path, hours: int, comment: str = "", account: str = "") -> str:

@@ -1,38 +1,23 @@
 """Sources that went silent: when a feed is reported as quiet, and when not."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.domain.datasets.dataset import DatasetState
-from freshness.domain.feeds.facts import FeedFact, ReadEnded, Rescheduled
+from freshness.domain.feeds.facts import FeedFact, Rescheduled
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import State
 from freshness.domain.promises.promise import Promise
 from freshness.domain.transitions.notifications import SourceQuiet
 from freshness.domain.transitions.transition import transition
+from tests.builders import DAY, HOUR, NOON, a_read
 from tests.unit.test_planner import connection
 
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NEW = Feed(company_id="company", data_type="invoices", connection_id="Xero")
 PROMISE = Promise(fresh_within=2 * DAY, quiet_after=30 * DAY)
-
-
-def read(at: datetime, *, changed: bool | None, is_first: bool = False) -> ReadEnded:
-    return ReadEnded(
-        company_id="company",
-        connection_id="Xero",
-        data_type="invoices",
-        at=at,
-        state=DatasetState.COMPLETE,
-        records_modified=changed,
-        is_first=is_first,
-    )
 
 
 class Source:
@@ -50,7 +35,7 @@ class Source:
 
     def read(self, *, changed: bool | None, is_first: bool = False) -> None:
         self.now += self.every
-        self.apply(read(self.now, changed=changed, is_first=is_first))
+        self.apply(a_read(self.now, connection_id="Xero", records_modified=changed, is_first=is_first))
 
     def pause(self, time: timedelta) -> None:
         """Read for some time without a change."""
@@ -130,7 +115,10 @@ def test_a_policy_without_quiet_after_or_with_another_one_holds_for_what_was_rea
 
 @given(order=st.permutations(range(16)), found=st.lists(st.booleans(), min_size=16, max_size=16))
 def test_since_when_a_source_is_quiet_is_the_same_in_any_order_of_facts(order: list[int], found: list[bool]) -> None:
-    facts = [read(NOON + number * 4 * DAY, changed=changed) for number, changed in enumerate(found)]
+    facts = [
+        a_read(NOON + number * 4 * DAY, connection_id="Xero", records_modified=changed)
+        for number, changed in enumerate(found)
+    ]
 
     def after(numbers: list[int]) -> Feed:
         source = Source(DAY)

@@ -10,8 +10,7 @@ from freshness.codat.errors import RateLimited
 from freshness.codat.rate_limiter import RateLimiter
 from freshness.domain.api_limits import ApiLimits
 from simulate.clock import SimulatedLoop, simulate
-
-SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+from tests.builders import HOUR, SECOND
 
 
 class Limits:

@@ -1,7 +1,7 @@
 """What Codat says of why: reading it, keeping it with the end that it is about, and showing it as Codat's words."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from itertools import permutations
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -28,11 +28,8 @@ from freshness.domain.transitions.company_transition import company_transition
 from freshness.domain.transitions.transition import transition, transitions
 from freshness.planning.decision import Reason
 from tests import webhook_bodies
-from tests.connections import a_connection
+from tests.builders import HOUR, MINUTE, NOON, a_connection, a_read
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
 PROMISE = Promise(fresh_within=6 * HOUR)
 LINKED = a_connection("connection", NOON - timedelta(days=30))
 NEW = Feed(company_id="company", data_type="invoices", connection_id="connection")
@@ -114,19 +111,9 @@ def test_a_webhook_says_why_a_connection_lapsed_and_a_list_says_when_that_is_ove
     assert after.check_at == NOON + HOUR
 
 
-def ended(at: datetime, message: str = "", state: str = "FetchError", dataset_id: str = "") -> ReadEnded:
-    return ReadEnded(
-        company_id="company",
-        connection_id="connection",
-        data_type="invoices",
-        at=at,
-        state=state,
-        records_modified=False,
-        is_first=False,
-        issues=(Issue(type="error", message=message),) if message else (),
-        reason=message,
-        dataset_id=dataset_id,
-    )
+def ended(at: datetime, message: str = "", state: str = "FetchError") -> ReadEnded:
+    issues = (Issue(type="error", message=message),) if message else ()
+    return a_read(at, state, records_modified=False, issues=issues, reason=message)
 
 
 def test_the_reason_belongs_to_the_latest_end_in_whatever_order_webhooks_arrive() -> None:

@@ -1,6 +1,6 @@
 """Caps on spending: how many refreshes they allow, and what becomes of the others."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,10 +11,9 @@ from freshness.planning.budgets import month_of, spend_left
 from freshness.planning.decision import Action, Reason
 from freshness.planning.planner import decide
 from freshness.policy.policy import Policy
-from tests.connections import a_connection
+from tests.builders import HOUR, a_connection
 
 NOON = datetime(2026, 11, 16, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 POLICY = Policy.model_validate(
     {
         "default": {"fresh_within": "6 hours"},

@@ -1,7 +1,7 @@
 """What a check asks Codat about a company's datasets, and what it finds."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -14,9 +14,8 @@ from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.facts import DatasetPolled
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request
+from tests.builders import MINUTE, NOON
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
 XERO = Connection(
     connection_id="xero",
     platform="Xero",

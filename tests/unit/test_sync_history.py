@@ -19,9 +19,9 @@ from freshness.domain.datasets.sync_history import (
     usual_duration,
 )
 from freshness.domain.learned.change_rate import Observation
+from tests.builders import HOUR
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123457, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 
 FOUND = st.lists(st.booleans(), max_size=100)
 

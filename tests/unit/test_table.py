@@ -1,7 +1,7 @@
 """How tables read and write, on a DynamoDB that answers as a test says."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, cast
 from unittest.mock import Mock
 
@@ -11,9 +11,9 @@ from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.aws.dynamodb.feeds import Feeds
 from freshness.aws.dynamodb.table import BATCH, BATCH_TRIES, RACES, ContentionError, Table, VersionConflict, marshal
 from freshness.domain.feeds.feed import Feed
+from tests.builders import MINUTE
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
 KEY = {"name": "a"}
 UNPROCESSED = {"table": {"Keys": [marshal(KEY)]}}
 FEED = Feed(company_id="company", data_type="invoices", connection_id="connection")

@@ -5,10 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from freshness.app.reading.text import changed, changes, duration, read_times
-
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
+from tests.builders import DAY, HOUR, MINUTE
 
 
 @pytest.mark.parametrize(

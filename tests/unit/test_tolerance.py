@@ -3,7 +3,6 @@
 import codecs
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -15,8 +14,8 @@ from freshness.codat.models import CompanyListing
 from freshness.codat.webhooks.parser import Malformed, parse
 from freshness.domain.feeds.facts import ReadEnded
 from tests import webhook_bodies as bodies
+from tests.builders import NOON
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NEXT = {"next": {"href": "/next"}}
 XERO = {"id": "xero", "platformName": "Xero", "sourceType": "Accounting", "status": "Linked"}
 

@@ -1,7 +1,7 @@
 """What follows from a fact about a feed: the new feed, the record of its dataset, and what is published."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,6 @@ from freshness.domain.feeds.facts import (
     FeedFact,
     PromiseReviewed,
     QueueingFailed,
-    ReadEnded,
     RefreshRequested,
     RunInterrupted,
 )
@@ -27,10 +26,8 @@ from freshness.domain.feeds.feed_values import Decided, State, Wanted
 from freshness.domain.feeds.schedule import REQUESTED_DUE
 from freshness.domain.promises.promise import Promise
 from freshness.domain.transitions.transition import Transition, transition, transitions
-from tests.connections import a_connection
+from tests.builders import MINUTE, NOON, a_connection, a_read
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
 PROMISE = Promise(fresh_within=timedelta(hours=6))
 LINKED = a_connection("connection", NOON - timedelta(days=30))
 NEW = Feed(company_id="company", data_type="invoices", connection_id="connection", version=1)
@@ -44,19 +41,6 @@ def requested(at: datetime, dataset_id: str = "dataset", trigger: Trigger = Trig
     return DatasetRequested(at=at, trigger=trigger, dataset_id=dataset_id, state="Queued")
 
 
-def read(at: datetime, state: str = "Complete", modified: bool | None = True, dataset_id: str = "") -> ReadEnded:
-    return ReadEnded(
-        company_id="company",
-        connection_id="connection",
-        data_type="invoices",
-        at=at,
-        state=state,
-        records_modified=modified,
-        is_first=False,
-        dataset_id=dataset_id,
-    )
-
-
 def polled(
     at: datetime, state: str, dataset_id: str = "dataset", succeeded_at: datetime | None = None
 ) -> DatasetPolled:
@@ -68,7 +52,7 @@ def ids(result: Transition) -> list[str]:
 
 
 def test_a_read_that_ended_is_recorded_and_published_as_the_dataset_that_was_requested() -> None:
-    result = after(after(NEW, requested(NOON)).feed, read(NOON + MINUTE))
+    result = after(after(NEW, requested(NOON)).feed, a_read(NOON + MINUTE))
 
     [dataset] = result.datasets
     assert (dataset.dataset_id, dataset.state, dataset.ended_at) == ("dataset", "Complete", NOON + MINUTE)
@@ -86,7 +70,7 @@ def test_how_a_later_dataset_ended_is_not_how_ours_ended() -> None:
 
 
 def test_a_success_from_before_the_last_one_is_not_published() -> None:
-    feed = after(NEW, requested(NOON), read(NOON + MINUTE)).feed
+    feed = after(NEW, requested(NOON), a_read(NOON + MINUTE)).feed
 
     result = after(feed, found("earlier", NOON - 9 * MINUTE, NOON - 5 * MINUTE))
 
@@ -103,8 +87,8 @@ def test_a_call_whose_dataset_has_ended_already_refreshed_the_data_only_if_it_su
 
 
 def test_a_refresh_is_published_with_when_its_read_was_requested() -> None:
-    ours = after(after(NEW, requested(NOON)).feed, read(NOON + MINUTE))
-    theirs = after(NEW, read(NOON + MINUTE))
+    ours = after(after(NEW, requested(NOON)).feed, a_read(NOON + MINUTE))
+    theirs = after(NEW, a_read(NOON + MINUTE))
 
     [known], [estimated] = ours.notifications, theirs.notifications
     assert known.detail()["asOf"] == "2026-11-23T12:00:00.000000Z"
@@ -117,11 +101,11 @@ def test_a_read_that_a_poll_has_already_found_is_not_published_again() -> None:
     found = after(after(NEW, requested(NOON)).feed, polled(NOON + 5 * MINUTE, "Complete", succeeded_at=NOON + MINUTE))
     assert ids(found) == ["dataset"]
 
-    assert ids(after(found.feed, read(NOON + MINUTE + timedelta(seconds=2)))) == []
+    assert ids(after(found.feed, a_read(NOON + MINUTE + timedelta(seconds=2)))) == []
 
 
 def test_a_read_found_only_after_the_next_request_is_published_once() -> None:
-    feed = after(after(NEW, requested(NOON)).feed, read(NOON + MINUTE)).feed
+    feed = after(after(NEW, requested(NOON)).feed, a_read(NOON + MINUTE)).feed
     feed = after(feed, requested(NOON + 300 * MINUTE, "next")).feed
 
     found = after(feed, polled(NOON + 301 * MINUTE, "Queued", "next", succeeded_at=NOON + 200 * MINUTE))
@@ -133,8 +117,8 @@ def test_a_read_found_only_after_the_next_request_is_published_once() -> None:
 
 
 def test_an_interrupted_run_may_have_queued_a_feed_of_which_it_recorded_nothing_later() -> None:
-    ended = after(after(NEW, requested(NOON - 60 * MINUTE)).feed, read(NOON - 59 * MINUTE)).feed
-    recorded = after(after(NEW, requested(NOON + 6 * MINUTE)).feed, read(NOON + 7 * MINUTE)).feed
+    ended = after(after(NEW, requested(NOON - 60 * MINUTE)).feed, a_read(NOON - 59 * MINUTE)).feed
+    recorded = after(after(NEW, requested(NOON + 6 * MINUTE)).feed, a_read(NOON + 7 * MINUTE)).feed
 
     interrupted = after(ended, RunInterrupted(at=NOON)).feed
     assert interrupted.unanswered
@@ -183,8 +167,8 @@ def test_the_webhook_of_a_read_never_ends_the_next_one_wherever_it_arrives(
         requested(next_at, "next"),
         found("next", next_at, ended_at),
     ]
-    in_order = after(NEW, *facts, read(NOON + MINUTE + timedelta(seconds=lag), state))
-    facts.insert(place, read(NOON + MINUTE + timedelta(seconds=lag), state))
+    in_order = after(NEW, *facts, a_read(NOON + MINUTE + timedelta(seconds=lag), state))
+    facts.insert(place, a_read(NOON + MINUTE + timedelta(seconds=lag), state))
 
     feed = NEW
     over = -1 if place < 4 else -2
@@ -205,7 +189,7 @@ def test_a_read_of_others_is_as_of_its_request_once_codat_said_when_that_was(lag
     """A copy that was requested 21 minutes before it was made does not serve a caller who accepts five minutes."""
     began_at, ended_at = NOON - 21 * MINUTE, NOON
     facts: list[FeedFact] = [
-        read(ended_at + timedelta(seconds=lag)),
+        a_read(ended_at + timedelta(seconds=lag)),
         polled(NOON + MINUTE, "Complete", "theirs", ended_at),
         found("theirs", began_at, ended_at),
     ]
@@ -224,7 +208,7 @@ def test_a_dataset_that_ended_before_its_request_was_recorded_is_matched_when_it
 ) -> None:
     if trigger is Trigger.ON_DEMAND:
         seconds += 30
-    request, end = requested(NOON, trigger=trigger), read(NOON + timedelta(seconds=seconds), state)
+    request, end = requested(NOON, trigger=trigger), a_read(NOON + timedelta(seconds=seconds), state)
     overtaken, in_order = after(NEW, end, request), after(NEW, request, end)
 
     # In which state the dataset was last seen to run means nothing once it has ended.
@@ -236,11 +220,11 @@ def test_a_dataset_that_ended_before_its_request_was_recorded_is_matched_when_it
 
 
 def test_a_second_form_of_a_webhook_does_not_end_a_read_that_was_requested_after_the_first() -> None:
-    ended = after(NEW, requested(NOON, "first"), read(NOON + MINUTE)).feed
+    ended = after(NEW, requested(NOON, "first"), a_read(NOON + MINUTE)).feed
     running = after(ended, requested(NOON + MINUTE + timedelta(seconds=2), "next")).feed
 
-    again = after(running, read(NOON + MINUTE + timedelta(seconds=20)))
-    later = after(again.feed, read(NOON + 2 * MINUTE))
+    again = after(running, a_read(NOON + MINUTE + timedelta(seconds=20)))
+    later = after(again.feed, a_read(NOON + 2 * MINUTE))
 
     assert again.feed.in_flight
     assert (again.datasets, again.notifications) == ((), ())
@@ -250,9 +234,9 @@ def test_a_second_form_of_a_webhook_does_not_end_a_read_that_was_requested_after
 def test_a_read_for_callers_ends_by_no_webhook_that_may_be_about_a_read_of_others_just_before() -> None:
     running = after(NEW, requested(NOON, trigger=Trigger.ON_DEMAND)).feed
 
-    doubtful = after(running, read(NOON + timedelta(seconds=30)))
-    named = after(running, read(NOON + timedelta(seconds=30), dataset_id="dataset"))
-    certain = after(running, read(NOON + timedelta(seconds=31)))
+    doubtful = after(running, a_read(NOON + timedelta(seconds=30)))
+    named = after(running, a_read(NOON + timedelta(seconds=30), dataset_id="dataset"))
+    certain = after(running, a_read(NOON + timedelta(seconds=31)))
 
     assert (doubtful.feed, doubtful.datasets, doubtful.notifications) == (running, (), ())
     assert named.feed.in_flight is certain.feed.in_flight is None
@@ -263,14 +247,14 @@ def test_a_webhook_that_names_its_dataset_ends_that_one_only() -> None:
     running = after(first, requested(NOON + MINUTE + timedelta(seconds=1), "next")).feed
     at = NOON + MINUTE + timedelta(seconds=20)
 
-    assert after(running, read(at, dataset_id="first")).feed.in_flight
-    assert after(running, read(at, "FetchError", dataset_id="first")).feed.in_flight
-    ended = after(running, read(at, dataset_id="next"))
+    assert after(running, a_read(at, dataset_id="first")).feed.in_flight
+    assert after(running, a_read(at, "FetchError", dataset_id="first")).feed.in_flight
+    ended = after(running, a_read(at, dataset_id="next"))
     assert [(each.dataset_id, each.ended_at) for each in ended.datasets] == [("next", at)]
 
 
 def test_a_read_that_failed_is_recorded_and_not_published() -> None:
-    result = after(after(NEW, requested(NOON)).feed, read(NOON + MINUTE, "FetchError"))
+    result = after(after(NEW, requested(NOON)).feed, a_read(NOON + MINUTE, "FetchError"))
 
     assert [dataset.state for dataset in result.datasets] == ["FetchError"]
     assert result.notifications == ()
@@ -307,13 +291,13 @@ def test_the_end_of_a_rule_ends_only_the_dataset_that_it_names() -> None:
 
 
 def test_a_broken_promise_is_published_once_by_a_review_and_again_when_it_is_kept() -> None:
-    feed = after(NEW, read(NOON)).feed
+    feed = after(NEW, a_read(NOON)).feed
     broken_at = NOON + PROMISE.fresh_within
 
     early = after(feed, PromiseReviewed(), now=broken_at - MINUTE)
     broken = after(early.feed, PromiseReviewed(), now=broken_at)
     again = after(broken.feed, PromiseReviewed(), now=broken_at + MINUTE)
-    kept = after(again.feed, read(broken_at + MINUTE), now=broken_at + 2 * MINUTE)
+    kept = after(again.feed, a_read(broken_at + MINUTE), now=broken_at + 2 * MINUTE)
 
     assert (early.notifications, again.notifications) == ((), ())
     assert [notification.detail_type for notification in broken.notifications] == ["Promise broken"]
@@ -322,7 +306,7 @@ def test_a_broken_promise_is_published_once_by_a_review_and_again_when_it_is_kep
 
 def test_it_is_unknown_whether_a_promise_broke_until_codat_says_that_the_dataset_in_flight_still_runs() -> None:
     broken_at = NOON + PROMISE.fresh_within
-    feed = after(after(NEW, read(NOON)).feed, requested(broken_at - MINUTE)).feed
+    feed = after(after(NEW, a_read(NOON)).feed, requested(broken_at - MINUTE)).feed
     assert feed.late_at
     late = max(feed.late_at, broken_at) + MINUTE
 
@@ -341,7 +325,7 @@ def test_it_is_unknown_whether_a_promise_broke_until_codat_says_that_the_dataset
 
 def test_a_promise_counts_as_broken_if_codat_does_not_say_for_long_how_a_dataset_ended() -> None:
     broken_at = NOON + PROMISE.fresh_within
-    feed = after(after(NEW, read(NOON)).feed, requested(broken_at - MINUTE)).feed
+    feed = after(after(NEW, a_read(NOON)).feed, requested(broken_at - MINUTE)).feed
 
     early = after(feed, PromiseReviewed(), now=broken_at + timedelta(hours=5, minutes=59))
     late = after(feed, PromiseReviewed(), now=broken_at + timedelta(hours=6, minutes=1))
@@ -351,7 +335,7 @@ def test_a_promise_counts_as_broken_if_codat_does_not_say_for_long_how_a_dataset
 
 
 def test_a_deferral_counts_only_for_the_feed_that_it_was_decided_about() -> None:
-    feed = replace(after(NEW, read(NOON)).feed, version=7)
+    feed = replace(after(NEW, a_read(NOON)).feed, version=7)
     later, decided = NOON + timedelta(days=1), Decided(at=NOON, reason="paused")
 
     assert after(feed, Deferred(until=later, decided=decided, version=7)).feed.due_at == later
@@ -359,7 +343,7 @@ def test_a_deferral_counts_only_for_the_feed_that_it_was_decided_about() -> None
 
 
 def test_a_failed_call_keeps_what_was_requested_and_delays_it_more_each_time() -> None:
-    wanted = after(after(NEW, read(NOON)).feed, RefreshRequested(at=NOON, trigger=Trigger.OPERATOR)).feed
+    wanted = after(after(NEW, a_read(NOON)).feed, RefreshRequested(at=NOON, trigger=Trigger.OPERATOR)).feed
     failed = QueueingFailed(at=NOON, longest=timedelta(hours=6))
 
     once = after(wanted, failed).feed
@@ -380,7 +364,7 @@ def test_an_unsupported_data_type_is_never_due() -> None:
 
 
 def test_a_feed_whose_connection_is_not_known_is_not_due_and_loses_no_fact() -> None:
-    result = transition(NEW, read(NOON), None, None, NOON)
+    result = transition(NEW, a_read(NOON), None, None, NOON)
 
     assert result.feed.due_at is None
     assert result.feed.succeeded_at == NOON
@@ -390,9 +374,9 @@ def test_a_feed_whose_connection_is_not_known_is_not_due_and_loses_no_fact() -> 
 def test_what_is_wanted_makes_a_feed_due_until_a_read_that_was_requested_since_succeeds() -> None:
     want = DataWanted(wanted=Wanted(not_before=NOON, deadline=NOON + 10 * MINUTE))
     earlier = after(NEW, requested(NOON - MINUTE), want).feed
-    between = after(earlier, read(NOON + MINUTE)).feed
-    failed = after(between, requested(NOON + MINUTE, "next"), read(NOON + 2 * MINUTE, "FetchError")).feed
-    served = after(between, requested(NOON + MINUTE, "next"), read(NOON + 2 * MINUTE)).feed
+    between = after(earlier, a_read(NOON + MINUTE)).feed
+    failed = after(between, requested(NOON + MINUTE, "next"), a_read(NOON + 2 * MINUTE, "FetchError")).feed
+    served = after(between, requested(NOON + MINUTE, "next"), a_read(NOON + 2 * MINUTE)).feed
 
     assert between.due_at == REQUESTED_DUE
     assert failed.wanted
@@ -408,7 +392,7 @@ WHEN = st.integers(0, 90).map(lambda minutes: NOON + minutes * MINUTE)
 ANY_FACT = st.one_of(
     st.builds(requested, WHEN, ID, st.sampled_from(Trigger)),
     st.builds(lambda fact, at: replace(fact, state="Complete", ended_at=at), st.builds(requested, WHEN, ID), WHEN),
-    st.builds(read, WHEN, st.sampled_from(["Complete", "FetchError"]), dataset_id=ID),
+    st.builds(a_read, WHEN, st.sampled_from(["Complete", "FetchError"]), dataset_id=ID),
     st.builds(polled, WHEN, st.sampled_from(["Queued", "FetchError", "Cancelled"]), ID),
     st.builds(polled, WHEN, st.just("Complete"), ID, WHEN),
     st.builds(found, ID, WHEN, WHEN),
@@ -442,4 +426,4 @@ def test_a_dataset_in_flight_is_recorded_when_its_id_is_known_and_again_when_it_
     assert seen.running and seen.running.state == "Fetching"
     assert after(queued.feed, PromiseReviewed()).running is None
     assert after(NEW, requested(NOON, "")).running is None
-    assert after(NEW, requested(NOON), read(NOON + MINUTE)).running is None
+    assert after(NEW, requested(NOON), a_read(NOON + MINUTE)).running is None

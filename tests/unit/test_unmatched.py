@@ -14,7 +14,7 @@ from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from freshness.policy.unmatched import unmatched, warnings
 from local.run import print_unmatched
-from tests.connections import a_connection
+from tests.builders import a_connection
 
 ID = "7e1b7e0c-6a0e-4a39-b0a6-1e1a4b0f6c55"
 OTHER_ID = "0498e921-9b53-4396-a412-4f2f5983b0a2"

@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from estimate.memory_dynamodb import tables_in_memory
 from freshness.app.ensure.advance import POLL_AT_LEAST_EVERY, POLL_EVERY, between_polls
@@ -10,10 +10,9 @@ from freshness.app.ensure.places import LAST_TURN, place_to_wait
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import Request
-from freshness.policy.policy import Policy
+from tests.builders import NOON, a_policy
 from tests.services import services_of
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 WAIT = timedelta(seconds=24)
 
 
@@ -23,7 +22,7 @@ class Callers:
     def __init__(self, places: int) -> None:
         self.now = NOON
         tables = tables_in_memory()
-        policy = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
+        policy = a_policy("6 hours")
         self._services = replace(services_of(tables, policy, clock=lambda: self.now), waiting_callers=places)
 
     def arrive(self, stack: ExitStack) -> timedelta:

@@ -1,7 +1,6 @@
 """`warn_after` below `fresh_within`: a warning while the promise is still kept."""
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +12,8 @@ from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.schedule import breaks_at, due_at
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.policy.policy import Policy
-from tests.connections import a_connection
+from tests.builders import HOUR, NOON, a_connection
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 XERO = a_connection("1", NOON - 30 * HOUR)
 TOFT = Company(company_id="toft", connections={"1": XERO})
 FEED = Feed(company_id="toft", data_type="bills", connection_id="1", succeeded_at=NOON)

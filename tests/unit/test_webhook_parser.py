@@ -1,6 +1,6 @@
 """What is read of webhooks."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -9,8 +9,8 @@ from freshness.codat.webhooks.parser import Malformed, parse
 from freshness.domain.companies.company_facts import CompanyCreated, ConnectionChanged
 from freshness.domain.feeds.facts import DatasetEnded, LimitReached, ReadEnded
 from tests import webhook_bodies as bodies
+from tests.builders import NOON
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LOGS = "https://app.codat.io/companies/company/sync/{}/validation"
 
 

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from freshness.domain.promises.hours import Days
 from freshness.domain.promises.windows import Window, allowed, next_allowed, planned
+from tests.builders import HOUR, MINUTE
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-MINUTE = timedelta(minutes=1)
 EVERY_DAY = frozenset(range(7))
 
 
