@@ -1,19 +1,33 @@
-"""The HTTP API before anything is read: its routes, and what it says about bodies that it refuses."""
+"""The HTTP API before anything is read: routes, bodies that it refuses, times, and how many callers may wait."""
 
 import base64
 import json
-from datetime import timedelta
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from estimate.memory_dynamodb import tables_in_memory
 from freshness.app.api.api import answer, openapi
-from freshness.app.api.models import DataTypeFreshness, EnsureFreshBody
+from freshness.app.api.models import EARLIEST, LATEST_DEADLINE, DataTypeFreshness, EnsureFreshBody
 from freshness.app.api.routes import Route
-from freshness.app.ensure.problems import seconds
+from freshness.app.ensure.advance import POLL_AT_LEAST_EVERY, POLL_EVERY, between_polls
+from freshness.app.ensure.places import LAST_TURN, place_to_wait
+from freshness.app.ensure.problems import Problem, seconds
 from freshness.app.reading.views import FeedView
+from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.feed import Feed
+from freshness.domain.feeds.feed_values import Request
+from freshness.domain.times import sortable
 from local.http_api import context
 from stack_access.api import api_event
+from tests.builders import NOON, a_policy
+from tests.services import services_of
 
 PATH = Route.ENSURE_FRESH.path("c1")
 ASKED = {"dataTypes": ["invoices"], "maxAge": "1h", "within": 60}
@@ -145,3 +159,108 @@ def test_callers_see_parts_of_what_people_see_of_a_feed() -> None:
     known_as = {"refreshed_at": "succeeded_at"}
     names = [known_as.get(name, name) for name in DataTypeFreshness.model_fields]
     assert [name for name in names if not hasattr(FeedView, name)] == []
+
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+durations = st.one_of(
+    st.floats(),
+    st.integers(),
+    st.sampled_from(["PT1H", "P999999999D", "-P999999999D", "P99999999999D", "1:00", "", "\u0663"]),
+)
+times = st.one_of(
+    st.datetimes(timezones=st.timezones()).map(lambda at: at.isoformat()),
+    st.sampled_from(["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-11-23", "now"]),
+    st.floats(),
+)
+
+
+@given(
+    not_before=st.one_of(st.tuples(st.just("maxAge"), durations), st.tuples(st.just("notBefore"), times)),
+    deadline=st.one_of(st.tuples(st.just("within"), durations), st.tuples(st.just("deadline"), times)),
+)
+def test_any_times_are_refused_with_a_reason_or_can_be_stored(
+    not_before: tuple[str, object], deadline: tuple[str, object]
+) -> None:
+    text = json.dumps({"dataTypes": ["invoices"], **dict([not_before, deadline])})
+    try:
+        ask = EnsureFreshBody.model_validate_json(text).ask(("invoices",), NOW)
+    except (ValidationError, Problem):
+        return
+
+    assert EARLIEST <= ask.not_before <= NOW < ask.deadline <= NOW + LATEST_DEADLINE
+    assert sortable(ask.not_before) < sortable(ask.deadline)
+
+
+@pytest.mark.parametrize("never", [{"maxAge": "P999999D"}, {"notBefore": "0001-01-01T00:00:00+14:00"}])
+def test_data_of_any_age_may_be_asked_for(never: dict[str, str]) -> None:
+    body = EnsureFreshBody.model_validate({"dataTypes": ["invoices"], "within": 60, **never})
+
+    assert body.ask(("invoices",), NOW).not_before == EARLIEST
+
+
+def test_a_deadline_is_too_far_ahead_however_far_it_is() -> None:
+    body = EnsureFreshBody.model_validate({"dataTypes": ["invoices"], "maxAge": 0, "within": timedelta.max})
+
+    with pytest.raises(Problem, match="6 days at most"):
+        body.ask(("invoices",), NOW)
+
+
+WAIT = timedelta(seconds=24)
+
+
+class Callers:
+    """Callers who arrive one after the other, and prefer to wait for 24 seconds."""
+
+    def __init__(self, places: int) -> None:
+        self.now = NOON
+        tables = tables_in_memory()
+        policy = a_policy("6 hours")
+        self._services = replace(services_of(tables, policy, clock=lambda: self.now), waiting_callers=places)
+
+    def arrive(self, stack: ExitStack) -> timedelta:
+        """Return how long a caller may wait, who holds its place until the stack is closed."""
+        return stack.enter_context(place_to_wait(self._services, self.now + WAIT)) - self.now
+
+
+def test_the_fewer_places_are_free_the_shorter_is_the_wait() -> None:
+    callers = Callers(places=4)
+    with ExitStack() as stack:
+        waits = [callers.arrive(stack) for _ in range(6)]
+    assert waits == [WAIT, WAIT * 3 / 4, WAIT / 2, WAIT / 4, timedelta(0), timedelta(0)]
+
+
+def test_a_caller_who_was_answered_leaves_its_place() -> None:
+    callers = Callers(places=1)
+    with ExitStack() as stack:
+        assert callers.arrive(stack) == WAIT
+    with ExitStack() as stack:
+        assert callers.arrive(stack) == WAIT
+
+
+def test_a_caller_whose_function_was_killed_leaves_its_place_after_its_wait() -> None:
+    callers = Callers(places=1)
+    killed = ExitStack()
+    callers.arrive(killed)
+    with ExitStack() as stack:
+        callers.now = NOON + WAIT
+        assert callers.arrive(stack) == timedelta(0)
+        callers.now += LAST_TURN + timedelta(seconds=1)
+        assert callers.arrive(stack) == WAIT
+    killed.close()
+
+
+def test_nobody_waits_if_there_is_no_place() -> None:
+    with ExitStack() as stack:
+        assert Callers(places=0).arrive(stack) == timedelta(0)
+
+
+def test_datasets_are_polled_less_often_the_longer_they_run_but_at_least_every_so_often() -> None:
+    def pause(*ran: timedelta) -> timedelta:
+        requests = [Request(at=NOON - each, trigger=Trigger.ON_DEMAND, dataset_id="dataset") for each in ran]
+        feeds = [Feed(company_id="c", data_type="bills", connection_id="xero").requested(each) for each in requests]
+        return between_polls(feeds, NOON)
+
+    second = timedelta(seconds=1)
+    assert pause() == pause(timedelta(0)) == pause(-30 * second) == POLL_EVERY
+    assert POLL_EVERY < pause(10 * second, 50 * second) == pause(10 * second) < pause(20 * second)
+    assert pause(timedelta(hours=1)) == POLL_AT_LEAST_EVERY

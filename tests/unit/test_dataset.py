@@ -1,14 +1,289 @@
-"""The states of a dataset, and its record."""
+"""The states and the record of a dataset, and the history of a feed's syncs."""
 
-from datetime import timedelta
+import struct
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freshness.aws.dynamodb.item_codec import PackedRows, packed
 from freshness.domain.datasets.dataset import OUTCOMES, Dataset, DatasetState, Issue, Outcome, Trigger, has_ended
-from tests.builders import NOON
+from freshness.domain.datasets.sync_history import (
+    KEPT,
+    LAST_KEPT,
+    NO_HISTORY,
+    SAME_END,
+    SAME_READ,
+    Sync,
+    SyncHistory,
+    usual_duration,
+)
+from freshness.domain.learned.change_rate import Observation
+from tests.builders import HOUR, NOON
+
+START = datetime(2026, 11, 23, 12, 0, 0, 123457, tzinfo=UTC)
+
+FOUND = st.lists(st.booleans(), max_size=100)
+
+
+def syncs(found: list[bool]) -> list[Sync]:
+    return [Sync(ended_at=START + number * HOUR, records_modified=each) for number, each in enumerate(found)]
+
+
+def kept_one_by_one(found: list[bool]) -> list[Sync]:
+    kept = NO_HISTORY
+    for sync in syncs(found):
+        kept = kept.with_end(sync.ended_at, sync.records_modified, succeeded=True, requested_at=None)
+    return list(kept)
+
+
+def observed(syncs: list[Sync]) -> tuple[list[Observation], float]:
+    """Return what an estimate is computed from: each interval with a change, and the sum of the others."""
+    observations = list(SyncHistory.of(syncs).observations())
+    changed = [observation for observation in observations if observation.changed]
+    return changed, sum(observation.days for observation in observations if not observation.changed)
+
+
+@given(found=FOUND, took=st.none() | st.integers(0, 10**9))
+def test_unpacking_returns_what_was_packed(found: list[bool], took: int | None) -> None:
+    lasted = None if took is None else timedelta(milliseconds=took)
+    given = [Sync(ended_at=s.ended_at, records_modified=s.records_modified, took=lasted) for s in syncs(found)]
+
+    assert list(SyncHistory.of(given)) == given
+    assert len(SyncHistory.of(given)) == len(given)
+
+
+@given(found=FOUND)
+def test_at_most_the_limit_is_kept_and_always_the_latest(found: list[bool]) -> None:
+    kept = kept_one_by_one(found)
+
+    assert len(kept) <= KEPT
+    assert kept[-LAST_KEPT:] == syncs(found)[-LAST_KEPT:]
+
+
+@given(changes=st.sets(st.integers(1, 99), max_size=8), count=st.integers(1, 100))
+def test_leaving_out_syncs_does_not_change_what_is_observed(changes: set[int], count: int) -> None:
+    found = [number in changes for number in range(count)]
+    since = next((number for number, each in enumerate(found) if each), count)
+
+    changed, unchanged_days = observed(kept_one_by_one(found))
+
+    all_changed, all_unchanged_days = observed(syncs(found))
+    assert changed[1:] == all_changed[1:]
+    # Only what was before the first sync with a change is left out.
+    assert all_unchanged_days - unchanged_days <= since / 24 + 1e-9
+
+
+def test_known_durations_are_listed_shortest_first() -> None:
+    took = [timedelta(seconds=9), None, timedelta(seconds=3)]
+    given = [Sync(ended_at=START, records_modified=False, took=each) for each in took]
+
+    assert SyncHistory.of(given).durations == [timedelta(seconds=3), timedelta(seconds=9)]
+
+
+def test_a_duration_beyond_what_fits_is_stored_as_the_longest() -> None:
+    history = NO_HISTORY.with_end(START, True, succeeded=True, requested_at=START - 100 * 24 * HOUR)
+
+    assert [took.days for sync in history if (took := sync.took)] == [49]
+    assert history.durations == []
+
+
+@given(minutes=st.permutations(range(1, 9)), modified=st.booleans())
+def test_only_the_first_end_after_a_request_has_a_duration_in_whatever_order_ends_are_added(
+    minutes: list[int], modified: bool
+) -> None:
+    history = NO_HISTORY
+    for minute in minutes:
+        history = history.with_end(START + minute * 5 * HOUR, modified, succeeded=True, requested_at=START + 14 * HOUR)
+
+    assert [sync.took for sync in history] == [None, None, 1 * HOUR, None, None, None, None, None]
+
+
+def test_an_end_after_a_crash_between_a_request_and_its_record_is_not_measured_from_the_request_before() -> None:
+    known = NO_HISTORY.with_end(START + HOUR / 60, True, succeeded=True, requested_at=START)
+
+    # A second request was made at 12:20 and never recorded.
+    history = known.with_end(START + HOUR * 25 / 60, True, succeeded=True, requested_at=START)
+
+    assert history.durations == [HOUR / 60]
+
+
+def test_one_outlier_does_not_decide_what_is_usual_in_a_small_sample() -> None:
+    seconds = [timedelta(seconds=n) for n in (10, 11, 12, 1500)]
+
+    assert usual_duration(seconds, expected=timedelta(seconds=15)) == timedelta(seconds=12)
+    assert usual_duration(seconds[2:], expected=None) == timedelta(seconds=12)
+    assert usual_duration(seconds[3:], expected=timedelta(seconds=15)) == timedelta(seconds=15)
+    assert usual_duration(seconds[3:], expected=None) == timedelta(minutes=25)
+
+
+def test_from_ten_durations_on_none_is_taken_for_an_outlier() -> None:
+    second = timedelta(seconds=1)
+
+    assert usual_duration([10 * second] * 8 + [1500 * second], expected=None) == 10 * second
+    assert usual_duration([10 * second] * 9 + [1500 * second], expected=None) == 1500 * second
+
+
+def test_what_is_usual_in_a_small_sample_is_judged_by_its_median() -> None:
+    seconds = [timedelta(seconds=n) for n in (1, 2, 10, 11, 12, 39)]
+
+    assert usual_duration(seconds, expected=None) == timedelta(seconds=39)
+
+
+def test_a_success_older_than_what_is_remembered_counts_as_known() -> None:
+    history = NO_HISTORY
+    for sync in syncs([False] * 40):
+        history = history.with_end(sync.ended_at, False, succeeded=True, requested_at=None)
+
+    assert history.has_success_at(START + 1.5 * HOUR, polled=False)
+    assert not history.has_success_at(START + 38.5 * HOUR, polled=False)
+
+
+def test_a_polled_success_is_the_one_that_a_webhook_reports_for_nearly_the_same_time() -> None:
+    moment = timedelta(seconds=2)
+    found = NO_HISTORY.with_end(START, None, succeeded=True, requested_at=None, polled=True)
+    reported = found.with_end(START + moment, True, succeeded=True, requested_at=None)
+
+    assert found.has_success_at(START + moment, polled=False)
+    assert [(sync.ended_at, sync.records_modified) for sync in reported] == [(START, True)]
+    assert reported.has_success_at(START + moment, polled=False)
+
+
+@given(seconds=st.integers(0, 30))
+def test_when_a_poll_found_the_end_is_kept_with_what_a_webhook_found_in_either_order(seconds: int) -> None:
+    requested_at, dated = START - HOUR, START + timedelta(seconds=seconds)
+    polled = NO_HISTORY.with_end(START, None, succeeded=True, requested_at=requested_at, polled=True)
+    reported = NO_HISTORY.with_end(dated, True, succeeded=True, requested_at=requested_at)
+
+    one = polled.with_end(dated, True, succeeded=True, requested_at=requested_at)
+    other = reported.with_end(START, None, succeeded=True, requested_at=requested_at, polled=True)
+    later = reported.with_end(START, None, succeeded=True, requested_at=START + HOUR, polled=True)
+
+    assert list(one) == list(other) == list(later) == [Sync(ended_at=START, records_modified=True, took=HOUR)]
+
+
+def test_what_a_webhook_found_is_of_the_polled_end_that_is_nearest_to_it() -> None:
+    second = timedelta(seconds=1)
+    history = NO_HISTORY
+    for after in (0, 20):
+        history = history.with_end(START + after * second, None, succeeded=True, requested_at=None, polled=True)
+
+    reported = history.with_end(START + 18 * second, True, succeeded=True, requested_at=None)
+
+    assert [(sync.ended_at, sync.records_modified) for sync in reported] == [
+        (START, None),
+        (START + 20 * second, True),
+    ]
+
+
+def test_two_reads_that_webhooks_report_a_moment_apart_are_two() -> None:
+    one = NO_HISTORY.with_end(START, False, succeeded=True, requested_at=None)
+
+    assert one.has_success_at(START + SAME_READ, polled=False)
+    assert not one.has_success_at(START + timedelta(seconds=2), polled=False)
+    assert one.has_success_at(START + SAME_END, polled=True)
+    assert not one.has_success_at(START + SAME_END + timedelta.resolution, polled=True)
+
+
+def test_a_history_that_was_stored_equals_the_one_that_was_computed() -> None:
+    history = SyncHistory.of([Sync(ended_at=START + HOUR * n, records_modified=bool(n % 2)) for n in range(KEPT)])
+    stored = SyncHistory(PackedRows(packed(history)))
+
+    assert stored == history
+    assert history == stored
+    assert hash(stored) == hash(history)
+    assert (len(stored), list(stored)) == (len(history), list(history))
+    assert packed(stored) == packed(history)
+
+
+def test_a_history_that_an_earlier_version_stored_reads_the_same() -> None:
+    """Each sync is the microseconds of its end since 1970, its flags, and its milliseconds plus one."""
+    stored = SyncHistory(PackedRows(struct.pack(">QBI", 1795435200_000000, 1, 5001)))
+
+    took = timedelta(seconds=5)
+    assert list(stored) == [Sync(ended_at=START.replace(microsecond=0), records_modified=True, took=took)]
+
+
+def test_a_copy_has_the_request_of_the_success_that_ended_nearest_to_it_and_of_none_that_ended_at_another_time() -> (
+    None
+):
+    second = timedelta(seconds=1)
+    history = NO_HISTORY
+    for ended_at, took in ((START, 5 * second), (START + HOUR, 7 * second)):
+        history = history.with_end(ended_at, True, succeeded=True, requested_at=ended_at - took)
+
+    def requested_at(ended_at: datetime) -> datetime | None:
+        found = history.requested_at(ended_at)
+        return found and found.replace(microsecond=0)
+
+    assert requested_at(START) == (START - 5 * second).replace(microsecond=0)
+    assert requested_at(START + HOUR) == (START + HOUR - 7 * second).replace(microsecond=0)
+    assert requested_at(START + HOUR / 2) is None
+
+
+def test_a_read_that_failed_is_no_copy_and_has_no_duration() -> None:
+    history = NO_HISTORY.with_end(START, None, succeeded=False, requested_at=START - HOUR / 60)
+
+    assert history.requested_at(START) is None
+    assert history.last_successes == history.durations == []
+    assert not history.has_success_at(START, polled=True)
+
+
+def test_when_codat_says_that_a_read_was_requested_counts_more_than_when_we_last_requested_one() -> None:
+    history = NO_HISTORY.with_end(START, None, succeeded=True, requested_at=START - HOUR, began_at=START - 2 * HOUR)
+
+    assert [sync.took for sync in history] == [2 * HOUR]
+
+
+def test_the_end_of_a_request_is_the_first_after_it() -> None:
+    history = SyncHistory.of(syncs([False, True, False]))
+
+    assert history.first_after(START) == list(history)[1]
+    assert history.first_after(START + 2 * HOUR) is None
+
+
+def test_of_reads_that_a_poll_found_near_each_other_the_nearest_that_succeeded_is_meant() -> None:
+    second = timedelta(seconds=1)
+    history = NO_HISTORY
+    for after, succeeded in ((0, True), (10, False), (20, True)):
+        ended_at = START + after * second
+        history = history.with_end(
+            ended_at, None, succeeded=succeeded, requested_at=None, polled=True, began_at=ended_at - HOUR
+        )
+
+    def requested_at(after: int) -> datetime | None:
+        return history.requested_at(START + after * second)
+
+    assert requested_at(1) == requested_at(9) == (START - HOUR).replace(microsecond=123000)
+    assert requested_at(11) == requested_at(50) == (START - HOUR + 20 * second).replace(microsecond=123000)
+    assert requested_at(51) is None
+
+
+def test_a_webhook_reports_the_nearest_polled_end_of_its_kind_again() -> None:
+    second = timedelta(seconds=1)
+    history = NO_HISTORY
+    for after in (0, 20):
+        history = history.with_end(START + after * second, None, succeeded=True, requested_at=None, polled=True)
+    again = partial(history.reported_again, requested_at=None)
+
+    assert again(START + 2 * second, succeeded=True) == START
+    assert again(START + 50 * second, succeeded=True) == START + 20 * second
+    assert again(START + 51 * second, succeeded=True) is None
+    assert again(START + 2 * second, succeeded=False) is None
+
+
+def test_a_webhook_reports_the_end_of_another_one_again_only_if_a_read_was_requested_between_them() -> None:
+    second = timedelta(seconds=1)
+    history = NO_HISTORY.with_end(START, None, succeeded=True, requested_at=None)
+
+    def again(requested_at: datetime | None) -> datetime | None:
+        return history.reported_again(START + 5 * second, succeeded=True, requested_at=requested_at)
+
+    assert again(START + second) == again(START + 5 * second) == START
+    assert again(START) is again(START + 6 * second) is again(None) is None
 
 
 def dataset(

@@ -1,5 +1,6 @@
-"""The client against responses that no server should send: each is read, or is an error of Codat's."""
+"""What is not as described of Codat's responses and webhooks: each loses only itself, or is an error of Codat's."""
 
+import codecs
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -12,11 +13,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from freshness.codat.client import Codat
+from freshness.codat.client import EMPTY_PAGES, Codat
 from freshness.codat.errors import CodatError, Unreadable
+from freshness.codat.models import CompanyListing
 from freshness.codat.responses import retry_after
 from freshness.codat.webhooks.parser import Malformed, parse
 from freshness.domain.api_limits import LONGEST_STOP
+from freshness.domain.feeds.facts import ReadEnded
+from tests import webhook_bodies as bodies
+from tests.builders import NOON
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TIMES = ["0001-01-01T00:00:00", "9999-12-31T23:59:59.9999999+14:00", "2026-02-30", "-1", "now", "2026-11-23T12:00:00Z"]
@@ -253,3 +258,127 @@ def test_any_webhook_is_read_ignored_or_malformed(event_type: str, data: st.Data
     body = data.draw(texts(EVENT | {"eventType": event_type})).decode("utf-8", "replace")
     with suppress(Malformed):
         parse(body, NOW)
+
+
+NEXT = {"next": {"href": "/next"}}
+XERO = {"id": "xero", "platformName": "Xero", "sourceType": "Accounting", "status": "Linked"}
+
+
+async def listed(respond: Callable[[int], httpx.Response]) -> tuple[list[CompanyListing], int]:
+    """Return the companies of a list, given the response for each number of a page_of, and how many calls it took."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return respond(int(request.url.params["page"]))
+
+    async with httpx.AsyncClient(base_url="https://codat.test", transport=httpx.MockTransport(answer)) as http:
+        codat = Codat(http, "key", clock=lambda: NOON)
+        return [company async for _, company in codat.companies()], codat.calls
+
+
+def page_of(*companies: dict[str, Any] | str, links: object = None) -> httpx.Response:
+    results = [{"id": each} if isinstance(each, str) else each for each in companies]
+    return httpx.Response(200, json={"results": results, "_links": links or {}})
+
+
+async def test_a_connection_that_cannot_be_read_loses_only_itself_and_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken = XERO | {"id": "plaid", "status": None}
+    company = {"id": "c", "name": "Tide Bakery", "dataConnections": [XERO, broken, None]}
+
+    [read], _ = await listed(lambda _: page_of(company))
+
+    assert (read.name, [each.id for each in read.connections]) == ("Tide Bakery", ["xero"])
+    assert not read.has_all_connections
+    [record] = [vars(record) for record in caplog.records]
+    assert (record["call"], record["items"], record["skipped"]) == ("GET /companies", "plaid", 1)
+    assert record["first_reason"] == "Input should be a valid string at ('status',)"
+
+
+async def test_a_status_that_cannot_be_read_loses_only_itself_and_is_named_by_its_data_type(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    current: dict[str, Any] = {"bills": "Complete", "invoices": "Complete", "payments": ["?"]}
+    statuses = {name: {"dataType": name, "currentStatus": status} for name, status in current.items()}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=statuses))
+    async with httpx.AsyncClient(base_url="https://codat.test", transport=transport) as http:
+        _, read = await Codat(http, "key", clock=lambda: NOON).data_status("c")
+
+    assert read.keys() == {"bills", "invoices"}
+    [record] = [vars(record) for record in caplog.records]
+    assert (record["items"], record["skipped"]) == ("payments", 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "is_known"), [({"dataConnections": []}, True), ({"dataConnections": None}, False), ({}, False)]
+)
+async def test_no_connections_are_something_else_than_connections_that_are_not_known(
+    given: dict[str, Any], is_known: bool
+) -> None:
+    [read], _ = await listed(lambda _: page_of({"id": "c"} | given))
+
+    assert (read.connections, read.has_all_connections) == ((), is_known)
+
+
+async def test_tags_that_are_null_or_numbers_are_read_as_text() -> None:
+    tags = {"region": "uk", "team": None, "tier": 1, "score": 0.5, "vip": True}
+    [read, unknown], _ = await listed(lambda _: page_of({"id": "c", "tags": tags}, {"id": "d", "tags": None}))
+
+    assert read.tags == {"region": "uk", "team": "", "tier": "1", "score": "0.5", "vip": "true"}
+    assert unknown.tags is None
+
+
+async def test_an_empty_page_with_a_link_to_the_next_is_not_the_last() -> None:
+    pages = [page_of("a", links=NEXT), page_of(links=NEXT), page_of("b", links=NEXT), page_of("c")]
+    read, _ = await listed(lambda number: pages[number - 1])
+
+    assert [company.id for company in read] == ["a", "b", "c"]
+
+
+async def test_empty_pages_without_end_are_followed_only_so_far() -> None:
+    read, calls = await listed(lambda number: page_of("a", links=NEXT) if number == 1 else page_of(links=NEXT))
+
+    assert ([company.id for company in read], calls) == (["a"], 1 + EMPTY_PAGES)
+
+
+@pytest.mark.parametrize("cycle", [["a"], ["a", "b"], ["a", "b", "c"]])
+async def test_pages_that_link_in_a_circle_end(cycle: list[str]) -> None:
+    read, calls = await listed(lambda number: page_of(cycle[(number - 1) % len(cycle)], links=NEXT))
+
+    assert ([company.id for company in read], calls) == (cycle, len(cycle) + 1)
+
+
+async def test_a_byte_order_mark_before_a_response_is_passed_over() -> None:
+    read, _ = await listed(lambda _: httpx.Response(200, content=codecs.BOM_UTF8 + page_of("a").content))
+    assert [company.id for company in read] == ["a"]
+
+    refused = httpx.Response(403, content=codecs.BOM_UTF8 + json.dumps({"error": "not yours"}).encode())
+    with pytest.raises(CodatError, match="not yours"):
+        await listed(lambda _: refused)
+
+
+def test_a_webhook_may_have_a_byte_order_mark_and_name_its_type_in_another_way() -> None:
+    body = bodies.read_completed(NOON, ("xero", "invoices", "Complete"))
+
+    for same in ("\ufeff" + body, body.replace('"eventType"', '"type"')):
+        assert parse(same, NOON) == parse(body, NOON)
+
+
+def test_of_the_reads_of_a_webhook_one_that_cannot_be_read_loses_only_itself() -> None:
+    event = json.loads(bodies.read_completed(NOON, *[("xero", f"type-{n}", "Complete") for n in range(21)]))
+    del event["payload"]["dataTypes"][3]["connectionId"]
+
+    with pytest.raises(Malformed) as raised:
+        parse(json.dumps(event), NOON)
+
+    read = [fact.data_type for fact in raised.value.facts if isinstance(fact, ReadEnded)]
+    assert read == [f"type-{n}" for n in range(21) if n != 3]
+    assert "1 of 21 reads" in str(raised.value)
+    assert str(raised.value).endswith("Field required at payload.dataTypes.3.connectionId")
+
+
+def test_an_uploaded_attachment_makes_nothing_due() -> None:
+    body = bodies.written(NOON, "invoices")
+
+    assert parse(body.replace('"Create"', '"UploadAttachment"'), NOON) == ()
+    assert parse(body, NOON)

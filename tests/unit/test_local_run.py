@@ -1,4 +1,4 @@
-"""Which local run the command line finds, and how it reaches it."""
+"""Which local run the command line finds, how it reaches it, and settings that cannot be used."""
 
 import urllib.request
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from local import local_aws
+from local.errors import SettingsError
 from local.settings import Settings
 from stack_access.errors import StackError
 from stack_access.proxies import without_loopback
@@ -53,3 +54,17 @@ def test_no_call_to_this_machine_goes_through_a_proxy(monkeypatch: pytest.Monkey
     assert bool(urllib.request.proxy_bypass("a.example")) is bool(given)
     assert not urllib.request.proxy_bypass("api.codat.io")
     assert without_loopback(without_loopback(environment)) == without_loopback(environment)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"LOCAL_AWS_PORT": "4577"}, "LOCAL_AWS_PORT and SANDBOX_PORT are both 4577: choose different ports"),
+        ({"PAGE_PORT": "4566"}, "LOCAL_AWS_PORT and PAGE_PORT are both 4566"),
+        ({"SANDBOX_PORT": "99999999"}, "SANDBOX_PORT cannot be used: Input should be less than or equal to 65535"),
+        ({"RUN_FOR": "soon"}, "RUN_FOR cannot be used"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Settings.from_environment(environment)

@@ -65,8 +65,10 @@ def queued(decisions: list[Decision]) -> list[str]:
     return [decision.feed.data_type for decision in decisions if decision.action is Action.QUEUE]
 
 
-SHUT = {"windows": [{"name": "noon", "never": "11:00 to 14:00"}]}
-TOGETHER = {"sets": [{"name": "s", "data_types": ["balanceSheet", "profitAndLoss"], "within": "1 hour"}]}
+SHUT: dict[str, Any] = {"windows": [{"name": "noon", "never": "11:00 to 14:00"}]}
+TOGETHER: dict[str, Any] = {
+    "sets": [{"name": "s", "data_types": ["balanceSheet", "profitAndLoss"], "within": "1 hour"}]
+}
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,25 @@
-"""How tables read and write, on a DynamoDB that answers as a test says."""
+"""How tables read and write, on a DynamoDB that answers as a test says; clients, and counts."""
 
+import re
+import socket
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
 
 from estimate.memory_dynamodb import MemoryDynamoDB
+from freshness.aws import clients
 from freshness.aws.dynamodb.feeds import Feeds
 from freshness.aws.dynamodb.table import BATCH, BATCH_TRIES, RACES, ContentionError, Table, VersionConflict, marshal
+from freshness.aws.metrics import Counts, Metric
 from freshness.domain.feeds.feed import Feed
 from tests.builders import MINUTE
 
@@ -207,3 +217,54 @@ def test_an_index_is_read_up_to_a_number_of_items_and_says_whether_that_is_all()
     assert ([key["feed"] for key in keys], is_all) == (["invoices#0", "invoices#1"], False)
     assert len(table.first_keys("broken", shard, 3)[0]) == 3
     assert table.first_keys("broken", shard, 3)[1]
+
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+
+
+def test_a_call_without_a_response_is_given_up_within_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = clients.CONFIG.merge(Config(read_timeout=0.05, retries={"mode": "standard", "total_max_attempts": 1}))
+    monkeypatch.setattr(clients, "CONFIG", config)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        with pytest.raises(ReadTimeoutError):
+            clients.client("dynamodb").get_item(TableName="table", Key={"name": {"S": "a"}})
+    assert time.monotonic() - began < 5
+
+
+def test_the_time_limits_are_below_those_of_the_functions() -> None:
+    limits = vars(clients.CONFIG)
+    assert (limits["connect_timeout"], limits["read_timeout"]) == (1, 3)
+    assert limits["retries"]["total_max_attempts"] == 4
+
+
+def test_functions_make_their_clients_in_one_place() -> None:
+    makers = [
+        path for path in FUNCTIONS.rglob("*.py") if re.search(r"\.(client|resource|create_client)\(", path.read_text())
+    ]
+    assert makers == [FUNCTIONS / "freshness" / "aws" / "clients.py"]
+
+
+TIMES = 2_000
+
+
+def test_no_count_of_several_threads_is_lost() -> None:
+    counts = Counts()
+
+    def count(_: int) -> None:
+        for _ in range(TIMES):
+            counts.count(Metric.PROMISES_BROKEN)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(count, range(8)))
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert counts[Metric.PROMISES_BROKEN] == 8 * TIMES

@@ -1,20 +1,23 @@
-"""Which calls queue several data types of a company: those with which the fewest are needed in all."""
+"""Queueing: by which calls, which key each has, what a call queued, and when what waits is read again."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
+from uuid import UUID
 
 import httpx
 import pytest
 
+from freshness.app.queueing.calls import idempotency_key
 from freshness.codat.bulk_refresh import TOLERANCE, BulkCall, plan, queued_since, running
 from freshness.codat.client import Codat
 from freshness.domain.companies.company import Company, Connection
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.codat_schedule import CodatSchedule
 from freshness.domain.feeds.feed import Feed
-from freshness.domain.feeds.feed_values import End, Request
-from tests.builders import MINUTE, NOON, a_connection
+from freshness.domain.feeds.feed_values import End, Request, Unanswered
+from freshness.planning.decision import Action, Reason, rescheduled
+from tests.builders import HOUR, MINUTE, NOON, a_connection
 
 TYPES = ("balanceSheet", "bills", "customers", "invoices", "payments", "suppliers")
 PRODUCTS = {"credit": TYPES[:3], "ledger": TYPES[3:], "not-enabled": TYPES}
@@ -165,3 +168,86 @@ async def test_of_the_latest_datasets_those_run_that_have_not_ended(status: str,
         found = await running(codat, "company", feeds, since=NOON)
 
     assert {operation.id for operation in found.values()} == running_ids
+
+
+ASKED = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
+    Request(at=NOON - HOUR, trigger=Trigger.PROMISE, dataset_id="before")
+)
+
+
+def key(feed: Feed) -> UUID:
+    return idempotency_key(feed)
+
+
+def test_the_same_decision_has_the_same_key_wherever_its_times_came_from() -> None:
+    berlin = timezone(timedelta(hours=1))
+    read_back = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
+        Request(at=(NOON - HOUR).astimezone(berlin), trigger=Trigger.PROMISE, dataset_id="before")
+    )
+
+    assert key(read_back) == key(ASKED)
+
+
+def test_another_feed_has_another_key() -> None:
+    other = Feed(company_id="company", data_type="bills", connection_id="connection", last_dataset=ASKED.last_dataset)
+
+    assert key(other) != key(ASKED)
+
+
+def test_each_recorded_response_changes_the_key() -> None:
+    queued = ASKED.requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset"))
+    refused = ASKED.call_failed(NOON, HOUR)
+
+    assert len({key(ASKED), key(queued), key(refused), key(refused.call_failed(NOON, HOUR))}) == 4
+
+
+def test_a_call_without_a_response_is_repeated_with_its_key_until_one_is_recorded() -> None:
+    first = key(ASKED)
+    unanswered = ASKED.call_failed(NOON, HOUR, Unanswered(at=NOON, key=str(first)))
+    assert key(unanswered) == first
+    again = unanswered.call_failed(NOON + MINUTE, HOUR, unanswered.unanswered)
+    assert key(again) == first
+
+    assert key(again.call_failed(NOON + 2 * MINUTE, HOUR)) != first
+    queued = again.requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset"))
+    assert queued.unanswered is None
+    assert key(queued) != first
+
+
+def test_a_read_that_ended_after_an_unanswered_call_makes_the_next_call_another_one() -> None:
+    first = key(ASKED)
+    unanswered = ASKED.call_failed(NOON, HOUR, Unanswered(at=NOON, key=str(first)))
+
+    assert key(unanswered.ended(End(at=NOON - MINUTE, state="FetchError"))) == first
+    assert key(unanswered.ended(End(at=NOON + MINUTE, state="FetchError"))) != first
+
+
+ANY_COMPANY = Company(company_id="company")
+FEED = Feed(company_id="company", data_type="invoices", connection_id="connection", due_at=NOON)
+
+
+@pytest.mark.parametrize(
+    ("until", "breaks_at", "read_at"),
+    [
+        (NOON + 3 * HOUR, NOON + HOUR, NOON + HOUR),
+        (NOON + HOUR, NOON + 3 * HOUR, NOON + HOUR),
+        (None, NOON + HOUR, NOON + HOUR),
+        (NOON + HOUR, None, NOON + HOUR),
+    ],
+)
+def test_a_feed_that_waits_is_read_again_when_its_promise_breaks_so_that_this_is_published(
+    until: datetime | None, breaks_at: datetime | None, read_at: datetime
+) -> None:
+    decision = rescheduled(FEED, ANY_COMPANY, Reason.NOT_YET, until, breaks_at)
+
+    assert (decision.action, decision.until) == (Action.RESCHEDULE, read_at)
+
+
+def test_a_feed_that_is_due_at_the_same_time_as_before_is_not_written() -> None:
+    assert rescheduled(FEED, ANY_COMPANY, Reason.NOT_YET, NOON, NOON + HOUR).action is Action.WAIT
+
+
+def test_a_feed_that_nothing_makes_due_is_never_read_again() -> None:
+    decision = rescheduled(FEED, ANY_COMPANY, Reason.OFF, None, None)
+
+    assert (decision.action, decision.until) == (Action.RESCHEDULE, None)
