@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import typer
 import typer.main
 from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from mcp.server import MCPServer
 from typer.testing import CliRunner
 
+from cli import arguments
 from cli.commands import FAILED, WRONG, app
 from cli.ensure import NOT_IN_TIME
 from cli.output import with_json_keys
@@ -30,6 +33,7 @@ from stack_access.outputs import Outputs
 from stack_access.page_server import PageServer
 from stack_access.policies import Resources, Role
 from stack_access.stack import DeployedStack
+from tests.builders import NOON
 from tests.integration.recording_bus import RecordingBus
 
 ROOT = Path(__file__).parents[2]
@@ -345,3 +349,28 @@ def test_who_reads_tables_or_secrets_may_decrypt_with_the_key_of_a_stack_that_ha
     assert ("kms:Decrypt" in actions) == (role in (Role.READER, Role.SECRETS))
     without = replace(RESOURCES, outputs=Outputs.model_validate(OUTPUTS | {"KmsKey": ""}))
     assert "kms:" not in json.dumps(without.policy(role))
+
+
+@pytest.mark.parametrize(
+    ("given", "until"),
+    [
+        ("2026-12-24 18:00", "2026-12-24T18:00+00:00"),
+        ("2026-12-24", "2026-12-24T00:00+00:00"),
+        ("2026-12-24T18:00:00+02:00", "2026-12-24T16:00+00:00"),
+        ("2026-12-24 18:00 America/New_York", "2026-12-24T23:00+00:00"),
+        ("2h", "2026-11-23T14:00+00:00"),
+        ("P1D", "2026-11-24T12:00+00:00"),
+    ],
+)
+def test_the_end_of_a_pause_is_a_time_in_any_zone_or_a_duration(
+    given: str, until: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arguments, "clock", lambda: NOON)
+    assert arguments.coming_time(given) == datetime.fromisoformat(until)
+
+
+@pytest.mark.parametrize("given", ["yesterday", "", "18:00", "2026-12-24 18:00 Narnia", "2026-11-23 12:00", "0h"])
+def test_what_is_no_coming_time_is_refused_with_an_example(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "clock", lambda: NOON)
+    with pytest.raises(typer.BadParameter, match="expected a time"):
+        arguments.coming_time(given)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -17,34 +18,80 @@ from freshness.app.reading.diagnosis import (
 )
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import REFUSED_AGAIN_AFTER, Company, Connection, ConnectionStatus, ReadOnce
+from freshness.domain.companies.pause import Pause
 from freshness.domain.datasets.dataset import IN_FLIGHT, Trigger
 from freshness.domain.feeds.feed import Feed
-from freshness.domain.feeds.feed_values import Request, State
+from freshness.domain.feeds.feed_values import End, Request, State
 from freshness.domain.promises.promise import Promise
 from freshness.planning.decision import Reason
-from tests.builders import NOON, a_connection
+from tests.builders import DAY, HOUR, NOON, a_connection
 
 DESKTOP = a_connection("connection", NOON - timedelta(days=30), platform="QuickBooks Desktop")
-READING = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
-    Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset")
-)
+XERO = replace(DESKTOP, platform="Xero")
+NEVER_READ = Feed(company_id="company", data_type="invoices", connection_id="connection")
+READING = NEVER_READ.requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset"))
+AUDIT = Pause(until=NOON + HOUR, reason="audit")
+
+
+def said(feed: Feed, state: State, at: datetime = NOON, **given: Any) -> Diagnosis | None:
+    """Return what is said of a feed whose promise is broken, except for what is given."""
+    usual = {
+        "company": Company(company_id="company"),
+        "connection": DESKTOP,
+        "promise": Promise(fresh_within=DAY),
+        "is_broken": True,
+        "misses_at": None,
+        "reason": Reason.DUE,
+    }
+    return diagnose(Subject(feed=feed, state=state, **usual | given), Conditions(at=at, limits=ApiLimits(), pause=None))
 
 
 def obstacle(state: State, connection: Connection, feed: Feed, now: datetime) -> str:
     """Return why a feed cannot be fresh, empty if nothing says so."""
-    subject = Subject(
-        feed=feed,
-        company=Company(company_id="company"),
-        connection=connection,
-        promise=Promise(fresh_within=timedelta(days=1)),
-        state=state,
-        is_broken=False,
-        misses_at=None,
-        reason=Reason.NOT_YET,
-    )
-    said = diagnose(subject, Conditions(at=now, limits=ApiLimits(), pause=None))
-    assert said is None or said.is_obstacle
-    return said.why if said else ""
+    found = said(feed, state, now, connection=connection, is_broken=False, reason=Reason.NOT_YET)
+    assert found is None or found.is_obstacle
+    return found.why if found else ""
+
+
+@pytest.mark.parametrize(
+    ("state", "end", "turn"),
+    [
+        (State.BLOCKED, "AuthError", Turn.CUSTOMER),
+        (State.BLOCKED, "PermissionsError", Turn.CUSTOMER),
+        (State.FAILING, "FetchError", Turn.PLATFORM),
+        (State.FAILING, "AuthError", Turn.PLATFORM),
+        (State.FAILING, "MapError", Turn.CODAT),
+        (State.STALE, "Complete", Turn.US),
+    ],
+)
+def test_it_is_somebodys_turn(state: State, end: str, turn: Turn) -> None:
+    found = said(NEVER_READ.ended(End(at=NOON, state=end)), state, connection=XERO)
+    assert found and found.turn is turn
+    assert found.why and found.next_action
+
+
+@pytest.mark.parametrize(
+    ("given", "why", "next_action"),
+    [
+        ({"reason": Reason.OVER_SPENDING}, "over the cap on spending for Xero", "raise budget.spending"),
+        (
+            {"is_broken": False, "misses_at": NOON + HOUR},
+            "it is expected to miss the deadline at 13:00 UTC",
+            "Resume what is paused, or raise share_of_quota",
+        ),
+        (
+            {"reason": Reason.PAUSED, "company": Company(company_id="company", pause=AUDIT)},
+            "the company is paused until 2026-11-23 13:00 UTC (audit)",
+            "Wait until then, or run ./freshness resume company.",
+        ),
+    ],
+)
+def test_why_a_feed_is_late_names_the_cap_the_deadline_or_the_pause_with_its_end_and_its_reason(
+    given: dict[str, Any], why: str, next_action: str
+) -> None:
+    found = said(NEVER_READ, State.STALE, connection=XERO, **given)
+    assert found and found.why == why
+    assert next_action in found.next_action
 
 
 @pytest.mark.parametrize("state", ["", "SomethingNew", *IN_FLIGHT])
@@ -60,18 +107,17 @@ def test_a_read_from_a_machine_waits_for_it_whatever_its_state_once_it_takes_lon
     assert found(WAITS_AFTER, timedelta(hours=9)) != ""
 
 
-def test_a_read_from_a_machine_that_the_platform_pauses_does_not_wait_for_the_machine() -> None:
+def test_a_read_that_the_platform_pauses_waits_for_it_and_not_for_a_machine_or_codat() -> None:
     paused = replace(READING, running_description="Paused until 2026-11-23T14:00:00Z", seen_running_at=NOON)
-    hour = timedelta(hours=1)
 
-    assert obstacle(State.REFRESHING, DESKTOP, paused, NOON + hour) == ""
-    assert "machine with QuickBooks Desktop" in obstacle(State.REFRESHING, DESKTOP, paused, NOON + 3 * hour)
+    assert obstacle(State.REFRESHING, DESKTOP, paused, NOON + HOUR) == ""
+    assert "machine with QuickBooks Desktop" in obstacle(State.REFRESHING, DESKTOP, paused, NOON + 3 * HOUR)
+    found = (said(paused, State.REFRESHING, NOON + hours * HOUR, connection=XERO) for hours in (1, 3))
+    assert [each.turn for each in found if each] == [Turn.PLATFORM, Turn.CODAT]
 
 
 def test_only_a_read_from_a_machine_waits_for_one() -> None:
-    online = replace(DESKTOP, platform="Xero")
-
-    assert obstacle(State.REFRESHING, online, READING, NOON + OFFLINE_AFTER) == ""
+    assert obstacle(State.REFRESHING, XERO, READING, NOON + OFFLINE_AFTER) == ""
     assert obstacle(State.FRESH, DESKTOP, READING, NOON + OFFLINE_AFTER) == ""
 
 
@@ -108,11 +154,10 @@ def test_the_reason_says_who_ended_a_connection_and_why(connection: Connection, 
 
 
 def test_a_feed_that_was_never_read_and_whose_link_lapsed_waits_for_the_customer() -> None:
-    never_read = Feed(company_id="company", data_type="invoices", connection_id="connection")
     lapsed = replace(DESKTOP, status=ConnectionStatus.DEAUTHORIZED)
 
-    assert "has lapsed" in obstacle(State.BLOCKED, lapsed, never_read, NOON)
-    assert "lack of permissions" in obstacle(State.BLOCKED, DESKTOP, never_read, NOON)
+    assert "has lapsed" in obstacle(State.BLOCKED, lapsed, NEVER_READ, NOON)
+    assert "lack of permissions" in obstacle(State.BLOCKED, DESKTOP, NEVER_READ, NOON)
 
 
 def test_platforms_that_feeds_wait_for_are_named_the_most_waited_for_first() -> None:

@@ -28,18 +28,15 @@ from freshness.app.page.view import (
     TurnView,
     Webhooks,
 )
-from freshness.app.reading.diagnosis import Conditions, Diagnosis, Subject, Turn, diagnose
+from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn
 from freshness.app.reading.views import Explanation, FeedView, SpendingView
 from freshness.domain.api_limits import ApiLimits
-from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import Pause
 from freshness.domain.datasets.dataset import Dataset, Issue, Trigger
-from freshness.domain.feeds.feed import Feed
-from freshness.domain.feeds.feed_values import End, State
-from freshness.domain.promises.promise import Promise
+from freshness.domain.feeds.feed_values import State
 from freshness.domain.slo.attainment import Attained
 from freshness.planning.decision import Action, Reason
-from tests.builders import HOUR, a_connection
+from tests.builders import HOUR
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>\" onmouseover='alert(2)' </title></style>&\u202e{{ 7*7 }}"
@@ -364,53 +361,7 @@ def test_silent_webhooks_are_a_warning_while_promises_are_kept() -> None:
     assert (said.tone, said.text[:60]) == (Tone.WARNING, "Every promise is kept, although no webhook has arrived since")
 
 
-def subject(feed: Feed, state: State) -> Subject:
-    """Return what is diagnosed of a feed whose promise is broken."""
-    connection = a_connection("1", NOW - 100 * HOUR)
-    return Subject(
-        feed=feed,
-        company=Company(company_id="1"),
-        connection=connection,
-        promise=Promise(fresh_within=HOUR),
-        state=state,
-        is_broken=True,
-        misses_at=None,
-        reason=Reason.DUE,
-    )
-
-
-@pytest.mark.parametrize(
-    ("state", "end", "turn"),
-    [
-        (State.BLOCKED, "AuthError", Turn.CUSTOMER),
-        (State.BLOCKED, "PermissionsError", Turn.CUSTOMER),
-        (State.FAILING, "FetchError", Turn.PLATFORM),
-        (State.FAILING, "AuthError", Turn.PLATFORM),
-        (State.FAILING, "MapError", Turn.CODAT),
-        (State.STALE, "Complete", Turn.US),
-    ],
-)
-def test_it_is_somebodys_turn(state: State, end: str, turn: Turn) -> None:
-    feed = Feed(company_id="1", data_type="invoices", connection_id="1", end=End(at=NOW, state=end))
-    said = diagnose(subject(feed, state), CALM)
-    assert said
-    assert said.turn is turn
-    assert said.why
-    assert said.next_action
-
-
 def test_of_a_long_list_both_ends_are_named() -> None:
     assert ends(list("abcdefg"), 4) == ["a", "g", "b", "f"]
     assert ends(list("abc"), 9) == ["a", "c", "b"]
     assert ends([], 9) == []
-
-
-def test_the_page_says_what_to_do_about_a_cap_on_spending_and_a_deadline_that_will_be_missed() -> None:
-    feed = Feed(company_id="1", data_type="invoices", connection_id="7")
-    capped = replace(subject(feed, State.STALE), reason=Reason.OVER_SPENDING)
-    late = replace(subject(feed, State.STALE), is_broken=False, misses_at=NOW + HOUR)
-
-    assert [said.why for each in (capped, late) if (said := diagnose(each, CALM))] == [
-        "over the cap on spending for Xero",
-        "it is expected to miss the deadline at 13:00 UTC",
-    ]

@@ -26,7 +26,7 @@ from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.in_flight import KEPT, InFlight
 from freshness.planning.planner import asks_first, decide, needs_all_feeds
 from freshness.policy.policy import Policy
-from tests.builders import DAY, HOUR, MINUTE, NOON, a_connection, a_policy
+from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, a_connection, a_policy
 from tests.unit.test_windows import WINDOWS
 
 TYPES = ("invoices", "bills", "payments", "balanceSheet", "profitAndLoss")
@@ -71,6 +71,18 @@ TOGETHER: dict[str, Any] = {
 }
 
 
+OFF = a_policy(data_types={"invoices": {"off": True}})
+PAUSED, PAUSE_OVER = (replace(company(), pause=Pause(until=until)) for until in (NOON + HOUR, NOON))
+
+
+def ended(state: str) -> Feed:
+    return feed(DAY).ended(End(at=NOON, state=state))
+
+
+def asked(ago: timedelta, feed: Feed) -> Feed:
+    return feed.requested(Request(at=NOON - ago, trigger=Trigger.PROMISE, dataset_id="d"))
+
+
 @pytest.mark.parametrize(
     ("feed", "policy", "company", "reason", "action"),
     [
@@ -82,45 +94,17 @@ TOGETHER: dict[str, Any] = {
         (wanted(feed(HOUR)), a_policy(), company(), Reason.ON_DEMAND, Action.QUEUE),
         (wanted(feed(HOUR)), a_policy(**SHUT), company(), Reason.OUTSIDE_WINDOW, Action.RESCHEDULE),
         (wanted(feed(HOUR), at_any_time=True), a_policy(**SHUT), company(), Reason.ON_DEMAND, Action.QUEUE),
-        (wanted(feed(HOUR)), a_policy(), replace(company(), pause=Pause()), Reason.PAUSED, Action.HIDE),
+        (wanted(feed(HOUR)), a_policy(), PAUSED, Reason.PAUSED, Action.HIDE),
+        (feed(2 * DAY), a_policy(), PAUSED, Reason.PAUSED, Action.HIDE),
+        (feed(2 * DAY), a_policy(), PAUSE_OVER, Reason.DUE, Action.QUEUE),
+        (asked(HOUR, feed(DAY)), a_policy(), PAUSED, Reason.LATE, Action.CHECK),
         (feed(2 * DAY), a_policy(), Company(company_id="company"), Reason.NO_CONNECTION, Action.CHECK),
-        (feed(2 * DAY), a_policy(data_types={"invoices": {"off": True}}), company(), Reason.OFF, Action.WAIT),
-        (
-            replace(feed(2 * DAY), written_at=NOON - HOUR),
-            a_policy(data_types={"invoices": {"off": True}}),
-            company(),
-            Reason.OFF,
-            Action.WAIT,
-        ),
-        (feed(2 * DAY), a_policy(), replace(company(), pause=Pause()), Reason.PAUSED, Action.HIDE),
-        (
-            feed(DAY).ended(End(at=NOON, state=DatasetState.NOT_SUPPORTED)),
-            a_policy(),
-            company(),
-            Reason.UNSUPPORTED,
-            Action.WAIT,
-        ),
-        (
-            feed(DAY).ended(End(at=NOON, state=DatasetState.PERMISSIONS_ERROR)),
-            a_policy(),
-            company(),
-            Reason.BLOCKED,
-            Action.RESCHEDULE,
-        ),
-        (
-            feed(DAY).requested(Request(at=NOON - timedelta(seconds=5), trigger=Trigger.PROMISE)),
-            a_policy(),
-            company(),
-            Reason.IN_FLIGHT,
-            Action.WAIT,
-        ),
-        (
-            feed(DAY).requested(Request(at=NOON - HOUR, trigger=Trigger.PROMISE)),
-            a_policy(),
-            company(),
-            Reason.LATE,
-            Action.CHECK,
-        ),
+        (feed(2 * DAY), OFF, company(), Reason.OFF, Action.WAIT),
+        (replace(feed(2 * DAY), written_at=NOON - HOUR), OFF, company(), Reason.OFF, Action.WAIT),
+        (ended(DatasetState.NOT_SUPPORTED), a_policy(), company(), Reason.UNSUPPORTED, Action.WAIT),
+        (ended(DatasetState.PERMISSIONS_ERROR), a_policy(), company(), Reason.BLOCKED, Action.RESCHEDULE),
+        (asked(5 * SECOND, feed(DAY)), a_policy(), company(), Reason.IN_FLIGHT, Action.WAIT),
+        (asked(HOUR, feed(DAY)), a_policy(), company(), Reason.LATE, Action.CHECK),
     ],
     ids=lambda value: str(value) if isinstance(value, Reason) else "",
 )
@@ -128,18 +112,18 @@ def test_each_decision_has_its_reason(
     feed: Feed, policy: Policy, company: Company, reason: Reason, action: Action
 ) -> None:
     (decision,) = decided([feed], policy, [company])
-
     assert (decision.reason, decision.action) == (reason, action)
+
+
+def test_while_all_is_paused_what_is_due_stays_in_the_index_and_what_is_late_is_checked() -> None:
+    late, due = decided([feed(2 * DAY), asked(HOUR, feed(DAY, "bills"))], a_policy(), paused=True)
+    assert (due.reason, due.action, late.action) == (Reason.PAUSED, Action.WAIT, Action.CHECK)
 
 
 def test_what_waits_for_a_window_comes_into_sight_when_it_opens() -> None:
     (decision,) = decided([feed(2 * DAY)], a_policy(**SHUT))
 
     assert decision.until == NOON + 2 * HOUR
-
-
-def test_while_all_is_paused_nothing_is_queued() -> None:
-    assert reasons(decided([feed(2 * DAY)], a_policy(), paused=True)) == {"invoices": Reason.PAUSED}
 
 
 def test_over_budget_the_furthest_past_its_promise_by_weight_comes_first() -> None:
@@ -191,8 +175,7 @@ def test_a_set_that_the_budget_has_no_room_for_waits_whole_and_nothing_passes_it
 
 def test_a_connection_gets_no_more_than_its_share_of_the_day() -> None:
     shared = a_policy(budget={"refreshes_per_connection": {"Xero": 2}})
-    asked = Request(at=NOON - 2 * HOUR, trigger=Trigger.PROMISE, dataset_id="d")
-    done = feed(2 * DAY).requested(asked).ended(End(at=NOON - HOUR, state=DatasetState.COMPLETE))
+    done = asked(2 * HOUR, feed(2 * DAY)).ended(End(at=NOON - HOUR, state=DatasetState.COMPLETE))
     feeds = [done, feed(3 * DAY, "bills"), feed(2 * DAY, "payments"), feed(2 * DAY, "payments", platform="Sage 50")]
 
     decisions = decided(feeds, shared, [company("company", "Xero", "Sage 50")])
@@ -208,18 +191,14 @@ def test_all_feeds_of_a_company_are_needed_where_a_set_or_a_share_is_concerned()
     assert needs_all_feeds(feed(DAY), company(), a_policy(budget={"refreshes_per_connection": {"Xero": 2}}))
 
 
-def test_with_no_confidence_what_was_learned_changes_nothing() -> None:
-    learned = replace(feed(HOUR), changes_per_day=1000.0)
-
-    promise = Promise(fresh_within=DAY)
-    assert due_at(learned, promise, connection()) == due_at(feed(HOUR), promise, connection())
-
-
-def test_confidence_makes_a_feed_due_once_a_change_is_probable_enough() -> None:
-    promise = Promise(fresh_within=28 * DAY, confidence=0.9)
+@pytest.mark.parametrize(("confidence", "days"), [(None, 28.0), (0.9, -math.log(0.9) / 0.2)])
+def test_only_confidence_makes_a_feed_due_once_a_change_is_probable_enough(
+    confidence: float | None, days: float
+) -> None:
     often = replace(feed(4 * HOUR), changes_per_day=0.2)
-
-    assert due_at(often, promise, connection()) == NOON - 4 * HOUR + timedelta(days=-math.log(0.9) / 0.2)
+    due = due_at(often, Promise(fresh_within=28 * DAY, confidence=confidence), connection())
+    assert due is not None
+    assert abs(due - (NOON - 4 * HOUR + days * DAY)) < 10 * MINUTE
 
 
 AGES = st.one_of(st.none(), st.integers(0, 20 * 24 * 60).map(lambda minutes: minutes * MINUTE))
@@ -236,10 +215,8 @@ def fleets(draw: st.DrawFn) -> list[Feed]:
         drawn = feed(draw(AGES), data_type, company_id, platform)
         ran = draw(st.none() | st.integers(0, 20 * 60))
         if ran is not None:
-            drawn = drawn.requested(Request(at=NOON - ran * MINUTE, trigger=Trigger.PROMISE, dataset_id="d"))
-            drawn = drawn.ended(
-                End(at=NOON - ran * MINUTE + MINUTE, state=draw(st.sampled_from(list(DatasetState)[9:])))
-            )
+            state = draw(st.sampled_from(list(DatasetState)[9:]))
+            drawn = asked(ran * MINUTE, drawn).ended(End(at=NOON - ran * MINUTE + MINUTE, state=state))
         feeds.append(replace(drawn, changes_per_day=draw(st.none() | st.floats(0.01, 100))))
     return feeds
 
@@ -263,17 +240,22 @@ POLICIES = st.fixed_dictionaries(
 )
 
 
-@given(feeds=fleets(), tables=POLICIES, call_budget=st.integers(0, 20))
-def test_no_decision_breaks_a_window_a_share_or_the_budget(
-    feeds: list[Feed], tables: dict[str, Any], call_budget: int
+@given(feeds=fleets(), tables=POLICIES, call_budget=st.integers(0, 20), seed=st.integers())
+def test_no_decision_breaks_a_window_a_share_the_budget_or_a_set_in_whatever_order_feeds_are(
+    feeds: list[Feed], tables: dict[str, Any], call_budget: int, seed: int
 ) -> None:
     rules = Policy.model_validate(tables)
     companies = {name: company(name, *PLATFORMS) for name in "abc"}
 
-    decisions = decide(feeds, companies, rules, NOON, call_budget=call_budget)
+    decisions, other = (
+        decide(given, companies, rules, NOON, call_budget=call_budget)
+        for given in (feeds, Random(seed).sample(feeds, len(feeds)))
+    )
 
     to_queue = [decision for decision in decisions if decision.action is Action.QUEUE]
     assert Counter(decision.feed for decision in decisions) == Counter(feeds)
+    assert Counter(map(_comparable, decisions)) == Counter(map(_comparable, other))
+    assert [d.feed for d in to_queue] == [d.feed for d in other if d.action is Action.QUEUE]
     assert len(to_queue) <= call_budget
     spent = Counter({(r.company_id, r.connection_id): 0 for r in feeds})
     for each in feeds:
@@ -285,34 +267,10 @@ def test_no_decision_breaks_a_window_a_share_or_the_budget(
         spent[decision.feed.company_id, decision.feed.connection_id] += 1
         share = rules.refreshes_a_day(platform)
         assert share is None or spent[decision.feed.company_id, decision.feed.connection_id] <= share
-
-
-@given(feeds=fleets(), tables=POLICIES, call_budget=st.integers(0, 20))
-def test_the_budget_never_tears_a_set_apart(feeds: list[Feed], tables: dict[str, Any], call_budget: int) -> None:
-    rules = Policy.model_validate(tables | TOGETHER)
-    companies = {name: company(name, *PLATFORMS) for name in "abc"}
-
-    decisions = decide(feeds, companies, rules, NOON, call_budget=call_budget)
-
     for name in companies:
         members = [d for d in decisions if d.feed.company_id == name and rules.set_of(d.feed.data_type, d.company)]
         waiting = [d for d in members if d.reason in (Reason.OVER_BUDGET, Reason.WAITING_FOR_SET)]
         assert not waiting or not queued(members)
-
-
-@given(feeds=fleets(), tables=POLICIES, call_budget=st.integers(0, 20), seed=st.integers())
-def test_the_same_feeds_in_any_order_are_decided_the_same(
-    feeds: list[Feed], tables: dict[str, Any], call_budget: int, seed: int
-) -> None:
-    rules = Policy.model_validate(tables)
-    companies = {name: company(name, *PLATFORMS) for name in "abc"}
-    shuffled = list(feeds)
-    Random(seed).shuffle(shuffled)
-
-    one, other = (decide(given, companies, rules, NOON, call_budget=call_budget) for given in (feeds, shuffled))
-
-    assert Counter(map(_comparable, one)) == Counter(map(_comparable, other))
-    assert [d.feed for d in one if d.action is Action.QUEUE] == [d.feed for d in other if d.action is Action.QUEUE]
 
 
 def _comparable(decision: Decision) -> tuple[Feed, Action, Reason, datetime | None]:
@@ -421,22 +379,17 @@ def test_a_feed_that_is_due_anyway_is_queued_although_the_share_of_callers_is_sp
 
 
 def test_codat_is_asked_first_about_a_dataset_that_is_late_or_in_flight_as_the_promise_breaks() -> None:
-    asked = Request(at=NOON - timedelta(seconds=5), trigger=Trigger.PROMISE, dataset_id="dataset")
-    on_time, breaks = feed(HOUR).requested(asked), feed(DAY).requested(asked)
-    late = feed(HOUR).requested(replace(asked, at=NOON - HOUR / 2))
-    unnamed = feed(DAY).requested(replace(asked, dataset_id=""))
+    breaks = asked(5 * SECOND, feed(DAY))
+    unnamed = feed(DAY).requested(Request(at=NOON - 5 * SECOND, trigger=Trigger.PROMISE))
 
     def asks(feed: Feed, at: datetime = NOON) -> bool:
         return asks_first(feed, company(), a_policy(), at)
 
-    assert not asks(feed(2 * DAY))
-    assert not asks(on_time)
-    assert not asks(unnamed)
-    assert not asks(breaks, NOON - timedelta(seconds=1))
     assert asks(breaks)
-    assert asks(late)
-    assert not asks(replace(breaks, seen_running_at=NOON))
-    assert not asks(replace(breaks, broken_at=NOON))
+    assert asks(asked(HOUR / 2, feed(HOUR)))
+    assert not asks(breaks, NOON - SECOND)
+    on_time, seen = asked(5 * SECOND, feed(HOUR)), replace(breaks, seen_running_at=NOON)
+    assert not any(map(asks, (feed(2 * DAY), on_time, unnamed, seen, replace(breaks, broken_at=NOON))))
     assert not asks_first(breaks, Company(company_id="company"), a_policy(), NOON)
 
 
@@ -494,7 +447,7 @@ def test_of_what_was_never_read_the_heavier_comes_first_and_what_changes_less_of
 
 @pytest.mark.parametrize(("ran", "action"), [(5, Action.WAIT), (3600, Action.CHECK)])
 def test_what_waits_for_its_dataset_is_shown_with_when_that_is_late(ran: int, action: Action) -> None:
-    running = feed(DAY).requested(Request(at=NOON - timedelta(seconds=ran), trigger=Trigger.PROMISE, dataset_id="d"))
+    running = asked(ran * SECOND, feed(DAY))
 
     (decision,) = decided([running], a_policy())
 
@@ -503,8 +456,7 @@ def test_what_waits_for_its_dataset_is_shown_with_when_that_is_late(ran: int, ac
 
 def running(age: timedelta, ran: timedelta) -> Feed:
     """Return a feed that is being refreshed, which usually takes five minutes."""
-    asked = Request(at=NOON - ran, trigger=Trigger.PROMISE, dataset_id="d")
-    return replace(feed(age).requested(asked), platform_sync_time=5 * MINUTE)
+    return replace(asked(ran, feed(age)), platform_sync_time=5 * MINUTE)
 
 
 IN_FLIGHT = reschedule(running(DAY - 2 * MINUTE, MINUTE), Promise(fresh_within=DAY), connection())

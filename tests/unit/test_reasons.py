@@ -8,11 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from freshness.app.reading.diagnosis import Conditions, Subject, Turn, diagnose
 from freshness.app.reading.text import codat_words
 from freshness.codat.models import ConnectionListing, PullOperation
 from freshness.codat.webhooks import parser as webhook_parser
-from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.companies.company_facts import CompanyListed, ConnectionChanged
 from freshness.domain.datasets.dataset import LONGEST_REASON, DatasetState, Issue, Trigger, reason_of
@@ -26,7 +24,6 @@ from freshness.domain.promises.promise import Promise
 from freshness.domain.promises.windows import Window
 from freshness.domain.transitions.company_transition import company_transition
 from freshness.domain.transitions.transition import transition, transitions
-from freshness.planning.decision import Reason
 from tests import webhook_bodies
 from tests.builders import HOUR, MINUTE, NOON, a_connection, a_read
 
@@ -192,26 +189,6 @@ def test_data_status_does_not_take_back_that_a_read_is_paused() -> None:
     fact = DatasetPolled(at=NOON + HOUR, state=DatasetState.FETCHING, dataset_id="dataset")
 
     assert transition(running(PAUSED), fact, PROMISE, LINKED, NOON + HOUR).feed.late_at == NOON + 3 * HOUR
-
-
-def test_a_paused_read_waits_for_the_platform() -> None:
-    subject = Subject(
-        feed=running(PAUSED),
-        company=Company(company_id="company"),
-        connection=LINKED,
-        promise=PROMISE,
-        state=State.REFRESHING,
-        is_broken=True,
-        misses_at=None,
-        reason=Reason.IN_FLIGHT,
-    )
-
-    def turns(at: datetime) -> list[Turn]:
-        found = diagnose(subject, Conditions(at=at, limits=ApiLimits(), pause=None))
-        return [found.turn] if found else []
-
-    assert turns(NOON + HOUR) == [Turn.PLATFORM]
-    assert turns(NOON + 3 * HOUR) == [Turn.CODAT]
 
 
 @pytest.mark.parametrize("not_before", [NOON - HOUR, NOON + HOUR], ids=["served", "needs another read"])
