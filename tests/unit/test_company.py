@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import permutations
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -92,14 +93,6 @@ def checked(company: Company, now: datetime = NOON) -> Company:
     return after(company, CheckSucceeded(version=company.version, polled=True), now=now)
 
 
-def test_a_company_listed_without_changes_is_not_due_for_a_check() -> None:
-    known = checked(after(company(), listed(connection("Xero"))))
-
-    again = after(known, listed(connection("Xero"), at=LATER), now=LATER)
-
-    assert again.check_at == known.check_at == NOON + CHECK_EVERY
-
-
 def test_a_company_to_which_something_happened_is_due_for_a_check_and_no_later_than_it_was() -> None:
     known = checked(company(connection("Xero")))
     assert after(known, CheckNeeded(), now=LATER).check_at == LATER
@@ -108,20 +101,25 @@ def test_a_company_to_which_something_happened_is_due_for_a_check_and_no_later_t
     assert after(overdue, CheckNeeded(), now=LATER).check_at == NOON
 
 
-def test_a_company_that_gets_another_parent_is_due_for_a_check_since_rules_match_it() -> None:
+@pytest.mark.parametrize(
+    ("change", "is_due"),
+    [
+        ({}, False),
+        ({"connections": (replace(connection("Xero"), link_url="https://y"),)}, False),
+        ({"parent_id": "parent"}, True),
+        ({"tags": {"team": "lending"}}, True),
+    ],
+    ids=["nothing", "a link, which is another one in each list", "the parent", "tags"],
+)
+def test_a_company_of_which_a_list_changes_what_rules_match_is_due_for_a_check(
+    change: dict[str, Any], is_due: bool
+) -> None:
     known = checked(after(company(), listed(connection("Xero"))))
 
-    moved = after(known, replace(listed(connection("Xero"), at=LATER), parent_id="parent"), now=LATER)
+    again = after(known, replace(listed(connection("Xero"), at=LATER), **change), now=LATER)
 
-    assert (moved.parent_id, moved.check_at) == ("parent", LATER)
-
-
-def test_a_link_that_is_another_one_in_each_list_is_no_change() -> None:
-    known = checked(after(company(), listed(connection("Xero"))))
-
-    again = after(known, listed(replace(connection("Xero"), link_url="https://y"), at=LATER), now=LATER)
-
-    assert again == known
+    assert again.check_at == (LATER if is_due else NOON + CHECK_EVERY)
+    assert (again == known) is not is_due
 
 
 def test_a_link_is_kept_with_when_it_was_reported() -> None:
@@ -163,12 +161,6 @@ def test_the_link_that_was_reported_last_is_kept_in_whatever_order_reports_arriv
         latest = first.latest(second).latest(third)
         assert (latest.status, latest.link_url) == (ConnectionStatus.LINKED, "https://new.example")
         assert latest.link_url_known_at == NOON
-
-
-def test_a_company_whose_tags_changed_is_due_for_a_check_since_rules_match_them() -> None:
-    known = checked(after(company(), listed(connection("Xero"))))
-
-    assert after(known, listed(connection("Xero"), tags={"team": "lending"}), now=LATER).check_at == LATER
 
 
 def test_a_company_whose_connection_lapsed_is_due_for_a_check_and_its_relink_is_published() -> None:

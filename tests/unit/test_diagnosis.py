@@ -35,7 +35,7 @@ AUDIT = Pause(until=NOON + HOUR, reason="audit")
 
 def said(feed: Feed, state: State, at: datetime = NOON, **given: Any) -> Diagnosis | None:
     """Return what is said of a feed whose promise is broken, except for what is given."""
-    usual = {
+    usual: dict[str, Any] = {
         "company": Company(company_id="company"),
         "connection": DESKTOP,
         "promise": Promise(fresh_within=DAY),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,12 +48,41 @@ def polled(
     return DatasetPolled(at=at, state=state, dataset_id=dataset_id, succeeded_at=succeeded_at)
 
 
+def found(dataset_id: str, requested_at: datetime, ended_at: datetime, state: str = "Complete") -> DatasetPolled:
+    succeeded_at, succeeded_id = (ended_at, dataset_id) if state == "Complete" else (None, "")
+    polled_end = polled(ended_at, state, dataset_id, succeeded_at)
+    return replace(polled_end, requested_at=requested_at, ended_at=ended_at, succeeded_id=succeeded_id)
+
+
+def ended_by_rule(dataset_id: str) -> DatasetEnded:
+    known: dict[str, Any] = {"company_id": "company", "data_type": "invoices", "records_modified": None}
+    return DatasetEnded(dataset_id=dataset_id, state="Complete", **known)
+
+
+RUNNING = after(NEW, requested(NOON)).feed
+
+
+@pytest.mark.parametrize(
+    ("what", "fact", "state", "published"),
+    [
+        ("failed", a_read(NOON + MINUTE, "FetchError"), "FetchError", 0),
+        ("was replaced by another", requested(NOON + MINUTE, "theirs", Trigger.EXTERNAL), "Cancelled", 0),
+        ("is not known to Codat when it is late", polled(RUNNING.late_at or NOON, "Cancelled"), "Cancelled", 0),
+        ("was followed by another that ended", found("later", NOON + 2 * MINUTE, NOON + 3 * MINUTE), "Cancelled", 1),
+    ],
+)
+def test_a_dataset_is_recorded_that(what: str, fact: FeedFact, state: str, published: int) -> None:
+    result = after(RUNNING, fact)
+    assert [(each.dataset_id, each.state) for each in result.datasets] == [("dataset", state)]
+    assert len(result.notifications) == published
+
+
 def ids(result: Transition) -> list[str]:
     return [notification.id for notification in result.notifications]
 
 
 def test_a_read_that_ended_is_recorded_and_published_as_the_dataset_that_was_requested() -> None:
-    result = after(after(NEW, requested(NOON)).feed, a_read(NOON + MINUTE))
+    result = after(RUNNING, a_read(NOON + MINUTE))
 
     [dataset] = result.datasets
     assert (dataset.dataset_id, dataset.state, dataset.ended_at) == ("dataset", "Complete", NOON + MINUTE)
@@ -61,20 +91,9 @@ def test_a_read_that_ended_is_recorded_and_published_as_the_dataset_that_was_req
     assert result.feed.due_at == NOON + MINUTE + PROMISE.fresh_within - MINUTE - 2 * MINUTE
 
 
-def test_how_a_later_dataset_ended_is_not_how_ours_ended() -> None:
-    ours = after(NEW, requested(NOON)).feed
-
-    result = after(ours, found("later", NOON + 2 * MINUTE, NOON + 3 * MINUTE))
-
-    assert [(each.dataset_id, each.state) for each in result.datasets] == [("dataset", "Cancelled")]
-
-
 def test_a_success_from_before_the_last_one_is_not_published() -> None:
     feed = after(NEW, requested(NOON), a_read(NOON + MINUTE)).feed
-
-    result = after(feed, found("earlier", NOON - 9 * MINUTE, NOON - 5 * MINUTE))
-
-    assert ids(result) == []
+    assert ids(after(feed, found("earlier", NOON - 9 * MINUTE, NOON - 5 * MINUTE))) == []
 
 
 @pytest.mark.parametrize(("state", "published"), [("Complete", 1), ("FetchError", 0)])
@@ -87,7 +106,7 @@ def test_a_call_whose_dataset_has_ended_already_refreshed_the_data_only_if_it_su
 
 
 def test_a_refresh_is_published_with_when_its_read_was_requested() -> None:
-    ours = after(after(NEW, requested(NOON)).feed, a_read(NOON + MINUTE))
+    ours = after(RUNNING, a_read(NOON + MINUTE))
     theirs = after(NEW, a_read(NOON + MINUTE))
 
     [known], [estimated] = ours.notifications, theirs.notifications
@@ -98,14 +117,14 @@ def test_a_refresh_is_published_with_when_its_read_was_requested() -> None:
 
 
 def test_a_read_that_a_poll_has_already_found_is_not_published_again() -> None:
-    found = after(after(NEW, requested(NOON)).feed, polled(NOON + 5 * MINUTE, "Complete", succeeded_at=NOON + MINUTE))
+    found = after(RUNNING, polled(NOON + 5 * MINUTE, "Complete", succeeded_at=NOON + MINUTE))
     assert ids(found) == ["dataset"]
 
     assert ids(after(found.feed, a_read(NOON + MINUTE + timedelta(seconds=2)))) == []
 
 
 def test_a_read_found_only_after_the_next_request_is_published_once() -> None:
-    feed = after(after(NEW, requested(NOON)).feed, a_read(NOON + MINUTE)).feed
+    feed = after(RUNNING, a_read(NOON + MINUTE)).feed
     feed = after(feed, requested(NOON + 300 * MINUTE, "next")).feed
 
     found = after(feed, polled(NOON + 301 * MINUTE, "Queued", "next", succeeded_at=NOON + 200 * MINUTE))
@@ -134,19 +153,6 @@ def test_a_refresh_that_was_found_to_run_serves_no_request_from_after_it_was_que
     before, since = (replace(requested(NOON), called_at=NOON + minutes * MINUTE) for minutes in (-5, 5))
     assert after(asked, before).feed.refresh_requested_at == NOON
     assert after(asked, since).feed.refresh_requested_at is None
-
-
-def found(dataset_id: str, requested_at: datetime, ended_at: datetime, state: str = "Complete") -> DatasetPolled:
-    succeeded_at, succeeded_id = (ended_at, dataset_id) if state == "Complete" else (None, "")
-    return DatasetPolled(
-        at=ended_at,
-        state=state,
-        dataset_id=dataset_id,
-        requested_at=requested_at,
-        ended_at=ended_at,
-        succeeded_at=succeeded_at,
-        succeeded_id=succeeded_id,
-    )
 
 
 @given(
@@ -253,39 +259,10 @@ def test_a_webhook_that_names_its_dataset_ends_that_one_only() -> None:
     assert [(each.dataset_id, each.ended_at) for each in ended.datasets] == [("next", at)]
 
 
-def test_a_read_that_failed_is_recorded_and_not_published() -> None:
-    result = after(after(NEW, requested(NOON)).feed, a_read(NOON + MINUTE, "FetchError"))
-
-    assert [dataset.state for dataset in result.datasets] == ["FetchError"]
-    assert result.notifications == ()
-
-
-def test_a_dataset_that_another_one_replaced_is_recorded_as_cancelled() -> None:
-    feed = after(NEW, requested(NOON)).feed
-
-    result = after(feed, requested(NOON + MINUTE, "theirs", Trigger.EXTERNAL))
-
-    assert [(dataset.dataset_id, dataset.state) for dataset in result.datasets] == [("dataset", "Cancelled")]
-
-
-def test_a_late_dataset_that_codat_does_not_know_is_recorded_as_cancelled() -> None:
-    feed = after(NEW, requested(NOON)).feed
-    assert feed.late_at
-
-    result = after(feed, polled(feed.late_at, "Cancelled"))
-
-    assert [(dataset.dataset_id, dataset.state) for dataset in result.datasets] == [("dataset", "Cancelled")]
-    assert result.feed.in_flight is None
-
-
 def test_the_end_of_a_rule_ends_only_the_dataset_that_it_names() -> None:
-    feed = after(NEW, requested(NOON)).feed
-    other = DatasetEnded(
-        company_id="company", data_type="invoices", dataset_id="other", state="Complete", records_modified=None
-    )
-
-    assert after(feed, other).feed == feed
-    ended = after(feed, replace(other, dataset_id="dataset"), now=NOON + MINUTE)
+    feed = RUNNING
+    assert after(feed, ended_by_rule("other")).feed == feed
+    ended = after(feed, ended_by_rule("dataset"), now=NOON + MINUTE)
     assert [dataset.dataset_id for dataset in ended.datasets] == ["dataset"]
     assert ids(ended) == ["connection/invoices/2026-11-23T12:00:00.000000Z"]
 
@@ -358,9 +335,7 @@ def test_a_failed_call_keeps_what_was_requested_and_delays_it_more_each_time() -
 
 def test_an_unsupported_data_type_is_never_due() -> None:
     feed = after(NEW, DataTypeUnsupported(at=NOON)).feed
-
-    assert feed.state(PROMISE, LINKED, NOON) is State.UNSUPPORTED
-    assert feed.due_at is None
+    assert (feed.state(PROMISE, LINKED, NOON), feed.due_at) == (State.UNSUPPORTED, None)
 
 
 def test_a_feed_whose_connection_is_not_known_is_not_due_and_loses_no_fact() -> None:
@@ -397,12 +372,7 @@ ANY_FACT = st.one_of(
     st.builds(polled, WHEN, st.just("Complete"), ID, WHEN),
     st.builds(found, ID, WHEN, WHEN),
     st.builds(DataTypeUnsupported, at=WHEN),
-    st.builds(
-        lambda dataset_id: DatasetEnded(
-            company_id="company", data_type="invoices", dataset_id=dataset_id, state="Complete", records_modified=None
-        ),
-        ID,
-    ),
+    st.builds(ended_by_rule, ID),
 )
 
 
