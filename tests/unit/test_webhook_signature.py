@@ -47,21 +47,10 @@ def signed(
     }
 
 
-@pytest.mark.parametrize("prefix", ["webhook", "svix"])
-def test_a_signed_message_is_accepted_with_either_header_prefix(prefix: str) -> None:
-    assert verify(BODY, signed(prefix=prefix), [SECRET]) == "message"
-
-
-def test_one_of_several_signatures_is_enough() -> None:
-    headers = signed()
-    headers["webhook-signature"] = f"v1a,AAAA v1,AAAA {headers['webhook-signature']}"
-
-    assert verify(BODY, headers, [SECRET]) == "message"
-
-
-def test_a_message_may_be_signed_with_any_of_several_secrets() -> None:
-    assert verify(BODY, signed(), [OTHER, SECRET]) == "message"
-    assert verify(BODY, signed(secret=OTHER), [OTHER, SECRET]) == "message"
+def test_one_signature_suffices_with_either_header_prefix_and_any_of_several_secrets() -> None:
+    several = signed() | {"webhook-signature": f"v1a,AAAA v1,AAAA {signed()['webhook-signature']}"}
+    for headers in (signed(), signed(prefix="svix"), several, signed(secret=OTHER)):
+        assert verify(BODY, headers, [OTHER, SECRET]) == "message"
 
 
 @pytest.mark.parametrize("malformed", ["", "whsec_", "whsec_a", "whsec_é", "no secret at all!"])
@@ -120,11 +109,10 @@ def test_a_message_with_a_timestamp_ten_minutes_off_is_refused(minutes: int) -> 
         verify(BODY, signed(at=datetime.now(UTC) + timedelta(minutes=minutes)), [SECRET])
 
 
-@pytest.mark.parametrize("base64_encoded", [False, True])
-def test_the_body_is_decoded_to_what_was_sent(base64_encoded: bool) -> None:
-    body = base64.b64encode(BODY.encode()).decode() if base64_encoded else BODY
-
-    assert decode_body({"body": body, "isBase64Encoded": base64_encoded}) == BODY
+@pytest.mark.parametrize("body", [BODY, "a" * MAX_BODY_BYTES], ids=["usual", "of the maximum size"])
+def test_a_body_is_decoded_to_what_was_sent(body: str) -> None:
+    assert decode_body({"body": body, "isBase64Encoded": False}) == body
+    assert decode_body({"body": base64.b64encode(body.encode()).decode(), "isBase64Encoded": True}) == body
 
 
 @pytest.mark.parametrize(
@@ -149,13 +137,6 @@ def test_the_body_is_decoded_to_what_was_sent(base64_encoded: bool) -> None:
 def test_an_invalid_body_is_refused(event: dict[str, Any], reason: RefusalReason) -> None:
     with pytest.raises(WebhookRefused, match=reason):
         decode_body(event)
-
-
-@pytest.mark.parametrize("base64_encoded", [False, True])
-def test_a_body_of_the_maximum_size_is_accepted(base64_encoded: bool) -> None:
-    body = base64.b64encode(b"a" * MAX_BODY_BYTES).decode() if base64_encoded else "a" * MAX_BODY_BYTES
-
-    assert len(decode_body({"body": body, "isBase64Encoded": base64_encoded})) == MAX_BODY_BYTES
 
 
 class SecretStore:
@@ -246,8 +227,7 @@ def test_secrets_unavailable_is_raised_if_no_secret_was_ever_read() -> None:
         store.accepts(signed())
 
 
-OTHER_SIGNER = Webhook("whsec_" + base64.b64encode(b"of someone else's making").decode())
-REQUESTS = 100_000
+REQUESTS = 10_000
 SENT = json.dumps(
     {
         "id": "6d5cc5f5-4ac0-4a8b-a4a1-3ad5ad7bd5b2",
@@ -278,102 +258,51 @@ INVALID_EVENTS: tuple[dict[str, Any], ...] = (
 Event = dict[str, Any]
 
 
-class Forger:
-    """A generator of requests that resemble Codat's, each with at least one invalid part."""
+def genuine() -> Event:
+    """Return a request as Codat sends it now."""
+    headers = {**signed(SENT), "webhook-id": "message"}
+    return {"version": "2.0", "headers": headers, "body": SENT, "isBase64Encoded": False}
 
-    def __init__(self, seed: int) -> None:
-        self._random = Random(seed)
-        now = datetime.now(UTC)
-        self._genuine = {
-            "webhook-id": "message",
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": Webhook(SECRET).sign("message", now, SENT),
-        }
-        self._other_signature = OTHER_SIGNER.sign("message", now, SENT)
-        self._mutations: tuple[Callable[[Event], Event], ...] = (
-            self._remove_headers,
-            self._replace_headers,
-            self._change_a_header,
-            self._repeat_a_header,
-            self._mix_header_prefixes,
-            self._sign_with_another_secret,
-            self._replace_the_body,
-            self._change_the_body,
-            self._declare_as_base64,
-            self._corrupt_base64,
-            self._replace_the_event,
-        )
 
-    def genuine(self) -> Event:
-        return {"version": "2.0", "headers": dict(self._genuine), "body": SENT, "isBase64Encoded": False}
+def forged(random: Random, event: Event) -> Event:
+    """Return a request that resembles a genuine one, with at least one invalid part."""
+    genuine_headers = event["headers"]
+    name, other = random.sample(HEADERS, 2)
+    value, some_value = genuine_headers[name], random.choice(HEADER_VALUES)
+    without = {each: genuine_headers[each] for each in HEADERS if each != name}
+    headers = random.choice(
+        [
+            without,
+            without | {name: some_value},
+            {name: some_value, other: random.choice(HEADER_VALUES)},
+            # The last two characters of a signature are padding, and may change without making it invalid.
+            without | {name: mutated(random, value[:-2]) + value[-2:]},
+            # API Gateway joins the values of a repeated header with a comma.
+            without | {name: ",".join([value] * random.randint(2, 5))},
+            without | {name.replace("webhook", "svix"): value},
+            genuine_headers | signed(SENT, secret=OTHER),
+        ]
+    )
+    corrupt = bytearray(SENT.encode())
+    corrupt[random.randrange(len(corrupt))] ^= random.randint(1, 255)
+    body = random.choice(
+        [
+            {"body": random.choice(INVALID_BODIES), "isBase64Encoded": random.choice((True, False, None, "false", 0))},
+            {"body": mutated(random, SENT)},
+            {"isBase64Encoded": True},
+            {"body": base64.b64encode(corrupt).decode(), "isBase64Encoded": True},
+        ]
+    )
+    forgeries = [event | {"headers": headers}, event | body, event | body | {"headers": headers}]
+    return random.choice([*forgeries, random.choice(INVALID_EVENTS)])
 
-    def forge(self) -> Event:
-        return self._random.choice(self._mutations)(self.genuine())
 
-    def _remove_headers(self, event: Event) -> Event:
-        for name in self._random.sample(HEADERS, self._random.randint(1, 3)):
-            del event["headers"][name]
-        return event
-
-    def _replace_headers(self, event: Event) -> Event:
-        for name in self._random.sample(HEADERS, self._random.randint(1, 3)):
-            event["headers"][name] = self._random.choice(HEADER_VALUES)
-        return event
-
-    def _change_a_header(self, event: Event) -> Event:
-        # Skip the last two characters: those of the signature are padding, and may change without making it invalid.
-        name = self._random.choice(HEADERS)
-        event["headers"][name] = self._mutated(event["headers"][name], up_to=-2)
-        return event
-
-    def _repeat_a_header(self, event: Event) -> Event:
-        # API Gateway joins the values of a repeated header with a comma.
-        name = self._random.choice(HEADERS)
-        event["headers"][name] = ",".join([event["headers"][name]] * self._random.randint(2, 5))
-        return event
-
-    def _mix_header_prefixes(self, event: Event) -> Event:
-        for name in self._random.sample(HEADERS, self._random.randint(1, 2)):
-            event["headers"][name.replace("webhook", "svix")] = event["headers"].pop(name)
-        return event
-
-    def _sign_with_another_secret(self, event: Event) -> Event:
-        event["headers"]["webhook-signature"] = self._other_signature
-        return self._change_the_body(event) if self._random.random() < 0.5 else event
-
-    def _replace_the_body(self, event: Event) -> Event:
-        event["body"] = self._random.choice(INVALID_BODIES)
-        event["isBase64Encoded"] = self._random.choice((True, False, None, "false", 0))
-        return event
-
-    def _change_the_body(self, event: Event) -> Event:
-        event["body"] = self._mutated(SENT)
-        return event
-
-    def _declare_as_base64(self, event: Event) -> Event:
-        event["isBase64Encoded"] = True
-        return event
-
-    def _corrupt_base64(self, event: Event) -> Event:
-        raw = bytearray(SENT.encode())
-        raw[self._random.randrange(len(raw))] ^= self._random.randint(1, 255)
-        event["body"] = base64.b64encode(raw).decode()
-        event["isBase64Encoded"] = True
-        return event
-
-    def _replace_the_event(self, _: Event) -> Event:
-        return self._random.choice(INVALID_EVENTS)
-
-    def _mutated(self, text: str, up_to: int | None = None) -> str:
-        at = self._random.randrange(len(text[:up_to]))
-        other = chr(self._random.choice((self._random.randint(0, 127), self._random.randint(0, 0x10FFFF))))
-        match self._random.randrange(3):
-            case 0 if other != text[at]:
-                return text[:at] + other + text[at + 1 :]
-            case 1:
-                return text[:at] + text[at + 1 :]
-            case _:
-                return text[:at] + "~" + other + text[at:]
+def mutated(random: Random, text: str) -> str:
+    """Return a text of which one character is another one, is missing, or is preceded by others."""
+    at = random.randrange(len(text))
+    code = random.choice((random.randint(0, 127), random.randint(0, 0x10FFFF)))
+    inserted = "" if random.random() < 0.3 else "~" + chr(code)
+    return text[:at] + inserted + text[at + random.randint(not inserted, 1) :]
 
 
 @pytest.fixture
@@ -390,23 +319,23 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Event], int]]:
     receive_webhook._sqs.cache_clear()
 
 
-def test_100_000_forged_requests_are_all_answered_with_401(answer: Callable[[Event], int]) -> None:
-    forger = Forger(seed=4)
+def test_forged_requests_are_all_answered_with_401(answer: Callable[[Event], int]) -> None:
+    random, real = Random(4), genuine()
     receive_webhook.logger.setLevel("CRITICAL")
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        accepted = [event for event in (forger.forge() for _ in range(REQUESTS)) if answer(event) != 401]
+        accepted = [event for event in (forged(random, real) for _ in range(REQUESTS)) if answer(event) != 401]
 
     assert accepted == []
 
 
 def test_the_genuine_request_is_accepted_and_fails_only_at_the_queue(answer: Callable[[Event], int]) -> None:
-    assert answer(Forger(seed=4).genuine()) == 503
+    assert answer(genuine()) == 503
 
 
 def test_a_request_that_is_not_signed_is_counted(
     answer: Callable[[Event], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    headers = Forger(seed=4).genuine()["headers"] | {"webhook-signature": "v1,AAAA"}
+    headers = genuine()["headers"] | {"webhook-signature": "v1,AAAA"}
     answer({"headers": headers, "body": "{}"})
 
     counted = json.loads(next(line for line in capsys.readouterr().out.splitlines() if "_aws" in line))
