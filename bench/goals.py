@@ -67,9 +67,6 @@ GOALS = (
         before="0.90",
         goal="at least 0.97",
         measured=("calls a minute with a backlog, 600", "calls a minute with a backlog, 1,000"),
-        in_the_way="A run ends 30 s before its timeout, and the next starts with a full minute. Timeouts of 5:15, 5:25 "
-        "and 10:15 were tried: 0.94, 0.97 and 0.96. But a killed run may delay work for five minutes at most, and one "
-        "of 5:25 ends a second before the next: if it ends later, a minute is lost, as with 14:28, which reached 0.91.",
     ),
     Goal(
         what="a batch of 25 webhooks of ten data types: calls of AWS, processor time",

@@ -21,7 +21,8 @@ from freshness.policy.policy import Policy
 from local.settings import ROOT
 from simulate.clock import SimulatedLoop, simulate
 
-TIMEOUT = timedelta(minutes=5)
+TIMEOUT = timedelta(minutes=5, seconds=25)
+"""The timeout of a scheduled function."""
 
 
 @cache

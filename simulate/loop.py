@@ -45,7 +45,7 @@ from simulate.clock import SimulatedLoop
 
 OPERATOR = Actor(who="arn:aws:iam::000000000000:user/operator", source="a simulation")
 """Who carries out operators' commands."""
-TIMEOUT = timedelta(minutes=5)
+TIMEOUT = timedelta(minutes=5, seconds=25)
 """The timeout of a scheduled function."""
 APPLY_WITHIN = timedelta(seconds=25)
 """How long apply_webhook applies webhooks before it leaves the rest."""

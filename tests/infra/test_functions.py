@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from simulate.loop import TIMEOUT
 from tests.infra.conftest import ALL
 from tests.infra.template import Template, parameter, shown
 
@@ -198,8 +199,8 @@ def test_a_function_has_only_the_environment_variables_it_needs(template: Templa
 @pytest.mark.parametrize(
     ("name", "seconds", "memory"),
     [
-        ("CheckFreshness", 300, 256),
-        ("QueueRefreshes", 300, 256),
+        ("CheckFreshness", TIMEOUT.seconds, 256),
+        ("QueueRefreshes", TIMEOUT.seconds, 256),
         ("ServeApi", 29, 512),
         ("ShowPage", 30, 512),
         ("ActOnPage", 30, 512),

@@ -27,6 +27,10 @@ _STOPS = {
 }
 TIME_TO_FINISH = timedelta(seconds=30)
 """A tick starts no more work this long before its timeout: a call and its repeat may take `CALL_TIMEOUT` each."""
+WAITS_FOR = timedelta(seconds=45)
+"""A run waits for a lease that ends within this time. A schedule starts a run a minute, so no two wait for the same."""
+ASKS_EVERY = timedelta(seconds=1)
+"""How often a run that waits looks whether the lease was given back."""
 MAX_CONCURRENCY = 30
 """With Codat's latency of a second, thirty calls at once use the rate that it allows, and ten about half of it."""
 LISTING = "list of companies"
@@ -57,12 +61,16 @@ async def run_tick(
 ) -> None:
     """Run a tick under the lease that has its name, unless another run holds the lease.
 
-    `owner` identifies the run, and `remaining` is the time until Lambda ends it. A run that fails gives its lease back
-    as expired, so that the next run learns of it.
+    If that run is about to end, or was killed and its lease is about to expire, wait for it. `owner` identifies the
+    run, and `remaining` is the time until Lambda ends it. A run that fails gives its lease back as expired, so that the
+    next run learns of it.
     """
     control, name, now = services.tables.control, tick.__name__, services.clock()
     ends_at = now + remaining
-    unfinished_since = control.unfinished_since(name)
+    while (unfinished := control.unfinished(name)) and now <= unfinished.until <= now + WAITS_FOR:
+        await asyncio.sleep(ASKS_EVERY.total_seconds())
+        now = services.clock()
+    unfinished_since = unfinished.since if unfinished else None
     if not control.acquire(name, owner, until=ends_at, now=now, since=unfinished_since):
         logger.info("Skipped: another run holds the lease", extra={"lease": name})
         return

@@ -54,6 +54,14 @@ class Lease:
         self.table.release(control_key(f"lease {self.name}"), self.owner)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """Work under a lease that ends at `until` at the latest. `since` is when the first run of it began."""
+
+    since: datetime
+    until: datetime
+
+
 _NAMES: dict[type[Any], str] = {
     ApiLimits: API_LIMITS,
     CodatSchedule: "codat schedule",
@@ -173,10 +181,10 @@ class Control:
         owner = uuid4().hex
         return Lease(self._table, lease, owner) if self.acquire(lease, owner, until, now) else None
 
-    def unfinished_since(self, lease: str) -> datetime | None:
-        """Return when the unfinished work under a lease began; `None` if its last owner gave it back."""
+    def unfinished(self, lease: str) -> Unfinished | None:
+        """Return the work under a lease that did not end, or goes on; `None` if its last owner gave the lease back."""
         item = self._table.get(control_key(f"lease {lease}"), consistent=True)
-        return None if item is None else datetime.fromisoformat(item["since"])
+        return None if item is None else adapter(Unfinished).validate_python(item)
 
     def release(self, lease: str, owner: str) -> None:
         """Give a lease back, unless another owner has taken it since."""
