@@ -17,7 +17,7 @@ from freshness.codat.errors import CodatError, NotFound, RateLimited, StillProce
 from freshness.codat.reachability import SEVERAL, Reachability
 from freshness.codat.responses import LONGEST_NUMBER, reported_quota
 from tests.builders import NOON, a_policy
-from tests.services import codat_at, services_of
+from tests.services import codat_answering, codat_at, services_of
 
 Post = Callable[[Codat, UUID | None], Coroutine[Any, Any, object]]
 POSTS: dict[str, Post] = {
@@ -47,8 +47,8 @@ async def test_a_post_whose_response_is_lost_is_repeated_with_the_key_that_was_g
         return httpx.Response(200, json=operation)
 
     key = uuid4()
-    async with httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(respond)) as client:
-        await post(Codat(client, "key", clock=lambda: NOON), key)
+    async with codat_answering(respond) as codat:
+        await post(codat, key)
 
     assert [request.method for request in sent] == ["POST", "POST"]
     assert [request.headers["Idempotency-Key"] for request in sent] == [str(key)] * 2
@@ -66,9 +66,9 @@ async def test_a_read_is_tried_three_times_within_some_seconds_while_codat_fails
         sent.append(request)
         return httpx.Response(500 if len(sent) <= failures else 200, json={"results": []})
 
-    async with httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(respond)) as client:
+    async with codat_answering(respond) as codat:
         with pytest.raises(Temporary) if failures >= tries else nullcontext():
-            await Codat(client, "key", clock=lambda: NOON).webhook_consumers()
+            await codat.webhook_consumers()
 
     assert len(sent) == tries
 
@@ -106,10 +106,10 @@ async def test_a_call_that_meets_a_limit_makes_everything_stop_until_codat_says_
         async def stop(self, until: datetime, at: datetime) -> None:
             stops.add((until, at))
 
-    transport = httpx.MockTransport(lambda _: httpx.Response(429, headers={"Retry-After": "30"}, json={}))
-    async with httpx.AsyncClient(base_url="http://codat", transport=transport) as client:
+    refusal = httpx.Response(429, headers={"Retry-After": "30"}, json={})
+    async with codat_answering(lambda _: refusal, limiter=Recording()) as codat:
         with pytest.raises(RateLimited):
-            await Codat(client, "key", clock=lambda: NOON, limiter=Recording()).account()
+            await codat.account()
 
     assert stops == {(NOON + timedelta(seconds=30), NOON)}
 

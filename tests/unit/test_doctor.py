@@ -3,7 +3,7 @@
 import json
 from base64 import b64encode
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from unittest.mock import Mock, patch
 
 import httpx
@@ -14,7 +14,6 @@ from cli.codat import read_account
 from cli.doctor import account, concurrency, doubled_schedule, local_time, products, skipped_items, webhook
 from cli.doctor import listing as finding
 from freshness.app.queueing.bulk_calls import PRODUCT_REFUSED
-from freshness.codat.client import Codat
 from freshness.codat.http import SKIPPED
 from freshness.codat.models import SyncSetting, WebhookConsumer
 from freshness.codat.webhooks.parser import EVENT_TYPES
@@ -23,6 +22,7 @@ from freshness.domain.companies.company import Company
 from freshness.domain.companies.listing import CONFIRMED_FOR, Lacking, Listing
 from freshness.policy.policy import Policy
 from tests.builders import NOON
+from tests.services import codat_answering
 
 
 async def account_of(response: httpx.Response) -> str | None:
@@ -31,8 +31,8 @@ async def account_of(response: httpx.Response) -> str | None:
         assert request.headers["Authorization"] == f"Basic {b64encode(b'key').decode()}"
         return response
 
-    async with httpx.AsyncClient(base_url="https://codat.test", transport=httpx.MockTransport(answer)) as http:
-        return await read_account(Codat(http, "key", clock=lambda: datetime.now(UTC)))
+    async with codat_answering(answer) as codat:
+        return await read_account(codat)
 
 
 async def test_the_account_is_the_name_in_codats_profile() -> None:

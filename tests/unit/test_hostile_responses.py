@@ -4,7 +4,7 @@ import codecs
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -22,8 +22,8 @@ from freshness.domain.api_limits import LONGEST_STOP
 from freshness.domain.feeds.facts import ReadEnded
 from tests import webhook_bodies as bodies
 from tests.builders import NOON
+from tests.services import codat_answering
 
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TIMES = ["0001-01-01T00:00:00", "9999-12-31T23:59:59.9999999+14:00", "2026-02-30", "-1", "now", "2026-11-23T12:00:00Z"]
 DATASET = {
     "id": "d",
@@ -114,34 +114,11 @@ def _encoded(value: object) -> bytes:
 
 headers = st.dictionaries(
     st.sampled_from(
-        [
-            "Date",
-            "Retry-After",
-            "X-Rate-Limit-Limit",
-            "X-Rate-Limit-Remaining",
-            "X-Correlation-Id",
-            "Content-Type",
-            "Location",
-        ]
+        "Date Retry-After X-Rate-Limit-Limit X-Rate-Limit-Remaining X-Correlation-Id Content-Type Location".split()
     ),
-    st.sampled_from(
-        [
-            "",
-            "0",
-            "-1",
-            "1e400",
-            "nan",
-            "9" * 5000,
-            "1" * 100,
-            "Mon, 23 Nov 2026 12:00:00 GMT",
-            "Mon, 32 Nov 99999 12:00:00 +9999",
-            "text/html; charset=base64",
-            "text/html; charset=rot13",
-            "text/html; charset=utf-16",
-            "application/json; charset=nonsense",
-            "//[",
-        ]
-    )
+    st.sampled_from(["", "0", "-1", "1e400", "nan", "9" * 5000, "1" * 100, "//[", "Mon, 23 Nov 2026 12:00:00 GMT"])
+    | st.sampled_from(["base64", "rot13", "utf-16", "nonsense"]).map("text/html; charset={}".format)
+    | st.sampled_from(["Mon, 32 Nov 99999 12:00:00 +9999", "application/json; charset=nonsense"])
     | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30),
     max_size=4,
 )
@@ -183,35 +160,25 @@ async def test_any_response_is_read_or_is_an_error_of_codat(
     limiter = RecordingLimiter()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("freshness.codat.http.FIRST_PAUSE", 0)
-        async with httpx.AsyncClient(base_url="https://codat.test", transport=httpx.MockTransport(respond)) as http:
-            codat = Codat(http, "key", clock=lambda: NOW, limiter=limiter)
+        async with codat_answering(respond, limiter=limiter) as codat:
             with suppress(CodatError):
                 await send(codat)
 
     assert all(0 <= number < 10**12 for reported in limiter.reported for number in reported)
-    assert all(NOW < until <= NOW + 2 * LONGEST_STOP for until in limiter.stops)
+    assert all(NOON < until <= NOON + 2 * LONGEST_STOP for until in limiter.stops)
 
 
-@pytest.mark.parametrize(
-    "company", [COMPANY | {"products": 5}, COMPANY | {"products": "credit-model"}, COMPANY | {"products": {"a": 1}}]
-)
-async def test_products_that_are_no_list_are_unknown(company: dict[str, Any]) -> None:
-    def respond(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=company, request=request)
-
-    async with httpx.AsyncClient(base_url="https://codat.test", transport=httpx.MockTransport(respond)) as http:
-        _, read = await Codat(http, "key", clock=lambda: NOW).company("c")
-
+@pytest.mark.parametrize("products", [5, "credit-model", {"a": 1}])
+async def test_products_that_are_no_list_are_unknown(products: object) -> None:
+    async with codat_answering(lambda _: httpx.Response(200, json=COMPANY | {"products": products})) as codat:
+        _, read = await codat.company("c")
     assert read.products is None
 
 
 async def test_a_response_that_is_nested_too_deep_is_unreadable() -> None:
-    def respond(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, content=b"[" * 3000, request=request)
-
-    async with httpx.AsyncClient(base_url="https://codat.test", transport=httpx.MockTransport(respond)) as http:
+    async with codat_answering(lambda _: httpx.Response(200, content=b"[" * 3000)) as codat:
         with pytest.raises(Unreadable):
-            await Codat(http, "key", clock=lambda: NOW).company("c")
+            await codat.company("c")
 
 
 @settings(max_examples=300, deadline=None)
@@ -220,9 +187,10 @@ async def test_a_response_that_is_nested_too_deep_is_unreadable() -> None:
 @example(header="1e400")
 @example(header="Mon, 23 Nov 2026 12:00:00 +9999999999")
 def test_any_retry_after_is_a_pause_within_reason(header: str) -> None:
-    assert 0 < retry_after(header, NOW).total_seconds() <= LONGEST_STOP.total_seconds()
+    assert 0 < retry_after(header, NOON).total_seconds() <= LONGEST_STOP.total_seconds()
 
 
+READ = {"connectionId": "x", "dataType": "invoices", "status": "Complete", "issues": [{"type": "t", "message": "m"}]}
 EVENT = {
     "id": str(uuid4()),
     "eventType": "read.completed",
@@ -232,32 +200,19 @@ EVENT = {
         "connection": COMPANY["dataConnections"][0],  # type: ignore[index]
         "connectionId": "x",
         "expiryDate": "2026-11-24T00:00:00Z",
-        "dataTypes": [
-            {
-                "connectionId": "x",
-                "dataType": "invoices",
-                "status": "Complete",
-                "issues": [{"type": "t", "message": "m"}],
-            }
-        ],
+        "dataTypes": [READ],
     },
 }
-EVENT_TYPES = [
-    "read.completed",
-    "connection.created",
-    "company.created",
-    "client.rateLimit.reached",
-    "bills.write.successful",
-]
+EVENT_TYPES = "read.completed connection.created company.created client.rateLimit.reached bills.write.successful"
 
 
-@pytest.mark.parametrize("event_type", EVENT_TYPES)
+@pytest.mark.parametrize("event_type", EVENT_TYPES.split())
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_any_webhook_is_read_ignored_or_malformed(event_type: str, data: st.DataObject) -> None:
     body = data.draw(texts(EVENT | {"eventType": event_type})).decode("utf-8", "replace")
     with suppress(Malformed):
-        parse(body, NOW)
+        parse(body, NOON)
 
 
 NEXT = {"next": {"href": "/next"}}
@@ -270,8 +225,7 @@ async def listed(respond: Callable[[int], httpx.Response]) -> tuple[list[Company
     def answer(request: httpx.Request) -> httpx.Response:
         return respond(int(request.url.params["page"]))
 
-    async with httpx.AsyncClient(base_url="https://codat.test", transport=httpx.MockTransport(answer)) as http:
-        codat = Codat(http, "key", clock=lambda: NOON)
+    async with codat_answering(answer) as codat:
         return [company async for _, company in codat.companies()], codat.calls
 
 
@@ -300,9 +254,8 @@ async def test_a_status_that_cannot_be_read_loses_only_itself_and_is_named_by_it
 ) -> None:
     current: dict[str, Any] = {"bills": "Complete", "invoices": "Complete", "payments": ["?"]}
     statuses = {name: {"dataType": name, "currentStatus": status} for name, status in current.items()}
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=statuses))
-    async with httpx.AsyncClient(base_url="https://codat.test", transport=transport) as http:
-        _, read = await Codat(http, "key", clock=lambda: NOON).data_status("c")
+    async with codat_answering(lambda _: httpx.Response(200, json=statuses)) as codat:
+        _, read = await codat.data_status("c")
 
     assert read.keys() == {"bills", "invoices"}
     [record] = [vars(record) for record in caplog.records]

@@ -3,9 +3,10 @@
 import math
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import assume, given, settings
@@ -27,7 +28,6 @@ from freshness.planning.in_flight import KEPT, InFlight
 from freshness.planning.planner import asks_first, decide, needs_all_feeds
 from freshness.policy.policy import Policy
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, a_connection, a_policy
-from tests.unit.test_windows import WINDOWS
 
 TYPES = ("invoices", "bills", "payments", "balanceSheet", "profitAndLoss")
 
@@ -201,6 +201,18 @@ def test_only_confidence_makes_a_feed_due_once_a_change_is_probable_enough(
     assert abs(due - (NOON - 4 * HOUR + days * DAY)) < 10 * MINUTE
 
 
+WINDOWS = st.lists(
+    st.builds(
+        Window,
+        name=st.just("w"),
+        allows=st.booleans(),
+        start=st.builds(time, st.integers(0, 11), st.sampled_from([0, 30])),
+        end=st.builds(time, st.integers(12, 23), st.sampled_from([0, 30])),
+        days=st.frozensets(st.integers(0, 6), min_size=1),
+        zone=st.sampled_from([ZoneInfo("UTC"), ZoneInfo("Europe/London"), ZoneInfo("Australia/Sydney")]),
+    ),
+    max_size=3,
+).map(tuple)
 AGES = st.one_of(st.none(), st.integers(0, 20 * 24 * 60).map(lambda minutes: minutes * MINUTE))
 PLATFORMS = ("Xero", "Sage 50")
 

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from freshness.app.queueing.promise_metrics import PromiseMetrics
@@ -213,9 +213,9 @@ def bound_by_local_clock(given: Promise, at: datetime) -> timedelta:
     return given.fresh_within
 
 
-@given(PROMISES, MINUTES_OF_A_YEAR, st.floats(0, 0.999))
-def test_a_copy_is_never_too_old_before_its_promise_breaks_and_is_then(
-    given_promise: Promise, at: datetime, part: float
+@given(PROMISES, MINUTES_OF_A_YEAR, st.floats(0, 0.999), st.integers(1, 10_000))
+def test_a_copy_is_too_old_from_when_its_promise_breaks_until_the_next_and_a_later_copy_not_earlier(
+    given_promise: Promise, at: datetime, part: float, later: int
 ) -> None:
     breaks_at = given_promise.breaks_at(at)
     before = at + part * (breaks_at - at)
@@ -223,60 +223,35 @@ def test_a_copy_is_never_too_old_before_its_promise_breaks_and_is_then(
     assert given_promise.time_of_day is not None
     assert before - at <= bound_by_local_clock(given_promise, before)
     assert given_promise.is_kept(at, before)
-    assert not given_promise.is_kept(at, breaks_at + timedelta(microseconds=1))
+    assert not given_promise.is_kept(at, breaks_at + timedelta.resolution)
+    assert not given_promise.is_kept(at, breaks_at + later * MINUTE)
+    assert given_promise.breaks_at(at + later * MINUTE) >= breaks_at
 
 
-@given(PROMISES, MINUTES_OF_A_YEAR, st.integers(1, 10_000))
-def test_a_broken_promise_stays_broken_until_the_next_copy_also_when_less_is_promised(
-    given_promise: Promise, at: datetime, later: int
-) -> None:
-    assert not given_promise.is_kept(at, given_promise.breaks_at(at) + later * MINUTE)
-
-
-def test_of_two_deadlines_at_one_moment_one_refresh_serves_both() -> None:
-    loose, tight = (
-        Deadline(name="d", by=time(4), fresh_within=within, source="", days=WEEKDAYS, zone=ZONES[0])
-        for within in (114 * MINUTE, 20 * MINUTE)
-    )
-    given_promise = promise(deadlines=(loose, tight), within=116 * MINUTE)
-    at = datetime(2026, 1, 1, 2, 5, tzinfo=UTC)
-
-    due = due_at(synced(at), given_promise, LINKED)
-    assert due is not None
-    assert given_promise.breaks_at(due) > given_promise.breaks_at(at)
-
-
-def test_one_refresh_serves_a_deadline_and_the_stricter_hours_that_begin_after_it() -> None:
-    new_york, monday = ZoneInfo("America/New_York"), frozenset({0})
-    from_five = Hours(start=time(0), end=time(0), days=monday, zone=new_york)
-    every_day = Hours(start=time(0), end=time(0), days=EVERY_DAY, zone=LONDON)
-    deadline = Deadline(name="d", by=time(4), fresh_within=20 * MINUTE, source="", days=monday, zone=LONDON)
-    terms = (timed(from_five, fresh_within=500 * MINUTE), timed(every_day, fresh_within=958 * MINUTE))
-    given_promise = promise(*terms, deadlines=(deadline,), within=20 * MINUTE)
-    at = datetime(2026, 1, 11, 13, 2, tzinfo=UTC)
-
-    due = due_at(synced(at), given_promise, LINKED)
-    assert due is not None
-    assert given_promise.breaks_at(due) > given_promise.breaks_at(at)
+AT_FOUR = Deadline(name="d", by=time(4), fresh_within=20 * MINUTE, source="", days=WEEKDAYS, zone=LONDON)
+TWO_AT_FOUR = promise(deadlines=(replace(AT_FOUR, fresh_within=114 * MINUTE), AT_FOUR), within=116 * MINUTE)
+MONDAYS_IN_NEW_YORK = Hours(start=time(0), end=time(0), days=frozenset({0}), zone=ZoneInfo("America/New_York"))
+STRICTER_AFTER_FOUR = promise(
+    timed(MONDAYS_IN_NEW_YORK, fresh_within=500 * MINUTE),
+    timed(replace(MONDAYS_IN_NEW_YORK, days=EVERY_DAY, zone=LONDON), fresh_within=958 * MINUTE),
+    deadlines=(replace(AT_FOUR, days=frozenset({0})),),
+    within=20 * MINUTE,
+)
 
 
 @given(PROMISES, MINUTES_OF_A_YEAR)
+@example(TWO_AT_FOUR, datetime(2026, 1, 1, 2, 5, tzinfo=UTC))
+@example(STRICTER_AFTER_FOUR, datetime(2026, 1, 11, 13, 2, tzinfo=UTC))
 def test_a_refresh_when_due_keeps_the_promise_for_longer_and_is_not_repeated_at_once(
     given_promise: Promise, at: datetime
 ) -> None:
     due = due_at(synced(at), given_promise, LINKED)
 
     assert due is not None
-    assert at < due < given_promise.breaks_at(at)
-    assert given_promise.breaks_at(due) > given_promise.breaks_at(at)
+    assert at < due < given_promise.breaks_at(at) < given_promise.breaks_at(due)
     again = due_at(synced(due), given_promise, LINKED)
     assert again is not None
     assert again > due
-
-
-@given(PROMISES, MINUTES_OF_A_YEAR, st.integers(1, 10_000))
-def test_a_later_copy_is_never_too_old_before_an_earlier_one(given_promise: Promise, at: datetime, later: int) -> None:
-    assert given_promise.breaks_at(at + later * MINUTE) >= given_promise.breaks_at(at)
 
 
 XERO = a_connection("1", NOON - 30 * HOUR)

@@ -18,6 +18,7 @@ from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request, Unanswered
 from freshness.planning.decision import Action, Reason, rescheduled
 from tests.builders import HOUR, MINUTE, NOON, a_connection
+from tests.services import codat_answering
 
 TYPES = ("balanceSheet", "bills", "customers", "invoices", "payments", "suppliers")
 PRODUCTS = {"credit": TYPES[:3], "ledger": TYPES[3:], "not-enabled": TYPES}
@@ -102,21 +103,14 @@ def test_what_is_due_soon_is_queued_with_the_product_of_something_that_is_due() 
 @asynccontextmanager
 async def codat_with(*history: tuple[str, str, datetime], status: str = "Complete") -> AsyncIterator[Codat]:
     """Yield a client of a Codat whose history has these datasets: id, data type, and when it was requested."""
+    common = {"companyId": "company", "connectionId": "xero", "status": status}
     results = [
-        {
-            "id": dataset_id,
-            "companyId": "company",
-            "connectionId": "xero",
-            "dataType": data_type,
-            "status": status,
-            "requested": requested.isoformat(),
-        }
+        common | {"id": dataset_id, "dataType": data_type, "requested": requested.isoformat()}
         for dataset_id, data_type, requested in history
     ]
     page = {"pageNumber": 1, "pageSize": 500, "totalResults": len(results), "results": results, "_links": {}}
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=page))
-    async with httpx.AsyncClient(base_url="http://codat", transport=transport) as http:
-        yield Codat(http, "key", clock=lambda: NOON)
+    async with codat_answering(lambda _: httpx.Response(200, json=page)) as codat:
+        yield codat
 
 
 async def test_what_was_requested_since_a_call_was_queued_by_it_although_a_webhook_reported_its_end_already() -> None:

@@ -1,29 +1,22 @@
 """What a check asks Codat about a company's datasets, and what it finds."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
 
-from freshness.codat.client import Codat
 from freshness.codat.status_poller import poll
-from freshness.domain.companies.company import Company, Connection, ConnectionStatus
+from freshness.domain.companies.company import Company
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.facts import DatasetPolled
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request
-from tests.builders import MINUTE, NOON
+from tests.builders import DAY, MINUTE, NOON, a_connection
+from tests.services import codat_answering
 
-XERO = Connection(
-    connection_id="xero",
-    platform="Xero",
-    source_type="Accounting",
-    status=ConnectionStatus.LINKED,
-    status_at=NOON - timedelta(days=9),
-)
-COMPANY = Company(company_id="company", connections={"xero": XERO})
+COMPANY = Company(company_id="company", connections={"xero": a_connection("xero", NOON - 9 * DAY)})
 NEW = Feed(company_id="company", data_type="invoices", connection_id="xero")
 RUNNING = NEW.requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="ours"))
 READ = RUNNING.ended(End(at=NOON, state="Complete", dataset_id="ours"))
@@ -65,8 +58,8 @@ async def polled(
         answer = answers[asked[-1]]
         return httpx.Response(200 if answer else 404, json=answer or {})
 
-    async with httpx.AsyncClient(base_url="http://codat", transport=httpx.MockTransport(respond)) as http:
-        found = await poll(Codat(http, "key", clock=lambda: now), COMPANY, [feed], now)
+    async with codat_answering(respond, clock=lambda: now) as codat:
+        found = await poll(codat, COMPANY, [feed], now)
     assert asked[0] == "dataStatus"
     return found["invoices", "xero"], asked[1:]
 
