@@ -227,6 +227,9 @@ def late(feeds: int, for_: timedelta, *, ago: timedelta = timedelta(0), rule: st
     return [BreachTime(data_type="x", group=group, waiting=False, start=end - for_, end=end) for _ in range(feeds)]
 
 
+SMALL = late(5, 6 * HOUR, rule="small")
+
+
 def rate(
     open_: list[BreachTime], ended: list[BreachTime] | None = None, objective: float | None = 0.99, counted_ago: int = 0
 ) -> float:
@@ -246,48 +249,32 @@ def test_too_fast_is_two_percent_of_the_budget_of_30_days_in_an_hour_or_five_in_
     assert used_up == {HOUR: pytest.approx(0.02), 6 * HOUR: pytest.approx(0.05)}
 
 
-def test_nothing_burns_while_every_promise_is_kept() -> None:
-    assert rate([]) == 0
+def test_nothing_burns_while_every_promise_is_kept_after_the_trouble_or_without_an_objective() -> None:
+    assert rate([]) == rate([], late(100, 3 * HOUR, ago=MINUTE)) == rate(late(100, 6 * HOUR), objective=None) == 0
 
 
-def test_an_outage_is_too_fast_within_the_hour() -> None:
-    assert rate(late(100, 5 * MINUTE)) < 1
-    assert rate(late(100, 20 * MINUTE)) >= 1
-
-
-def test_a_few_percent_of_the_feeds_are_too_many_only_if_they_are_late_for_hours() -> None:
-    assert rate(late(8, 2 * HOUR)) < 1
-    assert rate(late(8, 6 * HOUR)) >= 1
-
-
-def test_an_alarm_ends_with_the_trouble() -> None:
-    assert rate([], late(100, 3 * HOUR, ago=MINUTE)) == 0
-
-
-def test_one_feed_is_never_too_much_of_a_large_fleet_nor_of_a_rule_with_few_feeds() -> None:
-    assert rate(late(1, 24 * HOUR)) < 1
-    assert rate(late(1, 24 * HOUR, rule="small")) < 1
-
-
-@pytest.mark.parametrize("objective", [0.9, 0.5, 0.1])
-def test_half_of_all_feeds_are_too_many_for_any_objective(objective: float) -> None:
-    assert rate(late(60, 6 * HOUR), objective=objective) >= 1
+@pytest.mark.parametrize(
+    ("open_", "objective", "counted_ago", "is_too_fast"),
+    [
+        pytest.param(late(100, 5 * MINUTE), 0.99, 0, False, id="an outage of minutes"),
+        pytest.param(late(100, 20 * MINUTE), 0.99, 0, True, id="an outage within the hour"),
+        pytest.param(late(8, 2 * HOUR), 0.99, 0, False, id="a few percent of the feeds"),
+        pytest.param(late(8, 6 * HOUR), 0.99, 0, True, id="a few percent of the feeds for hours"),
+        pytest.param(late(1, 24 * HOUR), 0.99, 0, False, id="one feed of a large fleet"),
+        pytest.param(late(1, 24 * HOUR, rule="small"), 0.99, 0, False, id="one feed of a rule with few"),
+        pytest.param(late(60, 6 * HOUR), 0.9, 0, True, id="half of all feeds"),
+        pytest.param(late(60, 6 * HOUR), 0.1, 0, True, id="half of all feeds, of which few were promised"),
+        pytest.param(late(100, 20 * HOUR), 0.99, 20, True, id="an outage in which companies cannot be listed"),
+        # A rule with few feeds is watched by the sum of all rules alone.
+        pytest.param(SMALL, 0.99, 0, False, id="all feeds of a small rule"),
+        pytest.param([*SMALL, *late(4, 6 * HOUR)], 0.99, 0, True, id="all feeds of a small rule, and some others"),
+    ],
+)
+def test_error_budgets_burn_too_fast(
+    open_: list[BreachTime], objective: float, counted_ago: int, is_too_fast: bool
+) -> None:
+    assert (rate(open_, objective=objective, counted_ago=counted_ago) >= 1) is is_too_fast
 
 
 def test_a_higher_objective_is_burnt_faster() -> None:
     assert rate(late(2, HOUR), objective=0.999) > rate(late(2, HOUR), objective=0.99)
-
-
-def test_without_an_objective_nothing_burns() -> None:
-    assert rate(late(100, 6 * HOUR), objective=None) == 0
-
-
-def test_an_outage_in_which_companies_cannot_be_listed_does_not_end_the_alarm() -> None:
-    assert rate(late(100, 20 * HOUR), counted_ago=20) >= 1
-
-
-def test_feeds_of_small_rules_are_too_many_only_together_with_all_others() -> None:
-    """A rule with few feeds is watched by the sum of all rules alone."""
-    small = late(5, 6 * HOUR, rule="small")
-    assert rate(small) < 1
-    assert rate([*small, *late(4, 6 * HOUR)]) >= 1

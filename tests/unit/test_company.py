@@ -39,32 +39,33 @@ def company(*connections: Connection) -> Company:
     return Company(company_id="company", connections={c.connection_id: c for c in connections})
 
 
-def active(company: Company, data_type: str) -> list[str]:
-    return [connection.connection_id for connection in company.active_connections(data_type)]
+XERO = connection("Xero")
+PLAID, TRUELAYER, PLEO = (
+    connection("Plaid", "Banking"),
+    connection("TrueLayer", "Banking"),
+    connection("Pleo", "Expense"),
+)
+UNLINKED, PENDING = (
+    replace(XERO, status=status) for status in (ConnectionStatus.UNLINKED, ConnectionStatus.PENDING_AUTH)
+)
 
 
-def test_a_data_type_is_fed_by_the_connections_of_its_kind() -> None:
-    both = company(connection("Xero"), connection("Plaid", "Banking"), connection("TrueLayer", "Banking"))
-
-    assert active(both, "invoices") == ["Xero"]
-    assert active(both, "banking-transactions") == ["Plaid", "TrueLayer"]
-    assert active(both, "commerce-orders") == []
-
-
-def test_a_connection_whose_kind_says_nothing_feeds_what_no_other_does() -> None:
-    assert active(company(connection("Xero"), connection("Pleo", "Expense")), "bills") == ["Xero"]
-    assert active(company(connection("Pleo", "Expense")), "bills") == ["Pleo"]
-
-
-def test_an_unlinked_connection_counts_only_until_another_took_its_place() -> None:
-    old, new = connection("Xero", status=ConnectionStatus.UNLINKED), connection("QuickBooks Online")
-
-    assert active(company(old), "bills") == ["Xero"]
-    assert active(company(old, new), "bills") == ["QuickBooks Online"]
-
-
-def test_a_connection_never_linked_feeds_nothing() -> None:
-    assert active(company(connection("Xero", status=ConnectionStatus.PENDING_AUTH)), "bills") == []
+@pytest.mark.parametrize(
+    ("connections", "data_type", "active"),
+    [
+        pytest.param((XERO, PLAID, TRUELAYER), "invoices", ["Xero"], id="those of its kind"),
+        pytest.param((XERO, PLAID, TRUELAYER), "banking-transactions", ["Plaid", "TrueLayer"], id="all of its kind"),
+        pytest.param((XERO, PLAID, TRUELAYER), "commerce-orders", [], id="none of its kind"),
+        pytest.param((XERO, PLEO), "bills", ["Xero"], id="none whose kind says nothing, beside another"),
+        pytest.param((PLEO,), "bills", ["Pleo"], id="one whose kind says nothing, alone"),
+        pytest.param((UNLINKED,), "bills", ["Xero"], id="an unlinked one"),
+        pytest.param((UNLINKED, connection("Sage")), "bills", ["Sage"], id="another that took its place"),
+        pytest.param((PENDING,), "bills", [], id="none that was never linked"),
+    ],
+)
+def test_a_data_type_is_fed_by(connections: tuple[Connection, ...], data_type: str, active: list[str]) -> None:
+    found = company(*connections).active_connections(data_type)
+    assert [each.connection_id for each in found] == active
 
 
 LATER = NOON + timedelta(hours=1)
@@ -72,6 +73,10 @@ LATER = NOON + timedelta(hours=1)
 
 def listed(*connections: Connection, at: datetime = NOON, tags: dict[str, str] | None = None) -> CompanyListed:
     return CompanyListed(name="Name", tags=tags or {}, connections=connections, at=at)
+
+
+def changed(connection: Connection) -> ConnectionChanged:
+    return ConnectionChanged(company_id="company", connection=connection)
 
 
 def after(company: Company, *facts: CompanyFact, now: datetime = NOON) -> Company:
@@ -94,7 +99,7 @@ def checked(company: Company, now: datetime = NOON) -> Company:
 
 
 def test_a_company_to_which_something_happened_is_due_for_a_check_and_no_later_than_it_was() -> None:
-    known = checked(company(connection("Xero")))
+    known = checked(company(XERO))
     assert after(known, CheckNeeded(), now=LATER).check_at == LATER
     overdue = after(known, CheckNeeded(), now=NOON)
 
@@ -105,7 +110,7 @@ def test_a_company_to_which_something_happened_is_due_for_a_check_and_no_later_t
     ("change", "is_due"),
     [
         ({}, False),
-        ({"connections": (replace(connection("Xero"), link_url="https://y"),)}, False),
+        ({"connections": (replace(XERO, link_url="https://y"),)}, False),
         ({"parent_id": "parent"}, True),
         ({"tags": {"team": "lending"}}, True),
     ],
@@ -114,32 +119,29 @@ def test_a_company_to_which_something_happened_is_due_for_a_check_and_no_later_t
 def test_a_company_of_which_a_list_changes_what_rules_match_is_due_for_a_check(
     change: dict[str, Any], is_due: bool
 ) -> None:
-    known = checked(after(company(), listed(connection("Xero"))))
+    known = checked(after(company(), listed(XERO)))
 
-    again = after(known, replace(listed(connection("Xero"), at=LATER), **change), now=LATER)
+    again = after(known, replace(listed(XERO, at=LATER), **change), now=LATER)
 
     assert again.check_at == (LATER if is_due else NOON + CHECK_EVERY)
     assert (again == known) is not is_due
 
 
 def test_a_link_is_kept_with_when_it_was_reported() -> None:
-    lapsed = replace(connection("Xero", status=ConnectionStatus.DEAUTHORIZED), link_url="", status_at=LATER)
-    first = ConnectionChanged(company_id="company", connection=connection("Xero"))
-    known = after(company(), first, ConnectionChanged(company_id="company", connection=lapsed))
+    linked = after(company(), changed(XERO))
+    lapsed = changed(replace(XERO, status="Deauthorized", link_url="", status_at=LATER))
 
-    assert known.connections["Xero"].link_url == "https://x"
-    assert known.connections["Xero"].link_url_known_at == NOON
-    linked = after(company(), first)
-    [needed] = company_transition(
-        linked, ConnectionChanged(company_id="company", connection=lapsed), LATER
-    ).notifications
-    detail = needed.detail()
+    transition = company_transition(linked, lapsed, LATER)
+
+    known = transition.company.connections["Xero"]
+    assert (known.link_url, known.link_url_known_at) == ("https://x", NOON)
+    [detail] = [needed.detail() for needed in transition.notifications]
     assert (detail["linkUrl"], detail["linkUrlReadAt"]) == ("https://x", sortable(NOON))
     assert detail["since"] == sortable(LATER)
 
 
 def test_what_a_later_report_of_a_connection_leaves_out_is_taken_from_the_earlier_one() -> None:
-    known = replace(connection("Xero"), integration_key="key")
+    known = replace(XERO, integration_key="key")
     bare = replace(known, platform="", integration_key="", source_type="", status_at=LATER)
 
     for latest in (known.latest(bare), bare.latest(known)):
@@ -147,24 +149,18 @@ def test_what_a_later_report_of_a_connection_leaves_out_is_taken_from_the_earlie
         assert latest.status_at == LATER
 
 
-def test_the_link_that_was_reported_last_is_kept_in_whatever_order_reports_arrive() -> None:
-    old, new, without = (
-        replace(connection("1", status=status), status_at=at, link_url=link)
-        for status, at, link in (
-            (ConnectionStatus.PENDING_AUTH, NOON - timedelta(minutes=1), "https://old.example"),
-            (ConnectionStatus.PENDING_AUTH, NOON, "https://new.example"),
-            (ConnectionStatus.LINKED, NOON, ""),
-        )
-    )
+def test_of_reports_the_latest_status_and_link_count_in_whatever_order_they_arrive() -> None:
+    old = replace(PENDING, status_at=NOON - MINUTE, link_url="https://old.example")
+    reports = old, replace(old, status_at=NOON, link_url="https://new.example"), replace(XERO, link_url="")
 
-    for first, second, third in permutations((old, new, without)):
+    for first, second, third in permutations(reports):
         latest = first.latest(second).latest(third)
         assert (latest.status, latest.link_url) == (ConnectionStatus.LINKED, "https://new.example")
         assert latest.link_url_known_at == NOON
 
 
 def test_a_company_whose_connection_lapsed_is_due_for_a_check_and_its_relink_is_published() -> None:
-    known = checked(after(company(), listed(connection("Xero"))))
+    known = checked(after(company(), listed(XERO)))
     lapsed = replace(connection("Xero", status="Deauthorized"), status_at=LATER)
 
     assert after(known, listed(lapsed, at=LATER), now=LATER).check_at == LATER
@@ -172,7 +168,7 @@ def test_a_company_whose_connection_lapsed_is_due_for_a_check_and_its_relink_is_
 
 
 def test_a_connection_that_is_no_longer_listed_is_deleted_and_dropped_after_a_month() -> None:
-    once = after(company(connection("Xero")), listed(at=NOON))
+    once = after(company(XERO), listed(at=NOON))
     known = after(once, replace(listed(at=LATER), believed_at=NOON))
     assert known.connections["Xero"].status == ConnectionStatus.DELETED
 
@@ -183,7 +179,7 @@ def test_a_connection_that_is_no_longer_listed_is_deleted_and_dropped_after_a_mo
 
 
 def test_a_connection_is_deleted_only_if_two_lists_lack_it_ten_minutes_apart_the_first_of_which_was_believed() -> None:
-    known = checked(after(company(), listed(connection("Xero"))))
+    known = checked(after(company(), listed(XERO)))
     once = after(known, listed(at=LATER), now=LATER)
     assert (once.connections["Xero"].status, once.connections["Xero"].absent_since) == ("Linked", LATER)
     assert once.check_at == known.check_at
@@ -200,44 +196,35 @@ def test_a_connection_is_deleted_only_if_two_lists_lack_it_ten_minutes_apart_the
 
 
 def test_a_connection_that_is_seen_between_two_lists_that_lack_it_is_not_deleted() -> None:
-    once = after(company(), listed(connection("Xero")), listed(at=LATER))
+    once = after(company(), listed(XERO), listed(at=LATER))
     lapsed = replace(connection("Xero", status="Deauthorized"), status_at=LATER + timedelta(minutes=1))
     last = replace(listed(at=LATER + timedelta(hours=1)), believed_at=LATER)
 
-    for seen in (listed(connection("Xero"), at=LATER), ConnectionChanged(company_id="company", connection=lapsed)):
+    for seen in (listed(XERO, at=LATER), changed(lapsed)):
         again = after(once, seen, last)
         assert again.connections["Xero"].status != ConnectionStatus.DELETED
         assert again.connections["Xero"].absent_since == last.at
 
 
 def test_what_a_list_does_not_say_changes_nothing() -> None:
-    known = replace(after(company(), listed(connection("Xero"), tags={"team": "lending"})), products=("credit",))
+    known = replace(after(company(), listed(XERO, tags={"team": "lending"})), products=("credit",))
     silent = CompanyListed(name=None, tags=None, products=None, connections=(), has_all_connections=False, at=LATER)
 
     assert after(known, silent, replace(silent, at=2 * LATER.resolution + LATER)) == known
 
 
 def test_a_list_from_before_the_last_report_of_a_connection_says_nothing_of_it() -> None:
-    changed = ConnectionChanged(company_id="company", connection=replace(connection("Xero"), status_at=LATER))
-
-    assert after(company(), changed, listed(at=NOON)).connections["Xero"].absent_since is None
-
-
-def test_of_two_updates_with_the_same_time_the_later_status_of_a_connection_counts() -> None:
-    pending, linked = connection("Xero", status=ConnectionStatus.PENDING_AUTH), connection("Xero")
-
-    assert pending.latest(linked).status == linked.latest(pending).status == ConnectionStatus.LINKED
+    later = changed(replace(XERO, status_at=LATER))
+    assert after(company(), later, listed(at=NOON)).connections["Xero"].absent_since is None
 
 
 def test_a_company_that_changed_during_its_check_stays_due() -> None:
-    read = replace(company(connection("Xero")), version=3, check_at=NOON)
-    changed = replace(read, version=4)
-
-    assert after(changed, CheckSucceeded(version=read.version, polled=True)).check_at == NOON
+    read = replace(company(XERO), version=3, check_at=NOON)
+    assert after(replace(read, version=4), CheckSucceeded(version=read.version, polled=True)).check_at == NOON
 
 
 def test_each_failed_check_doubles_the_wait_for_the_next() -> None:
-    failed, waits = company(connection("Xero")), []
+    failed, waits = company(XERO), []
     for _ in range(4):
         failed = after(failed, CheckFailed(first=timedelta(seconds=15), longest=timedelta(hours=6)))
         assert failed.check_at
@@ -248,7 +235,7 @@ def test_each_failed_check_doubles_the_wait_for_the_next() -> None:
 
 
 def test_only_a_second_404_some_time_after_the_first_deletes_a_company_that_a_list_has_lacked_since() -> None:
-    known = replace(company(connection("Xero")), pause=Pause())
+    known = replace(company(XERO), pause=Pause())
     first, second = CompanyNotFound(at=NOON, believed_at=NOON), CompanyNotFound(at=LATER, believed_at=LATER)
 
     once = after(known, first, first)
@@ -259,7 +246,7 @@ def test_only_a_second_404_some_time_after_the_first_deletes_a_company_that_a_li
     for believed_at in (None, NOON - LATER.resolution):
         assert after(once, replace(second, believed_at=believed_at), now=LATER).deleted_at is None
     assert after(checked(once), second, now=LATER).deleted_at is None
-    assert after(once, listed(connection("Xero"), at=LATER), second, now=LATER).deleted_at is None
+    assert after(once, listed(XERO, at=LATER), second, now=LATER).deleted_at is None
 
     between, late = NOON + ABSENT_AGAIN_AFTER / 2, NOON + ABSENT_AGAIN_AFTER
     again = after(once, CompanyNotFound(at=between, believed_at=between), now=between)
@@ -268,24 +255,24 @@ def test_only_a_second_404_some_time_after_the_first_deletes_a_company_that_a_li
 
 
 def test_facts_about_a_deleted_company_change_nothing_until_it_is_listed_again() -> None:
-    deleted = after(company(connection("Xero")), CompanyDeleted(company_id="company", at=NOON))
+    deleted = after(company(XERO), CompanyDeleted(company_id="company", at=NOON))
 
     late = after(
         deleted,
-        ConnectionChanged(company_id="company", connection=connection("Xero")),
+        changed(XERO),
         CheckNeeded(),
         CompanyCreated(company_id="company"),
-        listed(connection("Xero"), at=NOON),
+        listed(XERO, at=NOON),
     )
     assert late == deleted
 
-    restored = after(deleted, listed(connection("Xero"), at=LATER))
+    restored = after(deleted, listed(XERO, at=LATER))
     assert restored.deleted_at is None
     assert after(restored, CompanyDeleted(company_id="company", at=NOON)) == restored
 
 
 def test_a_company_is_deleted_only_by_404s_without_a_successful_check_in_between() -> None:
-    known = replace(company(connection("Xero")), version=3)
+    known = replace(company(XERO), version=3)
     missed = after(known, CompanyNotFound(at=NOON, believed_at=None))
 
     found = after(missed, CheckSucceeded(version=2, polled=True))
@@ -298,7 +285,7 @@ def test_a_company_is_deleted_only_by_404s_without_a_successful_check_in_between
 
 def test_a_company_that_was_not_found_is_looked_for_again_after_about_ten_minutes() -> None:
     """A second 404 counts as its deletion from then on, so the second check must not be much later."""
-    missed = after(replace(company(connection("Xero")), version=3), CompanyNotFound(at=NOON, believed_at=None))
+    missed = after(replace(company(XERO), version=3), CompanyNotFound(at=NOON, believed_at=None))
 
     assert missed.check_at
     assert 7 * MINUTE <= missed.check_at - NOON <= 13 * MINUTE
@@ -313,13 +300,11 @@ def succeeded(minute: int) -> ReadsEnded:
 
 
 def reported(status: str, minute: int) -> ConnectionChanged:
-    at = NOON + minute * MINUTE
-    changed = replace(connection("Xero", status=status), status_at=at)
-    return ConnectionChanged(company_id="company", connection=changed)
+    return changed(replace(XERO, status=status, status_at=NOON + minute * MINUTE))
 
 
 def test_one_refused_read_asks_nobody_and_a_second_in_a_row_after_15_minutes_asks_once() -> None:
-    linked = company(connection("Xero"))
+    linked = company(XERO)
 
     assert published(linked, refused(1), refused(2, 15)) == []
     assert after(linked, refused(1), refused(2, 15)).needs_relink_at is None
@@ -328,16 +313,16 @@ def test_one_refused_read_asks_nobody_and_a_second_in_a_row_after_15_minutes_ask
 
 
 def test_a_connection_that_is_read_once_is_done_after_a_read_since_it_was_last_linked() -> None:
-    once = replace(connection("Xero"), read_once=ReadOnce.POLICY)
+    once = replace(XERO, read_once=ReadOnce.POLICY)
     again = replace(once, reconnected_at=NOON)
 
     assert (once.suffices(None), once.suffices(NOON)) == (False, True)
     assert (again.suffices(NOON - MINUTE), again.suffices(NOON)) == (False, True)
-    assert not connection("Xero").suffices(NOON)
+    assert not XERO.suffices(NOON)
 
 
 def test_promises_count_anew_from_when_an_unlinked_connection_was_first_linked_again() -> None:
-    linked = replace(connection("Xero"), unlinked_at=NOON, reconnected_at=NOON + MINUTE, status_at=NOON + HOUR)
+    linked = replace(XERO, unlinked_at=NOON, reconnected_at=NOON + MINUTE, status_at=NOON + HOUR)
 
     assert linked.linked_anew_at == NOON + MINUTE
     assert replace(linked, reconnected_at=NOON - MINUTE).linked_anew_at == NOON + HOUR
@@ -351,7 +336,7 @@ def test_a_company_needs_a_relink_since_the_first_of_its_connections_lapsed() ->
 
 
 def test_a_success_clears_what_reads_before_it_showed_and_later_lapses_are_published_again() -> None:
-    linked = company(connection("Xero"))
+    linked = company(XERO)
 
     assert after(linked, refused(1), succeeded(2)).connections["Xero"].refusals == ()
     assert published(linked, refused(1), succeeded(2), refused(20)) == []
@@ -362,7 +347,7 @@ def test_a_success_clears_what_reads_before_it_showed_and_later_lapses_are_publi
 
 
 def test_the_notifications_of_each_lapse_have_ids_and_times_of_their_own() -> None:
-    found, current = [], company(connection("Xero"))
+    found, current = [], company(XERO)
     for fact in (refused(1, 20), succeeded(30), refused(40, 60), succeeded(70)):
         transition = company_transition(current, fact, NOON)
         current = transition.company
@@ -373,7 +358,7 @@ def test_the_notifications_of_each_lapse_have_ids_and_times_of_their_own() -> No
 
 
 def test_a_connection_that_is_linked_again_is_back_whatever_was_refused_before() -> None:
-    linked = company(connection("Xero"))
+    linked = company(XERO)
 
     assert published(linked, refused(1, 20), reported("Linked", 30), refused(1, 20)) == [
         "Relink needed",
@@ -383,7 +368,7 @@ def test_a_connection_that_is_linked_again_is_back_whatever_was_refused_before()
 
 
 def test_nobody_is_asked_because_our_own_user_unlinked_a_connection() -> None:
-    known = after(company(), listed(connection("Xero")))
+    known = after(company(), listed(XERO))
     unlinked = replace(connection("Xero", status=ConnectionStatus.UNLINKED), status_at=LATER, unlinked_at=LATER)
 
     assert published(known, listed(unlinked, at=LATER)) == []
@@ -394,16 +379,16 @@ def test_nobody_is_asked_because_our_own_user_unlinked_a_connection() -> None:
 
 def test_a_connection_that_is_linked_again_after_it_was_unlinked_starts_anew_then() -> None:
     unlinked = replace(reported("Unlinked", 10).connection, unlinked_at=NOON + 10 * MINUTE)
-    facts = [ConnectionChanged(company_id="company", connection=unlinked), reported("Linked", 20)]
+    facts = [changed(unlinked), reported("Linked", 20)]
 
     for ordered in permutations([*facts, *facts]):
-        assert after(company(connection("Xero")), *ordered).connections["Xero"].linked_anew_at == NOON + 20 * MINUTE
-    lapsed = after(company(connection("Xero")), reported("Deauthorized", 10), reported("Linked", 20))
+        assert after(company(XERO), *ordered).connections["Xero"].linked_anew_at == NOON + 20 * MINUTE
+    lapsed = after(company(XERO), reported("Deauthorized", 10), reported("Linked", 20))
     assert lapsed.connections["Xero"].linked_anew_at is None
     by_lists = after(
-        company(connection("Xero")),
+        company(XERO),
         listed(replace(unlinked, status_at=NOON + 10 * MINUTE), at=NOON + 10 * MINUTE),
-        listed(replace(connection("Xero"), status_at=NOON + 20 * MINUTE), at=NOON + 20 * MINUTE),
+        listed(replace(XERO, status_at=NOON + 20 * MINUTE), at=NOON + 20 * MINUTE),
     )
     assert by_lists.connections["Xero"].linked_anew_at == NOON + 20 * MINUTE
 
@@ -438,7 +423,7 @@ def test_refusals_successes_and_reports_in_any_order_and_repeated_leave_the_same
 
 def with_known_successes(facts: Iterable[ReadsEnded | ConnectionChanged], by_policy: bool) -> Company:
     succeeded_at: list[datetime] = []
-    current = company(connection("Xero"))
+    current = company(XERO)
     for fact in facts:
         if isinstance(fact, ReadsEnded):
             succeeded_at += fact.succeeded.values()
@@ -451,12 +436,11 @@ def with_known_successes(facts: Iterable[ReadsEnded | ConnectionChanged], by_pol
     return current
 
 
-DESKTOP = replace(connection("Xero"), platform="QuickBooks Desktop")
+DESKTOP = replace(XERO, platform="QuickBooks Desktop")
 
 
 def desktop(status: str, minute: int) -> ConnectionChanged:
-    changed = replace(DESKTOP, status=status, status_at=NOON + minute * MINUTE)
-    return ConnectionChanged(company_id="company", connection=changed)
+    return changed(replace(DESKTOP, status=status, status_at=NOON + minute * MINUTE))
 
 
 def polled(minute: int, *reads: ReadsEnded) -> CheckSucceeded:
@@ -479,7 +463,7 @@ def test_a_machines_connection_that_lapses_within_an_hour_of_its_first_read_was_
     ("known", "read_at", "lapsed_at"),
     [
         (company(DESKTOP), 10, 71),
-        (company(connection("Xero")), 10, 20),
+        (company(XERO), 10, 20),
         (company(DESKTOP, connection("Plaid", "Banking")), 10, 20),
     ],
     ids=["later", "on another platform", "beside another connection"],
@@ -488,9 +472,7 @@ def test_any_other_connection_that_lapses_must_be_authorised_again(
     known: Company, read_at: int, lapsed_at: int
 ) -> None:
     lapsed = replace(known.connections["Xero"], status="Deauthorized", status_at=NOON + lapsed_at * MINUTE)
-    changed = ConnectionChanged(company_id="company", connection=lapsed)
-
-    assert published(known, succeeded(read_at), changed) == ["Relink needed"]
+    assert published(known, succeeded(read_at), changed(lapsed)) == ["Relink needed"]
 
 
 def test_whether_a_connection_that_lapsed_was_read_is_found_out_before_anyone_is_asked() -> None:
@@ -504,7 +486,7 @@ def test_whether_a_connection_that_lapsed_was_read_is_found_out_before_anyone_is
 
 def test_a_connection_that_the_policy_reads_once_may_lapse_after_its_first_read_and_not_before() -> None:
     def kinds(*facts: CompanyFact) -> list[str]:
-        current, found = company(connection("Xero")), []
+        current, found = company(XERO), []
         for fact in facts:
             transition = company_transition(current, fact, NOON, reads_once=lambda *_: True)
             current = transition.company
@@ -517,7 +499,7 @@ def test_a_connection_that_the_policy_reads_once_may_lapse_after_its_first_read_
 
 
 def test_what_is_kept_of_many_refusals_still_says_when_they_began_and_whether_a_success_ended_them() -> None:
-    lapsed = company(connection("Xero"))
+    lapsed = company(XERO)
     for minute in range(0, 3000, 7):
         lapsed = after(lapsed, refused(minute))
 
