@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from multiprocessing import get_context
@@ -24,6 +24,8 @@ from bench.optimum import Numbers, best_refreshes, mean_freshness
 from bench.peak import peak_memory
 from bench.simulated_fleet import COMPANIES, DATA_TYPES, EVERY, START, policy, simulated_feeds, true_rates
 from estimate.world import World
+from freshness.aws.dynamodb.item_codec import PackedRows, packed
+from freshness.domain.datasets.sync_history import SyncHistory
 from freshness.domain.feeds.feed import DAY
 from freshness.domain.feeds.schedule import QUEUEING_MARGIN, reschedule
 from freshness.planning.decision import Action
@@ -226,17 +228,14 @@ def decide_many() -> list[Figure]:
 
 def _decide_many(by_the_clock: bool) -> tuple[float, float]:
     rules = timed_policy() if by_the_clock else policy("1 day")
-    generated = list(simulated_feeds(true_rates(FEEDS // len(DATA_TYPES))))
-    feeds = [
-        reschedule(
-            simulated.feed,
-            rules.promise(simulated.feed.data_type, simulated.company, simulated.connection),
-            simulated.connection,
-        )
-        for simulated in generated
-    ]
-    companies = {simulated.company.company_id: simulated.company for simulated in generated}
-    del generated
+    feeds, companies = [], {}
+    for simulated in simulated_feeds(true_rates(FEEDS // len(DATA_TYPES))):
+        company, connection = simulated.company, simulated.connection
+        promise = rules.promise(simulated.feed.data_type, company, connection)
+        feed = reschedule(simulated.feed, promise, connection)
+        # A tick has the histories as the table has them: packed.
+        feeds.append(replace(feed, history=SyncHistory(PackedRows(packed(feed.history)))))
+        companies[company.company_id] = company
     started = time.process_time()
     decisions = decide(feeds, companies, rules, START + DAY / 2, call_budget=FEEDS / 10)
     seconds = time.process_time() - started

@@ -150,8 +150,10 @@ class Connection:
         """Return when the connection was linked again after it was over; `None` if never. Promises count from then."""
         if self.read_once is ReadOnce.POLICY:
             return self.reconnected_at
+        if self.unlinked_at is None:
+            return None
         linked_at = (self.reconnected_at, self.status_at if self.is_linked else None)
-        return min((at for at in linked_at if at and self.unlinked_at and at > self.unlinked_at), default=None)
+        return min((at for at in linked_at if at and at > self.unlinked_at), default=None)
 
     def with_reads(self, refused: Iterable[datetime], succeeded_at: datetime | None = None) -> "Connection":
         """Return the connection after reads were refused, and the last success ended at `succeeded_at`.

@@ -93,7 +93,7 @@ class SyncHistory:
     @property
     def durations(self) -> list[timedelta]:
         """Return the measured durations up to `LONGEST_SYNC`, shortest first."""
-        measured = sorted(took for *_, took in self.rows if 0 < took <= _LONGEST_SYNC)
+        measured = sorted([took for _, _, took in self.rows if 0 < took <= _LONGEST_SYNC])
         return [(took - 1) * _MILLISECOND for took in measured]
 
     @property

@@ -267,7 +267,7 @@ def _lead_to_deadline(feed: Feed, durations: list[timedelta], percent: int, with
 
 def _spread(feed: Feed, within: timedelta) -> timedelta:
     """Return how much earlier than necessary a company's feeds start: from none to half of the bound."""
-    return within / 2 * (crc32(feed.company_id.encode()) / 2**32)
+    return within * (crc32(feed.company_id.encode()) / 2**33)
 
 
 def _outdated_at(feed: Feed, connection: Connection) -> datetime | None:

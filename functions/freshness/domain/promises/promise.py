@@ -64,7 +64,7 @@ class Promise:
     @property
     def aim(self) -> timedelta:
         """Return the age that refreshes are to prevent: `fresh_within`, or `warn_after` if that is less."""
-        return min(self.fresh_within, self.warn_after or self.fresh_within)
+        return min(self.fresh_within, self.warn_after) if self.warn_after else self.fresh_within
 
     def at(self, now: datetime) -> "Promise":
         """Return the promise in force at a time."""
