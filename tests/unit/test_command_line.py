@@ -17,7 +17,6 @@ import typer.main
 from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mcp.server import MCPServer
 from typer.testing import CliRunner
 
 from cli import arguments
@@ -96,7 +95,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DeployedStack, "in_aws", of_any)
     monkeypatch.setattr(DeployedStack, "of_local_run", of_any)
     monkeypatch.setattr(PageServer, "serve_forever", lambda *_: None)
-    monkeypatch.setattr(MCPServer, "run", lambda *_: None)
+    monkeypatch.setattr("mcp.server.MCPServer.run", lambda *_: None)
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -2,14 +2,16 @@
 
 import json
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from estimate.days import Report, run
 from freshness.policy.loader import load
-from simulate import chart
 from simulate.__main__ import START, application
 from simulate.fleet import generate_fleet
 from simulate.tighter import tighten
@@ -53,11 +55,11 @@ def policy(tmp_path: Path) -> Path:
 
 
 def simulated(policy: Path, *arguments: str, draws: bool = False, columns: int = 200) -> Result:
-    """Return what is printed. A chart takes a second to draw."""
+    """Return what is printed. To import what draws a chart takes a second, and so does drawing it."""
     common = ("--policy", str(policy), "--companies", "4", "--days", "1", "--chart", str(policy.parent / "chart.png"))
     with pytest.MonkeyPatch.context() as patch:
         if not draws:
-            patch.setattr(chart, "draw", lambda *_: None)
+            patch.setitem(sys.modules, "simulate.chart", cast(Any, SimpleNamespace(draw=lambda *_: None)))
         return CliRunner().invoke(application, [*common, *arguments], env={"COLUMNS": str(columns)})
 
 
