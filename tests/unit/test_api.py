@@ -99,18 +99,16 @@ def test_a_body_that_is_no_object_is_not_valid(body: str) -> None:
     assert refused(api_event("POST", PATH, body=body))["detail"] == "/: expected an object"
 
 
-@pytest.mark.parametrize("body", [None, "", "{", "[" * 100_000, '{"maxAge": ' + "9" * 5000 + "}", "\ufeff{}"])
-def test_a_body_that_is_not_json_is_malformed(body: str | None) -> None:
-    problem = refused(api_event("POST", PATH, body=body))
-
+@pytest.mark.parametrize(
+    ("body", "is_encoded"),
+    [
+        *((body, False) for body in (None, "", "{", "[" * 100_000, '{"maxAge": ' + "9" * 5000 + "}", "\ufeff{}")),
+        *((body, True) for body in ("###", "a", base64.b64encode(b"\xff\xfe").decode())),
+    ],
+)
+def test_a_body_that_is_not_json_or_no_encoded_text_is_malformed(body: str | None, is_encoded: bool) -> None:
+    problem = refused(api_event("POST", PATH, body=body) | {"isBase64Encoded": is_encoded})
     assert (problem["status"], problem["type"]) == (400, "urn:codat-freshness:problem:malformed")
-
-
-@pytest.mark.parametrize("body", ["###", "a", base64.b64encode(b"\xff\xfe").decode()])
-def test_an_encoded_body_that_is_no_text_is_malformed(body: str) -> None:
-    problem = refused(api_event("POST", PATH, body=body) | {"isBase64Encoded": True})
-
-    assert problem["type"] == "urn:codat-freshness:problem:malformed"
 
 
 @pytest.mark.parametrize("path", ["/", "/companies", "/companies/a/b/freshness", '/companies/"/freshness'])
@@ -222,19 +220,13 @@ class Callers:
         return stack.enter_context(place_to_wait(self._services, self.now + WAIT)) - self.now
 
 
-def test_the_fewer_places_are_free_the_shorter_is_the_wait() -> None:
-    callers = Callers(places=4)
-    with ExitStack() as stack:
-        waits = [callers.arrive(stack) for _ in range(6)]
-    assert waits == [WAIT, WAIT * 3 / 4, WAIT / 2, WAIT / 4, timedelta(0), timedelta(0)]
-
-
-def test_a_caller_who_was_answered_leaves_its_place() -> None:
-    callers = Callers(places=1)
-    with ExitStack() as stack:
-        assert callers.arrive(stack) == WAIT
-    with ExitStack() as stack:
-        assert callers.arrive(stack) == WAIT
+@pytest.mark.parametrize("places", [4, 1, 0])
+def test_the_fewer_places_are_free_the_shorter_is_the_wait_and_who_was_answered_leaves_its_place(places: int) -> None:
+    callers = Callers(places)
+    for _ in range(2):
+        with ExitStack() as stack:
+            waits = [callers.arrive(stack) for _ in range(places + 2)]
+        assert waits == [WAIT * (places - taken) / places for taken in range(places)] + [timedelta(0)] * 2
 
 
 def test_a_caller_whose_function_was_killed_leaves_its_place_after_its_wait() -> None:
@@ -247,11 +239,6 @@ def test_a_caller_whose_function_was_killed_leaves_its_place_after_its_wait() ->
         callers.now += LAST_TURN + timedelta(seconds=1)
         assert callers.arrive(stack) == WAIT
     killed.close()
-
-
-def test_nobody_waits_if_there_is_no_place() -> None:
-    with ExitStack() as stack:
-        assert Callers(places=0).arrive(stack) == timedelta(0)
 
 
 def test_datasets_are_polled_less_often_the_longer_they_run_but_at_least_every_so_often() -> None:

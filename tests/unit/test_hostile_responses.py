@@ -130,7 +130,7 @@ class RecordingLimiter:
 
     def __init__(self) -> None:
         self.reported: list[tuple[int, int]] = []
-        self.stops: list[datetime] = []
+        self.stops: list[tuple[datetime, datetime]] = []
 
     async def wait(self, *, on_demand: bool = False) -> None:
         pass
@@ -138,8 +138,8 @@ class RecordingLimiter:
     def report(self, daily_quota: int, remaining: int, _at: datetime) -> None:
         self.reported.append((daily_quota, remaining))
 
-    async def stop(self, until: datetime, _at: datetime) -> None:
-        self.stops.append(until)
+    async def stop(self, until: datetime, at: datetime) -> None:
+        self.stops.append((until, at))
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -165,7 +165,7 @@ async def test_any_response_is_read_or_is_an_error_of_codat(
                 await send(codat)
 
     assert all(0 <= number < 10**12 for reported in limiter.reported for number in reported)
-    assert all(NOON < until <= NOON + 2 * LONGEST_STOP for until in limiter.stops)
+    assert all(NOON < until <= NOON + 2 * LONGEST_STOP for until, _ in limiter.stops)
 
 
 @pytest.mark.parametrize("products", [5, "credit-model", {"a": 1}])
