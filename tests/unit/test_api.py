@@ -48,13 +48,11 @@ def refused(event: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_description_has_every_route_with_its_method() -> None:
     described = {(path, method) for path, methods in openapi()["paths"].items() for method in methods}
-
     assert described == {(route.template, route.method.lower()) for route in Route}
 
 
 def test_an_accepted_call_and_one_that_is_not_done_yet_say_where_to_ask_for_it() -> None:
     described = openapi()["paths"][Route.ENSURE_FRESH.template]["post"]["responses"]
-
     assert [status for status, response in described.items() if "Location" in response.get("headers", {})] == [
         "202",
         "503",
@@ -88,7 +86,6 @@ def test_a_body_that_is_not_valid_is_refused_with_where_and_what_is_expected(
     changed: dict[str, Any], pointer: str, detail: str
 ) -> None:
     problem = refused(api_event("POST", PATH, body=ASKED | changed))
-
     assert (problem["status"], problem["type"]) == (422, "urn:codat-freshness:problem:invalid")
     assert problem["errors"] == [{"pointer": pointer, "detail": detail}]
     assert problem["detail"] == f"{pointer}: {detail}"
@@ -145,7 +142,6 @@ def test_a_call_is_to_be_repeated_after_whole_seconds_and_at_least_one(wait: flo
 
 def test_the_schema_of_a_body_says_what_is_given_exactly_once() -> None:
     schema = openapi()["components"]["schemas"]["EnsureFreshBody"]
-
     assert [[each["required"] for each in pair["oneOf"]] for pair in schema["allOf"]] == [
         [["dataTypes"], ["set"]],
         [["maxAge"], ["notBefore"]],
@@ -192,13 +188,11 @@ def test_any_times_are_refused_with_a_reason_or_can_be_stored(
 @pytest.mark.parametrize("never", [{"maxAge": "P999999D"}, {"notBefore": "0001-01-01T00:00:00+14:00"}])
 def test_data_of_any_age_may_be_asked_for(never: dict[str, str]) -> None:
     body = EnsureFreshBody.model_validate({"dataTypes": ["invoices"], "within": 60, **never})
-
     assert body.ask(("invoices",), NOW).not_before == EARLIEST
 
 
 def test_a_deadline_is_too_far_ahead_however_far_it_is() -> None:
     body = EnsureFreshBody.model_validate({"dataTypes": ["invoices"], "maxAge": 0, "within": timedelta.max})
-
     with pytest.raises(Problem, match="6 days at most"):
         body.ask(("invoices",), NOW)
 

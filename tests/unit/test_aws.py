@@ -151,7 +151,6 @@ def test_a_change_that_lost_a_race_is_computed_again_from_what_won_it() -> None:
     feeds = Feeds(in_memory("feeds")[0])
     read = feeds.update(FEED, once_more)
     feeds.update(read, once_more)
-
     assert feeds.update(read, once_more) == replace(FEED, attempts=3, version=3) == feeds.get(*FEED.key)
     assert feeds.update(read, lambda _: FEED) == replace(FEED, version=4)
 
@@ -160,9 +159,7 @@ def test_what_was_deleted_meanwhile_is_not_written_again() -> None:
     feeds = Feeds(in_memory("feeds")[0])
     read = feeds.update(FEED, once_more)
     feeds.delete(read, NOON)
-
     feeds.update(read, once_more)
-
     assert feeds.of_company("company") == []
 
 

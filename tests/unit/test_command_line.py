@@ -121,7 +121,6 @@ def test_no_arguments_make_a_command_crash(
     stack: None, command: tuple[str, ...], before: list[str], after: list[str]
 ) -> None:
     status, message = run(*before, *command, *(each for each in after if "/" not in each))
-
     assert status in (0, FAILED, WRONG, NOT_IN_TIME)
     assert "Traceback" not in message
 
@@ -150,14 +149,12 @@ def test_wrong_arguments_end_with_one_sentence_and_the_status_2(
     stack: None, arguments: tuple[str, ...], expectation: str
 ) -> None:
     status, message = run(*arguments)
-
     assert status == WRONG
     assert expectation in " ".join(message.replace("│", " ").split())
 
 
 def test_json_has_keys_in_camel_case_and_leaves_names_that_are_data() -> None:
     record = with_json_keys({"the_tags": [replace(COMPANY, tags={"credit_limit": "1"})]})
-
     assert record["the_tags"][0]["companyId"] == COMPANY.company_id
     assert record["the_tags"][0]["tags"] == {"credit_limit": "1"}
 

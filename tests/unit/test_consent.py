@@ -76,7 +76,6 @@ def test_a_relink_is_announced_once_a_week_before_consent_ends() -> None:
 
 def test_a_company_is_checked_when_a_relink_must_be_announced_also_between_two_days() -> None:
     known, _ = after(company(replace(PLAID, status_at=NOON - 82.5 * DAY)), checked(company()), NOON)
-
     assert known.check_at == NOON + DAY / 2
     assert after(company(), checked(company()), NOON)[0].check_at == NOON + CHECK_EVERY
 
@@ -138,9 +137,7 @@ def test_consent_that_does_not_end_or_is_not_needed_is_not_announced(
 def test_a_longer_consent_in_a_new_policy_withdraws_what_was_announced() -> None:
     known, _ = run(company(), NOON + 84 * DAY)
     longer = a_policy(rules=[RULE | {"consent": "180 days"}])
-
     known, published = after(known, checked(known), NOON + 85 * DAY, longer)
-
     assert (published, ConsentView.all_of([known])) == ([], ())
 
 

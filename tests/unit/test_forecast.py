@@ -58,7 +58,6 @@ def risks(rules: Policy, limits: ApiLimits = PLENTY, now: datetime = SEVEN, *, p
 
 def test_the_last_feeds_are_at_risk_if_the_pace_does_not_reach_for_all() -> None:
     late = risks(policy(calls_per_minute=1), now=SEVEN)
-
     assert 30 < len(late) < 60
     assert {risk.moment.at for risk in late} == {SEVEN + 60 * MINUTE}
     assert all(risk.expected_at is None or risk.expected_at > risk.moment.at for risk in late)
@@ -84,9 +83,7 @@ def test_all_are_at_risk_once_nothing_can_be_queued_before_a_deadline_within_the
 def test_those_that_a_cap_on_spending_does_not_reach_for_are_at_risk() -> None:
     capped = {"prices": {"Xero": "1 USD per refresh"}, "budget": {"spending": {"Xero": "900 USD a month"}}}
     rules = a_policy("1 week", deadlines=[DEADLINE], **capped)
-
     late = list(at_risk(feeds(rules), COMPANIES, rules, PLENTY, SEVEN, spend_left={"Xero": 60.0}))
-
     assert [risk.feed for risk in late] == feeds(rules)[60:]
 
 
